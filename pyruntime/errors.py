@@ -1,0 +1,127 @@
+"""Every error that pyruntime raises on purpose, in one tree.
+
+    PyruntimeError                 exit 1   anything below
+    ├── ConfigError                exit 1   config.json (or process.json, ...) is wrong; carries every Problem found
+    ├── HostError                  exit 1   this kernel or machine lacks something the configuration asks for
+    ├── UsageError                 exit 1   the command line or an argument is wrong
+    ├── StateError                 exit 1   the container is not in a state that allows the operation
+    │   ├── NoSuchContainer        exit 1
+    │   └── ContainerExists        exit 1
+    ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
+    └── HookError                  exit 1   a hook failed, could not be run, or ran out of time
+
+The exit code stands on the class. Messages are lower case, have no full stop, put values in double quotes, and
+end with the system's own words. ``notes`` are clean-up failures: they are appended and never replace the cause.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Problem:
+    """One thing that is wrong in a document, and what to do about it.
+
+    ``where``   path in the document, for example ``mounts[7].destination``; empty for the document as a whole
+    ``what``    what is wrong, with the value, for example ``"rel" is not an absolute path``
+    ``remedy``  what to write instead, for example ``write "/rel", or remove the mount``; may be empty
+    ``spec``    the section that says so, for example ``config.md#mounts``; may be empty
+    """
+
+    __slots__ = ("remedy", "spec", "what", "where")
+
+    def __init__(self, where: str, what: str, remedy: str = "", spec: str = "") -> None:
+        self.where = where
+        self.what = what
+        self.remedy = remedy
+        self.spec = spec
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        if self.remedy or self.spec:
+            text += "\n  " + self.remedy
+            if self.spec:
+                text += ("     " if self.remedy else "") + f"[{self.spec}]"
+        return text
+
+    def __repr__(self) -> str:
+        return f"Problem({self.where!r}, {self.what!r}, {self.remedy!r}, {self.spec!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Problem) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+class PyruntimeError(Exception):
+    """The root of the tree. ``where``, ``step`` and ``spec`` go into ``--log-format json`` when they are set."""
+
+    exit_code = 1
+    where: str = ""
+    step: str = ""
+    spec: str = ""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.notes: list[str] = []
+
+    def __str__(self) -> str:
+        return "\n  ".join([str(self.args[0]), *(f"and while cleaning up: {note}" for note in self.notes)])
+
+
+class ConfigError(PyruntimeError):
+    """A document is wrong. ``problems`` holds everything that was found, in the document's order."""
+
+    def __init__(self, document: str, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(f"{document}: {problem}" for problem in problems))
+        self.document = document
+        self.problems = list(problems)
+        if problems:
+            self.where = problems[0].where
+            self.spec = problems[0].spec
+
+
+class HostError(PyruntimeError):
+    """The machine lacks something. ``where`` names the place in config.json that asks for it."""
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
+
+
+class UsageError(PyruntimeError):
+    """A command line or an argument of a library call is wrong."""
+
+
+class StateError(PyruntimeError):
+    """The container is not in a state that allows the operation (runtime.md#operations)."""
+
+
+class NoSuchContainer(StateError):
+    """No container has this ID."""
+
+
+class ContainerExists(StateError):
+    """The ID is taken (runtime.md#create)."""
+
+
+class StepError(PyruntimeError):
+    """A step of a plan failed: ``index`` counts from 0, ``errno`` is 0 where the step failed without a system call."""
+
+    def __init__(self, message: str, *, where: str = "", step: str = "", errno: int = 0, index: int = -1) -> None:
+        super().__init__(message)
+        self.where = where
+        self.step = step
+        self.errno = errno
+        self.index = index
+
+
+class HookError(PyruntimeError):
+    """A hook failed. ``where`` is its place, for example ``hooks.prestart[0]``."""
+
+    def __init__(self, message: str, where: str) -> None:
+        super().__init__(message)
+        self.where = where
