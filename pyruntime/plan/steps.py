@@ -49,13 +49,14 @@ OPS: dict[str, Op] = {
     "host_hook": Op("host", "posix_spawn, waitid", "run a hook in the runtime's namespaces",
                     path=STR, args=STRS, env=STRS, timeout=INT, inherit_env=INT, status=STR),
     # --- the stub's: records in the host's order -------------------------------------------------------------------
-    "sync": Op("stub", "sendmsg, recvmsg", "tell the parent that it is its turn, wait until it is done", slots=INT),
+    "sync": Op("stub", "sendmsg, recvmsg", "tell the parent that it is its turn, wait until it is done"),
     "write_proc": Op("stub", "openat2, write", "write a file beneath a procfs that was checked to be one",
                      path=STR, data=STR),
     "open_namespace": Op("stub", "open, ioctl NS_GET_NSTYPE", "open a namespace by path and check its type",
                          path=STR, kind=INT, slot=INT),
     "setns": Op("stub", "setns", "join an opened namespace; if refused, again after the user namespace was joined",
                 slot=INT, kind=INT),
+    "open_file": Op("stub", "open", "open a file of the host for writing, into slot", path=STR, slot=INT),
     "unshare": Op("stub", "unshare", "leave the given namespaces for new ones", flags=INT),
     "become_root": Op("stub", "setresgid, setresuid", "take id 0 of the user namespace"),
     "set_dumpable": Op("stub", "prctl PR_SET_DUMPABLE", "hide /proc/PID of the stub from the container", value=INT),
@@ -96,7 +97,8 @@ OPS: dict[str, Op] = {
     "run_hook": Op("stub", "clone3, execve, waitid", "run a hook in the container's namespaces",
                    path=STR, args=STRS, env=STRS, timeout=INT, state_head=STR, state_tail=STR),
     "pivot_root": Op("stub", "pivot_root, umount2", "make the root filesystem /, and let the host's tree go"),
-    "move_root": Op("stub", "move_mount, chroot", "--no-pivot: move the root filesystem over /"),
+    "move_root": Op("stub", "move_mount, chroot", "--no-pivot: move the root filesystem over /, after letting"
+                    " go of the host's full procfs and sysfs mounts", hide=STRS),
     "chroot": Op("stub", "chroot", "no mount namespace of its own: change the root directory only"),
     "root_readonly": Op("stub", "mount_setattr", "make / read-only"),
     "open_console": Op("stub", "openat2, ioctl TIOCGPTPEER, sendmsg", "open a terminal in the container, bind it on"
@@ -118,14 +120,14 @@ OPS: dict[str, Op] = {
                  effective=INT, permitted=INT, inheritable=INT),
     "ambient": Op("stub", "prctl PR_CAP_AMBIENT", "set the ambient set", mask=INT),
     "chdir": Op("stub", "chdir, getcwd", "change to the working directory, which must lie inside the root", path=STR),
+    "find_home": Op("stub", "openat2, read", "look up HOME in the container's /etc/passwd", uid=INT),
     "find_executable": Op("stub", "faccessat2", "choose the first candidate that can be executed",
                           name=STR, candidates=STRS),
     "await_start": Op("stub", "sendmsg, accept4, recv", "report `created`, wait for `start`", slot=INT),
     "no_new_privs": Op("stub", "prctl PR_SET_NO_NEW_PRIVS", "never gain privileges by execve"),
     "seccomp": Op("stub", "seccomp", "load the filter, hand its listener away", flags=INT, program=BYTES,
                   listener=INT, message_head=STR, message_tail=STR),
-    "execve": Op("stub", "close_range, execve", "become the container's program", args=STRS, env=STRS, preserve=INT,
-                 home=INT),
+    "execve": Op("stub", "close_range, execve", "become the container's program", args=STRS, env=STRS, preserve=INT),
 }
 for _name, _op in OPS.items():
     _op.name = _name
