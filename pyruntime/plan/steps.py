@@ -43,7 +43,8 @@ OPS: dict[str, Op] = {
                   uids=STRS, gids=STRS, setgroups=STR),
     "idmap_sources": Op("host", "open_tree, mount_setattr", "clone a bind source and map its ids, into slot",
                         source=STR, recursive=INT, recursive_map=INT, uids=STRS, gids=STRS, slot=INT),
-    "rdt_group": Op("host", "mkdir, write", "put init into a resctrl group", path=STR, schemata=STRS, create=INT),
+    "rdt_group": Op("host", "mkdir, write", "put init into a resctrl group", root=STR, closid=STR,
+                    schemata=STRS, monitor=STR, container=STR),
     "net_device": Op("host", "netlink", "move a network device into the network namespace, keep its addresses",
                      name=STR, rename=STR),
     "host_hook": Op("host", "posix_spawn, waitid", "run a hook in the runtime's namespaces",
@@ -91,6 +92,7 @@ OPS: dict[str, Op] = {
     "bind_device": Op("stub", "open_tree, move_mount", "bind a device node of the host (no right to make one)",
                       source=STR, path=STR),
     "symlink": Op("stub", "symlinkat", "make a symbolic link unless the name is taken", target=STR, path=STR),
+    "make_dir": Op("stub", "openat2, mkdirat", "make a directory beneath the root unless it is there", path=STR),
     "mask_path": Op("stub", "open_tree, move_mount", "hide a path: /dev/null over a file, an empty tmpfs over a"
                     " directory", path=STR),
     "readonly_path": Op("stub", "open_tree, mount_setattr, move_mount", "make a path read-only", path=STR),
