@@ -13,10 +13,12 @@ from pyruntime.errors import ConfigError, HostError, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
     from typing import Any
 
     from pyruntime.config.node import Node
+
+    Exceptions = dict[tuple[str, str, str], tuple[frozenset[str], str]]
 
 SPEC = "config-linux.md#allowed-device-list"
 EVERYTHING = "a *:* rwm"
@@ -115,7 +117,7 @@ def allows_everything(rules: list[Rule]) -> bool:
     return rules[0].total() and rules[0].allow and all(rule.allow for rule in rules)
 
 
-def v1_writes(rules: list[Rule]) -> Iterable[tuple[str, str, str]]:
+def v1_writes(rules: list[Rule]) -> Iterator[tuple[str, str, str]]:
     """The rules as (``devices.allow`` or ``devices.deny``, line, where) for a v1 cgroup.
 
     A v1 cgroup knows a default and one list of exceptions; writing the opposite of an exception takes away only one
@@ -123,11 +125,24 @@ def v1_writes(rules: list[Rule]) -> Iterable[tuple[str, str, str]]:
 
     Raises HostError for a rule that would have to cut a hole into an exception.
     """
+    try:
+        default, where, exceptions = _work_out(rules, everything_is_default=True)
+    except HostError:
+        # "Everything, but no character device may be written, but null may" fits only if "everything" is exceptions.
+        default, where, exceptions = _work_out(rules, everything_is_default=False)
+    yield ("devices.allow" if default else "devices.deny", "a", where)
+    file = "devices.deny" if default else "devices.allow"
+    for (kind, major, minor), (access, place) in exceptions.items():
+        letters = "".join(letter for letter in "rwm" if letter in access)
+        yield (file, f"{kind} {major}:{minor} {letters}", place)
+
+
+def _work_out(rules: list[Rule], *, everything_is_default: bool) -> tuple[bool, str, Exceptions]:
     default = False
-    exceptions: dict[tuple[str, str, str], tuple[frozenset[str], str]] = {}
+    exceptions: Exceptions = {}
     where = rules[0].where
     for rule in rules:
-        if rule.total():
+        if rule.total() and (everything_is_default or not rule.allow):
             default, where = rule.allow, rule.where
             exceptions.clear()
             continue
@@ -138,15 +153,10 @@ def v1_writes(rules: list[Rule]) -> Iterable[tuple[str, str, str]]:
                 exceptions[key] = (access | rule.access, place)
             else:
                 _withdraw(exceptions, key, rule)
-    yield ("devices.allow" if default else "devices.deny", "a", where)
-    file = "devices.deny" if default else "devices.allow"
-    for (kind, major, minor), (access, place) in exceptions.items():
-        letters = "".join(letter for letter in "rwm" if letter in access)
-        yield (file, f"{kind} {major}:{minor} {letters}", place)
+    return default, where, exceptions
 
 
-def _withdraw(exceptions: dict[tuple[str, str, str], tuple[frozenset[str], str]], key: tuple[str, str, str],
-              rule: Rule) -> None:
+def _withdraw(exceptions: Exceptions, key: tuple[str, str, str], rule: Rule) -> None:
     # Takes the rule's accesses away from the exceptions that it covers.
     kind, major, minor = key
     for other, (access, place) in list(exceptions.items()):

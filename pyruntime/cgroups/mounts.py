@@ -20,6 +20,7 @@ from pyruntime.plan.uapi import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from pyruntime.cgroups.host import CgroupHost, Hierarchy
     from pyruntime.config.node import Node
@@ -44,9 +45,9 @@ def emit_mount(mount: Node, host: CgroupHost, cgroup_paths: dict[str, str], *, c
         return
 
     # The directories and links have to be made first: read-only comes last.
-    read_only = attrs["attr_set"] & MOUNT_ATTR_RDONLY
-    top = {**attrs, "attr_set": attrs["attr_set"] & ~MOUNT_ATTR_RDONLY | HARMLESS,
-           "rec_set": attrs["rec_set"] & ~MOUNT_ATTR_RDONLY}
+    read_only = (attrs["attr_set"] | attrs["rec_set"]) & MOUNT_ATTR_RDONLY
+    top: dict[str, Any] = {**attrs, "attr_set": attrs["attr_set"] & ~MOUNT_ATTR_RDONLY | HARMLESS,
+                           "rec_set": attrs["rec_set"] & ~MOUNT_ATTR_RDONLY}
     yield step("mounts", "mount", mount.where, label=f"tmpfs on {dest}", fstype="tmpfs", source="tmpfs",
                options=["mode=755"], dest=dest, copy_up=0, **top)
     for hierarchy in host.hierarchies:
@@ -57,8 +58,7 @@ def emit_mount(mount: Node, host: CgroupHost, cgroup_paths: dict[str, str], *, c
             if controller != name:
                 yield step("mounts", "symlink", mount.where, target=name, path=f"{dest}/{controller}")
     if read_only:
-        only = dict.fromkeys(attrs, 0)
-        only["attr_set"] = MOUNT_ATTR_RDONLY
+        only: dict[str, Any] = {**dict.fromkeys(attrs, 0), "attr_set": MOUNT_ATTR_RDONLY}
         yield step("mounts", "remount", mount.where, label=f"tmpfs on {dest}", dest=dest, options=[], **only)
 
 
@@ -72,10 +72,11 @@ def directory_name(hierarchy: Hierarchy) -> str:
 
 def _hierarchy(mount: Node, hierarchy: Hierarchy, cgroup_paths: dict[str, str], *, cgroup_namespace: bool,
                user_namespace: bool, attrs: dict[str, int], dest: str) -> Step:
+    fields: dict[str, Any] = {**attrs, "dest": dest, "label": f"cgroup on {dest}"}
     if cgroup_namespace:
         modern = hierarchy.version == 2
-        return step("mounts", "mount", mount.where, label=f"cgroup on {dest}", fstype="cgroup2" if modern else "cgroup",
-                    source="cgroup", options=[] if modern else hierarchy.key.split(","), dest=dest, copy_up=0, **attrs)
+        return step("mounts", "mount", mount.where, fstype="cgroup2" if modern else "cgroup", source="cgroup",
+                    options=[] if modern else hierarchy.key.split(","), copy_up=0, **fields)
     # In a user namespace (rootless) a hierarchy that could not be written has no directory of ours to show.
-    return step("mounts", "bind", mount.where, label=f"cgroup on {dest}", source=cgroup_paths[hierarchy.key],
-                slot=NO_SLOT, recursive=0, dest=dest, tolerate=(ENOENT,) if user_namespace else (), **attrs)
+    return step("mounts", "bind", mount.where, source=cgroup_paths[hierarchy.key], slot=NO_SLOT, recursive=0,
+                tolerate=(ENOENT,) if user_namespace else (), **fields)

@@ -336,6 +336,26 @@ def devices(path: str, rules: Sequence[str]) -> None:
 BPF_F_ALLOW_MULTI = 2   # <linux/bpf.h>: all programs up the tree must agree, and the container may add its own
 
 
+DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
+
+
+def own(path: str, uid: int) -> None:
+    """Give the v2 cgroup to a user: the directory and the files that /sys/kernel/cgroup/delegate lists, nothing else,
+    or the container could lift its own limits (config-linux.md#cgroup-ownership). Goes away with the cgroup."""
+    try:
+        names: Sequence[str] = read("/sys/kernel/cgroup/delegate").split()
+    except OSError:
+        names = DELEGATED
+    for name in ("", *names):
+        try:
+            os.chown(f"{path}/{name}", uid, -1, follow_symlinks=False)
+        except FileNotFoundError as error:
+            if not name:
+                raise failure(error, f'chown "{path}": {os.strerror(ENOENT)}') from None
+        except OSError as error:
+            raise failure(error, f'chown "{path}/{name}": {os.strerror(error.errno or 0)}') from None
+
+
 def join(paths: Sequence[str], pid: int) -> None:
     """Move the process ``pid`` (0: this one) into the cgroups. Undone by the process's end."""
     data = b"%d" % pid

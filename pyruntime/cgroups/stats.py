@@ -94,7 +94,7 @@ def _pids(path: str) -> dict[str, int]:
 
 def _v1(directory: Mapping[str, str]) -> dict[str, Any]:
     memory = directory.get("memory", "")
-    raw = _pairs(memory, "memory.stat")
+    raw = dict(sorted(_pairs(memory, "memory.stat").items()))
     return {
         "cpu": _v1_cpu(directory.get("cpuacct", ""), directory.get("cpu", "")),
         "cpuset": _v1_cpuset(directory.get("cpuset", "")),
@@ -212,7 +212,7 @@ def _v2(directory: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _v2_memory(path: str) -> dict[str, Any]:
-    raw = _pairs(path, "memory.stat")
+    raw = dict(sorted(_pairs(path, "memory.stat").items()))
     if not raw:
         return {}
     used, limit = _number(path, "memory.current"), _number(path, "memory.max")

@@ -8,8 +8,7 @@ the kernel has no use for it: Docker and the kubelet write all their numbers, se
 from __future__ import annotations
 
 from pyruntime.cgroups.values import (check_burst, check_memory, check_shares, check_swappiness, device_number,
-                                      page_size, pids_limit, rdma_limits)
-from pyruntime.errors import HostError
+                                      mistake, page_size, pids_limit, rdma_limits)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def net_prio(node: Node) -> Iterator[Write]:
     for entry in node["priorities"].each():
         name = entry.get("name", "")
         if not name or " " in name or "\n" in name:
-            raise HostError(f'"{name}" cannot be the name of a network interface', entry["name"].where)
+            raise mistake(entry["name"], f'"{name}" cannot be the name of a network interface', "", "network")
         yield ("net_prio.ifpriomap", f"{name} {entry.get('priority', 0)}", entry.where)
 
 
