@@ -1,0 +1,161 @@
+"""What this machine has of cgroups: which hierarchies, where they are mounted, and where this process stands in them.
+
+Reads ``/proc/self/mountinfo`` and ``/proc/self/cgroup`` (cgroups(7)), nothing beneath the mounts but the v2 root's
+``cgroup.controllers``. `parse` is pure; `discover` does the reading.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Hierarchy:
+    """One mounted cgroup hierarchy.
+
+    ``key``          as in /proc/self/cgroup: ``memory``, ``cpu,cpuacct``, ``name=systemd``; empty for v2
+    ``version``      1 or 2
+    ``controllers``  for v1 those bound to it (none for a named one); for v2 those its root offers
+    ``mountpoint``   where it is mounted
+    ``root``         the cgroup that the mount shows as its top: ``/``, or ``/docker/x`` in a nested container
+    ``own``          the cgroup of this process, counted from ``root``
+    """
+
+    __slots__ = ("controllers", "key", "mountpoint", "own", "root", "version")
+
+    def __init__(self, key: str, version: int, controllers: Sequence[str], mountpoint: str, root: str,
+                 own: str) -> None:
+        self.key = key
+        self.version = version
+        self.controllers = tuple(controllers)
+        self.mountpoint = mountpoint
+        self.root = root
+        self.own = own
+
+    def __repr__(self) -> str:
+        return (f"Hierarchy({self.key!r}, {self.version}, {self.controllers!r}, {self.mountpoint!r}, {self.root!r}, "
+                f"{self.own!r})")
+
+
+class CgroupHost:
+    """The hierarchies of a machine.
+
+    ``layout``       ``v1``, ``hybrid`` (v1 controllers, and a v2 hierarchy beside them) or ``v2``; ``none`` when no
+                     cgroup filesystem is mounted at all
+    ``hierarchies``  those of v1, in the order of /proc/self/cgroup
+    ``unified``      the one of v2, or None
+    """
+
+    __slots__ = ("hierarchies", "layout", "unified")
+
+    def __init__(self, hierarchies: Sequence[Hierarchy], unified: Hierarchy | None) -> None:
+        self.hierarchies = tuple(hierarchies)
+        self.unified = unified
+        if hierarchies:
+            self.layout = "hybrid" if unified else "v1"
+        else:
+            self.layout = "v2" if unified else "none"
+
+    def all(self) -> tuple[Hierarchy, ...]:
+        """Every hierarchy, v2 last."""
+        return (*self.hierarchies, self.unified) if self.unified else self.hierarchies
+
+    def find(self, v1_name: str, v2_name: str = "") -> Hierarchy | None:
+        """The hierarchy that has a controller: v1 first, since a controller can be in only one at a time.
+
+        ``v2_name`` where v2 calls it otherwise (``blkio`` became ``io``).
+        """
+        for hierarchy in self.hierarchies:
+            if v1_name in hierarchy.controllers:
+                return hierarchy
+        if self.unified and (v2_name or v1_name) in self.unified.controllers:
+            return self.unified
+        return None
+
+
+def unescape(text: str) -> str:
+    r"""Undo the kernel's escapes in mountinfo: ``\040`` blank, ``\011`` tab, ``\012`` newline, ``\134`` backslash."""
+    if "\\" not in text:
+        return text
+    head, *rest = text.split("\\")
+    return head + "".join(chr(int(part[:3], 8)) + part[3:] if part[:3].isdigit() else "\\" + part for part in rest)
+
+
+def below(path: str, root: str) -> str:
+    """``path`` counted from ``root``: what a process's cgroup is called in a mount that shows only a part of the tree.
+
+    A root outside the reader's cgroup namespace reads ``/../..``: the place of ``path`` in that mount cannot be known
+    then, and the answer is the mount's own top.
+    """
+    if root == "/":
+        return path
+    if path == root:
+        return "/"
+    return path[len(root):] if path.startswith(root + "/") else "/"
+
+
+def parse(mountinfo: str, cgroup: str, visible: Callable[[str, str], bool]) -> CgroupHost:
+    """Read the two texts of /proc. ``visible(mountpoint, "major:minor")`` says whether a mount can be reached by its
+    path: mounts that others cover still stand in mountinfo."""
+    mounts: list[tuple[str, str, str, list[str]]] = []   # type, root, mountpoint, super options
+    for line in mountinfo.splitlines():
+        if " - cgroup" not in line:
+            continue
+        front, _, back = line.partition(" - ")
+        fields = front.split(" ")
+        kind, _source, superblock = back.split(" ")[:3]
+        if kind in ("cgroup", "cgroup2"):
+            mountpoint = unescape(fields[4])
+            if visible(mountpoint, fields[2]):
+                mounts.append((kind, unescape(fields[3]), mountpoint, unescape(superblock).split(",")))
+    # Kubernetes and others mount hierarchies a second time elsewhere: /sys/fs/cgroup is the place people look at, and
+    # of two mounts there the one that shows the whole tree is the better.
+    mounts.sort(key=lambda mount: (not mount[2].startswith("/sys/fs/cgroup"), mount[1] != "/"))
+
+    hierarchies: list[Hierarchy] = []
+    unified = None
+    for line in cgroup.splitlines():
+        _number, key, path = line.split(":", 2)
+        names = key.split(",") if key else []
+        for kind, root, mountpoint, options in mounts:
+            if kind == ("cgroup" if key else "cgroup2") and all(name in options for name in names):
+                controllers = [name for name in names if not name.startswith("name=")]
+                found = Hierarchy(key, 1 if key else 2, controllers, mountpoint, root, below(path, root))
+                if key:
+                    hierarchies.append(found)
+                else:
+                    unified = found
+                break
+    hierarchies.sort(key=lambda hierarchy: hierarchy.key)
+    return CgroupHost(hierarchies, unified)
+
+
+def _visible(mountpoint: str, device: str) -> bool:
+    try:
+        number = os.stat(mountpoint).st_dev
+    except OSError:
+        return False
+    return f"{os.major(number)}:{os.minor(number)}" == device
+
+
+def read(path: str) -> str:
+    """A small file of /proc or of a cgroup, as text."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while chunk := os.read(descriptor, 65536):
+            chunks.append(chunk)
+    finally:
+        os.close(descriptor)
+    return os.fsdecode(b"".join(chunks))
+
+
+def discover() -> CgroupHost:
+    """Look at this machine. OSError only where /proc is not mounted."""
+    host = parse(read("/proc/self/mountinfo"), read("/proc/self/cgroup"), _visible)
+    if host.unified:
+        host.unified.controllers = tuple(read(host.unified.mountpoint + "/cgroup.controllers").split())
+    return host

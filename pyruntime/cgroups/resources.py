@@ -1,0 +1,166 @@
+"""linux.cgroupsPath and linux.resources: the container's cgroup, its limits, and its first process in it.
+
+Spec:   config-linux.md#control-groups
+Emits:  cgroup_create, cgroup_write, cgroup_devices   (phase cgroup: limits exist before anything is charged to them)
+        cgroup_join                                   (phase join)
+Absent: every hierarchy gets a cgroup all the same, and the device list its defaults (config-linux.md#default-devices).
+Errors: HostError with the place in config.json for a controller that the host lacks or v2 cannot express.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, EBUSY, ENOENT, ENOTSUP, EPERM, EROFS
+
+from pyruntime.cgroups import devices, v1, v2
+from pyruntime.cgroups.paths import container_paths
+from pyruntime.errors import HostError
+from pyruntime.plan.steps import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.cgroups.host import CgroupHost, Hierarchy
+    from pyruntime.config.node import Node
+    from pyruntime.plan.steps import Step
+
+UNPERMITTED = (EACCES, EPERM, EROFS, ENOENT)   # rootless: not ours to write, or not made because of that
+UNAVAILABLE = (ENOENT, EBUSY, ENOTSUP, EACCES)  # why a controller that nobody asked for may stay off
+
+# The sections in the order in which they are written: member of linux.resources (empty: see the function), the
+# controller's name in v1, in v2, and the function that knows the files.
+SECTIONS = (
+    ("cpu", "cpuset", "cpuset", "cpuset"),
+    ("memory", "memory", "memory", "memory"),
+    ("cpu", "cpu", "cpu", "cpu"),
+    ("pids", "pids", "pids", "pids"),
+    ("blockIO", "blkio", "io", "block_io"),
+    ("hugepageLimits", "hugetlb", "hugetlb", "hugetlb"),
+    ("network", "net_cls", "net_cls", "net_cls"),
+    ("network", "net_prio", "net_prio", "net_prio"),
+    ("rdma", "rdma", "rdma", "rdma"),
+)
+
+
+class Limits:
+    """What has to be written: ``writes`` are (hierarchy key, file, data, where), in order; ``needed`` are the v2
+    controllers that must be on for it, with the place that asks first."""
+
+    __slots__ = ("needed", "writes")
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[str, str, str, str]] = []
+        self.needed: dict[str, str] = {}
+
+    def asked(self, key: str) -> bool:
+        """Whether anything is limited in a hierarchy."""
+        return any(write[0] == key for write in self.writes)
+
+
+def read_limits(resources: Node, host: CgroupHost) -> Limits:
+    """Collect the writes for ``linux.resources`` (without devices). Also for ``update``."""
+    limits = Limits()
+    for section, v1_name, v2_name, function in SECTIONS:
+        node = resources[section]
+        if not node:
+            continue
+        hierarchy = host.find(v1_name, v2_name)
+        modern = hierarchy.version == 2 if hierarchy else host.layout == "v2"
+        for file, data, where in getattr(v2 if modern else v1, function)(node):
+            if hierarchy is None:
+                name = v2_name if modern else v1_name
+                raise HostError(f'no cgroup hierarchy of this machine has the "{name}" controller', where)
+            limits.writes.append((hierarchy.key, file, data, where))
+            if modern:
+                limits.needed.setdefault(v2_name, where)
+    _read_unified(resources["unified"], host, limits)
+    return limits
+
+
+def _read_unified(unified: Node, host: CgroupHost, limits: Limits) -> None:
+    for name, node in unified.items():
+        if host.unified is None:
+            raise HostError("unified resources need cgroup v2, and this machine has v1", node.where)
+        if "/" in name or name in ("", ".", "..") or any(mark in name for mark in "+|>?"):
+            raise HostError(f'unified resource "{name}" must be a file name', node.where)
+        controller = name.partition(".")[0]
+        if controller not in ("cgroup", *host.unified.controllers):
+            raise HostError(f'unified resource "{name}" cannot be set: controller "{controller}" not available',
+                            node.where)
+        if controller != "cgroup":
+            limits.needed.setdefault(controller, node.where)
+        limits.writes.append(("", name, str(node.value), node.where))
+
+
+def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool) -> Iterator[Step]:
+    """The steps for a new container.
+
+    ``rootless``: where no cgroupsPath is given, a hierarchy that may not be written is left out, unless the
+    configuration limits something in it.
+    """
+    location, resources = config["linux.cgroupsPath"], config["linux.resources"]
+    limits = read_limits(resources, host)
+    rules = devices.read_rules(resources["devices"])
+    paths = container_paths(location.or_(""), container_id, host)
+    if not paths and not rootless:
+        raise HostError("no cgroup filesystem is mounted", location.where)
+
+    lenient = {key for key in paths if rootless and not location.value and not limits.asked(key)}
+    for key, path in paths.items():
+        yield step("cgroup", "cgroup_create", location.where, path=path, tolerate=UNPERMITTED if key in lenient else ())
+    if host.unified:
+        yield from _enable(host.unified, paths[""], limits, everything=host.layout == "v2", where=location.where)
+    for key, file, data, where in limits.writes:
+        yield step("cgroup", "cgroup_write", where, path=paths[key], file=file, data=data)
+    yield from _devices(rules, host, paths, rootless=rootless)
+
+    strict = [path for key, path in paths.items() if key not in lenient]
+    if strict:
+        yield step("join", "cgroup_join", location.where, paths=strict)
+    for key in paths:
+        if key in lenient:
+            yield step("join", "cgroup_join", location.where, paths=[paths[key]], tolerate=UNPERMITTED)
+
+
+def update(resources: Node, host: CgroupHost, paths: dict[str, str]) -> Iterator[Step]:
+    """The steps that change the limits of a container whose cgroup is at ``paths`` (key to directory); devices stay."""
+    limits = read_limits(resources, host)
+    for key, file, data, where in limits.writes:
+        if key not in paths:
+            raise HostError("the container has no cgroup in the hierarchy of this controller", where)
+        yield step("cgroup", "cgroup_write", where, path=paths[key], file=file, data=data)
+
+
+def _enable(hierarchy: Hierarchy, path: str, limits: Limits, *, everything: bool, where: str) -> Iterator[Step]:
+    # A controller reaches the container's cgroup only if every cgroup above it hands it down. Those asked for must;
+    # the others are wished for (numbers for `events`, later `update`s) but may stay off. In the hybrid layout the
+    # v2 hierarchy is there for its processes, and nothing is enabled that was not asked for.
+    needed = [name for name in limits.needed if name in hierarchy.controllers]
+    wished = [name for name in hierarchy.controllers if name not in limits.needed] if everything else []
+    place = next(iter(limits.needed.values())) if len(limits.needed) == 1 else "linux.resources"
+    directory = hierarchy.mountpoint
+    for name in path[len(hierarchy.mountpoint) + 1:].split("/"):
+        if needed:
+            yield step("cgroup", "cgroup_write", place, path=directory, file="cgroup.subtree_control",
+                       data=" ".join("+" + controller for controller in needed))
+        if wished:
+            yield step("cgroup", "cgroup_write", where, path=directory, file="cgroup.subtree_control",
+                       data=" ".join("+" + controller for controller in wished), tolerate=UNAVAILABLE)
+        directory += "/" + name
+
+
+def _devices(rules: list[devices.Rule], host: CgroupHost, paths: dict[str, str], *, rootless: bool) -> Iterator[Step]:
+    # Rootless: neither the v1 list nor bpf(2) is ours to use, and device nodes cannot be made without privileges.
+    tolerate = UNPERMITTED if rootless else ()
+    where = rules[0].where
+    hierarchy = host.find("devices")
+    if hierarchy:
+        for file, data, place in devices.v1_writes(rules):
+            yield step("cgroup", "cgroup_write", place, path=paths[hierarchy.key], file=file, data=data,
+                       tolerate=tolerate)
+    elif host.unified:
+        if not devices.allows_everything(rules):
+            yield step("cgroup", "cgroup_devices", where, path=paths[""], rules=[str(rule) for rule in rules],
+                       tolerate=tolerate)
+    elif not rootless:
+        raise HostError('no cgroup hierarchy of this machine has the "devices" controller', where)

@@ -1,0 +1,69 @@
+"""linux.devices, the default devices and links, the console.
+
+Spec:   config-linux.md#devices, #default-devices, runtime-linux.md#dev-symbolic-links
+Emits:  mknod, bind_device, symlink, open_console   (phase DEVICES)
+"""
+
+from __future__ import annotations
+
+import errno
+
+from pyruntime.plan import uapi
+from pyruntime.plan.steps import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.plan.setup import Setup
+    from pyruntime.plan.steps import Step
+
+TYPES = {"c": uapi.S_IFCHR, "u": uapi.S_IFCHR, "b": uapi.S_IFBLK, "p": uapi.S_IFIFO}
+# Every container has these (config-linux.md#default-devices): path -> major, minor.
+DEFAULTS = {"/dev/null": (1, 3), "/dev/zero": (1, 5), "/dev/full": (1, 7), "/dev/random": (1, 8),
+            "/dev/urandom": (1, 9), "/dev/tty": (5, 0)}
+LINKS = {"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
+         "/dev/stderr": "/proc/self/fd/2", "/dev/ptmx": "pts/ptmx"}
+
+
+def emit(setup: Setup) -> Iterator[Step]:
+    """The steps that fill /dev."""
+    if setup.new("mount") and not _host_dev(setup):
+        yield from _nodes(setup)
+        for path, target in LINKS.items():
+            yield step("devices", "symlink", "linux.devices", label="default", target=target, path=path)
+    if "console" in setup.slots:
+        process = setup.config["process"]
+        size = process["consoleSize"]
+        yield step("devices", "open_console", process["terminal"].where, slot=setup.slots.index("console"),
+                   rows=size.get("height", 0), cols=size.get("width", 0), uid=process.get("user.uid", 0),
+                   mount=int(setup.new("mount")))
+
+
+def _host_dev(setup: Setup) -> bool:
+    """Whether the host's own /dev is bound into the container: it has all of this, and must not be written."""
+    return any(m.get("destination", "").rstrip("/") == "/dev" and {"bind", "rbind"} & set(m.get("options", []))
+               for m in setup.config["mounts"].each())
+
+
+def _nodes(setup: Setup) -> Iterator[Step]:
+    listed = {node.value["path"]: node for node in setup.config["linux.devices"].each()}
+    for path, node in listed.items():
+        kind = node.value["type"]
+        if setup.in_user_namespace and kind != "p":
+            # mknod(2) is not for user namespaces: the host's node is bound instead, with its own mode and owner.
+            yield step("devices", "bind_device", node.where, label=path, source=path, path=path)
+            continue
+        fifo = kind == "p"
+        yield step("devices", "mknod", node.where, label=path, path=path,
+                   mode=TYPES[kind] | node.get("fileMode", 0o666), major=0 if fifo else node.get("major", 0),
+                   minor=0 if fifo else node.get("minor", 0), uid=node.get("uid", 0), gid=node.get("gid", 0), keep=0)
+    for path, (major, minor) in DEFAULTS.items():
+        if path in listed:
+            continue
+        if setup.in_user_namespace:
+            yield step("devices", "bind_device", "linux.devices", label=f"default {path}", source=path, path=path,
+                       tolerate=(errno.ENOENT,))
+        else:
+            yield step("devices", "mknod", "linux.devices", label=f"default {path}", path=path,
+                       mode=uapi.S_IFCHR | 0o666, major=major, minor=minor, uid=0, gid=0, keep=1)

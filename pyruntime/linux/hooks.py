@@ -1,0 +1,42 @@
+"""hooks: programs of the caller at the points of the lifecycle that lie inside a plan.
+
+Spec:   config.md#posix-platform-hooks, runtime.md#lifecycle
+Emits:  host_hook, run_hook   (phases HOOKS, START)
+Absent: poststart and poststop are no part of a plan; lifecycle/hooks.py runs them.
+"""
+
+from __future__ import annotations
+
+from pyruntime.config.decode import encode
+from pyruntime.plan.steps import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.config.node import Node
+    from pyruntime.plan.setup import Setup
+    from pyruntime.plan.steps import Step
+
+
+def emit(setup: Setup) -> Iterator[Step]:
+    """The hooks of `create` and the startContainer hooks, in the specification's order."""
+    hooks = setup.config["hooks"]
+    for kind in ("prestart", "createRuntime"):
+        for node in hooks[kind].each():
+            yield step("hooks", "host_hook", node.where, label=node.get("path"), path=node.get("path"),
+                       args=node.get("args", []) or [node.get("path")], env=node.get("env", []),
+                       timeout=node.get("timeout", 0), inherit_env=int(not node["env"]), status="creating")
+    for node in hooks["createContainer"].each():
+        yield _inside(setup, node, "hooks", "creating", [])
+    for node in hooks["startContainer"].each():
+        yield _inside(setup, node, "start", "created", setup.config.get("process.env", []))
+
+
+def _inside(setup: Setup, node: Node, phase: str, status: str, env: list[str]) -> Step:
+    # The pid is the one that the container sees (runtime.md#state), so the stub puts it in.
+    head, mark, tail = encode(setup.state(status, pid=0)).partition('"pid":0')
+    assert mark
+    return step(phase, "run_hook", node.where, label=node.get("path"), path=node.get("path"),
+                args=node.get("args", []) or [node.get("path")], env=node.get("env", env),
+                timeout=node.get("timeout", 0), state_head=head + '"pid":', state_tail=tail)

@@ -1,0 +1,179 @@
+"""mounts: everything mounted beneath the root filesystem, in the listed order.
+
+Spec:   config.md#mounts, #linux-mount-options
+Emits:  mount, bind, remount, open_source, idmap_sources   (phases SOURCES, MOUNTS)
+Absent: a mount point that does not exist is made by the step itself, as a directory or, for a bound file, a file.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.cgroups.mounts import emit_mount as emit_cgroup_mount
+from pyruntime.linux.namespaces import mapping_lines
+from pyruntime.plan import uapi
+from pyruntime.plan.steps import NO_SLOT, step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pyruntime.config.node import Node
+    from pyruntime.plan.setup import Setup
+    from pyruntime.plan.steps import Step
+
+_SET, _CLEAR = "set", "clear"
+# Per-mount attributes: option -> (set or clear, attribute). The same words with "r" before them act recursively.
+ATTRIBUTES: dict[str, tuple[str, int]] = {
+    "ro": (_SET, uapi.MOUNT_ATTR_RDONLY), "rw": (_CLEAR, uapi.MOUNT_ATTR_RDONLY),
+    "nosuid": (_SET, uapi.MOUNT_ATTR_NOSUID), "suid": (_CLEAR, uapi.MOUNT_ATTR_NOSUID),
+    "nodev": (_SET, uapi.MOUNT_ATTR_NODEV), "dev": (_CLEAR, uapi.MOUNT_ATTR_NODEV),
+    "noexec": (_SET, uapi.MOUNT_ATTR_NOEXEC), "exec": (_CLEAR, uapi.MOUNT_ATTR_NOEXEC),
+    "nodiratime": (_SET, uapi.MOUNT_ATTR_NODIRATIME), "diratime": (_CLEAR, uapi.MOUNT_ATTR_NODIRATIME),
+    "nosymfollow": (_SET, uapi.MOUNT_ATTR_NOSYMFOLLOW), "symfollow": (_CLEAR, uapi.MOUNT_ATTR_NOSYMFOLLOW),
+    # One field of three values: "clear" means the kernel's default, relatime.
+    "noatime": (_SET, uapi.MOUNT_ATTR_NOATIME), "atime": (_CLEAR, uapi.MOUNT_ATTR__ATIME),
+    "relatime": (_CLEAR, uapi.MOUNT_ATTR__ATIME), "norelatime": (_CLEAR, uapi.MOUNT_ATTR__ATIME),
+    "strictatime": (_SET, uapi.MOUNT_ATTR_STRICTATIME), "nostrictatime": (_CLEAR, uapi.MOUNT_ATTR__ATIME),
+}
+RECURSIVE = {"r" + name: value for name, value in ATTRIBUTES.items()}
+PROPAGATION = {"private": uapi.MS_PRIVATE, "shared": uapi.MS_SHARED, "slave": uapi.MS_SLAVE,
+               "unbindable": uapi.MS_UNBINDABLE}
+RECURSIVE_PROPAGATION = {"r" + name: value for name, value in PROPAGATION.items()}
+# Flags of the superblock: the kernel takes them as parameters of the filesystem.
+SUPERBLOCK = {"sync", "dirsync", "lazytime", "mand"}
+SUPERBLOCK_CLEAR = {"async": "sync", "nolazytime": "lazytime", "nomand": "mand"}
+# No meaning for the new mount interface: what they would say is the default, or is about printing.
+IGNORED = {"defaults", "silent", "loud", "iversion", "noiversion"}
+_OTHER = {"bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup"}
+OPTIONS = sorted({*ATTRIBUTES, *RECURSIVE, *PROPAGATION, *RECURSIVE_PROPAGATION, *SUPERBLOCK, *SUPERBLOCK_CLEAR,
+                  *IGNORED, *_OTHER})
+
+COPY_UP = 1        # bits of the mount step's copy_up field
+INHERIT_MODE = 2
+# Their superblocks are the kernel's own, shared or in memory: "ro" is a matter of the mount alone. Anything else may
+# sit on a device that cannot be written at all.
+_VIRTUAL = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs", "ramfs", "overlay", "bpf",
+            "debugfs", "tracefs", "securityfs", "configfs", "hugetlbfs", "binfmt_misc", "fuse", "selinuxfs"}
+
+
+class Options:
+    """What the option strings of one mount mean."""
+
+    def __init__(self, mount: Node) -> None:
+        self.words: set[str] = set()
+        self.attributes = {"attr_set": 0, "attr_clear": 0, "rec_set": 0, "rec_clear": 0, "propagation": 0,
+                           "rec_propagation": 0}
+        self.data: list[str] = []
+        superblock: dict[str, bool] = {}
+        for node in mount["options"].each():
+            word = node.value
+            if word in ATTRIBUTES:
+                self._attribute("attr", *ATTRIBUTES[word])
+            elif word in RECURSIVE:
+                self._attribute("rec", *RECURSIVE[word])
+            elif word in PROPAGATION:
+                self.attributes["propagation"] = PROPAGATION[word]
+            elif word in RECURSIVE_PROPAGATION:
+                self.attributes["rec_propagation"] = RECURSIVE_PROPAGATION[word]
+            elif word in SUPERBLOCK:
+                superblock[word] = True
+            elif word in SUPERBLOCK_CLEAR:
+                superblock[SUPERBLOCK_CLEAR[word]] = False
+            elif word in _OTHER:
+                self.words.add(word)
+            elif word not in IGNORED and word:
+                # Text for the filesystem; one string may hold several of them, as mount(8) takes them.
+                self.data += [part for part in _split(word) if part]
+        self.data += [word for word, wanted in superblock.items() if wanted]
+        self.bind = bool(self.words & {"bind", "rbind"})
+        self.recursive = "rbind" in self.words
+
+    def _attribute(self, prefix: str, action: str, attribute: int) -> None:
+        # The last word wins, as with mount(8).
+        on, off = f"{prefix}_set", f"{prefix}_clear"
+        if action == _CLEAR:
+            on, off = off, on
+        self.attributes[on] |= attribute
+        self.attributes[off] &= ~attribute
+        if attribute & uapi.MOUNT_ATTR__ATIME:   # three values of one field
+            other = uapi.MOUNT_ATTR__ATIME & ~attribute
+            self.attributes[f"{prefix}_set"] &= ~other
+            if action == _CLEAR:
+                self.attributes[f"{prefix}_clear"] |= uapi.MOUNT_ATTR__ATIME
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas outside of double quotes (SELinux contexts hold commas) and drop the quotes."""
+    parts, quoted = [""], False
+    for char in text:
+        if char == '"':
+            quoted = not quoted
+        elif char == "," and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts
+
+
+def emit(setup: Setup) -> Iterator[Step]:
+    """The steps of every mount, in order."""
+    if not setup.new("mount"):
+        return
+    for mount in setup.config["mounts"].each():
+        yield from _mount(setup, mount)
+
+
+def _mount(setup: Setup, mount: Node) -> Iterator[Step]:
+    options = Options(mount)
+    dest = "/" + mount.value["destination"].lstrip("/")
+    fstype = mount.get("type", "none")
+    label = f"{mount.get('source', fstype) if options.bind else fstype} on {dest}"
+    common: dict[str, Any] = {"label": label, "dest": dest, **options.attributes}
+    if "remount" in options.words:
+        yield step("mounts", "remount", mount.where, options=[] if options.bind else options.data, **common)
+    elif options.bind:
+        yield from _bind(setup, mount, options, common)
+    elif fstype == "cgroup":
+        yield from emit_cgroup_mount(mount, setup.host.cgroup, setup.cgroup_paths,
+                                     cgroup_namespace="cgroup" in setup.namespaces,
+                                     user_namespace=setup.in_user_namespace, attrs=options.attributes, dest=dest)
+    else:
+        yield _filesystem(setup, mount, fstype, options, common)
+
+
+def _filesystem(setup: Setup, mount: Node, fstype: str, options: Options, common: dict[str, Any]) -> Step:
+    data = list(options.data)
+    if options.attributes["attr_set"] & uapi.MOUNT_ATTR_RDONLY and fstype not in _VIRTUAL:
+        data.append("ro")
+    label = setup.config.get("linux.mountLabel", "")
+    if label and setup.host.selinux and fstype not in ("proc", "sysfs", "mqueue"):
+        data.append(f"context={label}")
+    copy_up = 0
+    if fstype == "tmpfs":
+        copy_up = COPY_UP if "tmpcopyup" in options.words else 0
+        # A tmpfs is 1777 by default; over /run or /var/cache it should look like what it covers.
+        if not any(word.startswith("mode=") for word in data):
+            copy_up |= INHERIT_MODE
+    return step("mounts", "mount", mount.where, fstype=fstype, source=mount.get("source", fstype) or fstype,
+                options=data, copy_up=copy_up, **common)
+
+
+def _bind(setup: Setup, mount: Node, options: Options, common: dict[str, Any]) -> Iterator[Step]:
+    source = os.path.join(setup.config.bundle, mount.get("source", ""))
+    if options.data:
+        setup.warn(mount["options"].where, f'"{",".join(options.data)}" has no meaning for a bind mount and is ignored')
+    slot = NO_SLOT
+    if options.words & {"idmap", "ridmap"}:
+        slot = setup.slot()
+        uids, gids = (mapping_lines(mount[key] or setup.config["linux"][key]) for key in ("uidMappings", "gidMappings"))
+        yield step("sources", "idmap_sources", mount.where, label=common["label"], source=source,
+                   recursive=int(options.recursive), recursive_map=int("ridmap" in options.words), uids=uids,
+                   gids=gids, slot=slot)
+    elif setup.new("user") and not setup.host.rootless:
+        # The container's root may not be allowed to reach the source; the host's is.
+        slot = setup.slot()
+        yield step("sources", "open_source", mount["source"].where, label=common["label"], source=source,
+                   recursive=int(options.recursive), propagation=uapi.MS_SLAVE, slot=slot)
+    yield step("mounts", "bind", mount.where, source=source, slot=slot, recursive=int(options.recursive), **common)

@@ -1,0 +1,103 @@
+"""linux.namespaces, uidMappings, gidMappings, timeOffsets; hostname, domainname: what the container is cut off from.
+
+Spec:   config-linux.md#namespaces, #user-namespace-mappings, #offset-for-time-namespace; config.md#hostname
+Emits:  open_namespace, setns, unshare, map_ids, become_root, clone_init, setsid, loopback_up, cgroup_namespace,
+        set_hostname, set_domainname   (phases ENTER, USER, UNSHARE, ISOLATE)
+"""
+
+from __future__ import annotations
+
+from pyruntime.plan import uapi
+from pyruntime.plan.setup import NAMESPACES
+from pyruntime.plan.steps import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.config.node import Node
+    from pyruntime.plan.setup import Setup
+    from pyruntime.plan.steps import Step
+
+# Made by unshare(2); the pid namespace is made by clone, the cgroup namespace through a helper, the user namespace first.
+_UNSHARED = ("mount", "uts", "ipc", "network", "time")
+
+
+def emit(setup: Setup) -> Iterator[Step]:
+    """The steps that join, make and name the namespaces."""
+    yield from _join(setup)
+    if setup.new("user"):
+        yield from _user(setup)
+    elif setup.joined("user"):
+        yield step("user", "become_root", setup.where["user"])
+    yield from _unshare(setup)
+    yield from _isolate(setup)
+
+
+def _join(setup: Setup) -> Iterator[Step]:
+    slots = {}
+    for kind, flag in NAMESPACES.items():
+        path = setup.joined(kind)
+        if path:
+            slots[kind] = setup.slot()
+            yield step("enter", "open_namespace", setup.where[kind] + ".path", label=f"{kind} namespace", path=path,
+                       kind=flag, slot=slots[kind])
+    for kind, slot in slots.items():
+        yield step("user" if kind == "user" else "enter", "setns", setup.where[kind] + ".path",
+                   label=f"{kind} namespace {setup.joined(kind)}", slot=slot, kind=NAMESPACES[kind])
+
+
+def mapping_lines(mappings: Node) -> list[str]:
+    """The lines of a uid_map or gid_map file (user_namespaces(7)): inside, outside, count."""
+    return [f"{m.value['containerID']} {m.value['hostID']} {m.value['size']}" for m in mappings.each()]
+
+
+def _user(setup: Setup) -> Iterator[Step]:
+    where = setup.where["user"]
+    linux = setup.config["linux"]
+    yield step("user", "unshare", where, label="new user namespace", flags=uapi.CLONE_NEWUSER)
+    # /proc/PID belongs to the host's root while we are not dumpable, and an unprivileged parent could not map ids.
+    yield step("user", "set_dumpable", where, value=1)
+    gids = mapping_lines(linux["gidMappings"])
+    single = setup.host.rootless and len(gids) == 1 and gids[0].split()[1:] == [str(setup.host.egid), "1"]
+    yield step("user", "map_ids", linux["uidMappings"].where, uids=mapping_lines(linux["uidMappings"]), gids=gids,
+               setgroups="deny" if single else "")
+    yield step("user", "become_root", linux["uidMappings"].where)
+
+
+def _unshare(setup: Setup) -> Iterator[Step]:
+    flags = 0
+    for kind in _UNSHARED:
+        if setup.new(kind):
+            flags |= NAMESPACES[kind]
+    kinds = ", ".join(kind for kind in _UNSHARED if setup.new(kind))
+    if flags:
+        yield step("unshare", "unshare", "linux.namespaces", label=kinds, flags=flags)
+    offsets = setup.config["linux.timeOffsets"]
+    lines = [f"{clock} {node.get('secs', 0)} {node.get('nanosecs', 0)}\n" for clock, node in offsets.items()]
+    if lines:
+        yield step("unshare", "write_proc", offsets.where, path="self/timens_offsets", data="".join(lines))
+    # A process of a joined pid namespace could look into the stub through /proc/PID (CVE-2016-9962).
+    yield step("unshare", "set_dumpable", "linux.namespaces", value=0)
+    pid = setup.new("pid")
+    yield step("unshare", "clone_init", setup.where["pid"] if pid else "process", label="init",
+               flags=uapi.CLONE_NEWPID if pid else 0)
+
+
+def _isolate(setup: Setup) -> Iterator[Step]:
+    config = setup.config
+    yield step("isolate", "setsid", "process")
+    if setup.new("network"):
+        yield step("isolate", "loopback_up", setup.where["network"])
+    if config["hostname"]:
+        yield step("isolate", "set_hostname", "hostname", name=config.get("hostname"))
+    if config["domainname"]:
+        yield step("isolate", "set_domainname", "domainname", name=config.get("domainname"))
+    if setup.new("cgroup") and setup.cgroup_paths:
+        where = setup.where["cgroup"]
+        slots = bytearray()
+        for hierarchy, path in setup.cgroup_paths.items():
+            slots.append(setup.slot())
+            yield step("enter", "open_file", where, label=f"cgroup {hierarchy or 'v2'}",
+                       path=f"{path}/{'tasks' if hierarchy else 'cgroup.procs'}", slot=slots[-1])
+        yield step("isolate", "cgroup_namespace", where, slots=bytes(slots))

@@ -1,0 +1,49 @@
+"""root, linux.rootfsPropagation: the root filesystem and the way into it.
+
+Spec:   config.md#root, config-linux.md#rootfs-mount-propagation
+Emits:  propagation, open_rootfs, pivot_root, move_root, chroot, root_readonly   (phases ROOTFS, PIVOT)
+"""
+
+from __future__ import annotations
+
+from pyruntime.plan import uapi
+from pyruntime.plan.steps import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.plan.setup import Setup
+    from pyruntime.plan.steps import Step
+
+_PROPAGATION = {"shared": uapi.MS_SHARED, "slave": uapi.MS_SLAVE, "private": uapi.MS_PRIVATE,
+                "unbindable": uapi.MS_UNBINDABLE}
+
+
+def emit(setup: Setup) -> Iterator[Step]:
+    """The steps that open the root filesystem and those that make it /."""
+    root = setup.config["root"]
+    where = root["path"].where
+    if not setup.new("mount"):
+        # The mounts of this namespace belong to somebody else as well: only the root directory is changed.
+        yield step("rootfs", "open_plain_rootfs", where, path=setup.rootfs)
+        yield step("pivot", "chroot", where)
+        return
+    wanted = setup.config.get("linux.rootfsPropagation", "")
+    recursive = wanted.startswith("r")
+    flag = _PROPAGATION.get(wanted[1:] if recursive else wanted, 0)
+    # What the host mounts later may reach a slave or shared root; nothing of ours may reach the host. MS_SHARED here
+    # makes a new peer group within the new namespace after the tie to the host was cut to one direction.
+    base = uapi.MS_PRIVATE if flag in (uapi.MS_PRIVATE, uapi.MS_UNBINDABLE) else uapi.MS_SLAVE
+    yield step("rootfs", "propagation", "linux.rootfsPropagation" if wanted else setup.where["mount"],
+               propagation=base, recursive=1)
+    yield step("rootfs", "open_rootfs", where, path=setup.rootfs)
+    if setup.options.pivot:
+        yield step("pivot", "pivot_root", where)
+    else:
+        yield step("pivot", "move_root", where, hide=list(setup.host.proc_mounts))
+    if flag:
+        yield step("pivot", "propagation", "linux.rootfsPropagation", label=wanted, propagation=flag,
+                   recursive=int(recursive))
+    if root.get("readonly", False):
+        yield step("pivot", "root_readonly", root["readonly"].where)

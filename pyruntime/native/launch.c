@@ -1,0 +1,206 @@
+/* Namespaces: joining, leaving, and making init. */
+#define _GNU_SOURCE
+#include "stub.h"
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+int do_sync(struct stub *s, const struct step_sync *a)
+{
+	(void)a;
+	return send_report(s, REPORT_SYNC, 0) ? -1 : await_go(s);
+}
+
+int do_open_namespace(struct stub *s, const struct step_open_namespace *a)
+{
+	int fd = open(a->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fail(s, "open", "%s", a->path);
+	int kind = ioctl(fd, NS_GET_NSTYPE);
+	if (kind < 0) {
+		fail_with(s, errno == ENOTTY ? EINVAL : errno, "ioctl", "%s is not a namespace", a->path);
+		close(fd);
+		return -1;
+	}
+	if (kind != a->kind) {
+		close(fd);
+		return fail_with(s, EINVAL, "ioctl", "%s is a namespace of another type", a->path);
+	}
+	return put_slot(s, a->slot, fd);
+}
+
+int do_open_file(struct stub *s, const struct step_open_file *a)
+{
+	int fd = open(a->path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? fail(s, "open", "%s", a->path) : put_slot(s, a->slot, fd);
+}
+
+int do_setns(struct stub *s, const struct step_setns *a)
+{
+	int fd = get_slot(s, a->slot);
+	if (fd < 0)
+		return -1;
+	if (setns(fd, (int)a->kind)) {
+		/* A namespace owned by a user namespace that is joined later asks for rights that we do not have yet. */
+		if (errno != EPERM || a->kind == CLONE_NEWUSER || s->deferred == (int)countof(s->defer))
+			return fail(s, "setns", "%s", "namespace");
+		s->defer[s->deferred].fd = fd;
+		s->defer[s->deferred++].kind = (int)a->kind;
+		return 0;
+	}
+	if (a->kind == CLONE_NEWUSER) {
+		for (int i = 0; i < s->deferred; i++)
+			if (setns(s->defer[i].fd, s->defer[i].kind))
+				return fail(s, "setns", "namespace, after joining the user namespace");
+		s->deferred = 0;
+	}
+	return 0;
+}
+
+int do_unshare(struct stub *s, const struct step_unshare *a)
+{
+	if (s->deferred)
+		return fail_with(s, EPERM, "setns", "namespace");
+	return unshare((int)a->flags) ? fail(s, "unshare", "flags %#llx", (unsigned long long)a->flags) : 0;
+}
+
+int do_become_root(struct stub *s, const struct step_become_root *a)
+{
+	(void)a;
+	/* A gid or uid that the namespace does not map stays the overflow id: files would be made by nobody. */
+	if (syscall(SYS_setresgid, 0, 0, 0))
+		return fail(s, "setresgid", "0");
+	if (syscall(SYS_setresuid, 0, 0, 0))
+		return fail(s, "setresuid", "0");
+	return 0;
+}
+
+int do_set_dumpable(struct stub *s, const struct step_set_dumpable *a)
+{
+	return prctl(PR_SET_DUMPABLE, a->value, 0, 0, 0) ? fail(s, "prctl", "PR_SET_DUMPABLE") : 0;
+}
+
+int do_clone_init(struct stub *s, const struct step_clone_init *a)
+{
+	if (s->deferred)
+		return fail_with(s, EPERM, "setns", "namespace");
+	/* CLONE_PARENT: whoever waits for containers (the runtime, then containerd's shim or conmon) must be able to wait
+	 * for init; a plain child would be reparented inside the pid namespace when the stub goes. */
+	long pid = syscall(SYS_clone, (unsigned long)a->flags | CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+	if (pid < 0)
+		return fail(s, "clone", "flags %#llx", (unsigned long long)a->flags);
+	if (pid > 0) {
+		send_report(s, REPORT_CLONED, (int)pid);
+		_exit(0);
+	}
+	return 0;
+}
+
+int do_setsid(struct stub *s, const struct step_setsid *a)
+{
+	(void)a;
+	/* EPERM: a process group leader already; a fresh child never is one. */
+	return setsid() < 0 ? fail(s, "setsid", "%s", "") : 0;
+}
+
+int do_loopback_up(struct stub *s, const struct step_loopback_up *a)
+{
+	(void)a;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return fail(s, "socket", "AF_INET");
+	struct ifreq r = {.ifr_name = "lo"};
+	int rc = ioctl(fd, SIOCGIFFLAGS, &r);
+	if (!rc) {
+		r.ifr_flags |= IFF_UP | IFF_RUNNING;
+		rc = ioctl(fd, SIOCSIFFLAGS, &r);
+	}
+	if (rc)
+		fail(s, "ioctl", "lo");
+	close(fd);
+	return rc;
+}
+
+int do_set_hostname(struct stub *s, const struct step_set_hostname *a)
+{
+	return sethostname(a->name, strlen(a->name)) ? fail(s, "sethostname", "%s", a->name) : 0;
+}
+
+int do_set_domainname(struct stub *s, const struct step_set_domainname *a)
+{
+	return setdomainname(a->name, strlen(a->name)) ? fail(s, "setdomainname", "%s", a->name) : 0;
+}
+
+static int enter_cgroups(struct stub *s, struct blob slots)
+{
+	for (uint32_t i = 0; i < slots.size; i++) {
+		int fd = get_slot(s, slots.data[i]);
+		if (fd < 0)
+			return -1;
+		/* "0" is the writer itself: the kernel need not stop every fork on the machine to move one thread. */
+		if (write(fd, "0", 1) != 1)
+			return fail(s, "write", "0 to the cgroup's list of tasks");
+	}
+	return 0;
+}
+
+int do_join_cgroup_self(struct stub *s, const struct step_join_cgroup_self *a)
+{
+	return enter_cgroups(s, a->slots);
+}
+
+struct cgroup_helper {
+	struct stub *s;
+	struct blob slots;
+	int fd;
+};
+
+static int cgroup_helper(void *arg)
+{
+	struct cgroup_helper *h = arg;
+	if (enter_cgroups(h->s, h->slots))
+		return 1;
+	if (unshare(CLONE_NEWCGROUP)) {
+		fail(h->s, "unshare", "CLONE_NEWCGROUP");
+		return 1;
+	}
+	h->fd = openat(h->s->proc, "self/ns/cgroup", O_RDONLY | O_CLOEXEC);
+	if (h->fd < 0) {
+		fail(h->s, "openat", "/proc/self/ns/cgroup");
+		return 1;
+	}
+	return 0;
+}
+
+int do_cgroup_namespace(struct stub *s, const struct step_cgroup_namespace *a)
+{
+	/* The root of a cgroup namespace is where its maker stands. Init itself enters the cgroup only at the end, so that
+	 * the memory of the set-up is not charged to the container: a helper that shares our memory and descriptors goes
+	 * in, makes the namespace, and ends. */
+	static char stack[16384] __attribute__((aligned(16)));
+	struct cgroup_helper h = {s, a->slots, -1};
+	int pid = clone(cgroup_helper, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &h);
+	if (pid < 0)
+		return fail(s, "clone", "cgroup namespace helper");
+	int status;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status || h.fd < 0)
+		return -1;
+	int rc = setns(h.fd, CLONE_NEWCGROUP);
+	if (rc)
+		fail(s, "setns", "cgroup namespace");
+	close(h.fd);
+	return rc;
+}

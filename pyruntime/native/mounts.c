@@ -1,0 +1,424 @@
+/* The root filesystem and everything mounted beneath it, by file descriptor alone. */
+#define _GNU_SOURCE
+#include "stub.h"
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#ifndef MNT_DETACH
+#define MNT_DETACH 2
+#endif
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+#define MS_PRIVATE_ (1u << 18)
+#define MS_SLAVE_ (1u << 19)
+
+static int sys_open_tree(int dir, const char *path, unsigned flags)
+{
+	return (int)syscall(SYS_open_tree, dir, path, flags | OPEN_TREE_CLOEXEC);
+}
+
+static int sys_move_mount(int from, int to)
+{
+	return (int)syscall(SYS_move_mount, from, "", to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+static int set_attr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation)
+{
+	struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = propagation};
+	if (!set && !clear && !propagation)
+		return 0;
+	/* The kernel wants the whole atime field cleared before a new value. */
+	if (set & MOUNT_ATTR__ATIME)
+		attr.attr_clr |= MOUNT_ATTR__ATIME;
+	return (int)syscall(SYS_mount_setattr, fd, "", flags | AT_EMPTY_PATH, &attr, sizeof attr);
+}
+
+struct attrs {
+	int64_t set, clear, rec_set, rec_clear, propagation, rec_propagation;
+};
+#define ATTRS(a)                                                                                                       \
+	(&(struct attrs){(a)->attr_set, (a)->attr_clear, (a)->rec_set, (a)->rec_clear, (a)->propagation,               \
+	                 (a)->rec_propagation})
+
+static int apply(struct stub *s, int fd, const struct attrs *a, const char *what)
+{
+	if (set_attr(fd, AT_RECURSIVE, (uint64_t)a->rec_set, (uint64_t)a->rec_clear, (uint64_t)a->rec_propagation))
+		return fail(s, "mount_setattr", "%s, recursively", what);
+	if (set_attr(fd, 0, (uint64_t)a->set, (uint64_t)a->clear, (uint64_t)a->propagation))
+		return fail(s, "mount_setattr", "%s", what);
+	return 0;
+}
+
+/* What the filesystem itself said in its context's log, instead of a bare EINVAL. */
+static int fs_fail(struct stub *s, int fs, const char *call, const char *what)
+{
+	int err = errno;
+	char text[256];
+	ssize_t n = read(fs, text, sizeof text - 1);
+	if (n > 2) {
+		text[n] = 0;
+		if (text[n - 1] == '\n')
+			text[n - 1] = 0;
+		return fail_with(s, err, call, "%s: %s", what, text + 2);
+	}
+	return fail_with(s, err, call, "%s", what);
+}
+
+static int configure(struct stub *s, int fs, struct strs options)
+{
+	FOR_EACH_STR(option, options) {
+		char key[256];
+		const char *value = strchr(option, '=');
+		int rc;
+		if (value) {
+			snprintf(key, sizeof key, "%.*s", (int)(value - option), option);
+			rc = (int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, key, value + 1, 0);
+		} else
+			rc = (int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, option, NULL, 0);
+		if (rc)
+			return fs_fail(s, fs, "fsconfig", option);
+	}
+	return 0;
+}
+
+/* Attach a detached mount at a place beneath the root; the root itself may be covered. */
+static int attach(struct stub *s, int mount, const char *dest, enum want want)
+{
+	int at = make_beneath(s, dest, want);
+	if (at < 0)
+		return -1;
+	int rc = sys_move_mount(mount, at);
+	if (rc)
+		fail(s, "move_mount", "%s", dest);
+	struct stat root, here;
+	if (!rc && !fstat(s->root, &root) && !fstat(at, &here) && root.st_ino == here.st_ino && root.st_dev == here.st_dev &&
+	    !strcmp(dest + strspn(dest, "/."), ""))
+		dup3(mount, s->root, O_CLOEXEC);
+	close(at);
+	return rc;
+}
+
+static enum want want_for(int fd)
+{
+	struct stat st;
+	return !fstat(fd, &st) && !S_ISDIR(st.st_mode) ? WANT_FILE : WANT_DIR;
+}
+
+int do_propagation(struct stub *s, const struct step_propagation *a)
+{
+	int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return fail(s, "open", "/");
+	int rc = set_attr(fd, a->recursive ? AT_RECURSIVE : 0, 0, 0, (uint64_t)a->propagation);
+	if (rc)
+		fail(s, "mount_setattr", "propagation of /");
+	close(fd);
+	return rc;
+}
+
+/* pivot_root refuses a new root whose parent mount is shared (pivot_root(2)): make the mount that holds it private.
+ * mount_setattr says EINVAL until the walk upwards reaches the root of that mount. */
+static int make_parent_private(struct stub *s, int dir)
+{
+	int fd = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	while (fd >= 0 && set_attr(fd, 0, 0, 0, MS_PRIVATE_)) {
+		struct stat here, above;
+		int up = errno == EINVAL ? openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+		bool top = up < 0 || fstat(fd, &here) || fstat(up, &above) ||
+		           (here.st_ino == above.st_ino && here.st_dev == above.st_dev);
+		close(fd);
+		fd = up;
+		if (top) {
+			close(up);
+			return fail(s, "mount_setattr", "private parent of the root filesystem");
+		}
+	}
+	close(fd);
+	return 0;
+}
+
+int do_open_rootfs(struct stub *s, const struct step_open_rootfs *a)
+{
+	int at = open(a->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (at < 0)
+		return fail(s, "open", "%s", a->path);
+	if (make_parent_private(s, at))
+		return -1;
+	int tree = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE);
+	if (tree < 0)
+		return fail(s, "open_tree", "%s", a->path);
+	if (sys_move_mount(tree, at))
+		return fail(s, "move_mount", "%s", a->path);
+	close(at);
+	s->root = tree;
+	return 0;
+}
+
+int do_open_plain_rootfs(struct stub *s, const struct step_open_plain_rootfs *a)
+{
+	s->root = open(a->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return s->root < 0 ? fail(s, "open", "%s", a->path) : 0;
+}
+
+int do_open_source(struct stub *s, const struct step_open_source *a)
+{
+	int fd = sys_open_tree(AT_FDCWD, a->source, OPEN_TREE_CLONE | (a->recursive ? AT_RECURSIVE : 0));
+	if (fd < 0)
+		return fail(s, "open_tree", "%s", a->source);
+	/* Still a peer of the host's mount: without this a mount made beneath it later would show up on the host. */
+	if (set_attr(fd, AT_RECURSIVE, 0, 0, (uint64_t)a->propagation)) {
+		fail(s, "mount_setattr", "%s", a->source);
+		close(fd);
+		return -1;
+	}
+	return put_slot(s, a->slot, fd);
+}
+
+static int new_mount(struct stub *s, const char *fstype, const char *source, struct strs options, uint64_t attrs)
+{
+	int fs = (int)syscall(SYS_fsopen, fstype, FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return fail(s, "fsopen", "filesystem type %s", fstype);
+	int fd = -1;
+	if (*source && syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "source", source, 0))
+		fs_fail(s, fs, "fsconfig", source);
+	else if (!configure(s, fs, options)) {
+		if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+			fs_fail(s, fs, "fsconfig", fstype);
+		else if ((fd = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attrs)) < 0)
+			fs_fail(s, fs, "fsmount", fstype);
+	}
+	close(fs);
+	return fd;
+}
+
+enum { COPY_UP = 1, INHERIT_MODE = 2 };
+
+int do_mount(struct stub *s, const struct step_mount *a)
+{
+	int at = make_beneath(s, a->dest, WANT_DIR);
+	if (at < 0)
+		return -1;
+	struct stat below;
+	int have_below = !fstat(at, &below);
+	int fd = new_mount(s, a->fstype, a->source, a->options, 0);
+	int rc = -1;
+	if (fd < 0)
+		goto out;
+	if (a->copy_up & INHERIT_MODE && have_below) {
+		int dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (dir < 0 || fchmod(dir, below.st_mode & 07777)) {
+			fail(s, "fchmod", "%s", a->dest);
+			goto out;
+		}
+		close(dir);
+	}
+	if (a->copy_up & COPY_UP && copy_tree(s, at, fd))
+		goto out;
+	if (!apply(s, fd, ATTRS(a), a->dest))
+		rc = attach(s, fd, a->dest, WANT_DIR);
+out:
+	if (fd >= 0)
+		close(fd);
+	close(at);
+	return rc;
+}
+
+int do_bind(struct stub *s, const struct step_bind *a)
+{
+	int fd;
+	if (a->slot != NO_SLOT) {
+		fd = get_slot(s, a->slot);
+		if (fd >= 0)
+			s->slot[a->slot] = -1;
+	} else {
+		fd = sys_open_tree(AT_FDCWD, a->source, OPEN_TREE_CLONE | (a->recursive ? AT_RECURSIVE : 0));
+		if (fd < 0)
+			fail(s, "open_tree", "%s", a->source);
+	}
+	if (fd < 0)
+		return -1;
+	int rc = apply(s, fd, ATTRS(a), a->dest);
+	if (!rc)
+		rc = attach(s, fd, a->dest, want_for(fd));
+	close(fd);
+	return rc;
+}
+
+/* A clone of what is at path beneath the root; with ENOENT (recorded by fail) when nothing is there. */
+static int clone_beneath(struct stub *s, const char *path, unsigned flags)
+{
+	int at = open_beneath(s, path, O_PATH);
+	if (at < 0)
+		return fail(s, "openat2", "%s", path);
+	int fd = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | flags);
+	if (fd < 0)
+		fail(s, "open_tree", "%s", path);
+	close(at);
+	return fd;
+}
+
+int do_bind_inside(struct stub *s, const struct step_bind_inside *a)
+{
+	int fd = clone_beneath(s, a->source, AT_RECURSIVE);
+	if (fd < 0)
+		return -1;
+	int rc = set_attr(fd, AT_RECURSIVE, (uint64_t)a->attr_set, 0, 0);
+	if (rc)
+		fail(s, "mount_setattr", "%s", a->dest);
+	else
+		rc = attach(s, fd, a->dest, want_for(fd));
+	close(fd);
+	return rc;
+}
+
+int do_remount(struct stub *s, const struct step_remount *a)
+{
+	int at = open_beneath(s, a->dest, O_PATH);
+	if (at < 0)
+		return fail(s, "openat2", "%s", a->dest);
+	int rc = apply(s, at, ATTRS(a), a->dest);
+	if (!rc && a->options.count) {
+		int fs = (int)syscall(SYS_fspick, at, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+		if (fs < 0)
+			rc = fail(s, "fspick", "%s", a->dest);
+		else {
+			rc = configure(s, fs, a->options);
+			if (!rc && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0))
+				rc = fs_fail(s, fs, "fsconfig", a->dest);
+			close(fs);
+		}
+	}
+	close(at);
+	return rc;
+}
+
+int do_readonly_path(struct stub *s, const struct step_readonly_path *a)
+{
+	int fd = clone_beneath(s, a->path, AT_RECURSIVE);
+	if (fd < 0)
+		return -1;
+	int rc = set_attr(fd, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0, 0);
+	if (rc)
+		fail(s, "mount_setattr", "%s", a->path);
+	else {
+		int at = open_beneath(s, a->path, O_PATH);
+		rc = at < 0 ? fail(s, "openat2", "%s", a->path) : sys_move_mount(fd, at);
+		if (at >= 0 && rc)
+			fail(s, "move_mount", "%s", a->path);
+		close(at);
+	}
+	close(fd);
+	return rc;
+}
+
+int do_mask_path(struct stub *s, const struct step_mask_path *a)
+{
+	int at = open_beneath(s, a->path, O_PATH);
+	if (at < 0)
+		return fail(s, "openat2", "%s", a->path);
+	int fd, rc = -1;
+	if (want_for(at) == WANT_FILE) {
+		fd = sys_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE);
+		if (fd < 0)
+			fail(s, "open_tree", "/dev/null");
+	} else {
+		/* One empty tmpfs serves every masked directory: a superblock each would cost more than the mounts. */
+		if (s->null_dir < 0)
+			s->null_dir = new_mount(s, "tmpfs", "tmpfs", (struct strs){3, "size=4k\0nr_inodes=1\0mode=755"},
+			                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+		fd = s->null_dir < 0 ? -1 : sys_open_tree(s->null_dir, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
+		if (s->null_dir >= 0 && fd < 0)
+			fail(s, "open_tree", "empty tmpfs");
+	}
+	if (fd >= 0) {
+		rc = set_attr(fd, 0, MOUNT_ATTR_RDONLY, 0, MS_PRIVATE_);
+		if (!rc)
+			rc = sys_move_mount(fd, at);
+		if (rc)
+			fail(s, "move_mount", "%s", a->path);
+		close(fd);
+	}
+	close(at);
+	return rc;
+}
+
+static int enter_root(struct stub *s)
+{
+	int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return fail(s, "open", "/");
+	dup3(fd, s->root, O_CLOEXEC);
+	close(fd);
+	if (s->null_dir >= 0)
+		close(s->null_dir);
+	s->null_dir = -1;
+	return 0;
+}
+
+int do_pivot_root(struct stub *s, const struct step_pivot_root *a)
+{
+	(void)a;
+	int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (old < 0)
+		return fail(s, "open", "/");
+	/* The old root ends up over the new one at ".": no directory for it is needed in the container. */
+	if (fchdir(s->root) || syscall(SYS_pivot_root, ".", "."))
+		return fail(s, "pivot_root", ".");
+	if (fchdir(old))
+		return fail(s, "fchdir", "old root");
+	/* Unmounting must not reach the host through a shared mount. */
+	if (set_attr(old, AT_RECURSIVE, 0, 0, MS_SLAVE_))
+		return fail(s, "mount_setattr", "old root");
+	close(old);
+	if (syscall(SYS_umount2, ".", MNT_DETACH))
+		return fail(s, "umount2", "old root");
+	if (chdir("/"))
+		return fail(s, "chdir", "/");
+	return enter_root(s);
+}
+
+int do_move_root(struct stub *s, const struct step_move_root *a)
+{
+	/* The host's tree stays reachable below: an unmasked procfs there would let a user namespace mount its own
+	 * (mount_too_revealing in fs/namespace.c), so those go first; where they are locked, an empty tmpfs covers them. */
+	FOR_EACH_STR(path, a->hide) {
+		if (!syscall(SYS_umount2, path, MNT_DETACH) || errno == EINVAL || errno == ENOENT)
+			continue;
+		int fd = new_mount(s, "tmpfs", "tmpfs", (struct strs){0, ""}, MOUNT_ATTR_RDONLY);
+		int at = open(path, O_PATH | O_CLOEXEC);
+		if (fd < 0 || at < 0 || sys_move_mount(fd, at))
+			return fail(s, "umount2", "%s", path);
+		close(fd);
+		close(at);
+	}
+	int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (top < 0)
+		return fail(s, "open", "/");
+	if (fchdir(s->root) || sys_move_mount(s->root, top))
+		return fail(s, "move_mount", "root filesystem to /");
+	close(top);
+	if (chroot(".") || chdir("/"))
+		return fail(s, "chroot", ".");
+	return enter_root(s);
+}
+
+int do_chroot(struct stub *s, const struct step_chroot *a)
+{
+	(void)a;
+	if (fchdir(s->root) || chroot(".") || chdir("/"))
+		return fail(s, "chroot", ".");
+	return enter_root(s);
+}
+
+int do_root_readonly(struct stub *s, const struct step_root_readonly *a)
+{
+	(void)a;
+	return set_attr(s->root, 0, MOUNT_ATTR_RDONLY, 0, 0) ? fail(s, "mount_setattr", "/") : 0;
+}

@@ -1,0 +1,293 @@
+/* What init becomes: limits, identity, capabilities, the program. */
+#define _GNU_SOURCE
+#include "stub.h"
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/keyctl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC 4
+#endif
+
+int do_rlimit(struct stub *s, const struct step_rlimit *a)
+{
+	struct rlimit r = {(rlim_t)a->soft, (rlim_t)a->hard};
+	return setrlimit((int)a->resource, &r) ? fail(s, "prlimit64", "%s", a->name) : 0;
+}
+
+int do_scheduler(struct stub *s, const struct step_scheduler *a)
+{
+	struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} attr = {sizeof attr,          (uint32_t)a->policy,  (uint64_t)a->flags,    (int32_t)a->nice,
+	          (uint32_t)a->priority, (uint64_t)a->runtime, (uint64_t)a->deadline, (uint64_t)a->period};
+	return syscall(SYS_sched_setattr, 0, &attr, 0) ? fail(s, "sched_setattr", "policy %d", (int)a->policy) : 0;
+}
+
+int do_io_priority(struct stub *s, const struct step_io_priority *a)
+{
+	return syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, (int)a->value)
+	           ? fail(s, "ioprio_set", "%#x", (unsigned)a->value)
+	           : 0;
+}
+
+int do_cpu_affinity(struct stub *s, const struct step_cpu_affinity *a)
+{
+	return syscall(SYS_sched_setaffinity, 0, (size_t)a->mask.size, a->mask.data) < 0
+	           ? fail(s, "sched_setaffinity", "%s", "")
+	           : 0;
+}
+
+int do_memory_policy(struct stub *s, const struct step_memory_policy *a)
+{
+	unsigned long mask[16] = {0};
+	if (a->nodes.size > sizeof mask)
+		return fail_with(s, EINVAL, "set_mempolicy", "too many nodes");
+	memcpy(mask, a->nodes.data, a->nodes.size);
+	return syscall(SYS_set_mempolicy, (int)a->mode, a->bits ? mask : NULL, (unsigned long)a->bits)
+	           ? fail(s, "set_mempolicy", "mode %#x", (unsigned)a->mode)
+	           : 0;
+}
+
+int do_personality(struct stub *s, const struct step_personality *a)
+{
+	return personality((unsigned long)a->value) < 0 ? fail(s, "personality", "%#lx", (unsigned long)a->value) : 0;
+}
+
+int do_join_keyring(struct stub *s, const struct step_join_keyring *a)
+{
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, a->name) < 0)
+		return fail(s, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING %s", a->name);
+	return 0;
+}
+
+int do_umask(struct stub *s, const struct step_umask *a)
+{
+	(void)s;
+	umask((mode_t)a->mask);
+	return 0;
+}
+
+int do_drop_bounding(struct stub *s, const struct step_drop_bounding *a)
+{
+	for (int cap = 0; cap < 64; cap++) {
+		if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) < 0)
+			break;
+		if (!((uint64_t)a->keep >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
+			return fail(s, "prctl", "PR_CAPBSET_DROP capability %d", cap);
+	}
+	return 0;
+}
+
+int do_set_groups(struct stub *s, const struct step_set_groups *a)
+{
+	return syscall(SYS_setgroups, a->gids.size / sizeof(gid_t), a->gids.data)
+	           ? fail(s, "setgroups", "%zu groups", a->gids.size / sizeof(gid_t))
+	           : 0;
+}
+
+int do_set_user(struct stub *s, const struct step_set_user *a)
+{
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+		return fail(s, "prctl", "PR_SET_KEEPCAPS");
+	/* The system calls themselves: libc would signal threads that do not exist. */
+	if (syscall(SYS_setresgid, (gid_t)a->gid, (gid_t)a->gid, (gid_t)a->gid))
+		return fail(s, "setresgid", "%u", (unsigned)a->gid);
+	if (syscall(SYS_setresuid, (uid_t)a->uid, (uid_t)a->uid, (uid_t)a->uid))
+		return fail(s, "setresuid", "%u", (unsigned)a->uid);
+	return prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) ? fail(s, "prctl", "PR_SET_KEEPCAPS") : 0;
+}
+
+int do_capset(struct stub *s, const struct step_capset *a)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+	for (int i = 0; i < 2; i++) {
+		data[i].effective = (uint32_t)((uint64_t)a->effective >> (32 * i));
+		data[i].permitted = (uint32_t)((uint64_t)a->permitted >> (32 * i));
+		data[i].inheritable = (uint32_t)((uint64_t)a->inheritable >> (32 * i));
+	}
+	return syscall(SYS_capset, &head, data) ? fail(s, "capset", "%s", "") : 0;
+}
+
+int do_ambient(struct stub *s, const struct step_ambient *a)
+{
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+		return fail(s, "prctl", "PR_CAP_AMBIENT_CLEAR_ALL");
+	for (int cap = 0; cap < 64; cap++)
+		if ((uint64_t)a->mask >> cap & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0))
+			return fail(s, "prctl", "PR_CAP_AMBIENT_RAISE capability %d", cap);
+	return 0;
+}
+
+int do_chdir(struct stub *s, const struct step_chdir *a)
+{
+	if (chdir(a->path))
+		return fail(s, "chdir", "%s", a->path);
+	/* A working directory outside the root is a way out of it (CVE-2024-21626); getcwd(2) then starts with
+	 * "(unreachable)". */
+	char here[4096];
+	long n = syscall(SYS_getcwd, here, sizeof here);
+	if (n < 0 || here[0] != '/')
+		return fail_with(s, n < 0 ? errno : EXDEV, "getcwd", "%s is outside the container", a->path);
+	return 0;
+}
+
+int do_find_home(struct stub *s, const struct step_find_home *a)
+{
+	snprintf(s->home, sizeof s->home, "HOME=/");
+	int fd = open_beneath(s, "/etc/passwd", O_RDONLY | O_NONBLOCK);
+	if (fd < 0)
+		return 0;
+	struct stat st;
+	static char text[65536];
+	ssize_t n = fstat(fd, &st) || !S_ISREG(st.st_mode) ? 0 : read(fd, text, sizeof text - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	for (char *line = text, *next; *line; line = next) {
+		next = line + strcspn(line, "\n");
+		if (*next)
+			*next++ = 0;
+		char *field[7] = {line};
+		int count = 1;
+		for (char *c = line; *c && count < 7; c++)
+			if (*c == ':') {
+				*c = 0;
+				field[count++] = c + 1;
+			}
+		char *end;
+		if (count == 7 && *field[2] && strtoull(field[2], &end, 10) == (unsigned long long)a->uid && !*end) {
+			if (*field[5] == '/')
+				snprintf(s->home, sizeof s->home, "HOME=%s", field[5]);
+			break;
+		}
+	}
+	return 0;
+}
+
+int do_find_executable(struct stub *s, const struct step_find_executable *a)
+{
+	int err = ENOENT;
+	const char *culprit = NULL;
+	FOR_EACH_STR(path, a->candidates) {
+		struct stat st;
+		if (stat(path, &st)) {
+			if (errno != ENOENT && errno != ENOTDIR) {
+				err = errno;
+				culprit = path;
+			}
+			continue;
+		}
+		if (S_ISDIR(st.st_mode)) {
+			err = a->candidates.count == 1 ? EISDIR : err;
+			continue;
+		}
+		/* By the effective ids and capabilities, as execve(2) will. */
+		if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS)) {
+			err = errno;
+			culprit = path;
+			continue;
+		}
+		s->executable = path;
+		return 0;
+	}
+	return fail_with(s, err, "execve", "%s", culprit ? culprit : a->name);
+}
+
+int do_no_new_privs(struct stub *s, const struct step_no_new_privs *a)
+{
+	(void)a;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? fail(s, "prctl", "PR_SET_NO_NEW_PRIVS") : 0;
+}
+
+int do_await_start(struct stub *s, const struct step_await_start *a)
+{
+	int listener = get_slot(s, a->slot);
+	if (listener < 0)
+		return -1;
+	if (send_report(s, REPORT_CREATED, 0) || await_go(s))
+		return -1;
+	close(s->control);
+	s->control = -1;
+	for (;;) {
+		/* `state` connects to ask whether we still wait, and goes away without a word. */
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0) {
+			if (errno == EINTR || errno == ECONNABORTED)
+				continue;
+			return fail(s, "accept4", "start socket");
+		}
+		char word;
+		if (recv(fd, &word, 1, 0) == 1 && word == 's') {
+			s->control = fd;
+			break;
+		}
+		close(fd);
+	}
+	close(listener);
+	s->slot[a->slot] = -1;
+	return 0;
+}
+
+static void *room(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static char **vector(struct strs list, const char *extra)
+{
+	static char *small[2][256];
+	static int used;
+	size_t size = list.count + 2u;
+	char **v = size <= countof(small[0]) && used < 2 ? small[used++] : room(size * sizeof *v);
+	if (!v)
+		return NULL;
+	size_t n = 0;
+	FOR_EACH_STR(item, list)
+		v[n++] = (char *)item;
+	if (extra)
+		v[n++] = (char *)extra;
+	v[n] = NULL;
+	return v;
+}
+
+int do_execve(struct stub *s, const struct step_execve *a)
+{
+	bool has_home = !*s->home;
+	FOR_EACH_STR(item, a->env)
+		has_home = has_home || (!strncmp(item, "HOME=", 5) && item[5]);
+	char **argv = vector(a->args, NULL);
+	char **env = vector(a->env, has_home ? NULL : s->home);
+	if (!argv || !env)
+		return fail(s, "mmap", "argument list");
+	if (!has_home) { /* an empty HOME= counts as unset: ours must be the one that is found */
+		size_t n = a->env.count;
+		for (size_t i = 0; i < n; i++)
+			if (!strncmp(env[i], "HOME=", 5)) {
+				env[i] = env[n];
+				env[n] = NULL;
+				break;
+			}
+	}
+	/* Nothing of ours or of our caller's stays open in the program (CVE-2019-5736, CVE-2024-21626). */
+	if (syscall(SYS_close_range, 3u + (unsigned)a->preserve, ~0u, CLOSE_RANGE_CLOEXEC))
+		return fail(s, "close_range", "%d", 3 + (int)a->preserve);
+	execve(s->executable, argv, env);
+	return fail(s, "execve", "%s", s->executable);
+}

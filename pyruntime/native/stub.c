@@ -1,0 +1,126 @@
+/* pyruntime's stub: reads a plan, verifies it whole, executes it. See stub.h.
+ *
+ * Called by pyruntime/lifecycle/launch.py alone, with one argument: the number of the first descriptor of ours.
+ *   base      the control socket (SOCK_SEQPACKET) to the parent
+ *   base + 1  the plan, a sealed memfd
+ *   base + 2  and on: the descriptors of slot 0, 1, ...; the second argument is their number */
+#define _GNU_SOURCE
+#include "stub.h"
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+
+static int dispatch(struct stub *s, unsigned op, const union step *step)
+{
+	switch (op) {
+#define CASE(name)                                                                                                     \
+	case OP_##name:                                                                                                \
+		return do_##name(s, &step->name);
+		FOR_EACH_OP(CASE)
+	}
+	return fail_with(s, ENOSYS, "dispatch", "operation %u", op);
+}
+
+static bool tolerated(const struct record *r, int err)
+{
+	for (size_t i = 0; i < sizeof r->tolerate; i++)
+		if (err && r->tolerate[i] == err)
+			return true;
+	return false;
+}
+
+static int run(struct stub *s, const struct plan *plan)
+{
+	union step step;
+	const struct record *r;
+	for (uint32_t offset = 0; (r = plan_next(plan, &offset, &step));) {
+		s->index = r->index;
+		s->err = 0;
+		if (r->fault == FAULT_KILL)
+			raise(SIGKILL);
+		if (r->fault == FAULT_FAIL)
+			return fail_with(s, EIO, op_name(r->op), "injected fault");
+		/* execve leaves no one to report its success: the report comes first, a failure would follow it. */
+		if (r->op == OP_execve && s->control >= 0)
+			send_report(s, REPORT_EXEC, 0);
+		if (dispatch(s, r->op, &step) && !tolerated(r, s->err))
+			return -1;
+		if (r->fault == FAULT_KILL_AFTER)
+			raise(SIGKILL);
+	}
+	return fail_with(s, EPROTO, "plan", "it ends without execve");
+}
+
+static void reset_signals(void)
+{
+	/* The runtime's caller may ignore or block signals; both would survive execve(2). */
+	for (int sig = 1; sig < 65; sig++)
+		signal(sig, SIG_DFL);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int number(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+	return *end || n < 0 || n > 1 << 20 ? -1 : (int)n;
+}
+
+int main(int argc, char **argv)
+{
+	static struct stub s = {.control = -1, .proc = -1, .root = -1, .tree_root = -1, .null_dir = -1};
+	for (size_t i = 0; i < SLOTS; i++)
+		s.slot[i] = -1;
+	int base = argc == 3 ? number(argv[1]) : -1;
+	int slots = argc == 3 ? number(argv[2]) : -1;
+	if (base < 3 || slots < 0 || slots > SLOTS) {
+		fputs("this program is a part of pyruntime and is run by it alone\n", stderr);
+		return 2;
+	}
+	prctl(PR_SET_NAME, "pyruntime:init");
+	reset_signals();
+	/* CLOEXEC on ours; descriptors beyond them leaked in from our caller's caller. */
+	syscall(SYS_close_range, (unsigned)(base + 2 + slots), ~0u, 0);
+	syscall(SYS_close_range, (unsigned)base, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+	s.control = base;
+	for (int i = 0; i < slots; i++)
+		s.slot[i] = base + 2 + i;
+
+	struct plan plan;
+	struct stat st;
+	const char *why = "plan: cannot be mapped";
+	int need = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+	void *data = MAP_FAILED;
+	if ((fcntl(base + 1, F_GET_SEALS) & need) != need)
+		why = "plan: not sealed";
+	else if (!fstat(base + 1, &st) && st.st_size > 0)
+		data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, base + 1, 0);
+	if (data == MAP_FAILED || plan_verify(data, (size_t)st.st_size, &plan, &why)) {
+		fail_with(&s, EPROTO, "plan", "%s", why);
+		goto failed;
+	}
+	close(base + 1);
+
+	struct statfs fs;
+	s.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s.proc < 0 || fstatfs(s.proc, &fs) || fs.f_type != PROC_SUPER_MAGIC) {
+		fail_with(&s, EXDEV, "fstatfs", "/proc is not procfs");
+		goto failed;
+	}
+	umask(0022);
+	run(&s, &plan);
+failed:
+	if (s.control >= 0)
+		send_report(&s, REPORT_FAILED, 0);
+	return 1;
+}

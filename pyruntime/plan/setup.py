@@ -1,0 +1,137 @@
+"""What a plan is compiled from: the configuration, facts of the host, and the options of the command."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.cgroups.host import CgroupHost
+    from pyruntime.config.load import Config
+
+from pyruntime.plan import uapi
+
+# linux.namespaces[].type and the flag behind it, in the order in which they are joined: the user namespace last, so that
+# namespaces of the host are joined with the host's rights (setns is tried again after it where those do not suffice).
+NAMESPACES: dict[str, int] = {
+    "pid": uapi.CLONE_NEWPID,
+    "network": uapi.CLONE_NEWNET,
+    "ipc": uapi.CLONE_NEWIPC,
+    "uts": uapi.CLONE_NEWUTS,
+    "cgroup": uapi.CLONE_NEWCGROUP,
+    "time": uapi.CLONE_NEWTIME,
+    "mount": uapi.CLONE_NEWNS,
+    "user": uapi.CLONE_NEWUSER,
+}
+PROC_NAMES = {"network": "net", "mount": "mnt"}   # names below /proc/PID/ns that differ from the specification's
+
+
+class Host:
+    """Facts about the machine and the caller, read once. ``rootless``: not all-powerful in the initial user namespace.
+
+    ``capabilities``  mask of what this process may grant (its bounding and permitted sets)
+    ``last_cap``      the highest capability number that the kernel knows
+    ``proc_mounts``   mount points of full procfs and sysfs instances, deepest first (for --no-pivot)
+    """
+
+    __slots__ = ("apparmor", "capabilities", "cgroup", "egid", "euid", "last_cap", "proc_mounts", "resctrl", "rootless",
+                 "selinux", "user_namespace")
+
+    def __init__(self, *, cgroup: CgroupHost, euid: int = 0, egid: int = 0, user_namespace: bool = False,
+                 capabilities: int = (1 << 41) - 1, last_cap: int = 40, apparmor: bool = False, selinux: bool = False,
+                 resctrl: str = "", proc_mounts: tuple[str, ...] = ("/proc", "/sys"), rootless: bool | None = None,
+                 ) -> None:
+        self.cgroup = cgroup
+        self.euid = euid
+        self.egid = egid
+        self.user_namespace = user_namespace
+        self.capabilities = capabilities
+        self.last_cap = last_cap
+        self.apparmor = apparmor
+        self.selinux = selinux
+        self.resctrl = resctrl
+        self.proc_mounts = proc_mounts
+        self.rootless = (euid != 0 or user_namespace) if rootless is None else rootless
+
+
+class Options:
+    """What the command line adds to config.json."""
+
+    __slots__ = ("console", "filter_cache", "new_keyring", "pivot", "preserve_fds")
+
+    def __init__(self, *, pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0, console: bool = False,
+                 filter_cache: str = "") -> None:
+        self.pivot = pivot
+        self.new_keyring = new_keyring
+        self.preserve_fds = preserve_fds
+        self.console = console
+        self.filter_cache = filter_cache
+
+
+class Setup:
+    """The input of every section's ``emit``: plain values, no I/O.
+
+    ``slots`` names the descriptors that the parent hands to the stub at its start, in order; ``next_slot`` continues
+    after them for what the plan itself opens.
+    """
+
+    def __init__(self, config: Config, host: Host, options: Options, container_id: str) -> None:
+        self.config = config
+        self.host = host
+        self.options = options
+        self.container_id = container_id
+        self.rootfs = os.path.normpath(os.path.join(config.bundle, config.get("root.path", "rootfs")))
+        self.namespaces: dict[str, str] = {}
+        self.where: dict[str, str] = {}
+        for node in config["linux.namespaces"].each():
+            self.namespaces[node.value["type"]] = node.get("path", "")
+            self.where[node.value["type"]] = node.where
+        self.warnings: list[str] = []
+        self.cgroup_paths: dict[str, str] = {}
+        self.slots = ["start"]
+        if config.get("process.terminal", False) and options.console:
+            self.slots.append("console")
+        if self._notifies():
+            self.slots.append("seccomp")
+        self._next_slot = len(self.slots)
+
+    def _notifies(self) -> bool:
+        seccomp = self.config["linux.seccomp"]
+        actions = [rule.get("action") for rule in seccomp["syscalls"].each()]
+        return "SCMP_ACT_NOTIFY" in (*actions, seccomp.get("defaultAction"))
+
+    def slot(self) -> int:
+        """A slot of its own for something that the plan opens."""
+        self._next_slot += 1
+        return self._next_slot - 1
+
+    def new(self, kind: str) -> bool:
+        """Whether the container gets a new namespace of this kind."""
+        return self.namespaces.get(kind) == ""
+
+    def joined(self, kind: str) -> str:
+        """The path of the namespace that the container joins, or the empty text."""
+        return self.namespaces.get(kind, "")
+
+    @property
+    def in_user_namespace(self) -> bool:
+        """Whether init cannot make device nodes: it lives in a user namespace other than the initial one."""
+        return "user" in self.namespaces or self.host.user_namespace or self.host.euid != 0
+
+    def warn(self, where: str, what: str) -> None:
+        """Record what the specification says to warn about."""
+        self.warnings.append(f"{self.config.document}: {where}: {what}")
+
+    def state(self, status: str, *, pid: int | None) -> dict[str, Any]:
+        """The state document of runtime.md#state for a hook; pid None leaves the property out."""
+        state: dict[str, Any] = {"ociVersion": self.config.get("ociVersion"), "id": self.container_id,
+                                 "status": status}
+        if pid is not None:
+            state["pid"] = pid
+        state["bundle"] = self.config.bundle
+        annotations = self.config.get("annotations")
+        if annotations:
+            state["annotations"] = annotations
+        return state

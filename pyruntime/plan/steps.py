@@ -1,0 +1,169 @@
+"""The instruction set, defined once: every step that a plan can hold, its fields, who performs it, and how it reads.
+
+The C enumeration, the field tables and the handler prototypes in ``native/steps.h`` are generated from ``OPS``
+(``python -m pyruntime.plan.generate``); a test fails when they are stale.
+"""
+
+from __future__ import annotations
+
+from pyruntime.plan.phases import ORDER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Field kinds: their bytes are described in encode.py, their C types in generate.py.
+INT = "int"      # 64 bits, signed where the kernel's is
+STR = "str"      # text without NUL; undecodable bytes as os.fsdecode makes them
+STRS = "strs"    # a list of STR
+BYTES = "bytes"  # a blob: masks, programs
+
+
+class Op:
+    """One instruction. ``actor`` is ``host`` (performed by Python in the parent) or ``stub`` (performed by the C stub,
+    before or after ``clone_init``); ``calls`` names the system calls behind it, for `explain`."""
+
+    __slots__ = ("actor", "calls", "doc", "fields", "name")
+
+    def __init__(self, actor: str, calls: str, doc: str, **fields: str) -> None:
+        self.name = ""
+        self.actor = actor
+        self.calls = calls
+        self.doc = doc
+        self.fields = fields
+
+
+OPS: dict[str, Op] = {
+    # --- the parent's: Python in the host's namespaces ------------------------------------------------------------
+    "cgroup_create": Op("host", "mkdir", "make the container's cgroup, with the ancestors it lacks", path=STR),
+    "cgroup_write": Op("host", "write", "set one resource of the cgroup", path=STR, file=STR, data=STR),
+    "cgroup_devices": Op("host", "bpf", "attach the device filter to a cgroup v2 directory", path=STR, rules=STRS),
+    "cgroup_join": Op("host", "write", "move init into the cgroup", paths=STRS),
+    "map_ids": Op("host", "write, newuidmap", "write the user namespace's id mappings",
+                  uids=STRS, gids=STRS, setgroups=STR),
+    "idmap_sources": Op("host", "open_tree, mount_setattr", "clone a bind source and map its ids, into slot",
+                        source=STR, recursive=INT, recursive_map=INT, uids=STRS, gids=STRS, slot=INT),
+    "rdt_group": Op("host", "mkdir, write", "put init into a resctrl group", root=STR, closid=STR,
+                    schemata=STRS, monitor=STR, container=STR),
+    "net_device": Op("host", "netlink", "move a network device into the network namespace, keep its addresses",
+                     name=STR, rename=STR),
+    "host_hook": Op("host", "posix_spawn, waitid", "run a hook in the runtime's namespaces",
+                    path=STR, args=STRS, env=STRS, timeout=INT, inherit_env=INT, status=STR),
+    # --- the stub's: records in the host's order -------------------------------------------------------------------
+    "sync": Op("stub", "sendmsg, recvmsg", "tell the parent that it is its turn, wait until it is done"),
+    "write_proc": Op("stub", "openat2, write", "write a file beneath a procfs that was checked to be one",
+                     path=STR, data=STR),
+    "open_namespace": Op("stub", "open, ioctl NS_GET_NSTYPE", "open a namespace by path and check its type",
+                         path=STR, kind=INT, slot=INT),
+    "setns": Op("stub", "setns", "join an opened namespace; if refused, again after the user namespace was joined",
+                slot=INT, kind=INT),
+    "open_file": Op("stub", "open", "open a file of the host for writing, into slot", path=STR, slot=INT),
+    "unshare": Op("stub", "unshare", "leave the given namespaces for new ones", flags=INT),
+    "become_root": Op("stub", "setresgid, setresuid", "take id 0 of the user namespace"),
+    "set_dumpable": Op("stub", "prctl PR_SET_DUMPABLE", "hide /proc/PID of the stub from the container", value=INT),
+    "clone_init": Op("stub", "clone3", "make init, a child of the runtime's parent process", flags=INT),
+    "setsid": Op("stub", "setsid", "start a session without a terminal"),
+    "loopback_up": Op("stub", "ioctl SIOCSIFFLAGS", "bring up lo in the new network namespace"),
+    "cgroup_namespace": Op("stub", "clone3, unshare, setns", "make a cgroup namespace whose root is the container's"
+                           " cgroup, through a helper that enters the cgroup and leaves", slots=BYTES),
+    "join_cgroup_self": Op("stub", "write", "enter cgroup v1 hierarchies by the task itself", slots=BYTES),
+    "set_hostname": Op("stub", "sethostname", "set the host name", name=STR),
+    "set_domainname": Op("stub", "setdomainname", "set the NIS domain name", name=STR),
+    "propagation": Op("stub", "mount_setattr", "set the propagation of /, recursively if asked",
+                      propagation=INT, recursive=INT),
+    "open_rootfs": Op("stub", "open_tree, move_mount", "bind the root filesystem onto itself and hold it open",
+                      path=STR),
+    "open_plain_rootfs": Op("stub", "open", "hold the root filesystem open (no mount namespace of its own)", path=STR),
+    "open_source": Op("stub", "open_tree", "clone a bind source of the host into slot", source=STR, recursive=INT,
+                      propagation=INT, slot=INT),
+    "mount": Op("stub", "fsopen, fsconfig, fsmount, move_mount", "mount a new filesystem beneath the root",
+                fstype=STR, source=STR, options=STRS, dest=STR, attr_set=INT, attr_clear=INT, rec_set=INT,
+                rec_clear=INT, propagation=INT, rec_propagation=INT, copy_up=INT),
+    "bind": Op("stub", "open_tree, mount_setattr, move_mount", "bind a host path (or an opened slot) beneath the root",
+               source=STR, slot=INT, recursive=INT, dest=STR, attr_set=INT, attr_clear=INT, rec_set=INT, rec_clear=INT,
+               propagation=INT, rec_propagation=INT),
+    "bind_inside": Op("stub", "open_tree, mount_setattr, move_mount", "bind a path of the container onto another",
+                      source=STR, dest=STR, attr_set=INT),
+    "remount": Op("stub", "mount_setattr, fspick, fsconfig", "change a mount that is already there",
+                  dest=STR, options=STRS, attr_set=INT, attr_clear=INT, rec_set=INT, rec_clear=INT, propagation=INT,
+                  rec_propagation=INT),
+    "mknod": Op("stub", "mknodat, fchmodat, fchownat", "make a device node", path=STR, mode=INT, major=INT, minor=INT,
+                uid=INT, gid=INT, keep=INT),
+    "bind_device": Op("stub", "open_tree, move_mount", "bind a device node of the host (no right to make one)",
+                      source=STR, path=STR),
+    "symlink": Op("stub", "symlinkat", "make a symbolic link unless the name is taken", target=STR, path=STR),
+    "make_dir": Op("stub", "openat2, mkdirat", "make a directory beneath the root unless it is there", path=STR),
+    "mask_path": Op("stub", "open_tree, move_mount", "hide a path: /dev/null over a file, an empty tmpfs over a"
+                    " directory", path=STR),
+    "readonly_path": Op("stub", "open_tree, mount_setattr, move_mount", "make a path read-only", path=STR),
+    "run_hook": Op("stub", "clone3, execve, waitid", "run a hook in the container's namespaces",
+                   path=STR, args=STRS, env=STRS, timeout=INT, state_head=STR, state_tail=STR),
+    "pivot_root": Op("stub", "pivot_root, umount2", "make the root filesystem /, and let the host's tree go"),
+    "move_root": Op("stub", "move_mount, chroot", "--no-pivot: move the root filesystem over /, after letting"
+                    " go of the host's full procfs and sysfs mounts", hide=STRS),
+    "chroot": Op("stub", "chroot", "no mount namespace of its own: change the root directory only"),
+    "root_readonly": Op("stub", "mount_setattr", "make / read-only"),
+    "open_console": Op("stub", "openat2, ioctl TIOCGPTPEER, sendmsg", "open a terminal in the container, bind it on"
+                       " /dev/console, send its master side away", slot=INT, rows=INT, cols=INT, uid=INT, mount=INT),
+    "rlimit": Op("stub", "prlimit64", "set a resource limit", resource=INT, soft=INT, hard=INT, name=STR),
+    "scheduler": Op("stub", "sched_setattr", "set the scheduling policy", policy=INT, flags=INT, nice=INT,
+                    priority=INT, runtime=INT, deadline=INT, period=INT),
+    "io_priority": Op("stub", "ioprio_set", "set the I/O priority", value=INT),
+    "cpu_affinity": Op("stub", "sched_setaffinity", "set the CPUs that may be used", mask=BYTES),
+    "memory_policy": Op("stub", "set_mempolicy", "set the NUMA memory policy", mode=INT, nodes=BYTES, bits=INT),
+    "personality": Op("stub", "personality", "set the execution domain", value=INT),
+    "join_keyring": Op("stub", "keyctl", "join a session keyring of its own", name=STR),
+    "umask": Op("stub", "umask", "set the file mode creation mask", mask=INT),
+    "drop_bounding": Op("stub", "prctl PR_CAPBSET_DROP", "drop from the bounding set all but the mask", keep=INT),
+    "set_groups": Op("stub", "setgroups", "set the supplementary groups", gids=BYTES),
+    "set_user": Op("stub", "setresgid, setresuid", "become the user, keeping capabilities until capset",
+                   uid=INT, gid=INT),
+    "capset": Op("stub", "capset", "set the effective, permitted and inheritable sets",
+                 effective=INT, permitted=INT, inheritable=INT),
+    "ambient": Op("stub", "prctl PR_CAP_AMBIENT", "set the ambient set", mask=INT),
+    "chdir": Op("stub", "chdir, getcwd", "change to the working directory, which must lie inside the root", path=STR),
+    "find_home": Op("stub", "openat2, read", "look up HOME in the container's /etc/passwd", uid=INT),
+    "find_executable": Op("stub", "faccessat2", "choose the first candidate that can be executed",
+                          name=STR, candidates=STRS),
+    "await_start": Op("stub", "sendmsg, accept4, recv", "report `created`, wait for `start`", slot=INT),
+    "no_new_privs": Op("stub", "prctl PR_SET_NO_NEW_PRIVS", "never gain privileges by execve"),
+    "seccomp": Op("stub", "seccomp", "load the filter, hand its listener away", flags=INT, program=BYTES,
+                  listener=INT, message_head=STR, message_tail=STR),
+    "execve": Op("stub", "close_range, execve", "become the container's program", args=STRS, env=STRS, preserve=INT),
+}
+for _name, _op in OPS.items():
+    _op.name = _name
+
+NO_SLOT = 0xFFFF   # a slot field that names none
+
+
+class Step:
+    """One instruction with its arguments, and where it comes from.
+
+    ``where``     the place in config.json that asks for it, for example ``mounts[3].options``
+    ``label``     for people: what it is about, for example ``tmpfs on /dev/shm``; may be empty
+    ``tolerate``  errno numbers that skip the step instead of failing the plan; `explain` shows them
+    """
+
+    __slots__ = ("args", "label", "op", "phase", "tolerate", "where")
+
+    def __init__(self, phase: str, op: str, where: str, args: dict[str, Any], label: str,
+                 tolerate: tuple[int, ...]) -> None:
+        self.phase = phase
+        self.op = OPS[op]
+        self.where = where
+        self.args = args
+        self.label = label
+        self.tolerate = tolerate
+
+    def __repr__(self) -> str:
+        args = ", ".join(f"{name}={value!r}" for name, value in self.args.items())
+        return f"step({self.phase!r}, {self.op.name!r}, {self.where!r}, {args})"
+
+
+def step(phase: str, op: str, where: str, *, label: str = "", tolerate: tuple[int, ...] = (), **args: Any) -> Step:
+    """Make a step; a phase, operation or field that does not exist is a programming error (AssertionError)."""
+    assert phase in ORDER, phase
+    assert args.keys() == OPS[op].fields.keys(), (op, sorted(args), sorted(OPS[op].fields))
+    assert len(tolerate) <= 4, tolerate
+    return Step(phase, op, where, args, label, tolerate)
