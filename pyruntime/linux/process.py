@@ -120,13 +120,13 @@ def _labels(setup: Setup) -> Iterator[Step]:
     profile = process["apparmorProfile"]
     if profile.or_(""):
         if not setup.host.apparmor:
-            raise HostError(f'{setup.config.document}: {profile.where}: "{profile.value}": apparmor is not enabled in'
-                            " this kernel (/sys/module/apparmor/parameters/enabled)", profile.where)
+            raise HostError(f'"{profile.value}": apparmor is not enabled in this kernel'
+                            " (/sys/module/apparmor/parameters/enabled)", profile.where)
         yield step("seal", "write_proc", profile.where, label=profile.value, path="self/attr/apparmor/exec",
                    data=f"exec {profile.value}")
     label = process["selinuxLabel"]
     if label.or_(""):
         if not setup.host.selinux:
-            raise HostError(f'{setup.config.document}: {label.where}: "{label.value}": selinux label is specified in'
-                            " config, but selinux is disabled or not supported", label.where)
+            raise HostError(f'"{label.value}": selinux label is specified in config, but selinux is disabled or not'
+                            " supported", label.where)
         yield step("seal", "write_proc", label.where, label=label.value, path="self/attr/exec", data=label.value)

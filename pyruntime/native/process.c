@@ -78,8 +78,7 @@ int do_join_keyring(struct stub *s, const struct step_join_keyring *a)
 
 int do_umask(struct stub *s, const struct step_umask *a)
 {
-	(void)s;
-	umask((mode_t)a->mask);
+	umask(a->mask < 0 ? s->umask : (mode_t)a->mask);
 	return 0;
 }
 

@@ -78,7 +78,7 @@ static int number(const char *text)
 
 int main(int argc, char **argv)
 {
-	static struct stub s = {.control = -1, .proc = -1, .root = -1, .tree_root = -1, .null_dir = -1};
+	static struct stub s = {.control = -1, .proc = -1, .root = -1, .null_dir = -1};
 	for (size_t i = 0; i < SLOTS; i++)
 		s.slot[i] = -1;
 	int base = argc == 3 ? number(argv[1]) : -1;
@@ -117,7 +117,7 @@ int main(int argc, char **argv)
 		fail_with(&s, EXDEV, "fstatfs", "/proc is not procfs");
 		goto failed;
 	}
-	umask(0022);
+	s.umask = umask(0022);
 	run(&s, &plan);
 failed:
 	if (s.control >= 0)

@@ -128,7 +128,7 @@ OPS: dict[str, Op] = {
     "await_start": Op("stub", "sendmsg, accept4, recv", "report `created`, wait for `start`", slot=INT),
     "no_new_privs": Op("stub", "prctl PR_SET_NO_NEW_PRIVS", "never gain privileges by execve"),
     "seccomp": Op("stub", "seccomp", "load the filter, hand its listener away", flags=INT, program=BYTES,
-                  listener=INT, message_head=STR, message_tail=STR),
+                  listener=INT, message=STRS),
     "execve": Op("stub", "close_range, execve", "become the container's program", args=STRS, env=STRS, preserve=INT),
 }
 for _name, _op in OPS.items():
