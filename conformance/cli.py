@@ -144,7 +144,7 @@ def _judge(options: argparse.Namespace, runtime: RuntimeCommand, jobs: dict[str,
 
 def _report(options: argparse.Namespace, runs: list[Run]) -> int:
     first = runs[0]
-    renderings = {
+    renderings: dict[str, Callable[[Run], str]] = {
         "text": partial(text.render, verbose=options.verbose),
         "tap": taps.render,
         "junit": junit.render,

@@ -10,8 +10,7 @@ from conformance.lib.container import Runtime, RuntimeHangs
 from conformance.lib.requirement import Case
 from conformance.lib.trial import Failed, Skipped, Trial
 from conformance.outcome import Program, Subtest, Verdict
-from conformance.sandbox import Ended, RuntimeCommand, workplace
-from conformance.sandbox import supervise
+from conformance.sandbox import Ended, RuntimeCommand, supervise, workplace
 
 TIMEOUT = 60.0
 _OPERATION_SECONDS = 20.0
