@@ -212,6 +212,8 @@ def _clean(place: Workplace) -> None:
     _kill_orphans(place)
     for name in (*place.known_cgroups, *ids):
         _remove_cgroups(place, name)
+    if place.unmount:
+        _remove_below_unmounted(place, (*place.known_cgroups, *ids))
     try:
         shutil.rmtree(place.path)
     except OSError as error:
@@ -267,6 +269,22 @@ def _remove_cgroups(place: Workplace, name: str) -> None:
                 path = Path(parent, folder)
                 if name in folder and path.is_dir():
                     _remove_tree(place, path)
+
+
+def _remove_below_unmounted(place: Workplace, names: tuple[str, ...]) -> None:
+    """Some runtimes take any directory below /sys/fs/cgroup for a hierarchy, and make folders where one was hidden."""
+    log = place.path / "hidden.log"
+
+    def remove() -> int:
+        for top in place.unmount:
+            for parent, folders, _ in os.walk(top, topdown=False):
+                for folder in folders:
+                    if any(name in Path(parent, folder).parts for name in names):
+                        Path(parent, folder).rmdir()
+        return 0
+
+    if supervise(place, remove, _KILL_SECONDS, log, log).status != 0:
+        place.leftovers.append(f"below {place.unmount}: {log.read_text().strip()}")
 
 
 def _remove_tree(place: Workplace, top: Path) -> None:

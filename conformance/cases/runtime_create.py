@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from conformance.lib.bundle import add_namespace, write_config
+from conformance.lib.host import cgroups_named
 from conformance.lib.requirement import requirement
 from conformance.lib.trial import Trial
 
@@ -131,8 +132,7 @@ def failure_leaves_nothing(t: Trial) -> None:
     t.fail(container.create(), "create with an unknown filesystem type")
     t.equal(Path("/proc/self/mountinfo").read_text(), mounts, "mounts of the runtime's namespace")
     name = config["linux"]["cgroupsPath"].strip("/")
-    left = [path for path in Path("/sys/fs/cgroup").rglob(name) if path.is_dir()]
-    t.equal(left, [], "cgroups left behind")
+    t.equal(cgroups_named(name), [], "cgroups left behind")
     again = t.container(t.sleeper(), identifier=container.id)
     t.succeed(again.create(), "create with the same id after the failure")
 

@@ -41,6 +41,11 @@ def cgroup_mounts() -> dict[str, Path]:
     return found
 
 
+def cgroups_named(name: str) -> list[Path]:
+    """The cgroups of this name, in all mounted hierarchies."""
+    return sorted({path for top in cgroup_mounts().values() for path in top.rglob(name) if path.is_dir()})
+
+
 @cache
 def host() -> Host:
     """The facts of the mount namespace of the first caller."""
