@@ -277,10 +277,9 @@ def _remove_below_unmounted(place: Workplace, names: tuple[str, ...]) -> None:
 
     def remove() -> int:
         for top in place.unmount:
-            for parent, folders, _ in os.walk(top, topdown=False):
-                for folder in folders:
-                    if any(name in Path(parent, folder).parts for name in names):
-                        Path(parent, folder).rmdir()
+            for path in Path(top).iterdir():
+                if path.name in names and path.is_dir():
+                    shutil.rmtree(path)
         return 0
 
     if supervise(place, remove, _KILL_SECONDS, log, log).status != 0:

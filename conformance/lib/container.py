@@ -60,6 +60,7 @@ class Container:
     id: str
     bundle: Path
     config: Config
+    said_by_create: str = ""
 
     @property
     def rootfs(self) -> Path:
@@ -78,7 +79,8 @@ class Container:
         words = ["create", *options, "--bundle", bundle_argument or str(self.bundle), self.id]
         with open(self.stdout_file, "ab") as out, open(self.stderr_file, "ab") as err:
             done = self.runtime.call(*words, cwd=cwd, stdout=out, stderr=err)
-        return Done(done.status, self.stdout, self.stderr)
+        self.said_by_create = self.stderr_file.read_text(errors="replace")
+        return Done(done.status, self.stdout, self.said_by_create)
 
     @property
     def stdout(self) -> str:
@@ -86,7 +88,8 @@ class Container:
 
     @property
     def stderr(self) -> str:
-        return self.stderr_file.read_text(errors="replace")
+        """What the container says, without the warnings of the runtime's ``create`` before it."""
+        return self.stderr_file.read_text(errors="replace").removeprefix(self.said_by_create)
 
     def start(self) -> Done:
         return self.runtime.call("start", self.id)
