@@ -2,7 +2,7 @@
 
 Spec:   config.md#process, #posix-process, #linux-process
 Emits:  write_proc, rlimit, scheduler, io_priority, join_keyring, umask, make_dir, chdir, find_home, find_executable,
-        await_start, no_new_privs, execve   (phases ENTER, DEVICES, PROCESS, CREATED, SEAL, EXEC)
+        await_start, no_new_privs, prepare_exec, execve   (phases ENTER, DEVICES, PROCESS, CREATED, SEAL, EXEC)
 """
 
 from __future__ import annotations
@@ -106,8 +106,9 @@ def _program(setup: Setup) -> Iterator[Step]:
     yield from _labels(setup)
     if process.get("noNewPrivileges", False):
         yield step("seal", "no_new_privs", process["noNewPrivileges"].where)
-    yield step("exec", "execve", process["args"].where, label=args[0], args=args, env=env,
+    yield step("seal", "prepare_exec", process["args"].where, label=args[0], args=args, env=env,
                preserve=setup.options.preserve_fds)
+    yield step("exec", "execve", process["args"].where, label=args[0])
 
 
 def _user(setup: Setup) -> Iterator[Step]:

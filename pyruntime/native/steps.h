@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x73ed311bu
+#define PLAN_FINGERPRINT 0xfe33b91fu
 #define NO_SLOT 65535
 
 struct strs {
@@ -255,10 +255,13 @@ struct step_seccomp { /* load the filter, hand its listener away */
 	int64_t listener;
 	struct strs message;
 };
-struct step_execve { /* become the container's program */
+struct step_prepare_exec { /* lay out arguments and environment, mark all other descriptors close-on-exec, report that only the filter and execve are left */
 	struct strs args;
 	struct strs env;
 	int64_t preserve;
+};
+struct step_execve { /* become the container's program */
+	char nothing;
 };
 
 union step {
@@ -316,6 +319,7 @@ union step {
 	struct step_await_start await_start;
 	struct step_no_new_privs no_new_privs;
 	struct step_seccomp seccomp;
+	struct step_prepare_exec prepare_exec;
 	struct step_execve execve;
 };
 
@@ -374,8 +378,9 @@ enum op {
 	OP_await_start = 52,
 	OP_no_new_privs = 53,
 	OP_seccomp = 54,
-	OP_execve = 55,
-	OP_COUNT = 56,
+	OP_prepare_exec = 55,
+	OP_execve = 56,
+	OP_COUNT = 57,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -432,6 +437,7 @@ int do_find_executable(struct stub *, const struct step_find_executable *);
 int do_await_start(struct stub *, const struct step_await_start *);
 int do_no_new_privs(struct stub *, const struct step_no_new_privs *);
 int do_seccomp(struct stub *, const struct step_seccomp *);
+int do_prepare_exec(struct stub *, const struct step_prepare_exec *);
 int do_execve(struct stub *, const struct step_execve *);
 
 #define FOR_EACH_OP(X) \
@@ -489,6 +495,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(await_start) \
 	X(no_new_privs) \
 	X(seccomp) \
+	X(prepare_exec) \
 	X(execve) \
 
 #ifdef STEPS_TABLES
@@ -726,10 +733,13 @@ static const struct field fields_seccomp[] = {
 	{F_INT, offsetof(struct step_seccomp, listener)},
 	{F_STRS, offsetof(struct step_seccomp, message)},
 };
+static const struct field fields_prepare_exec[] = {
+	{F_STRS, offsetof(struct step_prepare_exec, args)},
+	{F_STRS, offsetof(struct step_prepare_exec, env)},
+	{F_INT, offsetof(struct step_prepare_exec, preserve)},
+};
 static const struct field fields_execve[] = {
-	{F_STRS, offsetof(struct step_execve, args)},
-	{F_STRS, offsetof(struct step_execve, env)},
-	{F_INT, offsetof(struct step_execve, preserve)},
+	{F_INT, 0},
 };
 static const struct {
 	const char *name;
@@ -790,6 +800,7 @@ static const struct {
 	[OP_await_start] = {"await_start", fields_await_start, 1},
 	[OP_no_new_privs] = {"no_new_privs", fields_no_new_privs, 0},
 	[OP_seccomp] = {"seccomp", fields_seccomp, 4},
-	[OP_execve] = {"execve", fields_execve, 3},
+	[OP_prepare_exec] = {"prepare_exec", fields_prepare_exec, 3},
+	[OP_execve] = {"execve", fields_execve, 0},
 };
 #endif

@@ -48,9 +48,6 @@ static int run(struct stub *s, const struct plan *plan)
 			raise(SIGKILL);
 		if (r->fault == FAULT_FAIL)
 			return fail_with(s, EIO, op_name(r->op), "injected fault");
-		/* execve leaves no one to report its success: the report comes first, a failure would follow it. */
-		if (r->op == OP_execve && s->control >= 0)
-			send_report(s, REPORT_EXEC, 0);
 		if (dispatch(s, r->op, &step) && !tolerated(r, s->err))
 			return -1;
 		if (r->fault == FAULT_KILL_AFTER)

@@ -52,7 +52,7 @@ def problems(mounts: Node, new_user_namespace: bool) -> Iterator[Problem]:
             yield Problem(mount["destination"].where, "must not be empty", remedy, _SPEC)
         options: list[str] = mount.get("options", [])
         if "bind" in options or "rbind" in options:
-            yield from _bind(mount, options)
+            yield from _bind(mount)
         else:
             yield from _filesystem(mount, options)
         if "tmpcopyup" in options and mount.get("type") != "tmpfs":
@@ -62,14 +62,10 @@ def problems(mounts: Node, new_user_namespace: bool) -> Iterator[Problem]:
             yield from _idmap(mount, options, new_user_namespace)
 
 
-def _bind(mount: Node, options: list[str]) -> Iterator[Problem]:
+def _bind(mount: Node) -> Iterator[Problem]:
     if not mount.get("source"):
         remedy = "write the file or directory to bind, absolute or relative to the bundle"
         yield Problem(mount["source"].where, "is missing, and a bind mount needs one", remedy, _SPEC)
-    for index, option in enumerate(options):
-        if for_filesystem(option):
-            what = f"bind mounts cannot have any filesystem-specific options applied: {shown(option)}"
-            yield Problem(f"{mount['options'].where}[{index}]", what, f"remove {shown(option)}", _OPTIONS)
 
 
 def _filesystem(mount: Node, options: list[str]) -> Iterator[Problem]:
@@ -107,6 +103,11 @@ def warnings(mounts: Node) -> Iterator[Problem]:
             remedy = f"write {shown('/' + destination)}, or remove the mount"
             yield Problem(mount["destination"].where, what, remedy, _SPEC)
         options = mount.get("options", ())
+        if "bind" in options or "rbind" in options:
+            for index, option in enumerate(options):
+                if for_filesystem(option):
+                    what = f"{shown(option)} is for a filesystem; a bind mount makes none, so it is ignored"
+                    yield Problem(f"{mount['options'].where}[{index}]", what, f"remove {shown(option)}", _OPTIONS)
         if mount.get("uidMappings") and "idmap" not in options and "ridmap" not in options:
             what = 'the option "idmap" or "ridmap" is missing: older runtimes will ignore the mappings'
             yield Problem(mount["options"].where, what, 'add "idmap" to the options', _MAPPED)
