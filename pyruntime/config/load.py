@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 
+from pyruntime.config import rules
+from pyruntime.config.check import conforms
 from pyruntime.config.decode import decode
 from pyruntime.config.node import Node
-from pyruntime.errors import ConfigError, Problem
+from pyruntime.errors import ConfigError, Problem, PyruntimeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,18 +62,37 @@ def read_file(path: str, document: str) -> bytes:
         os.close(fd)
 
 
-def load_bundle(bundle: str) -> Config:
-    """The checked configuration of the bundle directory ``bundle``; raises ConfigError with every problem found."""
+def load_bundle(bundle: str, process_needed: bool = True) -> Config:
+    """The checked configuration of the bundle directory ``bundle``.
+
+    With ``process_needed`` a configuration without a process is refused, as other runtimes do in ``create``; the
+    specification has only ``start`` refuse it. Raises ConfigError with every problem found.
+    """
     bundle = os.path.abspath(bundle)
     value = decode(read_file(os.path.join(bundle, FILE), FILE), FILE)
     problems = check_value(value, FILE)
-    if problems:
-        raise ConfigError(FILE, problems)
-    return Config(value, FILE, bundle)
+    if not problems:
+        config = Config(value, FILE, bundle)
+        problems = rules.unsupported(config, process_needed)
+        if not problems:
+            return config
+    elif conforms(value):
+        problems += rules.unsupported(Node(value), process_needed)
+    raise ConfigError(FILE, problems)
 
 
 def check_value(value: object, document: str) -> list[Problem]:
-    """Everything that is wrong with a configuration that was read from ``document``."""
-    if value.__class__ is not dict:
-        return [Problem("", "expected an object", 'write {"ociVersion": "1.3.0", ...}', "config.md#configuration")]
-    return []
+    """Everything in which a configuration breaks the specification: the schema first, then the other rules.
+
+    ``document`` is the file's name. The other rules are applied to the sections that fit the schema.
+    """
+    if conforms(value):
+        return rules.problems(Config(value, document))
+    # jsonschema costs more than the whole command.
+    from pyruntime.config.partial import remaining_problems  # noqa: PLC0415
+    from pyruntime.config.validate import validate  # noqa: PLC0415
+
+    problems = validate(value)
+    if not problems:
+        raise PyruntimeError(f"{document}: the fast check and the schema disagree; please report this document")
+    return problems + remaining_problems(value, problems)

@@ -216,7 +216,7 @@ def _unknown(value: Any, node: dict[str, Any], where: str) -> Iterator[Problem]:
                 yield from _unknown(item, below, member(where, name))
             elif known:
                 guess = nearest(name, tuple(known))
-                remedy = f'write "{guess}", if that is what you mean' if guess else "remove it, if nothing else reads it"
+                remedy = f'write "{guess}", if that is what you mean' if guess else "remove it, if nothing reads it"
                 yield Problem(member(where, name), "unknown property, ignored", remedy, "config.md#extensibility")
     elif value.__class__ is list and "items" in node:
         for index, item in enumerate(value):

@@ -70,8 +70,8 @@ def _rdt(setup: Setup) -> Iterator[Step]:
     if not rdt:
         return
     if not setup.host.resctrl:
-        raise HostError(f"{setup.config.document}: {rdt.where}: no resctrl filesystem is mounted (Intel RDT; mount -t"
-                        " resctrl resctrl /sys/fs/resctrl)", rdt.where)
+        raise HostError("no resctrl filesystem is mounted (Intel RDT; mount -t resctrl resctrl /sys/fs/resctrl)",
+                        rdt.where)
     lines = [rdt.value[key] for key in ("l3CacheSchema", "memBwSchema") if rdt[key]] + rdt.get("schemata", [])
     closid = rdt.get("closID", "")
     yield step("join", "rdt_group", rdt.where, root=setup.host.resctrl, closid=closid, schemata=lines,

@@ -162,8 +162,6 @@ def _filesystem(setup: Setup, mount: Node, fstype: str, options: Options, common
 
 def _bind(setup: Setup, mount: Node, options: Options, common: dict[str, Any]) -> Iterator[Step]:
     source = os.path.join(setup.config.bundle, mount.get("source", ""))
-    if options.data:
-        setup.warn(mount["options"].where, f'"{",".join(options.data)}" has no meaning for a bind mount and is ignored')
     slot = NO_SLOT
     if options.words & {"idmap", "ridmap"}:
         slot = setup.slot()

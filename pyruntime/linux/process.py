@@ -2,7 +2,7 @@
 
 Spec:   config.md#process, #posix-process, #linux-process
 Emits:  write_proc, rlimit, scheduler, io_priority, join_keyring, umask, make_dir, chdir, find_home, find_executable,
-        await_start, no_new_privs, execve   (phases ENTER, DEVICES, PROCESS, CREATED, SEAL, EXEC)
+        await_start, no_new_privs, prepare_exec, execve   (phases ENTER, DEVICES, PROCESS, CREATED, SEAL, EXEC)
 """
 
 from __future__ import annotations
@@ -106,8 +106,9 @@ def _program(setup: Setup) -> Iterator[Step]:
     yield from _labels(setup)
     if process.get("noNewPrivileges", False):
         yield step("seal", "no_new_privs", process["noNewPrivileges"].where)
-    yield step("exec", "execve", process["args"].where, label=args[0], args=args, env=env,
+    yield step("seal", "prepare_exec", process["args"].where, label=args[0], args=args, env=env,
                preserve=setup.options.preserve_fds)
+    yield step("exec", "execve", process["args"].where, label=args[0])
 
 
 def _user(setup: Setup) -> Iterator[Step]:
@@ -120,13 +121,13 @@ def _labels(setup: Setup) -> Iterator[Step]:
     profile = process["apparmorProfile"]
     if profile.or_(""):
         if not setup.host.apparmor:
-            raise HostError(f'{setup.config.document}: {profile.where}: "{profile.value}": apparmor is not enabled in'
-                            " this kernel (/sys/module/apparmor/parameters/enabled)", profile.where)
+            raise HostError(f'"{profile.value}": apparmor is not enabled in this kernel'
+                            " (/sys/module/apparmor/parameters/enabled)", profile.where)
         yield step("seal", "write_proc", profile.where, label=profile.value, path="self/attr/apparmor/exec",
                    data=f"exec {profile.value}")
     label = process["selinuxLabel"]
     if label.or_(""):
         if not setup.host.selinux:
-            raise HostError(f'{setup.config.document}: {label.where}: "{label.value}": selinux label is specified in'
-                            " config, but selinux is disabled or not supported", label.where)
+            raise HostError(f'"{label.value}": selinux label is specified in config, but selinux is disabled or not'
+                            " supported", label.where)
         yield step("seal", "write_proc", label.where, label=label.value, path="self/attr/exec", data=label.value)

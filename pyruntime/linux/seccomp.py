@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 
+from pyruntime.config.decode import encode
 from pyruntime.errors import ConfigError, Problem
 from pyruntime.plan.steps import NO_SLOT, step
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.config.node import Node
+    from pyruntime.plan.setup import Setup
     from pyruntime.plan.steps import Step
 
 SPEC = "config-linux.md#seccomp"
@@ -111,13 +113,22 @@ def load(seccomp: Node, cache: str) -> Filter:
     return found
 
 
-def emit(compiled: Filter, where: str, *, listener: int = NO_SLOT, message_head: str = "",
-         message_tail: str = "") -> Iterator[Step]:
-    """The step that loads the filter. ``listener`` is the slot of the socket connected to listenerPath; the messages
-    are the container process state around the process number (config-linux.md#containerprocessstate)."""
-    yield step("seal", "seccomp", where, flags=compiled.flags, program=compiled.program,
-               listener=listener if compiled.listener else NO_SLOT, message_head=message_head,
-               message_tail=message_tail)
+def emit(setup: Setup) -> Iterator[Step]:
+    """The step that loads the filter; it is compiled here, so that a profile which does not compile fails `create`."""
+    seccomp = setup.config["linux.seccomp"]
+    if not seccomp:
+        return
+    compiled = load(seccomp, setup.options.filter_cache)
+    message: list[str] = []
+    if compiled.listener:
+        # config-linux.md#containerprocessstate, split where the pid stands: the stub puts it in.
+        state = encode({"ociVersion": setup.config.get("ociVersion"), "fds": ["seccompFd"], "pid": 0,
+                        "metadata": seccomp.get("listenerMetadata", ""), "state": setup.state("creating", pid=0)})
+        message = state.split('"pid":0', 2)
+        message = [message[0] + '"pid":', message[1] + '"pid":', message[2]]
+    yield step("seal", "seccomp", seccomp.where, label=f"{len(compiled.program) // 8} instructions",
+               flags=compiled.flags & ~FLAG_NEW_LISTENER, program=compiled.program,
+               listener=setup.slots.index("seccomp") if compiled.listener else NO_SLOT, message=message)
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------

@@ -190,3 +190,12 @@ int do_write_proc(struct stub *s, const struct step_write_proc *a)
 {
 	return write_proc(s, a->path, a->data, strlen(a->data));
 }
+
+int do_make_dir(struct stub *s, const struct step_make_dir *a)
+{
+	int fd = make_beneath(s, a->path, WANT_DIR);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	return 0;
+}

@@ -78,8 +78,7 @@ int do_join_keyring(struct stub *s, const struct step_join_keyring *a)
 
 int do_umask(struct stub *s, const struct step_umask *a)
 {
-	(void)s;
-	umask((mode_t)a->mask);
+	umask(a->mask < 0 ? s->umask : (mode_t)a->mask);
 	return 0;
 }
 
@@ -267,27 +266,37 @@ static char **vector(struct strs list, const char *extra)
 	return v;
 }
 
-int do_execve(struct stub *s, const struct step_execve *a)
+int do_prepare_exec(struct stub *s, const struct step_prepare_exec *a)
 {
 	bool has_home = !*s->home;
 	FOR_EACH_STR(item, a->env)
 		has_home = has_home || (!strncmp(item, "HOME=", 5) && item[5]);
-	char **argv = vector(a->args, NULL);
-	char **env = vector(a->env, has_home ? NULL : s->home);
-	if (!argv || !env)
+	s->argv = vector(a->args, NULL);
+	s->env = vector(a->env, has_home ? NULL : s->home);
+	if (!s->argv || !s->env)
 		return fail(s, "mmap", "argument list");
 	if (!has_home) { /* an empty HOME= counts as unset: ours must be the one that is found */
 		size_t n = a->env.count;
 		for (size_t i = 0; i < n; i++)
-			if (!strncmp(env[i], "HOME=", 5)) {
-				env[i] = env[n];
-				env[n] = NULL;
+			if (!strncmp(s->env[i], "HOME=", 5)) {
+				s->env[i] = s->env[n];
+				s->env[n] = NULL;
 				break;
 			}
 	}
 	/* Nothing of ours or of our caller's stays open in the program (CVE-2019-5736, CVE-2024-21626). */
 	if (syscall(SYS_close_range, 3u + (unsigned)a->preserve, ~0u, CLOSE_RANGE_CLOEXEC))
 		return fail(s, "close_range", "%d", 3 + (int)a->preserve);
-	execve(s->executable, argv, env);
+	/* execve leaves no one to report its success, and the filter may forbid to report anything: so it is done here.
+	 * A failure may still follow. */
+	return send_report(s, REPORT_EXEC, 0);
+}
+
+int do_execve(struct stub *s, const struct step_execve *a)
+{
+	(void)a;
+	if (!s->executable || !s->argv)
+		return fail_with(s, EPROTO, "execve", "nothing was prepared");
+	execve(s->executable, s->argv, s->env);
 	return fail(s, "execve", "%s", s->executable);
 }

@@ -48,9 +48,18 @@ int do_seccomp(struct stub *s, const struct step_seccomp *a)
 	m.sock = get_slot(s, a->listener);
 	if (m.sock < 0)
 		return -1;
-	m.size = (size_t)snprintf(m.message, sizeof m.message, "%s%d%s", a->message_head, (int)getpid(), a->message_tail);
-	if (m.size >= sizeof m.message)
-		return fail_with(s, EMSGSIZE, "seccomp", "the state message for the listener");
+	/* Our pid as the runtime sees it: the procfs that the stub opened is the runtime's. */
+	char pid[16] = "";
+	if (readlinkat(s->proc, "self", pid, sizeof pid - 1) < 0)
+		return fail(s, "readlinkat", "/proc/self");
+	FOR_EACH_STR(part, a->message) {
+		size_t size = strlen(part), digits = part_left > 1 ? strlen(pid) : 0;
+		if (m.size + size + digits >= sizeof m.message)
+			return fail_with(s, EMSGSIZE, "sendmsg", "the state for the listener has more than %zu bytes", sizeof m.message);
+		memcpy(m.message + m.size, part, size);
+		memcpy(m.message + m.size + size, pid, digits);
+		m.size += size + digits;
+	}
 	if (clone(messenger, stack + sizeof stack,
 	          CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM, &m) < 0)
 		return fail(s, "clone", "listener messenger");

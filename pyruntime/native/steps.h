@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x8091fd54u
+#define PLAN_FINGERPRINT 0xfe33b91fu
 #define NO_SLOT 65535
 
 struct strs {
@@ -144,6 +144,9 @@ struct step_symlink { /* make a symbolic link unless the name is taken */
 	const char *target;
 	const char *path;
 };
+struct step_make_dir { /* make a directory beneath the root unless it is there */
+	const char *path;
+};
 struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory */
 	const char *path;
 };
@@ -250,13 +253,15 @@ struct step_seccomp { /* load the filter, hand its listener away */
 	int64_t flags;
 	struct blob program;
 	int64_t listener;
-	const char *message_head;
-	const char *message_tail;
+	struct strs message;
 };
-struct step_execve { /* become the container's program */
+struct step_prepare_exec { /* lay out arguments and environment, mark all other descriptors close-on-exec, report that only the filter and execve are left */
 	struct strs args;
 	struct strs env;
 	int64_t preserve;
+};
+struct step_execve { /* become the container's program */
+	char nothing;
 };
 
 union step {
@@ -286,6 +291,7 @@ union step {
 	struct step_mknod mknod;
 	struct step_bind_device bind_device;
 	struct step_symlink symlink;
+	struct step_make_dir make_dir;
 	struct step_mask_path mask_path;
 	struct step_readonly_path readonly_path;
 	struct step_run_hook run_hook;
@@ -313,6 +319,7 @@ union step {
 	struct step_await_start await_start;
 	struct step_no_new_privs no_new_privs;
 	struct step_seccomp seccomp;
+	struct step_prepare_exec prepare_exec;
 	struct step_execve execve;
 };
 
@@ -343,35 +350,37 @@ enum op {
 	OP_mknod = 24,
 	OP_bind_device = 25,
 	OP_symlink = 26,
-	OP_mask_path = 27,
-	OP_readonly_path = 28,
-	OP_run_hook = 29,
-	OP_pivot_root = 30,
-	OP_move_root = 31,
-	OP_chroot = 32,
-	OP_root_readonly = 33,
-	OP_open_console = 34,
-	OP_rlimit = 35,
-	OP_scheduler = 36,
-	OP_io_priority = 37,
-	OP_cpu_affinity = 38,
-	OP_memory_policy = 39,
-	OP_personality = 40,
-	OP_join_keyring = 41,
-	OP_umask = 42,
-	OP_drop_bounding = 43,
-	OP_set_groups = 44,
-	OP_set_user = 45,
-	OP_capset = 46,
-	OP_ambient = 47,
-	OP_chdir = 48,
-	OP_find_home = 49,
-	OP_find_executable = 50,
-	OP_await_start = 51,
-	OP_no_new_privs = 52,
-	OP_seccomp = 53,
-	OP_execve = 54,
-	OP_COUNT = 55,
+	OP_make_dir = 27,
+	OP_mask_path = 28,
+	OP_readonly_path = 29,
+	OP_run_hook = 30,
+	OP_pivot_root = 31,
+	OP_move_root = 32,
+	OP_chroot = 33,
+	OP_root_readonly = 34,
+	OP_open_console = 35,
+	OP_rlimit = 36,
+	OP_scheduler = 37,
+	OP_io_priority = 38,
+	OP_cpu_affinity = 39,
+	OP_memory_policy = 40,
+	OP_personality = 41,
+	OP_join_keyring = 42,
+	OP_umask = 43,
+	OP_drop_bounding = 44,
+	OP_set_groups = 45,
+	OP_set_user = 46,
+	OP_capset = 47,
+	OP_ambient = 48,
+	OP_chdir = 49,
+	OP_find_home = 50,
+	OP_find_executable = 51,
+	OP_await_start = 52,
+	OP_no_new_privs = 53,
+	OP_seccomp = 54,
+	OP_prepare_exec = 55,
+	OP_execve = 56,
+	OP_COUNT = 57,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -400,6 +409,7 @@ int do_remount(struct stub *, const struct step_remount *);
 int do_mknod(struct stub *, const struct step_mknod *);
 int do_bind_device(struct stub *, const struct step_bind_device *);
 int do_symlink(struct stub *, const struct step_symlink *);
+int do_make_dir(struct stub *, const struct step_make_dir *);
 int do_mask_path(struct stub *, const struct step_mask_path *);
 int do_readonly_path(struct stub *, const struct step_readonly_path *);
 int do_run_hook(struct stub *, const struct step_run_hook *);
@@ -427,6 +437,7 @@ int do_find_executable(struct stub *, const struct step_find_executable *);
 int do_await_start(struct stub *, const struct step_await_start *);
 int do_no_new_privs(struct stub *, const struct step_no_new_privs *);
 int do_seccomp(struct stub *, const struct step_seccomp *);
+int do_prepare_exec(struct stub *, const struct step_prepare_exec *);
 int do_execve(struct stub *, const struct step_execve *);
 
 #define FOR_EACH_OP(X) \
@@ -456,6 +467,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(mknod) \
 	X(bind_device) \
 	X(symlink) \
+	X(make_dir) \
 	X(mask_path) \
 	X(readonly_path) \
 	X(run_hook) \
@@ -483,6 +495,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(await_start) \
 	X(no_new_privs) \
 	X(seccomp) \
+	X(prepare_exec) \
 	X(execve) \
 
 #ifdef STEPS_TABLES
@@ -609,6 +622,9 @@ static const struct field fields_symlink[] = {
 	{F_STR, offsetof(struct step_symlink, target)},
 	{F_STR, offsetof(struct step_symlink, path)},
 };
+static const struct field fields_make_dir[] = {
+	{F_STR, offsetof(struct step_make_dir, path)},
+};
 static const struct field fields_mask_path[] = {
 	{F_STR, offsetof(struct step_mask_path, path)},
 };
@@ -715,13 +731,15 @@ static const struct field fields_seccomp[] = {
 	{F_INT, offsetof(struct step_seccomp, flags)},
 	{F_BYTES, offsetof(struct step_seccomp, program)},
 	{F_INT, offsetof(struct step_seccomp, listener)},
-	{F_STR, offsetof(struct step_seccomp, message_head)},
-	{F_STR, offsetof(struct step_seccomp, message_tail)},
+	{F_STRS, offsetof(struct step_seccomp, message)},
+};
+static const struct field fields_prepare_exec[] = {
+	{F_STRS, offsetof(struct step_prepare_exec, args)},
+	{F_STRS, offsetof(struct step_prepare_exec, env)},
+	{F_INT, offsetof(struct step_prepare_exec, preserve)},
 };
 static const struct field fields_execve[] = {
-	{F_STRS, offsetof(struct step_execve, args)},
-	{F_STRS, offsetof(struct step_execve, env)},
-	{F_INT, offsetof(struct step_execve, preserve)},
+	{F_INT, 0},
 };
 static const struct {
 	const char *name;
@@ -754,6 +772,7 @@ static const struct {
 	[OP_mknod] = {"mknod", fields_mknod, 7},
 	[OP_bind_device] = {"bind_device", fields_bind_device, 2},
 	[OP_symlink] = {"symlink", fields_symlink, 2},
+	[OP_make_dir] = {"make_dir", fields_make_dir, 1},
 	[OP_mask_path] = {"mask_path", fields_mask_path, 1},
 	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 1},
 	[OP_run_hook] = {"run_hook", fields_run_hook, 6},
@@ -780,7 +799,8 @@ static const struct {
 	[OP_find_executable] = {"find_executable", fields_find_executable, 2},
 	[OP_await_start] = {"await_start", fields_await_start, 1},
 	[OP_no_new_privs] = {"no_new_privs", fields_no_new_privs, 0},
-	[OP_seccomp] = {"seccomp", fields_seccomp, 5},
-	[OP_execve] = {"execve", fields_execve, 3},
+	[OP_seccomp] = {"seccomp", fields_seccomp, 4},
+	[OP_prepare_exec] = {"prepare_exec", fields_prepare_exec, 3},
+	[OP_execve] = {"execve", fields_execve, 0},
 };
 #endif

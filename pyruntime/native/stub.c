@@ -48,9 +48,6 @@ static int run(struct stub *s, const struct plan *plan)
 			raise(SIGKILL);
 		if (r->fault == FAULT_FAIL)
 			return fail_with(s, EIO, op_name(r->op), "injected fault");
-		/* execve leaves no one to report its success: the report comes first, a failure would follow it. */
-		if (r->op == OP_execve && s->control >= 0)
-			send_report(s, REPORT_EXEC, 0);
 		if (dispatch(s, r->op, &step) && !tolerated(r, s->err))
 			return -1;
 		if (r->fault == FAULT_KILL_AFTER)
@@ -78,7 +75,7 @@ static int number(const char *text)
 
 int main(int argc, char **argv)
 {
-	static struct stub s = {.control = -1, .proc = -1, .root = -1, .tree_root = -1, .null_dir = -1};
+	static struct stub s = {.control = -1, .proc = -1, .root = -1, .null_dir = -1};
 	for (size_t i = 0; i < SLOTS; i++)
 		s.slot[i] = -1;
 	int base = argc == 3 ? number(argv[1]) : -1;
@@ -117,7 +114,7 @@ int main(int argc, char **argv)
 		fail_with(&s, EXDEV, "fstatfs", "/proc is not procfs");
 		goto failed;
 	}
-	umask(0022);
+	s.umask = umask(0022);
 	run(&s, &plan);
 failed:
 	if (s.control >= 0)

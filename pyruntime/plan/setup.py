@@ -125,13 +125,17 @@ class Setup:
         self.warnings.append(f"{self.config.document}: {where}: {what}")
 
     def state(self, status: str, *, pid: int | None) -> dict[str, Any]:
+        """The state document for a hook of this container."""
+        return self.state_of(self.config, self.container_id, status, pid)
+
+    @staticmethod
+    def state_of(config: Config, container_id: str, status: str, pid: int | None) -> dict[str, Any]:
         """The state document of runtime.md#state for a hook; pid None leaves the property out."""
-        state: dict[str, Any] = {"ociVersion": self.config.get("ociVersion"), "id": self.container_id,
-                                 "status": status}
+        state: dict[str, Any] = {"ociVersion": config.get("ociVersion"), "id": container_id, "status": status}
         if pid is not None:
             state["pid"] = pid
-        state["bundle"] = self.config.bundle
-        annotations = self.config.get("annotations")
+        state["bundle"] = config.bundle
+        annotations = config.get("annotations")
         if annotations:
             state["annotations"] = annotations
         return state

@@ -128,8 +128,11 @@ OPS: dict[str, Op] = {
     "await_start": Op("stub", "sendmsg, accept4, recv", "report `created`, wait for `start`", slot=INT),
     "no_new_privs": Op("stub", "prctl PR_SET_NO_NEW_PRIVS", "never gain privileges by execve"),
     "seccomp": Op("stub", "seccomp", "load the filter, hand its listener away", flags=INT, program=BYTES,
-                  listener=INT, message_head=STR, message_tail=STR),
-    "execve": Op("stub", "close_range, execve", "become the container's program", args=STRS, env=STRS, preserve=INT),
+                  listener=INT, message=STRS),
+    "prepare_exec": Op("stub", "close_range, write", "lay out arguments and environment, mark all other descriptors"
+                       " close-on-exec, report that only the filter and execve are left", args=STRS, env=STRS,
+                       preserve=INT),
+    "execve": Op("stub", "execve", "become the container's program"),
 }
 for _name, _op in OPS.items():
     _op.name = _name

@@ -1,0 +1,1 @@
+"""The command lines: parse, call, print. One module a command; each says its own usage."""

@@ -1,0 +1,48 @@
+"""``pyruntime create ID [BUNDLE]``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.log import LOG
+from pyruntime.cli.main import Context
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.errors import UsageError
+from pyruntime.lifecycle.create import Request, create
+
+FLAGS = (
+    Flag("bundle", "str", "directory that holds config.json; default: the working directory", short="b", value="DIR"),
+    Flag("console-socket", "str", "AF_UNIX socket that gets the terminal's master side", value="PATH"),
+    Flag("pidfd-socket", "str", "AF_UNIX socket that gets a pidfd of init", value="PATH"),
+    Flag("pid-file", "str", "file to write init's pid to", value="PATH"),
+    Flag("no-pivot", "bool", "do not use pivot_root (for a root filesystem on a ramdisk)"),
+    Flag("no-new-keyring", "bool", "do not make a session keyring for the container"),
+    Flag("preserve-fds", "int", "pass N more descriptors (3, 4, ...) to the container"),
+)
+COMMAND = Command(
+    "create", "[options] ID [BUNDLE]", "create a container", *FLAGS, least=1, most=2,
+    text="Everything of config.json is set up, and the container waits for `start`.\n\n"
+         "   pyruntime create web /containers/web && pyruntime start web")
+
+
+def bundle_of(parsed: Parsed) -> str:
+    """The bundle: the second argument, or --bundle, or the working directory."""
+    if len(parsed.arguments) > 1:
+        if parsed["bundle"]:
+            raise UsageError("the bundle is given twice: as an argument and by --bundle")
+        return str(parsed.arguments[1])
+    return str(parsed["bundle"] or ".")
+
+
+def request_of(context: Context, parsed: Parsed) -> Request:
+    """What the flags ask for."""
+    if parsed["preserve-fds"] < 0 or parsed["preserve-fds"] > 256:
+        raise UsageError(f'invalid value "{parsed["preserve-fds"]}" for --preserve-fds: write a number up to 256')
+    return Request(console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
+                   pidfd_socket=parsed["pidfd-socket"], pivot=not parsed["no-pivot"],
+                   new_keyring=not parsed["no-new-keyring"], preserve_fds=parsed["preserve-fds"],
+                   rootless=context.rootless, warn=LOG.warning)
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Create the container."""
+    create(context.root, parsed.arguments[0], bundle_of(parsed), request_of(context, parsed))
+    return 0

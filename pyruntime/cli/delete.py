@@ -1,0 +1,17 @@
+"""``pyruntime delete ID``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.log import LOG
+from pyruntime.cli.main import Context
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.lifecycle.delete import delete
+
+COMMAND = Command("delete", "[--force] ID", "delete a container and what it holds", Flag(
+    "force", "bool", "kill it first if it still runs; no error if there is none", short="f"), least=1, most=1)
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Delete the container."""
+    delete(context.root, parsed.arguments[0], force=parsed["force"], warn=LOG.warning)
+    return 0

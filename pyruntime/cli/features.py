@@ -1,0 +1,18 @@
+"""``pyruntime features``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.main import Context, out
+from pyruntime.cli.parse import Command, Parsed
+from pyruntime.config.decode import encode
+
+COMMAND = Command("features", "", "print what this runtime supports", most=0,
+                  text="The document of features.md: what config.json may use, as far as the runtime is concerned.")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the features document."""
+    from pyruntime.lifecycle.features import document
+
+    out(encode(document(), 4) + "\n")
+    return 0

@@ -1,0 +1,55 @@
+"""``pyruntime list``."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.cli.main import Context, out
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.config.decode import encode
+from pyruntime.errors import NoSuchContainer, UsageError
+from pyruntime.lifecycle.status import document, status_of
+from pyruntime.lifecycle.store import Container, identifiers
+
+COMMAND = Command("list", "[options]", "list containers",
+                  Flag("format", "str", "table or json", short="f", default="table"),
+                  Flag("quiet", "bool", "print the IDs alone", short="q"), most=0)
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the containers below the state directory, sorted by ID."""
+    if parsed["format"] not in ("table", "json"):
+        raise UsageError(f'invalid format option "{parsed["format"]}": write table or json')
+    if context.root_given and not os.path.isdir(context.root):
+        raise UsageError(f'--root "{context.root}": No such file or directory')
+    rows = []
+    for name in identifiers(context.root):
+        container = Container(context.root, name)
+        try:
+            record = container.read()
+        except NoSuchContainer:
+            continue   # deleted meanwhile
+        state = document(record, status_of(container, record))
+        state["owner"] = _owner(container.directory)
+        rows.append(state)
+    if parsed["quiet"]:
+        out("".join(f"{row['id']}\n" for row in rows))
+    elif parsed["format"] == "json":
+        out((encode(rows) if rows else "null") + "\n")
+    else:
+        table = [["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]]
+        table += [[str(row[key]) for key in ("id", "pid", "status", "bundle", "created", "owner")] for row in rows]
+        widths = [max(12, *(len(line[column]) + 3 for line in table)) for column in range(5)]
+        for line in table:
+            out("".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=False)) + line[5] + "\n")
+    return 0
+
+
+def _owner(directory: str) -> str:
+    import pwd
+
+    uid = os.stat(directory).st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"

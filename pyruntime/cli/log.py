@@ -1,0 +1,86 @@
+"""Messages: text or JSON, on stderr or in a file, with runc's keys (level, msg, time) and our path, step and spec.
+
+With ``--log FILE`` every line goes to the file alone, and an error also, bare, to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyruntime.config.decode import encode
+from pyruntime.errors import PyruntimeError, UsageError
+
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._/@^+")
+
+
+class Log:
+    """Where messages go. ``debug``: whether debug messages are written."""
+
+    def __init__(self) -> None:
+        self.fd = 2
+        self.to_file = False
+        self.json = False
+        self.debug_wanted = False
+
+    def configure(self, *, file: str = "", format: str = "text", debug: bool = False) -> None:
+        """Apply the global options; raises UsageError for a format or file that cannot be used."""
+        if format not in ("", "text", "json"):
+            raise UsageError(f'invalid log-format: {format}; write "text" or "json"')
+        self.json = format == "json"
+        self.debug_wanted = debug
+        if file:
+            try:
+                self.fd = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_SYNC | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                raise UsageError(f'--log "{file}": {error.strerror}') from None
+            self.to_file = True
+
+    def write(self, level: str, message: str, **fields: str) -> None:
+        """One line."""
+        if level == "debug" and not self.debug_wanted:
+            return
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        if self.json:
+            values = {"level": level, "msg": message, "time": now, **{k: v for k, v in fields.items() if v}}
+            line = encode({key: values[key] for key in sorted(values)})
+            line = line.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        elif self.to_file:
+            line = f'time="{now}" level={level} msg={_quoted(message)}'
+            line += "".join(f" {key}={_quoted(value)}" for key, value in fields.items() if value)
+        else:
+            line = f"{level}: {message}"   # for a person: nothing escaped, nothing repeated
+        self._put(self.fd, line)
+
+    def error(self, error: PyruntimeError | str) -> None:
+        """An error that ends the command."""
+        if isinstance(error, PyruntimeError):
+            self.write("error", str(error), path=error.where, step=error.step, spec=error.spec)
+        else:
+            self.write("error", error)
+        if self.to_file:
+            self._put(2, str(error))
+
+    def warning(self, message: str) -> None:
+        """Something that the specification says to warn about."""
+        self.write("warning", message)
+
+    def debug(self, message: str) -> None:
+        """For those who look for the reason of something."""
+        self.write("debug", message)
+
+    @staticmethod
+    def _put(fd: int, line: str) -> None:
+        try:
+            os.write(fd, line.encode("utf-8", "surrogateescape") + b"\n")
+        except OSError:
+            return   # nobody listens (closed stderr, full disk): the exit status still tells
+
+
+def _quoted(text: str) -> str:
+    if text and _PLAIN.issuperset(text):
+        return text
+    return encode(text)
+
+
+LOG = Log()

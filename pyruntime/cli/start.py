@@ -1,0 +1,15 @@
+"""``pyruntime start ID``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.main import Context
+from pyruntime.cli.parse import Command, Parsed
+from pyruntime.lifecycle.start import start
+
+COMMAND = Command("start", "ID", "start a created container", least=1, most=1)
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Start the container."""
+    start(context.root, parsed.arguments[0])
+    return 0

@@ -1,0 +1,173 @@
+"""`create`: from a bundle to a container that waits for `start` (runtime.md#create)."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.config.load import Config, load_bundle
+from pyruntime.config.rules import warnings
+from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError
+from pyruntime.lifecycle import channel
+from pyruntime.lifecycle.facts import read_host
+from pyruntime.lifecycle.launch import Launch
+from pyruntime.lifecycle.store import Container, Record, start_time, timestamp
+from pyruntime.plan.compile import Plan, compile_plan
+from pyruntime.plan.setup import Options, Setup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+
+
+class Request:
+    """What `create` and `run` are asked for, besides the ID and the bundle.
+
+    ``console_socket``  path of a listening AF_UNIX socket that gets the terminal's master side; "" for none
+    ``console``         the connected socket itself (a foreground `run` keeps the other end)
+    ``rootless``        None: as euid and user namespace say
+    """
+
+    def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
+                 pidfd_socket: str = "", pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0,
+                 rootless: bool | None = None, detached: bool = True,
+                 warn: Callable[[str], None] = lambda text: None) -> None:
+        self.console_socket = os.path.abspath(console_socket) if console_socket else ""
+        self.console = console
+        self.pid_file = os.path.abspath(pid_file) if pid_file else ""
+        self.pidfd_socket = os.path.abspath(pidfd_socket) if pidfd_socket else ""
+        self.pivot = pivot
+        self.new_keyring = new_keyring
+        self.preserve_fds = preserve_fds
+        self.rootless = rootless
+        self.detached = detached
+        self.warn = warn
+
+
+def make_plan(config: Config, container_id: str, request: Request, cache: str = "") -> Plan:
+    """Compile the plan for this host."""
+    options = Options(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
+                      console=bool(config.get("process.terminal", False)), filter_cache=cache)
+    return compile_plan(config, read_host(request.rootless), options, container_id)
+
+
+def create(root: str, container_id: str, bundle: str, request: Request) -> Record:
+    """Create a container; on any failure nothing of it is left. Raises the tree of pyruntime.errors."""
+    container = Container(root, container_id)
+    config = load_bundle(bundle, process_needed=False)
+    _check_bundle(config)
+    _check_terminal(config, request)
+    plan = make_plan(config, container_id, request, os.path.join(root, ".seccomp"))
+    for problem in warnings(config):
+        request.warn(f"{config.document}: {problem}")
+    for warning in plan.warnings:
+        request.warn(warning)
+    record = _record(config, container_id, plan)
+    container.claim()
+    launch = None
+    try:
+        container.write(record)
+        launch = Launch(plan, container, record, _descriptors(container, config, plan, request),
+                        request.preserve_fds, lambda status, pid: Setup.state_of(config, container_id, status, pid))
+        launch.run()
+        _report_pid(record.pid, request)
+        record.creator = [0, 0]
+        container.write(record)
+    except BaseException as error:
+        if launch is not None and record.pid:
+            launch.abandon(error)
+            _poststop(record, error)
+        container.remove()
+        raise
+    launch.let_go()
+    return record
+
+
+def _check_bundle(config: Config) -> None:
+    root = config["root"]
+    if not root:
+        raise ConfigError(config.document, [Problem(
+            "root", "root must be specified", 'add {"path": "rootfs"}', "config.md#root")])
+    path = os.path.join(config.bundle, root.get("path", ""))
+    if not os.path.isdir(path):
+        raise ConfigError(config.document, [Problem(
+            "root.path", f'invalid rootfs: "{path}" is not a directory',
+            "unpack the image there, or write the path of the root filesystem", "config.md#root")])
+
+
+def _check_terminal(config: Config, request: Request) -> None:
+    terminal = config.get("process.terminal", False)
+    if request.detached and terminal and not request.console_socket:
+        raise UsageError("cannot allocate tty if runc will detach without setting console socket: give"
+                         " --console-socket, or set process.terminal to false")
+    if request.console_socket and not (terminal and request.detached):
+        raise UsageError("cannot use console socket if runc will not detach or allocate tty")
+
+
+def _record(config: Config, container_id: str, plan: Plan) -> Record:
+    waiting = next(number for number, step in enumerate(plan.steps) if step.op.name == "await_start")
+    return Record(
+        id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
+        rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
+        annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
+        cgroup=plan.cgroup_paths, has_process=bool(config["process"]), total=len(plan.steps),
+        own_pids=any(node.get("type") == "pid" and not node.get("path", "")
+                     for node in config["linux.namespaces"].each()),
+        hooks={kind: config.get(f"hooks.{kind}") for kind in ("poststart", "poststop") if config[f"hooks.{kind}"]},
+        tail=[[number, step.phase, step.op.name, step.where, step.label]
+              for number, step in enumerate(plan.steps) if number > waiting and step.op.actor == "stub"])
+
+
+def _descriptors(container: Container, config: Config, plan: Plan, request: Request) -> dict[str, int]:
+    fds: dict[str, int] = {}
+    try:
+        for name in plan.slots:
+            if name == "start":
+                sock = channel.listen(os.path.join(container.directory, "start.sock"))
+            elif name == "console":
+                sock = request.console or channel.connect(request.console_socket, "--console-socket")
+            else:
+                sock = channel.connect(config.get("linux.seccomp.listenerPath"),
+                                       "config.json: linux.seccomp.listenerPath")
+            fds[name] = sock.detach()
+    except BaseException:
+        for fd in fds.values():
+            os.close(fd)
+        raise
+    return fds
+
+
+def _report_pid(pid: int, request: Request) -> None:
+    if request.pid_file:
+        directory, name = os.path.split(request.pid_file)
+        temporary = os.path.join(directory, f".{name}")
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            try:
+                os.write(fd, str(pid).encode())
+            finally:
+                os.close(fd)
+            os.rename(temporary, request.pid_file)
+        except OSError as error:
+            raise PyruntimeError(f'--pid-file "{request.pid_file}": {error.strerror}') from None
+    if request.pidfd_socket:
+        import _socket
+        sock = channel.connect(request.pidfd_socket, "--pidfd-socket")
+        pidfd = os.pidfd_open(pid)
+        try:
+            sock.sendmsg([b"standard"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, "little"))])
+        finally:
+            os.close(pidfd)
+            sock.close()
+
+
+def _poststop(record: Record, error: BaseException) -> None:
+    """A container whose hooks ran and that failed then is destroyed, and poststop hooks follow (runtime.md#lifecycle,
+    steps 4, 5, 6 and 13)."""
+    if not record.hooks.get("poststop") or not isinstance(error, (HookError, StepError)):
+        return
+    from pyruntime.lifecycle.hooks import run_all
+    from pyruntime.lifecycle.status import STOPPED, hook_state
+
+    error.notes += [str(failure) for failure in run_all("poststop", record.hooks["poststop"],
+                                                        hook_state(record, STOPPED))]

@@ -1,0 +1,146 @@
+"""`kill` and `delete`: the end of a container (runtime.md#kill, #delete)."""
+
+from __future__ import annotations
+
+import os
+import select
+from errno import EBUSY, ENOENT, ENOTEMPTY, ESRCH
+
+from pyruntime.cgroups.group import Group
+from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
+from pyruntime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
+from pyruntime.lifecycle.store import Container, Record, start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIGKILL = 9
+_PATIENCE = 10_000   # milliseconds that a killed process may take to go; it may be in uninterruptible sleep
+
+
+def kill(root: str, container_id: str, signal: int, *, everything: bool = False) -> None:
+    """Send a signal to init, or to every process of the container.
+
+    SIGKILL to a container that shares the host's pid namespace reaches every process too: there the others do not die
+    with init. Raises StateError unless it is created, running or paused.
+    """
+    container = Container(root, container_id)
+    record = container.read()
+    status = status_of(container, record)
+    if status == STOPPED and everything:
+        _signal_group(record, signal)
+        return
+    if status not in (CREATED, RUNNING, PAUSED):
+        raise StateError(f'container not running: "{container_id}" is {status}')
+    if everything or (signal == SIGKILL and not record.own_pids):
+        _signal_group(record, signal)
+    _signal_init(record, signal)
+
+
+def _signal_init(record: Record, signal: int) -> None:
+    from _signal import pidfd_send_signal  # type: ignore[import-not-found]
+
+    try:
+        pidfd = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        raise StateError(f'container not running: "{record.id}"') from None
+    try:
+        if start_time(record.pid) != record.started:   # the pid names another process by now
+            raise StateError(f'container not running: "{record.id}"')
+        pidfd_send_signal(pidfd, signal)
+    except ProcessLookupError:
+        raise StateError(f'container not running: "{record.id}"') from None
+    except OSError as error:
+        raise PyruntimeError(f'cannot send signal {signal} to "{record.id}": {error.strerror}') from None
+    finally:
+        os.close(pidfd)
+
+
+def _signal_group(record: Record, signal: int) -> None:
+    group = Group(record.cgroup)
+    if signal == SIGKILL:
+        group.kill()
+        return
+    for pid in group.pids():
+        try:
+            os.kill(pid, signal)
+        except ProcessLookupError:
+            continue
+
+
+def delete(root: str, container_id: str, *, force: bool = False,
+           warn: Callable[[str], None] = lambda text: None) -> None:
+    """Destroy a container that is created or stopped; with ``force`` in any state, and none is no error."""
+    container = Container(root, container_id)
+    try:
+        record = container.read()
+    except NoSuchContainer:
+        if container.exists():
+            container.remove()
+        if force:
+            return
+        raise
+    status = status_of(container, record)
+    if status in (RUNNING, PAUSED, CREATING) and not force:
+        raise StateError(f"cannot delete container {container_id} that is not stopped: {status}")
+    if status == CREATING:
+        # Its `create` undoes everything itself when init or the stub dies; it must not go on meanwhile.
+        _end(record.creator[0], record.creator[1])
+    for note in destroy(container, record):
+        warn(note)
+    container.remove()
+
+
+def destroy(container: Container, record: Record) -> list[str]:
+    """Kill what is left, remove what was made, run the poststop hooks; what failed on the way is returned.
+
+    Raises StateError when a process cannot be killed: then everything else stays for another `delete`.
+    """
+    notes: list[str] = []
+    made = {key: path for key, path in record.cgroup.items() if path in record.cgroup_made}
+    group = Group(made)
+    if record.alive():
+        _end(record.pid, record.started)
+    if made:
+        group.kill()
+        group.delete()
+    for path in reversed(record.cgroup_made):
+        try:
+            os.rmdir(path)
+        except OSError as error:   # an ancestor that others use by now stays
+            if error.errno not in (ENOENT, EBUSY, ENOTEMPTY):
+                notes.append(f'rmdir "{path}": {error.strerror}')
+    for path in record.rdt:
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno != ENOENT:
+                notes.append(f'rmdir "{path}": {error.strerror}')
+    if record.hooks.get("poststop"):
+        from pyruntime.lifecycle.hooks import run_all
+        # runtime.md#lifecycle: what a poststop hook does wrong is a warning, and the others still run.
+        notes += map(str, run_all("poststop", record.hooks["poststop"], hook_state(record, STOPPED)))
+    return notes
+
+
+def _end(pid: int, started: int) -> None:
+    """Kill a process and wait until it is gone."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno == ESRCH:
+            return
+        raise
+    try:
+        if start_time(pid) != started:
+            return
+        os.kill(pid, SIGKILL)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(_PATIENCE):
+            raise StateError(f"process {pid} does not die (uninterruptible sleep?)")
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,51 @@
+"""Read the facts of the host that a plan is compiled for."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.cgroups.host import discover
+from pyruntime.plan.setup import Host
+
+
+def read_host(rootless: bool | None = None) -> Host:
+    """The host as it is now. ``rootless`` overrides what euid and user namespace say (``--rootless``)."""
+    uid_map = _read("/proc/self/uid_map").split()
+    status = dict(line.partition(":")[::2] for line in _read("/proc/self/status").splitlines())
+    bounding = int(status.get("CapBnd", "0"), 16)
+    resctrl, proc_mounts = "", []
+    for line in _read("/proc/self/mountinfo").splitlines():
+        left, _, right = line.partition(" - ")
+        fstype = right.split(" ", 1)[0]
+        if fstype == "resctrl":
+            resctrl = left.split(" ")[4]
+        elif fstype in ("proc", "sysfs"):
+            proc_mounts.append(left.split(" ")[4].replace("\\040", " "))
+    return Host(
+        cgroup=discover(),
+        euid=os.geteuid(),
+        egid=os.getegid(),
+        user_namespace=bool(uid_map) and uid_map[:3] != ["0", "0", "4294967295"],
+        # In a user namespace of its own init is all-powerful there; its bounding set is what we hand down.
+        capabilities=bounding,
+        last_cap=int(_read("/proc/sys/kernel/cap_last_cap") or 40),
+        apparmor=_read("/sys/module/apparmor/parameters/enabled").startswith("Y"),
+        selinux=os.path.exists("/sys/fs/selinux/status"),
+        resctrl=resctrl,
+        proc_mounts=tuple(sorted(proc_mounts, key=len, reverse=True)),
+        rootless=rootless,
+    )
+
+
+def _read(path: str) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        parts = []
+        while part := os.read(fd, 65536):
+            parts.append(part)
+        return b"".join(parts).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)

@@ -1,0 +1,48 @@
+"""The features document: what the runtime can do (features.md, features-linux.md)."""
+
+from __future__ import annotations
+
+from pyruntime import __version__
+from pyruntime.linux import mounts, seccomp
+from pyruntime.linux.kernel import MEMORY_FLAGS, MEMORY_MODES
+from pyruntime.linux.user import CAPABILITIES
+from pyruntime.plan.setup import NAMESPACES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+
+
+def _seccomp() -> dict[str, Any]:
+    from pyruntime.linux import seccomp_compile
+
+    flags = sorted(seccomp.FLAGS)
+    return {"enabled": True, "actions": sorted(seccomp_compile.ACTIONS), "operators": sorted(seccomp_compile.OPERATORS),
+            "archs": sorted(seccomp_compile.ARCHITECTURES), "knownFlags": flags, "supportedFlags": flags}
+
+
+def document() -> dict[str, Any]:
+    """What is supported, whether this machine's kernel has it or not."""
+    return {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.3.0",
+        "hooks": HOOKS,
+        "mountOptions": mounts.OPTIONS,
+        "linux": {
+            "namespaces": sorted(NAMESPACES),
+            "capabilities": list(CAPABILITIES),
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "seccomp": _seccomp(),
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+            "memoryPolicy": {"modes": sorted(MEMORY_MODES), "flags": sorted(MEMORY_FLAGS)},
+            "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": True},
+        },
+        "annotations": {"org.opencontainers.runc.checkpoint.enabled": "false",
+                        "io.pyruntime.version": __version__},
+        "potentiallyUnsafeConfigAnnotations": [],
+    }

@@ -1,0 +1,292 @@
+"""Carrying out a plan: the parent's half, and the conversation with the stub.
+
+    parent                                    stub                      init
+    cgroup_create, cgroup_write, ...
+    spawn, plan in a sealed memfd ─────────▶  verify all, first steps
+    ◀───────────────────────────── SYNC 12    (host steps 12..)
+    map_ids ──── go, descriptors ──────────▶  unshare, clone ────────▶  mounts, devices, ...
+    ◀──────────────────────────── CLONED pid  exit
+    ◀───────────────────────────────────────────────────────── SYNC 61
+    cgroup_join, hooks ── go ────────────────────────────────────────▶  pivot_root, ...
+    ◀───────────────────────────────────────────────────────── CREATED
+    state.json ── go ────────────────────────────────────────────────▶  waits for `start`
+
+Whoever dies, the other sees the end of the stream: the stub exits, the parent undoes its steps in reverse order.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from pyruntime.errors import PyruntimeError, StepError
+from pyruntime.lifecycle import channel, faults
+from pyruntime.lifecycle.perform import perform
+from pyruntime.plan.encode import encode
+from pyruntime.plan.explain import subject
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyruntime.lifecycle.store import Container, Record
+    from pyruntime.plan.compile import Plan
+    from pyruntime.plan.steps import Step
+
+STUB = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "native", "stub")
+MFD_EXEC = 0x10   # linux/memfd.h, Linux 6.3; earlier kernels make every memfd executable
+_HIGH = 512       # descriptors are parked here while those of the stub are put in place
+
+
+def sealed(name: str, data: bytes, *, executable: bool = False) -> int:
+    """A memfd that nobody can change any more (memfd_create(2))."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create(name, flags | (MFD_EXEC if executable else 0))
+    except OSError:
+        fd = os.memfd_create(name, flags)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view):]
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS,
+                fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return fd
+
+
+def stub_image() -> bytes:
+    """The bytes of the stub's program file."""
+    try:
+        fd = os.open(STUB, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise PyruntimeError(f'the stub "{STUB}" has not been built: run `make`') from None
+    try:
+        return os.read(fd, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+
+
+class Launch:
+    """One plan being carried out for one container."""
+
+    def __init__(self, plan: Plan, container: Container, record: Record, fds: dict[str, int], preserve: int,
+                 state: Callable[[str, int], dict[str, Any]]) -> None:
+        """``fds``: the descriptor of each of ``plan.slots``; ``state(status, pid)``: the document for hooks."""
+        self.plan = plan
+        self.container = container
+        self.record = record
+        self.fds = fds
+        self.preserve = preserve
+        self._state = state
+        self._undo: list[Callable[[], None]] = []
+        self._handed: dict[int, int] = {}
+        self._control: Any = None
+        self.stub = 0    # pid of the stub before it clones init
+        self.init = 0    # pid of init
+
+    # --- what performers use ---------------------------------------------------------------------------------------
+
+    def hand_over(self, slot: int, fd: int) -> None:
+        """Give the stub this descriptor with the next go-ahead."""
+        self._handed[slot] = fd
+
+    def state(self, status: str) -> dict[str, Any]:
+        """The state document as it is now."""
+        return self._state(status, self.init)
+
+    def commit(self) -> None:
+        """Write down what is known, for `state` and `delete` of others."""
+        self.container.write(self.record)
+
+    # --- the conversation --------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Carry out the plan up to `created`; return init's pid. On failure everything is undone and raised."""
+        try:
+            self._perform_from(0)
+            self.commit()
+            self._spawn()
+            self._converse()
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            self._close()
+        return self.init
+
+    def _perform_from(self, index: int) -> None:
+        """Perform the host steps from ``index`` up to the next step of the stub."""
+        steps = self.plan.steps
+        while index < len(steps) and steps[index].op.actor == "host":
+            step = steps[index]
+            faults.before(index)
+            try:
+                undo = perform(step, self)
+            except OSError as error:
+                if error.errno not in step.tolerate:
+                    raise self._error(index, error.errno or 0, error.args[-1] if error.args else str(error),
+                                      error.filename) from None
+            except PyruntimeError as error:
+                if not error.where:
+                    error.args = (f"config.json: {step.where}{subject(step)}: {error.args[0]}",)
+                    error.where = step.where
+                raise
+            else:
+                if undo:
+                    self._undo.append(undo)
+            faults.after(index)
+            index += 1
+
+    def _spawn(self) -> None:
+        ours, theirs = channel.pair()
+        self._control = ours
+        program = sealed("pyruntime", stub_image(), executable=True)
+        plan = sealed("plan", encode(self.plan.steps, faults.for_stub(self.plan.steps)))
+        wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
+        base = 3 + self.preserve
+        parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH + base) for fd in wanted]
+        entry = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, _HIGH + base)
+        try:
+            actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
+            self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
+                                       ["pyruntime-init", str(base), str(len(self.plan.slots))], {},
+                                       file_actions=actions)
+        finally:
+            theirs.close()
+            for fd in (program, plan, entry, *parked):
+                os.close(fd)
+
+    def _converse(self) -> None:
+        while True:
+            report = channel.receive(self._control)
+            if report is None:
+                raise StepError(f"the stub died before the container was created ({self._last_words()})")
+            if report.kind == channel.CLONED:
+                self._cloned(report.pid)
+            elif report.kind == channel.SYNC:
+                if not self.init and self._past_clone(report.index):
+                    self._await_clone()
+                self._perform_from(report.index)
+                channel.go(self._control, self._handed)
+                for fd in self._handed.values():
+                    os.close(fd)
+                self._handed.clear()
+            elif report.kind == channel.CREATED:
+                if not self.init:
+                    self._await_clone()
+                return
+            else:
+                raise self._error(report.index, report.errno, report.detail, call=report.call)
+
+    def let_go(self) -> None:
+        """The record is on disk: init may wait without us."""
+        channel.go(self._control, {})
+        self._control.close()
+
+    def _past_clone(self, index: int) -> bool:
+        return any(step.op.name == "clone_init" for step in self.plan.steps[:index])
+
+    def _await_clone(self) -> None:
+        # Init's first words may overtake the stub's last ones: they are two processes on one socket.
+        while not self.init:
+            report = channel.receive(self._control)
+            if report is None or report.kind != channel.CLONED:
+                raise StepError(f"the stub died before it named init ({self._last_words()})")
+            self._cloned(report.pid)
+
+    def _cloned(self, pid: int) -> None:
+        from pyruntime.lifecycle.store import start_time
+
+        self.init = pid
+        self.record.pid, self.record.started = pid, start_time(pid)
+        os.waitpid(self.stub, 0)
+        self.stub = 0
+
+    def _last_words(self) -> str:
+        pid = self.init or self.stub
+        if not pid:
+            return "it was never started"
+        _, status = os.waitpid(pid, 0)
+        self.init = self.stub = 0
+        code = os.waitstatus_to_exitcode(status)
+        return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+
+    # --- failure -----------------------------------------------------------------------------------------------------
+
+    def _error(self, index: int, errno: int, detail: str, filename: str | None = None, call: str = "") -> StepError:
+        return step_error(dict(enumerate(self.plan.steps)), len(self.plan.steps), index, errno,
+                          detail or filename or "", call)
+
+    def _fail(self, error: BaseException) -> None:
+        """Kill what runs, undo what was done, in reverse order; failures of this are notes to the first error."""
+        notes = error.notes if isinstance(error, PyruntimeError) else []
+        for pid in (self.stub, self.init):
+            if pid:
+                try:
+                    os.kill(pid, 9)
+                    os.waitpid(pid, 0)
+                except (ProcessLookupError, ChildProcessError):
+                    continue   # it went by itself
+        from pyruntime.cgroups.group import Group
+        if self.init and self.record.cgroup_made:
+            # Without a pid namespace of its own, what a hook or init left behind lives on in the cgroup.
+            try:
+                Group({key: path for key, path in self.record.cgroup.items()
+                       if path in self.record.cgroup_made}).kill()
+            except (OSError, PyruntimeError) as second:
+                notes.append(str(second))
+        while self._undo:
+            try:
+                self._undo.pop()()
+            except (OSError, PyruntimeError) as second:
+                notes.append(str(second))
+
+    def _close(self) -> None:
+        for fd in (*self.fds.values(), *self._handed.values()):
+            os.close(fd)
+        self.fds, self._handed = {}, {}
+
+    def abandon(self, error: BaseException) -> None:
+        """Undo a container that was created but could not be handed over (for example: its pid file was refused)."""
+        self._control.close()
+        self._fail(error)
+
+
+def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detail: str, call: str) -> StepError:
+    """The error for a step that failed, in runc's words where callers look for them."""
+    step = steps[index]
+    words = os.strerror(errno) if errno else ""
+    text = _familiar(step, errno, detail, call)
+    if not text:
+        text = ": ".join(part for part in (call, detail, words) if part)
+        if words and text.endswith(f"{words}: {words}"):
+            text = text[:-len(words) - 2]
+    name = f"{step.op.name}, {call}" if call and call != step.op.name else step.op.name
+    tail = f"\n  step {index + 1} of {total}, phase {step.phase} ({name})"
+    return StepError(f"config.json: {step.where}{subject(step)}: {text}{tail}", where=step.where, step=step.op.name,
+                     errno=errno, index=index)
+
+
+def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
+    """Phrases that containerd, Podman and Docker know from runc."""
+    words = os.strerror(errno).lower() if errno else ""
+    if step.op.name == "find_executable":
+        name = step.args["name"]
+        if errno == 2 and "/" not in name:
+            return f'exec: "{name}": executable file not found in $PATH'
+        if errno == 2:
+            return f'exec: "{name}": stat {name}: {words}'
+        return f'exec: "{name}": {words}'
+    if step.op.name == "execve" and call == "execve":
+        return f'exec: "{step.label}": {words}'
+    if step.op.name == "chdir" and call == "chdir":
+        return f'chdir to cwd ("{detail}") set in config.json failed: {words}'
+    if step.op.name == "run_hook":
+        kind, _, rest = step.where.removeprefix("hooks.").partition("[")
+        return f"error running {kind} hook #{rest[:-1]}: " + (detail if call == "hook" else f"{call} {detail}: {words}")
+    if call == "seccomp" and errno == 22:
+        return f"{call}: {detail}: {words} (an action or flag that this kernel lacks?)"
+    return ""
+
+
+

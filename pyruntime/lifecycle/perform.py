@@ -1,0 +1,141 @@
+"""Carrying out the host's steps. Each performer returns how to undo what it did, or None where nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.cgroups import perform as cgroups
+from pyruntime.errors import PyruntimeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyruntime.lifecycle.launch import Launch
+    from pyruntime.plan.steps import Step
+
+    Undo = Callable[[], None] | None
+
+
+def perform(step: Step, launch: Launch) -> Undo:
+    """Perform one host step; OSError for the system's refusal, other errors as they are."""
+    return _PERFORMERS[step.op.name](launch, step)
+
+
+def _cgroup_create(launch: Launch, step: Step) -> Undo:
+    made = cgroups.create(step.args["path"])
+    launch.record.cgroup_made += made
+    if not made:
+        return None
+
+    def undo() -> None:
+        for path in reversed(made):
+            cgroups.remove(path)
+    return undo
+
+
+def _cgroup_write(launch: Launch, step: Step) -> Undo:
+    cgroups.write(step.args["path"], step.args["file"], step.args["data"])
+    return None
+
+
+def _cgroup_devices(launch: Launch, step: Step) -> Undo:
+    cgroups.devices(step.args["path"], step.args["rules"])
+    return None
+
+
+def _cgroup_join(launch: Launch, step: Step) -> Undo:
+    cgroups.join(step.args["paths"], launch.init)
+    return None
+
+
+def _map_ids(launch: Launch, step: Step) -> Undo:
+    uids, gids = step.args["uids"], step.args["gids"]
+    if step.args["setgroups"]:
+        _write_proc(launch.stub, "setgroups", step.args["setgroups"])
+    for file, program, lines in (("uid_map", "newuidmap", uids), ("gid_map", "newgidmap", gids)):
+        if not lines:
+            continue
+        try:
+            _write_proc(launch.stub, file, "\n".join(lines))
+        except PermissionError:
+            # More than one's own id: the set-uid helpers of shadow know /etc/subuid.
+            _map_with_helper(program, launch.stub, lines)
+    return None
+
+
+def _write_proc(pid: int, file: str, text: str) -> None:
+    fd = os.open(f"/proc/{pid}/{file}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())   # one write: the kernel takes the whole map or none of it
+    finally:
+        os.close(fd)
+
+
+def _map_with_helper(program: str, pid: int, lines: list[str]) -> None:
+    import shutil
+    import subprocess
+
+    path = shutil.which(program, path=os.environ.get("PATH") or "/usr/bin:/bin:/usr/sbin:/sbin")
+    if not path:
+        raise PyruntimeError(f"{program} is not installed (package uidmap), and the kernel lets a user map nothing"
+                             " but his own id without it")
+    done = subprocess.run([path, str(pid), *" ".join(lines).split()], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PyruntimeError(f"{program}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+
+
+def _idmap_sources(launch: Launch, step: Step) -> Undo:
+    from pyruntime.native import kernel
+
+    args = step.args
+    tree = kernel.open_tree(args["source"], clone=True, recursive=bool(args["recursive"]))
+    try:
+        namespace = kernel.user_namespace(args["uids"], args["gids"])
+        try:
+            kernel.mount_idmap(tree, namespace, recursive=bool(args["recursive_map"]))
+        finally:
+            os.close(namespace)
+    except BaseException:
+        os.close(tree)
+        raise
+    launch.hand_over(args["slot"], tree)
+    return None
+
+
+def _rdt_group(launch: Launch, step: Step) -> Undo:
+    from pyruntime.lifecycle import rdt
+
+    return rdt.join(launch, **step.args)
+
+
+def _net_device(launch: Launch, step: Step) -> Undo:
+    from pyruntime.lifecycle import netdevices
+
+    netdevices.move(launch.init, step.args["name"], step.args["rename"])
+    return None
+
+
+def _host_hook(launch: Launch, step: Step) -> Undo:
+    from pyruntime.lifecycle.hooks import environment, run_hook
+
+    args = step.args
+    launch.commit()
+    run_hook(step.where, path=args["path"], args=args["args"], timeout=args["timeout"],
+             env=None if args["inherit_env"] else environment(args["env"]),
+             state=launch.state(args["status"]))
+    return None
+
+
+_PERFORMERS: dict[str, Any] = {
+    "cgroup_create": _cgroup_create,
+    "cgroup_write": _cgroup_write,
+    "cgroup_devices": _cgroup_devices,
+    "cgroup_join": _cgroup_join,
+    "map_ids": _map_ids,
+    "idmap_sources": _idmap_sources,
+    "rdt_group": _rdt_group,
+    "net_device": _net_device,
+    "host_hook": _host_hook,
+}

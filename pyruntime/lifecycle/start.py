@@ -1,0 +1,78 @@
+"""`start`: tell init to become the container's program (runtime.md#start)."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import ConfigError, Problem, StateError, StepError
+from pyruntime.lifecycle import channel
+from pyruntime.lifecycle.launch import step_error
+from pyruntime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
+from pyruntime.lifecycle.store import Container, Record
+from pyruntime.plan.steps import Step
+
+_REFUSED = {
+    RUNNING: "cannot start an already running container",
+    STOPPED: "cannot start a container that has stopped",
+    PAUSED: "cannot start a container in the paused state",
+    CREATING: "cannot start a container that is being created",
+}
+
+
+def start(root: str, container_id: str) -> None:
+    """Start a created container; returns when its program has taken over. Raises StateError in any other state."""
+    container = Container(root, container_id)
+    record = container.read()
+    status = status_of(container, record)
+    if status != CREATED:
+        raise StateError(f'{_REFUSED[status]}: "{container_id}"')
+    start_record(container, record)
+
+
+def start_record(container: Container, record: Record) -> None:
+    """The same for a record that is known to be in the created state."""
+    import _socket
+
+    if not record.has_process:
+        raise ConfigError("config.json", [Problem(
+            "process", "process property must not be empty",
+            "a container without `process` can be created, but not started", "config.md#process")])
+    sock = channel.connect(os.path.join(container.directory, "start.sock"), "start", _socket.SOCK_SEQPACKET)
+    try:
+        sock.send(b"s")
+        _follow(sock, record)
+    finally:
+        sock.close()
+    if record.hooks.get("poststart"):
+        _poststart(container, record)
+
+
+def _follow(sock: object, record: Record) -> None:
+    ready = False
+    while True:
+        report = channel.receive(sock)  # type: ignore[arg-type]
+        if report is None:
+            if ready:
+                return
+            raise StepError("the container's init process died before its program could start")
+        if report.kind == channel.EXEC:
+            ready = True
+        elif report.kind == channel.FAILED:
+            known = {entry[0]: Step(entry[1], entry[2], entry[3], {}, entry[4], ()) for entry in record.tail}
+            raise step_error(known, record.total, report.index, report.errno, report.detail, report.call)
+
+
+def _poststart(container: Container, record: Record) -> None:
+    """A poststart hook that fails stops the container (runtime.md#lifecycle, step 10)."""
+    from pyruntime.lifecycle.hooks import run_hook, environment
+    from pyruntime.errors import HookError
+
+    for index, hook in enumerate(record.hooks["poststart"]):
+        try:
+            run_hook(f"hooks.poststart[{index}]", path=hook["path"], args=hook.get("args") or [hook["path"]],
+                     env=environment(hook.get("env")), timeout=hook.get("timeout") or 0,
+                     state=hook_state(record, RUNNING))
+        except HookError as error:
+            from pyruntime.lifecycle.delete import destroy
+            error.notes += destroy(container, record)
+            raise

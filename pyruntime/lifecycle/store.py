@@ -1,0 +1,199 @@
+"""The state directory: one directory a container below ``--root``, with what later commands need to know.
+
+    ROOT/ID/state.json    the record below; written to a temporary name and renamed
+    ROOT/ID/start.sock    init listens here until `start` has spoken to it
+
+Spec: runtime.md#state. No lock is held: an ID is taken by mkdir(2), what a container is doing is asked of the kernel
+(is init alive, does it listen, is its cgroup frozen), and everything in `delete` may be done twice.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from pyruntime.config.decode import decode, encode
+from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
+VERSION = 1
+
+
+def check_id(container_id: str) -> str:
+    """The ID itself; raises UsageError for one that cannot name a directory of ours."""
+    if not container_id:
+        raise UsageError("container id cannot be empty")
+    if not _ID.issuperset(container_id) or container_id in (".", "..") or len(container_id) > 1024:
+        raise UsageError(f'invalid container ID format: "{container_id}"; letters, digits and _+-. are allowed')
+    return container_id
+
+
+def start_time(pid: int) -> int:
+    """When the process was started, in clock ticks after boot: together with the pid it names a process for ever.
+    0 when it does not exist or is a zombie. proc_pid_stat(5)."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    try:
+        fields = os.read(fd, 4096).rpartition(b")")[2].split()
+    except ProcessLookupError:
+        return 0
+    finally:
+        os.close(fd)
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def timestamp() -> str:
+    """Now, in RFC 3339 with nanoseconds, UTC."""
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
+
+
+class Record:
+    """What is written down about a container.
+
+    ``pid``, ``started``      init and its start time; 0 before it exists
+    ``creator``               pid and start time of the process that runs `create`
+    ``cgroup``                hierarchy -> directory of the container's cgroup; ``cgroup_made`` those that we made
+    ``rdt``                   resctrl directories that `delete` removes
+    ``hooks``                 the poststart and poststop hooks, as in config.json
+    ``own_pids``              whether the container has a pid namespace of its own, whose end is init's
+    ``total``, ``tail``       the number of the plan's steps, and those that `start` performs, for error messages:
+                              index, phase, step, place in config.json, subject
+    """
+
+    FIELDS = ("version", "id", "ociVersion", "bundle", "rootfs", "created", "annotations", "pid", "started", "creator",
+              "cgroup", "cgroup_made", "rdt", "hooks", "has_process", "own_pids", "total", "tail")
+
+    def __init__(self, **values: Any) -> None:
+        self.version: int = VERSION
+        self.id: str = ""
+        self.ociVersion: str = ""
+        self.bundle: str = ""
+        self.rootfs: str = ""
+        self.created: str = ""
+        self.annotations: dict[str, str] = {}
+        self.pid: int = 0
+        self.started: int = 0
+        self.creator: list[int] = [0, 0]
+        self.cgroup: dict[str, str] = {}
+        self.cgroup_made: list[str] = []
+        self.rdt: list[str] = []
+        self.hooks: dict[str, Any] = {}
+        self.has_process: bool = True
+        self.own_pids: bool = True
+        self.total: int = 0
+        self.tail: list[list[Any]] = []
+        for name, value in values.items():
+            assert name in self.FIELDS, name
+            setattr(self, name, value)
+
+    def alive(self) -> bool:
+        """Whether init still runs."""
+        return self.pid > 0 and start_time(self.pid) == self.started
+
+    def being_created(self) -> bool:
+        """Whether a `create` is still at work on it."""
+        return self.creator[0] > 0 and start_time(self.creator[0]) == self.creator[1]
+
+
+class Container:
+    """One container's directory."""
+
+    def __init__(self, root: str, container_id: str) -> None:
+        self.id = check_id(container_id)
+        self.root = root
+        self.directory = os.path.join(root, container_id)
+
+    def claim(self) -> None:
+        """Take the ID; raises ContainerExists. Of two that try at once, one wins."""
+        try:
+            os.makedirs(self.root, 0o700, exist_ok=True)
+            os.mkdir(self.directory, 0o711)
+        except FileExistsError:
+            raise ContainerExists(f'container with given ID already exists: "{self.id}"') from None
+        except OSError as error:
+            raise PyruntimeError(f'cannot make the state directory "{self.directory}": {error.strerror}') from None
+
+    def write(self, record: Record) -> None:
+        """Write state.json, whole or not at all."""
+        data = encode({name: getattr(record, name) for name in Record.FIELDS}).encode()
+        path = os.path.join(self.directory, "state.json")
+        temporary = f"{path}.{os.getpid()}"
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(fd, data)
+            finally:
+                os.close(fd)
+            os.rename(temporary, path)
+        except OSError as error:
+            try:
+                os.unlink(temporary)
+            except OSError as second:
+                if second.errno not in (errno.ENOENT, errno.EROFS):
+                    raise
+            raise PyruntimeError(f'cannot write "{path}": {error.strerror}') from None
+
+    def read(self) -> Record:
+        """The record; raises NoSuchContainer, and PyruntimeError for a file that is no record of ours."""
+        path = os.path.join(self.directory, "state.json")
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoSuchContainer(f'container does not exist: "{self.id}"') from None
+        except OSError as error:
+            raise PyruntimeError(f'cannot read "{path}": {error.strerror}') from None
+        try:
+            parts = []
+            while part := os.read(fd, 1 << 16):
+                parts.append(part)
+        finally:
+            os.close(fd)
+        values = decode(b"".join(parts), path)
+        if not isinstance(values, dict) or values.get("version") != VERSION:
+            raise PyruntimeError(f'"{path}" was not written by this version of pyruntime')
+        return Record(**{name: values[name] for name in Record.FIELDS if name in values})
+
+    def exists(self) -> bool:
+        """Whether there is a directory at all, be it only a leftover of a `create` that was killed."""
+        return os.path.isdir(self.directory)
+
+    def remove(self) -> None:
+        """Remove the directory; state.json goes last, so that a `delete` that is killed can be repeated."""
+        try:
+            names = os.listdir(self.directory)
+        except FileNotFoundError:
+            return
+        for name in sorted(names, key=lambda name: name == "state.json"):
+            try:
+                os.unlink(os.path.join(self.directory, name))
+            except FileNotFoundError:
+                continue
+        try:
+            os.rmdir(self.directory)
+        except FileNotFoundError:
+            return
+
+
+def identifiers(root: str) -> list[str]:
+    """The IDs below the state directory, sorted; none when it does not exist."""
+    try:
+        names = os.listdir(root)
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if os.path.exists(os.path.join(root, name, "state.json")))
+
+
+def default_root() -> str:
+    """/run/pyruntime, or below the user's runtime directory when rootless (an empty XDG_RUNTIME_DIR is unset)."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.geteuid() != 0:
+        return os.path.join(runtime or f"/tmp/pyruntime-{os.geteuid()}", "pyruntime")
+    return "/run/pyruntime"

@@ -1,0 +1,1 @@
+"""The stub (C, static) and the bindings (cffi) for what Python lacks."""

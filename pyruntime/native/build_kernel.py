@@ -1,0 +1,99 @@
+"""Builds ``pyruntime.native._kernel``: system calls that Python lacks, bound by cffi in API mode.
+
+Named in setup.py's ``cffi_modules``; ``python pyruntime/native/build_kernel.py`` builds it in place.
+"""
+
+from __future__ import annotations
+
+from cffi import FFI
+
+ffibuilder = FFI()
+ffibuilder.cdef("""
+    int k_open_tree(int dirfd, const char *path, unsigned int flags);
+    int k_mount_idmap(int tree, int userns, int recursive);
+    int k_user_namespace_process(void);
+    int k_setns(int fd, int nstype);
+    int k_become_subreaper(void);
+    int k_bpf_prog_load(const void *insns, size_t size, const char *license, char *log, size_t log_size);
+    int k_bpf_prog_attach(int target, int prog, unsigned int flags);
+    #define OPEN_TREE_CLONE ...
+    #define AT_RECURSIVE ...
+""")
+ffibuilder.set_source("pyruntime.native._kernel", r"""
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/bpf.h>
+#include <linux/mount.h>
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+
+static int k_open_tree(int dirfd, const char *path, unsigned int flags)
+{
+    return syscall(SYS_open_tree, dirfd, path, flags | OPEN_TREE_CLOEXEC);
+}
+
+static int k_mount_idmap(int tree, int userns, int recursive)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = userns};
+    return syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
+}
+
+/* A child in a new user namespace that waits to be killed. vfork semantics are impossible here (it must live on), and
+   fork would copy the interpreter's threads' locks: the child calls nothing but the kernel. */
+static int k_user_namespace_process(void)
+{
+    long pid = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0)
+        for (;;)
+            syscall(SYS_pause);
+    return pid;
+}
+
+static int k_setns(int fd, int nstype)
+{
+    return setns(fd, nstype);
+}
+
+static int k_become_subreaper(void)
+{
+    return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+static int k_bpf_prog_load(const void *insns, size_t size, const char *license, char *log, size_t log_size)
+{
+    union bpf_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+    attr.insns = (uintptr_t)insns;
+    attr.insn_cnt = size / 8;
+    attr.license = (uintptr_t)license;
+    attr.log_buf = log_size ? (uintptr_t)log : 0;
+    attr.log_size = log_size;
+    attr.log_level = log_size ? 1 : 0;
+    return syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr);
+}
+
+static int k_bpf_prog_attach(int target, int prog, unsigned int flags)
+{
+    union bpf_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.target_fd = target;
+    attr.attach_bpf_fd = prog;
+    attr.attach_type = BPF_CGROUP_DEVICE;
+    attr.attach_flags = flags;
+    return syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof attr);
+}
+""", extra_compile_args=["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-missing-field-initializers",
+                         "-Wno-sign-compare", "-D_GNU_SOURCE"])
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

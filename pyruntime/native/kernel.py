@@ -1,0 +1,84 @@
+"""The one door to system calls that Python lacks. Each function raises OSError with the kernel's errno.
+
+The extension behind it is loaded with the first call: the common `create` needs none of this.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+BPF_F_ALLOW_MULTI = 2   # linux/bpf.h
+
+
+def _bindings() -> Any:
+    from pyruntime.native import _kernel  # type: ignore[attr-defined,unused-ignore]
+
+    return _kernel
+
+
+def _check(result: int, call: str, about: str = "") -> int:
+    if result < 0:
+        number = int(_bindings().ffi.errno)
+        words = os.strerror(number)
+        raise OSError(number, f"{call}: {about}: {words}" if about else f"{call}: {words}")
+    return result
+
+
+def open_tree(path: str, *, clone: bool, recursive: bool) -> int:
+    """A descriptor of the mount at ``path``, or with ``clone`` of a detached copy of it. open_tree(2)."""
+    module = _bindings()
+    flags = (module.lib.OPEN_TREE_CLONE if clone else 0) | (module.lib.AT_RECURSIVE if recursive else 0)
+    return _check(module.lib.k_open_tree(-100, os.fsencode(path), flags), "open_tree", path)
+
+
+def mount_idmap(tree: int, namespace: int, *, recursive: bool) -> None:
+    """Map the ids of a detached mount by a user namespace. mount_setattr(2), MOUNT_ATTR_IDMAP."""
+    _check(_bindings().lib.k_mount_idmap(tree, namespace, int(recursive)), "mount_setattr",
+           "MOUNT_ATTR_IDMAP (the filesystem may not support id-mapped mounts)")
+
+
+def user_namespace(uids: list[str], gids: list[str]) -> int:
+    """A descriptor of a new user namespace with these map lines (user_namespaces(7))."""
+    pid = _check(_bindings().lib.k_user_namespace_process(), "clone", "CLONE_NEWUSER")
+    try:
+        for file, lines in (("uid_map", uids), ("gid_map", gids)):
+            fd = os.open(f"/proc/{pid}/{file}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, "\n".join(lines).encode())
+            finally:
+                os.close(fd)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+
+def setns(fd: int, kind: int) -> None:
+    """Move the calling thread into a namespace. setns(2)."""
+    _check(_bindings().lib.k_setns(fd, kind), "setns")
+
+
+def become_subreaper() -> None:
+    """Become the parent of orphaned descendants. prctl(2), PR_SET_CHILD_SUBREAPER."""
+    _check(_bindings().lib.k_become_subreaper(), "prctl", "PR_SET_CHILD_SUBREAPER")
+
+
+def bpf_prog_load(insns: bytes, license: str) -> int:
+    """Load a device filter (BPF_PROG_TYPE_CGROUP_DEVICE). bpf(2); the verifier's words come with the error."""
+    module = _bindings()
+    result = module.lib.k_bpf_prog_load(insns, len(insns), license.encode(), module.ffi.NULL, 0)
+    if result >= 0:
+        return int(result)
+    log = module.ffi.new("char[]", 65536)
+    result = module.lib.k_bpf_prog_load(insns, len(insns), license.encode(), log, 65536)
+    last = module.ffi.string(log).decode("ascii", "replace").strip().rpartition("\n")[2]
+    return _check(result, "bpf", f"BPF_PROG_LOAD {last}")
+
+
+def bpf_prog_attach(target_fd: int, prog_fd: int, flags: int) -> None:
+    """Attach a device filter to a cgroup directory. bpf(2)."""
+    _check(_bindings().lib.k_bpf_prog_attach(target_fd, prog_fd, flags), "bpf", "BPF_PROG_ATTACH")

@@ -1,0 +1,56 @@
+"""From a configuration to its plan: the sections emit, the phases put in order. Pure."""
+
+from __future__ import annotations
+
+from pyruntime.cgroups import resources
+from pyruntime.cgroups.paths import container_paths
+from pyruntime.errors import HostError
+from pyruntime.linux import devices, hooks, kernel, mounts, namespaces, process, restrict, rootfs, seccomp
+from pyruntime.plan.phases import ORDER
+from pyruntime.plan.setup import Setup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.config.load import Config
+    from pyruntime.plan.setup import Host, Options
+    from pyruntime.plan.steps import Step
+
+# Within a phase the steps keep this order of sections.
+SECTIONS = (namespaces, rootfs, mounts, devices, restrict, kernel, hooks, process, seccomp)
+
+
+class Plan:
+    """Ordered steps, and what the parent must know to carry them out.
+
+    ``slots``         names of the descriptors that the stub gets at its start, in order
+    ``cgroup_paths``  the container's cgroup directory in each hierarchy ("" is v2)
+    ``warnings``      what the specification says to warn about
+    """
+
+    __slots__ = ("cgroup_paths", "slots", "steps", "warnings")
+
+    def __init__(self, steps: list[Step], slots: list[str], cgroup_paths: dict[str, str],
+                 warnings: list[str]) -> None:
+        self.steps = steps
+        self.slots = slots
+        self.cgroup_paths = cgroup_paths
+        self.warnings = warnings
+
+
+def compile_plan(config: Config, host: Host, options: Options, container_id: str) -> Plan:
+    """Compile a checked configuration. Raises ConfigError, and HostError for what this machine cannot do."""
+    setup = Setup(config, host, options, container_id)
+    try:
+        setup.cgroup_paths = container_paths(config.get("linux.cgroupsPath", ""), container_id, host.cgroup)
+        steps = list(resources.emit(config, host.cgroup, container_id, rootless=host.rootless))
+        # Rootless, hierarchies that may not be written are left out.
+        made = {item.args["path"] for item in steps if item.op.name == "cgroup_create"}
+        setup.cgroup_paths = {key: path for key, path in setup.cgroup_paths.items() if path in made}
+        for section in SECTIONS:
+            steps += section.emit(setup)
+    except HostError as error:
+        if error.where and error.where not in str(error.args[0]):
+            raise HostError(f"{config.document}: {error.where}: {error.args[0]}", error.where) from None
+        raise
+    steps.sort(key=lambda item: ORDER[item.phase])   # stable: sections keep their own order within a phase
+    return Plan(steps, setup.slots, setup.cgroup_paths, setup.warnings)

@@ -1,0 +1,20 @@
+"""What setup.cfg cannot say: the stub is compiled by the Makefile's own rule, the bindings by cffi."""
+
+import subprocess
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+
+class BuildWithStub(build_py):
+    """Build the static stub before the package's files are collected."""
+
+    def run(self) -> None:
+        subprocess.run(["make", "-s", "pyruntime/native/stub"], check=True)
+        super().run()
+
+
+setup(
+    cmdclass={"build_py": BuildWithStub},
+    cffi_modules=["pyruntime/native/build_seccomp.py:ffibuilder", "pyruntime/native/build_kernel.py:ffibuilder"],
+)
