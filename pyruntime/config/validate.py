@@ -120,9 +120,11 @@ def _schema_at(kind: str, path: list[str | int]) -> tuple[dict[str, Any], str]:
     node = inlined(KINDS[kind])
     spec = node["x-spec"]
     for part in path:
-        node = node["items"] if isinstance(part, int) else node.get("properties", {}).get(part) or node[
-            "additionalProperties"
-        ]
+        node = (
+            node["items"]
+            if isinstance(part, int)
+            else node.get("properties", {}).get(part) or node["additionalProperties"]
+        )
         spec = node.get("x-spec", spec)
     return node, spec
 
@@ -177,7 +179,7 @@ def _form(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:
 
 
 def _filled(template: str, text: str) -> str:
-    return template.replace("{quoted}", shown(text)).replace("{value}", text)
+    return template.replace("{quoted}", shown(text)).replace("{value}", shown(text)[1:-1])
 
 
 def _range(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:
