@@ -175,7 +175,8 @@ def _enum(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:
 
 def _form(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:
     template = node.get("x-problem", "{quoted} does not have the form " + str(error.validator_value))
-    return _filled(template, str(error.instance)), node.get("x-remedy", "")
+    remedy = node.get("x-pattern-remedy") or node.get("x-remedy") or "write it in that form"
+    return _filled(template, str(error.instance)), remedy
 
 
 def _filled(template: str, text: str) -> str:
