@@ -45,7 +45,7 @@ class Rule:
 
     __slots__ = ("access", "allow", "kind", "major", "minor", "where")
 
-    def __init__(self, allow: bool, kind: str, major: str, minor: str, access: str, where: str = "") -> None:
+    def __init__(self, allow: bool, kind: str, major: str, minor: str, access: str, *, where: str = "") -> None:
         self.allow = allow
         self.kind = kind
         self.major = major
@@ -91,7 +91,7 @@ def read_rules(devices: Node) -> list[Rule]:
     Raises ConfigError for a type or an access that does not exist. An entry without access is a mistake, not "all": a
     rule that allows should not give more than it says.
     """
-    rules = [Rule(False, "a", "*", "*", "rwm", devices.where)]
+    rules = [Rule(False, "a", "*", "*", "rwm", where=devices.where)]
     for entry in devices.each():
         kind = entry.get("type", "") or "a"
         access = entry.get("access", "")
@@ -102,7 +102,7 @@ def read_rules(devices: Node) -> list[Rule]:
         if not set(access) <= set("rwm"):
             raise _mistake(entry["access"], f'invalid device access "{access}"', 'write some of "r", "w", "m"')
         rule = Rule(bool(entry.get("allow", False)), kind, _number(entry, "major"), _number(entry, "minor"), access,
-                    entry.where)
+                    where=entry.where)
         if rule.total():
             rules.clear()   # nothing that stood before it matters any more
         rules.append(rule)

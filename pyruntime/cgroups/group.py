@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# ruff: noqa: SIM105 -- contextlib is too dear for the hot path
 import os
 from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 
@@ -212,6 +213,6 @@ def _set(path: str, file: str, data: str) -> None:
 
 
 def _sleep(seconds: float) -> None:
-    import time   # only where something has to be waited for
+    import time  # only where something has to be waited for
 
     time.sleep(seconds)

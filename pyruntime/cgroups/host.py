@@ -26,8 +26,8 @@ class Hierarchy:
 
     __slots__ = ("controllers", "key", "mountpoint", "own", "root", "version")
 
-    def __init__(self, key: str, version: int, controllers: Sequence[str], mountpoint: str, root: str,
-                 own: str) -> None:
+    def __init__(self, key: str, version: int, controllers: Sequence[str], mountpoint: str, *,
+                 root: str = "/", own: str = "/") -> None:
         self.key = key
         self.version = version
         self.controllers = tuple(controllers)
@@ -36,8 +36,8 @@ class Hierarchy:
         self.own = own
 
     def __repr__(self) -> str:
-        return (f"Hierarchy({self.key!r}, {self.version}, {self.controllers!r}, {self.mountpoint!r}, {self.root!r}, "
-                f"{self.own!r})")
+        return (f"Hierarchy({self.key!r}, {self.version}, {self.controllers!r}, {self.mountpoint!r}, "
+                f"root={self.root!r}, own={self.own!r})")
 
 
 class CgroupHost:
@@ -123,7 +123,7 @@ def parse(mountinfo: str, cgroup: str, visible: Callable[[str, str], bool]) -> C
         for kind, root, mountpoint, options in mounts:
             if kind == ("cgroup" if key else "cgroup2") and all(name in options for name in names):
                 controllers = [name for name in names if not name.startswith("name=")]
-                found = Hierarchy(key, 1 if key else 2, controllers, mountpoint, root, below(path, root))
+                found = Hierarchy(key, 1 if key else 2, controllers, mountpoint, root=root, own=below(path, root))
                 if key:
                     hierarchies.append(found)
                 else:

@@ -119,9 +119,13 @@ def _v1_cpu(cpuacct: str, cpu: str) -> dict[str, Any]:
                              percpu=[int(number) for number in _text(cpuacct, "cpuacct.usage_percpu").split()],
                              percpu_kernel=kernel, percpu_user=user),
                   "kernel": ticks.get("system", 0) * TICK, "user": ticks.get("user", 0) * TICK},
-        "throttling": _present(periods=throttled.get("nr_periods", 0), throttledPeriods=throttled.get("nr_throttled", 0),
-                               throttledTime=throttled.get("throttled_time", 0)),
+        "throttling": _throttling(throttled, throttled.get("throttled_time", 0)),
     }
+
+
+def _throttling(numbers: Mapping[str, int], nanoseconds: int) -> dict[str, Any]:
+    return _present(periods=numbers.get("nr_periods", 0), throttledPeriods=numbers.get("nr_throttled", 0),
+                    throttledTime=nanoseconds)
 
 
 def _v1_cpuset(path: str) -> dict[str, Any]:
@@ -144,7 +148,8 @@ def _v1_memory(path: str, prefix: str) -> dict[str, int]:
     if not _text(path, prefix + "usage_in_bytes"):
         return {}
     return {"limit": _number(path, prefix + "limit_in_bytes"),
-            **_present(usage=_number(path, prefix + "usage_in_bytes"), max=_number(path, prefix + "max_usage_in_bytes")),
+            **_present(usage=_number(path, prefix + "usage_in_bytes"),
+                       max=_number(path, prefix + "max_usage_in_bytes")),
             "failcnt": _number(path, prefix + "failcnt")}
 
 
@@ -201,8 +206,7 @@ def _v2(directory: Mapping[str, str]) -> dict[str, Any]:
     cpu: dict[str, Any] = {
         "usage": {**_present(total=times.get("usage_usec", 0) * 1000), "kernel": times.get("system_usec", 0) * 1000,
                   "user": times.get("user_usec", 0) * 1000},
-        "throttling": _present(periods=times.get("nr_periods", 0), throttledPeriods=times.get("nr_throttled", 0),
-                               throttledTime=times.get("throttled_usec", 0) * 1000),
+        "throttling": _throttling(times, times.get("throttled_usec", 0) * 1000),
         **_present(psi=_pressure(path, "cpu.pressure")),
     }
     cpus = _list(path, "cpuset.cpus") or _list(path, "cpuset.cpus.effective")

@@ -7,8 +7,17 @@ the kernel has no use for it: Docker and the kubelet write all their numbers, se
 
 from __future__ import annotations
 
-from pyruntime.cgroups.values import (check_burst, check_memory, check_shares, check_swappiness, device_number,
-                                      mistake, page_size, pids_limit, rdma_limits)
+from pyruntime.cgroups.values import (
+    check_burst,
+    check_memory,
+    check_shares,
+    check_swappiness,
+    device_number,
+    mistake,
+    page_size,
+    pids_limit,
+    rdma_limits,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +82,7 @@ def cpu(node: Node) -> Iterator[Write]:
 def _group(node: Node, members: tuple[tuple[str, str], ...]) -> Iterator[Write]:
     # Period and quota must fit the parent's and each other at every moment.
     given = [(file, str(node.get(name)), node[name].where) for name, file in members
-             if node.get(name, 0) or name == "burst" and node[name]]
+             if node.get(name, 0) or (name == "burst" and node[name])]
     if given:
         yield ("+".join(file for file, _, _ in given), "+".join(data for _, data, _ in given), given[-1][2]
                if len(given) == 1 else _most_telling(given))

@@ -6,8 +6,18 @@ there MUST be an error.
 
 from __future__ import annotations
 
-from pyruntime.cgroups.values import (blkio_to_io_weight, check_burst, check_memory, device_number, limit_or_max,
-                                      page_size, pids_limit, rdma_limits, shares_to_weight, swap_alone)
+from pyruntime.cgroups.values import (
+    blkio_to_io_weight,
+    check_burst,
+    check_memory,
+    device_number,
+    limit_or_max,
+    page_size,
+    pids_limit,
+    rdma_limits,
+    shares_to_weight,
+    swap_alone,
+)
 from pyruntime.errors import HostError
 
 TYPE_CHECKING = False

@@ -38,7 +38,7 @@ def check_memory(node: Node) -> None:
 def swap_alone(node: Node) -> str | None:
     """memory.swap.max from memory.limit and memory.swap (of both together); None when nothing is to be set."""
     limit, swap = node.get("limit", 0), node.get("swap", 0)
-    if swap == -1 or limit == -1 and swap == 0:
+    if swap == -1 or (limit == -1 and swap == 0):
         return "max"   # v1 lifts the limit of both when that of memory is lifted and swap is not mentioned
     if swap == 0:
         return None
@@ -81,7 +81,7 @@ def shares_to_weight(shares: int) -> int:
         return 1
     if shares >= 262144:
         return 10000
-    import math   # v2 with shares only
+    import math  # v2 with shares only
 
     log = math.log2(shares)
     return math.ceil(round(10 ** ((log * log + 125 * log) / 612 - 7 / 34), 9))
@@ -117,8 +117,8 @@ def rdma_limits(name: str, entry: Node) -> str:
     """One line of rdma.max."""
     if not name or not name.isascii() or not name.isprintable() or " " in name:
         raise mistake(entry, f'"{name}" cannot be the name of an RDMA device', "", "rdma")
-    parts = [f"{key}={entry.get(member)}" for member, key in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))
-             if entry[member]]
+    names = (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))
+    parts = [f"{key}={entry.get(member)}" for member, key in names if entry[member]]
     if not parts:
         raise mistake(entry, "neither hcaHandles nor hcaObjects is given", "", "rdma")
     return " ".join([name, *parts])

@@ -10,6 +10,7 @@ program is kept in a directory under the profile's digest. With a hit neither cf
 
 from __future__ import annotations
 
+# ruff: noqa: SIM105 -- contextlib is too dear for the hot path
 import os
 import stat
 
@@ -87,7 +88,7 @@ def read_flags(seccomp: Node, listener: bool) -> int:
 
 def compile_filter(seccomp: Node) -> Filter:
     """Compile the section with libseccomp. Raises ConfigError that names the place, HostError without libseccomp."""
-    from pyruntime.linux import seccomp_compile   # cffi and libseccomp: only when no compiled program is at hand
+    from pyruntime.linux import seccomp_compile  # cffi and libseccomp: only when no compiled program is at hand
 
     return seccomp_compile.compile_filter(seccomp)
 
@@ -136,10 +137,10 @@ def emit(setup: Setup) -> Iterator[Step]:
 def _sha256(data: bytes) -> Any:
     # hashlib would load OpenSSL, which costs more than everything else here.
     try:
-        from _sha2 import sha256   # type: ignore[import-not-found,unused-ignore]   # Python 3.12
+        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]   # Python 3.12
     except ImportError:
         try:
-            from _sha256 import sha256   # type: ignore[import-not-found,unused-ignore,no-redef]
+            from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore,no-redef]
         except ImportError:
             from hashlib import sha256
     return sha256(data)
@@ -182,10 +183,10 @@ def _read_entry(path: str) -> Filter | None:
         return None
     finally:
         os.close(descriptor)
-    return decode(data)
+    return unpack(data)
 
 
-def encode(compiled: Filter, library: str) -> bytes:
+def pack(compiled: Filter, library: str) -> bytes:
     """An entry: magic, digest of the rest, then four lines (flags, listener, unknown names, libseccomp's file with its
     identity) and the program. Text lines because their reader must be short, not fast."""
     lines = [str(compiled.flags), str(int(compiled.listener)), " ".join(compiled.unknown), library]
@@ -194,8 +195,8 @@ def encode(compiled: Filter, library: str) -> bytes:
     return MAGIC + digest + body
 
 
-def decode(data: bytes) -> Filter | None:
-    """Read an entry back; None for anything but what `encode` wrote with the libseccomp of this machine."""
+def unpack(data: bytes) -> Filter | None:
+    """Read an entry back; None for anything but what `pack` wrote with the libseccomp of this machine."""
     start = len(MAGIC) + 32
     body = data[start:]
     if not data.startswith(MAGIC) or _sha256(body).digest() != data[len(MAGIC):start]:
@@ -235,7 +236,7 @@ def _write_entry(path: str, compiled: Filter) -> None:
         _drop_oldest(os.path.dirname(path))
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            data = encode(compiled, library)
+            data = pack(compiled, library)
             complete = os.write(descriptor, data) == len(data)
         finally:
             os.close(descriptor)

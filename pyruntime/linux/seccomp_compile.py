@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyruntime.config.node import Node
 
 try:
-    from pyruntime.native import _seccomp   # type: ignore[attr-defined,unused-ignore]
+    from pyruntime.native import _seccomp  # type: ignore[attr-defined,unused-ignore]
 except ImportError as _error:
     raise HostError(f"libseccomp cannot be used: {_error}", "linux.seccomp") from None
 
@@ -55,8 +55,9 @@ OPERATORS: dict[str, int] = {name: getattr(lib, name) for name in (
 
 ARCHITECTURES = frozenset(
     "SCMP_ARCH_" + name for name in (
-        "X86 X86_64 X32 ARM AARCH64 MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 PPC64LE S390 S390X "
-        "PARISC PARISC64 RISCV64 LOONGARCH64 M68K SH SHEB").split())
+        "X86", "X86_64", "X32", "ARM", "AARCH64", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32",
+        "PPC", "PPC64", "PPC64LE", "S390", "S390X", "PARISC", "PARISC64", "RISCV64", "LOONGARCH64", "M68K", "SH",
+        "SHEB"))
 
 OPTIMIZE_FROM = 8   # rules from which libseccomp's binary tree is worth its instructions
 
@@ -248,4 +249,5 @@ def compile_filter(seccomp: Node) -> Filter:
     if len(program) > MAX_INSTRUCTIONS * INSTRUCTION:
         raise mistake(seccomp["syscalls"], f"the filter needs {len(program) // INSTRUCTION} instructions, the kernel "
                       f"takes {MAX_INSTRUCTIONS}", "use fewer rules or architectures")
-    return Filter(program, read_flags(seccomp, profile.listener), profile.listener, tuple(dict.fromkeys(profile.unknown)))
+    flags = read_flags(seccomp, profile.listener)
+    return Filter(program, flags, profile.listener, tuple(dict.fromkeys(profile.unknown)))

@@ -43,7 +43,12 @@ ffibuilder.cdef("""
                                const struct scmp_arg_cmp *arg_array);
     int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);
 """)
-ffibuilder.set_source("pyruntime.native._seccomp", "#include <seccomp.h>\nstatic const int NR_SCMP_ERROR = __NR_SCMP_ERROR;", libraries=["seccomp"])
+# Two underscores in front would be mangled by Python inside a class.
+SOURCE = """
+    #include <seccomp.h>
+    static const int NR_SCMP_ERROR = __NR_SCMP_ERROR;
+"""
+ffibuilder.set_source("pyruntime.native._seccomp", SOURCE, libraries=["seccomp"])
 
 if __name__ == "__main__":
     ffibuilder.compile(verbose=True)

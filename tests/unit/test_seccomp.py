@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from pyruntime.cgroups.host import CgroupHost
+from pyruntime.config.load import Config
 from pyruntime.config.node import Node
 from pyruntime.errors import ConfigError
 from pyruntime.linux import seccomp
+from pyruntime.plan.setup import Host, Options, Setup
 from pyruntime.plan.steps import NO_SLOT
 
 pytest.importorskip("pyruntime.native._seccomp", reason="the libseccomp binding is not built")
@@ -40,8 +45,7 @@ def run(program: bytes, arch: str, number: int, *args: int) -> int:
         at += 1
         kind = op & 7
         if kind == 0:                                   # ld
-            mode = op & 0xE0
-            a = {0x20: lambda: struct.unpack_from("<I", data, k)[0], 0x00: lambda: k, 0x60: lambda: memory[k]}[mode]()
+            a = {0x20: struct.unpack_from("<I", data, k % 64)[0], 0x00: k, 0x60: memory[k % 16]}[op & 0xE0]
         elif kind == 1:
             x = memory[k] if op & 0xE0 == 0x60 else k
         elif kind == 2:
@@ -184,7 +188,7 @@ def test_rules_that_say_the_default_are_left_out() -> None:
     assert run(program, "x86_64", 80) == ERRNO | 2
 
 
-# --- ENOSYS for what is newer than the profile ------------------------------------------------------------------------
+# --- ENOSYS for what is newer than the profile -----------------------------------------------------------------------
 
 def test_newer_calls_are_not_implemented() -> None:
     program = build(defaultAction="SCMP_ACT_ERRNO", architectures=["SCMP_ARCH_X86_64", "SCMP_ARCH_X86",
@@ -226,7 +230,7 @@ def test_a_large_profile_uses_the_binary_tree_and_means_the_same() -> None:
         assert run(program, "x86_64", number) == (ALLOW if number in names.values() else EPERM), number
 
 
-# --- flags, listener ---------------------------------------------------------------------------------------------------
+# --- flags, listener -------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("flags", "number"), [
     ({}, 4), ({"flags": []}, 0), ({"flags": ["SECCOMP_FILTER_FLAG_TSYNC"]}, 0),
@@ -244,16 +248,27 @@ def test_a_listener_is_asked_for_where_a_rule_notifies() -> None:
         defaultAction="SCMP_ACT_ALLOW", flags=["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
         syscalls=[rule("mkdir", action="SCMP_ACT_NOTIFY")]))
     assert (compiled.flags, compiled.listener) == (8 | 32, True)
-    [step] = seccomp.emit(compiled, "linux.seccomp", listener=3, message_head="{", message_tail="}")
-    assert step.phase == "seal"
-    assert step.args == {"flags": 40, "program": compiled.program, "listener": 3, "message_head": "{",
-                         "message_tail": "}"}
+
+
+def setup(**section: object) -> Setup:
+    document = {"ociVersion": "1.3.0", "linux": {"seccomp": section}, "annotations": {"k": '"pid":0'}}
+    return Setup(Config(document, bundle="/b"), Host(cgroup=CgroupHost([], None)), Options(), "c1")
+
+
+def test_the_step_carries_the_message_for_the_agent() -> None:
+    [step] = seccomp.emit(setup(**ALLOWING, listenerPath="/agent", listenerMetadata="meta",
+                                syscalls=[rule("mkdir", action="SCMP_ACT_NOTIFY")]))
+    assert (step.phase, step.where) == ("seal", "linux.seccomp")
+    assert step.args["listener"] != NO_SLOT
+    assert json.loads("7".join(step.args["message"])) == {
+        "ociVersion": "1.3.0", "fds": ["seccompFd"], "pid": 7, "metadata": "meta",
+        "state": {"ociVersion": "1.3.0", "id": "c1", "status": "creating", "pid": 7, "bundle": "/b",
+                  "annotations": {"k": '"pid":0'}}}
 
 
 def test_without_notification_no_listener_is_handed_away() -> None:
-    compiled = seccomp.compile_filter(node(defaultAction="SCMP_ACT_ALLOW"))
-    [step] = seccomp.emit(compiled, "linux.seccomp", listener=3)
-    assert step.args["listener"] == NO_SLOT
+    [step] = seccomp.emit(setup(**ALLOWING))
+    assert (step.args["listener"], step.args["message"], step.args["flags"]) == (NO_SLOT, [], 4)
 
 
 ALLOWING = {"defaultAction": "SCMP_ACT_ALLOW"}
@@ -295,7 +310,7 @@ def test_notify_needs_a_path_and_metadata_too(tmp_path: os.PathLike[str]) -> Non
         seccomp.load(node(**ALLOWING, listenerMetadata="x"), "")
 
 
-# --- the cache ---------------------------------------------------------------------------------------------------------
+# --- the cache -------------------------------------------------------------------------------------------------------
 
 PROFILE = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule("read", "no_such_call")]}
 
@@ -318,20 +333,20 @@ def test_a_damaged_entry_is_written_anew(tmp_path: os.PathLike[str]) -> None:
     cache = f"{tmp_path}/cache"
     wanted = seccomp.load(node(**PROFILE), cache).program
     [path] = entries(cache)
-    good = open(path, "rb").read()
+    good = Path(path).read_bytes()
     for damaged in (b"", good[:-1], good[:60] + bytes([good[60] ^ 1]) + good[61:], good[:-8], b"x" * 200):
         with open(path, "wb") as file:
             file.write(damaged)
         assert seccomp.load(node(**PROFILE), cache).program == wanted
-        assert open(path, "rb").read() == good
+        assert Path(path).read_bytes() == good
 
 
 @pytest.mark.parametrize("byte", range(0, 150, 7))
 def test_no_changed_byte_goes_unnoticed(tmp_path: os.PathLike[str], byte: int) -> None:
-    data = bytearray(seccomp.encode(seccomp.Filter(b"12345678" * 12, 4, False), seccomp.identity("/")))
-    assert seccomp.decode(bytes(data)) is not None
+    data = bytearray(seccomp.pack(seccomp.Filter(b"12345678" * 12, 4, False), seccomp.identity("/")))
+    assert seccomp.unpack(bytes(data)) is not None
     data[byte] ^= 0x10
-    assert seccomp.decode(bytes(data)) is None
+    assert seccomp.unpack(bytes(data)) is None
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])
@@ -339,7 +354,7 @@ def test_an_entry_that_others_may_write_is_not_used(tmp_path: os.PathLike[str], 
     cache = f"{tmp_path}/cache"
     seccomp.load(node(**PROFILE), cache)
     [path] = entries(cache)
-    evil = seccomp.encode(seccomp.Filter(struct.pack("<HBBI", 6, 0, 0, ALLOW), 0, False), seccomp.identity("/"))
+    evil = seccomp.pack(seccomp.Filter(struct.pack("<HBBI", 6, 0, 0, ALLOW), 0, False), seccomp.identity("/"))
     with open(path, "wb") as file:
         file.write(evil)
     assert run(seccomp.load(node(**PROFILE), cache).program, "x86_64", 1) == ALLOW   # ours, so it is believed
@@ -363,7 +378,7 @@ def test_links_and_open_directories_are_not_used(tmp_path: os.PathLike[str]) -> 
 
 
 def test_another_libseccomp_compiles_anew() -> None:
-    assert seccomp.decode(seccomp.encode(seccomp.Filter(b"8" * 8, 0, False), "1:2:3 /")) is None
+    assert seccomp.unpack(seccomp.pack(seccomp.Filter(b"8" * 8, 0, False), "1:2:3 /")) is None
 
 
 def test_the_cache_does_not_grow_without_bound(tmp_path: os.PathLike[str]) -> None:
@@ -386,7 +401,7 @@ def test_a_hit_loads_neither_cffi_nor_libseccomp(tmp_path: os.PathLike[str]) -> 
     assert done.stdout.strip() == ""
 
 
-# --- the kernel --------------------------------------------------------------------------------------------------------
+# --- the kernel ------------------------------------------------------------------------------------------------------
 
 class Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]

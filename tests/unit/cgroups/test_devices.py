@@ -59,7 +59,7 @@ def run_bpf(program: bytes, kind: str, major: int, minor: int, access: str) -> b
                 at += offset
         elif op == 0x95:
             assert registers[0] in (0, 1)
-            return registers[0] == 1
+            return bool(registers[0] == 1)
         else:
             pytest.fail(f"unknown instruction {op:#x}")
     pytest.fail("the program does not end")
@@ -99,14 +99,17 @@ def test_the_program_agrees_with_the_list(rules: list[Rule], requests: list[tupl
 
 def v1_state(writes: list[tuple[str, str, str]]) -> tuple[bool, dict[tuple[str, str, str], set[str]]]:
     """The kernel's v1 controller (security/device_cgroup.c): a default and a list of exceptions."""
-    default, exceptions = True, {}
+    default = True
+    exceptions: dict[tuple[str, str, str], set[str]] = {}
     for file, line, _where in writes:
         allow = file == "devices.allow"
         if line == "a":
-            default, exceptions = allow, {}
+            default = allow
+            exceptions.clear()
             continue
         kind, device, access = line.split(" ")
-        key = (kind, *device.split(":"))
+        major, _, minor = device.partition(":")
+        key = (kind, major, minor)
         if allow == default:
             left = exceptions.get(key, set()) - set(access)
             exceptions.pop(key, None)
@@ -164,7 +167,7 @@ def test_a_privileged_container_has_no_filter() -> None:
     rules = read({"allow": True, "access": "rwm"})
     assert devices.allows_everything(rules)
     assert list(devices.v1_writes(rules)) == [("devices.allow", "a", "linux.resources.devices[0]")]
-    v2 = CgroupHost([], Hierarchy("", 2, (), "/cg", "/", "/"))
+    v2 = CgroupHost([], Hierarchy("", 2, (), "/cg"))
     steps = list(resources.emit(Node({"linux": {"resources": {"devices": [{"allow": True, "access": "rwm"}]}}}), v2,
                                 "c", rootless=False))
     assert [step.op.name for step in steps] == ["cgroup_create", "cgroup_join"]
@@ -173,7 +176,7 @@ def test_a_privileged_container_has_no_filter() -> None:
 
 
 def test_v2_carries_the_rules_in_the_plan() -> None:
-    v2 = CgroupHost([], Hierarchy("", 2, (), "/cg", "/", "/"))
+    v2 = CgroupHost([], Hierarchy("", 2, (), "/cg"))
     [step] = [step for step in resources.emit(Node({}), v2, "c", rootless=False) if step.op.name == "cgroup_devices"]
     assert step.args["rules"][0] == "deny a *:* rwm"
     assert step.args["rules"][1:] == ["allow " + text for text in devices.DEFAULTS]
@@ -188,7 +191,8 @@ def test_what_v1_cannot_say() -> None:
 
 
 def test_everything_but_some_with_the_defaults() -> None:
-    writes = list(devices.v1_writes(read({"allow": True, "access": "rwm"}, {"allow": False, "type": "c", "access": "w"})))
+    rules = read({"allow": True, "access": "rwm"}, {"allow": False, "type": "c", "access": "w"})
+    writes = list(devices.v1_writes(rules))
     assert writes[:3] == [("devices.deny", "a", "linux.resources.devices[0]"),
                           ("devices.allow", "b *:* rwm", "linux.resources.devices[0]"),
                           ("devices.allow", "c *:* rm", "linux.resources.devices[0]")]
@@ -218,8 +222,8 @@ def test_rules_read_back(item: Rule) -> None:
     assert str(devices.parse_rule(str(item))) == str(item)
 
 
-@pytest.mark.parametrize("text", ["", "allow c 1:3", "permit c 1:3 r", "allow z 1:3 r", "allow c x:3 r", "allow c 1:3 q",
-                                  "allow c 1:4294967296 r"])
+@pytest.mark.parametrize("text", ["", "allow c 1:3", "permit c 1:3 r", "allow z 1:3 r", "allow c x:3 r",
+                                  "allow c 1:3 q", "allow c 1:4294967296 r"])
 def test_bad_rules_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
         device_bpf.compile_rules([text])

@@ -13,10 +13,10 @@ from pyruntime.errors import HostError
 from pyruntime.plan.steps import Step
 from pyruntime.plan.uapi import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
-V1 = [Hierarchy("cpu,cpuacct", 1, ("cpu", "cpuacct"), "/sys/fs/cgroup/cpu,cpuacct", "/", "/"),
-      Hierarchy("memory", 1, ("memory",), "/sys/fs/cgroup/memory", "/", "/"),
-      Hierarchy("name=openrc", 1, (), "/elsewhere/x", "/", "/")]
-UNIFIED = Hierarchy("", 2, (), "/sys/fs/cgroup/unified", "/", "/")
+V1 = [Hierarchy("cpu,cpuacct", 1, ("cpu", "cpuacct"), "/sys/fs/cgroup/cpu,cpuacct"),
+      Hierarchy("memory", 1, ("memory",), "/sys/fs/cgroup/memory"),
+      Hierarchy("name=openrc", 1, (), "/elsewhere/x")]
+UNIFIED = Hierarchy("", 2, (), "/sys/fs/cgroup/unified")
 PATHS = {"cpu,cpuacct": "/sys/fs/cgroup/cpu,cpuacct/c1", "memory": "/sys/fs/cgroup/memory/c1",
          "name=openrc": "/elsewhere/x/c1", "": "/sys/fs/cgroup/unified/c1"}
 MOUNT = Node({"destination": "/sys/fs/cgroup", "type": "cgroup"}, "mounts[3]")

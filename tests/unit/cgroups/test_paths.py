@@ -8,11 +8,11 @@ from pyruntime.cgroups.host import CgroupHost, Hierarchy
 from pyruntime.cgroups.paths import clean, container_paths
 from pyruntime.errors import ConfigError
 
-CPU = Hierarchy("cpu,cpuacct", 1, ("cpu", "cpuacct"), "/cg/cpu", "/", "/")
-MEMORY = Hierarchy("memory", 1, ("memory",), "/cg/memory", "/", "/mine/own")
-UNIFIED = Hierarchy("", 2, (), "/cg/unified", "/", "/mine")
+CPU = Hierarchy("cpu,cpuacct", 1, ("cpu", "cpuacct"), "/cg/cpu")
+MEMORY = Hierarchy("memory", 1, ("memory",), "/cg/memory", own="/mine/own")
+UNIFIED = Hierarchy("", 2, (), "/cg/unified", own="/mine")
 HYBRID = CgroupHost([CPU, MEMORY], UNIFIED)
-V2 = CgroupHost([], Hierarchy("", 2, ("memory",), "/cg", "/", "/system.slice/me.service"))
+V2 = CgroupHost([], Hierarchy("", 2, ("memory",), "/cg", own="/system.slice/me.service"))
 
 
 @pytest.mark.parametrize(("path", "result"), [

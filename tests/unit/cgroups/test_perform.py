@@ -80,7 +80,7 @@ def test_what_was_made_goes_when_the_rest_fails(tmp_path: Path, monkeypatch: pyt
     assert os.listdir(tmp_path) == []
 
 
-# --- write -------------------------------------------------------------------------------------------------------------
+# --- write -----------------------------------------------------------------------------------------------------------
 
 class Kernel:
     """Files with a will of their own: ``accept(file, data, values)`` returns 0 or an errno."""
@@ -192,7 +192,7 @@ def test_a_missing_file_is_explained(tmp_path: Path) -> None:
     files(tmp_path, cgroup__controllers="cpu pids\n")
     with pytest.raises(OSError, match='the controller "memory" is not available in'):
         perform.write(str(tmp_path), "memory.max", "1")
-    with pytest.raises(OSError, match="the cgroup .* does not exist"):
+    with pytest.raises(OSError, match=r"the cgroup .* does not exist"):
         perform.write(str(tmp_path / "none"), "memory.max", "1")
 
 
@@ -220,7 +220,7 @@ def test_what_can_be_enabled_is_and_the_rest_is_explained(tmp_path: Path, monkey
     assert [data for _, data in kernel.written] == ["+io", "+pids"]
 
 
-# --- join, own ---------------------------------------------------------------------------------------------------------
+# --- join, own -------------------------------------------------------------------------------------------------------
 
 def test_join(tmp_path: Path) -> None:
     paths = [str(files(tmp_path / name, cgroup__procs="")) for name in ("a", "b")]

@@ -15,11 +15,11 @@ from pyruntime.plan.steps import Step
 
 NAMES = ("blkio", "cpu,cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "net_cls,net_prio", "pids",
          "rdma")
-V1 = CgroupHost([Hierarchy(name, 1, name.split(","), f"/cg/{name}", "/", "/") for name in NAMES], None)
-V2 = CgroupHost([], Hierarchy("", 2, ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"), "/cg", "/", "/x/y"))
-BARE_V2 = CgroupHost([], Hierarchy("", 2, ("cpu",), "/cg", "/", "/"))
-HYBRID = CgroupHost([Hierarchy(name, 1, (name,), f"/cg/{name}", "/", "/") for name in ("cpu", "devices", "memory")],
-                    Hierarchy("", 2, ("hugetlb",), "/cg/unified", "/", "/"))
+V1 = CgroupHost([Hierarchy(name, 1, name.split(","), f"/cg/{name}") for name in NAMES], None)
+V2 = CgroupHost([], Hierarchy("", 2, ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"), "/cg", own="/x/y"))
+BARE_V2 = CgroupHost([], Hierarchy("", 2, ("cpu",), "/cg"))
+HYBRID = CgroupHost([Hierarchy(name, 1, (name,), f"/cg/{name}") for name in ("cpu", "devices", "memory")],
+                    Hierarchy("", 2, ("hugetlb",), "/cg/unified"))
 
 
 def emit(host: CgroupHost, limits: dict[str, Any] | None, *, rootless: bool = False, **linux: Any) -> list[Step]:
@@ -195,7 +195,7 @@ def test_the_weight_meets_both_ends_and_the_default() -> None:
     assert [values.blkio_to_io_weight(weight) for weight in (1, 10, 500, 1000, 65535)] == [1, 1, 4950, 10000, 10000]
 
 
-# --- the shape of the plan ---------------------------------------------------------------------------------------------
+# --- the shape of the plan -------------------------------------------------------------------------------------------
 
 def test_every_hierarchy_is_made_and_joined() -> None:
     steps = emit(V1, None)
