@@ -447,7 +447,7 @@ def by_syntax() -> Iterator[Case]:
     yield "trailing data", _text(lambda text: text + "{}"), ""
     yield "byte order mark", b"\xef\xbb\xbf" + _text(str), ""
     yield "UTF-16", _text(str).decode().encode("utf-16"), ""
-    yield "not UTF-8", _text(str).replace(b"slartibartfast", b"slarti\xff"), ""
+    yield "not UTF-8", _text(str).replace(b"container-name", b"container-\xff"), ""
     yield "comment", _text(lambda text: text.replace("{", "{ // a comment", 1)), ""
     yield "single quotes", _text(lambda text: text.replace('"', "'")), ""
     yield "comma before the brace", _text(lambda text: text[:-2] + ",\n}"), ""
@@ -460,11 +460,11 @@ def by_syntax() -> Iterator[Case]:
     yield "octal number", _text(lambda text: text.replace("-500", "0644")), "process.oomScoreAdj"
     yield "hexadecimal number", _text(lambda text: text.replace("-500", "0x10")), "process.oomScoreAdj"
     yield "Python's true", _text(lambda text: text.replace('"terminal": true', '"terminal": True')), "process.terminal"
-    yield "half a surrogate pair", _text(lambda text: text.replace("slarti", "\\ud800")), "hostname"
-    yield "unknown escape", _text(lambda text: text.replace("slarti", "\\x41")), "hostname"
-    yield "line break in a text", _text(lambda text: text.replace("slarti", "slarti\n")), "hostname"
+    yield "half a surrogate pair", _text(lambda text: text.replace("container-", "\\ud800")), "hostname"
+    yield "unknown escape", _text(lambda text: text.replace("container-", "\\x41")), "hostname"
+    yield "line break in a text", _text(lambda text: text.replace("container-", "container-\n")), "hostname"
     deep = "[" * 200 + "]" * 200
-    yield "too deep", _text(lambda text: text.replace('"slartibartfast"', deep)), "hostname" + "[0]" * 127
+    yield "too deep", _text(lambda text: text.replace('"container-name"', deep)), "hostname" + "[0]" * 127
     yield "deep without an end", b"[" * 100_000, "[0]" * 128
     for text in (b"[]", b"null", b"true", b"1", b'"text"'):
         yield f"document {text.decode()}", text, ""
