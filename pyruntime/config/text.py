@@ -96,8 +96,8 @@ def interface_error(name: str) -> str:
     if name in (".", ".."):
         return "is a directory"
     for char in name:
-        if char in "/:" or char.isspace():
-            return f'contains "{char}"' if char != "\n" else "contains a line break"
+        if char in "/:\0" or char.isspace():
+            return f"contains {shown(char)}"
     return ""
 
 

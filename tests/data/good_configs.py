@@ -166,7 +166,7 @@ _RICH: Config = {
     "ociVersion": "1.3.0",
     "process": _PROCESS,
     "root": {"path": "rootfs", "readonly": True},
-    "hostname": "slartibartfast",
+    "hostname": "container-name",
     "domainname": "example.com",
     "mounts": [
         {"destination": "/proc", "type": "proc", "source": "proc"},
@@ -196,37 +196,37 @@ _RICH: Config = {
 
 SECTIONS: dict[str, Config] = {
     "solaris": {
-        "milestone": "svc:/milestone/container:default",
+        "milestone": "svc:/some/service:default",
         "limitpriv": "default",
-        "maxShmMemory": "512m",
-        "cappedCPU": {"ncpus": "8.5"},
-        "cappedMemory": {"physical": "512m", "swap": "512m"},
+        "maxShmMemory": "64m",
+        "cappedCPU": {"ncpus": "1.5"},
+        "cappedMemory": {"physical": "64m", "swap": "64m"},
         "anet": [
             {
                 "linkname": "net0",
                 "lowerLink": "net2",
-                "allowedAddress": "172.17.0.2/16",
+                "allowedAddress": "192.0.2.7/24",
                 "configureAllowedAddress": "true",
-                "defrouter": "172.17.0.1/16",
-                "macAddress": "02:42:f8:52:c7:16",
+                "defrouter": "192.0.2.1",
+                "macAddress": "02:00:00:00:00:01",
                 "linkProtection": "mac-nospoof, ip-nospoof",
             }
         ],
     },
     "windows": {
         "layerFolders": ["C:\\layers\\1", "C:\\scratch"],
-        "devices": [{"id": "24E552D7-6523-47F7-A647-D3465BF1F5CA", "idType": "class"}],
+        "devices": [{"id": "11111111-2222-3333-4444-555555555555", "idType": "class"}],
         "resources": {
             "memory": {"limit": 2097152},
             "cpu": {"count": 2, "shares": 10, "maximum": 5000, "affinity": [{"mask": 1, "group": 0}]},
             "storage": {"iops": 50, "bps": 5000, "sandboxSize": 20971520},
         },
         "network": {
-            "endpointList": ["7a010682-17e0-4455-a838-02e5d9655fe6"],
+            "endpointList": ["66666666-7777-8888-9999-000000000000"],
             "allowUnqualifiedDNSQuery": True,
             "DNSSearchList": ["a.com"],
             "networkSharedContainerName": "name",
-            "networkNamespace": "168f3daf-efc6-4377-b20a-2c86764ba892",
+            "networkNamespace": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
         },
         "credentialSpec": {"anything": [1, None]},
         "servicing": True,

@@ -285,6 +285,10 @@ BY_HAND: list[tuple[str, dict[str, Any], str]] = [
     ("sysctl that climbs plainly", {"linux.sysctl": {"net/../kernel/x": "1"}}, 'linux.sysctl["net/../kernel/x"]'),
     ("sysctl without parts", {"linux.sysctl": {"net": "1"}}, "linux.sysctl.net"),
     ("sysctl with an empty part", {"linux.sysctl": {"net..x": "1"}}, 'linux.sysctl["net..x"]'),
+    ("sysctl with NUL", {"linux.sysctl": {"net.a\0": "1"}}, 'linux.sysctl["net.a\\u0000"]'),
+    ("interface with NUL", {"linux.netDevices": {"eth\0": {}}}, 'linux.netDevices["eth\\u0000"]'),
+    ("rdma name with NUL", {"linux.resources.rdma": {"a\0": {"hcaHandles": 1}}}, 'linux.resources.rdma["a\\u0000"]'),
+    ("unified with NUL", {"linux.resources.unified": {"a.b\0": "1"}}, 'linux.resources.unified["a.b\\u0000"]'),
     ("relative device", {"linux.devices": _device(path="fuse")}, "linux.devices[0].path"),
     ("device without major", {"linux.devices": _device(major=DROP)}, "linux.devices[0].major"),
     ("device without minor", {"linux.devices": _device(type="b", minor=DROP)}, "linux.devices[0].minor"),
@@ -443,7 +447,7 @@ def by_syntax() -> Iterator[Case]:
     yield "trailing data", _text(lambda text: text + "{}"), ""
     yield "byte order mark", b"\xef\xbb\xbf" + _text(str), ""
     yield "UTF-16", _text(str).decode().encode("utf-16"), ""
-    yield "not UTF-8", _text(str).replace(b"slartibartfast", b"slarti\xff"), ""
+    yield "not UTF-8", _text(str).replace(b"container-name", b"container-\xff"), ""
     yield "comment", _text(lambda text: text.replace("{", "{ // a comment", 1)), ""
     yield "single quotes", _text(lambda text: text.replace('"', "'")), ""
     yield "comma before the brace", _text(lambda text: text[:-2] + ",\n}"), ""
@@ -456,11 +460,11 @@ def by_syntax() -> Iterator[Case]:
     yield "octal number", _text(lambda text: text.replace("-500", "0644")), "process.oomScoreAdj"
     yield "hexadecimal number", _text(lambda text: text.replace("-500", "0x10")), "process.oomScoreAdj"
     yield "Python's true", _text(lambda text: text.replace('"terminal": true', '"terminal": True')), "process.terminal"
-    yield "half a surrogate pair", _text(lambda text: text.replace("slarti", "\\ud800")), "hostname"
-    yield "unknown escape", _text(lambda text: text.replace("slarti", "\\x41")), "hostname"
-    yield "line break in a text", _text(lambda text: text.replace("slarti", "slarti\n")), "hostname"
+    yield "half a surrogate pair", _text(lambda text: text.replace("container-", "\\ud800")), "hostname"
+    yield "unknown escape", _text(lambda text: text.replace("container-", "\\x41")), "hostname"
+    yield "line break in a text", _text(lambda text: text.replace("container-", "container-\n")), "hostname"
     deep = "[" * 200 + "]" * 200
-    yield "too deep", _text(lambda text: text.replace('"slartibartfast"', deep)), "hostname" + "[0]" * 127
+    yield "too deep", _text(lambda text: text.replace('"container-name"', deep)), "hostname" + "[0]" * 127
     yield "deep without an end", b"[" * 100_000, "[0]" * 128
     for text in (b"[]", b"null", b"true", b"1", b'"text"'):
         yield f"document {text.decode()}", text, ""

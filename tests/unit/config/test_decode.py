@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -151,3 +153,19 @@ def test_encode_refuses_numbers_that_json_has_not(value: object) -> None:
 def test_encode_refuses_values_that_json_has_not(value: object) -> None:
     with pytest.raises(TypeError, match="no place in JSON"):
         encode(value)
+
+
+def test_an_interpreter_without_the_accelerator_reads_the_same() -> None:
+    program = (
+        "import sys; sys.modules['_json'] = None; sys.path[:0] = %r\n"
+        "from pyruntime.config.decode import decode, encode\n"
+        'value = decode(b\'{"a": [1, 1e2, "\\\\u00e9", null, true], "b.c": {}}\', \'x\')\n'
+        'assert encode(value) == \'{"a":[1,100,"\\\\u00e9",null,true],"b.c":{}}\', encode(value)\n'
+        "from pyruntime.config.node import member\n"
+        "assert member('a', 'b.c') == 'a[\"b.c\"]'\n"
+        "assert 'json' not in sys.modules and 're' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program % sys.path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

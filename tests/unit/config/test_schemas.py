@@ -226,8 +226,8 @@ def test_the_directory_is_found_when_it_is_installed(tmp_path: Path) -> None:
     shutil.copytree(root / "pyruntime", tmp_path / "pyruntime", ignore=shutil.ignore_patterns("__pycache__", "native"))
     shutil.copytree(root / "spec", tmp_path / "pyruntime" / "spec", ignore=shutil.ignore_patterns("__pycache__"))
     program = "from pyruntime.config import schemas; print(schemas.directory())"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True,
-        text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == str(tmp_path / "pyruntime" / "spec")
