@@ -66,6 +66,8 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     container.claim()
     launch = None
     try:
+        # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
+        record.cgroup_made = [path for group in plan.cgroup_paths.values() for path in _missing(group)]
         container.write(record)
         launch = Launch(plan, container, record, _descriptors(container, config, plan, request),
                         request.preserve_fds, lambda status, pid: Setup.state_of(config, container_id, status, pid))
@@ -116,6 +118,15 @@ def _record(config: Config, container_id: str, plan: Plan) -> Record:
         hooks={kind: config.get(f"hooks.{kind}") for kind in ("poststart", "poststop") if config[f"hooks.{kind}"]},
         tail=[[number, step.phase, step.op.name, step.where, step.label]
               for number, step in enumerate(plan.steps) if number > waiting and step.op.actor == "stub"])
+
+
+def _missing(path: str) -> list[str]:
+    """The directories, outermost first, that have to be made for ``path``."""
+    missing: list[str] = []
+    while not os.path.isdir(path):
+        missing.insert(0, path)
+        path = os.path.dirname(path)
+    return missing
 
 
 def _descriptors(container: Container, config: Config, plan: Plan, request: Request) -> dict[str, int]:

@@ -123,12 +123,12 @@ class Launch:
         steps = self.plan.steps
         while index < len(steps) and steps[index].op.actor == "host":
             step = steps[index]
-            faults.before(index)
             try:
+                faults.before(index)
                 undo = perform(step, self)
             except OSError as error:
                 if error.errno not in step.tolerate:
-                    raise self._error(index, error.errno or 0, error.args[-1] if error.args else str(error),
+                    raise self._error(index, error.errno or 0, str(error.args[-1]) if error.args else "",
                                       error.filename) from None
             except PyruntimeError as error:
                 if not error.where:

@@ -25,7 +25,6 @@ def perform(step: Step, launch: Launch) -> Undo:
 
 def _cgroup_create(launch: Launch, step: Step) -> Undo:
     made = cgroups.create(step.args["path"])
-    launch.record.cgroup_made += made
     if not made:
         return None
 

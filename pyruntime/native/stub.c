@@ -37,6 +37,13 @@ static bool tolerated(const struct record *r, int err)
 	return false;
 }
 
+/* As if killed: the first process of a pid namespace ignores even SIGKILL from itself. */
+static void die(void)
+{
+	raise(SIGKILL);
+	_exit(128 + SIGKILL);
+}
+
 static int run(struct stub *s, const struct plan *plan)
 {
 	union step step;
@@ -45,13 +52,13 @@ static int run(struct stub *s, const struct plan *plan)
 		s->index = r->index;
 		s->err = 0;
 		if (r->fault == FAULT_KILL)
-			raise(SIGKILL);
+			die();
 		if (r->fault == FAULT_FAIL)
 			return fail_with(s, EIO, op_name(r->op), "injected fault");
 		if (dispatch(s, r->op, &step) && !tolerated(r, s->err))
 			return -1;
 		if (r->fault == FAULT_KILL_AFTER)
-			raise(SIGKILL);
+			die();
 	}
 	return fail_with(s, EPROTO, "plan", "it ends without execve");
 }

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bundles.build import build, busybox_rootfs
+from pyruntime.cgroups.host import discover
 from pyruntime.config.template import template
 from tests.conftest import TOP
 
@@ -39,11 +40,43 @@ def mounts() -> set[str]:
 
 
 def cgroups() -> set[str]:
-    """Every cgroup directory that this machine has."""
-    found = set()
-    for directory, _, _ in os.walk("/sys/fs/cgroup"):
-        found.add(directory)
-    return found
+    """Every cgroup directory below those of this test run."""
+    return {directory for top in OWN_CGROUPS for directory, _, _ in os.walk(top)}
+
+
+OWN_CGROUPS: list[str] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cgroup() -> Iterator[None]:
+    """Move this process into a cgroup of its own in every hierarchy: without a cgroupsPath, containers are made below
+    it (v1) or beside it (v2), apart from everything else that runs on the machine."""
+    if os.geteuid() != 0:
+        yield
+        return
+    name = f"pyruntime-tests-{os.getpid()}"
+    home = []
+    for hierarchy in discover().all():
+        base = hierarchy.mountpoint + hierarchy.own.rstrip("/")
+        if hierarchy.version == 2:
+            base = base.rpartition("/")[0] if hierarchy.own != "/" else base
+        top = Path(base, name)
+        inner = top / "run" if hierarchy.version == 2 else top
+        if hierarchy.key == "cpuset":
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                inner.mkdir(exist_ok=True)
+                (inner / file).write_text((top.parent / file).read_text())
+        inner.mkdir(parents=True, exist_ok=True)
+        home.append((hierarchy.mountpoint + hierarchy.own, inner, top))
+        (inner / "cgroup.procs").write_text(str(os.getpid()))
+        OWN_CGROUPS.append(str(top))
+    yield
+    OWN_CGROUPS.clear()
+    for old, inner, top in home:
+        Path(old, "cgroup.procs").write_text(str(os.getpid()))
+        inner.rmdir()
+        if top != inner:
+            top.rmdir()
 
 
 def processes() -> set[int]:

@@ -248,13 +248,15 @@ def test_preserved_descriptors(runtime: Runtime, bundle: Bundle, tmp_path: Path)
     assert done.stdout == "0 1 2 3 4 5 three\nfour\n"
 
 
-def test_only_one_of_many_gets_the_id(runtime: Runtime, bundle: Bundle) -> None:
+def test_only_one_of_many_gets_the_id(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.shell("sleep 100")
     command = [COMMAND, "--root", runtime.root, "create", "same", str(bundle)]
-    racers = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                               text=True) for _ in range(8)]
-    errors = [process.communicate(timeout=60)[1] for process in racers]
-    assert sorted(process.returncode for process in racers) == [0] + [1] * 7
+    files = [open(tmp_path / f"error{number}", "w+") for number in range(8)]   # noqa: SIM115
+    racers = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file) for file in files]
+    assert sorted(process.wait(60) for process in racers) == [0] + [1] * 7
+    for file in files:
+        file.close()
+    errors = [(tmp_path / f"error{number}").read_text() for number in range(8)]
     assert sum("already exists" in error for error in errors) == 7
     assert runtime.state("same")["status"] == "created"
 
