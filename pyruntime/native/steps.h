@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xfe33b91fu
+#define PLAN_FINGERPRINT 0xaaa2f0bau
 #define NO_SLOT 65535
 
 struct strs {
@@ -77,6 +77,7 @@ struct step_propagation { /* set the propagation of /, recursively if asked */
 };
 struct step_open_rootfs { /* bind the root filesystem onto itself and hold it open */
 	const char *path;
+	int64_t propagation;
 };
 struct step_open_plain_rootfs { /* hold the root filesystem open (no mount namespace of its own) */
 	const char *path;
@@ -98,7 +99,7 @@ struct step_mount { /* mount a new filesystem beneath the root */
 	int64_t rec_clear;
 	int64_t propagation;
 	int64_t rec_propagation;
-	int64_t copy_up;
+	int64_t how;
 };
 struct step_bind { /* bind a host path (or an opened slot) beneath the root */
 	const char *source;
@@ -555,6 +556,7 @@ static const struct field fields_propagation[] = {
 };
 static const struct field fields_open_rootfs[] = {
 	{F_STR, offsetof(struct step_open_rootfs, path)},
+	{F_INT, offsetof(struct step_open_rootfs, propagation)},
 };
 static const struct field fields_open_plain_rootfs[] = {
 	{F_STR, offsetof(struct step_open_plain_rootfs, path)},
@@ -576,7 +578,7 @@ static const struct field fields_mount[] = {
 	{F_INT, offsetof(struct step_mount, rec_clear)},
 	{F_INT, offsetof(struct step_mount, propagation)},
 	{F_INT, offsetof(struct step_mount, rec_propagation)},
-	{F_INT, offsetof(struct step_mount, copy_up)},
+	{F_INT, offsetof(struct step_mount, how)},
 };
 static const struct field fields_bind[] = {
 	{F_STR, offsetof(struct step_bind, source)},
@@ -762,7 +764,7 @@ static const struct {
 	[OP_set_hostname] = {"set_hostname", fields_set_hostname, 1},
 	[OP_set_domainname] = {"set_domainname", fields_set_domainname, 1},
 	[OP_propagation] = {"propagation", fields_propagation, 2},
-	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 1},
+	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 2},
 	[OP_open_plain_rootfs] = {"open_plain_rootfs", fields_open_plain_rootfs, 1},
 	[OP_open_source] = {"open_source", fields_open_source, 4},
 	[OP_mount] = {"mount", fields_mount, 11},
