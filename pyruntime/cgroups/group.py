@@ -141,7 +141,8 @@ class Group:
             try:
                 os.rmdir(path)
             except OSError as error:
-                if error.errno in (ENOENT, ENODEV):
+                # A read-only hierarchy says so (EROFS) of what is not there, too.
+                if error.errno in (ENOENT, ENODEV) or not os.path.isdir(path):
                     continue
                 reason = self._remove_tree(path, timeout)
                 if reason:
