@@ -278,6 +278,10 @@ def _enable(path: str, controllers: list[str]) -> None:
     missing = [name for name in controllers if name.lstrip("+") not in enabled]
     if not missing:
         return
+    # The kernel would hand cpu or pids down from a cgroup with processes, but make it a thread root by that: its
+    # children turn "domain invalid" and take no process any more. The root alone is exempt, and has no type.
+    if os.path.exists(path + "/cgroup.type") and processes(path, recursive=False):
+        raise OSError(EBUSY, _not_enabled(path, " ".join(missing), OSError(EBUSY, "")))
     try:
         descriptor = os.open(f"{path}/{file}", os.O_WRONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -304,12 +308,19 @@ def _enable_all(path: str, descriptor: int, names: list[str]) -> OSError | None:
     return refused
 
 
+def _type(path: str) -> str:
+    try:
+        return read(path + "/cgroup.type").strip()
+    except OSError:
+        return ""
+
+
 def _not_enabled(path: str, name: str, error: OSError) -> str:
     message = f'cgroup.subtree_control: write "{name}": {os.strerror(error.errno or 0)} ({path})'
     if error.errno == EBUSY:
         return message + ": processes stand in this cgroup itself, so its children get no controllers"
-    if error.errno == ENOTSUP:
-        return message + ": the cgroup is threaded, and this controller works on whole processes"
+    if error.errno in (ENOTSUP, ENOENT) and _type(path) in ("threaded", "domain invalid"):
+        return message + f": the cgroup is {_type(path)}, and this controller works on whole processes"
     if error.errno == ENOENT:
         return message + ": its parent does not offer this controller"
     return message

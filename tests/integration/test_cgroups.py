@@ -12,6 +12,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-# --- life and death ----------------------------------------------------------------------------------------------------
+# --- life and death -----------------------------------------------------------------------------------------------
 
 def test_a_process_is_in_every_hierarchy(sandbox: Sandbox) -> None:
     sandbox.create()
@@ -189,10 +190,7 @@ def test_delete_kills_what_is_left(sandbox: Sandbox, frozen: bool) -> None:
         sandbox.children.clear()
         for path in sandbox.paths.values():
             os.makedirs(path + "/sub/deeper")
-            if path != sandbox.paths.get(""):
-                if Path(path, "cpuset.cpus").exists():
-                    for name in ("sub", "sub/deeper"):
-                        perform._inherit_cpuset(f"{path}/{name}", [])
+            perform._inherit_cpuset(path + "/sub/deeper", [path + "/sub", path + "/sub/deeper"])
             perform.join([path + "/sub/deeper"], pid)
         assert sandbox.group.pids() == [pid]
         if frozen:
@@ -237,7 +235,7 @@ def test_undo_removes_what_was_made_and_nothing_else(sandbox: Sandbox) -> None:
     assert os.path.isdir(os.path.dirname(path))
 
 
-# --- limits ------------------------------------------------------------------------------------------------------------
+# --- limits -------------------------------------------------------------------------------------------------------
 
 LIMITS: dict[str, Any] = {
     "memory": {"limit": 64 << 20, "swap": 128 << 20, "reservation": 32 << 20},
@@ -389,7 +387,7 @@ def test_huge_pages_wherever_the_controller_is(sandbox: Sandbox) -> None:
         sandbox.update({"hugepageLimits": [{"pageSize": "3MB", "limit": 0}]})
 
 
-# --- devices -----------------------------------------------------------------------------------------------------------
+# --- devices ------------------------------------------------------------------------------------------------------
 
 KMSG, NULL = (1, 11), (1, 3)
 
@@ -429,7 +427,10 @@ def test_devices(sandbox: Sandbox, tmp_path: Path, entries: list[dict[str, Any]]
     directory = devices_directory(tmp_path)
     sandbox.create({"devices": entries})
     asked = ((NULL, os.O_RDWR), (KMSG, os.O_RDONLY), (KMSG, os.O_WRONLY))
-    assert tuple(sandbox.result(lambda item=item: access(directory, *item)) for item in asked) == results  # type: ignore[misc]
+    found = []
+    for device, flags in asked:
+        found.append(sandbox.result(partial(access, directory, device, flags)))
+    assert tuple(found) == results
 
 
 def test_the_filter_of_v2_also_works_beside_v1(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -443,7 +444,7 @@ def test_the_filter_of_v2_also_works_beside_v1(sandbox: Sandbox, tmp_path: Path)
     assert sandbox.result(lambda: access(directory, KMSG, os.O_RDONLY)) == errno.EPERM
 
 
-# --- v2's rules of its own ---------------------------------------------------------------------------------------------
+# --- v2's rules of its own ----------------------------------------------------------------------------------------
 
 @v2
 def test_processes_in_between_are_named(sandbox: Sandbox) -> None:
@@ -473,7 +474,7 @@ def test_a_threaded_parent_is_named(sandbox: Sandbox) -> None:
     top = os.path.dirname(sandbox.paths[""])
     perform.create(top)
     Path(top, "cgroup.type").write_text("threaded")
-    with pytest.raises(OSError, match="threaded|domain"):
+    with pytest.raises(OSError, match="the cgroup is threaded"):
         sandbox.create({"memory": {"limit": 1 << 20}})
 
 
@@ -503,7 +504,7 @@ def test_ownership(sandbox: Sandbox) -> None:
     assert [uid == 12345 for uid in owners.values()] == [True, True, True, True, False, False]
 
 
-# --- numbers -----------------------------------------------------------------------------------------------------------
+# --- numbers ------------------------------------------------------------------------------------------------------
 
 def test_stats(sandbox: Sandbox) -> None:
     sandbox.create({"memory": {"limit": 64 << 20}, "pids": {"limit": 20}})

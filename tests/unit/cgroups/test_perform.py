@@ -207,7 +207,7 @@ def test_enabling_leaves_out_what_is_enabled(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("number", "words"), [
-    (errno.EBUSY, "processes stand in this cgroup itself"), (errno.ENOTSUP, "the cgroup is threaded"),
+    (errno.EBUSY, "processes stand in this cgroup itself"), (errno.ENOTSUP, "Operation not supported"),
     (errno.ENOENT, "its parent does not offer this controller"), (errno.EACCES, "Permission denied")])
 def test_what_can_be_enabled_is_and_the_rest_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                           number: int, words: str) -> None:
@@ -218,6 +218,22 @@ def test_what_can_be_enabled_is_and_the_rest_is_explained(tmp_path: Path, monkey
     assert caught.value.errno == number
     assert 'write "+cpu"' in strerror(caught) and words in strerror(caught)
     assert [data for _, data in kernel.written] == ["+io", "+pids"]
+
+
+def test_a_threaded_cgroup_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Kernel(tmp_path, monkeypatch, lambda *_: errno.ENOENT, cgroup__subtree_control="", cgroup__type="threaded\n",
+           cgroup__procs="")
+    with pytest.raises(OSError, match="the cgroup is threaded"):
+        perform.write(str(tmp_path), "cgroup.subtree_control", "+memory")
+
+
+def test_nothing_is_enabled_in_a_cgroup_with_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kernel would accept "+cpu", and the new child would be unusable.
+    kernel = Kernel(tmp_path, monkeypatch, lambda *_: 0, cgroup__subtree_control="", cgroup__type="domain\n",
+                    cgroup__procs="1\n")
+    with pytest.raises(OSError, match="processes stand in this cgroup itself"):
+        perform.write(str(tmp_path), "cgroup.subtree_control", "+cpu")
+    assert kernel.written == []
 
 
 # --- join, own -------------------------------------------------------------------------------------------------------
