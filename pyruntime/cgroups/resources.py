@@ -2,14 +2,14 @@
 
 Spec:   config-linux.md#control-groups
 Emits:  cgroup_create, cgroup_write, cgroup_devices   (phase cgroup: limits exist before anything is charged to them)
-        cgroup_join                                   (phase join)
+        open_file, join_cgroup_self, cgroup_join      (phases enter, join)
 Absent: every hierarchy gets a cgroup all the same, and the device list its defaults (config-linux.md#default-devices).
 Errors: HostError with the place in config.json for a controller that the host lacks or v2 cannot express.
 """
 
 from __future__ import annotations
 
-from errno import EACCES, EBUSY, ENOENT, ENOTSUP, EPERM, EROFS
+from errno import EACCES, EBADF, EBUSY, ENOENT, ENOTSUP, EPERM, EROFS
 
 from pyruntime.cgroups import devices, v1, v2
 from pyruntime.cgroups.paths import container_paths
@@ -18,7 +18,7 @@ from pyruntime.plan.steps import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pyruntime.cgroups.host import CgroupHost, Hierarchy
     from pyruntime.config.node import Node
@@ -92,10 +92,11 @@ def _read_unified(unified: Node, host: CgroupHost, limits: Limits) -> None:
         limits.writes.append(("", name, str(node.value), node.where))
 
 
-def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool) -> Iterator[Step]:
+def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool, slot: Callable[[], int],
+         ) -> Iterator[Step]:
     """The steps for a new container.
 
-    ``rootless``: where no cgroupsPath is given, a hierarchy that may not be written is left out, unless the
+    ``slot`` numbers the descriptors that the plan opens. ``rootless``: where no cgroupsPath is given, a hierarchy that may not be written is left out, unless the
     configuration limits something in it.
     """
     location, resources = config["linux.cgroupsPath"], config["linux.resources"]
@@ -114,12 +115,28 @@ def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool) -
         yield step("cgroup", "cgroup_write", where, path=paths[key], file=file, data=data)
     yield from _devices(rules, host, paths, rootless=rootless)
 
-    strict = [path for key, path in paths.items() if key not in lenient]
-    if strict:
-        yield step("join", "cgroup_join", location.where, paths=strict)
-    for key in paths:
+    yield from _join(paths, lenient, slot, location.where)
+
+
+def _join(paths: dict[str, str], lenient: set[str], slot: Callable[[], int], where: str) -> Iterator[Step]:
+    # Moving a process by its pid takes a lock that every fork on the machine waits for (10 ms here for ten hierarchies);
+    # a single thread that writes "0" for itself does without (cgroup_procs_write_start). v2 knows no such file.
+    own: list[int] = []
+    for key, path in paths.items():
+        tolerate = UNPERMITTED if key in lenient else ()
+        if not key:
+            yield step("join", "cgroup_join", where, paths=[path], tolerate=tolerate)
+            continue
+        number = slot()
+        yield step("enter", "open_file", where, label=f"cgroup {key}", path=f"{path}/tasks", slot=number,
+                   tolerate=tolerate)
         if key in lenient:
-            yield step("join", "cgroup_join", location.where, paths=[paths[key]], tolerate=UNPERMITTED)
+            yield step("join", "join_cgroup_self", where, label=key, slots=bytes([number]), tolerate=(EACCES, EPERM, EBADF))
+        else:
+            own.append(number)
+    if own:
+        label = ", ".join(key for key in paths if key and key not in lenient)
+        yield step("join", "join_cgroup_self", where, label=label, slots=bytes(own))
 
 
 def update(resources: Node, host: CgroupHost, paths: dict[str, str]) -> Iterator[Step]:

@@ -185,4 +185,3 @@ def _write_array(value: list[Any] | tuple[Any, ...], newline: str, step: str, pa
         _write(item, inner, step, parts)
         mark = ","
     parts.append(newline + "]")
-

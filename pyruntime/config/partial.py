@@ -27,6 +27,8 @@ def remaining_problems(value: object, found: Sequence[Problem]) -> list[Problem]
     if document.__class__ is not dict:
         return []
     broken = {_section(problem.where) for problem in found}
+    if not document.get("linux") and broken & {"freebsd", "solaris", "windows", "zos"}:
+        return []  # without that section the document would be judged as one for Linux
     rest = {name: item for name, item in document.items() if name not in broken}
     if rest.get("linux").__class__ is dict:
         rest["linux"] = {name: item for name, item in rest["linux"].items() if f"linux.{name}" not in broken}

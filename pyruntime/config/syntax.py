@@ -249,7 +249,7 @@ class _Reader:
 
 
 def _number_kind(token: str) -> str:
-    """"int", "float" or "bad", by the grammar of RFC 8259 section 6."""
+    """ "int", "float" or "bad", by the grammar of RFC 8259 section 6."""
     body = token[1:] if token[:1] == "-" else token
     mantissa, mark, exponent = body.replace("E", "e", 1).partition("e")
     digits, dot, fraction = mantissa.partition(".")

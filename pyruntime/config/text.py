@@ -96,8 +96,8 @@ def interface_error(name: str) -> str:
     if name in (".", ".."):
         return "is a directory"
     for char in name:
-        if char in "/:" or char.isspace():
-            return f'contains "{char}"' if char != "\n" else "contains a line break"
+        if char in "/:\0" or char.isspace():
+            return f"contains {shown(char)}"
     return ""
 
 
@@ -109,17 +109,25 @@ def shown(text: str) -> str:
 
 
 def nearest(word: str, words: tuple[str, ...]) -> str:
-    """The one of ``words`` that ``word`` was probably meant to be, or empty. Case and one or two slips are forgiven."""
+    """The one of ``words`` that ``word`` was probably meant to be, or empty.
+
+    Case, a missing prefix such as CAP_ and a slip in every third letter are forgiven; a prefix that they have in
+    common does not count, or RLIMIT_BAD would be taken for RLIMIT_AS.
+    """
     folded = word.upper()
-    best, best_distance = "", max(2, len(word) // 4) + 1
+    best, best_distance = "", len(folded)
     for candidate in words:
         upper = candidate.upper()
         if upper == folded or upper.endswith("_" + folded):
             return candidate
-        if abs(len(upper) - len(folded)) < best_distance:
-            distance = _distance(folded, upper)
-            if distance < best_distance and distance < len(candidate):
-                best, best_distance = candidate, distance
+        common = 0
+        while upper[: common + 1] == folded[: common + 1]:
+            common += 1
+        common = max(upper.rfind("_", 0, common), folded.rfind("_", 0, common)) + 1
+        one, other = folded[common:], upper[common:]
+        distance = _distance(one, other)
+        if distance < best_distance and distance * 3 <= max(len(one), len(other)):
+            best, best_distance = candidate, distance
     return best
 
 

@@ -120,9 +120,11 @@ def _schema_at(kind: str, path: list[str | int]) -> tuple[dict[str, Any], str]:
     node = inlined(KINDS[kind])
     spec = node["x-spec"]
     for part in path:
-        node = node["items"] if isinstance(part, int) else node.get("properties", {}).get(part) or node[
-            "additionalProperties"
-        ]
+        node = (
+            node["items"]
+            if isinstance(part, int)
+            else node.get("properties", {}).get(part) or node["additionalProperties"]
+        )
         spec = node.get("x-spec", spec)
     return node, spec
 
@@ -173,11 +175,12 @@ def _enum(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:
 
 def _form(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:
     template = node.get("x-problem", "{quoted} does not have the form " + str(error.validator_value))
-    return _filled(template, str(error.instance)), node.get("x-remedy", "")
+    remedy = node.get("x-pattern-remedy") or node.get("x-remedy") or "write it in that form"
+    return _filled(template, str(error.instance)), remedy
 
 
 def _filled(template: str, text: str) -> str:
-    return template.replace("{quoted}", shown(text)).replace("{value}", text)
+    return template.replace("{quoted}", shown(text)).replace("{value}", shown(text)[1:-1])
 
 
 def _range(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:

@@ -41,7 +41,7 @@ def receive(sock: _socket.socket) -> Report | None:
 
 def go(sock: _socket.socket, slots: dict[int, int]) -> None:
     """Let the stub go on, handing it descriptors for the given slots."""
-    data = b"g" + bytes(slots)
+    data = b"g" + b"".join(slot.to_bytes(2, "little") for slot in slots)
     fds = b"".join(fd.to_bytes(4, "little") for fd in slots.values())
     ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)] if slots else []
     try:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 STUB = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "native", "stub")
 MFD_EXEC = 0x10   # linux/memfd.h, Linux 6.3; earlier kernels make every memfd executable
+MAX_HANDED = 128  # as in native/stub.h
 _HIGH = 512       # descriptors are parked here while those of the stub are put in place
 
 
@@ -88,6 +89,9 @@ class Launch:
 
     def hand_over(self, slot: int, fd: int) -> None:
         """Give the stub this descriptor with the next go-ahead."""
+        if len(self._handed) == MAX_HANDED:
+            os.close(fd)
+            raise PyruntimeError(f"more than {MAX_HANDED} id-mapped mounts")
         self._handed[slot] = fd
 
     def state(self, status: str) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def emit(setup: Setup) -> Iterator[Step]:
                         "metadata": seccomp.get("listenerMetadata", ""), "state": setup.state("creating", pid=0)})
         message = state.split('"pid":0', 2)
         message = [message[0] + '"pid":', message[1] + '"pid":', message[2]]
-    yield step("seal", "seccomp", seccomp.where, label=f"{len(compiled.program) // 8} instructions",
+    yield step("seal", "seccomp", seccomp.where, label=f"default {seccomp.get('defaultAction')}",
                flags=compiled.flags & ~FLAG_NEW_LISTENER, program=compiled.program,
                listener=setup.slots.index("seccomp") if compiled.listener else NO_SLOT, message=message)
 

@@ -52,14 +52,14 @@ int send_report(struct stub *s, enum report_kind kind, int pid)
 	return n == (ssize_t)sizeof r ? 0 : fail(s, "write", "report to the runtime");
 }
 
-/* Wait for the parent's word: a byte 'g', then the numbers of the slots whose descriptors come along. The end of the
+/* Wait for the parent's word: a byte 'g', then the numbers (16 bits each) of the slots whose descriptors come along. The end of the
  * stream means that the parent has died: nothing may go on without it. */
 int await_go(struct stub *s)
 {
-	unsigned char data[1 + 16];
+	unsigned char data[1 + 2 * MAX_HANDED];
 	struct iovec iov = {data, sizeof data};
 	union {
-		char buf[CMSG_SPACE(16 * sizeof(int))];
+		char buf[CMSG_SPACE(MAX_HANDED * sizeof(int))];
 		struct cmsghdr align;
 	} u;
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.buf, .msg_controllen = sizeof u.buf};
@@ -75,17 +75,17 @@ int await_go(struct stub *s)
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
-		int fds[16];
+		int fds[MAX_HANDED];
 		count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		if (count > 16 || count > n - 1)
+		if (count > MAX_HANDED || 2 * count > n - 1)
 			return fail_with(s, EPROTO, "recvmsg", "more descriptors than slots");
 		memcpy(fds, CMSG_DATA(c), (size_t)count * sizeof(int));
 		for (int i = 0; i < count; i++)
-			if (put_slot(s, data[1 + i], fds[i]))
+			if (put_slot(s, data[1 + 2 * i] | data[2 + 2 * i] << 8, fds[i]))
 				return -1;
 	}
-	if (count != n - 1)
-		return fail_with(s, EPROTO, "recvmsg", "%d descriptors for %d slots", count, (int)n - 1);
+	if (2 * count != n - 1)
+		return fail_with(s, EPROTO, "recvmsg", "%d descriptors for %d slots", count, (int)(n - 1) / 2);
 	return 0;
 }
 

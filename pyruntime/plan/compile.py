@@ -42,7 +42,8 @@ def compile_plan(config: Config, host: Host, options: Options, container_id: str
     setup = Setup(config, host, options, container_id)
     try:
         setup.cgroup_paths = container_paths(config.get("linux.cgroupsPath", ""), container_id, host.cgroup)
-        steps = list(resources.emit(config, host.cgroup, container_id, rootless=host.rootless))
+        steps = list(resources.emit(config, host.cgroup, container_id, rootless=host.rootless,
+                                    slot=setup.slot))
         # Rootless, hierarchies that may not be written are left out.
         made = {item.args["path"] for item in steps if item.op.name == "cgroup_create"}
         setup.cgroup_paths = {key: path for key, path in setup.cgroup_paths.items() if path in made}

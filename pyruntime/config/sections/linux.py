@@ -83,7 +83,7 @@ def _cgroups_path(path: Node) -> Iterator[Problem]:
     text = path.or_("")
     spec = "config-linux.md#cgroups-path"
     if ".." in text.split("/"):
-        yield Problem(path.where, f'{shown(text)} leads out by ".."', "write the path without ..", spec)
+        yield Problem(path.where, f'{shown(text)} leads out by ".."', "write the path it leads to", spec)
     if "\n" in text:
         yield Problem(path.where, f"{shown(text)} contains a line break", "remove the line break", spec)
 
@@ -121,7 +121,7 @@ def _memory_policy(policy: Node) -> Iterator[Problem]:
 
 
 def warnings(linux: Node) -> Iterator[Problem]:
-    numbers: dict[tuple[str, int, int], str] = {}
+    numbers: dict[tuple[Any, ...], str] = {}
     for device in linux["devices"].each():
         mode = device.get("fileMode")
         if mode in _OCTAL_LOOKS:
@@ -131,7 +131,7 @@ def warnings(linux: Node) -> Iterator[Problem]:
         kind = device.value["type"]
         if kind == "p":
             continue
-        number = ("c" if kind == "u" else kind, device.value["major"], device.value["minor"])
+        number = ("c" if kind == "u" else kind, device.get("major"), device.get("minor"))
         if number in numbers:
             what = f'"{kind}" {number[1]}:{number[2]} is {numbers[number]}, too'
             yield Problem(device.where, what, "remove one of them", _DEVICES)

@@ -58,7 +58,7 @@ def entry_problems(namespaces: Node, spec: str) -> Iterator[Problem]:
             yield Problem(where, what, "remove one of them", spec)
         seen[kind] = index
         if path is not None and path[:1] != "/":
-            remedy = f'write the absolute path of a {kind} namespace, or remove it to create a new one'
+            remedy = f"write the absolute path of a {kind} namespace, or remove it to create a new one"
             where = f"{namespaces.where}[{index}].path"
             yield Problem(where, f"{shown(path)} is not an absolute path", remedy, spec)
 
@@ -202,7 +202,7 @@ def sysctl_parts(name: str) -> list[str]:
     else:
         parts = [part.replace("/", ".") for part in name.split(".")]
     # "net.//.x" would become net/../x, which is outside of net.
-    if len(parts) < 2 or any(part in ("", ".", "..") or "/" in part for part in parts):  # noqa: PLR2004
+    if len(parts) < 2 or "\0" in name or any(part in ("", ".", "..") or "/" in part for part in parts):  # noqa: PLR2004
         return []
     return parts
 

@@ -38,7 +38,7 @@ def problems(resources: Node, updating: bool = False) -> Iterator[Problem]:
         if not limits["hcaHandles"] and not limits["hcaObjects"]:
             remedy = "add hcaHandles, hcaObjects or both"
             yield Problem(limits.where, "limits nothing", remedy, "config-linux.md#rdma")
-        if not name or any(char.isspace() for char in name):
+        if not name or any(char.isspace() or char == "\0" for char in name):
             what = f"{shown(name)} is not the name of an RDMA device"
             yield Problem(limits.where, what, "write a name from rdma link", "config-linux.md#rdma")
     yield from _unified(resources["unified"])

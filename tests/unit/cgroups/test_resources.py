@@ -25,7 +25,7 @@ HYBRID = CgroupHost([Hierarchy(name, 1, (name,), f"/cg/{name}") for name in ("cp
 def emit(host: CgroupHost, limits: dict[str, Any] | None, *, rootless: bool = False, **linux: Any) -> list[Step]:
     if limits is not None:
         linux["resources"] = limits
-    return list(resources.emit(Node({"linux": linux}), host, "c1", rootless=rootless))
+    return list(resources.emit(Node({"linux": linux}), host, "c1", rootless=rootless, slot=iter(range(64)).__next__))
 
 
 def written(host: CgroupHost, **limits: Any) -> list[tuple[str, str, str]]:
@@ -201,9 +201,12 @@ def test_every_hierarchy_is_made_and_joined() -> None:
     steps = emit(V1, None)
     made = [step.args["path"] for step in steps if step.op.name == "cgroup_create"]
     assert made == [f"/cg/{name}/c1" for name in NAMES]
-    [join] = [step for step in steps if step.op.name == "cgroup_join"]
-    assert (join.phase, join.args["paths"], join.tolerate) == ("join", made, ())
-    assert {step.phase for step in steps} == {"cgroup", "join"}
+    opened = [step for step in steps if step.op.name == "open_file"]
+    assert [step.args["path"] for step in opened] == [f"{path}/tasks" for path in made]
+    [join] = [step for step in steps if step.op.name == "join_cgroup_self"]
+    assert (join.phase, list(join.args["slots"]), join.tolerate) == (
+        "join", [step.args["slot"] for step in opened], ())
+    assert {step.phase for step in steps} == {"cgroup", "enter", "join"}
 
 
 def test_v2_enables_controllers_from_the_root_down() -> None:

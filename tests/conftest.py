@@ -1,0 +1,25 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+NATIVE = TOP / "pyruntime" / "native"
+FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wno-missing-field-initializers", "-g", "-O1"]
+sys.path.insert(0, str(TOP))   # bundles/ and tests/data are no installed packages
+
+
+def compile_c(target: Path, sources: list[Path], *flags: str, compiler: str = "gcc") -> Path:
+    """Build a C program of ours for a test; a warning is a failure."""
+    if not shutil.which(compiler):
+        pytest.fail(f"{compiler} is not installed: run tools/install-deps test")
+    done = subprocess.run([compiler, *FLAGS, *flags, f"-I{NATIVE}", "-o", str(target), *map(str, sources)],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target

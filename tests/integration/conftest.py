@@ -1,0 +1,214 @@
+"""Containers on the real kernel: a root filesystem, a runtime, and a watch for what they leave behind."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundles.build import build, busybox_rootfs
+from pyruntime.config.template import template
+from tests.conftest import TOP
+
+COMMAND = TOP / ".venv/bin/pyruntime"
+PATIENCE = 30
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="needs root: containers with cgroups, mounts and device nodes"))
+
+
+def mounts() -> set[str]:
+    """Mount points of this mount namespace."""
+    return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+
+
+def cgroups() -> set[str]:
+    """Every cgroup directory that this machine has."""
+    found = set()
+    for directory, _, _ in os.walk("/sys/fs/cgroup"):
+        found.add(directory)
+    return found
+
+
+def processes() -> set[int]:
+    """Processes that are the stub or init: their program is our sealed memfd."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            try:
+                program = os.readlink(f"/proc/{entry}/exe")
+            except OSError:
+                continue
+            if program.startswith("/memfd:pyruntime"):
+                found.add(int(entry))
+    return found
+
+
+class Leftovers:
+    """What there was before; ``check`` fails when there is more."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.before = (mounts(), cgroups(), processes())
+
+    def found(self) -> list[str]:
+        now = (mounts(), cgroups(), processes())
+        names = ("mount", "cgroup", "process")
+        extra = [f"{name} {item}" for name, old, new in zip(names, self.before, now, strict=True)
+                 for item in sorted(new - old, key=str)]
+        if self.root.is_dir():
+            extra += [f"state {path}" for path in self.root.iterdir() if not path.name.startswith(".")]
+        return extra
+
+    def check(self) -> None:
+        deadline = time.monotonic() + 5   # a killed process takes a moment to go
+        while (extra := self.found()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not extra, "left behind: " + ", ".join(extra)
+
+
+class Runtime:
+    """The command line, with a state directory of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environment = dict(os.environ)
+
+    def __call__(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        options.setdefault("stdin", subprocess.DEVNULL)
+        environment = {**self.environment, **options.pop("env", {})}
+        command = [COMMAND, "--root", self.root, *words]
+        # Files, not pipes: a detached container keeps them open, and a pipe would be waited for.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = subprocess.run([str(word) for word in command], env=environment, timeout=PATIENCE, stdout=out,
+                                     stderr=err, check=False, **options)
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode("utf-8", "surrogateescape"))
+        done = subprocess.CompletedProcess(process.args, process.returncode, *texts)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def ok(self, *words: object, **options: Any) -> str:
+        done = self(*words, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def state(self, name: str) -> dict[str, Any]:
+        value = json.loads(self.ok("state", name))
+        assert isinstance(value, dict)
+        return value
+
+    def await_status(self, name: str, status: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self.state(name)["status"] != status:
+            assert time.monotonic() < deadline, f"{name} never became {status}"
+            time.sleep(0.02)
+
+
+class Bundle:
+    """A bundle whose config.json is changed by hand: ``bundle.config[...] = ...; bundle.save()``."""
+
+    def __init__(self, path: Path, rootfs: Path) -> None:
+        self.path = path
+        self.config = template(rootless=False, uid=0, gid=0, unified=False)
+        self.config["process"]["terminal"] = False
+        self.config["root"]["path"] = str(rootfs)
+        # A machine may not let us raise hard limits.
+        self.config["process"]["rlimits"] = []
+        path.mkdir(parents=True, exist_ok=True)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def save(self, **changes: Any) -> Bundle:
+        """Write config.json; ``changes`` are dotted paths with __ for the dot: process__args=[...]."""
+        for name, value in changes.items():
+            *parents, last = name.split("__")
+            place = self.config
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = value
+        (self.path / "config.json").write_text(json.dumps(self.config))
+        return self
+
+    def shell(self, script: str, **changes: Any) -> Bundle:
+        """The same, with a shell script as the program."""
+        return self.save(process__args=["sh", "-c", script], **changes)
+
+    def add_mount(self, destination: str, kind: str, source: str, *options: str, **more: Any) -> None:
+        self.config["mounts"].append({"destination": destination, "type": kind, "source": source,
+                                      "options": list(options), **more})
+
+    def copy(self) -> dict[str, Any]:
+        return copy.deepcopy(self.config)
+
+
+@pytest.fixture(scope="session")
+def shared_rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A busybox root filesystem for tests that do not write to it. World-accessible: user namespaces must reach it."""
+    path = tmp_path_factory.mktemp("rootfs")
+    busybox_rootfs(path)
+    for parent in [path, *path.parents]:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    return path
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    """A runtime; at the end everything of it must be gone."""
+    runtime = Runtime(tmp_path / "state")
+    leftovers = Leftovers(runtime.root)
+    yield runtime
+    for name in runtime.ok("list", "-q").split() if runtime.root.exists() else []:
+        runtime("delete", "--force", name)
+    leftovers.check()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, shared_rootfs: Path) -> Bundle:
+    return Bundle(tmp_path / "bundle", shared_rootfs)
+
+
+@pytest.fixture
+def own_bundle(tmp_path: Path) -> Bundle:
+    """A bundle with a root filesystem of its own, which may be written."""
+    rootfs = tmp_path / "bundle" / "rootfs"
+    busybox_rootfs(rootfs)
+    made = Bundle(tmp_path / "bundle", rootfs)
+    made.config["root"]["readonly"] = False
+    return made
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Any:
+    """Makes sample bundles by name."""
+    def make(name: str) -> Path:
+        return build(tmp_path / "samples", name)
+    yield make
+    shutil.rmtree(tmp_path / "samples", ignore_errors=True)
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a process that a test started."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+    process.wait(PATIENCE)

@@ -1,0 +1,102 @@
+"""The forms of text: the functions say what the schemas' patterns say."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pyruntime.config import generate, text
+from pyruntime.config.schemas import schema
+from pyruntime.config.sections.process import CAPABILITIES, RLIMITS
+
+VERSION = schema("types.json")["$defs"]["version"]["pattern"]
+CALLS = {**generate.PATTERNS, VERSION: "is_version({})"}
+ALPHABET = "019-., +_abzABMKGRLIT:rwm\0\n\u0663\u00e9"
+
+
+def expected(pattern: str, word: str) -> bool:
+    """What JSON Schema says: unlike in Python, "$" is the end and nothing else."""
+    return re.search(re.sub(r"\$$", r"\\Z", pattern), word) is not None
+
+
+@pytest.mark.parametrize("pattern", CALLS, ids=list(CALLS.values()))
+@given(st.data())
+def test_functions_agree_with_the_patterns(pattern: str, data: st.DataObject) -> None:
+    word = data.draw(
+        st.text(ALPHABET, max_size=12)
+        | st.from_regex(pattern)
+        | st.sampled_from(["RLIMIT_", "RLIMIT_A", "MB:", "MB:\n", "KB", "0KB", "1KB\n", "10GB", "1.0.0-0.a+0"])
+    )
+    assert eval(CALLS[pattern].format("word"), {**vars(text), "word": word}) == expected(pattern, word)
+
+
+@pytest.mark.parametrize(
+    "version", ["1.3.0", "0.0.0", "1.0.2-dev", "1.1.0-rc.2", "1.0.0-a.0.x-y", "1.2.3+build.01", "1.2.3-a+b", "10.2.3"]
+)
+def test_versions(version: str) -> None:
+    assert text.is_version(version)
+
+
+@pytest.mark.parametrize(
+    "version",
+    ["", "1", "1.0", "1.0.0.0", "01.0.0", "1.0.00", "v1.0.0", "1.0.0-", "1.0.0-01", "1.0.0-a..b", "1.0.0+", "1.0.0+a_b",
+     "1.0.0\n", " 1.0.0", "1.0.x", "-1.0.0", "1.0.0-\u00e9", "\u0661.0.0"],
+)  # fmt: skip
+def test_what_is_no_version(version: str) -> None:
+    assert not text.is_version(version)
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 40)), min_size=1), st.sampled_from([",", ", ", " ,"]))
+def test_lists_are_accepted(ranges: list[tuple[int, int]], comma: str) -> None:
+    assert text.list_error(comma.join(f"{low}-{low + more}" if more else str(low) for low, more in ranges)) == ""
+
+
+@given(st.text("0123456789-, ax", max_size=12))
+@example("0x1")
+def test_lists_are_judged_as_the_pattern_does(word: str) -> None:
+    part = r"[ \t\n]*[0-9]{1,4}(-[0-9]{1,4})?[ \t\n]*"
+    formal = re.fullmatch(rf"[ \t\n]*|{part}(,{part})*", word) is not None
+    forwards = all(int(low) <= int(high) for low, high in re.findall("([0-9]+)-([0-9]+)", word))
+    if len(max(re.findall("[0-9]+", word), key=len, default="")) <= len("1234"):
+        assert (text.list_error(word) == "") == (formal and forwards)
+
+
+@pytest.mark.parametrize("name", ["eth0", "ctr%d", "fifteen-letters", "a", "\u00fc", "...", "lo"])
+def test_interface_names(name: str) -> None:
+    assert text.interface_error(name) == ""
+
+
+@pytest.mark.parametrize("name", ["", "sixteen-letters0", "\u00fc" * 8, ".", "..", "a/b", "a:1", "a b", "a\tb", "a\n"])
+def test_what_is_no_interface_name(name: str) -> None:
+    assert text.interface_error(name)
+
+
+@pytest.mark.parametrize(
+    ("word", "words", "meant"),
+    [
+        ("CAP_SYSADMIN", CAPABILITIES, "CAP_SYS_ADMIN"),
+        ("SYS_ADMIN", CAPABILITIES, "CAP_SYS_ADMIN"),
+        ("cap_chown", CAPABILITIES, "CAP_CHOWN"),
+        ("CAP_NET_BIND_SERVCIE", CAPABILITIES, "CAP_NET_BIND_SERVICE"),
+        ("NOFILES", RLIMITS, ""),
+        ("RLIMIT_NOFILES", RLIMITS, "RLIMIT_NOFILE"),
+        ("RLIMIT_BAD", RLIMITS, ""),
+        ("BAD", RLIMITS, ""),
+        ("", RLIMITS, ""),
+        ("pdi", ("mount", "pid"), "pid"),
+        ("net", ("mount", "network", "pid"), ""),
+    ],
+)
+def test_nearest(word: str, words: tuple[str, ...], meant: str) -> None:
+    assert text.nearest(word, words) == meant
+
+
+@given(st.text(max_size=200))
+def test_shown_is_one_line_and_not_endless(word: str) -> None:
+    shown = text.shown(word)
+    assert shown[0] == shown[-1] == '"'
+    assert shown.isprintable()
+    assert len(shown) <= 12 * 80 + 2

@@ -1,0 +1,136 @@
+"""The rules of the house, as far as a program can check them."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NATIVE, TOP, compile_c
+
+PACKAGE = TOP / "pyruntime"
+# What the hot commands may import: modules that cost less than a millisecond here. Not json, re, enum, typing, subprocess,
+# argparse, dataclasses (5 to 20 ms each), not jsonschema, pyroute2, cffi.
+CHEAP = {"os", "os.path", "sys", "stat", "posixpath", "genericpath", "errno", "time", "fcntl", "select", "binascii", "struct", "io",
+         "abc", "codecs", "encodings", "builtins", "marshal", "posix", "zipimport", "warnings", "site"}
+HOT = {
+    "create": "pyruntime.cli.create", "start": "pyruntime.cli.start", "state": "pyruntime.cli.state",
+    "kill": "pyruntime.cli.kill", "delete": "pyruntime.cli.delete",
+}
+
+
+@pytest.mark.parametrize("module", HOT.values(), ids=list(HOT))
+def test_hot_commands_import_only_what_is_cheap(module: str) -> None:
+    code = f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.cli.main, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.split() if not name.startswith(("pyruntime", "_", "encodings"))}
+    assert loaded - CHEAP <= {"__main__"}, sorted(loaded - CHEAP)
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name.startswith("pyruntime.")}
+
+
+# room -> the rooms that it may import from (design: architecture, "rooms of the house")
+ROOMS = {
+    "config": {"config", "errors", "spec"},
+    "plan": {"plan", "config", "linux", "cgroups", "errors"},
+    "linux": {"linux", "config", "plan", "cgroups", "errors", "native"},
+    "cgroups": {"cgroups", "config", "plan", "errors", "native"},
+    "native": {"native", "errors"},
+    "lifecycle": {"lifecycle", "plan", "config", "linux", "cgroups", "native", "errors"},
+    "cli": {"cli", "lifecycle", "plan", "config", "errors"},
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_are_entered_by_their_doors(room: str) -> None:
+    for path in (PACKAGE / room).rglob("*.py"):
+        used = {name.split(".")[1] for name in _imports(path)}
+        assert used <= ROOMS[room], f"{path.relative_to(TOP)} imports {used - ROOMS[room]}"
+
+
+def test_sections_do_no_io() -> None:
+    """linux/ emits steps; only the compiled filters' cache touches files."""
+    for path in (PACKAGE / "linux").glob("*.py"):
+        if path.name.startswith("seccomp"):
+            continue
+        tree = ast.parse(path.read_text())
+        calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        forbidden = {call for call in calls if call == "open" or re.match(r"os\.(open|read|stat|listdir|mkdir|write)", call)}
+        assert not forbidden, f"{path.name}: {forbidden}"
+
+
+def test_no_silent_except() -> None:
+    """`except ...: pass` needs a comment that says why nothing has to be done."""
+    for path in PACKAGE.rglob("*.py"):
+        lines = path.read_text().splitlines()
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, ast.ExceptHandler) and len(node.body) == 1 and isinstance(node.body[0], ast.Pass):
+                around = "".join(lines[node.lineno - 3:node.body[0].end_lineno])
+                assert "#" in around, f"{path.relative_to(TOP)}:{node.lineno}"
+
+
+def test_public_functions_have_docstrings() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.name == "_shape.py":
+            continue
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), path
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                lines = (node.end_lineno or node.lineno) - node.lineno
+                assert ast.get_docstring(node) or lines < 6, f"{path.relative_to(TOP)}: {node.name}"
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_stub_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
+    sources = [path for path in NATIVE.glob("*.c") if not path.name.startswith("_")]
+    compile_c(tmp_path / "stub", sources, compiler=compiler)
+
+
+def test_stub_on_disk_is_static() -> None:
+    done = subprocess.run(["file", "-L", NATIVE / "stub"], capture_output=True, text=True, check=False)
+    text = done.stdout if done.returncode == 0 else ""
+    header = (NATIVE / "stub").read_bytes()
+    assert header[:4] == b"\x7fELF"
+    assert b"/lib64/ld-linux" not in header and b"ld-musl" not in header, text
+
+
+def test_stub_refuses_to_be_run_by_hand() -> None:
+    done = subprocess.run([NATIVE / "stub"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "part of pyruntime" in done.stderr
+
+
+def test_fuzz_target_survives(tmp_path: Path) -> None:
+    """A short run from the golden plans as a corpus; `make fuzz` runs it for longer."""
+    from bundles.build import names
+    from bundles.golden import reference_plan
+    from pyruntime.plan.encode import encode
+
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in names():
+        (corpus / name).write_bytes(encode(reference_plan(name).steps))
+    target = compile_c(tmp_path / "fuzz", [TOP / "tests/native/fuzz_plan.c", NATIVE / "plan.c"],
+                       "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", compiler="clang")
+    done = subprocess.run([target, "-runs=20000", "-max_len=8192", "-seed=1", corpus], capture_output=True, text=True,
+                          cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_documents_name_existing_paths() -> None:
+    """Every path in backticks in the contributor guide exists."""
+    text = (TOP / "HACKING.md").read_text()
+    for name in re.findall(r"`((?:pyruntime|spec|bundles|tests|conformance|tools|docs|bench)/[\w./-]*)`", text):
+        assert (TOP / name).exists(), name
