@@ -59,7 +59,7 @@ class Sandbox:
                     perform.write(**step.args)
                 elif step.op.name == "cgroup_devices":
                     perform.devices(**step.args)
-                elif pid:
+                elif step.op.name == "cgroup_join" and pid:
                     perform.join(step.args["paths"], pid)
             except OSError as error:
                 if error.errno not in step.tolerate:
@@ -67,7 +67,7 @@ class Sandbox:
 
     def create(self, limits: dict[str, Any] | None = None, pid: int = 0) -> None:
         config = Node({"linux": {"cgroupsPath": PATH, "resources": limits or {}}})
-        self.carry_out(resources.emit(config, HOST, "x", rootless=False), pid)
+        self.carry_out(resources.emit(config, HOST, "x", rootless=False, slot=iter(range(99)).__next__), pid)
 
     def update(self, limits: dict[str, Any]) -> None:
         self.carry_out(resources.update(Node(limits), HOST, self.paths))
