@@ -138,7 +138,7 @@ def write(path: str, file: str, data: str) -> None:
     """Set one resource. ``file`` is a file name, or says how several belong together:
 
     ========== =======================================================================================
-    ``a?``     skip it where the kernel has no such file
+    ``a?``     skip it where the kernel has no such file, or says EOPNOTSUPP to it
     ``a|b``    the first that exists, with the part of ``data`` (``x|y``) that belongs to it
     ``a+b+c``  files that constrain each other: in the given order, and again those that the kernel
                refused with EINVAL after the others are set, as long as that gets further
@@ -173,11 +173,13 @@ def _write_one(path: str, file: str, data: str) -> None:
     except OSError as error:
         raise failure(error, f"{file}: open: {os.strerror(error.errno or 0)}") from None
     try:
-        for line in data.split("\n") if "\n" in data else (data,):
-            if line or not data:
+        for line in data.split("\n") if "\n" in data else (data or "\n",):   # an empty write would do nothing
+            if line:
                 os.write(descriptor, os.fsencode(line))
     except OSError as error:
-        raise failure(error, _refused(path, file, data, error)) from None
+        # memory.kmem.limit_in_bytes of Linux 5.16 to 6.0 is there, and refuses every value.
+        if not optional or error.errno != ENOTSUP:
+            raise failure(error, _refused(path, file, data, error)) from None
     finally:
         os.close(descriptor)
 

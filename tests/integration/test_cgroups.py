@@ -22,7 +22,9 @@ from pyruntime.cgroups import perform, resources, stats
 from pyruntime.cgroups.group import Group
 from pyruntime.cgroups.host import CgroupHost, discover
 from pyruntime.cgroups.paths import container_paths
+from pyruntime.cgroups.update import apply
 from pyruntime.config.node import Node
+from pyruntime.errors import StepError
 from pyruntime.plan.steps import Step
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -282,6 +284,30 @@ def test_updates_in_either_direction(sandbox: Sandbox, old: dict[str, Any], new:
     sandbox.update(new)
     sandbox.update(old)
     sandbox.update(new)
+
+
+def test_an_update_that_fails_changes_nothing(sandbox: Sandbox) -> None:
+    old: dict[str, dict[str, Any]] = {
+        "memory": {"limit": 64 << 20, "swap": 96 << 20}, "pids": {"limit": 10},
+        "cpu": {"shares": 512, "quota": 50000, "period": 100000}}
+    sandbox.create({**old, "cpu": {**old["cpu"], "cpus": "0"}})
+    files = [path for directory in sandbox.paths.values() for path in Path(directory).iterdir()
+             if path.name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "memory.swap.max",
+                              "cpu.shares", "cpu.weight", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max",
+                              "cpuset.cpus", "pids.max")]
+    before = [path.read_text() for path in files]
+    new: dict[str, dict[str, Any]] = {
+        "memory": {"limit": 128 << 20, "swap": 256 << 20}, "pids": {"limit": 20},
+        "cpu": {"shares": 1024, "quota": 10000, "period": 20000, "cpus": "0", "mems": "0"}}
+    apply(resources.update(Node(new), HOST, sandbox.paths))
+    assert [path.read_text() for path in files] != before
+    apply(resources.update(Node(old), HOST, sandbox.paths))
+    assert [path.read_text() for path in files] == before
+    with pytest.raises(StepError) as caught:
+        apply(resources.update(Node({**new, "cpu": {**new["cpu"], "idle": 7}}), HOST, sandbox.paths))
+    assert caught.value.where == "cpu.shares"
+    assert caught.value.notes == []
+    assert [path.read_text() for path in files] == before
 
 
 def test_quota_and_period_below_a_parents_limit(sandbox: Sandbox) -> None:

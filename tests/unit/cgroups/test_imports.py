@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+DEAR = {"re", "json", "typing", "dataclasses", "enum", "collections", "functools", "contextlib", "subprocess", "ctypes",
+        "_ctypes", "_cffi_backend", "hashlib", "pathlib", "math", "time"}
 ROOT = Path(__file__).parents[3]
 SCRIPT = f"""
 import sys
@@ -21,6 +23,6 @@ print(*sorted(name for name in set(sys.modules) - before if not name.startswith(
 """
 
 
-def test_only_what_python_has_loaded_anyway() -> None:
+def test_nothing_dear_is_loaded() -> None:
     done = subprocess.run([sys.executable, "-I", "-S", "-c", SCRIPT], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) <= {"errno"}
+    assert not set(done.stdout.split()) & DEAR

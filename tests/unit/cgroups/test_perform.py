@@ -144,6 +144,13 @@ def test_an_optional_member_may_be_missing(tmp_path: Path) -> None:
     assert caught.value.errno == errno.ENOENT
 
 
+def test_an_optional_file_may_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Kernel(tmp_path, monkeypatch, lambda *_: errno.ENOTSUP, a="")
+    perform.write(str(tmp_path), "a?", "1")
+    with pytest.raises(OSError, match="Operation not supported"):
+        perform.write(str(tmp_path), "a", "1")
+
+
 def test_the_first_that_exists(tmp_path: Path) -> None:
     files(tmp_path, io__weight="")
     perform.write(str(tmp_path), "io.bfq.weight|io.weight", "8:0 5|8:0 50")
@@ -170,7 +177,7 @@ def test_lines_are_written_one_by_one(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_an_empty_value_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(tmp_path, monkeypatch, lambda *_: 0, cpuset__cpus="0")
     perform.write(str(tmp_path), "cpuset.cpus", "")
-    assert kernel.written == [("cpuset.cpus", "")]
+    assert kernel.written == [("cpuset.cpus", "\n")]
 
 
 def test_a_memory_limit_below_the_use_has_the_words_people_look_for(tmp_path: Path,
