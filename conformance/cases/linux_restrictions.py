@@ -67,7 +67,9 @@ def masked_missing(t: Trial) -> None:
 
 @requirement(MASKED, "masking is undone by nobody inside: the mount cannot be removed without CAP_SYS_ADMIN")
 def masked_stays(t: Trial) -> None:
-    container = _with_secrets(t, "umount /secret/file 2>/dev/null; cat /secret/file 2>/dev/null", maskedPaths=["/secret/file"])
+    container = _with_secrets(
+        t, "umount /secret/file 2>/dev/null; cat /secret/file 2>/dev/null", maskedPaths=["/secret/file"]
+    )
     t.equal(container.stdout, "", "what can be read")
 
 
@@ -211,9 +213,15 @@ def personality_unknown(t: Trial) -> None:
 
 
 def _policy(mode: str, nodes: str, shown: str, flags: tuple[str, ...] = ()) -> None:
-    @requirement(POLICY, f"memoryPolicy {mode} {nodes} {' '.join(flags)}".strip(), name="_".join([mode.lower(), *map(str.lower, flags)]))
+    @requirement(
+        POLICY,
+        f"memoryPolicy {mode} {nodes} {' '.join(flags)}".strip(),
+        name="_".join([mode.lower(), *map(str.lower, flags)]),
+    )
     def case(t: Trial) -> None:
-        t.skip_unless(os.path.exists("/proc/self/numa_maps"), "this kernel has no NUMA support (no /proc/PID/numa_maps)")
+        t.skip_unless(
+            os.path.exists("/proc/self/numa_maps"), "this kernel has no NUMA support (no /proc/PID/numa_maps)"
+        )
         config = t.sleeper() | {"ociVersion": "1.3.0"}
         config["linux"]["memoryPolicy"] = {"mode": mode} | ({"nodes": nodes} if nodes else {})
         if flags:
