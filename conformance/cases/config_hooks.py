@@ -263,6 +263,23 @@ def before_pivot_root(t: Trial) -> None:
     t.equal(report.read("root").strip(), "not yet", "root of the process while the hook runs")
 
 
+def _path_in_runtime(kind: str) -> None:
+    @requirement(HOOKS, f"the path of a {kind} hook resolves in the runtime namespace", name=f"runtime_path_{kind}")
+    def case(t: Trial) -> None:
+        config = t.config("true")
+        report = Report(t, config)
+        program = t.path / "on-the-host"
+        program.write_text(f"#!/bin/sh\necho host > {report.path}/where\n")
+        program.chmod(0o755)
+        config["hooks"] = {kind: [{"path": str(program)}]}
+        live(t, config)
+        t.equal(report.read("where"), "host\n", "what the hook wrote")
+
+
+for _kind in IN_RUNTIME:
+    _path_in_runtime(_kind)
+
+
 @requirement("config.md#createcontainer-hooks", "the path of a createContainer hook resolves in the runtime namespace")
 def create_container_path(t: Trial) -> None:
     config = t.sleeper()

@@ -462,6 +462,39 @@ _bad(
 )
 
 
+_bad(
+    "weight_device",
+    BLOCK,
+    "blkio",
+    "a weightDevice with neither weight nor leafWeight",
+    {"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}},
+)
+_bad("rdma_empty", RDMA, "rdma", "an rdma device with neither limit", {"rdma": {"mlx5_1": {}}})
+
+
+def _only_in_v1(name: str, section: str, what: str, resources: Config) -> None:
+    @requirement(section, f"{what} has no conversion to cgroup v2: an error there", name=f"only_in_v1_{name}")
+    def case(t: Trial) -> None:
+        t.need_v2()
+        t.refused(with_resources(t, **resources), f"{what} on cgroup v2")
+
+
+_only_in_v1("leaf_weight", UNIFIED, "blockIO.leafWeight", {"blockIO": {"leafWeight": 300}})
+_only_in_v1("realtime", UNIFIED, "cpu.realtimeRuntime", {"cpu": {"realtimeRuntime": 5000, "realtimePeriod": 1000000}})
+_only_in_v1("swappiness", UNIFIED, "memory.swappiness", {"memory": {"swappiness": 40}})
+_only_in_v1("oom_killer", UNIFIED, "memory.disableOOMKiller", {"memory": {"disableOOMKiller": True}})
+_only_in_v1("class", UNIFIED, "network.classID", {"network": {"classID": 1}})
+
+
+@requirement(
+    "config-linux.md#devices", "without any rule a device that is not listed cannot be used", level="SHOULD NOT"
+)
+def devices_default_deny(t: Trial) -> None:
+    config = t.config("mknod /tmp/c c 10 250; (exec 3</tmp/c) 2>&1 | grep -q 'not permitted' && echo refused")
+    del config["linux"]["resources"]
+    t.equal(t.run(config).stdout.strip(), "refused", "opening a device that nobody listed")
+
+
 def _unified_controllers() -> list[str]:
     """What the cgroup2 hierarchy has: on a hybrid machine a runtime may take a controller from there."""
     mounts = cgroup_mounts()
