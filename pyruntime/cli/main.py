@@ -84,6 +84,17 @@ def out(text: str) -> None:
         data = data[os.write(1, data):]
 
 
+def fill_standard_descriptors() -> None:
+    """Open /dev/null in the place of a standard descriptor that our caller closed: a file or socket of ours would take
+    its number, messages would be written into it, and the container would get it."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            if os.open("/dev/null", os.O_RDWR) == fd:   # the lowest free number
+                os.set_inheritable(fd, True)
+
+
 def console() -> None:
     """The entry point of a wheel's console script."""
     sys.exit(main())
@@ -91,6 +102,7 @@ def console() -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status."""
+    fill_standard_descriptors()
     try:
         return _main(sys.argv[1:] if words is None else words)
     except PyruntimeError as error:

@@ -91,6 +91,12 @@ int main(int argc, char **argv)
 		fputs("this program is a part of pyruntime and is run by it alone\n", stderr);
 		return 2;
 	}
+	/* Or a descriptor of ours would take the place of one that our caller closed. */
+	for (int fd; (fd = open("/dev/null", O_RDWR)) >= 0;)
+		if (fd > 2) {
+			close(fd);
+			break;
+		}
 	prctl(PR_SET_NAME, "pyruntime:init");
 	reset_signals();
 	/* CLOEXEC on ours; descriptors beyond them leaked in from our caller's caller. */

@@ -1,0 +1,73 @@
+/* The stub: executes the init side of a launch plan. It holds no policy: no JSON, no knowledge of the specification.
+ *
+ * A handler returns 0, or -1 after calling fail() with the name of the system call and what it was about. */
+#pragma once
+#include "plan.h"
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define SLOTS 1024
+#define MAX_HANDED 128 /* descriptors in one answer of the parent */
+
+enum report_kind {
+	REPORT_SYNC = 1,  /* the parent's turn; waits for an answer */
+	REPORT_CLONED,    /* pid is init's, in the parent's pid namespace */
+	REPORT_CREATED,   /* init waits for start; the parent answers when state is on disk */
+	REPORT_EXEC,      /* only the filter and execve are left */
+	REPORT_FAILED,    /* step index failed with err in call on detail; nothing follows */
+};
+
+struct report {
+	uint32_t kind;
+	uint32_t index;
+	int32_t err;
+	int32_t pid;
+	char call[32];
+	char detail[464];
+};
+
+struct stub {
+	int control;             /* the parent, later the process that runs `start` */
+	int proc;                /* the host's /proc, checked to be procfs */
+	int root;                /* the container's root filesystem */
+	int slot[SLOTS];
+	uint32_t index;          /* of the step under way */
+	int deferred;            /* namespaces whose setns was refused until the user namespace is joined */
+	struct { int fd, kind; } defer[8];
+	const char *executable;  /* chosen by find_executable */
+	char **argv, **env;      /* laid out by prepare_exec */
+	char home[256];          /* "HOME=/root", or "" */
+	mode_t umask;            /* the runtime's caller's */
+	int null_dir;            /* the tmpfs that hides masked directories, made once */
+	/* what fail() recorded */
+	int err;
+	const char *call;
+	char detail[464];
+};
+
+/* Record why a step fails; errno is kept as it is. Always returns -1. */
+int fail(struct stub *s, const char *call, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The same with an errno of our own. */
+int fail_with(struct stub *s, int err, const char *call, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* control.c */
+int send_report(struct stub *s, enum report_kind kind, int pid);
+int await_go(struct stub *s);
+int send_with_fd(int sock, const void *data, size_t size, int fd);
+
+/* beneath.c: every lookup inside the root filesystem */
+int open_beneath(struct stub *s, const char *path, int flags);
+enum want { WANT_DIR, WANT_FILE };
+int make_beneath(struct stub *s, const char *path, enum want want);
+/* The directory that holds the last component of path (made if missing), and that component. */
+int parent_beneath(struct stub *s, const char *path, const char **name);
+int write_proc(struct stub *s, const char *path, const char *data, size_t size);
+int get_slot(struct stub *s, int64_t slot);
+int put_slot(struct stub *s, int64_t slot, int fd);
+
+/* copyup.c */
+int copy_tree(struct stub *s, int from, int to);
+
+#define countof(a) (sizeof(a) / sizeof((a)[0]))
