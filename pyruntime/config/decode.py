@@ -79,8 +79,8 @@ def decode(data: bytes, document: str) -> object:
             if not text[end:].strip(_SPACE) and _plain(text, value):
                 return value
     except (_Refused, StopIteration, ValueError, RecursionError):
-        pass
-    from pyruntime.config.syntax import read  # noqa: PLC0415  only a document that is wrong pays for it
+        pass   # the slow reader below finds the place and says what is wrong
+    from pyruntime.config.syntax import read
 
     return read(data, document)
 

@@ -24,8 +24,9 @@ int do_mknod(struct stub *s, const struct step_mknod *a)
 	int rc = mknodat(dir, name, (mode_t)a->mode, makedev((unsigned)a->major, (unsigned)a->minor));
 	if (rc && errno == EEXIST) {
 		struct stat st;
-		bool same = !fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && (st.st_mode & S_IFMT) == (a->mode & S_IFMT) &&
-		            (S_ISFIFO(st.st_mode) || st.st_rdev == makedev((unsigned)a->major, (unsigned)a->minor));
+		bool same = !fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) &&
+			    (st.st_mode & S_IFMT) == (a->mode & S_IFMT) &&
+			    (S_ISFIFO(st.st_mode) || st.st_rdev == makedev((unsigned)a->major, (unsigned)a->minor));
 		if (same || a->keep)
 			rc = 0;
 		if (a->keep && !same) { /* a default device: what the configuration put there wins */

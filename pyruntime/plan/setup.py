@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.plan import uapi
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -11,10 +13,9 @@ if TYPE_CHECKING:
     from pyruntime.cgroups.host import CgroupHost
     from pyruntime.config.load import Config
 
-from pyruntime.plan import uapi
-
-# linux.namespaces[].type and the flag behind it, in the order in which they are joined: the user namespace last, so that
-# namespaces of the host are joined with the host's rights (setns is tried again after it where those do not suffice).
+# linux.namespaces[].type and the flag behind it, in the order in which they are joined: the user namespace last, so
+# that namespaces of the host are joined with the host's rights (setns is tried again after it where those do not
+# suffice).
 NAMESPACES: dict[str, int] = {
     "pid": uapi.CLONE_NEWPID,
     "network": uapi.CLONE_NEWNET,

@@ -113,9 +113,9 @@ class Leftovers:
 
     def found(self) -> list[str]:
         now = (mounts(self.below), cgroups(), processes(self.below))
-        names = ("mount", "cgroup", "process")
-        extra = [f"{name} {item}" for name, old, new in zip(names, self.before, now, strict=True)
-                 for item in sorted(new - old, key=str)]
+        extra = [f"mount {item}" for item in sorted(now[0] - self.before[0])]
+        extra += [f"cgroup {item}" for item in sorted(now[1] - self.before[1])]
+        extra += [f"process {item}" for item in sorted(now[2] - self.before[2])]
         if self.root.is_dir():
             extra += [f"state {path}" for path in self.root.iterdir() if not path.name.startswith(".")]
         return extra
