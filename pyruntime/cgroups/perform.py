@@ -7,7 +7,7 @@ such as ``memory.limit_in_bytes: write "1024": Device or resource busy``. The ca
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, ENOTSUP, EPERM, ESRCH
+from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, ENOTSUP, EPERM, ESRCH
 
 from pyruntime.cgroups.host import read
 
@@ -325,6 +325,8 @@ def _not_enabled(path: str, name: str, error: OSError) -> str:
         return message + f": the cgroup is {_type(path)}, and this controller works on whole processes"
     if error.errno == ENOENT:
         return message + ": its parent does not offer this controller"
+    if error.errno in (EACCES, EPERM):
+        return message + ": the controller is not delegated to this user"
     return message
 
 

@@ -53,9 +53,9 @@ class Limits:
         self.writes: list[tuple[str, str, str, str]] = []
         self.needed: dict[str, str] = {}
 
-    def asked(self, key: str) -> bool:
-        """Whether anything is limited in a hierarchy."""
-        return any(write[0] == key for write in self.writes)
+    def asked(self, key: str) -> str:
+        """The first place that limits anything in a hierarchy; empty when none does."""
+        return next((where for name, _file, _data, where in self.writes if name == key), "")
 
 
 def read_limits(resources: Node, host: CgroupHost) -> Limits:
@@ -120,7 +120,10 @@ def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool, s
 
     lenient = {key for key in paths if rootless and not location.value and not limits.asked(key)}
     for key, path in paths.items():
-        yield step("cgroup", "cgroup_create", location.where, path=path, tolerate=UNPERMITTED if key in lenient else ())
+        # Where a rootless container may not make a cgroup, the limit is what stands in its way.
+        where = limits.asked(key) if rootless and not location.value else ""
+        yield step("cgroup", "cgroup_create", where or location.where, path=path,
+                   tolerate=UNPERMITTED if key in lenient else ())
     if host.unified:
         yield from _enable(host.unified, paths[""], limits, everything=host.layout == "v2", where=location.where)
     for key, file, data, where in limits.writes:

@@ -151,7 +151,7 @@ def _descriptors(container: Container, config: Config, plan: Plan, request: Requ
 def _report_pid(pid: int, request: Request) -> None:
     if request.pid_file:
         directory, name = os.path.split(request.pid_file)
-        temporary = os.path.join(directory, f".{name}")
+        temporary = os.path.join(directory, f".{name}.{os.getpid()}")   # one left by a killed runtime is in nobody's way
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:

@@ -36,6 +36,14 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
     if everything or (signal == SIGKILL and not record.own_pids):
         _signal_group(record, signal)
     _signal_init(record, signal)
+    if signal == SIGKILL and status == PAUSED:
+        _thaw(Group(record.cgroup))
+
+
+def _thaw(group: Group) -> None:
+    # A task in a frozen v1 cgroup does not take SIGKILL before it is thawed.
+    if group.frozen():
+        group.thaw()
 
 
 def _signal_init(record: Record, signal: int) -> None:
@@ -87,6 +95,11 @@ def delete(root: str, container_id: str, *, force: bool = False,
     if status == CREATING:
         # Its `create` undoes everything itself when init or the stub dies; it must not go on meanwhile.
         _end(record.creator[0], record.creator[1])
+        try:
+            record = container.read()   # its last words: what it made since
+        except NoSuchContainer:   # it had failed, and was done with cleaning up
+            container.remove()
+            return
     for note in destroy(container, record):
         warn(note)
     container.remove()
@@ -101,7 +114,10 @@ def destroy(container: Container, record: Record) -> list[str]:
     made = {key: path for key, path in record.cgroup.items() if path in record.cgroup_made}
     group = Group(made)
     if record.alive():
-        _end(record.pid, record.started)
+        _end(record.pid, record.started, Group(record.cgroup))
+    if not record.own_pids and record.pid and record.cgroup:
+        # No pid namespace ended with init. The cgroup is ours even if it was there before: `create` found it empty.
+        Group(record.cgroup).kill()
     if made:
         group.kill()
         group.delete()
@@ -124,8 +140,8 @@ def destroy(container: Container, record: Record) -> list[str]:
     return notes
 
 
-def _end(pid: int, started: int) -> None:
-    """Kill a process and wait until it is gone."""
+def _end(pid: int, started: int, group: Group | None = None) -> None:
+    """Kill a process and wait until it is gone; ``group`` is the cgroup it stands in."""
     try:
         pidfd = os.pidfd_open(pid)
     except OSError as error:
@@ -136,6 +152,8 @@ def _end(pid: int, started: int) -> None:
         if start_time(pid) != started:
             return
         os.kill(pid, SIGKILL)
+        if group:
+            _thaw(group)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         if not poll.poll(_PATIENCE):

@@ -231,8 +231,10 @@ class Launch:
                     os.waitpid(pid, 0)
                 except (ProcessLookupError, ChildProcessError):
                     continue   # it went by itself
+        had_init = self.init
+        self.stub = self.init = 0   # their numbers may soon name other processes
         from pyruntime.cgroups.group import Group
-        if self.init and self.record.cgroup_made:
+        if had_init and self.record.cgroup_made:
             # Without a pid namespace of its own, what a hook or init left behind lives on in the cgroup.
             try:
                 Group({key: path for key, path in self.record.cgroup.items()

@@ -96,7 +96,7 @@ class Record:
 
     def alive(self) -> bool:
         """Whether init still runs."""
-        return self.pid > 0 and start_time(self.pid) == self.started
+        return self.started > 0 and start_time(self.pid) == self.started
 
     def being_created(self) -> bool:
         """Whether a `create` is still at work on it."""
@@ -129,7 +129,9 @@ class Container:
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                os.write(fd, data)
+                view = memoryview(data)
+                while view:   # a disk that is nearly full takes a part
+                    view = view[os.write(fd, view):]
             finally:
                 os.close(fd)
             os.rename(temporary, path)

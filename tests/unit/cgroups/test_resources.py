@@ -242,6 +242,8 @@ def test_rootless_leaves_out_what_it_may_not_write() -> None:
     steps = emit(V1, {"pids": {"limit": 5}}, rootless=True)
     create = {step.args["path"]: step.tolerate for step in steps if step.op.name == "cgroup_create"}
     assert create.pop("/cg/pids/c1") == ()
+    [pids] = [step for step in steps if step.op.name == "cgroup_create" and "pids" in step.args["path"]]
+    assert pids.where == "linux.resources.pids.limit"
     assert all(errno.EACCES in tolerate and errno.EROFS in tolerate for tolerate in create.values())
     opened = {step.args["path"]: step for step in steps if step.op.name == "open_file"}
     joined = {number: bool(step.tolerate) for step in steps if step.op.name == "join_cgroup_self"

@@ -1,0 +1,137 @@
+"""The state store and `delete` when something died, filled up or was frozen on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyruntime.lifecycle.store import Container, Record
+from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime
+
+
+@pytest.fixture
+def freezer() -> Iterator[Path]:
+    """An empty cgroup of our own in the v1 freezer hierarchy, that no container made."""
+    hierarchy = Path("/sys/fs/cgroup/freezer")
+    if not (hierarchy / "cgroup.procs").exists():
+        pytest.skip("this machine has no v1 freezer")
+    path = hierarchy / f"review-{os.getpid()}"
+    path.mkdir()
+    yield path
+    deadline = time.monotonic() + 5
+    while path.is_dir() and time.monotonic() < deadline:
+        try:
+            path.rmdir()
+        except OSError:
+            time.sleep(0.02)
+
+
+def record_of(runtime: Runtime, name: str) -> dict[str, object]:
+    value = json.loads((runtime.root / name / "state.json").read_text())
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.mark.parametrize("words", [["delete", "--force", "c1"], ["kill", "c1", "KILL"]])
+def test_a_frozen_container_can_be_killed(runtime: Runtime, bundle: Bundle, freezer: Path, words: list[str]) -> None:
+    bundle.save(process__args=["sleep", "100"], linux__cgroupsPath=f"/{freezer.name}")
+    runtime.ok("run", "-d", "c1", bundle)
+    (freezer / "freezer.state").write_text("FROZEN")
+    runtime.await_status("c1", "paused")
+    before = time.monotonic()
+    runtime.ok(*words)
+    if words[0] == "kill":
+        runtime.await_status("c1", "stopped")
+        runtime.ok("delete", "c1")
+    assert time.monotonic() - before < 5
+    assert freezer.is_dir()   # not the container's own
+
+
+def test_delete_kills_what_shares_the_host_pids_in_a_cgroup_that_was_there(
+        runtime: Runtime, bundle: Bundle, freezer: Path) -> None:
+    # Every hierarchy must have it, or delete empties the ones that it made.
+    path = f"/{freezer.name}"
+    made = []
+    for hierarchy in Path("/sys/fs/cgroup").iterdir():
+        if (hierarchy / "cgroup.procs").exists() and not hierarchy.is_symlink() and hierarchy.name != "freezer":
+            made.append(hierarchy / freezer.name)
+            made[-1].mkdir()
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                if (hierarchy / file).exists():
+                    (made[-1] / file).write_text((hierarchy / file).read_text())
+    try:
+        spaces = [entry for entry in bundle.config["linux"]["namespaces"] if entry["type"] != "pid"]
+        bundle.shell("sleep 1234 & exec sleep 0.1", linux__cgroupsPath=path, linux__namespaces=spaces)
+        runtime.ok("run", "-d", "c1", bundle)
+        runtime.await_status("c1", "stopped")
+        assert (freezer / "cgroup.procs").read_text()
+        runtime.ok("delete", "c1")
+        deadline = time.monotonic() + 5
+        while (freezer / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not (freezer / "cgroup.procs").read_text()
+    finally:
+        for directory in made:
+            for _ in range(100):
+                try:
+                    directory.rmdir()
+                    break
+                except OSError:
+                    for pid in (directory / "cgroup.procs").read_text().split():
+                        os.kill(int(pid), 9)
+                    time.sleep(0.02)
+
+
+def test_an_init_that_was_dead_when_it_was_seen_first_is_not_alive() -> None:
+    assert not Record(pid=4194304 + 1, started=0).alive()
+
+
+def test_a_full_disk_leaves_the_old_record(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=True)
+    try:
+        container = Container(str(place / "root"), "c1")
+        container.claim()
+        record = Record(id="c1")
+        container.write(record)
+        record.annotations = {"a": "x" * 14000}   # a part of it fits
+        with pytest.raises(Exception, match="No space left"):
+            container.write(record)
+        assert container.read().annotations == {}
+        assert sorted(os.listdir(container.directory)) == ["state.json"]
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_pid_file_of_a_killed_runtime_is_in_nobody_s_way(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    bundle.shell("sleep 100")
+    (tmp_path / ".pid").touch()
+    runtime.ok("create", "--pid-file", tmp_path / "pid", "c1", bundle)
+    assert int((tmp_path / "pid").read_text()) == runtime.state("c1")["pid"]
+
+
+def test_delete_force_of_one_that_is_being_created(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    hook = f"while ! [ -e {tmp_path}/end ]; do sleep 0.05; done"
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", hook]}]}
+    bundle.shell("true")
+    create = subprocess.Popen([COMMAND, "--root", runtime.root, "create", "c1", bundle.path],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + PATIENCE
+    while not (runtime.root / "c1" / "state.json").exists() or not record_of(runtime, "c1")["pid"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert runtime.state("c1")["status"] == "creating"
+    pid = record_of(runtime, "c1")["pid"]
+    runtime.ok("delete", "--force", "c1")
+    assert create.wait(PATIENCE) == -9
+    (tmp_path / "end").touch()
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{pid}").exists()
