@@ -325,18 +325,20 @@ int do_mask_path(struct stub *s, const struct step_mask_path *a)
 	if (at < 0)
 		return fail(s, "openat2", "%s", a->path);
 	int fd, rc = -1;
+	bool first = false;
 	if (want_for(at) == WANT_FILE) {
 		fd = sys_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE);
 		if (fd < 0)
 			fail(s, "open_tree", "/dev/null");
+	} else if (s->null_dir < 0) {
+		first = true;
+		fd = new_mount(s, "tmpfs", "tmpfs", (struct strs){3, "size=4k\0nr_inodes=1\0mode=755"},
+			       MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	} else {
-		/* One empty tmpfs serves every masked directory: a superblock each would cost more than the mounts. */
-		if (s->null_dir < 0)
-			s->null_dir =
-			    new_mount(s, "tmpfs", "tmpfs", (struct strs){3, "size=4k\0nr_inodes=1\0mode=755"},
-				      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-		fd = s->null_dir < 0 ? -1 : sys_open_tree(s->null_dir, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
-		if (s->null_dir >= 0 && fd < 0)
+		/* One empty tmpfs serves every masked directory: a superblock each would cost more than the mounts. It
+		 * can be cloned because it is attached by now; a detached mount could not be before Linux 6.15. */
+		fd = sys_open_tree(s->null_dir, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
+		if (fd < 0)
 			fail(s, "open_tree", "empty tmpfs");
 	}
 	if (fd >= 0) {
@@ -345,7 +347,10 @@ int do_mask_path(struct stub *s, const struct step_mask_path *a)
 			rc = sys_move_mount(fd, at);
 		if (rc)
 			fail(s, "move_mount", "%s", a->path);
-		close(fd);
+		if (first && !rc)
+			s->null_dir = fd;
+		else
+			close(fd);
 	}
 	close(at);
 	return rc;
