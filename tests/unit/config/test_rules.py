@@ -241,4 +241,4 @@ def test_options_of_a_filesystem_are_ignored_on_a_bind_mount() -> None:
     mounts = [{"destination": "/a", "source": "/b", "options": ["rbind", "size=1k"]}]
     node = Node({"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "mounts": mounts})
     assert rules.problems(node) == []
-    assert [warning.where for warning in rules.warnings(node)] == ["mounts[0].options[1]"]
+    assert [warning.where for warning in rules.warnings(node)] == ["mounts[0].options[1]", "mounts"]
