@@ -34,8 +34,8 @@ def problems(config: Node) -> list[Problem]:
     platform = platform_of(config)
     found = [*_root(config, platform)]
     if platform == "linux":
-        user = "user" in namespaces.requested(config["linux"])
-        found += mounts.problems(config["mounts"], user)
+        # A user namespace that is joined by its path brings mappings that only the kernel knows.
+        found += mounts.problems(config["mounts"], mapped=bool(config.get("linux.uidMappings")))
     if config["process"]:
         found += process.problems(config["process"], platform)
     if config["hooks"].value and platform != "windows":

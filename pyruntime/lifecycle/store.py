@@ -115,7 +115,7 @@ class Container:
         """Take the ID; raises ContainerExists. Of two that try at once, one wins."""
         try:
             os.makedirs(self.root, 0o700, exist_ok=True)
-            os.mkdir(self.directory, 0o711)
+            os.mkdir(self.directory, 0o700)
         except FileExistsError:
             raise ContainerExists(f'container with given ID already exists: "{self.id}"') from None
         except OSError as error:

@@ -50,8 +50,9 @@ _OTHER = {"bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup"}
 OPTIONS = sorted({*ATTRIBUTES, *RECURSIVE, *PROPAGATION, *RECURSIVE_PROPAGATION, *SUPERBLOCK, *SUPERBLOCK_CLEAR,
                   *IGNORED, *_OTHER})
 
-COPY_UP = 1        # bits of the mount step's copy_up field
+COPY_UP = 1        # bits of the mount step's field `how`
 INHERIT_MODE = 2
+PLAIN_PLACE = 4
 # Their superblocks are the kernel's own, shared or in memory: "ro" is a matter of the mount alone. Anything else may
 # sit on a device that cannot be written at all.
 _VIRTUAL = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs", "ramfs", "overlay", "bpf",
@@ -150,22 +151,27 @@ def _filesystem(setup: Setup, mount: Node, fstype: str, options: Options, common
     label = setup.config.get("linux.mountLabel", "")
     if label and setup.host.selinux and fstype not in ("proc", "sysfs", "mqueue"):
         data.append(f"context={label}")
-    copy_up = 0
+    how = 0
+    if fstype in ("proc", "sysfs"):
+        # A link in the image would lead the filesystem elsewhere, and what masks it goes by the path: whoever can
+        # change the link between the two has an unmasked one (CVE-2019-19921).
+        how = PLAIN_PLACE
     if fstype == "tmpfs":
-        copy_up = COPY_UP if "tmpcopyup" in options.words else 0
+        how = COPY_UP if "tmpcopyup" in options.words else 0
         # A tmpfs is 1777 by default; over /run or /var/cache it should look like what it covers.
         if not any(word.startswith("mode=") for word in data):
-            copy_up |= INHERIT_MODE
+            how |= INHERIT_MODE
     return step("mounts", "mount", mount.where, fstype=fstype, source=mount.get("source", fstype) or fstype,
-                options=data, copy_up=copy_up, **common)
+                options=data, how=how, **common)
 
 
 def _bind(setup: Setup, mount: Node, options: Options, common: dict[str, Any]) -> Iterator[Step]:
     source = os.path.join(setup.config.bundle, mount.get("source", ""))
     slot = NO_SLOT
-    if options.words & {"idmap", "ridmap"}:
+    if options.words & {"idmap", "ridmap"} or mount.get("uidMappings"):
         slot = setup.slot()
-        uids, gids = (mapping_lines(mount[key] or setup.config["linux"][key]) for key in ("uidMappings", "gidMappings"))
+        owner = mount if mount.get("uidMappings") else setup.config["linux"]
+        uids, gids = mapping_lines(owner["uidMappings"]), mapping_lines(owner["gidMappings"])
         yield step("sources", "idmap_sources", mount.where, label=common["label"], source=source,
                    recursive=int(options.recursive), recursive_map=int("ridmap" in options.words), uids=uids,
                    gids=gids, slot=slot)

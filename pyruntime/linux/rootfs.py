@@ -32,12 +32,16 @@ def emit(setup: Setup) -> Iterator[Step]:
     wanted = setup.config.get("linux.rootfsPropagation", "")
     recursive = wanted.startswith("r")
     flag = _PROPAGATION.get(wanted[1:] if recursive else wanted, 0)
-    # What the host mounts later may reach a slave or shared root; nothing of ours may reach the host. MS_SHARED here
-    # makes a new peer group within the new namespace after the tie to the host was cut to one direction.
-    base = uapi.MS_PRIVATE if flag in (uapi.MS_PRIVATE, uapi.MS_UNBINDABLE) else uapi.MS_SLAVE
-    yield step("rootfs", "propagation", "linux.rootfsPropagation" if wanted else setup.where["mount"],
-               propagation=base, recursive=1)
-    yield step("rootfs", "open_rootfs", where, path=setup.rootfs)
+    # What the host mounts later may reach a slave; nothing of ours may reach the host. Only a shared root asks for
+    # more: a shared mount below it, bound from a shared mount of the host, remains its peer ("bidirectional" volumes).
+    # The root filesystem itself is cut off even then (open_rootfs). Without pivot_root it is not done: letting go of
+    # the host's /proc would reach the host as well.
+    if flag != uapi.MS_SHARED or not setup.options.pivot:
+        base = uapi.MS_PRIVATE if flag in (uapi.MS_PRIVATE, uapi.MS_UNBINDABLE) else uapi.MS_SLAVE
+        yield step("rootfs", "propagation", "linux.rootfsPropagation" if wanted else setup.where["mount"],
+                   propagation=base, recursive=1)
+    yield step("rootfs", "open_rootfs", where, path=setup.rootfs,
+               propagation=uapi.MS_SLAVE if flag in (uapi.MS_SLAVE, uapi.MS_SHARED) else uapi.MS_PRIVATE)
     if setup.options.pivot:
         yield step("pivot", "pivot_root", where)
     else:

@@ -171,6 +171,20 @@ int make_beneath(struct stub *s, const char *path, enum want want)
 	return fd >= 0 ? fd : fail(s, "openat2", "%s", path);
 }
 
+int make_plain(struct stub *s, const char *path)
+{
+	const uint64_t resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
+	int fd = openat2_retry(s->root, path, O_PATH | O_DIRECTORY, 0, resolve);
+	if (fd < 0 && errno == ENOENT) {
+		int made = make_beneath(s, path, WANT_DIR);
+		if (made < 0)
+			return -1;
+		close(made);
+		fd = openat2_retry(s->root, path, O_PATH | O_DIRECTORY, 0, resolve);
+	}
+	return fd >= 0 ? fd : fail(s, "openat2", "%s must be an ordinary directory", path);
+}
+
 int write_proc(struct stub *s, const char *path, const char *data, size_t size)
 {
 	/* Never through another mount, never out of procfs: a container could have put a file there (CVE-2019-16884).

@@ -88,12 +88,9 @@ static int configure(struct stub *s, int fs, struct strs options)
 	return 0;
 }
 
-/* Attach a detached mount at a place beneath the root; the root itself may be covered. */
-static int attach(struct stub *s, int mount, const char *dest, enum want want)
+/* Attach a detached mount at a place beneath the root, which dest led to; the root itself may be covered. */
+static int attach_at(struct stub *s, int mount, int at, const char *dest)
 {
-	int at = make_beneath(s, dest, want);
-	if (at < 0)
-		return -1;
 	int rc = sys_move_mount(mount, at);
 	if (rc)
 		fail(s, "move_mount", "%s", dest);
@@ -101,6 +98,15 @@ static int attach(struct stub *s, int mount, const char *dest, enum want want)
 	if (!rc && !fstat(s->root, &root) && !fstat(at, &here) && root.st_ino == here.st_ino &&
 	    root.st_dev == here.st_dev && !strcmp(dest + strspn(dest, "/."), ""))
 		dup3(mount, s->root, O_CLOEXEC);
+	return rc;
+}
+
+static int attach(struct stub *s, int mount, const char *dest, enum want want)
+{
+	int at = make_beneath(s, dest, want);
+	if (at < 0)
+		return -1;
+	int rc = attach_at(s, mount, at, dest);
 	close(at);
 	return rc;
 }
@@ -149,11 +155,15 @@ int do_open_rootfs(struct stub *s, const struct step_open_rootfs *a)
 	int at = open(a->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (at < 0)
 		return fail(s, "open", "%s", a->path);
-	if (make_parent_private(s, at))
-		return -1;
 	int tree = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE);
 	if (tree < 0)
 		return fail(s, "open_tree", "%s", a->path);
+	/* Nothing mounted beneath it may show up on the host; a slave still hears of the host's mounts, so it must be
+	 * one before the mount that it was cloned from is made private. */
+	if (set_attr(tree, AT_RECURSIVE, 0, 0, MS_SLAVE_) || set_attr(tree, 0, 0, 0, (uint64_t)a->propagation))
+		return fail(s, "mount_setattr", "propagation of %s", a->path);
+	if (make_parent_private(s, at))
+		return -1;
 	if (sys_move_mount(tree, at))
 		return fail(s, "move_mount", "%s", a->path);
 	close(at);
@@ -199,11 +209,11 @@ static int new_mount(struct stub *s, const char *fstype, const char *source, str
 	return fd;
 }
 
-enum { COPY_UP = 1, INHERIT_MODE = 2 };
+enum { COPY_UP = 1, INHERIT_MODE = 2, PLAIN_PLACE = 4 };
 
 int do_mount(struct stub *s, const struct step_mount *a)
 {
-	int at = make_beneath(s, a->dest, WANT_DIR);
+	int at = a->how & PLAIN_PLACE ? make_plain(s, a->dest) : make_beneath(s, a->dest, WANT_DIR);
 	if (at < 0)
 		return -1;
 	struct stat below;
@@ -212,7 +222,7 @@ int do_mount(struct stub *s, const struct step_mount *a)
 	int rc = -1;
 	if (fd < 0)
 		goto out;
-	if (a->copy_up & INHERIT_MODE && have_below) {
+	if (a->how & INHERIT_MODE && have_below) {
 		int dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (dir < 0 || fchmod(dir, below.st_mode & 07777)) {
 			fail(s, "fchmod", "%s", a->dest);
@@ -220,10 +230,10 @@ int do_mount(struct stub *s, const struct step_mount *a)
 		}
 		close(dir);
 	}
-	if (a->copy_up & COPY_UP && copy_tree(s, at, fd))
+	if (a->how & COPY_UP && copy_tree(s, at, fd))
 		goto out;
 	if (!apply(s, fd, ATTRS(a), a->dest))
-		rc = attach(s, fd, a->dest, WANT_DIR);
+		rc = attach_at(s, fd, at, a->dest);
 out:
 	if (fd >= 0)
 		close(fd);

@@ -63,6 +63,8 @@ int send_with_fd(int sock, const void *data, size_t size, int fd);
 int open_beneath(struct stub *s, const char *path, int flags);
 enum want { WANT_DIR, WANT_FILE };
 int make_beneath(struct stub *s, const char *path, enum want want);
+/* A directory to which no symbolic link leads. */
+int make_plain(struct stub *s, const char *path);
 /* The directory that holds the last component of path (made if missing), and that component. */
 int parent_beneath(struct stub *s, const char *path, const char **name);
 int write_proc(struct stub *s, const char *path, const char *data, size_t size);

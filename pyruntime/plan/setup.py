@@ -58,12 +58,13 @@ class Host:
 
 
 class Options:
-    """What the command line adds to config.json."""
+    """What the command line adds to config.json. ``scratch``: a directory of the host that is the container's own."""
 
-    __slots__ = ("console", "filter_cache", "new_keyring", "pivot", "preserve_fds")
+    __slots__ = ("console", "filter_cache", "new_keyring", "pivot", "preserve_fds", "scratch")
 
     def __init__(self, *, pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0, console: bool = False,
-                 filter_cache: str = "") -> None:
+                 filter_cache: str = "", scratch: str = "") -> None:
+        self.scratch = scratch
         self.pivot = pivot
         self.new_keyring = new_keyring
         self.preserve_fds = preserve_fds

@@ -44,8 +44,8 @@ def for_filesystem(option: str) -> bool:
     return not (option in GENERIC or option in _COMMENTS or option[:2] in ("x-", "X-") or option[:8] == "comment=")
 
 
-def problems(mounts: Node, new_user_namespace: bool) -> Iterator[Problem]:
-    """For Linux. ``new_user_namespace``: the container has a user namespace, whose mappings a mount may use."""
+def problems(mounts: Node, *, mapped: bool) -> Iterator[Problem]:
+    """For Linux. ``mapped``: the container's user namespace has mappings, which a mount may use."""
     for mount in mounts.each():
         if not mount.value["destination"]:
             remedy = "write an absolute path inside the container, or remove the mount"
@@ -59,7 +59,7 @@ def problems(mounts: Node, new_user_namespace: bool) -> Iterator[Problem]:
             where = f"{mount['options'].where}[{options.index('tmpcopyup')}]"
             yield Problem(where, 'option "tmpcopyup" needs type "tmpfs"', "remove the option", _OPTIONS)
         if mount["uidMappings"] or mount["gidMappings"] or "idmap" in options or "ridmap" in options:
-            yield from _idmap(mount, options, new_user_namespace)
+            yield from _idmap(mount, options, mapped=mapped)
 
 
 def _bind(mount: Node) -> Iterator[Problem]:
@@ -79,15 +79,18 @@ def _filesystem(mount: Node, options: list[str]) -> Iterator[Problem]:
         yield Problem(mount["type"].where, what, remedy, _MAPPED)
 
 
-def _idmap(mount: Node, options: list[str], new_user_namespace: bool) -> Iterator[Problem]:
+def _idmap(mount: Node, options: list[str], *, mapped: bool) -> Iterator[Problem]:
     uids, gids = mount["uidMappings"], mount["gidMappings"]
+    if "bind" not in options and "rbind" not in options:
+        where = mount["options"].where if {"idmap", "ridmap"} & {*options} else uids.where
+        yield Problem(where, "only a bind mount can have its ids mapped", 'add "rbind", or remove the mapping', _MAPPED)
     for one, other in ((uids, gids), (gids, uids)):
         yield from mapping_problems(one)
         if one.value and not other.value:
             name = other.where.rpartition(".")[2]
             what = f"is missing, and {one.where} needs it"
             yield Problem(other.where, what, f"add {name}, or remove both", _MAPPED)
-    if not uids.value and not gids.value and not new_user_namespace:
+    if not uids.value and not gids.value and not mapped:
         for index, option in enumerate(options):
             if option in ("idmap", "ridmap"):
                 what = f'option "{option}" without mappings'

@@ -1,0 +1,134 @@
+"""Mounts: whose ids they show, where they may land, how they propagate."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NATIVE
+from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime
+
+MAPPINGS = {"uidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
+            "gidMappings": [{"containerID": 0, "hostID": 2000, "size": 10}]}
+
+
+def mount_points() -> list[str]:
+    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A directory of root's with a file."""
+    path = tmp_path / "source"
+    path.mkdir()
+    (path / "file").touch()
+    os.chown(path / "file", 0, 0)
+    return path
+
+
+@pytest.mark.parametrize("words", [["bind"], ["rbind"], ["bind", "idmap"], ["rbind", "ridmap"]])
+def test_mappings_of_a_mount_are_applied_with_and_without_the_word(
+        runtime: Runtime, bundle: Bundle, source: Path, words: list[str]) -> None:
+    bundle.add_mount("/mnt", "none", str(source), *words, **MAPPINGS)
+    bundle.shell("stat -c %u:%g /mnt/file")
+    assert runtime.ok("run", "c1", bundle) == "1000:2000\n"
+
+
+def test_only_bind_mounts_are_mapped(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.add_mount("/mnt", "tmpfs", "tmpfs", "idmap", **MAPPINGS)
+    bundle.shell("true")
+    assert "mounts[7].options: only a bind mount can have its ids mapped" in runtime("run", "c1", bundle).stderr
+
+
+def test_no_mappings_to_take_from_a_joined_user_namespace(runtime: Runtime, bundle: Bundle, source: Path) -> None:
+    bundle.add_mount("/mnt", "none", str(source), "bind", "idmap")
+    bundle.config["linux"]["namespaces"].append({"type": "user", "path": "/proc/self/ns/user"})
+    bundle.shell("true")
+    done = runtime("run", "c1", bundle)
+    assert 'mounts[7].options[1]: option "idmap" without mappings' in done.stderr
+
+
+@pytest.mark.parametrize("name", ["proc", "sys"])
+def test_proc_and_sysfs_go_to_no_place_that_a_link_names(runtime: Runtime, own_bundle: Bundle, name: str) -> None:
+    # CVE-2019-19921: who can change the link between the mount and its masks gets it without masks.
+    rootfs = own_bundle.path / "rootfs"
+    (rootfs / name).rmdir()
+    (rootfs / "volume").mkdir()
+    (rootfs / name).symlink_to("/volume/x")
+    own_bundle.shell("true")
+    done = runtime("run", "c1", own_bundle)
+    assert done.returncode == 1 and f"/{name} must be an ordinary directory" in done.stderr
+
+
+def test_no_mode_or_owner_is_set_by_a_name_that_may_have_become_a_link() -> None:
+    # A container that shares the directory could replace a new node by a link to a file of the host.
+    text = (NATIVE / "devices.c").read_text()
+    assert "fchmodat(dir" not in text and "fchownat(dir" not in text
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Path]:
+    """A mount that the host shares."""
+    path = tmp_path / "shared"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)
+    subprocess.run(["mount", "--make-shared", path], check=True)
+    (path / "there").mkdir()
+    (path / "here").mkdir()
+    yield path
+    subprocess.run(["umount", "-R", path], check=True)
+
+
+@pytest.mark.parametrize(("rootfs", "mount"), [
+    ("rshared", "rshared"), ("shared", "shared"), ("rslave", "rslave"), ("", "rprivate"), ("", "rslave"),
+    ("", "rshared")])
+def test_mounts_of_the_container_reach_the_host_when_both_sides_are_shared(
+        runtime: Runtime, bundle: Bundle, shared: Path, rootfs: str, mount: str) -> None:
+    outwards = rootfs.endswith("shared")
+    bundle.add_mount("/mnt", "none", str(shared), "rbind", mount)
+    caps = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")}
+    before = mount_points()
+    bundle.shell("mount -t tmpfs tmpfs /mnt/there; mkdir /mnt/mounted; while ! [ -d /mnt/end ]; do sleep 0.05; done;"
+                 "grep -c ' /mnt/here ' /proc/mounts; true", process__capabilities=caps,
+                 linux__rootfsPropagation=rootfs or None)
+    with (bundle.path / "log").open("w") as log:
+        process = subprocess.Popen([COMMAND, "--root", runtime.root, "run", "c1", bundle.path], stdout=log,
+                                   stdin=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not (shared / "mounted").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        extra = [path for path in mount_points() if path not in before]
+        assert extra == ([str(shared / "there")] if outwards else [])
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", shared / "here"], check=True)
+    finally:
+        (shared / "end").mkdir()
+        process.wait(PATIENCE)
+    assert process.returncode == 0
+    assert (bundle.path / "log").read_text() == ("0\n" if mount == "rprivate" else "1\n")
+
+
+@pytest.mark.parametrize(("propagation", "inwards"), [("slave", True), ("shared", True), ("private", False)])
+def test_a_slave_root_hears_of_mounts_on_the_host(runtime: Runtime, own_bundle: Bundle, shared: Path,
+                                                  propagation: str, inwards: bool) -> None:
+    rootfs = shared / "rootfs"
+    own_bundle.path.joinpath("rootfs").rename(own_bundle.path / "moved")
+    subprocess.run(["cp", "-a", own_bundle.path / "moved", rootfs], check=True)
+    (rootfs / "sub").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", rootfs / "sub"], check=True)
+    own_bundle.config["root"]["path"] = str(rootfs)
+    own_bundle.add_mount("/sub/deeper", "tmpfs", "tmpfs")
+    own_bundle.save(process__args=["sleep", "100"], linux__rootfsPropagation=propagation)
+    before = mount_points()
+    runtime.ok("run", "-d", "c1", own_bundle)
+    assert mount_points() == before   # nothing of ours in a mount that the host shares
+    (rootfs / "new").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", rootfs / "new"], check=True)
+    inside = Path(f"/proc/{runtime.state('c1')['pid']}/mounts").read_text()
+    assert (" /new " in inside) == inwards
+    runtime.ok("delete", "--force", "c1")
