@@ -10,7 +10,7 @@ WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wno-missing-field-initializ
 MUSL     := $(shell command -v musl-gcc 2>/dev/null)
 STUB_CC  := $(if $(MUSL),musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine),$(CC))
 
-.PHONY: all help deps demo test test-vm conformance bench lint format generate clean
+.PHONY: all help deps demo test test-vm conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(NATIVE)/stub  ## build everything into .venv
 
@@ -33,8 +33,45 @@ $(NATIVE)/stub: $(SOURCES) $(HEADERS)
 	@command -v gcc >/dev/null || tools/install-deps
 	$(STUB_CC) -static -Os $(WARN) -fno-asynchronous-unwind-tables -s -o $@ $(SOURCES)
 
-generate:  ## write native/steps.h anew from plan/steps.py
-	$(PYTHON) -m pyruntime.plan.generate > $(NATIVE)/steps.h
+generate:  ## write native/steps.h, config/_shape.py and the golden plans anew
+	$(PY) -m pyruntime.plan.generate > $(NATIVE)/steps.h
+	$(PY) -m pyruntime.config.generate
+	$(PY) -m bundles.golden
+
+demo: all  ## make the sample bundle and walk it through its life
+	@tools/demo
+
+test: all  ## run all tests that this machine can run
+	@tools/install-deps test
+	@$(MAKE) -s lint
+	$(PY) -m pytest
+
+test-vm: all  ## run the tests and the official suite in a Debian guest with cgroup v2 and systemd
+	@tools/install-deps vm
+	tests/vm/run
+
+RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyruntime
+conformance: all  ## judge RUNTIME=path (AGAINST=path beside it) by the official suite and our own cases
+	@tools/install-deps conformance
+	$(PY) -m conformance --runtime "$(RUNTIME)" $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
+
+FUZZ_SECONDS ?= 300
+fuzz: $(NATIVE)/plan.c  ## fuzz the plan decoder for FUZZ_SECONDS
+	@mkdir -p build/fuzz
+	clang -g -O1 -I$(NATIVE) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz/plan \
+		tests/native/fuzz_plan.c $(NATIVE)/plan.c
+	$(PY) -c 'from bundles.build import names; from bundles.golden import reference_plan; from pyruntime.plan.encode \
+		import encode; [open(f"build/fuzz/seed-{n}", "wb").write(encode(reference_plan(n).steps)) for n in names()]'
+	cd build/fuzz && ./plan -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
+
+bench: all  ## compare with the peers that are installed
+	$(PY) -m bench
+
+lint: $(VENV)/.installed  ## ruff, mypy --strict, clang-format
+	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
+	$(VENV)/bin/mypy --no-error-summary
+	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(NATIVE)/_%.c,$(SOURCES)) \
+		$(filter-out $(NATIVE)/steps.h,$(HEADERS)) tests/native/*.c
 
 clean:  ## remove what was built
 	rm -rf $(VENV) build *.egg-info $(NATIVE)/stub $(NATIVE)/_*.so $(NATIVE)/_*.c

@@ -113,9 +113,7 @@ def _jobs(options: argparse.Namespace) -> dict[str, tuple[str, Job]]:
     return {name: job for name, job in jobs.items() if _selected(name, options)}
 
 
-def _official(
-    folder: Path, name: str, runtime: RuntimeCommand, *, timeout: float, unmount: tuple[str, ...]
-) -> Program:
+def _official(folder: Path, name: str, runtime: RuntimeCommand, *, timeout: float, unmount: tuple[str, ...]) -> Program:
     return official.run(folder, name, runtime, timeout=timeout, unmount=unmount)
 
 
@@ -138,7 +136,9 @@ def _judge(options: argparse.Namespace, runtime: RuntimeCommand, jobs: dict[str,
         run.programs.append(program)
         if not options.quiet:
             mark = "stopped" if program.stopped else program.verdict.value
-            print(f"{mark:8}{name:{width}} {text.counts(program)} {program.seconds:6.1f} s", file=sys.stderr, flush=True)
+            print(
+                f"{mark:8}{name:{width}} {text.counts(program)} {program.seconds:6.1f} s", file=sys.stderr, flush=True
+            )
     return run
 
 

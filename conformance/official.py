@@ -50,7 +50,9 @@ def install(version: str = VERSION) -> Path:
     if folder.exists():
         return folder
     if not shutil.which("go"):
-        raise SuiteError('the official suite is built with Go and "go" is not installed: install it, or use --suite-dir')
+        raise SuiteError(
+            'the official suite is built with Go and "go" is not installed: install it, or use --suite-dir'
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=folder.parent, prefix="build-"))
     try:
@@ -69,9 +71,7 @@ def install(version: str = VERSION) -> Path:
 
 def _go(folder: Path, *arguments: str) -> str:
     environment = dict(os.environ, CGO_ENABLED="0", GOFLAGS="-mod=mod -buildvcs=false", GOWORK="off")
-    done = subprocess.run(
-        ["go", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["go", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SuiteError(f"go {arguments[0]}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

@@ -14,7 +14,7 @@ from conformance.outcome import Subtest, Verdict
 
 _RESULT = re.compile(r"(?P<ok>ok|not ok)\b(?:\s+(?P<number>\d+))?(?:\s*-)?\s*(?P<text>.*)")
 _PLAN = re.compile(r"1\.\.(?P<last>\d+)(?:\s*#\s*(?P<why>skip.*))?\s*$", re.IGNORECASE)
-_DIRECTIVE = re.compile(r"(?P<text>.*?)#\s*(?P<word>skip|todo)\b\S*\s*(?P<why>.*)", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"(?P<text>.*?)(?<!\\)#\s*(?P<word>skip|todo)\b\S*\s*(?P<why>.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Reader:
         if directive := _DIRECTIVE.match(text):
             verdict = Verdict.SKIP if directive["word"].lower() == "skip" else Verdict.TODO
             text = f"{directive['text'].strip()} {directive['why']}".strip()
-        self.subtests.append(Subtest(verdict, text))
+        self.subtests.append(Subtest(verdict, text.replace("\\#", "#")))
 
     def flush_detail(self) -> None:
         if self.subtests and self.detail:

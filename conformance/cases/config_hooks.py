@@ -74,7 +74,9 @@ def _listed_order(kind: str) -> None:
         config = t.config("true")
         report = Report(t, config)
         script = f">> {report.seen_by(kind)}/order"
-        config["hooks"] = {kind: [hook(f"sleep 0.05; echo 1 {script}"), hook(f"echo 2 {script}"), hook(f"echo 3 {script}")]}
+        config["hooks"] = {
+            kind: [hook(f"sleep 0.05; echo 1 {script}"), hook(f"echo 2 {script}"), hook(f"echo 3 {script}")]
+        }
         live(t, config)
         t.equal(report.lines("order"), ["1", "2", "3"], f"order of {kind} hooks")
 
@@ -101,7 +103,8 @@ def _environment(kind: str) -> None:
         config = t.config("true")
         config["process"]["env"].append("OF_PROCESS=1")
         report = Report(t, config)
-        script = f'tr "\\0" "\\n" < /proc/self/environ > {report.seen_by(kind)}/env; echo "$0 $1" > {report.seen_by(kind)}/args'
+        to = report.seen_by(kind)
+        script = f'tr "\\0" "\\n" < /proc/self/environ > {to}/env; echo "$0 $1" > {to}/args'
         entry = {"path": "/bin/sh", "args": ["sh", "-c", script, "name", "one"], "env": ["A=b", "PATH=/usr/bin:/bin"]}
         config["hooks"] = {kind: [entry]}
         os.environ["CONFORMANCE_LEAK"] = "leaked"
@@ -164,7 +167,9 @@ def _timeout(kind: str) -> None:
 
 
 def _failure_in_create(kind: str) -> None:
-    @requirement(LIFECYCLE, f"a failing {kind} hook: create generates an error, the container is gone", name=f"failure_{kind}")
+    @requirement(
+        LIFECYCLE, f"a failing {kind} hook: create generates an error, the container is gone", name=f"failure_{kind}"
+    )
     def case(t: Trial) -> None:
         config = t.config("touch /report/ran")
         report = Report(t, config)
@@ -258,6 +263,23 @@ def before_pivot_root(t: Trial) -> None:
     t.equal(report.read("root").strip(), "not yet", "root of the process while the hook runs")
 
 
+def _path_in_runtime(kind: str) -> None:
+    @requirement(HOOKS, f"the path of a {kind} hook resolves in the runtime namespace", name=f"runtime_path_{kind}")
+    def case(t: Trial) -> None:
+        config = t.config("true")
+        report = Report(t, config)
+        program = t.path / "on-the-host"
+        program.write_text(f"#!/bin/sh\necho host > {report.path}/where\n")
+        program.chmod(0o755)
+        config["hooks"] = {kind: [{"path": str(program)}]}
+        live(t, config)
+        t.equal(report.read("where"), "host\n", "what the hook wrote")
+
+
+for _kind in IN_RUNTIME:
+    _path_in_runtime(_kind)
+
+
 @requirement("config.md#createcontainer-hooks", "the path of a createContainer hook resolves in the runtime namespace")
 def create_container_path(t: Trial) -> None:
     config = t.sleeper()
@@ -306,7 +328,9 @@ def start_container_path(t: Trial) -> None:
     t.eventually(lambda: report.read("where") == "inside\n", "the hook to write what only the container's program says")
 
 
-@requirement("config.md#poststart", "poststart hooks are called by start: after the program was executed, before start returns")
+@requirement(
+    "config.md#poststart", "poststart hooks are called by start: after the program was executed, before start returns"
+)
 def poststart_timing(t: Trial) -> None:
     config = t.config("touch /report/program; sleep 1000")
     report = Report(t, config)

@@ -162,7 +162,9 @@ def without_options(t: Trial) -> None:
     t.equal(mounted_at(t, [entry]).kind, "tmpfs", "type of the mount")
 
 
-@requirement(MOUNTS, "a destination that is a symlink is resolved inside the container, never on the host", level="MUST NOT")
+@requirement(
+    MOUNTS, "a destination that is a symlink is resolved inside the container, never on the host", level="MUST NOT"
+)
 def symlink_stays_inside(t: Trial) -> None:
     config = t.config(MOUNTINFO)
     config["mounts"].append(mount("/link/sub", "tmpfs", "conf"))

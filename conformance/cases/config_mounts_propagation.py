@@ -1,4 +1,4 @@
-"""config.md#linux-mount-options: [r]shared, [r]slave, [r]private, [r]unbindable; config-linux.md#rootfs-mount-propagation."""
+"""Propagation: the options of config.md#linux-mount-options, and config-linux.md#rootfs-mount-propagation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def _shared_source(t: Trial) -> Path:
 def _option(option: str, tag: str, absent: tuple[str, ...]) -> None:
     recursive = option.startswith("r")
 
-    @requirement(OPTIONS, f"option {option} on a{' recursive' if recursive else ''} bind mount", name=f"option_{option}")
+    @requirement(
+        OPTIONS, f"option {option} on a{' recursive' if recursive else ''} bind mount", name=f"option_{option}"
+    )
     def case(t: Trial) -> None:
         entry = bind(_shared_source(t), "/mnt") | {"options": ["rbind", option]}
         for target in ["/mnt", "/mnt/sub"] if recursive else ["/mnt"]:

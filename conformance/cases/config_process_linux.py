@@ -16,7 +16,13 @@ LINUX = "config.md#linux-process"
 USER = "config.md#posix-platform-user"
 _CHOWN, _KILL, _NET_RAW = 0, 5, 13
 _CAP_SYS_NICE = 23
-_FIELDS = {"effective": "CapEff", "bounding": "CapBnd", "inheritable": "CapInh", "permitted": "CapPrm", "ambient": "CapAmb"}
+_FIELDS = {
+    "effective": "CapEff",
+    "bounding": "CapBnd",
+    "inheritable": "CapInh",
+    "permitted": "CapPrm",
+    "ambient": "CapAmb",
+}
 
 
 def _numbers(field: str) -> set[int]:
@@ -268,7 +274,9 @@ def additional_gids(t: Trial) -> None:
     t.equal(set(t.start(config).status_field("Groups").split()) - {"5678"}, {"10", "20", "3000"}, "groups")
 
 
-@requirement(USER, "without additionalGids the caller's supplementary groups do not reach the process", level="MUST NOT")
+@requirement(
+    USER, "without additionalGids the caller's supplementary groups do not reach the process", level="MUST NOT"
+)
 def no_additional_gids(t: Trial) -> None:
     config = t.sleeper()
     config["process"]["user"] = {"uid": 1234, "gid": 5678}
@@ -327,7 +335,9 @@ def apparmor_profile(t: Trial) -> None:
     t.skip_unless(enabled.exists() and enabled.read_text().startswith("Y"), "AppArmor is not enabled in this kernel")
     parser = t.need_tool("apparmor_parser")
     profile = t.path / "profile"
-    profile.write_text("profile conformance-test flags=(attach_disconnected) { file, capability, network, mount, signal, }\n")
+    profile.write_text(
+        "profile conformance-test flags=(attach_disconnected) { file, capability, network, mount, signal, }\n"
+    )
     done = subprocess.run([parser, "-r", "-K", str(profile)], capture_output=True, text=True, check=False)
     t.skip_unless(done.returncode == 0, f"apparmor_parser cannot load a profile: {done.stderr.strip()}")
     try:

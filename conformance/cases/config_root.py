@@ -132,7 +132,11 @@ def root_readonly_not_on_host(t: Trial) -> None:
 
 @requirement("config.md#hostname", "hostname is what processes inside see")
 def hostname(t: Trial) -> None:
-    t.equal(t.output(t.config("hostname; cat /proc/sys/kernel/hostname") | {"hostname": "inside"}), "inside\ninside", "hostname")
+    t.equal(
+        t.output(t.config("hostname; cat /proc/sys/kernel/hostname") | {"hostname": "inside"}),
+        "inside\ninside",
+        "hostname",
+    )
 
 
 @requirement("config.md#hostname", "hostname does not change the host's own", level="MUST NOT")

@@ -45,7 +45,7 @@ def absolute_path(t: Trial) -> None:
     expected = top / config["linux"]["cgroupsPath"].lstrip("/")
     seen = t.cgroup(container, "pids")
     # crun puts the process into a sub-cgroup "container" on v2: the configured cgroup is still the container's.
-    t.check(seen == expected or seen.parent == expected, f"cgroup: expected {expected}, got {seen}")
+    t.check(expected in (seen, seen.parent), f"cgroup: expected {expected}, got {seen}")
 
 
 @requirement(PATHS, "the same cgroupsPath is the same place again, absolute or relative")
@@ -90,7 +90,9 @@ def in_cgroup_before_start(t: Trial) -> None:
     t.check(name in t.cgroup(container, "pids").parts, "the created process is not in the container's cgroup")
 
 
-@requirement("config-linux.md#control-groups", "a check that finds a frozen cgroup unfit generates an error, and leaves it")
+@requirement(
+    "config-linux.md#control-groups", "a check that finds a frozen cgroup unfit generates an error, and leaves it"
+)
 def frozen_cgroup(t: Trial) -> None:
     t.need_v2()
     folder = cgroup_mounts()[""] / t.new_id()
@@ -143,6 +145,7 @@ def ownership_v1(t: Trial) -> None:
 
 
 # -- devices -----------------------------------------------------------------------------------------------------------
+
 
 def _device_rules(t: Trial, *rules: Config) -> list[str]:
     """What can be done with a device that nobody has (10:250) under these rules: "not permitted" is the cgroup's word.
@@ -228,7 +231,7 @@ def devices_unknown_access(t: Trial) -> None:
 
 
 def _value(
-    name: str, section: str, rule: str, controller: str, resources: Config, v1: tuple[str, str], v2: tuple[str, str]
+    name: str, section: str, rule: str, controller: str, resources: Config, *, v1: tuple[str, str], v2: tuple[str, str]
 ) -> None:
     """One property: the control file and the expected text, in each version; an empty file name: not there."""
 
@@ -267,99 +270,99 @@ def _configured_value(t: Trial, container: Container, controller: str, file: str
 
 _value(
     "memory_limit", MEMORY, "memory.limit", "memory", {"memory": {"limit": 64 * MIB}},
-    ("memory.limit_in_bytes", str(64 * MIB)), ("memory.max", str(64 * MIB)),
+    v1=("memory.limit_in_bytes", str(64 * MIB)), v2=("memory.max", str(64 * MIB)),
 )  # fmt: skip
 _value(
     "memory_reservation", MEMORY, "memory.reservation", "memory", {"memory": {"reservation": 32 * MIB}},
-    ("memory.soft_limit_in_bytes", str(32 * MIB)), ("memory.low", str(32 * MIB)),
+    v1=("memory.soft_limit_in_bytes", str(32 * MIB)), v2=("memory.low", str(32 * MIB)),
 )  # fmt: skip
 _value(
     "memory_swap", MEMORY, "memory.swap is the sum of memory and swap", "memory",
     {"memory": {"limit": 64 * MIB, "swap": 96 * MIB}},
-    ("memory.memsw.limit_in_bytes", str(96 * MIB)), ("memory.swap.max", str(32 * MIB)),
+    v1=("memory.memsw.limit_in_bytes", str(96 * MIB)), v2=("memory.swap.max", str(32 * MIB)),
 )  # fmt: skip
 _value(
     "memory_unlimited", MEMORY, "memory.limit -1 means no limit", "memory", {"memory": {"limit": -1}},
-    ("memory.limit_in_bytes", "9223372036854771712"), ("memory.max", "max"),
+    v1=("memory.limit_in_bytes", "9223372036854771712"), v2=("memory.max", "max"),
 )  # fmt: skip
 _value(
     "memory_swap_unlimited", MEMORY, "memory.swap -1 means no limit", "memory",
     {"memory": {"limit": 64 * MIB, "swap": -1}},
-    ("memory.memsw.limit_in_bytes", "9223372036854771712"), ("memory.swap.max", "max"),
+    v1=("memory.memsw.limit_in_bytes", "9223372036854771712"), v2=("memory.swap.max", "max"),
 )  # fmt: skip
 _value(
     "memory_kernel_tcp", MEMORY, "memory.kernelTCP", "memory", {"memory": {"kernelTCP": 64 * MIB}},
-    ("memory.kmem.tcp.limit_in_bytes", str(64 * MIB)), ("", ""),
+    v1=("memory.kmem.tcp.limit_in_bytes", str(64 * MIB)), v2=("", ""),
 )  # fmt: skip
 _value(
     "memory_swappiness", MEMORY, "memory.swappiness", "memory", {"memory": {"swappiness": 42}},
-    ("memory.swappiness", "42"), ("", ""),
+    v1=("memory.swappiness", "42"), v2=("", ""),
 )  # fmt: skip
 _value(
     "memory_swappiness_0", MEMORY, "memory.swappiness 0 is a value", "memory", {"memory": {"swappiness": 0}},
-    ("memory.swappiness", "0"), ("", ""),
+    v1=("memory.swappiness", "0"), v2=("", ""),
 )  # fmt: skip
 _value(
     "cpu_shares", CPU, "cpu.shares", "cpu", {"cpu": {"shares": 512}},
-    ("cpu.shares", "512"), ("cpu.weight", "20"),
+    v1=("cpu.shares", "512"), v2=("cpu.weight", "20"),
 )  # fmt: skip
 _value(
     "cpu_quota", CPU, "cpu.quota and cpu.period: the quota", "cpu", {"cpu": {"quota": 50000, "period": 200000}},
-    ("cpu.cfs_quota_us", "50000"), ("cpu.max", "50000 200000"),
+    v1=("cpu.cfs_quota_us", "50000"), v2=("cpu.max", "50000 200000"),
 )  # fmt: skip
 _value(
     "cpu_period", CPU, "cpu.quota and cpu.period: the period", "cpu", {"cpu": {"quota": 50000, "period": 200000}},
-    ("cpu.cfs_period_us", "200000"), ("cpu.max", "50000 200000"),
+    v1=("cpu.cfs_period_us", "200000"), v2=("cpu.max", "50000 200000"),
 )  # fmt: skip
 _value(
     "cpu_quota_unlimited", CPU, "cpu.quota -1 means no limit", "cpu", {"cpu": {"quota": -1, "period": 200000}},
-    ("cpu.cfs_quota_us", "-1"), ("cpu.max", "max 200000"),
+    v1=("cpu.cfs_quota_us", "-1"), v2=("cpu.max", "max 200000"),
 )  # fmt: skip
 _value(
     "cpu_burst", CPU, "cpu.burst", "cpu", {"cpu": {"quota": 100000, "period": 100000, "burst": 50000}},
-    ("cpu.cfs_burst_us", "50000"), ("cpu.max.burst", "50000"),
+    v1=("cpu.cfs_burst_us", "50000"), v2=("cpu.max.burst", "50000"),
 )  # fmt: skip
 _value(
     "cpu_idle", CPU, "cpu.idle", "cpu", {"cpu": {"idle": 1}},
-    ("cpu.idle", "1"), ("cpu.idle", "1"),
+    v1=("cpu.idle", "1"), v2=("cpu.idle", "1"),
 )  # fmt: skip
 _value(
     "cpuset_cpus", CPU, "cpu.cpus", "cpuset", {"cpu": {"cpus": "0"}},
-    ("cpuset.cpus", "0"), ("cpuset.cpus", "0"),
+    v1=("cpuset.cpus", "0"), v2=("cpuset.cpus", "0"),
 )  # fmt: skip
 _value(
     "cpuset_mems", CPU, "cpu.mems", "cpuset", {"cpu": {"mems": "0"}},
-    ("cpuset.mems", "0"), ("cpuset.mems", "0"),
+    v1=("cpuset.mems", "0"), v2=("cpuset.mems", "0"),
 )  # fmt: skip
 _value(
     "pids_limit", PIDS, "pids.limit", "pids", {"pids": {"limit": 77}},
-    ("pids.max", "77"), ("pids.max", "77"),
+    v1=("pids.max", "77"), v2=("pids.max", "77"),
 )  # fmt: skip
 _value(
     "pids_unlimited", PIDS, "pids.limit -1 means no limit", "pids", {"pids": {"limit": -1}},
-    ("pids.max", "max"), ("pids.max", "max"),
+    v1=("pids.max", "max"), v2=("pids.max", "max"),
 )  # fmt: skip
 _value(
     "hugepage_limit", HUGE, "hugepageLimits: the limit of a page size", "hugetlb",
     {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]},
-    ("hugetlb.2MB.limit_in_bytes", str(4 * MIB)), ("hugetlb.2MB.max", str(4 * MIB)),
+    v1=("hugetlb.2MB.limit_in_bytes", str(4 * MIB)), v2=("hugetlb.2MB.max", str(4 * MIB)),
 )  # fmt: skip
 _value(
     "hugepage_reservation", HUGE, "hugepageLimits limit the reservation too, where the kernel can", "hugetlb",
     {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]},
-    ("hugetlb.2MB.rsvd.limit_in_bytes", str(4 * MIB)), ("hugetlb.2MB.rsvd.max", str(4 * MIB)),
+    v1=("hugetlb.2MB.rsvd.limit_in_bytes", str(4 * MIB)), v2=("hugetlb.2MB.rsvd.max", str(4 * MIB)),
 )  # fmt: skip
 _value(
     "network_class", NETWORK, "network.classID", "net_cls", {"network": {"classID": 1048577}},
-    ("net_cls.classid", "1048577"), ("", ""),
+    v1=("net_cls.classid", "1048577"), v2=("", ""),
 )  # fmt: skip
 _value(
     "block_weight", BLOCK, "blockIO.weight", "blkio", {"blockIO": {"weight": 500}},
-    ("blkio.bfq.weight", "500"), ("", ""),
+    v1=("blkio.bfq.weight", "500"), v2=("", ""),
 )  # fmt: skip
 _value(
     "block_weight_v2", BLOCK, "blockIO.weight (v2)", "io", {"blockIO": {"weight": 500}},
-    ("", ""), ("io.bfq.weight", "default 500"),
+    v1=("", ""), v2=("io.bfq.weight", "default 500"),
 )  # fmt: skip
 
 
@@ -450,13 +453,61 @@ _bad("cpus", CPU, "cpuset", "a list of CPUs that do not exist", {"cpu": {"cpus":
 _bad("cpus_text", CPU, "cpuset", "a list of CPUs that is no list", {"cpu": {"cpus": "first"}})
 _bad("mems", CPU, "cpuset", "a list of memory nodes that do not exist", {"cpu": {"mems": "900"}})
 _bad("quota", CPU, "cpu", "a quota below the kernel's minimum", {"cpu": {"quota": 10, "period": 100000}})
-_bad("hugepage_size", HUGE, "hugetlb", "a page size that does not exist", {"hugepageLimits": [{"pageSize": "3MB", "limit": 1}]})
+_bad(
+    "hugepage_size",
+    HUGE,
+    "hugetlb",
+    "a page size that does not exist",
+    {"hugepageLimits": [{"pageSize": "3MB", "limit": 1}]},
+)
+
+
+_bad(
+    "weight_device",
+    BLOCK,
+    "blkio",
+    "a weightDevice with neither weight nor leafWeight",
+    {"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}},
+)
+_bad("rdma_empty", RDMA, "rdma", "an rdma device with neither limit", {"rdma": {"mlx5_1": {}}})
+
+
+def _only_in_v1(name: str, section: str, what: str, resources: Config) -> None:
+    @requirement(section, f"{what} has no conversion to cgroup v2: an error there", name=f"only_in_v1_{name}")
+    def case(t: Trial) -> None:
+        t.need_v2()
+        t.refused(with_resources(t, **resources), f"{what} on cgroup v2")
+
+
+_only_in_v1("leaf_weight", UNIFIED, "blockIO.leafWeight", {"blockIO": {"leafWeight": 300}})
+_only_in_v1("realtime", UNIFIED, "cpu.realtimeRuntime", {"cpu": {"realtimeRuntime": 5000, "realtimePeriod": 1000000}})
+_only_in_v1("swappiness", UNIFIED, "memory.swappiness", {"memory": {"swappiness": 40}})
+_only_in_v1("oom_killer", UNIFIED, "memory.disableOOMKiller", {"memory": {"disableOOMKiller": True}})
+_only_in_v1("class", UNIFIED, "network.classID", {"network": {"classID": 1}})
+
+
+@requirement(
+    "config-linux.md#devices", "without any rule a device that is not listed cannot be used", level="SHOULD NOT"
+)
+def devices_default_deny(t: Trial) -> None:
+    config = t.config("mknod /tmp/c c 10 250; (exec 3</tmp/c) 2>&1 | grep -q 'not permitted' && echo refused")
+    del config["linux"]["resources"]
+    t.equal(t.run(config).stdout.strip(), "refused", "opening a device that nobody listed")
+
+
+def _unified_controllers() -> list[str]:
+    """What the cgroup2 hierarchy has: on a hybrid machine a runtime may take a controller from there."""
+    mounts = cgroup_mounts()
+    return (mounts[""] / "cgroup.controllers").read_text().split() if "" in mounts else []
 
 
 def _missing(name: str, section: str, controller: str, resources: Config) -> None:
-    @requirement(section, f"limits of a controller that is not there ({controller}) generate an error", name=f"missing_{name}")
+    @requirement(
+        section, f"limits of a controller that is not there ({controller}) generate an error", name=f"missing_{name}"
+    )
     def case(t: Trial) -> None:
-        t.skip_unless(controller not in t.host.controllers, f"the controller {controller} is there")
+        there = controller in t.host.controllers or controller in _unified_controllers()
+        t.skip_unless(not there, f"the controller {controller} is there")
         t.refused(with_resources(t, **resources), f"limits of the missing controller {controller}")
 
 

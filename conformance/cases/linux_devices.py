@@ -170,7 +170,9 @@ def defaults_work(t: Trial) -> None:
 
 @requirement(DEFAULTS, "the default devices are there in a user namespace too")
 def defaults_in_user_namespace(t: Trial) -> None:
-    config = t.config("for d in null zero full random urandom tty; do test -c /dev/$d && echo $d; done; echo > /dev/null")
+    config = t.config(
+        "for d in null zero full random urandom tty; do test -c /dev/$d && echo $d; done; echo > /dev/null"
+    )
     use_user_namespace(config)
     t.equal(t.output(config).split(), ["null", "zero", "full", "random", "urandom", "tty"], "devices")
 
@@ -180,7 +182,9 @@ def ptmx(t: Trial) -> None:
     t.equal(t.output("stat -L -c %d:%i /dev/ptmx /dev/pts/ptmx | sort -u | wc -l"), "1", "different files")
 
 
-@requirement(DEFAULTS, "default devices do not appear where /dev is the host's, bound by the configuration", level="MUST NOT")
+@requirement(
+    DEFAULTS, "default devices do not appear where /dev is the host's, bound by the configuration", level="MUST NOT"
+)
 def bound_dev_is_left_alone(t: Trial) -> None:
     own = t.path / "dev"
     own.mkdir()

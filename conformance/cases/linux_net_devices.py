@@ -111,7 +111,9 @@ def missing(t: Trial) -> None:
 
 
 def _invalid_name(label: str, name: str) -> None:
-    @requirement(SECTION, f"the name {name!r}, which no interface can have, generates an error", name=f"bad_name_{label}")
+    @requirement(
+        SECTION, f"the name {name!r}, which no interface can have, generates an error", name=f"bad_name_{label}"
+    )
     def case(t: Trial) -> None:
         _host_devices(t, "conf0")
         t.refused(_moving(t, "exec sleep 1000", conf0=name), f"the interface name {name!r}")
@@ -159,7 +161,9 @@ def attributes(t: Trial) -> None:
 
 
 def _up(before: str) -> None:
-    @requirement(SECTION, f"the interface is up inside, also when it was {before} on the host", name=f"up_when_{before}")
+    @requirement(
+        SECTION, f"the interface is up inside, also when it was {before} on the host", name=f"up_when_{before}"
+    )
     def case(t: Trial) -> None:
         _host_devices(t, "conf0")
         _ip(t, "link", "set", "conf0", before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from conformance.lib.bundle import Config, remove_namespace
@@ -67,7 +68,9 @@ def masked_missing(t: Trial) -> None:
 
 @requirement(MASKED, "masking is undone by nobody inside: the mount cannot be removed without CAP_SYS_ADMIN")
 def masked_stays(t: Trial) -> None:
-    container = _with_secrets(t, "umount /secret/file 2>/dev/null; cat /secret/file 2>/dev/null", maskedPaths=["/secret/file"])
+    container = _with_secrets(
+        t, "umount /secret/file 2>/dev/null; cat /secret/file 2>/dev/null", maskedPaths=["/secret/file"]
+    )
     t.equal(container.stdout, "", "what can be read")
 
 
@@ -211,9 +214,15 @@ def personality_unknown(t: Trial) -> None:
 
 
 def _policy(mode: str, nodes: str, shown: str, flags: tuple[str, ...] = ()) -> None:
-    @requirement(POLICY, f"memoryPolicy {mode} {nodes} {' '.join(flags)}".strip(), name="_".join([mode.lower(), *map(str.lower, flags)]))
+    @requirement(
+        POLICY,
+        f"memoryPolicy {mode} {nodes} {' '.join(flags)}".strip(),
+        name="_".join([mode.lower(), *map(str.lower, flags)]),
+    )
     def case(t: Trial) -> None:
-        t.skip_unless(os.path.exists("/proc/self/numa_maps"), "this kernel has no NUMA support (no /proc/PID/numa_maps)")
+        t.skip_unless(
+            os.path.exists("/proc/self/numa_maps"), "this kernel has no NUMA support (no /proc/PID/numa_maps)"
+        )
         config = t.sleeper() | {"ociVersion": "1.3.0"}
         config["linux"]["memoryPolicy"] = {"mode": mode} | ({"nodes": nodes} if nodes else {})
         if flags:
@@ -266,6 +275,81 @@ def rdt_tasks(t: Trial) -> None:
     container = t.start(config)
     tasks = Path("/sys/fs/resctrl", container.id, "tasks").read_text().split()
     t.check(str(container.pid) in tasks, "the process is not in the tasks of the container's directory")
+
+
+def _rdt(name: str, rule: str, rdt: Config, prepare: bool, check: Callable[[Trial, Container, Path], None]) -> None:
+    """``prepare``: make the directory of the class of service first; ``check`` is given the container and resctrl."""
+
+    @requirement(RDT, rule, name=f"rdt_{name}")
+    def case(t: Trial) -> None:
+        t.skip_unless(_resctrl(), "no resctrl filesystem is mounted here")
+        top = Path("/sys/fs/resctrl")
+        config = t.sleeper() | {"ociVersion": "1.3.0"}
+        config["linux"]["intelRdt"] = rdt
+        if prepare:
+            (top / rdt["closID"]).mkdir()
+        try:
+            check(t, t.start(config), top)
+        finally:
+            if "closID" in rdt and (top / rdt["closID"]).exists() and rdt["closID"] != "/":
+                (top / rdt["closID"]).rmdir()
+
+
+def _in_class(t: Trial, container: Container, folder: Path) -> None:
+    t.check(str(container.pid) in (folder / "tasks").read_text().split(), f"the process is not in {folder}/tasks")
+
+
+def _deleted(t: Trial, container: Container) -> None:
+    t.succeed(container.kill(), "kill")
+    container.wait()
+    t.succeed(container.delete(), "delete")
+
+
+def _rdt_removed(t: Trial, container: Container, top: Path) -> None:
+    _deleted(t, container)
+    t.check(not (top / container.id).exists(), "the container's directory is still there")
+
+
+def _rdt_kept(t: Trial, container: Container, top: Path) -> None:
+    _deleted(t, container)
+    t.check((top / "conf-class").exists(), "the class of service was removed")
+
+
+_rdt("own_class", "without closID the class is named after the container", {}, False,
+     lambda t, c, top: _in_class(t, c, top / c.id))  # fmt: skip
+_rdt("own_class_removed", "a class named after the container is removed by delete", {}, False, _rdt_removed)
+_rdt("given_class", "with closID the process is in that class", {"closID": "conf-class"}, True,
+     lambda t, c, top: _in_class(t, c, top / "conf-class"))  # fmt: skip
+_rdt("given_class_kept", "a class that was there is not removed by delete", {"closID": "conf-class"}, True, _rdt_kept)
+_rdt("root_class", "closID / is the default class", {"closID": "/"}, False, _in_class)
+_rdt(
+    "monitoring",
+    "enableMonitoring makes a monitoring group named after the container",
+    {"enableMonitoring": True},
+    False,
+    lambda t, c, top: t.check((top / c.id / "mon_groups" / c.id).is_dir(), "there is no monitoring group"),
+)
+
+
+@requirement(RDT, "a closID without schemata, whose class does not exist, generates an error")
+def rdt_missing_class(t: Trial) -> None:
+    t.skip_unless(_resctrl(), "no resctrl filesystem is mounted here")
+    config = t.sleeper() | {"ociVersion": "1.3.0"}
+    config["linux"]["intelRdt"] = {"closID": "conf-nowhere"}
+    t.refused(config, "a closID whose class does not exist")
+
+
+def _bad_rdt(name: str, why: str, value: Config) -> None:
+    @requirement(RDT, f"{why} generates an error", name=f"bad_rdt_{name}")
+    def case(t: Trial) -> None:
+        config = t.sleeper() | {"ociVersion": "1.3.0"}
+        config["linux"]["intelRdt"] = value
+        t.refused(config, why)
+
+
+_bad_rdt("memory_schema", "a memBwSchema that does not start with MB:", {"memBwSchema": "L3:0=f"})
+_bad_rdt("memory_newline", "a memBwSchema with a newline", {"memBwSchema": "MB:0=20\nL3:0=f"})
+_bad_rdt("schemata_newline", "an element of schemata with a newline", {"schemata": ["L3:0=f\nMB:0=20"]})
 
 
 @requirement(LABEL, "mountLabel is the SELinux context of the container's mounts")

@@ -1,7 +1,7 @@
 """config-linux.md#seccomp and #containerprocessstate.
 
 System calls are made by busybox: its shell's ``kill`` sends harmless signals (their number is an argument that rules
-can match), ``chmod``, ``mkdir`` and ``sync`` stand for the rest. 7 is E2BIG, an errno that nothing here gives by itself.
+can match), ``mkdir`` and ``chmod`` stand for the rest. 7 is E2BIG, an errno that nothing here gives by itself.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import json
 import os
 import select
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from conformance.lib.bundle import Config
+from conformance.lib.container import Container
 from conformance.lib.requirement import requirement
 from conformance.lib.trial import Trial
 
@@ -62,15 +64,7 @@ def several_names(t: Trial) -> None:
 
 @requirement(SECCOMP, "defaultAction applies to calls without a rule")
 def default_action(t: Trial) -> None:
-    # Everything that a static busybox needs to start and say a word, but nothing that makes directories.
-    names = """read write open openat close stat fstat newfstatat lstat mmap mprotect munmap brk rt_sigaction rt_sigprocmask
-        rt_sigreturn ioctl access execve exit exit_group arch_prctl set_tid_address set_robust_list prlimit64 getrandom
-        readlink readlinkat getuid getgid geteuid getegid getpid getppid uname fcntl getcwd rseq futex sysinfo dup2 dup3 dup
-        clone clone3 fork vfork wait4 getpgrp getpgid setpgid gettid time gettimeofday clock_gettime pipe pipe2 poll
-        statx faccessat faccessat2 lseek prctl capget capset chdir fchdir getdents64 setgroups setgid setuid setresuid
-        setresgid fchown fstatfs statfs sched_yield nanosleep tgkill sigaltstack epoll_ctl epoll_pwait epoll_create1
-        close_range openat2 umask madvise pread64 readv writev""".split()
-    config = filtered(t, "mkdir /tmp/x 2>/dev/null || echo refused", _rule(ALLOW, *names))
+    config = filtered(t, "mkdir /tmp/x 2>/dev/null || echo refused", _rule(ALLOW, *_all_but({"mkdir", "mkdirat"})))
     config["linux"]["seccomp"]["defaultAction"] = ERRNO
     t.equal(t.output(config), "refused", "output")
 
@@ -87,22 +81,26 @@ def default_errno_ret(t: Trial) -> None:
     t.check("Argument list too long" in t.output(config), "mkdir does not fail with the configured errno")
 
 
+_NEEDED = """
+    read write open openat openat2 close close_range stat fstat newfstatat lstat statx mmap mprotect munmap mremap
+    brk madvise rt_sigaction rt_sigprocmask rt_sigreturn rt_sigsuspend sigaltstack ioctl access faccessat faccessat2
+    execve execveat exit exit_group arch_prctl set_tid_address set_robust_list get_robust_list prlimit64 getrlimit
+    setrlimit getrandom readlink readlinkat getuid getgid geteuid getegid getresuid getresgid getgroups getpid
+    getppid gettid uname fcntl getcwd rseq futex sysinfo dup dup2 dup3 clone clone3 fork vfork wait4 waitid getpgrp
+    getpgid setpgid getsid setsid time gettimeofday clock_gettime clock_getres clock_nanosleep nanosleep pipe pipe2
+    poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_pwait epoll_wait lseek prctl capget capset chdir fchdir
+    getdents getdents64 setgroups setgid setuid setresuid setresgid setreuid setregid setfsuid setfsgid fchown chown
+    fstatfs statfs sched_yield sched_getaffinity sched_setaffinity tgkill tkill kill umask pread64 pwrite64 readv
+    writev sendmsg recvmsg sendto recvfrom socket connect getsockname getsockopt setsockopt memfd_create eventfd2
+    signalfd4 timerfd_create timerfd_settime restart_syscall mlock munlock membarrier getpriority setpriority times
+    getrusage utimensat mkdir mkdirat chmod fchmod fchmodat unlink unlinkat rename renameat renameat2 symlink
+    symlinkat link linkat mknod mknodat seccomp pidfd_open pidfd_send_signal
+"""
+
+
 def _all_but(excluded: set[str]) -> list[str]:
-    """Enough names for a busybox: see :func:`default_action`; more names than it needs do no harm."""
-    names = """read write open openat openat2 close close_range stat fstat newfstatat lstat statx mmap mprotect munmap
-        mremap brk madvise rt_sigaction rt_sigprocmask rt_sigreturn rt_sigsuspend sigaltstack ioctl access faccessat
-        faccessat2 execve execveat exit exit_group arch_prctl set_tid_address set_robust_list get_robust_list prlimit64
-        getrlimit setrlimit getrandom readlink readlinkat getuid getgid geteuid getegid getresuid getresgid getgroups
-        getpid getppid gettid uname fcntl getcwd rseq futex sysinfo dup dup2 dup3 clone clone3 fork vfork wait4 waitid
-        getpgrp getpgid setpgid getsid setsid time gettimeofday clock_gettime clock_getres clock_nanosleep nanosleep
-        pipe pipe2 poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_pwait epoll_wait lseek prctl capget capset
-        chdir fchdir getdents getdents64 setgroups setgid setuid setresuid setresgid setreuid setregid setfsuid setfsgid
-        fchown chown fstatfs statfs sched_yield sched_getaffinity sched_setaffinity tgkill tkill kill umask pread64
-        pwrite64 readv writev sendmsg recvmsg sendto recvfrom socket connect getsockname getsockopt setsockopt
-        memfd_create eventfd2 signalfd4 timerfd_create timerfd_settime restart_syscall mlock munlock membarrier
-        getpriority setpriority times getrusage utimensat mkdir mkdirat chmod fchmod fchmodat unlink unlinkat
-        rename renameat renameat2 symlink symlinkat link linkat mknod mknodat seccomp pidfd_open pidfd_send_signal""".split()
-    return [name for name in names if name not in excluded]
+    """What a static busybox, and a runtime between filter and execve, may need; names too many do no harm."""
+    return [name for name in _NEEDED.split() if name not in excluded]
 
 
 def _kills(name: str, action: str) -> None:
@@ -123,7 +121,9 @@ _kills("trap", "SCMP_ACT_TRAP")
 
 @requirement(SECCOMP, "SCMP_ACT_LOG: the call is carried out")
 def action_log(t: Trial) -> None:
-    t.equal(t.output(filtered(t, "mkdir /tmp/x && echo made", _rule("SCMP_ACT_LOG", "mkdir", "mkdirat"))), "made", "output")
+    t.equal(
+        t.output(filtered(t, "mkdir /tmp/x && echo made", _rule("SCMP_ACT_LOG", "mkdir", "mkdirat"))), "made", "output"
+    )
 
 
 @requirement(SECCOMP, "SCMP_ACT_TRACE without a tracer: the call fails with ENOSYS")
@@ -168,7 +168,10 @@ for _name, (_value, _two, _refused) in _OPERATORS.items():
 @requirement(SECCOMP, "args: several conditions on different arguments must all hold")
 def several_arguments(t: Trial) -> None:
     arguments = [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 1, "value": _CONT, "op": "SCMP_CMP_EQ"}]
-    script = f"sleep 5 & kill -{_CONT} $! || echo other pid; kill -{_URG} 1 || echo other signal; kill -{_CONT} 1 2>/dev/null || echo both"
+    script = (
+        f"sleep 5 & kill -{_CONT} $! || echo other pid; kill -{_URG} 1 || echo other signal; "
+        f"kill -{_CONT} 1 2>/dev/null || echo both"
+    )
     t.equal(t.output(filtered(t, script, _rule(ERRNO, "kill", args=arguments))), "both", "calls refused")
 
 
@@ -244,7 +247,11 @@ _bad("no_default_action", "no defaultAction", {"syscalls": _SOME})
 _bad("action", "an unknown action", {"defaultAction": ALLOW, "syscalls": [_rule("SCMP_ACT_SOMETHING", "mkdir")]})
 _bad("no_action", "a rule without an action", {"defaultAction": ALLOW, "syscalls": [{"names": ["mkdir"]}]})
 _bad("no_names", "a rule whose names are empty", {"defaultAction": ALLOW, "syscalls": [{"names": [], "action": ERRNO}]})
-_bad("architecture", "an unknown architecture", {"defaultAction": ALLOW, "architectures": ["SCMP_ARCH_Z80"], "syscalls": _SOME})
+_bad(
+    "architecture",
+    "an unknown architecture",
+    {"defaultAction": ALLOW, "architectures": ["SCMP_ARCH_Z80"], "syscalls": _SOME},
+)
 _bad("flag", "an unknown flag", {"defaultAction": ALLOW, "flags": ["SECCOMP_FILTER_FLAG_NONE"], "syscalls": _SOME})
 _bad(
     "operator",
@@ -288,11 +295,12 @@ class Agent:
         self.socket.bind(str(path))
         self.socket.listen(8)
 
-    def receive(self, seconds: float) -> tuple[dict[str, Any], list[int], bool]:
-        """One connection to its end: the message, the descriptors, and whether the sender closed it."""
+    def receive(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
+        """One connection until the sender closes it, as it must: the message and the descriptors."""
         self.socket.settimeout(seconds)
         connection, _ = self.socket.accept()
-        text, fds = b"", []
+        text = b""
+        fds: list[int] = []
         with connection:
             connection.settimeout(seconds)
             while True:
@@ -302,7 +310,7 @@ class Agent:
                 if not data:
                     break
         parsed = json.loads(text)
-        return parsed, fds, True
+        return parsed, fds
 
     def more(self, seconds: float) -> bool:
         """Whether somebody connects again."""
@@ -316,8 +324,13 @@ def _notifying(t: Trial, script: str, path: Path | str, **more: Any) -> Config:
     return config
 
 
-def _notify(name: str, rule: str, section: str = STATE) -> Any:
-    def register(judge: Any) -> Any:
+Judge = Callable[[Trial, Container, dict[str, Any], list[int], Agent], None]
+
+
+def _notify(name: str, rule: str, section: str = STATE) -> Callable[[Judge], Judge]:
+    """Register a case that is handed one connection: the message and its descriptors."""
+
+    def register(judge: Judge) -> Judge:
         @requirement(section, rule, name=f"notify_{name}")
         def case(t: Trial) -> None:
             agent = Agent(t.path / "agent")
@@ -325,7 +338,7 @@ def _notify(name: str, rule: str, section: str = STATE) -> Any:
             # A runtime may load the filter in create or in start; the listener's backlog holds the connection.
             t.succeed(container.create(), "create")
             t.succeed(container.start(), "start")
-            message, fds, _ = agent.receive(10 * t.scale)
+            message, fds = agent.receive(10 * t.scale)
             try:
                 judge(t, container, message, fds, agent)
             finally:
@@ -338,29 +351,29 @@ def _notify(name: str, rule: str, section: str = STATE) -> Any:
 
 
 @_notify("descriptor", "one descriptor is sent, named seccompFd in fds, and it is a seccomp listener")
-def _descriptor(t: Trial, container: Any, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
+def _descriptor(t: Trial, container: Container, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
     t.equal(message.get("fds"), ["seccompFd"], "fds")
     t.equal(len(fds), 1, "descriptors received")
     t.equal(os.readlink(f"/proc/self/fd/{fds[0]}"), "anon_inode:seccomp notify", "the descriptor")
 
 
 @_notify("pid", "pid is the container process's, as seen by the runtime")
-def _pid(t: Trial, container: Any, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
+def _pid(t: Trial, container: Container, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
     t.equal(message.get("pid"), container.pid, "pid")
 
 
 @_notify("metadata", "metadata is the configured listenerMetadata")
-def _metadata(t: Trial, container: Any, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
+def _metadata(t: Trial, container: Container, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
     t.equal(message.get("metadata"), "opaque data", "metadata")
 
 
 @_notify("version", "ociVersion is there")
-def _version(t: Trial, container: Any, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
+def _version(t: Trial, container: Container, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
     t.check(isinstance(message.get("ociVersion"), str), f"ociVersion is {message.get('ociVersion')!r}")
 
 
 @_notify("state", "state is the container's state")
-def _state(t: Trial, container: Any, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
+def _state(t: Trial, container: Container, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
     state = message.get("state") or {}
     t.equal(state.get("id"), container.id, "id")
     t.equal(state.get("bundle"), str(container.bundle), "bundle")
@@ -369,7 +382,7 @@ def _state(t: Trial, container: Any, message: dict[str, Any], fds: list[int], ag
 
 
 @_notify("once", "exactly one state is sent: nobody connects a second time", SECCOMP)
-def _once(t: Trial, container: Any, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
+def _once(t: Trial, container: Container, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
     t.check(not agent.more(0.3 * t.scale), "a second connection is made")
 
 

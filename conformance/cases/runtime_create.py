@@ -156,7 +156,9 @@ def without_process(t: Trial) -> None:
     t.equal(container.state()["status"], "created", "status")
 
 
-@requirement(CREATE, "properties other than process.args are applied by create: hostname and mounts are set before start")
+@requirement(
+    CREATE, "properties other than process.args are applied by create: hostname and mounts are set before start"
+)
 def applied_by_create(t: Trial) -> None:
     config = t.sleeper() | {"hostname": "applied"}
     config["mounts"].append({"destination": "/mnt", "type": "tmpfs", "source": "conf"})
@@ -170,7 +172,9 @@ def applied_by_create(t: Trial) -> None:
     t.equal(seen.stdout.strip(), "applied", "hostname after create")
 
 
-@requirement("bundle.md#container-format", "the configuration is the file config.json in the bundle's root", level="MUST")
+@requirement(
+    "bundle.md#container-format", "the configuration is the file config.json in the bundle's root", level="MUST"
+)
 def config_is_in_the_root(t: Trial) -> None:
     container = t.container(t.sleeper())
     (container.bundle / "config.json").rename(container.bundle / "Config.json")

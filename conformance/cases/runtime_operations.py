@@ -179,9 +179,7 @@ def delete_keeps_what_it_did_not_make(t: Trial) -> None:
     shared.mkdir()
     (shared / "kept").write_text("kept")
     config = t.config("touch /made-inside")
-    config["mounts"].append(
-        {"destination": "/mnt", "type": "none", "source": str(shared), "options": ["rbind", "rw"]}
-    )
+    config["mounts"].append({"destination": "/mnt", "type": "none", "source": str(shared), "options": ["rbind", "rw"]})
     container = t.run(config)
     t.succeed(container.delete(), "delete")
     t.equal((shared / "kept").read_text(), "kept", "a file in a bound directory")

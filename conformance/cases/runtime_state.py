@@ -80,7 +80,7 @@ def bundle_given_relative(t: Trial) -> None:
 
 
 @requirement(STATE, "annotations are those of the configuration")
-def annotations(t: Trial) -> None:
+def annotations_kept(t: Trial) -> None:
     config = t.sleeper()
     config["annotations"] = {"com.example.key": "value", "com.example.empty": ""}
     seen = t.create(config).state().get("annotations") or {}

@@ -173,5 +173,3 @@ class Trial:
         path = self.cgroup(container, controller) / name
         self.skip_unless(path.exists(), f'this kernel has no "{name}"')
         return path.read_text().strip()
-
-

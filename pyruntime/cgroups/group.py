@@ -123,10 +123,7 @@ class Group:
         for pid in pids:
             _kill(pid)
         if path:
-            try:
-                self.thaw()
-            except OSError:
-                pass
+            _thaw_tree(path)
 
     # --- removal -----------------------------------------------------------------------------------------------------
 
@@ -144,28 +141,35 @@ class Group:
                 # A read-only hierarchy says so (EROFS) of what is not there, too.
                 if error.errno in (ENOENT, ENODEV) or not os.path.isdir(path):
                     continue
-                reason = self._remove_tree(path, timeout)
+                self._thaw_for_death()
+                reason = _remove_tree(path, timeout)
                 if reason:
                     failed.append(f'rmdir "{path}": {reason}')
         if failed:
             raise StateError("unable to remove the container's cgroup: " + "; ".join(failed))
 
-    def _remove_tree(self, path: str, timeout: float) -> str:
-        # A killed process leaves its cgroup only when it is reaped or its exit is done: EBUSY for a moment.
-        pause = 0.001
-        while True:
-            reason = _rmdir_tree(path)
-            if not reason or timeout <= 0:
-                return reason
-            if reason == os.strerror(EBUSY) or reason == os.strerror(ENOTEMPTY):
-                pids = processes(path, recursive=True)
-                if pids:
-                    _thaw_for_death(path)
-                    for pid in pids:
-                        _kill(pid)
-            _sleep(pause)
-            timeout -= pause
-            pause = min(pause * 2, 0.1)
+    def _thaw_for_death(self) -> None:
+        # In whatever hierarchy the process is that is in the way: it was the freezer's that stopped it.
+        try:
+            path, _modern = self._freezer()
+        except HostError:
+            return
+        _thaw_tree(path)
+
+
+def _remove_tree(path: str, timeout: float) -> str:
+    # A killed process leaves its cgroup only when its exit is done: EBUSY for a moment.
+    pause = 0.001
+    while True:
+        reason = _rmdir_tree(path)
+        if not reason or timeout <= 0:
+            return reason
+        if reason in (os.strerror(EBUSY), os.strerror(ENOTEMPTY)):
+            for pid in processes(path, recursive=True):
+                _kill(pid)
+        _sleep(pause)
+        timeout -= pause
+        pause = min(pause * 2, 0.1)
 
 
 def _rmdir_tree(path: str) -> str:
@@ -179,14 +183,15 @@ def _rmdir_tree(path: str) -> str:
     return ""
 
 
-def _thaw_for_death(path: str) -> None:
+def _thaw_tree(path: str) -> None:
     # A frozen v1 task does not die of SIGKILL before it is thawed; and a sub-cgroup may have been frozen on its own.
-    for directory in (path, *children(path)):
-        if os.path.exists(directory + "/freezer.state"):
-            try:
-                _write(directory + "/freezer.state", "THAWED")
-            except OSError:
-                pass
+    for file, data in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        try:
+            _write(f"{path}/{file}", data)
+        except OSError:
+            pass
+    for child in children(path):
+        _thaw_tree(child)
 
 
 def _kill(pid: int) -> None:

@@ -22,18 +22,20 @@ class Hierarchy:
     ``mountpoint``   where it is mounted
     ``root``         the cgroup that the mount shows as its top: ``/``, or ``/docker/x`` in a nested container
     ``own``          the cgroup of this process, counted from ``root``
+    ``options``      of the v2 superblock: ``nsdelegate``, ``memory_recursiveprot``, ...
     """
 
-    __slots__ = ("controllers", "key", "mountpoint", "own", "root", "version")
+    __slots__ = ("controllers", "key", "mountpoint", "options", "own", "root", "version")
 
     def __init__(self, key: str, version: int, controllers: Sequence[str], mountpoint: str, *,
-                 root: str = "/", own: str = "/") -> None:
+                 root: str = "/", own: str = "/", options: Sequence[str] = ()) -> None:
         self.key = key
         self.version = version
         self.controllers = tuple(controllers)
         self.mountpoint = mountpoint
         self.root = root
         self.own = own
+        self.options = tuple(options)
 
     def __repr__(self) -> str:
         return (f"Hierarchy({self.key!r}, {self.version}, {self.controllers!r}, {self.mountpoint!r}, "
@@ -123,11 +125,12 @@ def parse(mountinfo: str, cgroup: str, visible: Callable[[str, str], bool]) -> C
         for kind, root, mountpoint, options in mounts:
             if kind == ("cgroup" if key else "cgroup2") and all(name in options for name in names):
                 controllers = [name for name in names if not name.startswith("name=")]
-                found = Hierarchy(key, 1 if key else 2, controllers, mountpoint, root=root, own=below(path, root))
+                own = below(path, root)
                 if key:
-                    hierarchies.append(found)
+                    hierarchies.append(Hierarchy(key, 1, controllers, mountpoint, root=root, own=own))
                 else:
-                    unified = found
+                    flags = [option for option in options if option not in ("ro", "rw", "")]
+                    unified = Hierarchy(key, 2, controllers, mountpoint, root=root, own=own, options=flags)
                 break
     hierarchies.sort(key=lambda hierarchy: hierarchy.key)
     return CgroupHost(hierarchies, unified)

@@ -74,9 +74,11 @@ def _hierarchy(mount: Node, hierarchy: Hierarchy, cgroup_paths: dict[str, str], 
                user_namespace: bool, attrs: dict[str, int], dest: str) -> Step:
     fields: dict[str, Any] = {**attrs, "dest": dest, "label": f"cgroup on {dest}"}
     if cgroup_namespace:
+        # A mount of cgroup2 by the machine's own cgroup namespace (a container may join that) sets the options of the
+        # one superblock that there is: without the present ones it would take nsdelegate away from the host.
         modern = hierarchy.version == 2
         return step("mounts", "mount", mount.where, fstype="cgroup2" if modern else "cgroup", source="cgroup",
-                    options=[] if modern else hierarchy.key.split(","), how=0, **fields)
+                    options=list(hierarchy.options) if modern else hierarchy.key.split(","), how=0, **fields)
     # In a user namespace (rootless) a hierarchy that could not be written has no directory of ours to show.
     return step("mounts", "bind", mount.where, source=cgroup_paths[hierarchy.key], slot=NO_SLOT, recursive=0,
                 tolerate=(ENOENT,) if user_namespace else (), **fields)

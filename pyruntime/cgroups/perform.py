@@ -7,7 +7,7 @@ such as ``memory.limit_in_bytes: write "1024": Device or resource busy``. The ca
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, ENOTSUP, EPERM, ESRCH
+from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, ENOTSUP, EPERM, ESRCH
 
 from pyruntime.cgroups.host import read
 
@@ -138,7 +138,7 @@ def write(path: str, file: str, data: str) -> None:
     """Set one resource. ``file`` is a file name, or says how several belong together:
 
     ========== =======================================================================================
-    ``a?``     skip it where the kernel has no such file
+    ``a?``     skip it where the kernel has no such file, or says EOPNOTSUPP to it
     ``a|b``    the first that exists, with the part of ``data`` (``x|y``) that belongs to it
     ``a+b+c``  files that constrain each other: in the given order, and again those that the kernel
                refused with EINVAL after the others are set, as long as that gets further
@@ -173,11 +173,13 @@ def _write_one(path: str, file: str, data: str) -> None:
     except OSError as error:
         raise failure(error, f"{file}: open: {os.strerror(error.errno or 0)}") from None
     try:
-        for line in data.split("\n") if "\n" in data else (data,):
-            if line or not data:
+        for line in data.split("\n") if "\n" in data else (data or "\n",):   # an empty write would do nothing
+            if line:
                 os.write(descriptor, os.fsencode(line))
     except OSError as error:
-        raise failure(error, _refused(path, file, data, error)) from None
+        # memory.kmem.limit_in_bytes of Linux 5.16 to 6.0 is there, and refuses every value.
+        if not optional or error.errno != ENOTSUP:
+            raise failure(error, _refused(path, file, data, error)) from None
     finally:
         os.close(descriptor)
 
@@ -278,6 +280,10 @@ def _enable(path: str, controllers: list[str]) -> None:
     missing = [name for name in controllers if name.lstrip("+") not in enabled]
     if not missing:
         return
+    # The kernel would hand cpu or pids down from a cgroup with processes, but make it a thread root by that: its
+    # children turn "domain invalid" and take no process any more. The root alone is exempt, and has no type.
+    if os.path.exists(path + "/cgroup.type") and processes(path, recursive=False):
+        raise OSError(EBUSY, _not_enabled(path, " ".join(missing), OSError(EBUSY, "")))
     try:
         descriptor = os.open(f"{path}/{file}", os.O_WRONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -304,14 +310,23 @@ def _enable_all(path: str, descriptor: int, names: list[str]) -> OSError | None:
     return refused
 
 
+def _type(path: str) -> str:
+    try:
+        return read(path + "/cgroup.type").strip()
+    except OSError:
+        return ""
+
+
 def _not_enabled(path: str, name: str, error: OSError) -> str:
     message = f'cgroup.subtree_control: write "{name}": {os.strerror(error.errno or 0)} ({path})'
     if error.errno == EBUSY:
         return message + ": processes stand in this cgroup itself, so its children get no controllers"
-    if error.errno == ENOTSUP:
-        return message + ": the cgroup is threaded, and this controller works on whole processes"
+    if error.errno in (ENOTSUP, ENOENT) and _type(path) in ("threaded", "domain invalid"):
+        return message + f": the cgroup is {_type(path)}, and this controller works on whole processes"
     if error.errno == ENOENT:
         return message + ": its parent does not offer this controller"
+    if error.errno in (EACCES, EPERM):
+        return message + ": the controller is not delegated to this user"
     return message
 
 

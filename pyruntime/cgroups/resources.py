@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from errno import EACCES, EBADF, EBUSY, ENOENT, ENOTSUP, EPERM, EROFS
 
-from pyruntime.cgroups import devices, v1, v2
+from pyruntime.cgroups import devices
 from pyruntime.cgroups.paths import container_paths
 from pyruntime.errors import HostError
 from pyruntime.plan.steps import step
@@ -19,6 +19,7 @@ from pyruntime.plan.steps import step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from pyruntime.cgroups.host import CgroupHost, Hierarchy
     from pyruntime.config.node import Node
@@ -52,9 +53,9 @@ class Limits:
         self.writes: list[tuple[str, str, str, str]] = []
         self.needed: dict[str, str] = {}
 
-    def asked(self, key: str) -> bool:
-        """Whether anything is limited in a hierarchy."""
-        return any(write[0] == key for write in self.writes)
+    def asked(self, key: str) -> str:
+        """The first place that limits anything in a hierarchy; empty when none does."""
+        return next((where for name, _file, _data, where in self.writes if name == key), "")
 
 
 def read_limits(resources: Node, host: CgroupHost) -> Limits:
@@ -66,7 +67,7 @@ def read_limits(resources: Node, host: CgroupHost) -> Limits:
             continue
         hierarchy = host.find(v1_name, v2_name)
         modern = hierarchy.version == 2 if hierarchy else host.layout == "v2"
-        for file, data, where in getattr(v2 if modern else v1, function)(node):
+        for file, data, where in getattr(_dialect(modern), function)(node):
             if hierarchy is None:
                 name = v2_name if modern else v1_name
                 raise HostError(f'no cgroup hierarchy of this machine has the "{name}" controller', where)
@@ -75,6 +76,17 @@ def read_limits(resources: Node, host: CgroupHost) -> Limits:
                 limits.needed.setdefault(v2_name, where)
     _read_unified(resources["unified"], host, limits)
     return limits
+
+
+def _dialect(modern: bool) -> ModuleType:
+    # A machine needs one of the two.
+    if modern:
+        from pyruntime.cgroups import v2
+
+        return v2
+    from pyruntime.cgroups import v1
+
+    return v1
 
 
 def _read_unified(unified: Node, host: CgroupHost, limits: Limits) -> None:
@@ -96,8 +108,8 @@ def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool, s
          ) -> Iterator[Step]:
     """The steps for a new container.
 
-    ``slot`` numbers the descriptors that the plan opens. ``rootless``: where no cgroupsPath is given, a hierarchy that may not be written is left out, unless the
-    configuration limits something in it.
+    ``slot`` numbers the descriptors that the plan opens. ``rootless``: where no cgroupsPath is given, a hierarchy that
+    may not be written is left out, unless the configuration limits something in it.
     """
     location, resources = config["linux.cgroupsPath"], config["linux.resources"]
     limits = read_limits(resources, host)
@@ -108,7 +120,10 @@ def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool, s
 
     lenient = {key for key in paths if rootless and not location.value and not limits.asked(key)}
     for key, path in paths.items():
-        yield step("cgroup", "cgroup_create", location.where, path=path, tolerate=UNPERMITTED if key in lenient else ())
+        # Where a rootless container may not make a cgroup, the limit is what stands in its way.
+        where = limits.asked(key) if rootless and not location.value else ""
+        yield step("cgroup", "cgroup_create", where or location.where, path=path,
+                   tolerate=UNPERMITTED if key in lenient else ())
     if host.unified:
         yield from _enable(host.unified, paths[""], limits, everything=host.layout == "v2", where=location.where)
     for key, file, data, where in limits.writes:
@@ -119,8 +134,9 @@ def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool, s
 
 
 def _join(paths: dict[str, str], lenient: set[str], slot: Callable[[], int], where: str) -> Iterator[Step]:
-    # Moving a process by its pid takes a lock that every fork on the machine waits for (10 ms here for ten hierarchies);
-    # a single thread that writes "0" for itself does without (cgroup_procs_write_start). v2 knows no such file.
+    # Moving a process by its pid takes a lock that every fork on the machine waits for (10 ms here for ten
+    # hierarchies); a single thread that writes "0" for itself does without (cgroup_procs_write_start). v2 knows no
+    # such file.
     own: list[int] = []
     for key, path in paths.items():
         tolerate = UNPERMITTED if key in lenient else ()
@@ -131,7 +147,8 @@ def _join(paths: dict[str, str], lenient: set[str], slot: Callable[[], int], whe
         yield step("enter", "open_file", where, label=f"cgroup {key}", path=f"{path}/tasks", slot=number,
                    tolerate=tolerate)
         if key in lenient:
-            yield step("join", "join_cgroup_self", where, label=key, slots=bytes([number]), tolerate=(EACCES, EPERM, EBADF))
+            yield step("join", "join_cgroup_self", where, label=key, slots=bytes([number]),
+                       tolerate=(EACCES, EPERM, EBADF))
         else:
             own.append(number)
     if own:

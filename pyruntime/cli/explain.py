@@ -14,7 +14,8 @@ COMMAND = Command(
     Flag("id", "str", "the container ID to plan for", default="ID"),
     Flag("no-pivot", "bool", "as with create"), Flag("preserve-fds", "int", "as with create"), most=1,
     text="Each step: its number, who performs it (host: pyruntime itself; stub: before init exists; init: in the\n"
-         "container's namespaces), what is called with which arguments, and the place in config.json that asks for it.\n"
+         "container's namespaces), what is called with which arguments, and the place in config.json that asks for\n"
+         "it.\n"
          "Nothing is done; no privileges are needed.")
 
 

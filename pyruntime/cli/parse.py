@@ -1,6 +1,7 @@
 """Command lines as runc has them: ``--name value``, ``--name=value``, one dash too, short flags, repeated values.
 
-argparse would cost more than a whole `create` (its import alone, 10 ms) and knows neither ``-log x`` nor ``--flag=false``.
+argparse would cost more than a whole `create` (its import alone, 10 ms) and knows neither ``-log x`` nor
+``--flag=false``.
 """
 
 from __future__ import annotations
@@ -141,7 +142,8 @@ def options(flags: Sequence[Flag]) -> list[str]:
     rows = []
     for flag in flags:
         if not flag.hidden:
-            left = f"--{flag.name}" + (f", -{flag.short}" if flag.short else "") + (f" {flag.value}" if flag.value else "")
+            left = f"--{flag.name}" + (f", -{flag.short}" if flag.short else "")
+            left += f" {flag.value}" if flag.value else ""
             default = f" (default: {flag.default})" if flag.default not in (False, "", 0, []) else ""
             rows.append((left, flag.help + default))
     rows.append(("--help, -h", "show help"))

@@ -78,9 +78,10 @@ def decode(data: bytes, document: str) -> object:
             value, end = _scan(text, start)
             if not text[end:].strip(_SPACE) and _plain(text, value):
                 return value
-    except (_Refused, StopIteration, ValueError, RecursionError):
-        pass
-    from pyruntime.config.syntax import read  # noqa: PLC0415  only a document that is wrong pays for it
+    # SystemError: the accelerator forgets to raise where json.decoder, which has its exception, was never imported.
+    except (_Refused, StopIteration, ValueError, RecursionError, SystemError):
+        pass   # the slow reader below finds the place and says what is wrong
+    from pyruntime.config.syntax import read
 
     return read(data, document)
 

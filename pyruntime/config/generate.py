@@ -153,7 +153,7 @@ def render() -> str:
 
 def _folded(line: str) -> str:
     """A long set, one word per line."""
-    if len(line) <= 120:  # noqa: PLR2004
+    if len(line) <= 120:
         return line
     head, _, words = line.partition("([")
     inner = "".join(f"        {word},\n" for word in words[:-2].split(", "))

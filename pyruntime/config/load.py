@@ -89,8 +89,8 @@ def check_value(value: object, document: str) -> list[Problem]:
     if conforms(value):
         return rules.problems(Config(value, document))
     # jsonschema costs more than the whole command.
-    from pyruntime.config.partial import remaining_problems  # noqa: PLC0415
-    from pyruntime.config.validate import validate  # noqa: PLC0415
+    from pyruntime.config.partial import remaining_problems
+    from pyruntime.config.validate import validate
 
     problems = validate(value)
     if not problems:

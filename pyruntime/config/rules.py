@@ -47,7 +47,7 @@ def problems(config: Node) -> list[Problem]:
         found += resources.problems(config["linux.resources"])
         found += seccomp.problems(config["linux.seccomp"])
     if platform != "linux" or config["windows"] or config["vm"] or config["zos"]:
-        from pyruntime.config.sections import platforms  # noqa: PLC0415  not on the hot path
+        from pyruntime.config.sections import platforms
 
         found += platforms.problems(config, platform)
     return found

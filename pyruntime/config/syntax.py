@@ -82,7 +82,7 @@ class _Reader:
         if char == '"':
             return "a text"
         end = self.at
-        while end < len(self.text) and self.text[end] not in ' \t\n\r,:[]{}"' and end - self.at < 20:  # noqa: PLR2004
+        while end < len(self.text) and self.text[end] not in ' \t\n\r,:[]{}"' and end - self.at < 20:
             end += 1
         token = self.text[self.at : max(end, self.at + 1)]
         return quote(token) if len(token) > 1 or not token.isprintable() else ("'\"'" if token == '"' else f'"{token}"')
@@ -207,19 +207,19 @@ class _Reader:
             self.refuse(f"\\{kind} is not an escape", "write \\\\ for a backslash")
         start = self.at
         high = self.hex4()
-        if 0xD800 <= high < 0xDC00 and self.text[self.at : self.at + 2] == "\\u":  # noqa: PLR2004
+        if 0xD800 <= high < 0xDC00 and self.text[self.at : self.at + 2] == "\\u":
             low = self.hex4()
-            if 0xDC00 <= low < 0xE000:  # noqa: PLR2004
+            if 0xDC00 <= low < 0xE000:
                 return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
             high = 0xD800
-        if 0xD800 <= high < 0xE000:  # noqa: PLR2004
+        if 0xD800 <= high < 0xE000:
             remedy = "write the character itself, or both halves of the pair"
             self.refuse(f"{self.text[start : start + 6]} is half of a surrogate pair", remedy, start)
         return chr(high)
 
     def hex4(self) -> int:
         digits = self.text[self.at + 2 : self.at + 6]
-        if len(digits) != 4 or not all(digit in "0123456789abcdefABCDEF" for digit in digits):  # noqa: PLR2004
+        if len(digits) != 4 or not all(digit in "0123456789abcdefABCDEF" for digit in digits):
             self.refuse("\\u needs four hexadecimal digits", "write for example \\u00e9")
         self.at += 6
         return int(digits, 16)
@@ -243,7 +243,7 @@ class _Reader:
         except ValueError:  # more digits than the interpreter converts
             value = float("inf")
         if value - value != 0:
-            shown = token if len(token) <= 40 else token[:40] + "..."  # noqa: PLR2004
+            shown = token if len(token) <= 40 else token[:40] + "..."
             self.refuse(f"the number {shown} is out of range", "write a smaller number", start)
         return int(value) if value.is_integer() else value
 
@@ -266,7 +266,7 @@ def _number_kind(token: str) -> str:
 
 
 def _where(path: list[str | int]) -> str:
-    from pyruntime.config.node import member  # noqa: PLC0415  node imports decode, which may be importing this module
+    from pyruntime.config.node import member
 
     where = ""
     for part in path:

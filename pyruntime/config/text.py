@@ -23,7 +23,7 @@ def is_version(text: str) -> bool:
     core, plus, build = text.partition("+")
     core, dash, pre = core.partition("-")
     parts = core.split(".")
-    if len(parts) != 3 or not (is_number(parts[0]) and is_number(parts[1]) and is_number(parts[2])):  # noqa: PLR2004
+    if len(parts) != 3 or not (is_number(parts[0]) and is_number(parts[1]) and is_number(parts[2])):
         return False
     if dash:
         for part in pre.split("."):
@@ -40,7 +40,7 @@ def is_version(text: str) -> bool:
 
 def is_rlimit(text: str) -> bool:
     """RLIMIT_ and capital letters."""
-    return text[:7] == "RLIMIT_" and len(text) > 7 and _UPPER.issuperset(text[7:])  # noqa: PLR2004
+    return text[:7] == "RLIMIT_" and len(text) > 7 and _UPPER.issuperset(text[7:])
 
 
 def is_page_size(text: str) -> bool:
@@ -80,7 +80,7 @@ def list_error(text: str, limit: int = 1 << 16) -> str:
         for number in (low, high) if dash else (low,):
             if not number or not _DIGITS.issuperset(number):
                 return f'"{part}" is neither a number nor a range'
-            if len(number) > 10 or int(number) >= limit:  # noqa: PLR2004
+            if len(number) > 10 or int(number) >= limit:
                 return f'"{number}" is above {limit - 1}'
         if dash and int(low) > int(high):
             return f'the range "{part}" is backwards'
@@ -91,7 +91,7 @@ def interface_error(name: str) -> str:
     """What is wrong with the name of a network interface; empty when nothing is. The kernel: dev_valid_name()."""
     if not name:
         return "is empty"
-    if len(name.encode()) > 15:  # noqa: PLR2004  IFNAMSIZ with its NUL is 16
+    if len(name.encode()) > 15:
         return "is longer than 15 bytes"
     if name in (".", ".."):
         return "is a directory"
@@ -103,7 +103,7 @@ def interface_error(name: str) -> str:
 
 def shown(text: str) -> str:
     """``text`` in double quotes for a message, on one line and not endless."""
-    if len(text) > 80:  # noqa: PLR2004
+    if len(text) > 80:
         text = text[:77] + "..."
     return f'"{text}"' if text.isprintable() else quote(text)
 

@@ -44,10 +44,10 @@ class Request:
         self.warn = warn
 
 
-def make_plan(config: Config, container_id: str, request: Request, cache: str = "") -> Plan:
-    """Compile the plan for this host."""
+def make_plan(config: Config, container_id: str, request: Request, cache: str = "", scratch: str = "") -> Plan:
+    """Compile the plan for this host. ``cache`` keeps compiled filters, ``scratch`` is the container's directory."""
     options = Options(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
-                      console=bool(config.get("process.terminal", False)), filter_cache=cache)
+                      console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch)
     return compile_plan(config, read_host(request.rootless), options, container_id)
 
 
@@ -57,7 +57,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     config = load_bundle(bundle, process_needed=False)
     _check_bundle(config)
     _check_terminal(config, request)
-    plan = make_plan(config, container_id, request, os.path.join(root, ".seccomp"))
+    plan = make_plan(config, container_id, request, os.path.join(root, ".seccomp"), container.directory)
     for problem in warnings(config):
         request.warn(f"{config.document}: {problem}")
     for warning in plan.warnings:

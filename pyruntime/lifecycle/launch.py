@@ -179,6 +179,9 @@ class Launch:
             elif report.kind == channel.CREATED:
                 if not self.init:
                     self._await_clone()
+                for step in self.plan.steps:
+                    if step.op.name == "device_source":
+                        os.unlink(step.args["path"])   # it is mounted by now
                 return
             else:
                 raise self._error(report.index, report.errno, report.detail, call=report.call)

@@ -1,6 +1,7 @@
 """linux.netDevices: move network devices of the host into the container's network namespace.
 
-Spec: config-linux.md#network-devices. Addresses that are permanent and of global scope move along; the device is set up.
+Spec: config-linux.md#network-devices. Addresses that are permanent and of global scope move
+along; the device is set up.
 pyroute2 is loaded here and nowhere else on the way of `create`: few containers ask for this.
 """
 

@@ -10,7 +10,6 @@ from pyruntime.errors import PyruntimeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from pyruntime.lifecycle.launch import Launch
     from pyruntime.plan.steps import Step
@@ -127,7 +126,7 @@ def _host_hook(launch: Launch, step: Step) -> Undo:
     return None
 
 
-_PERFORMERS: dict[str, Any] = {
+_PERFORMERS: dict[str, Callable[[Launch, Step], Undo]] = {
     "cgroup_create": _cgroup_create,
     "cgroup_write": _cgroup_write,
     "cgroup_devices": _cgroup_devices,

@@ -64,8 +64,8 @@ def _follow(sock: object, record: Record) -> None:
 
 def _poststart(container: Container, record: Record) -> None:
     """A poststart hook that fails stops the container (runtime.md#lifecycle, step 10)."""
-    from pyruntime.lifecycle.hooks import run_hook, environment
     from pyruntime.errors import HookError
+    from pyruntime.lifecycle.hooks import environment, run_hook
 
     for index, hook in enumerate(record.hooks["poststart"]):
         try:

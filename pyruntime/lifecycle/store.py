@@ -116,7 +116,7 @@ class Container:
         """Take the ID; raises ContainerExists. Of two that try at once, one wins."""
         try:
             _make_private(self.root)
-            os.mkdir(self.directory, 0o711)
+            os.mkdir(self.directory, 0o700)
         except FileExistsError:
             raise ContainerExists(f'container with given ID already exists: "{self.id}"') from None
         except OSError as error:

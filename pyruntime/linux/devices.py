@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import errno
 
+from pyruntime.linux.namespaces import mapping_lines
 from pyruntime.plan import uapi
-from pyruntime.plan.steps import step
+from pyruntime.plan.steps import NO_SLOT, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pyruntime.config.node import Node
     from pyruntime.plan.setup import Setup
     from pyruntime.plan.steps import Step
 
@@ -51,8 +53,7 @@ def _nodes(setup: Setup) -> Iterator[Step]:
     for path, node in listed.items():
         kind = node.value["type"]
         if setup.in_user_namespace and kind != "p":
-            # mknod(2) is not for user namespaces: the host's node is bound instead, with its own mode and owner.
-            yield step("devices", "bind_device", node.where, label=path, source=path, path=path)
+            yield from _without_mknod(setup, node)
             continue
         fifo = kind == "p"
         yield step("devices", "mknod", node.where, label=path, path=path,
@@ -62,8 +63,32 @@ def _nodes(setup: Setup) -> Iterator[Step]:
         if path in listed:
             continue
         if setup.in_user_namespace:
-            yield step("devices", "bind_device", "linux.devices", label=f"default {path}", source=path, path=path,
-                       tolerate=(errno.ENOENT,))
+            yield step("devices", "bind_device", "linux.devices", label=f"default {path}", source=path, slot=NO_SLOT,
+                       path=path, tolerate=(errno.ENOENT,))
         else:
             yield step("devices", "mknod", "linux.devices", label=f"default {path}", path=path,
                        mode=uapi.S_IFCHR | 0o666, major=major, minor=minor, uid=0, gid=0, keep=1)
+
+
+def _without_mknod(setup: Setup, node: Node) -> Iterator[Step]:
+    """mknod(2) is not for user namespaces. The host's root makes the node in the container's state directory, which
+    others cannot enter, owned by the mapped ids; the parent unlinks it once the container is created. Where
+    the runtime is not that root, the host's own node of this path has to do, with its own mode and owner."""
+    path, slot = node.value["path"], NO_SLOT
+    if setup.new("user") and not setup.host.rootless:
+        slot = setup.slot()
+        yield step("sources", "device_source", node.where, label=path,
+                   path=f"{setup.options.scratch}/device-{slot}",
+                   mode=TYPES[node.value["type"]] | node.get("fileMode", 0o666), major=node.get("major", 0),
+                   minor=node.get("minor", 0), uid=_mapped(setup, "uid", node.get("uid", 0)),
+                   gid=_mapped(setup, "gid", node.get("gid", 0)), slot=slot)
+    yield step("devices", "bind_device", node.where, label=path, source=path, slot=slot, path=path)
+
+
+def _mapped(setup: Setup, kind: str, inside: int) -> int:
+    """The host's id behind one of the container's."""
+    for line in mapping_lines(setup.config[f"linux.{kind}Mappings"]):
+        first, outside, size = map(int, line.split())
+        if first <= inside < first + size:
+            return outside + inside - first
+    return inside   # not mapped: it will be seen as the overflow id

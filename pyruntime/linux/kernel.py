@@ -57,7 +57,7 @@ def sysctl_path(key: str) -> str:
 
 def numbers(text: str) -> list[int]:
     """The numbers of a list like ``0-3,7`` (config-linux.md#memory-policy, #cpu)."""
-    result = []
+    result: list[int] = []
     for part in text.replace(" ", "").split(","):
         first, _, last = part.partition("-")
         if first:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pyruntime.plan.setup import Setup
     from pyruntime.plan.steps import Step
 
-# Made by unshare(2); the pid namespace is made by clone, the cgroup namespace through a helper, the user namespace first.
+# Made by unshare(2); the pid namespace is made by clone, the cgroup namespace through a helper, the user namespace
+# first.
 _UNSHARED = ("mount", "uts", "ipc", "network", "time")
 _UNPERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 

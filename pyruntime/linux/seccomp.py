@@ -248,7 +248,7 @@ def _write_entry(path: str, compiled: Filter) -> None:
         try:
             os.unlink(temporary)
         except OSError:
-            pass
+            pass   # it was never made; a cache that cannot be written is no error
 
 
 def _drop_oldest(cache: str) -> None:

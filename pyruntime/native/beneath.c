@@ -1,5 +1,6 @@
 /* Lookups beneath the container's root. The container's files decide where symbolic links lead, so every lookup is
- * openat2(RESOLVE_IN_ROOT) (CVE-2018-15664, CVE-2019-16884, CVE-2021-30465), and nothing is created by a path string. */
+ * openat2(RESOLVE_IN_ROOT) (CVE-2018-15664, CVE-2019-16884, CVE-2021-30465), and nothing is created by a path string.
+ */
 #define _GNU_SOURCE
 #include "stub.h"
 #include <fcntl.h>
@@ -78,7 +79,8 @@ static int walk(struct stub *s, const char *path, const char **name, int depth)
 		}
 		char stop = *end;
 		*end = 0;
-		/* From the root, so that ".." and absolute links cannot leave it: the walked part is the kernel's own name. */
+		/* From the root, so that ".." and absolute links cannot leave it: the walked part is the kernel's own
+		 * name. */
 		char full[8192 + 256];
 		if (path_of(s, dir, full, 8192))
 			goto out;
@@ -87,7 +89,8 @@ static int walk(struct stub *s, const char *path, const char **name, int depth)
 			fail_with(s, ENAMETOOLONG, "openat2", "%s", path);
 			goto out;
 		}
-		int next = openat2_retry(s->root, full, O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+		int next =
+		    openat2_retry(s->root, full, O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 		if (next < 0 && errno == ENOENT) {
 			if (mkdirat(dir, at, 0755) == 0)
 				next = openat2_retry(dir, at, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_BENEATH);
@@ -99,7 +102,7 @@ static int walk(struct stub *s, const char *path, const char **name, int depth)
 					full[used] = 0;
 					*end = stop;
 					int len = snprintf(whole, sizeof whole, "%s%s%s%s", link[0] == '/' ? "" : full,
-					                   link[0] == '/' ? "" : "/", link, end);
+							   link[0] == '/' ? "" : "/", link, end);
 					close(dir);
 					if (len < 0 || (size_t)len >= sizeof whole)
 						return fail_with(s, ENAMETOOLONG, "openat2", "%s", path);
@@ -184,7 +187,8 @@ int make_plain(struct stub *s, const char *path)
 
 int write_proc(struct stub *s, const char *path, const char *data, size_t size)
 {
-	/* Never through another mount, never out of procfs: a container could have put a file there (CVE-2019-16884). */
+	/* Never through another mount, never out of procfs: a container could have put a file there (CVE-2019-16884).
+	 */
 	int fd = openat2_retry(s->proc, path, O_WRONLY, 0, RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
 	if (fd < 0)
 		return fail(s, "openat2", "/proc/%s", path);

@@ -52,8 +52,8 @@ int send_report(struct stub *s, enum report_kind kind, int pid)
 	return n == (ssize_t)sizeof r ? 0 : fail(s, "write", "report to the runtime");
 }
 
-/* Wait for the parent's word: a byte 'g', then the numbers (16 bits each) of the slots whose descriptors come along. The end of the
- * stream means that the parent has died: nothing may go on without it. */
+/* Wait for the parent's word: a byte 'g', then the numbers (16 bits each) of the slots whose descriptors come along.
+ * The end of the stream means that the parent has died: nothing may go on without it. */
 int await_go(struct stub *s)
 {
 	unsigned char data[1 + 2 * MAX_HANDED];

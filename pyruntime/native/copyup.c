@@ -19,7 +19,8 @@ static int copy_xattrs(struct stub *s, int from, int to)
 		ssize_t size = fgetxattr(from, name, value, sizeof value);
 		if (size < 0)
 			return fail(s, "fgetxattr", "%s", name);
-		/* A tmpfs knows fewer namespaces than a disk: what it cannot hold (user.* before Linux 6.6) stays behind. */
+		/* A tmpfs knows fewer namespaces than a disk: what it cannot hold (user.* before Linux 6.6) stays
+		 * behind. */
 		if (fsetxattr(to, name, value, (size_t)size, 0) && errno != ENOTSUP && errno != EPERM)
 			return fail(s, "fsetxattr", "%s", name);
 	}
@@ -95,9 +96,10 @@ static int copy_dir(struct stub *s, int from, int to, int depth)
 		} else if (S_ISDIR(st.st_mode)) {
 			int in = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 			int out = mkdirat(to, e->d_name, 0700)
-			              ? -1
-			              : openat(to, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-			rc = in < 0 || out < 0 ? fail(s, "openat", "copy-up of %s", e->d_name) : copy_dir(s, in, out, depth + 1);
+				      ? -1
+				      : openat(to, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			rc = in < 0 || out < 0 ? fail(s, "openat", "copy-up of %s", e->d_name)
+					       : copy_dir(s, in, out, depth + 1);
 			if (!rc)
 				rc = copy_xattrs(s, in, out);
 			if (!rc)

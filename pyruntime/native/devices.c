@@ -28,15 +28,15 @@ int do_mknod(struct stub *s, const struct step_mknod *a)
 		close(dir);
 		return -1;
 	}
-	/* From here on by descriptor: whoever shares the directory may put a symbolic link in the node's place, and a mode
-	 * set by name would be that of a file of the host. */
+	/* From here on by descriptor: whoever shares the directory may put a symbolic link in the node's place, and a
+	 * mode set by name would be that of a file of the host. */
 	int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	close(dir);
 	if (fd < 0)
 		return fail(s, "openat", "%s", a->path);
 	struct stat st;
 	bool same = !fstat(fd, &st) && (st.st_mode & S_IFMT) == (a->mode & S_IFMT) &&
-	            (S_ISFIFO(st.st_mode) || st.st_rdev == makedev((unsigned)a->major, (unsigned)a->minor));
+		    (S_ISFIFO(st.st_mode) || st.st_rdev == makedev((unsigned)a->major, (unsigned)a->minor));
 	rc = 0;
 	if (!same) { /* a default device (keep): what the configuration put there wins */
 		if (!taken || !a->keep)
@@ -66,11 +66,37 @@ static int bind_fd(struct stub *s, int tree, const char *path)
 	return rc;
 }
 
+int do_device_source(struct stub *s, const struct step_device_source *a)
+{
+	if (mknod(a->path, (mode_t)a->mode, makedev((unsigned)a->major, (unsigned)a->minor)))
+		return fail(s, "mknod", "%s", a->path);
+	struct mount_attr attr = {.attr_clr = MOUNT_ATTR_NODEV};
+	int tree = -1;
+	if (chmod(a->path, (mode_t)a->mode & 07777) || chown(a->path, (uid_t)a->uid, (gid_t)a->gid))
+		fail(s, "chown", "%s", a->path);
+	else if ((tree = (int)syscall(SYS_open_tree, AT_FDCWD, a->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)) < 0)
+		fail(s, "open_tree", "%s", a->path);
+	else if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr)) {
+		/* The state directory is on /run, which is mounted nodev as a rule. */
+		fail(s, "mount_setattr", "%s", a->path);
+		close(tree);
+		tree = -1;
+	}
+	/* The parent unlinks it later: an unlinked file cannot be mounted. */
+	return tree < 0 ? -1 : put_slot(s, a->slot, tree);
+}
+
 int do_bind_device(struct stub *s, const struct step_bind_device *a)
 {
-	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, a->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int tree;
+	if (a->slot != NO_SLOT) {
+		tree = get_slot(s, a->slot);
+		if (tree >= 0)
+			s->slot[a->slot] = -1;
+	} else if ((tree = (int)syscall(SYS_open_tree, AT_FDCWD, a->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)) < 0)
+		fail(s, "open_tree", "%s", a->source);
 	if (tree < 0)
-		return fail(s, "open_tree", "%s", a->source);
+		return -1;
 	int rc = bind_fd(s, tree, a->path);
 	close(tree);
 	return rc;

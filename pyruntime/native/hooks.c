@@ -84,7 +84,8 @@ int do_run_hook(struct stub *s, const struct step_run_hook *a)
 	if (n == (ssize_t)sizeof err)
 		return fail_with(s, err, "execve", "%s", a->path);
 	if (late)
-		return fail_with(s, ETIMEDOUT, "hook", "hook ran past specified timeout of %lld.0s", (long long)a->timeout);
+		return fail_with(s, ETIMEDOUT, "hook", "hook ran past specified timeout of %lld.0s",
+				 (long long)a->timeout);
 	if (WIFSIGNALED(status))
 		return fail_with(s, 0, "hook", "%s was killed by signal %d", a->path, WTERMSIG(status));
 	if (WEXITSTATUS(status))

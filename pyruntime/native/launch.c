@@ -50,7 +50,8 @@ int do_setns(struct stub *s, const struct step_setns *a)
 	if (fd < 0)
 		return -1;
 	if (setns(fd, (int)a->kind)) {
-		/* A namespace owned by a user namespace that is joined later asks for rights that we do not have yet. */
+		/* A namespace owned by a user namespace that is joined later asks for rights that we do not have yet.
+		 */
 		if (errno != EPERM || a->kind == CLONE_NEWUSER || s->deferred == (int)countof(s->defer))
 			return fail(s, "setns", "%s", "namespace");
 		s->defer[s->deferred].fd = fd;
@@ -93,8 +94,8 @@ int do_clone_init(struct stub *s, const struct step_clone_init *a)
 {
 	if (s->deferred)
 		return fail_with(s, EPERM, "setns", "namespace");
-	/* CLONE_PARENT: whoever waits for containers (the runtime, then containerd's shim or conmon) must be able to wait
-	 * for init; a plain child would be reparented inside the pid namespace when the stub goes. */
+	/* CLONE_PARENT: whoever waits for containers (the runtime, then containerd's shim or conmon) must be able to
+	 * wait for init; a plain child would be reparented inside the pid namespace when the stub goes. */
 	long pid = syscall(SYS_clone, (unsigned long)a->flags | CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
 	if (pid < 0)
 		return fail(s, "clone", "flags %#llx", (unsigned long long)a->flags);
@@ -189,9 +190,9 @@ static int cgroup_helper(void *arg)
 
 int do_cgroup_namespace(struct stub *s, const struct step_cgroup_namespace *a)
 {
-	/* The root of a cgroup namespace is where its maker stands. Init itself enters the cgroup only at the end, so that
-	 * the memory of the set-up is not charged to the container: a helper that shares our memory and descriptors goes
-	 * in, makes the namespace, and ends. */
+	/* The root of a cgroup namespace is where its maker stands. Init itself enters the cgroup only at the end, so
+	 * that the memory of the set-up is not charged to the container: a helper that shares our memory and
+	 * descriptors goes in, makes the namespace, and ends. */
 	static char stack[16384] __attribute__((aligned(16)));
 	struct cgroup_helper h = {s, a->slots, -1};
 	int pid = clone(cgroup_helper, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &h);

@@ -42,9 +42,9 @@ static int set_attr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64
 struct attrs {
 	int64_t set, clear, rec_set, rec_clear, propagation, rec_propagation;
 };
-#define ATTRS(a)                                                                                                       \
-	(&(struct attrs){(a)->attr_set, (a)->attr_clear, (a)->rec_set, (a)->rec_clear, (a)->propagation,               \
-	                 (a)->rec_propagation})
+#define ATTRS(a)                                                                                         \
+	(&(struct attrs){(a)->attr_set, (a)->attr_clear, (a)->rec_set, (a)->rec_clear, (a)->propagation, \
+			 (a)->rec_propagation})
 
 static int apply(struct stub *s, int fd, const struct attrs *a, const char *what)
 {
@@ -72,7 +72,8 @@ static int fs_fail(struct stub *s, int fs, const char *call, const char *what)
 
 static int configure(struct stub *s, int fs, struct strs options)
 {
-	FOR_EACH_STR(option, options) {
+	FOR_EACH_STR(option, options)
+	{
 		char key[256];
 		const char *value = strchr(option, '=');
 		int rc;
@@ -94,8 +95,8 @@ static int attach_at(struct stub *s, int mount, int at, const char *dest)
 	if (rc)
 		fail(s, "move_mount", "%s", dest);
 	struct stat root, here;
-	if (!rc && !fstat(s->root, &root) && !fstat(at, &here) && root.st_ino == here.st_ino && root.st_dev == here.st_dev &&
-	    !strcmp(dest + strspn(dest, "/."), ""))
+	if (!rc && !fstat(s->root, &root) && !fstat(at, &here) && root.st_ino == here.st_ino &&
+	    root.st_dev == here.st_dev && !strcmp(dest + strspn(dest, "/."), ""))
 		dup3(mount, s->root, O_CLOEXEC);
 	return rc;
 }
@@ -137,7 +138,7 @@ static int make_parent_private(struct stub *s, int dir)
 		struct stat here, above;
 		int up = errno == EINVAL ? openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 		bool top = up < 0 || fstat(fd, &here) || fstat(up, &above) ||
-		           (here.st_ino == above.st_ino && here.st_dev == above.st_dev);
+			   (here.st_ino == above.st_ino && here.st_dev == above.st_dev);
 		close(fd);
 		fd = up;
 		if (top) {
@@ -157,8 +158,8 @@ int do_open_rootfs(struct stub *s, const struct step_open_rootfs *a)
 	int tree = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE);
 	if (tree < 0)
 		return fail(s, "open_tree", "%s", a->path);
-	/* Nothing mounted beneath it may show up on the host; a slave still hears of the host's mounts, so it must be one
-	 * before the mount that it was cloned from is made private. */
+	/* Nothing mounted beneath it may show up on the host; a slave still hears of the host's mounts, so it must be
+	 * one before the mount that it was cloned from is made private. */
 	if (set_attr(tree, AT_RECURSIVE, 0, 0, MS_SLAVE_) || set_attr(tree, 0, 0, 0, (uint64_t)a->propagation))
 		return fail(s, "mount_setattr", "propagation of %s", a->path);
 	if (make_parent_private(s, at))
@@ -334,17 +335,20 @@ int do_mask_path(struct stub *s, const struct step_mask_path *a)
 	if (at < 0)
 		return fail(s, "openat2", "%s", a->path);
 	int fd, rc = -1;
+	bool first = false;
 	if (want_for(at) == WANT_FILE) {
 		fd = sys_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE);
 		if (fd < 0)
 			fail(s, "open_tree", "/dev/null");
+	} else if (s->null_dir < 0) {
+		first = true;
+		fd = new_mount(s, "tmpfs", "tmpfs", (struct strs){3, "size=4k\0nr_inodes=1\0mode=755"},
+			       MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	} else {
-		/* One empty tmpfs serves every masked directory: a superblock each would cost more than the mounts. */
-		if (s->null_dir < 0)
-			s->null_dir = new_mount(s, "tmpfs", "tmpfs", (struct strs){3, "size=4k\0nr_inodes=1\0mode=755"},
-			                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-		fd = s->null_dir < 0 ? -1 : sys_open_tree(s->null_dir, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
-		if (s->null_dir >= 0 && fd < 0)
+		/* One empty tmpfs serves every masked directory: a superblock each would cost more than the mounts. It
+		 * can be cloned because it is attached by now; a detached mount could not be before Linux 6.15. */
+		fd = sys_open_tree(s->null_dir, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
+		if (fd < 0)
 			fail(s, "open_tree", "empty tmpfs");
 	}
 	if (fd >= 0) {
@@ -353,7 +357,10 @@ int do_mask_path(struct stub *s, const struct step_mask_path *a)
 			rc = sys_move_mount(fd, at);
 		if (rc)
 			fail(s, "move_mount", "%s", a->path);
-		close(fd);
+		if (first && !rc)
+			s->null_dir = fd;
+		else
+			close(fd);
 	}
 	close(at);
 	return rc;
@@ -397,8 +404,10 @@ int do_pivot_root(struct stub *s, const struct step_pivot_root *a)
 int do_move_root(struct stub *s, const struct step_move_root *a)
 {
 	/* The host's tree stays reachable below: an unmasked procfs there would let a user namespace mount its own
-	 * (mount_too_revealing in fs/namespace.c), so those go first; where they are locked, an empty tmpfs covers them. */
-	FOR_EACH_STR(path, a->hide) {
+	 * (mount_too_revealing in fs/namespace.c), so those go first; where they are locked, an empty tmpfs covers
+	 * them. */
+	FOR_EACH_STR(path, a->hide)
+	{
 		if (!syscall(SYS_umount2, path, MNT_DETACH) || errno == EINVAL || errno == ENOENT)
 			continue;
 		int fd = new_mount(s, "tmpfs", "tmpfs", (struct strs){0, ""}, MOUNT_ATTR_RDONLY);

@@ -28,6 +28,6 @@ const struct record *plan_next(const struct plan *plan, uint32_t *offset, union 
 const char *op_name(unsigned op);
 
 /* Walk a list of strings: s is each in turn. */
-#define FOR_EACH_STR(s, list)                                                                                          \
-	for (uint32_t s##_left = (list).count; s##_left; s##_left = 0)                                                 \
+#define FOR_EACH_STR(s, list)                                          \
+	for (uint32_t s##_left = (list).count; s##_left; s##_left = 0) \
 		for (const char *s = (list).first; s##_left; s##_left--, s += __builtin_strlen(s) + 1)

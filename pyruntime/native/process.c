@@ -34,23 +34,23 @@ int do_scheduler(struct stub *s, const struct step_scheduler *a)
 		int32_t nice;
 		uint32_t priority;
 		uint64_t runtime, deadline, period;
-	} attr = {sizeof attr,          (uint32_t)a->policy,  (uint64_t)a->flags,    (int32_t)a->nice,
-	          (uint32_t)a->priority, (uint64_t)a->runtime, (uint64_t)a->deadline, (uint64_t)a->period};
+	} attr = {sizeof attr,           (uint32_t)a->policy,  (uint64_t)a->flags,    (int32_t)a->nice,
+		  (uint32_t)a->priority, (uint64_t)a->runtime, (uint64_t)a->deadline, (uint64_t)a->period};
 	return syscall(SYS_sched_setattr, 0, &attr, 0) ? fail(s, "sched_setattr", "policy %d", (int)a->policy) : 0;
 }
 
 int do_io_priority(struct stub *s, const struct step_io_priority *a)
 {
 	return syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, (int)a->value)
-	           ? fail(s, "ioprio_set", "%#x", (unsigned)a->value)
-	           : 0;
+		   ? fail(s, "ioprio_set", "%#x", (unsigned)a->value)
+		   : 0;
 }
 
 int do_cpu_affinity(struct stub *s, const struct step_cpu_affinity *a)
 {
 	return syscall(SYS_sched_setaffinity, 0, (size_t)a->mask.size, a->mask.data) < 0
-	           ? fail(s, "sched_setaffinity", "%s", "")
-	           : 0;
+		   ? fail(s, "sched_setaffinity", "%s", "")
+		   : 0;
 }
 
 int do_memory_policy(struct stub *s, const struct step_memory_policy *a)
@@ -60,8 +60,8 @@ int do_memory_policy(struct stub *s, const struct step_memory_policy *a)
 		return fail_with(s, EINVAL, "set_mempolicy", "too many nodes");
 	memcpy(mask, a->nodes.data, a->nodes.size);
 	return syscall(SYS_set_mempolicy, (int)a->mode, a->bits ? mask : NULL, (unsigned long)a->bits)
-	           ? fail(s, "set_mempolicy", "mode %#x", (unsigned)a->mode)
-	           : 0;
+		   ? fail(s, "set_mempolicy", "mode %#x", (unsigned)a->mode)
+		   : 0;
 }
 
 int do_personality(struct stub *s, const struct step_personality *a)
@@ -96,8 +96,8 @@ int do_drop_bounding(struct stub *s, const struct step_drop_bounding *a)
 int do_set_groups(struct stub *s, const struct step_set_groups *a)
 {
 	return syscall(SYS_setgroups, a->gids.size / sizeof(gid_t), a->gids.data)
-	           ? fail(s, "setgroups", "%zu groups", a->gids.size / sizeof(gid_t))
-	           : 0;
+		   ? fail(s, "setgroups", "%zu groups", a->gids.size / sizeof(gid_t))
+		   : 0;
 }
 
 int do_set_user(struct stub *s, const struct step_set_user *a)
@@ -183,7 +183,8 @@ int do_find_executable(struct stub *s, const struct step_find_executable *a)
 {
 	int err = ENOENT;
 	const char *culprit = NULL;
-	FOR_EACH_STR(path, a->candidates) {
+	FOR_EACH_STR(path, a->candidates)
+	{
 		struct stat st;
 		if (stat(path, &st)) {
 			if (errno != ENOENT && errno != ENOTDIR) {
@@ -260,7 +261,7 @@ char **vector(struct strs list, const char *extra)
 		return NULL;
 	size_t n = 0;
 	FOR_EACH_STR(item, list)
-		v[n++] = (char *)item;
+	v[n++] = (char *)item;
 	if (extra)
 		v[n++] = (char *)extra;
 	v[n] = NULL;
@@ -271,7 +272,7 @@ int do_prepare_exec(struct stub *s, const struct step_prepare_exec *a)
 {
 	bool has_home = !*s->home;
 	FOR_EACH_STR(item, a->env)
-		has_home = has_home || (!strncmp(item, "HOME=", 5) && item[5]);
+	has_home = has_home || (!strncmp(item, "HOME=", 5) && item[5]);
 	s->argv = vector(a->args, NULL);
 	s->env = vector(a->env, has_home ? NULL : s->home);
 	if (!s->argv || !s->env)

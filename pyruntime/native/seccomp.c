@@ -37,7 +37,7 @@ static int messenger(void *arg)
 int do_seccomp(struct stub *s, const struct step_seccomp *a)
 {
 	struct sock_fprog prog = {(unsigned short)(a->program.size / sizeof(struct sock_filter)),
-	                          (struct sock_filter *)(void *)a->program.data};
+				  (struct sock_filter *)(void *)a->program.data};
 	if (a->listener == NO_SLOT) {
 		if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned)a->flags, &prog))
 			return fail(s, "seccomp", "flags %#x, %u instructions", (unsigned)a->flags, prog.len);
@@ -54,20 +54,22 @@ int do_seccomp(struct stub *s, const struct step_seccomp *a)
 		return fail(s, "readlinkat", "/proc/self");
 	size_t room_needed = 1;
 	FOR_EACH_STR(some, a->message)
-		room_needed += strlen(some) + sizeof pid;
+	room_needed += strlen(some) + sizeof pid;
 	m.message = room(room_needed);
 	if (!m.message)
 		return fail(s, "mmap", "state for the listener");
-	FOR_EACH_STR(part, a->message) {
+	FOR_EACH_STR(part, a->message)
+	{
 		size_t size = strlen(part), digits = part_left > 1 ? strlen(pid) : 0;
 		memcpy(m.message + m.size, part, size);
 		memcpy(m.message + m.size + size, pid, digits);
 		m.size += size + digits;
 	}
 	if (clone(messenger, stack + sizeof stack,
-	          CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM, &m) < 0)
+		  CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM, &m) < 0)
 		return fail(s, "clone", "listener messenger");
-	long fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned)a->flags | SECCOMP_FILTER_FLAG_NEW_LISTENER, &prog);
+	long fd =
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned)a->flags | SECCOMP_FILTER_FLAG_NEW_LISTENER, &prog);
 	if (fd < 0) {
 		int err = errno;
 		atomic_store(&m.listener, -2);

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xaaa2f0bau
+#define PLAN_FINGERPRINT 0xf3c42a28u
 #define NO_SLOT 65535
 
 struct strs {
@@ -137,8 +137,18 @@ struct step_mknod { /* make a device node */
 	int64_t gid;
 	int64_t keep;
 };
-struct step_bind_device { /* bind a device node of the host (no right to make one) */
+struct step_device_source { /* make a device node with the host's rights, for a container that has none, into slot */
+	const char *path;
+	int64_t mode;
+	int64_t major;
+	int64_t minor;
+	int64_t uid;
+	int64_t gid;
+	int64_t slot;
+};
+struct step_bind_device { /* bind a device node of the host, or one in a slot */
 	const char *source;
+	int64_t slot;
 	const char *path;
 };
 struct step_symlink { /* make a symbolic link unless the name is taken */
@@ -290,6 +300,7 @@ union step {
 	struct step_bind_inside bind_inside;
 	struct step_remount remount;
 	struct step_mknod mknod;
+	struct step_device_source device_source;
 	struct step_bind_device bind_device;
 	struct step_symlink symlink;
 	struct step_make_dir make_dir;
@@ -349,39 +360,40 @@ enum op {
 	OP_bind_inside = 22,
 	OP_remount = 23,
 	OP_mknod = 24,
-	OP_bind_device = 25,
-	OP_symlink = 26,
-	OP_make_dir = 27,
-	OP_mask_path = 28,
-	OP_readonly_path = 29,
-	OP_run_hook = 30,
-	OP_pivot_root = 31,
-	OP_move_root = 32,
-	OP_chroot = 33,
-	OP_root_readonly = 34,
-	OP_open_console = 35,
-	OP_rlimit = 36,
-	OP_scheduler = 37,
-	OP_io_priority = 38,
-	OP_cpu_affinity = 39,
-	OP_memory_policy = 40,
-	OP_personality = 41,
-	OP_join_keyring = 42,
-	OP_umask = 43,
-	OP_drop_bounding = 44,
-	OP_set_groups = 45,
-	OP_set_user = 46,
-	OP_capset = 47,
-	OP_ambient = 48,
-	OP_chdir = 49,
-	OP_find_home = 50,
-	OP_find_executable = 51,
-	OP_await_start = 52,
-	OP_no_new_privs = 53,
-	OP_seccomp = 54,
-	OP_prepare_exec = 55,
-	OP_execve = 56,
-	OP_COUNT = 57,
+	OP_device_source = 25,
+	OP_bind_device = 26,
+	OP_symlink = 27,
+	OP_make_dir = 28,
+	OP_mask_path = 29,
+	OP_readonly_path = 30,
+	OP_run_hook = 31,
+	OP_pivot_root = 32,
+	OP_move_root = 33,
+	OP_chroot = 34,
+	OP_root_readonly = 35,
+	OP_open_console = 36,
+	OP_rlimit = 37,
+	OP_scheduler = 38,
+	OP_io_priority = 39,
+	OP_cpu_affinity = 40,
+	OP_memory_policy = 41,
+	OP_personality = 42,
+	OP_join_keyring = 43,
+	OP_umask = 44,
+	OP_drop_bounding = 45,
+	OP_set_groups = 46,
+	OP_set_user = 47,
+	OP_capset = 48,
+	OP_ambient = 49,
+	OP_chdir = 50,
+	OP_find_home = 51,
+	OP_find_executable = 52,
+	OP_await_start = 53,
+	OP_no_new_privs = 54,
+	OP_seccomp = 55,
+	OP_prepare_exec = 56,
+	OP_execve = 57,
+	OP_COUNT = 58,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -408,6 +420,7 @@ int do_bind(struct stub *, const struct step_bind *);
 int do_bind_inside(struct stub *, const struct step_bind_inside *);
 int do_remount(struct stub *, const struct step_remount *);
 int do_mknod(struct stub *, const struct step_mknod *);
+int do_device_source(struct stub *, const struct step_device_source *);
 int do_bind_device(struct stub *, const struct step_bind_device *);
 int do_symlink(struct stub *, const struct step_symlink *);
 int do_make_dir(struct stub *, const struct step_make_dir *);
@@ -466,6 +479,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(bind_inside) \
 	X(remount) \
 	X(mknod) \
+	X(device_source) \
 	X(bind_device) \
 	X(symlink) \
 	X(make_dir) \
@@ -616,8 +630,18 @@ static const struct field fields_mknod[] = {
 	{F_INT, offsetof(struct step_mknod, gid)},
 	{F_INT, offsetof(struct step_mknod, keep)},
 };
+static const struct field fields_device_source[] = {
+	{F_STR, offsetof(struct step_device_source, path)},
+	{F_INT, offsetof(struct step_device_source, mode)},
+	{F_INT, offsetof(struct step_device_source, major)},
+	{F_INT, offsetof(struct step_device_source, minor)},
+	{F_INT, offsetof(struct step_device_source, uid)},
+	{F_INT, offsetof(struct step_device_source, gid)},
+	{F_INT, offsetof(struct step_device_source, slot)},
+};
 static const struct field fields_bind_device[] = {
 	{F_STR, offsetof(struct step_bind_device, source)},
+	{F_INT, offsetof(struct step_bind_device, slot)},
 	{F_STR, offsetof(struct step_bind_device, path)},
 };
 static const struct field fields_symlink[] = {
@@ -772,7 +796,8 @@ static const struct {
 	[OP_bind_inside] = {"bind_inside", fields_bind_inside, 3},
 	[OP_remount] = {"remount", fields_remount, 8},
 	[OP_mknod] = {"mknod", fields_mknod, 7},
-	[OP_bind_device] = {"bind_device", fields_bind_device, 2},
+	[OP_device_source] = {"device_source", fields_device_source, 7},
+	[OP_bind_device] = {"bind_device", fields_bind_device, 3},
 	[OP_symlink] = {"symlink", fields_symlink, 2},
 	[OP_make_dir] = {"make_dir", fields_make_dir, 1},
 	[OP_mask_path] = {"mask_path", fields_mask_path, 1},

@@ -21,8 +21,8 @@
 static int dispatch(struct stub *s, unsigned op, const union step *step)
 {
 	switch (op) {
-#define CASE(name)                                                                                                     \
-	case OP_##name:                                                                                                \
+#define CASE(name)      \
+	case OP_##name: \
 		return do_##name(s, &step->name);
 		FOR_EACH_OP(CASE)
 	}

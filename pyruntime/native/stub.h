@@ -12,11 +12,11 @@
 #define MAX_HANDED 128 /* descriptors in one answer of the parent */
 
 enum report_kind {
-	REPORT_SYNC = 1,  /* the parent's turn; waits for an answer */
-	REPORT_CLONED,    /* pid is init's, in the parent's pid namespace */
-	REPORT_CREATED,   /* init waits for start; the parent answers when state is on disk */
-	REPORT_EXEC,      /* only the filter and execve are left */
-	REPORT_FAILED,    /* step index failed with err in call on detail; nothing follows */
+	REPORT_SYNC = 1, /* the parent's turn; waits for an answer */
+	REPORT_CLONED,   /* pid is init's, in the parent's pid namespace */
+	REPORT_CREATED,  /* init waits for start; the parent answers when state is on disk */
+	REPORT_EXEC,     /* only the filter and execve are left */
+	REPORT_FAILED,   /* step index failed with err in call on detail; nothing follows */
 };
 
 struct report {
@@ -29,18 +29,20 @@ struct report {
 };
 
 struct stub {
-	int control;             /* the parent, later the process that runs `start` */
-	int proc;                /* the host's /proc, checked to be procfs */
-	int root;                /* the container's root filesystem */
+	int control; /* the parent, later the process that runs `start` */
+	int proc;    /* the host's /proc, checked to be procfs */
+	int root;    /* the container's root filesystem */
 	int slot[SLOTS];
-	uint32_t index;          /* of the step under way */
-	int deferred;            /* namespaces whose setns was refused until the user namespace is joined */
-	struct { int fd, kind; } defer[8];
-	const char *executable;  /* chosen by find_executable */
-	char **argv, **env;      /* laid out by prepare_exec */
-	char home[256];          /* "HOME=/root", or "" */
-	mode_t umask;            /* the runtime's caller's */
-	int null_dir;            /* the tmpfs that hides masked directories, made once */
+	uint32_t index; /* of the step under way */
+	int deferred;   /* namespaces whose setns was refused until the user namespace is joined */
+	struct {
+		int fd, kind;
+	} defer[8];
+	const char *executable; /* chosen by find_executable */
+	char **argv, **env;     /* laid out by prepare_exec */
+	char home[256];         /* "HOME=/root", or "" */
+	mode_t umask;           /* the runtime's caller's */
+	int null_dir;           /* the tmpfs that hides masked directories, made once */
 	/* what fail() recorded */
 	int err;
 	const char *call;

@@ -17,7 +17,7 @@ PHASES: dict[str, str] = {
     "mounts": "in the order of config.json; sources still resolve in the host's tree because pivot_root comes later",
     "devices": "after the mounts: most configurations mount a tmpfs on /dev",
     "restrict": "over whatever the mounts brought; still before pivot_root so that their cost is not the container's",
-    "join": "late, so that memory used by the set-up is not charged to the container; before the hooks, which look there",
+    "join": "late, so that memory of the set-up is not charged to the container; before the hooks, which look there",
     "hooks": "runtime.md#lifecycle: after the environment has been created, before pivot_root",
     "pivot": "from here on no path leads to the host; a read-only root comes after the hooks that may still add to it",
     "view": "needs the container's own /dev/pts, /dev/console and network devices",

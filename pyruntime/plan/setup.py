@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.plan import uapi
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -11,10 +13,9 @@ if TYPE_CHECKING:
     from pyruntime.cgroups.host import CgroupHost
     from pyruntime.config.load import Config
 
-from pyruntime.plan import uapi
-
-# linux.namespaces[].type and the flag behind it, in the order in which they are joined: the user namespace last, so that
-# namespaces of the host are joined with the host's rights (setns is tried again after it where those do not suffice).
+# linux.namespaces[].type and the flag behind it, in the order in which they are joined: the user namespace last, so
+# that namespaces of the host are joined with the host's rights (setns is tried again after it where those do not
+# suffice).
 NAMESPACES: dict[str, int] = {
     "pid": uapi.CLONE_NEWPID,
     "network": uapi.CLONE_NEWNET,
@@ -57,12 +58,13 @@ class Host:
 
 
 class Options:
-    """What the command line adds to config.json."""
+    """What the command line adds to config.json. ``scratch``: a directory of the host that is the container's own."""
 
-    __slots__ = ("console", "filter_cache", "new_keyring", "pivot", "preserve_fds")
+    __slots__ = ("console", "filter_cache", "new_keyring", "pivot", "preserve_fds", "scratch")
 
     def __init__(self, *, pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0, console: bool = False,
-                 filter_cache: str = "") -> None:
+                 filter_cache: str = "", scratch: str = "") -> None:
+        self.scratch = scratch
         self.pivot = pivot
         self.new_keyring = new_keyring
         self.preserve_fds = preserve_fds

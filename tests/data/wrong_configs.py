@@ -210,8 +210,6 @@ BY_HAND: list[tuple[str, dict[str, Any], str]] = [
     ("type none", {"mounts": _mount(type="none", options=["ro"])}, "mounts[0].type"),
     ("type bind", {"mounts": _mount(type="bind", source="/tmp")}, "mounts[0].type"),
     ("bind without source", {"mounts": _mount(options=["bind"])}, "mounts[0].source"),
-    ("bind with a size", {"mounts": _mount(source="/a", options=["rbind", "size=1"])}, "mounts[0].options[1]"),
-    ("bind with a mode", {"mounts": _mount(source="/a", options=["mode=755", "bind"])}, "mounts[0].options[0]"),
     ("copy up of proc", {"mounts": _mount(type="proc", options=["tmpcopyup"])}, "mounts[0].options[0]"),
     (
         "idmap without mappings",

@@ -34,9 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root: containers with cgroups, mounts and device nodes"))
 
 
-def mounts() -> set[str]:
-    """Mount points of this mount namespace."""
-    return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+def mounts(below: str) -> set[str]:
+    """Mount points of this mount namespace below the directory of all tests, where every root filesystem is."""
+    points = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    return {point for point in points if point.startswith(below)}
 
 
 def cgroups() -> set[str]:
@@ -79,8 +80,9 @@ def own_cgroup() -> Iterator[None]:
             top.rmdir()
 
 
-def processes() -> set[int]:
-    """Processes that are the stub or init: their program is our sealed memfd."""
+def processes(below: str) -> set[int]:
+    """Processes that are the stub or init (their program is our sealed memfd) and whose root or working directory is
+    the host's or one of the tests'; other people's containers may run beside us."""
     found = set()
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
@@ -88,9 +90,17 @@ def processes() -> set[int]:
                 program = os.readlink(f"/proc/{entry}/exe")
             except OSError:
                 continue
-            if program.startswith("/memfd:pyruntime"):
+            if program.startswith("/memfd:pyruntime") and _ours(entry, below):
                 found.add(int(entry))
     return found
+
+
+def _ours(pid: str, below: str) -> bool:
+    try:
+        return f"/pyruntime-tests-{os.getpid()}" in Path(f"/proc/{pid}/cgroup").read_text() or below in os.readlink(
+            f"/proc/{pid}/root")
+    except OSError:
+        return False   # it went meanwhile
 
 
 class Leftovers:
@@ -98,13 +108,14 @@ class Leftovers:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.before = (mounts(), cgroups(), processes())
+        self.below = str(root.parent.parent)
+        self.before = (mounts(self.below), cgroups(), processes(self.below))
 
     def found(self) -> list[str]:
-        now = (mounts(), cgroups(), processes())
-        names = ("mount", "cgroup", "process")
-        extra = [f"{name} {item}" for name, old, new in zip(names, self.before, now, strict=True)
-                 for item in sorted(new - old, key=str)]
+        now = (mounts(self.below), cgroups(), processes(self.below))
+        extra = [f"mount {item}" for item in sorted(now[0] - self.before[0])]
+        extra += [f"cgroup {item}" for item in sorted(now[1] - self.before[1])]
+        extra += [f"process {item}" for item in sorted(now[2] - self.before[2])]
         if self.root.is_dir():
             extra += [f"state {path}" for path in self.root.iterdir() if not path.name.startswith(".")]
         return extra

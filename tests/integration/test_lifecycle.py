@@ -123,7 +123,8 @@ def test_a_program_that_the_kernel_refuses_fails_start(runtime: Runtime, own_bun
     runtime.await_status("c1", "stopped")
 
 
-@pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 42", 42), ("kill -9 $$", 137), ("kill -15 $$", 143)])
+@pytest.mark.parametrize(("script", "status"), [
+    ("exit 0", 0), ("exit 42", 42), ("kill -9 $$", 137), ("kill -15 $$", 143)])
 def test_run_returns_the_exit_status(runtime: Runtime, bundle: Bundle, script: str, status: int) -> None:
     # Without a pid namespace: its init is protected from its own signals.
     bundle.config["linux"]["namespaces"] = [{"type": kind} for kind in ("mount", "ipc", "uts")]
@@ -174,8 +175,8 @@ def _accept(listener: socket.socket, got: list[object]) -> None:
 
 
 def test_console_socket(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    bundle.shell("tty; stty size; ls -l /dev/console | cut -c1; read line; echo got $line; sleep 0.2", process__terminal=True,
-                 process__consoleSize={"height": 25, "width": 81})
+    bundle.shell("tty; stty size; ls -l /dev/console | cut -c1; read line; echo got $line; sleep 0.2",
+                 process__terminal=True, process__consoleSize={"height": 25, "width": 81})
     path = str(tmp_path / "console")
     got: list[object] = []
     with socket.socket(socket.AF_UNIX) as listener:
@@ -250,7 +251,7 @@ def test_preserved_descriptors(runtime: Runtime, bundle: Bundle, tmp_path: Path)
 
 def test_only_one_of_many_gets_the_id(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.shell("sleep 100")
-    command = [COMMAND, "--root", runtime.root, "create", "same", str(bundle)]
+    command = [str(COMMAND), "--root", str(runtime.root), "create", "same", str(bundle)]
     files = [open(tmp_path / f"error{number}", "w+") for number in range(8)]   # noqa: SIM115
     racers = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file) for file in files]
     assert sorted(process.wait(60) for process in racers) == [0] + [1] * 7
@@ -263,7 +264,7 @@ def test_only_one_of_many_gets_the_id(runtime: Runtime, bundle: Bundle, tmp_path
 
 def test_only_one_of_many_starts_it(runtime: Runtime, bundle: Bundle) -> None:
     runtime.ok("create", "c1", bundle.shell("sleep 100"))
-    command = [COMMAND, "--root", runtime.root, "start", "c1"]
+    command = [str(COMMAND), "--root", str(runtime.root), "start", "c1"]
     racers = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(6)]
     assert sorted(process.wait(60) for process in racers) == [0] + [1] * 5
 
@@ -274,7 +275,8 @@ def test_list(runtime: Runtime, bundle: Bundle) -> None:
         runtime.ok("create", name, bundle.shell("sleep 100"))
     assert runtime.ok("list", "-q") == "a\nb\n"
     rows = json.loads(runtime.ok("list", "-f", "json"))
-    assert [(row["id"], row["status"], row["owner"]) for row in rows] == [("a", "created", "root"), ("b", "created", "root")]
+    assert [(row["id"], row["status"], row["owner"]) for row in rows] == [
+        ("a", "created", "root"), ("b", "created", "root")]
     assert runtime.ok("list").splitlines()[0].split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
 
 

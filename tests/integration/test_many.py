@@ -20,17 +20,18 @@ def test_a_hundred_containers_from_two_shells(runtime: Runtime, bundle: Bundle) 
     done
     wait
     """
-    shells = [subprocess.Popen(["sh", "-c", script.format(command=COMMAND, root=runtime.root, bundle=bundle, shell=name)],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for name in ("one", "two")]
+    shells = [subprocess.Popen(
+        ["sh", "-c", script.format(command=COMMAND, root=runtime.root, bundle=bundle, shell=name)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for name in ("one", "two")]
     assert [shell.wait(300) for shell in shells] == [0, 0]
     expected = sorted(f"{shell}-{number}" for shell in ("one", "two") for number in range(1, 51))
     assert runtime.ok("list", "-q").split() == expected
     states = [runtime.state(name) for name in expected]
     assert {state["status"] for state in states} == {"running"}
     assert len({state["pid"] for state in states}) == 100
-    shells = [subprocess.Popen(["sh", "-c", f"for number in $(seq 50); do {COMMAND} --root {runtime.root} delete --force"
-                                            f" {name}-$number || exit 1; done"], stdin=subprocess.DEVNULL)
-              for name in ("one", "two")]
+    shells = [subprocess.Popen(
+        ["sh", "-c", f"for number in $(seq 50); do {COMMAND} --root {runtime.root} delete --force {name}-$number"
+                     " || exit 1; done"], stdin=subprocess.DEVNULL) for name in ("one", "two")]
     assert [shell.wait(300) for shell in shells] == [0, 0]
     assert runtime.ok("list", "-q") == ""
 

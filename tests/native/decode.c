@@ -32,7 +32,7 @@ int main(int argc, char **argv)
 			printf(" %s", step.set_hostname.name);
 		if (r->op == OP_prepare_exec)
 			FOR_EACH_STR(item, step.prepare_exec.args)
-				printf(" %s", item);
+		printf(" %s", item);
 		putchar('\n');
 	}
 	free(copy);

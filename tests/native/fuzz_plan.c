@@ -44,9 +44,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (uint32_t offset = 0; (r = plan_next(&plan, &offset, &step));) {
 			if (r->op == OP_prepare_exec) {
 				FOR_EACH_STR(item, step.prepare_exec.args)
-					seen += strlen(item);
+				seen += strlen(item);
 				FOR_EACH_STR(item, step.prepare_exec.env)
-					seen += strlen(item);
+				seen += strlen(item);
 			}
 			if (r->op == OP_seccomp && step.seccomp.program.size)
 				seen += step.seccomp.program.data[step.seccomp.program.size - 1];

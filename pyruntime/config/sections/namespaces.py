@@ -202,7 +202,7 @@ def sysctl_parts(name: str) -> list[str]:
     else:
         parts = [part.replace("/", ".") for part in name.split(".")]
     # "net.//.x" would become net/../x, which is outside of net.
-    if len(parts) < 2 or "\0" in name or any(part in ("", ".", "..") or "/" in part for part in parts):  # noqa: PLR2004
+    if len(parts) < 2 or "\0" in name or any(part in ("", ".", "..") or "/" in part for part in parts):
         return []
     return parts
 

@@ -88,7 +88,7 @@ def env_problems(env: Node, spec: str) -> Iterator[Problem]:
 def _console(size: Node) -> Iterator[Problem]:
     for side in ("height", "width"):
         cells = size.get(side, 0)
-        if cells > 65535:  # noqa: PLR2004  struct winsize has 16 bits
+        if cells > 65535:
             yield Problem(size[side].where, f"{cells} is above 65535", "write the terminal's size in characters", _SPEC)
 
 
@@ -122,13 +122,13 @@ def _scheduler(scheduler: Node) -> Iterator[Problem]:
     policy = scheduler.value["policy"]
     nice, priority = scheduler.get("nice", 0), scheduler.get("priority", 0)
     realtime = policy in ("SCHED_FIFO", "SCHED_RR")
-    if not -20 <= nice <= 19:  # noqa: PLR2004
+    if not -20 <= nice <= 19:
         what = f"invalid scheduler.nice: {nice} when specified should be between -20 to 19"
         yield Problem(scheduler["nice"].where, what, "write a number from -20 to 19", _LINUX)
     if priority and not realtime:
         what = "scheduler.priority can only be specified for SchedFIFO or SchedRR policy"
         yield Problem(scheduler["priority"].where, what, "remove it", _LINUX)
-    elif realtime and not 1 <= priority <= 99:  # noqa: PLR2004
+    elif realtime and not 1 <= priority <= 99:
         what = f'{priority} is not a priority of policy "{policy}"'
         yield Problem(scheduler["priority"].where, what, "write a number from 1 to 99", _LINUX)
     if policy == "SCHED_DEADLINE":
@@ -148,7 +148,7 @@ def _deadline(scheduler: Node) -> Iterator[Problem]:
     """sched_setattr(2): 1024 <= runtime <= deadline <= period, where a period of 0 means the deadline."""
     runtime, deadline = scheduler.get("runtime", 0), scheduler.get("deadline", 0)
     period = scheduler.get("period", 0) or deadline
-    if runtime < 1024:  # noqa: PLR2004
+    if runtime < 1024:
         yield Problem(scheduler["runtime"].where, f"{runtime} is below 1024 nanoseconds", "raise it", _LINUX)
     if deadline < runtime or not deadline:
         what = f"{deadline} is below the runtime, {runtime}"

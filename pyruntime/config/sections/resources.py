@@ -62,10 +62,10 @@ def _cpu(cpu: Node) -> Iterator[Problem]:
     if 0 < quota < burst:
         what = f"{burst} is above the quota, {quota}"
         yield Problem(cpu["burst"].where, what, f"write at most {quota}", _CPU)
-    if 0 < quota < 1000:  # noqa: PLR2004  min_cfs_quota_period in the kernel
+    if 0 < quota < 1000:
         yield Problem(cpu["quota"].where, f"{quota} is below 1000 microseconds", "write at least 1000, or -1", _CPU)
     period = cpu.get("period", 0)
-    if period and not 1000 <= period <= 1_000_000:  # noqa: PLR2004
+    if period and not 1000 <= period <= 1_000_000:
         yield Problem(cpu["period"].where, f"{period} microseconds is no period", "write 1000 to 1000000", _CPU)
     runtime, period = cpu.get("realtimeRuntime", 0), cpu.get("realtimePeriod", 0)
     if 0 < period < runtime:
@@ -92,7 +92,7 @@ def _block_io(block_io: Node) -> Iterator[Problem]:
 def _weights(node: Node) -> Iterator[Problem]:
     for field in ("weight", "leafWeight"):
         weight = node.get(field, 0)
-        if weight and not 10 <= weight <= 1000:  # noqa: PLR2004
+        if weight and not 10 <= weight <= 1000:
             yield Problem(node[field].where, f"{weight} is not a weight", "write 10 to 1000, or 0 for none", _IO)
 
 

@@ -68,7 +68,7 @@ def _listener(seccomp: Node, value: dict[str, Any]) -> Iterator[Problem]:
     if notifies and not path:
         what = "is missing, and SCMP_ACT_NOTIFY needs it"
         yield Problem(seccomp["listenerPath"].where, what, "write the path of the agent's socket", _SPEC)
-    if notifies and len(path.encode()) > 107:  # noqa: PLR2004  sun_path has 108 bytes
+    if notifies and len(path.encode()) > 107:
         what = f"has {len(path.encode())} bytes, and a socket's path at most 107"
         yield Problem(seccomp["listenerPath"].where, what, "write a shorter path", _SPEC)
     if value.get("listenerMetadata") and not path:

@@ -177,7 +177,8 @@ def test_a_privileged_container_has_no_filter() -> None:
 
 def test_v2_carries_the_rules_in_the_plan() -> None:
     v2 = CgroupHost([], Hierarchy("", 2, (), "/cg"))
-    [step] = [step for step in resources.emit(Node({}), v2, "c", rootless=False, slot=iter(range(64)).__next__) if step.op.name == "cgroup_devices"]
+    plan = resources.emit(Node({}), v2, "c", rootless=False, slot=iter(range(64)).__next__)
+    [step] = [step for step in plan if step.op.name == "cgroup_devices"]
     assert step.args["rules"][0] == "deny a *:* rwm"
     assert step.args["rules"][1:] == ["allow " + text for text in devices.DEFAULTS]
     assert step.where == "linux.resources.devices"

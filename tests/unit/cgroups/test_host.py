@@ -65,6 +65,7 @@ def test_v2() -> None:
     host = read(V2, "0::/system.slice/a.service\n")
     assert (host.layout, host.hierarchies) == ("v2", ())
     assert host.unified is not None
+    assert host.unified.options == ("nsdelegate",)
     host.unified.controllers = ("io", "memory")
     assert host.find("blkio", "io") is host.unified
     assert host.find("devices") is None

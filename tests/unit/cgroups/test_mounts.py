@@ -40,6 +40,12 @@ def test_v2() -> None:
     assert step.tolerate == (errno.ENOENT,)
 
 
+def test_a_new_mount_of_v2_keeps_the_options_of_the_superblock() -> None:
+    unified = Hierarchy("", 2, (), "/sys/fs/cgroup", options=("nsdelegate", "memory_recursiveprot"))
+    [step] = emit(CgroupHost([], unified), namespace=True)
+    assert step.args["options"] == ["nsdelegate", "memory_recursiveprot"]
+
+
 @pytest.mark.parametrize("host", [CgroupHost(V1, None), CgroupHost(V1, UNIFIED)])
 def test_v1_and_hybrid_bind_the_containers_own(host: CgroupHost) -> None:
     steps = emit(host, namespace=False)

@@ -144,6 +144,13 @@ def test_an_optional_member_may_be_missing(tmp_path: Path) -> None:
     assert caught.value.errno == errno.ENOENT
 
 
+def test_an_optional_file_may_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Kernel(tmp_path, monkeypatch, lambda *_: errno.ENOTSUP, a="")
+    perform.write(str(tmp_path), "a?", "1")
+    with pytest.raises(OSError, match="Operation not supported"):
+        perform.write(str(tmp_path), "a", "1")
+
+
 def test_the_first_that_exists(tmp_path: Path) -> None:
     files(tmp_path, io__weight="")
     perform.write(str(tmp_path), "io.bfq.weight|io.weight", "8:0 5|8:0 50")
@@ -170,7 +177,7 @@ def test_lines_are_written_one_by_one(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_an_empty_value_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(tmp_path, monkeypatch, lambda *_: 0, cpuset__cpus="0")
     perform.write(str(tmp_path), "cpuset.cpus", "")
-    assert kernel.written == [("cpuset.cpus", "")]
+    assert kernel.written == [("cpuset.cpus", "\n")]
 
 
 def test_a_memory_limit_below_the_use_has_the_words_people_look_for(tmp_path: Path,
@@ -207,7 +214,7 @@ def test_enabling_leaves_out_what_is_enabled(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("number", "words"), [
-    (errno.EBUSY, "processes stand in this cgroup itself"), (errno.ENOTSUP, "the cgroup is threaded"),
+    (errno.EBUSY, "processes stand in this cgroup itself"), (errno.ENOTSUP, "Operation not supported"),
     (errno.ENOENT, "its parent does not offer this controller"), (errno.EACCES, "Permission denied")])
 def test_what_can_be_enabled_is_and_the_rest_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                           number: int, words: str) -> None:
@@ -218,6 +225,22 @@ def test_what_can_be_enabled_is_and_the_rest_is_explained(tmp_path: Path, monkey
     assert caught.value.errno == number
     assert 'write "+cpu"' in strerror(caught) and words in strerror(caught)
     assert [data for _, data in kernel.written] == ["+io", "+pids"]
+
+
+def test_a_threaded_cgroup_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Kernel(tmp_path, monkeypatch, lambda *_: errno.ENOENT, cgroup__subtree_control="", cgroup__type="threaded\n",
+           cgroup__procs="")
+    with pytest.raises(OSError, match="the cgroup is threaded"):
+        perform.write(str(tmp_path), "cgroup.subtree_control", "+memory")
+
+
+def test_nothing_is_enabled_in_a_cgroup_with_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kernel would accept "+cpu", and the new child would be unusable.
+    kernel = Kernel(tmp_path, monkeypatch, lambda *_: 0, cgroup__subtree_control="", cgroup__type="domain\n",
+                    cgroup__procs="1\n")
+    with pytest.raises(OSError, match="processes stand in this cgroup itself"):
+        perform.write(str(tmp_path), "cgroup.subtree_control", "+cpu")
+    assert kernel.written == []
 
 
 # --- join, own -------------------------------------------------------------------------------------------------------

@@ -242,10 +242,15 @@ def test_rootless_leaves_out_what_it_may_not_write() -> None:
     steps = emit(V1, {"pids": {"limit": 5}}, rootless=True)
     create = {step.args["path"]: step.tolerate for step in steps if step.op.name == "cgroup_create"}
     assert create.pop("/cg/pids/c1") == ()
+    [pids] = [step for step in steps if step.op.name == "cgroup_create" and "pids" in step.args["path"]]
+    assert pids.where == "linux.resources.pids.limit"
     assert all(errno.EACCES in tolerate and errno.EROFS in tolerate for tolerate in create.values())
-    joins = {tuple(step.args["paths"]): bool(step.tolerate) for step in steps if step.op.name == "cgroup_join"}
-    assert joins[("/cg/pids/c1",)] is False
-    assert joins[("/cg/memory/c1",)] is True
+    opened = {step.args["path"]: step for step in steps if step.op.name == "open_file"}
+    joined = {number: bool(step.tolerate) for step in steps if step.op.name == "join_cgroup_self"
+              for number in step.args["slots"]}
+    for name, lenient in (("pids", False), ("memory", True)):
+        step = opened[f"/cg/{name}/c1/tasks"]
+        assert (bool(step.tolerate), joined[step.args["slot"]]) == (lenient, lenient)
     assert all(step.tolerate for step in steps if step.args.get("file", "").startswith("devices."))
 
 

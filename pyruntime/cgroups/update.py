@@ -1,0 +1,83 @@
+"""Changing the limits of a container that is there: all of them, or none."""
+
+from __future__ import annotations
+
+from pyruntime.cgroups.host import read
+from pyruntime.cgroups.perform import write
+from pyruntime.errors import StepError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyruntime.plan.steps import Step
+
+# Files with a line for each device. Their lines without a limit are not shown, so this is what "none" is.
+KEYED = {
+    "io.max": "rbps=max wbps=max riops=max wiops=max", "blkio.throttle.read_bps_device": "0",
+    "blkio.throttle.write_bps_device": "0", "blkio.throttle.read_iops_device": "0",
+    "blkio.throttle.write_iops_device": "0", "rdma.max": "hca_handle=max hca_object=max", "io.weight": "default",
+    "io.bfq.weight": "default", "blkio.bfq.weight_device": "default", "net_prio.ifpriomap": "0",
+}
+
+
+def apply(steps: Iterable[Step]) -> None:
+    """Carry out the steps of `resources.update`.
+
+    When one fails, what the others have changed is written back, newest first, and StepError names the place in the
+    document; what could not be written back stands in its notes.
+    """
+    done: list[tuple[str, str, str]] = []
+    for step in steps:
+        path, file, data = step.args["path"], step.args["file"], step.args["data"]
+        old = present(path, file, data)
+        try:
+            write(path, file, data)
+        except OSError as error:
+            failed = StepError(error.strerror or str(error), where=step.where, step=step.op.name,
+                               errno=error.errno or 0)
+            done += old   # a group may have been written in part
+            failed.notes += _write_back(done)
+            raise failed from None
+        done += old
+
+
+def present(path: str, file: str, data: str) -> list[tuple[str, str, str]]:
+    """What the files of a `write` hold now, as the arguments of the writes that bring it back. Files that do not exist
+    are left out, and those of which only a part can be read back."""
+    if "+" in file:
+        names, values = file.split("+"), data.split("+")
+        pairs = [(item[1], item[2]) for name, value in zip(names, values, strict=True)
+                 for item in present(path, name.rstrip("?"), value)]
+        # Together again, because the old values constrain each other too.
+        return [(path, "+".join(name for name, _ in pairs), "+".join(value for _, value in pairs))] if pairs else []
+    if "|" in file:
+        alternatives = file.split("|")
+        values = data.split("|") if "|" in data else [data] * len(alternatives)
+        for name, value in zip(alternatives, values, strict=True):
+            found = present(path, name, value)
+            if found:
+                return found
+        return []
+    name = file.rstrip("?").partition(">")[0]
+    try:
+        text = read(f"{path}/{name}").strip()
+    except OSError:
+        return []
+    key, blank, _ = data.partition(" ")
+    if name in KEYED and (blank or name == "io.max"):
+        lines = [line for line in text.splitlines() if line.partition(" ")[0] == key]
+        text = lines[0] if lines else f"{key} {KEYED[name]}"
+    elif name in ("memory.oom_control", "io.weight", "io.bfq.weight"):   # the first line ends with the value
+        text = text.partition("\n")[0].rpartition(" ")[2]
+    return [(path, name, text)]
+
+
+def _write_back(done: list[tuple[str, str, str]]) -> list[str]:
+    notes = []
+    for path, file, data in reversed(done):
+        try:
+            write(path, file, data)
+        except OSError as error:
+            notes.append(error.strerror or str(error))
+    return notes
