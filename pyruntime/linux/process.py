@@ -1,8 +1,9 @@
 """process: limits, priorities, labels, the working directory, the program.
 
 Spec:   config.md#process, #posix-process, #linux-process
-Emits:  write_proc, rlimit, scheduler, io_priority, join_keyring, umask, make_dir, chdir, find_home, find_executable,
-        await_start, no_new_privs, prepare_exec, execve   (phases ENTER, DEVICES, PROCESS, CREATED, SEAL, EXEC)
+Emits:  write_proc, open_proc, write_slot, rlimit, scheduler, io_priority, join_keyring, umask, make_dir, chdir,
+        find_home, find_executable, await_start, no_new_privs, prepare_exec, execve
+        (phases ENTER, DEVICES, PROCESS, CREATED, SEAL, EXEC)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pyruntime.config.node import Node
     from pyruntime.plan.setup import Setup
     from pyruntime.plan.steps import Step
 
@@ -123,11 +125,17 @@ def _labels(setup: Setup) -> Iterator[Step]:
         if not setup.host.apparmor:
             raise HostError(f'"{profile.value}": apparmor is not enabled in this kernel'
                             " (/sys/module/apparmor/parameters/enabled)", profile.where)
-        yield step("seal", "write_proc", profile.where, label=profile.value, path="self/attr/apparmor/exec",
-                   data=f"exec {profile.value}")
+        yield from _label(setup, profile, "self/attr/apparmor/exec", f"exec {profile.value}")
     label = process["selinuxLabel"]
     if label.or_(""):
         if not setup.host.selinux:
             raise HostError(f'"{label.value}": selinux label is specified in config, but selinux is disabled or not'
                             " supported", label.where)
-        yield step("seal", "write_proc", label.where, label=label.value, path="self/attr/exec", data=label.value)
+        yield from _label(setup, label, "self/attr/exec", label.value)
+
+
+def _label(setup: Setup, node: Node, path: str, data: str) -> Iterator[Step]:
+    # Opened while the stub still holds the host's procfs, which it gives up before it waits for `start`.
+    slot = setup.slot()
+    yield step("process", "open_proc", node.where, label=node.value, path=path, slot=slot)
+    yield step("seal", "write_slot", node.where, label=node.value, slot=slot, what=f"/proc/{path}", data=data)

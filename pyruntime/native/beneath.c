@@ -185,7 +185,7 @@ int make_plain(struct stub *s, const char *path)
 	return fd >= 0 ? fd : fail(s, "openat2", "%s must be an ordinary directory", path);
 }
 
-int write_proc(struct stub *s, const char *path, const char *data, size_t size)
+static int open_proc(struct stub *s, const char *path)
 {
 	/* Never through another mount, never out of procfs: a container could have put a file there (CVE-2019-16884).
 	 */
@@ -197,16 +197,40 @@ int write_proc(struct stub *s, const char *path, const char *data, size_t size)
 		close(fd);
 		return fail_with(s, EXDEV, "fstatfs", "/proc/%s is not procfs", path);
 	}
-	ssize_t n = write(fd, data, size);
+	return fd;
+}
+
+/* Write and close. */
+static int write_all(struct stub *s, int fd, const char *data, const char *what)
+{
+	ssize_t n = write(fd, data, strlen(data));
 	int err = errno;
 	close(fd);
 	errno = err;
-	return n == (ssize_t)size ? 0 : fail(s, "write", "%.256s to /proc/%s", data, path);
+	return n == (ssize_t)strlen(data) ? 0 : fail(s, "write", "%.256s to %s", data, what);
 }
 
 int do_write_proc(struct stub *s, const struct step_write_proc *a)
 {
-	return write_proc(s, a->path, a->data, strlen(a->data));
+	char what[256];
+	snprintf(what, sizeof what, "/proc/%s", a->path);
+	int fd = open_proc(s, a->path);
+	return fd < 0 ? -1 : write_all(s, fd, a->data, what);
+}
+
+int do_open_proc(struct stub *s, const struct step_open_proc *a)
+{
+	int fd = open_proc(s, a->path);
+	return fd < 0 ? -1 : put_slot(s, a->slot, fd);
+}
+
+int do_write_slot(struct stub *s, const struct step_write_slot *a)
+{
+	int fd = get_slot(s, a->slot);
+	if (fd < 0)
+		return -1;
+	s->slot[a->slot] = -1;
+	return write_all(s, fd, a->data, a->what);
 }
 
 int do_make_dir(struct stub *s, const struct step_make_dir *a)

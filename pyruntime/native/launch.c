@@ -54,14 +54,19 @@ int do_setns(struct stub *s, const struct step_setns *a)
 		 */
 		if (errno != EPERM || a->kind == CLONE_NEWUSER || s->deferred == (int)countof(s->defer))
 			return fail(s, "setns", "%s", "namespace");
+		s->slot[a->slot] = -1;
 		s->defer[s->deferred].fd = fd;
 		s->defer[s->deferred++].kind = (int)a->kind;
 		return 0;
 	}
+	close(fd);
+	s->slot[a->slot] = -1;
 	if (a->kind == CLONE_NEWUSER) {
-		for (int i = 0; i < s->deferred; i++)
+		for (int i = 0; i < s->deferred; i++) {
 			if (setns(s->defer[i].fd, s->defer[i].kind))
 				return fail(s, "setns", "namespace, after joining the user namespace");
+			close(s->defer[i].fd);
+		}
 		s->deferred = 0;
 	}
 	return 0;
@@ -152,6 +157,8 @@ static int enter_cgroups(struct stub *s, struct blob slots)
 		/* "0" is the writer itself: the kernel need not stop every fork on the machine to move one thread. */
 		if (write(fd, "0", 1) != 1)
 			return fail(s, "write", "0 to the cgroup's list of tasks");
+		close(fd);
+		s->slot[slots.data[i]] = -1;
 	}
 	return 0;
 }

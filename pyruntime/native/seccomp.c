@@ -48,21 +48,17 @@ int do_seccomp(struct stub *s, const struct step_seccomp *a)
 	m.sock = get_slot(s, a->listener);
 	if (m.sock < 0)
 		return -1;
-	/* Our pid as the runtime sees it: the procfs that the stub opened is the runtime's. */
-	char pid[16] = "";
-	if (readlinkat(s->proc, "self", pid, sizeof pid - 1) < 0)
-		return fail(s, "readlinkat", "/proc/self");
 	size_t room_needed = 1;
 	FOR_EACH_STR(some, a->message)
-	room_needed += strlen(some) + sizeof pid;
+	room_needed += strlen(some) + sizeof s->pid;
 	m.message = room(room_needed);
 	if (!m.message)
 		return fail(s, "mmap", "state for the listener");
 	FOR_EACH_STR(part, a->message)
 	{
-		size_t size = strlen(part), digits = part_left > 1 ? strlen(pid) : 0;
+		size_t size = strlen(part), digits = part_left > 1 ? strlen(s->pid) : 0;
 		memcpy(m.message + m.size, part, size);
-		memcpy(m.message + m.size + size, pid, digits);
+		memcpy(m.message + m.size + size, s->pid, digits);
 		m.size += size + digits;
 	}
 	if (clone(messenger, stack + sizeof stack,

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xf3c42a28u
+#define PLAN_FINGERPRINT 0xead639adu
 #define NO_SLOT 65535
 
 struct strs {
@@ -26,6 +26,15 @@ struct step_sync { /* tell the parent that it is its turn, wait until it is done
 };
 struct step_write_proc { /* write a file beneath a procfs that was checked to be one */
 	const char *path;
+	const char *data;
+};
+struct step_open_proc { /* open a file beneath a procfs that was checked to be one, into slot */
+	const char *path;
+	int64_t slot;
+};
+struct step_write_slot { /* write to a file that was opened earlier */
+	int64_t slot;
+	const char *what;
 	const char *data;
 };
 struct step_open_namespace { /* open a namespace by path and check its type */
@@ -278,6 +287,8 @@ struct step_execve { /* become the container's program */
 union step {
 	struct step_sync sync;
 	struct step_write_proc write_proc;
+	struct step_open_proc open_proc;
+	struct step_write_slot write_slot;
 	struct step_open_namespace open_namespace;
 	struct step_setns setns;
 	struct step_open_file open_file;
@@ -338,66 +349,70 @@ union step {
 enum op {
 	OP_sync = 1,
 	OP_write_proc = 2,
-	OP_open_namespace = 3,
-	OP_setns = 4,
-	OP_open_file = 5,
-	OP_unshare = 6,
-	OP_become_root = 7,
-	OP_set_dumpable = 8,
-	OP_clone_init = 9,
-	OP_setsid = 10,
-	OP_loopback_up = 11,
-	OP_cgroup_namespace = 12,
-	OP_join_cgroup_self = 13,
-	OP_set_hostname = 14,
-	OP_set_domainname = 15,
-	OP_propagation = 16,
-	OP_open_rootfs = 17,
-	OP_open_plain_rootfs = 18,
-	OP_open_source = 19,
-	OP_mount = 20,
-	OP_bind = 21,
-	OP_bind_inside = 22,
-	OP_remount = 23,
-	OP_mknod = 24,
-	OP_device_source = 25,
-	OP_bind_device = 26,
-	OP_symlink = 27,
-	OP_make_dir = 28,
-	OP_mask_path = 29,
-	OP_readonly_path = 30,
-	OP_run_hook = 31,
-	OP_pivot_root = 32,
-	OP_move_root = 33,
-	OP_chroot = 34,
-	OP_root_readonly = 35,
-	OP_open_console = 36,
-	OP_rlimit = 37,
-	OP_scheduler = 38,
-	OP_io_priority = 39,
-	OP_cpu_affinity = 40,
-	OP_memory_policy = 41,
-	OP_personality = 42,
-	OP_join_keyring = 43,
-	OP_umask = 44,
-	OP_drop_bounding = 45,
-	OP_set_groups = 46,
-	OP_set_user = 47,
-	OP_capset = 48,
-	OP_ambient = 49,
-	OP_chdir = 50,
-	OP_find_home = 51,
-	OP_find_executable = 52,
-	OP_await_start = 53,
-	OP_no_new_privs = 54,
-	OP_seccomp = 55,
-	OP_prepare_exec = 56,
-	OP_execve = 57,
-	OP_COUNT = 58,
+	OP_open_proc = 3,
+	OP_write_slot = 4,
+	OP_open_namespace = 5,
+	OP_setns = 6,
+	OP_open_file = 7,
+	OP_unshare = 8,
+	OP_become_root = 9,
+	OP_set_dumpable = 10,
+	OP_clone_init = 11,
+	OP_setsid = 12,
+	OP_loopback_up = 13,
+	OP_cgroup_namespace = 14,
+	OP_join_cgroup_self = 15,
+	OP_set_hostname = 16,
+	OP_set_domainname = 17,
+	OP_propagation = 18,
+	OP_open_rootfs = 19,
+	OP_open_plain_rootfs = 20,
+	OP_open_source = 21,
+	OP_mount = 22,
+	OP_bind = 23,
+	OP_bind_inside = 24,
+	OP_remount = 25,
+	OP_mknod = 26,
+	OP_device_source = 27,
+	OP_bind_device = 28,
+	OP_symlink = 29,
+	OP_make_dir = 30,
+	OP_mask_path = 31,
+	OP_readonly_path = 32,
+	OP_run_hook = 33,
+	OP_pivot_root = 34,
+	OP_move_root = 35,
+	OP_chroot = 36,
+	OP_root_readonly = 37,
+	OP_open_console = 38,
+	OP_rlimit = 39,
+	OP_scheduler = 40,
+	OP_io_priority = 41,
+	OP_cpu_affinity = 42,
+	OP_memory_policy = 43,
+	OP_personality = 44,
+	OP_join_keyring = 45,
+	OP_umask = 46,
+	OP_drop_bounding = 47,
+	OP_set_groups = 48,
+	OP_set_user = 49,
+	OP_capset = 50,
+	OP_ambient = 51,
+	OP_chdir = 52,
+	OP_find_home = 53,
+	OP_find_executable = 54,
+	OP_await_start = 55,
+	OP_no_new_privs = 56,
+	OP_seccomp = 57,
+	OP_prepare_exec = 58,
+	OP_execve = 59,
+	OP_COUNT = 60,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
 int do_write_proc(struct stub *, const struct step_write_proc *);
+int do_open_proc(struct stub *, const struct step_open_proc *);
+int do_write_slot(struct stub *, const struct step_write_slot *);
 int do_open_namespace(struct stub *, const struct step_open_namespace *);
 int do_setns(struct stub *, const struct step_setns *);
 int do_open_file(struct stub *, const struct step_open_file *);
@@ -457,6 +472,8 @@ int do_execve(struct stub *, const struct step_execve *);
 #define FOR_EACH_OP(X) \
 	X(sync) \
 	X(write_proc) \
+	X(open_proc) \
+	X(write_slot) \
 	X(open_namespace) \
 	X(setns) \
 	X(open_file) \
@@ -520,6 +537,15 @@ static const struct field fields_sync[] = {
 static const struct field fields_write_proc[] = {
 	{F_STR, offsetof(struct step_write_proc, path)},
 	{F_STR, offsetof(struct step_write_proc, data)},
+};
+static const struct field fields_open_proc[] = {
+	{F_STR, offsetof(struct step_open_proc, path)},
+	{F_INT, offsetof(struct step_open_proc, slot)},
+};
+static const struct field fields_write_slot[] = {
+	{F_INT, offsetof(struct step_write_slot, slot)},
+	{F_STR, offsetof(struct step_write_slot, what)},
+	{F_STR, offsetof(struct step_write_slot, data)},
 };
 static const struct field fields_open_namespace[] = {
 	{F_STR, offsetof(struct step_open_namespace, path)},
@@ -774,6 +800,8 @@ static const struct {
 } op_table[OP_COUNT] = {
 	[OP_sync] = {"sync", fields_sync, 0},
 	[OP_write_proc] = {"write_proc", fields_write_proc, 2},
+	[OP_open_proc] = {"open_proc", fields_open_proc, 2},
+	[OP_write_slot] = {"write_slot", fields_write_slot, 3},
 	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 3},
 	[OP_setns] = {"setns", fields_setns, 2},
 	[OP_open_file] = {"open_file", fields_open_file, 2},

@@ -30,7 +30,7 @@ struct report {
 
 struct stub {
 	int control; /* the parent, later the process that runs `start` */
-	int proc;    /* the host's /proc, checked to be procfs */
+	int proc;    /* the host\'s /proc, checked to be procfs; given up by await_start */
 	int root;    /* the container's root filesystem */
 	int slot[SLOTS];
 	uint32_t index; /* of the step under way */
@@ -42,6 +42,7 @@ struct stub {
 	char **argv, **env;     /* laid out by prepare_exec */
 	char home[256];         /* "HOME=/root", or "" */
 	mode_t umask;           /* the runtime's caller's */
+	char pid[16];           /* of init, as the runtime sees it; known from await_start on */
 	int null_dir;           /* the tmpfs that hides masked directories, made once */
 	/* what fail() recorded */
 	int err;
@@ -67,7 +68,6 @@ int make_beneath(struct stub *s, const char *path, enum want want);
 int make_plain(struct stub *s, const char *path);
 /* The directory that holds the last component of path (made if missing), and that component. */
 int parent_beneath(struct stub *s, const char *path, const char **name);
-int write_proc(struct stub *s, const char *path, const char *data, size_t size);
 int get_slot(struct stub *s, int64_t slot);
 int put_slot(struct stub *s, int64_t slot, int fd);
 
