@@ -125,3 +125,11 @@ def test_rootless_with_a_cgroup_namespace(runtime: Runtime, bundle: Bundle) -> N
                           timeout=PATIENCE, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() not in ("", os.readlink("/proc/self/ns/cgroup"))
+
+
+def test_no_signal_is_ignored_or_blocked(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.save(process__args=["grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"])
+    command = ["env", "--ignore-signal=PIPE,TERM,HUP,QUIT", "--block-signal=USR1,CHLD,INT", COMMAND, "--root",
+               runtime.root, "run", "c1", bundle.path]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=PATIENCE)
+    assert done.stdout.split() == [b"SigBlk:", b"0000000000000000", b"SigIgn:", b"0000000000000000"]
