@@ -128,11 +128,12 @@ def emit(setup: Setup) -> Iterator[Step]:
 
 def _mount(setup: Setup, mount: Node) -> Iterator[Step]:
     options = Options(mount)
-    dest = "/" + mount.value["destination"].lstrip("/")
+    dest = "/" + mount.value["destination"].strip("/")
     fstype = mount.get("type", "none")
     label = f"{mount.get('source', fstype) if options.bind else fstype} on {dest}"
     common: dict[str, Any] = {"label": label, "dest": dest, **options.attributes}
-    if "remount" in options.words:
+    # Without a type it is about a mount that is there already: its propagation (config/sections/mounts.py).
+    if "remount" in options.words or (fstype in ("", "none") and not options.bind):
         yield step("mounts", "remount", mount.where, options=[] if options.bind else options.data, **common)
     elif options.bind:
         yield from _bind(setup, mount, options, common)

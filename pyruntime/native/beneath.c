@@ -142,30 +142,28 @@ int make_beneath(struct stub *s, const char *path, enum want want)
 	if (want == WANT_DIR)
 		return walk(s, path, NULL, 0);
 	const char *name;
-	int dir = walk(s, path, &name, 0);
-	if (dir < 0)
-		return -1;
-	fd = openat(dir, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_WRONLY, 0644);
-	if (fd < 0 && errno == EEXIST) { /* a dangling link as the last component: make what it names, once */
-		char link[4096], full[8192];
-		ssize_t n = readlinkat(dir, name, link, sizeof link - 1);
-		if (n > 0 && !path_of(s, dir, full, sizeof full)) {
-			link[n] = 0;
-			char whole[8192 + 4096];
-			snprintf(whole, sizeof whole, "%s/%s", link[0] == '/' ? "" : full, link);
-			int target = walk(s, whole, &name, 1);
-			if (target >= 0) {
-				fd = openat(target, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_WRONLY, 0644);
-				close(target);
-			}
+	char whole[8192 + 4096], full[8192], link[4096];
+	snprintf(whole, sizeof whole, "%s", path);
+	for (int depth = 0;; depth++) { /* a dangling link as the last component: make what it names */
+		int dir = walk(s, whole, &name, depth);
+		if (dir < 0)
+			return -1;
+		fd = openat(dir, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_WRONLY, 0644);
+		if (fd >= 0) {
+			close(dir);
+			break;
 		}
-	}
-	if (fd < 0) {
-		fail(s, "openat", "%s", path);
+		ssize_t n = errno == EEXIST ? readlinkat(dir, name, link, sizeof link - 1) : -1;
+		if (n <= 0)
+			fail_with(s, errno == EINVAL ? EEXIST : errno, "openat", "%s", path);
+		else if (path_of(s, dir, full, sizeof full))
+			n = -1;
 		close(dir);
-		return -1;
+		if (n <= 0)
+			return -1;
+		link[n] = 0;
+		snprintf(whole, sizeof whole, "%s/%s", link[0] == '/' ? "" : full, link);
 	}
-	close(dir);
 	close(fd);
 	fd = open_beneath(s, path, O_PATH);
 	return fd >= 0 ? fd : fail(s, "openat2", "%s", path);

@@ -94,7 +94,11 @@ static int attach_at(struct stub *s, int mount, int at, const char *dest)
 	int rc = sys_move_mount(mount, at);
 	if (rc)
 		fail(s, "move_mount", "%s", dest);
-	struct stat root, here;
+	struct stat root, here, what;
+	/* A file over a directory or the reverse: the kernel just says EINVAL. */
+	if (rc && errno == EINVAL && !fstat(at, &here) && !fstat(mount, &what) &&
+	    S_ISDIR(here.st_mode) != S_ISDIR(what.st_mode))
+		fail_with(s, S_ISDIR(here.st_mode) ? EISDIR : ENOTDIR, "move_mount", "%s", dest);
 	if (!rc && !fstat(s->root, &root) && !fstat(at, &here) && root.st_ino == here.st_ino &&
 	    root.st_dev == here.st_dev && !strcmp(dest + strspn(dest, "/."), ""))
 		dup3(mount, s->root, O_CLOEXEC);

@@ -132,3 +132,39 @@ def test_a_slave_root_hears_of_mounts_on_the_host(runtime: Runtime, own_bundle: 
     inside = Path(f"/proc/{runtime.state('c1')['pid']}/mounts").read_text()
     assert (" /new " in inside) == inwards
     runtime.ok("delete", "--force", "c1")
+
+
+def test_a_chain_of_dangling_links_is_followed_inside_the_root(runtime: Runtime, own_bundle: Bundle,
+                                                               source: Path) -> None:
+    rootfs = own_bundle.path / "rootfs"
+    (rootfs / "a").symlink_to("/b")
+    (rootfs / "b").symlink_to("deep/../c")
+    (rootfs / "c").symlink_to("../../../../../../d/e")
+    own_bundle.add_mount("/a", "none", str(source / "file"), "bind")
+    own_bundle.shell("grep -c ' /d/e ' /proc/self/mountinfo")
+    assert runtime.ok("run", "c1", own_bundle) == "1\n"
+    (rootfs / "d/e").unlink()
+    (rootfs / "d/e").symlink_to("/a")   # a circle
+    assert "Too many levels of symbolic links" in runtime("run", "c1", own_bundle).stderr
+
+
+def test_a_file_goes_to_a_place_with_a_slash_behind(runtime: Runtime, own_bundle: Bundle, source: Path) -> None:
+    own_bundle.add_mount("/new/", "none", str(source / "file"), "bind")
+    own_bundle.shell("test -f /new")
+    runtime.ok("run", "c1", own_bundle)
+
+
+@pytest.mark.parametrize(("what", "place", "words"), [("file", "/bin", "Is a directory"),
+                                                      ("", "/bin/busybox", "Not a directory")])
+def test_a_file_over_a_directory_is_named(runtime: Runtime, bundle: Bundle, source: Path, what: str, place: str,
+                                          words: str) -> None:
+    bundle.add_mount(place, "none", str(source / what), "bind")
+    bundle.shell("true")
+    assert f"move_mount: {place}: {words}" in runtime("run", "c1", bundle).stderr
+
+
+def test_propagation_alone_changes_the_mount_that_is_there(runtime: Runtime, bundle: Bundle, source: Path) -> None:
+    bundle.add_mount("/mnt", "none", str(source), "bind")
+    bundle.config["mounts"].append({"destination": "/mnt", "options": ["rshared"]})
+    bundle.shell("grep ' /mnt ' /proc/self/mountinfo")
+    assert " shared:" in runtime.ok("run", "c1", bundle)
