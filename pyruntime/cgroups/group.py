@@ -138,7 +138,8 @@ class Group:
             try:
                 os.rmdir(path)
             except OSError as error:
-                if error.errno in (ENOENT, ENODEV):
+                # A read-only hierarchy says so (EROFS) of what is not there, too.
+                if error.errno in (ENOENT, ENODEV) or not os.path.isdir(path):
                     continue
                 self._thaw_for_death()
                 reason = _remove_tree(path, timeout)

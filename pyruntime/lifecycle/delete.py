@@ -125,7 +125,7 @@ def destroy(container: Container, record: Record) -> list[str]:
         try:
             os.rmdir(path)
         except OSError as error:   # an ancestor that others use by now stays
-            if error.errno not in (ENOENT, EBUSY, ENOTEMPTY):
+            if error.errno not in (ENOENT, EBUSY, ENOTEMPTY) and os.path.isdir(path):
                 notes.append(f'rmdir "{path}": {error.strerror}')
     for path in record.rdt:
         try:

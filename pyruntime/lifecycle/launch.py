@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 STUB = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "native", "stub")
 MFD_EXEC = 0x10   # linux/memfd.h, Linux 6.3; earlier kernels make every memfd executable
 MAX_HANDED = 128  # as in native/stub.h
-_HIGH = 512       # descriptors are parked here while those of the stub are put in place
 
 
 def sealed(name: str, data: bytes, *, executable: bool = False) -> int:
@@ -148,8 +147,10 @@ class Launch:
         plan = sealed("plan", encode(self.plan.steps, faults.for_stub(self.plan.steps)))
         wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
         base = 3 + self.preserve
-        parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH + base) for fd in wanted]
-        entry = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, _HIGH + base)
+        # Parked above the places where they are wanted, so that none is overwritten before it is put there.
+        above = base + len(wanted)
+        parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in wanted]
+        entry = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, above)
         try:
             actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
             self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 
 from pyruntime.config.decode import decode, encode
@@ -114,7 +115,7 @@ class Container:
     def claim(self) -> None:
         """Take the ID; raises ContainerExists. Of two that try at once, one wins."""
         try:
-            os.makedirs(self.root, 0o700, exist_ok=True)
+            _make_private(self.root)
             os.mkdir(self.directory, 0o700)
         except FileExistsError:
             raise ContainerExists(f'container with given ID already exists: "{self.id}"') from None
@@ -184,6 +185,17 @@ class Container:
             return
 
 
+def _make_private(path: str) -> None:
+    # Not os.makedirs: it makes the directories above the last one as the caller's umask allows.
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_private(os.path.dirname(path))
+        _make_private(path)
+
+
 def identifiers(root: str) -> list[str]:
     """The IDs below the state directory, sorted; none when it does not exist."""
     try:
@@ -194,8 +206,22 @@ def identifiers(root: str) -> list[str]:
 
 
 def default_root() -> str:
-    """/run/pyruntime, or below the user's runtime directory when rootless (an empty XDG_RUNTIME_DIR is unset)."""
+    """/run/pyruntime, or below the user's runtime directory when rootless (an empty XDG_RUNTIME_DIR is unset).
+
+    Without one it is a directory in /tmp; raises PyruntimeError when that belongs to somebody else, who could have
+    us run hooks of his.
+    """
+    if os.geteuid() == 0:
+        return "/run/pyruntime"
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.geteuid() != 0:
-        return os.path.join(runtime or f"/tmp/pyruntime-{os.geteuid()}", "pyruntime")
-    return "/run/pyruntime"
+    if not runtime:
+        runtime = f"/tmp/pyruntime-{os.geteuid()}"
+        try:
+            status = os.lstat(runtime)
+        except FileNotFoundError:
+            os.mkdir(runtime, 0o700)
+            status = os.lstat(runtime)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise PyruntimeError(f'"{runtime}" is not a directory that you alone may write: give --root, or set'
+                                 " XDG_RUNTIME_DIR")
+    return os.path.join(runtime, "pyruntime")

@@ -7,6 +7,8 @@ Emits:  open_namespace, setns, unshare, map_ids, become_root, clone_init, setsid
 
 from __future__ import annotations
 
+import errno
+
 from pyruntime.plan import uapi
 from pyruntime.plan.setup import NAMESPACES
 from pyruntime.plan.steps import step
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 # Made by unshare(2); the pid namespace is made by clone, the cgroup namespace through a helper, the user namespace
 # first.
 _UNSHARED = ("mount", "uts", "ipc", "network", "time")
+_UNPERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 
 
 def emit(setup: Setup) -> Iterator[Step]:
@@ -97,8 +100,11 @@ def _isolate(setup: Setup) -> Iterator[Step]:
     if setup.new("cgroup") and setup.cgroup_paths:
         where = setup.where["cgroup"]
         slots = bytearray()
+        # As with the directories themselves (cgroups/resources.py): what may not be written is left out.
+        lenient = setup.host.rootless and not config.get("linux.cgroupsPath")
         for hierarchy, path in setup.cgroup_paths.items():
             slots.append(setup.slot())
             yield step("enter", "open_file", where, label=f"cgroup {hierarchy or 'v2'}",
-                       path=f"{path}/{'tasks' if hierarchy else 'cgroup.procs'}", slot=slots[-1])
+                       path=f"{path}/{'tasks' if hierarchy else 'cgroup.procs'}", slot=slots[-1],
+                       tolerate=_UNPERMITTED if lenient else ())
         yield step("isolate", "cgroup_namespace", where, slots=bytes(slots))

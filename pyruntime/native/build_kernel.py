@@ -51,10 +51,15 @@ static int k_mount_idmap(int tree, int userns, int recursive)
    fork would copy the interpreter's threads' locks: the child calls nothing but the kernel. */
 static int k_user_namespace_process(void)
 {
+    pid_t parent = getpid();
     long pid = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
-    if (pid == 0)
-        for (;;)
-            syscall(SYS_pause);
+    if (pid == 0) {
+        /* Not to outlive a runtime that is killed, be it before the next line. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        while (getppid() == parent)
+            pause();
+        _exit(0);
+    }
     return pid;
 }
 

@@ -107,7 +107,14 @@ int send_with_fd(int sock, const void *data, size_t size, int fd)
 	do
 		n = sendmsg(sock, &msg, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
-	return n == (ssize_t)size ? 0 : -1;
+	size_t sent = n < 0 ? 0 : (size_t)n;
+	while (n >= 0 && sent < size) { /* a long text on a stream whose reader is slow */
+		n = send(sock, (const char *)data + sent, size - sent, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			n = 0;
+		sent += n < 0 ? 0 : (size_t)n;
+	}
+	return n < 0 ? -1 : 0;
 }
 
 int get_slot(struct stub *s, int64_t slot)

@@ -34,22 +34,11 @@ static int state_file(struct stub *s, const struct step_run_hook *a)
 	return fd;
 }
 
-static void list(struct strs strs, char **v, size_t room)
-{
-	size_t n = 0;
-	FOR_EACH_STR(item, strs)
-	if (n + 1 < room)
-		v[n++] = (char *)item;
-	v[n] = NULL;
-}
-
 int do_run_hook(struct stub *s, const struct step_run_hook *a)
 {
-	static char *argv[1024], *env[1024];
-	if (a->args.count >= countof(argv) || a->env.count >= countof(env))
-		return fail_with(s, E2BIG, "execve", "%s", a->path);
-	list(a->args, argv, countof(argv));
-	list(a->env, env, countof(env));
+	char **argv = vector(a->args, NULL), **env = vector(a->env, NULL);
+	if (!argv || !env)
+		return fail(s, "mmap", "arguments of %s", a->path);
 	int input = state_file(s, a);
 	if (input < 0)
 		return -1;

@@ -244,14 +244,15 @@ int do_await_start(struct stub *s, const struct step_await_start *a)
 	return 0;
 }
 
-static void *room(size_t size)
+void *room(size_t size)
 {
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static char **vector(struct strs list, const char *extra)
+char **vector(struct strs list, const char *extra)
 {
+	/* Without hooks the program's two lists, mostly short, cost no page of their own. */
 	static char *small[2][256];
 	static int used;
 	size_t size = list.count + 2u;

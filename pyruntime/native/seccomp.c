@@ -14,7 +14,7 @@ struct messenger {
 	atomic_int listener; /* -1 until the filter is loaded, -2 when loading failed */
 	atomic_int done;     /* 1 sent, otherwise the negated errno */
 	int sock;
-	char message[4096];
+	char *message;
 	size_t size;
 };
 
@@ -52,12 +52,15 @@ int do_seccomp(struct stub *s, const struct step_seccomp *a)
 	char pid[16] = "";
 	if (readlinkat(s->proc, "self", pid, sizeof pid - 1) < 0)
 		return fail(s, "readlinkat", "/proc/self");
+	size_t room_needed = 1;
+	FOR_EACH_STR(some, a->message)
+	room_needed += strlen(some) + sizeof pid;
+	m.message = room(room_needed);
+	if (!m.message)
+		return fail(s, "mmap", "state for the listener");
 	FOR_EACH_STR(part, a->message)
 	{
 		size_t size = strlen(part), digits = part_left > 1 ? strlen(pid) : 0;
-		if (m.size + size + digits >= sizeof m.message)
-			return fail_with(s, EMSGSIZE, "sendmsg", "the state for the listener has more than %zu bytes",
-					 sizeof m.message);
 		memcpy(m.message + m.size, part, size);
 		memcpy(m.message + m.size + size, pid, digits);
 		m.size += size + digits;
@@ -75,7 +78,7 @@ int do_seccomp(struct stub *s, const struct step_seccomp *a)
 	}
 	atomic_store(&m.listener, (int)fd);
 	while (!atomic_load(&m.done))
-		__builtin_ia32_pause();
+		__asm__ volatile("" ::: "memory"); /* no system call: the filter may forbid it */
 	if (m.done < 0)
 		return fail_with(s, -m.done, "sendmsg", "listener to linux.seccomp.listenerPath");
 	return 0;

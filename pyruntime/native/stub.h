@@ -71,6 +71,12 @@ int write_proc(struct stub *s, const char *path, const char *data, size_t size);
 int get_slot(struct stub *s, int64_t slot);
 int put_slot(struct stub *s, int64_t slot, int fd);
 
+/* process.c */
+/* Zeroed memory that stays; NULL when there is none. */
+void *room(size_t size);
+/* A list as execve(2) wants it, with one more string if extra is given; NULL when there is no memory. */
+char **vector(struct strs list, const char *extra);
+
 /* copyup.c */
 int copy_tree(struct stub *s, int from, int to);
 

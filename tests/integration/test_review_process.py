@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
+import socket
+import stat
 import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pyruntime.errors import PyruntimeError
+from pyruntime.lifecycle.store import Container, default_root
+from tests.conftest import TOP
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime
 
 
@@ -20,3 +32,96 @@ def test_closed_standard_descriptors_become_dev_null(runtime: Runtime, bundle: B
         assert process.wait(PATIENCE) == 0
     fds = f"/proc/{runtime.state('c1')['pid']}/fd"
     assert {fd: os.readlink(f"{fds}/{fd}") for fd in os.listdir(fds)} == dict.fromkeys("012", "/dev/null")
+
+
+def test_start_container_hooks_inherit_a_long_environment(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "env | grep -c ^LONG"]}]}
+    bundle.config["process"]["env"] += [f"LONG{number}=x" for number in range(4096)]
+    bundle.shell("env | grep -c ^LONG")
+    assert runtime.ok("run", "c1", bundle) == "4096\n4096\n"
+
+
+@pytest.mark.parametrize("size", [10, 5000, 500_000])
+def test_a_seccomp_agent_gets_a_state_of_any_length(runtime: Runtime, bundle: Bundle, tmp_path: Path,
+                                                    size: int) -> None:
+    # 5000 bytes of annotations are an everyday matter; half a megabyte does not fit into the socket at once.
+    path = tmp_path / "agent"
+    bundle.shell("true", annotations={"a": "x" * size}, linux__seccomp={
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(path),
+        "syscalls": [{"names": ["getcwd"], "action": "SCMP_ACT_NOTIFY"}]})
+    received: list[Any] = []
+
+    def serve() -> None:
+        with agent.accept()[0] as connection:
+            data, fds, _, _ = socket.recv_fds(connection, 65536, 1)
+            while more := connection.recv(65536):
+                data += more
+        received.extend([json.loads(data), len(fds)])
+        for fd in fds:
+            os.close(fd)
+
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(path))
+        agent.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        runtime.ok("run", "c1", bundle)
+        thread.join(PATIENCE)
+    assert received[0]["state"]["annotations"] == {"a": "x" * size} and received[1] == 1
+
+
+def test_few_descriptors_suffice(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.shell("true")
+    runtime.ok("run", "c1", bundle, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+
+
+def test_id_mapping_helpers_do_not_outlive_a_killed_runtime() -> None:
+    script = ("import os; from pyruntime.native import kernel;"
+              "print(kernel._bindings().lib.k_user_namespace_process(), flush=True); os.kill(os.getpid(), 9)")
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=False, cwd=TOP)
+    deadline = time.monotonic() + PATIENCE
+    while Path(f"/proc/{int(done.stdout)}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_fallback_state_directory_is_the_user_s_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    uid = 4_000_000_000 + os.getpid()   # nobody's, so that no directory of anybody is in the way
+    place = Path(f"/tmp/pyruntime-{uid}")
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    place.mkdir(0o777)
+    try:
+        with pytest.raises(PyruntimeError, match="not a directory that you alone may write"):
+            default_root()
+        os.chown(place, uid, uid)
+        place.chmod(0o777)
+        with pytest.raises(PyruntimeError, match="not a directory that you alone may write"):
+            default_root()
+        place.chmod(0o755)
+        assert default_root() == f"{place}/pyruntime"
+    finally:
+        place.rmdir()
+
+
+def test_directories_above_the_state_are_private(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        Container(str(tmp_path / "a/b"), "c1").claim()
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
+
+
+def test_rootless_with_a_cgroup_namespace(runtime: Runtime, bundle: Bundle) -> None:
+    # A user who may write no hierarchy at all still gets a namespace of his own.
+    bundle.config["linux"]["namespaces"] = [*(entry for entry in bundle.config["linux"]["namespaces"]
+                                              if entry["type"] != "cgroup"), {"type": "cgroup"}]
+    bundle.config["linux"].pop("resources", None)
+    bundle.shell("readlink /proc/self/ns/cgroup")
+    script = ('for at in /sys/fs/cgroup/*; do mountpoint -q $at && mount -o remount,bind,ro $at; done;'
+              'exec "$0" --root "$1" --rootless true run c1 "$2"')
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script, COMMAND, runtime.root, bundle.path], check=False,
+                          timeout=PATIENCE, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() not in ("", os.readlink("/proc/self/ns/cgroup"))
