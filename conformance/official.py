@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from conformance.outcome import Program, Subtest, Verdict
+from conformance.outcome import Program
 from conformance.sandbox import Ended, RuntimeCommand, Workplace, supervise, workplace
 from conformance.tap import parse
 
@@ -113,13 +113,12 @@ def judge(name: str, ended: Ended, stdout: str, stderr: str, *, place: Workplace
         stopped = f"killed by signal {-ended.status}"
     elif ended.status > 0:
         stopped = f"exit status {ended.status}: {_last_words(stderr)}"
-    subtests = stream.subtests
-    if not subtests and not stopped:
-        subtests = (_without_subtests(stdout),)
-    return Program(name, subtests, stopped, ended.seconds, stderr, "", tuple(place.leftovers))
+    note = "" if stream.subtests or stopped else _note(stdout)
+    leftovers = tuple(place.leftovers)
+    return Program(name, stream.subtests, stopped, ended.seconds, stderr, leftovers=leftovers, note=note)
 
 
-def _without_subtests(stdout: str) -> Subtest:
+def _note(stdout: str) -> str:
     """Eight programs judge without a single result line: silence is consent, a YAML "error" is a complaint.
 
     Neither is counted as ok or not ok, so that the figures stay those of the suite itself.
@@ -128,8 +127,8 @@ def _without_subtests(stdout: str) -> Subtest:
         if line.strip().startswith('"error":'):
             complaint = line.split(":", 1)[1].strip().strip('",').split("\\n")[0]
             if complaint:
-                return Subtest(Verdict.TODO, f"prints no result, but complains: {complaint}")
-    return Subtest(Verdict.SKIP, "prints no result and no complaint")
+                return f"prints no result, but complains: {complaint}"
+    return "prints no result and no complaint"
 
 
 def _last_words(stderr: str) -> str:

@@ -34,7 +34,8 @@ class Program:
     """The result of one program of the official suite or of one own case.
 
     ``section`` is the section of the specification it tests, as ``file.md#anchor`` (empty: see the subtests).
-    ``stopped`` says why the program ended early and is empty when it ran to its end.
+    ``stopped`` says why the program ended early and is empty when it ran to its end. ``note`` is what a program without
+    a single subtest has to tell.
     """
 
     name: str
@@ -44,16 +45,17 @@ class Program:
     stderr: str = ""
     section: str = ""
     leftovers: tuple[str, ...] = ()
+    note: str = ""
 
     def count(self, verdict: Verdict) -> int:
         return sum(1 for subtest in self.subtests if subtest.verdict is verdict)
 
     @property
     def verdict(self) -> Verdict:
-        """The worst thing that happened: not ok, else skipped when nothing but skips was seen, else ok."""
+        """The worst thing that happened: not ok, else skipped when nothing was judged, else ok."""
         if self.stopped or self.count(Verdict.NOT_OK):
             return Verdict.NOT_OK
-        if self.subtests and self.count(Verdict.SKIP) == len(self.subtests):
+        if self.count(Verdict.SKIP) == len(self.subtests):
             return Verdict.SKIP
         return Verdict.OK
 

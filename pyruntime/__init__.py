@@ -1,3 +1,27 @@
-"""pyruntime: an OCI-spec low-level container runtime."""
+"""pyruntime: an OCI-spec low-level container runtime.
+
+``Runtime`` and ``State`` are the library (pyruntime.api); ``errors`` is the tree of everything that it raises. They are
+loaded when they are first asked for: the command imports this package too, and each import counts there.
+"""
+
+from __future__ import annotations
 
 __version__ = "0.1.0"
+__all__ = ["Runtime", "State", "__version__", "errors"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime import errors
+    from pyruntime.api import Runtime, State
+
+
+def __getattr__(name: str) -> object:
+    if name in ("Runtime", "State"):
+        from pyruntime import api
+
+        return getattr(api, name)
+    if name == "errors":
+        import pyruntime.errors
+
+        return pyruntime.errors
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

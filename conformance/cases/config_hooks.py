@@ -405,3 +405,49 @@ def without_arguments(t: Trial) -> None:
     add_namespace(config, "ipc")
     config["hooks"] = {"createRuntime": [{"path": "/bin/true"}], "poststop": [{"path": "/bin/true"}]}
     live(t, config)
+
+
+@requirement(HOOKS, "a hook that does not read its stdin is no error, however large the state")
+def ignores_stdin(t: Trial) -> None:
+    config = t.config("true")
+    config["annotations"] = {"com.example.large": "x" * 300_000}
+    config["hooks"] = {kind: [{"path": "/bin/true"}] for kind in IN_RUNTIME}
+    live(t, config)
+
+
+@requirement(HOOKS, "a large state arrives whole")
+def large_state(t: Trial) -> None:
+    config = t.config("true")
+    config["annotations"] = {"com.example.large": "x" * 300_000}
+    report = Report(t, config)
+    config["hooks"] = {"createRuntime": [hook(f"cat > {report.path}/state")]}
+    t.create(config)
+    t.equal(
+        len(json.loads(report.read("state"))["annotations"]["com.example.large"]), 300_000, "length of the annotation"
+    )
+
+
+@requirement(HOOKS, "the state on stdin ends: a hook that reads to the end of the file is not kept waiting")
+def stdin_ends(t: Trial) -> None:
+    config = t.config("true")
+    report = Report(t, config)
+    scripts = {kind: f"cat > /dev/null; echo end > {report.seen_by(kind)}/{kind}" for kind in KINDS}
+    config["hooks"] = {kind: [hook(script)] for kind, script in scripts.items()}
+    live(t, config)
+    for kind in KINDS:
+        t.equal(report.read(kind), "end\n", f"what the {kind} hook wrote")
+
+
+@requirement(HOOKS, "a hook that says much is no error")
+def talkative(t: Trial) -> None:
+    config = t.config("true")
+    script = "head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' x >&2"
+    config["hooks"] = {kind: [hook(script)] for kind in IN_RUNTIME}
+    live(t, config)
+
+
+@requirement(HOOKS, "a hook that dies by a signal has failed")
+def killed_hook(t: Trial) -> None:
+    config = t.sleeper()
+    config["hooks"] = {"createRuntime": [hook("kill -9 $$")]}
+    t.refused(config, "a createRuntime hook that dies by a signal")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -338,3 +339,74 @@ def ro_bind_not_on_host(t: Trial) -> None:
 @requirement(MOUNTS, "a missing destination directory is made", level="SHOULD")
 def destination_is_made(t: Trial) -> None:
     t.equal(mounted_at(t, [mount("/made/for/it", "tmpfs", "conf")], "/made/for/it").kind, "tmpfs", "type")
+
+
+def _destination(name: str, destination: str, expected: str) -> None:
+    @requirement(MOUNTS, f"the destination {destination!r} is a path like any other", name=f"destination_{name}")
+    def case(t: Trial) -> None:
+        config = t.config(MOUNTINFO)
+        config["mounts"].append(mount(destination, "tmpfs", "conf-target"))
+        targets = [m.target for m in mountinfo.parse(t.output(config)) if m.source == "conf-target"]
+        t.equal(targets, [expected], "where the mount is")
+
+
+_destination("spaces", "/mnt/two words", "/mnt/two\\040words")
+_destination("unicode", "/mnt/é", "/mnt/é")
+_destination("dots", "/mnt/a/../b", "/mnt/b")
+_destination("slashes", "//mnt///c/", "/mnt/c")
+
+
+@requirement(MOUNTS, "mounts onto missing directories work under a read-only root too")
+def destination_under_readonly_root(t: Trial) -> None:
+    config = t.config("touch /made/x && echo wrote")
+    config["root"]["readonly"] = True
+    config["mounts"].append(mount("/made", "tmpfs", "conf"))
+    t.equal(t.output(config), "wrote", "output")
+
+
+@requirement(OPTIONS, "bind mounts a device and a socket on missing files")
+def bind_special_files(t: Trial) -> None:
+    folder = source_folder(t)
+    os.mkfifo(folder / "fifo")
+    config = t.config("test -p /opt/fifo && test -c /opt/null && echo both")
+    config["mounts"] += [bind(folder / "fifo", "/opt/fifo"), bind("/dev/null", "/opt/null")]
+    t.equal(t.output(config), "both", "output")
+
+
+@requirement(OPTIONS, "the source of a bind mount may be a symlink: it is resolved on the host")
+def bind_symlink_source(t: Trial) -> None:
+    folder = source_folder(t)
+    (t.path / "link").symlink_to(folder)
+    config = t.config("cat /mnt/file")
+    config["mounts"].append(bind(t.path / "link", "/mnt"))
+    t.equal(t.output(config), "content", "file in the bound directory")
+
+
+@requirement(MOUNTS, "many mounts are mounted, all and in order")
+def many(t: Trial) -> None:
+    config = t.config(MOUNTINFO)
+    config["mounts"] += [mount(f"/mnt/{number}", "tmpfs", f"conf-{number}") for number in range(120)]
+    seen = [m.source for m in mountinfo.parse(t.output(config)) if m.target.startswith("/mnt/")]
+    t.equal(seen, [f"conf-{number}" for number in range(120)], "mounts below /mnt")
+
+
+@requirement(POSIX, "an overlay is mounted with its own options")
+def overlay(t: Trial) -> None:
+    t.skip_unless("\toverlay\n" in Path("/proc/filesystems").read_text(), "this kernel has no overlay filesystem")
+    lower, upper, work = (t.path / name for name in ("lower", "upper", "work"))
+    for folder in (lower, upper, work):
+        folder.mkdir()
+    (lower / "file").write_text("lower\n")
+    config = t.config("cat /mnt/file; echo new > /mnt/new")
+    options = (f"lowerdir={lower}", f"upperdir={upper}", f"workdir={work}")
+    config["mounts"].append(mount("/mnt", "overlay", "overlay", *options))
+    t.equal(t.output(config), "lower", "file of the lower layer")
+    t.equal((upper / "new").read_text(), "new\n", "file in the upper layer")
+
+
+@requirement(POSIX, "proc takes its own options: hidepid", level="SHOULD")
+def proc_options(t: Trial) -> None:
+    config = t.config("grep ' /proc ' /proc/self/mountinfo")
+    config["mounts"][0]["options"] = ["nosuid", "noexec", "nodev", "hidepid=2"]
+    seen = t.output(config)
+    t.check("hidepid=" in seen, f"options of /proc: {seen}")

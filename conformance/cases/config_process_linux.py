@@ -354,3 +354,40 @@ def apparmor_unknown(t: Trial) -> None:
     config = t.sleeper()
     config["process"]["apparmorProfile"] = "conformance-no-such-profile"
     t.refused_by_start(config, "an AppArmor profile that is not loaded")
+
+
+@requirement(USER, "an additional group that the user namespace does not map generates an error")
+def additional_gid_not_mapped(t: Trial) -> None:
+    config = t.sleeper()
+    use_user_namespace(config, size=10)
+    config["process"]["user"]["additionalGids"] = [50]
+    t.refused_by_start(config, "an additional group that is not mapped")
+
+
+def _bad_oom_score(value: int) -> None:
+    name = f"oom_score_adj_{'minus_' if value < 0 else ''}{abs(value)}"
+
+    @requirement(LINUX, f"oomScoreAdj {value} is out of range: an error", name=name)
+    def case(t: Trial) -> None:
+        config = t.sleeper()
+        config["process"]["oomScoreAdj"] = value
+        t.refused_by_start(config, f"oomScoreAdj {value}")
+
+
+_bad_oom_score(1001)
+_bad_oom_score(-1001)
+
+
+@requirement(LINUX, "oomScoreAdj 0 is a value: it is set, whatever the caller's is")
+def oom_score_adj_zero(t: Trial) -> None:
+    Path("/proc/self/oom_score_adj").write_text("123")
+    config = t.sleeper()
+    config["process"]["oomScoreAdj"] = 0
+    t.equal(t.start(config).proc("oom_score_adj").read_text().strip(), "0", "oom_score_adj")
+
+
+@requirement(LINUX, "without capabilities in the configuration nothing is refused", level="SHOULD NOT")
+def caps_absent(t: Trial) -> None:
+    config = t.config("echo ran")
+    del config["process"]["capabilities"]
+    t.equal(t.output(config), "ran", "output")

@@ -208,3 +208,28 @@ _wrong_type("mount_options", ["mounts", 0, "options"], "nosuid")
 _wrong_type("hostname", ["hostname"], 1)
 _wrong_type("namespaces", ["linux", "namespaces"], "pid")
 _wrong_type("sysctl", ["linux", "sysctl"], {"net.ipv4.ip_forward": 1})
+
+
+@requirement("config.md#hostname", "a hostname of 64 bytes fits")
+def hostname_longest(t: Trial) -> None:
+    t.equal(t.output(t.config("hostname") | {"hostname": "h" * 64}), "h" * 64, "hostname")
+
+
+@requirement("config.md#hostname", "a hostname of 65 bytes, which the kernel refuses, generates an error")
+def hostname_too_long(t: Trial) -> None:
+    t.refused(t.sleeper() | {"hostname": "h" * 65}, "a hostname of 65 bytes")
+
+
+@requirement("config.md#domainname", "a domainname without a new UTS namespace is refused: it would be the host's")
+def domainname_without_uts(t: Trial) -> None:
+    config = t.sleeper() | {"domainname": "example.test", "ociVersion": "1.1.0"}
+    del config["hostname"]
+    remove_namespace(config, "uts")
+    t.refused(config, "a domainname without a UTS namespace")
+
+
+@requirement("config.md#hostname", "without hostname the new UTS namespace keeps the host's name", level="SHOULD NOT")
+def hostname_absent(t: Trial) -> None:
+    config = t.config("hostname")
+    del config["hostname"]
+    t.equal(t.output(config), socket.gethostname(), "hostname")

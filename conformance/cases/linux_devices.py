@@ -231,3 +231,22 @@ _filesystem("/sys", "sysfs", ["nosuid", "noexec", "nodev", "ro"])
 _filesystem("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"])
 _filesystem("/dev/shm", "tmpfs", ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"])
 _filesystem("/dev/mqueue", "mqueue", ["nosuid", "noexec", "nodev"])
+
+
+@requirement(DEVICES, "a default device that is listed too has the listed mode and owner")
+def default_device_listed(t: Trial) -> None:
+    seen = _seen(t, _device("c", "/dev/full", 1, 7, fileMode=0o600, uid=3, gid=4))
+    t.equal(seen, "character special file 1:7 600 3:4", "/dev/full")
+
+
+@requirement(DEFAULTS, "/dev/console is not there without a terminal", level="SHOULD NOT")
+def no_console(t: Trial) -> None:
+    t.equal(t.output("test -e /dev/console || echo none"), "none", "output")
+
+
+@requirement(DEVICES, "devices land on what mounts put at their place: a tmpfs on the way")
+def on_a_mount(t: Trial) -> None:
+    config = t.config(f"{_STAT} /opt/mounted/conf; grep -c /opt/mounted /proc/self/mountinfo")
+    config["mounts"].append(mount("/opt/mounted", "tmpfs", "tmpfs"))
+    config["linux"]["devices"] = [_device("c", "/opt/mounted/conf", 1, 3, fileMode=0o666)]
+    t.check(t.output(config).startswith("character special file 1:3"), "no device on the mount")

@@ -59,8 +59,6 @@ def _inherited(kind: str, name: str) -> None:
             del config["hostname"]
         if kind == "network":
             config["mounts"] = [entry for entry in config["mounts"] if entry["destination"] != "/sys"]
-        if kind == "mount":
-            t.skip("without a mount namespace the root filesystem would be built among the host's mounts")
         t.equal(t.start(config).namespace(name), _ours(name), f"{kind} namespace of the process")
 
 
@@ -295,3 +293,37 @@ def offsets_without_namespace(t: Trial) -> None:
     config = t.sleeper() | {"ociVersion": "1.1.0"}
     config["linux"]["timeOffsets"] = {"boottime": {"secs": 1}}
     t.refused(config, "timeOffsets without a time namespace")
+
+
+@requirement(NAMESPACES, "joining a user namespace by path needs no mappings, and has the owner's")
+def joined_user_mappings(t: Trial) -> None:
+    owner_config = t.sleeper()
+    use_user_namespace(owner_config, host_id=500000)
+    owner = t.start(owner_config)
+    config = t.sleeper()
+    add_namespace(config, "user", f"/proc/{owner.pid}/ns/user")
+    t.equal(t.start(config).status_field("Uid").split()[0], "500000", "user id seen from the host")
+
+
+@requirement(NAMESPACES, "several namespaces of another container are joined at once")
+def joined_many(t: Trial) -> None:
+    owner = t.start(t.sleeper())
+    config = t.sleeper()
+    del config["hostname"]
+    kinds = {"network": "net", "ipc": "ipc", "uts": "uts", "pid": "pid"}
+    for kind, name in kinds.items():
+        add_namespace(config, kind, f"/proc/{owner.pid}/ns/{name}")
+    container = t.start(config)
+    for name in kinds.values():
+        t.equal(container.namespace(name), owner.namespace(name), f"{name} namespace")
+
+
+@requirement(NAMESPACES, "the order of the entries does not matter")
+def any_order(t: Trial) -> None:
+    config = t.sleeper()
+    use_user_namespace(config)
+    add_namespace(config, "cgroup")
+    config["linux"]["namespaces"].reverse()
+    container = t.start(config)
+    for name in ("pid", "net", "ipc", "uts", "mnt", "user", "cgroup"):
+        t.check(container.namespace(name) != _ours(name), f"the process is in our {name} namespace")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from conformance.lib.bundle import Config, remove_namespace
+from conformance.lib.bundle import Config, remove_namespace, use_user_namespace
 from conformance.lib.container import Container
 from conformance.lib.requirement import requirement
 from conformance.lib.trial import Trial
@@ -358,3 +358,52 @@ def mount_label(t: Trial) -> None:
     config = t.config("grep ' /dev/shm ' /proc/self/mountinfo")
     config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2"
     t.check("container_file_t:s0:c1,c2" in t.output(config), "the context is not among the mount's options")
+
+
+@requirement(MASKED, "a path that is masked twice is no error")
+def masked_twice(t: Trial) -> None:
+    container = _with_secrets(t, "ls /secret/dir; echo end", maskedPaths=["/secret/dir", "/secret/dir"])
+    t.equal(container.stdout, "end\n", "output")
+
+
+@requirement(MASKED, "many masked directories are all masked")
+def masked_many(t: Trial) -> None:
+    config = t.config("ls /many/*/file 2>/dev/null | wc -l")
+    config["linux"]["maskedPaths"] = [f"/many/{number}" for number in range(40)]
+    container = t.container(config)
+    for number in range(40):
+        (container.rootfs / f"many/{number}").mkdir(parents=True)
+        (container.rootfs / f"many/{number}/file").touch()
+    t.succeed(container.create(), "create")
+    t.succeed(container.start(), "start")
+    container.wait()
+    t.equal(container.stdout.strip(), "0", "files that can be seen")
+
+
+@requirement(MASKED, "a path may be masked and read-only")
+def masked_and_readonly(t: Trial) -> None:
+    container = _with_secrets(t, "ls /secret/dir; echo end", maskedPaths=["/secret/dir"], readonlyPaths=["/secret/dir"])
+    t.equal(container.stdout, "end\n", "output")
+
+
+@requirement(READONLY, "a read-only path below a read-only path is no error")
+def readonly_nested(t: Trial) -> None:
+    script = "touch /secret/dir/x 2>/dev/null || echo refused"
+    container = _with_secrets(t, script, readonlyPaths=["/secret", "/secret/dir"])
+    t.equal(container.stdout, "refused\n", "output")
+
+
+@requirement(MASKED, "masking works in a user namespace, as a user without privileges")
+def masked_in_user_namespace(t: Trial) -> None:
+    config = t.config("ls /secret/dir; cat /secret/file; echo end")
+    use_user_namespace(config)
+    config["linux"]["maskedPaths"] = ["/secret/dir", "/secret/file"]
+    config["process"]["user"] = {"uid": 1000, "gid": 1000}
+    container = t.container(config)
+    (container.rootfs / "secret/dir").mkdir(parents=True)
+    (container.rootfs / "secret/dir/file").write_text("content")
+    (container.rootfs / "secret/file").write_text("content")
+    t.succeed(container.create(), "create")
+    t.succeed(container.start(), "start")
+    container.wait()
+    t.check("content" not in container.stdout and "file" not in container.stdout, f"seen: {container.stdout!r}")

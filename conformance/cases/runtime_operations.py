@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 from conformance.lib.host import cgroups_named
 from conformance.lib.requirement import requirement
@@ -223,3 +225,53 @@ def _in_namespace(inode: str) -> list[str]:
             except (FileNotFoundError, PermissionError, ProcessLookupError):
                 continue
     return found
+
+
+def _realtime(number: int) -> None:
+    @requirement(KILL, f"kill sends real-time signals too: {number}", name=f"kill_sends_{number}")
+    def case(t: Trial) -> None:
+        container = t.start(t.config("exec sleep 1000"))
+        t.eventually(lambda: b"sleep" in container.proc("cmdline").read_bytes().split(b"\0")[0], "the program")
+        t.succeed(container.kill(str(number)), f"kill {number}")
+        # Process 1 of a pid namespace ignores what it has no handler for: only that the call succeeds can be seen.
+        t.equal(container.state()["status"], "running", "status")
+
+
+for _number in (34, 64):
+    _realtime(_number)
+
+
+@requirement(START, "of several starts at once exactly one succeeds")
+def start_at_once(t: Trial) -> None:
+    container = t.create(t.config("echo once; exec sleep 1000"))
+    with ThreadPoolExecutor(4) as pool:
+        statuses = [done.status for done in pool.map(lambda _: container.start(), range(4))]
+    t.equal(sum(1 for status in statuses if status == 0), 1, f"successes (statuses {statuses})")
+    t.eventually(lambda: container.stdout == "once\n", "the program to run once")
+
+
+@requirement("runtime.md#create", "of several creates with one id at once exactly one succeeds")
+def create_at_once(t: Trial) -> None:
+    name = t.new_id()
+    containers = [t.container(t.sleeper(), identifier=name) for _ in range(4)]
+    for number, container in enumerate(containers):
+        container.bundle = container.bundle.rename(t.path / f"bundle-{number}")
+    null = subprocess.DEVNULL
+    with ThreadPoolExecutor(4) as pool:
+        done = list(
+            pool.map(
+                lambda c: t.runtime.call("create", "--bundle", str(c.bundle), name, stdout=null, stderr=null),
+                containers,
+            )
+        )
+    statuses = [one.status for one in done]
+    t.equal(sum(1 for status in statuses if status == 0), 1, f"successes (statuses {statuses})")
+    t.equal(containers[0].state()["status"], "created", "status")
+
+
+@requirement(DELETE, "of several deletes at once exactly one succeeds")
+def delete_at_once(t: Trial) -> None:
+    container = t.run("true")
+    with ThreadPoolExecutor(4) as pool:
+        statuses = [done.status for done in pool.map(lambda _: container.delete(), range(4))]
+    t.equal(sum(1 for status in statuses if status == 0), 1, f"successes (statuses {statuses})")

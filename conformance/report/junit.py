@@ -22,10 +22,10 @@ def _suite(program: Program) -> xml.Element:
     suite = xml.Element(
         "testsuite",
         name=program.name,
-        tests=str(len(program.subtests) + bool(program.stopped)),
+        tests=str(len(program.subtests) + bool(program.stopped) + bool(program.note)),
         failures=str(program.count(Verdict.NOT_OK)),
         errors=str(int(bool(program.stopped))),
-        skipped=str(program.count(Verdict.SKIP) + program.count(Verdict.TODO)),
+        skipped=str(program.count(Verdict.SKIP) + program.count(Verdict.TODO) + bool(program.note)),
         time=f"{program.seconds:.3f}",
     )
     for number, subtest in enumerate(program.subtests, 1):
@@ -34,6 +34,9 @@ def _suite(program: Program) -> xml.Element:
             xml.SubElement(case, "failure", message=_clean(subtest.text)).text = _clean(subtest.detail)
         elif subtest.verdict in (Verdict.SKIP, Verdict.TODO):
             xml.SubElement(case, "skipped", message=_clean(subtest.text))
+    if program.note:
+        case = xml.SubElement(suite, "testcase", classname=program.name, name="runs to its end")
+        xml.SubElement(case, "skipped", message=_clean(program.note))
     if program.stopped:
         case = xml.SubElement(suite, "testcase", classname=program.name, name="runs to its end")
         xml.SubElement(case, "error", message=_clean(program.stopped)).text = _clean(program.stderr)

@@ -11,7 +11,8 @@ def render(run: Run) -> str:
     for number, program in enumerate(run.programs, 1):
         if program.subtests:
             lines += [f"    # Subtest: {program.name}", format_subtests(program.subtests, "    ")]
-        lines.append(result_line(number, Subtest(program.verdict, program.name)))
+        words = f"{program.name}: {program.note}" if program.note else program.name
+        lines.append(result_line(number, Subtest(program.verdict, words)))
         if program.stopped:
             lines.append(f"  # stopped: {program.stopped}")
     return "\n".join(lines) + "\n"

@@ -21,6 +21,8 @@ def program_lines(program: Program, width: int, *, verbose: bool = False) -> lis
     lines = [f"{_MARK[program.verdict]:8}{program.name:{width}}  {counts(program)}  {program.seconds:6.1f} s"]
     if program.stopped:
         lines.append(f"        stopped: {program.stopped}")
+    if program.note:
+        lines.append(f"        {program.note}")
     for number, subtest in enumerate(program.subtests, 1):
         if subtest.verdict is Verdict.NOT_OK:
             lines.append(f"        not ok {number} - {subtest.text}")

@@ -189,7 +189,7 @@ def _thaw_tree(path: str) -> None:
         try:
             _write(f"{path}/{file}", data)
         except OSError:
-            pass
+            pass   # this hierarchy has no freezer, or the cgroup is gone
     for child in children(path):
         _thaw_tree(child)
 
@@ -200,7 +200,7 @@ def _kill(pid: int) -> None:
         try:
             os.kill(pid, SIGKILL)
         except ProcessLookupError:
-            pass
+            pass   # it went by itself
 
 
 def _write(path: str, data: str) -> None:

@@ -4,34 +4,12 @@ from __future__ import annotations
 
 from pyruntime.cli.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
-from pyruntime.errors import UsageError
 from pyruntime.lifecycle.delete import kill
+from pyruntime.lifecycle.signals import signal_number
 
 COMMAND = Command("kill", "[--all] ID [SIGNAL]", "send a signal to a container", Flag(
     "all", "bool", "to every process of the container, not to init alone", short="a"), least=1, most=2,
     text="SIGNAL is a name, with or without SIG, or a number; the default is SIGTERM.")
-
-# asm-generic/signal.h; the signal module would cost 5 ms.
-SIGNALS = {name: number for number, name in enumerate((
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-    "PWR", "SYS"), 1)} | {"IOT": 6, "CLD": 17, "POLL": 29}
-
-
-def signal_number(text: str) -> int:
-    """The number behind a name (any case, with or without SIG) or number; raises UsageError."""
-    if text.isdecimal() and int(text) <= 64:
-        return int(text)
-    name = text.upper().removeprefix("SIG")
-    if name in SIGNALS:
-        return SIGNALS[name]
-    for base, number, sign in (("RTMIN", 34, 1), ("RTMAX", 64, -1)):
-        rest = name.removeprefix(base)
-        if name.startswith(base) and (not rest or rest.lstrip("+-").isdecimal()):
-            number += sign * int(rest.lstrip("+-") or 0)
-            if 34 <= number <= 64:
-                return number
-    raise UsageError(f'unknown signal "{text}": write a name such as TERM, or a number up to 64')
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -71,7 +71,7 @@ def library_path() -> str:
                 if path.rpartition("/")[2].startswith("libseccomp.so"):
                     return "/" + path
     except OSError:
-        pass
+        pass   # no /proc: then the library is not told apart by its file
     return ""
 
 

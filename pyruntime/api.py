@@ -1,0 +1,117 @@
+"""The library: what the ``pyruntime`` command does, as typed calls.
+
+    from pyruntime import Runtime
+
+    runtime = Runtime()
+    runtime.create("web", "/containers/web")
+    runtime.start("web")
+    print(runtime.state("web").status)
+    runtime.kill("web", "KILL")
+    runtime.delete("web", force=True)
+
+Every error is one of pyruntime.errors. Calls are safe from several threads and processes: what a container is doing is
+asked of the kernel each time (runtime.md#operations).
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import NoSuchContainer
+from pyruntime.lifecycle import status as _status
+from pyruntime.lifecycle.create import Request, create
+from pyruntime.lifecycle.delete import delete, kill
+from pyruntime.lifecycle.run import run
+from pyruntime.lifecycle.signals import signal_number
+from pyruntime.lifecycle.start import start
+from pyruntime.lifecycle.store import Container, default_root, identifiers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class State:
+    """A container's state at one moment (runtime.md#state).
+
+    ``status``  creating, created, running, paused or stopped
+    ``pid``     init's process ID on the host; 0 once it has stopped
+    """
+
+    __slots__ = ("annotations", "bundle", "created", "id", "oci_version", "pid", "rootfs", "status")
+
+    def __init__(self, root: str, container_id: str) -> None:
+        container = Container(root, container_id)
+        record = container.read()
+        self.id: str = record.id
+        self.status: str = _status.status_of(container, record)
+        self.pid: int = 0 if self.status == _status.STOPPED else record.pid
+        self.oci_version: str = record.ociVersion
+        self.bundle: str = record.bundle
+        self.rootfs: str = record.rootfs
+        self.created: str = record.created
+        self.annotations: dict[str, str] = dict(record.annotations)
+
+    def __repr__(self) -> str:
+        return f"State(id={self.id!r}, status={self.status!r}, pid={self.pid})"
+
+
+class Runtime:
+    """The containers below one state directory.
+
+    ``root``      the state directory; by default the command's
+    ``rootless``  None: as euid and user namespace say
+    ``warn``      called with each warning that the specification asks for
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None, *, rootless: bool | None = None,
+                 warn: Callable[[str], None] = lambda text: None) -> None:
+        self.root = os.path.abspath(os.fspath(root)) if root else default_root()
+        self.rootless = rootless
+        self.warn = warn
+
+    def _request(self, console_socket: str, pid_file: str, preserve_fds: int, *, detached: bool) -> Request:
+        return Request(console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds,
+                       rootless=self.rootless, detached=detached, warn=self.warn)
+
+    def create(self, container_id: str, bundle: str | os.PathLike[str], *, console_socket: str = "",
+               pid_file: str = "", preserve_fds: int = 0) -> State:
+        """Create a container that waits for `start`. Raises ConfigError, HostError, ContainerExists, StepError,
+        HookError; after an error nothing of it is left."""
+        create(self.root, container_id, os.fspath(bundle),
+               self._request(console_socket, pid_file, preserve_fds, detached=True))
+        return self.state(container_id)
+
+    def start(self, container_id: str) -> None:
+        """Let a created container's program begin. Raises StateError, StepError, HookError."""
+        start(self.root, container_id)
+
+    def run(self, container_id: str, bundle: str | os.PathLike[str], *, detach: bool = False, keep: bool = False,
+            preserve_fds: int = 0) -> int:
+        """Create and start; unless ``detach``, wait for the program, delete the container (unless ``keep``) and return
+        its exit status, 128 + N when signal N killed it. Waiting needs the main thread: signals are forwarded."""
+        request = self._request("", "", preserve_fds, detached=detach)
+        return run(self.root, container_id, os.fspath(bundle), request, keep=keep, subreaper=False)
+
+    def state(self, container_id: str) -> State:
+        """What the container is doing now. Raises NoSuchContainer."""
+        return State(self.root, container_id)
+
+    def kill(self, container_id: str, signal: int | str = "TERM", *, everything: bool = False) -> None:
+        """Send a signal, by number or name, to init or to every process. Raises StateError, UsageError."""
+        number = signal if isinstance(signal, int) else signal_number(signal)
+        kill(self.root, container_id, number, everything=everything)
+
+    def delete(self, container_id: str, *, force: bool = False) -> None:
+        """Delete a container; with ``force`` kill it first, and do nothing if there is none. Raises StateError."""
+        delete(self.root, container_id, force=force, warn=self.warn)
+
+    def list(self) -> list[State]:
+        """All containers, by ID."""
+        states = []
+        for name in identifiers(self.root):
+            try:
+                states.append(self.state(name))
+            except NoSuchContainer:
+                continue   # deleted meanwhile
+        return states
