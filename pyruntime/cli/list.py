@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.cli.log import LOG
 from pyruntime.cli.main import Context, out
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.config.decode import encode
-from pyruntime.errors import NoSuchContainer, UsageError
+from pyruntime.errors import NoSuchContainer, PyruntimeError, UsageError
 from pyruntime.lifecycle.status import document, status_of
 from pyruntime.lifecycle.store import Container, identifiers
 
@@ -29,6 +30,9 @@ def run(context: Context, parsed: Parsed) -> int:
             record = container.read()
         except NoSuchContainer:
             continue   # deleted meanwhile
+        except PyruntimeError as error:   # one that is damaged must not hide the others
+            LOG.warning(str(error))
+            continue
         state = document(record, status_of(container, record))
         state["owner"] = _owner(container.directory)
         rows.append(state)

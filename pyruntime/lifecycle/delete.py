@@ -89,6 +89,12 @@ def delete(root: str, container_id: str, *, force: bool = False,
         if force:
             return
         raise
+    except PyruntimeError as error:   # a damaged record: nothing of the container can be found by it any more
+        if not force:
+            raise
+        warn(str(error))
+        container.remove()
+        return
     status = status_of(container, record)
     if status in (RUNNING, PAUSED, CREATING) and not force:
         raise StateError(f"cannot delete container {container_id} that is not stopped: {status}")

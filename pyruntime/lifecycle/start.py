@@ -59,6 +59,8 @@ def _follow(sock: object, record: Record) -> None:
             ready = True
         elif report.kind == channel.FAILED:
             known = {entry[0]: Step(entry[1], entry[2], entry[3], {}, entry[4], ()) for entry in record.tail}
+            if report.index not in known:
+                raise StepError(f"the container's init process failed: {report.call}: {report.detail}")
             raise step_error(known, record.total, report.index, report.errno, report.detail, report.call)
 
 

@@ -135,3 +135,16 @@ def test_delete_force_of_one_that_is_being_created(runtime: Runtime, bundle: Bun
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("text", ['{"version": 1, "pid"', "", "{}", "[]"])
+def test_a_damaged_record_hides_no_other_and_can_be_forced_away(runtime: Runtime, bundle: Bundle, text: str) -> None:
+    bundle.shell("true")
+    runtime.ok("create", "c1", bundle)
+    (runtime.root / "bad").mkdir()
+    (runtime.root / "bad/state.json").write_text(text)
+    done = runtime("list", "-q")
+    assert (done.returncode, done.stdout) == (0, "c1\n") and "bad/state.json" in done.stderr
+    assert runtime("delete", "bad").returncode == 1
+    assert "bad/state.json" in runtime("delete", "--force", "bad").stderr
+    assert not (runtime.root / "bad").exists()
