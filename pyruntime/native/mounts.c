@@ -215,6 +215,53 @@ static int new_mount(struct stub *s, const char *fstype, const char *source, str
 
 enum { COPY_UP = 1, INHERIT_MODE = 2, PLAIN_PLACE = 4 };
 
+/* fsconfig(2) takes 255 bytes a value; a list of overlay layers may be longer. */
+static bool needs_old_mount(const struct step_mount *a)
+{
+	bool longer = strlen(a->source) > 255;
+	FOR_EACH_STR(option, a->options)
+	{
+		const char *value = strchr(option, '=');
+		longer = longer || (value && strlen(value + 1) > 255);
+	}
+	return longer;
+}
+
+/* The same as new_mount by mount(2), which needs a place: a directory of a scratch tmpfs that covers `at` meanwhile. */
+static int old_mount(struct stub *s, const struct step_mount *a, int at)
+{
+	char data[4096] = "", place[48];
+	size_t used = 0;
+	FOR_EACH_STR(option, a->options)
+	{
+		used += (size_t)snprintf(data + used, sizeof data - used, "%s%s", used ? "," : "", option);
+		if (used >= sizeof data)
+			return fail_with(s, E2BIG, "mount", "options of %s", a->dest);
+	}
+	int scratch = new_mount(s, "tmpfs", "tmpfs", (struct strs){0, ""}, 0);
+	if (scratch < 0)
+		return -1;
+	int fd = -1;
+	if (sys_move_mount(scratch, at)) {
+		fail(s, "move_mount", "scratch tmpfs on %s", a->dest);
+		close(scratch);
+		return -1;
+	}
+	snprintf(place, sizeof place, "/proc/self/fd/%d/m", scratch);
+	if (mkdirat(scratch, "m", 0700) || syscall(SYS_mount, a->source, place, a->fstype, 0, data))
+		fail(s, "mount", "filesystem type %s", a->fstype);
+	else if ((fd = sys_open_tree(scratch, "m", OPEN_TREE_CLONE)) < 0)
+		fail(s, "open_tree", "%s", a->dest);
+	*strrchr(place, '/') = 0;
+	if (syscall(SYS_umount2, place, MNT_DETACH)) {
+		fail(s, "umount2", "scratch tmpfs on %s", a->dest);
+		close(fd);
+		fd = -1;
+	}
+	close(scratch);
+	return fd;
+}
+
 int do_mount(struct stub *s, const struct step_mount *a)
 {
 	int at = a->how & PLAIN_PLACE ? make_plain(s, a->dest) : make_beneath(s, a->dest, WANT_DIR);
@@ -222,7 +269,7 @@ int do_mount(struct stub *s, const struct step_mount *a)
 		return -1;
 	struct stat below;
 	int have_below = !fstat(at, &below);
-	int fd = new_mount(s, a->fstype, a->source, a->options, 0);
+	int fd = needs_old_mount(a) ? old_mount(s, a, at) : new_mount(s, a->fstype, a->source, a->options, 0);
 	int rc = -1;
 	if (fd < 0)
 		goto out;

@@ -168,3 +168,22 @@ def test_propagation_alone_changes_the_mount_that_is_there(runtime: Runtime, bun
     bundle.config["mounts"].append({"destination": "/mnt", "options": ["rshared"]})
     bundle.shell("grep ' /mnt ' /proc/self/mountinfo")
     assert " shared:" in runtime.ok("run", "c1", bundle)
+
+
+@pytest.mark.parametrize("spaces", [[], [{"type": "user"}]])
+def test_options_may_be_long(runtime: Runtime, bundle: Bundle, tmp_path: Path, spaces: list[dict[str, str]]) -> None:
+    layers = [tmp_path / (str(number) * 200) for number in range(4)]
+    for number, layer in enumerate(layers):
+        layer.mkdir()
+        (layer / f"file{number}").touch()
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    tmp_path.chmod(0o755)
+    bundle.add_mount("/mnt", "overlay", "overlay", "lowerdir=" + ":".join(map(str, layers)), "ro", "nosuid")
+    bundle.config["linux"]["namespaces"] += spaces
+    if spaces:
+        mappings = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        bundle.save(linux__uidMappings=mappings, linux__gidMappings=mappings)
+    bundle.shell("ls /mnt; grep -c ' /mnt ' /proc/mounts; grep -c ' /mnt overlay ro,nosuid' /proc/mounts")
+    assert runtime.ok("run", "c1", bundle).split() == ["file0", "file1", "file2", "file3", "1", "1"]
