@@ -129,7 +129,7 @@ def test_rootless_with_a_cgroup_namespace(runtime: Runtime, bundle: Bundle) -> N
 
 def test_no_signal_is_ignored_or_blocked(runtime: Runtime, bundle: Bundle) -> None:
     bundle.save(process__args=["grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"])
-    command = ["env", "--ignore-signal=PIPE,TERM,HUP,QUIT", "--block-signal=USR1,CHLD,INT", COMMAND, "--root",
-               runtime.root, "run", "c1", bundle.path]
+    command = ["env", "--ignore-signal=PIPE,TERM,HUP,QUIT", "--block-signal=USR1,CHLD,INT", str(COMMAND), "--root",
+               str(runtime.root), "run", "c1", str(bundle.path)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=PATIENCE)
     assert done.stdout.split() == [b"SigBlk:", b"0000000000000000", b"SigIgn:", b"0000000000000000"]
