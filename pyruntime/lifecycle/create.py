@@ -63,12 +63,11 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     for warning in plan.warnings:
         request.warn(warning)
     record = _record(config, container_id, plan)
-    container.claim()
+    # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
+    record.cgroup_made = [path for group in plan.cgroup_paths.values() for path in _missing(group)]
+    container.claim(record)
     launch = None
     try:
-        # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
-        record.cgroup_made = [path for group in plan.cgroup_paths.values() for path in _missing(group)]
-        container.write(record)
         launch = Launch(plan, container, record, _descriptors(container, config, plan, request),
                         request.preserve_fds, lambda status, pid: Setup.state_of(config, container_id, status, pid))
         launch.run()

@@ -108,7 +108,8 @@ def delete(root: str, container_id: str, *, force: bool = False,
             return
     for note in destroy(container, record):
         warn(note)
-    container.remove()
+    if not container.remove() and not force:   # another `delete` was faster
+        raise NoSuchContainer(f'container does not exist: "{container_id}"')
 
 
 def destroy(container: Container, record: Record) -> list[str]:

@@ -24,6 +24,7 @@ from pyruntime.lifecycle import channel, faults
 from pyruntime.lifecycle.perform import perform
 from pyruntime.plan.encode import encode
 from pyruntime.plan.explain import subject
+from pyruntime.plan.phases import FIRST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,9 +119,11 @@ class Launch:
         return self.init
 
     def _perform_from(self, index: int) -> None:
-        """Perform the host steps from ``index`` up to the next step of the stub."""
+        """Perform the host steps from ``index`` up to the next step of the stub; before there is one, those of the
+        first phase alone."""
         steps = self.plan.steps
-        while index < len(steps) and steps[index].op.actor == "host":
+        while index < len(steps) and steps[index].op.actor == "host" and (
+                self._control is not None or steps[index].phase == FIRST):
             step = steps[index]
             try:
                 faults.before(index)

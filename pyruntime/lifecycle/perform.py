@@ -48,6 +48,11 @@ def _cgroup_join(launch: Launch, step: Step) -> Undo:
     return None
 
 
+def _cgroup_own(launch: Launch, step: Step) -> Undo:
+    cgroups.own(step.args["path"], step.args["uid"])
+    return None
+
+
 def _map_ids(launch: Launch, step: Step) -> Undo:
     uids, gids = step.args["uids"], step.args["gids"]
     if step.args["setgroups"]:
@@ -131,6 +136,7 @@ _PERFORMERS: dict[str, Callable[[Launch, Step], Undo]] = {
     "cgroup_write": _cgroup_write,
     "cgroup_devices": _cgroup_devices,
     "cgroup_join": _cgroup_join,
+    "cgroup_own": _cgroup_own,
     "map_ids": _map_ids,
     "idmap_sources": _idmap_sources,
     "rdt_group": _rdt_group,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
+_UNCLAIMED = "~"   # no ID can begin with it
 VERSION = 1
 
 
@@ -112,20 +113,34 @@ class Container:
         self.root = root
         self.directory = os.path.join(root, container_id)
 
-    def claim(self) -> None:
-        """Take the ID; raises ContainerExists. Of two that try at once, one wins."""
+    def claim(self, record: Record) -> None:
+        """Take the ID; raises ContainerExists. Of two that try at once, one wins.
+
+        The directory is made under a name that no container can have and renamed with its record in it: whoever looks
+        never finds one without, which could not be told from a leftover.
+        """
+        made = os.path.join(self.root, f"{_UNCLAIMED}{self.id}.{os.getpid()}")
         try:
             _make_private(self.root)
-            os.mkdir(self.directory, 0o700)
-        except FileExistsError:
-            raise ContainerExists(f'container with given ID already exists: "{self.id}"') from None
+            os.mkdir(made, 0o700)
         except OSError as error:
+            raise PyruntimeError(f'cannot make the state directory "{made}": {error.strerror}') from None
+        try:
+            self.write(record, made)
+            os.rename(made, self.directory)   # over a directory that holds anything it fails (rename(2))
+        except OSError as error:
+            _clear(made)
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise ContainerExists(f'container with given ID already exists: "{self.id}"') from None
             raise PyruntimeError(f'cannot make the state directory "{self.directory}": {error.strerror}') from None
+        except PyruntimeError:
+            _clear(made)
+            raise
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Record, directory: str = "") -> None:
         """Write state.json, whole or not at all."""
         data = encode({name: getattr(record, name) for name in Record.FIELDS}).encode()
-        path = os.path.join(self.directory, "state.json")
+        path = os.path.join(directory or self.directory, "state.json")
         temporary = f"{path}.{os.getpid()}"
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -168,21 +183,31 @@ class Container:
         """Whether there is a directory at all, be it only a leftover of a `create` that was killed."""
         return os.path.isdir(self.directory)
 
-    def remove(self) -> None:
-        """Remove the directory; state.json goes last, so that a `delete` that is killed can be repeated."""
+    def remove(self) -> bool:
+        """Remove the directory; False when somebody else just did. What a killed `create` left unclaimed goes too."""
+        prefix = f"{_UNCLAIMED}{self.id}."
+        for name in os.listdir(self.root):
+            if name.startswith(prefix) and not start_time(int(name.removeprefix(prefix))):
+                _clear(os.path.join(self.root, name))
+        return _clear(self.directory)
+
+
+def _clear(directory: str) -> bool:
+    """Remove a directory of ours; state.json goes last, so that a `delete` that is killed can be repeated."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return False
+    for name in sorted(names, key=lambda name: name == "state.json"):
         try:
-            names = os.listdir(self.directory)
+            os.unlink(os.path.join(directory, name))
         except FileNotFoundError:
-            return
-        for name in sorted(names, key=lambda name: name == "state.json"):
-            try:
-                os.unlink(os.path.join(self.directory, name))
-            except FileNotFoundError:
-                continue
-        try:
-            os.rmdir(self.directory)
-        except FileNotFoundError:
-            return
+            continue
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _make_private(path: str) -> None:
@@ -202,7 +227,8 @@ def identifiers(root: str) -> list[str]:
         names = os.listdir(root)
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if os.path.exists(os.path.join(root, name, "state.json")))
+    return sorted(name for name in names
+                  if _ID.issuperset(name) and os.path.exists(os.path.join(root, name, "state.json")))
 
 
 def default_root() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 
-from pyruntime.linux.namespaces import mapping_lines
+from pyruntime.linux.namespaces import host_id
 from pyruntime.plan import uapi
 from pyruntime.plan.steps import NO_SLOT, step
 
@@ -80,15 +80,6 @@ def _without_mknod(setup: Setup, node: Node) -> Iterator[Step]:
         yield step("sources", "device_source", node.where, label=path,
                    path=f"{setup.options.scratch}/device-{slot}",
                    mode=TYPES[node.value["type"]] | node.get("fileMode", 0o666), major=node.get("major", 0),
-                   minor=node.get("minor", 0), uid=_mapped(setup, "uid", node.get("uid", 0)),
-                   gid=_mapped(setup, "gid", node.get("gid", 0)), slot=slot)
+                   minor=node.get("minor", 0), uid=host_id(setup.config["linux.uidMappings"], node.get("uid", 0)),
+                   gid=host_id(setup.config["linux.gidMappings"], node.get("gid", 0)), slot=slot)
     yield step("devices", "bind_device", node.where, label=path, source=path, slot=slot, path=path)
-
-
-def _mapped(setup: Setup, kind: str, inside: int) -> int:
-    """The host's id behind one of the container's."""
-    for line in mapping_lines(setup.config[f"linux.{kind}Mappings"]):
-        first, outside, size = map(int, line.split())
-        if first <= inside < first + size:
-            return outside + inside - first
-    return inside   # not mapped: it will be seen as the overflow id

@@ -30,12 +30,34 @@ _UNPERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 def emit(setup: Setup) -> Iterator[Step]:
     """The steps that join, make and name the namespaces."""
     yield from _join(setup)
+    yield from _cgroup_owner(setup)
     if setup.new("user"):
         yield from _user(setup)
     elif setup.joined("user"):
         yield step("user", "become_root", setup.where["user"])
     yield from _unshare(setup)
     yield from _isolate(setup)
+
+
+def host_id(mappings: Node, inside: int) -> int:
+    """The host's id behind one of the container's; itself when it is not mapped (then it shows as the overflow id)."""
+    for line in mapping_lines(mappings):
+        first, outside, size = map(int, line.split())
+        if first <= inside < first + size:
+            return outside + inside - first
+    return inside
+
+
+def _cgroup_owner(setup: Setup) -> Iterator[Step]:
+    """config-linux.md#cgroup-ownership: cgroup v2, a new cgroup namespace, and a cgroup mount that can be written."""
+    path = setup.cgroup_paths.get("", "")
+    writable = [mount for mount in setup.config["mounts"].each()
+                if mount.get("source") == "cgroup" and mount.get("destination") == "/sys/fs/cgroup"
+                and "ro" not in mount.get("options", [])]
+    if not (path and setup.host.cgroup.layout == "v2" and setup.new("cgroup") and setup.new("user") and writable):
+        return
+    uid = host_id(setup.config["linux.uidMappings"], setup.config.get("process.user.uid", 0))
+    yield step("cgroup", "cgroup_own", writable[0].where, path=path, uid=uid)
 
 
 def _join(setup: Setup) -> Iterator[Step]:

@@ -18,6 +18,7 @@ from binascii import crc32
 from struct import Struct
 
 from pyruntime.errors import PyruntimeError
+from pyruntime.plan.phases import FIRST
 from pyruntime.plan.steps import BYTES, INT, OPS, STR, STRS, Op, Step
 
 TYPE_CHECKING = False
@@ -82,8 +83,9 @@ def encode(steps: Sequence[Step], faults: dict[int, int] | None = None) -> bytes
     started = False
     for index, step in enumerate(steps):
         fault = (faults or {}).get(index, 0)
+        # The host steps of the first phase are done before there is a stub.
+        started = started or step.phase != FIRST
         if step.op.actor == "stub":
-            started = True
             after_host = False
             records.append(_record(index, step, fault))
         elif started and not after_host:

@@ -28,4 +28,5 @@ PHASES: dict[str, str] = {
     "exec": "the program takes over",
 }
 
+FIRST = next(iter(PHASES))   # the parent's alone: the stub is started after it
 ORDER: dict[str, int] = {name: number for number, name in enumerate(PHASES)}

@@ -39,6 +39,8 @@ OPS: dict[str, Op] = {
     "cgroup_write": Op("host", "write", "set one resource of the cgroup", path=STR, file=STR, data=STR),
     "cgroup_devices": Op("host", "bpf", "attach the device filter to a cgroup v2 directory", path=STR, rules=STRS),
     "cgroup_join": Op("host", "write", "move init into the cgroup", paths=STRS),
+    "cgroup_own": Op("host", "chown", "give the cgroup v2 directory and its delegation files to a user", path=STR,
+                     uid=INT),
     "map_ids": Op("host", "write, newuidmap", "write the user namespace's id mappings",
                   uids=STRS, gids=STRS, setgroups=STR),
     "idmap_sources": Op("host", "open_tree, mount_setattr", "clone a bind source and map its ids, into slot",

@@ -206,14 +206,13 @@ class Bundle:
 
 
 @pytest.fixture(scope="session")
-def shared_rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A busybox root filesystem for tests that do not write to it. World-accessible: user namespaces must reach it."""
-    path = tmp_path_factory.mktemp("rootfs")
-    busybox_rootfs(path)
-    for parent in [path, *path.parents]:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o055)
-    return path
+def shared_rootfs() -> Iterator[Path]:
+    """A busybox root filesystem for tests that do not write to it. User namespaces must reach it, so it is not below
+    pytest's own directory, which every session closes to others anew."""
+    with tempfile.TemporaryDirectory(prefix="pyruntime-rootfs-") as name:
+        os.chmod(name, 0o755)
+        busybox_rootfs(Path(name))
+        yield Path(name)
 
 
 @pytest.fixture

@@ -98,9 +98,8 @@ def test_a_full_disk_leaves_the_old_record(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=True)
     try:
         container = Container(str(place / "root"), "c1")
-        container.claim()
         record = Record(id="c1")
-        container.write(record)
+        container.claim(record)
         record.annotations = {"a": "x" * 14000}   # a part of it fits
         with pytest.raises(Exception, match="No space left"):
             container.write(record)
