@@ -1,0 +1,118 @@
+"""What is measured, and how."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.peers import Failed, Peer
+from bundles.build import busybox_rootfs
+from pyruntime.config.template import template
+
+PAGE = 4       # KiB; limits are whole pages
+MOST = 16384   # KiB; the search for the least memory starts here
+TIMES = 5      # runs that have to succeed with a limit
+PATIENCE = 10  # seconds for a program that ends at once
+
+# name -> what it is; the first five are milliseconds
+MEASURES = {
+    "run": "run: from the command to the exit status of true, container deleted",
+    "create": "create",
+    "state": "state of the created container",
+    "start": "start",
+    "delete": "delete of the stopped container",
+    "init": "memory of init while it waits for start (PSS)",
+    "least": "smallest memory.limit with which a static true runs 5 of 5 times",
+}
+UNITS = {"init": "KiB", "least": "KiB"}
+
+
+class Bundle:
+    """The bundle that every runtime gets: `pyruntime spec`'s configuration, without a terminal."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        busybox_rootfs(path / "rootfs")
+        source = path / "true.c"
+        source.write_text("int main(void) { return 0; }\n")
+        subprocess.run(["gcc", "-static", "-O2", "-o", path / "rootfs/bin/static-true", source], check=True)
+        self.config = template(rootless=False, uid=0, gid=0, unified=Path("/sys/fs/cgroup/cgroup.controllers").exists())
+        self.config["ociVersion"] = "1.0.0"   # old releases refuse newer ones
+        self.config["process"].update(terminal=False, rlimits=[])
+
+    def save(self, program: str, **resources: Any) -> Path:
+        """Write config.json; returns the bundle's directory."""
+        self.config["process"]["args"] = [program]
+        kept = {key: value for key, value in self.config["linux"]["resources"].items() if key == "devices"}
+        self.config["linux"]["resources"] = {**kept, **resources}
+        (self.path / "config.json").write_text(json.dumps(self.config))
+        return self.path
+
+
+def one_round(peer: Peer, bundle: Path, name: str) -> dict[str, float]:
+    """A `run`, then one container from create to delete. Seconds by measure, and KiB for ``init``."""
+    values = {"run": peer.time("run", "--bundle", bundle, f"{name}-run")}
+    pid_file = bundle / f"{peer.name}.pid"
+    values["create"] = peer.time("create", "--bundle", bundle, "--pid-file", pid_file, name)
+    try:
+        pid = int(pid_file.read_text())
+        values["init"] = pss(pid)
+        values["state"] = peer.time("state", name)
+        values["start"] = peer.time("start", name)
+        await_end(pid)
+        values["delete"] = peer.time("delete", name)
+    except BaseException:
+        peer.call("delete", "--force", name)
+        raise
+    return values
+
+
+def pss(pid: int) -> float:
+    """The proportional set size of a process in KiB. proc_pid_smaps(5)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return float(line.split()[1])
+    raise Failed(f"/proc/{pid}/smaps_rollup has no Pss line")
+
+
+def await_end(pid: int) -> None:
+    """Wait until a process is gone, or a zombie that nobody reads yet."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if stat.rpartition(")")[2].split()[0] in ("Z", "X"):
+            return
+        time.sleep(0.001)
+    raise Failed(f"process {pid} did not end")
+
+
+def least_memory(peer: Peer, bundle: Bundle, name: str) -> float:
+    """The smallest limit in KiB with which the program runs TIMES times in a row; bisection by pages."""
+    def works(pages: int) -> bool:
+        path = bundle.save("/bin/static-true", memory={"limit": pages * PAGE * 1024})
+        for _ in range(TIMES):
+            _seconds, good, _error = peer.call("run", "--bundle", path, name)
+            if not good:
+                peer.call("delete", "--force", name)
+                return False
+        return True
+
+    return smallest(works, MOST // PAGE) * PAGE
+
+
+def smallest(works: Callable[[int], bool], most: int) -> int:
+    """The smallest number that works, if every larger one does too; raises Failed when not even ``most`` does."""
+    if not works(most):
+        raise Failed(f"nothing up to {most} works")
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if works(middle) else (middle, high)
+    return high

@@ -1,0 +1,42 @@
+"""Runs and times commands for ``python -m bench``: one JSON array of words a line in, one JSON object a line out.
+
+A worker a runtime, so that what a runtime needs around it (a mount namespace without the hybrid cgroup mount, for crun)
+is paid for once and not timed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+
+PATIENCE = 30
+
+
+def run(words: list[str]) -> dict[str, object]:
+    """Run a command to its end; ``status`` is None when it took longer than PATIENCE seconds and was killed."""
+    # A file, not a pipe: a container that was created keeps standard error open.
+    with tempfile.TemporaryFile() as errors:
+        begin = time.perf_counter()
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
+        try:
+            status: int | None = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            status = None
+        seconds = time.perf_counter() - begin
+        errors.seek(0)
+        return {"seconds": seconds, "status": status, "error": errors.read(2000).decode("utf-8", "replace").strip()}
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

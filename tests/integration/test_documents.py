@@ -1,0 +1,30 @@
+"""All commands of the documents, with those that need root."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Leftovers, Runtime
+from tests.unit.test_documents import WITH_COMMANDS, examples, play
+
+WITH_ROOT = [name for name in WITH_COMMANDS if any(example.root for example in examples(name))]
+
+
+@pytest.mark.parametrize("document", WITH_ROOT)
+def test_commands(document: str, tmp_path: Path) -> None:
+    runtime = Runtime(tmp_path / "home/state")
+    leftovers = Leftovers(runtime.root)
+    os.chmod(tmp_path, 0o755)
+    try:
+        play(document, tmp_path, root=True)
+    finally:
+        for name in runtime.ok("list", "-q").split() if runtime.root.is_dir() else []:
+            runtime("delete", "--force", name)
+    leftovers.check()
+
+
+def test_there_are_such_documents() -> None:
+    assert {"README.md", "HACKING.md"} <= set(WITH_ROOT)
