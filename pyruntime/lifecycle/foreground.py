@@ -86,6 +86,7 @@ class Terminal:
         self.tty = next((fd for fd in (0, 1, 2) if os.isatty(fd)), -1)
         self._saved: list[Any] | None = None
         os.set_blocking(master, True)
+        self.resize()   # before `start`: the program may ask at once
 
     def begin(self, poll: select.poll) -> None:
         """Go raw and start to pass bytes."""
@@ -94,7 +95,6 @@ class Terminal:
             import tty
 
             self._saved = termios.tcgetattr(self.tty)
-            self.resize()
             tty.setraw(self.tty)
         poll.register(self.master, select.POLLIN)
         poll.register(0, select.POLLIN)
