@@ -37,6 +37,7 @@ generate:  ## write native/steps.h, config/_shape.py and the golden plans anew
 	$(PY) -m pyruntime.plan.generate > $(NATIVE)/steps.h
 	$(PY) -m pyruntime.config.generate
 	$(PY) -m bundles.golden
+	$(PY) -m docs.generate > docs/plan.md
 
 demo: all  ## make the sample bundle and walk it through its life
 	@tools/demo

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from conformance.lib.bundle import Config, add_namespace, mount, use_user_namespace
-from conformance.lib.container import Container
+from conformance.lib.container import Container, RuntimeHangs
 from conformance.lib.host import cgroup_mounts
 from conformance.lib.requirement import requirement
 from conformance.lib.trial import Trial
@@ -102,7 +102,10 @@ def frozen_cgroup(t: Trial) -> None:
         config = t.sleeper()
         config["linux"]["cgroupsPath"] = f"/{folder.name}"
         container = t.container(config)
-        done = container.create()  # accepting it would hang: any answer in time is one that the specification allows
+        try:
+            done = container.create()
+        except RuntimeHangs:
+            t.skip("this runtime makes no such check, as it may, and waits for the cgroup to be thawed")
         if done.status:
             t.check(done.said, "the refusal says nothing")
     finally:

@@ -77,9 +77,10 @@ def _signal_group(record: Record, signal: int) -> None:
             continue
 
 
-def delete(root: str, container_id: str, *, force: bool = False,
+def delete(root: str, container_id: str, *, force: bool = False, created: bool = False,
            warn: Callable[[str], None] = lambda text: None) -> None:
-    """Destroy a container that is created or stopped; with ``force`` in any state, and none is no error."""
+    """Destroy a stopped container, with ``created`` one that waits for `start` too; with ``force`` one in any state,
+    and none is no error. Raises StateError (runtime.md#delete)."""
     container = Container(root, container_id)
     try:
         record = container.read()
@@ -96,11 +97,12 @@ def delete(root: str, container_id: str, *, force: bool = False,
         container.remove()
         return
     status = status_of(container, record)
-    if status in (RUNNING, PAUSED, CREATING) and not force:
-        raise StateError(f"cannot delete container {container_id} that is not stopped: {status}")
+    if status != STOPPED and not force and not (created and status == CREATED):
+        raise StateError(f"cannot delete container {container_id} that is not stopped: {status};"
+                         " kill it, or use --force")
     if status == CREATING:
         # Its `create` undoes everything itself when init or the stub dies; it must not go on meanwhile.
-        _end(record.creator[0], record.creator[1])
+        end_process(record.creator[0], record.creator[1])
         try:
             record = container.read()   # its last words: what it made since
         except NoSuchContainer:   # it had failed, and was done with cleaning up
@@ -121,7 +123,7 @@ def destroy(container: Container, record: Record) -> list[str]:
     made = {key: path for key, path in record.cgroup.items() if path in record.cgroup_made}
     group = Group(made)
     if record.alive():
-        _end(record.pid, record.started, Group(record.cgroup))
+        end_process(record.pid, record.started, Group(record.cgroup))
     if not record.own_pids and record.pid and record.cgroup:
         # No pid namespace ended with init. The cgroup is ours even if it was there before: `create` found it empty.
         Group(record.cgroup).kill()
@@ -147,7 +149,7 @@ def destroy(container: Container, record: Record) -> list[str]:
     return notes
 
 
-def _end(pid: int, started: int, group: Group | None = None) -> None:
+def end_process(pid: int, started: int, group: Group | None = None) -> None:
     """Kill a process and wait until it is gone; ``group`` is the cgroup it stands in."""
     try:
         pidfd = os.pidfd_open(pid)

@@ -31,6 +31,7 @@ class Foreground:
     def terminal(self, master: int) -> None:
         """Forward our terminal to the container's, whose master side this is."""
         self._terminal = Terminal(master)
+        self._terminal.resize()   # before the program can ask for the size
 
     def wait(self, pid: int, pidfd: int) -> int:
         """Forward until init ends; its status as a shell has it (128 + N when signal N killed it)."""
@@ -86,6 +87,7 @@ class Terminal:
         self.tty = next((fd for fd in (0, 1, 2) if os.isatty(fd)), -1)
         self._saved: list[Any] | None = None
         os.set_blocking(master, True)
+        self.resize()   # before `start`: the program may ask at once
 
     def begin(self, poll: select.poll) -> None:
         """Go raw and start to pass bytes."""
@@ -94,8 +96,7 @@ class Terminal:
             import tty
 
             self._saved = termios.tcgetattr(self.tty)
-            self.resize()
-            tty.setraw(self.tty)
+            tty.setraw(self.tty, termios.TCSANOW)   # what was typed already is for the program
         poll.register(self.master, select.POLLIN)
         poll.register(0, select.POLLIN)
 

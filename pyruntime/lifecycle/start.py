@@ -6,6 +6,7 @@ import os
 
 from pyruntime.errors import ConfigError, Problem, StateError, StepError
 from pyruntime.lifecycle import channel
+from pyruntime.lifecycle.delete import end_process
 from pyruntime.lifecycle.launch import step_error
 from pyruntime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
 from pyruntime.lifecycle.store import Container, Record
@@ -34,6 +35,8 @@ def start_record(container: Container, record: Record) -> None:
     import _socket
 
     if not record.has_process:
+        # As after any other start that fails, the container has stopped: there is nothing that init could become.
+        end_process(record.pid, record.started)
         raise ConfigError("config.json", [Problem(
             "process", "process property must not be empty",
             "a container without `process` can be created, but not started", "config.md#process")])

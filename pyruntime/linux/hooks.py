@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 def emit(setup: Setup) -> Iterator[Step]:
     """The hooks of `create` and the startContainer hooks, in the specification's order."""
     hooks = setup.config["hooks"]
-    for kind in ("prestart", "createRuntime"):
+    # prestart hooks are older than the state `creating`, and what they are used for expects `created`.
+    for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
         for node in hooks[kind].each():
             yield step("hooks", "host_hook", node.where, label=node.get("path"), path=node.get("path"),
                        args=node.get("args", []) or [node.get("path")], env=node.get("env", []),
-                       timeout=node.get("timeout", 0), inherit_env=int(not node["env"]), status="creating")
+                       timeout=node.get("timeout", 0), inherit_env=int(not node["env"]), status=status)
     for node in hooks["createContainer"].each():
         yield _inside(setup, node, "hooks", "creating", [])
     for node in hooks["startContainer"].each():

@@ -264,14 +264,18 @@ static int old_mount(struct stub *s, const struct step_mount *a, int at)
 
 int do_mount(struct stub *s, const struct step_mount *a)
 {
+	/* The filesystem before its place: one that cannot be made leaves no directory behind. */
+	bool old = needs_old_mount(a);
+	int fd = old ? -1 : new_mount(s, a->fstype, a->source, a->options, 0);
+	if (fd < 0 && !old)
+		return -1;
+	int rc = -1;
 	int at = a->how & PLAIN_PLACE ? make_plain(s, a->dest) : make_beneath(s, a->dest, WANT_DIR);
 	if (at < 0)
-		return -1;
+		goto out;
 	struct stat below;
 	int have_below = !fstat(at, &below);
-	int fd = needs_old_mount(a) ? old_mount(s, a, at) : new_mount(s, a->fstype, a->source, a->options, 0);
-	int rc = -1;
-	if (fd < 0)
+	if (old && (fd = old_mount(s, a, at)) < 0)
 		goto out;
 	if (a->how & INHERIT_MODE && have_below) {
 		int dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -288,7 +292,8 @@ int do_mount(struct stub *s, const struct step_mount *a)
 out:
 	if (fd >= 0)
 		close(fd);
-	close(at);
+	if (at >= 0)
+		close(at);
 	return rc;
 }
 

@@ -100,7 +100,7 @@ def test_one_key_mistakes(runtime: Runtime, bundle: Bundle, where: str) -> None:
 def test_what_the_machine_lacks_is_named(runtime: Runtime, bundle: Bundle) -> None:
     """Failures at run time carry the place in config.json, the step and the kernel's words."""
     for change, phrases in (
-        ({"mounts": [{"destination": "/x", "type": "nosuchfs", "source": "x"}]},
+        ({"mounts": [{"destination": "/tmp", "type": "nosuchfs", "source": "x"}]},
          ["mounts[0]", "nosuchfs", "No such device"]),
         ({"mounts": [{"destination": "/tmp/x", "type": "tmpfs", "source": "x", "options": ["size=bad"]}]},
          ["mounts[0]", "size", "Bad value"]),

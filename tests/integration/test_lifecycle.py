@@ -73,10 +73,14 @@ def test_refusals_of_a_stopped_container(runtime: Runtime, bundle: Bundle) -> No
     runtime.ok("delete", "--force", "c1")
 
 
-def test_delete_of_a_created_container_kills_it(runtime: Runtime, bundle: Bundle) -> None:
+def test_delete_of_a_created_container_is_for_shims_alone(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("sleep 100")
     runtime.ok("create", "c1", bundle)
-    runtime.ok("delete", "c1")
+    refused = runtime("delete", "c1")
+    assert refused.returncode == 1 and "cannot delete container c1 that is not stopped: created" in refused.stderr
+    assert runtime.state("c1")["status"] == "created"
+    runtime.ok("delete", "c1", env={"TTRPC_ADDRESS": "/run/containerd/containerd.sock.ttrpc"})
+    assert runtime("state", "c1").returncode == 1
 
 
 def test_changes_of_config_json_come_too_late(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
@@ -97,7 +101,7 @@ def test_create_without_process(runtime: Runtime, bundle: Bundle) -> None:
     assert runtime.state("c1")["status"] == "created"
     done = runtime("start", "c1")
     assert done.returncode == 1 and "process property must not be empty" in done.stderr
-    assert runtime.state("c1")["status"] == "created"
+    assert runtime.state("c1")["status"] == "stopped"
 
 
 @pytest.mark.parametrize(("args", "phrase"), [

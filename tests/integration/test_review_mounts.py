@@ -187,3 +187,10 @@ def test_options_may_be_long(runtime: Runtime, bundle: Bundle, tmp_path: Path, s
         bundle.save(linux__uidMappings=mappings, linux__gidMappings=mappings)
     bundle.shell("ls /mnt; grep -c ' /mnt ' /proc/mounts; grep -c ' /mnt overlay ro,nosuid' /proc/mounts")
     assert runtime.ok("run", "c1", bundle).split() == ["file0", "file1", "file2", "file3", "1", "1"]
+
+
+def test_a_filesystem_that_cannot_be_made_leaves_no_directory(runtime: Runtime, own_bundle: Bundle) -> None:
+    own_bundle.add_mount("/fresh", "nosuchfs", "x")
+    own_bundle.shell("true")
+    assert "No such device" in runtime("create", "c1", own_bundle).stderr
+    assert not (own_bundle.path / "rootfs/fresh").exists()

@@ -38,7 +38,7 @@ def test_sample(runtime: Runtime, sample: Any, open_path: None, name: str) -> No
     assert re.fullmatch(EXPECTED[name], runtime.ok("run", "c1", path))
     if name == "hooks":
         assert HOOK_LOG.read_text().splitlines() == [
-            "prestart: creating", "createRuntime: creating", "createContainer: creating", "poststart: running",
+            "prestart: created", "createRuntime: creating", "createContainer: creating", "poststart: running",
             "poststop: stopped"]
         HOOK_LOG.unlink()
 
