@@ -7,9 +7,10 @@ import os
 from struct import Struct
 
 from pyruntime.errors import PyruntimeError
+from pyruntime.lifecycle import faults
 
 REPORT = Struct("<IIii32s464s")   # struct report of native/stub.h
-SYNC, CLONED, CREATED, EXEC, FAILED = range(1, 6)
+SYNC, CLONED, CREATED, EXEC, FAULT, FAILED = range(1, 7)
 
 
 class Report:
@@ -36,7 +37,10 @@ def receive(sock: _socket.socket) -> Report | None:
         data = sock.recv(REPORT.size)
     except ConnectionResetError:
         return None
-    return Report(data) if data else None
+    report = Report(data) if data else None
+    if report is not None and report.kind == FAULT:
+        faults.die()
+    return report
 
 
 def go(sock: _socket.socket, slots: dict[int, int]) -> None:

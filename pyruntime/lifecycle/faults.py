@@ -3,7 +3,7 @@
     fail:N        step N reports an error instead of being performed
     kill:N        whoever performs step N is killed before it (the stub or init; for a host step, the runtime itself)
     after:N       the same, after the step
-    parent:N      the runtime is killed while the stub waits to perform host step N, or at the first report after N
+    parent:N      the runtime is killed while the stub or init performs step N, or before host step N
 
 Everything else of the plan is as always. The variable is read once, at the start of a plan.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pyruntime.plan.encode import FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER
+from pyruntime.plan.encode import FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER, FAULT_KILL_PARENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def _wanted() -> tuple[str, int]:
 def for_stub(steps: list[Step]) -> dict[int, int]:
     """The faults to encode into the plan's records."""
     kind, index = _wanted()
-    code = {"fail": FAULT_FAIL, "kill": FAULT_KILL, "after": FAULT_KILL_AFTER}.get(kind)
+    code = {"fail": FAULT_FAIL, "kill": FAULT_KILL, "after": FAULT_KILL_AFTER,
+            "parent": FAULT_KILL_PARENT}.get(kind)
     if code is None or not 0 <= index < len(steps):
         return {}
     return {index: code}
@@ -44,10 +45,15 @@ def before(index: int) -> None:
     if kind == "fail":
         raise OSError(errno.EIO, "injected fault")
     if kind in ("kill", "parent"):
-        os.kill(os.getpid(), _SIGKILL)
+        die()
+
+
+def die() -> None:
+    """Be killed, at once."""
+    os.kill(os.getpid(), _SIGKILL)
 
 
 def after(index: int) -> None:
     """Called after each host step."""
     if _wanted() == ("after", index):
-        os.kill(os.getpid(), _SIGKILL)
+        die()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pyruntime import __version__
+from pyruntime.config.sections.process import CAPABILITIES
 from pyruntime.linux import mounts, seccomp
 from pyruntime.linux.kernel import MEMORY_FLAGS, MEMORY_MODES
-from pyruntime.linux.user import CAPABILITIES
 from pyruntime.plan.setup import NAMESPACES
 
 TYPE_CHECKING = False

@@ -140,7 +140,7 @@ int plan_verify(const unsigned char *data, size_t size, struct plan *plan, const
 		struct record r;
 		memcpy(&r, data + offset, sizeof r);
 		if (r.size < sizeof r || r.size > size - offset || r.size % 8 || !r.op || r.op >= OP_COUNT || r.zero ||
-		    r.fault > FAULT_KILL_AFTER || (int64_t)r.index <= last)
+		    r.fault > FAULT_KILL_PARENT || (int64_t)r.index <= last)
 			return -1;
 		union step step;
 		if (!decode_record(data + offset, r.size, &step))

@@ -2,7 +2,7 @@
 #pragma once
 #include "steps.h"
 
-enum fault { FAULT_NONE, FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER };
+enum fault { FAULT_NONE, FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER, FAULT_KILL_PARENT };
 
 struct record {
 	uint32_t size;

@@ -53,6 +53,8 @@ static int run(struct stub *s, const struct plan *plan)
 		s->err = 0;
 		if (r->fault == FAULT_KILL)
 			die();
+		if (r->fault == FAULT_KILL_PARENT && s->control >= 0)
+			send_report(s, REPORT_FAULT, 0);
 		if (r->fault == FAULT_FAIL)
 			return fail_with(s, EIO, op_name(r->op), "injected fault");
 		if (dispatch(s, r->op, &step) && !tolerated(r, s->err))

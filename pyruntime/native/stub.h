@@ -16,6 +16,7 @@ enum report_kind {
 	REPORT_CLONED,   /* pid is init's, in the parent's pid namespace */
 	REPORT_CREATED,  /* init waits for start; the parent answers when state is on disk */
 	REPORT_EXEC,     /* only the filter and execve are left */
+	REPORT_FAULT,    /* a test wants the process at the other end to be killed now */
 	REPORT_FAILED,   /* step index failed with err in call on detail; nothing follows */
 };
 

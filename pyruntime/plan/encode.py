@@ -34,6 +34,7 @@ NUMBERS: dict[str, int] = {op.name: number for number, op in enumerate(STUB_OPS,
 FAULT_FAIL = 1   # the record's fault byte: report EIO instead of performing the step
 FAULT_KILL = 2   # raise SIGKILL before the step
 FAULT_KILL_AFTER = 3
+FAULT_KILL_PARENT = 4   # ask for the death of the process at the other end of the socket, and go on
 
 
 def fingerprint() -> int:
