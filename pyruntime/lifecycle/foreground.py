@@ -31,7 +31,6 @@ class Foreground:
     def terminal(self, master: int) -> None:
         """Forward our terminal to the container's, whose master side this is."""
         self._terminal = Terminal(master)
-        self._terminal.resize()   # before the program can ask for the size
 
     def wait(self, pid: int, pidfd: int) -> int:
         """Forward until init ends; its status as a shell has it (128 + N when signal N killed it)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import resource
 import socket
 import stat
@@ -19,7 +20,7 @@ import pytest
 from pyruntime.errors import PyruntimeError
 from pyruntime.lifecycle.store import Container, Record, default_root
 from tests.conftest import TOP
-from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime
+from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime, end
 
 
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
@@ -133,3 +134,17 @@ def test_no_signal_is_ignored_or_blocked(runtime: Runtime, bundle: Bundle) -> No
                str(runtime.root), "run", "c1", str(bundle.path)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=PATIENCE)
     assert done.stdout.split() == [b"SigBlk:", b"0000000000000000", b"SigIgn:", b"0000000000000000"]
+
+
+def test_what_was_typed_before_the_terminal_went_raw_is_not_lost(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.shell('read line; test "$line" = typed', process__terminal=True)
+    master, slave = pty.openpty()
+    os.write(master, b"typed\n")
+    with subprocess.Popen([COMMAND, "--root", runtime.root, "run", "c1", bundle.path], stdin=slave, stdout=slave,
+                          stderr=slave, start_new_session=True) as process:
+        os.close(slave)
+        try:
+            assert process.wait(10) == 0
+        finally:
+            end(process)
+            os.close(master)
