@@ -52,7 +52,7 @@ OPS: dict[str, Op] = {
     "host_hook": Op("host", "posix_spawn, waitid", "run a hook in the runtime's namespaces",
                     path=STR, args=STRS, env=STRS, timeout=INT, inherit_env=INT, status=STR),
     # --- the stub's: records in the host's order -------------------------------------------------------------------
-    "sync": Op("stub", "sendmsg, recvmsg", "tell the parent that it is its turn, wait until it is done"),
+    "sync": Op("stub", "write, recvmsg", "tell the parent that it is its turn, wait until it is done"),
     "write_proc": Op("stub", "openat2, write", "write a file beneath a procfs that was checked to be one",
                      path=STR, data=STR),
     "open_proc": Op("stub", "openat2", "open a file beneath a procfs that was checked to be one, into slot",
@@ -66,10 +66,10 @@ OPS: dict[str, Op] = {
     "unshare": Op("stub", "unshare", "leave the given namespaces for new ones", flags=INT),
     "become_root": Op("stub", "setresgid, setresuid", "take id 0 of the user namespace"),
     "set_dumpable": Op("stub", "prctl PR_SET_DUMPABLE", "hide /proc/PID of the stub from the container", value=INT),
-    "clone_init": Op("stub", "clone3", "make init, a child of the runtime's parent process", flags=INT),
+    "clone_init": Op("stub", "clone", "make init, a child of the runtime's parent process", flags=INT),
     "setsid": Op("stub", "setsid", "start a session without a terminal"),
     "loopback_up": Op("stub", "ioctl SIOCSIFFLAGS", "bring up lo in the new network namespace"),
-    "cgroup_namespace": Op("stub", "clone3, unshare, setns", "make a cgroup namespace whose root is the container's"
+    "cgroup_namespace": Op("stub", "clone, unshare, setns", "make a cgroup namespace whose root is the container's"
                            " cgroup, through a helper that enters the cgroup and leaves", slots=BYTES),
     "join_cgroup_self": Op("stub", "write", "enter cgroup v1 hierarchies by the task itself", slots=BYTES),
     "set_hostname": Op("stub", "sethostname", "set the host name", name=STR),
@@ -105,7 +105,7 @@ OPS: dict[str, Op] = {
     "mask_path": Op("stub", "open_tree, move_mount", "hide a path: /dev/null over a file, an empty tmpfs over a"
                     " directory", path=STR),
     "readonly_path": Op("stub", "open_tree, mount_setattr, move_mount", "make a path read-only", path=STR),
-    "run_hook": Op("stub", "clone3, execve, waitid", "run a hook in the container's namespaces",
+    "run_hook": Op("stub", "clone, execve, waitpid", "run a hook in the container's namespaces",
                    path=STR, args=STRS, env=STRS, timeout=INT, state_head=STR, state_tail=STR),
     "pivot_root": Op("stub", "pivot_root, umount2", "make the root filesystem /, and let the host's tree go"),
     "move_root": Op("stub", "move_mount, chroot", "--no-pivot: move the root filesystem over /, after letting"
@@ -134,7 +134,7 @@ OPS: dict[str, Op] = {
     "find_home": Op("stub", "openat2, read", "look up HOME in the container's /etc/passwd", uid=INT),
     "find_executable": Op("stub", "faccessat2", "choose the first candidate that can be executed",
                           name=STR, candidates=STRS),
-    "await_start": Op("stub", "sendmsg, accept4, recv", "report `created`, wait for `start`", slot=INT),
+    "await_start": Op("stub", "write, accept4, recv", "report `created`, wait for `start`", slot=INT),
     "no_new_privs": Op("stub", "prctl PR_SET_NO_NEW_PRIVS", "never gain privileges by execve"),
     "seccomp": Op("stub", "seccomp", "load the filter, hand its listener away", flags=INT, program=BYTES,
                   listener=INT, message=STRS),
