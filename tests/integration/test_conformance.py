@@ -27,6 +27,6 @@ def test_own_cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [program["name"] for program in programs if program["stopped"]] == []
     passed = sum(verdict == "ok" for _, verdict, _, _ in verdicts)
     with capsys.disabled():
-        print(f"\n{passed} cases ok; skipped:", *(f"{name}: {detail or text}" for name, verdict, text, detail in verdicts
-                                                  if verdict == "skip"), sep="\n  ")
+        reasons = [f"{name}: {detail or text}" for name, verdict, text, detail in verdicts if verdict == "skip"]
+        print(f"\n{passed} cases ok; skipped:", *reasons, sep="\n  ")
     assert passed > 300
