@@ -209,10 +209,10 @@ def sysctl_parts(name: str) -> list[str]:
 
 def warnings(config: Node) -> Iterator[Problem]:
     linux = config["linux"]
-    if "mount" in requested(linux):
+    if requested(linux).get("mount") == "":
         return
     for node in (config["mounts"], linux["rootfsPropagation"]):
         value: Any = node.value
         if value:
-            what = "applies to the runtime's own mount namespace, because the container has none"
-            yield Problem(node.where, what, 'add {"type": "mount"} to linux.namespaces', _SPEC)
+            what = "left out: nothing is mounted in a mount namespace that others use too"
+            yield Problem(node.where, what, 'add {"type": "mount"} without a path to linux.namespaces', _SPEC)
