@@ -331,20 +331,6 @@ static int clone_beneath(struct stub *s, const char *path, unsigned flags)
 	return fd;
 }
 
-int do_bind_inside(struct stub *s, const struct step_bind_inside *a)
-{
-	int fd = clone_beneath(s, a->source, AT_RECURSIVE);
-	if (fd < 0)
-		return -1;
-	int rc = set_attr(fd, AT_RECURSIVE, (uint64_t)a->attr_set, 0, 0);
-	if (rc)
-		fail(s, "mount_setattr", "%s", a->dest);
-	else
-		rc = attach(s, fd, a->dest, want_for(fd));
-	close(fd);
-	return rc;
-}
-
 int do_remount(struct stub *s, const struct step_remount *a)
 {
 	int at = open_beneath(s, a->dest, O_PATH);

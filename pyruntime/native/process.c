@@ -46,13 +46,6 @@ int do_io_priority(struct stub *s, const struct step_io_priority *a)
 		   : 0;
 }
 
-int do_cpu_affinity(struct stub *s, const struct step_cpu_affinity *a)
-{
-	return syscall(SYS_sched_setaffinity, 0, (size_t)a->mask.size, a->mask.data) < 0
-		   ? fail(s, "sched_setaffinity", "%s", "")
-		   : 0;
-}
-
 int do_memory_policy(struct stub *s, const struct step_memory_policy *a)
 {
 	unsigned long mask[16] = {0};

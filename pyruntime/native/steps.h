@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xead639adu
+#define PLAN_FINGERPRINT 0x21c2a0f6u
 #define NO_SLOT 65535
 
 struct strs {
@@ -122,11 +122,6 @@ struct step_bind { /* bind a host path (or an opened slot) beneath the root */
 	int64_t propagation;
 	int64_t rec_propagation;
 };
-struct step_bind_inside { /* bind a path of the container onto another */
-	const char *source;
-	const char *dest;
-	int64_t attr_set;
-};
 struct step_remount { /* change a mount that is already there */
 	const char *dest;
 	struct strs options;
@@ -218,9 +213,6 @@ struct step_scheduler { /* set the scheduling policy */
 struct step_io_priority { /* set the I/O priority */
 	int64_t value;
 };
-struct step_cpu_affinity { /* set the CPUs that may be used */
-	struct blob mask;
-};
 struct step_memory_policy { /* set the NUMA memory policy */
 	int64_t mode;
 	struct blob nodes;
@@ -308,7 +300,6 @@ union step {
 	struct step_open_source open_source;
 	struct step_mount mount;
 	struct step_bind bind;
-	struct step_bind_inside bind_inside;
 	struct step_remount remount;
 	struct step_mknod mknod;
 	struct step_device_source device_source;
@@ -326,7 +317,6 @@ union step {
 	struct step_rlimit rlimit;
 	struct step_scheduler scheduler;
 	struct step_io_priority io_priority;
-	struct step_cpu_affinity cpu_affinity;
 	struct step_memory_policy memory_policy;
 	struct step_personality personality;
 	struct step_join_keyring join_keyring;
@@ -370,43 +360,41 @@ enum op {
 	OP_open_source = 21,
 	OP_mount = 22,
 	OP_bind = 23,
-	OP_bind_inside = 24,
-	OP_remount = 25,
-	OP_mknod = 26,
-	OP_device_source = 27,
-	OP_bind_device = 28,
-	OP_symlink = 29,
-	OP_make_dir = 30,
-	OP_mask_path = 31,
-	OP_readonly_path = 32,
-	OP_run_hook = 33,
-	OP_pivot_root = 34,
-	OP_move_root = 35,
-	OP_chroot = 36,
-	OP_root_readonly = 37,
-	OP_open_console = 38,
-	OP_rlimit = 39,
-	OP_scheduler = 40,
-	OP_io_priority = 41,
-	OP_cpu_affinity = 42,
-	OP_memory_policy = 43,
-	OP_personality = 44,
-	OP_join_keyring = 45,
-	OP_umask = 46,
-	OP_drop_bounding = 47,
-	OP_set_groups = 48,
-	OP_set_user = 49,
-	OP_capset = 50,
-	OP_ambient = 51,
-	OP_chdir = 52,
-	OP_find_home = 53,
-	OP_find_executable = 54,
-	OP_await_start = 55,
-	OP_no_new_privs = 56,
-	OP_seccomp = 57,
-	OP_prepare_exec = 58,
-	OP_execve = 59,
-	OP_COUNT = 60,
+	OP_remount = 24,
+	OP_mknod = 25,
+	OP_device_source = 26,
+	OP_bind_device = 27,
+	OP_symlink = 28,
+	OP_make_dir = 29,
+	OP_mask_path = 30,
+	OP_readonly_path = 31,
+	OP_run_hook = 32,
+	OP_pivot_root = 33,
+	OP_move_root = 34,
+	OP_chroot = 35,
+	OP_root_readonly = 36,
+	OP_open_console = 37,
+	OP_rlimit = 38,
+	OP_scheduler = 39,
+	OP_io_priority = 40,
+	OP_memory_policy = 41,
+	OP_personality = 42,
+	OP_join_keyring = 43,
+	OP_umask = 44,
+	OP_drop_bounding = 45,
+	OP_set_groups = 46,
+	OP_set_user = 47,
+	OP_capset = 48,
+	OP_ambient = 49,
+	OP_chdir = 50,
+	OP_find_home = 51,
+	OP_find_executable = 52,
+	OP_await_start = 53,
+	OP_no_new_privs = 54,
+	OP_seccomp = 55,
+	OP_prepare_exec = 56,
+	OP_execve = 57,
+	OP_COUNT = 58,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -432,7 +420,6 @@ int do_open_plain_rootfs(struct stub *, const struct step_open_plain_rootfs *);
 int do_open_source(struct stub *, const struct step_open_source *);
 int do_mount(struct stub *, const struct step_mount *);
 int do_bind(struct stub *, const struct step_bind *);
-int do_bind_inside(struct stub *, const struct step_bind_inside *);
 int do_remount(struct stub *, const struct step_remount *);
 int do_mknod(struct stub *, const struct step_mknod *);
 int do_device_source(struct stub *, const struct step_device_source *);
@@ -450,7 +437,6 @@ int do_open_console(struct stub *, const struct step_open_console *);
 int do_rlimit(struct stub *, const struct step_rlimit *);
 int do_scheduler(struct stub *, const struct step_scheduler *);
 int do_io_priority(struct stub *, const struct step_io_priority *);
-int do_cpu_affinity(struct stub *, const struct step_cpu_affinity *);
 int do_memory_policy(struct stub *, const struct step_memory_policy *);
 int do_personality(struct stub *, const struct step_personality *);
 int do_join_keyring(struct stub *, const struct step_join_keyring *);
@@ -493,7 +479,6 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(open_source) \
 	X(mount) \
 	X(bind) \
-	X(bind_inside) \
 	X(remount) \
 	X(mknod) \
 	X(device_source) \
@@ -511,7 +496,6 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(rlimit) \
 	X(scheduler) \
 	X(io_priority) \
-	X(cpu_affinity) \
 	X(memory_policy) \
 	X(personality) \
 	X(join_keyring) \
@@ -632,11 +616,6 @@ static const struct field fields_bind[] = {
 	{F_INT, offsetof(struct step_bind, propagation)},
 	{F_INT, offsetof(struct step_bind, rec_propagation)},
 };
-static const struct field fields_bind_inside[] = {
-	{F_STR, offsetof(struct step_bind_inside, source)},
-	{F_STR, offsetof(struct step_bind_inside, dest)},
-	{F_INT, offsetof(struct step_bind_inside, attr_set)},
-};
 static const struct field fields_remount[] = {
 	{F_STR, offsetof(struct step_remount, dest)},
 	{F_STRS, offsetof(struct step_remount, options)},
@@ -728,9 +707,6 @@ static const struct field fields_scheduler[] = {
 static const struct field fields_io_priority[] = {
 	{F_INT, offsetof(struct step_io_priority, value)},
 };
-static const struct field fields_cpu_affinity[] = {
-	{F_BYTES, offsetof(struct step_cpu_affinity, mask)},
-};
 static const struct field fields_memory_policy[] = {
 	{F_INT, offsetof(struct step_memory_policy, mode)},
 	{F_BYTES, offsetof(struct step_memory_policy, nodes)},
@@ -821,7 +797,6 @@ static const struct {
 	[OP_open_source] = {"open_source", fields_open_source, 4},
 	[OP_mount] = {"mount", fields_mount, 11},
 	[OP_bind] = {"bind", fields_bind, 10},
-	[OP_bind_inside] = {"bind_inside", fields_bind_inside, 3},
 	[OP_remount] = {"remount", fields_remount, 8},
 	[OP_mknod] = {"mknod", fields_mknod, 7},
 	[OP_device_source] = {"device_source", fields_device_source, 7},
@@ -839,7 +814,6 @@ static const struct {
 	[OP_rlimit] = {"rlimit", fields_rlimit, 4},
 	[OP_scheduler] = {"scheduler", fields_scheduler, 7},
 	[OP_io_priority] = {"io_priority", fields_io_priority, 1},
-	[OP_cpu_affinity] = {"cpu_affinity", fields_cpu_affinity, 1},
 	[OP_memory_policy] = {"memory_policy", fields_memory_policy, 3},
 	[OP_personality] = {"personality", fields_personality, 1},
 	[OP_join_keyring] = {"join_keyring", fields_join_keyring, 1},

@@ -45,6 +45,12 @@ def test_every_operation_is_described() -> None:
         assert op.doc and op.calls and op.actor in ("host", "stub"), op.name
 
 
+def test_every_operation_is_emitted_somewhere() -> None:
+    emitters = [path.read_text() for room in ("linux", "cgroups") for path in (TOP / "pyruntime" / room).glob("*.py")]
+    emitters.append((TOP / "pyruntime/plan/encode.py").read_text())   # sync
+    assert [name for name in OPS if not any(f'"{name}"' in text for text in emitters)] == []
+
+
 def test_every_phase_has_a_reason() -> None:
     assert list(ORDER) == list(PHASES)
     assert all(len(why) > 20 for why in PHASES.values())
