@@ -175,10 +175,6 @@ def _report_pid(pid: int, request: Request) -> None:
 def _poststop(record: Record, error: BaseException) -> None:
     """A container whose hooks ran and that failed then is destroyed, and poststop hooks follow (runtime.md#lifecycle,
     steps 4, 5, 6 and 13)."""
-    if not record.hooks.get("poststop") or not isinstance(error, (HookError, StepError)):
-        return
-    from pyruntime.lifecycle.hooks import run_all
-    from pyruntime.lifecycle.status import STOPPED, hook_state
-
-    error.notes += [str(failure) for failure in run_all("poststop", record.hooks["poststop"],
-                                                        hook_state(record, STOPPED))]
+    if record.hooks.get("poststop") and isinstance(error, (HookError, StepError)):
+        from pyruntime.lifecycle.delete import poststop
+        error.notes += [str(failure) for failure in poststop(record)]

@@ -110,12 +110,16 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
             return
     for note in destroy(container, record):
         warn(note)
-    if not container.remove() and not force:   # another `delete` was faster
+    if container.retire():
+        for failure in poststop(record):
+            warn(str(failure))
+        container.clear()
+    elif not force:   # another `delete` was faster
         raise NoSuchContainer(f'container does not exist: "{container_id}"')
 
 
 def destroy(container: Container, record: Record) -> list[str]:
-    """Kill what is left, remove what was made, run the poststop hooks; what failed on the way is returned.
+    """Kill what is left, remove what was made; what failed on the way is returned.
 
     Raises StateError when a process cannot be killed: then everything else stays for another `delete`.
     """
@@ -142,11 +146,16 @@ def destroy(container: Container, record: Record) -> list[str]:
         except OSError as error:
             if error.errno != ENOENT:
                 notes.append(f'rmdir "{path}": {error.strerror}')
-    if record.hooks.get("poststop"):
-        from pyruntime.lifecycle.hooks import run_all
-        # runtime.md#lifecycle: what a poststop hook does wrong is a warning, and the others still run.
-        notes += map(str, run_all("poststop", record.hooks["poststop"], hook_state(record, STOPPED)))
     return notes
+
+
+def poststop(record: Record) -> list[PyruntimeError]:
+    """Run the poststop hooks. What one does wrong is a warning, and the others still run (runtime.md#lifecycle)."""
+    if not record.hooks.get("poststop"):
+        return []
+    from pyruntime.lifecycle.hooks import run_all
+
+    return list(run_all("poststop", record.hooks["poststop"], hook_state(record, STOPPED)))
 
 
 def end_process(pid: int, started: int, group: Group | None = None) -> None:

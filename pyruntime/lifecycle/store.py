@@ -3,8 +3,9 @@
     ROOT/ID/state.json    the record below; written to a temporary name and renamed
     ROOT/ID/start.sock    init listens here until `start` has spoken to it
 
-Spec: runtime.md#state. No lock is held: an ID is taken by mkdir(2), what a container is doing is asked of the kernel
-(is init alive, does it listen, is its cgroup frozen), and everything in `delete` may be done twice.
+Spec: runtime.md#state. No lock is held: an ID is taken and given back by rename(2), what a container is doing is asked
+of the kernel (is init alive, does it listen, is its cgroup frozen), and what `delete` does before it gives the ID back
+may be done twice.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import errno
 import os
 import stat
 import time
+from _thread import get_native_id
 
 from pyruntime.config.decode import decode, encode
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, UsageError
@@ -119,7 +121,7 @@ class Container:
         The directory is made under a name that no container can have and renamed with its record in it: whoever looks
         never finds one without, which could not be told from a leftover.
         """
-        made = os.path.join(self.root, f"{_UNCLAIMED}{self.id}.{os.getpid()}")
+        made = self._unclaimed()
         try:
             _make_private(self.root)
             os.mkdir(made, 0o700)
@@ -183,31 +185,43 @@ class Container:
         """Whether there is a directory at all, be it only a leftover of a `create` that was killed."""
         return os.path.isdir(self.directory)
 
-    def remove(self) -> bool:
-        """Remove the directory; False when somebody else just did. What a killed `create` left unclaimed goes too."""
-        prefix = f"{_UNCLAIMED}{self.id}."
-        for name in os.listdir(self.root):
-            if name.startswith(prefix) and not start_time(int(name.removeprefix(prefix))):
-                _clear(os.path.join(self.root, name))
-        return _clear(self.directory)
+    def retire(self) -> bool:
+        """Give the ID back; False when somebody else just did. Of two that try at once, one wins.
 
-
-def _clear(directory: str) -> bool:
-    """Remove a directory of ours; state.json goes last, so that a `delete` that is killed can be repeated."""
-    try:
-        names = os.listdir(directory)
-    except FileNotFoundError:
-        return False
-    for name in sorted(names, key=lambda name: name == "state.json"):
+        The directory gets the name of one that is not claimed yet, so that `remove` clears it away even if nobody
+        comes to it before.
+        """
         try:
-            os.unlink(os.path.join(directory, name))
+            os.rename(self.directory, self._unclaimed())
         except FileNotFoundError:
-            continue
+            return False
+        return True
+
+    def remove(self) -> bool:
+        """Remove the directory; False when somebody else just did. What others left when they were killed goes too."""
+        mine = self.retire()
+        self.clear()
+        return mine
+
+    def clear(self) -> None:
+        """Clear away what was retired, by this process or by one that is no more."""
+        for name in os.listdir(self.root):
+            if name.startswith(_UNCLAIMED):
+                thread, pid = name.rsplit(".", 2)[1:]
+                if int(thread) == get_native_id() or not start_time(int(pid)):
+                    _clear(os.path.join(self.root, name))
+
+    def _unclaimed(self) -> str:
+        return os.path.join(self.root, f"{_UNCLAIMED}{self.id}.{get_native_id()}.{os.getpid()}")
+
+
+def _clear(directory: str) -> None:
     try:
+        for name in os.listdir(directory):
+            os.unlink(os.path.join(directory, name))
         os.rmdir(directory)
     except FileNotFoundError:
-        return False
-    return True
+        return   # another process clears it away at the same time
 
 
 def _make_private(path: str) -> None:

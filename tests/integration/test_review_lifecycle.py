@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,18 @@ def test_a_damaged_record_hides_no_other_and_can_be_forced_away(runtime: Runtime
     assert runtime("delete", "bad").returncode == 1
     assert "bad/state.json" in runtime("delete", "--force", "bad").stderr
     assert not (runtime.root / "bad").exists()
+
+
+def test_of_several_deletes_one_succeeds_and_runs_the_hooks(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    bundle.config["hooks"] = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", f"echo hook >> {count}"]}]}
+    bundle.shell("true")
+    for turn in range(1, 9):
+        runtime.ok("create", "c1", bundle)
+        runtime.ok("start", "c1")
+        runtime.await_status("c1", "stopped")
+        with ThreadPoolExecutor(4) as pool:
+            done = list(pool.map(lambda _: runtime("delete", "c1"), range(4)))
+        assert sorted(one.returncode for one in done) == [0, 1, 1, 1]
+        assert all("container does not exist" in one.stderr for one in done if one.returncode)
+        assert count.read_text() == "hook\n" * turn
