@@ -8,7 +8,12 @@
     │   ├── NoSuchContainer        exit 1
     │   └── ContainerExists        exit 1
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
-    └── HookError                  exit 1   a hook failed, could not be run, or ran out of time
+    ├── HookError                  exit 1   a hook failed, could not be run, or ran out of time
+    ├── ImageError                 exit 1   an image cannot be used: its documents, blobs or layers are wrong
+    │   ├── NoSuchImage            exit 1   nothing here has that name
+    │   ├── DigestError            exit 1   content is not what its digest or size says
+    │   └── LayerError             exit 1   a layer's archive is broken, or holds what no layer may hold
+    └── RegistryError              exit 1   a registry refused, or cannot be reached
 
 The exit code stands on the class. Messages are lower case, have no full stop, put values in double quotes, and
 end with the system's own words. ``notes`` are clean-up failures: they are appended and never replace the cause.
@@ -125,3 +130,31 @@ class HookError(PyruntimeError):
     def __init__(self, message: str, where: str) -> None:
         super().__init__(message)
         self.where = where
+
+
+class ImageError(PyruntimeError):
+    """An image cannot be used. ``where`` names the document, blob or reference that is wrong."""
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
+
+
+class NoSuchImage(ImageError):
+    """Nothing here has that name."""
+
+
+class DigestError(ImageError):
+    """Content is not what its digest or its size says (descriptor.md#verification)."""
+
+
+class LayerError(ImageError):
+    """A layer's archive is broken, or holds what no layer may hold. ``where`` is the entry's name."""
+
+
+class RegistryError(PyruntimeError):
+    """A registry refused, or cannot be reached. ``status`` is the HTTP status, 0 where there was no answer."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status

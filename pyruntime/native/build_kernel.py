@@ -16,6 +16,18 @@ ffibuilder.cdef("""
     int k_become_subreaper(void);
     int k_bpf_prog_load(const void *insns, size_t size, const char *license, char *log, size_t log_size);
     int k_bpf_prog_attach(int target, int prog, unsigned int flags);
+    int k_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+    int k_fsopen(const char *type);
+    int k_fsconfig(int fs, unsigned int command, const char *key, const char *value);
+    int k_fsmount(int fs, unsigned int attributes);
+    int k_move_mount(int mount, const char *target);
+    int k_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
+    int k_umount2(const char *target, int flags);
+    int k_syncfs(int fd);
+    int k_unshare(int flags);
+    #define FSCONFIG_SET_FLAG ...
+    #define FSCONFIG_SET_STRING ...
+    #define FSCONFIG_CMD_CREATE ...
     #define OPEN_TREE_CLONE ...
     #define AT_RECURSIVE ...
 """)
@@ -32,6 +44,7 @@ ffibuilder.set_source("pyruntime.native._kernel", r"""
 #include <unistd.h>
 #include <linux/bpf.h>
 #include <linux/mount.h>
+#include <linux/openat2.h>
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
@@ -96,6 +109,53 @@ static int k_bpf_prog_attach(int target, int prog, unsigned int flags)
     attr.attach_type = BPF_CGROUP_DEVICE;
     attr.attach_flags = flags;
     return syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof attr);
+}
+
+static int k_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
+{
+    struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
+    return syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+}
+
+static int k_fsopen(const char *type)
+{
+    return syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
+}
+
+static int k_fsconfig(int fs, unsigned int command, const char *key, const char *value)
+{
+    return syscall(SYS_fsconfig, fs, command, key, value, 0);
+}
+
+static int k_fsmount(int fs, unsigned int attributes)
+{
+    return syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attributes);
+}
+
+static int k_move_mount(int mount, const char *target)
+{
+    return syscall(SYS_move_mount, mount, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+/* The calls of old: <sys/mount.h> and <linux/mount.h> do not go together. */
+static int k_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)
+{
+    return syscall(SYS_mount, source, target, type, flags, data);
+}
+
+static int k_umount2(const char *target, int flags)
+{
+    return syscall(SYS_umount2, target, flags);
+}
+
+static int k_syncfs(int fd)
+{
+    return syncfs(fd);
+}
+
+static int k_unshare(int flags)
+{
+    return unshare(flags);
 }
 """, extra_compile_args=["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-missing-field-initializers",
                          "-Wno-sign-compare", "-D_GNU_SOURCE"])

@@ -82,3 +82,68 @@ def bpf_prog_load(insns: bytes, license: str) -> int:
 def bpf_prog_attach(target_fd: int, prog_fd: int, flags: int) -> None:
     """Attach a device filter to a cgroup directory. bpf(2)."""
     _check(_bindings().lib.k_bpf_prog_attach(target_fd, prog_fd, flags), "bpf", "BPF_PROG_ATTACH")
+
+
+# linux/openat2.h
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
+
+
+def openat2(path: bytes, flags: int, *, dir_fd: int, resolve: int, mode: int = 0) -> int:
+    """Open ``path`` below a directory under rules for its resolution (RESOLVE_*). openat2(2)."""
+    return _check(_bindings().lib.k_openat2(dir_fd, path, flags | os.O_CLOEXEC, mode, resolve), "openat2")
+
+
+def mount_filesystem(kind: str, target: str, settings: list[tuple[str, str | None]], attributes: int = 0) -> None:
+    """Mount a new filesystem at ``target``; a setting without a value is a flag, and a key may come more than once.
+
+    fsopen(2), fsconfig(2), fsmount(2), move_mount(2): no page limits the settings' length.
+    ``attributes`` are MOUNT_ATTR_*. The kernel's own words, which it leaves in the descriptor, come with the error.
+    """
+    module = _bindings()
+    fs = _check(module.lib.k_fsopen(kind.encode()), "fsopen", kind)
+    try:
+        for key, value in settings:
+            command = module.lib.FSCONFIG_SET_FLAG if value is None else module.lib.FSCONFIG_SET_STRING
+            text = module.ffi.NULL if value is None else os.fsencode(value)
+            _told(module.lib.k_fsconfig(fs, command, key.encode(), text), fs, f"{kind}: {key}={value}")
+        null = module.ffi.NULL
+        _told(module.lib.k_fsconfig(fs, module.lib.FSCONFIG_CMD_CREATE, null, null), fs, kind)
+        mount = _check(module.lib.k_fsmount(fs, attributes), "fsmount", kind)
+    finally:
+        os.close(fs)
+    try:
+        _check(module.lib.k_move_mount(mount, os.fsencode(target)), "move_mount", target)
+    finally:
+        os.close(mount)
+
+
+def _told(result: int, fs: int, about: str) -> None:
+    if result >= 0:
+        return
+    number = int(_bindings().ffi.errno)
+    try:
+        words = os.read(fs, 4096).decode("utf-8", "replace").strip()[2:]   # "e overlay: ..."
+    except OSError:   # ENODATA: the kernel has nothing to add
+        words = ""
+    raise OSError(number, f"fsconfig: {about}: " + (f"{words}: " if words else "") + os.strerror(number))
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
+    """mount(2): for kernels whose overlayfs does not know fsconfig(2) settings."""
+    _check(_bindings().lib.k_mount(os.fsencode(source), os.fsencode(target), kind.encode(), flags, os.fsencode(data)),
+           "mount", target)
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    _check(_bindings().lib.k_umount2(os.fsencode(target), flags), "umount2", target)
+
+
+def syncfs(fd: int) -> None:
+    """Write to disk what the filesystem that holds ``fd`` has in memory. syncfs(2)."""
+    _check(_bindings().lib.k_syncfs(fd), "syncfs")
+
+
+def unshare(flags: int) -> None:
+    """Leave namespaces for new ones (CLONE_NEW*). unshare(2)."""
+    _check(_bindings().lib.k_unshare(flags), "unshare")

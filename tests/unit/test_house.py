@@ -49,7 +49,8 @@ ROOMS = {
     "cgroups": {"cgroups", "config", "plan", "errors", "native"},
     "native": {"native", "errors"},
     "lifecycle": {"lifecycle", "plan", "config", "linux", "cgroups", "native", "errors"},
-    "cli": {"cli", "lifecycle", "plan", "config", "errors"},
+    "image": {"image", "config", "native", "spec", "errors"},
+    "cli": {"cli", "lifecycle", "image", "plan", "config", "errors"},
 }
 
 

@@ -1,0 +1,1 @@
+"""`pyimage`: the command line of the image tool, one module a command."""

@@ -1,0 +1,84 @@
+"""Digests: what content is called (descriptor.md#digests)."""
+
+from __future__ import annotations
+
+import _hashlib
+
+from pyruntime.errors import DigestError, ImageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Buffer  # type: ignore[attr-defined,unused-ignore]  # new in Python 3.12
+
+_LENGTHS = {"sha256": 64, "sha512": 128}   # of the encoded part, by algorithm
+_HEX = frozenset("0123456789abcdef")
+_ALGORITHM = frozenset("abcdefghijklmnopqrstuvwxyz0123456789+._-")
+_ENCODED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789=_-")
+EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"   # of no bytes
+
+
+def well_formed(text: str) -> bool:
+    """Whether the text follows the grammar of a digest; its algorithm may be one that we do not know."""
+    algorithm, colon, encoded = text.partition(":")
+    if algorithm in _LENGTHS:
+        return len(encoded) == _LENGTHS[algorithm] and _HEX.issuperset(encoded)
+    parts = algorithm.replace("+", ".").replace("_", ".").replace("-", ".").split(".")
+    return bool(colon and encoded) and all(parts) and _ALGORITHM.issuperset(algorithm) and _ENCODED.issuperset(encoded)
+
+
+def check(text: str, where: str = "") -> str:
+    """The digest itself; raises ImageError for one that is not well formed, or whose algorithm we cannot compute."""
+    if not well_formed(text):
+        raise ImageError(f'"{text}" is not a digest: write sha256: and 64 hexadecimal digits, for example',
+                         where)
+    if text.partition(":")[0] not in _LENGTHS:
+        raise ImageError(f'digest "{text}": unknown algorithm; sha256 and sha512 can be verified', where)
+    return text
+
+
+def of(data: Buffer, algorithm: str = "sha256") -> str:
+    """The digest of these bytes."""
+    return f"{algorithm}:{_hashlib.new(algorithm, data).hexdigest()}"
+
+
+class Verifier:
+    """Feeds on content and says at the end whether it was what a digest and a size promised."""
+
+    __slots__ = ("_hash", "digest", "seen", "size")
+
+    def __init__(self, digest: str, size: int = -1) -> None:
+        """``size`` in bytes; -1 where nobody said."""
+        self._hash = _hashlib.new(check(digest).partition(":")[0])
+        self.digest = digest
+        self.size = size
+        self.seen = 0
+
+    def update(self, data: Buffer) -> None:
+        """Take the next bytes; raises DigestError as soon as there are more than promised."""
+        self.seen += len(data)
+        if 0 <= self.size < self.seen:
+            raise DigestError(f"{self.digest}: more content than the {self.size} bytes that its descriptor says")
+        self._hash.update(data)
+
+    def done(self) -> None:
+        """Raise DigestError unless everything has come, and is right."""
+        if self.size >= 0 and self.seen != self.size:
+            raise DigestError(f"{self.digest}: {self.seen} bytes came, its descriptor says {self.size}")
+        found = f"{self.digest.partition(':')[0]}:{self._hash.hexdigest()}"
+        if found != self.digest:
+            raise DigestError(f"content does not match its digest: expected {self.digest}, got {found}")
+
+
+def verify(data: Buffer, digest: str, size: int = -1) -> None:
+    """Raise DigestError unless these bytes have this digest, and this size."""
+    verifier = Verifier(digest, size)
+    verifier.update(data)
+    verifier.done()
+
+
+def chain_ids(diff_ids: list[str]) -> list[str]:
+    """The ChainID of each layer with all below it (config.md#layer-chainid)."""
+    chain: list[str] = []
+    for diff_id in diff_ids:
+        chain.append(of(f"{chain[-1]} {diff_id}".encode()) if chain else diff_id)
+    return chain

@@ -1,0 +1,1 @@
+"""Root filesystems from extracted layers: overlayfs, btrfs, copies."""

@@ -1,0 +1,1 @@
+"""The content store: blobs by digest, names, leases, extracted layers, garbage collection, verification."""
