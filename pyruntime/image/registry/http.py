@@ -1,0 +1,391 @@
+"""HTTP/1.1 for registries: kept connections, redirects that give nothing away, answers of limited size.
+
+Spec: distribution-spec, "API"; RFC 9110. Authorization goes to the origin that it is for (scheme, host and port) and
+nowhere else: a redirect to another one is followed without it. From https no redirect leads to http, unless the
+registry is insecure by configuration. Bodies are never compressed on the way, since blobs are named by their bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from _thread import allocate_lock
+
+from pyruntime.errors import PyruntimeError, RegistryError
+from pyruntime.image.registry import proxy as proxies
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import http.client
+    import ssl
+    from collections.abc import Callable, Mapping
+    from typing import Protocol
+
+    from pyruntime.image.registry.connection import ConnectionFailed
+    from pyruntime.image.registry.settings import Settings
+
+    Origin = tuple[str, str, int]
+    Key = tuple[Origin, bool]   # what a kept connection may be used for: an origin, and whether it may be insecure
+
+    class Readable(Protocol):
+        """Where content comes from: a file, for example."""
+
+        def readinto(self, view: memoryview, /) -> int | None: ...
+        def close(self) -> None: ...
+
+PIECE = 1 << 20     # bytes that are read or sent at once
+MAX_REDIRECTS = 10
+_MAX_IDLE = 8       # connections kept for one origin
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = (301, 302, 303, 307, 308)
+_SAFE = "%/:=&?~#+!$,;'@()*[]"   # of a target, which is taken as it came otherwise
+
+
+def nothing(message: str) -> None:
+    """Take a message and say nothing: where nobody listens."""
+
+
+class Url:
+    """Where a request goes: scheme, host without brackets, port, and the target with its query."""
+
+    __slots__ = ("host", "port", "scheme", "target")
+
+    def __init__(self, text: str, base: Url | None = None) -> None:
+        """Read a URL, relative to ``base`` where it is. Raises RegistryError for anything but http and https."""
+        from urllib.parse import quote, urljoin, urlsplit
+
+        try:
+            parts = urlsplit(urljoin(str(base), text) if base else text)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host or parts.scheme not in _PORTS:
+            raise RegistryError(f'"{printable(text)}" is not a URL of http or https')
+        self.scheme = parts.scheme
+        self.host = host
+        self.port = port or _PORTS[parts.scheme]
+        self.target = quote(parts.path or "/", _SAFE) + (f"?{quote(parts.query, _SAFE)}" if parts.query else "")
+
+    @property
+    def origin(self) -> Origin:
+        """What Authorization is bound to."""
+        return self.scheme, self.host, self.port
+
+    @property
+    def netloc(self) -> str:
+        """Host and port as the Host header has them: without the scheme's own port, which signed URLs do not have."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc}{self.target}"
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """Text of a stranger for a message: on one line, without a terminal's control characters, of limited length."""
+    return "".join(character if character.isprintable() else " " for character in text[:limit]).strip()
+
+
+class Stream:
+    """A body that is sent from where ``open`` begins anew each time; ``length`` in bytes."""
+
+    __slots__ = ("gone", "length", "open", "sent")
+
+    def __init__(self, open_: Callable[[], Readable], length: int, sent: Callable[[int], None] | None = None) -> None:
+        self.open = open_
+        self.length = length
+        self.sent = sent   # is told how many bytes have gone, each time; less than 0 where they have to go again
+        self.gone = 0
+
+    def copy(self, send: Callable[[memoryview], None]) -> None:
+        """Send everything; raises RegistryError if the source ends too early."""
+        if self.gone and self.sent:
+            self.sent(-self.gone)
+        self.gone = 0
+        source = self.open()
+        try:
+            view = memoryview(bytearray(min(PIECE, self.length)))
+            while self.gone < self.length:
+                count = self._next(source, view[:self.length - self.gone])
+                send(view[:count])
+                self.gone += count
+                if self.sent:
+                    self.sent(count)
+        finally:
+            source.close()
+
+    def _next(self, source: Readable, view: memoryview) -> int:
+        try:
+            count = source.readinto(view)
+        except OSError as error:   # of a disk, which must not be taken for one of the network
+            raise RegistryError(f"the content to push cannot be read: {error.strerror or error}") from None
+        if not count:
+            raise RegistryError(f"the content to push ends {self.length - self.gone} bytes too early")
+        return count
+
+
+class Response:
+    """An answer: ``status``, ``url`` (after redirects), headers, and a body that is read once."""
+
+    __slots__ = ("_answer", "_connection", "_key", "_transport", "seen", "status", "url")
+
+    def __init__(self, transport: Transport, url: Url, key: Key, connection: http.client.HTTPConnection,
+                 answer: http.client.HTTPResponse) -> None:
+        self._transport = transport
+        self._key = key
+        self._connection: http.client.HTTPConnection | None = connection
+        self._answer = answer
+        self.status = answer.status
+        self.url = url
+        self.seen = 0   # bytes of the body so far
+
+    def header(self, name: str) -> str:
+        """A header's value; empty where it is absent."""
+        return (self._answer.headers.get(name) or "").strip()
+
+    def headers(self, name: str) -> list[str]:
+        """Every value of a header that may come several times."""
+        return [str(value) for value in self._answer.headers.get_all(name, [])]
+
+    @property
+    def length(self) -> int:
+        """What Content-Length says; -1 where it is absent, or no number."""
+        text = self.header("Content-Length")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+
+    @property
+    def media_type(self) -> str:
+        """Content-Type without its parameters."""
+        return self.header("Content-Type").partition(";")[0].strip().lower()
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the view with what comes next; fewer bytes only at the end, where it is 0.
+
+        Raises ConnectionFailed where the connection is cut, or nothing comes for the transport's timeout.
+        """
+        try:
+            count = self._answer.readinto(view)
+            # http.client takes an early end for the end of the content, and only keeps how much is missing.
+            missing = self._answer.length if not count and view else None
+        except Exception as error:
+            raise self._failed(error) from None
+        if missing:
+            self.close()
+            raise self._transport.cut(self.url, f"{missing} bytes before the end of the content")
+        self.seen += count
+        if not count:
+            self.close()
+        return count
+
+    def document(self, limit: int) -> bytes:
+        """The whole body; raises RegistryError where it is longer than ``limit`` bytes."""
+        if self.length > limit:
+            self.close()
+            raise RegistryError(f'"{self.url}": {self.length} bytes; no more than {limit} are read', self.status)
+        data = bytearray()
+        view = memoryview(bytearray(min(limit + 1, 1 << 16)))
+        while True:
+            count = self.readinto(view)
+            if not count:
+                return bytes(data)
+            data += view[:count]
+            if len(data) > limit:
+                self.close()
+                raise RegistryError(f'"{self.url}": an endless answer; no more than {limit} bytes are read',
+                                    self.status)
+
+    def close(self) -> None:
+        """Give the connection back if everything was read, else close it."""
+        connection, self._connection = self._connection, None   # given back once: then another thread may have it
+        if connection is None:
+            return
+        if self._answer.isclosed() and not self._answer.will_close and connection.sock is not None:
+            self._transport.keep(self._key, connection)
+        else:
+            self._answer.close()
+            connection.close()
+
+    def _failed(self, error: Exception) -> ConnectionFailed:
+        self._answer.close()
+        if self._connection is not None:
+            self._connection.close()
+        return self._transport.failure(error, self.url, "reading the answer")
+
+
+class Transport:
+    """Connections to all hosts, for all threads. ``warn`` and ``debug`` take messages for people."""
+
+    def __init__(self, settings: Settings, *, warn: Callable[[str], None] = nothing,
+                 debug: Callable[[str], None] = nothing, sleep: Callable[[float], None] | None = None) -> None:
+        """``sleep`` waits between attempts, for a number of seconds: a test puts its own there."""
+        self.settings = settings
+        self.warn = warn
+        self.debug = debug
+        self.sleep = sleep or time.sleep
+        self.tokens: dict[tuple[str, ...], tuple[str, float]] = {}   # kept by auth, for all repositories of a command
+        self._lock = allocate_lock()
+        self._idle: dict[Key, list[http.client.HTTPConnection]] = {}
+        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
+        self._schemes: dict[tuple[str, bool], str] = {}
+        self._reached: set[tuple[str, int]] = set()
+        self._warned: set[str] = set()
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        with self._lock:
+            for connections in self._idle.values():
+                for connection in connections:
+                    connection.close()
+            self._idle.clear()
+
+    def base(self, host: str, *, insecure: bool) -> Url:
+        """The root of a registry's API at host[:port]: https, but http where that is allowed and https is not spoken.
+
+        Allowed is http for the machine's own loopback, and for registries that are insecure by configuration.
+        """
+        secure = Url(f"https://{host}/")
+        if not insecure and not proxies.is_loopback(secure.host):
+            return secure
+        if self._schemes.get((host, insecure)) is None:
+            self._probe(secure, host, insecure)
+        return Url(f"http://{host}/") if self._schemes.get((host, insecure)) == "http" else secure
+
+    def _probe(self, url: Url, host: str, insecure: bool) -> None:
+        """Find out by a connection whether TLS is spoken."""
+        from pyruntime.image.registry.connection import ConnectionFailed
+
+        scheme = "https"
+        try:
+            self.keep((url.origin, insecure), self._dial(url, insecure))
+        except ConnectionFailed as error:
+            if error.untrusted:   # TLS is spoken, and what is wrong with it is said when something is asked
+                return
+            scheme = "http"
+        self._schemes[host, insecure] = scheme
+
+    def request(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None = None, *,
+                insecure: bool = False) -> Response:
+        """Ask once, and follow redirects. Any status is an answer; raises ConnectionFailed where there is none."""
+        headers = dict(headers)
+        for _ in range(MAX_REDIRECTS):
+            response = self._exchange(method, url, headers, body, insecure)
+            self._pass_warnings(response)
+            location = response.header("Location")
+            if response.status not in _REDIRECTS or not location:
+                return response
+            response.document(1 << 20) if 0 <= response.length <= 1 << 16 else response.close()
+            there = Url(location, url)
+            if method not in ("GET", "HEAD") and response.status not in (307, 308):
+                raise RegistryError(f'"{url}" redirects a {method} to "{there}"; name the registry by that address',
+                                    response.status)
+            if url.scheme == "https" and there.scheme == "http" and not insecure:
+                raise RegistryError(f'"{url}" redirects to "{there.scheme}://{there.netloc}", which is not encrypted;'
+                                    " set insecure = true for the registry in registries.conf to allow it",
+                                    response.status)
+            if there.origin != url.origin:
+                headers.pop("Authorization", None)
+            self.debug(f"{method} {url}: redirected to {there.scheme}://{there.netloc}")
+            url = there
+        raise RegistryError(f'"{url}": more than {MAX_REDIRECTS} redirects')
+
+    def _exchange(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None,
+                  insecure: bool) -> Response:
+        while True:
+            key = url.origin, insecure
+            kept = self._take(key)
+            connection = kept or self._dial(url, insecure)
+            try:
+                answer = self._send(connection, method, url, headers, body)
+            except PyruntimeError:   # of what reads the body
+                connection.close()
+                raise
+            except Exception as error:
+                connection.close()
+                if kept and isinstance(error, OSError) and not isinstance(error, TimeoutError):
+                    continue   # the server had closed it meanwhile: no failure, a new one is needed
+                raise self.failure(error, url, f"waiting for an answer to {method}") from None
+            self._reached.add((url.host, url.port))
+            self.debug(f"{method} {url.scheme}://{url.netloc}{url.target.partition('?')[0]}: {answer.status}")
+            return Response(self, url, key, connection, answer)
+
+    def _send(self, connection: http.client.HTTPConnection, method: str, url: Url, headers: Mapping[str, str],
+              body: bytes | Stream | None) -> http.client.HTTPResponse:
+        from pyruntime import __version__
+
+        proxy = proxies.find(self.settings.environ, "http", url.host, url.port) if url.scheme == "http" else None
+        connection.putrequest(method, str(url) if proxy else url.target, skip_host=True, skip_accept_encoding=True)
+        connection.putheader("Host", url.netloc)
+        connection.putheader("User-Agent", f"pyruntime/{__version__}")
+        connection.putheader("Accept-Encoding", "identity")
+        if proxy and proxy.authorization:
+            connection.putheader("Proxy-Authorization", proxy.authorization)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        length = body.length if isinstance(body, Stream) else len(body or b"")
+        if body is not None or method in ("POST", "PUT", "PATCH"):
+            connection.putheader("Content-Length", str(length))
+        try:
+            connection.endheaders(body if isinstance(body, bytes) else None)
+            if isinstance(body, Stream):
+                body.copy(connection.send)
+        except ConnectionError as error:
+            # A server that refuses a body answers and closes before it has read all: the answer says why.
+            try:
+                return connection.getresponse()
+            except Exception:
+                raise error from None
+        return connection.getresponse()
+
+    def _dial(self, url: Url, insecure: bool) -> http.client.HTTPConnection:
+        from pyruntime.image.registry import connection
+
+        proxy = proxies.find(self.settings.environ, url.scheme, url.host, url.port)
+        tls = self._context(url, insecure) if url.scheme == "https" else None
+        try:
+            return connection.dial(url.host, url.port, tls=tls, proxy=proxy, timeout=self.settings.timeout)
+        except Exception as error:
+            raise self.failure(error, url, "connecting") from None
+
+    def _context(self, url: Url, insecure: bool) -> ssl.SSLContext:
+        key = (url.netloc, insecure)
+        if key not in self._contexts:
+            from pyruntime.image.registry import certificates
+
+            self._contexts[key] = certificates.context(self.settings, url.netloc, verify=not insecure)
+        return self._contexts[key]
+
+    def _take(self, key: Key) -> http.client.HTTPConnection | None:
+        with self._lock:
+            kept = self._idle.get(key)
+            return kept.pop() if kept else None
+
+    def keep(self, key: Key, connection: http.client.HTTPConnection) -> None:
+        """Take back a connection whose last answer was read to its end."""
+        with self._lock:
+            kept = self._idle.setdefault(key, [])
+            if len(kept) < _MAX_IDLE:
+                kept.append(connection)
+                return
+        connection.close()
+
+    def failure(self, error: Exception, url: Url, doing: str) -> ConnectionFailed:
+        """What an exception on the way to a URL means."""
+        from pyruntime.image.registry import connection
+
+        reached = (url.host, url.port) in self._reached
+        return connection.failure(error, url.host, url.port, doing=doing, reached=reached)
+
+    def cut(self, url: Url, where: str) -> ConnectionFailed:
+        """The error for a connection that ended too early."""
+        from pyruntime.image.registry.connection import ConnectionFailed
+
+        return ConnectionFailed(f'"{url.netloc}": the connection was cut {where}', transient=True)
+
+    def _pass_warnings(self, response: Response) -> None:
+        """Show each ``Warning: 299 - "text"`` once (distribution-spec, "Warnings")."""
+        for value in response.headers("Warning"):
+            code, _, rest = value.partition(" ")
+            _, _, text = rest.partition('"')
+            text = printable(text.rpartition('"')[0].replace('\\"', '"').replace("\\\\", "\\"))
+            if code == "299" and text and text not in self._warned:
+                self._warned.add(text)
+                self.warn(f'"{response.url.netloc}" says: {text}')

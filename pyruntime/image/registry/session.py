@@ -1,0 +1,92 @@
+"""Requests to one repository at one endpoint: authenticated, tried again, and explained where they fail."""
+
+from __future__ import annotations
+
+from pyruntime.image.registry.answers import refusal
+from pyruntime.image.registry.auth import Authenticator
+from pyruntime.image.registry.http import Url
+from pyruntime.image.registry.retry import Attempts, asked_wait, is_transient
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyruntime.image.registry.credentials import Credentials
+    from pyruntime.image.registry.http import Response, Stream, Transport
+    from pyruntime.image.registry.settings import Endpoint
+
+
+class Session:
+    """One endpoint, for one repository. ``actions``: what tokens are asked for, ``pull`` or ``pull,push``."""
+
+    def __init__(self, transport: Transport, endpoint: Endpoint, credentials: Credentials, actions: str) -> None:
+        self.transport = transport
+        self.endpoint = endpoint
+        self.scopes = [f"repository:{endpoint.path}:{actions}"] if endpoint.path else []
+        self._credentials = credentials
+        self._authenticator: Authenticator | None = None
+
+    @property
+    def base(self) -> Url:
+        """The root of the API. The first time, this may connect to find out whether it is https."""
+        return self.transport.base(self.endpoint.host, insecure=self.endpoint.insecure)
+
+    def url(self, kind: str, name: str = "") -> Url:
+        """The URL of something of the repository: ``url("manifests", "latest")``."""
+        return Url(f"{self.base}v2/{self.endpoint.path}/{kind}/{name}")
+
+    def request(self, method: str, url: Url, what: str, *, good: tuple[int, ...] = (200,),
+                headers: Mapping[str, str] | None = None, body: bytes | Stream | None = None,
+                scopes: Sequence[str] = (), again: bool = True) -> Response:
+        """Ask until there is an answer with a good status.
+
+        ``what`` names what is asked for, in messages. ``scopes`` are asked for beside the repository's own. Without
+        ``again`` nothing is tried twice (but a token that has run out is replaced). Raises RegistryError.
+        """
+        from pyruntime.image.registry.connection import ConnectionFailed
+
+        attempts = Attempts(self.transport)
+        while True:
+            try:
+                response = self._authenticated(method, url, headers or {}, body, scopes)
+            except ConnectionFailed as error:
+                if not (again and error.transient):
+                    raise
+                attempts.wait(error)
+                continue
+            if response.status in good:
+                return response
+            asked = asked_wait(response)
+            refused = refusal(response, what, self.endpoint)
+            if not (again and is_transient(response.status)):
+                raise refused
+            attempts.wait(refused, asked)
+
+    def _authenticated(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None,
+                       scopes: Sequence[str]) -> Response:
+        """Ask once, and once more where a login or a new token is asked for.
+
+        Another origin (of an upload, or after a redirect) gets nothing, and its challenges are not answered.
+        """
+        insecure = self.endpoint.insecure
+        if url.origin != self.base.origin:
+            return self.transport.request(method, url, headers, body, insecure=insecure)
+        authenticator = self.authenticator
+        wanted = [*self.scopes, *scopes]
+        header = authenticator.header(wanted)
+        for last in (False, True):
+            sent = {**headers, "Authorization": header} if header else headers
+            response = self.transport.request(method, url, sent, body, insecure=insecure)
+            if response.status != 401 or last or response.url.origin != url.origin:
+                break
+            header = authenticator.answer(response, wanted, header)
+        return response
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Who answers this endpoint's challenges."""
+        if self._authenticator is None:
+            login = self._credentials.find(self.endpoint.name, mirror=self.endpoint.mirror)
+            self._authenticator = Authenticator(self.transport, self.base, login, insecure=self.endpoint.insecure,
+                                                name=self.endpoint.name)
+        return self._authenticator
