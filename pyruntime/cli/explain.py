@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pyruntime.cli.main import Context, out
+from pyruntime.cli.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.program import out
 from pyruntime.config.load import load_bundle
 from pyruntime.lifecycle.create import Request, make_plan
 from pyruntime.plan import explain

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 from pyruntime.cli.log import LOG
-from pyruntime.cli.main import Context, out
+from pyruntime.cli.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.program import out
+from pyruntime.cli.table import columns
 from pyruntime.config.decode import encode
 from pyruntime.errors import NoSuchContainer, PyruntimeError, UsageError
 from pyruntime.lifecycle.status import document, status_of
@@ -43,9 +45,7 @@ def run(context: Context, parsed: Parsed) -> int:
     else:
         table = [["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]]
         table += [[str(row[key]) for key in ("id", "pid", "status", "bundle", "created", "owner")] for row in rows]
-        widths = [max(12, *(len(line[column]) + 3 for line in table)) for column in range(5)]
-        for line in table:
-            out("".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=False)) + line[5] + "\n")
+        out(columns(table, least=12))
     return 0
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pyruntime.cli.main import Context, out
+from pyruntime.cli.main import Context
 from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.program import out
 from pyruntime.config.decode import encode
 from pyruntime.lifecycle.status import document, status_of
 from pyruntime.lifecycle.store import Container

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.cli.main import Context, out
+from pyruntime.cli.main import Context
 from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.program import out
 from pyruntime.config.decode import decode
 from pyruntime.config.load import FILE, check_value, read_file
 from pyruntime.config.node import Node

@@ -1,0 +1,45 @@
+"""``pyimage inspect``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.image.main import Context
+from pyruntime.cli.image.places import source_of
+from pyruntime.cli.image.remote import REMOTE
+from pyruntime.cli.image.show import describe, show
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.program import out
+
+COMMAND = Command(
+    "inspect", "[options] IMAGE", "show an image's documents",
+    Flag("format", "str", "json, or a template such as '{{.Config.Cmd}}'", short="f", default="json"),
+    Flag("raw", "bool", "print the manifest or index as it is"),
+    Flag("config", "bool", "print the configuration; with --raw as it is"),
+    Flag("platform", "str", "which image of an index; default: this machine's", value="OS/ARCH[/VARIANT]"), *REMOTE,
+    least=1, most=1, text="""
+IMAGE is a name in the store, or where else an image can be: docker://REFERENCE asks the registry without pulling
+anything but the documents, oci:DIR, oci-archive:FILE, docker-archive:FILE and dir:DIR read those.""")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print what is known of an image, wherever it is."""
+    from pyruntime.image.copy import image_of
+    from pyruntime.image.platform import Platform
+
+    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
+    source = source_of(context, parsed, parsed.arguments[0])
+    try:
+        if parsed["raw"] and not parsed["config"]:
+            _print(source.root()[0])
+            return 0
+        image = image_of(source, platform)
+        if parsed["raw"]:
+            _print(image.config.raw)
+        else:
+            show(parsed["format"], image.config.document if parsed["config"] else describe(image))
+    finally:
+        source.close()
+    return 0
+
+
+def _print(raw: bytes) -> None:
+    out(raw.decode("utf-8", "surrogateescape"))

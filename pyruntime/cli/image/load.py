@@ -1,0 +1,60 @@
+"""``pyimage load``."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.cli.image.main import Context
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.program import out
+from pyruntime.errors import UsageError
+
+COMMAND = Command("load", "[options]", "read images from an archive into the store",
+                  Flag("input", "str", "read FILE instead of standard input", short="i", value="FILE"),
+                  Flag("platform", "str", "one image of an index", value="OS/ARCH[/VARIANT]"),
+                  Flag("quiet", "bool", "no progress", short="q"), most=0, text="""
+The archive is one of `docker save` (of any age), an image layout in a tar archive, or an image layout's directory;
+compressed or not. Every image in it is read, with all of its names; an index stays one.""")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Read all images; print each name, or the ID of an image that has none."""
+    from pyruntime.image.copy import copy, image_of
+    from pyruntime.image.platform import Platform
+    from pyruntime.image.progress import progress
+    from pyruntime.image.transport.local import StoreTarget
+    from pyruntime.image.transport.location import Location, sources
+
+    path = parsed["input"] or "-"
+    if path == "-" and os.isatty(0):
+        raise UsageError("an archive is not read from a terminal: give --input FILE, or redirect standard input")
+    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
+    location = Location("oci" if os.path.isdir(path) else "docker-archive", path)
+    shown = progress(quiet=parsed["quiet"])
+    found = sources(location, context.scratch)
+    try:
+        with context.store.lease() as lease:
+            for source in found:
+                names = _names(source.names)
+                target = StoreTarget(context.store, lease, names)
+                copied = copy(source, target, platform=platform, everything=platform is None, progress=shown,
+                              warn=context.warn)
+                if not names:   # an image needs a name to stay; its digest is one
+                    name = f"localhost/loaded@{copied.root.digest}"
+                    context.store.tag(name, copied.root)
+                    names = [image_of(source, platform).id]
+                out("".join(f"{name}\n" for name in names))
+    finally:
+        shown.close()
+        for source in found:
+            source.close()
+    return 0
+
+
+def _names(found: list[str]) -> list[str]:
+    """The names that can be names here: the fullest one of a layout, all of Docker's."""
+    from pyruntime.image.images import key
+    from pyruntime.image.reference import Reference
+
+    full = [name for name in found if "/" in name or ":" in name] or [f"localhost/{name}" for name in found[:1]]
+    return list(dict.fromkeys(key(Reference.parse(name)) for name in full))

@@ -1,0 +1,49 @@
+"""``pyimage ls``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.image.main import Context
+from pyruntime.cli.image.show import FORMAT, age, describe, short, show
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.program import out
+from pyruntime.cli.table import columns
+
+COMMAND = Command("ls", "[options] [REPOSITORY...]", "list the images of the store", FORMAT,
+                  Flag("quiet", "bool", "print the IDs alone", short="q"),
+                  Flag("digests", "bool", "print the digests of the manifests too"),
+                  Flag("no-trunc", "bool", "print whole IDs"))
+_HEADING = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "PLATFORM"]
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the images, one line a name."""
+    from pyruntime.errors import PyruntimeError
+    from pyruntime.image.images import every
+    from pyruntime.image.progress import size
+    from pyruntime.image.reference import Reference
+
+    wanted = {Reference.parse(text).name for text in parsed.arguments}
+    rows = []
+    for names, root, image in every(context.store):
+        if isinstance(image, PyruntimeError):
+            context.warn(str(image))
+            continue
+        for name in names:
+            repository, _, tag = name.partition("@")[0].rpartition(":")
+            if not tag or "/" in tag:
+                repository, tag = name.partition("@")[0], "<none>"
+            if not wanted or repository in wanted:
+                rows.append({**describe(image), "Name": name, "Repository": repository, "Tag": tag,
+                             "Digest": root.digest})
+    if parsed["quiet"]:
+        ids = dict.fromkeys(row["Id"] if parsed["no-trunc"] else short(row["Id"]) for row in rows)
+        out("".join(f"{one}\n" for one in ids))
+    elif not show(parsed["format"], rows):
+        table = [_HEADING + (["DIGEST"] if parsed["digests"] else [])]
+        for row in rows:
+            line = [row["Repository"].removeprefix("docker.io/library/").removeprefix("docker.io/"), row["Tag"],
+                    row["Id"] if parsed["no-trunc"] else short(row["Id"]), age(row["Created"]), size(row["Size"]),
+                    row["Platform"]]
+            table.append(line + ([row["Digest"]] if parsed["digests"] else []))
+        out(columns(table))
+    return 0

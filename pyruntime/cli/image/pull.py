@@ -1,0 +1,61 @@
+"""``pyimage pull``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.image.main import Context
+from pyruntime.cli.image.remote import REMOTE, remote_source
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.program import out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.image.platform import Platform
+    from pyruntime.image.progress import Progress
+
+COMMAND = Command(
+    "pull", "[options] REFERENCE...", "get images from a registry",
+    Flag("platform", "str", "which image of an index; default: this machine's", value="OS/ARCH[/VARIANT]"),
+    Flag("all-platforms", "bool", "every image of an index", short="a"),
+    Flag("no-extract", "bool", "leave the layers packed; unpack extracts them then"),
+    Flag("threads", "int", "blobs that are downloaded at once", default=3),
+    Flag("quiet", "bool", "no progress; the digest alone", short="q"), *REMOTE, least=1, text="""
+alpine means docker.io/library/alpine:latest. Where no tag is given and there is no latest, the newest tag is taken and
+named. What is here already is not downloaded again; what broke off is resumed, also by another command.""")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Pull each image and print its name and digest."""
+    from pyruntime.image.platform import Platform
+    from pyruntime.image.progress import progress
+
+    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
+    context.store   # noqa: B018  may enter a user namespace: before any thread or connection
+    for text in parsed.arguments:
+        shown = progress(quiet=parsed["quiet"])
+        try:
+            name, digest = _pull(context, parsed, text, platform, shown)
+        finally:
+            shown.close()
+        out(f"{digest}\n" if parsed["quiet"] else f"{name}@{digest}\n")
+    return 0
+
+
+def _pull(context: Context, parsed: Parsed, text: str, platform: Platform | None, shown: Progress) -> tuple[str, str]:
+    from pyruntime.image.copy import copy, image_of
+    from pyruntime.image.images import key
+    from pyruntime.image.transport.local import StoreSource, StoreTarget
+
+    store = context.store
+    source = remote_source(context, parsed, text.removeprefix("docker://"))
+    try:
+        name = key(source.reference)
+        with store.lease() as lease:
+            copied = copy(source, StoreTarget(store, lease, [name]), platform=platform,
+                          everything=parsed["all-platforms"], threads=parsed["threads"], progress=shown,
+                          warn=context.warn)
+            if not parsed["no-extract"] and copied.images:
+                image = image_of(StoreSource(store, copied.images[0], [name]), platform)
+                store.extract_layers(image.layers(), warn=context.warn)
+    finally:
+        source.close()
+    return name.partition("@")[0], copied.root.digest

@@ -1,0 +1,117 @@
+"""A command line of commands: ``NAME [global options] COMMAND [options] ARGS``.
+
+Finds the command, runs it, turns errors into exit codes: the same for each of our programs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyruntime.cli.log import LOG
+from pyruntime.cli.parse import Command, Parsed, check_count, help_text, options, parse
+from pyruntime.errors import PyruntimeError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+
+class Program:
+    """One of our programs.
+
+    ``about``      its global options
+    ``commands``   command -> what it does; each is a module of ``package`` with COMMAND and run(context, parsed)
+    ``context``    what the commands get: made of the parsed global options
+    ``version``    what --version prints
+    """
+
+    def __init__(self, name: str, about: Command, commands: dict[str, str], package: str,
+                 context: Callable[[Parsed], Any], version: Callable[[], str]) -> None:
+        self.name = name
+        self.about = about
+        self.commands = commands
+        self.package = package
+        self.context = context
+        self.version = version
+
+    def overview(self) -> str:
+        """The help of the whole program."""
+        width = max(map(len, self.commands))
+        commands = [f"   {name:{width}}  {about}" for name, about in self.commands.items()]
+        lines = ["NAME:", f"   {self.name} - {self.about.about}", "", "USAGE:",
+                 f"   {self.name} {self.about.usage}", "", "COMMANDS:", *commands, "", "GLOBAL OPTIONS:",
+                 *options(self.about.flags)]
+        return "\n".join(lines) + "\n"
+
+    def module(self, name: str) -> Any:
+        """The module of a command; one that has the name of a Python keyword ends in _."""
+        return __import__(f"{self.package}.{name}{'_' if name == 'import' else ''}", fromlist=["COMMAND"])
+
+    def main(self, words: Sequence[str] | None = None) -> int:
+        """Run one command line and return its exit status."""
+        fill_standard_descriptors()
+        try:
+            return self._run(sys.argv[1:] if words is None else words)
+        except PyruntimeError as error:
+            LOG.error(error)
+            return error.exit_code
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            return 1
+        except OSError as error:
+            LOG.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            return 1
+
+    def _run(self, words: Sequence[str]) -> int:
+        try:
+            parsed = parse(self.about, words)
+        except UsageError as error:
+            out(f"{error}\n\n" + self.overview())
+            raise
+        LOG.configure(file=parsed["log"], format=parsed["log-format"], debug=parsed["debug"])
+        if parsed["version"]:
+            out(self.version())
+            return 0
+        name, arguments = (parsed.arguments[0], parsed.arguments[1:]) if parsed.arguments else ("help", [])
+        if parsed.help or name in ("help", "h"):
+            if parsed.help or not arguments:
+                out(self.overview())
+                return 0
+            name, arguments = arguments[0], ["--help"]
+        if name not in self.commands:
+            LOG.error(f"No help topic for '{name}'")
+            return 1 if "-h" in arguments or "--help" in arguments else 3
+        module = self.module(name)
+        command: Command = module.COMMAND
+        run: Callable[[Any, Parsed], int] = module.run
+        try:
+            options_ = parse(command, arguments)
+            if options_.help:
+                out(help_text(command, self.name))
+                return 0
+            check_count(command, options_, self.name)
+        except UsageError as error:
+            out(("Incorrect Usage.\n\n" if "requires" in str(error) else "") + help_text(command, self.name))
+            raise error
+        return run(self.context(parsed), options_)
+
+
+def out(text: str) -> None:
+    """Write to standard output."""
+    data = text.encode("utf-8", "surrogateescape")
+    while data:
+        data = data[os.write(1, data):]
+
+
+def fill_standard_descriptors() -> None:
+    """Open /dev/null in the place of a standard descriptor that our caller closed: a file or socket of ours would take
+    its number, messages would be written into it, and the container would get it."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            if os.open("/dev/null", os.O_RDWR) == fd:   # the lowest free number
+                os.set_inheritable(fd, True)

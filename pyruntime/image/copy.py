@@ -1,0 +1,157 @@
+"""Move an image from any place to any other: blobs first, several at once, then manifests, then the root.
+
+Whatever is verified is verified by the target, with the descriptor that led to it; so a target that has finished holds
+exactly what the source's root document names. Documents travel as the bytes they are: digests never change.
+"""
+
+from __future__ import annotations
+
+from pyruntime.errors import ImageError
+from pyruntime.image import media
+from pyruntime.image.digest import of
+from pyruntime.image.document import Descriptor, Manifest, parse_config, parse_manifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.image.images import Image
+    from pyruntime.image.platform import Platform
+    from pyruntime.image.progress import Progress
+    from pyruntime.image.transport.base import Source, Target
+
+_DEPTH = 4   # indexes in indexes
+
+
+class Copied:
+    """What was moved. ``root`` names the document that the target knows the image by, ``images`` the images in it."""
+
+    def __init__(self, root: Descriptor) -> None:
+        self.root = root
+        self.images: list[Descriptor] = []
+
+
+class _Work:
+    """What one copy is at."""
+
+    def __init__(self, source: Source, target: Target, progress: Progress) -> None:
+        self.source = source
+        self.target = target
+        self.progress = progress
+        self.blobs: dict[str, Descriptor] = {}
+        self.documents: dict[str, tuple[bytes, Descriptor]] = {}
+
+
+def copy(source: Source, target: Target, *, platform: Platform | None, everything: bool = False, threads: int = 3,
+         progress: Progress, warn: Callable[[str], None]) -> Copied:
+    """Move the image of ``source``.
+
+    Of an index the image for ``platform`` (the host's for None) is taken, or with ``everything`` all of them, provided
+    that the source has them all. A target
+    that holds an index without all its manifests gets the index too, so that its digest stays the image's name; any
+    other gets the one manifest as its root. Raises the errors of both sides, DigestError, and ConfigError for a
+    document that is wrong.
+    """
+    raw, media_type = source.root()
+    manifest = parse_manifest(raw, media_type, f"{source.label}: manifest")
+    everything = everything and all(source.holds(child) for child in manifest.manifests)
+    root = Descriptor(manifest.media_type, of(raw), len(raw))
+    work = _Work(source, target, progress)
+    images = _walk(work, manifest, root, platform, everything, 0)
+    if manifest.is_index and not everything and not target.sparse:
+        raw, chosen = work.documents[images[0].digest]
+        work.documents = {}
+        root = Descriptor(chosen.media_type, chosen.digest, chosen.size)
+    copied = Copied(root)
+    copied.images = images
+    for image in images:
+        _check_image(work, image, root, raw, warn)
+    _move(work, threads)
+    for digest, (document, descriptor) in work.documents.items():
+        if digest != root.digest:
+            target.document(document, descriptor)
+    target.finish(raw, root)
+    return copied
+
+
+def _walk(work: _Work, manifest: Manifest, descriptor: Descriptor, platform: Platform | None, everything: bool,
+          depth: int) -> list[Descriptor]:
+    """Note what has to be moved; return the descriptors of the image manifests."""
+    work.documents[descriptor.digest] = (manifest.raw, descriptor)
+    if not manifest.is_index:
+        for blob in manifest.references():
+            work.blobs.setdefault(blob.digest, blob)
+        return [descriptor]
+    if depth == _DEPTH:
+        raise ImageError(f"{work.source.label}: indexes nest deeper than {_DEPTH}", descriptor.digest)
+    children = manifest.manifests
+    if not everything:
+        from pyruntime.image.platform import Platform, select
+        there = [child for child in children if work.source.holds(child)]
+        children = [there[0] if platform is None and len(there) == 1 else select(there, platform or Platform.host())]
+    images = []
+    for child in children:
+        if child.media_type not in media.INDEXES + media.MANIFESTS:   # an artifact in an index is a blob to us
+            work.blobs.setdefault(child.digest, child)
+            continue
+        document = parse_manifest(work.source.document(child), child.media_type,
+                                  f"{work.source.label}: {child.digest}")
+        images += _walk(work, document, child, platform, everything, depth + 1)
+    return images
+
+
+def image_of(source: Source, platform: Platform | None) -> Image:
+    """The image for ``platform`` (the host's for None) of a source, read without its layers. Raises ImageError for an
+    artifact that is no image."""
+    from pyruntime.image.images import load
+
+    raw, media_type = source.root()
+    manifest = parse_manifest(raw, media_type, f"{source.label}: manifest")
+    return load(source, Descriptor(manifest.media_type, of(raw), len(raw)), source.names or [source.label], platform)
+
+
+def _check_image(work: _Work, image: Descriptor, root: Descriptor, raw: bytes, warn: Callable[[str], None]) -> None:
+    """Read an image's configuration before any layer is moved: what is wrong with it is told at once."""
+    document = raw if image.digest == root.digest else work.documents[image.digest][0]
+    manifest = parse_manifest(document, image.media_type)
+    if manifest.config is None or manifest.config.media_type not in media.CONFIGS:
+        return   # an artifact; nobody can say what its blobs mean
+    config = parse_config(work.source.document(manifest.config), manifest,
+                          f"{work.source.label}: configuration {manifest.config.digest}")
+    filled = sum(1 for entry in config.history if not entry.get("empty_layer"))
+    if config.history and filled != len(manifest.layers):
+        warn(f"{work.source.label}: the history tells of {filled} layers, the image has {len(manifest.layers)}")
+
+
+def _move(work: _Work, threads: int) -> None:
+    """Move the blobs, ``threads`` at once; the first error stops all."""
+    waiting = [blob for blob in work.blobs.values() if not _foreign(work, blob)]
+    for blob in waiting:
+        work.progress.announce(blob)
+    if threads <= 1 or not (work.source.parallel and work.target.parallel) or len(waiting) < 2:
+        for blob in waiting:
+            _one(work, blob)
+        return
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+    with ThreadPoolExecutor(threads) as pool:
+        running = [pool.submit(_one, work, blob) for blob in waiting]
+        done, rest = wait(running, return_when=FIRST_EXCEPTION)
+        for future in rest:
+            future.cancel()
+    for future in done:
+        future.result()
+
+
+def _foreign(work: _Work, blob: Descriptor) -> bool:
+    """A layer that may not be distributed is not pushed; its descriptor says where it can be had."""
+    return media.is_foreign(blob.media_type) and not work.target.takes_foreign
+
+
+def _one(work: _Work, blob: Descriptor) -> None:
+    if work.target.has(blob):
+        work.progress.end(blob, "exists")
+        return
+    work.progress.begin(blob)
+    outcome = work.target.blob(blob, work.source, lambda count: work.progress.advance(blob, count))
+    work.progress.end(blob, outcome)

@@ -1,0 +1,99 @@
+"""Users and groups of a root filesystem, by name or number (config.md `User`, passwd(5), group(5)).
+
+The files belong to the image: they are opened inside its root only, and read up to a limit.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import ImageError
+from pyruntime.native import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LIMIT = 4 << 20
+_IDS = 1 << 32
+
+
+class User:
+    """Who a process runs as. ``home`` is "" where the image has no entry for the user."""
+
+    __slots__ = ("additional", "gid", "home", "name", "uid")
+
+    def __init__(self, uid: int, gid: int, additional: list[int], name: str = "", home: str = "") -> None:
+        self.uid = uid
+        self.gid = gid
+        self.additional = additional
+        self.name = name
+        self.home = home
+
+
+def find_user(text: str, root: int) -> User:
+    """The user that ``text`` means in the root filesystem behind the descriptor ``root``.
+
+    Forms: ``user``, ``uid``, ``user:group``, ``uid:gid``, ``uid:group``, ``user:gid``; nothing is 0:0. Numbers are
+    taken as they are, also without an entry. Additional groups are given to a user by name when no group is named
+    (conversion.md#configuser). Raises ImageError for a name that the image does not know.
+    """
+    who, _, group = text.partition(":")
+    entry = _passwd(root, who or "0")
+    if entry is None and who and not _numeric(who):
+        raise ImageError(f'config.User: "{text}": the image\'s /etc/passwd has no user "{who}"', "config.User")
+    uid = entry[1] if entry else _number(who or "0", text)
+    gid = entry[2] if entry else 0
+    additional: list[int] = []
+    if group:
+        gid = _group(root, group, text)
+    elif entry and who and not _numeric(who):
+        additional = [number for _, number, members in _groups(root) if who in members and number != gid]
+    return User(uid, gid, additional, entry[0] if entry else "", entry[3] if entry else "")
+
+
+def _numeric(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _number(text: str, whole: str) -> int:
+    number = int(text)
+    if number >= _IDS - 1:
+        raise ImageError(f'config.User: "{whole}": {text} is not an id; ids end at {_IDS - 2}', "config.User")
+    return number
+
+
+def _passwd(root: int, who: str) -> tuple[str, int, int, str] | None:
+    column = 2 if _numeric(who) else 0
+    for fields in _lines(root, b"etc/passwd"):
+        if len(fields) >= 6 and who == fields[column] and _numeric(fields[2]) and _numeric(fields[3]):
+            return fields[0], int(fields[2]), int(fields[3]), fields[5]
+    return None
+
+
+def _groups(root: int) -> Iterator[tuple[str, int, list[str]]]:
+    for fields in _lines(root, b"etc/group"):
+        if len(fields) >= 3 and _numeric(fields[2]):
+            yield fields[0], int(fields[2]), fields[3].split(",") if len(fields) > 3 else []
+
+
+def _group(root: int, group: str, whole: str) -> int:
+    for name, number, _ in _groups(root):
+        if group == name:
+            return number
+    if not _numeric(group):
+        raise ImageError(f'config.User: "{whole}": the image\'s /etc/group has no group "{group}"', "config.User")
+    return _number(group, whole)
+
+
+def _lines(root: int, path: bytes) -> Iterator[list[str]]:
+    try:
+        fd = kernel.openat2(path, os.O_RDONLY | os.O_NONBLOCK, dir_fd=root,
+                            resolve=kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS)
+    except OSError:
+        return   # an image without such a file has only numbers
+    with os.fdopen(fd, "rb") as file:
+        data = file.read(_LIMIT) if os.path.isfile(f"/proc/self/fd/{fd}") else b""
+    for line in data.decode("utf-8", "surrogateescape").splitlines():
+        if line and not line.startswith("#"):
+            yield line.split(":")
