@@ -93,11 +93,12 @@ def openat2(path: bytes, flags: int, *, dir_fd: int, resolve: int, mode: int = 0
     return _check(_bindings().lib.k_openat2(dir_fd, path, flags | os.O_CLOEXEC, mode, resolve), "openat2")
 
 
-def mount_filesystem(kind: str, target: str, settings: list[tuple[str, str | None]], attributes: int = 0) -> None:
-    """Mount a new filesystem at ``target``; a setting without a value is a flag, and a key may come more than once.
+def detached_filesystem(kind: str, settings: list[tuple[str, str | None]], attributes: int = 0) -> int:
+    """A descriptor of a new filesystem that is mounted nowhere, and ends with it; a setting without a value is a flag,
+    and a key may come more than once.
 
-    fsopen(2), fsconfig(2), fsmount(2), move_mount(2): no page limits the settings' length.
-    ``attributes`` are MOUNT_ATTR_*. The kernel's own words, which it leaves in the descriptor, come with the error.
+    fsopen(2), fsconfig(2), fsmount(2): no page limits the settings' length. ``attributes`` are MOUNT_ATTR_*. The
+    kernel's own words, which it leaves in the descriptor, come with the error.
     """
     module = _bindings()
     fs = _check(module.lib.k_fsopen(kind.encode()), "fsopen", kind)
@@ -108,11 +109,16 @@ def mount_filesystem(kind: str, target: str, settings: list[tuple[str, str | Non
             _told(module.lib.k_fsconfig(fs, command, key.encode(), text), fs, f"{kind}: {key}={value}")
         null = module.ffi.NULL
         _told(module.lib.k_fsconfig(fs, module.lib.FSCONFIG_CMD_CREATE, null, null), fs, kind)
-        mount = _check(module.lib.k_fsmount(fs, attributes), "fsmount", kind)
+        return _check(module.lib.k_fsmount(fs, attributes), "fsmount", kind)
     finally:
         os.close(fs)
+
+
+def mount_filesystem(kind: str, target: str, settings: list[tuple[str, str | None]], attributes: int = 0) -> None:
+    """Mount a new filesystem at ``target``. move_mount(2); the rest as detached_filesystem."""
+    mount = detached_filesystem(kind, settings, attributes)
     try:
-        _check(module.lib.k_move_mount(mount, os.fsencode(target)), "move_mount", target)
+        _check(_bindings().lib.k_move_mount(mount, os.fsencode(target)), "move_mount", target)
     finally:
         os.close(mount)
 

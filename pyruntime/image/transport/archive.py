@@ -97,11 +97,11 @@ class LegacySource(Source):
         return Descriptor(media_type, found, size)
 
     def _layer(self, name: str) -> Descriptor:
-        from pyruntime.image.layer.compression import detect
+        from pyruntime.image.layer.compression import kind_of
 
         body = self._files.open(name)
         try:
-            compression = detect(body.read(PIECE))
+            compression = kind_of(body.read(PIECE))
         finally:
             body.close()
         return self._descriptor(name, media.layer_type(compression, docker=True))

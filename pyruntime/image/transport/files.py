@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import ImageError
-from pyruntime.image.transport.base import PIECE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class Archive(Files):
     def _plain(self, path: str, scratch: str) -> IO[bytes]:
         import tempfile
 
-        from pyruntime.image.layer.compression import reader
+        from pyruntime.image.layer.compression import Inflater
 
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
         head = file.read(4) if file.seekable() else b""
@@ -125,8 +124,8 @@ class Archive(Files):
             file.seek(0)
         with file:
             spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
-            inflate = reader(file.read)
-            while data := inflate(PIECE):
+            inflater = Inflater(file.read)
+            while data := inflater.read():
                 spool.write(data)
         spool.flush()
         return spool

@@ -88,7 +88,7 @@ def test_an_ambiguous_index_is_refused() -> None:
 
 def test_schema_1_says_what_to_do() -> None:
     raw = json.dumps({"schemaVersion": 1, "fsLayers": []}).encode()
-    with pytest.raises(ImageError, match="schema 1.*push the image again"):
+    with pytest.raises(ImageError, match=r"schema 1.*push the image again"):
         parse_manifest(raw, media.SCHEMA_1[1])
 
 

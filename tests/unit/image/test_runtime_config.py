@@ -19,8 +19,8 @@ from pyruntime.image.users import find_user
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n# comment\nbroken\nweb:x:33:34:Web:/var/www:/bin/sh\n"
-                                         "77:x:5:5::/five:/bin/sh\n")
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n# comment\nbroken\n"
+                                         "web:x:33:34:Web:/var/www:/bin/sh\n77:x:5:5::/five:/bin/sh\n")
     (tmp_path / "etc/group").write_text("root:x:0:\nwww:x:34:web\nmail:x:8:web,other\nlog:x:9:web\n")
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield fd
@@ -32,7 +32,8 @@ def image(config: dict[str, Any] | None = None, **more: Any) -> ImageConfig:
                              "config": {"Cmd": ["run"], **(config or {})}, **more})
 
 
-def converted(root: int, config: dict[str, Any] | None = None, wishes: Wishes | None = None, **more: Any) -> dict[str, Any]:
+def converted(root: int, config: dict[str, Any] | None = None, wishes: Wishes | None = None,
+              **more: Any) -> dict[str, Any]:
     return convert(image(config, **more), root, wishes or Wishes(), uid=0, gid=0, unified=True)
 
 
@@ -52,7 +53,7 @@ def test_users(root: int, text: str, uid: int, gid: int, additional: list[int], 
     ("0:99999999999", "is not an id"), ("²", 'has no user "²"'),
 ])
 def test_users_that_are_not_there(root: int, text: str, words: str) -> None:
-    with pytest.raises(ImageError, match="config.User") as caught:
+    with pytest.raises(ImageError, match=r"config\.User") as caught:
         find_user(text, root)
     assert words in str(caught.value)
 
@@ -96,7 +97,8 @@ def test_what_is_missing_is_filled_in(root: int) -> None:
 
 
 def test_wishes_go_before_the_image(root: int) -> None:
-    wishes = Wishes(args=["x"], env=["A=2", "B=3"], user="5:6", workdir="/w", terminal=True, hostname="h", host_network=True)
+    wishes = Wishes(args=["x"], env=["A=2", "B=3"], user="5:6", workdir="/w", terminal=True, hostname="h",
+                    host_network=True)
     document = converted(root, {"Entrypoint": ["e"], "Env": ["A=1", "C=1"]}, wishes)
     process = document["process"]
     assert process["args"] == ["e", "x"] and process["env"][:3] == ["A=2", "C=1", "B=3"] and process["cwd"] == "/w"
@@ -112,13 +114,14 @@ def test_nothing_to_run_is_an_error(root: int) -> None:
 
 
 def test_annotations_and_labels(root: int) -> None:
-    document = converted(root, {"Labels": {"org.opencontainers.image.author": "label", "own": "1"}, "StopSignal": "SIGQUIT",
-                                "ExposedPorts": {"80/tcp": {}, "443/tcp": {}}},
+    document = converted(root, {"Labels": {"org.opencontainers.image.author": "label", "own": "1"},
+                                "StopSignal": "SIGQUIT", "ExposedPorts": {"80/tcp": {}, "443/tcp": {}}},
                          author="field", created="2024-01-01T00:00:00Z", variant="v2", **{"os.features": ["a", "b"]})
     found = document["annotations"]
     assert found["org.opencontainers.image.author"] == "label", "labels take precedence (conversion.md)"
     assert found["org.opencontainers.image.exposedPorts"] == "443/tcp,80/tcp" and found["own"] == "1"
-    assert found["org.opencontainers.image.stopSignal"] == "SIGQUIT" and found["org.opencontainers.image.variant"] == "v2"
+    assert found["org.opencontainers.image.stopSignal"] == "SIGQUIT"
+    assert found["org.opencontainers.image.variant"] == "v2"
     assert found["org.opencontainers.image.os.features"] == "a,b" and found["org.opencontainers.image.os"] == "linux"
 
 

@@ -1,0 +1,107 @@
+"""New content of ours: layers that are written piece by piece, configurations, manifests.
+
+The same input gives the same bytes: gzip headers have no time, documents no order of chance, and ``created`` is what
+the caller says, or SOURCE_DATE_EPOCH (reproducible-builds.org).
+"""
+
+from __future__ import annotations
+
+import _hashlib
+import os
+import time
+
+from pyruntime.config.decode import encode
+from pyruntime.errors import UsageError
+from pyruntime.image import media
+from pyruntime.image.document import Descriptor
+from pyruntime.image.layer.compression import writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.image.images import Image
+    from pyruntime.image.store.store import Store
+
+
+class LayerFile:
+    """A layer's archive on its way into the store: ``write`` takes the uncompressed archive. A context manager; with
+    ``done`` it becomes a blob, without it nothing is left."""
+
+    def __init__(self, store: Store, compression: str = "gzip", level: int = -1) -> None:
+        """``compression``: gzip, zstd or none."""
+        if compression not in ("gzip", "zstd", "none"):
+            raise UsageError(f'compression "{compression}": write gzip, zstd or none')
+        self._store = store
+        self._compression = compression
+        self._writer = writer(compression, level)
+        self._diff = _hashlib.new("sha256")
+        self._blob = _hashlib.new("sha256")
+        self._path = store.layout.work()
+        self._file = open(self._path, "xb")   # noqa: SIM115  closed by __exit__
+        self._size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes of the archive."""
+        self._diff.update(data)
+        self._put(self._writer.compress(data))
+
+    def _put(self, data: bytes) -> None:
+        self._blob.update(data)
+        self._size += len(data)
+        self._file.write(data)
+
+    def done(self, *, docker: bool = False) -> tuple[Descriptor, str]:
+        """The blob's descriptor and the layer's diffID. The caller holds a lease of the store."""
+        self._put(self._writer.flush())
+        self._file.flush()
+        digest = f"sha256:{self._blob.hexdigest()}"
+        self._store.adopt(self._path, digest)
+        media_type = media.layer_type(self._compression, docker=docker)
+        return Descriptor(media_type, digest, self._size), f"sha256:{self._diff.hexdigest()}"
+
+    def __enter__(self) -> LayerFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if os.path.exists(self._path):
+            os.unlink(self._path)
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """A time of RFC 3339: ``seconds`` after 1970, where that is not said SOURCE_DATE_EPOCH, or now."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch:
+        if not epoch.isascii() or not epoch.isdigit():
+            raise UsageError(f'SOURCE_DATE_EPOCH "{epoch}": write seconds after 1970')
+        seconds = int(epoch)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if seconds is None else seconds))
+
+
+def derive(store: Store, base: Image | None, layer: tuple[Descriptor, str] | None, *, created: str, created_by: str,
+           comment: str = "", author: str = "", changes: dict[str, Any] | None = None,
+           platform: dict[str, str] | None = None) -> Descriptor:
+    """Store the configuration and the manifest of ``base`` with another layer on top; the manifest's descriptor.
+
+    ``changes`` are members of the configuration's ``config``. The base's own history, and its kind of documents (OCI or
+    Docker), stay. The caller holds a lease.
+    """
+    docker = base is not None and base.manifest.media_type == media.DOCKER_MANIFEST
+    document: dict[str, Any] = dict(base.config.document) if base else {**(platform or {}), "rootfs": {"type": "layers"}}
+    document["created"] = created
+    if author:
+        document["author"] = author
+    document["config"] = {**(base.config.config if base else {}), **(changes or {})}
+    diff_ids = (base.config.diff_ids if base else []) + ([layer[1]] if layer else [])
+    document["rootfs"] = {"type": "layers", "diff_ids": diff_ids}
+    entry = {"created": created, "created_by": created_by, **({"comment": comment} if comment else {}),
+             **({"author": author} if author else {}), **({} if layer else {"empty_layer": True})}
+    document["history"] = (base.config.history if base else []) + [entry]
+    raw = encode(document).encode()
+    config = Descriptor(media.DOCKER_CONFIG if docker else media.OCI_CONFIG, store.put(raw), len(raw))
+    layers = (base.manifest.layers if base else []) + ([layer[0]] if layer else [])
+    media_type = media.DOCKER_MANIFEST if docker else media.OCI_MANIFEST
+    manifest = encode({"schemaVersion": 2, "mediaType": media_type, "config": config.json(),
+                       "layers": [one.json() for one in layers]}).encode()
+    return Descriptor(media_type, store.put(manifest), len(manifest))

@@ -1,0 +1,63 @@
+"""A merged view of layers to read from, as a descriptor of its root directory: mounted nowhere, so that nothing is
+left behind whatever happens to the reader."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import HostError
+from pyruntime.native import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.image.store.layers import Layers
+    from pyruntime.image.store.store import Store
+
+_MOUNT_ATTR_RDONLY = 1
+
+
+class View:
+    """The view; ``fd`` is its root directory. A context manager."""
+
+    __slots__ = ("_copy", "fd")
+
+    def __init__(self, store: Store, layers: Layers) -> None:
+        self._copy = ""
+        directories = [path for path in reversed(layers.directories)]
+        if len(directories) == 1:   # overlayfs without an upper directory wants two
+            self.fd = os.open(directories[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return
+        flags: list[tuple[str, str | None]] = [("userxattr", None)] if store.layout.overlay == "user." else []
+        try:
+            if not directories:
+                raise OSError("no layers")
+            mount = kernel.detached_filesystem(
+                "overlay", [("source", "overlay"), *flags, *(("lowerdir+", path) for path in directories)],
+                _MOUNT_ATTR_RDONLY)
+        except OSError:   # a kernel before 6.8 does not know lowerdir+: a copy shows the same
+            self.fd = self._merged(store, layers)
+            return
+        try:
+            self.fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
+        finally:
+            os.close(mount)
+
+    def _merged(self, store: Store, layers: Layers) -> int:
+        from pyruntime.image.snapshot.copy import Copy
+
+        self._copy = store.layout.work()
+        try:
+            os.makedirs(f"{self._copy}/root", 0o700)
+        except OSError as error:
+            raise HostError(f'cannot make "{self._copy}": {error.strerror}') from None
+        Copy(store).prepare(layers, f"{self._copy}/root", f"{self._copy}/private")
+        return os.open(f"{self._copy}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+        if self._copy:
+            from pyruntime.image.store import trees
+            trees.remove(self._copy)
