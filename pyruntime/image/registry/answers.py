@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pyruntime.config.decode import decode
 from pyruntime.errors import ConfigError, RegistryError
-from pyruntime.image.registry.http import printable
+from pyruntime.image.registry.retry import AttemptFailed, asked_wait, is_transient
+from pyruntime.image.registry.url import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def words(response: Response) -> str:
     return f"{said} (HTTP {response.status})" if said else f"HTTP {response.status}"
 
 
-def refusal(response: Response, what: str, endpoint: Endpoint) -> RegistryError:
+def refusal(response: Response, what: str, endpoint: Endpoint) -> AttemptFailed:
     """The error for an answer. ``what`` says what was asked for, for example ``manifest "3.19"``."""
     limit, left = response.header("RateLimit-Limit"), response.header("RateLimit-Remaining")
     said = words(response)
@@ -58,4 +59,5 @@ def refusal(response: Response, what: str, endpoint: Endpoint) -> RegistryError:
         hint = "too many requests; log in for a higher limit, or use a mirror"
         if limit or left:
             hint += f" (limit {printable(limit, 40) or '?'}, remaining {printable(left, 40) or '?'})"
-    return RegistryError(f'"{endpoint.name}": {what}: {said}{"; " if hint else ""}{hint}', response.status)
+    return AttemptFailed(f'"{endpoint.name}": {what}: {said}{"; " if hint else ""}{hint}', response.status,
+                         transient=is_transient(response.status), asked=asked_wait(response))

@@ -13,8 +13,8 @@ from _thread import allocate_lock
 
 from pyruntime.config.decode import decode
 from pyruntime.errors import ConfigError, RegistryError
-from pyruntime.image.registry.http import Url, printable
-from pyruntime.image.registry.retry import Attempts, asked_wait, is_transient
+from pyruntime.image.registry.retry import AttemptFailed, Attempts, asked_wait, is_transient
+from pyruntime.image.registry.url import Url, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ class Authenticator:
 
         Raises RegistryError where there is nothing better to send.
         """
-        found = {challenge.scheme: challenge for challenge in reversed(challenges(response.headers("WWW-Authenticate")))}
+        read = challenges(response.headers("WWW-Authenticate"))
+        found = {challenge.scheme: challenge for challenge in reversed(read)}
         response.close()
         challenge = found.get("bearer") or found.get("basic")
         if challenge is None:
@@ -230,23 +231,17 @@ class Authenticator:
                          urlencode(form).encode())
 
     def _ask(self, method: str, url: Url, headers: dict[str, str], body: bytes | None) -> Response:
-        from pyruntime.image.registry.connection import ConnectionFailed
-
         attempts = Attempts(self.transport)
         while True:
             try:
                 response = self.transport.request(method, url, headers, body, insecure=self.insecure)
-            except ConnectionFailed as error:
-                if not error.transient:
-                    raise
+                if not is_transient(response.status):
+                    return response
+                raise self._refused(response, url)
+            except AttemptFailed as error:
                 attempts.wait(error)
-                continue
-            if not is_transient(response.status):
-                return response
-            asked = asked_wait(response)
-            attempts.wait(self._refused(response, url), asked)
 
-    def _refused(self, response: Response, realm: Url) -> RegistryError:
+    def _refused(self, response: Response, realm: Url) -> AttemptFailed:
         from pyruntime.image.registry.answers import words
 
         said = words(response)
@@ -256,7 +251,8 @@ class Authenticator:
             hint = "; it does not exist, or needs a login"
         else:
             hint = ""
-        return RegistryError(f'"{self.name}": no token from "{realm.netloc}": {said}{hint}', response.status)
+        return AttemptFailed(f'"{self.name}": no token from "{realm.netloc}": {said}{hint}', response.status,
+                             transient=is_transient(response.status), asked=asked_wait(response))
 
 
 def _parse(raw: bytes, realm: Url) -> tuple[str, float]:

@@ -35,7 +35,7 @@ class Certificates:
         try:
             names = sorted(os.listdir(directory))
         except OSError as error:
-            raise UsageError(f'"{directory}": {error.strerror}; name a directory with *.crt, *.cert and *.key') from None
+            raise UsageError(f'"{directory}": {error.strerror}; name a directory of *.crt, *.cert and *.key') from None
         for name in names:
             stem, _, kind = name.rpartition(".")
             if kind == "crt":

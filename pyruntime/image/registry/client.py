@@ -13,9 +13,10 @@ from pyruntime.image import digest as digests
 from pyruntime.image import media
 from pyruntime.image.document import MAX_DOCUMENT, Descriptor, parse_manifest
 from pyruntime.image.registry import download, referrers, tags
-from pyruntime.image.registry.http import Transport, nothing, printable
+from pyruntime.image.registry.http import Transport, nothing
 from pyruntime.image.registry.session import Session
-from pyruntime.image.registry.upload import CHUNK, Upload
+from pyruntime.image.registry.upload import CHUNK, Upload, ignore, is_there
+from pyruntime.image.registry.url import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
 
 _NEWEST_OF = 6   # tags that are asked for when the newest image is looked for
-
-
-def _ignore(_count: int) -> None:
-    pass   # the progress of a transfer that nobody watches
 
 
 class Repository:
@@ -123,7 +120,7 @@ class Repository:
 
         return self._ask(ask, True)[1]
 
-    def fetch_blob(self, descriptor: Descriptor, sink: download.Sink, progress: Callable[[int], None] = _ignore,
+    def fetch_blob(self, descriptor: Descriptor, sink: download.Sink, progress: Callable[[int], None] = ignore,
                    verify: Callable[[], None] | None = None) -> None:
         """Bring a blob into a sink, from ``sink.offset`` on, over cuts, mirrors, and the descriptor's ``urls``.
 
@@ -138,13 +135,10 @@ class Repository:
 
     def has_blob(self, digest: str) -> bool:
         """Whether the origin has a blob."""
-        response = self._origin.request("HEAD", self._origin.url("blobs", digests.check(digest)), f"blob {digest}",
-                                        good=(200, 404))
-        response.close()
-        return response.status == 200
+        return is_there(self._origin, digests.check(digest))
 
     def push_blob(self, descriptor: Descriptor, open_at: Callable[[int], Readable], mount_from: str = "",
-                  chunk: int = CHUNK, progress: Callable[[int], None] = _ignore) -> str:
+                  chunk: int = CHUNK, progress: Callable[[int], None] = ignore) -> str:
         """Push a blob unless it is there: "exists", "mounted" or "pushed".
 
         ``open_at(offset)`` opens the content anew, as often as it is needed. ``mount_from``: a repository of the same
@@ -173,8 +167,8 @@ class Repository:
         response.close()
         answered = response.header("Docker-Content-Digest")
         if answered.partition(":")[0] == algorithm and answered != digest:
-            raise DigestError(f'"{self._origin.endpoint.name}": {what}: the registry stored {printable(answered)} instead'
-                              f" of {digest}")
+            raise DigestError(f'"{self._origin.endpoint.name}": {what}: the registry stored {printable(answered)}'
+                              f" instead of {digest}")
         subject = referrers.subject_of(raw)
         if subject and not response.header("OCI-Subject"):
             referrers.add(self._origin, subject, referrers.described(raw, media_type))
@@ -187,17 +181,17 @@ class Repository:
     def newest_tag(self) -> str:
         """The tag to take where none was named and there is no ``latest``.
 
-        The only tag, if there is one. Else the one whose image was made last, by ``created`` of its configuration, of at
-        most six: the highest versions, and the last of the other names. Where images do not say when they were
-        made, or equally late, the highest version. Raises RegistryError where there is no tag at all.
+        The only tag, if there is one. Else the one whose image was made last, by ``created`` of its configuration,
+        of at most six: the highest versions, and the last of the other names. Where images do not say when they
+        were made, or equally late, the highest version. Raises RegistryError where there is no tag at all.
         """
         choices = tags.worth_asking(self.tags(), _NEWEST_OF)
         if not choices:
             raise RegistryError(f'"{self._origin.endpoint.name}": the repository has no tag', 404)
         if len(choices) == 1:
             return choices[0]
-        made: dict[str, str] = {}   # by digest: several tags often name one image
-        best: tuple[str, str] = ("", choices[0])
+        made: dict[str, float] = {}   # by digest: several tags often name one image
+        best = 0.0, choices[0]
         for tag in choices:
             found = self.head(tag)
             if found is None:
@@ -208,8 +202,10 @@ class Repository:
                 best = made[found.digest], tag
         return best[1]
 
-    def _created(self, descriptor: Descriptor, depth: int = 2) -> str:
-        """When an image was made, as RFC 3339 in UTC, which sorts as text; empty where it does not say."""
+    def _created(self, descriptor: Descriptor, depth: int = 2) -> float:
+        """When an image was made, in seconds since 1970; 0 where it does not say."""
+        from datetime import datetime
+
         from pyruntime.image.platform import Platform, is_image, select
 
         try:
@@ -218,12 +214,12 @@ class Repository:
             if manifest.is_index:
                 images = [entry for entry in manifest.manifests if is_image(entry)]
                 try:
-                    entry = select(images, Platform.host())
+                    images = [select(images, Platform.host())]
                 except ImageError:   # none for this machine: any of them was made with the others
-                    entry = images[0] if images else None
-                return self._created(entry, depth - 1) if entry and depth else ""
+                    images = images[:1]
+                return self._created(images[0], depth - 1) if images and depth else 0
             if manifest.config is None or manifest.config.size > MAX_DOCUMENT:
-                return ""
+                return 0
             body = self.blob(manifest.config)
             try:
                 config = body.read(manifest.config.size + 1)
@@ -231,15 +227,14 @@ class Repository:
                 body.close()
             digests.verify(config, manifest.config.digest, manifest.config.size)
             document = decode(config, "image configuration")
-        except (ImageError, ConfigError) as error:
+            created = document.get("created") if isinstance(document, dict) else None
+            return datetime.fromisoformat(created).timestamp() if isinstance(created, str) else 0
+        except (ImageError, ConfigError, ValueError, OverflowError) as error:
             self.transport.debug(f"{descriptor.digest}: {error}")
-            return ""
-        created = document.get("created") if isinstance(document, dict) else None
-        return created if isinstance(created, str) and created.endswith("Z") and not created.startswith(("0001", "1970")) \
-            else ""
+            return 0
 
     def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
-        """What refers to a manifest as its subject; ``extra`` has artifactType and annotations. Raises RegistryError."""
+        """What refers to a manifest as its subject, with artifactType and annotations in ``extra``."""
         return referrers.listed(self._origin, digests.check(digest), artifact_type)
 
     def delete(self, digest_or_tag: str) -> None:
@@ -263,7 +258,7 @@ class Repository:
     def _pulling(self, by_digest: bool) -> list[Session]:
         allowed = [session for session in self._sessions
                    if session is self._preferred or session.endpoint.serves(by_digest=by_digest)]
-        return sorted(allowed, key=lambda session: session is not self._preferred)   # stable: the others keep their order
+        return sorted(allowed, key=lambda session: session is not self._preferred)   # the others keep their order
 
     def _ask(self, question: Callable[[Session], Answer], by_digest: bool) -> tuple[Session, Answer]:
         """The first endpoint that answers, and its answer; raises the last one's error, with those of the others."""
@@ -273,7 +268,8 @@ class Repository:
             try:
                 return session, question(session)
             except (RegistryError, ImageError) as error:
-                self.transport.warn(f"{error}; trying the next place")
+                say = self.transport.debug if getattr(error, "status", 0) == 404 else self.transport.warn
+                say(f"{error}; trying the next place")   # that a mirror has not everything is no news
                 failed.append(f"before that: {error.args[0]}")
         try:
             return sessions[-1], question(sessions[-1])
@@ -307,5 +303,5 @@ def _manifest(session: Session, tag_or_digest: str) -> tuple[bytes, str, str]:
 def _refuse_schema_1(response: Response, session: Session, what: str) -> None:
     if response.media_type in media.SCHEMA_1:
         response.close()
-        raise RegistryError(f'"{session.endpoint.name}": {what}: a manifest of Docker\'s schema 1, without digests of the'
-                            " layers' content; push the image again with a current tool", response.status)
+        raise RegistryError(f'"{session.endpoint.name}": {what}: a manifest of Docker\'s schema 1, without digests of'
+                            " the layers' content; push the image again with a current tool", response.status)

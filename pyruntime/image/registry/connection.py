@@ -10,7 +10,7 @@ import http.client
 import socket
 import ssl
 
-from pyruntime.errors import RegistryError
+from pyruntime.image.registry.retry import AttemptFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,15 +20,6 @@ CONNECT = 30.0   # seconds for TCP and for TLS each, if the timeout of the trans
 _MAX_HEAD = 65536
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")   # OpenSSL's words
 _FINAL = (errno.ECONNREFUSED, errno.EACCES, errno.EPERM)
-
-
-class ConnectionFailed(RegistryError):
-    """There was no answer, or only a part of one. ``transient``: trying again may help. ``untrusted``: by its certificate."""
-
-    def __init__(self, message: str, *, transient: bool, untrusted: bool = False) -> None:
-        super().__init__(message)
-        self.transient = transient
-        self.untrusted = untrusted
 
 
 def dial(host: str, port: int, *, tls: ssl.SSLContext | None, proxy: Proxy | None,
@@ -63,39 +54,42 @@ def _tunnel(sock: socket.socket, host: str, port: int, proxy: Proxy) -> None:
     while b"\r\n\r\n" not in head:
         data = sock.recv(1) if len(head) < _MAX_HEAD else b""   # a byte at a time: what follows belongs to TLS
         if not data:
-            raise ConnectionFailed(f'the proxy "{proxy.host}:{proxy.port}" closed the connection', transient=True)
+            raise AttemptFailed(f'the proxy "{proxy.host}:{proxy.port}" closed the connection', transient=True)
         head += data
     status = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
     if len(status) < 2 or not status[1].startswith("2"):
         hint = "; write user and password into the proxy's URL" if "407" in status else ""
-        raise ConnectionFailed(f'the proxy "{proxy.host}:{proxy.port}" refused to connect to "{name}":'
-                               f" {' '.join(status[1:]) or 'no HTTP'}{hint}", transient=status[1:2] in (["502"], ["503"]))
+        raise AttemptFailed(f'the proxy "{proxy.host}:{proxy.port}" refused to connect to "{name}":'
+                            f" {' '.join(status[1:]) or 'no HTTP'}{hint}",
+                            transient=status[1:2] in (["502"], ["503"]))
 
 
-def failure(error: Exception, host: str, port: int, *, doing: str, reached: bool) -> ConnectionFailed:
+def failure(error: Exception, host: str, port: int, *, doing: str, reached: bool) -> AttemptFailed:
     """What an exception of a socket, of TLS or of http.client means. ``reached``: the host has answered before."""
-    where = f'"{host}:{port}"'
-    if isinstance(error, ConnectionFailed):
+    name = host if port == 443 else f"{host}:{port}"
+    where = f'"{name}"'
+    if isinstance(error, AttemptFailed):
         return error
     if isinstance(error, ssl.SSLCertVerificationError):
-        return ConnectionFailed(
-            f"{where}: its certificate is not trusted: {error.verify_message}; put the authority's certificate into"
-            f" /etc/containers/certs.d/{host}:{port}/ca.crt, or allow it by --tls-verify=false", transient=False,
+        return AttemptFailed(
+            f"{where}: its certificate is not trusted: {error.verify_message}; put the authority's certificate"
+            f" into /etc/containers/certs.d/{name}/ca.crt, or allow it by"
+            " --tls-verify=false", transient=False,
             untrusted=True)
     if isinstance(error, ssl.SSLError):
         if error.reason in _NO_TLS:
-            return ConnectionFailed(f"{where} does not speak TLS; set insecure = true for it in registries.conf, or"
+            return AttemptFailed(f"{where} does not speak TLS; set insecure = true for it in registries.conf, or"
                                     " give --tls-verify=false, if HTTP is meant", transient=False)
-        return ConnectionFailed(f"{where}: TLS failed while {doing}: {error.reason or error}",
+        return AttemptFailed(f"{where}: TLS failed while {doing}: {error.reason or error}",
                                 transient=reached or isinstance(error, ssl.SSLEOFError))
     if isinstance(error, socket.gaierror):
-        return ConnectionFailed(f'cannot find the host "{host}": {error.strerror}',
+        return AttemptFailed(f'cannot find the host "{host}": {error.strerror}',
                                 transient=error.errno == socket.EAI_AGAIN)
     if isinstance(error, TimeoutError):
-        return ConnectionFailed(f"{where}: nothing came for too long while {doing}", transient=True)
+        return AttemptFailed(f"{where}: nothing came for too long while {doing}", transient=True)
     if isinstance(error, OSError):
-        return ConnectionFailed(f"{where}: failed while {doing}: {error.strerror or error}",
+        return AttemptFailed(f"{where}: failed while {doing}: {error.strerror or error}",
                                 transient=reached or error.errno not in _FINAL)
     if isinstance(error, (http.client.IncompleteRead, http.client.RemoteDisconnected)):
-        return ConnectionFailed(f"{where}: the connection was cut while {doing}", transient=True)
-    return ConnectionFailed(f"{where}: no valid HTTP while {doing}: {type(error).__name__}", transient=True)
+        return AttemptFailed(f"{where}: the connection was cut while {doing}", transient=True)
+    return AttemptFailed(f"{where}: no valid HTTP while {doing}: {type(error).__name__}", transient=True)

@@ -2,7 +2,8 @@
 
 The files, in order: the one named by --authfile, alone; else ``$REGISTRY_AUTH_FILE``,
 ``$XDG_RUNTIME_DIR/containers/auth.json`` (``/run/containers/UID`` without that variable),
-``$XDG_CONFIG_HOME/containers/auth.json``, ``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``, ``~/.dockercfg``.
+``$XDG_CONFIG_HOME/containers/auth.json``, ``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``, and
+``~/.dockercfg``.
 In each, the most specific key counts: ``host/team/app``, ``host/team``, ``host``, then ``https://host/v1/`` of old.
 
 Absent, or a helper that fails: nobody in particular, which is enough for public images.
@@ -229,7 +230,7 @@ def run_helper(helper: str, action: str, text: str, environ: Mapping[str, str]) 
     except subprocess.TimeoutExpired:
         raise RegistryError(f'credential helper "{_HELPER}{helper}" took longer than {_HELPER_TIME} seconds') from None
     if done.returncode:
-        from pyruntime.image.registry.http import printable
+        from pyruntime.image.registry.url import printable
 
         said = printable((done.stdout or done.stderr).decode(errors="replace"))
         raise RegistryError(f'credential helper "{_HELPER}{helper}" failed to {action}: {said or done.returncode}')

@@ -8,8 +8,9 @@ a descriptor) is asked for without any credentials.
 from __future__ import annotations
 
 from pyruntime.errors import DigestError, RegistryError
-from pyruntime.image.registry.http import PIECE, Url
-from pyruntime.image.registry.retry import Attempts, asked_wait, is_transient
+from pyruntime.image.registry.http import PIECE
+from pyruntime.image.registry.retry import AttemptFailed, Attempts, asked_wait, is_transient
+from pyruntime.image.registry.url import Url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ _RANGES = (200, 206, 416)
 
 
 class Body:
-    """A blob's content as it comes. ``offset``: where it begins, 0 where the server knows no ranges; -1 length: unknown.
+    """A blob's content as it comes. ``offset``: where it begins, 0 where the server knows no ranges.
 
-    Nothing is verified here. Raises ConnectionFailed (a RegistryError) where the connection is cut.
+    Nothing is verified here. Raises AttemptFailed (a RegistryError) where the connection is cut.
     """
 
     __slots__ = ("_response", "length", "offset")
@@ -73,38 +74,38 @@ def begins(response: Response) -> int:
 class Source:
     """Where a blob can be had: from a repository by its session, or from a URL by nobody in particular."""
 
-    __slots__ = ("_session", "_transport", "_url", "_what", "etag", "name")
+    __slots__ = ("_digest", "_etag", "_session", "_url", "name")
 
     def __init__(self, session: Session, descriptor: Descriptor, url: str = "") -> None:
         """``url``: a foreign place, instead of the session's repository."""
         self._session = session
-        self._transport = session.transport
-        self._what = f"blob {descriptor.digest}"
-        self._url = Url(url) if url else session.url("blobs", descriptor.digest)
-        self.name = f"{self._url.scheme}://{self._url.netloc}" if url else session.endpoint.name
-        self.etag = ""
+        self._digest = descriptor.digest
+        self._url = Url(url) if url else None
+        self._etag = ""
+        self.name = f"{self._url.scheme}://{self._url.netloc}" if self._url else session.endpoint.name
 
-    def open(self, offset: int) -> Response:
-        """Ask once for the content from an offset on: 200, 206 or 416. Raises RegistryError."""
+    def open(self, offset: int, attempts: Attempts | None = None) -> Response:
+        """Ask for the content from an offset on: 200, 206 or 416. Raises RegistryError."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        if offset and self.etag:
-            headers["If-Range"] = self.etag
-        if self.foreign:
-            response = self._transport.request("GET", self._url, headers)
+        if offset and self._etag:
+            headers["If-Range"] = self._etag
+        what = f"blob {self._digest}"
+        if self._url is None:
+            url = self._session.url("blobs", self._digest)
+            response = self._session.request("GET", url, what, good=_RANGES, headers=headers, attempts=attempts)
+        else:   # not by the session: it would answer this place's challenges (CVE-2020-15157)
+            response = self._session.transport.request("GET", self._url, headers)
             if response.status not in _RANGES:
                 response.close()
-                error = RegistryError(f'"{self.name}": {self._what}: HTTP {response.status}', response.status)
-                raise error
-        else:
-            response = self._session.request("GET", self._url, self._what, good=_RANGES, headers=headers)
+                raise AttemptFailed(f'"{self.name}": {what}: HTTP {response.status}', response.status,
+                                    transient=is_transient(response.status), asked=asked_wait(response))
         etag = response.header("ETag")
-        self.etag = etag if etag.startswith('"') else ""   # a weak one says nothing about bytes
+        self._etag = etag if etag.startswith('"') else ""   # a weak one says nothing about bytes
         return response
 
-    @property
-    def foreign(self) -> bool:
-        """Whether it is a place outside of the registry."""
-        return self._url.origin != self._session.base.origin or "/v2/" not in self._url.target
+    def forget(self) -> None:
+        """Take nothing that was said about the content into the next request."""
+        self._etag = ""
 
 
 def fetch(sources: Sequence[Source], descriptor: Descriptor, sink: Sink, transport: Transport, *,
@@ -131,21 +132,17 @@ def fetch(sources: Sequence[Source], descriptor: Descriptor, sink: Sink, transpo
 
 def _fetch(source: Source, descriptor: Descriptor, sink: Sink, transport: Transport,
            progress: Callable[[int], None]) -> None:
-    from pyruntime.image.registry.connection import ConnectionFailed
-
     attempts = Attempts(transport)
     if sink.offset > descriptor.size:
         _restart(sink, progress)
     while sink.offset < descriptor.size:
         before = sink.offset
         try:
-            _copy(source, descriptor, sink, progress)
+            _copy(source, descriptor, sink, progress, attempts)
             if sink.offset < descriptor.size:
-                raise ConnectionFailed(f'"{source.name}": blob {descriptor.digest} ended after {sink.offset} of'
+                raise AttemptFailed(f'"{source.name}": blob {descriptor.digest} ended after {sink.offset} of'
                                        f" {descriptor.size} bytes", transient=True)
-        except ConnectionFailed as error:
-            if not error.transient:
-                raise
+        except AttemptFailed as error:
             if sink.offset > before:
                 attempts.progressed()
             attempts.wait(error)
@@ -156,14 +153,17 @@ def _restart(sink: Sink, progress: Callable[[int], None]) -> None:
     sink.restart()
 
 
-def _copy(source: Source, descriptor: Descriptor, sink: Sink, progress: Callable[[int], None]) -> None:
-    response = source.open(sink.offset)
+def _copy(source: Source, descriptor: Descriptor, sink: Sink, progress: Callable[[int], None],
+          attempts: Attempts) -> None:
+    response = source.open(sink.offset, attempts)
     try:
         if response.status == 416:   # there is no such part: then what is here cannot be a part of it
-            source.etag = ""
+            source.forget()
             if not sink.offset:
-                raise RegistryError(f'"{source.name}": blob {descriptor.digest}: HTTP 416 to a request for all of it', 416)
+                raise RegistryError(f'"{source.name}": blob {descriptor.digest}: HTTP 416 to a request for all of it',
+                                    416)
             _restart(sink, progress)
+            _copy(source, descriptor, sink, progress, attempts)
             return
         start = begins(response)
         if start != sink.offset:
@@ -172,8 +172,8 @@ def _copy(source: Source, descriptor: Descriptor, sink: Sink, progress: Callable
                                     f" {sink.offset}")
             _restart(sink, progress)
         if response.length >= 0 and start + response.length != descriptor.size:
-            raise DigestError(f'"{source.name}": blob {descriptor.digest} has {start + response.length} bytes there, its'
-                              f" descriptor says {descriptor.size}")
+            raise DigestError(f'"{source.name}": blob {descriptor.digest} has {start + response.length} bytes there,'
+                              f" its descriptor says {descriptor.size}")
         _drain(response, descriptor, sink, progress)
     finally:
         response.close()

@@ -12,6 +12,8 @@ from _thread import allocate_lock
 
 from pyruntime.errors import PyruntimeError, RegistryError
 from pyruntime.image.registry import proxy as proxies
+from pyruntime.image.registry.retry import AttemptFailed
+from pyruntime.image.registry.url import Url, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,10 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Protocol
 
-    from pyruntime.image.registry.connection import ConnectionFailed
     from pyruntime.image.registry.settings import Settings
+    from pyruntime.image.registry.url import Origin
 
-    Origin = tuple[str, str, int]
     Key = tuple[Origin, bool]   # what a kept connection may be used for: an origin, and whether it may be insecure
 
     class Readable(Protocol):
@@ -35,54 +36,11 @@ if TYPE_CHECKING:
 PIECE = 1 << 20     # bytes that are read or sent at once
 MAX_REDIRECTS = 10
 _MAX_IDLE = 8       # connections kept for one origin
-_PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
-_SAFE = "%/:=&?~#+!$,;'@()*[]"   # of a target, which is taken as it came otherwise
 
 
 def nothing(message: str) -> None:
     """Take a message and say nothing: where nobody listens."""
-
-
-class Url:
-    """Where a request goes: scheme, host without brackets, port, and the target with its query."""
-
-    __slots__ = ("host", "port", "scheme", "target")
-
-    def __init__(self, text: str, base: Url | None = None) -> None:
-        """Read a URL, relative to ``base`` where it is. Raises RegistryError for anything but http and https."""
-        from urllib.parse import quote, urljoin, urlsplit
-
-        try:
-            parts = urlsplit(urljoin(str(base), text) if base else text)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host = None
-        if not host or parts.scheme not in _PORTS:
-            raise RegistryError(f'"{printable(text)}" is not a URL of http or https')
-        self.scheme = parts.scheme
-        self.host = host
-        self.port = port or _PORTS[parts.scheme]
-        self.target = quote(parts.path or "/", _SAFE) + (f"?{quote(parts.query, _SAFE)}" if parts.query else "")
-
-    @property
-    def origin(self) -> Origin:
-        """What Authorization is bound to."""
-        return self.scheme, self.host, self.port
-
-    @property
-    def netloc(self) -> str:
-        """Host and port as the Host header has them: without the scheme's own port, which signed URLs do not have."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.netloc}{self.target}"
-
-
-def printable(text: str, limit: int = 300) -> str:
-    """Text of a stranger for a message: on one line, without a terminal's control characters, of limited length."""
-    return "".join(character if character.isprintable() else " " for character in text[:limit]).strip()
 
 
 class Stream:
@@ -160,7 +118,7 @@ class Response:
     def readinto(self, view: memoryview) -> int:
         """Fill the view with what comes next; fewer bytes only at the end, where it is 0.
 
-        Raises ConnectionFailed where the connection is cut, or nothing comes for the transport's timeout.
+        Raises AttemptFailed where the connection is cut, or nothing comes for the transport's timeout.
         """
         try:
             count = self._answer.readinto(view)
@@ -180,7 +138,7 @@ class Response:
         """The whole body; raises RegistryError where it is longer than ``limit`` bytes."""
         if self.length > limit:
             self.close()
-            raise RegistryError(f'"{self.url}": {self.length} bytes; no more than {limit} are read', self.status)
+            raise RegistryError(f'"{self.url.shown}": {self.length} bytes; no more than {limit} are read', self.status)
         data = bytearray()
         view = memoryview(bytearray(min(limit + 1, 1 << 16)))
         while True:
@@ -190,7 +148,7 @@ class Response:
             data += view[:count]
             if len(data) > limit:
                 self.close()
-                raise RegistryError(f'"{self.url}": an endless answer; no more than {limit} bytes are read',
+                raise RegistryError(f'"{self.url.shown}": an endless answer; no more than {limit} bytes are read',
                                     self.status)
 
     def close(self) -> None:
@@ -204,7 +162,7 @@ class Response:
             self._answer.close()
             connection.close()
 
-    def _failed(self, error: Exception) -> ConnectionFailed:
+    def _failed(self, error: Exception) -> AttemptFailed:
         self._answer.close()
         if self._connection is not None:
             self._connection.close()
@@ -251,12 +209,10 @@ class Transport:
 
     def _probe(self, url: Url, host: str, insecure: bool) -> None:
         """Find out by a connection whether TLS is spoken."""
-        from pyruntime.image.registry.connection import ConnectionFailed
-
         scheme = "https"
         try:
             self.keep((url.origin, insecure), self._dial(url, insecure))
-        except ConnectionFailed as error:
+        except AttemptFailed as error:
             if error.untrusted:   # TLS is spoken, and what is wrong with it is said when something is asked
                 return
             scheme = "http"
@@ -264,7 +220,7 @@ class Transport:
 
     def request(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None = None, *,
                 insecure: bool = False) -> Response:
-        """Ask once, and follow redirects. Any status is an answer; raises ConnectionFailed where there is none."""
+        """Ask once, and follow redirects. Any status is an answer; raises AttemptFailed where there is none."""
         headers = dict(headers)
         for _ in range(MAX_REDIRECTS):
             response = self._exchange(method, url, headers, body, insecure)
@@ -275,17 +231,17 @@ class Transport:
             response.document(1 << 20) if 0 <= response.length <= 1 << 16 else response.close()
             there = Url(location, url)
             if method not in ("GET", "HEAD") and response.status not in (307, 308):
-                raise RegistryError(f'"{url}" redirects a {method} to "{there}"; name the registry by that address',
-                                    response.status)
+                raise RegistryError(f'"{url.shown}" redirects a {method} to "{there.shown}"; name the registry by that'
+                                    " address", response.status)
             if url.scheme == "https" and there.scheme == "http" and not insecure:
-                raise RegistryError(f'"{url}" redirects to "{there.scheme}://{there.netloc}", which is not encrypted;'
-                                    " set insecure = true for the registry in registries.conf to allow it",
+                raise RegistryError(f'"{url.shown}" redirects to "{there.scheme}://{there.netloc}", which is not'
+                                    " encrypted; set insecure = true for the registry in registries.conf to allow it",
                                     response.status)
             if there.origin != url.origin:
                 headers.pop("Authorization", None)
-            self.debug(f"{method} {url}: redirected to {there.scheme}://{there.netloc}")
+            self.debug(f"{method} {url.shown}: redirected to {there.scheme}://{there.netloc}")
             url = there
-        raise RegistryError(f'"{url}": more than {MAX_REDIRECTS} redirects')
+        raise RegistryError(f'"{url.shown}": more than {MAX_REDIRECTS} redirects')
 
     def _exchange(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None,
                   insecure: bool) -> Response:
@@ -304,7 +260,7 @@ class Transport:
                     continue   # the server had closed it meanwhile: no failure, a new one is needed
                 raise self.failure(error, url, f"waiting for an answer to {method}") from None
             self._reached.add((url.host, url.port))
-            self.debug(f"{method} {url.scheme}://{url.netloc}{url.target.partition('?')[0]}: {answer.status}")
+            self.debug(f"{method} {url.shown}: {answer.status}")
             return Response(self, url, key, connection, answer)
 
     def _send(self, connection: http.client.HTTPConnection, method: str, url: Url, headers: Mapping[str, str],
@@ -367,18 +323,16 @@ class Transport:
                 return
         connection.close()
 
-    def failure(self, error: Exception, url: Url, doing: str) -> ConnectionFailed:
+    def failure(self, error: Exception, url: Url, doing: str) -> AttemptFailed:
         """What an exception on the way to a URL means."""
         from pyruntime.image.registry import connection
 
         reached = (url.host, url.port) in self._reached
         return connection.failure(error, url.host, url.port, doing=doing, reached=reached)
 
-    def cut(self, url: Url, where: str) -> ConnectionFailed:
+    def cut(self, url: Url, where: str) -> AttemptFailed:
         """The error for a connection that ended too early."""
-        from pyruntime.image.registry.connection import ConnectionFailed
-
-        return ConnectionFailed(f'"{url.netloc}": the connection was cut {where}', transient=True)
+        return AttemptFailed(f'"{url.netloc}": the connection was cut {where}', transient=True)
 
     def _pass_warnings(self, response: Response) -> None:
         """Show each ``Warning: 299 - "text"`` once (distribution-spec, "Warnings")."""

@@ -11,8 +11,8 @@ from pyruntime.errors import ConfigError, ImageError, RegistryError
 from pyruntime.image import media
 from pyruntime.image.digest import of
 from pyruntime.image.document import MAX_DOCUMENT, Descriptor, parse_manifest
-from pyruntime.image.registry.http import Url
 from pyruntime.image.registry.tags import pages
+from pyruntime.image.registry.url import Url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,5 +114,5 @@ def _put(session: Session, subject: str, entries: list[Descriptor]) -> None:
     raw = encode({"schemaVersion": 2, "mediaType": media.OCI_INDEX,
                   "manifests": [entry.json() for entry in entries]}).encode()
     tag = tag_of(subject)
-    session.request("PUT", session.url("manifests", tag), f'push of the list of referrers "{tag}"', good=(201, 200, 202),
+    session.request("PUT", session.url("manifests", tag), f'push of the referrers "{tag}"', good=(201, 200, 202),
                     headers={"Content-Type": media.OCI_INDEX}, body=raw).close()

@@ -40,6 +40,20 @@ def asked_wait(response: Response) -> float | None:
         return None
 
 
+class AttemptFailed(RegistryError):
+    """One attempt failed: no answer, a cut one, or a refusal. ``transient``: another one may succeed.
+
+    ``asked``: the seconds that the server asks to wait, if it does. ``untrusted``: by its certificate.
+    """
+
+    def __init__(self, message: str, status: int = 0, *, transient: bool, asked: float | None = None,
+                 untrusted: bool = False) -> None:
+        super().__init__(message, status)
+        self.transient = transient
+        self.asked = asked
+        self.untrusted = untrusted
+
+
 class Attempts:
     """Counts the attempts at one thing, and waits between them."""
 
@@ -53,9 +67,12 @@ class Attempts:
         """Something came: what fails next fails for the first time."""
         self.failed = 0
 
-    def wait(self, error: RegistryError, asked: float | None = None) -> None:
-        """Wait before the next attempt; raises the error where there is none left. ``asked`` in seconds."""
+    def wait(self, error: AttemptFailed) -> None:
+        """Wait before the next attempt; raises the error where there is none left, or where it would not help."""
+        if not error.transient:
+            raise error
         self.failed += 1
+        asked = error.asked
         if self.failed >= self.transport.settings.attempts:
             if self.failed > 1:
                 error.args = (f"{error.args[0]} (after {self.failed} attempts)",)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyruntime.image.registry.answers import refusal
 from pyruntime.image.registry.auth import Authenticator
-from pyruntime.image.registry.http import Url
-from pyruntime.image.registry.retry import Attempts, asked_wait, is_transient
+from pyruntime.image.registry.retry import AttemptFailed, Attempts
+from pyruntime.image.registry.url import Url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,30 +37,24 @@ class Session:
 
     def request(self, method: str, url: Url, what: str, *, good: tuple[int, ...] = (200,),
                 headers: Mapping[str, str] | None = None, body: bytes | Stream | None = None,
-                scopes: Sequence[str] = (), again: bool = True) -> Response:
+                scopes: Sequence[str] = (), again: bool = True, attempts: Attempts | None = None) -> Response:
         """Ask until there is an answer with a good status.
 
         ``what`` names what is asked for, in messages. ``scopes`` are asked for beside the repository's own. Without
-        ``again`` nothing is tried twice (but a token that has run out is replaced). Raises RegistryError.
+        ``again`` nothing is tried twice (but a token that has run out is replaced); ``attempts`` counts for the caller
+        what is tried. Raises RegistryError, AttemptFailed.
         """
-        from pyruntime.image.registry.connection import ConnectionFailed
-
-        attempts = Attempts(self.transport)
+        attempts = attempts or Attempts(self.transport)
         while True:
             try:
                 response = self._authenticated(method, url, headers or {}, body, scopes)
-            except ConnectionFailed as error:
-                if not (again and error.transient):
+                if response.status in good:
+                    return response
+                raise refusal(response, what, self.endpoint)
+            except AttemptFailed as error:
+                if not again:
                     raise
                 attempts.wait(error)
-                continue
-            if response.status in good:
-                return response
-            asked = asked_wait(response)
-            refused = refusal(response, what, self.endpoint)
-            if not (again and is_transient(response.status)):
-                raise refused
-            attempts.wait(refused, asked)
 
     def _authenticated(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None,
                        scopes: Sequence[str]) -> Response:

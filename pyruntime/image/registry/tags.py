@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyruntime.config.decode import decode
 from pyruntime.errors import RegistryError
 from pyruntime.image.document import MAX_DOCUMENT
-from pyruntime.image.registry.http import Url
+from pyruntime.image.registry.url import Url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ a failure the registry is asked how far it got. One that refuses chunks gets the
 from __future__ import annotations
 
 from pyruntime.errors import RegistryError
-from pyruntime.image.registry.http import Stream, Url
-from pyruntime.image.registry.retry import Attempts, is_transient
+from pyruntime.image.registry.http import Stream
+from pyruntime.image.registry.retry import AttemptFailed, Attempts
+from pyruntime.image.registry.url import Url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pyruntime.image.document import Descriptor
     from pyruntime.image.registry.http import Readable, Response
@@ -23,15 +24,22 @@ _TYPE = {"Content-Type": "application/octet-stream"}
 _NO_CHUNKS = (400, 404, 405, 411, 415, 501)   # what registries answer to a PATCH that they do not know
 
 
-class _Lost(Exception):
-    """The registry no longer knows the upload: it has to begin again."""
+def ignore(_count: int) -> None:
+    """Take the progress of a transfer that nobody watches."""
+
+
+def is_there(session: Session, digest: str) -> bool:
+    """Whether a session's repository has a blob."""
+    response = session.request("HEAD", session.url("blobs", digest), f"blob {digest}", good=(200, 404))
+    response.close()
+    return response.status == 200
 
 
 class Upload:
     """One blob on its way to one repository."""
 
-    def __init__(self, session: Session, descriptor: Descriptor, open_at: Callable[[int], Readable], *, chunk: int,
-                 progress: Callable[[int], None]) -> None:
+    def __init__(self, session: Session, descriptor: Descriptor, open_at: Callable[[int], Readable], *,
+                 chunk: int = CHUNK, progress: Callable[[int], None] = ignore) -> None:
         self.session = session
         self.descriptor = descriptor
         self.open_at = open_at
@@ -41,6 +49,8 @@ class Upload:
         self.location = session.url("blobs", "uploads/")   # until a registry names one
         self.smallest = 0    # bytes of a chunk, by the registry
         self.told = 0        # bytes that progress has been told of
+        self._is_begun = False
+        self._has_chunks = False   # whether the registry took a chunk, and so knows them
 
     def mount(self, from_: str) -> bool:
         """Take the blob over from another repository of the registry; False where that cannot be done."""
@@ -68,25 +78,24 @@ class Upload:
             try:
                 if not self._is_begun:
                     self._begin()
-                url = self._in_chunks(attempts) if chunks else self._in_one()
-                self._finish(url, chunks)
-                self._tell(self.descriptor.size)
+                if chunks:
+                    self._in_chunks(attempts)
+                    self._finish()
+                else:
+                    self._in_one()
                 return
-            except _Lost as error:
-                self._drop()
-                attempts.wait(RegistryError(f'"{self.session.endpoint.name}": {self.what}: {error}'))
             except RegistryError as error:
                 self._drop()
                 if chunks and error.status in _NO_CHUNKS and not self._has_chunks:
                     self.session.transport.debug(f"{error}; pushing it in one piece")
                     chunks = False
                     continue
-                if not (is_transient(error.status) or getattr(error, "transient", False)):
+                if not isinstance(error, AttemptFailed):
                     raise
                 attempts.wait(error)
-
-    _is_begun = False
-    _has_chunks = False   # whether the registry took a chunk, and so knows them
+                if is_there(self.session, self.descriptor.digest):   # the answer was lost, not the content
+                    self._tell(self.descriptor.size)
+                    return
 
     def _begin(self) -> None:
         algorithm = self.descriptor.digest.partition(":")[0]
@@ -116,62 +125,67 @@ class Upload:
         mark = "&" if "?" in self.location.target else "?"
         return Url(f"{self.location}{mark}digest={quote(self.descriptor.digest, ':')}")
 
-    def _in_one(self) -> Url:
-        url = self._closing()
+    def _in_one(self) -> None:
         body = Stream(lambda: self.open_at(0), self.descriptor.size, self._count)
-        self.session.request("PUT", url, self.what, good=(201,), headers=_TYPE, body=body, again=False).close()
-        return url
+        self._request("PUT", self._closing(), (201,), headers=_TYPE, body=body, again=False).close()
 
-    def _in_chunks(self, attempts: Attempts) -> Url:
-        from pyruntime.image.registry.connection import ConnectionFailed
-
+    def _in_chunks(self, attempts: Attempts) -> None:
         offset = 0
         while offset < self.descriptor.size:
-            length = min(max(self.chunk, self.smallest), self.descriptor.size - offset)
-            headers = {**_TYPE, "Content-Range": f"{offset}-{offset + length - 1}"}
-            body = Stream(lambda start=offset: self.open_at(start), length, self._count)  # type: ignore[misc]
             try:
-                response = self.session.request("PATCH", self.location, self.what, good=(202, 201, 204, 416),
-                                                headers=headers, body=body, again=False)
-            except RegistryError as error:
-                if not (is_transient(error.status) or (isinstance(error, ConnectionFailed) and error.transient)):
-                    raise
+                reached = self._patch(offset)
+            except AttemptFailed as error:
                 attempts.wait(error)
                 reached = self._status()
-            else:
-                response.close()
-                if response.status == 416:
-                    attempts.wait(RegistryError(f'"{self.session.endpoint.name}": {self.what}: the registry expects'
-                                                " another part", 416))
-                    reached = self._status()
-                else:
-                    self._has_chunks = True
-                    self._moved(response)
-                    reached = end(response.header("Range"), offset + length)
             if reached > self.descriptor.size:
-                raise _Lost(f"the registry says that it has {reached} bytes of {self.descriptor.size}")
+                raise self._lost(f"the registry says that it has {reached} bytes of {self.descriptor.size}")
             if reached > offset:
                 attempts.progressed()
             offset = reached
             self._tell(offset)
-        return self._closing()
+
+    def _patch(self, offset: int) -> int:
+        """Send the chunk at an offset; how many bytes the registry has then."""
+        length = min(max(self.chunk, self.smallest), self.descriptor.size - offset)
+        headers = {**_TYPE, "Content-Range": f"{offset}-{offset + length - 1}"}
+        body = Stream(lambda: self.open_at(offset), length, self._count)
+        response = self._request("PATCH", self.location, (202, 201, 204, 416), headers=headers, body=body, again=False)
+        response.close()
+        if response.status == 416:
+            raise AttemptFailed(f'"{self.session.endpoint.name}": {self.what}: the registry expects another part', 416,
+                                transient=True)
+        self._has_chunks = True
+        self._moved(response)
+        return end(response.header("Range"), offset + length)
 
     def _status(self) -> int:
-        """How many bytes the registry has. Raises _Lost where it knows nothing of the upload."""
+        """How many bytes the registry has."""
         try:
-            response = self.session.request("GET", self.location, self.what, good=(204, 200, 202))
+            response = self._request("GET", self.location, (204, 200, 202))
         except RegistryError as error:
             if error.status in (400, 404, 405, 410):
-                raise _Lost(str(error)) from None
+                raise self._lost(str(error)) from None
             raise
         response.close()
         self._moved(response)
         reached = end(response.header("Range"), 0)
         return 0 if reached == 1 else reached   # registries say 0-0 for one byte, and for none
 
-    def _finish(self, url: Url, chunks: bool) -> None:
-        if chunks:
-            self.session.request("PUT", url, self.what, good=(201,), again=False).close()
+    def _finish(self) -> None:
+        try:
+            self._request("PUT", self._closing(), (201,)).close()
+        except RegistryError as error:
+            if error.status == 404:   # it was closed by an attempt whose answer was lost, or has run out
+                raise self._lost(str(error)) from None
+            raise
+
+    def _lost(self, why: str) -> AttemptFailed:
+        """The registry no longer knows the upload: it has to begin again."""
+        return AttemptFailed(f'"{self.session.endpoint.name}": {self.what}: {why}', transient=True)
+
+    def _request(self, method: str, url: Url, good: tuple[int, ...], *, headers: Mapping[str, str] | None = None,
+                 body: Stream | None = None, again: bool = True) -> Response:
+        return self.session.request(method, url, self.what, good=good, headers=headers, body=body, again=again)
 
     def _drop(self) -> None:
         """Give up an upload that goes no further, so that the registry need not keep it."""
