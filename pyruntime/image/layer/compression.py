@@ -1,0 +1,263 @@
+"""Compressed layers: told apart by their first bytes, inflated as a stream, written reproducibly.
+
+Spec:   layer.md (+gzip, +zstd), RFC 1952, RFC 8878
+Reads:  gzip with any number of members, zstd with any number of frames and skippable frames before, between and after
+        them (zstd:chunked), and what is not compressed. The first bytes decide, not the media type: there are many
+        mislabelled layers, and none whose tar archive begins like gzip.
+Guards: the caller's limit of bytes, a limit of the ratio (gzip ends at 1032:1, zstd does not), no zstd window above
+        128 MiB. Not one output buffer is larger than CHUNK, so that a bomb costs time and no memory.
+
+Everything that is wrong with the stream raises LayerError.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from pyruntime.errors import HostError, LayerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Buffer, Callable, Iterator  # type: ignore[attr-defined,unused-ignore]
+    from typing import Any, Protocol
+
+    class Writer(Protocol):
+        """Takes content, gives compressed bytes; ``flush`` gives the last ones."""
+
+        def compress(self, data: Buffer, /) -> bytes: ...
+        def flush(self) -> bytes: ...
+
+CHUNK = 256 << 10       # bytes of output at once: what fits into a second-level cache beside its copy
+_INPUT = 128 << 10      # bytes of input at once
+_FIRST = 4 << 10        # of a member's first input: what follows the member is copied, and a layer may have a member
+                        # per file (eStargz), or millions of empty ones from someone who likes to see us copy
+_FLOOR = 64 << 20       # bytes of output below which no ratio is suspicious: an empty disk image compresses well
+_WINDOW = 27            # log2 of the largest zstd window (128 MiB), as zstd(1) has it without --long
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x04\x22\x4d\x18": "lz4", b"\x5d\x00\x00": "lzma"}
+
+
+def kind_of(head: bytes) -> str:
+    """The compression of a stream that begins with these bytes (6 are enough): "gzip", "zstd" or "none".
+
+    Raises LayerError for compressions that other tools write and that no layer may have. A tar archive whose first
+    name looks like one of them needs 262 bytes to be told apart.
+    """
+    if head[:2] == GZIP:
+        return "gzip"
+    if head[:4] == ZSTD or _skippable(head):
+        return "zstd"
+    for magic, name in _OTHERS.items():
+        if head.startswith(magic) and head[257:262] != b"ustar":
+            raise LayerError(f"compressed with {name}, which no layer may be; compress it with gzip or zstd")
+    return "none"
+
+
+def _skippable(head: bytes) -> bool:
+    return len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50
+
+
+class Inflater:
+    """The uncompressed stream of a layer. ``kind`` is known from the beginning; ``taken`` and ``given`` count bytes."""
+
+    __slots__ = ("_chunks", "_data", "_limit", "_pos", "_ratio", "_read", "given", "kind", "taken")
+
+    def __init__(self, read: Callable[[int], bytes], limit: int = 1 << 62, ratio: int = 1 << 62) -> None:
+        """``read(n)`` gives up to n compressed bytes, b"" at the end; ``limit`` of bytes, ``ratio`` of out to in."""
+        self._read = read
+        self._limit = limit
+        self._ratio = ratio
+        self.taken = self.given = 0
+        self._data = b""   # what has been read, used up to _pos
+        self._pos = 0
+        self._have(512)
+        self.kind = kind_of(self._data[:512])
+        self._chunks = {"gzip": self._gzip, "zstd": self._zstd, "none": self._plain}[self.kind]()
+
+    def read(self) -> bytes:
+        """The next chunk, at most CHUNK bytes where something is inflated; b"" at the end."""
+        chunk = next(self._chunks, b"")
+        self.given += len(chunk)
+        if self.given > self._limit:
+            raise LayerError(f"unpacks to more than the {self._limit} bytes that are allowed")
+        if self.given > _FLOOR and self.given > self._ratio * self.taken:
+            raise LayerError(f"decompression bomb: {self.taken} bytes unpack to more than {self._ratio} times as many;"
+                             " raise the limit of the ratio if you trust this image")
+        return chunk
+
+    def _have(self, size: int) -> bool:
+        """Read on until so many bytes are there; whether they are."""
+        while len(self._data) - self._pos < size:
+            more = self._read(_INPUT)
+            if not more:
+                return False
+            self.taken += len(more)
+            self._data = self._data[self._pos:] + more if self._pos < len(self._data) else more
+            self._pos = 0
+        return True
+
+    def _piece(self, size: int) -> bytes:
+        """Up to ``size`` of the next bytes, b"" at the end."""
+        self._have(1)
+        piece = self._data[self._pos:self._pos + size]
+        self._pos += len(piece)
+        return piece
+
+    def _plain(self) -> Iterator[bytes]:
+        while piece := self._piece(_INPUT):
+            yield piece
+
+    def _gzip(self) -> Iterator[bytes]:
+        fresh, errors = _gzip_engine()
+        while True:
+            yield from self._member(_Deflated(fresh()), errors, "gzip")
+            # Tapes and block devices pad gzip files with zeros, and gzip(1) ignores them.
+            while self._have(1) and not self._data[self._pos]:
+                self._data = self._data[self._pos:].lstrip(b"\0")
+                self._pos = 0
+            if not self._have(1):
+                return
+
+    def _zstd(self) -> Iterator[bytes]:
+        zstd = _zstd_module()
+        options = {zstd.DecompressionParameter.window_log_max: _WINDOW}
+        while self._have(1):
+            if self._have(8) and _skippable(self._data[self._pos:self._pos + 4]):
+                left = 8 + int.from_bytes(self._data[self._pos + 4:self._pos + 8], "little")
+                while left:
+                    piece = self._piece(left)
+                    if not piece:
+                        raise LayerError("truncated zstd stream: it ends in a skippable frame")
+                    left -= len(piece)
+                continue
+            yield from self._member(_Framed(zstd.ZstdDecompressor(options=options)), zstd.ZstdError, "zstd")
+
+    def _member(self, engine: _Deflated | _Framed, errors: Any, kind: str) -> Iterator[bytes]:
+        """One gzip member or zstd frame; what follows it stays where it is."""
+        step = _FIRST
+        while not engine.eof:
+            piece = self._piece(step)
+            step = min(step * 4, _INPUT)
+            try:
+                yield from engine.inflate(piece)
+            except errors as error:
+                raise LayerError(f"corrupt {kind} stream after {self.given} bytes of content: {error}") from None
+            if not piece and not engine.eof:
+                raise LayerError(f"truncated {kind} stream: it ends after {self.given} bytes of content")
+        self._pos -= engine.unused
+
+
+class _Deflated:
+    """zlib's interface."""
+
+    __slots__ = ("_engine", "eof", "unused")
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.eof = False
+        self.unused = 0
+
+    def inflate(self, piece: bytes) -> Iterator[bytes]:
+        engine = self._engine
+        while True:
+            out = engine.decompress(piece, CHUNK)
+            if engine.eof:
+                self.eof = True
+                self.unused = len(engine.unused_data)
+            if out:
+                yield out
+            piece = engine.unconsumed_tail
+            if self.eof or not (piece or len(out) == CHUNK):   # a full buffer: there may be more inside
+                return
+
+
+class _Framed:
+    """zstd's interface."""
+
+    __slots__ = ("_engine", "eof", "unused")
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.eof = False
+        self.unused = 0
+
+    def inflate(self, piece: bytes) -> Iterator[bytes]:
+        engine = self._engine
+        while True:
+            out = engine.decompress(piece, CHUNK)
+            if engine.eof:
+                self.eof = True
+                self.unused = len(engine.unused_data)
+            if out:
+                yield out
+            if self.eof or (engine.needs_input and len(out) < CHUNK):
+                return
+            piece = b""
+
+
+def _gzip_engine() -> tuple[Callable[[], Any], Any]:
+    """What makes an inflater for a gzip member, and what it raises; ISA-L needs half of zlib's time."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return (lambda: zlib.decompressobj(31)), zlib.error
+    return (lambda: isal_zlib.decompressobj(31)), (isal_zlib.error, zlib.error)
+
+
+def _zstd_module() -> Any:
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # new in Python 3.14
+    except ImportError:
+        try:
+            from backports import zstd  # type: ignore[no-redef,unused-ignore]
+        except ImportError:
+            raise HostError("zstd layers need Python 3.14 or the package backports.zstd") from None
+    return zstd
+
+
+class _Plain:
+    __slots__ = ()
+
+    def compress(self, data: Buffer) -> bytes:
+        return bytes(data)
+
+    def flush(self) -> bytes:
+        return b""
+
+
+class _Gzip:
+    """A member with mtime 0, no name and the operating system "unknown": the same bytes from the same zlib."""
+
+    __slots__ = ("_crc", "_engine", "_head", "_size")
+
+    def __init__(self, level: int) -> None:
+        self._engine = zlib.compressobj(level, zlib.DEFLATED, -15, 8)
+        self._head = GZIP + b"\x08\0\0\0\0\0\0\xff"
+        self._crc = self._size = 0
+
+    def compress(self, data: Buffer) -> bytes:
+        self._crc = zlib.crc32(data, self._crc)
+        self._size += memoryview(data).nbytes
+        head, self._head = self._head, b""
+        return head + self._engine.compress(data)
+
+    def flush(self) -> bytes:
+        head, self._head = self._head, b""
+        tail = self._crc.to_bytes(4, "little") + (self._size & 0xFFFFFFFF).to_bytes(4, "little")
+        return head + self._engine.flush() + tail
+
+
+def writer(kind: str, level: int = -1) -> Writer:
+    """A compressor of ``kind`` "gzip", "zstd" or "none".
+
+    gzip is always the standard zlib's, level 6 unless told, and never ISA-L's: a blob's digest must not depend on what
+    else is installed. ``level`` -1 is 6 for gzip and 3 for zstd.
+    """
+    if kind == "none":
+        return _Plain()
+    if kind == "gzip":
+        return _Gzip(6 if level < 0 else level)
+    if kind == "zstd":
+        engine: Writer = _zstd_module().ZstdCompressor(3 if level < 0 else level)
+        return engine
+    raise LayerError(f'"{kind}" is no compression: write gzip, zstd or none')
