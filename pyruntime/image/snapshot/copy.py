@@ -1,0 +1,59 @@
+"""Root filesystems as plain directories: all layers merged into one tree. Works anywhere, costs time and space.
+
+Content is shared with the layers where the filesystem can (reflinks), see pyruntime.image.layer.merge.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import HostError
+from pyruntime.image.snapshot.driver import Changes, Driver, copy_root, existing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.image.store.layers import Layers
+    from pyruntime.image.store.store import Store
+
+
+class Copy(Driver):
+    """The copy driver."""
+
+    name = "copy"
+
+    def usable(self, target: str) -> str:
+        """Wherever one may write."""
+        place = existing(target)
+        return "" if os.access(place, os.W_OK) else f'"{place}" cannot be written by user {os.geteuid()}'
+
+    def prepare(self, layers: Layers, target: str, private: str, *, volatile: bool = False) -> None:
+        """Merge all layers."""
+        try:
+            merge_layers(self.store, layers.directories, target)
+            if layers.root:
+                copy_root(layers.root, target)
+        except OSError as error:
+            raise HostError(f'cannot make the root filesystem "{target}": {error.strerror}') from None
+
+    def changes(self, layers: Layers, target: str, private: str) -> Changes:
+        """The tree, to be compared with what the layers merge to."""
+        return Changes("tree", target, layers.directories)
+
+
+def merge_layers(store: Store, directories: list[str], target: str) -> None:
+    """Put layers, bottom first, onto the tree at ``target``."""
+    from pyruntime.image.layer.merge import merge  # type: ignore[import-not-found,unused-ignore]
+    from pyruntime.image.layer.options import Options  # type: ignore[import-not-found,unused-ignore]
+
+    privileged = store.layout.overlay == "trusted."
+    options = Options(privileged=privileged, userxattr=not privileged)
+    tree = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path in directories:
+            layer = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                merge(layer, tree, options)
+            finally:
+                os.close(layer)
+    finally:
+        os.close(tree)
