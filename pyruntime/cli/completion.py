@@ -51,7 +51,7 @@ def bash(program: Program, commands: dict[str, Command], ask: str, asking: list[
                       for name, command in commands.items())
     valued = "|".join(f"--{flag.name}" for flag in program.about.flags if flag.kind != "bool")
     return _BASH.format(name=program.name, commands=" ".join(commands), flags=" ".join(_words(program.about.flags)),
-                        globals=valued, cases=cases, ask=ask, asking="|".join(asking)))
+                        globals=valued, cases=cases, ask=ask, asking="|".join(asking))
 
 
 def zsh(program: Program, commands: dict[str, Command], ask: str, asking: list[str]) -> str:

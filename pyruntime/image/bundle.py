@@ -17,7 +17,7 @@ import os
 from pyruntime.config.decode import decode, encode
 from pyruntime.errors import HostError, ImageError, UsageError
 from pyruntime.image.runtime_config import Wishes, convert
-from pyruntime.image.snapshot.driver import Driver, choose
+from pyruntime.image.snapshot.driver import Driver, choose, named
 from pyruntime.image.store import bundles, layers, trees
 from pyruntime.image.store.store import Store
 from pyruntime.native import kernel
@@ -40,7 +40,8 @@ def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: W
     """Make a bundle of an image at ``path``, which must not exist or be empty; the name of the driver that was used.
 
     ``volumes``: what becomes of the image's volumes: directories of the bundle ("bind"), memory ("tmpfs"), or a part of
-    the root filesystem ("none"). Raises what goes wrong with layers, drivers and the configuration; nothing is left then.
+    the root filesystem ("none"). Raises what goes wrong with layers, drivers and the configuration;
+    nothing is left then.
     """
     if volumes not in VOLUMES:
         raise UsageError(f'volumes "{volumes}": write {", ".join(VOLUMES)}')
@@ -188,7 +189,7 @@ class Bundle:
             raise ImageError(f'"{path}" is not a bundle that `pyimage unpack` made with the store "{store.root}"'
                              ) from None
         self.record = record
-        self.driver: Driver = choose(record.driver, store, f"{self.path}/rootfs")
+        self.driver: Driver = named(record.driver, store)
         self.layers: Layers = layers.layers_of(store.layout, record.keys, record.chain_ids)
 
     @property
@@ -227,5 +228,6 @@ class Bundle:
         if not isinstance(document, dict):
             raise ImageError(f'"{self.path}/config.json": expected an object')
         return document
+
 
 

@@ -107,6 +107,14 @@ def find(store: Store, text: str, platform: Platform | None = None) -> Image:
     return load(StoreSource(store, descriptor, names), descriptor, names, platform)
 
 
+def by_manifest(store: Store, digest: str) -> Image:
+    """The image with this manifest, whatever its names; raises NoSuchImage when it is not here any more."""
+    size = store.size(digest)
+    if size < 0:
+        raise NoSuchImage(f"the manifest {digest} is not in the store any more; pull its image again")
+    return load(StoreSource(store, Descriptor("", digest, size), []), Descriptor("", digest, size), [])
+
+
 def find_root(store: Store, text: str) -> tuple[Descriptor, list[str], str]:
     """What the text means, without reading more of it than is needed: descriptor, all its names, and the one of them
     that the text is; "" for an ID or a digest."""

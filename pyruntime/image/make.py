@@ -7,6 +7,7 @@ the caller says, or SOURCE_DATE_EPOCH (reproducible-builds.org).
 from __future__ import annotations
 
 import _hashlib
+import fcntl
 import os
 import time
 
@@ -39,6 +40,7 @@ class LayerFile:
         self._blob = _hashlib.new("sha256")
         self._path = store.layout.work()
         self._file = open(self._path, "xb")   # noqa: SIM115  closed by __exit__
+        fcntl.flock(self._file, fcntl.LOCK_EX)   # gc takes what nobody holds away
         self._size = 0
 
     def write(self, data: bytes | memoryview) -> None:
@@ -56,7 +58,7 @@ class LayerFile:
         self._put(self._writer.flush())
         self._file.flush()
         digest = f"sha256:{self._blob.hexdigest()}"
-        self._store.adopt(self._path, digest)
+        self._store.adopt(self._file.fileno(), self._path, digest)
         media_type = media.layer_type(self._compression, docker=docker)
         return Descriptor(media_type, digest, self._size), f"sha256:{self._diff.hexdigest()}"
 
@@ -88,7 +90,7 @@ def derive(store: Store, base: Image | None, layer: tuple[Descriptor, str] | Non
     Docker), stay. The caller holds a lease.
     """
     docker = base is not None and base.manifest.media_type == media.DOCKER_MANIFEST
-    document: dict[str, Any] = dict(base.config.document) if base else {**(platform or {}), "rootfs": {"type": "layers"}}
+    document: dict[str, Any] = dict(base.config.document) if base else dict(platform or {})
     document["created"] = created
     if author:
         document["author"] = author

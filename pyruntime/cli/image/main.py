@@ -70,7 +70,7 @@ class Context:
     @property
     def scratch(self) -> str:
         """A directory for large temporary files: in the store, where there is room, and not in /tmp."""
-        return self.store.work
+        return self.store.layout.below("work")
 
     @staticmethod
     def warn(text: str) -> None:

@@ -43,6 +43,7 @@ def run(context: Context, parsed: Parsed) -> int:
 def _pull(context: Context, parsed: Parsed, text: str, platform: Platform | None, shown: Progress) -> tuple[str, str]:
     from pyruntime.image.copy import copy, image_of
     from pyruntime.image.images import key
+    from pyruntime.image.store.extract import Talk
     from pyruntime.image.transport.local import StoreSource, StoreTarget
 
     store = context.store
@@ -55,7 +56,7 @@ def _pull(context: Context, parsed: Parsed, text: str, platform: Platform | None
                           warn=context.warn)
             if not parsed["no-extract"] and copied.images:
                 image = image_of(StoreSource(store, copied.images[0], [name]), platform)
-                store.extract_layers(image.layers(), warn=context.warn)
+                store.extract_layers(image.layers(), talk=Talk(warn=context.warn))
     finally:
         source.close()
     return name.partition("@")[0], copied.root.digest

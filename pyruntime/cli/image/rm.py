@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pyruntime.cli.image.main import Context
+from pyruntime.cli.image.prune import print_collected
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.image.document import Descriptor
+    from pyruntime.image.store.store import Store
 
 COMMAND = Command("rm", "[options] IMAGE...", "remove images",
                   Flag("force", "bool", "also an image of several names by its ID, one that a bundle uses, or none",
@@ -32,14 +38,21 @@ def run(context: Context, parsed: Parsed) -> int:
         chosen = [name] if name else names
         if not name and len(names) > 1 and not parsed["force"]:
             raise ImageError(f'"{text}" has {len(names)} names: {", ".join(names)}; remove them, or use --force')
-        if len(chosen) == len(names) and not parsed["force"] and (users := store.users(descriptor)):
+        users = _users(store, descriptor)
+        if len(chosen) == len(names) and users and not parsed["force"]:
             raise ImageError(f'"{text}" is used by the bundle "{users[0]}"; remove that, or use --force')
         for one in chosen:
             store.untag(one)
             out(f"untagged: {one}\n")
     if not parsed["no-prune"]:
-        for kind, key_, _ in store.collect().removed:
-            if kind != "lease":
-                out(f"deleted {kind}: {key_}\n")
+        print_collected(store.collect())
     return failed
 
+
+def _users(store: Store, root: Descriptor) -> list[str]:
+    """The bundles that were made of the image: of the manifest itself, or of one of its index."""
+    from pyruntime.image.document import parse_manifest
+
+    manifest = parse_manifest(store.read(root), root.media_type, root.digest)
+    digests = {root.digest, *(child.digest for child in manifest.manifests)}
+    return [bundle.path for bundle in store.bundles() if bundle.manifest in digests]

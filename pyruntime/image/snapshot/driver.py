@@ -84,25 +84,35 @@ def choose(name: str, store: Store, target: str, *, lasting: bool = True) -> Dri
     cannot be used, UsageError for an unknown one.
     """
     from pyruntime.image import rootless
-    from pyruntime.image.snapshot.btrfs import Btrfs
-    from pyruntime.image.snapshot.copy import Copy
-    from pyruntime.image.snapshot.overlay import Overlay
 
-    kinds: list[type[Driver]] = [Overlay, Btrfs, Copy]
     if name:
-        found = [kind for kind in kinds if kind.name == name]
-        if not found:
-            raise UsageError(f'no driver is called "{name}": use {", ".join(kind.name for kind in kinds)}')
-        driver = found[0](store)
+        driver = named(name, store)
         if reason := driver.usable(target):
             raise HostError(f'the {name} driver cannot be used for "{target}": {reason}')
         return driver
     hidden = lasting and not rootless.privileged()
-    for kind in kinds:
+    reason = ""
+    for kind in _kinds():
         driver = kind(store)
-        if not (kind.mounts and hidden) and not driver.usable(target):
+        if not (kind.mounts and hidden) and not (reason := driver.usable(target)):
             return driver
-    raise HostError(f'no driver can be used for "{target}": {Copy(store).usable(target)}')
+    raise HostError(f'no driver can be used for "{target}": {reason}')
+
+
+def _kinds() -> list[type[Driver]]:
+    from pyruntime.image.snapshot.btrfs import Btrfs
+    from pyruntime.image.snapshot.copy import Copy
+    from pyruntime.image.snapshot.overlay import Overlay
+
+    return [Overlay, Btrfs, Copy]
+
+
+def named(name: str, store: Store) -> Driver:
+    """The driver of this name, for what it has made already. Raises UsageError for an unknown one."""
+    found = {kind.name: kind for kind in _kinds()}
+    if name not in found:
+        raise UsageError(f'no driver is called "{name}": use {", ".join(found)}')
+    return found[name](store)
 
 
 def existing(path: str) -> str:

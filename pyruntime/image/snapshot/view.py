@@ -3,6 +3,7 @@ left behind whatever happens to the reader."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from pyruntime.errors import HostError
@@ -16,14 +17,29 @@ if TYPE_CHECKING:
 _MOUNT_ATTR_RDONLY = 1
 
 
+def attach(store: Store, layers: Layers, target: str) -> None:
+    """Mount the merged view of layers at ``target``, to be read only. Raises HostError."""
+    settings: list[tuple[str, str | None]] = [("source", "overlay")]
+    settings += [("lowerdir+", path) for path in layers.directories[::-1]]
+    if len(layers.directories) == 1:   # overlayfs without an upper directory wants two
+        empty = store.layout.below("mounts", "empty")
+        os.makedirs(empty, 0o755, exist_ok=True)
+        settings.append(("lowerdir+", empty))
+    try:
+        kernel.mount_filesystem("overlay", target, settings, _MOUNT_ATTR_RDONLY)
+    except OSError as error:
+        raise HostError(f'cannot mount {len(layers.directories)} layers at "{target}": {error.strerror}') from None
+
+
 class View:
     """The view; ``fd`` is its root directory. A context manager."""
 
-    __slots__ = ("_copy", "fd")
+    __slots__ = ("_copy", "_lock", "fd")
 
     def __init__(self, store: Store, layers: Layers) -> None:
         self._copy = ""
-        directories = [path for path in reversed(layers.directories)]
+        self._lock = -1
+        directories = layers.directories[::-1]
         if len(directories) == 1:   # overlayfs without an upper directory wants two
             self.fd = os.open(directories[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             return
@@ -48,6 +64,8 @@ class View:
         self._copy = store.layout.work()
         try:
             os.makedirs(f"{self._copy}/root", 0o700)
+            self._lock = os.open(self._copy, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)   # gc takes what nobody holds away
         except OSError as error:
             raise HostError(f'cannot make "{self._copy}": {error.strerror}') from None
         Copy(store).prepare(layers, f"{self._copy}/root", f"{self._copy}/private")
@@ -61,3 +79,4 @@ class View:
         if self._copy:
             from pyruntime.image.store import trees
             trees.remove(self._copy)
+            os.close(self._lock)

@@ -211,6 +211,17 @@ def put(layout: Layout, lease: Lease, data: bytes, algorithm: str = "sha256") ->
     return digest
 
 
+def adopt(layout: Layout, lease: Lease, fd: int, path: str, digest: str) -> None:
+    """Make a file in STORE/work a blob: content that we have made, whose digest was computed as it was written."""
+    lease.add(check(digest))
+    try:
+        os.fchmod(fd, 0o400)
+        os.fdatasync(fd)
+        os.rename(path, layout.blob(digest))
+    except OSError as error:
+        raise layout.failure(error, f"writing blob {digest}") from None
+
+
 def all_digests(layout: Layout) -> list[str]:
     """The digest of every blob."""
     return [f"{algorithm}:{name}" for algorithm in ("sha256", "sha512")

@@ -9,6 +9,7 @@
     STORE/subvolumes/<hex>   the btrfs driver's merged layers, by chain ID
     STORE/leases/            flock'ed by commands at work: the content that they are going to use
     STORE/bundles/<id>       which layers a bundle or a container uses
+    STORE/mounts/<id>/       for each image that is mounted somewhere: a bundle that is only there to use its layers
     STORE/work/, trash/      to be, and to be removed; abandoned where nobody holds the flock
 
 Nothing is ever repaired: content appears by rename(2), whole or not at all, and locks are flock(2), which the kernel
@@ -27,7 +28,8 @@ from pyruntime.image import rootless
 from pyruntime.image.digest import check
 
 VERSION = 1
-DIRECTORIES = ("blobs", "ingest", "names", "layers", "subvolumes", "leases", "bundles", "work", "trash")
+DIRECTORIES = ("blobs", "ingest", "names", "layers", "subvolumes", "leases", "bundles", "mounts",
+               "work", "trash")
 _OURS = frozenset((*DIRECTORIES, "version", "lock"))
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)

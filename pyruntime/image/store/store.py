@@ -75,6 +75,10 @@ class Store:
         """Store content that we have made; its digest."""
         return blobs.put(self.layout, self._lease, data, algorithm)
 
+    def adopt(self, fd: int, path: str, digest: str) -> None:
+        """Make a finished file of STORE/work a blob."""
+        blobs.adopt(self.layout, self._lease, fd, path, digest)
+
     # Names.
 
     def names(self) -> dict[str, Descriptor]:

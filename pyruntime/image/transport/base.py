@@ -22,13 +22,18 @@ if TYPE_CHECKING:
         def read(self, count: int, /) -> bytes:
             """At most ``count`` bytes; none at the end."""
 
+        def readinto(self, buffer: memoryview, /) -> int:
+            """The same into a buffer; how many bytes came."""
+
         def close(self) -> None:
             """Let go of what is behind it."""
 
     class Sink(Protocol):
-        """Where a blob is written to. ``offset`` is how many bytes are there already."""
+        """Where a blob is written to."""
 
-        offset: int
+        @property
+        def offset(self) -> int:
+            """How many bytes are there already."""
 
         def write(self, data: bytes | memoryview, /) -> object:
             """Take the next bytes."""

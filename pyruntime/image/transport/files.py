@@ -30,6 +30,12 @@ class Window:
         self._at += len(data)
         return data
 
+    def readinto(self, buffer: memoryview) -> int:
+        """The same into a buffer; how many bytes came."""
+        count = os.preadv(self._fd, [buffer[:max(0, self._end - self._at)]], self._at)
+        self._at += count
+        return count
+
     def close(self) -> None:
         """Close the file, if it is only ours."""
         if self._owned:

@@ -1,0 +1,31 @@
+"""``pyimage mount``."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.cli.image.main import Context
+from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.program import out
+
+COMMAND = Command("mount", "IMAGE DIR | BUNDLE", "mount an image's root filesystem, or a bundle's again", least=1,
+                  most=2, text="""
+IMAGE is mounted at DIR, an empty directory that is made if need be, to be read only. With one argument, the root
+filesystem of BUNDLE is mounted again: after a reboot, or after `pyimage umount`.""")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Mount, and print where."""
+    from pyruntime.image.bundle import Bundle
+    from pyruntime.image.images import find
+    from pyruntime.image.mounts import mount
+
+    if len(parsed.arguments) == 1:
+        bundle = Bundle(context.store, parsed.arguments[0])
+        bundle.mount()
+        out(f"{bundle.rootfs}\n")
+        return 0
+    image, directory = find(context.store, parsed.arguments[0]), os.path.abspath(parsed.arguments[1])
+    mount(context.store, image, directory)
+    out(f"{directory}\n")
+    return 0

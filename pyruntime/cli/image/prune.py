@@ -1,0 +1,51 @@
+"""``pyimage prune``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.image.main import Context
+from pyruntime.cli.image.show import show
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.program import out
+
+COMMAND = Command("prune", "[options]", "remove what no image and no bundle needs",
+                  Flag("all", "bool", "images that no bundle uses too", short="a"),
+                  Flag("partial", "bool", "unfinished downloads too, however young"),
+                  Flag("dry-run", "bool", "only say what would be removed", short="n"),
+                  Flag("format", "str", "table or json", short="f", default="table"), most=0, text="""
+Blobs and extracted layers that no name leads to, unfinished downloads of more than a week ago, and what commands that
+were killed have left. What a command at work is about to use stays.""")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove, and print what."""
+    from pyruntime.image.progress import size
+
+    store = context.store
+    if parsed["all"] and not parsed["dry-run"]:
+        used = {bundle.manifest for bundle in store.bundles()}
+        for name in unused(context, used):
+            store.untag(name)
+            out(f"untagged: {name}\n")
+    collected = store.collect(dry_run=parsed["dry-run"], everything=parsed["partial"])
+    if parsed["format"] != "table":
+        show(parsed["format"], {kind: [{"Name": name, "Size": count} for name, count in getattr(collected, kind)]
+                                for kind in collected.__slots__} | {"Size": collected.size})
+        return 0
+    print_collected(collected)
+    out(f"{'to be freed' if parsed['dry-run'] else 'freed'}: {size(collected.size)}\n")
+    return 0
+
+
+def unused(context: Context, used: set[str]) -> list[str]:
+    """The names of images of which no bundle uses a manifest."""
+    from pyruntime.image.images import every
+
+    return [name for names, root, image in every(context.store) for name in names
+            if root.digest not in used and getattr(image, "descriptor", root).digest not in used]
+
+
+def print_collected(collected: object) -> None:
+    """A line for each thing that was removed."""
+    for kind, word in (("blobs", "blob"), ("layers", "layer"), ("subvolumes", "subvolume"), ("partials", "download")):
+        for name, _ in getattr(collected, kind):
+            out(f"deleted: {word} {name}\n")

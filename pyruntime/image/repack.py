@@ -1,0 +1,89 @@
+"""From root filesystems back to images: a bundle's changes as a new layer, a tree's archive as a new image."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import ImageError
+from pyruntime.image import media
+from pyruntime.image.layer.compression import Inflater
+from pyruntime.image.layer.diff import DiffOptions, diff, diff_upper
+from pyruntime.image.make import LayerFile, derive, timestamp
+from pyruntime.image.snapshot.view import View
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.image.bundle import Bundle
+    from pyruntime.image.document import Descriptor
+    from pyruntime.image.images import Image
+    from pyruntime.image.store.store import Store
+
+def write_changes(bundle: Bundle, write: Callable[[bytes], object], options: DiffOptions) -> int:
+    """Write what was changed in a bundle's root filesystem as a layer's archive; how many entries it has.
+
+    Raises ImageError for a bundle that is not mounted: what it looks like now cannot be seen.
+    """
+    if not bundle.mounted():
+        raise ImageError(f'"{bundle.path}" is not mounted: `pyimage mount {bundle.path}`')
+    changes = bundle.driver.changes(bundle.layers, bundle.rootfs, bundle.private)
+    new = os.open(changes.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if changes.base:
+            old = os.open(changes.base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                return diff(old, new, write, options)
+            finally:
+                os.close(old)
+        with View(bundle.store, bundle.layers) as view:
+            if changes.kind == "upper":
+                return diff_upper(new, view.fd, write, options)
+            return diff(view.fd, new, write, options)
+    finally:
+        os.close(new)
+
+
+def repack(bundle: Bundle, base: Image, *, created: str = "", created_by: str = "pyimage repack", author: str = "",
+           comment: str = "", compression: str = "gzip", level: int = -1,
+           warn: Callable[[str], None] | None = None) -> tuple[Descriptor, int]:
+    """Make the image that ``bundle`` has become of ``base``, which it was unpacked from.
+
+    Returns the new manifest's descriptor and the number of entries of the new layer. Without ``created`` the image is as
+    old as its newest change, so that the same bundle gives the same image. The caller holds a lease of the store.
+    """
+    store = bundle.store
+    options = DiffOptions(warn=warn, skip=_volumes(base))
+    with LayerFile(store, compression, level) as file:
+        entries = write_changes(bundle, file.write, options)
+        layer = file.done(docker=base.manifest.media_type == media.DOCKER_MANIFEST)
+    when = created or timestamp(options.newest if options.newest is not None else None)
+    return derive(store, base, layer if entries else None, created=when, created_by=created_by, author=author,
+                  comment=comment), entries
+
+
+def _volumes(image: Image) -> frozenset[bytes]:
+    """Data in volumes is no part of an image (conversion.md#optional-fields)."""
+    return frozenset(os.path.normpath("/" + path).lstrip("/").encode() for path in image.config.config.get("Volumes") or {})
+
+
+def import_tree(store: Store, read: Callable[[int], bytes], *, created: str, created_by: str, platform: dict[str, str],
+                changes: dict[str, object], compression: str = "gzip") -> Descriptor:
+    """An image of one layer: the archive of a root filesystem, compressed or not, that ``read`` gives.
+
+    It is checked as every layer when it is extracted. The caller holds a lease.
+    """
+    inflater = Inflater(read)
+    with LayerFile(store, compression) as file:
+        while data := inflater.read():
+            file.write(data)
+        layer = file.done()
+    return derive(store, None, layer, created=created, created_by=created_by, changes=changes, platform=platform)
+
+
+def export(store: Store, image: Image, write: Callable[[bytes], object], *, warn: Callable[[str], None]) -> None:
+    """Write the whole root filesystem of an image as one tar archive, without whiteouts."""
+    with store.lease():
+        there = store.extract_layers(image.layers())
+        with View(store, there) as view:
+            diff(-1, view.fd, write, DiffOptions(warn=warn))
