@@ -92,8 +92,8 @@ class Layout:
         """A layer of an archive, or of a directory's content; its descriptor and its diffID."""
         temporary = self.path / "layer.tmp"
         if isinstance(tar, Path):
-            packer = subprocess.Popen(["tar", "--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C",
-                                       str(tar), "-c", "."], stdout=subprocess.PIPE)
+            packer = subprocess.Popen(["tar", "--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*",
+                                       "--xattrs-exclude=trusted.*", "-C", str(tar), "-c", "."], stdout=subprocess.PIPE)
             source = packer.stdout
             assert source is not None
         diff = hashlib.sha256()

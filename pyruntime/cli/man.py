@@ -32,8 +32,8 @@ def _options(flags: tuple[Flag, ...]) -> Iterator[str]:
 
 
 def _head(title: str, program: str, about: str, usage: str) -> str:
-    return (f'.TH "{title.upper()}" "1" "" "{program}" "User Commands"\n.SH NAME\n{_escape(title)} \\- {_escape(about)}\n'
-            f".SH SYNOPSIS\n\\fB{program}\\fR {_escape(usage)}\n")
+    return (f'.TH "{title.upper()}" "1" "" "{program}" "User Commands"\n'
+            f".SH NAME\n{_escape(title)} \\- {_escape(about)}\n.SH SYNOPSIS\n\\fB{program}\\fR {_escape(usage)}\n")
 
 
 def overview(program: Program) -> str:

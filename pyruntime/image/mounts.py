@@ -36,7 +36,7 @@ def mount(store: Store, image: Image, path: str) -> None:
     Raises HostError for who is not root: nobody else would see the mount.
     """
     if not rootless.privileged():
-        raise HostError("mounting an image needs root; `pyimage unpack --driver copy` makes a tree that you can look at")
+        raise HostError("mounting an image needs root; `pyimage unpack --driver copy` makes a tree to look at")
     _forget_old(store)
     try:
         os.makedirs(path, exist_ok=True)

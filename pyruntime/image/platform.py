@@ -76,6 +76,10 @@ class Platform:
             return None
         return cls(system, architecture, str(document.get("variant") or ""))
 
+    def document(self) -> dict[str, str]:
+        """The platform as a descriptor or an image configuration has it."""
+        return {"architecture": self.architecture, "os": self.os, **({"variant": self.variant} if self.variant else {})}
+
     def accepts(self) -> list[Platform]:
         """The platforms whose images run here, best first, beginning with this one."""
         choices = [Platform(self.os, self.architecture, self.variant)]

@@ -49,22 +49,23 @@ def repack(bundle: Bundle, base: Image, *, created: str = "", created_by: str = 
            warn: Callable[[str], None] | None = None) -> tuple[Descriptor, int]:
     """Make the image that ``bundle`` has become of ``base``, which it was unpacked from.
 
-    Returns the new manifest's descriptor and the number of entries of the new layer. Without ``created`` the image is as
-    old as its newest change, so that the same bundle gives the same image. The caller holds a lease of the store.
+    Returns the new manifest's descriptor and the number of entries of the new layer. Without ``created`` the image is
+    as old as its newest change, so that the same bundle gives the same image. The caller holds a lease of the store.
     """
     store = bundle.store
     options = DiffOptions(warn=warn, skip=_volumes(base))
     with LayerFile(store, compression, level) as file:
         entries = write_changes(bundle, file.write, options)
         layer = file.done(docker=base.manifest.media_type == media.DOCKER_MANIFEST)
-    when = created or timestamp(options.newest if options.newest is not None else None)
-    return derive(store, base, layer if entries else None, created=when, created_by=created_by, author=author,
+    newest = timestamp(options.newest) if options.newest is not None else base.config.document.get("created")
+    return derive(store, base, layer if entries else None, created=created or newest or timestamp(0), created_by=created_by, author=author,
                   comment=comment), entries
 
 
 def _volumes(image: Image) -> frozenset[bytes]:
     """Data in volumes is no part of an image (conversion.md#optional-fields)."""
-    return frozenset(os.path.normpath("/" + path).lstrip("/").encode() for path in image.config.config.get("Volumes") or {})
+    volumes = image.config.config.get("Volumes") or {}
+    return frozenset(os.path.normpath("/" + path).lstrip("/").encode() for path in volumes)
 
 
 def import_tree(store: Store, read: Callable[[int], bytes], *, created: str, created_by: str, platform: dict[str, str],
@@ -86,4 +87,11 @@ def export(store: Store, image: Image, write: Callable[[bytes], object], *, warn
     with store.lease():
         there = store.extract_layers(image.layers())
         with View(store, there) as view:
-            diff(-1, view.fd, write, DiffOptions(warn=warn))
+            empty = store.layout.work()
+            os.mkdir(empty, 0o700)
+            nothing = os.open(empty, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.rmdir(empty)   # what is removed while it is open is empty for ever
+            try:
+                diff(nothing, view.fd, write, DiffOptions(warn=warn))
+            finally:
+                os.close(nothing)

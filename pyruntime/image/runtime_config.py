@@ -71,7 +71,7 @@ def convert(image: ImageConfig, root: int, wishes: Wishes, *, uid: int, gid: int
         process["cwd"] = "/" + process["cwd"]
     document["root"]["readonly"] = wishes.readonly
     document["hostname"] = wishes.hostname or "pyruntime"
-    document["annotations"] = annotations(image)
+    document["annotations"] = image_annotations(image)
     if wishes.host_network:
         linux = document["linux"]
         linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] != "network"]
@@ -98,7 +98,7 @@ def _environment(env: list[str], wishes: Wishes, home: str) -> list[str]:
     return result + [entry for entry in defaults if entry.partition("=")[0] not in names]
 
 
-def annotations(image: ImageConfig) -> dict[str, str]:
+def image_annotations(image: ImageConfig) -> dict[str, str]:
     """The annotations of the runtime configuration: an image's labels win (conversion.md#annotations)."""
     found: dict[str, str] = {}
     for member, name in _ANNOTATIONS.items():

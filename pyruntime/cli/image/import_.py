@@ -53,8 +53,8 @@ def run(context: Context, parsed: Parsed) -> int:
         with context.store.lease():
             descriptor = import_tree(
                 context.store, lambda count: os.read(fd, count), created=parsed["created"] or timestamp(),
-                created_by=parsed["message"] or f"pyimage import {os.path.basename(path)}", platform=platform.json(),
-                changes=changes, compression=parsed["compression"])
+                created_by=parsed["message"] or f"pyimage import {os.path.basename(path)}",
+                platform=platform.document(), changes=changes, compression=parsed["compression"])
             context.store.tag(name, descriptor)
     finally:
         os.close(fd)

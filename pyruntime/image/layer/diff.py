@@ -44,9 +44,10 @@ class DiffOptions:
     ``uid, gid``     from an id on disk to the one in the archive; None: as they are
     ``skip``         paths that are not looked at, with all below them: mount points, for example
     ``warn``         is told what was left out
+    ``newest``       is set: the latest time that was written, in seconds; None where none was
     """
 
-    __slots__ = ("gid", "latest", "skip", "subsecond", "trust_times", "uid", "warn")
+    __slots__ = ("gid", "latest", "newest", "skip", "subsecond", "trust_times", "uid", "warn")
 
     def __init__(self, *, trust_times: bool = False, subsecond: bool = False, latest: int | None = None,
                  uid: Callable[[int], int] | None = None, gid: Callable[[int], int] | None = None,
@@ -58,6 +59,7 @@ class DiffOptions:
         self.gid = gid
         self.skip = skip
         self.warn = warn
+        self.newest: int | None = None
 
 
 def diff(old_fd: int, new_fd: int, write: Callable[[bytes], object], options: DiffOptions | None = None) -> int:
@@ -241,6 +243,7 @@ class _Diff:
         time = found.st_mtime_ns
         if options.latest is not None:
             time = min(time, options.latest * SECOND)
+        options.newest = max(time // SECOND, options.newest or 0)
         entry = Entry(path or b"./", kind, mode=S_IMODE(found.st_mode), mtime=time,
                       uid=options.uid(found.st_uid) if options.uid else found.st_uid,
                       gid=options.gid(found.st_gid) if options.gid else found.st_gid)
