@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,18 @@ def _run(*words: str, **options: Any) -> None:
         raise RuntimeError(f"{' '.join(words)}: exit status {done.returncode}\n{done.stdout[-3000:]}")
 
 
+def _packed(tree: Path) -> Iterator[bytes]:
+    """The archive that GNU tar makes of a directory's content."""
+    packer = subprocess.Popen(["tar", "--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*",
+                               "--xattrs-exclude=trusted.*", "-C", str(tree), "-c", "."], stdout=subprocess.PIPE)
+    assert packer.stdout is not None
+    with packer.stdout as pipe:
+        while data := pipe.read(1 << 20):
+            yield data
+    if packer.wait():
+        raise RuntimeError(f"tar failed on {tree}")
+
+
 class Layout:
     """An OCI image layout that is written by hand: gzip layers by GNU tar, one image a call."""
 
@@ -91,22 +104,13 @@ class Layout:
     def layer(self, tar: bytes | Path, level: int = 6) -> tuple[dict[str, Any], str]:
         """A layer of an archive, or of a directory's content; its descriptor and its diffID."""
         temporary = self.path / "layer.tmp"
-        if isinstance(tar, Path):
-            packer = subprocess.Popen(["tar", "--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*",
-                                       "--xattrs-exclude=trusted.*", "-C", str(tar), "-c", "."], stdout=subprocess.PIPE)
-            source = packer.stdout
-            assert source is not None
         diff = hashlib.sha256()
         with temporary.open("wb") as file, gzip.GzipFile("", "wb", level, file, mtime=0) as packed:
-            while data := source.read(1 << 20) if isinstance(tar, Path) else tar:
+            for data in [tar] if isinstance(tar, bytes) else _packed(tar):
                 diff.update(data)
                 packed.write(data)
-                if not isinstance(tar, Path):
-                    break
-        if isinstance(tar, Path):
-            assert packer.wait() == 0, f"tar failed on {tar}"
-        with temporary.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with temporary.open("rb") as whole:
+            digest = hashlib.file_digest(whole, "sha256").hexdigest()
         size = temporary.stat().st_size
         temporary.rename(self.path / "blobs/sha256" / digest)
         described = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": f"sha256:{digest}",

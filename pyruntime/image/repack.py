@@ -45,7 +45,7 @@ def write_changes(bundle: Bundle, write: Callable[[bytes], object], options: Dif
 
 
 def repack(bundle: Bundle, base: Image, *, created: str = "", created_by: str = "pyimage repack", author: str = "",
-           comment: str = "", compression: str = "gzip", level: int = -1,
+           comment: str = "", compression: str = "gzip", level: int = -1, changes: dict[str, object] | None = None,
            warn: Callable[[str], None] | None = None) -> tuple[Descriptor, int]:
     """Make the image that ``bundle`` has become of ``base``, which it was unpacked from.
 
@@ -57,9 +57,10 @@ def repack(bundle: Bundle, base: Image, *, created: str = "", created_by: str = 
     with LayerFile(store, compression, level) as file:
         entries = write_changes(bundle, file.write, options)
         layer = file.done(docker=base.manifest.media_type == media.DOCKER_MANIFEST)
-    newest = timestamp(options.newest) if options.newest is not None else base.config.document.get("created")
-    return derive(store, base, layer if entries else None, created=created or newest or timestamp(0), created_by=created_by, author=author,
-                  comment=comment), entries
+    # A layer of removals alone has no time; the base's is no later than any of them.
+    newest = base.config.document.get("created") if options.newest is None else timestamp(options.newest)
+    return derive(store, base, layer if entries else None, created=created or newest or timestamp(0),
+                  created_by=created_by, author=author, comment=comment, changes=changes), entries
 
 
 def _volumes(image: Image) -> frozenset[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.cli.image.changes import CHANGES, changes
 from pyruntime.cli.image.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
@@ -11,25 +12,12 @@ from pyruntime.errors import UsageError
 
 COMMAND = Command(
     "import", "[options] FILE|- NAME", "make an image of a tar archive of a root filesystem",
-    Flag("entrypoint", "list", "a word of the entry point (repeatable)", value="WORD"),
-    Flag("cmd", "list", "a word of the default arguments (repeatable)", value="WORD"),
-    Flag("env", "list", "an environment variable", short="e", value="NAME=VALUE"),
-    Flag("workdir", "str", "working directory", short="w", value="DIR"),
-    Flag("user", "str", "whom the program runs as", short="u", value="USER[:GROUP]"),
-    Flag("label", "list", "a label", short="l", value="NAME=VALUE"),
-    Flag("expose", "list", "a port that the program listens on", value="PORT/PROTOCOL"),
-    Flag("volume", "list", "a place of data", value="DIR"),
-    Flag("stop-signal", "str", "what the program is to be stopped with", value="SIGNAL"),
+    *CHANGES,
     Flag("platform", "str", "what it runs on; default: this machine's", value="OS/ARCH[/VARIANT]"),
     Flag("message", "str", "for the history", short="m", value="TEXT"),
     Flag("created", "str", "time of creation, RFC 3339; default: now, or SOURCE_DATE_EPOCH", value="TIME"),
     Flag("compression", "str", "of the layer: gzip, zstd or none", default="gzip"), least=2, most=2, text="""
 The archive may be compressed with gzip or zstd.""")
-# Option -> member of the configuration
-_TEXTS = {"workdir": "WorkingDir", "user": "User", "stop-signal": "StopSignal"}
-_LISTS = {"entrypoint": "Entrypoint", "cmd": "Cmd", "env": "Env"}
-_SETS = {"expose": "ExposedPorts", "volume": "Volumes"}
-
 
 def run(context: Context, parsed: Parsed) -> int:
     """Make the image and print its digest."""
@@ -40,10 +28,6 @@ def run(context: Context, parsed: Parsed) -> int:
     from pyruntime.image.repack import import_tree
 
     path, name = parsed.arguments[0], key(Reference.parse(parsed.arguments[1]))
-    changes: dict[str, object] = {member: parsed[flag] for flag, member in (_TEXTS | _LISTS).items() if parsed[flag]}
-    changes |= {member: {item: {} for item in parsed[flag]} for flag, member in _SETS.items() if parsed[flag]}
-    if parsed["label"]:
-        changes["Labels"] = {text.partition("=")[0]: text.partition("=")[2] for text in parsed["label"]}
     platform = Platform.parse(parsed["platform"]) if parsed["platform"] else Platform.host()
     try:
         fd = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -54,7 +38,7 @@ def run(context: Context, parsed: Parsed) -> int:
             descriptor = import_tree(
                 context.store, lambda count: os.read(fd, count), created=parsed["created"] or timestamp(),
                 created_by=parsed["message"] or f"pyimage import {os.path.basename(path)}",
-                platform=platform.document(), changes=changes, compression=parsed["compression"])
+                platform=platform.document(), changes=changes(parsed), compression=parsed["compression"])
             context.store.tag(name, descriptor)
     finally:
         os.close(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyruntime.cli.image.changes import CHANGES, changes
 from pyruntime.cli.image.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
@@ -9,12 +10,12 @@ from pyruntime.cli.program import out
 COMMAND = Command(
     "repack", "[options] BUNDLE NAME", "make a new image of a bundle's changes",
     Flag("message", "str", "comment in the history", short="m", value="TEXT"),
-    Flag("author", "str", "author of the change", short="a", value="NAME"),
+    Flag("author", "str", "author of the change", value="NAME"),
     Flag("created-by", "str", "what made the change, for the history", default="pyimage repack", value="COMMAND"),
     Flag("created", "str", "time of creation, RFC 3339; default: of the newest change", value="TIME"),
     Flag("compression", "str", "of the layer: gzip, zstd or none", default="gzip"),
     Flag("level", "int", "of the compression; default: the compression's own", default=-1),
-    Flag("quiet", "bool", "the digest alone", short="q"), least=2, most=2, text="""
+    *CHANGES, Flag("quiet", "bool", "the digest alone", short="q"), least=2, most=2, text="""
 What was changed, added and removed in the bundle's root filesystem becomes a layer on top of the image that it was
 unpacked from. The same changes give the same bytes. What lies in volumes is left out.""")
 
@@ -34,7 +35,8 @@ def run(context: Context, parsed: Parsed) -> int:
         base = by_manifest(store, bundle.record.manifest)
         descriptor, entries = repack(
             bundle, base, created=parsed["created"], created_by=parsed["created-by"], author=parsed["author"],
-            comment=parsed["message"], compression=parsed["compression"], level=parsed["level"], warn=context.warn)
+            comment=parsed["message"], compression=parsed["compression"], level=parsed["level"],
+            changes=changes(parsed), warn=context.warn)
         store.tag(name, descriptor)
     out(f"{descriptor.digest}\n" if parsed["quiet"] else f"{name}@{descriptor.digest} ({entries} entries)\n")
     return 0

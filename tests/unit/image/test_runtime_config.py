@@ -114,9 +114,10 @@ def test_nothing_to_run_is_an_error(root: int) -> None:
 
 
 def test_annotations_and_labels(root: int) -> None:
+    features: dict[str, Any] = {"os.features": ["a", "b"]}
     document = converted(root, {"Labels": {"org.opencontainers.image.author": "label", "own": "1"},
                                 "StopSignal": "SIGQUIT", "ExposedPorts": {"80/tcp": {}, "443/tcp": {}}},
-                         author="field", created="2024-01-01T00:00:00Z", variant="v2", **{"os.features": ["a", "b"]})
+                         author="field", created="2024-01-01T00:00:00Z", variant="v2", **features)
     found = document["annotations"]
     assert found["org.opencontainers.image.author"] == "label", "labels take precedence (conversion.md)"
     assert found["org.opencontainers.image.exposedPorts"] == "443/tcp,80/tcp" and found["own"] == "1"

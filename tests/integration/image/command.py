@@ -1,0 +1,40 @@
+"""The command ``pyimage`` with a store of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PYIMAGE = Path(sys.executable).parent / "pyimage"
+
+
+class Pyimage:
+    """The command line; ``path`` is a directory for what a test makes, ``store`` the store in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = path / "store"
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(path), "HOME": str(path)}
+
+    def __call__(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        options.setdefault("stdin", subprocess.DEVNULL)
+        done = subprocess.run([str(PYIMAGE), "--root", str(self.store), *map(str, words)], capture_output=True, text=True,
+                              check=False, env={**self.environment, **options.pop("env", {})},
+                              timeout=options.pop("timeout", 300), **options)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def ok(self, *words: object, **options: Any) -> str:
+        done = self(*words, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def close(self) -> None:
+        """Unmount what is mounted below the directory."""
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        for target in reversed([line.split()[4] for line in lines]):
+            if target.startswith(f"{self.path}/"):
+                subprocess.run(["umount", target], check=True)
