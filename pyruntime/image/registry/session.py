@@ -71,8 +71,8 @@ class Session:
         for last in (False, True):
             sent = {**headers, "Authorization": header} if header else headers
             response = self.transport.request(method, url, sent, body, insecure=insecure)
-            if response.status != 401 or last or response.url.origin != url.origin:
-                break
+            if response.status != 401 or response.url.origin != url.origin or (last and header[:5] != "Basic"):
+                break   # but a password that was refused goes on, to the error that says so
             header = authenticator.answer(response, wanted, header)
         return response
 
