@@ -44,7 +44,7 @@ class Session:
         ``again`` nothing is tried twice (but a token that has run out is replaced); ``attempts`` counts for the caller
         what is tried. Raises RegistryError, AttemptFailed.
         """
-        attempts = attempts or Attempts(self.transport)
+        attempts = attempts or Attempts(self.transport, mirror=self.endpoint.mirror)
         while True:
             try:
                 response = self._authenticated(method, url, headers or {}, body, scopes)

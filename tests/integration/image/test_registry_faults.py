@@ -387,6 +387,19 @@ def test_a_mirror_is_asked_first_and_the_origin_after_it(fake: FakeRegistry, cli
     assert "Connection refused" in client.warned[0]
 
 
+def test_nobody_waits_long_for_a_dead_mirror(fake: FakeRegistry, client: Client, fakes: Callable[[], FakeRegistry]
+                                             ) -> None:
+    mirror = fakes()
+    mirror.fault("GET", "", fakes_.close, times=99)
+    repository = client.open(f"{fake.host}/app", conf=mirrored(fake, mirror))
+    assert repository.manifest("1")[0] and len(client.slept) == 1
+    mirror.requests.clear()
+    body = repository.blob(DESCRIPTOR)
+    assert repository.has_blob(of(LAYER)) and body.read() == LAYER[:1 << 20]
+    body.close()
+    assert not mirror.requests   # the endpoint that gave the manifest comes first now
+
+
 def test_which_mirrors_are_asked(fake: FakeRegistry, client: Client, fakes: Callable[[], FakeRegistry]) -> None:
     mirror = fakes()
     mirror.add_image("copy/app", "1", LAYER)
@@ -627,3 +640,12 @@ def test_a_proxy_is_asked_with_its_password(client: Client, authority: Authority
                        **options).manifest("1")[0]
     for transport in client.transports:
         transport.close()   # the proxy waits for it
+
+
+def test_a_proxy_for_http_gets_the_whole_url(fake: FakeRegistry, client: Client) -> None:
+    environ = {"http_proxy": f"http://me:secret@{fake.host}"}
+    repository = client.open("registry.invalid/app", environ=environ, insecure=True)
+    assert repository.manifest("1")[0]
+    method, path, headers = fake.requests[-1]
+    assert (method, path) == ("GET", "http://registry.invalid/v2/app/manifests/1")
+    assert headers["Proxy-Authorization"] == "Basic bWU6c2VjcmV0" and headers["Host"] == "registry.invalid"
