@@ -158,7 +158,9 @@ def _check_domain(text: str, domain: str) -> None:
 
 def _check_path(text: str, path: str) -> None:
     if path.lower() != path:
-        raise _wrong(text, "a repository has capital letters", f'write "{text.replace(path, path.lower())}"')
+        written = path.removeprefix("library/")
+        raise _wrong(text, "a repository's name has no capital letters",
+                     f'write "{text.replace(written, written.lower())}"')
     for part in path.split("/"):
         if not part:
             raise _wrong(text, "a part of the name between slashes is empty", "remove a slash")

@@ -103,6 +103,10 @@ class Source:
         self._etag = etag if etag.startswith('"') else ""   # a weak one says nothing about bytes
         return response
 
+    def attempts(self) -> Attempts:
+        """Counts the attempts at this source."""
+        return Attempts(self._session.transport, mirror=self._session.endpoint.mirror)
+
     def forget(self) -> None:
         """Take nothing that was said about the content into the next request."""
         self._etag = ""
@@ -114,7 +118,7 @@ def fetch(sources: Sequence[Source], descriptor: Descriptor, sink: Sink, transpo
     failed: list[str] = []
     for number, source in enumerate(sources):
         try:
-            _fetch(source, descriptor, sink, transport, progress)
+            _fetch(source, descriptor, sink, progress)
             if verify:
                 verify()
             return
@@ -130,9 +134,8 @@ def fetch(sources: Sequence[Source], descriptor: Descriptor, sink: Sink, transpo
             failed.append(f"before that: {error.args[0]}")
 
 
-def _fetch(source: Source, descriptor: Descriptor, sink: Sink, transport: Transport,
-           progress: Callable[[int], None]) -> None:
-    attempts = Attempts(transport)
+def _fetch(source: Source, descriptor: Descriptor, sink: Sink, progress: Callable[[int], None]) -> None:
+    attempts = source.attempts()
     if sink.offset > descriptor.size:
         _restart(sink, progress)
     while sink.offset < descriptor.size:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 20     # bytes that are read or sent at once
 MAX_REDIRECTS = 10
+_READ_AHEAD = 8192  # io's buffer. More at first, and readinto1 loses what is in it when the connection fails then
 _MAX_IDLE = 8       # connections kept for one origin
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -84,7 +85,7 @@ class Stream:
 class Response:
     """An answer: ``status``, ``url`` (after redirects), headers, and a body that is read once."""
 
-    __slots__ = ("_answer", "_connection", "_key", "_transport", "seen", "status", "url")
+    __slots__ = ("_answer", "_connection", "_failure", "_key", "_transport", "seen", "status", "url")
 
     def __init__(self, transport: Transport, url: Url, key: Key, connection: http.client.HTTPConnection,
                  answer: http.client.HTTPResponse) -> None:
@@ -94,6 +95,7 @@ class Response:
         self._answer = answer
         self.status = answer.status
         self.url = url
+        self._failure: AttemptFailed | None = None   # that comes after what has been read
         self.seen = 0   # bytes of the body so far
 
     def header(self, name: str) -> str:
@@ -120,19 +122,41 @@ class Response:
 
         Raises AttemptFailed where the connection is cut, or nothing comes for the transport's timeout.
         """
+        if self._failure:
+            raise self._failure
+        count = 0
         try:
-            count = self._answer.readinto(view)
-            # http.client takes an early end for the end of the content, and only keeps how much is missing.
-            missing = self._answer.length if not count and view else None
+            while count < len(view):
+                got = self._some(view[count:] if count else view[:_READ_AHEAD])
+                if not got:
+                    break
+                count += got
         except Exception as error:
-            raise self._failed(error) from None
-        if missing:
-            self.close()
-            raise self._transport.cut(self.url, f"{missing} bytes before the end of the content")
+            # What came before stays: a link that is cut again and again must still make progress.
+            count += len(getattr(error, "partial", b""))
+            self._failure = self._failed(error)
+            if not count:
+                raise self._failure from None
         self.seen += count
         if not count:
+            missing = self._answer.length
             self.close()
+            if missing and view:   # http.client takes an early end for the end of the content
+                raise self._transport.cut(self.url, f"{missing} bytes before the end of the content")
         return count
+
+    def _some(self, view: memoryview) -> int:
+        """What has come, at least a byte; 0 at the end. http.client's readinto loses what comes before a failure."""
+        answer = self._answer
+        if answer.chunked:
+            return answer.readinto(view)
+        if answer.isclosed():
+            return 0
+        if answer.length is None:   # as long as the connection
+            return answer.fp.readinto1(view)
+        got = answer.fp.readinto1(view[:answer.length]) if answer.length else 0
+        answer.length -= got
+        return got
 
     def document(self, limit: int) -> bytes:
         """The whole body; raises RegistryError where it is longer than ``limit`` bytes."""
@@ -156,6 +180,8 @@ class Response:
         connection, self._connection = self._connection, None   # given back once: then another thread may have it
         if connection is None:
             return
+        if self._answer.length == 0:
+            self._answer.close()   # it has come to its end, which http.client knows only when it is read
         if self._answer.isclosed() and not self._answer.will_close and connection.sock is not None:
             self._transport.keep(self._key, connection)
         else:
@@ -164,8 +190,9 @@ class Response:
 
     def _failed(self, error: Exception) -> AttemptFailed:
         self._answer.close()
-        if self._connection is not None:
-            self._connection.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
         return self._transport.failure(error, self.url, "reading the answer")
 
 
@@ -256,8 +283,11 @@ class Transport:
                 raise
             except Exception as error:
                 connection.close()
-                if kept and isinstance(error, OSError) and not isinstance(error, TimeoutError):
-                    continue   # the server had closed it meanwhile: no failure, a new one is needed
+                if kept and isinstance(error, OSError) and not isinstance(error, TimeoutError) \
+                        and not isinstance(body, Stream):
+                    # The server had closed it meanwhile: no failure, a new one is needed. Not so for a part of an
+                    # upload, which it may have taken: it would have it twice.
+                    continue
                 raise self.failure(error, url, f"waiting for an answer to {method}") from None
             self._reached.add((url.host, url.port))
             self.debug(f"{method} {url.shown}: {answer.status}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LONGEST = 60.0     # seconds between two attempts
 PATIENCE = 300.0   # seconds that a server may ask for
+AT_MIRRORS = 2     # attempts
 _NEVER = (501, 505, 511)   # 5xx that say that it will not work
 
 
@@ -57,10 +58,12 @@ class AttemptFailed(RegistryError):
 class Attempts:
     """Counts the attempts at one thing, and waits between them."""
 
-    __slots__ = ("failed", "transport")
+    __slots__ = ("failed", "most", "transport")
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, mirror: bool = False) -> None:
+        """``mirror``: after which there is another place to ask, so that nobody waits long for a dead one."""
         self.transport = transport
+        self.most = min(AT_MIRRORS, transport.settings.attempts) if mirror else transport.settings.attempts
         self.failed = 0
 
     def progressed(self) -> None:
@@ -73,7 +76,7 @@ class Attempts:
             raise error
         self.failed += 1
         asked = error.asked
-        if self.failed >= self.transport.settings.attempts:
+        if self.failed >= self.most:
             if self.failed > 1:
                 error.args = (f"{error.args[0]} (after {self.failed} attempts)",)
             raise error

@@ -44,7 +44,7 @@ class Session:
         ``again`` nothing is tried twice (but a token that has run out is replaced); ``attempts`` counts for the caller
         what is tried. Raises RegistryError, AttemptFailed.
         """
-        attempts = attempts or Attempts(self.transport)
+        attempts = attempts or Attempts(self.transport, mirror=self.endpoint.mirror)
         while True:
             try:
                 response = self._authenticated(method, url, headers or {}, body, scopes)
@@ -71,8 +71,8 @@ class Session:
         for last in (False, True):
             sent = {**headers, "Authorization": header} if header else headers
             response = self.transport.request(method, url, sent, body, insecure=insecure)
-            if response.status != 401 or last or response.url.origin != url.origin:
-                break
+            if response.status != 401 or response.url.origin != url.origin or (last and header[:5] != "Basic"):
+                break   # but a password that was refused goes on, to the error that says so
             header = authenticator.answer(response, wanted, header)
         return response
 

@@ -35,6 +35,10 @@ def is_there(session: Session, digest: str) -> bool:
     return response.status == 200
 
 
+class _Lost(AttemptFailed):
+    """What was sent of the upload is lost, or may be: it has to begin again."""
+
+
 class Upload:
     """One blob on its way to one repository."""
 
@@ -79,23 +83,23 @@ class Upload:
                 if not self._is_begun:
                     self._begin()
                 if chunks:
-                    self._in_chunks(attempts)
+                    self._in_chunks()
                     self._finish()
                 else:
                     self._in_one()
                 return
-            except RegistryError as error:
+            except _Lost as error:
                 self._drop()
-                if chunks and error.status in _NO_CHUNKS and not self._has_chunks:
-                    self.session.transport.debug(f"{error}; pushing it in one piece")
-                    chunks = False
-                    continue
-                if not isinstance(error, AttemptFailed):
-                    raise
                 attempts.wait(error)
                 if is_there(self.session, self.descriptor.digest):   # the answer was lost, not the content
                     self._tell(self.descriptor.size)
                     return
+            except RegistryError as error:
+                self._drop()
+                if not chunks or self._has_chunks or error.status not in _NO_CHUNKS:
+                    raise
+                self.session.transport.debug(f"{error}; pushing it in one piece")
+                chunks = False
 
     def _begin(self) -> None:
         algorithm = self.descriptor.digest.partition(":")[0]
@@ -127,9 +131,15 @@ class Upload:
 
     def _in_one(self) -> None:
         body = Stream(lambda: self.open_at(0), self.descriptor.size, self._count)
-        self._request("PUT", self._closing(), (201,), headers=_TYPE, body=body, again=False).close()
+        try:
+            self._request("PUT", self._closing(), (201,), headers=_TYPE, body=body, again=False).close()
+        except AttemptFailed as error:
+            if error.transient:   # nobody knows how much has come
+                raise _Lost(error.args[0], error.status, transient=True, asked=error.asked) from None
+            raise
 
-    def _in_chunks(self, attempts: Attempts) -> None:
+    def _in_chunks(self) -> None:
+        attempts = Attempts(self.session.transport)
         offset = 0
         while offset < self.descriptor.size:
             try:
@@ -179,9 +189,8 @@ class Upload:
                 raise self._lost(str(error)) from None
             raise
 
-    def _lost(self, why: str) -> AttemptFailed:
-        """The registry no longer knows the upload: it has to begin again."""
-        return AttemptFailed(f'"{self.session.endpoint.name}": {self.what}: {why}', transient=True)
+    def _lost(self, why: str) -> _Lost:
+        return _Lost(f'"{self.session.endpoint.name}": {self.what}: {why}', transient=True)
 
     def _request(self, method: str, url: Url, good: tuple[int, ...], *, headers: Mapping[str, str] | None = None,
                  body: Stream | None = None, again: bool = True) -> Response:

@@ -1,0 +1,66 @@
+"""References: what people write, what it means, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyruntime.errors import UsageError
+from pyruntime.image.reference import Reference, is_short
+
+SHA = "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize(("text", "full", "familiar"), [
+    ("alpine", "docker.io/library/alpine", "alpine"),
+    ("alpine:3.19", "docker.io/library/alpine:3.19", "alpine:3.19"),
+    ("docker.io/alpine", "docker.io/library/alpine", "alpine"),
+    ("index.docker.io/library/alpine", "docker.io/library/alpine", "alpine"),
+    ("team/app", "docker.io/team/app", "team/app"),
+    ("localhost/app", "localhost/app", "localhost/app"),
+    ("localhost:5000/app:1", "localhost:5000/app:1", "localhost:5000/app:1"),
+    ("Registry/app", "Registry/app", "Registry/app"),
+    ("registry.example.com/a/b/c", "registry.example.com/a/b/c", "registry.example.com/a/b/c"),
+    ("[::1]:5000/app", "[::1]:5000/app", "[::1]:5000/app"),
+    ("127.0.0.1:5000/app", "127.0.0.1:5000/app", "127.0.0.1:5000/app"),
+    (f"alpine@{SHA}", f"docker.io/library/alpine@{SHA}", f"alpine@{SHA}"),
+    (f"alpine:3@{SHA}", f"docker.io/library/alpine:3@{SHA}", f"alpine:3@{SHA}"),
+    ("a__b/c-d.e_f/g--h", "docker.io/a__b/c-d.e_f/g--h", "a__b/c-d.e_f/g--h"),
+    ("docker.io/library/a/b", "docker.io/library/a/b", "library/a/b"),
+    ("docker.io/a.b/c", "docker.io/a.b/c", "docker.io/a.b/c"),
+])
+def test_what_is_meant(text: str, full: str, familiar: str) -> None:
+    reference = Reference.parse(text)
+    assert (str(reference), reference.familiar) == (full, familiar)
+    assert Reference.parse(full) == Reference.parse(familiar) == reference
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "name is missing"), (":1", "name is missing"), ("localhost/", "name is missing"),
+    ("alpine:", "nothing stands after the colon"), ("alpine@", "nothing stands after the @"),
+    ("Alpine", 'write "alpine"'), ("team/App:1", 'write "team/app:1"'),
+    ("alpine:.x", '".x" is not a tag'), ("alpine:a b", "is not a tag"), ("alpine:" + "x" * 129, "longer than 128"),
+    ("alpine@sha256:12", "is not a digest"), ("a" * 64, "an ID"), ("x/" + "a" * 250, "longer than 255"),
+    ("a//b", "between slashes is empty"), ("a___b", "cannot be a part"), ("a..b/c", "not a host name"),
+    ("-a", "cannot be a part"), ("a_/b", "cannot be a part"), ("a.-b", "cannot be a part"), ("x/a-_b", "cannot be"),
+    ("a b", "cannot be a part"), ("h:99999/a", "no valid port"), ("h:/a", "no valid port"), ("h.x:5x/a", "valid port"),
+    ("[zz]/a", "cannot be a part"), ("[zz]:1/a", "not a host name"), ("alp\u00efne", "cannot be a part"),
+])
+def test_what_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=r"^reference ") as caught:
+        Reference.parse(text)
+    assert message in str(caught.value)
+
+
+def test_a_tag_is_not_made_up() -> None:
+    reference = Reference.parse("alpine")
+    assert (reference.tag, reference.tagged, reference.target) == ("", "latest", "latest")
+    pinned = Reference.parse(f"alpine:3@{SHA}")
+    assert (pinned.tagged, pinned.target) == ("3", SHA)
+    assert str(reference.with_tag("3").with_digest(SHA)) == str(pinned)
+    with pytest.raises(UsageError):
+        reference.with_tag("-")
+
+
+def test_short_names_are_known() -> None:
+    assert is_short("alpine") and is_short("team/app:1")
+    assert not is_short("localhost/app") and not is_short("h:1/app")
