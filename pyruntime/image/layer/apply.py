@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Extracted", "Limits", "Options", "complete", "extract"]
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = 64 << 10                 # bytes of a file that is written at once
-_HOLE = bytes(64 << 10)           # a run of zeros that is worth a hole
-_BLOCK = 4096                     # of filesystems, as far as estimates go
+_BLOCK = 4096                     # of filesystems, as far as estimates and holes go
+_ZEROS = [bytes(count * _BLOCK) for count in range(5)]   # four blocks of zeros are worth a hole
 _INLINE = 1 << 20                 # bytes of archive below which a thread costs more than it brings
 _SPECIAL = {CHARACTER: 0o020000, BLOCK: 0o060000, FIFO: 0o010000}   # S_IFCHR, S_IFBLK, S_IFIFO
 
@@ -54,22 +54,25 @@ class Extracted:
     ``entries``      in the archive
     ``implicit``     directories that were made since an entry's parent was missing, b"" for the root; parents first
     ``lower_links``  hard links whose target is in no entry before them: path, target
+    ``whiteouts``    in the directory; those of nothing are for complete() to remove
     ``hides_all``    the root is opaque, which overlayfs does not know of: complete() makes whiteouts of it
     """
 
-    __slots__ = ("diff_id", "entries", "hides_all", "implicit", "lower_links", "size", "usage")
+    __slots__ = ("diff_id", "entries", "hides_all", "implicit", "lower_links", "size", "usage",
+                 "whiteouts")
 
     def __init__(self) -> None:
         self.diff_id = ""
         self.size = self.usage = self.entries = 0
         self.implicit: list[bytes] = []
         self.lower_links: list[tuple[bytes, bytes]] = []
+        self.whiteouts: list[bytes] = []
         self.hides_all = False
 
     @property
     def alone(self) -> bool:
         """Whether complete() has nothing to do: the directory is the same on top of whatever layers."""
-        return not (self.implicit or self.lower_links or self.hides_all)
+        return not (self.implicit or self.lower_links or self.whiteouts or self.hides_all)
 
 
 def extract(read: Callable[[int], bytes], directory_fd: int, options: Options | None = None,
@@ -163,8 +166,7 @@ class _Applier:
         """Put one entry where it belongs."""
         name = names.clean(entry.name)
         places = self.places
-        if len(places._open) > 128:   # here nobody holds a descriptor
-            places.trim()
+        places.trim()   # here nobody holds a descriptor
         if b".wh." in name and (hidden := names.whiteout(name)) is not None:
             self._whiteout(name, hidden)
             return
@@ -224,26 +226,22 @@ class _Applier:
 
     def _piece(self, fd: int, offset: int, length: int) -> int:
         """Copy from the archive to an offset; where the last byte was written that is not in a hole."""
-        reader, block, end = self.reader, len(_HOLE), 0
+        reader, end = self.reader, 0
         while length:
             start, stop = reader.some(length)
             length -= stop - start
             data = reader.stream.data
             while start < stop:
-                # Holes at multiples of their size: filesystems can only leave out whole blocks.
-                look = start + -offset % block
-                while look + block <= stop and not data.startswith(_HOLE, look):
-                    look += block
-                look = look if look + block <= stop else stop
+                look = _next_hole(data, start + -offset % _BLOCK, stop)
                 if look > start:
                     _write(fd, memoryview(data)[start:look], offset)
                     self.done.usage += look - start
                     offset += look - start
                     start = look
                     end = offset
-                while start + block <= stop and data.startswith(_HOLE, start):
-                    start += block
-                    offset += block
+                while start + _BLOCK <= stop and data.startswith(_ZEROS[1], start):
+                    start += _BLOCK
+                    offset += _BLOCK
         self.done.usage += -self.done.usage % _BLOCK
         return end
 
@@ -342,7 +340,9 @@ class _Applier:
         elif hidden == names.OPAQUE:
             self.places.at(head).opaque = True
         else:
-            self.places.hide(self.places.at(head), hidden)
+            parent = self.places.at(head)
+            if self.places.hide(parent, hidden):
+                self.done.whiteouts.append(parent.path + b"/" + hidden if parent.path else hidden)
 
     # ---- what they have in common ---------------------------------------------------------------
 
@@ -402,6 +402,20 @@ class _Applier:
             os.setxattr(fd, self.options.opaque, b"y")
         os.fchmod(fd, entry.mode)
         os.utime(fd, ns=(entry.mtime, entry.mtime))
+
+
+def _next_hole(data: bytes, look: int, stop: int) -> int:
+    """Where the next run of zeros begins that is worth a hole, in steps of blocks from ``look``; ``stop`` if none does.
+
+    A block is enough at either end of the chunk: the run may go on in the next one, or come from the one before.
+    """
+    wanted = 1
+    while (need := min(wanted, (stop - look) // _BLOCK)) > 0:
+        if data.startswith(_ZEROS[need], look):
+            return look
+        look += _BLOCK
+        wanted = 4
+    return stop
 
 
 def _write(fd: int, data: bytes | memoryview, offset: int) -> None:

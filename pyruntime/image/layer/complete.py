@@ -4,6 +4,7 @@
     so ours must have those of the one below, or a private directory becomes public (layer.md says nothing of them).
   * Hard links to files of lower layers: the file is copied up, at its own place too, and linked there.
   * An opaque root, which overlayfs does not look at: a whiteout for everything below.
+  * Whiteouts of what is not there go: in a directory that is in one layer only, overlayfs's readdir shows them.
 
 Afterwards the directory fits on top of these layers, not of others: its key has to be their ChainID.
 """
@@ -77,6 +78,14 @@ class Stack:
             self._merged[path] = found
         return self._merged[path]
 
+    def raw(self, path: bytes) -> os.stat_result | None:
+        """The topmost inode at this path, which may be a whiteout."""
+        for fd in self.merged(_above(path)) if path else self.fds:
+            found = lstat(fd, path)
+            if found is not None:
+                return found
+        return None
+
     def node(self, path: bytes) -> tuple[int, os.stat_result] | None:
         """The layer that has what is seen at this path, and its inode."""
         for fd in self.merged(_above(path)) if path else self.fds:
@@ -126,6 +135,8 @@ def complete(directory_fd: int, extracted: Extracted, lowers: list[int], options
             work.hide_all()
         for path, target in extracted.lower_links:
             work.link(path, target)
+        for path in extracted.whiteouts:
+            work.reveal(path)
         work.inherit()
     except OSError as error:
         raise LayerError(f"cannot be completed: {error}") from None
@@ -140,6 +151,7 @@ class _Completion:
         self.options = options
         self.lowers = Stack(lowers)
         self.all = Stack([directory_fd, *lowers])
+        self.own = Stack([directory_fd])        # as it was extracted: without directories that are made here
         self.implicit = set(extracted.implicit)
         self.copies: dict[bytes, bytes] = {}    # path in lower layers -> where this layer has its copy
         self.times: dict[bytes, int] = {}       # of directories of this layer that have been written to
@@ -164,6 +176,18 @@ class _Completion:
                     os.close(directory)
         self.implicit &= {b""}   # nothing is left to inherit from
 
+    def reveal(self, path: bytes) -> None:
+        """Remove a whiteout that hides nothing, if it is one still."""
+        found = self.own.raw(path)
+        if found is None or not is_whiteout(found) or self._seen_below(path) is not None:
+            return
+        self.touch(_above(path))
+        directory = open_beneath(self.fd, _above(path))
+        try:
+            os.unlink(path.rpartition(b"/")[2], dir_fd=directory)
+        finally:
+            os.close(directory)
+
     def touch(self, path: bytes) -> None:
         """Remember a directory's time, which the next change of it changes."""
         found = lstat(self.fd, path)
@@ -175,7 +199,7 @@ class _Completion:
         real = self.lowers.resolve(target)
         found = self.lowers.node(real) if real else None
         if real is None or found is None:
-            real, found = target, Stack([self.fd]).node(target)   # no symbolic link of this layer is followed
+            real, found = target, self.own.node(target)   # no symbolic link of this layer is followed
             if found is None or b".." in target.split(b"/"):
                 raise LayerError(f'"{shown(path)}": a hard link to "{shown(target)}", which is in no layer',
                                  shown(path))
@@ -242,12 +266,14 @@ class _Completion:
         self.copier.dress(lower, directory, found, path)
 
     def _covered(self, path: bytes) -> tuple[int, os.stat_result] | None:
-        """The directory that is seen without this layer, unless one above it in this layer hides it."""
-        visible = self.all.merged(_above(path)) if path else self.all.fds
-        for fd in visible:
-            if fd == self.fd:
-                continue
-            found = lstat(fd, path)
+        """The directory that an implicit one covers."""
+        found = self._seen_below(path)
+        return found if found is not None and S_ISDIR(found[1].st_mode) else None
+
+    def _seen_below(self, path: bytes) -> tuple[int, os.stat_result] | None:
+        """What would be seen at a path but for this layer's inode there; none where this layer hides what is above."""
+        for fd in self.all.merged(_above(path)) if path else self.all.fds:
+            found = lstat(fd, path) if fd != self.fd else None
             if found is not None:
-                return (fd, found) if S_ISDIR(found.st_mode) else None
+                return None if is_whiteout(found) else (fd, found)
         return None

@@ -18,8 +18,7 @@ def clean(name: bytes) -> bytes:
     """The name without leading and doubled slashes and without "." components; b"" is the root itself."""
     if name[:2] == b"./":
         name = name[2:]
-    if name[-1:] == b"/":
-        name = name[:-1]
+    name = name.rstrip(b"/")
     if name[:1] not in b"./" and b"//" not in name and b"/." not in name:   # b"" is in everything
         return name
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
