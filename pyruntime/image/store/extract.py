@@ -96,7 +96,7 @@ def extract(layout: Layout, lease: Lease, wanted: list[Wanted], *, workers: int 
             if tasks:
                 _run(layout, tasks, workers, talk, applier, limits)
         except PyruntimeError:
-            _publish(layout, [task for task in tasks if task.extracted and not _depends(task)])
+            _keep(layout, tasks)
             raise
         for task in tasks:
             if _depends(task):
@@ -106,11 +106,27 @@ def extract(layout: Layout, lease: Lease, wanted: list[Wanted], *, workers: int 
         raise layout.failure(error, "extracting layers") from None
     finally:
         for task in tasks:
-            if task.fd >= 0:
-                trees.remove(task.directory)
-                task.close()
+            _drop(task)
     keys = [layers.present(layout, layers.candidates(diff_id, chain_id)) for diff_id, chain_id, _ in wanted]
     return layers.layers_of(layout, keys, [chain_id for _, chain_id, _ in wanted])
+
+
+def _keep(layout: Layout, tasks: list[_Task]) -> None:
+    """After a failure: what has come out right, and needs nothing from others, is kept."""
+    good = [task for task in tasks if task.extracted and not _depends(task)]
+    for task in tasks:
+        if task not in good:   # first, since the disk may be full
+            _drop(task)
+    try:
+        _publish(layout, good)
+    except OSError:
+        pass   # the failure that brought us here is what has to be told
+
+
+def _drop(task: _Task) -> None:
+    if task.fd >= 0:
+        trees.remove(task.directory)
+        task.close()
 
 
 def _depends(task: _Task) -> bool:

@@ -195,8 +195,8 @@ def test_reading_has_a_limit_and_says_what_is_absent(store: Store) -> None:
         store.read(Descriptor("", of(b"absent"), 6))
 
 
-@pytest.mark.parametrize("digest", ["", "sha256:", "sha256:../../../etc/passwd", "md5:" + "0" * 32, "sha256:" + "A" * 64,
-                                    "/etc/passwd", "sha256:" + "0" * 63 + "/"])
+@pytest.mark.parametrize("digest", ["", "sha256:", "sha256:../../../etc/passwd", "md5:" + "0" * 32,
+                                    "sha256:" + "A" * 64, "/etc/passwd", "sha256:" + "0" * 63 + "/"])
 def test_what_is_no_digest_is_no_path(store: Store, digest: str) -> None:
     for act in (store.has, store.path, store.open_blob, store.ingest):
         with pytest.raises(ImageError):
