@@ -18,7 +18,7 @@ from pyruntime.image.document import Descriptor, parse_config, parse_manifest
 from pyruntime.image.store.layers import Layers
 from pyruntime.image.store.store import Store
 
-Entry = tuple[str, bytes | None | str]   # name; content, None for a directory, "-> target" or "=> hard link"
+Entry = tuple[str, bytes | str | None]   # name; content, None for a directory, "-> target" or "=> hard link"
 
 
 def archive(*entries: Entry, mode: int = 0o755, uid: int = 0, root: bool = False) -> bytes:
@@ -119,7 +119,7 @@ def dying(act: Callable[[], object], moment: int) -> int:
 
         def step(event: str, _: object) -> None:
             nonlocal left
-            if event.split(".")[0] in ("open", "os", "fcntl") and event != "os.kill" and os.getpid() == me:
+            if event.partition(".")[0] in ("open", "os", "fcntl") and event != "os.kill" and os.getpid() == me:
                 left -= 1
                 if left < 0:
                     os.kill(me, signal.SIGKILL)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,11 @@ def settled(store: Store) -> None:
         assert os.listdir(store.layout.below(name)) == [], name
 
 
+def into(root: str, image: Image, name: str) -> None:
+    """Pull into a store that is opened for it."""
+    pull(Store.open(root), image, name)
+
+
 # Killed.
 
 def test_killed_at_every_step_of_a_pull(tmp_path: Path, image: Image) -> None:
@@ -72,7 +78,7 @@ def test_killed_at_every_step_of_a_pull(tmp_path: Path, image: Image) -> None:
     while done:
         if moment % 20 == 0:
             root = str(tmp_path / f"store{moment}")
-        done = dying(lambda: pull(Store.open(root), image, f"image{moment}"), moment)
+        done = dying(partial(into, root, image, f"image{moment}"), moment)
         assert done in (0, -9), f"moment {moment}"
         sound(Store.open(root))
         if moment % 20 == 19 or not done:
@@ -90,7 +96,7 @@ def test_killed_at_any_time_of_a_pull(tmp_path: Path, image: Image) -> None:
     chance = random.Random(7)
     for number in range(60):
         root = str(tmp_path / f"store{number // 10}")
-        pid = child(lambda root=root: pull(Store.open(root), image, "x"))  # type: ignore[misc]
+        pid = child(partial(into, root, image, "x"))
         time.sleep(chance.random() * whole)
         os.kill(pid, signal.SIGKILL)
         status(pid)
@@ -157,7 +163,7 @@ def test_killed_while_making_a_store(tmp_path: Path) -> None:
     moment, done = 0, -9
     while done:
         root = str(tmp_path / f"store{moment}")
-        done = dying(lambda root=root: Store.open(root), moment)  # type: ignore[misc]
+        done = dying(partial(Store.open, root), moment)
         assert done in (0, -9)
         sound(Store.open(root))
         moment += 1
@@ -234,7 +240,7 @@ def test_orders_of_layers_that_cross(store: Store) -> None:
     for image in images:
         for descriptor in image.layers:
             fetch(store, image, descriptor)
-    pids = [child(lambda image=image: Store.open(store.root).extract_layers(image.wanted))  # type: ignore[misc]
+    pids = [child(partial(Store.open(store.root).extract_layers, image.wanted))
             for _ in range(4) for image in images]
     assert [status(pid) for pid in pids] == [0] * 8
     assert len(layers.all_keys(store.layout)) == 4
@@ -298,7 +304,7 @@ def test_disk_full_while_downloading(small: Path, other: Image) -> None:
     store = Store.open(str(small / "store"))
     pull(store, other, "other")
     huge = Image(archive(("huge", BIG * 3)))
-    with pytest.raises(HostError, match="writing blob sha256:.*no space left: remove images"):
+    with pytest.raises(HostError, match=r"writing blob sha256:.*no space left: remove images"):
         pull(store, huge, "huge")
     sound(store)
     settled(store)
@@ -385,7 +391,7 @@ def test_wrong_layers(store: Store) -> None:
     with pytest.raises(DigestError, match="the image's configuration says"):
         store.extract_layers(swapped.wanted)
     missing = Image(good, archive(("missing", b"")))
-    with pytest.raises(ImageError, match="is not in store.*pull the image again"):
+    with pytest.raises(ImageError, match=r"is not in store.*pull the image again"):
         store.extract_layers(missing.wanted)
     assert len(layers.all_keys(store.layout)) == 1 and store.names() == {}
     settled(store)
