@@ -34,6 +34,12 @@ def id_map(kind: str) -> list[tuple[int, int, int]]:
     return [(int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, lines)]
 
 
+def mapped(kind: str) -> Callable[[int], int | None]:
+    """A function from an id to itself, or to None where this user namespace does not have it."""
+    ranges = [range(inside, inside + count) for inside, _, count in id_map(kind)]
+    return lambda number: number if any(number in ids for ids in ranges) else None
+
+
 def subordinate_ids(path: str, user: str, uid: int) -> list[tuple[int, int]]:
     """The ranges (first, how many) that /etc/subuid or /etc/subgid gives to a user. subuid(5)."""
     try:

@@ -19,6 +19,7 @@ from _thread import allocate_lock
 
 from pyruntime import errors
 from pyruntime.errors import DigestError, PyruntimeError
+from pyruntime.image import rootless
 from pyruntime.image.store import blobs, layers, trees
 from pyruntime.image.store.layout import same, write_all, write_file
 from pyruntime.native import kernel
@@ -260,7 +261,8 @@ def _work(layout: Layout, task: _Task, applier: Any, limits: Any, parent: int, e
 def applier_options(applier: Any, layout: Layout, warn: Callable[[str], None]) -> Any:
     """The applier's options for layers of this store."""
     privileged = layout.overlay == "trusted."
-    return applier.Options(privileged=privileged, userxattr=not privileged, warn=warn)
+    uid, gid = (None, None) if privileged else (rootless.mapped("uid"), rootless.mapped("gid"))
+    return applier.Options(privileged=privileged, userxattr=not privileged, uid=uid, gid=gid, warn=warn)
 
 
 def _hear(task: _Task, talk: Talk, applier: Any) -> bool:
