@@ -215,7 +215,7 @@ def read_file(path: str, limit: int = 1 << 20) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []
-        while limit > 0 and (part := os.read(fd, limit)):
+        while limit > 0 and (part := os.read(fd, min(limit, 1 << 20))):
             parts.append(part)
             limit -= len(part)
         return b"".join(parts)
