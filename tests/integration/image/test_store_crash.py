@@ -59,10 +59,15 @@ def complete(store: Store, image: Image) -> None:
 
 
 def settled(store: Store) -> None:
-    """Nothing is left of the dead, once somebody has cleaned up."""
-    store.collect(everything=True)
-    for name in ("ingest", "work", "trash", "leases"):
-        assert os.listdir(store.layout.below(name)) == [], name
+    """Nothing is left of the dead, once somebody has cleaned up. Workers whose parent was killed take a moment."""
+    deadline = time.monotonic() + 20
+    while True:
+        store.collect(everything=True)
+        left = [name for name in ("ingest", "work", "trash", "leases") if os.listdir(store.layout.below(name))]
+        if not left or time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    assert left == []
 
 
 def into(root: str, image: Image, name: str) -> None:
