@@ -284,7 +284,7 @@ def test_collections_beside_pulls_lose_nothing(store: Store, image: Image, other
     def checks() -> None:
         mine = Store.open(store.root)
         while True:
-            assert [problem for problem in mine.verify() if "is not in the store" not in problem] == []
+            assert mine.verify() == []
 
     endless = [child(collections), child(collections), child(checks)]
     pids = [child(pulls) for _ in range(3)]
