@@ -34,6 +34,12 @@ def id_map(kind: str) -> list[tuple[int, int, int]]:
     return [(int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, lines)]
 
 
+def mapped(kind: str) -> Callable[[int], int | None]:
+    """A function from an id to itself, or to None where this user namespace does not have it."""
+    ranges = [range(inside, inside + count) for inside, _, count in id_map(kind)]
+    return lambda number: number if any(number in ids for ids in ranges) else None
+
+
 def subordinate_ids(path: str, user: str, uid: int) -> list[tuple[int, int]]:
     """The ranges (first, how many) that /etc/subuid or /etc/subgid gives to a user. subuid(5)."""
     try:
@@ -135,17 +141,17 @@ def _unshare(kind: int) -> None:
 def _help(ready: int, reply: int, others: tuple[int, int], own: tuple[int, int],
           ranges: tuple[list[tuple[int, int]], list[tuple[int, int]]]) -> None:
     """The forked helper: wait for the namespace, map its ids, say what went wrong. Never returns."""
-    problem = ""
     try:
         for fd in others:
             os.close(fd)
-        if os.read(ready, 1):   # else its unshare failed, and it says so itself
-            problem = _map(os.getppid(), own, ranges)
-    except BaseException as error:
-        problem = f"{type(error).__name__}: {error}"
-    finally:
+        try:
+            # Nothing to read: its unshare failed, and it says so itself.
+            problem = _map(os.getppid(), own, ranges) if os.read(ready, 1) else ""
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
         os.write(reply, problem.encode())
-        os._exit(0)
+    finally:
+        os._exit(0)   # whatever happens, there are not to be two of the caller
 
 
 def _map(pid: int, own: tuple[int, int], ranges: tuple[list[tuple[int, int]], list[tuple[int, int]]]) -> str:

@@ -42,8 +42,8 @@ class Copy(Driver):
 
 def merge_layers(store: Store, directories: list[str], target: str) -> None:
     """Put layers, bottom first, onto the tree at ``target``."""
-    from pyruntime.image.layer.merge import merge  # type: ignore[import-not-found,unused-ignore]
-    from pyruntime.image.layer.options import Options  # type: ignore[import-not-found,unused-ignore]
+    from pyruntime.image.layer.merge import merge
+    from pyruntime.image.layer.options import Options
 
     privileged = store.layout.overlay == "trusted."
     options = Options(privileged=privileged, userxattr=not privileged)

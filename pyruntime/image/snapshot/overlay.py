@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+from _thread import get_native_id
 
 from pyruntime.errors import HostError
 from pyruntime.image.snapshot.driver import Changes, Driver, copy_root, existing
@@ -35,16 +36,18 @@ class Overlay(Driver):
         """Whether upper directories can be on the target's filesystem is what the kernel is asked, by a mount."""
         from pyruntime.image.store import trees
 
-        place = existing(target)
-        trial = os.path.join(place, f".pyruntime-overlay-{os.getpid()}")
+        trial = os.path.join(existing(target), f".pyruntime-overlay-{os.getpid()}.{get_native_id()}")
         try:
+            trees.remove(trial)   # of a killed one that had our number
             for name in ("", "lower", "upper", "work", "merged"):
                 os.mkdir(os.path.join(trial, name), 0o700)
             mount_layers([f"{trial}/lower"], f"{trial}/merged", trial, userxattr=self._userxattr)
             kernel.umount2(f"{trial}/merged")
             return ""
-        except (HostError, OSError) as error:
+        except HostError as error:
             return str(error)
+        except OSError as error:
+            return f'"{trial}" cannot be made: {error.strerror}'
         finally:
             trees.remove(trial)
 

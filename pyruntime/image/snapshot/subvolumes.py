@@ -19,14 +19,14 @@ _NAME_MAX = 255
 
 def create(path: str) -> None:
     """Make an empty subvolume at ``path``. OSError: ENOTTY where the filesystem is not btrfs."""
-    _with_parent(path, lambda fd, name: fcntl.ioctl(fd, _CREATE, struct.pack("=q4088s", 0, name)))
+    _with_parent(path, lambda fd, name: _ask(fd, _CREATE, struct.pack("=q4088s", 0, name)))
 
 
 def snapshot(source: str, path: str) -> None:
     """Make a writable snapshot of the subvolume ``source`` at ``path``, which must not exist."""
     origin = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _with_parent(path, lambda fd, name: fcntl.ioctl(fd, _SNAPSHOT, struct.pack("=qQQ32x4040s", origin, 0, 0, name)))
+        _with_parent(path, lambda fd, name: _ask(fd, _SNAPSHOT, struct.pack("=qQQ32x4040s", origin, 0, 0, name)))
     finally:
         os.close(origin)
 
@@ -34,7 +34,7 @@ def snapshot(source: str, path: str) -> None:
 def destroy(path: str) -> None:
     """Remove a subvolume with all in it. OSError: EPERM for users (mount option user_subvol_rm_allowed), and for
     everybody where ``path`` is not a subvolume."""
-    _with_parent(path, lambda fd, name: fcntl.ioctl(fd, _DESTROY, struct.pack("=q4088s", 0, name)))
+    _with_parent(path, lambda fd, name: _ask(fd, _DESTROY, struct.pack("=q4088s", 0, name)))
 
 
 def filesystem(path: str) -> bytes:
@@ -46,6 +46,10 @@ def filesystem(path: str) -> bytes:
         return b""
     finally:
         os.close(fd)
+
+
+def _ask(fd: int, request: int, argument: bytes) -> None:
+    fcntl.ioctl(fd, request, bytearray(argument))   # fcntl takes more than 1024 bytes only where it may write to them
 
 
 def _with_parent(path: str, act: Callable[[int, bytes], object]) -> None:

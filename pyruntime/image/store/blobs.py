@@ -77,7 +77,7 @@ class Ingest:
     """A blob on its way into the store: a context manager, for one thread.
 
     ``present``  it is there, nothing is to be done
-    ``offset``   bytes that are there already, and hashed: where to go on
+    ``offset``   bytes that are there already, and hashed: where to go on; all of ``size``, when only ``commit`` is due
     ``resumed``  some of them are of an earlier attempt: when ``commit`` raises DigestError these may be what was
                  wrong, and one more attempt, from nothing, is due
     """

@@ -19,6 +19,7 @@ from _thread import allocate_lock
 
 from pyruntime import errors
 from pyruntime.errors import DigestError, PyruntimeError
+from pyruntime.image import rootless
 from pyruntime.image.store import blobs, layers, trees
 from pyruntime.image.store.layout import same, write_all, write_file
 from pyruntime.native import kernel
@@ -96,7 +97,7 @@ def extract(layout: Layout, lease: Lease, wanted: list[Wanted], *, workers: int 
             if tasks:
                 _run(layout, tasks, workers, talk, applier, limits)
         except PyruntimeError:
-            _publish(layout, [task for task in tasks if task.extracted and not _depends(task)])
+            _keep(layout, tasks)
             raise
         for task in tasks:
             if _depends(task):
@@ -106,11 +107,27 @@ def extract(layout: Layout, lease: Lease, wanted: list[Wanted], *, workers: int 
         raise layout.failure(error, "extracting layers") from None
     finally:
         for task in tasks:
-            if task.fd >= 0:
-                trees.remove(task.directory)
-                task.close()
+            _drop(task)
     keys = [layers.present(layout, layers.candidates(diff_id, chain_id)) for diff_id, chain_id, _ in wanted]
     return layers.layers_of(layout, keys, [chain_id for _, chain_id, _ in wanted])
+
+
+def _keep(layout: Layout, tasks: list[_Task]) -> None:
+    """After a failure: what has come out right, and needs nothing from others, is kept."""
+    good = [task for task in tasks if task.extracted and not _depends(task)]
+    for task in tasks:
+        if task not in good:   # first, since the disk may be full
+            _drop(task)
+    try:
+        _publish(layout, good)
+    except OSError:
+        pass   # the failure that brought us here is what has to be told
+
+
+def _drop(task: _Task) -> None:
+    if task.fd >= 0:
+        trees.remove(task.directory)
+        task.close()
 
 
 def _depends(task: _Task) -> bool:
@@ -244,7 +261,8 @@ def _work(layout: Layout, task: _Task, applier: Any, limits: Any, parent: int, e
 def applier_options(applier: Any, layout: Layout, warn: Callable[[str], None]) -> Any:
     """The applier's options for layers of this store."""
     privileged = layout.overlay == "trusted."
-    return applier.Options(privileged=privileged, userxattr=not privileged, warn=warn)
+    uid, gid = (None, None) if privileged else (rootless.mapped("uid"), rootless.mapped("gid"))
+    return applier.Options(privileged=privileged, userxattr=not privileged, uid=uid, gid=gid, warn=warn)
 
 
 def _hear(task: _Task, talk: Talk, applier: Any) -> bool:

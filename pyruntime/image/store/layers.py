@@ -106,7 +106,10 @@ def all_keys(layout: Layout) -> list[str]:
 
 
 def layers_of(layout: Layout, keys: list[str], chain_ids: list[str]) -> Layers:
-    """The value for layers that are there."""
+    """The value for layers that are there; raises ImageError where one is not."""
+    gone = [key for key in keys if not present(layout, [key])]
+    if gone:
+        raise ImageError(f'layer {gone[0]} is not in store "{layout.root}": unpack the image again', gone[0])
     directories = [f"{layout.layer(key)}/fs" for key in keys]
     telling = (path for key, path in zip(reversed(keys), reversed(directories), strict=True)
                if read_info(layout, key).has_root)

@@ -161,7 +161,7 @@ def open_layout(root: str = "") -> Layout:
 
 def _make(root: str) -> Layout:
     """Make a store. Several at once, or one after another that was killed, make the same one."""
-    layout = Layout(root, "trusted." if rootless.privileged() else "user.")
+    layout = Layout(root, "")
     try:
         # 0700: layers hold setuid programs, and what an image keeps from other users.
         os.makedirs(root, 0o700, exist_ok=True)
@@ -172,6 +172,7 @@ def _make(root: str) -> Layout:
         os.close(os.open(f"{root}/lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         temporary = layout.work()
         with layout.shared():   # the gc of somebody who was faster must not find the file before it is locked
+            layout.overlay = _attributes(layout)
             fd = write_file(temporary, f"{VERSION} {layout.overlay}\n".encode(), lock=True)
             try:
                 os.rename(temporary, f"{root}/version")
@@ -180,6 +181,19 @@ def _make(root: str) -> Layout:
     except OSError as error:
         raise layout.failure(error, "making it") from None
     return layout
+
+
+def _attributes(layout: Layout) -> str:
+    """The prefix of overlay attributes here: trusted.* only where we, and the filesystem, can have them.
+
+    Root of a container is often without CAP_SYS_ADMIN; its store is then like that of a user.
+    """
+    try:
+        os.setxattr(layout.below("work"), "trusted.overlay.pyruntime", b"")
+        os.removexattr(layout.below("work"), "trusted.overlay.pyruntime")
+    except OSError:   # the answer to our question
+        return "user."
+    return "trusted."
 
 
 def now() -> str:
@@ -217,7 +231,7 @@ def read_file(path: str, limit: int = 1 << 20) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []
-        while limit > 0 and (part := os.read(fd, limit)):
+        while limit > 0 and (part := os.read(fd, min(limit, 1 << 20))):
             parts.append(part)
             limit -= len(part)
         return b"".join(parts)

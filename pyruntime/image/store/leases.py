@@ -22,7 +22,7 @@ from pyruntime.image.store.layout import Layout, Lock, abandoned, read_file, wri
 class Lease:
     """A context manager, to be entered as often as one likes and by several threads: the last to leave ends it."""
 
-    __slots__ = ("_depth", "_fd", "_held", "_keys", "_layout", "_mutex", "_path")
+    __slots__ = ("_depth", "_fd", "_held", "_keys", "_layout", "_mutex", "_path", "_pid")
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -30,6 +30,7 @@ class Lease:
         self._depth = 0
         self._fd = -1
         self._path = ""
+        self._pid = 0
         self._keys: set[str] = set()
         self._held: Lock | None = None   # instead of a file, where we cannot write one
 
@@ -79,7 +80,7 @@ class Lease:
                 self._held = self._layout.shared().__enter__()
                 return
         fcntl.flock(fd, fcntl.LOCK_EX)
-        self._fd, self._path = fd, path
+        self._fd, self._path, self._pid = fd, path, os.getpid()
 
     def _end(self) -> None:
         self._keys.clear()
@@ -88,7 +89,8 @@ class Lease:
             self._held = None
         if self._fd >= 0:
             try:
-                os.unlink(self._path)
+                if os.getpid() == self._pid:   # a forked child leaves its parent's lease alone
+                    os.unlink(self._path)
             except FileNotFoundError:
                 pass   # somebody removed the store's directory; there is nothing left to protect
             os.close(self._fd)

@@ -122,6 +122,10 @@ class Store:
         """Every bundle that is recorded and still there."""
         return [record for record in records.records(self.layout) if record.alive()]
 
+    def layers_of(self, record: records.Bundle) -> layers.Layers:
+        """The layers of a bundle, to mount it again. Raises ImageError where one is not in the store any more."""
+        return layers.layers_of(self.layout, record.keys, record.chain_ids)
+
     def remove_bundle(self, record: records.Bundle) -> None:
         """Forget a bundle, so that its layers may go."""
         records.remove(self.layout, record)

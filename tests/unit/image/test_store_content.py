@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -195,12 +196,35 @@ def test_reading_has_a_limit_and_says_what_is_absent(store: Store) -> None:
         store.read(Descriptor("", of(b"absent"), 6))
 
 
-@pytest.mark.parametrize("digest", ["", "sha256:", "sha256:../../../etc/passwd", "md5:" + "0" * 32, "sha256:" + "A" * 64,
-                                    "/etc/passwd", "sha256:" + "0" * 63 + "/"])
+@pytest.mark.parametrize("digest", ["", "sha256:", "sha256:../../../etc/passwd", "md5:" + "0" * 32,
+                                    "sha256:" + "A" * 64, "/etc/passwd", "sha256:" + "0" * 63 + "/"])
 def test_what_is_no_digest_is_no_path(store: Store, digest: str) -> None:
     for act in (store.has, store.path, store.open_blob, store.ingest):
         with pytest.raises(ImageError):
             act(digest)
+
+
+def test_content_of_no_bytes(store: Store) -> None:
+    assert store.read(Descriptor("", store.put(b""), 0)) == b"" and store.verify() == []
+
+
+def test_threads_share_a_download(store: Store) -> None:
+    content = os.urandom(1 << 20)
+    written: list[int] = []
+
+    def one() -> None:
+        with store.ingest(of(content), len(content)) as ingest:
+            if not ingest.present:
+                written.append(len(content) - ingest.offset)
+                ingest.write(content)
+                ingest.commit()
+
+    threads = [Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert written == [len(content)] and os.listdir(store.layout.below("leases")) == []
 
 
 # Names.
@@ -296,6 +320,17 @@ def test_gc_keeps_what_is_leased(store: Store) -> None:
         assert store.has(loose)
     store.collect()
     assert not store.has(loose) and not any(store.has(digest) for digest in needed)
+
+
+def test_a_forked_child_leaves_the_lease_alone(store: Store) -> None:
+    loose = store.put(b"loose")
+    with store.lease() as lease:
+        lease.add(loose)
+        if (pid := os.fork()) == 0:
+            lease.__exit__()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert Store.open(store.root).collect().size == 0 and store.has(loose)
 
 
 def test_a_void_lease_is_removed(store: Store) -> None:
@@ -433,8 +468,11 @@ def test_verify_tells_of_a_bundle_without_its_layers(store: Store, tmp_path: Pat
     store.add_bundle(str(tmp_path / "bundle"), manifest=of(b"m"), driver="overlay",
                      layers=layers.layers_of(store.layout, [key], [of(b"layer")]))
     assert store.verify() == []
+    assert store.layers_of(store.bundles()[0]).keys == [key]
     os.rename(store.layout.layer(key), tmp_path / "stolen")
     assert "unpack the bundle again" in store.verify()[0]
+    with pytest.raises(ImageError, match="unpack the image again"):
+        store.layers_of(store.bundles()[0])
 
 
 def test_usage(store: Store) -> None:
