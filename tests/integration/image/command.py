@@ -21,9 +21,10 @@ class Pyimage:
 
     def __call__(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
         options.setdefault("stdin", subprocess.DEVNULL)
-        done = subprocess.run([str(PYIMAGE), "--root", str(self.store), *map(str, words)], capture_output=True, text=True,
-                              check=False, env={**self.environment, **options.pop("env", {})},
-                              timeout=options.pop("timeout", 300), **options)
+        options.setdefault("timeout", 300)
+        environment = {**self.environment, **options.pop("env", {})}
+        done = subprocess.run([str(PYIMAGE), "--root", str(self.store), *map(str, words)], capture_output=True,
+                              text=True, check=False, env=environment, **options)
         assert "Traceback" not in done.stderr, done.stderr
         return done
 

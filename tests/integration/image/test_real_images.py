@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -37,7 +36,7 @@ def made(pyimage: Pyimage, registry: Registry, name: str, packages: list[str], *
     if script:
         subprocess.run(["chroot", building / "rootfs", "sh", "-ec", script], check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(building / "rootfs/var/lib/apt/lists")
-    reference = f"{registry.address}/{name}:1"
+    reference = f"{registry.host}/{name}:1"
     pyimage.ok("repack", building, reference, "--created-by", f"apt-get install {' '.join(packages)}", *change)
     pyimage.ok("umount", "--remove", building)
     digest = pyimage.ok("push", "-q", reference)
