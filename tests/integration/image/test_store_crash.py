@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -78,19 +79,27 @@ def into(root: str, image: Image, name: str) -> None:
 # Killed.
 
 def test_killed_at_every_step_of_a_pull(tmp_path: Path, image: Image) -> None:
-    """One store for all: what one has left is what the next one finds. Then a new one, from time to time."""
-    moment, done, root = 0, -9, ""
+    moment, done = 0, -9
     while done:
-        if moment % 20 == 0:
-            root = str(tmp_path / f"store{moment}")
-        done = dying(partial(into, root, image, f"image{moment}"), moment)
+        store = Store.open(str(tmp_path / "store"))
+        done = dying(partial(into, store.root, image, "x"), moment)
         assert done in (0, -9), f"moment {moment}"
-        sound(Store.open(root))
-        if moment % 20 == 19 or not done:
-            complete(Store.open(root), image)
-            settled(Store.open(root))
+        sound(store)
+        complete(store, image)
+        settled(store)
+        shutil.rmtree(store.root)
         moment += 1
     assert moment > 100
+
+
+def test_killed_one_after_another(tmp_path: Path, image: Image) -> None:
+    """What one has left is what the next one finds, and leaves to one more."""
+    root = str(tmp_path / "store")
+    for moment in range(100):
+        assert dying(partial(into, root, image, "x"), moment) in (0, -9), f"moment {moment}"
+        sound(Store.open(root))
+    complete(Store.open(root), image)
+    settled(Store.open(root))
 
 
 def test_killed_at_any_time_of_a_pull(tmp_path: Path, image: Image) -> None:
