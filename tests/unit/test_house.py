@@ -128,7 +128,8 @@ def test_fuzz_target_survives(tmp_path: Path) -> None:
         (corpus / name).write_bytes(encode(reference_plan(name).steps))
     target = compile_c(tmp_path / "fuzz", [TOP / "tests/native/fuzz_plan.c", NATIVE / "plan.c"],
                        "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", compiler="clang")
-    done = subprocess.run([target, "-runs=20000", "-max_len=8192", "-seed=1", corpus], capture_output=True, text=True,
+    done = subprocess.run([target, "-rss_limit_mb=0", "-runs=20000", "-max_len=8192", "-seed=1", corpus],
+                          capture_output=True, text=True,
                           cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -12,17 +12,17 @@ from pyruntime.errors import UsageError
 COMMAND = Command("load", "[options]", "read images from an archive into the store",
                   Flag("input", "str", "read FILE instead of standard input", short="i", value="FILE"),
                   Flag("platform", "str", "one image of an index", value="OS/ARCH[/VARIANT]"),
+                  Flag("no-extract", "bool", "leave the layers packed; unpack extracts them then"),
                   Flag("quiet", "bool", "no progress", short="q"), most=0, text="""
 The archive is one of `docker save` (of any age), an image layout in a tar archive, or an image layout's directory;
 compressed or not. Every image in it is read, with all of its names; an index stays one.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Read all images; print each name, or the ID of an image that has none."""
-    from pyruntime.image.copy import copy, image_of
+    """Read all images; print each name, or the digest of an image that has none."""
     from pyruntime.image.platform import Platform
     from pyruntime.image.progress import progress
-    from pyruntime.image.transport.local import StoreTarget
+    from pyruntime.image.receive import NAMELESS, receive
     from pyruntime.image.transport.location import Location, sources
 
     path = parsed["input"] or "-"
@@ -33,17 +33,11 @@ def run(context: Context, parsed: Parsed) -> int:
     shown = progress(quiet=parsed["quiet"])
     found = sources(location, context.scratch)
     try:
-        with context.store.lease() as lease:
-            for source in found:
-                names = _names(source.names)
-                target = StoreTarget(context.store, lease, names)
-                copied = copy(source, target, platform=platform, everything=platform is None, progress=shown,
-                              warn=context.warn)
-                if not names:   # an image needs a name to stay; its digest is one
-                    name = f"localhost/loaded@{copied.root.digest}"
-                    context.store.tag(name, copied.root)
-                    names = [image_of(source, platform).id]
-                out("".join(f"{name}\n" for name in names))
+        for source in found:
+            names = _names(source.names)
+            copied = receive(context.store, source, names, platform=platform, everything=platform is None,
+                             extract=not parsed["no-extract"], progress=shown, warn=context.warn)
+            out("".join(f"{name}\n" for name in names or [f"{NAMELESS}@{copied.root.digest}"]))
     finally:
         shown.close()
         for source in found:

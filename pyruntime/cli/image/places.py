@@ -7,7 +7,6 @@ from pyruntime.cli.parse import Parsed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.image.store.leases import Lease
     from pyruntime.image.transport.base import Source, Target
     from pyruntime.image.transport.location import Location
 
@@ -28,17 +27,10 @@ def source_of(context: Context, parsed: Parsed, text: str) -> Source:
     return only(location, context.scratch)
 
 
-def target_of(context: Context, parsed: Parsed, location: Location, lease: Lease | None) -> Target:
-    """A target at a location; one in the store needs a lease."""
-    from pyruntime.image.reference import Reference
-
+def target_of(context: Context, parsed: Parsed, location: Location) -> Target:
+    """A target at a location that is not in the store."""
     if location.kind == "docker":
         from pyruntime.cli.image.remote import remote_target
         return remote_target(context, parsed, location.path)
-    if location.kind == "store":
-        from pyruntime.image.images import key
-        from pyruntime.image.transport.local import StoreTarget
-        assert lease is not None
-        return StoreTarget(context.store, lease, [key(Reference.parse(location.path))])
     from pyruntime.image.transport.location import target
     return target(location)

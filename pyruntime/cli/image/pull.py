@@ -41,22 +41,15 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def _pull(context: Context, parsed: Parsed, text: str, platform: Platform | None, shown: Progress) -> tuple[str, str]:
-    from pyruntime.image.copy import copy, image_of
     from pyruntime.image.images import key
-    from pyruntime.image.store.extract import Talk
-    from pyruntime.image.transport.local import StoreSource, StoreTarget
+    from pyruntime.image.receive import receive
 
-    store = context.store
     source = remote_source(context, parsed, text.removeprefix("docker://"))
     try:
         name = key(source.reference)
-        with store.lease() as lease:
-            copied = copy(source, StoreTarget(store, lease, [name]), platform=platform,
-                          everything=parsed["all-platforms"], threads=parsed["threads"], progress=shown,
-                          warn=context.warn)
-            if not parsed["no-extract"] and copied.images:
-                image = image_of(StoreSource(store, copied.images[0], [name]), platform)
-                store.extract_layers(image.layers(), talk=Talk(warn=context.warn))
+        copied = receive(context.store, source, [name], platform=platform, everything=parsed["all-platforms"],
+                         extract=not parsed["no-extract"], threads=parsed["threads"], progress=shown,
+                         warn=context.warn)
     finally:
         source.close()
     return name.partition("@")[0], copied.root.digest

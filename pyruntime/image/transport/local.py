@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyruntime.image.document import Descriptor
-    from pyruntime.image.store.leases import Lease
     from pyruntime.image.store.store import Store
     from pyruntime.image.transport.base import Body
 
@@ -42,19 +41,19 @@ class StoreSource(Source):
 
 class StoreTarget(Target):
     """The store. It may hold an index of which only some manifests are there: those for the platforms that were asked
-    for. Each digest is leased before it is looked for, so that no garbage collection comes between."""
+    for. Whoever uses it holds the store's lease: each digest is added to it before it is looked for, so that no
+    garbage collection comes between."""
 
     sparse = True
 
-    def __init__(self, store: Store, lease: Lease, names: list[str]) -> None:
+    def __init__(self, store: Store, names: list[str]) -> None:
         self.label = store.root
         self.names = names
         self._store = store
-        self._lease = lease
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the blob is there."""
-        self._lease.add(check(descriptor.digest))
+        self._store.lease().add(check(descriptor.digest))
         return self._store.has(descriptor.digest)
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
@@ -69,7 +68,7 @@ class StoreTarget(Target):
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
         """Take a manifest or an index."""
-        self._lease.add(check(descriptor.digest))
+        self._store.lease().add(check(descriptor.digest))
         self._store.put(raw, descriptor.digest.partition(":")[0])
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:

@@ -21,9 +21,9 @@ from tests.integration.image.registries import Registry
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pyimage]:
     """A store with an image of a minimal Debian; everything that is mounted below its directory goes at the end."""
     pyimage = Pyimage(tmp_path_factory.mktemp("real"))
-    packer = subprocess.Popen(["tar", "-C", debian(), "-c", "."], stdout=subprocess.PIPE)
-    pyimage.ok("import", "-", "debian:12", "--cmd", "bash", stdin=packer.stdout)
-    assert packer.wait() == 0
+    with subprocess.Popen(["tar", "-C", debian(), "-c", "."], stdout=subprocess.PIPE) as packer:
+        pyimage.ok("import", "--cmd", "bash", "-", "debian:12", stdin=packer.stdout)
+    assert packer.returncode == 0
     yield pyimage
     pyimage.close()
 
@@ -49,6 +49,7 @@ class Running:
     """A container of an image, in a network namespace of its own."""
 
     def __init__(self, pyimage: Pyimage, runtime: Runtime, name: str, reference: str, *options: str) -> None:
+        self.pyimage = pyimage
         self.bundle = pyimage.path / f"bundle-{name}"
         pyimage.ok("unpack", *options, reference, self.bundle)
         self.runtime = runtime
@@ -91,6 +92,11 @@ class Running:
             end(self.process)
             self.log.close()
 
+    def remove(self) -> None:
+        """Unmount and remove the bundle."""
+        self.pyimage.ok("umount", "--remove", self.bundle)
+        assert not self.bundle.exists()
+
 
 @pytest.mark.timeout(900)
 def test_postgresql(base: Pyimage, plain_registry: Registry, runtime: Runtime) -> None:
@@ -112,6 +118,7 @@ def test_postgresql(base: Pyimage, plain_registry: Registry, runtime: Runtime) -
         status = container.stop("INT")
     assert status == 0, container.bundle
     assert (container.bundle / "volumes/0/15/main/PG_VERSION").read_text() == "15\n"
+    container.remove()
 
 
 @pytest.mark.timeout(900)
@@ -127,6 +134,7 @@ def test_nginx(base: Pyimage, plain_registry: Registry, runtime: Runtime) -> Non
     finally:
         status = container.stop("QUIT")
     assert status == 0
+    container.remove()
 
 
 @pytest.mark.timeout(900)
@@ -146,6 +154,7 @@ def test_a_python_application(base: Pyimage, plain_registry: Registry, runtime: 
         assert container.answers("python3", "-c", ask) == "good morning 1000 /srv/app\n"
     finally:
         container.stop("KILL")
+    container.remove()
 
 
 def test_the_same_changes_give_the_same_image(base: Pyimage) -> None:

@@ -1,0 +1,55 @@
+"""An image comes into the store: its blobs, then its layers extracted, and only when all of that was right its names.
+
+What is refused on the way leaves the store as it was: no name, and no blob that nothing else needs.
+"""
+
+from __future__ import annotations
+
+from pyruntime.errors import ConfigError, ImageError
+from pyruntime.image.copy import Copied, copy, image_of
+from pyruntime.image.document import parse_manifest
+from pyruntime.image.store.extract import Talk
+from pyruntime.image.transport.local import StoreSource, StoreTarget
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.image.platform import Platform
+    from pyruntime.image.progress import Progress
+    from pyruntime.image.store.store import Store
+    from pyruntime.image.transport.base import Source
+
+NAMELESS = "localhost/loaded"   # with its digest: the name of an image that came without one, and needs one to stay
+
+
+def receive(store: Store, source: Source, names: list[str], *, platform: Platform | None = None,
+            everything: bool = False, extract: bool = True, threads: int = 3, progress: Progress,
+            warn: Callable[[str], None]) -> Copied:
+    """Move the image of ``source`` into the store under ``names``, or by its digest alone.
+
+    The other arguments are those of copy. With ``extract`` the layers are extracted, of several images those of the
+    one for ``platform``. Raises what copy and the extraction raise; DigestError also for a layer that is not what the
+    configuration's diffID says.
+    """
+    try:
+        with store.lease():
+            copied = copy(source, StoreTarget(store, []), platform=platform, everything=everything, threads=threads,
+                          progress=progress, warn=warn)
+            if extract and _is_image(store, copied):
+                image = image_of(StoreSource(store, copied.root, names), platform)
+                store.extract_layers(image.layers(), talk=Talk(warn=warn))
+            for name in names or [f"{NAMELESS}@{copied.root.digest}"]:
+                store.tag(name, copied.root)
+            return copied
+    except (ImageError, ConfigError):
+        store.collect()
+        raise
+
+
+def _is_image(store: Store, copied: Copied) -> bool:
+    """Whether there is something to extract: other artifacts are kept as they are."""
+    from pyruntime.image import media
+
+    manifests = (parse_manifest(store.read(one), one.media_type) for one in copied.images)
+    return any(one.config and one.config.media_type in media.CONFIGS for one in manifests)
