@@ -83,7 +83,7 @@ class _Applier:
     def __init__(self, reader: Reader, directory_fd: int, options: Options, limits: Limits) -> None:
         self.reader = reader
         self.options = options
-        self.places = Places(directory_fd)
+        self.places = Places(directory_fd, limits.entries)
         self.done = Extracted()
         self.left = limits.bytes
         self.owners: dict[tuple[int, int], tuple[int, int]] = {}

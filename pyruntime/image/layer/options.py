@@ -18,7 +18,7 @@ class Limits:
     """What a layer may come to; the defaults are beyond any layer that is meant well.
 
     ``bytes``    of the uncompressed archive, and of its files as they appear (a sparse file costs nothing to write)
-    ``entries``  headers in the archive; a directory needs half a kilobyte of memory while its layer is extracted
+    ``entries``  headers in the archive, and directories that they ask for: one needs half a kilobyte of memory
     ``ratio``    uncompressed to compressed bytes; gzip cannot reach 1100
     """
 
