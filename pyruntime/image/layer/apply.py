@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import _hashlib
 import os
-from errno import EDQUOT, ENOSPC, EPERM
+from errno import EPERM
 
-from pyruntime.errors import HostError, LayerError
-from pyruntime.image.layer import names, xattrs
+from pyruntime.errors import LayerError
+from pyruntime.image.layer import content, names, xattrs
 from pyruntime.image.layer.complete import complete
 from pyruntime.image.layer.compression import Inflater
-from pyruntime.image.layer.options import Limits, Options
+from pyruntime.image.layer.options import Extracted, Limits, Options, system_error
 from pyruntime.image.layer.pax import about, shown
 from pyruntime.image.layer.places import Directory, Places
 from pyruntime.image.layer.stream import Ahead, Stream
@@ -39,40 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Extracted", "Limits", "Options", "complete", "extract"]
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = 64 << 10                 # bytes of a file that is written at once
-_BLOCK = 4096                     # of filesystems, as far as estimates and holes go
-_ZEROS = [bytes(count * _BLOCK) for count in range(5)]   # four blocks of zeros are worth a hole
 _INLINE = 1 << 20                 # bytes of archive below which a thread costs more than it brings
 _SPECIAL = {CHARACTER: 0o020000, BLOCK: 0o060000, FIFO: 0o010000}   # S_IFCHR, S_IFBLK, S_IFIFO
-
-
-class Extracted:
-    """What came of a layer.
-
-    ``diff_id``      digest of the uncompressed stream to its last byte, for the caller to compare (config.md)
-    ``size``         of that stream, in bytes
-    ``usage``        bytes on disk, estimated in blocks of 4 KiB
-    ``entries``      in the archive
-    ``implicit``     directories that were made since an entry's parent was missing, b"" for the root; parents first
-    ``lower_links``  hard links whose target is in no entry before them: path, target
-    ``whiteouts``    in the directory; those of nothing are for complete() to remove
-    ``hides_all``    the root is opaque, which overlayfs does not know of: complete() makes whiteouts of it
-    """
-
-    __slots__ = ("diff_id", "entries", "hides_all", "implicit", "lower_links", "size", "usage",
-                 "whiteouts")
-
-    def __init__(self) -> None:
-        self.diff_id = ""
-        self.size = self.usage = self.entries = 0
-        self.implicit: list[bytes] = []
-        self.lower_links: list[tuple[bytes, bytes]] = []
-        self.whiteouts: list[bytes] = []
-        self.hides_all = False
-
-    @property
-    def alone(self) -> bool:
-        """Whether complete() has nothing to do: the directory is the same on top of whatever layers."""
-        return not (self.implicit or self.lower_links or self.whiteouts or self.hides_all)
 
 
 def extract(read: Callable[[int], bytes], directory_fd: int, options: Options | None = None,
@@ -109,19 +77,13 @@ def _extract(stream: Stream, digest: _hashlib.HASH, directory_fd: int, options: 
     return done
 
 
-def _system_error(error: OSError, name: bytes) -> HostError | LayerError:
-    if error.errno in (ENOSPC, EDQUOT):
-        return HostError(f'"{shown(name)}": cannot be written: {error.strerror}: free some space, then try again')
-    return LayerError(f'"{shown(name)}": cannot be made: {error.strerror}', shown(name))
-
-
 class _Applier:
     """One extraction."""
 
     def __init__(self, reader: Reader, directory_fd: int, options: Options, limits: Limits) -> None:
         self.reader = reader
         self.options = options
-        self.places = Places(directory_fd)
+        self.places = Places(directory_fd, limits.entries)
         self.done = Extracted()
         self.left = limits.bytes
         self.owners: dict[tuple[int, int], tuple[int, int]] = {}
@@ -160,7 +122,7 @@ class _Applier:
             except LayerError as error:
                 raise about(error, entry.name) from None
             except OSError as error:
-                raise _system_error(error, entry.name) from None
+                raise system_error(error, entry.name) from None
 
     def apply(self, entry: Entry) -> None:
         """Put one entry where it belongs."""
@@ -194,11 +156,13 @@ class _Applier:
                 if size:
                     data = self.reader.content(size)
                     if os.write(fd, data) != size:
-                        _write(fd, data, 0)
-                    self.done.usage += size + -size % _BLOCK
-                    self.left -= size
+                        content.write(fd, data, 0)
+                    self.done.usage += size + -size % content.BLOCK
             else:
-                self._content(fd, entry)
+                self.left -= entry.size
+                if self.left < 0:
+                    raise LayerError("the layer's files come to more bytes than are allowed")
+                self.done.usage += content.copy(self.reader, entry, fd)
             owner = self.owner(entry)
             if owner != self.mine:
                 os.fchown(fd, *owner)
@@ -212,44 +176,11 @@ class _Applier:
         if parent.links:
             parent.links.pop(name, None)
 
-    def _content(self, fd: int, entry: Entry) -> None:
-        """Write a large or sparse file; runs of zeros become holes."""
-        self.left -= entry.size
-        if self.left < 0:
-            raise LayerError("the layer's files come to more bytes than are allowed")
-        pieces = [(0, entry.stored)] if entry.pieces is None else entry.pieces
-        end = 0
-        for offset, length in pieces:
-            end = self._piece(fd, offset, length) if length else end
-        if end < entry.size:
-            os.ftruncate(fd, entry.size)
-
-    def _piece(self, fd: int, offset: int, length: int) -> int:
-        """Copy from the archive to an offset; where the last byte was written that is not in a hole."""
-        reader, end = self.reader, 0
-        while length:
-            start, stop = reader.some(length)
-            length -= stop - start
-            data = reader.stream.data
-            while start < stop:
-                look = _next_hole(data, start + -offset % _BLOCK, stop)
-                if look > start:
-                    _write(fd, memoryview(data)[start:look], offset)
-                    self.done.usage += look - start
-                    offset += look - start
-                    start = look
-                    end = offset
-                while start + _BLOCK <= stop and data.startswith(_ZEROS[1], start):
-                    start += _BLOCK
-                    offset += _BLOCK
-        self.done.usage += -self.done.usage % _BLOCK
-        return end
-
     def _directory(self, parent: Directory, name: bytes, entry: Entry) -> None:
         directory = parent.children.get(name)
         if directory is None:
             directory = self.places.make(parent, name)
-            self.done.usage += _BLOCK
+            self.done.usage += content.BLOCK
         self._explicit(directory, entry)
 
     def _explicit(self, directory: Directory, entry: Entry) -> None:
@@ -386,7 +317,7 @@ class _Applier:
             try:
                 self._finish(directory, entry, opaque=directory.opaque or cut)
             except OSError as error:
-                raise _system_error(error, entry.name) from None
+                raise system_error(error, entry.name) from None
         done.implicit.sort()
         done.lower_links.sort()
         return done
@@ -402,26 +333,3 @@ class _Applier:
             os.setxattr(fd, self.options.opaque, b"y")
         os.fchmod(fd, entry.mode)
         os.utime(fd, ns=(entry.mtime, entry.mtime))
-
-
-def _next_hole(data: bytes, look: int, stop: int) -> int:
-    """Where the next run of zeros begins that is worth a hole, in steps of blocks from ``look``; ``stop`` if none does.
-
-    A block is enough at either end of the chunk: the run may go on in the next one, or come from the one before.
-    """
-    wanted = 1
-    while (need := min(wanted, (stop - look) // _BLOCK)) > 0:
-        if data.startswith(_ZEROS[need], look):
-            return look
-        look += _BLOCK
-        wanted = 4
-    return stop
-
-
-def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of it."""
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(fd, view, offset)
-        offset += count
-        view = view[count:]

@@ -17,13 +17,9 @@ from stat import S_ISCHR, S_ISDIR, S_ISLNK
 from pyruntime.errors import LayerError
 from pyruntime.image.layer import xattrs
 from pyruntime.image.layer.copying import Copier
-from pyruntime.image.layer.options import Options
+from pyruntime.image.layer.options import Extracted, Options, system_error
 from pyruntime.image.layer.pax import shown
 from pyruntime.image.layer.tree import open_beneath
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyruntime.image.layer.apply import Extracted
 
 _MAX_LINKS = 40   # symbolic links on one way (path_resolution(7))
 
@@ -133,13 +129,13 @@ def complete(directory_fd: int, extracted: Extracted, lowers: list[int], options
     try:
         if extracted.hides_all:
             work.hide_all()
-        for path, target in extracted.lower_links:
-            work.link(path, target)
-        for path in extracted.whiteouts:
-            work.reveal(path)
+        for work.here, target in extracted.lower_links:
+            work.link(work.here, target)
+        for work.here in extracted.whiteouts:
+            work.reveal(work.here)
         work.inherit()
     except OSError as error:
-        raise LayerError(f"cannot be completed: {error}") from None
+        raise system_error(error, work.here) from None
     finally:
         work.options.notes_done()
 
@@ -147,6 +143,7 @@ def complete(directory_fd: int, extracted: Extracted, lowers: list[int], options
 class _Completion:
     def __init__(self, directory_fd: int, extracted: Extracted, lowers: list[int], options: Options) -> None:
         self.fd = directory_fd
+        self.here = b"/"                        # what is being done, for messages
         self.extracted = extracted
         self.options = options
         self.lowers = Stack(lowers)
@@ -248,22 +245,20 @@ class _Completion:
     def inherit(self) -> None:
         """Give implicit directories the attributes of what they cover, and the others their times back."""
         for path in sorted(self.implicit | self.times.keys(), reverse=True):   # deepest first, for whoever is not root
+            self.here = path or b"/"
             directory = open_beneath(self.fd, path)
             try:
                 covered = self._covered(path) if path in self.implicit else None
                 if covered is not None:
                     lower = open_beneath(covered[0], path)
                     try:
-                        self._dress(lower, directory, covered[1], path)
+                        self.copier.dress(lower, directory, covered[1], path)
                     finally:
                         os.close(lower)
                 elif path in self.times:
                     os.utime(directory, ns=(self.times[path], self.times[path]))
             finally:
                 os.close(directory)
-
-    def _dress(self, lower: int, directory: int, found: os.stat_result, path: bytes) -> None:
-        self.copier.dress(lower, directory, found, path)
 
     def _covered(self, path: bytes) -> tuple[int, os.stat_result] | None:
         """The directory that an implicit one covers."""

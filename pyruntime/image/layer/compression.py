@@ -88,7 +88,10 @@ class Inflater:
     def _have(self, size: int) -> bool:
         """Read on until so many bytes are there; whether they are."""
         while len(self._data) - self._pos < size:
-            more = self._read(_INPUT)
+            try:
+                more = self._read(_INPUT)
+            except OSError as error:   # or it would be taken for an error of what is being written
+                raise HostError(f"the layer cannot be read: {error}") from None
             if not more:
                 return False
             self.taken += len(more)

@@ -1,8 +1,11 @@
-"""How layers are extracted and merged, and what is too much."""
+"""How layers are extracted and merged, what is too much, and what came of it."""
 
 from __future__ import annotations
 
-from pyruntime.errors import LayerError
+from errno import EDQUOT, ENOSPC
+
+from pyruntime.errors import HostError, LayerError
+from pyruntime.image.layer.pax import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,13 +18,13 @@ class Limits:
     """What a layer may come to; the defaults are beyond any layer that is meant well.
 
     ``bytes``    of the uncompressed archive, and of its files as they appear (a sparse file costs nothing to write)
-    ``entries``  headers in the archive
+    ``entries``  headers in the archive, and directories that they ask for: one needs half a kilobyte of memory
     ``ratio``    uncompressed to compressed bytes; gzip cannot reach 1100
     """
 
     __slots__ = ("bytes", "entries", "ratio")
 
-    def __init__(self, bytes: int = 256 << 30, entries: int = 8_000_000, ratio: int = 1100) -> None:
+    def __init__(self, bytes: int = 256 << 30, entries: int = 2_000_000, ratio: int = 1100) -> None:
         self.bytes = bytes
         self.entries = entries
         self.ratio = ratio
@@ -74,3 +77,40 @@ class Options:
             raise LayerError(f"belongs to {kind} {number}, which is not mapped: give this user a larger range in"
                              f" /etc/{file}, or ignore the owners of files")
         return found[0], found[1]
+
+
+class Extracted:
+    """What came of a layer.
+
+    ``diff_id``      digest of the uncompressed stream to its last byte, for the caller to compare (config.md)
+    ``size``         of that stream, in bytes
+    ``usage``        bytes on disk, estimated in blocks of 4 KiB
+    ``entries``      in the archive
+    ``implicit``     directories that were made since an entry's parent was missing, b"" for the root; parents first
+    ``lower_links``  hard links whose target is in no entry before them: path, target
+    ``whiteouts``    in the directory; those of nothing are for complete() to remove
+    ``hides_all``    the root is opaque, which overlayfs does not know of: complete() makes whiteouts of it
+    """
+
+    __slots__ = ("diff_id", "entries", "hides_all", "implicit", "lower_links", "size", "usage",
+                 "whiteouts")
+
+    def __init__(self) -> None:
+        self.diff_id = ""
+        self.size = self.usage = self.entries = 0
+        self.implicit: list[bytes] = []
+        self.lower_links: list[tuple[bytes, bytes]] = []
+        self.whiteouts: list[bytes] = []
+        self.hides_all = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether complete() has nothing to do: the directory is the same on top of whatever layers."""
+        return not (self.implicit or self.lower_links or self.whiteouts or self.hides_all)
+
+
+def system_error(error: OSError, name: bytes) -> HostError | LayerError:
+    """What to raise where a system call failed for an entry: a full disk is not the layer's fault."""
+    if error.errno in (ENOSPC, EDQUOT):
+        return HostError(f'"{shown(name)}": cannot be written: {error.strerror}: free some space, then try again')
+    return LayerError(f'"{shown(name)}": cannot be made: {error.strerror}', shown(name))

@@ -56,9 +56,11 @@ class Places:
     something else than a directory there. A directory at such a path is opaque.
     """
 
-    __slots__ = ("_open", "_ways", "cut", "root", "root_fd")
+    __slots__ = ("_left", "_limit", "_open", "_ways", "cut", "root", "root_fd")
 
-    def __init__(self, root_fd: int) -> None:
+    def __init__(self, root_fd: int, limit: int) -> None:
+        """``limit`` of directories that are made: one name of 4 KB asks for two thousand, and the next removes them."""
+        self._limit = self._left = limit
         self.root_fd = root_fd
         self.root = Directory(None, b"", b"")
         self.root.fd = root_fd
@@ -161,6 +163,9 @@ class Places:
         path = parent.path + b"/" + name if parent.path else name
         if len(path) > MAX_NAME:
             raise LayerError(f"leads to a path of {len(path)} bytes; the kernel takes {MAX_NAME}")
+        self._left -= 1
+        if self._left < 0:
+            raise LayerError(f"asks for more than the {self._limit} directories that are allowed")
         fd = self.fd(parent)
         if parent.links and parent.links.pop(name, None):
             self.cut.add(path)
