@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import ImageError
+from pyruntime.errors import ImageError, LayerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,8 +131,12 @@ class Archive(Files):
         with file:
             spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
             inflater = Inflater(file.read)
-            while data := inflater.read():
-                spool.write(data)
+            try:
+                while data := inflater.read():
+                    spool.write(data)
+            except LayerError as error:
+                spool.close()
+                raise ImageError(f"{self.label}: {error}") from None
         spool.flush()
         return spool
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyruntime.errors import DigestError
 from pyruntime.image.digest import check
 from pyruntime.image.transport.base import Source, Target
 from pyruntime.image.transport.files import Window
@@ -52,9 +53,12 @@ class StoreTarget(Target):
         self._store = store
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is there."""
+        """Whether the blob is there. Raises DigestError where the descriptor gives that content another size."""
         self._store.lease().add(check(descriptor.digest))
-        return self._store.has(descriptor.digest)
+        size = self._store.size(descriptor.digest)
+        if size not in (-1, descriptor.size):
+            raise DigestError(f"{descriptor.digest} has {size} bytes, its descriptor says {descriptor.size}")
+        return size >= 0
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
         """Take a blob; of two processes that want it one downloads, the other waits."""
