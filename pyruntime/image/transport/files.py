@@ -120,14 +120,14 @@ class Archive(Files):
     def _plain(self, path: str, scratch: str) -> IO[bytes]:
         import tempfile
 
-        from pyruntime.image.layer.compression import Inflater
+        from pyruntime.image.layer.compression import GZIP, ZSTD, Inflater
 
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
-        head = file.read(4) if file.seekable() else b""
-        if file.seekable() and not head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
-            return file
         if file.seekable():
+            head = file.read(4)
             file.seek(0)
+            if not head.startswith((GZIP, ZSTD)):
+                return file
         with file:
             spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
             inflater = Inflater(file.read)

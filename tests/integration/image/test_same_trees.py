@@ -120,7 +120,7 @@ def test_the_tree_is_umocis(shared: Shared) -> None:
 def test_the_tree_is_podmans(shared: Shared) -> None:
     ours = shared.unpacked("overlay")
     root, run = shared.path / "podman", shared.path / "podman-run"
-    podman = ["podman", "--root", root, "--runroot", run, "--storage-driver", "overlay"]
+    podman = ["podman", "--root", str(root), "--runroot", str(run), "--storage-driver", "overlay"]
     subprocess.run([*podman, "pull", "-q", "--tls-verify=false", shared.reference], check=True, capture_output=True)
     try:
         place = subprocess.run([*podman, "image", "mount", shared.reference], check=True, capture_output=True,
