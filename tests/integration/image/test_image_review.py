@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,10 +43,10 @@ def pyimage(tmp_path: Path) -> Iterator[Pyimage]:
     made.close()
 
 
-def load(pyimage: Pyimage, *layers: bytes, name: str = "example.org/a:1") -> str:
+def load(pyimage: Pyimage, *layers: bytes, name: str = "example.org/a:1", **config: Any) -> str:
     """Put an image of these layers into the store; its name."""
     layout = Layout(pyimage.path / f"layout-{len(os.listdir(pyimage.path))}")
-    layout.image(name, [layout.layer(layer) for layer in layers], Cmd=["x"])
+    layout.image(name, [layout.layer(layer) for layer in layers], **{"Cmd": ["x"], **config})
     pyimage.ok("load", "-q", "-i", layout.path)
     return name
 
@@ -120,3 +122,23 @@ def test_a_mount_that_was_killed_while_it_was_recorded_is_no_obstacle(pyimage: P
     pyimage.ok("mount", name, pyimage.path / "mnt")
     pyimage.ok("prune")
     assert not (pyimage.store / "mounts/0123456789abcdef").exists() and (pyimage.path / "mnt/x").exists()
+
+
+# ---- configurations ---------------------------------------------------------------------------------
+
+
+def test_volumes_have_clean_destinations(pyimage: Pyimage) -> None:
+    name = load(pyimage, archive(("data/", b""), ("data/x", b"x")), Volumes={"/data": {}, "rel/../../y": {}})
+    pyimage.ok("unpack", name, pyimage.path / "bundle")
+    mounts = json.loads((pyimage.path / "bundle/config.json").read_text())["mounts"]
+    assert [mount["destination"] for mount in mounts[-2:]] == ["/data", "/y"]
+    assert (pyimage.path / "bundle/volumes/0/x").read_text() == "x"
+
+
+@pytest.mark.parametrize("volume", ["/", "..", "/proc", "//proc/sys/"])
+def test_a_volume_that_hides_what_containers_rely_on(pyimage: Pyimage, volume: str) -> None:
+    name = load(pyimage, archive(("x", b"x")), Volumes={volume: {}})
+    done = pyimage("unpack", name, pyimage.path / "bundle")
+    assert done.returncode == 1 and "cannot be a volume" in done.stderr
+    assert not (pyimage.path / "bundle").exists()
+    pyimage.ok("unpack", "--volumes", "none", name, pyimage.path / "bundle")
