@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ import pytest
 from pyruntime.errors import ConfigError, ImageError
 from pyruntime.image import media
 from pyruntime.image.document import parse_config, parse_manifest
+from pyruntime.image.layer.compression import writer
 from pyruntime.image.store import trees
+from pyruntime.image.transport.directory import DirectorySource
+from pyruntime.image.transport.files import Archive
+from pyruntime.image.transport.location import Location, sources
 from pyruntime.image.users import find_user
 from pyruntime.native import kernel
 
@@ -87,3 +92,70 @@ def test_an_image_configuration_without_nul(config: dict[str, Any]) -> None:
     document = {"rootfs": {"type": "layers", "diff_ids": ["sha256:" + "1" * 64]}, "config": config}
     with pytest.raises(ConfigError, match=rf"config\.{next(iter(config))}"):
         parse_config(json.dumps(document).encode(), parse_manifest(_manifest(), media.OCI_MANIFEST))
+
+
+def _header(name: str, size: bytes, kind: bytes = b"0") -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def _member(name: str, content: bytes) -> bytes:
+    return _header(name, b"%011o\0" % len(content)) + content + bytes(-len(content) % 512)
+
+
+def test_an_archive_of_nothing_but_extended_headers(tmp_path: Path) -> None:
+    """Python's tarfile goes one call deeper for each."""
+    (tmp_path / "a.tar").write_bytes(_header("x", b"0" * 11 + b"\0", b"L") * 3000 + _member("x", b"abc") + bytes(1024))
+    archive = Archive(str(tmp_path / "a.tar"), str(tmp_path))
+    assert archive.read("x", 10) == b"abc"
+    archive.close()
+
+
+@pytest.mark.parametrize(("data", "refused"), [
+    (_header("y", (-1024 % (1 << 96)).to_bytes(12, "big")), "negative size"),   # CVE-2025-8194
+    (_header("y", b"%011o\0" % 4096) + bytes(512), "truncated"),
+    (_member("x", b"") * 200_001, "entries that are allowed"),
+], ids=["negative", "truncated", "many"])
+def test_an_archive_that_cannot_be_read(data: bytes, refused: str, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(_member("x", b"abc") + data)
+    with pytest.raises(ImageError, match=refused):
+        Archive(str(tmp_path / "a.tar"), str(tmp_path))
+
+
+def test_a_bomb_in_the_place_of_an_archive(tmp_path: Path) -> None:
+    """zstd packs zeros at 30,000:1: the disk would be full of them."""
+    packer = writer("zstd")
+    (tmp_path / "a.tar.zst").write_bytes(packer.compress(bytes(80 << 20)) + packer.flush())
+    with pytest.raises(ImageError, match="bomb"):
+        Archive(str(tmp_path / "a.tar.zst"), str(tmp_path))
+    assert os.listdir(tmp_path) == ["a.tar.zst"]
+
+
+@pytest.mark.parametrize("entry", [
+    {"Config": "c", "Layers": "abc"}, {"Config": "c", "Layers": 5}, {"Config": "c", "RepoTags": 5},
+    {"Config": "c", "RepoTags": [5]}, {"Config": "c", "RepoTags": "abc"}, {"Config": 5}, 5], ids=repr)
+def test_a_wrong_manifest_of_docker(entry: object, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(_member("manifest.json", json.dumps([entry]).encode()))
+    with pytest.raises(ConfigError, match=r"\[0\]\."):
+        sources(Location("docker-archive", str(tmp_path / "a.tar")), str(tmp_path))
+
+
+def test_a_directory_names_no_files_outside_of_it(tmp_path: Path) -> None:
+    """Else a stranger's directory that is copied to a registry takes /etc/shadow along."""
+    (tmp_path / "secret").write_text("{}")
+    (tmp_path / "dir").mkdir()
+    entry = {"Config": "../secret", "Layers": [str(tmp_path / "secret")]}
+    (tmp_path / "dir/manifest.json").write_text(json.dumps([entry]))
+    with pytest.raises(ImageError, match="not an OCI image layout"):
+        sources(Location("oci", str(tmp_path / "dir")), str(tmp_path))
+
+
+def test_a_file_that_would_wait_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(ImageError, match="not a regular file"):
+        DirectorySource(str(tmp_path)).root()
