@@ -139,6 +139,12 @@ class _Reader:
         for key, kind in kinds.items():
             self.typed(document, where, key, kind)
 
+    def texts(self, values: object, where: str) -> None:
+        items = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
+        for item in items:
+            if not isinstance(item, str):
+                self.wrong(where, f"expected texts, got {item!r:.80}", spec="descriptor.md#properties")
+
     def descriptor(self, value: object, where: str) -> Descriptor:
         if not isinstance(value, dict):
             self.wrong(where, f"expected a descriptor, got {value!r:.80}", spec="descriptor.md")
@@ -147,6 +153,8 @@ class _Reader:
             if value.get(key) is None:
                 self.wrong(f"{where}.{key}", "is required", spec="descriptor.md#properties")
         self.members(value, where, _DESCRIPTOR)
+        self.texts(value.get("annotations"), f"{where}.annotations")
+        self.texts(value.get("urls"), f"{where}.urls")
         digest, size = value.get("digest"), value.get("size")
         if isinstance(digest, str) and not well_formed(digest):
             self.wrong(f"{where}.digest", f'"{digest:.100}" is not a digest', spec="descriptor.md#digests")
@@ -232,8 +240,10 @@ def _check_container(reader: _Reader, config: object) -> None:
         return
     for key, kind in _CONTAINER.items():
         value = reader.typed(config, "config", key, kind)
-        texts = list(value) if kind is list and value else []
-        texts += list(value.values()) if key == "Labels" and value else []
+        texts = [value] if kind is str else [*(value.values() if key == "Labels" and value else ()), *(value or ())]
         for number, text in enumerate(texts):
-            if not isinstance(text, str):
-                reader.wrong(f"config.{key}[{number}]", f"expected a text, got {text!r:.80}")
+            where = f"config.{key}" if kind is str else f"config.{key}[{number}]"
+            if not isinstance(text, str | None) or (text is None and kind is not str):
+                reader.wrong(where, f"expected a text, got {text!r:.80}")
+            elif text and "\0" in text:   # for one reader it would end there
+                reader.wrong(where, f"{text!r:.80} contains a NUL character")
