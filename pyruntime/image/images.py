@@ -58,13 +58,15 @@ def key(reference: Reference) -> str:
     return str(reference if reference.digest or reference.tag else reference.with_tag(reference.tagged))
 
 
-def load(source: Source, root: Descriptor, names: list[str], platform: Platform | None = None) -> Image:
-    """The image for ``platform`` (the host's for None) of what a name stands for, wherever it is.
+def load(source: Source, root: Descriptor, names: list[str], platform: Platform | None = None,
+         manifest: Manifest | None = None) -> Image:
+    """The image for ``platform`` (the host's for None) of what a name stands for, wherever it is. ``manifest`` is the
+    root document, if it has been read already.
 
     Raises ImageError when it is not there (another platform was pulled) or is no image but another artifact.
     """
     descriptor, label = root, names[0] if names else root.digest
-    manifest = parse_manifest(source.document(root), root.media_type, label)
+    manifest = manifest or parse_manifest(source.document(root), root.media_type, label)
     while manifest.is_index:
         there = [child for child in manifest.manifests if source.holds(child)]
         if not there:

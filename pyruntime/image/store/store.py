@@ -104,6 +104,10 @@ class Store:
         key = layers.present(self.layout, keys)
         return f"{self.layout.layer(key)}/fs" if key else None
 
+    def is_extracted(self, diff_id: str, chain_id: str) -> bool:
+        """Whether a layer's tree is there, for its place in an image."""
+        return bool(layers.present(self.layout, layers.candidates(diff_id, chain_id)))
+
     def extract_layers(self, wanted: list[Wanted], *, workers: int = 2, talk: Talk | None = None,
                        applier: Any = None, limits: Any = None) -> layers.Layers:
         """The extracted layers of an image, (diffID, chainID, descriptor) each, bottom first; see extract.extract."""

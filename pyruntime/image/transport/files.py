@@ -124,10 +124,10 @@ class Archive(Files):
 
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
         head = file.read(4) if file.seekable() else b""
-        if file.seekable() and not head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
-            return file
         if file.seekable():
-            file.seek(0)
+            file.seek(0)   # tarfile begins where the file stands
+            if not head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+                return file
         with file:
             spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
             inflater = Inflater(file.read)

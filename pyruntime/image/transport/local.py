@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyruntime.errors import DigestError
 from pyruntime.image.digest import check
 from pyruntime.image.transport.base import Source, Target
 from pyruntime.image.transport.files import Window
@@ -55,6 +56,13 @@ class StoreTarget(Target):
         """Whether the blob is there."""
         self._store.lease().add(check(descriptor.digest))
         return self._store.has(descriptor.digest)
+
+    def known(self, descriptor: Descriptor) -> bytes | None:
+        """A document that is there; a damaged one is not known."""
+        try:
+            return self._store.read(descriptor) if self.has(descriptor) else None
+        except DigestError:
+            return None
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
         """Take a blob; of two processes that want it one downloads, the other waits."""
