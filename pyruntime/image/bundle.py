@@ -16,6 +16,7 @@ import os
 
 from pyruntime.config.decode import decode, encode
 from pyruntime.errors import HostError, ImageError, UsageError
+from pyruntime.image.images import tell_of_platform
 from pyruntime.image.runtime_config import Wishes, convert
 from pyruntime.image.snapshot.driver import Driver, choose, named
 from pyruntime.image.store import bundles, layers, trees
@@ -48,6 +49,8 @@ def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: W
     path = os.path.abspath(path)
     new = _claim(path)
     try:
+        if talk:
+            tell_of_platform(image, talk.warn)
         with store.lease():
             there = store.extract_layers(image.layers(), talk=talk)
             made = choose(driver, store, f"{path}/rootfs")
@@ -151,7 +154,7 @@ def _mappings(kind: str) -> list[dict[str, int]]:
 
 def _volume(path: str, root: int, number: int, volume: str, kind: str) -> dict[str, Any]:
     """A mount for a volume, with what the image has there already."""
-    destination = os.path.normpath("/" + volume)
+    destination = os.path.normpath("/" + volume.lstrip("/"))   # two slashes would stay two
     if kind == "tmpfs":
         return {"destination": destination, "type": "tmpfs", "source": "tmpfs",
                 "options": ["nosuid", "nodev", "mode=0755", "tmpcopyup"]}

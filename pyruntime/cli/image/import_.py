@@ -21,11 +21,13 @@ The archive may be compressed with gzip or zstd.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Make the image and print its digest."""
-    from pyruntime.image.images import key
+    from pyruntime.errors import ConfigError, ImageError
+    from pyruntime.image.images import by_manifest, key
     from pyruntime.image.make import timestamp
     from pyruntime.image.platform import Platform
     from pyruntime.image.reference import Reference
     from pyruntime.image.repack import import_tree
+    from pyruntime.image.store.extract import Talk
 
     path, name = parsed.arguments[0], key(Reference.parse(parsed.arguments[1]))
     platform = Platform.parse(parsed["platform"]) if parsed["platform"] else Platform.host()
@@ -39,7 +41,13 @@ def run(context: Context, parsed: Parsed) -> int:
                 context.store, lambda count: os.read(fd, count), created=parsed["created"] or timestamp(),
                 created_by=parsed["message"] or f"pyimage import {os.path.basename(path)}",
                 platform=platform.document(), changes=changes(parsed), compression=parsed["compression"])
+            # Only what can be extracted is an image.
+            context.store.extract_layers(by_manifest(context.store, descriptor.digest).layers(),
+                                         talk=Talk(warn=context.warn))
             context.store.tag(name, descriptor)
+    except (ImageError, ConfigError):
+        context.store.collect()
+        raise
     finally:
         os.close(fd)
     out(f"{name}@{descriptor.digest}\n")

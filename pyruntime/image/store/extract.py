@@ -213,7 +213,8 @@ def _start(layout: Layout, task: _Task, applier: Any, limits: Any) -> None:
         _work(layout, task, applier, limits, parent, end)
         code = 0
     except PyruntimeError as error:
-        _say(end, "error", (type(error).__name__, str(error), getattr(error, "where", "")))
+        told = str(error) if task.blob.digest in str(error) else f"layer {task.blob.digest}: {error}"
+        _say(end, "error", (type(error).__name__, told, getattr(error, "where", "")))
     except OSError as error:
         failure = layout.failure(error, f"extracting layer {task.blob.digest}")
         _say(end, "error", (type(failure).__name__, str(failure), ""))

@@ -134,11 +134,12 @@ class Store:
         """Forget a bundle, so that its layers may go."""
         records.remove(self.layout, record)
 
-    def collect(self, *, dry_run: bool = False, everything: bool = False, days: float = 7) -> Collected:
+    def collect(self, *, dry_run: bool = False, everything: bool = False, days: float = 7,
+                without: frozenset[str] = frozenset()) -> Collected:
         """Remove what is not in use; see collect.collect."""
         from pyruntime.image.store.collect import collect
 
-        return collect(self.layout, dry_run=dry_run, everything=everything, days=days)
+        return collect(self.layout, dry_run=dry_run, everything=everything, days=days, without=without)
 
     def verify(self, *, content: bool = True) -> list[str]:
         """What is wrong in the store; see verify.verify."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import ImageError
+from pyruntime.errors import ImageError, LayerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,10 +130,16 @@ class Archive(Files):
                 return file
         with file:
             spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
-            inflater = Inflater(file.read)
-            while data := inflater.read():
-                spool.write(data)
-        spool.flush()
+            try:
+                inflater = Inflater(file.read)
+                while data := inflater.read():
+                    spool.write(data)
+            except BaseException as error:
+                spool.close()
+                if isinstance(error, LayerError):   # which archive it is, it cannot know
+                    raise ImageError(f"{self.label}: {error}") from None
+                raise
+        spool.seek(0)
         return spool
 
     def _find(self, name: str) -> tuple[int, int] | None:

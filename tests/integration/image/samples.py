@@ -81,15 +81,16 @@ class Samples:
               created: str = "2024-01-01T00:00:00Z", **config: Any) -> Json:
         """An image of these layers, with these members of its ``config``; its manifest's descriptor."""
         archives = [tar(layer) for layer in layers]
-        history = [{"created": created, "created_by": f"ADD layer {number}"} for number in range(len(layers))]
+        history: list[Json] = [{"created": created, "created_by": f"ADD layer {number}"}
+                               for number in range(len(layers))]
         history.append({"created": created, "created_by": "ENV a=b", "empty_layer": True, "comment": "a comment"})
-        document = {"architecture": architecture, "os": "linux", "created": created, "author": "somebody",
+        document: Json = {"architecture": architecture, "os": "linux", "created": created, "author": "somebody",
                     "config": {"Cmd": ["sh"], "Env": ["PATH=/bin", "A=b"], "Labels": {"label": "value"}, **config},
                     "rootfs": {"type": "layers", "diff_ids": list(map(digest_of, archives))}, "history": history}
         suffix = (".gzip" if docker else "+gzip") if compress else ""
         kind = (DOCKER_LAYER if docker else LAYER) + suffix
         blobs = [self.blob(gzip.compress(archive, 6, mtime=0) if compress else archive, kind) for archive in archives]
-        manifest = {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST if docker else MANIFEST, "layers": blobs,
+        manifest: Json = {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST if docker else MANIFEST, "layers": blobs,
                     "config": self.blob(json.dumps(document).encode(), DOCKER_CONFIG if docker else CONFIG)}
         return self.blob(json.dumps(manifest, indent=3).encode(), str(manifest["mediaType"]))
 

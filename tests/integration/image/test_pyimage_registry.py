@@ -120,7 +120,7 @@ def test_authfile_and_docker_config(loaded: Pyimage, tls_registry: Registry, tmp
     loaded.fails("tags", *certificates, f"{host}/files/busy")
     assert loaded.ok("tags", *certificates, f"{host}/files/busy", env={"REGISTRY_AUTH_FILE": str(authfile)}) == "1\n"
     helper = tmp_path / "docker-credential-tests"
-    helper.write_text(f'#!/bin/sh\nread host\necho "{{\\"Username\\": \\"{USER}\\", \\"Secret\\": \\"{PASSWORD}\\"}}"\n')
+    helper.write_text(f"#!/bin/sh\nread host\necho '{json.dumps({'Username': USER, 'Secret': PASSWORD})}'\n")
     helper.chmod(0o755)
     (tmp_path / ".docker/config.json").write_text(json.dumps({"credsStore": "tests"}))
     path = f"{tmp_path}:{os.environ['PATH']}"
