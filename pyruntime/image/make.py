@@ -81,6 +81,18 @@ def timestamp(seconds: float | None = None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if seconds is None else seconds))
 
 
+def checked_time(text: str) -> str:
+    """The text itself; raises UsageError for one that is no time of RFC 3339."""
+    from datetime import datetime
+
+    try:
+        if datetime.fromisoformat(text).tzinfo is not None and "T" in text.upper():
+            return text
+    except ValueError:
+        pass   # told below
+    raise UsageError(f'"{text}" is not a time: write it as in 2024-12-31T23:59:59Z')
+
+
 def changed(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A configuration's ``config`` with other members, as `docker commit --change` does it.
 

@@ -23,7 +23,7 @@ def run(context: Context, parsed: Parsed) -> int:
     """Make the image and print its digest."""
     from pyruntime.errors import ConfigError, ImageError
     from pyruntime.image.images import by_manifest, key
-    from pyruntime.image.make import timestamp
+    from pyruntime.image.make import checked_time, timestamp
     from pyruntime.image.platform import Platform
     from pyruntime.image.reference import Reference
     from pyruntime.image.repack import import_tree
@@ -31,6 +31,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
     path, name = parsed.arguments[0], key(Reference.parse(parsed.arguments[1]))
     platform = Platform.parse(parsed["platform"]) if parsed["platform"] else Platform.host()
+    created = checked_time(parsed["created"]) if parsed["created"] else timestamp()
     try:
         fd = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -38,7 +39,7 @@ def run(context: Context, parsed: Parsed) -> int:
     try:
         with context.store.lease():
             descriptor = import_tree(
-                context.store, lambda count: os.read(fd, count), created=parsed["created"] or timestamp(),
+                context.store, lambda count: os.read(fd, count), created=created,
                 created_by=parsed["message"] or f"pyimage import {os.path.basename(path)}",
                 platform=platform.document(), changes=changes(parsed), compression=parsed["compression"])
             # Only what can be extracted is an image.

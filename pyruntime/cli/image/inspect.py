@@ -8,6 +8,7 @@ from pyruntime.cli.image.remote import REMOTE
 from pyruntime.cli.image.show import describe, show
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
+from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def run(context: Context, parsed: Parsed) -> int:
     platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
     found = [_look(context, parsed, text, platform) for text in parsed.arguments]
     documents = [document for document in found if document is not None]
-    if documents:
-        show(parsed["format"], documents if len(found) > 1 else documents[0])
+    if documents and not show(parsed["format"], documents if len(found) > 1 else documents[0]):
+        raise UsageError('--format "table": these documents are no table; write json, or a template')
     return 0
 
 

@@ -32,7 +32,7 @@ def run(context: Context, parsed: Parsed) -> int:
             descriptor, names, name = find_root(store, text)
         except NoSuchImage as error:
             if not parsed["force"]:
-                context.warn(str(error))
+                context.error(error)
                 failed = 1
             continue
         chosen = [name] if name else names

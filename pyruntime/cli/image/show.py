@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyruntime.cli.parse import Flag
 from pyruntime.cli.program import out
 from pyruntime.config.decode import encode
+from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def show(form: str, value: Any) -> bool:
         return False
     if form == "json":
         out(encode(value, 1) + "\n")
+    elif "{{" not in form:
+        raise UsageError(f'--format "{form}": write table, json, or a template such as \'{{{{.Name}}}}\'')
     else:
         from pyruntime.cli.template import render
         out("".join(render(form, item) + "\n" for item in (value if isinstance(value, list) else [value])))
