@@ -64,7 +64,7 @@ class Context:
 
             if os.geteuid():
                 from pyruntime.image.rootless import enter
-                enter(self.root)
+                enter(self.root, self.debug)   # ids that are missing are told of where they are needed
             self._store = Store.open(self.root)
         return self._store
 
