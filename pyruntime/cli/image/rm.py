@@ -46,6 +46,8 @@ def _names(store: Store, text: str, *, force: bool) -> list[str]:
 
     descriptor, names, name = find_root(store, text)
     chosen = [name] if name else names
+    if not chosen:
+        raise ImageError(f'"{text}" is one image of an index, and goes with that one\'s name')
     if not force:
         if len(chosen) > 1:
             raise ImageError(f'"{text}" has {len(names)} names: {", ".join(names)}; remove them, or use --force')

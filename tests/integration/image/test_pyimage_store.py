@@ -108,6 +108,7 @@ def test_rm_by_id_and_digest(loaded: Pyimage, layout: Layout) -> None:
         "untagged: docker.io/library/again:1\nuntagged: docker.io/library/busy:1\n")
     assert layout[1]["busy:1"] in loaded.blobs()
     loaded.ok("rm", layout[1]["dock:1"])
+    assert "is one image of an index" in loaded.fails("rm", f"multi@{layout[1][OTHER]}")
     loaded.ok("rm", f"multi@{layout[1]['multi:1']}")
     assert loaded.ok("ls", "-q") == "" and loaded.blobs() == set()
 
