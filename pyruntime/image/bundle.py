@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.image.images import Image
+    from pyruntime.image.layer.options import Limits
     from pyruntime.image.store.bundles import Bundle as Record
     from pyruntime.image.store.extract import Talk
     from pyruntime.image.store.layers import Layers
@@ -37,7 +38,7 @@ VOLUMES = ("bind", "tmpfs", "none")
 
 
 def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: Wishes | None = None,
-           volumes: str = "bind", talk: Talk | None = None) -> str:
+           volumes: str = "bind", talk: Talk | None = None, limits: Limits | None = None) -> str:
     """Make a bundle of an image at ``path``, which must not exist or be empty; the name of the driver that was used.
 
     ``volumes``: what becomes of the image's volumes: directories of the bundle ("bind"), memory ("tmpfs"), or a part of
@@ -52,7 +53,7 @@ def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: W
         if talk:
             tell_of_platform(image, talk.warn)
         with store.lease():
-            there = store.extract_layers(image.layers(), talk=talk)
+            there = store.extract_layers(image.layers(), talk=talk, limits=limits)
             made = choose(driver, store, f"{path}/rootfs")
             os.mkdir(f"{path}/rootfs", 0o755)
             made.prepare(there, f"{path}/rootfs", f"{path}/.rootfs")

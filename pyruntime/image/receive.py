@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyruntime.image.layer.options import Limits
     from pyruntime.image.platform import Platform
     from pyruntime.image.progress import Progress
     from pyruntime.image.store.store import Store
@@ -25,8 +26,8 @@ NAMELESS = "localhost/loaded"   # with its digest: the name of an image that cam
 
 
 def receive(store: Store, source: Source, names: list[str], *, platform: Platform | None = None,
-            everything: bool = False, extract: bool = True, threads: int = 3, progress: Progress,
-            warn: Callable[[str], None]) -> Copied:
+            everything: bool = False, extract: bool = True, threads: int = 3, limits: Limits | None = None,
+            progress: Progress, warn: Callable[[str], None]) -> Copied:
     """Move the image of ``source`` into the store under ``names``, or by its digest alone.
 
     The other arguments are those of copy. With ``extract`` the layers are extracted, of several images those of the
@@ -41,7 +42,7 @@ def receive(store: Store, source: Source, names: list[str], *, platform: Platfor
                 image = image_of(StoreSource(store, copied.root, names), platform)
                 if platform is None:   # else it is what was asked for
                     tell_of_platform(image, warn)
-                store.extract_layers(image.layers(), talk=Talk(warn=warn))
+                store.extract_layers(image.layers(), talk=Talk(warn=warn), limits=limits)
             for name in names or [f"{NAMELESS}@{copied.root.digest}"]:
                 store.tag(name, copied.root)
             return copied

@@ -32,6 +32,9 @@ pyruntime() {{
     case " $* " in *" kill "*) sleep 0.5 ;; esac
     return $status
 }}
+pyimage() {{
+    {command_directory}/pyimage --root {home}/store "$@"
+}}
 cd {work}
 """
 
@@ -91,7 +94,7 @@ def play(document: str, directory: Path, *, root: bool) -> None:
     work, home = directory / "containers", directory / "home"
     work.mkdir()
     home.mkdir()
-    script = PRELUDE.format(home=home, work=work, command=COMMAND)
+    script = PRELUDE.format(home=home, work=work, command=COMMAND, command_directory=COMMAND.parent)
     for number, example in enumerate(chosen):
         script += f"echo '@@{number}@@'\n{example.command}\n"
     # A file, not a pipe: a created container keeps it open.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.cli.image.changes import CHANGES, changes
+from pyruntime.cli.image.limits import LIMITS, limits_of
 from pyruntime.cli.image.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
@@ -12,7 +13,7 @@ from pyruntime.errors import UsageError
 
 COMMAND = Command(
     "import", "[options] FILE|- NAME", "make an image of a tar archive of a root filesystem",
-    *CHANGES,
+    *CHANGES, *LIMITS,
     Flag("platform", "str", "what it runs on; default: this machine's", value="OS/ARCH[/VARIANT]"),
     Flag("message", "str", "for the history", short="m", value="TEXT"),
     Flag("created", "str", "time of creation, RFC 3339; default: now, or SOURCE_DATE_EPOCH", value="TIME"),
@@ -31,6 +32,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
     path, name = parsed.arguments[0], key(Reference.parse(parsed.arguments[1]))
     platform = Platform.parse(parsed["platform"]) if parsed["platform"] else Platform.host()
+    limits = limits_of(parsed)
     created = checked_time(parsed["created"]) if parsed["created"] else timestamp()
     try:
         fd = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -44,7 +46,7 @@ def run(context: Context, parsed: Parsed) -> int:
                 platform=platform.document(), changes=changes(parsed), compression=parsed["compression"])
             # Only what can be extracted is an image.
             context.store.extract_layers(by_manifest(context.store, descriptor.digest).layers(),
-                                         talk=Talk(warn=context.warn))
+                                         talk=Talk(warn=context.warn), limits=limits)
             context.store.tag(name, descriptor)
     except (ImageError, ConfigError):
         context.store.collect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.cli.image.limits import LIMITS, limits_of
 from pyruntime.cli.image.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
@@ -12,7 +13,7 @@ from pyruntime.errors import UsageError
 COMMAND = Command("load", "[options]", "read images from an archive into the store",
                   Flag("input", "str", "read FILE instead of standard input", short="i", value="FILE"),
                   Flag("platform", "str", "one image of an index", value="OS/ARCH[/VARIANT]"),
-                  Flag("no-extract", "bool", "leave the layers packed; unpack extracts them then"),
+                  *LIMITS, Flag("no-extract", "bool", "leave the layers packed; unpack extracts them then"),
                   Flag("quiet", "bool", "no progress", short="q"), most=0, text="""
 The archive is one of `docker save` (of any age), an image layout in a tar archive, or an image layout's directory;
 compressed or not. Every image in it is read, with all of its names; an index stays one.""")
@@ -36,7 +37,8 @@ def run(context: Context, parsed: Parsed) -> int:
         for source in found:
             names = _names(source.names)
             copied = receive(context.store, source, names, platform=platform, everything=platform is None,
-                             extract=not parsed["no-extract"], progress=shown, warn=context.warn)
+                             extract=not parsed["no-extract"], limits=limits_of(parsed), progress=shown,
+                             warn=context.warn)
             out("".join(f"{name}\n" for name in names or [f"{NAMELESS}@{copied.root.digest}"]))
     finally:
         shown.close()

@@ -44,8 +44,8 @@ def run(context: Context, parsed: Parsed) -> int:
             if not tag or "/" in tag:
                 repository, tag = name.partition("@")[0], "<none>"
             if not wanted or repository in wanted:
-                rows.append({**describe(image), "Name": name, "Familiar": _familiar(name), "Repository": repository, "Tag": tag,
-                             "Digest": root.digest})
+                rows.append({**describe(image), "Name": name, "Familiar": _familiar(name), "Repository": repository,
+                             "Tag": tag, "Digest": root.digest})
     if parsed["quiet"]:
         ids = dict.fromkeys(row["Id"] if parsed["no-trunc"] else short(row["Id"]) for row in rows)
         out("".join(f"{one}\n" for one in ids))

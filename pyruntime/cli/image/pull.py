@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyruntime.cli.image.limits import LIMITS, limits_of
 from pyruntime.cli.image.main import Context
 from pyruntime.cli.image.remote import REMOTE, remote_source
 from pyruntime.cli.parse import Command, Flag, Parsed
@@ -15,7 +16,7 @@ COMMAND = Command(
     "pull", "[options] REFERENCE...", "get images from a registry",
     Flag("platform", "str", "which image of an index; default: this machine's", value="OS/ARCH[/VARIANT]"),
     Flag("all-platforms", "bool", "every image of an index", short="a"),
-    Flag("no-extract", "bool", "leave the layers packed; unpack extracts them then"),
+    *LIMITS, Flag("no-extract", "bool", "leave the layers packed; unpack extracts them then"),
     Flag("threads", "int", "blobs that are downloaded at once", default=3),
     Flag("quiet", "bool", "no progress; the digest alone", short="q"), *REMOTE, least=1, text="""
 alpine means docker.io/library/alpine:latest. Where no tag is given and there is no latest, the newest tag is taken and
@@ -55,8 +56,8 @@ def _pull(context: Context, parsed: Parsed, text: str, platform: Platform | None
         shown = progress(quiet=parsed["quiet"])
         try:
             copied = receive(context.store, source, [name], platform=platform, everything=parsed["all-platforms"],
-                             extract=not parsed["no-extract"], threads=parsed["threads"], progress=shown,
-                             warn=context.warn)
+                             extract=not parsed["no-extract"], limits=limits_of(parsed), threads=parsed["threads"],
+                             progress=shown, warn=context.warn)
         finally:
             shown.close()
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.cli.image.limits import LIMITS, limits_of
 from pyruntime.cli.image.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
 
@@ -21,7 +22,7 @@ COMMAND = Command(
     Flag("host-network", "bool", "leave the container in the host's network namespace"),
     Flag("volumes", "str", "what the image's volumes are: bind (directories of the bundle), tmpfs, or none",
          default="bind"),
-    least=2, stop_at_argument=True, text="""
+    *LIMITS, least=2, stop_at_argument=True, text="""
 BUNDLE is made: rootfs and a config.json that `pyruntime run` takes as it is. ARGs take the place of the image's Cmd.
 With the overlay driver the layers are not copied: the root filesystem is mounted, and `pyimage umount BUNDLE` unmounts
 it. An image that is not in the store is pulled first with `pyimage pull`.""")
@@ -43,5 +44,5 @@ def run(context: Context, parsed: Parsed) -> int:
                     terminal=parsed["tty"], readonly=parsed["read-only"], host_network=parsed["host-network"],
                     rootless=rootless)
     unpack(store, image, parsed.arguments[1], driver=parsed["driver"], wishes=wishes, volumes=parsed["volumes"],
-           talk=Talk(warn=context.warn))
+           talk=Talk(warn=context.warn), limits=limits_of(parsed))
     return 0

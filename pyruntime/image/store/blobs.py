@@ -120,6 +120,8 @@ class Ingest:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._fd >= 0 and not self.offset:
+            self._discard()   # nothing came that could be resumed
         self._close()
         self._lease.__exit__()
 

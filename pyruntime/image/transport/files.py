@@ -120,25 +120,23 @@ class Archive(Files):
     def _plain(self, path: str, scratch: str) -> IO[bytes]:
         import tempfile
 
-        from pyruntime.image.layer.compression import Inflater
+        from pyruntime.image.layer.compression import GZIP, ZSTD, Inflater
 
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
-        head = file.read(4) if file.seekable() else b""
         if file.seekable():
+            head = file.read(4)
             file.seek(0)   # tarfile begins where the file stands
-            if not head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+            if not head.startswith((GZIP, ZSTD)):
                 return file
         with file:
             spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
+            inflater = Inflater(file.read)
             try:
-                inflater = Inflater(file.read)
                 while data := inflater.read():
                     spool.write(data)
-            except BaseException as error:
+            except LayerError as error:   # which archive it is, it cannot know
                 spool.close()
-                if isinstance(error, LayerError):   # which archive it is, it cannot know
-                    raise ImageError(f"{self.label}: {error}") from None
-                raise
+                raise ImageError(f"{self.label}: {error}") from None
         spool.seek(0)
         return spool
 

@@ -53,9 +53,12 @@ class StoreTarget(Target):
         self._store = store
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is there."""
+        """Whether the blob is there. Raises DigestError where the descriptor gives that content another size."""
         self._store.lease().add(check(descriptor.digest))
-        return self._store.has(descriptor.digest)
+        size = self._store.size(descriptor.digest)
+        if size not in (-1, descriptor.size):
+            raise DigestError(f"{descriptor.digest} has {size} bytes, its descriptor says {descriptor.size}")
+        return size >= 0
 
     def known(self, descriptor: Descriptor) -> bytes | None:
         """A document that is there; a damaged one is not known."""

@@ -1,0 +1,164 @@
+"""``kill -9`` at random moments of whole commands: the next command works, and `verify` finds nothing wrong.
+
+What is killed is the process group: the command with the workers that extract layers.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bundles.images import Layout
+from tests.integration.image.command import PYIMAGE, Pyimage
+from tests.integration.image.registries import Registry
+from tests.integration.image.trees import listing
+
+MOMENTS = 50
+
+
+@pytest.fixture(scope="module")
+def reference(plain_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image of four layers in a registry: large enough that it takes some time to pull."""
+    path = tmp_path_factory.mktemp("killed")
+    layout = Layout(path / "layout")
+    chance = random.Random(5)
+    layers = []
+    for number in range(4):
+        tree = path / f"tree-{number}"
+        for index in range(400):
+            place = tree / f"directory-{index % 20}/file-{number}-{index}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(chance.randbytes(chance.randrange(20_000)))
+        if number:
+            (tree / f"directory-3/.wh.file-{number - 1}-3").touch()
+        layers.append(layout.layer(tree, level=1))
+    layout.image("killed", layers, Cmd=["x"])
+    name = f"{plain_registry.host}/killed:1"
+    subprocess.run(["skopeo", "copy", "-q", *plain_registry.skopeo("dest"), f"oci:{layout.path}:killed",
+                    f"docker://{name}"], check=True)
+    return name
+
+
+def killed(pyimage: Pyimage, *words: object, after: float) -> bool:
+    """Run a command and kill its process group after so many seconds; whether it was still at work."""
+    process = subprocess.Popen([str(PYIMAGE), "--root", str(pyimage.store), *map(str, words)], start_new_session=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(after)
+    at_work = process.poll() is None
+    if at_work:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return at_work
+
+
+def duration(action: Callable[[], object]) -> float:
+    """Seconds that an action takes."""
+    begun = time.monotonic()
+    action()
+    return time.monotonic() - begun
+
+
+def moments(whole: float) -> list[float]:
+    """Random moments, over the whole time that a command takes."""
+    chance = random.Random()
+    return [chance.uniform(0.01, whole) for _ in range(MOMENTS)]
+
+
+def healthy(pyimage: Pyimage) -> None:
+    """The store is as if nothing had happened: verify finds nothing, and no lock is held."""
+    done = pyimage("verify", timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
+
+
+def umount_below(path: Path) -> None:
+    """What an unpack that was killed has mounted; the next unpack to the same place would do it too."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if line.split()[4].startswith(f"{path}/"):
+            subprocess.run(["umount", line.split()[4]], check=True)
+
+
+@pytest.mark.timeout(600)
+def test_killed_pulls(reference: str, tmp_path: Path) -> None:
+    pyimage = Pyimage(tmp_path)
+    whole = duration(lambda: pyimage.ok("pull", "-q", reference))
+    digest = pyimage.ok("pull", "-q", reference)
+    hits = 0
+    for number, moment in enumerate(moments(whole)):
+        if number % 5 == 0:   # from nothing; the others go on with what the last one left
+            shutil.rmtree(pyimage.store)
+        else:
+            pyimage("rm", "--no-prune", reference)
+        hits += killed(pyimage, "pull", "-q", reference, after=moment)
+        healthy(pyimage)
+        if number % 5 == 4:
+            assert pyimage.ok("pull", "-q", reference) == digest
+            healthy(pyimage)
+    assert hits >= MOMENTS // 3, "most were over before they could be killed"
+    assert pyimage.ok("pull", "-q", reference) == digest
+    pyimage.ok("prune", "--partial")
+    assert os.listdir(pyimage.store / "work") == os.listdir(pyimage.store / "ingest") == []
+    assert len(os.listdir(pyimage.store / "layers")) == 4
+
+
+@pytest.mark.timeout(600)
+def test_killed_prunes(reference: str, tmp_path: Path) -> None:
+    pyimage = Pyimage(tmp_path)
+    pyimage.ok("pull", "-q", reference)
+    pyimage.ok("rm", "--no-prune", reference)
+    whole = duration(lambda: pyimage.ok("prune", "--partial"))
+    hits = 0
+    for moment in moments(whole):
+        pyimage.ok("pull", "-q", "--no-extract", reference)
+        if chance_of_layers():
+            pyimage.ok("pull", "-q", reference)
+        pyimage.ok("rm", "--no-prune", reference)
+        hits += killed(pyimage, "prune", "--partial", after=moment)
+        healthy(pyimage)
+    assert hits >= MOMENTS // 3, "most were over before they could be killed"
+    pyimage.ok("prune", "--partial")
+    for directory in ("blobs/sha256", "layers", "work", "trash", "ingest"):
+        assert os.listdir(pyimage.store / directory) == [], directory
+
+
+def chance_of_layers() -> bool:
+    """Extracted layers are there for every third prune: they take longest."""
+    return random.randrange(3) == 0
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("driver", ["overlay", "copy"])
+def test_killed_unpacks(driver: str, reference: str, tmp_path: Path) -> None:
+    pyimage = Pyimage(tmp_path)
+    pyimage.ok("pull", "-q", reference)
+    whole = duration(lambda: pyimage.ok("unpack", "--driver", driver, reference, tmp_path / "whole"))
+    expected = listing(tmp_path / "whole/rootfs")
+    pyimage.ok("umount", "--remove", tmp_path / "whole")
+    try:
+        hits = 0
+        for number, moment in enumerate(moments(whole)):
+            if number % 10 == 0:   # the layers have to be extracted too
+                shutil.rmtree(pyimage.store / "layers")
+                (pyimage.store / "layers").mkdir(0o700)
+                pyimage.ok("pull", "-q", "--no-extract", reference)
+            bundle = tmp_path / f"bundle-{number}"
+            hits += killed(pyimage, "unpack", "--driver", driver, reference, bundle, after=moment)
+            done = pyimage("unpack", "--driver", driver, reference, bundle)
+            assert done.returncode == 0 or "is not empty" in done.stderr, done.stderr   # or it was whole
+            assert (bundle / "config.json").exists()
+            assert not (bundle / ".pyimage.new").exists()
+            if number % 10 == 5:
+                assert listing(bundle / "rootfs") == expected
+            pyimage.ok("umount", "--remove", bundle)
+            assert not bundle.exists()
+        assert hits >= MOMENTS // 3, "most were over before they could be killed"
+        healthy(pyimage)
+    finally:
+        umount_below(tmp_path)
