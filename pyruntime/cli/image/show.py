@@ -54,20 +54,8 @@ def describe(image: Image) -> dict[str, Any]:
 
 def age(created: str) -> str:
     """How long ago a time of RFC 3339 was, in words; "" for one that is not there or is none."""
-    if not created:
-        return ""
-    from datetime import UTC, datetime
+    import time
 
-    from dateutil.parser import ParserError, isoparse
-    from dateutil.relativedelta import relativedelta
+    from pyruntime.image import moment
 
-    try:
-        then = isoparse(created[:26] + created[26:].lstrip("0123456789"))   # nanoseconds are more than it reads
-    except (ParserError, ValueError, OverflowError):
-        return "at an unknown time"
-    since = relativedelta(datetime.now(UTC), then if then.tzinfo else then.replace(tzinfo=UTC))
-    for unit in ("years", "months", "weeks", "days", "hours", "minutes"):
-        count = getattr(since, unit) - (7 * since.weeks if unit == "days" else 0)
-        if count > 0:
-            return f"{count} {unit if count > 1 else unit[:-1]} ago"
-    return "just now"
+    return moment.age(created, time.time())
