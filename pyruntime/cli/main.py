@@ -22,6 +22,7 @@ GLOBAL = Command(
     stop_at_argument=True)
 # command -> what it does; each is a module of this package with COMMAND and run().
 COMMANDS = {
+    "completion": "print the completion script of a shell",
     "create": "create a container",
     "delete": "delete a container and what it holds",
     "events": "print a container's statistics, and tell when it runs out of memory",
