@@ -8,6 +8,7 @@ from stat import S_ISREG
 from pyruntime.errors import ImageError, LayerError
 from pyruntime.image.layer.stream import Stream
 from pyruntime.image.layer.tar import FILE, LINK, SYMLINK, Reader
+from pyruntime.image.transport.window import Window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,33 +18,6 @@ if TYPE_CHECKING:
 
 _LINKS = 8           # symbolic links that are followed from one member to the next
 _MEMBERS = 200_000   # headers of an archive; an image has a member for each layer, and a few more
-
-
-class Window:
-    """A range of an open file, read by position: several can be read at once."""
-
-    def __init__(self, fd: int, start: int, end: int, *, owned: bool = False) -> None:
-        self._fd = fd
-        self._at = start
-        self._end = end
-        self._owned = owned
-
-    def read(self, count: int) -> bytes:
-        """At most ``count`` bytes; none at the end."""
-        data = os.pread(self._fd, min(count, self._end - self._at), self._at)
-        self._at += len(data)
-        return data
-
-    def readinto(self, buffer: memoryview) -> int:
-        """The same into a buffer; how many bytes came."""
-        count = os.preadv(self._fd, [buffer[:max(0, self._end - self._at)]], self._at)
-        self._at += count
-        return count
-
-    def close(self) -> None:
-        """Close the file, if it is only ours."""
-        if self._owned:
-            os.close(self._fd)
 
 
 class Files:
@@ -157,6 +131,9 @@ class Archive(Files):
         except LayerError as error:
             self._file.close()
             raise ImageError(f"{self.label}: not a tar archive that can be read: {error}") from None
+        if not self._members:
+            self._file.close()
+            raise ImageError(f"{self.label}: not a tar archive that can be read: it is empty")
 
     def _plain(self, path: str, scratch: str) -> IO[bytes]:
         import tempfile

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import base64
 import gzip
+import os
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-OUTSIDE = Path("/tmp/pyruntime-outside")   # what escapes aim at; made and looked at by the tests
+OUTSIDE = Path(f"/tmp/pyruntime-outside-{os.getpid()}")   # what escapes aim at; made and looked at by the tests
 _AWAY = bytes(OUTSIDE)
 
 
