@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "update", "[options] ID", "change the limits of a container",
-    Flag("resources", "str", "read a linux.resources object from FILE, or from standard input for -; other options"
-         " do not count then", short="r", value="FILE"),
+    Flag("resources", "str", "read linux.resources from FILE, or standard input for -; other options do not count then",
+         short="r", value="FILE"),
     Flag("blkio-weight", "str", "block I/O weight, 10 to 1000", value="N"),
     Flag("cpu-period", "str", "CFS period in microseconds", value="N"),
     Flag("cpu-quota", "str", "CFS quota in microseconds; -1 is none", value="N"),

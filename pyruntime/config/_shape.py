@@ -536,7 +536,7 @@ def _shape_25(value: Any) -> bool:
     if item is not None and not (item.__class__ is int and -9223372036854775808 <= item <= 9223372036854775807):
         return False
     item = get("fileMode")
-    if item is not None and not (item.__class__ is int and 0 <= item <= 4095):
+    if item is not None and not (item.__class__ is int and 0 <= item <= 65535):
         return False
     item = get("uid")
     if item is not None and not (item.__class__ is int and 0 <= item <= 4294967294):

@@ -155,7 +155,9 @@ def _mappings(kind: str) -> list[dict[str, int]]:
 
 def _volume(path: str, root: int, number: int, volume: str, kind: str) -> dict[str, Any]:
     """A mount for a volume, with what the image has there already."""
-    destination = os.path.normpath("/" + volume.lstrip("/"))   # two slashes would stay two
+    destination = os.path.normpath("/" + volume.lstrip("/"))   # which would keep two slashes at the beginning
+    if destination == "/" or f"{destination}/".startswith("/proc/"):   # the kernel's /proc is what the rest relies on
+        raise ImageError(f'config.Volumes: "{volume}" cannot be a volume: give --volumes none', "config.Volumes")
     if kind == "tmpfs":
         return {"destination": destination, "type": "tmpfs", "source": "tmpfs",
                 "options": ["nosuid", "nodev", "mode=0755", "tmpcopyup"]}

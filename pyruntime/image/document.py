@@ -244,3 +244,9 @@ def _check_container(reader: _Reader, config: object) -> None:
     reader.members(config, "config", _CONTAINER)
     for key, kind in _TEXTS.items():
         reader.texts(config, "config", key, kind)
+    for key in (*_CONTAINER, *_TEXTS):
+        value = config.get(key)
+        texts = [value] if isinstance(value, str) else [*value] if isinstance(value, (list, dict)) else []
+        texts += value.values() if isinstance(value, dict) else []
+        if any(isinstance(text, str) and "\0" in text for text in texts):   # for one reader it would end there
+            reader.wrong(f"config.{key}", f"{value!r:.80} contains a NUL character")

@@ -1,11 +1,13 @@
 """Users and groups of a root filesystem, by name or number (config.md `User`, passwd(5), group(5)).
 
-The files belong to the image: they are opened inside its root only, and read up to a limit.
+The files belong to the image: they are opened inside its root only, and read up to a limit. What is no regular file is
+not opened at all: to open a device is to do something to this machine.
 """
 
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 
 from pyruntime.errors import ImageError
 from pyruntime.native import kernel
@@ -57,23 +59,26 @@ def _numeric(text: str) -> bool:
 
 
 def _number(text: str, whole: str) -> int:
-    number = int(text)
-    if number >= _IDS - 1:
-        raise ImageError(f'config.User: "{whole}": {text} is not an id; ids end at {_IDS - 2}', "config.User")
-    return number
+    if not _is_id(text):
+        raise ImageError(f'config.User: "{whole:.100}": {text:.20} is not an id; ids end at {_IDS - 2}', "config.User")
+    return int(text)
+
+
+def _is_id(text: str) -> bool:
+    return _numeric(text) and len(text) <= len(str(_IDS)) and int(text) < _IDS - 1   # -1 means nobody to the kernel
 
 
 def _passwd(root: int, who: str) -> tuple[str, int, int, str] | None:
     column = 2 if _numeric(who) else 0
     for fields in _lines(root, b"etc/passwd"):
-        if len(fields) >= 6 and who == fields[column] and _numeric(fields[2]) and _numeric(fields[3]):
+        if len(fields) >= 6 and who == fields[column] and _is_id(fields[2]) and _is_id(fields[3]):
             return fields[0], int(fields[2]), int(fields[3]), fields[5]
     return None
 
 
 def _groups(root: int) -> Iterator[tuple[str, int, list[str]]]:
     for fields in _lines(root, b"etc/group"):
-        if len(fields) >= 3 and _numeric(fields[2]):
+        if len(fields) >= 3 and _is_id(fields[2]):
             yield fields[0], int(fields[2]), fields[3].split(",") if len(fields) > 3 else []
 
 
@@ -88,12 +93,17 @@ def _group(root: int, group: str, whole: str) -> int:
 
 def _lines(root: int, path: bytes) -> Iterator[list[str]]:
     try:
-        fd = kernel.openat2(path, os.O_RDONLY | os.O_NONBLOCK, dir_fd=root,
-                            resolve=kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS)
+        there = kernel.openat2(path, os.O_PATH, dir_fd=root,
+                               resolve=kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS)
     except OSError:
         return   # an image without such a file has only numbers
-    with os.fdopen(fd, "rb") as file:
-        data = file.read(_LIMIT) if os.path.isfile(f"/proc/self/fd/{fd}") else b""
-    for line in data.decode("utf-8", "surrogateescape").splitlines():
-        if line and not line.startswith("#"):
+    try:
+        if not S_ISREG(os.fstat(there).st_mode):
+            return
+        with open(f"/proc/self/fd/{there}", "rb") as file:
+            data = file.read(_LIMIT)
+    finally:
+        os.close(there)
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        if line and not line.startswith("#") and "\0" not in line:
             yield line.split(":")

@@ -57,7 +57,7 @@ def _nodes(setup: Setup) -> Iterator[Step]:
             continue
         fifo = kind == "p"
         yield step("devices", "mknod", node.where, label=path, path=path,
-                   mode=TYPES[kind] | node.get("fileMode", 0o666), major=0 if fifo else node.get("major", 0),
+                   mode=TYPES[kind] | node.get("fileMode", 0o666) & 0o7777, major=0 if fifo else node.get("major", 0),
                    minor=0 if fifo else node.get("minor", 0), uid=node.get("uid", 0), gid=node.get("gid", 0), keep=0)
     for path, (major, minor) in DEFAULTS.items():
         if path in listed:
@@ -79,7 +79,7 @@ def _without_mknod(setup: Setup, node: Node) -> Iterator[Step]:
         slot = setup.slot()
         yield step("sources", "device_source", node.where, label=path,
                    path=f"{setup.options.scratch}/device-{slot}",
-                   mode=TYPES[node.value["type"]] | node.get("fileMode", 0o666), major=node.get("major", 0),
+                   mode=TYPES[node.value["type"]] | node.get("fileMode", 0o666) & 0o7777, major=node.get("major", 0),
                    minor=node.get("minor", 0), uid=host_id(setup.config["linux.uidMappings"], node.get("uid", 0)),
                    gid=host_id(setup.config["linux.gidMappings"], node.get("gid", 0)), slot=slot)
     yield step("devices", "bind_device", node.where, label=path, source=path, slot=slot, path=path)

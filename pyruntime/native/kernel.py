@@ -140,8 +140,11 @@ def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
            "mount", target)
 
 
-def umount2(target: str, flags: int = 0) -> None:
-    """umount2(2)."""
+UMOUNT_NOFOLLOW = 8   # linux/fs.h
+
+
+def umount2(target: str, flags: int = UMOUNT_NOFOLLOW) -> None:
+    """umount2(2). A symbolic link that has come to stand at ``target`` is not followed."""
     _check(_bindings().lib.k_umount2(os.fsencode(target), flags), "umount2", target)
 
 

@@ -132,7 +132,7 @@ _LINUX: Config = {
     "gidMappings": _MAPPINGS,
     "timeOffsets": {"monotonic": {"secs": -5, "nanosecs": 7}, "boottime": {"secs": 604800, "nanosecs": 0}},
     "devices": [
-        {"type": "c", "path": "/dev/fuse", "major": 10, "minor": 229, "fileMode": 438, "uid": 0, "gid": 0},
+        {"type": "c", "path": "/dev/fuse", "major": 10, "minor": 229, "fileMode": 8630, "uid": 0, "gid": 0},
         {"type": "b", "path": "/dev/sda", "major": 8, "minor": 0},
         {"type": "p", "path": "/run/fifo", "fileMode": 432},
     ],

@@ -292,7 +292,8 @@ BY_HAND: list[tuple[str, dict[str, Any], str]] = [
     ("device without minor", {"linux.devices": _device(type="b", minor=DROP)}, "linux.devices[0].minor"),
     ("device major", {"linux.devices": _device(major=4096)}, "linux.devices[0].major"),
     ("device minor", {"linux.devices": _device(type="u", minor=-1)}, "linux.devices[0].minor"),
-    ("device mode with type bits", {"linux.devices": _device(fileMode=8630)}, "linux.devices[0].fileMode"),
+    ("device mode of a block device", {"linux.devices": _device(fileMode=24960)}, "linux.devices[0].fileMode"),
+    ("device mode of no type", {"linux.devices": _device(fileMode=65536)}, "linux.devices[0].fileMode"),
     ("device type z", {"linux.devices": _device(type="z")}, "linux.devices[0].type"),
     ("two devices in one place", {"linux.devices": _device() + _device(minor=5)}, "linux.devices[1].path"),
     (

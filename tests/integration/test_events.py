@@ -33,7 +33,8 @@ def test_statistics_once(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("sleep 100")
     runtime.ok("run", "--detach", "c1", bundle)
     line = runtime.ok("events", "--stats", "c1")
-    assert line.startswith('{"type":"stats","id":"c1","data":{"cpu":') and line.endswith("}\n") and line.count("\n") == 1
+    assert line.startswith('{"type":"stats","id":"c1","data":{"cpu":') and line.endswith("}\n")
+    assert line.count("\n") == 1
     data = json.loads(line)["data"]
     assert data["memory"]["usage"]["limit"] == 64 * M and data["pids"]["limit"] == 20
     runtime.ok("delete", "--force", "c1")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pyruntime.config.node import Node
 
 _DEVICES = "config-linux.md#devices"
+_PERMISSIONS = 0o7777
+_TYPE_BITS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}   # Podman writes st_mode as stat(2) gives it
 _NET = "config-linux.md#network-devices"
 _RDT = "config-linux.md#intelrdt"
 _POLICY = "config-linux.md#memory-policy"
@@ -44,6 +46,10 @@ def _devices(devices: Node) -> Iterator[Problem]:
             yield Problem(f"{where}.path", f"{shown(path)} is not an absolute path", remedy, _DEVICES)
         if kind != "p":
             yield from device_number(device, where, _DEVICES)
+        mode = device.get("fileMode") or 0
+        if mode > _PERMISSIONS and mode & ~_PERMISSIONS != _TYPE_BITS[kind]:
+            yield Problem(f"{where}.fileMode", f'{mode} (0{mode:o}) is the mode of another type than "{kind}"',
+                          f"write the permission bits alone: {mode & _PERMISSIONS}", _DEVICES)
         same = (kind, device.get("major"), device.get("minor"))
         if path in seen and seen[path][1] != same:
             what = f"{shown(path)} is another device in {devices.where}[{seen[path][0]}]"

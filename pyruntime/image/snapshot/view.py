@@ -7,6 +7,7 @@ import fcntl
 import os
 
 from pyruntime.errors import HostError
+from pyruntime.image.store.mountings import EMPTY
 from pyruntime.native import kernel
 
 TYPE_CHECKING = False
@@ -14,19 +15,25 @@ if TYPE_CHECKING:
     from pyruntime.image.store.layers import Layers
     from pyruntime.image.store.store import Store
 
-_MOUNT_ATTR_RDONLY = 1
+# linux/mount.h: RDONLY, NOSUID, NODEV. An image's set-user-ID programs and device nodes are not to be had by whoever
+# comes to where it is mounted.
+_ATTRIBUTES = 1 | 2 | 4
+
+
+def _settings(store: Store, directories: list[str]) -> list[tuple[str, str | None]]:
+    """An overlay of these layers, topmost first."""
+    flags: list[tuple[str, str | None]] = [("userxattr", None)] if store.layout.overlay == "user." else []
+    return [("source", "overlay"), *flags, *(("lowerdir+", path) for path in directories)]
 
 
 def attach(store: Store, layers: Layers, target: str) -> None:
     """Mount the merged view of layers at ``target``, to be read only. Raises HostError."""
-    settings: list[tuple[str, str | None]] = [("source", "overlay")]
-    settings += [("lowerdir+", path) for path in layers.directories[::-1]]
-    if len(layers.directories) == 1:   # overlayfs without an upper directory wants two
-        empty = store.layout.below("mounts", "empty")
-        os.makedirs(empty, 0o755, exist_ok=True)
-        settings.append(("lowerdir+", empty))
+    empty = store.layout.below("mounts", EMPTY)
+    os.makedirs(empty, 0o755, exist_ok=True)
+    # Overlayfs without an upper directory wants two.
+    directories = layers.directories[::-1] + ([empty] if len(layers.directories) == 1 else [])
     try:
-        kernel.mount_filesystem("overlay", target, settings, _MOUNT_ATTR_RDONLY)
+        kernel.mount_filesystem("overlay", target, _settings(store, directories), _ATTRIBUTES)
     except OSError as error:
         raise HostError(f'cannot mount {len(layers.directories)} layers at "{target}": {error.strerror}') from None
 
@@ -43,13 +50,10 @@ class View:
         if len(directories) == 1:   # overlayfs without an upper directory wants two
             self.fd = os.open(directories[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             return
-        flags: list[tuple[str, str | None]] = [("userxattr", None)] if store.layout.overlay == "user." else []
         try:
             if not directories:
                 raise OSError("no layers")
-            mount = kernel.detached_filesystem(
-                "overlay", [("source", "overlay"), *flags, *(("lowerdir+", path) for path in directories)],
-                _MOUNT_ATTR_RDONLY)
+            mount = kernel.detached_filesystem("overlay", _settings(store, directories), _ATTRIBUTES)
         except OSError:   # a kernel before 6.8 does not know lowerdir+: a copy shows the same
             self.fd = self._merged(store, layers)
             return

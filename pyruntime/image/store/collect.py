@@ -12,7 +12,7 @@ import os
 import time
 
 from pyruntime.errors import ImageError
-from pyruntime.image.store import blobs, bundles, layers, leases, names, trees
+from pyruntime.image.store import blobs, bundles, layers, leases, mountings, names, trees
 from pyruntime.image.store.layout import abandoned, read_file
 from pyruntime.image.store.marks import Marks
 
@@ -104,6 +104,8 @@ def collect(layout: Layout, *, dry_run: bool = False, everything: bool = False, 
 
 def _sweep(sweep: _Sweep, found: Collected, oldest: float, without: frozenset[str]) -> None:
     layout = sweep.layout
+    for record in mountings.leftovers(layout):   # before the bundles are looked at: they are some
+        sweep.drop(found.work, os.path.basename(record), record)
     words, void = leases.live(layout)
     marks = Marks(layout)
     for name, descriptor in names.names(layout).items():
@@ -112,19 +114,19 @@ def _sweep(sweep: _Sweep, found: Collected, oldest: float, without: frozenset[st
     for word in sorted(words):
         marks.word(word)
     dead = []
-    for record in bundles.records(layout):
-        if not record.alive():
-            dead.append(record)
+    for bundle in bundles.records(layout):
+        if not bundle.alive():
+            dead.append(bundle)
             continue
-        marks.keys.update(record.keys)
-        marks.chains.update(chain.partition(":")[2] for chain in record.chain_ids)
+        marks.keys.update(bundle.keys)
+        marks.chains.update(chain.partition(":")[2] for chain in bundle.chain_ids)
     if marks.problems:
         raise ImageError("nothing was removed, since it cannot be known what these images use: remove them or pull"
                          " them again:\n  " + "\n  ".join(marks.problems))
     for path in void:
         sweep.drop(found.leases, os.path.basename(path), path)
-    for record in dead:
-        sweep.drop(found.bundles, record.path, layout.below("bundles", record.id))
+    for bundle in dead:
+        sweep.drop(found.bundles, bundle.path, layout.below("bundles", bundle.id))
     for digest in blobs.all_digests(layout):
         if digest not in marks.digests:
             sweep.drop(found.blobs, digest, layout.blob(digest), _on_disk(layout.blob(digest)))

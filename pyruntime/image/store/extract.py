@@ -129,10 +129,11 @@ def _drop(task: _Task) -> None:
 
 
 def _depends(task: _Task) -> bool:
-    """Whether it inherits from below. A root directory that the archive does not mention, as is usual, does not
-    count: the drivers take its attributes from the topmost layer that has them, so the layer can still be shared."""
+    """Whether it inherits from below, or has whiteouts, which are to go where they hide nothing. A root directory that
+    the archive does not mention, as is usual, does not count: the drivers take its attributes from the topmost layer
+    that has them, so the layer can still be shared."""
     made = task.extracted
-    return bool([path for path in made.implicit if path] or made.lower_links or made.hides_all)
+    return bool([path for path in made.implicit if path] or made.lower_links or made.whiteouts or made.hides_all)
 
 
 def _claim(layout: Layout, index: int, wanted: Wanted, talk: Talk) -> _Task | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.image.document import MAX_DOCUMENT, Descriptor
-from pyruntime.image.store import blobs, layers, names
+from pyruntime.image.store import blobs, layers, mountings, names
 from pyruntime.image.store import bundles as records
 from pyruntime.image.store.layout import Layout, open_layout
 from pyruntime.image.store.leases import Lease
@@ -124,7 +124,8 @@ class Store:
 
     def bundles(self) -> list[records.Bundle]:
         """Every bundle that is recorded and still there."""
-        return [record for record in records.records(self.layout) if record.alive()]
+        gone = mountings.leftovers(self.layout)
+        return [record for record in records.records(self.layout) if record.alive() and record.path not in gone]
 
     def layers_of(self, record: records.Bundle) -> layers.Layers:
         """The layers of a bundle, to mount it again. Raises ImageError where one is not in the store any more."""

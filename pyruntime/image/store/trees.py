@@ -1,12 +1,17 @@
 """Trees of the store: remove one, count one. However deep: images may nest directories beyond any path's length.
 
 One descriptor walks down by name and up by "..", so neither Python's stack nor the number of open files is a limit.
-The trees are our own and nobody renames in them; symbolic links are never followed.
+Symbolic links are never followed, and no mount is entered: somebody's files may be bound into a bundle. A container
+that still runs may rename directories under our feet, so that ".." leads higher than we came from, in the end out of
+the tree: each step up is compared with the way down.
 """
 
 from __future__ import annotations
 
 import os
+from errno import ENOSYS, EPERM, ESTALE, EXDEV
+
+from pyruntime.native import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,15 +25,18 @@ def walk(fd: int, enter: Callable[[int], list[str]], leave: Callable[[int, str],
     """Go through all directories below ``fd``, which is closed.
 
     ``enter(fd)`` sees a directory and returns the names of those to go into; ``leave(fd, name)`` is called with the
-    parent of a directory when that is done.
+    parent of a directory when that is done. OSError: ESTALE where somebody moves directories meanwhile, EXDEV where
+    something is mounted.
     """
     names: list[str] = []
+    way: list[tuple[int, int]] = []   # the directories above, as they were when we went down
     try:
         todo = [enter(fd)]
         while todo:
             if todo[-1]:
                 name = todo[-1].pop()
                 below = _open(name, fd)
+                way.append(_identity(fd))
                 os.close(fd)
                 fd = below
                 names.append(name)
@@ -39,17 +47,35 @@ def walk(fd: int, enter: Callable[[int], list[str]], leave: Callable[[int, str],
                 above = os.open("..", _DIRECTORY, dir_fd=fd)
                 os.close(fd)
                 fd = above
+                if _identity(fd) != way.pop():
+                    raise OSError(ESTALE, "a directory was moved while it was being walked through")
                 leave(fd, names.pop())
     finally:
         os.close(fd)
 
 
+def _identity(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
 def _open(name: str, fd: int) -> int:
     try:
-        return os.open(name, _DIRECTORY, dir_fd=fd)
+        return _enter(name, fd)
     except PermissionError:   # without privileges, a directory of mode 0 is opened by its owner after this only
         os.chmod(name, 0o700, dir_fd=fd)
-        return os.open(name, _DIRECTORY, dir_fd=fd)
+        return _enter(name, fd)
+
+
+def _enter(name: str, fd: int) -> int:
+    try:
+        return kernel.openat2(os.fsencode(name), _DIRECTORY, dir_fd=fd, resolve=kernel.RESOLVE_NO_XDEV)
+    except OSError as error:
+        if error.errno == EXDEV:
+            raise OSError(EXDEV, f'something is mounted at "{name}" in it: unmount that first') from None
+        if error.errno not in (ENOSYS, EPERM):   # kernels before 5.6, and seccomp profiles older than it
+            raise
+    return os.open(name, _DIRECTORY, dir_fd=fd)
 
 
 def remove(path: str) -> None:

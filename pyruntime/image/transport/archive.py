@@ -56,8 +56,11 @@ def _docker_entries(files: Files) -> list[dict[str, Any]]:
     for number, entry in enumerate(document if isinstance(document, list) else [document]):
         if not isinstance(entry, dict) or not isinstance(entry.get("Config"), str):
             problems.append(Problem(f"[{number}].Config", "expected the name of a member"))
-        elif not all(isinstance(layer, str) for layer in entry.get("Layers") or []):
-            problems.append(Problem(f"[{number}].Layers", "expected a list of names of members"))
+            continue
+        for key in ("Layers", "RepoTags"):
+            texts = entry.get(key) or []
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                problems.append(Problem(f"[{number}].{key}", "expected a list of texts"))
     if problems or not isinstance(document, list):
         raise ConfigError(name, problems or [Problem("", "expected a list")])
     return document

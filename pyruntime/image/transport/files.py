@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 
 from pyruntime.errors import ImageError, LayerError
+from pyruntime.image.layer.stream import Stream
+from pyruntime.image.layer.tar import FILE, LINK, SYMLINK, Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +15,8 @@ if TYPE_CHECKING:
 
     from pyruntime.image.transport.base import Body
 
-_LINKS = 8   # symbolic links that are followed from one member to the next
+_LINKS = 8           # symbolic links that are followed from one member to the next
+_MEMBERS = 200_000   # headers of an archive; an image has a member for each layer, and a few more
 
 
 class Window:
@@ -76,7 +80,8 @@ class Files:
 
 
 class Directory(Files):
-    """The files below a directory. It belongs to whoever made it: only names that we compose are opened."""
+    """The files below a directory. It belongs to whoever made it: only names that we compose are opened, and nothing
+    but regular files."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -92,10 +97,44 @@ class Directory(Files):
     def open(self, name: str, offset: int = 0) -> Body:
         """A file's bytes from ``offset`` on."""
         try:
-            fd = os.open(os.path.join(self.path, name), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(os.path.join(self.path, name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)   # or a FIFO waits
         except OSError as error:
             raise ImageError(f'{self.label}: "{name}": {error.strerror}', name) from None
+        if not S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise ImageError(f'{self.label}: "{name}" is not a regular file', name)
         return Window(fd, offset, os.fstat(fd).st_size, owned=True)
+
+
+class _Headers(Stream):
+    """A file as the reader of archives wants it; what stands between the headers is passed over unread."""
+
+    __slots__ = ("_file", "_size")
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(lambda: b"")
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+
+    def block(self) -> bytes:
+        """The next 512 bytes, or b"" at the end."""
+        return self.take(512) if self._file.tell() < self._size else b""
+
+    def take(self, size: int) -> bytes:
+        """Exactly ``size`` bytes."""
+        data = self._file.read(size)
+        if len(data) < size:
+            raise self.truncated()
+        return data
+
+    def skip(self, size: int) -> None:
+        """Pass over ``size`` bytes."""
+        if self._file.seek(size, os.SEEK_CUR) > self._size:
+            raise self.truncated()
+
+    def truncated(self) -> LayerError:
+        """What to raise where the file ends too early."""
+        return LayerError(f"truncated archive: it ends at byte {self._size}, within an entry")
 
 
 class Archive(Files):
@@ -103,17 +142,19 @@ class Archive(Files):
     into a file without a name in ``scratch``."""
 
     def __init__(self, path: str, scratch: str) -> None:
-        import tarfile
-
         self.label = path if path != "-" else "standard input"
         try:
             self._file = self._plain(path, scratch)
         except OSError as error:
             raise ImageError(f"{self.label}: {error.strerror}") from None
+        self._members: dict[str, tuple[int, int, int, str]] = {}   # type, offset, size, target of a link
         try:
-            with tarfile.open(fileobj=self._file, mode="r:") as archive:
-                self._members = {_normal(member.name): member for member in archive}
-        except (tarfile.TarError, ValueError, EOFError, OverflowError) as error:
+            reader = Reader(_Headers(self._file), _MEMBERS)
+            while (entry := reader.next()) is not None:
+                kind = entry.type if entry.pieces is None else -1   # of a sparse file there is no range to be read
+                self._members[_normal(os.fsdecode(entry.name))] = (kind, self._file.tell(), entry.size,
+                                                                   os.fsdecode(entry.link))
+        except LayerError as error:
             self._file.close()
             raise ImageError(f"{self.label}: not a tar archive that can be read: {error}") from None
 
@@ -121,6 +162,7 @@ class Archive(Files):
         import tempfile
 
         from pyruntime.image.layer.compression import GZIP, ZSTD, Inflater
+        from pyruntime.image.layer.options import Limits
 
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
         if file.seekable():
@@ -130,8 +172,9 @@ class Archive(Files):
                 return file
         with file:
             spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
-            inflater = Inflater(file.read)
+            limits = Limits()
             try:
+                inflater = Inflater(file.read, limits.bytes, limits.ratio)
                 while data := inflater.read():
                     spool.write(data)
             except LayerError as error:   # which archive it is, it cannot know
@@ -143,14 +186,12 @@ class Archive(Files):
     def _find(self, name: str) -> tuple[int, int] | None:
         """Where a member's content is; older `docker save` has links between members."""
         for _ in range(_LINKS):
-            member = self._members.get(_normal(name))
-            if member is None:
+            kind, offset, size, target = self._members.get(_normal(name), (-1, 0, 0, ""))
+            if kind == FILE:
+                return offset, size
+            if kind not in (LINK, SYMLINK):
                 return None
-            if member.isreg():
-                return member.offset_data, member.size
-            if not (member.issym() or member.islnk()):
-                return None
-            name = os.path.join(os.path.dirname(name), member.linkname) if member.issym() else member.linkname
+            name = os.path.join(os.path.dirname(name), target) if kind == SYMLINK else target
         return None
 
     def size(self, name: str) -> int:

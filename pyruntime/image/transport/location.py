@@ -76,7 +76,8 @@ def sources(location: Location, scratch: str) -> list[Source]:
         return [DirectorySource(location.path)]
     files = files_of(location, scratch)
     try:
-        if is_legacy(files):
+        # Not of a directory: what its manifest.json names may be any file of this machine.
+        if location.kind != "oci" and is_legacy(files):
             legacy = legacy_sources(files)
             return [_named(legacy, location)] if location.name else list(legacy)
         found = entries(files)

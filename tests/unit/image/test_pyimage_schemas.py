@@ -102,7 +102,7 @@ VALUES = st.one_of(
                      "A:b", "a:", "layers", "2024-01-01T00:00:00Z", *media.INDEXES, *media.MANIFESTS]),
     st.lists(st.one_of(st.text(max_size=2), st.integers(), st.just(SHA)), max_size=2),
     st.dictionaries(st.text(max_size=2), st.one_of(st.text(max_size=2), st.integers()), max_size=2),
-    st.sampled_from([DESCRIPTOR, {}, []]))
+    st.sampled_from([DESCRIPTOR, {}, [], "\0", ["a\0"], {"a\0": "b"}, {"a": "\0"}]))
 
 
 @settings(max_examples=1500, deadline=None)

@@ -1,0 +1,122 @@
+"""Podman drives pyruntime, and runc in the same run: the same words, the same statuses, the same output."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients.podman import OPTIONS, PYRUNTIME, Podman
+
+RUNTIMES = ["pyruntime", "runc"]
+
+
+@pytest.fixture(scope="module")
+def podmans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Podman]]:
+    """Podman by runtime."""
+    for program in ("podman", "runc"):
+        if not shutil.which(program):
+            pytest.fail(f"{program} is not installed: run tools/install-deps test")
+    path = tmp_path_factory.mktemp("podman")
+    first = Podman(path, PYRUNTIME)
+    first.load()
+    yield {"pyruntime": first, "runc": Podman(path, str(shutil.which("runc")))}
+    first.close()
+
+
+# What a user types after `podman`, a list for each command; OPTIONS go into each run and create. {n} is the container's
+# name. The first member of each is what the test is called.
+SCRIPTS: dict[str, list[list[str]]] = {
+    "run": [["run", "--rm", "box", "echo", "hello"]],
+    "environment": [["run", "--rm", "--env", "ONE=1", "box", "sh", "-c", "echo $FROM $ONE $HOME $container"]],
+    "exit status": [["run", "--rm", "box", "sh", "-c", "exit 7"]],
+    "not found": [["run", "--rm", "box", "nosuch"]],
+    "not executable": [["run", "--rm", "box", "/etc/passwd"]],
+    "user": [["run", "--rm", "--user", "user", "box", "id"]],
+    "user by number": [["run", "--rm", "--user", "5:6", "--group-add", "7", "box", "id"]],
+    "workdir": [["run", "--rm", "--workdir", "/home/user", "box", "sh", "-c", "pwd"]],
+    "read-only": [["run", "--rm", "--read-only", "box", "sh", "-c", "touch /x; touch /tmp/x && echo tmp"]],
+    "memory": [["run", "--rm", "--memory", "64m", "box", "sh", "-c",
+                "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null"]],
+    "pids": [["run", "--rm", "--pids-limit", "30", "box", "sh", "-c",
+              "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null"]],
+    "capabilities": [["run", "--rm", "--cap-drop", "all", "--cap-add", "chown", "box", "sh", "-c",
+                      "head -n 60 /proc/self/status | while read a b; do case $a in Cap*) echo $a $b;; esac; done"]],
+    "default capabilities": [["run", "--rm", "box", "sh", "-c",
+                              "while read a b; do case $a in Cap*|NoNew*|Seccomp:) echo $a $b;; esac; done"
+                              " < /proc/self/status"]],
+    "privileged": [["run", "--rm", "--privileged", "box", "sh", "-c",
+                    "while read a b; do case $a in Cap*|NoNew*|Seccomp:) echo $a $b;; esac; done < /proc/self/status"]],
+    "no new privileges": [["run", "--rm", "--security-opt", "no-new-privileges", "box", "sh", "-c",
+                           "while read a b; do case $a in NoNew*) echo $a $b;; esac; done < /proc/self/status"]],
+    "hostname": [["run", "--rm", "--hostname", "box1", "box", "sh", "-c",
+                  "cat /etc/hostname /proc/sys/kernel/hostname"]],
+    "sysctl": [["run", "--rm", "--sysctl", "net.ipv4.ip_forward=1", "box", "cat", "/proc/sys/net/ipv4/ip_forward"]],
+    "tmpfs": [["run", "--rm", "--tmpfs", "/data:size=1m,mode=700", "box", "sh", "-c", "mount | while read a b c d; do"
+               " [ $c = /data ] && echo $a $d; done"]],
+    "volume": [["run", "--rm", "-v", "{n}:/data", "box", "sh", "-c", "echo 1 > /data/file; cat /data/file"],
+               ["run", "--rm", "-v", "{n}:/data:ro", "box", "sh", "-c", "cat /data/file; touch /data/x"],
+               ["volume", "rm", "{n}"]],
+    "host pid": [["run", "--rm", "--pid", "host", "box", "sh", "-c", "[ $$ -gt 1 ] && echo other"]],
+    "shared memory": [["run", "--rm", "--shm-size", "1m", "box", "sh", "-c", "mount | while read a b c d e f; do"
+                       " [ $c = /dev/shm ] && echo $f; done"]],
+    "device": [["run", "--rm", "--device", "/dev/full:/dev/mine:r", "box", "sh", "-c",
+                "head -c 3 /dev/mine | wc -c; echo x > /dev/mine"]],
+    "devices denied": [["run", "--rm", "--cap-add", "mknod", "box", "sh", "-c", "ls /dev"]],
+    "terminal": [["run", "--rm", "-t", "box", "sh", "-c", "stty -a < /dev/tty > /dev/null && echo a terminal"]],
+    "init": [["run", "--rm", "--init", "box", "sh", "-c", "[ $$ -gt 1 ] && echo a child"]],
+    "mounts": [["run", "--rm", "box", "sh", "-c", "mount | while read a b c d e f; do case $c in"
+                " /proc|/sys|/dev|/dev/*) echo $c $e $f;; esac; done"]],
+    "a life": [["create", "--name", "{n}", "box", "sleep", "100"], ["start", "{n}"],
+               ["inspect", "--format", "{{.State.Status}}", "{n}"], ["kill", "{n}"], ["wait", "{n}"],
+               ["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "{n}"], ["rm", "{n}"]],
+    "logs": [["run", "-d", "--name", "{n}", "box", "sh", "-c", "echo out; echo err >&2"], ["wait", "{n}"],
+             ["logs", "{n}"], ["rm", "{n}"]],
+    "stop": [["run", "-d", "--name", "{n}", "box", "sh", "-c",
+              "trap 'echo told; exit 3' TERM; while :; do sleep 0.1; done"],
+             ["stop", "{n}"], ["logs", "{n}"], ["inspect", "--format", "{{.State.ExitCode}}", "{n}"], ["rm", "{n}"]],
+    "restart": [["run", "-d", "--name", "{n}", "box", "sleep", "100"], ["restart", "-t", "0", "{n}"],
+                ["inspect", "--format", "{{.State.Status}}", "{n}"], ["rm", "-f", "-t", "0", "{n}"]],
+    "top": [["run", "-d", "--name", "{n}", "box", "sleep", "100"], ["top", "{n}", "pid", "args"],
+            ["rm", "-f", "-t", "0", "{n}"]],
+    "update": [["run", "-d", "--name", "{n}", "--memory", "64m", "box", "sleep", "100"],
+               ["rm", "-f", "-t", "0", "{n}"]],
+    "commit": [["run", "--name", "{n}", "box", "touch", "/made"], ["commit", "-q", "{n}", "localhost/{n}"],
+               ["run", "--rm", "localhost/{n}", "ls", "/made"], ["rm", "{n}"], ["rmi", "-f", "localhost/{n}"]],
+    "a wrong mount": [["run", "--rm", "-v", "/nonexistent-place:/data", "box", "true"]],
+    "seccomp off": [["run", "--rm", "--security-opt", "seccomp=unconfined", "box", "sh", "-c",
+                     "while read a b; do case $a in Seccomp:) echo $a $b;; esac; done < /proc/self/status"]],
+}
+_CHANGING = [(re.compile(r"\b[0-9a-f]{64}\b"), "ID"), (re.compile(r"sha256:\w+"), "DIGEST"),
+             (re.compile(r"\b(pyruntime|runc)\b"), "RUNTIME")]
+
+
+def played(podman: Podman, script: list[list[str]], name: str) -> list[tuple[int, str]]:
+    """Status and output of each command, without what changes from run to run."""
+    found = []
+    for words in script:
+        words = [word.replace("{n}", name) for word in words]
+        if words[0] in ("run", "create"):
+            words = [words[0], *OPTIONS, *words[1:]]
+        done = podman(*words)
+        shown = done.stdout
+        for pattern, word in _CHANGING:
+            shown = pattern.sub(word, shown)
+        found.append((done.returncode, shown.replace(name, "NAME")))
+    return found
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_same_as_runc(podmans: dict[str, Podman], script: str) -> None:
+    number = list(SCRIPTS).index(script)
+    ours = played(podmans["pyruntime"], SCRIPTS[script], f"ours{number}")
+    theirs = played(podmans["runc"], SCRIPTS[script], f"runc{number}")
+    assert ours == theirs
+
+
+def test_what_runs_is_pyruntime(podmans: dict[str, Podman]) -> None:
+    podmans["pyruntime"].ok("run", "-d", *OPTIONS, "--name", "which", "box", "sleep", "100")
+    assert podmans["pyruntime"].ok("inspect", "--format", "{{.OCIRuntime}}", "which").strip() == PYRUNTIME
+    podmans["pyruntime"].ok("rm", "-f", "-t", "0", "which")

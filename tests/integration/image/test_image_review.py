@@ -1,0 +1,144 @@
+"""What a review of the image tool found: each was a way out, a leak, a leftover or a wrong result."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundles.images import Layout
+from tests.integration.image.command import Pyimage
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def archive(*entries: tuple[str, bytes | str]) -> bytes:
+    """A layer: a directory for each name that ends with a slash, a link for a text, a file for bytes."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            info.mode = 0o755
+            if name.endswith("/"):
+                info.type = tarfile.DIRTYPE
+            elif isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content
+            else:
+                info.size = len(content)
+            tar.addfile(info, io.BytesIO(content if isinstance(content, bytes) else b""))
+    return data.getvalue()
+
+
+@pytest.fixture
+def pyimage(tmp_path: Path) -> Iterator[Pyimage]:
+    made = Pyimage(tmp_path)
+    yield made
+    made.close()
+
+
+def load(pyimage: Pyimage, *layers: bytes, name: str = "example.org/a:1", **config: Any) -> str:
+    """Put an image of these layers into the store; its name."""
+    layout = Layout(pyimage.path / f"layout-{len(os.listdir(pyimage.path))}")
+    layout.image(name, [layout.layer(layer) for layer in layers], **{"Cmd": ["x"], **config})
+    pyimage.ok("load", "-q", "-i", layout.path)
+    return name
+
+
+def mounted(path: Path) -> str:
+    """The options of what is mounted at a path; "" where nothing is."""
+    lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return next((words[5] for words in lines if words[4] == str(path)), "")
+
+
+# ---- whiteouts of nothing ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("below", [[], [archive(("b/", b""))]], ids=["alone", "on top of another"])
+def test_a_whiteout_of_nothing_is_not_seen(pyimage: Pyimage, below: list[bytes]) -> None:
+    """Of a directory that one layer alone has, readdir shows whiteouts, and nothing can open or remove them."""
+    name = load(pyimage, *below, archive(("a/", b""), ("a/.wh.foo", b""), ("a/x", b"x"), (".wh.bar", b"")))
+    pyimage.ok("unpack", "--driver", "overlay", name, pyimage.path / "bundle")
+    assert os.listdir(pyimage.path / "bundle/rootfs/a") == ["x"]
+    pyimage.ok("export", "-o", pyimage.path / "all.tar", name)
+    with tarfile.open(pyimage.path / "all.tar") as tar:
+        assert [member.name for member in tar if not member.isdir()] == ["a/x"]
+
+
+# ---- trees that are removed -------------------------------------------------------------------------
+
+
+def test_removing_a_bundle_does_not_enter_what_is_mounted_in_it(pyimage: Pyimage) -> None:
+    name = load(pyimage, archive(("home/", b"")))
+    bundle, precious = pyimage.path / "bundle", pyimage.path / "precious"
+    pyimage.ok("unpack", "--driver", "copy", name, bundle)
+    precious.mkdir()
+    (precious / "file").touch()
+    subprocess.run(["mount", "--bind", precious, bundle / "rootfs/home"], check=True)
+    done = pyimage("umount", "--remove", bundle)
+    assert (precious / "file").exists()
+    assert done.returncode == 1 and 'something is mounted at "home"' in done.stderr
+    subprocess.run(["umount", bundle / "rootfs/home"], check=True)
+    pyimage.ok("umount", "--remove", bundle)
+    assert not bundle.exists()
+
+
+# ---- mounted images ---------------------------------------------------------------------------------
+
+
+def test_a_mounted_image_has_no_set_user_id_programs_and_no_devices(pyimage: Pyimage) -> None:
+    """Other users come to where it is mounted."""
+    pyimage.ok("mount", load(pyimage, archive(("x", b"x"))), pyimage.path / "mnt")
+    assert {"ro", "nosuid", "nodev"} <= set(mounted(pyimage.path / "mnt").split(","))
+    pyimage.ok("umount", pyimage.path / "mnt")
+    assert not mounted(pyimage.path / "mnt")
+
+
+def test_what_an_earlier_boot_has_mounted_is_forgotten(pyimage: Pyimage) -> None:
+    """Its place may be somebody else's now; and its layers may go."""
+    name, place = load(pyimage, archive(("x", b"x"))), pyimage.path / "mnt"
+    pyimage.ok("mount", name, place)
+    records = [path for path in (pyimage.store / "mounts").iterdir() if path.name != "empty"]
+    subprocess.run(["umount", place], check=True)
+    (records[0] / "boot").unlink()
+    (records[0] / "boot").symlink_to("another")
+    subprocess.run(["mount", "-t", "tmpfs", "theirs", place], check=True)
+    assert pyimage("umount", place).returncode == 1
+    assert mounted(place)
+    pyimage.ok("rm", name)
+    assert not os.listdir(pyimage.store / "layers") and not records[0].exists()
+
+
+def test_a_mount_that_was_killed_while_it_was_recorded_is_no_obstacle(pyimage: Pyimage) -> None:
+    name = load(pyimage, archive(("x", b"x")))
+    (pyimage.store / "mounts/0123456789abcdef").mkdir()
+    (pyimage.store / "mounts/0123456789abcdef/target").symlink_to(pyimage.path / "mnt")
+    pyimage.ok("mount", name, pyimage.path / "mnt")
+    pyimage.ok("prune")
+    assert not (pyimage.store / "mounts/0123456789abcdef").exists() and (pyimage.path / "mnt/x").exists()
+
+
+# ---- configurations ---------------------------------------------------------------------------------
+
+
+def test_volumes_have_clean_destinations(pyimage: Pyimage) -> None:
+    name = load(pyimage, archive(("data/", b""), ("data/x", b"x")), Volumes={"/data": {}, "rel/../../y": {}})
+    pyimage.ok("unpack", name, pyimage.path / "bundle")
+    mounts = json.loads((pyimage.path / "bundle/config.json").read_text())["mounts"]
+    assert [mount["destination"] for mount in mounts[-2:]] == ["/data", "/y"]
+    assert (pyimage.path / "bundle/volumes/0/x").read_text() == "x"
+
+
+@pytest.mark.parametrize("volume", ["/", "..", "/proc", "//proc/sys/"])
+def test_a_volume_that_hides_what_containers_rely_on(pyimage: Pyimage, volume: str) -> None:
+    name = load(pyimage, archive(("x", b"x")), Volumes={volume: {}})
+    done = pyimage("unpack", name, pyimage.path / "bundle")
+    assert done.returncode == 1 and "cannot be a volume" in done.stderr
+    assert not (pyimage.path / "bundle").exists()
+    pyimage.ok("unpack", "--volumes", "none", name, pyimage.path / "bundle")
