@@ -23,13 +23,13 @@ _SIZES = 1 << 63
 # The type of each member that is read, and its name in messages.
 _WORDS: dict[type, str] = {str: "a text", int: "a number", list: "a list", dict: "an object"}
 _DESCRIPTOR: dict[str, type] = {
-    "mediaType": str, "digest": str, "size": int, "annotations": dict, "platform": dict, "urls": list, "data": str}
+    "mediaType": str, "digest": str, "size": int, "platform": dict, "data": str}
 _CONFIG: dict[str, type] = {
-    "architecture": str, "os": str, "variant": str, "created": str, "author": str, "config": dict, "history": list,
+    "architecture": str, "os": str, "variant": str, "created": str, "author": str, "config": dict,
     "rootfs": dict}
 _CONTAINER: dict[str, type] = {
-    "User": str, "WorkingDir": str, "StopSignal": str, "Env": list, "Entrypoint": list, "Cmd": list, "Labels": dict,
-    "ExposedPorts": dict, "Volumes": dict}
+    "User": str, "WorkingDir": str, "StopSignal": str, "ExposedPorts": dict, "Volumes": dict}
+_TEXTS: dict[str, type] = {"Env": list, "Entrypoint": list, "Cmd": list, "Labels": dict}
 
 
 
@@ -102,7 +102,7 @@ class ImageConfig:
         self.raw = raw
         self.document = document
         self.config: dict[str, Any] = document.get("config") or {}
-        self.diff_ids: list[str] = document["rootfs"]["diff_ids"] or []
+        self.diff_ids: list[str] = document["rootfs"].get("diff_ids") or []   # of no layers, none
         self.history: list[dict[str, Any]] = document.get("history") or []
 
 
@@ -139,11 +139,14 @@ class _Reader:
         for key, kind in kinds.items():
             self.typed(document, where, key, kind)
 
-    def texts(self, values: object, where: str) -> None:
-        items = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
-        for item in items:
+    def texts(self, document: dict[str, Any], where: str, key: str, kind: type) -> None:
+        """A list, or the values of an object, that are to be texts."""
+        value = self.typed(document, where, key, kind)
+        items = value.items() if isinstance(value, dict) else enumerate(value or [])
+        for name, item in items:
             if not isinstance(item, str):
-                self.wrong(where, f"expected texts, got {item!r:.80}", spec="descriptor.md#properties")
+                place = f"{where}.{key}" if where else key
+                self.wrong(f"{place}[{name}]", f"expected a text, got {item!r:.80}")
 
     def descriptor(self, value: object, where: str) -> Descriptor:
         if not isinstance(value, dict):
@@ -153,8 +156,8 @@ class _Reader:
             if value.get(key) is None:
                 self.wrong(f"{where}.{key}", "is required", spec="descriptor.md#properties")
         self.members(value, where, _DESCRIPTOR)
-        self.texts(value.get("annotations"), f"{where}.annotations")
-        self.texts(value.get("urls"), f"{where}.urls")
+        self.texts(value, where, "urls", list)
+        self.texts(value, where, "annotations", dict)
         digest, size = value.get("digest"), value.get("size")
         if isinstance(digest, str) and not well_formed(digest):
             self.wrong(f"{where}.digest", f'"{digest:.100}" is not a digest', spec="descriptor.md#digests")
@@ -193,7 +196,7 @@ def parse_manifest(raw: bytes, media_type: str, name: str = "manifest") -> Manif
             reader.wrong(key, f'does not belong into a document of type "{media_type}", which would be ambiguous')
     if mine not in document:
         reader.wrong(mine, "is required")
-    reader.typed(document, "", "annotations", dict)
+    reader.texts(document, "", "annotations", dict)
     if manifest.is_index:
         manifest.manifests = reader.descriptors(document, "manifests")
     else:
@@ -218,7 +221,7 @@ def parse_config(raw: bytes, manifest: Manifest, name: str = "image configuratio
             reader.wrong("rootfs.type", f'expected "layers", got {rootfs.get("type")!r:.80}',
                          spec="config.md#properties")
         _check_diff_ids(reader, rootfs, manifest)
-    for number, entry in enumerate(document.get("history") or []):
+    for number, entry in enumerate(reader.typed(document, "", "history", list) or []):
         if not isinstance(entry, dict):
             reader.wrong(f"history[{number}]", f"expected an object, got {entry!r:.80}")
     _check_container(reader, document.get("config"))
@@ -238,12 +241,12 @@ def _check_diff_ids(reader: _Reader, rootfs: dict[str, Any], manifest: Manifest)
 def _check_container(reader: _Reader, config: object) -> None:
     if not isinstance(config, dict):
         return
-    for key, kind in _CONTAINER.items():
-        value = reader.typed(config, "config", key, kind)
-        texts = [value] if kind is str else [*(value.values() if key == "Labels" and value else ()), *(value or ())]
-        for number, text in enumerate(texts):
-            where = f"config.{key}" if kind is str else f"config.{key}[{number}]"
-            if not isinstance(text, str | None) or (text is None and kind is not str):
-                reader.wrong(where, f"expected a text, got {text!r:.80}")
-            elif text and "\0" in text:   # for one reader it would end there
-                reader.wrong(where, f"{text!r:.80} contains a NUL character")
+    reader.members(config, "config", _CONTAINER)
+    for key, kind in _TEXTS.items():
+        reader.texts(config, "config", key, kind)
+    for key in (*_CONTAINER, *_TEXTS):
+        value = config.get(key)
+        texts = [value] if isinstance(value, str) else [*value] if isinstance(value, (list, dict)) else []
+        texts += value.values() if isinstance(value, dict) else []
+        if any(isinstance(text, str) and "\0" in text for text in texts):   # for one reader it would end there
+            reader.wrong(f"config.{key}", f"{value!r:.80} contains a NUL character")

@@ -105,7 +105,7 @@ def test_what_is_no_document_is_refused(raw: bytes) -> None:
     ("rootfs/diff_ids", [SHA, "x"], "rootfs.diff_ids[1]"),
     ("config", {"Env": "A=b"}, "config.Env: expected a list"),
     ("config", {"Env": [1]}, "config.Env[0]: expected a text"),
-    ("config", {"Labels": {"a": 1}}, "config.Labels[0]: expected a text"),
+    ("config", {"Labels": {"a": 1}}, "config.Labels[a]: expected a text"),
     ("config", {"User": 0}, "config.User: expected a text"),
     ("history", [1], "history[0]: expected an object"),
 ])
