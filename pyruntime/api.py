@@ -21,14 +21,17 @@ from pyruntime.errors import NoSuchContainer
 from pyruntime.lifecycle import status as _status
 from pyruntime.lifecycle.create import Request, create
 from pyruntime.lifecycle.delete import delete, kill
+from pyruntime.lifecycle.events import statistics
 from pyruntime.lifecycle.run import run
 from pyruntime.lifecycle.signals import signal_number
 from pyruntime.lifecycle.start import start
 from pyruntime.lifecycle.store import Container, default_root, identifiers
+from pyruntime.lifecycle.update import update
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 
 class State:
@@ -105,6 +108,16 @@ class Runtime:
     def delete(self, container_id: str, *, force: bool = False) -> None:
         """Delete a container; with ``force`` kill it first, and do nothing if there is none. Raises StateError."""
         delete(self.root, container_id, force=force, warn=self.warn)
+
+    def update(self, container_id: str, resources: dict[str, Any]) -> None:
+        """Change limits: ``resources`` is a ``linux.resources`` object; what it does not name stays, and so do devices.
+
+        All or nothing. Raises ConfigError, StateError, HostError, StepError."""
+        update(self.root, container_id, resources)
+
+    def stats(self, container_id: str) -> dict[str, Any]:
+        """The numbers of the container's cgroup, as `events --stats` prints them. Raises StateError."""
+        return statistics(self.root, container_id)
 
     def list(self) -> list[State]:
         """All containers, by ID."""

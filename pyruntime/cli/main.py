@@ -22,8 +22,10 @@ GLOBAL = Command(
     stop_at_argument=True)
 # command -> what it does; each is a module of this package with COMMAND and run().
 COMMANDS = {
+    "completion": "print the completion script of a shell",
     "create": "create a container",
     "delete": "delete a container and what it holds",
+    "events": "print a container's statistics, and tell when it runs out of memory",
     "explain": "print the launch plan of a bundle",
     "features": "print what this runtime supports",
     "kill": "send a signal to a container",
@@ -32,6 +34,7 @@ COMMANDS = {
     "spec": "write a new config.json",
     "start": "start a created container",
     "state": "print the state of a container",
+    "update": "change the limits of a container",
     "validate": "check the config.json of a bundle",
 }
 

@@ -69,6 +69,7 @@ class Parsed:
 def parse(command: Command, words: Sequence[str]) -> Parsed:
     """Read a command line; raises UsageError in runc's words."""
     parsed = Parsed(command)
+    words = list(words)
     index = 0
     while index < len(words):
         word = words[index]
@@ -87,6 +88,9 @@ def parse(command: Command, words: Sequence[str]) -> Parsed:
             parsed.help = True
             continue
         flag = command.flag(name)
+        if flag is None and not word.startswith("--") and (letters := _letters(command, word)):
+            words[index:index] = letters
+            continue
         if flag is None:
             raise UsageError(f"Incorrect Usage: flag provided but not defined: -{name}")
         if flag.kind != "bool" and not equals:
@@ -97,6 +101,17 @@ def parse(command: Command, words: Sequence[str]) -> Parsed:
         parsed.given.add(flag.name)
         _store(parsed, flag, value if equals or flag.kind != "bool" else "true")
     return parsed
+
+
+def _letters(command: Command, word: str) -> list[str]:
+    """The short flags of a word such as -aq, one word each; nothing where it is none. Only the last may have a value.
+
+    runc knows no such thing, but whoever comes from docker, podman or skopeo writes -it."""
+    name, equals, value = word[1:].partition("=")
+    flags = [next((flag for flag in command.flags if letter == flag.short), None) for letter in name]
+    if len(name) < 2 or any(flag is None for flag in flags) or any(flag and flag.kind != "bool" for flag in flags[:-1]):
+        return []
+    return [f"-{letter}" for letter in name[:-1]] + [f"-{name[-1]}{equals}{value}"]
 
 
 def _store(parsed: Parsed, flag: Flag, value: str) -> None:

@@ -106,6 +106,11 @@ def out(text: str) -> None:
         data = data[os.write(1, data):]
 
 
+def say(text: str) -> None:
+    """Tell a person something that is no result: a line on standard error."""
+    os.write(2, text.encode("utf-8", "surrogateescape") + b"\n")
+
+
 def fill_standard_descriptors() -> None:
     """Open /dev/null in the place of a standard descriptor that our caller closed: a file or socket of ours would take
     its number, messages would be written into it, and the container would get it."""

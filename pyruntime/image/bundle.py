@@ -16,6 +16,7 @@ import os
 
 from pyruntime.config.decode import decode, encode
 from pyruntime.errors import HostError, ImageError, UsageError
+from pyruntime.image.images import tell_of_platform
 from pyruntime.image.runtime_config import Wishes, convert
 from pyruntime.image.snapshot.driver import Driver, choose, named
 from pyruntime.image.store import bundles, layers, trees
@@ -49,6 +50,8 @@ def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: W
     path = os.path.abspath(path)
     new = _claim(path)
     try:
+        if talk:
+            tell_of_platform(image, talk.warn)
         with store.lease():
             there = store.extract_layers(image.layers(), talk=talk, limits=limits)
             made = choose(driver, store, f"{path}/rootfs")

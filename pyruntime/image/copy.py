@@ -10,6 +10,7 @@ from pyruntime.errors import ImageError
 from pyruntime.image import media
 from pyruntime.image.digest import of
 from pyruntime.image.document import Descriptor, Manifest, parse_config, parse_manifest
+from pyruntime.image.transport.base import Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pyruntime.image.images import Image
     from pyruntime.image.platform import Platform
     from pyruntime.image.progress import Progress
-    from pyruntime.image.transport.base import Source, Target
+    from pyruntime.image.transport.base import Body, Target
 
 _DEPTH = 4   # indexes in indexes
 
@@ -40,6 +41,32 @@ class _Work:
         self.progress = progress
         self.blobs: dict[str, Descriptor] = {}
         self.documents: dict[str, tuple[bytes, Descriptor]] = {}
+        self.read: dict[str, bytes] = {}   # configurations, which are documents to us and blobs to the target
+
+    def root(self) -> tuple[bytes, str]:
+        """The root document and its type. Registries count how often manifests are read: one that is known is not."""
+        found = self.source.found
+        raw = self.target.known(found) if found else None
+        return (raw, found.media_type) if found and raw is not None else self.source.root()
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        """A document, from where it can be had for nothing."""
+        raw = self.target.known(descriptor)
+        return self.source.document(descriptor) if raw is None else raw
+
+
+class _Kept(Source):
+    """A blob whose content has been read already."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self._content = content
+
+    def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
+        """Its bytes from ``offset`` on."""
+        from io import BytesIO
+
+        return BytesIO(self._content[offset:])
 
 
 def copy(source: Source, target: Target, *, platform: Platform | None, everything: bool = False, threads: int = 3,
@@ -52,11 +79,11 @@ def copy(source: Source, target: Target, *, platform: Platform | None, everythin
     other gets the one manifest as its root. Raises the errors of both sides, DigestError, and ConfigError for a
     document that is wrong.
     """
-    raw, media_type = source.root()
+    work = _Work(source, target, progress)
+    raw, media_type = work.root()
     manifest = parse_manifest(raw, media_type, f"{source.label}: manifest")
     everything = everything and all(source.holds(child) for child in manifest.manifests)
     root = Descriptor(manifest.media_type, of(raw), len(raw))
-    work = _Work(source, target, progress)
     images = _walk(work, manifest, root, platform, everything, 0)
     if manifest.is_index and not everything and not target.sparse:
         raw, chosen = work.documents[images[0].digest]
@@ -66,6 +93,7 @@ def copy(source: Source, target: Target, *, platform: Platform | None, everythin
     copied.images = images
     for image in images:
         _check_image(work, image, root, raw, warn)
+    target.begin()
     _move(work, threads)
     for digest, (document, descriptor) in work.documents.items():
         if digest != root.digest:
@@ -94,8 +122,7 @@ def _walk(work: _Work, manifest: Manifest, descriptor: Descriptor, platform: Pla
         if child.media_type not in media.INDEXES + media.MANIFESTS:   # an artifact in an index is a blob to us
             work.blobs.setdefault(child.digest, child)
             continue
-        document = parse_manifest(work.source.document(child), child.media_type,
-                                  f"{work.source.label}: {child.digest}")
+        document = parse_manifest(work.document(child), child.media_type, f"{work.source.label}: {child.digest}")
         images += _walk(work, document, child, platform, everything, depth + 1)
     return images
 
@@ -107,7 +134,8 @@ def image_of(source: Source, platform: Platform | None) -> Image:
 
     raw, media_type = source.root()
     manifest = parse_manifest(raw, media_type, f"{source.label}: manifest")
-    return load(source, Descriptor(manifest.media_type, of(raw), len(raw)), source.names or [source.label], platform)
+    return load(source, Descriptor(manifest.media_type, of(raw), len(raw)), source.names or [source.label], platform,
+                manifest)
 
 
 def _check_image(work: _Work, image: Descriptor, root: Descriptor, raw: bytes, warn: Callable[[str], None]) -> None:
@@ -116,7 +144,8 @@ def _check_image(work: _Work, image: Descriptor, root: Descriptor, raw: bytes, w
     manifest = parse_manifest(document, image.media_type)
     if manifest.config is None or manifest.config.media_type not in media.CONFIGS:
         return   # an artifact; nobody can say what its blobs mean
-    config = parse_config(work.source.document(manifest.config), manifest,
+    work.read[manifest.config.digest] = work.document(manifest.config)
+    config = parse_config(work.read[manifest.config.digest], manifest,
                           f"{work.source.label}: configuration {manifest.config.digest}")
     filled = sum(1 for entry in config.history if not entry.get("empty_layer"))
     if config.history and filled != len(manifest.layers):
@@ -153,5 +182,6 @@ def _one(work: _Work, blob: Descriptor) -> None:
         work.progress.end(blob, "exists")
         return
     work.progress.begin(blob)
-    outcome = work.target.blob(blob, work.source, lambda count: work.progress.advance(blob, count))
+    source = _Kept(work.read[blob.digest]) if blob.digest in work.read else work.source
+    outcome = work.target.blob(blob, source, lambda count: work.progress.advance(blob, count))
     work.progress.end(blob, outcome)

@@ -12,7 +12,7 @@ from pyruntime.image.transport.local import StoreSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pyruntime.image.store.store import Store
     from pyruntime.image.transport.base import Source
@@ -58,13 +58,15 @@ def key(reference: Reference) -> str:
     return str(reference if reference.digest or reference.tag else reference.with_tag(reference.tagged))
 
 
-def load(source: Source, root: Descriptor, names: list[str], platform: Platform | None = None) -> Image:
-    """The image for ``platform`` (the host's for None) of what a name stands for, wherever it is.
+def load(source: Source, root: Descriptor, names: list[str], platform: Platform | None = None,
+         manifest: Manifest | None = None) -> Image:
+    """The image for ``platform`` (the host's for None) of what a name stands for, wherever it is. ``manifest`` is the
+    root document, if it has been read already.
 
     Raises ImageError when it is not there (another platform was pulled) or is no image but another artifact.
     """
     descriptor, label = root, names[0] if names else root.digest
-    manifest = parse_manifest(source.document(root), root.media_type, label)
+    manifest = manifest or parse_manifest(source.document(root), root.media_type, label)
     while manifest.is_index:
         there = [child for child in manifest.manifests if source.holds(child)]
         if not there:
@@ -78,6 +80,14 @@ def load(source: Source, root: Descriptor, names: list[str], platform: Platform 
         raise ImageError(f'{label}: not a container image but an artifact of type "{kind}"')
     config = parse_config(source.document(manifest.config), manifest, f"{label}: configuration")
     return Image(names, root, descriptor, manifest, config)
+
+
+def tell_of_platform(image: Image, warn: Callable[[str], None]) -> None:
+    """Warn of an image that this machine cannot run."""
+    host, there = Platform.host(), Platform.of(image.config.document)
+    if there and not host.runs(there):
+        warn(f'{image.names[0] if image.names else image.root.digest}: an image for "{there}"; this machine is'
+             f' "{host}", and runs it only with an emulator')
 
 
 def roots(store: Store) -> dict[str, tuple[Descriptor, list[str]]]:

@@ -81,20 +81,51 @@ def timestamp(seconds: float | None = None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if seconds is None else seconds))
 
 
+def checked_time(text: str) -> str:
+    """The text itself; raises UsageError for one that is no time of RFC 3339."""
+    from pyruntime.image.moment import seconds
+
+    if seconds(text) is not None:
+        return text
+    raise UsageError(f'"{text}" is not a time: write it as in 2024-12-31T23:59:59Z')
+
+
+def changed(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's ``config`` with other members, as `docker commit --change` does it.
+
+    Variables, labels, ports and volumes are added to those that are there, or take the place of one of the same name;
+    any other member takes the place of the old one. An entry point of its own makes an end of the old Cmd, which were
+    the arguments of another program.
+    """
+    result = dict(config)
+    if "Entrypoint" in changes:
+        result.pop("Cmd", None)
+    for member, value in changes.items():
+        old = config.get(member)
+        if isinstance(value, dict):
+            result[member] = {**(old or {}), **value}
+        elif member == "Env":
+            named = {entry.partition("=")[0]: entry for entry in [*(old or []), *value]}
+            result[member] = list(named.values())
+        else:
+            result[member] = value
+    return result
+
+
 def derive(store: Store, base: Image | None, layer: tuple[Descriptor, str] | None, *, created: str, created_by: str,
            comment: str = "", author: str = "", changes: dict[str, Any] | None = None,
            platform: dict[str, str] | None = None) -> Descriptor:
     """Store the configuration and the manifest of ``base`` with another layer on top; the manifest's descriptor.
 
-    ``changes`` are members of the configuration's ``config``. The base's own history, and its kind of documents (OCI or
-    Docker), stay. The caller holds a lease.
+    ``changes`` are members of the configuration's ``config``: see changed. The base's own history, and its kind of
+    documents (OCI or Docker), stay. The caller holds a lease.
     """
     docker = base is not None and base.manifest.media_type == media.DOCKER_MANIFEST
     document: dict[str, Any] = dict(base.config.document) if base else dict(platform or {})
     document["created"] = created
     if author:
         document["author"] = author
-    document["config"] = {**(base.config.config if base else {}), **(changes or {})}
+    document["config"] = changed(base.config.config if base else {}, changes or {})
     diff_ids = (base.config.diff_ids if base else []) + ([layer[1]] if layer else [])
     document["rootfs"] = {"type": "layers", "diff_ids": diff_ids}
     entry = {"created": created, "created_by": created_by, **({"comment": comment} if comment else {}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pyruntime.errors import ConfigError, ImageError
 from pyruntime.image.copy import Copied, copy, image_of
 from pyruntime.image.document import parse_manifest
+from pyruntime.image.images import tell_of_platform
 from pyruntime.image.store.extract import Talk
 from pyruntime.image.transport.local import StoreSource, StoreTarget
 
@@ -39,6 +40,8 @@ def receive(store: Store, source: Source, names: list[str], *, platform: Platfor
                           progress=progress, warn=warn)
             if extract and _is_image(store, copied):
                 image = image_of(StoreSource(store, copied.root, names), platform)
+                if platform is None:   # else it is what was asked for
+                    tell_of_platform(image, warn)
                 store.extract_layers(image.layers(), talk=Talk(warn=warn), limits=limits)
             for name in names or [f"{NAMELESS}@{copied.root.digest}"]:
                 store.tag(name, copied.root)

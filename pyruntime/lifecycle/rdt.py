@@ -101,3 +101,15 @@ def _remove(made: list[str]) -> None:
             os.rmdir(path)
         except FileNotFoundError:
             continue
+
+
+def rewrite(root: str, container_id: str, lines: list[str]) -> None:
+    """Write schemata of a container's group anew. Raises HostError for a container that has none."""
+    from pyruntime.errors import HostError
+    from pyruntime.lifecycle.store import Container
+
+    record = Container(root, container_id).read()
+    if not record.rdt:
+        raise HostError(f'"{container_id}" has no group in resctrl: its config.json has no linux.intelRdt of its own')
+    for line in lines:
+        _write(os.path.join(record.rdt[0], "schemata"), line + "\n")

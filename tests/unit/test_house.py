@@ -31,6 +31,15 @@ def test_hot_commands_import_only_what_is_cheap(module: str) -> None:
     assert loaded - CHEAP <= {"__main__"}, sorted(loaded - CHEAP)
 
 
+def test_no_command_of_the_image_tool_imports_what_is_dear() -> None:
+    """Before it runs, that is: its help and completion load them all. What a run imports is in test_pyimage_imports."""
+    code = (f"import sys; sys.path.insert(0, {str(TOP)!r})\nfrom pyruntime.cli.image.main import PROGRAM\n"
+            "for name in PROGRAM.commands: PROGRAM.module(name)\nprint(*sys.modules)")
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.split() if not name.startswith(("pyruntime", "_", "encodings"))}
+    assert loaded - CHEAP <= {"__main__"}, sorted(loaded - CHEAP)
+
+
 def _imports(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):

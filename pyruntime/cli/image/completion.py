@@ -6,14 +6,15 @@ from pyruntime.cli.image.main import PROGRAM, Context
 from pyruntime.cli.parse import Command, Parsed
 from pyruntime.cli.program import out
 
-COMMAND = Command("completion", "bash|zsh|fish", "print the completion script of a shell", least=1, most=1)
-_ASK = "ls --format '{{.Name}}'"
+COMMAND = Command("completion", "bash|zsh|fish", "print the completion script of a shell", least=1, most=1, text="""
+For bash: `. <(pyimage completion bash)`, or into /usr/share/bash-completion/completions/pyimage.""")
+_ASK = r"ls --format '{{.Familiar}}\n{{.Name}}'"
 _ASKING = ["copy", "export", "history", "inspect", "mount", "push", "rm", "save", "tag", "umount", "unpack"]
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print the script."""
-    from pyruntime.cli.completion import script
+    from pyruntime.cli.shells import script
 
     out(script(PROGRAM, parsed.arguments[0], _ASK, _ASKING))
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.cli.image.changes import CHANGES, changes
+from pyruntime.cli.image.limits import LIMITS, limits_of
 from pyruntime.cli.image.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
@@ -12,7 +13,7 @@ from pyruntime.errors import UsageError
 
 COMMAND = Command(
     "import", "[options] FILE|- NAME", "make an image of a tar archive of a root filesystem",
-    *CHANGES,
+    *CHANGES, *LIMITS,
     Flag("platform", "str", "what it runs on; default: this machine's", value="OS/ARCH[/VARIANT]"),
     Flag("message", "str", "for the history", short="m", value="TEXT"),
     Flag("created", "str", "time of creation, RFC 3339; default: now, or SOURCE_DATE_EPOCH", value="TIME"),
@@ -21,14 +22,18 @@ The archive may be compressed with gzip or zstd.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Make the image and print its digest."""
-    from pyruntime.image.images import key
-    from pyruntime.image.make import timestamp
+    from pyruntime.errors import ConfigError, ImageError
+    from pyruntime.image.images import by_manifest, key
+    from pyruntime.image.make import checked_time, timestamp
     from pyruntime.image.platform import Platform
     from pyruntime.image.reference import Reference
     from pyruntime.image.repack import import_tree
+    from pyruntime.image.store.extract import Talk
 
     path, name = parsed.arguments[0], key(Reference.parse(parsed.arguments[1]))
     platform = Platform.parse(parsed["platform"]) if parsed["platform"] else Platform.host()
+    limits = limits_of(parsed)
+    created = checked_time(parsed["created"]) if parsed["created"] else timestamp()
     try:
         fd = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -36,10 +41,16 @@ def run(context: Context, parsed: Parsed) -> int:
     try:
         with context.store.lease():
             descriptor = import_tree(
-                context.store, lambda count: os.read(fd, count), created=parsed["created"] or timestamp(),
+                context.store, lambda count: os.read(fd, count), created=created,
                 created_by=parsed["message"] or f"pyimage import {os.path.basename(path)}",
                 platform=platform.document(), changes=changes(parsed), compression=parsed["compression"])
+            # Only what can be extracted is an image.
+            context.store.extract_layers(by_manifest(context.store, descriptor.digest).layers(),
+                                         talk=Talk(warn=context.warn), limits=limits)
             context.store.tag(name, descriptor)
+    except (ImageError, ConfigError):
+        context.store.collect()
+        raise
     finally:
         os.close(fd)
     out(f"{name}@{descriptor.digest}\n")

@@ -15,6 +15,17 @@ COMMAND = Command("ls", "[options] [REPOSITORY...]", "list the images of the sto
 _HEADING = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "PLATFORM"]
 
 
+def _familiar(name: str) -> str:
+    """The shortest form that means the same; a name that is none any more as it is."""
+    from pyruntime.errors import UsageError
+    from pyruntime.image.reference import Reference
+
+    try:
+        return Reference.parse(name).familiar
+    except UsageError:
+        return name
+
+
 def run(context: Context, parsed: Parsed) -> int:
     """Print the images, one line a name."""
     from pyruntime.errors import PyruntimeError
@@ -33,8 +44,8 @@ def run(context: Context, parsed: Parsed) -> int:
             if not tag or "/" in tag:
                 repository, tag = name.partition("@")[0], "<none>"
             if not wanted or repository in wanted:
-                rows.append({**describe(image), "Name": name, "Repository": repository, "Tag": tag,
-                             "Digest": root.digest})
+                rows.append({**describe(image), "Name": name, "Familiar": _familiar(name), "Repository": repository,
+                             "Tag": tag, "Digest": root.digest})
     if parsed["quiet"]:
         ids = dict.fromkeys(row["Id"] if parsed["no-trunc"] else short(row["Id"]) for row in rows)
         out("".join(f"{one}\n" for one in ids))

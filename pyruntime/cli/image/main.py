@@ -11,6 +11,7 @@ from pyruntime.cli.program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.errors import PyruntimeError
     from pyruntime.image.store.store import Store
 
 GLOBAL = Command(
@@ -63,7 +64,7 @@ class Context:
 
             if os.geteuid():
                 from pyruntime.image.rootless import enter
-                enter(self.root)
+                enter(self.root, self.debug)   # ids that are missing are told of where they are needed
             self._store = Store.open(self.root)
         return self._store
 
@@ -76,6 +77,11 @@ class Context:
     def warn(text: str) -> None:
         """Tell of something that is not as it should be, and goes on."""
         LOG.warning(text)
+
+    @staticmethod
+    def error(error: PyruntimeError) -> None:
+        """Tell of something that could not be done, before going on with the rest."""
+        LOG.error(error)
 
     @staticmethod
     def debug(text: str) -> None:

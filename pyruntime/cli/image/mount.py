@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from pyruntime.cli.image.main import Context
-from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
 
-COMMAND = Command("mount", "IMAGE DIR | BUNDLE", "mount an image's root filesystem, or a bundle's again", least=1,
-                  most=2, text="""
+COMMAND = Command("mount", "[options] IMAGE DIR | BUNDLE", "mount an image's root filesystem, or a bundle's again",
+                  Flag("platform", "str", "which image of an index", value="OS/ARCH[/VARIANT]"), least=1, most=2,
+                  text="""
 IMAGE is mounted at DIR, an empty directory that is made if need be, to be read only. With one argument, the root
 filesystem of BUNDLE is mounted again: after a reboot, or after `pyimage umount`.""")
 
@@ -19,13 +20,15 @@ def run(context: Context, parsed: Parsed) -> int:
     from pyruntime.image.bundle import Bundle
     from pyruntime.image.images import find
     from pyruntime.image.mounts import mount
+    from pyruntime.image.platform import Platform
 
     if len(parsed.arguments) == 1:
         bundle = Bundle(context.store, parsed.arguments[0])
         bundle.mount()
         out(f"{bundle.rootfs}\n")
         return 0
-    image, directory = find(context.store, parsed.arguments[0]), os.path.abspath(parsed.arguments[1])
-    mount(context.store, image, directory)
+    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
+    directory = os.path.abspath(parsed.arguments[1])
+    mount(context.store, find(context.store, parsed.arguments[0], platform), directory)
     out(f"{directory}\n")
     return 0

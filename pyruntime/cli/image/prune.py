@@ -21,18 +21,20 @@ def run(context: Context, parsed: Parsed) -> int:
     from pyruntime.image.progress import size
 
     store = context.store
-    if parsed["all"] and not parsed["dry-run"]:
-        used = {bundle.manifest for bundle in store.bundles()}
-        for name in unused(context, used):
+    dry_run: bool = parsed["dry-run"]
+    names = unused(context, {bundle.manifest for bundle in store.bundles()}) if parsed["all"] else []
+    for name in names:
+        if not dry_run:
             store.untag(name)
-            out(f"untagged: {name}\n")
-    collected = store.collect(dry_run=parsed["dry-run"], everything=parsed["partial"])
+    collected = store.collect(dry_run=dry_run, everything=parsed["partial"],
+                              without=frozenset(names if dry_run else ()))
     if parsed["format"] != "table":
         show(parsed["format"], {kind: [{"Name": name, "Size": count} for name, count in getattr(collected, kind)]
-                                for kind in collected.__slots__} | {"Size": collected.size})
+                                for kind in collected.__slots__} | {"Names": names, "Size": collected.size})
         return 0
-    print_collected(collected)
-    out(f"{'to be freed' if parsed['dry-run'] else 'freed'}: {size(collected.size)}\n")
+    out("".join(f"{'would untag' if dry_run else 'untagged'}: {name}\n" for name in names))
+    print_collected(collected, "would delete" if dry_run else "deleted")
+    out(f"{'to be freed' if dry_run else 'freed'}: {size(collected.size)}\n")
     return 0
 
 
@@ -44,8 +46,8 @@ def unused(context: Context, used: set[str]) -> list[str]:
             if root.digest not in used and getattr(image, "descriptor", root).digest not in used]
 
 
-def print_collected(collected: object) -> None:
+def print_collected(collected: object, done: str = "deleted") -> None:
     """A line for each thing that was removed."""
     for kind, word in (("blobs", "blob"), ("layers", "layer"), ("subvolumes", "subvolume"), ("partials", "download")):
         for name, _ in getattr(collected, kind):
-            out(f"deleted: {word} {name}\n")
+            out(f"{done}: {word} {name}\n")

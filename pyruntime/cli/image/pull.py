@@ -6,12 +6,11 @@ from pyruntime.cli.image.limits import LIMITS, limits_of
 from pyruntime.cli.image.main import Context
 from pyruntime.cli.image.remote import REMOTE, remote_source
 from pyruntime.cli.parse import Command, Flag, Parsed
-from pyruntime.cli.program import out
+from pyruntime.cli.program import out, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.image.platform import Platform
-    from pyruntime.image.progress import Progress
 
 COMMAND = Command(
     "pull", "[options] REFERENCE...", "get images from a registry",
@@ -27,30 +26,40 @@ named. What is here already is not downloaded again; what broke off is resumed, 
 def run(context: Context, parsed: Parsed) -> int:
     """Pull each image and print its name and digest."""
     from pyruntime.image.platform import Platform
-    from pyruntime.image.progress import progress
 
     platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
     context.store   # noqa: B018  may enter a user namespace: before any thread or connection
     for text in parsed.arguments:
-        shown = progress(quiet=parsed["quiet"])
-        try:
-            name, digest = _pull(context, parsed, text, platform, shown)
-        finally:
-            shown.close()
+        name, digest = _pull(context, parsed, text.removeprefix("docker://"), platform)
         out(f"{digest}\n" if parsed["quiet"] else f"{name}@{digest}\n")
     return 0
 
 
-def _pull(context: Context, parsed: Parsed, text: str, platform: Platform | None, shown: Progress) -> tuple[str, str]:
+def _pull(context: Context, parsed: Parsed, text: str, platform: Platform | None) -> tuple[str, str]:
     from pyruntime.image.images import key
-    from pyruntime.image.receive import receive
+    from pyruntime.image.present import is_present
 
-    source = remote_source(context, parsed, text.removeprefix("docker://"))
+    source = remote_source(context, parsed, text)
     try:
         name = key(source.reference)
-        copied = receive(context.store, source, [name], platform=platform, everything=parsed["all-platforms"],
-                         extract=not parsed["no-extract"], limits=limits_of(parsed), threads=parsed["threads"],
-                         progress=shown, warn=context.warn)
+        known = context.store.names().get(name)
+        wanted = source.reference.digest or (source.found.digest if source.found else "")
+        if known and known.digest == wanted and is_present(
+                context.store, known, platform, everything=parsed["all-platforms"],
+                extracted=not parsed["no-extract"]):
+            if not parsed["quiet"]:
+                say(f"{name}: up to date")
+            return name.partition("@")[0], wanted
+        from pyruntime.image.progress import progress
+        from pyruntime.image.receive import receive
+
+        shown = progress(quiet=parsed["quiet"])
+        try:
+            copied = receive(context.store, source, [name], platform=platform, everything=parsed["all-platforms"],
+                             extract=not parsed["no-extract"], limits=limits_of(parsed), threads=parsed["threads"],
+                             progress=shown, warn=context.warn)
+        finally:
+            shown.close()
     finally:
         source.close()
     return name.partition("@")[0], copied.root.digest

@@ -7,6 +7,7 @@ from pyruntime.cli.parse import Flag, Parsed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.image.document import Descriptor
     from pyruntime.image.reference import Reference
     from pyruntime.image.registry.client import Repository
     from pyruntime.image.registry.credentials import Credentials
@@ -57,30 +58,45 @@ def repository(context: Context, parsed: Parsed, reference: Reference, *, push: 
 def remote_source(context: Context, parsed: Parsed, text: str) -> RegistrySource:
     """The image that ``text`` names in a registry; of a short name the first registry that has it.
 
-    Without a tag it is ``latest``, or where there is none the newest one, which the user is told of.
+    Without a tag it is ``latest``, or where there is none the newest one, which the user is told of. What the tag
+    stands for is asked by HEAD, which registries do not count as a pull.
     """
     from pyruntime.errors import RegistryError
     from pyruntime.image.transport.registry import RegistrySource
 
     candidates = settings_of(parsed).candidates(text)
+    failed: list[str] = []
     for number, reference in enumerate(candidates):
         there = repository(context, parsed, reference)
         try:
-            return RegistrySource(there, reference if reference.digest else _tagged(context, there, reference))
-        except RegistryError:
+            tagged, found = _resolve(context, there, reference, alone=len(candidates) == 1)
+            if number == len(candidates) - 1 and found is None and failed:
+                there.manifest(tagged.target)   # for its words
+            if found or number == len(candidates) - 1:
+                return RegistrySource(there, tagged, found)
+            failed.append(f'"{reference}" is not there')
+        except RegistryError as error:
             there.close()
+            failed.append(str(error.args[0]))
             if number == len(candidates) - 1:
+                error.args = ("; before that: ".join(reversed(failed)),)
                 raise
+        there.close()
     raise AssertionError("a reference means something")
 
 
-def _tagged(context: Context, there: Repository, reference: Reference) -> Reference:
+def _resolve(context: Context, there: Repository, reference: Reference, *, alone: bool
+             ) -> tuple[Reference, Descriptor | None]:
+    """The reference with a tag, and what it stands for; None where it is not there, or was not asked for."""
+    if reference.digest:
+        return reference, None if alone else there.head(reference.digest)
     tagged = reference.with_tag(reference.tagged)
-    if there.head(tagged.tag) is not None or reference.tag:
-        return tagged   # a tag that is not there is told by whoever asks for its manifest
+    found = there.head(tagged.tag)
+    if found is not None or reference.tag:
+        return tagged, found
     newest = there.newest_tag()
     context.warn(f'"{reference}" has no tag "{tagged.tag}": taking the newest, "{newest}"')
-    return reference.with_tag(newest)
+    return reference.with_tag(newest), there.head(newest)
 
 
 def remote_target(context: Context, parsed: Parsed, text: str, mount_from: str = "") -> RegistryTarget:

@@ -24,17 +24,19 @@ def run(context: Context, parsed: Parsed) -> int:
     """Make the image and give it its name."""
     from pyruntime.image.bundle import Bundle
     from pyruntime.image.images import by_manifest, key
+    from pyruntime.image.make import checked_time
     from pyruntime.image.reference import Reference
     from pyruntime.image.repack import repack
 
     name = key(Reference.parse(parsed.arguments[1]))
+    created = checked_time(parsed["created"]) if parsed["created"] else ""
     store = context.store
     bundle = Bundle(store, parsed.arguments[0])
     with store.lease() as lease:
         lease.add(bundle.record.manifest)
         base = by_manifest(store, bundle.record.manifest)
         descriptor, entries = repack(
-            bundle, base, created=parsed["created"], created_by=parsed["created-by"], author=parsed["author"],
+            bundle, base, created=created, created_by=parsed["created-by"], author=parsed["author"],
             comment=parsed["message"], compression=parsed["compression"], level=parsed["level"],
             changes=changes(parsed), warn=context.warn)
         store.tag(name, descriptor)

@@ -21,32 +21,40 @@ all of its names.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Take the names away, then what nobody needs."""
+    """Take the names away, then what nobody needs. What cannot be removed does not keep us from the rest."""
     from pyruntime.errors import ImageError, NoSuchImage
-    from pyruntime.image.images import find_root
 
-    store = context.store
     failed = 0
     for text in parsed.arguments:
         try:
-            descriptor, names, name = find_root(store, text)
-        except NoSuchImage as error:
-            if not parsed["force"]:
-                context.warn(str(error))
+            for name in _names(context.store, text, force=parsed["force"]):
+                context.store.untag(name)
+                out(f"untagged: {name}\n")
+        except ImageError as error:
+            if not (parsed["force"] and isinstance(error, NoSuchImage)):
+                context.error(error)
                 failed = 1
-            continue
-        chosen = [name] if name else names
-        if not name and len(names) > 1 and not parsed["force"]:
-            raise ImageError(f'"{text}" has {len(names)} names: {", ".join(names)}; remove them, or use --force')
-        users = _users(store, descriptor)
-        if len(chosen) == len(names) and users and not parsed["force"]:
-            raise ImageError(f'"{text}" is used by the bundle "{users[0]}"; remove that, or use --force')
-        for one in chosen:
-            store.untag(one)
-            out(f"untagged: {one}\n")
     if not parsed["no-prune"]:
-        print_collected(store.collect())
+        print_collected(context.store.collect())
     return failed
+
+
+def _names(store: Store, text: str, *, force: bool) -> list[str]:
+    """The names to take away; raises ImageError for what is to be removed with --force alone."""
+    from pyruntime.errors import ImageError
+    from pyruntime.image.images import find_root
+
+    descriptor, names, name = find_root(store, text)
+    chosen = [name] if name else names
+    if not chosen:
+        raise ImageError(f'"{text}" is one image of an index, and goes with that one\'s name')
+    if not force:
+        if len(chosen) > 1:
+            raise ImageError(f'"{text}" has {len(names)} names: {", ".join(names)}; remove them, or use --force')
+        users = _users(store, descriptor) if len(chosen) == len(names) else []
+        if users:
+            raise ImageError(f'"{text}" is used by the bundle "{users[0]}"; remove that, or use --force')
+    return chosen
 
 
 def _users(store: Store, root: Descriptor) -> list[str]:

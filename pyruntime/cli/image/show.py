@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyruntime.cli.parse import Flag
 from pyruntime.cli.program import out
 from pyruntime.config.decode import encode
+from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def show(form: str, value: Any) -> bool:
         return False
     if form == "json":
         out(encode(value, 1) + "\n")
+    elif "{{" not in form:
+        raise UsageError(f'--format "{form}": write table, json, or a template such as \'{{{{.Name}}}}\'')
     else:
         from pyruntime.cli.template import render
         out("".join(render(form, item) + "\n" for item in (value if isinstance(value, list) else [value])))
@@ -51,20 +54,8 @@ def describe(image: Image) -> dict[str, Any]:
 
 def age(created: str) -> str:
     """How long ago a time of RFC 3339 was, in words; "" for one that is not there or is none."""
-    if not created:
-        return ""
-    from datetime import UTC, datetime
+    import time
 
-    from dateutil.parser import ParserError, isoparse
-    from dateutil.relativedelta import relativedelta
+    from pyruntime.image import moment
 
-    try:
-        then = isoparse(created[:26] + created[26:].lstrip("0123456789"))   # nanoseconds are more than it reads
-    except (ParserError, ValueError, OverflowError):
-        return "at an unknown time"
-    since = relativedelta(datetime.now(UTC), then if then.tzinfo else then.replace(tzinfo=UTC))
-    for unit in ("years", "months", "weeks", "days", "hours", "minutes"):
-        count = getattr(since, unit) - (7 * since.weeks if unit == "days" else 0)
-        if count > 0:
-            return f"{count} {unit if count > 1 else unit[:-1]} ago"
-    return "just now"
+    return moment.age(created, time.time())

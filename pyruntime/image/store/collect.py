@@ -82,32 +82,35 @@ class _Sweep:
                     os.close(fd)
 
 
-def collect(layout: Layout, *, dry_run: bool = False, everything: bool = False, days: float = STALE) -> Collected:
+def collect(layout: Layout, *, dry_run: bool = False, everything: bool = False, days: float = STALE,
+            without: frozenset[str] = frozenset()) -> Collected:
     """Remove what is not in use. ``everything``: partial downloads of any age too, unless somebody is at them;
-    ``days``: from which age on otherwise.
+    ``days``: from which age on otherwise; ``without``: names that do not count, for a dry run.
 
     Raises ImageError, and removes nothing, when a document in use is damaged: what it points to cannot be known.
     HostError when the store cannot be written.
     """
+    assert dry_run or not without, "whoever takes names away does so before"
     sweep = _Sweep(layout, dry_run=dry_run)
     found = Collected()
     try:
         with layout.exclusive():
-            _sweep(sweep, found, time.time() if everything else time.time() - days * 86400)
+            _sweep(sweep, found, time.time() if everything else time.time() - days * 86400, without)
         sweep.empty()
     except OSError as error:
         raise layout.failure(error, "collecting garbage") from None
     return found
 
 
-def _sweep(sweep: _Sweep, found: Collected, oldest: float) -> None:
+def _sweep(sweep: _Sweep, found: Collected, oldest: float, without: frozenset[str]) -> None:
     layout = sweep.layout
     for record in mountings.leftovers(layout):   # before the bundles are looked at: they are some
         sweep.drop(found.work, os.path.basename(record), record)
     words, void = leases.live(layout)
     marks = Marks(layout)
     for name, descriptor in names.names(layout).items():
-        marks.descriptor(descriptor, f'image "{name}"')
+        if name not in without:
+            marks.descriptor(descriptor, f'image "{name}"')
     for word in sorted(words):
         marks.word(word)
     dead = []

@@ -81,10 +81,6 @@ def extract(layout: Layout, lease: Lease, wanted: list[Wanted], *, workers: int 
     Raises LayerError, DigestError (the archive is not what the configuration says), ImageError (a blob is missing),
     HostError (disk full); layers that came out right are kept then.
     """
-    if applier is None:
-        from importlib import import_module
-
-        applier = import_module("pyruntime.image.layer.apply")
     talk = talk or Talk()
     for diff_id, chain_id, blob in wanted:
         lease.add(*layers.candidates(diff_id, chain_id), blob.digest)
@@ -95,6 +91,8 @@ def extract(layout: Layout, lease: Lease, wanted: list[Wanted], *, workers: int 
                 if task := _claim(layout, index, item, talk):
                     tasks.append(task)
             if tasks:
+                if applier is None:   # not before there is something to do: a second bundle is made in milliseconds
+                    from pyruntime.image.layer import apply as applier
                 _run(layout, tasks, workers, talk, applier, limits)
         except PyruntimeError:
             _keep(layout, tasks)
@@ -214,7 +212,8 @@ def _start(layout: Layout, task: _Task, applier: Any, limits: Any) -> None:
         _work(layout, task, applier, limits, parent, end)
         code = 0
     except PyruntimeError as error:
-        _say(end, "error", (type(error).__name__, str(error), getattr(error, "where", "")))
+        told = str(error) if task.blob.digest in str(error) else f"layer {task.blob.digest}: {error}"
+        _say(end, "error", (type(error).__name__, told, getattr(error, "where", "")))
     except OSError as error:
         failure = layout.failure(error, f"extracting layer {task.blob.digest}")
         _say(end, "error", (type(failure).__name__, str(failure), ""))

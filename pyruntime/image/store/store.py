@@ -104,6 +104,10 @@ class Store:
         key = layers.present(self.layout, keys)
         return f"{self.layout.layer(key)}/fs" if key else None
 
+    def is_extracted(self, diff_id: str, chain_id: str) -> bool:
+        """Whether a layer's tree is there, for its place in an image."""
+        return bool(layers.present(self.layout, layers.candidates(diff_id, chain_id)))
+
     def extract_layers(self, wanted: list[Wanted], *, workers: int = 2, talk: Talk | None = None,
                        applier: Any = None, limits: Any = None) -> layers.Layers:
         """The extracted layers of an image, (diffID, chainID, descriptor) each, bottom first; see extract.extract."""
@@ -131,11 +135,12 @@ class Store:
         """Forget a bundle, so that its layers may go."""
         records.remove(self.layout, record)
 
-    def collect(self, *, dry_run: bool = False, everything: bool = False, days: float = 7) -> Collected:
+    def collect(self, *, dry_run: bool = False, everything: bool = False, days: float = 7,
+                without: frozenset[str] = frozenset()) -> Collected:
         """Remove what is not in use; see collect.collect."""
         from pyruntime.image.store.collect import collect
 
-        return collect(self.layout, dry_run=dry_run, everything=everything, days=days)
+        return collect(self.layout, dry_run=dry_run, everything=everything, days=days, without=without)
 
     def verify(self, *, content: bool = True) -> list[str]:
         """What is wrong in the store; see verify.verify."""

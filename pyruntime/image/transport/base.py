@@ -53,6 +53,7 @@ class Source:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.found: Descriptor | None = None   # the root document's, where it is known before that is read
 
     def root(self) -> tuple[bytes, str]:
         """The document that the reference names, a manifest or an index, with its media type."""
@@ -110,9 +111,16 @@ class Target:
     sparse = False
     takes_foreign = True
 
+    def begin(self) -> None:
+        """The source's documents are in order, content follows: what has to be made can be made."""
+
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the content is there already."""
         raise NotImplementedError
+
+    def known(self, descriptor: Descriptor) -> bytes | None:
+        """A document that is there already and need not be read from the source; None where it has to be."""
+        return None
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
         """Take a blob; "copied", or what was done instead, for messages."""

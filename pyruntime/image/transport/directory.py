@@ -54,11 +54,14 @@ class DirectoryTarget(Target):
         self._path = path
         if os.path.isdir(path) and os.listdir(path) and not os.path.exists(os.path.join(path, "version")):
             raise ImageError(f'"{path}" holds other things; give a new or an empty directory')
+
+    def begin(self) -> None:
+        """Make the directory."""
         try:
-            os.makedirs(path, exist_ok=True)
-            write_whole(os.path.join(path, "version"), _VERSION)
+            os.makedirs(self._path, exist_ok=True)
+            write_whole(os.path.join(self._path, "version"), _VERSION)
         except OSError as error:
-            raise ImageError(f'cannot write into "{path}": {error.strerror}') from None
+            raise ImageError(f'cannot write into "{self._path}": {error.strerror}') from None
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the blob is there."""

@@ -167,7 +167,7 @@ class Archive(Files):
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
         if file.seekable():
             head = file.read(4)
-            file.seek(0)
+            file.seek(0)   # tarfile begins where the file stands
             if not head.startswith((GZIP, ZSTD)):
                 return file
         with file:
@@ -177,10 +177,10 @@ class Archive(Files):
                 inflater = Inflater(file.read, limits.bytes, limits.ratio)
                 while data := inflater.read():
                     spool.write(data)
-            except LayerError as error:
+            except LayerError as error:   # which archive it is, it cannot know
                 spool.close()
                 raise ImageError(f"{self.label}: {error}") from None
-        spool.flush()
+        spool.seek(0)
         return spool
 
     def _find(self, name: str) -> tuple[int, int] | None:

@@ -159,10 +159,13 @@ class LayoutTarget(Target):
         self.label = path
         self._path = path
         self._name = name
+
+    def begin(self) -> None:
+        """Make the directory."""
         try:
-            os.makedirs(os.path.join(path, "blobs", "sha256"), exist_ok=True)
+            os.makedirs(os.path.join(self._path, "blobs", "sha256"), exist_ok=True)
         except OSError as error:
-            raise ImageError(f'cannot make the image layout "{path}": {error.strerror}') from None
+            raise ImageError(f'cannot make the image layout "{self._path}": {error.strerror}') from None
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the blob is there; one that lies there by its right name has been verified."""

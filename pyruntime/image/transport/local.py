@@ -60,6 +60,13 @@ class StoreTarget(Target):
             raise DigestError(f"{descriptor.digest} has {size} bytes, its descriptor says {descriptor.size}")
         return size >= 0
 
+    def known(self, descriptor: Descriptor) -> bytes | None:
+        """A document that is there; a damaged one is not known."""
+        try:
+            return self._store.read(descriptor) if self.has(descriptor) else None
+        except DigestError:
+            return None
+
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
         """Take a blob; of two processes that want it one downloads, the other waits."""
         with self._store.ingest(descriptor.digest, descriptor.size) as ingest:

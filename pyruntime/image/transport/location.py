@@ -103,9 +103,10 @@ def _config(source: Source) -> str:
 
 
 def _named(found: Sequence[Source], location: Location) -> Source:
-    for source in found:
-        if location.name in source.names:
-            return source
+    for matches in (lambda name: name == location.name, lambda name: name.endswith("/" + location.name)):
+        for source in found:   # what has the very name first, then docker.io/library/NAME
+            if any(map(matches, source.names)):
+                return source
     there = ", ".join(f'"{name}"' for source in found for name in source.names) or "none has a name"
     raise ImageError(f'{location.path}: there is no image "{location.name}"; there are: {there}')
 

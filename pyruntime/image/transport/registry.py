@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class RegistrySource(Source):
-    """One image of a repository."""
+    """One image of a repository. ``found`` is what the reference stands for, as far as that is known already."""
 
-    def __init__(self, repository: Repository, reference: Reference) -> None:
+    def __init__(self, repository: Repository, reference: Reference, found: Descriptor | None = None) -> None:
         super().__init__()
+        self.found = found
         self.label = str(reference)
         self.repository = repository
         self.reference = reference
@@ -29,7 +30,9 @@ class RegistrySource(Source):
     def root(self) -> tuple[bytes, str]:
         """The document that the tag or digest names; it is asked for once."""
         if self._root is None:
-            raw, media_type, _ = self.repository.manifest(self.reference.digest or self.reference.tag)
+            # By the digest that the tag was found to stand for: what was decided by it holds for what comes.
+            wanted = self.reference.digest or (self.found.digest if self.found else self.reference.tag)
+            raw, media_type, _ = self.repository.manifest(wanted)
             self._root = raw, media_type
         return self._root
 

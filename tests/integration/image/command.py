@@ -33,6 +33,21 @@ class Pyimage:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def fails(self, *words: object, **options: Any) -> str:
+        """What a command says that does not work; it prints nothing else."""
+        done = self(*words, **options)
+        assert done.returncode == 1, (done.stdout, done.stderr)
+        return done.stderr
+
+    def leftovers(self) -> list[str]:
+        """What no command may leave: work of the store, leases, unfinished files beside what was asked for."""
+        found = [path for name in ("work", "trash", "leases") for path in (self.store / name).glob("*")]
+        return [str(path) for path in [*found, *self.path.glob("*.partial"), *self.path.glob("*/*.partial")]]
+
+    def blobs(self) -> set[str]:
+        """The digests of all blobs of the store."""
+        return {f"sha256:{path.name}" for path in (self.store / "blobs/sha256").glob("*")}
+
     def close(self) -> None:
         """Unmount what is mounted below the directory."""
         lines = Path("/proc/self/mountinfo").read_text().splitlines()

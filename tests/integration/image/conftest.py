@@ -13,7 +13,9 @@ from pyruntime.image.registry.client import Repository
 from pyruntime.image.registry.credentials import Credentials, Login
 from pyruntime.image.registry.http import Transport
 from pyruntime.image.registry.settings import Settings
+from tests.integration.image.command import Pyimage
 from tests.integration.image.registries import Authority, FakeRegistry, Registry, TokenServer, serve
+from tests.integration.image.samples import samples
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +78,30 @@ def fakes() -> Iterator[Callable[..., FakeRegistry]]:
     yield make
     for one in made:
         one.stop()
+
+
+@pytest.fixture(scope="session")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """An image layout that nothing of ours has written, and what is in it: see samples.py."""
+    path = tmp_path_factory.mktemp("samples") / "layout"
+    path.mkdir()
+    return path, samples(path)
+
+
+@pytest.fixture
+def pyimage(tmp_path: Path) -> Iterator[Pyimage]:
+    """The command with an empty store."""
+    made = Pyimage(tmp_path)
+    yield made
+    made.close()
+    assert made.leftovers() == []
+
+
+@pytest.fixture
+def loaded(pyimage: Pyimage, layout: tuple[Path, dict[str, str]]) -> Pyimage:
+    """The command with a store that has all samples."""
+    pyimage.ok("load", "-q", "-i", layout[0])
+    return pyimage
 
 
 class Client:

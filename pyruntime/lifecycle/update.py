@@ -1,0 +1,37 @@
+"""`update`: change the limits of a container that lives."""
+
+from __future__ import annotations
+
+from pyruntime.config import rules
+from pyruntime.config.check import conforms_resources
+from pyruntime.config.node import Node
+from pyruntime.errors import ConfigError, StateError
+from pyruntime.lifecycle.status import CREATED, PAUSED, RUNNING, status_of
+from pyruntime.lifecycle.store import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def update(root: str, container_id: str, resources: dict[str, Any], document: str = "resources") -> None:
+    """Apply a ``linux.resources`` object to a container; devices stay as they are.
+
+    All or nothing: when one limit cannot be set, those before it are written back. Raises ConfigError with every
+    problem of the object, StateError, HostError for a controller that the host lacks, StepError.
+    """
+    container = Container(root, container_id)
+    record = container.read()
+    status = status_of(container, record)
+    if status not in (CREATED, RUNNING, PAUSED):
+        raise StateError(f'container not running: "{container_id}" is {status}')
+    if not conforms_resources(resources):
+        from pyruntime.config.validate import validate
+        raise ConfigError(document, validate(resources, "resources"))
+    if problems := rules.resources_problems(Node(resources)):
+        raise ConfigError(document, problems)
+    from pyruntime.cgroups.host import discover
+    from pyruntime.cgroups.resources import update as steps
+    from pyruntime.cgroups.update import apply
+
+    apply(steps(Node(resources), discover(), record.cgroup))
