@@ -83,7 +83,7 @@ class _Applier:
     def __init__(self, reader: Reader, directory_fd: int, options: Options, limits: Limits) -> None:
         self.reader = reader
         self.options = options
-        self.places = Places(directory_fd, limits.entries)
+        self.places = Places(directory_fd, limits.entries, limits.memory)
         self.done = Extracted()
         self.left = limits.bytes
         self.owners: dict[tuple[int, int], tuple[int, int]] = {}
@@ -185,6 +185,7 @@ class _Applier:
 
     def _explicit(self, directory: Directory, entry: Entry) -> None:
         self.owner(entry)   # may raise, and here the error gets this entry's name
+        self.places.keep(len(entry.name) + sum(len(key) + len(value) for key, value in (entry.xattrs or {}).items()))
         directory.entry = entry
 
     def _symlink(self, parent: Directory, name: bytes, entry: Entry) -> None:
@@ -263,6 +264,7 @@ class _Applier:
                 places.forget()
         parent.links = parent.links or {}
         parent.links[name] = target
+        places.keep(len(name) + len(target))
 
     def _whiteout(self, name: bytes, hidden: bytes) -> None:
         head = name.rpartition(b"/")[0]

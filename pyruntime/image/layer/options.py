@@ -20,14 +20,17 @@ class Limits:
     ``bytes``    of the uncompressed archive, and of its files as they appear (a sparse file costs nothing to write)
     ``entries``  headers in the archive, and directories that they ask for: one needs half a kilobyte of memory
     ``ratio``    uncompressed to compressed bytes; gzip cannot reach 1100
+    ``memory``   bytes of what is kept to the end: paths and attributes of directories, targets of links, whiteouts
     """
 
-    __slots__ = ("bytes", "entries", "ratio")
+    __slots__ = ("bytes", "entries", "memory", "ratio")
 
-    def __init__(self, bytes: int = 256 << 30, entries: int = 2_000_000, ratio: int = 1100) -> None:
+    def __init__(self, bytes: int = 256 << 30, entries: int = 2_000_000, ratio: int = 1100,
+                 memory: int = 512 << 20) -> None:
         self.bytes = bytes
         self.entries = entries
         self.ratio = ratio
+        self.memory = memory
 
 
 class Options:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyruntime.image.layer.tar import Entry
 
 _MAX_LINKS = 40     # symbolic links on one way, as in the kernel (path_resolution(7))
+_MAX_WAYS = 32 << 20   # bytes of names whose way is remembered: an archive has as many ways to a place as it likes
 _MAX_OPEN = 128     # descriptors of directories: several layers are extracted at once, and 1024 is all there is
 
 
@@ -56,11 +57,14 @@ class Places:
     something else than a directory there. A directory at such a path is opaque.
     """
 
-    __slots__ = ("_left", "_limit", "_open", "_ways", "cut", "root", "root_fd")
+    __slots__ = ("_left", "_limit", "_memory", "_open", "_room", "_ways", "_ways_size", "cut", "root", "root_fd")
 
-    def __init__(self, root_fd: int, limit: int) -> None:
-        """``limit`` of directories that are made: one name of 4 KB asks for two thousand, and the next removes them."""
+    def __init__(self, root_fd: int, limit: int, memory: int) -> None:
+        """``limit`` of directories that are made: one name of 4 KB asks for two thousand, and the next removes them.
+        ``memory``: bytes of names and attributes that are kept."""
         self._limit = self._left = limit
+        self._memory = self._room = memory
+        self._ways_size = 0
         self.root_fd = root_fd
         self.root = Directory(None, b"", b"")
         self.root.fd = root_fd
@@ -99,12 +103,17 @@ class Places:
         if found is None:
             found = self._walk(path, make=True)
             assert found is not None   # whatever was missing has been made
+            self._ways_size += len(path)
+            if self._ways_size > _MAX_WAYS:
+                self.forget()
             self._ways[path] = found
         return found
 
-    def remember(self, path: bytes, directory: Directory) -> None:
-        """Spare the next ``at`` of this path the way."""
-        self._ways[path] = directory
+    def keep(self, size: int) -> None:
+        """Count bytes that will be kept to the end; raises LayerError where they become too many."""
+        self._room -= size
+        if self._room < 0:
+            raise LayerError(f"names and attributes come to more than the {self._memory} bytes that are kept in memory")
 
     def find(self, path: bytes) -> tuple[Directory | None, bytes]:
         """The directory that holds the last component of a path, and that component; nothing is made.
@@ -166,6 +175,7 @@ class Places:
         self._left -= 1
         if self._left < 0:
             raise LayerError(f"asks for more than the {self._limit} directories that are allowed")
+        self.keep(len(path))
         fd = self.fd(parent)
         if parent.links and parent.links.pop(name, None):
             self.cut.add(path)
@@ -181,6 +191,7 @@ class Places:
     def forget(self) -> None:
         """Forget the ways: something is gone that may have been on one of them."""
         self._ways = {b"": self.root}
+        self._ways_size = 0
 
     def vacate(self, parent: Directory, name: bytes) -> None:
         """Remove what has this name, with all below it. Descriptors that the caller holds may be closed by it."""
@@ -209,7 +220,9 @@ class Places:
 
     def hide(self, parent: Directory, name: bytes) -> bool:
         """Put a whiteout where this layer has nothing, and remember it; whether a node was made."""
-        self.cut.add(parent.path + b"/" + name if parent.path else name)
+        path = parent.path + b"/" + name if parent.path else name
+        self.keep(len(path))
+        self.cut.add(path)
         if name in parent.children or (parent.links and name in parent.links):
             return False
         fd = self.fd(parent)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Map = list[tuple[int, int]]
 
+_MAX_DIGITS = 20     # of a number
 _MAX_MAP = 8 << 20   # bytes of a 1.0 map, and of the extension blocks of an old one: half a million pieces
 
 
@@ -67,7 +68,7 @@ def from_content(stream: Stream, stored: int) -> tuple[int, Map]:
     read = 0
     numbers: list[int] = []
     while not numbers or len(numbers) < 1 + 2 * numbers[0]:
-        if read + 512 > min(stored, _MAX_MAP):
+        if read + 512 > min(stored, _MAX_MAP) or len(text) > _MAX_DIGITS:   # or what is joined here grows and grows
             raise LayerError("sparse file: the map does not end within the content")
         read += 512
         *lines, text = (text + stream.take(512)).split(b"\n")

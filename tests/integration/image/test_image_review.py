@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 from bundles.images import Layout
+from pyruntime.errors import LayerError
+from pyruntime.image.layer.apply import Limits, extract
+from pyruntime.image.store import trees
 from tests.integration.image.command import Pyimage
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -142,3 +145,50 @@ def test_a_volume_that_hides_what_containers_rely_on(pyimage: Pyimage, volume: s
     assert done.returncode == 1 and "cannot be a volume" in done.stderr
     assert not (pyimage.path / "bundle").exists()
     pyimage.ok("unpack", "--volumes", "none", name, pyimage.path / "bundle")
+
+
+# ---- layers that cost more than they seem to --------------------------------------------------------
+
+
+def _entry(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "",
+           pax: dict[str, str] | None = None) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size, info.linkname, info.mode, info.pax_headers = kind, size, link, 0o755, pax or {}
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+GREEDY = {
+    "attributes": [_entry(f"d{number}", tarfile.DIRTYPE, pax={"SCHILY.xattr.user.a": "x" * 40000})
+                   for number in range(30)],
+    "names": [_entry(f"{number}/" + "d/" * 1500, tarfile.DIRTYPE) for number in range(2)],
+    "links": [_entry(f"f{number}", tarfile.LNKTYPE, link="n/" * 2000 + "x") for number in range(300)],
+    "whiteouts": [_entry(f"{'d' * 200}/.wh.{number:0200}") for number in range(3000)],
+}
+
+
+@pytest.mark.parametrize("case", GREEDY)
+def test_a_layer_that_wants_memory(case: str, tmp_path: Path) -> None:
+    (tmp_path / "fs").mkdir()
+    rest = [*GREEDY[case][::-1]]
+    fd = os.open(tmp_path / "fs", os.O_RDONLY)
+    try:
+        with pytest.raises(LayerError, match="kept in memory"):
+            extract(lambda _count: rest.pop() if rest else b"", fd, limits=Limits(memory=1 << 20))
+    finally:
+        os.close(fd)
+        trees.remove(str(tmp_path / "fs"))
+
+
+def test_a_map_that_is_one_endless_number(tmp_path: Path) -> None:
+    """Each block was joined to all before it: a layer of 8 KB cost half a minute."""
+    (tmp_path / "fs").mkdir()
+    size = 8 << 20
+    sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"}
+    pieces = [_entry("s", size=size, pax=sparse), *[b"1" * (64 << 10)] * (size // (64 << 10))][::-1]
+    fd = os.open(tmp_path / "fs", os.O_RDONLY)
+    try:
+        with pytest.raises(LayerError, match="map does not end"):
+            extract(lambda _count: pieces.pop() if pieces else b"", fd)
+        assert len(pieces) > 10, "it was read to its end"
+    finally:
+        os.close(fd)
