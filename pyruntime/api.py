@@ -21,6 +21,8 @@ from pyruntime.errors import NoSuchContainer
 from pyruntime.lifecycle import status as _status
 from pyruntime.lifecycle.create import Request, create
 from pyruntime.lifecycle.delete import delete, kill
+from pyruntime.lifecycle.pause import pause, resume
+from pyruntime.lifecycle.ps import pids
 from pyruntime.lifecycle.run import run
 from pyruntime.lifecycle.signals import signal_number
 from pyruntime.lifecycle.start import start
@@ -28,7 +30,7 @@ from pyruntime.lifecycle.store import Container, default_root, identifiers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class State:
@@ -101,6 +103,18 @@ class Runtime:
         """Send a signal, by number or name, to init or to every process. Raises StateError, UsageError."""
         number = signal if isinstance(signal, int) else signal_number(signal)
         kill(self.root, container_id, number, everything=everything)
+
+    def pause(self, container_id: str) -> None:
+        """Stop every process of a created or running container until `resume`. Raises StateError."""
+        pause(self.root, container_id)
+
+    def resume(self, container_id: str) -> None:
+        """Let the processes of a paused container go on. Raises StateError."""
+        resume(self.root, container_id)
+
+    def pids(self, container_id: str) -> Sequence[int]:
+        """The container's processes, as the host numbers them. Raises NoSuchContainer."""
+        return pids(self.root, container_id)
 
     def delete(self, container_id: str, *, force: bool = False) -> None:
         """Delete a container; with ``force`` kill it first, and do nothing if there is none. Raises StateError."""

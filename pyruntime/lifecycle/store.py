@@ -17,11 +17,11 @@ import time
 from _thread import get_native_id
 
 from pyruntime.config.decode import decode, encode
-from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, UsageError
+from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _UNCLAIMED = "~"   # no ID can begin with it
@@ -35,6 +35,11 @@ def check_id(container_id: str) -> str:
     if not _ID.issuperset(container_id) or container_id in (".", "..") or len(container_id) > 1024:
         raise UsageError(f'invalid container ID format: "{container_id}"; letters, digits and _+-. are allowed')
     return container_id
+
+
+def refuse(phrase: str, container_id: str, status: str) -> NoReturn:
+    """Raise StateError: an operation that the container's status does not allow, in runc's phrase."""
+    raise StateError(f'{phrase}: "{container_id}" is {status}')
 
 
 def start_time(pid: int) -> int:
