@@ -24,6 +24,7 @@ GLOBAL = Command(
 COMMANDS = {
     "create": "create a container",
     "delete": "delete a container and what it holds",
+    "exec": "run another program in a container",
     "explain": "print the launch plan of a bundle",
     "features": "print what this runtime supports",
     "kill": "send a signal to a container",
