@@ -6,6 +6,7 @@
     runtime.create("web", "/containers/web")
     runtime.start("web")
     print(runtime.state("web").status)
+    status = runtime.exec("web", ["sh", "-c", "echo hello"], user="1000")
     runtime.kill("web", "KILL")
     runtime.delete("web", force=True)
 
@@ -30,7 +31,8 @@ from pyruntime.lifecycle.store import Container, default_root, identifiers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 
 class State:
@@ -94,6 +96,28 @@ class Runtime:
         its exit status, 128 + N when signal N killed it. Waiting needs the main thread: signals are forwarded."""
         request = self._request("", "", preserve_fds, detached=detach)
         return run(self.root, container_id, os.fspath(bundle), request, keep=keep, subreaper=False)
+
+    def exec(self, container_id: str, args: Sequence[str] = (), *, process: Mapping[str, Any] | None = None,
+             cwd: str = "", env: Sequence[str] = (), user: str = "", gids: Sequence[int] = (), terminal: bool = False,
+             capabilities: Sequence[str] = (), no_new_privs: bool | None = None, cgroup: Sequence[str] = (),
+             detach: bool = False, ignore_paused: bool = False, console_socket: str = "", pid_file: str = "",
+             preserve_fds: int = 0) -> int:
+        """Run another program in a created or running container, and return its exit status, 128 + N when signal N
+        killed it; with ``detach`` its pid: it is a child of this process, which has to wait for it.
+
+        ``args`` is the program and its arguments, which the next options change what the container's own process gets;
+        or ``process`` is a whole process object (config.md#process). Signals are forwarded if the main thread waits.
+        Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of it is left.
+        """
+        from pyruntime.lifecycle.exec import ExecRequest, execute
+
+        options: dict[str, Any] = {} if process is not None else {
+            "cwd": cwd, "env": env, "user": user, "gids": gids, "terminal": terminal, "capabilities": capabilities,
+            "no_new_privs": no_new_privs}
+        return execute(self.root, container_id, ExecRequest(
+            args, process=process or "", cgroup=cgroup, detached=detach, ignore_paused=ignore_paused,
+            console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds, rootless=self.rootless,
+            warn=self.warn, **options))
 
     def state(self, container_id: str) -> State:
         """What the container is doing now. Raises NoSuchContainer."""

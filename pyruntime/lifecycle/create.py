@@ -97,7 +97,6 @@ class Creation(Launch):
 
     def abandon(self, error: BaseException) -> None:
         """Undo a container that was created but could not be handed over (for example: its pid file was refused)."""
-        self._control.close()
         self._fail(error)
 
 

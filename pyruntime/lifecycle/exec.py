@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from _thread import get_native_id
 
+from pyruntime.config.decode import encode
 from pyruntime.config.joining import asked_process, given_process
 from pyruntime.config.load import SIZE, Config
 from pyruntime.errors import PyruntimeError, StateError, UsageError
@@ -26,7 +27,7 @@ from pyruntime.plan.setup import NAMESPACES, PROC_NAMES, Joined, Options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from pyruntime.lifecycle.foreground import Foreground
@@ -35,13 +36,14 @@ if TYPE_CHECKING:
 class ExecRequest:
     """What `exec` is asked for, besides the ID.
 
-    ``args``           the program and its arguments; empty where ``process`` names a file with a process object
+    ``args``           the program and its arguments; empty where there is a process object
+    ``process``        the process object (config.md#process), or the name of a file that holds it
     ``options``        keyword arguments of config.joining.asked_process
     ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
     """
 
-    def __init__(self, args: Sequence[str] = (), *, process: str = "", console_socket: str = "", pid_file: str = "",
-                 pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
+    def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
+                 pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
                  warn: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         self.args = args
@@ -97,8 +99,11 @@ def _config(container: Container, record: Record, request: ExecRequest) -> Confi
     if request.process:
         if request.args:
             raise UsageError(f'the program is given twice: "{request.args[0]}", and by --process')
-        document = os.path.basename(request.process)
-        process = given_process(kept, _read(request.process), document)
+        if isinstance(request.process, str):
+            document, data = os.path.basename(request.process), _read(request.process)
+        else:
+            document, data = "exec", encode(dict(request.process)).encode()
+        process = given_process(kept, data, document)
     else:
         document = "exec"
         process = asked_process(kept, request.args, **request.options)
@@ -132,17 +137,18 @@ def _in_foreground(container: Container, record: Record, config: Config, request
         foreground.begin()
     elif terminal:
         raise UsageError("a terminal can be forwarded by the main thread alone: give a console socket")
+    ends: tuple[_socket.socket, ...] = ()
     try:
-        ours = theirs = None
         if terminal:
             import _socket
-            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
-        entry = Entry(container, record, config, request, theirs)
-        if foreground is not None and ours is not None:
-            entry.on_pid = lambda pid: foreground.terminal(channel.receive_fd(ours))
-        pid = entry.run()
-        return _wait(pid, foreground)
+            ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+        entry = Entry(container, record, config, request, ends[1] if ends else None)
+        if foreground is not None and ends:
+            entry.on_pid = lambda pid: foreground.terminal(channel.receive_fd(ends[0]))
+        return _wait(entry.run(), foreground)
     finally:
+        for end in ends:
+            end.close()
         if foreground is not None:
             foreground.end()
 
@@ -188,7 +194,10 @@ class Entry(Launch):
     def over(self, report: channel.Report | None) -> bool:
         if report is not None and report.kind == channel.EXEC:
             self._prepared = True   # the filter and execve are left: their success is the end of the stream
-        return report is None and self._prepared
+        if report is None and self._prepared:
+            self._control.close()
+            return True
+        return False
 
     def report(self, pid_file: str, pidfd_socket: str) -> None:
         """Name the process to the caller."""

@@ -227,6 +227,8 @@ class Launch:
     def _fail(self, error: BaseException) -> None:
         """Kill what runs, undo what was done, in reverse order; failures of this are notes to the first error."""
         notes = error.notes if isinstance(error, PyruntimeError) else []
+        if self._control is not None:
+            self._control.close()
         for pid in (self.stub, self.init):
             if pid:
                 try:

@@ -20,7 +20,7 @@ CHEAP = {"os", "os.path", "sys", "stat", "posixpath", "genericpath", "errno", "t
 HOT = {
     "create": "pyruntime.cli.create", "start": "pyruntime.cli.start", "state": "pyruntime.cli.state",
     "kill": "pyruntime.cli.kill", "delete": "pyruntime.cli.delete", "pause": "pyruntime.cli.pause",
-    "resume": "pyruntime.cli.resume", "ps": "pyruntime.cli.ps",
+    "resume": "pyruntime.cli.resume", "exec": "pyruntime.cli.exec", "ps": "pyruntime.cli.ps",
 }
 
 
