@@ -6,6 +6,7 @@
     runtime.create("web", "/containers/web")
     runtime.start("web")
     print(runtime.state("web").status)
+    status = runtime.exec("web", ["sh", "-c", "echo hello"], user="1000")
     runtime.kill("web", "KILL")
     runtime.delete("web", force=True)
 
@@ -22,6 +23,8 @@ from pyruntime.lifecycle import status as _status
 from pyruntime.lifecycle.create import Request, create
 from pyruntime.lifecycle.delete import delete, kill
 from pyruntime.lifecycle.events import statistics
+from pyruntime.lifecycle.pause import pause, resume
+from pyruntime.lifecycle.ps import pids
 from pyruntime.lifecycle.run import run
 from pyruntime.lifecycle.signals import signal_number
 from pyruntime.lifecycle.start import start
@@ -30,7 +33,7 @@ from pyruntime.lifecycle.update import update
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 
@@ -96,6 +99,28 @@ class Runtime:
         request = self._request("", "", preserve_fds, detached=detach)
         return run(self.root, container_id, os.fspath(bundle), request, keep=keep, subreaper=False)
 
+    def exec(self, container_id: str, args: Sequence[str] = (), *, process: Mapping[str, Any] | None = None,
+             cwd: str = "", env: Sequence[str] = (), user: str = "", gids: Sequence[int] = (), terminal: bool = False,
+             capabilities: Sequence[str] = (), no_new_privs: bool | None = None, cgroup: Sequence[str] = (),
+             detach: bool = False, ignore_paused: bool = False, console_socket: str = "", pid_file: str = "",
+             preserve_fds: int = 0) -> int:
+        """Run another program in a created or running container, and return its exit status, 128 + N when signal N
+        killed it; with ``detach`` its pid: it is a child of this process, which has to wait for it.
+
+        ``args`` is the program and its arguments, which the next options change what the container's own process gets;
+        or ``process`` is a whole process object (config.md#process). Signals are forwarded if the main thread waits.
+        Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of it is left.
+        """
+        from pyruntime.lifecycle.exec import ExecRequest, execute
+
+        options: dict[str, Any] = {} if process is not None else {
+            "cwd": cwd, "env": env, "user": user, "gids": gids, "terminal": terminal, "capabilities": capabilities,
+            "no_new_privs": no_new_privs}
+        return execute(self.root, container_id, ExecRequest(
+            args, process=process or "", cgroup=cgroup, detached=detach, ignore_paused=ignore_paused,
+            console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds, rootless=self.rootless,
+            warn=self.warn, **options))
+
     def state(self, container_id: str) -> State:
         """What the container is doing now. Raises NoSuchContainer."""
         return State(self.root, container_id)
@@ -104,6 +129,18 @@ class Runtime:
         """Send a signal, by number or name, to init or to every process. Raises StateError, UsageError."""
         number = signal if isinstance(signal, int) else signal_number(signal)
         kill(self.root, container_id, number, everything=everything)
+
+    def pause(self, container_id: str) -> None:
+        """Stop every process of a created or running container until `resume`. Raises StateError."""
+        pause(self.root, container_id)
+
+    def resume(self, container_id: str) -> None:
+        """Let the processes of a paused container go on. Raises StateError."""
+        resume(self.root, container_id)
+
+    def pids(self, container_id: str) -> Sequence[int]:
+        """The container's processes, as the host numbers them. Raises NoSuchContainer."""
+        return pids(self.root, container_id)
 
     def delete(self, container_id: str, *, force: bool = False) -> None:
         """Delete a container; with ``force`` kill it first, and do nothing if there is none. Raises StateError."""

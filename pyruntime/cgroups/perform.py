@@ -385,6 +385,23 @@ def join(paths: Sequence[str], pid: int) -> None:
             raise failure(error, _not_joined(path, pid, error)) from None
 
 
+def follow(path: str, pid: int, init: int) -> None:
+    """Move the process ``pid`` into a v2 cgroup, or, where that takes no processes because it hands controllers to its
+    children ("no internal processes", cgroups(7)), into the cgroup that the process ``init`` (0: none) is in by now."""
+    try:
+        join([path], pid)
+    except OSError as error:
+        if error.errno not in (EBUSY, ENOTSUP) or not init:
+            raise
+        # Counted from the root of our cgroup namespace; the container's cgroup says where that is mounted.
+        own = read(f"/proc/{init}/cgroup").rpartition("0::")[2].partition("\n")[0].split("/")
+        for count in range(len(own), 1, -1):
+            if path.endswith("/".join(own[:count])):
+                join(["/".join([path, *own[count:]])], pid)
+                return
+        raise
+
+
 def _not_joined(path: str, pid: int, error: OSError) -> str:
     message = f'cgroup.procs: write "{pid}": {os.strerror(error.errno or 0)} ({path})'
     if error.errno in (EBUSY, ENOTSUP) and os.path.exists(path + "/cgroup.subtree_control"):

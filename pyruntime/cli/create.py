@@ -32,13 +32,19 @@ def bundle_of(parsed: Parsed) -> str:
     return str(parsed["bundle"] or ".")
 
 
+def descriptors(parsed: Parsed) -> int:
+    """The number of descriptors to pass on."""
+    count: int = parsed["preserve-fds"]
+    if count < 0 or count > 256:
+        raise UsageError(f'invalid value "{count}" for --preserve-fds: write a number up to 256')
+    return count
+
+
 def request_of(context: Context, parsed: Parsed) -> Request:
     """What the flags ask for."""
-    if parsed["preserve-fds"] < 0 or parsed["preserve-fds"] > 256:
-        raise UsageError(f'invalid value "{parsed["preserve-fds"]}" for --preserve-fds: write a number up to 256')
     return Request(console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
                    pidfd_socket=parsed["pidfd-socket"], pivot=not parsed["no-pivot"],
-                   new_keyring=not parsed["no-new-keyring"], preserve_fds=parsed["preserve-fds"],
+                   new_keyring=not parsed["no-new-keyring"], preserve_fds=descriptors(parsed),
                    rootless=context.rootless, warn=LOG.warning)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
 from pyruntime.config.rules import warnings
 from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError
 from pyruntime.lifecycle import channel
 from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
+from pyruntime.lifecycle.report import report_pid
 from pyruntime.lifecycle.store import Container, Record, start_time, timestamp
 from pyruntime.plan.compile import Plan, compile_plan
 from pyruntime.plan.setup import Options, Setup
@@ -18,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
+    from typing import Any
 
 
 class Request:
@@ -44,6 +47,59 @@ class Request:
         self.warn = warn
 
 
+class Creation(Launch):
+    """The plan of `create`: followed until init waits for `start`."""
+
+    def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: Request) -> None:
+        super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds)
+        self.config = config
+        self.container = container
+        self.record = record
+
+    def state(self, status: str) -> dict[str, Any]:
+        """The state document for a hook, as it is now."""
+        return Setup.state_of(self.config, self.record.id, status, self.init)
+
+    def commit(self) -> None:
+        """Write down what is known, for `state` and `delete` of others."""
+        self.container.write(self.record)
+
+    ready = commit
+
+    def started(self) -> None:
+        self.record.pid, self.record.started = self.init, start_time(self.init)
+
+    def over(self, report: channel.Report | None) -> bool:
+        if report is None or report.kind != channel.CREATED:
+            return False
+        for step in self.plan.steps:
+            if step.op.name == "device_source":
+                os.unlink(step.args["path"])   # it is mounted by now
+        return True
+
+    def left_behind(self) -> list[str]:
+        from pyruntime.cgroups.group import Group
+
+        made = {key: path for key, path in self.record.cgroup.items() if path in self.record.cgroup_made}
+        if not made:
+            return []
+        # Without a pid namespace of its own, what a hook or init left behind lives on in the cgroup.
+        try:
+            Group(made).kill()
+        except (OSError, PyruntimeError) as error:
+            return [str(error)]
+        return []
+
+    def let_go(self) -> None:
+        """The record is on disk: init may wait without us."""
+        channel.go(self._control, {})
+        self._control.close()
+
+    def abandon(self, error: BaseException) -> None:
+        """Undo a container that was created but could not be handed over (for example: its pid file was refused)."""
+        self._fail(error)
+
+
 def make_plan(config: Config, container_id: str, request: Request, cache: str = "", scratch: str = "") -> Plan:
     """Compile the plan for this host. ``cache`` keeps compiled filters, ``scratch`` is the container's directory."""
     options = Options(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
@@ -68,10 +124,10 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     container.claim(record)
     launch = None
     try:
-        launch = Launch(plan, container, record, _descriptors(container, config, plan, request),
-                        request.preserve_fds, lambda status, pid: Setup.state_of(config, container_id, status, pid))
+        container.keep(kept_of(config, request.new_keyring))
+        launch = Creation(plan, config, container, record, request)
         launch.run()
-        _report_pid(record.pid, request)
+        report_pid(record.pid, request.pid_file, request.pidfd_socket)
         record.creator = [0, 0]
         container.write(record)
     except BaseException as error:
@@ -145,31 +201,6 @@ def _descriptors(container: Container, config: Config, plan: Plan, request: Requ
             os.close(fd)
         raise
     return fds
-
-
-def _report_pid(pid: int, request: Request) -> None:
-    if request.pid_file:
-        directory, name = os.path.split(request.pid_file)
-        # Of our own name: one that a killed runtime left is in nobody's way.
-        temporary = os.path.join(directory, f".{name}.{os.getpid()}")
-        try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            try:
-                os.write(fd, str(pid).encode())
-            finally:
-                os.close(fd)
-            os.rename(temporary, request.pid_file)
-        except OSError as error:
-            raise PyruntimeError(f'--pid-file "{request.pid_file}": {error.strerror}') from None
-    if request.pidfd_socket:
-        import _socket
-        sock = channel.connect(request.pidfd_socket, "--pidfd-socket")
-        pidfd = os.pidfd_open(pid)
-        try:
-            sock.sendmsg([b"standard"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, "little"))])
-        finally:
-            os.close(pidfd)
-            sock.close()
 
 
 def _poststop(record: Record, error: BaseException) -> None:

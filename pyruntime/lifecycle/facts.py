@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.cgroups.host import discover
+from pyruntime.cgroups.host import CgroupHost, discover
 from pyruntime.plan.setup import Host
 
 
-def read_host(rootless: bool | None = None) -> Host:
-    """The host as it is now. ``rootless`` overrides what euid and user namespace say (``--rootless``)."""
+def read_host(rootless: bool | None = None, *, cgroups: bool = True) -> Host:
+    """The host as it is now. ``rootless`` overrides what euid and user namespace say (``--rootless``). Without
+    ``cgroups`` nobody looks for them, for plans that make none."""
     uid_map = _read("/proc/self/uid_map").split()
     status = dict(line.partition(":")[::2] for line in _read("/proc/self/status").splitlines())
     bounding = int(status.get("CapBnd", "0"), 16)
@@ -22,7 +23,7 @@ def read_host(rootless: bool | None = None) -> Host:
         elif fstype in ("proc", "sysfs"):
             proc_mounts.append(left.split(" ")[4].replace("\\040", " "))
     return Host(
-        cgroup=discover(),
+        cgroup=discover() if cgroups else CgroupHost((), None),
         euid=os.geteuid(),
         egid=os.getegid(),
         user_namespace=bool(uid_map) and uid_map[:3] != ["0", "0", "4294967295"],

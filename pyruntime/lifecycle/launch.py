@@ -1,5 +1,7 @@
 """Carrying out a plan: the parent's half, and the conversation with the stub.
 
+`create` (lifecycle/create.py) and `exec` (lifecycle/exec.py) follow it with what is their own. For `create`:
+
     parent                                    stub                      init
     cgroup_create, cgroup_write, ...
     spawn, plan in a sealed memfd ─────────▶  verify all, first steps
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.lifecycle.store import Container, Record
+    from pyruntime.lifecycle.channel import Report
     from pyruntime.plan.compile import Plan
     from pyruntime.plan.steps import Step
 
@@ -68,22 +70,30 @@ def stub_image() -> bytes:
 
 
 class Launch:
-    """One plan being carried out for one container."""
+    """One plan being carried out. A subclass says what is done when there is a process, and when the plan is over."""
 
-    def __init__(self, plan: Plan, container: Container, record: Record, fds: dict[str, int], preserve: int,
-                 state: Callable[[str, int], dict[str, Any]]) -> None:
-        """``fds``: the descriptor of each of ``plan.slots``; ``state(status, pid)``: the document for hooks."""
+    def __init__(self, plan: Plan, fds: dict[str, int], preserve: int) -> None:
+        """``fds``: the descriptor of each of ``plan.slots``; they are closed with the launch."""
         self.plan = plan
-        self.container = container
-        self.record = record
         self.fds = fds
         self.preserve = preserve
-        self._state = state
         self._undo: list[Callable[[], None]] = []
         self._handed: dict[int, int] = {}
         self._control: Any = None
         self.stub = 0    # pid of the stub before it clones init
-        self.init = 0    # pid of init
+        self.init = 0    # pid of init, or of the process that joins a container
+
+    def started(self) -> None:
+        """``init`` is known."""
+
+    def over(self, report: Report | None) -> bool:
+        """Whether the plan has been carried out as far as we follow it, now that the stub said this (None: the end of
+        the stream, which otherwise is its death)."""
+        raise NotImplementedError
+
+    def left_behind(self) -> list[str]:
+        """Called after a failure when everybody has been killed: see to what they left; what fails at that."""
+        return []
 
     # --- what performers use ---------------------------------------------------------------------------------------
 
@@ -94,21 +104,13 @@ class Launch:
             raise PyruntimeError(f"more than {MAX_HANDED} id-mapped mounts")
         self._handed[slot] = fd
 
-    def state(self, status: str) -> dict[str, Any]:
-        """The state document as it is now."""
-        return self._state(status, self.init)
-
-    def commit(self) -> None:
-        """Write down what is known, for `state` and `delete` of others."""
-        self.container.write(self.record)
-
     # --- the conversation --------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Carry out the plan up to `created`; return init's pid. On failure everything is undone and raised."""
+        """Carry out the plan; return init's pid. On failure everything is undone and raised."""
         try:
             self._perform_from(0)
-            self.commit()
+            self.ready()
             self._spawn()
             self._converse()
         except BaseException as error:
@@ -117,6 +119,9 @@ class Launch:
         finally:
             self._close()
         return self.init
+
+    def ready(self) -> None:
+        """The steps of the first phase have been performed; there is no stub yet."""
 
     def _perform_from(self, index: int) -> None:
         """Perform the host steps from ``index`` up to the next step of the stub; before there is one, those of the
@@ -134,7 +139,7 @@ class Launch:
                                       error.filename) from None
             except PyruntimeError as error:
                 if not error.where:
-                    error.args = (f"config.json: {step.where}{subject(step)}: {error.args[0]}",)
+                    error.args = (f"{self.plan.document}: {step.where}{subject(step)}: {error.args[0]}",)
                     error.where = step.where
                 raise
             else:
@@ -168,31 +173,24 @@ class Launch:
         while True:
             report = channel.receive(self._control)
             if report is None:
-                raise StepError(f"the stub died before the container was created ({self._last_words()})")
+                if self.over(None):
+                    return
+                raise StepError(f"the stub died before the plan was carried out ({self._last_words()})")
             if report.kind == channel.CLONED:
                 self._cloned(report.pid)
-            elif report.kind == channel.SYNC:
-                if not self.init and self._past_clone(report.index):
-                    self._await_clone()
+                continue
+            if not self.init and self._past_clone(report.index):
+                self._await_clone()
+            if report.kind == channel.SYNC:
                 self._perform_from(report.index)
                 channel.go(self._control, self._handed)
                 for fd in self._handed.values():
                     os.close(fd)
                 self._handed.clear()
-            elif report.kind == channel.CREATED:
-                if not self.init:
-                    self._await_clone()
-                for step in self.plan.steps:
-                    if step.op.name == "device_source":
-                        os.unlink(step.args["path"])   # it is mounted by now
-                return
-            else:
+            elif report.kind == channel.FAILED:
                 raise self._error(report.index, report.errno, report.detail, call=report.call)
-
-    def let_go(self) -> None:
-        """The record is on disk: init may wait without us."""
-        channel.go(self._control, {})
-        self._control.close()
+            elif self.over(report):
+                return
 
     def _past_clone(self, index: int) -> bool:
         return any(step.op.name == "clone_init" for step in self.plan.steps[:index])
@@ -206,10 +204,8 @@ class Launch:
             self._cloned(report.pid)
 
     def _cloned(self, pid: int) -> None:
-        from pyruntime.lifecycle.store import start_time
-
         self.init = pid
-        self.record.pid, self.record.started = pid, start_time(pid)
+        self.started()
         os.waitpid(self.stub, 0)
         self.stub = 0
 
@@ -226,11 +222,13 @@ class Launch:
 
     def _error(self, index: int, errno: int, detail: str, filename: str | None = None, call: str = "") -> StepError:
         return step_error(dict(enumerate(self.plan.steps)), len(self.plan.steps), index, errno,
-                          detail or filename or "", call)
+                          detail or filename or "", call, self.plan.document)
 
     def _fail(self, error: BaseException) -> None:
         """Kill what runs, undo what was done, in reverse order; failures of this are notes to the first error."""
         notes = error.notes if isinstance(error, PyruntimeError) else []
+        if self._control is not None:
+            self._control.close()
         for pid in (self.stub, self.init):
             if pid:
                 try:
@@ -240,14 +238,8 @@ class Launch:
                     continue   # it went by itself
         had_init = self.init
         self.stub = self.init = 0   # their numbers may soon name other processes
-        from pyruntime.cgroups.group import Group
-        if had_init and self.record.cgroup_made:
-            # Without a pid namespace of its own, what a hook or init left behind lives on in the cgroup.
-            try:
-                Group({key: path for key, path in self.record.cgroup.items()
-                       if path in self.record.cgroup_made}).kill()
-            except (OSError, PyruntimeError) as second:
-                notes.append(str(second))
+        if had_init:
+            notes += self.left_behind()
         while self._undo:
             try:
                 self._undo.pop()()
@@ -259,13 +251,9 @@ class Launch:
             os.close(fd)
         self.fds, self._handed = {}, {}
 
-    def abandon(self, error: BaseException) -> None:
-        """Undo a container that was created but could not be handed over (for example: its pid file was refused)."""
-        self._control.close()
-        self._fail(error)
 
-
-def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detail: str, call: str) -> StepError:
+def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detail: str, call: str,
+               document: str = "config.json") -> StepError:
     """The error for a step that failed, in runc's words where callers look for them."""
     step = steps[index]
     words = os.strerror(errno) if errno else ""
@@ -276,7 +264,7 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
             text = text[:-len(words) - 2]
     name = f"{step.op.name}, {call}" if call and call != step.op.name else step.op.name
     tail = f"\n  step {index + 1} of {total}, phase {step.phase} ({name})"
-    return StepError(f"config.json: {step.where}{subject(step)}: {text}{tail}", where=step.where, step=step.op.name,
+    return StepError(f"{document}: {step.where}{subject(step)}: {text}{tail}", where=step.where, step=step.op.name,
                      errno=errno, index=index)
 
 
@@ -300,6 +288,3 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
     if call == "seccomp" and errno == 22:
         return f"{call}: {detail}: {words} (an action or flag that this kernel lacks?)"
     return ""
-
-
-

@@ -10,7 +10,10 @@ from pyruntime.errors import PyruntimeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
+    from pyruntime.lifecycle.create import Creation
+    from pyruntime.lifecycle.exec import Entry
     from pyruntime.lifecycle.launch import Launch
     from pyruntime.plan.steps import Step
 
@@ -107,7 +110,7 @@ def _idmap_sources(launch: Launch, step: Step) -> Undo:
     return None
 
 
-def _rdt_group(launch: Launch, step: Step) -> Undo:
+def _rdt_group(launch: Creation, step: Step) -> Undo:
     from pyruntime.lifecycle import rdt
 
     return rdt.join(launch, **step.args)
@@ -120,7 +123,7 @@ def _net_device(launch: Launch, step: Step) -> Undo:
     return None
 
 
-def _host_hook(launch: Launch, step: Step) -> Undo:
+def _host_hook(launch: Creation, step: Step) -> Undo:
     from pyruntime.lifecycle.hooks import environment, run_hook
 
     args = step.args
@@ -131,12 +134,26 @@ def _host_hook(launch: Launch, step: Step) -> Undo:
     return None
 
 
-_PERFORMERS: dict[str, Callable[[Launch, Step], Undo]] = {
+def _cgroup_follow(launch: Launch, step: Step) -> Undo:
+    cgroups.follow(step.args["path"], launch.init, step.args["init"])
+    return None
+
+
+def _report_process(launch: Entry, step: Step) -> Undo:
+    launch.report(step.args["pid_file"], step.args["pidfd_socket"])
+    path = step.args["pid_file"]
+    return (lambda: os.unlink(path)) if path else None
+
+
+# What each takes as its launch: the steps that need a container in the making are emitted for `create` alone.
+_PERFORMERS: dict[str, Callable[[Any, Step], Undo]] = {
     "cgroup_create": _cgroup_create,
     "cgroup_write": _cgroup_write,
     "cgroup_devices": _cgroup_devices,
     "cgroup_join": _cgroup_join,
     "cgroup_own": _cgroup_own,
+    "cgroup_follow": _cgroup_follow,
+    "report_process": _report_process,
     "map_ids": _map_ids,
     "idmap_sources": _idmap_sources,
     "rdt_group": _rdt_group,

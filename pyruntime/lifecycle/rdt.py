@@ -13,10 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyruntime.lifecycle.launch import Launch
+    from pyruntime.lifecycle.create import Creation
 
 
-def join(launch: Launch, *, root: str, closid: str, schemata: list[str], monitor: str,
+def join(launch: Creation, *, root: str, closid: str, schemata: list[str], monitor: str,
          container: str) -> Callable[[], None] | None:
     """Put init into the group; returns how to remove what was made.
 

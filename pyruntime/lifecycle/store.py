@@ -1,6 +1,7 @@
 """The state directory: one directory a container below ``--root``, with what later commands need to know.
 
     ROOT/ID/state.json    the record below; written to a temporary name and renamed
+    ROOT/ID/exec.json     the parts of the configuration that `exec` follows: what was checked at `create` holds
     ROOT/ID/start.sock    init listens here until `start` has spoken to it
 
 Spec: runtime.md#state. No lock is held: an ID is taken and given back by rename(2), what a container is doing is asked
@@ -17,11 +18,11 @@ import time
 from _thread import get_native_id
 
 from pyruntime.config.decode import decode, encode
-from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, UsageError
+from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _UNCLAIMED = "~"   # no ID can begin with it
@@ -35,6 +36,11 @@ def check_id(container_id: str) -> str:
     if not _ID.issuperset(container_id) or container_id in (".", "..") or len(container_id) > 1024:
         raise UsageError(f'invalid container ID format: "{container_id}"; letters, digits and _+-. are allowed')
     return container_id
+
+
+def refuse(phrase: str, container_id: str, status: str) -> NoReturn:
+    """Raise StateError: an operation that the container's status does not allow, in runc's phrase."""
+    raise StateError(f'{phrase}: "{container_id}" is {status}')
 
 
 def start_time(pid: int) -> int:
@@ -141,8 +147,15 @@ class Container:
 
     def write(self, record: Record, directory: str = "") -> None:
         """Write state.json, whole or not at all."""
-        data = encode({name: getattr(record, name) for name in Record.FIELDS}).encode()
-        path = os.path.join(directory or self.directory, "state.json")
+        self._write("state.json", {name: getattr(record, name) for name in Record.FIELDS}, directory)
+
+    def keep(self, config: dict[str, Any]) -> None:
+        """Write exec.json, whole or not at all."""
+        self._write("exec.json", config)
+
+    def _write(self, name: str, value: dict[str, Any], directory: str = "") -> None:
+        data = encode(value).encode()
+        path = os.path.join(directory or self.directory, name)
         temporary = f"{path}.{os.getpid()}"
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -164,6 +177,16 @@ class Container:
     def read(self) -> Record:
         """The record; raises NoSuchContainer, and PyruntimeError for a file that is no record of ours."""
         path = os.path.join(self.directory, "state.json")
+        values = self._read(path)
+        if values.get("version") != VERSION:
+            raise PyruntimeError(f'"{path}" was not written by this version of pyruntime')
+        return Record(**{name: values[name] for name in Record.FIELDS if name in values})
+
+    def kept(self) -> dict[str, Any]:
+        """What `keep` wrote; raises as `read`."""
+        return self._read(os.path.join(self.directory, "exec.json"))
+
+    def _read(self, path: str) -> dict[str, Any]:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
@@ -177,9 +200,7 @@ class Container:
         finally:
             os.close(fd)
         values = decode(b"".join(parts), path)
-        if not isinstance(values, dict) or values.get("version") != VERSION:
-            raise PyruntimeError(f'"{path}" was not written by this version of pyruntime')
-        return Record(**{name: values[name] for name in Record.FIELDS if name in values})
+        return values if isinstance(values, dict) else {}
 
     def exists(self) -> bool:
         """Whether there is a directory at all, be it only a leftover of a `create` that was killed."""

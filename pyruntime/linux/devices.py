@@ -34,12 +34,17 @@ def emit(setup: Setup) -> Iterator[Step]:
         yield from _nodes(setup)
         for path, target in LINKS.items():
             yield step("devices", "symlink", "linux.devices", label="default", target=target, path=path)
+    yield from console(setup)
+
+
+def console(setup: Setup) -> Iterator[Step]:
+    """The terminal; only init's is the container's console, too."""
     if "console" in setup.slots:
         process = setup.config["process"]
         size = process["consoleSize"]
         yield step("devices", "open_console", process["terminal"].where, slot=setup.slots.index("console"),
                    rows=size.get("height", 0), cols=size.get("width", 0), uid=process.get("user.uid", 0),
-                   mount=int(setup.new("mount")))
+                   mount=int(setup.new("mount") and setup.joined_container is None))
 
 
 def _host_dev(setup: Setup) -> bool:

@@ -53,6 +53,12 @@ def emit(setup: Setup) -> Iterator[Step]:
     if process:
         yield from _program(setup)
     else:
+        yield from _wait(setup)
+
+
+def _wait(setup: Setup) -> Iterator[Step]:
+    # What comes after it may belong to `start`; nobody starts a process that joins a container.
+    if setup.joined_container is None:
         yield step("created", "await_start", "process", slot=setup.slots.index("start"))
 
 
@@ -94,7 +100,7 @@ def _program(setup: Setup) -> Iterator[Step]:
     process = setup.config["process"]
     args, env = process.get("args", []), process.get("env", [])
     cwd = process.get("cwd", "/")
-    if cwd != "/":
+    if cwd != "/" and setup.joined_container is None:
         # Orchestrators name working directories that the image lacks (as runc makes them too).
         yield step("devices", "make_dir", process["cwd"].where, path=cwd,
                    tolerate=(errno.EROFS, errno.ENOTDIR, errno.EACCES, errno.EEXIST))
@@ -104,7 +110,7 @@ def _program(setup: Setup) -> Iterator[Step]:
     yield from _user(setup)
     yield step("process", "find_executable", process["args"].where + "[0]", label=args[0], name=args[0],
                candidates=candidates(args[0], env))
-    yield step("created", "await_start", "process", slot=setup.slots.index("start"))
+    yield from _wait(setup)
     yield from _labels(setup)
     if process.get("noNewPrivileges", False):
         yield step("seal", "no_new_privs", process["noNewPrivileges"].where)

@@ -124,9 +124,9 @@ def emit(setup: Setup) -> Iterator[Step]:
     if compiled.listener:
         # config-linux.md#containerprocessstate, split where the pid stands: the stub puts it in.
         state = encode({"ociVersion": setup.config.get("ociVersion"), "fds": ["seccompFd"], "pid": 0,
-                        "metadata": seccomp.get("listenerMetadata", ""), "state": setup.state("creating", pid=0)})
-        message = state.split('"pid":0', 2)
-        message = [message[0] + '"pid":', message[1] + '"pid":', message[2]]
+                        "metadata": seccomp.get("listenerMetadata", ""), "state": setup.state_now()})
+        *heads, last = state.split('"pid":0')
+        message = [*(head + '"pid":' for head in heads), last]
     yield step("seal", "seccomp", seccomp.where, label=f"default {seccomp.get('defaultAction')}",
                flags=compiled.flags & ~FLAG_NEW_LISTENER, program=compiled.program,
                listener=setup.slots.index("seccomp") if compiled.listener else NO_SLOT, message=message)

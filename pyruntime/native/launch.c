@@ -72,6 +72,56 @@ int do_setns(struct stub *s, const struct step_setns *a)
 	return 0;
 }
 
+int do_join_container(struct stub *s, const struct step_join_container *a)
+{
+	int fd = get_slot(s, a->slot);
+	if (fd < 0)
+		return -1;
+	/* One call for all: the kernel judges each by the user namespace that is joined with it, so neither those of
+	 * the container nor those of the host have to come first. */
+	if (setns(fd, (int)a->flags))
+		return fail(s, "setns", "flags %#llx", (unsigned long long)a->flags);
+	close(fd);
+	s->slot[a->slot] = -1;
+	return 0;
+}
+
+int do_enter_root(struct stub *s, const struct step_enter_root *a)
+{
+	/* setns(2) has led us to the root of the mount namespace: what the container's processes make of their own
+	 * root and working directories does not matter (CVE-2016-9962). */
+	if (a->slot != NO_SLOT) {
+		int fd = get_slot(s, a->slot);
+		if (fd < 0)
+			return -1;
+		if (fchdir(fd) || chroot("."))
+			return fail(s, "chroot", "root of the container's init");
+		close(fd);
+		s->slot[a->slot] = -1;
+	}
+	if (chdir("/"))
+		return fail(s, "chdir", "/");
+	s->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return s->root < 0 ? fail(s, "open", "/") : 0;
+}
+
+int do_leave_host(struct stub *s, const struct step_leave_host *a)
+{
+	(void)a;
+	if (readlinkat(s->proc, "self", s->pid, sizeof s->pid - 1) < 0)
+		return fail(s, "readlinkat", "/proc/self");
+	close(s->proc);
+	s->proc = -1;
+	return 0;
+}
+
+int do_cpu_affinity(struct stub *s, const struct step_cpu_affinity *a)
+{
+	return syscall(SYS_sched_setaffinity, 0, (unsigned long)a->mask.size, a->mask.data) < 0
+		   ? fail(s, "sched_setaffinity", "%s", "")
+		   : 0;
+}
+
 int do_unshare(struct stub *s, const struct step_unshare *a)
 {
 	if (s->deferred)

@@ -215,10 +215,8 @@ int do_await_start(struct stub *s, const struct step_await_start *a)
 		return -1;
 	/* Other processes of a joined pid namespace, and startContainer hooks, see our descriptors if they have
 	 * CAP_SYS_PTRACE: the host's /proc would lead them to its root directory (CVE-2024-21626). */
-	if (readlinkat(s->proc, "self", s->pid, sizeof s->pid - 1) < 0)
-		return fail(s, "readlinkat", "/proc/self");
-	close(s->proc);
-	s->proc = -1;
+	if (do_leave_host(s, NULL))
+		return -1;
 	if (send_report(s, REPORT_CREATED, 0) || await_go(s))
 		return -1;
 	close(s->control);

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x21c2a0f6u
+#define PLAN_FINGERPRINT 0x963863cau
 #define NO_SLOT 65535
 
 struct strs {
@@ -45,6 +45,19 @@ struct step_open_namespace { /* open a namespace by path and check its type */
 struct step_setns { /* join an opened namespace; if refused, again after the user namespace was joined */
 	int64_t slot;
 	int64_t kind;
+};
+struct step_join_container { /* join namespaces of the container's init, all at once, by its pidfd */
+	int64_t slot;
+	int64_t flags;
+};
+struct step_enter_root { /* take the root of the mount namespace, or the opened root of a container that has none, and hold it open */
+	int64_t slot;
+};
+struct step_leave_host { /* let go of the host's procfs: nothing opened from now on is the host's */
+	char nothing;
+};
+struct step_cpu_affinity { /* choose the CPUs to run on */
+	struct blob mask;
 };
 struct step_open_file { /* open a file of the host for writing, into slot */
 	const char *path;
@@ -283,6 +296,10 @@ union step {
 	struct step_write_slot write_slot;
 	struct step_open_namespace open_namespace;
 	struct step_setns setns;
+	struct step_join_container join_container;
+	struct step_enter_root enter_root;
+	struct step_leave_host leave_host;
+	struct step_cpu_affinity cpu_affinity;
 	struct step_open_file open_file;
 	struct step_unshare unshare;
 	struct step_become_root become_root;
@@ -343,58 +360,62 @@ enum op {
 	OP_write_slot = 4,
 	OP_open_namespace = 5,
 	OP_setns = 6,
-	OP_open_file = 7,
-	OP_unshare = 8,
-	OP_become_root = 9,
-	OP_set_dumpable = 10,
-	OP_clone_init = 11,
-	OP_setsid = 12,
-	OP_loopback_up = 13,
-	OP_cgroup_namespace = 14,
-	OP_join_cgroup_self = 15,
-	OP_set_hostname = 16,
-	OP_set_domainname = 17,
-	OP_propagation = 18,
-	OP_open_rootfs = 19,
-	OP_open_plain_rootfs = 20,
-	OP_open_source = 21,
-	OP_mount = 22,
-	OP_bind = 23,
-	OP_remount = 24,
-	OP_mknod = 25,
-	OP_device_source = 26,
-	OP_bind_device = 27,
-	OP_symlink = 28,
-	OP_make_dir = 29,
-	OP_mask_path = 30,
-	OP_readonly_path = 31,
-	OP_run_hook = 32,
-	OP_pivot_root = 33,
-	OP_move_root = 34,
-	OP_chroot = 35,
-	OP_root_readonly = 36,
-	OP_open_console = 37,
-	OP_rlimit = 38,
-	OP_scheduler = 39,
-	OP_io_priority = 40,
-	OP_memory_policy = 41,
-	OP_personality = 42,
-	OP_join_keyring = 43,
-	OP_umask = 44,
-	OP_drop_bounding = 45,
-	OP_set_groups = 46,
-	OP_set_user = 47,
-	OP_capset = 48,
-	OP_ambient = 49,
-	OP_chdir = 50,
-	OP_find_home = 51,
-	OP_find_executable = 52,
-	OP_await_start = 53,
-	OP_no_new_privs = 54,
-	OP_seccomp = 55,
-	OP_prepare_exec = 56,
-	OP_execve = 57,
-	OP_COUNT = 58,
+	OP_join_container = 7,
+	OP_enter_root = 8,
+	OP_leave_host = 9,
+	OP_cpu_affinity = 10,
+	OP_open_file = 11,
+	OP_unshare = 12,
+	OP_become_root = 13,
+	OP_set_dumpable = 14,
+	OP_clone_init = 15,
+	OP_setsid = 16,
+	OP_loopback_up = 17,
+	OP_cgroup_namespace = 18,
+	OP_join_cgroup_self = 19,
+	OP_set_hostname = 20,
+	OP_set_domainname = 21,
+	OP_propagation = 22,
+	OP_open_rootfs = 23,
+	OP_open_plain_rootfs = 24,
+	OP_open_source = 25,
+	OP_mount = 26,
+	OP_bind = 27,
+	OP_remount = 28,
+	OP_mknod = 29,
+	OP_device_source = 30,
+	OP_bind_device = 31,
+	OP_symlink = 32,
+	OP_make_dir = 33,
+	OP_mask_path = 34,
+	OP_readonly_path = 35,
+	OP_run_hook = 36,
+	OP_pivot_root = 37,
+	OP_move_root = 38,
+	OP_chroot = 39,
+	OP_root_readonly = 40,
+	OP_open_console = 41,
+	OP_rlimit = 42,
+	OP_scheduler = 43,
+	OP_io_priority = 44,
+	OP_memory_policy = 45,
+	OP_personality = 46,
+	OP_join_keyring = 47,
+	OP_umask = 48,
+	OP_drop_bounding = 49,
+	OP_set_groups = 50,
+	OP_set_user = 51,
+	OP_capset = 52,
+	OP_ambient = 53,
+	OP_chdir = 54,
+	OP_find_home = 55,
+	OP_find_executable = 56,
+	OP_await_start = 57,
+	OP_no_new_privs = 58,
+	OP_seccomp = 59,
+	OP_prepare_exec = 60,
+	OP_execve = 61,
+	OP_COUNT = 62,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -403,6 +424,10 @@ int do_open_proc(struct stub *, const struct step_open_proc *);
 int do_write_slot(struct stub *, const struct step_write_slot *);
 int do_open_namespace(struct stub *, const struct step_open_namespace *);
 int do_setns(struct stub *, const struct step_setns *);
+int do_join_container(struct stub *, const struct step_join_container *);
+int do_enter_root(struct stub *, const struct step_enter_root *);
+int do_leave_host(struct stub *, const struct step_leave_host *);
+int do_cpu_affinity(struct stub *, const struct step_cpu_affinity *);
 int do_open_file(struct stub *, const struct step_open_file *);
 int do_unshare(struct stub *, const struct step_unshare *);
 int do_become_root(struct stub *, const struct step_become_root *);
@@ -462,6 +487,10 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(write_slot) \
 	X(open_namespace) \
 	X(setns) \
+	X(join_container) \
+	X(enter_root) \
+	X(leave_host) \
+	X(cpu_affinity) \
 	X(open_file) \
 	X(unshare) \
 	X(become_root) \
@@ -539,6 +568,19 @@ static const struct field fields_open_namespace[] = {
 static const struct field fields_setns[] = {
 	{F_INT, offsetof(struct step_setns, slot)},
 	{F_INT, offsetof(struct step_setns, kind)},
+};
+static const struct field fields_join_container[] = {
+	{F_INT, offsetof(struct step_join_container, slot)},
+	{F_INT, offsetof(struct step_join_container, flags)},
+};
+static const struct field fields_enter_root[] = {
+	{F_INT, offsetof(struct step_enter_root, slot)},
+};
+static const struct field fields_leave_host[] = {
+	{F_INT, 0},
+};
+static const struct field fields_cpu_affinity[] = {
+	{F_BYTES, offsetof(struct step_cpu_affinity, mask)},
 };
 static const struct field fields_open_file[] = {
 	{F_STR, offsetof(struct step_open_file, path)},
@@ -780,6 +822,10 @@ static const struct {
 	[OP_write_slot] = {"write_slot", fields_write_slot, 3},
 	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 3},
 	[OP_setns] = {"setns", fields_setns, 2},
+	[OP_join_container] = {"join_container", fields_join_container, 2},
+	[OP_enter_root] = {"enter_root", fields_enter_root, 1},
+	[OP_leave_host] = {"leave_host", fields_leave_host, 0},
+	[OP_cpu_affinity] = {"cpu_affinity", fields_cpu_affinity, 1},
 	[OP_open_file] = {"open_file", fields_open_file, 2},
 	[OP_unshare] = {"unshare", fields_unshare, 1},
 	[OP_become_root] = {"become_root", fields_become_root, 0},

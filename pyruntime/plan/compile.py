@@ -5,33 +5,36 @@ from __future__ import annotations
 from pyruntime.cgroups import resources
 from pyruntime.cgroups.paths import container_paths
 from pyruntime.errors import HostError
-from pyruntime.linux import devices, hooks, kernel, mounts, namespaces, process, restrict, rootfs, seccomp
+from pyruntime.linux import devices, enter, hooks, kernel, mounts, namespaces, process, restrict, rootfs, seccomp
 from pyruntime.plan.phases import ORDER
 from pyruntime.plan.setup import Setup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.config.load import Config
-    from pyruntime.plan.setup import Host, Options
+    from pyruntime.plan.setup import Host, Joined, Options
     from pyruntime.plan.steps import Step
 
 # Within a phase the steps keep this order of sections.
 SECTIONS = (namespaces, rootfs, mounts, devices, restrict, kernel, hooks, process, seccomp)
+EXEC_SECTIONS = (process.emit, enter.emit, devices.console, kernel.emit, seccomp.emit)
 
 
 class Plan:
     """Ordered steps, and what the parent must know to carry them out.
 
     ``slots``         names of the descriptors that the stub gets at its start, in order
+    ``document``      what ``where`` of the steps is a place in, for messages
     ``cgroup_paths``  the container's cgroup directory in each hierarchy ("" is v2)
     ``warnings``      what the specification says to warn about
     """
 
-    __slots__ = ("cgroup_paths", "slots", "steps", "warnings")
+    __slots__ = ("cgroup_paths", "document", "slots", "steps", "warnings")
 
     def __init__(self, steps: list[Step], slots: list[str], cgroup_paths: dict[str, str],
-                 warnings: list[str]) -> None:
+                 warnings: list[str], document: str = "config.json") -> None:
         self.steps = steps
+        self.document = document
         self.slots = slots
         self.cgroup_paths = cgroup_paths
         self.warnings = warnings
@@ -50,8 +53,29 @@ def compile_plan(config: Config, host: Host, options: Options, container_id: str
         for section in SECTIONS:
             steps += section.emit(setup)
     except HostError as error:
-        if error.where and error.where not in str(error.args[0]):
-            raise HostError(f"{config.document}: {error.where}: {error.args[0]}", error.where) from None
-        raise
+        raise _placed(error, config) from None
+    return _ordered(setup, steps)
+
+
+def compile_exec(config: Config, host: Host, options: Options, container_id: str, joined: Joined) -> Plan:
+    """Compile the plan by which another process enters a container. ``config`` has the process and those parts of the
+    container's configuration that hold for every process of it. Raises ConfigError, HostError."""
+    setup = Setup(config, host, options, container_id, joined)
+    steps: list[Step] = []
+    try:
+        for section in EXEC_SECTIONS:
+            steps += section(setup)
+    except HostError as error:
+        raise _placed(error, config) from None
+    return _ordered(setup, steps)
+
+
+def _placed(error: HostError, config: Config) -> HostError:
+    if error.where and error.where not in str(error.args[0]):
+        return HostError(f"{config.document}: {error.where}: {error.args[0]}", error.where)
+    return error
+
+
+def _ordered(setup: Setup, steps: list[Step]) -> Plan:
     steps.sort(key=lambda item: ORDER[item.phase])   # stable: sections keep their own order within a phase
-    return Plan(steps, setup.slots, setup.cgroup_paths, setup.warnings)
+    return Plan(steps, setup.slots, setup.cgroup_paths, setup.warnings, setup.config.document)

@@ -72,6 +72,29 @@ class Options:
         self.filter_cache = filter_cache
 
 
+class Joined:
+    """The container that a process joins by `exec`, instead of setting one up.
+
+    ``pid``            its init, as the runtime numbers it
+    ``flags``          the namespaces of init that are not the runtime's (CLONE_NEW*)
+    ``own_root``       whether its root filesystem is the root of its mount namespace, not just init's root directory
+    ``cgroup``         the directory to enter in each hierarchy; ``cgroup_where`` the option that chose it, if one did
+    ``pid_file``, ``pidfd_socket``   as the command line gave them
+    """
+
+    __slots__ = ("cgroup", "cgroup_where", "flags", "own_root", "pid", "pid_file", "pidfd_socket")
+
+    def __init__(self, *, pid: int, flags: int, own_root: bool, cgroup: dict[str, str], cgroup_where: str = "",
+                 pid_file: str = "", pidfd_socket: str = "") -> None:
+        self.pid = pid
+        self.flags = flags
+        self.own_root = own_root
+        self.cgroup = cgroup
+        self.cgroup_where = cgroup_where
+        self.pid_file = pid_file
+        self.pidfd_socket = pidfd_socket
+
+
 class Setup:
     """The input of every section's ``emit``: plain values, no I/O.
 
@@ -79,7 +102,8 @@ class Setup:
     after them for what the plan itself opens.
     """
 
-    def __init__(self, config: Config, host: Host, options: Options, container_id: str) -> None:
+    def __init__(self, config: Config, host: Host, options: Options, container_id: str,
+                 joined: Joined | None = None) -> None:
         self.config = config
         self.host = host
         self.options = options
@@ -92,7 +116,8 @@ class Setup:
             self.where[node.value["type"]] = node.where
         self.warnings: list[str] = []
         self.cgroup_paths: dict[str, str] = {}
-        self.slots = ["start"]
+        self.joined_container = joined
+        self.slots = ["start"] if joined is None else ["init"] if joined.own_root else ["init", "root"]
         if config.get("process.terminal", False) and options.console:
             self.slots.append("console")
         if self._notifies():
@@ -125,6 +150,12 @@ class Setup:
     def warn(self, where: str, what: str) -> None:
         """Record what the specification says to warn about."""
         self.warnings.append(f"{self.config.document}: {where}: {what}")
+
+    def state_now(self) -> dict[str, Any]:
+        """The state document while the plan is carried out; the pid of an init that is yet to be made is 0."""
+        if self.joined_container:
+            return self.state("running", pid=self.joined_container.pid)
+        return self.state("creating", pid=0)
 
     def state(self, status: str, *, pid: int | None) -> dict[str, Any]:
         """The state document for a hook of this container."""

@@ -51,6 +51,10 @@ OPS: dict[str, Op] = {
                      name=STR, rename=STR),
     "host_hook": Op("host", "posix_spawn, waitid", "run a hook in the runtime's namespaces",
                     path=STR, args=STRS, env=STRS, timeout=INT, inherit_env=INT, status=STR),
+    "cgroup_follow": Op("host", "write", "move the process into the container's cgroup v2, or to where its init is by"
+                        " now", path=STR, init=INT),
+    "report_process": Op("host", "rename, sendmsg", "name the process to the caller: pid file and pidfd socket",
+                         pid_file=STR, pidfd_socket=STR),
     # --- the stub's: records in the host's order -------------------------------------------------------------------
     "sync": Op("stub", "write, recvmsg", "tell the parent that it is its turn, wait until it is done"),
     "write_proc": Op("stub", "openat2, write", "write a file beneath a procfs that was checked to be one",
@@ -62,6 +66,12 @@ OPS: dict[str, Op] = {
                          path=STR, kind=INT, slot=INT),
     "setns": Op("stub", "setns", "join an opened namespace; if refused, again after the user namespace was joined",
                 slot=INT, kind=INT),
+    "join_container": Op("stub", "setns", "join namespaces of the container's init, all at once, by its pidfd",
+                         slot=INT, flags=INT),
+    "enter_root": Op("stub", "fchdir, chroot, open", "take the root of the mount namespace, or the opened root of a"
+                     " container that has none, and hold it open", slot=INT),
+    "leave_host": Op("stub", "close", "let go of the host's procfs: nothing opened from now on is the host's"),
+    "cpu_affinity": Op("stub", "sched_setaffinity", "choose the CPUs to run on", mask=BYTES),
     "open_file": Op("stub", "open", "open a file of the host for writing, into slot", path=STR, slot=INT),
     "unshare": Op("stub", "unshare", "leave the given namespaces for new ones", flags=INT),
     "become_root": Op("stub", "setresgid, setresuid", "take id 0 of the user namespace"),

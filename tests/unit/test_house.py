@@ -19,7 +19,8 @@ CHEAP = {"os", "os.path", "sys", "stat", "posixpath", "genericpath", "errno", "t
          "struct", "io", "abc", "codecs", "encodings", "builtins", "marshal", "posix", "zipimport", "warnings", "site"}
 HOT = {
     "create": "pyruntime.cli.create", "start": "pyruntime.cli.start", "state": "pyruntime.cli.state",
-    "kill": "pyruntime.cli.kill", "delete": "pyruntime.cli.delete",
+    "kill": "pyruntime.cli.kill", "delete": "pyruntime.cli.delete", "pause": "pyruntime.cli.pause",
+    "resume": "pyruntime.cli.resume", "exec": "pyruntime.cli.exec", "ps": "pyruntime.cli.ps",
 }
 
 

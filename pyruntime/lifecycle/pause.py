@@ -1,0 +1,37 @@
+"""`pause` and `resume`: a container's processes are stopped by its cgroup's freezer, and go on.
+
+Nothing is written down: a container is paused when its cgroup is frozen (docs/decisions/0003-no-lock.md).
+"""
+
+from __future__ import annotations
+
+from pyruntime.cgroups.group import Group
+from pyruntime.errors import HostError
+from pyruntime.lifecycle.status import CREATED, PAUSED, RUNNING, status_of
+from pyruntime.lifecycle.store import Container, Record, refuse
+
+
+def pause(root: str, container_id: str) -> None:
+    """Stop every process of a created or running container; returns when all have stopped. Raises StateError."""
+    container = Container(root, container_id)
+    record = container.read()
+    status = status_of(container, record)
+    if status not in (CREATED, RUNNING):
+        refuse("container not running", container_id, status)
+    _group(record).freeze()
+
+
+def resume(root: str, container_id: str) -> None:
+    """Let the processes of a paused container go on. Raises StateError."""
+    container = Container(root, container_id)
+    record = container.read()
+    status = status_of(container, record)
+    if status != PAUSED:
+        refuse("container not paused", container_id, status)
+    _group(record).thaw()
+
+
+def _group(record: Record) -> Group:
+    if not record.cgroup:   # rootless, where no hierarchy could be written
+        raise HostError(f'"{record.id}" has no cgroup, and only a cgroup can be frozen')
+    return Group(record.cgroup)

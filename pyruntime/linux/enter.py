@@ -1,0 +1,82 @@
+"""The way into a container that exists, for `exec`: its namespaces, its root, its cgroup.
+
+Spec:   none; runc's `exec` is the model
+Emits:  write_proc, cpu_affinity, set_dumpable, join_container, become_root, clone_init, setsid, enter_root, open_file,
+        join_cgroup_self, cgroup_follow, leave_host, report_process
+        (phases ENTER, USER, UNSHARE, ISOLATE, ROOTFS, JOIN, PROCESS, CREATED)
+Absent: namespaces that init shares with the runtime are not joined.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, EBADF, ENOENT, EPERM, EROFS
+
+from pyruntime.linux.kernel import numbers
+from pyruntime.plan import uapi
+from pyruntime.plan.steps import NO_SLOT, step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.config.node import Node
+    from pyruntime.plan.setup import Joined, Setup
+    from pyruntime.plan.steps import Step
+
+_UNPERMITTED = (EACCES, EPERM, EROFS, ENOENT)
+
+
+def emit(setup: Setup) -> Iterator[Step]:
+    """The steps from the host into the container; then the process is like one that init has forked."""
+    joined = setup.joined_container
+    assert joined is not None
+    affinity = setup.config["process.execCPUAffinity"]
+    yield from _affinity(affinity["initial"], "enter")
+    yield from _cgroup(setup, joined)
+    where = "linux.namespaces"
+    # Before anybody of the container can see us: the root of the host's procfs stands open (CVE-2016-9962).
+    yield step("enter", "set_dumpable", where, value=0)
+    if joined.flags:
+        yield step("user", "join_container", where, label=f"of process {joined.pid}", slot=setup.slots.index("init"),
+                   flags=joined.flags)
+    if joined.flags & uapi.CLONE_NEWUSER:
+        yield step("user", "become_root", where)
+    # setns(2) into a pid namespace holds for children.
+    yield step("unshare", "clone_init", "process", flags=0)
+    yield step("isolate", "setsid", "process")
+    yield step("rootfs", "enter_root", "root.path", slot=NO_SLOT if joined.own_root else setup.slots.index("root"))
+    yield from _affinity(affinity["final"], "process")
+    yield step("created", "leave_host", "process")
+    yield step("created", "report_process", "process", pid_file=joined.pid_file, pidfd_socket=joined.pidfd_socket)
+
+
+def _affinity(node: Node, phase: str) -> Iterator[Step]:
+    listed = numbers(node.or_(""))
+    if listed:
+        mask = 0
+        for number in listed:
+            mask |= 1 << number
+        size = (mask.bit_length() + 63) // 64 * 8
+        yield step(phase, "cpu_affinity", node.where, label=node.value, mask=mask.to_bytes(size, "little"))
+
+
+def _cgroup(setup: Setup, joined: Joined) -> Iterator[Step]:
+    # v1 by the task itself, v2 by the parent, as in cgroups/resources.py.
+    where = joined.cgroup_where or "linux.cgroupsPath"
+    slots: list[int] = []
+    # Rootless, what may not be written was left out by `create` too.
+    lenient = setup.host.rootless
+    for key, path in joined.cgroup.items():
+        if key:
+            slots.append(setup.slot())
+            yield step("enter", "open_file", where, label=f"cgroup {key}", path=f"{path}/tasks", slot=slots[-1],
+                       tolerate=_UNPERMITTED if lenient else ())
+        else:
+            yield step("join", "cgroup_follow", where, path=path, init=0 if joined.cgroup_where else joined.pid,
+                       tolerate=_UNPERMITTED if lenient else ())
+    if lenient:
+        for slot in slots:
+            yield step("join", "join_cgroup_self", where, slots=bytes([slot]), tolerate=(EACCES, EPERM, EBADF))
+    elif slots:
+        yield step("join", "join_cgroup_self", where, label=", ".join(key for key in joined.cgroup if key),
+                   slots=bytes(slots))
