@@ -70,7 +70,7 @@ def age(created: str) -> str:
     except (ParserError, ValueError, OverflowError):
         return ""
     since = relativedelta(datetime.now(UTC), then if then.tzinfo else then.replace(tzinfo=UTC))
-    for unit in ("years", "months", "weeks", "days", "hours", "minutes", "seconds"):
+    for unit in ("years", "months", "weeks", "days", "hours", "minutes"):
         count = getattr(since, unit) - (7 * since.weeks if unit == "days" else 0)
         if count > 0:
             return f"{count} {unit if count > 1 else unit[:-1]} ago"
