@@ -169,6 +169,12 @@ def test_changes_of_config_json_come_too_late(c1: Runtime, bundle: Bundle) -> No
     c1.ok("exec", "c1", "true")
 
 
+def test_a_container_of_another_version(c1: Runtime) -> None:
+    (c1.root / "c1" / "exec.json").unlink()
+    done = c1("exec", "c1", "true")
+    assert done.returncode == 255 and "created by another version" in done.stderr
+
+
 # --- process.json ----------------------------------------------------------------------------------------------------
 
 def _process(path: Path, **members: Any) -> Path:
