@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.measure import MEASURES, UNITS, Bundle, least_memory, one_round
+from bench.measure import MEASURES, UNITS, Bundle, least_memory, one_round, running_round
 from bench.peers import Failed, Peer, installed
 
 
@@ -37,13 +37,28 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 def measure(peers: list[Peer], bundle: Bundle, rounds: int, *, least: bool) -> dict[str, dict[str, list[float]]]:
     """Runtime -> measure -> values, in milliseconds or KiB."""
     values: dict[str, dict[str, list[float]]] = {peer.name: {} for peer in peers}
+    runs = f"bench-{os.getpid()}-runs"
+    path = bundle.save("sleep", "1000000")
+    for peer in peers:
+        peer.time("run", "--detach", "--bundle", path, runs)
+    try:
+        return _rounds(peers, bundle, rounds, runs, least=least, values=values)
+    finally:
+        for peer in peers:
+            peer.call("delete", "--force", runs)
+
+
+def _rounds(peers: list[Peer], bundle: Bundle, rounds: int, runs: str, *, least: bool,
+            values: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
     path = bundle.save("/bin/true")
     for peer in peers:
         one_round(peer, path, f"bench-{os.getpid()}")   # caches are warm from here on
+        running_round(peer, runs)
     for number in range(rounds):
         turn = number % len(peers)
         for peer in peers[turn:] + peers[:turn]:
-            for name, value in one_round(peer, path, f"bench-{os.getpid()}-{number}").items():
+            results = {**one_round(peer, path, f"bench-{os.getpid()}-{number}"), **running_round(peer, runs)}
+            for name, value in results.items():
                 values[peer.name].setdefault(name, []).append(value if name in UNITS else value * 1000)
     for peer in peers if least else ():
         values[peer.name]["least"] = [least_memory(peer, bundle, f"bench-{os.getpid()}-least")]

@@ -18,13 +18,17 @@ MOST = 16384   # KiB; the search for the least memory starts here
 TIMES = 5      # runs that have to succeed with a limit
 PATIENCE = 10  # seconds for a program that ends at once
 
-# name -> what it is; the first five are milliseconds
+# name -> what it is; milliseconds, where UNITS says nothing else
 MEASURES = {
     "run": "run: from the command to the exit status of true, container deleted",
     "create": "create",
     "state": "state of the created container",
     "start": "start",
     "delete": "delete of the stopped container",
+    "exec": "exec of true in a running container, to its exit status",
+    "exec-detached": "exec --detach of true, until it has started",
+    "pause": "pause",
+    "resume": "resume",
     "init": "memory of init while it waits for start (PSS)",
     "least": "smallest memory.limit with which a static true runs 5 of 5 times",
 }
@@ -44,9 +48,9 @@ class Bundle:
         self.config["ociVersion"] = "1.0.0"   # old releases refuse newer ones
         self.config["process"].update(terminal=False, rlimits=[])
 
-    def save(self, program: str, **resources: Any) -> Path:
+    def save(self, *program: str, **resources: Any) -> Path:
         """Write config.json; returns the bundle's directory."""
-        self.config["process"]["args"] = [program]
+        self.config["process"]["args"] = list(program)
         kept = {key: value for key, value in self.config["linux"]["resources"].items() if key == "devices"}
         self.config["linux"]["resources"] = {**kept, **resources}
         (self.path / "config.json").write_text(json.dumps(self.config))
@@ -69,6 +73,12 @@ def one_round(peer: Peer, bundle: Path, name: str) -> dict[str, float]:
         peer.call("delete", "--force", name)
         raise
     return values
+
+
+def running_round(peer: Peer, name: str) -> dict[str, float]:
+    """Commands to the container ``name``, which runs. Seconds by measure."""
+    return {"exec": peer.time("exec", name, "true"), "exec-detached": peer.time("exec", "--detach", name, "true"),
+            "pause": peer.time("pause", name), "resume": peer.time("resume", name)}
 
 
 def pss(pid: int) -> float:

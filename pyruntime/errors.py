@@ -15,8 +15,9 @@
     │   └── LayerError             exit 1   a layer's archive is broken, or holds what no layer may hold
     └── RegistryError              exit 1   a registry refused, or cannot be reached
 
-The exit code stands on the class. Messages are lower case, have no full stop, put values in double quotes, and
-end with the system's own words. ``notes`` are clean-up failures: they are appended and never replace the cause.
+The exit code stands on the class; the command `exec` exits 255 for all of them, since 1 may be its program's status.
+Messages are lower case, have no full stop, put values in double quotes, and end with the system's own words. ``notes``
+are clean-up failures: they are appended and never replace the cause.
 """
 
 from __future__ import annotations

@@ -218,8 +218,9 @@ def _open_init(record: Record) -> dict[str, int]:
             refuse("cannot exec in a stopped container", record.id, "stopped")
     except OSError as error:
         os.close(pidfd)
-        raise StateError(f'cannot look into process {record.pid}, the init of "{record.id}": {error.strerror}'
-                         ) from None
+        # Without root: while it waits for `start`, init is not dumpable, and the kernel lets nobody look in.
+        raise StateError(f'cannot look into process {record.pid}, the init of "{record.id}" (without root, only a'
+                         f" container that has been started can be joined): {error.strerror}") from None
     except StateError:
         os.close(pidfd)
         raise

@@ -32,6 +32,8 @@ def resume(root: str, container_id: str) -> None:
 
 
 def _group(record: Record) -> Group:
-    if not record.cgroup:   # rootless, where no hierarchy could be written
-        raise HostError(f'"{record.id}" has no cgroup, and only a cgroup can be frozen')
-    return Group(record.cgroup)
+    group = Group(record.cgroup)
+    if not group.exists():   # rootless, where no hierarchy could be written
+        raise HostError(f'"{record.id}" has no cgroup, and only a cgroup can be frozen: give it a cgroupsPath that'
+                        " you may write")
+    return group

@@ -17,9 +17,10 @@ def pids(root: str, container_id: str) -> list[int]:
     """The processes of a container in its cgroup and the cgroups below it, as numbers of our pid namespace; none of one
     that has stopped. Raises NoSuchContainer, HostError for a container without a cgroup."""
     record = Container(root, container_id).read()
-    if not record.cgroup:
+    group = Group(record.cgroup)
+    if not group.exists() and record.alive():   # rootless, where no hierarchy could be written
         raise HostError(f'ps requires cgroups: "{container_id}" has none')
-    return Group(record.cgroup).pids()
+    return group.pids()
 
 
 def table(found: Sequence[int], options: Sequence[str] = DEFAULT) -> str:

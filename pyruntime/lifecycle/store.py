@@ -184,7 +184,14 @@ class Container:
 
     def kept(self) -> dict[str, Any]:
         """What `keep` wrote; raises as `read`."""
-        return self._read(os.path.join(self.directory, "exec.json"))
+        path = os.path.join(self.directory, "exec.json")
+        try:
+            return self._read(path)
+        except NoSuchContainer:
+            if self.exists():
+                raise PyruntimeError(f'"{path}" is missing: the container was created by another version of pyruntime'
+                                     ) from None
+            raise
 
     def _read(self, path: str) -> dict[str, Any]:
         try:

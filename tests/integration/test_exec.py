@@ -169,6 +169,12 @@ def test_changes_of_config_json_come_too_late(c1: Runtime, bundle: Bundle) -> No
     c1.ok("exec", "c1", "true")
 
 
+def test_a_container_of_another_version(c1: Runtime) -> None:
+    (c1.root / "c1" / "exec.json").unlink()
+    done = c1("exec", "c1", "true")
+    assert done.returncode == 255 and "created by another version" in done.stderr
+
+
 # --- process.json ----------------------------------------------------------------------------------------------------
 
 def _process(path: Path, **members: Any) -> Path:
@@ -444,6 +450,86 @@ def test_seccomp_holds(runtime: Runtime, bundle: Bundle) -> None:
         assert "not supported" in done.stderr
         assert done.stdout.split() == ["CapEff:", "0000000020000420", "Seccomp:", "2"]
         runtime.ok("delete", "-f", "c1")
+
+
+def test_seccomp_notifies_of_exec_too(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """The agent gets a listener for each process: init's, and then the exec'd one's with its own pid."""
+    states: list[dict[str, Any]] = []
+
+    def agent(listener: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with connection:
+                data, ancillary, _, _ = connection.recvmsg(65536, socket.CMSG_SPACE(16))
+                states.append(json.loads(data))
+                for _, _, raw in ancillary:
+                    os.close(array.array("i", raw)[0])
+
+    bundle.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(tmp_path / "agent"), "listenerMetadata": "m",
+        "syscalls": [{"names": ["swapoff"], "action": "SCMP_ACT_NOTIFY"}]}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "agent"))
+        listener.listen()
+        thread = threading.Thread(target=agent, args=(listener,))
+        thread.start()
+        runtime.ok("run", "-d", "c1", bundle.shell("sleep 1000"))
+        runtime.ok("exec", "--pid-file", tmp_path / "pid", "-d", "c1", "sleep", "1000")
+        thread.join(10)
+    first, second = states
+    init = runtime.state("c1")["pid"]
+    assert (first["pid"], first["state"]["pid"], first["state"]["status"]) == (init, init, "creating")
+    assert (second["pid"], second["state"]["pid"]) == (int((tmp_path / "pid").read_text()), init)
+    assert (second["state"]["status"], second["metadata"], second["fds"]) == ("running", "m", ["seccompFd"])
+
+
+def test_an_init_that_moved_its_root(runtime: Runtime, own_bundle: Bundle) -> None:
+    """The mount namespace's root counts, not what a program of the container has made its own."""
+    caps = own_bundle.config["process"]["capabilities"]
+    for name in ("bounding", "effective", "permitted"):
+        caps[name] = [*caps[name], "CAP_SYS_CHROOT"]
+    rootfs = Path(own_bundle.config["root"]["path"])
+    (rootfs / "jail/bin").mkdir(parents=True)
+    (rootfs / "jail/bin/busybox").write_bytes((rootfs / "bin/busybox").read_bytes())
+    (rootfs / "jail/bin/busybox").chmod(0o755)
+    runtime.ok("run", "-d", "c1", own_bundle.shell("exec chroot /jail /bin/busybox sleep 1000"))
+    pid = runtime.state("c1")["pid"]
+    deadline = time.monotonic() + 5
+    while not os.readlink(f"/proc/{pid}/root").endswith("/jail") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "jail" in sh(runtime, "ls /").split()
+
+
+def test_a_pid_that_names_another_process(c1: Runtime) -> None:
+    """After init has gone, its number may be anybody's: the start time tells."""
+    path = c1.root / "c1" / "state.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "started": record["started"] - 1}))
+    done = c1("exec", "c1", "true")
+    path.write_text(json.dumps(record))
+    assert done.returncode == 255 and "cannot exec in a stopped container" in done.stderr
+
+
+def test_a_joined_network_namespace(runtime: Runtime, bundle: Bundle) -> None:
+    runtime.ok("run", "-d", "c2", bundle.shell("sleep 1000"))
+    path = f"/proc/{runtime.state('c2')['pid']}/ns/net"
+    for node in bundle.config["linux"]["namespaces"]:
+        if node["type"] == "network":
+            node["path"] = path
+    runtime.ok("run", "-d", "c1", bundle.shell("sleep 1000"))
+    assert sh(runtime, "readlink /proc/self/ns/net").strip() == os.readlink(path)
+
+
+def test_time_and_cgroup_namespaces(runtime: Runtime, bundle: Bundle) -> None:
+    if not Path("/proc/self/ns/time").exists():
+        pytest.skip("needs CONFIG_TIME_NS")
+    bundle.config["linux"]["namespaces"] += [{"type": "time"}, {"type": "cgroup"}]
+    bundle.config["linux"]["timeOffsets"] = {"boottime": {"secs": 864000}}
+    runtime.ok("run", "-d", "c1", bundle.shell("sleep 1000"))
+    pid = runtime.state("c1")["pid"]
+    assert float(sh(runtime, "cut -d' ' -f1 /proc/uptime")) > 864000
+    assert sh(runtime, "readlink /proc/self/ns/cgroup").strip() == os.readlink(f"/proc/{pid}/ns/cgroup")
+    assert {line.split(":", 2)[2] for line in sh(runtime, "cat /proc/self/cgroup").splitlines()} == {"/"}
 
 
 def test_personality(runtime: Runtime, bundle: Bundle) -> None:

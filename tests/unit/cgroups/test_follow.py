@@ -1,0 +1,49 @@
+"""perform.follow: into a v2 cgroup, or to where init is by now (cgroups(7), "no internal processes")."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+import pytest
+
+from pyruntime.cgroups import perform
+
+CONTAINER = "/sys/fs/cgroup/user.slice/x"
+
+
+@pytest.mark.parametrize(("init", "expected"), [
+    ("0::/user.slice/x/init.scope", f"{CONTAINER}/init.scope"),
+    ("1:name=systemd:/\n0::/user.slice/x/a/b", f"{CONTAINER}/a/b"),
+    ("0::/user.slice/x", CONTAINER),
+    ("0::/somewhere/else", None),
+    ("0::/", None),
+])
+def test_follow(monkeypatch: pytest.MonkeyPatch, init: str, expected: str | None) -> None:
+    tried: list[str] = []
+
+    def join(paths: Sequence[str], pid: int) -> None:
+        assert pid == 7
+        tried.extend(paths)
+        if len(tried) == 1:
+            raise OSError(errno.EBUSY, "busy")
+
+    monkeypatch.setattr(perform, "join", join)
+    monkeypatch.setattr(perform, "read", lambda path: {"/proc/5/cgroup": init + "\n"}[path])
+    if expected is None:
+        with pytest.raises(OSError, match="busy"):
+            perform.follow(CONTAINER, 7, 5)
+        assert tried == [CONTAINER]
+    else:
+        perform.follow(CONTAINER, 7, 5)
+        assert tried == [CONTAINER, expected]
+
+
+@pytest.mark.parametrize(("number", "init"), [(errno.EBUSY, 0), (errno.ENOENT, 5), (errno.EACCES, 5)])
+def test_other_refusals_stand(monkeypatch: pytest.MonkeyPatch, number: int, init: int) -> None:
+    def join(paths: Sequence[str], pid: int) -> None:
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(perform, "join", join)
+    with pytest.raises(OSError, match="refused"):
+        perform.follow(CONTAINER, 7, init)
