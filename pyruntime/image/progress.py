@@ -55,10 +55,11 @@ class Bars(Progress):
         self._display = Display(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
                                 TextColumn("{task.fields[outcome]}"), console=Console(stderr=True))
         self._tasks: dict[str, Any] = {}
-        self._display.start()
 
     def announce(self, blob: Descriptor) -> None:
         """Add a bar."""
+        if not self._tasks:   # not before: what fails earlier is to leave an error on the terminal, and nothing else
+            self._display.start()
         if blob.digest not in self._tasks:
             self._tasks[blob.digest] = self._display.add_task(
                 f"{blob.digest[7:19]} {what(blob)}", total=blob.size, start=False, outcome="waiting")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.errors import DigestError
 from pyruntime.image.digest import check
 from pyruntime.image.transport.base import Source, Target
-from pyruntime.image.transport.window import Window
+from pyruntime.image.transport.files import Window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -54,12 +54,13 @@ def _split(text: str) -> tuple[str, str]:
 
 def files_of(location: Location, scratch: str) -> Files:
     """The files of a layout or an archive."""
-    from pyruntime.image.transport.files import Archive, Directory
+    from pyruntime.image.transport.files import Directory
 
     if location.kind == "oci":
         if not os.path.isdir(location.path):
             raise ImageError(f'"{location.path}" is not a directory; an archive is written oci-archive:FILE')
         return Directory(location.path)
+    from pyruntime.image.transport.members import Archive
     return Archive(location.path, scratch)
 
 

@@ -20,7 +20,7 @@ Layout = tuple[Path, dict[str, str]]
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\n")
 
 
-def on_a_terminal(pyimage: Pyimage, *words: object) -> tuple[str, str]:
+def on_a_terminal(pyimage: Pyimage, *words: object, code: int = 0) -> tuple[str, str]:
     """Run a command with a terminal as its standard error; what it writes there, and its standard output."""
     leader, follower = pty.openpty()
     with subprocess.Popen([PYIMAGE, "--root", pyimage.store, *map(str, words)], stdin=follower, stderr=follower,
@@ -35,7 +35,7 @@ def on_a_terminal(pyimage: Pyimage, *words: object) -> tuple[str, str]:
         os.close(leader)
         assert process.stdout
         printed = process.stdout.read().decode()
-        assert process.wait(60) == 0, said
+        assert process.wait(60) == code, said
     return said.decode(), printed
 
 
@@ -64,6 +64,10 @@ def test_bars_on_a_terminal(loaded: Pyimage, plain_registry: Registry) -> None:
     assert "\x1b[" in said and "layer" in said and "MB" in said
     said, printed = on_a_terminal(loaded, "pull", reference)
     assert said == f"{reference}: up to date\r\n"
+    for words in (("push", "absent:1"), ("copy", "absent:1", f"dir:{loaded.path}/x"), ("copy", "oci:/etc", "x:1"),
+                  ("load", "-i", "/etc/passwd")):
+        said, printed = on_a_terminal(loaded, *words, code=1)
+        assert said.startswith("error: ") and said.count("\n") == 1 and printed == "", "no bars of nothing"
     said, printed = on_a_terminal(loaded, "pull", "-q", reference)
     assert said == "" and DIGEST.fullmatch(printed)
 
