@@ -8,7 +8,6 @@ from __future__ import annotations
 from pyruntime.errors import ConfigError, ImageError
 from pyruntime.image.copy import Copied, copy, image_of
 from pyruntime.image.document import parse_manifest
-from pyruntime.image.images import tell_of_platform
 from pyruntime.image.store.extract import Talk
 from pyruntime.image.transport.local import StoreSource, StoreTarget
 
@@ -38,22 +37,26 @@ def receive(store: Store, source: Source, names: list[str], *, platform: Platfor
         with store.lease():
             copied = copy(source, StoreTarget(store, []), platform=platform, everything=everything, threads=threads,
                           progress=progress, warn=warn)
-            if extract and _is_image(store, copied):
-                image = image_of(StoreSource(store, copied.root, names), platform)
-                if platform is None:   # else it is what was asked for
-                    tell_of_platform(image, warn)
+            chosen = _to_extract(copied.images, platform) if extract else None
+            if chosen:
+                image = image_of(StoreSource(store, chosen, names), platform)
                 store.extract_layers(image.layers(), talk=Talk(warn=warn), limits=limits)
             for name in names or [f"{NAMELESS}@{copied.root.digest}"]:
                 store.tag(name, copied.root)
             return copied
-    except (ImageError, ConfigError):
-        store.collect()
+    except (ImageError, ConfigError) as error:
+        try:
+            store.collect()
+        except PyruntimeError as other:   # another image is damaged, say: that is not what has to be told
+            error.notes.append(str(other))
         raise
 
 
-def _is_image(store: Store, copied: Copied) -> bool:
-    """Whether there is something to extract: other artifacts are kept as they are."""
-    from pyruntime.image import media
-
-    manifests = (parse_manifest(store.read(one), one.media_type) for one in copied.images)
-    return any(one.config and one.config.media_type in media.CONFIGS for one in manifests)
+def _to_extract(images: list[Descriptor], platform: Platform | None) -> Descriptor | None:
+    """The image whose layers are wanted; none where all of several are for other machines."""
+    if len(images) == 1:
+        return images[0]
+    try:
+        return select(images, platform or Platform.host())
+    except ImageError:
+        return None
