@@ -5,9 +5,10 @@ What is refused on the way leaves the store as it was: no name, and no blob that
 
 from __future__ import annotations
 
-from pyruntime.errors import ConfigError, ImageError
+from pyruntime.errors import ConfigError, ImageError, PyruntimeError
 from pyruntime.image.copy import Copied, copy, image_of
 from pyruntime.image.document import parse_manifest
+from pyruntime.image.images import tell_of_platform
 from pyruntime.image.store.extract import Talk
 from pyruntime.image.transport.local import StoreSource, StoreTarget
 
@@ -15,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyruntime.image.document import Descriptor
     from pyruntime.image.layer.options import Limits
     from pyruntime.image.platform import Platform
     from pyruntime.image.progress import Progress
@@ -37,9 +39,11 @@ def receive(store: Store, source: Source, names: list[str], *, platform: Platfor
         with store.lease():
             copied = copy(source, StoreTarget(store, []), platform=platform, everything=everything, threads=threads,
                           progress=progress, warn=warn)
-            chosen = _to_extract(copied.images, platform) if extract else None
+            chosen = _to_extract(store, copied.images, platform) if extract else None
             if chosen:
                 image = image_of(StoreSource(store, chosen, names), platform)
+                if platform is None:   # else it is what was asked for
+                    tell_of_platform(image, warn)
                 store.extract_layers(image.layers(), talk=Talk(warn=warn), limits=limits)
             for name in names or [f"{NAMELESS}@{copied.root.digest}"]:
                 store.tag(name, copied.root)
@@ -47,16 +51,19 @@ def receive(store: Store, source: Source, names: list[str], *, platform: Platfor
     except (ImageError, ConfigError) as error:
         try:
             store.collect()
-        except PyruntimeError as other:   # another image is damaged, say: that is not what has to be told
+        except PyruntimeError as other:   # another image is damaged, say: it is not what failed here
             error.notes.append(str(other))
         raise
 
 
-def _to_extract(images: list[Descriptor], platform: Platform | None) -> Descriptor | None:
-    """The image whose layers are wanted; none where all of several are for other machines."""
-    if len(images) == 1:
-        return images[0]
+def _to_extract(store: Store, images: list[Descriptor], platform: Platform | None) -> Descriptor | None:
+    """The one whose layers are extracted; none of several that are all for other machines, and no other artifact."""
+    from pyruntime.image import media
+    from pyruntime.image.platform import Platform, select
+
     try:
-        return select(images, platform or Platform.host())
+        chosen = images[0] if len(images) == 1 else select(images, platform or Platform.host())
     except ImageError:
         return None
+    config = parse_manifest(store.read(chosen), chosen.media_type).config
+    return chosen if config and config.media_type in media.CONFIGS else None
