@@ -1,22 +1,15 @@
-"""Named files to read from: those of a directory, or the members of an archive without unpacking it."""
+"""Named files to read from: those of a directory here, the members of an archive in the module beside it."""
 
 from __future__ import annotations
 
 import os
 from stat import S_ISREG
 
-from pyruntime.errors import ImageError, LayerError
-from pyruntime.image.layer.stream import Stream
-from pyruntime.image.layer.tar import FILE, LINK, SYMLINK, Reader
+from pyruntime.errors import ImageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO
-
     from pyruntime.image.transport.base import Body
-
-_LINKS = 8           # symbolic links that are followed from one member to the next
-_MEMBERS = 200_000   # headers of an archive; an image has a member for each layer, and a few more
 
 
 class Window:
@@ -104,112 +97,3 @@ class Directory(Files):
             os.close(fd)
             raise ImageError(f'{self.label}: "{name}" is not a regular file', name)
         return Window(fd, offset, os.fstat(fd).st_size, owned=True)
-
-
-class _Headers(Stream):
-    """A file as the reader of archives wants it; what stands between the headers is passed over unread."""
-
-    __slots__ = ("_file", "_size")
-
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(lambda: b"")
-        self._file = file
-        self._size = os.fstat(file.fileno()).st_size
-
-    def block(self) -> bytes:
-        """The next 512 bytes, or b"" at the end."""
-        return self.take(512) if self._file.tell() < self._size else b""
-
-    def take(self, size: int) -> bytes:
-        """Exactly ``size`` bytes."""
-        data = self._file.read(size)
-        if len(data) < size:
-            raise self.truncated()
-        return data
-
-    def skip(self, size: int) -> None:
-        """Pass over ``size`` bytes."""
-        if self._file.seek(size, os.SEEK_CUR) > self._size:
-            raise self.truncated()
-
-    def truncated(self) -> LayerError:
-        """What to raise where the file ends too early."""
-        return LayerError(f"truncated archive: it ends at byte {self._size}, within an entry")
-
-
-class Archive(Files):
-    """The members of a tar archive. A compressed one, or one that comes through a pipe, is first written, inflated,
-    into a file without a name in ``scratch``."""
-
-    def __init__(self, path: str, scratch: str) -> None:
-        self.label = path if path != "-" else "standard input"
-        try:
-            self._file = self._plain(path, scratch)
-        except OSError as error:
-            raise ImageError(f"{self.label}: {error.strerror}") from None
-        self._members: dict[str, tuple[int, int, int, str]] = {}   # type, offset, size, target of a link
-        try:
-            reader = Reader(_Headers(self._file), _MEMBERS)
-            while (entry := reader.next()) is not None:
-                kind = entry.type if entry.pieces is None else -1   # of a sparse file there is no range to be read
-                self._members[_normal(os.fsdecode(entry.name))] = (kind, self._file.tell(), entry.size,
-                                                                   os.fsdecode(entry.link))
-        except LayerError as error:
-            self._file.close()
-            raise ImageError(f"{self.label}: not a tar archive that can be read: {error}") from None
-
-    def _plain(self, path: str, scratch: str) -> IO[bytes]:
-        import tempfile
-
-        from pyruntime.image.layer.compression import GZIP, ZSTD, Inflater
-        from pyruntime.image.layer.options import Limits
-
-        file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
-        if file.seekable():
-            head = file.read(4)
-            file.seek(0)   # tarfile begins where the file stands
-            if not head.startswith((GZIP, ZSTD)):
-                return file
-        with file:
-            spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
-            limits = Limits()
-            try:
-                inflater = Inflater(file.read, limits.bytes, limits.ratio)
-                while data := inflater.read():
-                    spool.write(data)
-            except LayerError as error:   # which archive it is, it cannot know
-                spool.close()
-                raise ImageError(f"{self.label}: {error}") from None
-        spool.seek(0)
-        return spool
-
-    def _find(self, name: str) -> tuple[int, int] | None:
-        """Where a member's content is; older `docker save` has links between members."""
-        for _ in range(_LINKS):
-            kind, offset, size, target = self._members.get(_normal(name), (-1, 0, 0, ""))
-            if kind == FILE:
-                return offset, size
-            if kind not in (LINK, SYMLINK):
-                return None
-            name = os.path.join(os.path.dirname(name), target) if kind == SYMLINK else target
-        return None
-
-    def size(self, name: str) -> int:
-        """Bytes of a member; -1 when there is none of that name."""
-        found = self._find(name)
-        return found[1] if found else -1
-
-    def open(self, name: str, offset: int = 0) -> Body:
-        """A member's bytes from ``offset`` on."""
-        found = self._find(name)
-        if found is None:
-            raise ImageError(f'{self.label}: there is no "{name}" in it', name)
-        return Window(self._file.fileno(), found[0] + offset, found[0] + found[1])
-
-    def close(self) -> None:
-        """Close the archive."""
-        self._file.close()
-
-
-def _normal(name: str) -> str:
-    return os.path.normpath("/" + name).lstrip("/")

@@ -54,7 +54,8 @@ def _split(text: str) -> tuple[str, str]:
 
 def files_of(location: Location, scratch: str) -> Files:
     """The files of a layout or an archive."""
-    from pyruntime.image.transport.files import Archive, Directory
+    from pyruntime.image.transport.files import Directory
+    from pyruntime.image.transport.members import Archive
 
     if location.kind == "oci":
         if not os.path.isdir(location.path):

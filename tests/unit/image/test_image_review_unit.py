@@ -17,8 +17,8 @@ from pyruntime.image.document import parse_config, parse_manifest
 from pyruntime.image.layer.compression import writer
 from pyruntime.image.store import trees
 from pyruntime.image.transport.directory import DirectorySource
-from pyruntime.image.transport.files import Archive
 from pyruntime.image.transport.location import Location, sources
+from pyruntime.image.transport.members import Archive
 from pyruntime.image.users import find_user
 from pyruntime.native import kernel
 
