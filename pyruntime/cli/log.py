@@ -49,7 +49,7 @@ class Log:
             line = f'time="{now}" level={level} msg={_quoted(message)}'
             line += "".join(f" {key}={_quoted(value)}" for key, value in fields.items() if value)
         else:
-            line = f"{level}: {message}"   # for a person: nothing escaped, nothing repeated
+            line = f"{level}: {safe(message)}"   # for a person: nothing repeated
         self._put(self.fd, line)
 
     def error(self, error: PyruntimeError | str) -> None:
@@ -59,7 +59,7 @@ class Log:
         else:
             self.write("error", error)
         if self.to_file:
-            self._put(2, str(error))
+            self._put(2, safe(str(error)))
 
     def warning(self, message: str) -> None:
         """Something that the specification says to warn about."""
@@ -75,6 +75,14 @@ class Log:
             os.write(fd, line.encode("utf-8", "surrogateescape") + b"\n")
         except OSError:
             return   # nobody listens (closed stderr, full disk): the exit status still tells
+
+
+def safe(text: str) -> str:
+    """The text for a terminal, which obeys control characters: what images and registries say may hold some. Those of
+    the lines' own form stay."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else repr(sign)[1:-1] for sign in text)
 
 
 def _quoted(text: str) -> str:

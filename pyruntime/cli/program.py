@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pyruntime.cli.log import LOG
+from pyruntime.cli.log import LOG, safe
 from pyruntime.cli.parse import Command, Parsed, check_count, help_text, options, parse
 from pyruntime.errors import PyruntimeError, UsageError
 
@@ -100,7 +100,9 @@ class Program:
 
 
 def out(text: str) -> None:
-    """Write to standard output."""
+    """Write to standard output; on a terminal without control characters, which it would obey."""
+    if os.isatty(1):
+        text = safe(text)
     data = text.encode("utf-8", "surrogateescape")
     while data:
         data = data[os.write(1, data):]
@@ -108,7 +110,7 @@ def out(text: str) -> None:
 
 def say(text: str) -> None:
     """Tell a person something that is no result: a line on standard error."""
-    os.write(2, text.encode("utf-8", "surrogateescape") + b"\n")
+    os.write(2, safe(text).encode() + b"\n")
 
 
 def fill_standard_descriptors() -> None:

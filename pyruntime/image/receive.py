@@ -5,7 +5,7 @@ What is refused on the way leaves the store as it was: no name, and no blob that
 
 from __future__ import annotations
 
-from pyruntime.errors import ConfigError, ImageError
+from pyruntime.errors import ConfigError, ImageError, PyruntimeError
 from pyruntime.image.copy import Copied, copy, image_of
 from pyruntime.image.document import parse_manifest
 from pyruntime.image.images import tell_of_platform
@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyruntime.image.document import Descriptor
     from pyruntime.image.layer.options import Limits
     from pyruntime.image.platform import Platform
     from pyruntime.image.progress import Progress
@@ -38,22 +39,31 @@ def receive(store: Store, source: Source, names: list[str], *, platform: Platfor
         with store.lease():
             copied = copy(source, StoreTarget(store, []), platform=platform, everything=everything, threads=threads,
                           progress=progress, warn=warn)
-            if extract and _is_image(store, copied):
-                image = image_of(StoreSource(store, copied.root, names), platform)
+            chosen = _to_extract(store, copied.images, platform) if extract else None
+            if chosen:
+                image = image_of(StoreSource(store, chosen, names), platform)
                 if platform is None:   # else it is what was asked for
                     tell_of_platform(image, warn)
                 store.extract_layers(image.layers(), talk=Talk(warn=warn), limits=limits)
             for name in names or [f"{NAMELESS}@{copied.root.digest}"]:
                 store.tag(name, copied.root)
             return copied
-    except (ImageError, ConfigError):
-        store.collect()
+    except (ImageError, ConfigError) as error:
+        try:
+            store.collect()
+        except PyruntimeError as other:   # another image is damaged, say: it is not what failed here
+            error.notes.append(str(other))
         raise
 
 
-def _is_image(store: Store, copied: Copied) -> bool:
-    """Whether there is something to extract: other artifacts are kept as they are."""
+def _to_extract(store: Store, images: list[Descriptor], platform: Platform | None) -> Descriptor | None:
+    """The one whose layers are extracted; none of several that are all for other machines, and no other artifact."""
     from pyruntime.image import media
+    from pyruntime.image.platform import Platform, select
 
-    manifests = (parse_manifest(store.read(one), one.media_type) for one in copied.images)
-    return any(one.config and one.config.media_type in media.CONFIGS for one in manifests)
+    try:
+        chosen = images[0] if len(images) == 1 else select(images, platform or Platform.host())
+    except ImageError:
+        return None
+    config = parse_manifest(store.read(chosen), chosen.media_type).config
+    return chosen if config and config.media_type in media.CONFIGS else None

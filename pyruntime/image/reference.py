@@ -122,11 +122,16 @@ def is_short(text: str) -> bool:
     return not _split_domain(split(text)[0])[0]
 
 
+def is_tag(text: str) -> bool:
+    """Whether the text follows the grammar of a tag."""
+    return 0 < len(text) <= _MAX_TAG and _TAG.issuperset(text) and text[0] not in ".-"
+
+
 def check_tag(tag: str, text: str = "") -> str:
     """The tag itself; raises UsageError for one that is none."""
     if len(tag) > _MAX_TAG:
         raise _wrong(text or tag, f"the tag is longer than {_MAX_TAG} characters", "shorten it")
-    if not tag or not _TAG.issuperset(tag) or tag[0] in ".-":
+    if not is_tag(tag):
         raise _wrong(text or tag, f'"{tag}" is not a tag',
                      "use letters, digits, underscore, point and dash, and begin with none of the last two")
     return tag

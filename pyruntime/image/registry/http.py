@@ -265,6 +265,9 @@ class Transport:
                                     " encrypted; set insecure = true for the registry in registries.conf to allow it",
                                     response.status)
             if there.origin != url.origin:
+                if method == "POST" and body:   # a form, with a password or an identity token in it
+                    raise RegistryError(f'"{url.shown}" redirects credentials to "{there.scheme}://{there.netloc}":'
+                                        " they are not sent there", response.status)
                 headers.pop("Authorization", None)
             self.debug(f"{method} {url.shown}: redirected to {there.scheme}://{there.netloc}")
             url = there

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pyruntime.config.decode import decode
 from pyruntime.errors import RegistryError
 from pyruntime.image.document import MAX_DOCUMENT
+from pyruntime.image.reference import is_tag
 from pyruntime.image.registry.url import Url
 
 TYPE_CHECKING = False
@@ -48,7 +49,7 @@ def pages(session: Session, url: Url, what: str, *, good: tuple[int, ...] = (200
 
 
 def listed(session: Session) -> list[str]:
-    """Every tag of a session's repository, in the registry's order."""
+    """Every tag of a session's repository, in the registry's order; what is no tag is left out."""
     found: dict[str, None] = {}
     what = "list of tags"
     for _, raw in pages(session, session.url("tags", "list"), what):
@@ -56,7 +57,7 @@ def listed(session: Session) -> list[str]:
         tags = document.get("tags") if isinstance(document, dict) else None
         if tags is not None and not isinstance(tags, list):
             raise RegistryError(f'"{session.endpoint.name}": {what}: "tags" is no list')
-        found.update(dict.fromkeys(tag for tag in tags or [] if isinstance(tag, str)))
+        found.update(dict.fromkeys(tag for tag in tags or [] if isinstance(tag, str) and is_tag(tag)))
     return list(found)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyruntime.image.store.layout import Layout
 
 MARK = ".pyimage"   # beside config.json
+_ID = 16            # bytes
 
 
 class Bundle:
@@ -52,7 +53,7 @@ class Bundle:
 
 def add(layout: Layout, path: str, *, manifest: str, driver: str, layers: Layers) -> Bundle:
     """Record that the bundle at ``path``, an existing directory, uses these layers. Raises HostError."""
-    record = Bundle(id=os.urandom(16).hex(), path=os.path.abspath(path), manifest=manifest, driver=driver,
+    record = Bundle(id=os.urandom(_ID).hex(), path=os.path.abspath(path), manifest=manifest, driver=driver,
                     keys=layers.keys, chain_ids=layers.chain_ids)
     mark = encode({"id": record.id, "store": layout.root, "manifest": manifest, "driver": driver}).encode()
     try:
@@ -86,6 +87,8 @@ def read_mark(path: str) -> dict[str, str]:
 
 def read(layout: Layout, name: str) -> Bundle:
     """The record with this id; raises ImageError for a damaged one, FileNotFoundError where there is none."""
+    if len(name) != 2 * _ID or not frozenset("0123456789abcdef").issuperset(name):   # a stranger's mark may say ".."
+        raise FileNotFoundError
     path = layout.below("bundles", name)
     try:
         value = decode(read_file(path), path)

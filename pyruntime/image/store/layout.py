@@ -140,6 +140,7 @@ def open_layout(root: str = "") -> Layout:
     directory that holds something else.
     """
     root = os.path.abspath(root or default_root())
+    _check_owner(root)
     try:
         fd = os.open(f"{root}/version", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -157,6 +158,17 @@ def open_layout(root: str = "") -> Layout:
         raise ImageError(f'store "{root}" has format {words[0]}, this program knows formats up to {VERSION}: use a'
                          " newer pyruntime, or another store", root)
     return Layout(root, words[1])
+
+
+def _check_owner(root: str) -> None:
+    """Whoever owns the directory can put anything into it, and what stands in a store is trusted."""
+    try:
+        owner = os.stat(root).st_uid
+    except OSError:
+        return   # it will be made, or what is wrong is said there
+    if owner not in (os.geteuid(), 0):
+        raise HostError(f'store "{root}" belongs to user {owner}, not to {os.geteuid()}: name one of your own with'
+                        " PYRUNTIME_STORE")
 
 
 def _make(root: str) -> Layout:

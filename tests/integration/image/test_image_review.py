@@ -7,17 +7,21 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bundles.images import Layout
-from pyruntime.errors import LayerError
+from pyruntime.errors import LayerError, RegistryError
 from pyruntime.image.layer.apply import Limits, extract
+from pyruntime.image.registry.credentials import Login
 from pyruntime.image.store import trees
-from tests.integration.image.command import Pyimage
+from tests.integration.image.command import PYIMAGE, Pyimage
+from tests.integration.image.conftest import Client
+from tests.integration.image.registries import FakeRegistry, redirect, status
+from tests.integration.image.test_hostile_command import layout_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -192,3 +196,96 @@ def test_a_map_that_is_one_endless_number(tmp_path: Path) -> None:
         assert len(pieces) > 10, "it was read to its end"
     finally:
         os.close(fd)
+
+
+# ---- what strangers say -----------------------------------------------------------------------------
+
+
+def test_a_token_server_that_redirects_gets_no_password_sent_elsewhere(fake: FakeRegistry, client: Client,
+                                                                       fakes: Callable[..., FakeRegistry]) -> None:
+    fake.add_image("app", "1")
+    other = fakes()
+    fake.fault("GET", "manifests", status(401, {"WWW-Authenticate": f'Bearer realm="{fake.url}/token"'}))
+    fake.fault("POST", "token", redirect(other.url))
+    with pytest.raises(RegistryError, match="redirects credentials"):
+        client.open(f"{fake.host}/app", login=Login("user", identity_token="secret")).manifest("1")
+    assert not other.requests
+
+
+def test_a_registry_that_lists_what_is_no_tag(fake: FakeRegistry, client: Client) -> None:
+    listed = json.dumps({"tags": ["1.0", "\x1b]0;x\x07", "../../v2/other/manifests/1", 5]}).encode()
+    fake.fault("GET", "tags/list", status(200, {"Content-Type": "application/json"}, listed))
+    assert client.open(f"{fake.host}/app").tags() == ["1.0"]
+
+
+def test_messages_have_no_control_characters(pyimage: Pyimage) -> None:
+    """A terminal obeys them."""
+    name = load(pyimage, archive(("x", b"x")), User="\x1b]0;owned\x07")
+    done = pyimage("unpack", name, pyimage.path / "bundle")
+    assert done.returncode == 1 and r"\x1b]0;owned\x07" in done.stderr and "\x1b" not in done.stderr
+
+
+def test_a_terminal_gets_no_control_characters(pyimage: Pyimage) -> None:
+    name = load(pyimage, archive(("x", b"x")), Labels={"a": "\x1b[31m"})
+    assert "\x1b[31m" in pyimage.ok("inspect", "--format", "{{.Config.Labels.a}}", name)
+    ours, theirs = os.openpty()
+    try:
+        subprocess.run([PYIMAGE, "--root", pyimage.store, "inspect", "--format", "{{.Config.Labels.a}}", name],
+                       stdout=theirs, check=True)
+        assert os.read(ours, 100) == b"\\x1b[31m\r\n"
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+# ---- what comes into the store ----------------------------------------------------------------------
+
+
+def test_an_index_of_images_for_other_machines(pyimage: Pyimage) -> None:
+    layout = Layout(pyimage.path / "layout")
+    layout.image("x", [layout.layer(archive(("x", b"x")))], Cmd=["x"])
+    layout.image("y", [layout.layer(archive(("y", b"y")))], Cmd=["y"])
+    index = json.loads((layout.path / "index.json").read_text())
+    for entry, architecture in zip(index["manifests"], ("s390x", "riscv64"), strict=True):
+        entry["platform"]["architecture"] = architecture
+        del entry["annotations"]
+    index["mediaType"] = "application/vnd.oci.image.index.v1+json"
+    root = layout.blob(json.dumps(index).encode(), index["mediaType"])
+    root["annotations"] = {"org.opencontainers.image.ref.name": "example.org/a:1"}
+    (layout.path / "index.json").write_text(json.dumps({**index, "manifests": [root]}))
+    assert pyimage.ok("load", "-q", "-i", layout.path) == "example.org/a:1\n"
+    assert pyimage.ok("verify") == ""
+    pyimage.ok("unpack", "--platform", "linux/s390x", "example.org/a:1", pyimage.path / "bundle")
+
+
+def test_what_failed_is_told_also_where_another_image_is_damaged(pyimage: Pyimage) -> None:
+    load(pyimage, archive(("x", b"x")))
+    manifest = json.loads(pyimage.ok("inspect", "example.org/a:1"))["Digest"]
+    blob = pyimage.store / "blobs/sha256" / manifest[7:]
+    blob.write_bytes(blob.read_bytes()[:-1] + b" ")
+    done = pyimage("load", "-i", layout_of(pyimage.path / "hostile", archive(("../x", b"x"))))
+    assert done.returncode == 1
+    first = next(line for line in done.stderr.splitlines() if line.startswith("error"))
+    assert '".."' in first and "nothing was removed" in done.stderr
+
+
+def test_a_store_of_somebody_else(pyimage: Pyimage) -> None:
+    """Whoever owns it may put links and programs into it."""
+    pyimage.store.mkdir()
+    os.chown(pyimage.store, 1234, 1234)
+    done = pyimage("ls")
+    assert done.returncode == 1 and "belongs to user 1234" in done.stderr
+    assert not os.listdir(pyimage.store)
+
+
+def test_a_bundle_of_somebody_else_does_not_name_a_record_of_its_own(pyimage: Pyimage) -> None:
+    load(pyimage, archive(("x", b"x")))
+    bundle = pyimage.path / "bundle"
+    pyimage.ok("unpack", "--driver", "copy", "example.org/a:1", bundle)
+    mark = json.loads((bundle / ".pyimage").read_text())
+    record = json.loads((pyimage.store / "bundles" / mark["id"]).read_text())
+    outside = f"../../{bundle.name}/record"
+    (bundle / "record").write_text(json.dumps({**record, "id": outside}))
+    (bundle / ".pyimage").write_text(json.dumps({**mark, "id": outside}))
+    done = pyimage("umount", "--remove", bundle)
+    assert done.returncode == 1 and "is not a bundle" in done.stderr and bundle.exists()
