@@ -86,6 +86,9 @@ def _claim(path: str) -> int:
 
     try:
         os.makedirs(path, 0o700, exist_ok=True)
+        owner = os.stat(path).st_uid
+        if owner != os.geteuid():   # who could put links in the place of what we make
+            raise UsageError(f'"{path}" belongs to user {owner}: name a directory that does not exist yet')
         names = os.listdir(path)
         if names and NEW not in names:
             raise UsageError(f'"{path}" is not empty: name a directory that does not exist yet')
@@ -108,9 +111,19 @@ def _claim(path: str) -> int:
 
 
 def _remove(path: str) -> None:
-    if os.path.ismount(path):
-        kernel.umount2(path)
+    """Remove what an unpack has made, with all that it has mounted there."""
+    for target in reversed(_mounts()):
+        if target == path or target.startswith(path + "/"):
+            kernel.umount2(target)
     trees.remove(path)
+
+
+def _mounts() -> list[str]:
+    """Where something is mounted, in the order in which it was (proc_pid_mountinfo(5))."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        fields = [line.split()[4] for line in file]
+    return [os.fsdecode(field.replace(b"\\040", b" ").replace(b"\\011", b"\t").replace(b"\\012", b"\n")
+                        .replace(b"\\134", b"\\")) for field in fields]
 
 
 def _clear(path: str) -> None:

@@ -7,6 +7,10 @@ from pyruntime.cli.image.show import show
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.image.document import Descriptor
+
 COMMAND = Command("prune", "[options]", "remove what no image and no bundle needs",
                   Flag("all", "bool", "images that no bundle uses too", short="a"),
                   Flag("partial", "bool", "unfinished downloads too, however young"),
@@ -40,10 +44,22 @@ def run(context: Context, parsed: Parsed) -> int:
 
 def unused(context: Context, used: set[str]) -> list[str]:
     """The names of images of which no bundle uses a manifest."""
-    from pyruntime.image.images import every
+    from pyruntime.image.images import roots
 
-    return [name for names, root, image in every(context.store) for name in names
-            if root.digest not in used and getattr(image, "descriptor", root).digest not in used]
+    return [name for root, names in roots(context.store).values() for name in names
+            if used.isdisjoint(_manifests(context, root))]
+
+
+def _manifests(context: Context, root: Descriptor) -> set[str]:
+    """The digest of a root document, and of the manifests in it if it is an index that can be read."""
+    from pyruntime.errors import PyruntimeError
+    from pyruntime.image.document import parse_manifest
+
+    try:
+        manifest = parse_manifest(context.store.read(root), root.media_type, root.digest)
+    except PyruntimeError:   # the damaged one is as good as unused; gc says what it does not know of it
+        return {root.digest}
+    return {root.digest, *(child.digest for child in manifest.manifests)}
 
 
 def print_collected(collected: object, done: str = "deleted") -> None:

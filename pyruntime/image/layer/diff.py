@@ -163,6 +163,8 @@ class _Diff:
             if is_whiteout(found) and not self.plain:
                 if before is not None:
                     self.changes[full] = None
+            elif is_whiteout(found):
+                self._left_out(full, "a character device 0:0, which would be a whiteout", before)
             elif S_ISSOCK(found.st_mode):
                 self._left_out(full, "a socket, which no archive can hold", before)
             elif name.startswith(WHITEOUT):

@@ -256,6 +256,7 @@ def test_an_index_of_images_for_other_machines(pyimage: Pyimage) -> None:
     assert pyimage.ok("load", "-q", "-i", layout.path) == "example.org/a:1\n"
     assert pyimage.ok("verify") == ""
     pyimage.ok("unpack", "--platform", "linux/s390x", "example.org/a:1", pyimage.path / "bundle")
+    assert pyimage.ok("prune", "--all") == "freed: 0B\n", "a bundle uses one of its images"
 
 
 def test_what_failed_is_told_also_where_another_image_is_damaged(pyimage: Pyimage) -> None:
@@ -289,3 +290,38 @@ def test_a_bundle_of_somebody_else_does_not_name_a_record_of_its_own(pyimage: Py
     (bundle / ".pyimage").write_text(json.dumps({**mark, "id": outside}))
     done = pyimage("umount", "--remove", bundle)
     assert done.returncode == 1 and "is not a bundle" in done.stderr and bundle.exists()
+
+
+# ---- bundles ----------------------------------------------------------------------------------------
+
+
+def test_a_bundle_in_the_directory_of_somebody_else(pyimage: Pyimage) -> None:
+    name, bundle = load(pyimage, archive(("x", b"x"))), pyimage.path / "bundle"
+    bundle.mkdir()
+    os.chown(bundle, 1234, 1234)
+    done = pyimage("unpack", name, bundle)
+    assert done.returncode == 1 and "belongs to user 1234" in done.stderr and os.listdir(bundle) == []
+
+
+def test_the_mounts_of_a_killed_unpack_are_cleared_away(pyimage: Pyimage) -> None:
+    """One that was killed while it asked the kernel whether it mounts overlays."""
+    name, bundle = load(pyimage, archive(("x", b"x"))), pyimage.path / "bundle"
+    merged = bundle / ".pyruntime-overlay-1.1/merged"
+    merged.mkdir(parents=True)
+    (bundle / ".pyimage.new").touch()
+    subprocess.run(["mount", "-t", "tmpfs", "leftover", merged], check=True)
+    pyimage.ok("unpack", name, bundle)
+    assert sorted(os.listdir(bundle)) == [".pyimage", ".rootfs", "config.json", "rootfs"]
+    pyimage.ok("umount", bundle)
+
+
+def test_repack_leaves_out_a_device_that_would_be_a_whiteout(pyimage: Pyimage) -> None:
+    """It could never be unpacked again."""
+    name, bundle = load(pyimage, archive(("x", b"x"))), pyimage.path / "bundle"
+    pyimage.ok("unpack", "--driver", "copy", name, bundle)
+    os.mknod(bundle / "rootfs/null", 0o20666, os.makedev(0, 0))
+    (bundle / "rootfs/y").touch()
+    done = pyimage("repack", bundle, "example.org/b:1")
+    assert done.returncode == 0 and "character device 0:0" in done.stderr
+    pyimage.ok("unpack", "example.org/b:1", pyimage.path / "again")
+    assert sorted(os.listdir(pyimage.path / "again/rootfs")) == ["x", "y"]
