@@ -44,7 +44,8 @@ class Podman:
         (tree / "bin").mkdir(parents=True)
         (tree / "etc").mkdir()
         (tree / "home/user").mkdir(parents=True)
-        (tree / "tmp").mkdir(mode=0o1777)
+        (tree / "tmp").mkdir()
+        (tree / "tmp").chmod(0o1777)
         shutil.copy("/bin/busybox", tree / "bin/busybox")
         for applet in APPLETS:
             (tree / "bin" / applet).symlink_to("busybox")

@@ -111,26 +111,23 @@ def test_killed_pulls(reference: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_killed_prunes(reference: str, tmp_path: Path) -> None:
     pyimage = Pyimage(tmp_path)
-    pyimage.ok("pull", "-q", reference)
-    pyimage.ok("rm", "--no-prune", reference)
-    whole = duration(lambda: pyimage.ok("prune", "--partial"))
-    hits = 0
-    for moment in moments(whole):
-        pyimage.ok("pull", "-q", "--no-extract", reference)
-        if chance_of_layers():
-            pyimage.ok("pull", "-q", reference)
+    # With and without extracted layers, which take longest; each is measured by itself.
+    pulls = [("pull", "-q", reference), ("pull", "-q", "--no-extract", reference)]
+    wholes = []
+    for pull in pulls:
+        pyimage.ok(*pull)
         pyimage.ok("rm", "--no-prune", reference)
-        hits += killed(pyimage, "prune", "--partial", after=moment)
+        wholes.append(duration(lambda: pyimage.ok("prune", "--partial")))
+    hits = 0
+    for number, share in enumerate(moments(1.0)):
+        pyimage.ok(*pulls[number % 2])
+        pyimage.ok("rm", "--no-prune", reference)
+        hits += killed(pyimage, "prune", "--partial", after=share * wholes[number % 2])
         healthy(pyimage)
     assert hits >= MOMENTS // 3, "most were over before they could be killed"
     pyimage.ok("prune", "--partial")
     for directory in ("blobs/sha256", "layers", "work", "trash", "ingest"):
         assert os.listdir(pyimage.store / directory) == [], directory
-
-
-def chance_of_layers() -> bool:
-    """Extracted layers are there for every third prune: they take longest."""
-    return random.randrange(3) == 0
 
 
 @pytest.mark.timeout(600)
