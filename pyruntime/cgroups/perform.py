@@ -387,7 +387,10 @@ def join(paths: Sequence[str], pid: int) -> None:
 
 def follow(path: str, pid: int, init: int) -> None:
     """Move the process ``pid`` into a v2 cgroup, or, where that takes no processes because it hands controllers to its
-    children ("no internal processes", cgroups(7)), into the cgroup that the process ``init`` (0: none) is in by now."""
+    children ("no internal processes", cgroups(7)), into the cgroup that the process ``init`` (0: none) is in by now.
+    Nothing is written for a process that is there already: a move takes a lock that every fork waits for."""
+    if pid in processes(path, recursive=False):
+        return
     try:
         join([path], pid)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 Spec:   none; runc's `exec` is the model
 Emits:  write_proc, cpu_affinity, set_dumpable, join_container, become_root, clone_init, setsid, enter_root, open_file,
-        join_cgroup_self, cgroup_follow, leave_host, report_process
+        open_directory, join_cgroup_self, cgroup_follow, leave_host, report_process
         (phases ENTER, USER, UNSHARE, ISOLATE, ROOTFS, JOIN, PROCESS, CREATED)
 Absent: namespaces that init shares with the runtime are not joined.
 """
@@ -17,7 +17,7 @@ from pyruntime.plan.steps import NO_SLOT, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from pyruntime.config.node import Node
     from pyruntime.plan.setup import Joined, Setup
@@ -33,6 +33,7 @@ def emit(setup: Setup) -> Iterator[Step]:
     affinity = setup.config["process.execCPUAffinity"]
     yield from _affinity(affinity["initial"], "enter")
     yield from _cgroup(setup, joined)
+    birthplace = yield from _birthplace(setup, joined)
     where = "linux.namespaces"
     # Before anybody of the container can see us: the root of the host's procfs stands open (CVE-2016-9962).
     yield step("enter", "set_dumpable", where, value=0)
@@ -42,7 +43,7 @@ def emit(setup: Setup) -> Iterator[Step]:
     if joined.flags & uapi.CLONE_NEWUSER:
         yield step("user", "become_root", where)
     # setns(2) into a pid namespace holds for children.
-    yield step("unshare", "clone_init", "process", flags=0)
+    yield step("unshare", "clone_init", "process", flags=0, cgroup=birthplace)
     yield step("isolate", "setsid", "process")
     yield step("rootfs", "enter_root", "root.path", slot=NO_SLOT if joined.own_root else setup.slots.index("root"))
     yield from _affinity(affinity["final"], "process")
@@ -58,6 +59,20 @@ def _affinity(node: Node, phase: str) -> Iterator[Step]:
             mask |= 1 << number
         size = (mask.bit_length() + 63) // 64 * 8
         yield step(phase, "cpu_affinity", node.where, label=node.value, mask=mask.to_bytes(size, "little"))
+
+
+def _birthplace(setup: Setup, joined: Joined) -> Generator[Step, None, int]:
+    """The slot of the cgroup v2 directory in which the process can be made. Writing a pid there takes 5 to 20 ms, for
+    every fork on the machine waits (docs/decisions/0004-late-cgroup-join.md); to be born there costs nothing. But the
+    kernel asks for a writer of cgroup.procs who sees both cgroups: not us, once we are in another user or cgroup
+    namespace."""
+    path = joined.cgroup.get("", "")
+    if not path or setup.host.rootless or joined.flags & (uapi.CLONE_NEWUSER | uapi.CLONE_NEWCGROUP):
+        return NO_SLOT
+    slot = setup.slot()
+    yield step("enter", "open_directory", joined.cgroup_where or "linux.cgroupsPath", label="cgroup v2", path=path,
+               slot=slot)
+    return slot
 
 
 def _cgroup(setup: Setup, joined: Joined) -> Iterator[Step]:

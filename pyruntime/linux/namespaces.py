@@ -11,7 +11,7 @@ import errno
 
 from pyruntime.plan import uapi
 from pyruntime.plan.setup import NAMESPACES
-from pyruntime.plan.steps import step
+from pyruntime.plan.steps import NO_SLOT, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _unshare(setup: Setup) -> Iterator[Step]:
     yield step("unshare", "set_dumpable", "linux.namespaces", value=0)
     pid = setup.new("pid")
     yield step("unshare", "clone_init", setup.where["pid"] if pid else "process", label="init",
-               flags=uapi.CLONE_NEWPID if pid else 0)
+               flags=uapi.CLONE_NEWPID if pid else 0, cgroup=NO_SLOT)
 
 
 def _isolate(setup: Setup) -> Iterator[Step]:

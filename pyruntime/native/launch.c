@@ -3,6 +3,7 @@
 #include "stub.h"
 #include <fcntl.h>
 #include <linux/nsfs.h>
+#include <linux/sched.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -41,6 +42,12 @@ int do_open_namespace(struct stub *s, const struct step_open_namespace *a)
 int do_open_file(struct stub *s, const struct step_open_file *a)
 {
 	int fd = open(a->path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? fail(s, "open", "%s", a->path) : put_slot(s, a->slot, fd);
+}
+
+int do_open_directory(struct stub *s, const struct step_open_directory *a)
+{
+	int fd = open(a->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? fail(s, "open", "%s", a->path) : put_slot(s, a->slot, fd);
 }
 
@@ -145,13 +152,34 @@ int do_set_dumpable(struct stub *s, const struct step_set_dumpable *a)
 	return prctl(PR_SET_DUMPABLE, a->value, 0, 0, 0) ? fail(s, "prctl", "PR_SET_DUMPABLE") : 0;
 }
 
+static long clone_into(struct stub *s, int64_t slot, uint64_t flags)
+{
+	int fd = get_slot(s, slot);
+	if (fd < 0)
+		return -1;
+	struct clone_args args = {.flags = flags | CLONE_PARENT | CLONE_INTO_CGROUP, .cgroup = (uint64_t)fd};
+	/* The exit signal of a child of our parent is ours, SIGCHLD; clone3(2) refuses another one. */
+	long pid = syscall(SYS_clone3, &args, sizeof args);
+	if (pid >= 0) {
+		close(fd);
+		s->slot[slot] = -1;
+	}
+	return pid;
+}
+
 int do_clone_init(struct stub *s, const struct step_clone_init *a)
 {
 	if (s->deferred)
 		return fail_with(s, EPERM, "setns", "namespace");
 	/* CLONE_PARENT: whoever waits for containers (the runtime, then containerd's shim or conmon) must be able to
 	 * wait for init; a plain child would be reparented inside the pid namespace when the stub goes. */
-	long pid = syscall(SYS_clone, (unsigned long)a->flags | CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+	long pid = -1;
+	/* Refused where the cgroup takes no processes, or a seccomp filter of our caller knows no clone3(2): then the
+	 * parent moves us. */
+	if (a->cgroup != NO_SLOT)
+		pid = clone_into(s, a->cgroup, (uint64_t)a->flags);
+	if (pid < 0)
+		pid = syscall(SYS_clone, (unsigned long)a->flags | CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
 	if (pid < 0)
 		return fail(s, "clone", "flags %#llx", (unsigned long long)a->flags);
 	if (pid > 0) {

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x963863cau
+#define PLAN_FINGERPRINT 0x12e4cfbfu
 #define NO_SLOT 65535
 
 struct strs {
@@ -63,6 +63,10 @@ struct step_open_file { /* open a file of the host for writing, into slot */
 	const char *path;
 	int64_t slot;
 };
+struct step_open_directory { /* open a directory of the host, into slot */
+	const char *path;
+	int64_t slot;
+};
 struct step_unshare { /* leave the given namespaces for new ones */
 	int64_t flags;
 };
@@ -72,8 +76,9 @@ struct step_become_root { /* take id 0 of the user namespace */
 struct step_set_dumpable { /* hide /proc/PID of the stub from the container */
 	int64_t value;
 };
-struct step_clone_init { /* make init, a child of the runtime's parent process */
+struct step_clone_init { /* make init, a child of the runtime's parent process; in the cgroup v2 directory of a slot, if one is given and the kernel agrees */
 	int64_t flags;
+	int64_t cgroup;
 };
 struct step_setsid { /* start a session without a terminal */
 	char nothing;
@@ -301,6 +306,7 @@ union step {
 	struct step_leave_host leave_host;
 	struct step_cpu_affinity cpu_affinity;
 	struct step_open_file open_file;
+	struct step_open_directory open_directory;
 	struct step_unshare unshare;
 	struct step_become_root become_root;
 	struct step_set_dumpable set_dumpable;
@@ -365,57 +371,58 @@ enum op {
 	OP_leave_host = 9,
 	OP_cpu_affinity = 10,
 	OP_open_file = 11,
-	OP_unshare = 12,
-	OP_become_root = 13,
-	OP_set_dumpable = 14,
-	OP_clone_init = 15,
-	OP_setsid = 16,
-	OP_loopback_up = 17,
-	OP_cgroup_namespace = 18,
-	OP_join_cgroup_self = 19,
-	OP_set_hostname = 20,
-	OP_set_domainname = 21,
-	OP_propagation = 22,
-	OP_open_rootfs = 23,
-	OP_open_plain_rootfs = 24,
-	OP_open_source = 25,
-	OP_mount = 26,
-	OP_bind = 27,
-	OP_remount = 28,
-	OP_mknod = 29,
-	OP_device_source = 30,
-	OP_bind_device = 31,
-	OP_symlink = 32,
-	OP_make_dir = 33,
-	OP_mask_path = 34,
-	OP_readonly_path = 35,
-	OP_run_hook = 36,
-	OP_pivot_root = 37,
-	OP_move_root = 38,
-	OP_chroot = 39,
-	OP_root_readonly = 40,
-	OP_open_console = 41,
-	OP_rlimit = 42,
-	OP_scheduler = 43,
-	OP_io_priority = 44,
-	OP_memory_policy = 45,
-	OP_personality = 46,
-	OP_join_keyring = 47,
-	OP_umask = 48,
-	OP_drop_bounding = 49,
-	OP_set_groups = 50,
-	OP_set_user = 51,
-	OP_capset = 52,
-	OP_ambient = 53,
-	OP_chdir = 54,
-	OP_find_home = 55,
-	OP_find_executable = 56,
-	OP_await_start = 57,
-	OP_no_new_privs = 58,
-	OP_seccomp = 59,
-	OP_prepare_exec = 60,
-	OP_execve = 61,
-	OP_COUNT = 62,
+	OP_open_directory = 12,
+	OP_unshare = 13,
+	OP_become_root = 14,
+	OP_set_dumpable = 15,
+	OP_clone_init = 16,
+	OP_setsid = 17,
+	OP_loopback_up = 18,
+	OP_cgroup_namespace = 19,
+	OP_join_cgroup_self = 20,
+	OP_set_hostname = 21,
+	OP_set_domainname = 22,
+	OP_propagation = 23,
+	OP_open_rootfs = 24,
+	OP_open_plain_rootfs = 25,
+	OP_open_source = 26,
+	OP_mount = 27,
+	OP_bind = 28,
+	OP_remount = 29,
+	OP_mknod = 30,
+	OP_device_source = 31,
+	OP_bind_device = 32,
+	OP_symlink = 33,
+	OP_make_dir = 34,
+	OP_mask_path = 35,
+	OP_readonly_path = 36,
+	OP_run_hook = 37,
+	OP_pivot_root = 38,
+	OP_move_root = 39,
+	OP_chroot = 40,
+	OP_root_readonly = 41,
+	OP_open_console = 42,
+	OP_rlimit = 43,
+	OP_scheduler = 44,
+	OP_io_priority = 45,
+	OP_memory_policy = 46,
+	OP_personality = 47,
+	OP_join_keyring = 48,
+	OP_umask = 49,
+	OP_drop_bounding = 50,
+	OP_set_groups = 51,
+	OP_set_user = 52,
+	OP_capset = 53,
+	OP_ambient = 54,
+	OP_chdir = 55,
+	OP_find_home = 56,
+	OP_find_executable = 57,
+	OP_await_start = 58,
+	OP_no_new_privs = 59,
+	OP_seccomp = 60,
+	OP_prepare_exec = 61,
+	OP_execve = 62,
+	OP_COUNT = 63,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -429,6 +436,7 @@ int do_enter_root(struct stub *, const struct step_enter_root *);
 int do_leave_host(struct stub *, const struct step_leave_host *);
 int do_cpu_affinity(struct stub *, const struct step_cpu_affinity *);
 int do_open_file(struct stub *, const struct step_open_file *);
+int do_open_directory(struct stub *, const struct step_open_directory *);
 int do_unshare(struct stub *, const struct step_unshare *);
 int do_become_root(struct stub *, const struct step_become_root *);
 int do_set_dumpable(struct stub *, const struct step_set_dumpable *);
@@ -492,6 +500,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(leave_host) \
 	X(cpu_affinity) \
 	X(open_file) \
+	X(open_directory) \
 	X(unshare) \
 	X(become_root) \
 	X(set_dumpable) \
@@ -586,6 +595,10 @@ static const struct field fields_open_file[] = {
 	{F_STR, offsetof(struct step_open_file, path)},
 	{F_INT, offsetof(struct step_open_file, slot)},
 };
+static const struct field fields_open_directory[] = {
+	{F_STR, offsetof(struct step_open_directory, path)},
+	{F_INT, offsetof(struct step_open_directory, slot)},
+};
 static const struct field fields_unshare[] = {
 	{F_INT, offsetof(struct step_unshare, flags)},
 };
@@ -597,6 +610,7 @@ static const struct field fields_set_dumpable[] = {
 };
 static const struct field fields_clone_init[] = {
 	{F_INT, offsetof(struct step_clone_init, flags)},
+	{F_INT, offsetof(struct step_clone_init, cgroup)},
 };
 static const struct field fields_setsid[] = {
 	{F_INT, 0},
@@ -827,10 +841,11 @@ static const struct {
 	[OP_leave_host] = {"leave_host", fields_leave_host, 0},
 	[OP_cpu_affinity] = {"cpu_affinity", fields_cpu_affinity, 1},
 	[OP_open_file] = {"open_file", fields_open_file, 2},
+	[OP_open_directory] = {"open_directory", fields_open_directory, 2},
 	[OP_unshare] = {"unshare", fields_unshare, 1},
 	[OP_become_root] = {"become_root", fields_become_root, 0},
 	[OP_set_dumpable] = {"set_dumpable", fields_set_dumpable, 1},
-	[OP_clone_init] = {"clone_init", fields_clone_init, 1},
+	[OP_clone_init] = {"clone_init", fields_clone_init, 2},
 	[OP_setsid] = {"setsid", fields_setsid, 0},
 	[OP_loopback_up] = {"loopback_up", fields_loopback_up, 0},
 	[OP_cgroup_namespace] = {"cgroup_namespace", fields_cgroup_namespace, 1},

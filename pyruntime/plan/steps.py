@@ -52,7 +52,7 @@ OPS: dict[str, Op] = {
     "host_hook": Op("host", "posix_spawn, waitid", "run a hook in the runtime's namespaces",
                     path=STR, args=STRS, env=STRS, timeout=INT, inherit_env=INT, status=STR),
     "cgroup_follow": Op("host", "write", "move the process into the container's cgroup v2, or to where its init is by"
-                        " now", path=STR, init=INT),
+                        " now, unless it is there already", path=STR, init=INT),
     "report_process": Op("host", "rename, sendmsg", "name the process to the caller: pid file and pidfd socket",
                          pid_file=STR, pidfd_socket=STR),
     # --- the stub's: records in the host's order -------------------------------------------------------------------
@@ -73,10 +73,12 @@ OPS: dict[str, Op] = {
     "leave_host": Op("stub", "close", "let go of the host's procfs: nothing opened from now on is the host's"),
     "cpu_affinity": Op("stub", "sched_setaffinity", "choose the CPUs to run on", mask=BYTES),
     "open_file": Op("stub", "open", "open a file of the host for writing, into slot", path=STR, slot=INT),
+    "open_directory": Op("stub", "open", "open a directory of the host, into slot", path=STR, slot=INT),
     "unshare": Op("stub", "unshare", "leave the given namespaces for new ones", flags=INT),
     "become_root": Op("stub", "setresgid, setresuid", "take id 0 of the user namespace"),
     "set_dumpable": Op("stub", "prctl PR_SET_DUMPABLE", "hide /proc/PID of the stub from the container", value=INT),
-    "clone_init": Op("stub", "clone", "make init, a child of the runtime's parent process", flags=INT),
+    "clone_init": Op("stub", "clone, clone3", "make init, a child of the runtime's parent process; in the cgroup v2"
+                     " directory of a slot, if one is given and the kernel agrees", flags=INT, cgroup=INT),
     "setsid": Op("stub", "setsid", "start a session without a terminal"),
     "loopback_up": Op("stub", "ioctl SIOCSIFFLAGS", "bring up lo in the new network namespace"),
     "cgroup_namespace": Op("stub", "clone, unshare, setns", "make a cgroup namespace whose root is the container's"

@@ -29,6 +29,7 @@ def test_follow(monkeypatch: pytest.MonkeyPatch, init: str, expected: str | None
             raise OSError(errno.EBUSY, "busy")
 
     monkeypatch.setattr(perform, "join", join)
+    monkeypatch.setattr(perform, "processes", lambda path, recursive: [5])
     monkeypatch.setattr(perform, "read", lambda path: {"/proc/5/cgroup": init + "\n"}[path])
     if expected is None:
         with pytest.raises(OSError, match="busy"):
@@ -45,5 +46,12 @@ def test_other_refusals_stand(monkeypatch: pytest.MonkeyPatch, number: int, init
         raise OSError(number, "refused")
 
     monkeypatch.setattr(perform, "join", join)
+    monkeypatch.setattr(perform, "processes", lambda path, recursive: [])
     with pytest.raises(OSError, match="refused"):
         perform.follow(CONTAINER, 7, init)
+
+
+def test_nothing_is_moved_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perform, "join", lambda paths, pid: pytest.fail("moved"))
+    monkeypatch.setattr(perform, "processes", lambda path, recursive: [7] if path == CONTAINER else [])
+    perform.follow(CONTAINER, 7, 5)
