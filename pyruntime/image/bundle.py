@@ -237,6 +237,9 @@ class Bundle:
     def remove(self) -> None:
         """Remove the bundle with all that was written in it, and have the store forget it."""
         self.driver.remove(self.rootfs, self.private)
+        for name in os.listdir(self.path):
+            if name != bundles.MARK:   # it goes last: a removal that is killed can be repeated
+                trees.remove(f"{self.path}/{name}")
         self.store.remove_bundle(self.record)
         trees.remove(self.path)
 

@@ -6,7 +6,7 @@ exactly what the source's root document names. Documents travel as the bytes the
 
 from __future__ import annotations
 
-from pyruntime.errors import ImageError
+from pyruntime.errors import DigestError, ImageError
 from pyruntime.image import media
 from pyruntime.image.digest import of
 from pyruntime.image.document import Descriptor, Manifest, parse_config, parse_manifest
@@ -108,7 +108,9 @@ def _walk(work: _Work, manifest: Manifest, descriptor: Descriptor, platform: Pla
     work.documents[descriptor.digest] = (manifest.raw, descriptor)
     if not manifest.is_index:
         for blob in manifest.references():
-            work.blobs.setdefault(blob.digest, blob)
+            if work.blobs.setdefault(blob.digest, blob).size != blob.size:
+                raise DigestError(f"{blob.digest}: its descriptors say {work.blobs[blob.digest].size} and {blob.size}"
+                                  " bytes")
         return [descriptor]
     if depth == _DEPTH:
         raise ImageError(f"{work.source.label}: indexes nest deeper than {_DEPTH}", descriptor.digest)

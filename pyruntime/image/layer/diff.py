@@ -276,7 +276,7 @@ class _Diff:
         if entry.type != FILE:
             writer.add(entry)
             return
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
         try:
             if not self.plain:
                 self._overlay_marks(entry.name, fd)
@@ -301,7 +301,7 @@ def _attributes_differ(one: os.stat_result, other: os.stat_result) -> bool:
 
 
 def _content_differs(name: bytes, new: int, old: int) -> bool:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC   # a container at work may put a FIFO there
     one = os.open(name, flags, dir_fd=new)
     try:
         other = os.open(name, flags, dir_fd=old)

@@ -122,7 +122,8 @@ class Repository:
 
     def fetch_blob(self, descriptor: Descriptor, sink: download.Sink, progress: Callable[[int], None] = ignore,
                    verify: Callable[[], None] | None = None) -> None:
-        """Bring a blob into a sink, from ``sink.offset`` on, over cuts, mirrors, and the descriptor's ``urls``.
+        """Bring a blob into a sink, from ``sink.offset`` on, over cuts, mirrors, and the ``urls`` of a layer that is
+        not to be distributed; of another blob they could lead to anything that this machine reaches.
 
         ``progress`` is told of bytes that came, and, less than 0, of those that are dropped. ``verify`` is called when
         all is there; where it raises DigestError, the sink is restarted, and the next place is tried. Raises
@@ -130,7 +131,7 @@ class Repository:
         """
         sources = [download.Source(session, descriptor) for session in self._pulling(True)]
         sources += [download.Source(self._origin, descriptor, url) for url in descriptor.urls
-                    if url.startswith(("https://", "http://"))]
+                    if media.is_foreign(descriptor.media_type) and url.startswith(("https://", "http://"))]
         download.fetch(sources, descriptor, sink, self.transport, progress=progress, verify=verify)
 
     def has_blob(self, digest: str) -> bool:

@@ -75,7 +75,8 @@ def tag(layout: Layout, name: str, descriptor: Descriptor) -> None:
     The content that it stands for is to be under a lease until this has returned.
     """
     file = file_name(name)
-    data = encode({"name": name, "descriptor": descriptor.json(), "when": now()}).encode()
+    plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)   # not its annotations, of any length
+    data = encode({"name": name, "descriptor": plain.json(), "when": now()}).encode()
     try:
         # The content's own names first: after a power failure the name must not lead to nothing.
         layout.sync("blobs/sha256", "blobs/sha512")
