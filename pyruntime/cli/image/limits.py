@@ -16,8 +16,10 @@ LIMITS = (
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def limits_of(parsed: Parsed) -> Limits:
-    """The limits that the options set."""
+def limits_of(parsed: Parsed) -> Limits | None:
+    """The limits that the options set; None where they set none."""
+    if not {"max-size", "max-entries"} & parsed.given:
+        return None
     from pyruntime.image.layer.options import Limits
 
     limits = Limits(entries=parsed["max-entries"])

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pyruntime.image.store.store import Store
 
 
+KINDS = {"overlay": "Overlay", "btrfs": "Btrfs", "copy": "Copy"}   # module beside this one -> class; the best first
+
+
 class Changes:
     """Where to read what was written to a root filesystem.
 
@@ -92,27 +95,20 @@ def choose(name: str, store: Store, target: str, *, lasting: bool = True) -> Dri
         return driver
     hidden = lasting and not rootless.privileged()
     reason = ""
-    for kind in _kinds():
-        driver = kind(store)
-        if not (kind.mounts and hidden) and not (reason := driver.usable(target)):
+    for kind in KINDS:
+        driver = named(kind, store)
+        if not (driver.mounts and hidden) and not (reason := driver.usable(target)):
             return driver
     raise HostError(f'no driver can be used for "{target}": {reason}')
 
 
-def _kinds() -> list[type[Driver]]:
-    from pyruntime.image.snapshot.btrfs import Btrfs
-    from pyruntime.image.snapshot.copy import Copy
-    from pyruntime.image.snapshot.overlay import Overlay
-
-    return [Overlay, Btrfs, Copy]
-
-
 def named(name: str, store: Store) -> Driver:
     """The driver of this name, for what it has made already. Raises UsageError for an unknown one."""
-    found = {kind.name: kind for kind in _kinds()}
-    if name not in found:
-        raise UsageError(f'no driver is called "{name}": use {", ".join(found)}')
-    return found[name](store)
+    if name not in KINDS:
+        raise UsageError(f'no driver is called "{name}": use {", ".join(KINDS)}')
+    # Only the module that is needed: a bundle is made in milliseconds.
+    kind: type[Driver] = getattr(__import__(f"pyruntime.image.snapshot.{name}", fromlist=[KINDS[name]]), KINDS[name])
+    return kind(store)
 
 
 def existing(path: str) -> str:
