@@ -85,10 +85,6 @@ class Reference:
         """The same repository with another tag, and without a digest; raises UsageError for a bad tag."""
         return Reference(self.domain, self.path, check_tag(tag))
 
-    def with_digest(self, digest: str) -> Reference:
-        """The same repository and tag, pinned to a digest."""
-        return Reference(self.domain, self.path, self.tag, digest)
-
     def _suffix(self) -> str:
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 

@@ -85,7 +85,7 @@ class Archive(Files):
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
         if file.seekable():
             head = file.read(4)
-            file.seek(0)   # tarfile begins where the file stands
+            file.seek(0)   # reading begins where the file stands
             if not head.startswith((GZIP, ZSTD)):
                 return file
         with file:
