@@ -1,0 +1,52 @@
+"""Docker with a store and a room of its own: the daemon knows two runtimes, pyruntime and runc."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.clients.image import layout
+from tests.clients.room import Room
+from tests.conftest import TOP
+
+PYRUNTIME = str(TOP / ".venv/bin/pyruntime")
+CGROUP = "pyruntime-docker"
+# By path: a machine may have another client of the same name.
+CLIENT, DAEMON = "/usr/bin/docker", "/usr/sbin/dockerd"
+SOCKET = "unix:///run/docker.sock"
+
+
+class Docker:
+    """The daemon; with ``remap``, all its containers have user namespaces."""
+
+    def __init__(self, path: Path, remap: bool = False) -> None:
+        self.room = Room(path, [CGROUP, "docker"])
+        if remap:   # the room has ranges of IDs of its own, whatever the host gives its users
+            path.chmod(0o711)
+            path.parent.chmod(0o711)
+            (path / "ids").write_text("daemon:200000:65536\n")
+            for place in ("/etc/subuid", "/etc/subgid"):
+                self.room.ok("mount", "--bind", str(path / "ids"), place)
+        self.log = path / "log"
+        # The network is the room's: packet rules need modules that a machine may lack, so none are made.
+        self.daemon = self.room.daemon(
+            self.log, DAEMON, "--host", SOCKET, "--data-root", str(path / "data"), "--exec-root", "/run/docker",
+            "--pidfile", "/run/docker.pid", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
+            "--ip-masq=false", "--bridge=none", "--storage-driver", "overlay2", "--cgroup-parent", f"/{CGROUP}",
+            "--default-ulimit", "nofile=1024:1024", "--userland-proxy=false",
+            "--add-runtime", f"pyruntime={PYRUNTIME}", "--add-runtime", f"other={shutil.which('runc')}",
+            *(["--userns-remap", "daemon"] if remap else []))
+        for _ in self.room.patience():
+            assert self.daemon.poll() is None, self.log.read_text()[-3000:]
+            if self.room.run(CLIENT, "--host", SOCKET, "version").returncode == 0:
+                break
+        else:
+            raise TimeoutError(self.log.read_text()[-3000:])
+        made = layout(path / "image")
+        subprocess.run(["skopeo", "copy", "-q", f"oci:{made.path}:box", f"docker-archive:{path}/box.tar:box:latest"],
+                       check=True, stdin=subprocess.DEVNULL)
+        self.room.ok(CLIENT, "--host", SOCKET, "load", "-q", "-i", f"{path}/box.tar")
+
+    def close(self) -> None:
+        self.room.close()

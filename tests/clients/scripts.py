@@ -1,0 +1,48 @@
+"""Shell scripts that use a client: played once with each runtime in the same room, and what they print compared."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import subprocess
+
+import pytest
+
+from tests.clients.room import Room
+
+# What every script may use. A script fails by printing something else than it does with the other runtime.
+_TOOLS = """
+status() { "$@"; echo "status $?"; }
+quietly() { "$@" >/dev/null 2>&1; echo "status $?"; }
+until_true() { for try in $(seq 300); do eval "$1" >/dev/null 2>&1 && return; sleep 0.1; done; echo "never true: $1"; }
+tty() { script -qec "$*" /dev/null </dev/null | tr -d '\\r'; }
+facts='while read a b; do case $a in Cap*|NoNew*|Seccomp:) echo $a $b;; esac; done < /proc/self/status'
+tree='mount | while read a b c d e f; do case $c in /|/proc*|/sys|/dev|/dev/*|/data) echo $c $e $f;; esac; done'
+"""
+_CHANGING = [(re.compile(r"\b[0-9a-f]{64}\b"), "ID"), (re.compile(r"sha256:\w+"), "DIGEST"),
+             (re.compile(r"upperdir=[^,)]*|workdir=[^,)]*|lowerdir=[^,)]*"), "overlay"),
+             (re.compile(r"\b20\d\d-\d\d-\d\d[T ]\S+( \S+ UTC)?"), "TIME")]
+
+
+def played(room: Room, prelude: str, script: str, name: str) -> subprocess.CompletedProcess[str]:
+    """What a script does; in its output nothing is left that changes from run to run."""
+    done = room.run("sh", "-c", f"{_TOOLS}\nn={name}\n{prelude}\n{script}")
+    shown = done.stdout.replace(name, "NAME")
+    for pattern, word in _CHANGING:
+        shown = pattern.sub(word, shown)
+    done.stdout = shown
+    return done
+
+
+def assert_same(ours: subprocess.CompletedProcess[str], theirs: subprocess.CompletedProcess[str]) -> None:
+    """The same status and output, and nothing that was waited for in vain."""
+    differences = "\n".join(difflib.unified_diff(theirs.stdout.splitlines(), ours.stdout.splitlines(), "runc",
+                                                 "pyruntime", lineterm=""))
+    if differences or ours.returncode != theirs.returncode or "never true" in ours.stdout:
+        pytest.fail(f"statuses {ours.returncode} and {theirs.returncode}\n{differences}\n"
+                    f"--- pyruntime printed\n{ours.stdout}--- to standard error\n{_shown(ours.stderr)}"
+                    f"--- runc, to standard error\n{_shown(theirs.stderr)}", pytrace=False)
+
+
+def _shown(errors: str) -> str:
+    return "".join(f"{line}\n" for line in errors.splitlines() if "DEPRECATION" not in line)
