@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x12e4cfbfu
+#define PLAN_FINGERPRINT 0x21698613u
 #define NO_SLOT 65535
 
 struct strs {
@@ -206,6 +206,9 @@ struct step_chroot { /* no mount namespace of its own: change the root directory
 struct step_root_readonly { /* make / read-only */
 	char nothing;
 };
+struct step_reopen_null { /* make standard streams that are the host's /dev/null the container's, open for reading and writing */
+	char nothing;
+};
 struct step_open_console { /* open a terminal in the container, bind it on /dev/console, send its master side away */
 	int64_t slot;
 	int64_t rows;
@@ -336,6 +339,7 @@ union step {
 	struct step_move_root move_root;
 	struct step_chroot chroot;
 	struct step_root_readonly root_readonly;
+	struct step_reopen_null reopen_null;
 	struct step_open_console open_console;
 	struct step_rlimit rlimit;
 	struct step_scheduler scheduler;
@@ -401,28 +405,29 @@ enum op {
 	OP_move_root = 39,
 	OP_chroot = 40,
 	OP_root_readonly = 41,
-	OP_open_console = 42,
-	OP_rlimit = 43,
-	OP_scheduler = 44,
-	OP_io_priority = 45,
-	OP_memory_policy = 46,
-	OP_personality = 47,
-	OP_join_keyring = 48,
-	OP_umask = 49,
-	OP_drop_bounding = 50,
-	OP_set_groups = 51,
-	OP_set_user = 52,
-	OP_capset = 53,
-	OP_ambient = 54,
-	OP_chdir = 55,
-	OP_find_home = 56,
-	OP_find_executable = 57,
-	OP_await_start = 58,
-	OP_no_new_privs = 59,
-	OP_seccomp = 60,
-	OP_prepare_exec = 61,
-	OP_execve = 62,
-	OP_COUNT = 63,
+	OP_reopen_null = 42,
+	OP_open_console = 43,
+	OP_rlimit = 44,
+	OP_scheduler = 45,
+	OP_io_priority = 46,
+	OP_memory_policy = 47,
+	OP_personality = 48,
+	OP_join_keyring = 49,
+	OP_umask = 50,
+	OP_drop_bounding = 51,
+	OP_set_groups = 52,
+	OP_set_user = 53,
+	OP_capset = 54,
+	OP_ambient = 55,
+	OP_chdir = 56,
+	OP_find_home = 57,
+	OP_find_executable = 58,
+	OP_await_start = 59,
+	OP_no_new_privs = 60,
+	OP_seccomp = 61,
+	OP_prepare_exec = 62,
+	OP_execve = 63,
+	OP_COUNT = 64,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -466,6 +471,7 @@ int do_pivot_root(struct stub *, const struct step_pivot_root *);
 int do_move_root(struct stub *, const struct step_move_root *);
 int do_chroot(struct stub *, const struct step_chroot *);
 int do_root_readonly(struct stub *, const struct step_root_readonly *);
+int do_reopen_null(struct stub *, const struct step_reopen_null *);
 int do_open_console(struct stub *, const struct step_open_console *);
 int do_rlimit(struct stub *, const struct step_rlimit *);
 int do_scheduler(struct stub *, const struct step_scheduler *);
@@ -530,6 +536,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(move_root) \
 	X(chroot) \
 	X(root_readonly) \
+	X(reopen_null) \
 	X(open_console) \
 	X(rlimit) \
 	X(scheduler) \
@@ -738,6 +745,9 @@ static const struct field fields_chroot[] = {
 static const struct field fields_root_readonly[] = {
 	{F_INT, 0},
 };
+static const struct field fields_reopen_null[] = {
+	{F_INT, 0},
+};
 static const struct field fields_open_console[] = {
 	{F_INT, offsetof(struct step_open_console, slot)},
 	{F_INT, offsetof(struct step_open_console, rows)},
@@ -871,6 +881,7 @@ static const struct {
 	[OP_move_root] = {"move_root", fields_move_root, 1},
 	[OP_chroot] = {"chroot", fields_chroot, 0},
 	[OP_root_readonly] = {"root_readonly", fields_root_readonly, 0},
+	[OP_reopen_null] = {"reopen_null", fields_reopen_null, 0},
 	[OP_open_console] = {"open_console", fields_open_console, 5},
 	[OP_rlimit] = {"rlimit", fields_rlimit, 4},
 	[OP_scheduler] = {"scheduler", fields_scheduler, 7},

@@ -23,15 +23,13 @@ class Docker:
     def __init__(self, path: Path, remap: bool = False) -> None:
         self.room = Room(path, [CGROUP, "docker"])
         if remap:   # the room has ranges of IDs of its own, whatever the host gives its users
-            path.chmod(0o711)
-            path.parent.chmod(0o711)
             (path / "ids").write_text("daemon:200000:65536\n")
             for place in ("/etc/subuid", "/etc/subgid"):
                 self.room.ok("mount", "--bind", str(path / "ids"), place)
         self.log = path / "log"
         # The network is the room's: packet rules need modules that a machine may lack, so none are made.
         self.daemon = self.room.daemon(
-            self.log, DAEMON, "--host", SOCKET, "--data-root", str(path / "data"), "--exec-root", "/run/docker",
+            self.log, DAEMON, "--host", SOCKET, "--data-root", "/run/data", "--exec-root", "/run/docker",
             "--pidfile", "/run/docker.pid", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
             "--ip-masq=false", "--bridge=none", "--storage-driver", "overlay2", "--cgroup-parent", f"/{CGROUP}",
             "--default-ulimit", "nofile=1024:1024", "--userland-proxy=false",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -84,7 +83,6 @@ SCRIPTS: dict[str, str] = {
     "device": "status run --rm --device /dev/full $box $n sh -c 'ls /dev; echo x >/dev/full'",
     "user namespace": "status run --rm --uidmap 0:100000:65536 --gidmap 0:100000:65536 $box $n sh -c"
                       " 'id; cat /proc/self/uid_map'",
-    "shared propagation": "status run --rm --rootfs-propagation rshared $box $n grep -c ' / .*shared' /proc/self/mountinfo",
     "no pivot": "status run --rm --no-pivot $box $n echo hello",
     "namespaces of another": "alive; pid=$(task ls | grep -o \"$n *[0-9]*\" | grep -o '[0-9]*$');"
                              " status run --rm --with-ns pid:/proc/$pid/ns/pid --with-ns ipc:/proc/$pid/ns/ipc $box $n-2"
@@ -119,7 +117,7 @@ SCRIPTS: dict[str, str] = {
     "remove while paused": "alive; status task pause $n; gone; task ls -q",
     "metrics": "alive --memory-limit 67108864; task metrics --format json $n | python3 -c"
                " 'import json, sys; d = json.load(sys.stdin);"
-               " print(sorted(d), sorted(d.get(\"memory\", {})), d.get(\"memory\", {}).get(\"usage\", {}).get(\"limit\"))'; gone",
+               " print(sorted(d), d.get(\"memory\", {}).get(\"usage\", {}).get(\"limit\"))'; gone",
     "kill": "run --detach $box $n sh -c 'trap \"echo told; exit 3\" USR1; while :; do sleep 0.1; done'; sleep 0.5;"
             " status task kill --signal SIGUSR1 $n; until_true 'state | grep STOPPED'; status task kill $n; task rm $n;"
             " echo $?; status ctr container rm $n",
@@ -177,9 +175,10 @@ def test_what_a_user_reads_when_the_program_is_missing(containerd: Containerd) -
 
 
 def test_what_runs_is_pyruntime(containerd: Containerd) -> None:
+    """The state directory is where the shim says, and it is ours that knows the container."""
     shown = played(containerd.room, f"runtime={PYRUNTIME}\n{_PRELUDE}",
-                   f"alive; $runtime --root /run/containerd/runc/{NAMESPACE} state $n; gone", "which")
-    assert json.loads(shown.stdout[:shown.stdout.index("}\n") + 1])["status"] == "running", shown
+                   f"alive; $runtime --root /run/containerd/runc/{NAMESPACE} state $n | grep running; gone", "which")
+    assert '"status": "running"' in shown.stdout, shown
 
 
 def test_features(containerd: Containerd) -> None:

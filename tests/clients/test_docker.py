@@ -122,7 +122,7 @@ SCRIPTS: dict[str, str] = {
               f" until_true '[ \"$(show \"{_HEALTH}\")\" = unhealthy ]'; docker exec $n touch /healthy;"
               f" until_true '[ \"$(show \"{_HEALTH}\")\" = healthy ]'; show '{_HEALTH}'; gone",
     "out of memory": "quietly run --name $n --memory 16m --memory-swap 16m --tmpfs /big:size=200m box"
-                     " dd if=/dev/zero of=/big/file bs=1M count=100; show '{{.State.OOMKilled}} {{.State.ExitCode}}'; gone",
+                     " sh -c 'dd if=/dev/zero of=/big/file bs=1M count=100; echo $?; sleep 1'; show '{{.State.OOMKilled}} {{.State.ExitCode}}'; gone",
     "events": "quietly docker events --since 0s --until 0s; start=$(date +%s); alive; quietly docker exec $n true;"
               " quietly docker pause $n; quietly docker unpause $n; gone; docker events --since $start"
               " --until $(( $(date +%s) + 1 )) --filter container=$n --format '{{.Action}}'",
@@ -159,7 +159,7 @@ def test_what_runs_is_pyruntime(docker: Docker) -> None:
     shown = played(docker.room, "runtime=pyruntime\n" + _PRELUDE, "alive; show '{{.HostConfig.Runtime}}';"
                    f" {PYRUNTIME} --root /run/docker/runtime-runc/moby state $(show '{{{{.Id}}}}') | grep -o running; gone",
                    "which")
-    assert shown.stdout.split("\n")[1:3] == ["pyruntime", '"running"'] or "running" in shown.stdout, shown
+    assert shown.stdout.split("\n")[1:3] == ["pyruntime", "running"], shown
 
 
 REMAPPED = ["run", "user", "read-only", "volume", "mounts", "limits", "exec", "pause", "terminal", "restart", "copy"]
