@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
+from bundles.images import Layout
 from tests.clients.image import layout
 from tests.clients.room import Room
 from tests.conftest import TOP
 
 PYRUNTIME = str(TOP / ".venv/bin/pyruntime")
 NAMESPACE = "pyruntime-clients"
+SOCKET = "/run/ctd/sock"
 IMAGE = "localhost/box:latest"
 
 # Both versions read the second version of the configuration; 2.x translates it when it starts.
@@ -62,19 +65,27 @@ class Containerd:
         self.config.write_text(CONFIG.format(path=path, default=default, runtimes=runtimes))
         self.log = path / "log"
         self.start()
-        layout(path / "image")
-        subprocess.run(["tar", "-C", str(path / "image/layout"), "-cf", str(path / "box.tar"), "."], check=True)
+        self.load(layout(path / "image"), "localhost/")
+
+    def load(self, images: Layout, prefix: str) -> None:
+        """Give the daemon the images of a layout, for ctr and for pods, with a prefix before their names."""
+        index = images.path / "index.json"
+        document = json.loads(index.read_text())
+        for manifest in document["manifests"]:
+            name, _, tag = manifest["annotations"]["org.opencontainers.image.ref.name"].partition(":")
+            manifest["annotations"]["io.containerd.image.name"] = f"{prefix}{name}:{tag or 'latest'}"
+        index.write_text(json.dumps(document))
+        archive = self.room.path / "images.tar"
+        subprocess.run(["tar", "-C", str(images.path), "-cf", str(archive), "."], check=True)
         for namespace in (NAMESPACE, "k8s.io"):
-            self.room.ok("ctr", "-a", "/run/ctd/sock", "-n", namespace, "images", "import", "--base-name",
-                         "localhost/box", str(path / "box.tar"))
-            self.room.ok("ctr", "-a", "/run/ctd/sock", "-n", namespace, "images", "tag", "localhost/box:box", IMAGE)
+            self.room.ok("ctr", "-a", SOCKET, "-n", namespace, "images", "import", str(archive))
 
     def start(self) -> None:
         """Start the daemon, and wait until it answers."""
         self.daemon = self.room.daemon(self.log, "containerd", "--config", str(self.config))
         for _ in self.room.patience():
             assert self.daemon.poll() is None, self.log.read_text()[-3000:]
-            if self.room.run("ctr", "-a", "/run/ctd/sock", "version").returncode == 0:
+            if self.room.run("ctr", "-a", SOCKET, "version").returncode == 0:
                 return
         raise TimeoutError(self.log.read_text()[-3000:])
 

@@ -11,19 +11,28 @@ APPLETS = ("sh", "cat", "cut", "dd", "echo", "env", "grep", "head", "id", "kill"
            "sleep", "sort", "stat", "stty", "touch", "true", "wc")
 
 
+# What holds a pod's namespaces open, as the image called pause does: it waits, and reaps.
+PAUSE = ["sh", "-c", "trap exit TERM INT; while :; do sleep 1000 & wait $!; done"]
+
+
+def tree(path: Path, applets: tuple[str, ...] = APPLETS) -> Path:
+    """A root filesystem in a new directory."""
+    for name in ("bin", "etc", "home/user", "tmp"):
+        (path / name).mkdir(parents=True)
+    (path / "tmp").chmod(0o1777)
+    shutil.copy("/bin/busybox", path / "bin/busybox")
+    for applet in applets:
+        (path / "bin" / applet).symlink_to("busybox")
+    (path / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
+    (path / "etc/group").write_text("root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")
+    return path
+
+
 def layout(path: Path) -> Layout:
-    """An image layout with one image, box, in a new directory."""
-    tree = path / "tree"
-    (tree / "bin").mkdir(parents=True)
-    (tree / "etc").mkdir()
-    (tree / "home/user").mkdir(parents=True)
-    (tree / "tmp").mkdir()
-    (tree / "tmp").chmod(0o1777)
-    shutil.copy("/bin/busybox", tree / "bin/busybox")
-    for applet in APPLETS:
-        (tree / "bin" / applet).symlink_to("busybox")
-    (tree / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
-    (tree / "etc/group").write_text("root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")
+    """An image layout with two images, box and pause, in a new directory."""
+    path.mkdir(exist_ok=True)
     made = Layout(path / "layout")
-    made.image("box", [made.layer(tree)], Cmd=["sh"], Env=["PATH=/bin", "FROM=image"])
+    layer = made.layer(tree(path / "tree"))
+    made.image("box", [layer], Cmd=["sh"], Env=["PATH=/bin", "FROM=image"])
+    made.image("pause", [layer], Entrypoint=PAUSE, Env=["PATH=/bin"])
     return made

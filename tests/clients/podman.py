@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from bundles.images import Layout
+from tests.clients.image import layout
 from tests.conftest import TOP
 
 PYRUNTIME = str(TOP / ".venv/bin/pyruntime")
-APPLETS = ("sh", "cat", "echo", "env", "head", "id", "kill", "ls", "mount", "ps", "sleep", "stty", "touch", "true",
-           "wc")
 # A machine may not let us raise hard limits, which Podman's defaults do; and tests stay off the network.
 OPTIONS = ["--network", "none", "--ulimit", "nofile=1000:1000", "--ulimit", "nproc=2000:2000"]
 
@@ -40,20 +37,8 @@ class Podman:
 
     def load(self) -> None:
         """An image with busybox and a user, made without any tool of ours."""
-        tree = self.path / "tree"
-        (tree / "bin").mkdir(parents=True)
-        (tree / "etc").mkdir()
-        (tree / "home/user").mkdir(parents=True)
-        (tree / "tmp").mkdir()
-        (tree / "tmp").chmod(0o1777)
-        shutil.copy("/bin/busybox", tree / "bin/busybox")
-        for applet in APPLETS:
-            (tree / "bin" / applet).symlink_to("busybox")
-        (tree / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
-        (tree / "etc/group").write_text("root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")
-        layout = Layout(self.path / "layout")
-        layout.image("box", [layout.layer(tree)], Cmd=["sh"], Env=["PATH=/bin", "FROM=image"])
-        self.ok("pull", "-q", f"oci:{layout.path}:box")
+        made = layout(self.path)
+        self.ok("pull", "-q", f"oci:{made.path}:box")
         self.ok("tag", self.ok("images", "-q").split()[0], "localhost/box")
 
     def close(self) -> None:

@@ -1,0 +1,95 @@
+"""critest, the validation suite of the CRI, against containerd with runc and with pyruntime: as many specs must pass.
+
+    python -m tests.clients.critest CRITEST [--debian] [--focus REGEX]
+
+CRITEST is the path of the program. No image is pulled: what the specs want to run is made here of busybox, under the
+names that the suite asks for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bundles.images import Layout
+from tests.clients import builds
+from tests.clients.containerd import SOCKET, Containerd
+from tests.clients.image import tree
+
+REGISTRY = "registry.k8s.io/e2e-test-images/"
+_WEB = "echo ok >/index.html; exec httpd -f -p {port} -h /"
+_PRIVILEGES = """#include <stdio.h>
+#include <unistd.h>
+int main(void) { printf("Effective uid: %d\\n", (int)geteuid()); return 0; }
+"""
+
+
+def images(path: Path) -> Layout:
+    """The images of the specs: a shell, two web servers, and a program that is set-user-ID."""
+    path.mkdir()
+    applets = tuple(subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True)
+                    .stdout.split())
+    root = tree(path / "tree", tuple(name for name in applets if name != "busybox"))
+    source = path / "privileges.c"
+    source.write_text(_PRIVILEGES)
+    subprocess.run(["gcc", "-static", "-o", str(root / "nnp"), str(source)], check=True)
+    (root / "nnp").chmod(0o4755)
+    (root / "index.html").write_text("ok\n")
+    made = Layout(path / "layout")
+    layer = made.layer(root)
+    environment = ["PATH=/bin"]
+    made.image("busybox:1.29-2", [layer], Cmd=["sh"], Env=environment)
+    made.image("nginx:1.14-2", [layer], Cmd=["sh", "-c", _WEB.format(port=80)], Env=environment)
+    made.image("httpd:2.4.39-4", [layer], Cmd=["sh", "-c", _WEB.format(port=80)], Env=environment)
+    made.image("nonewprivs:1.3", [layer], Cmd=["/nnp"], Env=environment)
+    return made
+
+
+def judged(critest: str, name: str, programs: Path | None, focus: str) -> dict[str, str]:
+    """The verdict on each spec, by its words: passed, failed, skipped."""
+    with tempfile.TemporaryDirectory(prefix="critest") as work:
+        path = Path(work)
+        path.chmod(0o755)
+        daemon = Containerd(path, programs, name)
+        try:
+            daemon.load(images(path / "wanted"), REGISTRY)
+            words = [critest, "--runtime-endpoint", f"unix://{SOCKET}", "--ginkgo.no-color", "--ginkgo.seed", "1",
+                     "--ginkgo.json-report", str(path / "report.json"), "--ginkgo.focus", focus]
+            log = Path(f"critest-{name}.log")
+            with log.open("wb") as output:
+                subprocess.run(daemon.room.words(*words), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                               env=daemon.room.environment, check=False, cwd="/")
+            report = json.loads((path / "report.json").read_text())
+        finally:
+            daemon.close()
+    return {" ".join([*(spec["ContainerHierarchyTexts"] or ()), spec["LeafNodeText"]]): spec["State"]
+            for suite in report for spec in suite["SpecReports"] if spec["LeafNodeType"] == "It"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.clients.critest", description=__doc__.splitlines()[0])
+    parser.add_argument("critest", help="the program")
+    parser.add_argument("--debian", action="store_true", help="Debian's containerd instead of the current one")
+    parser.add_argument("--focus", default="", help="only specs that match the regular expression")
+    options = parser.parse_args()
+    programs = None if options.debian else builds.containerd()
+    verdicts = {name: judged(options.critest, name, programs, options.focus) for name in ("runc", "pyruntime")}
+    for name, found in verdicts.items():
+        states = list(found.values())
+        print(f"{name}: " + ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))))
+    worse = [spec for spec, state in verdicts["runc"].items()
+             if state == "passed" and verdicts["pyruntime"].get(spec) != "passed"]
+    for spec in worse:
+        print(f"with runc only: {spec}")
+    for spec, state in verdicts["pyruntime"].items():
+        if state == "passed" != verdicts["runc"].get(spec):
+            print(f"with pyruntime only: {spec}")
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
