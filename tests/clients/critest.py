@@ -18,10 +18,22 @@ from pathlib import Path
 from bundles.images import Layout
 from tests.clients import builds
 from tests.clients.containerd import SOCKET, Containerd
-from tests.clients.image import tree
+from tests.clients.image import PAUSE, tree
 
-REGISTRY = "registry.k8s.io/e2e-test-images/"
-_WEB = "echo ok >/index.html; exec httpd -f -p {port} -h /"
+REGISTRY = "registry.k8s.io/"
+STAGING = "gcr.io/k8s-staging-cri-tools/"
+# What the specs ask of a web server: a page, a file with its process ID, a word in its log.
+_WEB = """echo ok >/index.html; mkdir -p /var/run; echo $$ >/var/run/nginx.pid; echo "Command line: 'httpd'";
+exec httpd -f -p {port} -h /"""
+# busybox-static has no pgrep.
+_PGREP = """#!/bin/sh
+for name in /proc/[0-9]*/comm; do
+  read comm <$name && [ "$comm" = "$1" ] && pid=${name%/comm} && echo ${pid#/proc/} && found=1
+done 2>/dev/null
+[ "$found" ]
+"""
+_USERS = "".join(f"{name}:x:{number}:{number}::/:/bin/sh\n" for name, number in
+                 (("daemon", 1), ("bin", 2), ("www-data", 33), ("operator", 37), ("nobody", 65534)))
 _PRIVILEGES = """#include <stdio.h>
 #include <unistd.h>
 int main(void) { printf("Effective uid: %d\\n", (int)geteuid()); return 0; }
@@ -38,14 +50,27 @@ def images(path: Path) -> Layout:
     source.write_text(_PRIVILEGES)
     subprocess.run(["gcc", "-static", "-o", str(root / "nnp"), str(source)], check=True)
     (root / "nnp").chmod(0o4755)
-    (root / "index.html").write_text("ok\n")
+    (root / "bin/pgrep").write_text(_PGREP)
+    (root / "bin/pgrep").chmod(0o755)
+    with (root / "etc/passwd").open("a") as users:
+        users.write(_USERS)
     made = Layout(path / "layout")
     layer = made.layer(root)
     environment = ["PATH=/bin"]
-    made.image("busybox:1.29-2", [layer], Cmd=["sh"], Env=environment)
-    made.image("nginx:1.14-2", [layer], Cmd=["sh", "-c", _WEB.format(port=80)], Env=environment)
-    made.image("httpd:2.4.39-4", [layer], Cmd=["sh", "-c", _WEB.format(port=80)], Env=environment)
-    made.image("nonewprivs:1.3", [layer], Cmd=["/nnp"], Env=environment)
+    with (root / "etc/passwd").open("a") as users:
+        users.write("default-user:x:1000:1000::/:/bin/sh\n")
+    with (root / "etc/group").open("a") as groups:
+        groups.write("group-defined-in-image:x:50000:default-user\n")
+    grouped = made.layer(root)
+    tests = f"{REGISTRY}e2e-test-images/"
+    made.image(f"{tests}busybox:1.29-2", [layer], Cmd=["sh"], Env=environment)
+    made.image(f"{tests}nginx:1.14-2", [layer], Cmd=["sh", "-c", _WEB.format(port=80)], Env=environment)
+    made.image(f"{tests}httpd:2.4.39-4", [layer], Cmd=["sh", "-c", _WEB.format(port=80)], Env=environment)
+    made.image(f"{tests}nonewprivs:1.3", [layer], Cmd=["/nnp"], Env=environment)
+    made.image(f"{STAGING}hostnet-nginx-amd64:latest", [layer], Cmd=["sh", "-c", _WEB.format(port=12003)],
+               Env=environment)
+    made.image(f"{STAGING}test-image-predefined-group:latest", [grouped], Cmd=["sh"], Env=environment)
+    made.image(f"{REGISTRY}pause:3.9", [layer], Entrypoint=PAUSE, Env=environment)
     return made
 
 
@@ -56,7 +81,7 @@ def judged(critest: str, name: str, programs: Path | None, focus: str) -> dict[s
         path.chmod(0o755)
         daemon = Containerd(path, programs, name)
         try:
-            daemon.load(images(path / "wanted"), REGISTRY)
+            daemon.load(images(path / "wanted"), "")
             words = [critest, "--runtime-endpoint", f"unix://{SOCKET}", "--ginkgo.no-color", "--ginkgo.seed", "1",
                      "--ginkgo.json-report", str(path / "report.json"), "--ginkgo.focus", focus]
             log = Path(f"critest-{name}.log")
