@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,14 +26,23 @@ REGISTRY = "registry.k8s.io/"
 STAGING = "gcr.io/k8s-staging-cri-tools/"
 # What the specs ask of a web server: a page, a file with its process ID, a word in its log.
 _WEB = """echo ok >/index.html; mkdir -p /var/run; echo $$ >/var/run/nginx.pid; echo "Command line: 'httpd'";
-exec httpd -f -p {port} -h /"""
-# busybox-static has no pgrep.
-_PGREP = """#!/bin/sh
-for name in /proc/[0-9]*/comm; do
-  read comm <$name && [ "$comm" = "$1" ] && pid=${name%/comm} && echo ${pid#/proc/} && found=1
-done 2>/dev/null
-[ "$found" ]
+exec nginx {port}"""
+_SERVER = """#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	if (!strchr(argv[0], ':'))
+		return execl("/bin/nginx", "nginx: master process", argv[argc - 1], (char *)0);
+	if (!fork())
+		return execl("/bin/busybox", "httpd", "-f", "-p", argv[1], "-h", "/", (char *)0);
+	while (wait(0) > 0)
+		;
+	return 0;
+}
 """
+# busybox runs its own `ls` even where /bin/ls is hidden, and has neither of the others.
+_DYNAMIC = {"sh": "/bin/dash", "pgrep": "/usr/bin/pgrep", "pidof": "/usr/bin/pidof", "ipcs": "/usr/bin/ipcs"}
 _USERS = "".join(f"{name}:x:{number}:{number}::/:/bin/sh\n" for name, number in
                  (("daemon", 1), ("bin", 2), ("www-data", 33), ("operator", 37), ("nobody", 65534)))
 _PRIVILEGES = """#include <stdio.h>
@@ -46,21 +57,23 @@ def images(path: Path) -> Layout:
     applets = tuple(subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True)
                     .stdout.split())
     root = tree(path / "tree", tuple(name for name in applets if name != "busybox"))
-    source = path / "privileges.c"
-    source.write_text(_PRIVILEGES)
-    subprocess.run(["gcc", "-static", "-o", str(root / "nnp"), str(source)], check=True)
+    for name, text in (("nnp", _PRIVILEGES), ("bin/nginx", _SERVER)):
+        subprocess.run(["gcc", "-static", "-x", "c", "-o", str(root / name), "-"], input=text, text=True, check=True)
     (root / "nnp").chmod(0o4755)
-    (root / "bin/pgrep").write_text(_PGREP)
-    (root / "bin/pgrep").chmod(0o755)
+    for name, program in _DYNAMIC.items():
+        (root / "bin" / name).unlink(missing_ok=True)
+        shutil.copy(program, root / "bin" / name)
+        needed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        for library in re.findall(r"/\S+", needed):
+            (root / library[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, root / library[1:])
     with (root / "etc/passwd").open("a") as users:
         users.write(_USERS)
     made = Layout(path / "layout")
     layer = made.layer(root)
     environment = ["PATH=/bin"]
-    with (root / "etc/passwd").open("a") as users:
-        users.write("default-user:x:1000:1000::/:/bin/sh\n")
-    with (root / "etc/group").open("a") as groups:
-        groups.write("group-defined-in-image:x:50000:default-user\n")
+    (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\ndefault-user:x:1000:1000::/:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\ndefault-user:x:1000:\ngroup-defined-in-image:x:50000:default-user\n")
     grouped = made.layer(root)
     tests = f"{REGISTRY}e2e-test-images/"
     made.image(f"{tests}busybox:1.29-2", [layer], Cmd=["sh"], Env=environment)

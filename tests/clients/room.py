@@ -19,6 +19,7 @@ PATIENCE = 60
 # tini reaps what daemons leave to init. The holder's death kills it (--kill-child), and with it the PID namespace.
 _SETUP = """set -e
 mount -t tmpfs -o mode=755 tmpfs /run
+mount --make-shared /run
 mkdir -p /run/lock /run/user
 ip link set lo up
 exec tini -s -- sleep infinity"""
@@ -66,6 +67,10 @@ class Room:
         while time.monotonic() < end:
             yield
             time.sleep(0.02)
+
+    def seen(self, path: str) -> str:
+        """A path of the room as processes outside see it."""
+        return f"/proc/{self._init}/root{path}"
 
     def words(self, *words: str) -> list[str]:
         """The command that runs a command in the room."""
