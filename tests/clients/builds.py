@@ -41,7 +41,7 @@ def containerd() -> Path:
         done = subprocess.run(["go", "install", "-tags", _TAGS, "-ldflags", "-s -w",
                                *(f"{name}@{CONTAINERD}" for name in _COMMANDS)],
                               env={**os.environ, "GOBIN": str(place), "CGO_ENABLED": "0", "GOFLAGS": ""},
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=1500)
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=800)
         if done.returncode:
             raise RuntimeError(f"go install containerd {CONTAINERD}: {done.stderr[-2000:]}")
         place.rename(made)

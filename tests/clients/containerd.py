@@ -8,11 +8,10 @@ import subprocess
 from pathlib import Path
 
 from bundles.images import Layout
+from tests.clients.documented import PYRUNTIME
 from tests.clients.image import layout
 from tests.clients.room import Room
-from tests.conftest import TOP
 
-PYRUNTIME = str(TOP / ".venv/bin/pyruntime")
 NAMESPACE = "pyruntime-clients"
 SOCKET = "/run/ctd/sock"
 IMAGE = "localhost/box:latest"

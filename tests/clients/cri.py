@@ -38,7 +38,7 @@ class Pod:
     def ask(self, method: str, **fields: Any) -> dict[str, Any]:
         """Call a method of the runtime service with a request of these fields; grpc.RpcError when it fails."""
         request = ParseDict(fields, getattr(api_pb2, f"{method}Request")())
-        return MessageToDict(getattr(self._stub, method)(request, timeout=60))
+        return dict(MessageToDict(getattr(self._stub, method)(request, timeout=60)))
 
     def create(self, *command: str, **config: Any) -> str:
         """A container that is not started; its ID."""
@@ -87,5 +87,5 @@ def refused(call: Any) -> str:
     try:
         call()
     except grpc.RpcError as error:
-        return str(error.code())  # type: ignore[attr-defined]
+        return str(error.code())
     return "not refused"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
+from tests.clients.documented import block
 from tests.clients.image import layout
 from tests.clients.room import Room
-from tests.conftest import TOP
 
-PYRUNTIME = str(TOP / ".venv/bin/pyruntime")
 CGROUP = "pyruntime-docker"
 # By path: a machine may have another client of the same name.
 CLIENT, DAEMON = "/usr/bin/docker", "/usr/sbin/dockerd"
@@ -27,13 +27,16 @@ class Docker:
             for place in ("/etc/subuid", "/etc/subgid"):
                 self.room.ok("mount", "--bind", str(path / "ids"), place)
         self.log = path / "log"
+        config = json.loads(block("json", "runtimes"))
+        config["runtimes"]["other"] = {"path": shutil.which("runc")}
+        (path / "daemon.json").write_text(json.dumps(config))
         # The network is the room's: packet rules need modules that a machine may lack, so none are made.
         self.daemon = self.room.daemon(
             self.log, DAEMON, "--host", SOCKET, "--data-root", "/run/data", "--exec-root", "/run/docker",
             "--pidfile", "/run/docker.pid", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
             "--ip-masq=false", "--bridge=none", "--storage-driver", "overlay2", "--cgroup-parent", f"/{CGROUP}",
             "--default-ulimit", "nofile=1024:1024", "--userland-proxy=false",
-            "--add-runtime", f"pyruntime={PYRUNTIME}", "--add-runtime", f"other={shutil.which('runc')}",
+            "--config-file", str(path / "daemon.json"),
             *(["--userns-remap", "daemon"] if remap else []))
         for _ in self.room.patience():
             assert self.daemon.poll() is None, self.log.read_text()[-3000:]

@@ -8,27 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from tests.clients.image import layout
-from tests.conftest import TOP
 
-PYRUNTIME = str(TOP / ".venv/bin/pyruntime")
 # A machine may not let us raise hard limits, which Podman's defaults do; and tests stay off the network.
 OPTIONS = ["--network", "none", "--ulimit", "nofile=1000:1000", "--ulimit", "nproc=2000:2000"]
 
 
 class Podman:
-    """The command with a runtime; ``path`` is the directory of its store."""
+    """The command with a runtime, or with what a configuration names; ``path`` is the directory of its store."""
 
-    def __init__(self, path: Path, runtime: str) -> None:
+    def __init__(self, path: Path, runtime: str, configuration: str = "/dev/null") -> None:
         self.path = path
-        self.runtime = runtime
+        self.configuration = configuration
         self.words = ["podman", "--root", str(path / "root"), "--runroot", str(path / "run"), "--tmpdir",
-                      str(path / "tmp"), "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--runtime",
-                      runtime]
+                      str(path / "tmp"), "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"]
+        if runtime:
+            self.words += ["--runtime", runtime]
 
     def __call__(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.run([*self.words, *words], capture_output=True, text=True, check=False, timeout=120,
-                              env={**os.environ, "CONTAINERS_CONF": "/dev/null"}, **options)
+                              env={**os.environ, "CONTAINERS_CONF": self.configuration}, **options)
 
     def ok(self, *words: str, **options: Any) -> str:
         done = self(*words, **options)

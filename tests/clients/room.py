@@ -55,9 +55,9 @@ class Room:
         children = Path(f"/proc/{holder}/task/{holder}/children")
         for _ in self.patience():
             assert self._holder.poll() is None, "the room's set-up failed"
-            if words := children.read_text().split():
-                if Path(f"/proc/{words[0]}/comm").read_text() == "tini\n":
-                    return int(words[0])
+            words = children.read_text().split()
+            if words and Path(f"/proc/{words[0]}/comm").read_text() == "tini\n":
+                return int(words[0])
         raise TimeoutError("the room's set-up did not end")
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,12 @@ _CHANGING = [(re.compile(r"\b[0-9a-f]{64}\b"), "ID"), (re.compile(r"sha256:\w+")
 
 # What this machine's rights let runc not do, where it says so.
 _RUNC_CANNOT = ("unable to apply caps: operation not permitted",)
+
+
+def scripts(name: str) -> dict[str, str]:
+    """The scripts of a file beside this one: shell text by title, each after a line with ``## TITLE``."""
+    parts = (Path(__file__).parent / name).read_text().split("\n## ")
+    return dict(part.split("\n", 1) for part in parts[1:])
 
 
 def played(room: Room, prelude: str, script: str, name: str) -> subprocess.CompletedProcess[str]:

@@ -10,11 +10,10 @@ import pytest
 
 from tests.clients.image import layout
 from tests.clients.room import Room
-from tests.clients.scripts import assert_same, played
+from tests.clients.scripts import assert_same, played, scripts
 from tests.conftest import TOP
 
 RUNTIMES = {"pyruntime": str(TOP / ".venv/bin/pyruntime"), "runc": str(shutil.which("runc"))}
-CGROUP = "buildah-buildah"   # what its containers' cgroups begin with
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +38,12 @@ def _prelude(path: Path, runtime: str) -> str:
 context={path}/context runtime={RUNTIMES[runtime]}
 export BUILDAH_ISOLATION=oci BUILDAH_RUNTIME=$runtime CONTAINERS_CONF=/dev/null
 limits="--ulimit nofile=1000:1000 --ulimit nproc=2000:2000"
-buildah() {{ command buildah --root /run/store --runroot /run/storerun --storage-driver overlay "$@"; }}
-build() {{ status buildah build -q --runtime $runtime --isolation oci --network none $limits --pull-never -t $n "$@" $context \\
+buildah="buildah --root /run/store --runroot /run/storerun --storage-driver overlay"
+buildah() {{ command $buildah "$@"; }}
+words="--runtime $runtime --isolation oci"
+build() {{ status buildah build -q $words $limits --network none --pull-never -t $n "$@" $context \\
     | sed 's/^[0-9a-f]*$/ID/'; }}
-run() {{ status buildah run --runtime $runtime --isolation oci "$@"; }}
+run() {{ status buildah run $words "$@"; }}
 from() {{ buildah from -q --pull-never --name $n $limits "$@" box >/dev/null; }}
 show() {{ from=$(buildah from -q --pull-never $limits localhost/$n); run $from "$@"; buildah rm $from >/dev/null; }}
 """
@@ -58,29 +59,7 @@ DOCKERFILES = {
     "missing": "FROM box\nRUN [\"nosuch\"]\n",
     "stages": "FROM box AS one\nRUN echo first >/first\nFROM box\nCOPY --from=one /first /made\nRUN cat /made\n",
 }
-SCRIPTS = {
-    **{f"build: {name}": f"build -f $context/{name}; buildah images -q localhost/$n | wc -l; show cat /made"
-       for name in ("plain", "words", "mounts", "stages")},
-    "build: fails": "build -f $context/fails; buildah images -q localhost/$n | wc -l",
-    "build: missing": "build -f $context/missing; buildah images -q localhost/$n | wc -l",
-    "run": "from; run $n echo hello; run $n sh -c 'exit 7'; run $n nosuch; run $n /etc/passwd; buildah rm $n | wc -l",
-    "user, environment, directory": "from; run --user user $n id; run --env ONE=1 --workingdir /home $n sh -c"
-                                    " 'echo $FROM $ONE; pwd'; buildah rm $n | wc -l",
-    "a terminal": "from; tty buildah --root /run/store --runroot /run/storerun --storage-driver overlay run --runtime"
-                  " $runtime --isolation oci --terminal $n sh -c '\"stty -a >/dev/null && echo a terminal; exit 5\"';"
-                  " echo $?; buildah rm $n | wc -l",
-    "input": "from; echo one | run $n cat; buildah rm $n | wc -l",
-    "capabilities": "from --cap-drop all --cap-add chown; run $n sh -c \"$facts\"; buildah rm $n | wc -l",
-    "no privileges": "from --security-opt seccomp=unconfined; run $n sh -c \"$facts\"; buildah rm $n | wc -l",
-    "volume": "from; mkdir -p /run/$n; run -v /run/$n:/data $n touch /data/x; run -v /run/$n:/data:ro $n touch /data/y;"
-              " ls /run/$n; buildah rm $n | wc -l",
-    "memory": "from --memory 64m; run $n sh -c 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max"
-              " 2>/dev/null'; buildah rm $n | wc -l",
-    "mounts": "from; run $n sh -c \"$tree\"; buildah rm $n | wc -l",
-    "host network": "from; run --network host $n ls /sys/class/net; buildah rm $n | wc -l",
-    "kept changes": "from; run $n touch /made; buildah commit -q $n localhost/$n >/dev/null; show ls /made;"
-                    " buildah rm $n | wc -l",
-}
+SCRIPTS = scripts("buildah.sh")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from tests.clients import builds
 from tests.clients.containerd import Containerd
 from tests.clients.cri import Pod, refused
+from tests.clients.documented import PYRUNTIME, block
 
 pytestmark = pytest.mark.timeout(900)   # the first run builds the current containerd
 
@@ -261,3 +263,13 @@ def test_what_runs_is_pyruntime(containerd: Containerd) -> None:
         shown = containerd.room.run(containerd.runtimes["pyruntime"], "--root", "/run/containerd/runc/k8s.io", "state",
                                     made.id).stdout
     assert '"status": "running"' in shown
+
+
+def test_the_documented_configuration(containerd: Containerd, request: pytest.FixtureRequest) -> None:
+    """config.toml of docs/clients.md: this containerd reads the handler in it."""
+    config = containerd.room.path / "documented.toml"
+    config.write_text(block("toml", "version = 2" if "debian" in request.node.name else "version = 3"))
+    shown = tomllib.loads(containerd.room.ok("containerd", "--config", str(config), "config", "dump"))
+    handlers = [plugin["containerd"]["runtimes"]["pyruntime"] for plugin in shown["plugins"].values()
+                if "pyruntime" in plugin.get("containerd", {}).get("runtimes", {})]
+    assert [handler["options"]["BinaryName"] for handler in handlers] == [PYRUNTIME]
