@@ -33,9 +33,10 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
         return
     if status not in (CREATED, RUNNING, PAUSED):
         raise StateError(f'container not running: "{container_id}" is {status}')
+    # Init first: once the others are dead it may be gone as well, and the caller would hear that it had not run.
+    _signal_init(record, signal)
     if everything or (signal == SIGKILL and not record.own_pids):
         _signal_group(record, signal)
-    _signal_init(record, signal)
     if signal == SIGKILL and status == PAUSED:
         _thaw(Group(record.cgroup))
 
@@ -71,6 +72,8 @@ def _signal_group(record: Record, signal: int) -> None:
         group.kill()
         return
     for pid in group.pids():
+        if pid == record.pid:   # has it already
+            continue
         try:
             os.kill(pid, signal)
         except ProcessLookupError:

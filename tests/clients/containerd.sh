@@ -263,7 +263,7 @@ status task rm nosuch
 status task exec --exec-id a nosuch true
 
 ## out of memory
-$ctr events >/run/$n.events & pid=$!
+command $ctr events >/run/$n.events & pid=$!
 sleep 0.5
 run --detach --memory-limit 33554432 --mount type=tmpfs,src=tmpfs,dst=/data,options=size=200m $box $n sh -c 'dd if=/dev/zero of=/data/file bs=1M count=100'
 until_true 'state | grep STOPPED'
@@ -273,7 +273,7 @@ grep -o '/tasks/[a-z-]* ' /run/$n.events | sort -u
 gone
 
 ## events
-$ctr events >/run/$n.events & pid=$!
+command $ctr events >/run/$n.events & pid=$!
 sleep 0.5
 alive
 task exec --exec-id a $n true
