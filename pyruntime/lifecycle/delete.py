@@ -133,6 +133,8 @@ def destroy(container: Container, record: Record) -> list[str]:
         Group(record.cgroup).kill()
     if made:
         group.kill()
+        if record.unit:
+            notes += _stop_unit(record)
         group.delete()
     for path in reversed(record.cgroup_made):
         try:
@@ -147,6 +149,17 @@ def destroy(container: Container, record: Record) -> list[str]:
             if error.errno != ENOENT:
                 notes.append(f'rmdir "{path}": {error.strerror}')
     return notes
+
+
+def _stop_unit(record: Record) -> list[str]:
+    # Before the directories go: systemd removes its own, and would take their absence for the scope's end.
+    from pyruntime.cgroups.systemd_bus import stop_unit
+
+    try:
+        stop_unit(record.unit, user=record.user_unit)
+    except PyruntimeError as error:
+        return [str(error)]
+    return []
 
 
 def poststop(record: Record) -> list[PyruntimeError]:

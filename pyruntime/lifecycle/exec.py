@@ -233,8 +233,8 @@ def exec_plan(container: Container, record: Record, config: Config, request: Exe
     joined = Joined(
         pid=record.pid, flags=_foreign_namespaces(record.pid),
         own_root=namespaces.get("mount") == "", cgroup=chosen_cgroup(record.cgroup, request.cgroup),
-        cgroup_where="--cgroup" if request.cgroup else "", pid_file=request.pid_file,
-        pidfd_socket=request.pidfd_socket)
+        cgroup_where="--cgroup" if request.cgroup else "", unit=record.unit, user=record.user_unit,
+        pid_file=request.pid_file, pidfd_socket=request.pidfd_socket)
     options = Options(new_keyring=config.get("newKeyring", True), preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)),
                       filter_cache=os.path.join(container.root, ".seccomp"))

@@ -71,6 +71,7 @@ class Record:
     ``pid``, ``started``      init and its start time; 0 before it exists
     ``creator``               pid and start time of the process that runs `create`
     ``cgroup``                hierarchy -> directory of the container's cgroup; ``cgroup_made`` those that we made
+    ``unit``                  the systemd unit that the cgroup is, or empty; ``user_unit`` whether it is a user's
     ``rdt``                   resctrl directories that `delete` removes
     ``hooks``                 the poststart and poststop hooks, as in config.json
     ``own_pids``              whether the container has a pid namespace of its own, whose end is init's
@@ -79,7 +80,7 @@ class Record:
     """
 
     FIELDS = ("version", "id", "ociVersion", "bundle", "rootfs", "created", "annotations", "pid", "started", "creator",
-              "cgroup", "cgroup_made", "rdt", "hooks", "has_process", "own_pids", "total", "tail")
+              "cgroup", "cgroup_made", "unit", "user_unit", "rdt", "hooks", "has_process", "own_pids", "total", "tail")
 
     def __init__(self, **values: Any) -> None:
         self.version: int = VERSION
@@ -94,6 +95,8 @@ class Record:
         self.creator: list[int] = [0, 0]
         self.cgroup: dict[str, str] = {}
         self.cgroup_made: list[str] = []
+        self.unit: str = ""
+        self.user_unit: bool = False
         self.rdt: list[str] = []
         self.hooks: dict[str, Any] = {}
         self.has_process: bool = True
