@@ -255,6 +255,8 @@ def _devices(rules: list[devices.Rule], host: CgroupHost, paths: dict[str, str],
     where = rules[0].where
     hierarchy = host.find("devices")
     if hierarchy:
+        if hierarchy.key not in paths:
+            return   # a user's systemd has none there
         for file, data, place in devices.v1_writes(rules):
             yield step("cgroup", "cgroup_write", place, path=paths[hierarchy.key], file=file, data=data,
                        tolerate=tolerate)

@@ -179,8 +179,9 @@ def _cpu(node: Node, systemd: Systemd, modern: bool, cpu_max: tuple[int, int] | 
 
 
 def _quota(quota: int, period: int, systemd: Systemd) -> Iterator[tuple[str, str]]:
-    # Microseconds of processor time in each second. systemd rounds; the file is written exactly afterwards.
-    yield "CPUQuotaPerSecUSec", _uint(-1 if quota <= 0 else -(-quota * 1_000_000 // period))
+    # Microseconds of processor time in each second. systemd keeps whole percents of it, rounded down: rounded up here,
+    # so that a container never gets less than it was given. The file is written exactly afterwards.
+    yield "CPUQuotaPerSecUSec", _uint(-1 if quota <= 0 else -(-quota * 100 // period) * 10_000)
     if systemd.version >= 242:
         yield "CPUQuotaPeriodUSec", _uint(period)
 

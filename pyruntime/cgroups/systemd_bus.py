@@ -205,12 +205,26 @@ def start_scope(unit: str, properties: Sequence[str], pids: Sequence[int], *, us
     body: tuple[Any, ...] = (unit, "fail", [*values, ("PIDs", ("au", list(pids)))], [])
     with Bus(user=user) as bus:
         try:
-            bus.job(f'start "{unit}"', "StartTransientUnit", "ssa(sv)a(sa(sv))", *body)
+            _start(bus, unit, body)
         except BusError as error:
             if error.name != "UnitExists":
                 raise
             _reset(bus, unit)
-            bus.job(f'start "{unit}"', "StartTransientUnit", "ssa(sv)a(sa(sv))", *body)
+            _start(bus, unit, body)
+
+
+def _start(bus: Bus, unit: str, body: tuple[Any, ...]) -> None:
+    try:
+        bus.job(f'start "{unit}"', "StartTransientUnit", "ssa(sv)a(sa(sv))", *body)
+    except BusError as error:
+        if error.name in ("Job", "Timeout"):   # there is a unit, or will be
+            try:
+                bus.call("StopUnit", "ss", unit, "replace")
+                _reset(bus, unit)
+            except BusError as second:
+                if second.name != "NoSuchUnit":
+                    error.notes.append(str(second))
+        raise
 
 
 def _reset(bus: Bus, unit: str) -> None:

@@ -29,8 +29,7 @@ def apply(steps: Iterable[Step], confirm: Callable[[], None] | None = None) -> N
     document; what could not be written back stands in its notes.
     """
     done: list[tuple[str, str, str]] = []
-    steps = list(steps)
-    _write_all(steps, done)
+    written = _write_all(steps, done)
     if confirm is None:
         return
     try:
@@ -38,7 +37,7 @@ def apply(steps: Iterable[Step], confirm: Callable[[], None] | None = None) -> N
     except PyruntimeError as error:
         error.notes += _write_back(done)
         raise
-    _write_all([step for step in steps if ">" not in step.args["file"]], done)
+    _write_all([step for step in written if ">" not in step.args["file"]], done)
 
 
 def cpu_max(paths: Mapping[str, str]) -> tuple[int, int] | None:
@@ -55,7 +54,8 @@ def cpu_max(paths: Mapping[str, str]) -> tuple[int, int] | None:
     return None
 
 
-def _write_all(steps: Iterable[Step], done: list[tuple[str, str, str]]) -> None:
+def _write_all(steps: Iterable[Step], done: list[tuple[str, str, str]]) -> list[Step]:
+    written = []
     for step in steps:
         path, file, data = step.args["path"], step.args["file"], step.args["data"]
         old = present(path, file, data)
@@ -68,6 +68,8 @@ def _write_all(steps: Iterable[Step], done: list[tuple[str, str, str]]) -> None:
             failed.notes += _write_back(done)
             raise failed from None
         done += old
+        written.append(step)
+    return written
 
 
 def present(path: str, file: str, data: str) -> list[tuple[str, str, str]]:
