@@ -205,6 +205,14 @@ class Entry(Launch):
         report_pid(self.init, pid_file, pidfd_socket, b"setns")
 
 
+def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
+    """The plan that `execute` would carry out. Raises as it does."""
+    container = Container(root, container_id)
+    record = container.read()
+    _check_status(container, record, request)
+    return exec_plan(container, record, _config(container, record, request), request)
+
+
 def _open_init(record: Record) -> dict[str, int]:
     """Descriptors of init and of its root directory; they cannot name another process's. Raises StateError."""
     try:

@@ -155,6 +155,13 @@ def _rdt_group(launch: Creation, step: Step) -> Undo:
     return rdt.join(launch, **step.args)
 
 
+def _rdt_follow(launch: Launch, step: Step) -> Undo:
+    from pyruntime.lifecycle import rdt
+
+    rdt.follow(step.args["groups"], launch.init)
+    return None
+
+
 def _net_device(launch: Launch, step: Step) -> Undo:
     from pyruntime.lifecycle import netdevices
 
@@ -208,6 +215,7 @@ _PERFORMERS: dict[str, Callable[[Any, Step], Undo]] = {
     "map_ids": _map_ids,
     "idmap_sources": _idmap_sources,
     "rdt_group": _rdt_group,
+    "rdt_follow": _rdt_follow,
     "net_device": _net_device,
     "host_hook": _host_hook,
 }

@@ -52,6 +52,7 @@ OPS: dict[str, Op] = {
                         source=STR, recursive=INT, recursive_map=INT, uids=STRS, gids=STRS, slot=INT),
     "rdt_group": Op("host", "mkdir, write", "put init into a resctrl group", root=STR, closid=STR,
                     schemata=STRS, monitor=STR, container=STR),
+    "rdt_follow": Op("host", "write", "put the process into the container's resctrl groups", groups=STRS),
     "net_device": Op("host", "netlink", "move a network device into the network namespace, keep its addresses",
                      name=STR, rename=STR),
     "host_hook": Op("host", "posix_spawn, waitid", "run a hook in the runtime's namespaces",
