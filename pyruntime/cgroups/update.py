@@ -32,12 +32,16 @@ def apply(steps: Iterable[Step], confirm: Callable[[], None] | None = None) -> N
     written = _write_all(steps, done)
     if confirm is None:
         return
+    held = [item for step in written for item in present(step.args["path"], step.args["file"], step.args["data"])]
     try:
         confirm()
+        for path, file, data in held:
+            write(path, file, data)
     except PyruntimeError as error:
         error.notes += _write_back(done)
         raise
-    _write_all([step for step in written if ">" not in step.args["file"]], done)
+    except OSError as error:
+        raise StepError(error.strerror or str(error), step="cgroup_write", errno=error.errno or 0) from None
 
 
 def cpu_max(paths: Mapping[str, str]) -> tuple[int, int] | None:

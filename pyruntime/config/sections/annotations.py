@@ -1,7 +1,7 @@
 """annotations: those of crun that Podman and CRI-O pass on, and what is done about each.
 
-Source: crun(1), "Extensions to OCI". Any other key is nobody's business but the caller's (config.md#annotations: unknown
-keys MUST NOT be an error). Reasons: docs/decisions/0014-systemd.md.
+Source: crun(1), "Extensions to OCI". Any other key is nobody's business but the caller's (config.md#annotations:
+unknown keys MUST NOT be an error). Reasons: docs/decisions/0014-systemd.md.
 """
 
 from __future__ import annotations
