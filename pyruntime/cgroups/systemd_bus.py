@@ -4,7 +4,7 @@ Source: org.freedesktop.systemd1(5). jeepney (blocking, no event loop) is loaded
 whose cgroups are systemd's pay for it.
 
 Every function opens a connection of its own, so that threads need not share one. Errors are HostError where there is no
-systemd to talk to, PyruntimeError for what it answers.
+systemd to talk to, SystemdError for what it answers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 
 from pyruntime.cgroups import gvariant
 from pyruntime.cgroups.systemd import Systemd
-from pyruntime.errors import HostError, PyruntimeError
+from pyruntime.errors import HostError, SystemdError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,14 +27,6 @@ PATIENCE = 30.0   # seconds for a job: systemd's own limits for starting and sto
 ANSWER = 25.0     # seconds for an answer, as D-Bus libraries have it
 RESULTS = {"canceled": "another job took its place", "timeout": "it took too long", "failed": "see `systemctl status`",
            "dependency": "a unit that it needs failed", "skipped": "it does not apply to the unit's state"}
-
-
-class BusError(PyruntimeError):
-    """systemd refused: ``name`` is the error's name on the bus, without what all of them begin with."""
-
-    def __init__(self, what: str, name: str, text: str) -> None:
-        super().__init__(f"systemd: {what}: {text or name}")
-        self.name = name.rpartition(".")[2]
 
 
 class Bus:
@@ -65,21 +57,21 @@ class Bus:
 
     def call(self, method: str, signature: str = "", *body: Any, path: str = OBJECT, interface: str = MANAGER,
              name: str = NAME) -> tuple[Any, ...]:
-        """Call a method; the values of its answer. Raises BusError."""
-        from jeepney import DBusErrorResponse, new_method_call
+        """Call a method; the values of its answer. Raises SystemdError."""
+        from jeepney import DSystemdErrorResponse, new_method_call
         from jeepney.wrappers import unwrap_msg
 
         message = new_method_call(self._address(path, bus_name=name, interface=interface), method, signature or None,
                                   body)
         try:
             answer: tuple[Any, ...] = unwrap_msg(self._connection.send_and_get_reply(message, timeout=ANSWER))
-        except DBusErrorResponse as error:
+        except DSystemdErrorResponse as error:
             text = str(error.data[0]) if error.data else ""
-            raise BusError(method, str(error.name), text) from None
+            raise SystemdError(method, str(error.name), text) from None
         except TimeoutError:
-            raise BusError(method, "Timeout", f"no answer within {ANSWER:g} s") from None
+            raise SystemdError(method, "Timeout", f"no answer within {ANSWER:g} s") from None
         except OSError as error:
-            raise BusError(method, "Disconnected", f"the bus hung up: {error.strerror or error}") from None
+            raise SystemdError(method, "Disconnected", f"the bus hung up: {error.strerror or error}") from None
         return answer
 
     def manager_property(self, name: str) -> Any:
@@ -88,7 +80,7 @@ class Bus:
         return answer[0][1]
 
     def job(self, what: str, method: str, signature: str, *body: Any) -> None:
-        """Call a method that makes a job, and wait for the job's end. Raises BusError unless it is done."""
+        """Call a method that makes a job, and wait for the job's end. Raises SystemdError unless it is done."""
         from collections import deque
 
         from jeepney import MatchRule, message_bus
@@ -112,13 +104,13 @@ class Bus:
             try:
                 message = self._connection.recv_until_filtered(removed, timeout=max(deadline - time.monotonic(), 0.0))
             except TimeoutError:
-                raise BusError(what, "Timeout", f"its job did not end within {PATIENCE:g} s") from None
+                raise SystemdError(what, "Timeout", f"its job did not end within {PATIENCE:g} s") from None
             except OSError as error:
-                raise BusError(what, "Disconnected", f"the bus hung up: {error.strerror or error}") from None
+                raise SystemdError(what, "Disconnected", f"the bus hung up: {error.strerror or error}") from None
             _number, path, _unit, result = message.body
             if path == job:
                 if result != "done":
-                    raise BusError(what, "Job", f'its job ended as "{result}": {RESULTS.get(result, "unknown")}')
+                    raise SystemdError(what, "Job", f'its job ended as "{result}": {RESULTS.get(result, "unknown")}')
                 return
 
 
@@ -191,7 +183,7 @@ def ask(*, user: bool) -> Systemd:
             digits = version.lstrip("v")
             number = next((digits[:end] for end in range(len(digits), 0, -1) if digits[:end].isdecimal()), "0")
             return Systemd(int(number), str(bus.manager_property("ControlGroup")) or "/", user=user)
-    except BusError as error:
+    except SystemdError as error:
         raise HostError(f"the systemd cgroup driver needs systemd{' --user' if user else ''}, and it does not answer on"
                         f" its bus: {error.args[0]}") from None
 
@@ -199,14 +191,14 @@ def ask(*, user: bool) -> Systemd:
 def start_scope(unit: str, properties: Sequence[str], pids: Sequence[int], *, user: bool) -> None:
     """Make a scope and put processes into it; returns when systemd is done.
 
-    One of that name that has failed and was left over is cleared away first. Raises BusError for one that lives.
+    One of that name that has failed and was left over is cleared away first. Raises SystemdError for one that lives.
     """
     values = [(name, gvariant.parse(text)) for name, _, text in (item.partition("=") for item in properties)]
     body: tuple[Any, ...] = (unit, "fail", [*values, ("PIDs", ("au", list(pids)))], [])
     with Bus(user=user) as bus:
         try:
             _start(bus, unit, body)
-        except BusError as error:
+        except SystemdError as error:
             if error.name != "UnitExists":
                 raise
             _reset(bus, unit)
@@ -216,12 +208,12 @@ def start_scope(unit: str, properties: Sequence[str], pids: Sequence[int], *, us
 def _start(bus: Bus, unit: str, body: tuple[Any, ...]) -> None:
     try:
         bus.job(f'start "{unit}"', "StartTransientUnit", "ssa(sv)a(sa(sv))", *body)
-    except BusError as error:
+    except SystemdError as error:
         if error.name in ("Job", "Timeout"):   # there is a unit, or will be
             try:
                 bus.call("StopUnit", "ss", unit, "replace")
                 _reset(bus, unit)
-            except BusError as second:
+            except SystemdError as second:
                 if second.name != "NoSuchUnit":
                     error.notes.append(str(second))
         raise
@@ -230,7 +222,7 @@ def _start(bus: Bus, unit: str, body: tuple[Any, ...]) -> None:
 def _reset(bus: Bus, unit: str) -> None:
     try:
         bus.call("ResetFailedUnit", "s", unit)
-    except BusError as error:
+    except SystemdError as error:
         if error.name != "NoSuchUnit":
             raise
 
@@ -240,7 +232,7 @@ def stop_unit(unit: str, *, user: bool) -> None:
     with Bus(user=user) as bus:
         try:
             bus.job(f'stop "{unit}"', "StopUnit", "ss", unit, "replace")
-        except BusError as error:
+        except SystemdError as error:
             if error.name != "NoSuchUnit":
                 raise
         _reset(bus, unit)

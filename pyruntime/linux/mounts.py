@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.cgroups.mounts import emit_mount as emit_cgroup_mount
-from pyruntime.config.sections.annotations import CONTEXT_TYPE
+from pyruntime.config.sections.extensions import CONTEXT_TYPE
 from pyruntime.linux.namespaces import mapping_lines
 from pyruntime.plan import uapi
 from pyruntime.plan.steps import NO_SLOT, step

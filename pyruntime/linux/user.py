@@ -6,7 +6,7 @@ Emits:  drop_bounding, set_groups, set_user, capset, ambient   (phase PROCESS)
 
 from __future__ import annotations
 
-from pyruntime.config.sections.annotations import KEEP_GROUPS
+from pyruntime.config.sections.extensions import KEEP_GROUPS
 from pyruntime.config.sections.process import CAPABILITIES
 from pyruntime.plan.steps import step
 

@@ -19,7 +19,7 @@ import pytest
 from pyruntime import Runtime as Library
 from pyruntime.cgroups import systemd_bus
 from pyruntime.cgroups.host import discover
-from pyruntime.errors import HostError
+from pyruntime.errors import HostError, SystemdError
 from pyruntime.lifecycle.store import start_time
 from tests.conftest import TOP
 from tests.integration.conftest import PATIENCE, Bundle, Runtime, end
@@ -202,7 +202,7 @@ def test_a_job_that_does_not_end(fake: Fake, runtime: Runtime, bundle: Bundle, m
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", fake.address)
     monkeypatch.setattr(systemd_bus, "PATIENCE", 0.2)
     library = Library(runtime.root, cgroup_manager="systemd")
-    with pytest.raises(systemd_bus.BusError, match=r"its job did not end within 0\.2 s"):
+    with pytest.raises(SystemdError, match=r"its job did not end within 0\.2 s"):
         library.create("c1", bundle.shell("true").path)
     assert fake.calls("StopUnit"), "what may come yet is stopped"
 

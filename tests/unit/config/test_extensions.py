@@ -9,7 +9,7 @@ import pytest
 from pyruntime.cgroups.host import CgroupHost, Hierarchy
 from pyruntime.config.load import Config
 from pyruntime.config.rules import unsupported, warnings
-from pyruntime.config.sections import annotations
+from pyruntime.config.sections import extensions as known
 from pyruntime.config.template import template
 from pyruntime.plan.compile import Plan, compile_plan
 from pyruntime.plan.setup import Host, Options
@@ -29,13 +29,13 @@ def plan(**more: str) -> Plan:
     return compile_plan(config(**more), HOST, Options(), "c1")
 
 
-@pytest.mark.parametrize("key", annotations.REFUSED)
+@pytest.mark.parametrize("key", known.REFUSED)
 def test_refused(key: str) -> None:
     [problem] = unsupported(config(**{key: "krun"}))
     assert problem.where == f'annotations["{key}"]' and '"krun"' in problem.what and problem.remedy
 
 
-@pytest.mark.parametrize("key", annotations.LEFT_OUT)
+@pytest.mark.parametrize("key", known.LEFT_OUT)
 def test_left_out(key: str) -> None:
     assert not unsupported(config(**{key: "x"}))
     assert [problem.where for problem in warnings(config(**{key: "x"}))] == [f'annotations["{key}"]']
@@ -51,13 +51,13 @@ def test_groups_are_kept() -> None:
     assert "set_groups" not in [step.op.name for step in plan(run__oci__keep_original_groups="1").steps]
 
 
-@pytest.mark.parametrize("kind", ["", *annotations.CONTEXT_TYPES])
+@pytest.mark.parametrize("kind", ["", *known.CONTEXT_TYPES])
 def test_kinds_of_contexts(kind: str) -> None:
-    found = plan(**{annotations.CONTEXT_TYPE: kind}) if kind else plan()
+    found = plan(**{known.CONTEXT_TYPE: kind}) if kind else plan()
     [tmpfs] = [step for step in found.steps if step.op.name == "mount" and step.args["dest"] == "/dev/shm"]
     assert f"{kind or 'context'}=system_u:object_r:x" in tmpfs.args["options"]
 
 
 def test_a_kind_of_context_that_is_none() -> None:
-    [problem] = unsupported(config(**{annotations.CONTEXT_TYPE: "x"}))
+    [problem] = unsupported(config(**{known.CONTEXT_TYPE: "x"}))
     assert "rootcontext" in problem.remedy
