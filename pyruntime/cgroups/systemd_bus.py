@@ -48,6 +48,7 @@ class Bus:
                             " (without --systemd-cgroup) where systemd does not run") from None
         self._connection: Any = DBusConnection(sock)
         self._address = DBusAddress
+        self._subscribed = False
 
     def __enter__(self) -> Bus:
         return self
@@ -91,8 +92,10 @@ class Bus:
         # Before the call: a job may be over before its answer is read.
         removed: deque[Any] = deque()
         with self._connection.filter(seen, queue=removed):
-            self._connection.send_and_get_reply(message_bus.AddMatch(rule), timeout=ANSWER)
-            self.call("Subscribe")
+            if not self._subscribed:   # a second time is an error
+                self._connection.send_and_get_reply(message_bus.AddMatch(rule), timeout=ANSWER)
+                self.call("Subscribe")
+                self._subscribed = True
             job = self.call(method, signature, *body)[0]
             self._await(what, job, removed)
 

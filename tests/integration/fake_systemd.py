@@ -37,13 +37,14 @@ class Fake:
         self.behaviour = behaviour
         self.units: dict[str, dict[str, Any]] = {}
         self.left: set[str] = set()
+        self.subscribed: set[str] = set()
         self.jobs = 0
         self.tops = [item.mountpoint for item in discover().all() if managed(item.key)]
 
     def place(self, unit: str) -> str:
         return self.base + expand_slice(self.units[unit]["Slice"][1]) + "/" + unit
 
-    def call(self, method: str, body: tuple[Any, ...]) -> tuple[str | None, tuple[Any, ...]]:
+    def call(self, method: str, body: tuple[Any, ...], sender: str) -> tuple[str | None, tuple[Any, ...]]:
         """The signature and the values of the answer."""
         if method == "Get":
             return "v", (("s", {"Version": "252.39-1~deb12u1", "ControlGroup": self.base}[body[1]]),)
@@ -61,7 +62,11 @@ class Fake:
             self.units[body[0]].update(dict(body[2]))
         elif method == "AttachProcessesToUnit":
             self.move(self.place(body[0]) + body[1], body[2])
-        elif method != "Subscribe":
+        elif method == "Subscribe":
+            if sender in self.subscribed:
+                raise Refused("AlreadySubscribed", "Client is already subscribed.")
+            self.subscribed.add(sender)
+        else:
             raise Refused("UnknownMethod", f"Unknown method {method}")
         return None, ()
 
@@ -126,7 +131,7 @@ def main() -> None:
             calls.write(json.dumps([method, message.body], default=list) + "\n")
             calls.flush()
             try:
-                signature, values = fake.call(method, message.body)
+                signature, values = fake.call(method, message.body, message.header.fields[HeaderFields.sender])
             except Refused as error:
                 bus.send(new_error(message, ERRORS + error.args[0], "s", (error.args[1],)))
                 continue
