@@ -59,14 +59,14 @@ class Bus:
     def call(self, method: str, signature: str = "", *body: Any, path: str = OBJECT, interface: str = MANAGER,
              name: str = NAME) -> tuple[Any, ...]:
         """Call a method; the values of its answer. Raises SystemdError."""
-        from jeepney import DSystemdErrorResponse, new_method_call
+        from jeepney import DBusErrorResponse, new_method_call
         from jeepney.wrappers import unwrap_msg
 
         message = new_method_call(self._address(path, bus_name=name, interface=interface), method, signature or None,
                                   body)
         try:
             answer: tuple[Any, ...] = unwrap_msg(self._connection.send_and_get_reply(message, timeout=ANSWER))
-        except DSystemdErrorResponse as error:
+        except DBusErrorResponse as error:
             text = str(error.data[0]) if error.data else ""
             raise SystemdError(method, str(error.name), text) from None
         except TimeoutError:
