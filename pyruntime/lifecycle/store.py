@@ -276,15 +276,24 @@ def identifiers(root: str) -> list[str]:
                   if _ID.issuperset(name) and os.path.exists(os.path.join(root, name, "state.json")))
 
 
+def _in_user_namespace() -> bool:
+    fd = os.open("/proc/self/uid_map", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]   # user_namespaces(7): the initial one
+    finally:
+        os.close(fd)
+
+
 def default_root() -> str:
     """/run/pyruntime, or below the user's runtime directory when rootless (an empty XDG_RUNTIME_DIR is unset).
 
+    Rootless is also who is root of a user namespace alone, unless USER says root: rootless Podman calls us so.
     Without one it is a directory in /tmp; raises PyruntimeError when that belongs to somebody else, who could have
     us run hooks of his.
     """
-    if os.geteuid() == 0:
-        return "/run/pyruntime"
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.geteuid() == 0 and not (runtime and os.environ.get("USER", "") != "root" and _in_user_namespace()):
+        return "/run/pyruntime"
     if not runtime:
         runtime = f"/tmp/pyruntime-{os.geteuid()}"
         try:

@@ -306,6 +306,10 @@ def test_no_cgroup_at_all(runtime: Runtime, bundle: Bundle) -> None:
     assert done.returncode == 1 and "has no cgroup" in done.stderr
     runtime.ok("delete", "--force", "c1")
     assert not start_time(pid)
+    bundle.config["linux"]["namespaces"].append({"type": "cgroup"})
+    bundle.add_mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro")
+    bundle.shell("cut -d: -f3 /proc/self/cgroup | sort -u")
+    assert runtime.ok("--cgroup-manager=disabled", "run", "c1", bundle) == "/\n", "a namespace of its own all the same"
     bundle.config["linux"]["resources"] = {"pids": {"limit": 5}}
     done = runtime("--cgroup-manager=disabled", "create", "c1", bundle.save())
     assert done.returncode == 1 and "config.json: linux.resources.pids.limit: a limit needs a cgroup" in done.stderr
