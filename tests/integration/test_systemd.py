@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 
+from bundles.build import busybox_rootfs
 from pyruntime import Runtime as Library
 from pyruntime.cgroups import systemd_bus
 from pyruntime.cgroups.host import discover
 from pyruntime.errors import HostError, SystemdError
 from pyruntime.lifecycle.store import start_time
 from tests.conftest import TOP
-from tests.integration.conftest import PATIENCE, Bundle, Runtime, end
+from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime, end
 
 HOST = discover()
 M = 1 << 20
@@ -481,15 +482,14 @@ def test_a_user(where: str, shared_rootfs: Path, bundle: Bundle) -> None:
     ours.config["linux"]["resources"] = {"pids": {"limit": 20}, "memory": {"limit": 32 * M}}
     ours.save()
     subprocess.run(["chown", "-R", "user:", str(home)], check=True)
-    command = TOP / ".venv/bin/pyruntime"
     if where != "login":
         words = ["systemd-run", "-qP", "--user", "-M", "user@.host", "--",
-                 *(["unshare", "--map-root-user"] if where == "namespace" else []), "sh", "-c", ROOTLESS, command, home]
+                 *(["unshare", "--map-root-user"] if where == "namespace" else []), "sh", "-c", ROOTLESS, COMMAND, home]
     else:
         script = home / "script"
         script.write_text(ROOTLESS)
         words = ["su", "-l", "user", "-c",
-                 f"XDG_RUNTIME_DIR=/run/user/1000 sh -c \"$(cat {script})\" {command} {home}"]
+                 f"XDG_RUNTIME_DIR=/run/user/1000 sh -c \"$(cat {script})\" {COMMAND} {home}"]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False,
                           timeout=PATIENCE * 4, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -497,3 +497,46 @@ def test_a_user(where: str, shared_rootfs: Path, bundle: Bundle) -> None:
         "unit /user.slice/user-1000.slice/user@1000.service/user.slice/pyruntime-c1.scope", f"limits 20 {32 * M}",
         "processes 2", "after 7 7", "done"]
     shutil.rmtree(home)
+
+
+PODMAN = r"""
+set -e
+export CONTAINERS_CONF=/tmp/podman-$(id -u).conf
+printf '[engine]\nruntime_supports_nocgroup = ["pyruntime"]\nruntime_supports_json = ["pyruntime"]\n' >$CONTAINERS_CONF
+p() { podman --cgroup-manager systemd --events-backend file --runtime "$runtime" "$@"; }
+runtime=$0; rootfs=$1; user=$2
+p run -d --name web --network none --pids-limit 50 --memory 64m --rootfs $rootfs sleep 1000 >/dev/null
+unit=libpod-$(p inspect web --format '{{.Id}}').scope
+echo $(systemctl $user show $unit -p MemoryMax -p TasksMax -p ActiveState --value)
+p exec web echo in exec
+p pause web >/dev/null; p unpause web >/dev/null
+p update --memory 32m web >/dev/null
+cat /sys/fs/cgroup$(systemctl $user show $unit -p ControlGroup --value)/memory.max
+p rm -f -t 0 web >/dev/null
+echo left: $(systemctl $user list-units --all --plain --no-legend 'libpod-*')
+p run --rm --network none --cgroups=disabled --rootfs $rootfs echo without cgroups
+"""
+
+
+@with_systemd
+@with_v2
+@pytest.mark.skipif(not shutil.which("podman"), reason="no Podman here: see tests/vm/README.md")
+@pytest.mark.parametrize("user", [False, True], ids=["root", "rootless"])
+def test_podman(user: bool, tmp_path: Path) -> None:
+    """Podman's default on machines with systemd; as a user it calls the runtime as root of its user namespace."""
+    home = Path("/home/user") if user else tmp_path
+    rootfs = home / "podman-rootfs"
+    busybox_rootfs(rootfs)
+    subprocess.run(["chown", "-R", "user:" if user else "root:", str(rootfs)], check=True)
+    words = ["bash", "-c", PODMAN, COMMAND, rootfs, *(["--user"] if user else [])]
+    if user:
+        script = home / "podman-script"
+        script.write_text(PODMAN)
+        words = ["systemd-run", "-qP", "--user", "-M", "user@.host", "--", "bash", "-c",
+                 f'exec bash -c "$(cat {script})" {COMMAND} {rootfs} --user']
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False,
+                          timeout=PATIENCE * 4, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(done.stdout.splitlines()[0].split()) == {str(64 * M), "50", "active"}
+    assert done.stdout.splitlines()[1:] == ["in exec", str(32 * M), "left:", "without cgroups"]
+    shutil.rmtree(rootfs)
