@@ -399,6 +399,7 @@ def test_a_scope(runtime: Runtime, bundle: Bundle) -> None:
 @with_systemd
 @pytest.mark.parametrize("how", ["kill", "systemctl stop", "delete"])
 def test_ends_of_a_scope(runtime: Runtime, bundle: Bundle, how: str) -> None:
+    bundle.config["annotations"] = {"org.systemd.property.TimeoutStopSec": "1"}   # a shell as pid 1 ignores SIGTERM
     runtime.ok("--systemd-cgroup", "run", "-d", "c1", bundle.shell("sleep 1000"))
     pid = runtime.state("c1")["pid"]
     if how == "kill":
