@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from pyruntime.cli.log import LOG
 from pyruntime.cli.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
+from pyruntime.lifecycle.activation import handed_over
 from pyruntime.lifecycle.create import Request, create
 
 FLAGS = (
@@ -42,10 +45,12 @@ def descriptors(parsed: Parsed) -> int:
 
 def request_of(context: Context, parsed: Parsed) -> Request:
     """What the flags ask for."""
+    listen, variables = handed_over(os.environ, os.getpid())
     return Request(console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
                    pidfd_socket=parsed["pidfd-socket"], pivot=not parsed["no-pivot"],
                    new_keyring=not parsed["no-new-keyring"], preserve_fds=descriptors(parsed),
-                   rootless=context.rootless, warn=LOG.warning)
+                   rootless=context.rootless, notify=os.environ.get("NOTIFY_SOCKET", ""), listen=listen,
+                   variables=variables, warn=LOG.warning, debug=LOG.debug)
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -66,8 +66,10 @@ def version() -> str:
     """What --version prints; the third line is what callers look for."""
     from pyruntime import __version__
 
+    from pyruntime.lifecycle.features import libseccomp_version
+
     return (f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC}\n"
-            f"python: {'.'.join(map(str, sys.version_info[:3]))}\n")
+            f"python: {'.'.join(map(str, sys.version_info[:3]))}\nlibseccomp: {libseccomp_version()}\n")
 
 
 PROGRAM = Program("pyruntime", GLOBAL, COMMANDS, "pyruntime.cli", Context, version)

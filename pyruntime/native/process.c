@@ -75,6 +75,18 @@ int do_umask(struct stub *s, const struct step_umask *a)
 	return 0;
 }
 
+int do_own_streams(struct stub *s, const struct step_own_streams *a)
+{
+	/* Pipes alone: a terminal or a file of the caller stays the caller's, and /dev/null everybody's. */
+	for (int fd = 0; fd < 3; fd++) {
+		struct stat st;
+		if (!fstat(fd, &st) && S_ISFIFO(st.st_mode) && st.st_uid != (uid_t)a->uid &&
+		    fchown(fd, (uid_t)a->uid, (gid_t)-1))
+			return fail(s, "fchown", "standard stream %d", fd);
+	}
+	return 0;
+}
+
 int do_drop_bounding(struct stub *s, const struct step_drop_bounding *a)
 {
 	for (int cap = 0; cap < 64; cap++) {
