@@ -65,7 +65,6 @@ class Context:
 def version() -> str:
     """What --version prints; the third line is what callers look for."""
     from pyruntime import __version__
-
     from pyruntime.lifecycle.features import libseccomp_version
 
     return (f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC}\n"

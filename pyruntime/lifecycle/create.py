@@ -155,6 +155,11 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
         if launch is not None and record.pid:
             launch.abandon(error)
             _poststop(record, error)
+        if not isinstance(error, Exception):
+            # KeyboardInterrupt, which may have come between a step and the note of how to undo it. The record knows
+            # all that was going to be made.
+            from pyruntime.lifecycle.delete import destroy
+            destroy(container, record)
         container.remove()
         raise
     launch.let_go()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import EBADF
 
 from pyruntime.errors import UsageError
 
@@ -12,10 +13,13 @@ def check_descriptors(preserved: int, listen: int = 0) -> None:
     LISTEN_FDS."""
     for fd in range(3, 3 + preserved):
         try:
-            os.fstat(fd)
-        except OSError as error:
-            words = (error.strerror or "").lower()
-            if fd - 3 < listen:
-                raise UsageError(f"LISTEN_FDS={listen}: descriptor {fd}: {words}") from None
-            raise UsageError(f"--preserve-fds {preserved - listen}: unable to stat preserved-fd {fd - 3 - listen} (of"
-                             f" {preserved - listen}): descriptor {fd}: {words}") from None
+            inherited = os.get_inheritable(fd)   # one that is not is ours, in the place of one that was not given
+        except OSError:
+            inherited = False
+        if inherited:
+            continue
+        words = f"descriptor {fd}: {os.strerror(EBADF).lower()}"
+        if fd - 3 < listen:
+            raise UsageError(f"LISTEN_FDS={listen}: {words}")
+        raise UsageError(f"--preserve-fds {preserved - listen}: unable to stat preserved-fd {fd - 3 - listen} (of"
+                         f" {preserved - listen}): {words}")
