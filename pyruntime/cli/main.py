@@ -50,7 +50,7 @@ class Context:
         from pyruntime.lifecycle.store import default_root
 
         root = parsed["root"]
-        if root and os.path.abspath(root) == "/":
+        if root and not os.path.abspath(root).strip("/"):   # "//" stays what it is
             raise UsageError('Option --root argument should not be set to /; give a directory of its own')
         self.root_given = bool(root)
         self.root = os.path.abspath(root) if root else default_root()

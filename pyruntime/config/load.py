@@ -70,6 +70,8 @@ def load_bundle(bundle: str, process_needed: bool = True) -> Config:
     """
     bundle = os.path.abspath(bundle)
     value = decode(read_file(os.path.join(bundle, FILE), FILE), FILE)
+    if value is None:
+        raise ConfigError(FILE, [Problem("", "config cannot be null", "write an object", "config.md#configuration")])
     problems = check_value(value, FILE)
     if not problems:
         config = Config(value, FILE, bundle)

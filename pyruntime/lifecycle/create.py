@@ -88,6 +88,16 @@ class Creation(Launch):
                 os.unlink(step.args["path"])   # it is mounted by now
         return True
 
+    def cause_of_death(self) -> str:
+        from pyruntime.cgroups.stats import killed_for_memory
+
+        limit = self.config["linux.resources.memory.limit"]
+        peak = killed_for_memory(self.record.cgroup)
+        if peak < 0 or not limit:
+            return ""
+        return (f"{self.config.document}: {limit.where}: unable to set memory limit to {limit.value} (peak usage:"
+                f" {peak}): the kernel killed init, which could not be set up with so little")
+
     def left_behind(self) -> list[str]:
         from pyruntime.cgroups.group import Group
 

@@ -93,6 +93,10 @@ class Launch:
         the stream, which otherwise is its death)."""
         raise NotImplementedError
 
+    def cause_of_death(self) -> str:
+        """Called when the stub or init is dead: why, where something tells."""
+        return ""
+
     def left_behind(self) -> list[str]:
         """Called after a failure when everybody has been killed: see to what they left; what fails at that."""
         return []
@@ -190,7 +194,9 @@ class Launch:
             if report is None:
                 if self.over(None):
                     return
-                raise StepError(f"the stub died before the plan was carried out ({self._last_words()})")
+                words = self._last_words()
+                raise StepError(self.cause_of_death()
+                                or f"the stub died before the plan was carried out ({words})")
             if report.kind == channel.CLONED:
                 self._cloned(report.pid)
                 continue
@@ -215,7 +221,8 @@ class Launch:
         while not self.init:
             report = channel.receive(self._control)
             if report is None or report.kind != channel.CLONED:
-                raise StepError(f"the stub died before it named init ({self._last_words()})")
+                words = self._last_words()
+                raise StepError(self.cause_of_death() or f"the stub died before it named init ({words})")
             self._cloned(report.pid)
 
     def _cloned(self, pid: int) -> None:

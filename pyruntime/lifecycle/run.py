@@ -22,9 +22,9 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         subreaper: bool = True) -> int:
     """Create and start a container. Detached: return 0 once it runs. Otherwise forward signals and the terminal, wait,
     delete it (unless ``keep``) and return its exit status."""
+    container = Container(root, container_id)
     if request.detached:
         record = create(root, container_id, bundle, request)
-        container = Container(root, container_id)
         _or_delete(container, lambda: start_until_ready(container, record, request.notify))
         return 0
     from pyruntime.lifecycle import channel
@@ -40,7 +40,6 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         if subreaper:
             _become_subreaper()
         record = create(root, container_id, bundle, request)
-        container = Container(root, container_id)
         pidfd = os.pidfd_open(record.pid)
         try:
             if ours is not None:

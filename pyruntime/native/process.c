@@ -64,8 +64,13 @@ int do_personality(struct stub *s, const struct step_personality *a)
 
 int do_join_keyring(struct stub *s, const struct step_join_keyring *a)
 {
-	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, a->name) < 0)
+	long key = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, a->name);
+	if (key < 0)
 		return fail(s, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING %s", a->name);
+	/* Everything for who has it; view, read, search and link for the same user: without search a later exec does
+	 * not find the keyring by its name, and makes another (keyctl_join_session_keyring(3)). */
+	if (syscall(SYS_keyctl, KEYCTL_SETPERM, key, 0x3f1b0000))
+		return fail(s, "keyctl", "KEYCTL_SETPERM %s", a->name);
 	return 0;
 }
 

@@ -39,8 +39,9 @@ def alive(pid: int) -> bool:
 def popen(runtime: Runtime, *words: object, **options: object) -> subprocess.Popen[bytes]:
     settings: dict[str, object] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL,
                                    "stderr": subprocess.DEVNULL, **options}
-    return subprocess.Popen([str(word) for word in (COMMAND, "--root", runtime.root, *words)],
-                            **settings)  # type: ignore[call-overload,no-any-return]
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        [str(word) for word in (COMMAND, "--root", runtime.root, *words)], **settings)  # type: ignore[call-overload]
+    return process
 
 
 def shared_pids(bundle: Bundle) -> Bundle:
