@@ -23,7 +23,10 @@ FLAGS = (
 COMMAND = Command(
     "create", "[options] ID [BUNDLE]", "create a container", *FLAGS, least=1, most=2,
     text="Everything of config.json is set up, and the container waits for `start`.\n\n"
-         "   pyruntime create web /containers/web && pyruntime start web")
+         "   pyruntime create web /containers/web && pyruntime start web\n\n"
+         "Sockets that a service manager opened (LISTEN_FDS, LISTEN_PID) are passed on, before the descriptors of\n"
+         "--preserve-fds. With NOTIFY_SOCKET the program can tell the service manager that it is\n"
+         "ready (sd_notify(3)), and `start` waits for that.")
 
 
 def bundle_of(parsed: Parsed) -> str:
