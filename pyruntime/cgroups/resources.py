@@ -1,8 +1,9 @@
 """linux.cgroupsPath and linux.resources: the container's cgroup, its limits, and its first process in it.
 
 Spec:   config-linux.md#control-groups
-Emits:  cgroup_create, cgroup_write, cgroup_devices   (phase cgroup: limits exist before anything is charged to them)
-        open_file, join_cgroup_self, cgroup_join      (phases enter, join)
+Emits:  cgroup_create or cgroup_scope, cgroup_write, cgroup_devices   (phase cgroup: limits exist before anything is
+        charged to them)
+        cgroup_attach, open_file, join_cgroup_self, cgroup_join, cgroup_release   (phases enter, join)
 Absent: every hierarchy gets a cgroup all the same, and the device list its defaults (config-linux.md#default-devices).
 Errors: HostError with the place in config.json for a controller that the host lacks or v2 cannot express.
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pyruntime.cgroups.host import CgroupHost, Hierarchy
+    from pyruntime.cgroups.systemd import Scope, Systemd
     from pyruntime.config.node import Node
     from pyruntime.plan.steps import Step
 
@@ -104,8 +106,36 @@ def _read_unified(unified: Node, host: CgroupHost, limits: Limits) -> None:
         limits.writes.append(("", name, str(node.value), node.where))
 
 
-def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool, slot: Callable[[], int],
-         ) -> Iterator[Step]:
+class Placement:
+    """Where the container's cgroup is: ``paths`` by hierarchy key; ``scope`` and ``systemd`` where systemd makes it."""
+
+    __slots__ = ("paths", "scope", "systemd")
+
+    def __init__(self, paths: dict[str, str], scope: Scope | None = None, systemd: Systemd | None = None) -> None:
+        self.paths = paths
+        self.scope = scope
+        self.systemd = systemd
+
+
+def placement(config: Node, host: CgroupHost, container_id: str, systemd: Systemd | None = None) -> Placement:
+    """The place that linux.cgroupsPath means, for the filesystem or for ``systemd``. Raises ConfigError."""
+    location = config.get("linux.cgroupsPath", "")
+    if systemd is None:
+        return Placement(container_paths(location, container_id, host))
+    from pyruntime.cgroups import systemd as units
+
+    scope = units.locate(location, container_id, systemd)
+    return Placement(units.container_paths(scope, host), scope, systemd)
+
+
+def refuse_limits(config: Node, host: CgroupHost) -> None:
+    """For a container that gets no cgroup: HostError with the place of a limit, which could not hold."""
+    for _key, _file, _data, where in read_limits(config["linux.resources"], host).writes:
+        raise HostError("a limit needs a cgroup, and --cgroup-manager=disabled makes none", where)
+
+
+def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *, rootless: bool,
+         slot: Callable[[], int]) -> Iterator[Step]:
     """The steps for a new container.
 
     ``slot`` numbers the descriptors that the plan opens. ``rootless``: where no cgroupsPath is given, a hierarchy that
@@ -114,9 +144,13 @@ def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool, s
     location, resources = config["linux.cgroupsPath"], config["linux.resources"]
     limits = read_limits(resources, host)
     rules = devices.read_rules(resources["devices"])
-    paths = container_paths(location.or_(""), container_id, host)
+    paths = place.paths
     if not paths and not rootless:
         raise HostError("no cgroup filesystem is mounted", location.where)
+    if place.scope and place.systemd:
+        yield from _emit_scope(config, host, place.scope, place.systemd, paths, container_id, limits, rules, slot,
+                               rootless=rootless)
+        return
 
     lenient = {key for key in paths if rootless and not location.value and not limits.asked(key)}
     for key, path in paths.items():
@@ -131,6 +165,38 @@ def emit(config: Node, host: CgroupHost, container_id: str, *, rootless: bool, s
     yield from _devices(rules, host, paths, rootless=rootless)
 
     yield from _join(paths, lenient, slot, location.where)
+
+
+def _emit_scope(config: Node, host: CgroupHost, scope: Scope, systemd: Systemd, paths: dict[str, str],
+                container_id: str, limits: Limits, rules: list[devices.Rule], slot: Callable[[], int], *,
+                rootless: bool) -> Iterator[Step]:
+    # The same, with systemd as the one who makes the cgroup, hands controllers down and moves processes of others.
+    from pyruntime.cgroups import systemd as units
+
+    where, user = config["linux.cgroupsPath"].where, int(systemd.user)
+    # A user's systemd has no say in v1 hierarchies.
+    theirs = {key for key in paths if systemd.user and key}
+    for key in theirs:
+        if limits.asked(key):
+            raise HostError("a user's systemd cannot delegate a controller of cgroup v1", limits.asked(key))
+    ours = [path for key, path in paths.items() if key not in theirs]
+    properties = units.scope_properties(config, host, systemd, scope, container_id, rules)
+    yield step("cgroup", "cgroup_scope", where, label=scope.unit, unit=scope.unit, user=user, properties=properties,
+               paths=ours)
+    if host.unified:
+        unmanaged = Limits()
+        unmanaged.needed = {name: place for name, place in limits.needed.items() if name not in units.MANAGED}
+        yield from _enable(host.unified, paths[""], unmanaged, everything=False, where=where)
+    for key, file, data, place in limits.writes:
+        yield step("cgroup", "cgroup_write", place, path=paths[key], file=file, data=data)
+    own = {key: path for key, path in paths.items() if key not in theirs}
+    yield from _devices(rules, host, own, rootless=rootless)
+    if systemd.user:
+        # The cgroup of a login is not the user's, who therefore may take no process out of it.
+        yield step("enter", "cgroup_attach", where, label=scope.unit, unit=scope.unit, user=user)
+    else:
+        yield from _join(own, set(), slot, where)
+    yield step("join", "cgroup_release", where, label=scope.unit)
 
 
 def _join(paths: dict[str, str], lenient: set[str], slot: Callable[[], int], where: str) -> Iterator[Step]:
@@ -189,6 +255,8 @@ def _devices(rules: list[devices.Rule], host: CgroupHost, paths: dict[str, str],
     where = rules[0].where
     hierarchy = host.find("devices")
     if hierarchy:
+        if hierarchy.key not in paths:
+            return   # a user's systemd has none there
         for file, data, place in devices.v1_writes(rules):
             yield step("cgroup", "cgroup_write", place, path=paths[hierarchy.key], file=file, data=data,
                        tolerate=tolerate)

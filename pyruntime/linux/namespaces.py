@@ -119,7 +119,8 @@ def _isolate(setup: Setup) -> Iterator[Step]:
         yield step("isolate", "set_hostname", "hostname", name=config.get("hostname"))
     if config["domainname"]:
         yield step("isolate", "set_domainname", "domainname", name=config.get("domainname"))
-    if setup.new("cgroup") and setup.cgroup_paths:
+    # Without a cgroup of its own (--cgroup-manager=disabled) the namespace begins at the runtime's.
+    if setup.new("cgroup") and (setup.cgroup_paths or setup.host.cgroup.layout != "none"):
         where = setup.where["cgroup"]
         slots = bytearray()
         # As with the directories themselves (cgroups/resources.py): what may not be written is left out.

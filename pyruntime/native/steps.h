@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x21698613u
+#define PLAN_FINGERPRINT 0xf1536636u
 #define NO_SLOT 65535
 
 struct strs {
@@ -248,6 +248,9 @@ struct step_join_keyring { /* join a session keyring of its own */
 struct step_umask { /* set the file mode creation mask */
 	int64_t mask;
 };
+struct step_own_streams { /* give the program's user the pipes that are its standard streams: a program that opens /dev/stdout may */
+	int64_t uid;
+};
 struct step_drop_bounding { /* drop from the bounding set all but the mask */
 	int64_t keep;
 };
@@ -348,6 +351,7 @@ union step {
 	struct step_personality personality;
 	struct step_join_keyring join_keyring;
 	struct step_umask umask;
+	struct step_own_streams own_streams;
 	struct step_drop_bounding drop_bounding;
 	struct step_set_groups set_groups;
 	struct step_set_user set_user;
@@ -405,15 +409,15 @@ enum op {
 	OP_move_root = 39,
 	OP_chroot = 40,
 	OP_root_readonly = 41,
-	OP_reopen_null = 42,
-	OP_open_console = 43,
-	OP_rlimit = 44,
-	OP_scheduler = 45,
-	OP_io_priority = 46,
-	OP_memory_policy = 47,
-	OP_personality = 48,
-	OP_join_keyring = 49,
-	OP_umask = 50,
+	OP_open_console = 42,
+	OP_rlimit = 43,
+	OP_scheduler = 44,
+	OP_io_priority = 45,
+	OP_memory_policy = 46,
+	OP_personality = 47,
+	OP_join_keyring = 48,
+	OP_umask = 49,
+	OP_own_streams = 50,
 	OP_drop_bounding = 51,
 	OP_set_groups = 52,
 	OP_set_user = 53,
@@ -480,6 +484,7 @@ int do_memory_policy(struct stub *, const struct step_memory_policy *);
 int do_personality(struct stub *, const struct step_personality *);
 int do_join_keyring(struct stub *, const struct step_join_keyring *);
 int do_umask(struct stub *, const struct step_umask *);
+int do_own_streams(struct stub *, const struct step_own_streams *);
 int do_drop_bounding(struct stub *, const struct step_drop_bounding *);
 int do_set_groups(struct stub *, const struct step_set_groups *);
 int do_set_user(struct stub *, const struct step_set_user *);
@@ -545,6 +550,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(personality) \
 	X(join_keyring) \
 	X(umask) \
+	X(own_streams) \
 	X(drop_bounding) \
 	X(set_groups) \
 	X(set_user) \
@@ -787,6 +793,9 @@ static const struct field fields_join_keyring[] = {
 static const struct field fields_umask[] = {
 	{F_INT, offsetof(struct step_umask, mask)},
 };
+static const struct field fields_own_streams[] = {
+	{F_INT, offsetof(struct step_own_streams, uid)},
+};
 static const struct field fields_drop_bounding[] = {
 	{F_INT, offsetof(struct step_drop_bounding, keep)},
 };
@@ -890,6 +899,7 @@ static const struct {
 	[OP_personality] = {"personality", fields_personality, 1},
 	[OP_join_keyring] = {"join_keyring", fields_join_keyring, 1},
 	[OP_umask] = {"umask", fields_umask, 1},
+	[OP_own_streams] = {"own_streams", fields_own_streams, 1},
 	[OP_drop_bounding] = {"drop_bounding", fields_drop_bounding, 1},
 	[OP_set_groups] = {"set_groups", fields_set_groups, 1},
 	[OP_set_user] = {"set_user", fields_set_user, 2},
