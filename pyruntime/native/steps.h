@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xf1536636u
+#define PLAN_FINGERPRINT 0x9a3eef47u
 #define NO_SLOT 65535
 
 struct strs {
@@ -409,29 +409,30 @@ enum op {
 	OP_move_root = 39,
 	OP_chroot = 40,
 	OP_root_readonly = 41,
-	OP_open_console = 42,
-	OP_rlimit = 43,
-	OP_scheduler = 44,
-	OP_io_priority = 45,
-	OP_memory_policy = 46,
-	OP_personality = 47,
-	OP_join_keyring = 48,
-	OP_umask = 49,
-	OP_own_streams = 50,
-	OP_drop_bounding = 51,
-	OP_set_groups = 52,
-	OP_set_user = 53,
-	OP_capset = 54,
-	OP_ambient = 55,
-	OP_chdir = 56,
-	OP_find_home = 57,
-	OP_find_executable = 58,
-	OP_await_start = 59,
-	OP_no_new_privs = 60,
-	OP_seccomp = 61,
-	OP_prepare_exec = 62,
-	OP_execve = 63,
-	OP_COUNT = 64,
+	OP_reopen_null = 42,
+	OP_open_console = 43,
+	OP_rlimit = 44,
+	OP_scheduler = 45,
+	OP_io_priority = 46,
+	OP_memory_policy = 47,
+	OP_personality = 48,
+	OP_join_keyring = 49,
+	OP_umask = 50,
+	OP_own_streams = 51,
+	OP_drop_bounding = 52,
+	OP_set_groups = 53,
+	OP_set_user = 54,
+	OP_capset = 55,
+	OP_ambient = 56,
+	OP_chdir = 57,
+	OP_find_home = 58,
+	OP_find_executable = 59,
+	OP_await_start = 60,
+	OP_no_new_privs = 61,
+	OP_seccomp = 62,
+	OP_prepare_exec = 63,
+	OP_execve = 64,
+	OP_COUNT = 65,
 };
 
 int do_sync(struct stub *, const struct step_sync *);

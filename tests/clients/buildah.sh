@@ -45,7 +45,6 @@ buildah rm $n | wc -l
 ## a terminal
 from
 tty $buildah run --runtime $runtime --isolation oci --terminal $n sh -c '"[ -t 0 ] && [ -t 1 ] && echo a terminal; exit 5"'
-echo $?
 buildah rm $n | wc -l
 
 ## input

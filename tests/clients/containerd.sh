@@ -33,7 +33,6 @@ status run --rm --cwd /made/for/us $box $n pwd
 
 ## terminal
 tty $ctr run --rm --runc-binary $runtime --tty $box $n sh -c '"[ -t 0 ] && [ -t 1 ] && echo a terminal; exit 5"'
-echo $?
 
 ## no input or output
 status run --rm --null-io $box $n echo hello
@@ -164,7 +163,6 @@ gone
 ## exec with a terminal
 alive
 tty $ctr task exec --tty --exec-id a $n sh -c '"[ -t 0 ] && [ -t 1 ] && echo a terminal; exit 6"'
-echo $?
 gone
 
 ## exec with input
@@ -223,7 +221,6 @@ status task kill --signal SIGUSR1 $n
 until_true 'state | grep STOPPED'
 status task kill $n
 task rm $n
-echo $?
 status ctr container rm $n
 
 ## kill by number

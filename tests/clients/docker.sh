@@ -41,7 +41,6 @@ status run --rm --hostname box1 box cat /etc/hostname /proc/sys/kernel/hostname
 
 ## terminal
 tty $docker run --rm --runtime $runtime --network none -t box sh -c '"[ -t 0 ] && [ -t 1 ] && echo a terminal; exit 5"'
-echo $?
 
 ## init
 status run --rm --init box sh -c '[ $$ -gt 1 ] && echo a child'
@@ -234,7 +233,6 @@ quietly run -d --name $n box sh -c 'until [ -e /go ]; do sleep 0.1; done; echo s
 docker attach $n >/run/$n.out & sleep 1
 docker exec $n touch /go
 wait $!
-echo $?
 cat /run/$n.out
 gone
 

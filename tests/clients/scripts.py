@@ -16,7 +16,11 @@ _TOOLS = """
 status() { "$@"; echo "status $?"; }
 quietly() { "$@" >/dev/null 2>&1; echo "status $?"; }
 until_true() { for try in $(seq 300); do eval "$1" >/dev/null 2>&1 && return; sleep 0.1; done; echo "never true: $1"; }
-tty() { script -qec "$*" /dev/null </dev/null | tr -d '\\r'; }
+tty() {
+  shown=$(script -qec "$*" /dev/null </dev/null); status=$?
+  # script(1) shows the end of its input; clients complain there of a size that nobody has set any more.
+  echo "$shown" | sed -e 's/\\r//g' -e 's/\\^@//g' | grep -v -e 'resize pty' -e DEPRECATION; echo "status $status"
+}
 facts='while read a b; do case $a in Cap*|NoNew*|Seccomp:) echo $a $b;; esac; done < /proc/self/status'
 tree='mount | sort -k 3 | while read a b c d e f; do case $c:$e in
 /proc*:proc|/:*|/sys:*|/dev:*|/dev/*|/data:*) echo $c $e $f;; /proc*) echo $c hidden;; esac; done'
