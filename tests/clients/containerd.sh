@@ -71,13 +71,19 @@ ctr container ls -q
 status run --rm --mount type=tmpfs,src=tmpfs,dst=/data,options=size=1m:mode=700 $box $n sh -c "$tree"
 
 ## memory
-status run --rm --memory-limit 67108864 $box $n sh -c 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null'
+alive --memory-limit 67108864
+cat /sys/fs/cgroup/memory/$namespace/$n/memory.limit_in_bytes /sys/fs/cgroup/$namespace/$n/memory.max 2>/dev/null | grep .
+gone
 
 ## processor time
-status run --rm --cpu-quota 50000 --cpu-period 100000 $box $n sh -c 'cat /sys/fs/cgroup/cpu/cpu.cfs_*_us /sys/fs/cgroup/cpu.max 2>/dev/null'
+alive --cpu-quota 50000 --cpu-period 100000
+cat /sys/fs/cgroup/cpu/$namespace/$n/cpu.cfs_*_us /sys/fs/cgroup/$namespace/$n/cpu.max 2>/dev/null | grep .
+gone
 
 ## processor shares
-status run --rm --cpus 0.5 --cpu-shares 512 $box $n sh -c 'cat /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/cpu.weight 2>/dev/null'
+alive --cpus 0.5 --cpu-shares 512
+cat /sys/fs/cgroup/cpu/$namespace/$n/cpu.shares /sys/fs/cgroup/$namespace/$n/cpu.weight 2>/dev/null | grep .
+gone
 
 ## cgroup
 status run --rm --cgroup /$namespace/mine/$n $box $n cat /proc/self/cgroup
@@ -280,6 +286,7 @@ task kill --signal 9 $n
 until_true 'state | grep STOPPED'
 gone
 until_true "grep containers/delete /run/$n.events"
+until_true "grep tasks/delete /run/$n.events"
 kill $pid
 grep -o ' /[a-z]*/[a-z-]* ' /run/$n.events | sort
 

@@ -29,6 +29,7 @@ class Docker:
         self.log = path / "log"
         config = json.loads(block("json", "runtimes"))
         config["runtimes"]["other"] = {"path": shutil.which("runc")}
+        config["default-runtime"] = "pyruntime"   # for builds, which have no option for it
         (path / "daemon.json").write_text(json.dumps(config))
         # The network is the room's: packet rules need modules that a machine may lack, so none are made.
         self.daemon = self.room.daemon(

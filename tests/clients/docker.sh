@@ -103,8 +103,8 @@ status run --rm --memory 64m --memory-reservation 32m --cpus 0.5 --cpu-shares 51
 status run --rm --pid host --ipc host --uts host box sh -c '[ $$ -gt 1 ] && cat /proc/sys/kernel/hostname'
 
 ## namespaces of another
-alive
-status run --rm --pid container:$n --ipc container:$n --network none box sh -c 'ps | grep -c "sleep 10[0]"'
+alive --ipc shareable
+status run --rm --pid container:$n --ipc container:$n box sh -c 'ps | grep -c "sleep 10[0]"'
 gone
 
 ## host network
@@ -291,10 +291,3 @@ until_true '[ "$(show {{.State.Status}})" = exited ]'
 quietly docker start $n
 show '{{.State.Status}}'
 gone
-
-## build
-mkdir -p /run/$n
-printf 'FROM box\nRUN echo made >/made\n' >/run/$n/Dockerfile
-DOCKER_BUILDKIT=0 quietly docker build --network none -t built-$n /run/$n
-status run --rm built-$n cat /made
-quietly docker rmi built-$n

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 60
-# tini reaps what daemons leave to init. The holder's death kills it (--kill-child), and with it the PID namespace.
+# tini reaps what daemons leave to init. The holder's death kills it (--kill-child), and with it the PID namespace; the
+# holder itself dies with the tests, however they end (setpriv).
 _SETUP = """set -e
 mount -t tmpfs -o mode=755 tmpfs /run
 mount --make-shared /run
@@ -36,7 +37,7 @@ class Room:
     """The namespaces; ``cgroups`` are the names of the top cgroups that whoever runs in them makes."""
 
     def __init__(self, path: Path, cgroups: list[str], first_in_path: str = "") -> None:
-        for program in ("unshare", "nsenter", "ip", "tini"):
+        for program in ("unshare", "nsenter", "setpriv", "ip", "tini"):
             if not shutil.which(program):
                 raise FileNotFoundError(f"{program} is not installed: run tools/install-deps test")
         self.path = path
@@ -45,8 +46,8 @@ class Room:
         self._before = [directory for directory in self._cgroups if directory.exists()]
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc",
-             "--propagation", "private", "sh", "-c", _SETUP], stdin=subprocess.DEVNULL, start_new_session=True)
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--ipc", "--fork",
+             "--kill-child", "--mount-proc", "--propagation", "private", "sh", "-c", _SETUP], stdin=subprocess.DEVNULL, start_new_session=True)
         self._init = self._wait_for_init()
 
     def _wait_for_init(self) -> int:

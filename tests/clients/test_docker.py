@@ -58,6 +58,21 @@ def test_what_runs_is_pyruntime(docker: Docker) -> None:
     assert shown.stdout.split("\n")[1:3] == ["pyruntime", "running"], shown
 
 
+_BUILD = """
+build() { DOCKER_BUILDKIT=0 quietly docker build --network none -t built -f - /run/context; }
+mkdir /run/context
+printf 'FROM box\\nRUN id >/made\\n' | build
+run --rm built cat /made
+printf 'FROM box\\nRUN nosuch\\n' | build
+"""
+
+
+def test_build(docker: Docker) -> None:
+    """What a default runtime is for: builds have no option for it."""
+    shown = played(docker.room, f"runtime=pyruntime\n{_PRELUDE}", _BUILD, "build")
+    assert shown.stdout == "status 0\nuid=0(root) gid=0(root) groups=0(root)\nstatus 127\n", shown
+
+
 REMAPPED = ["run", "user", "read-only", "volume", "mounts", "limits", "exec", "pause", "terminal", "restart", "copy"]
 
 
