@@ -47,7 +47,8 @@ class Room:
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._holder = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--ipc", "--fork",
-             "--kill-child", "--mount-proc", "--propagation", "private", "sh", "-c", _SETUP], stdin=subprocess.DEVNULL, start_new_session=True)
+             "--kill-child", "--mount-proc", "--propagation", "private", "sh", "-c", _SETUP],
+            stdin=subprocess.DEVNULL, start_new_session=True)
         self._init = self._wait_for_init()
 
     def _wait_for_init(self) -> int:
