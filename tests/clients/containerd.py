@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.clients.documented import PYRUNTIME
 from tests.clients.image import layout
 from tests.clients.room import Room
 
-NAMESPACE = "pyruntime-clients"
+NAMESPACE = f"pyruntime-clients-{os.getpid()}"   # others may test on the same machine
 SOCKET = "/run/ctd/sock"
 IMAGE = "localhost/box:latest"
 
@@ -52,12 +53,13 @@ NETWORK = """{"cniVersion": "0.4.0", "name": "pods", "plugins": [
 
 
 class Containerd:
-    """The daemon; ``programs`` is the directory of its programs, or nothing for the system's."""
+    """The daemon; ``programs`` is the directory of its programs, or nothing for the system's. ``cgroups`` are those
+    that it makes beside that of its namespace."""
 
-    def __init__(self, path: Path, programs: Path | None, default: str = "runc") -> None:
+    def __init__(self, path: Path, programs: Path | None, default: str = "runc", cgroups: tuple[str, ...] = ()) -> None:
         runc = str(shutil.which("runc"))
         self.runtimes = {"pyruntime": PYRUNTIME, "runc": runc}
-        self.room = Room(path, [NAMESPACE, "k8s.io"], str(programs or ""))
+        self.room = Room(path, [NAMESPACE, *cgroups], str(programs or ""))
         runtimes = "".join(RUNTIME.format(name=name, binary=binary) for name, binary in self.runtimes.items())
         (path / "cni").mkdir()
         (path / "cni/10-pods.conflist").write_text(NETWORK)

@@ -10,7 +10,7 @@ from cri_api.v1 import api_pb2
 from cri_api.v1.api_pb2_grpc import RuntimeServiceStub
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from tests.clients.containerd import IMAGE, SOCKET, Containerd
+from tests.clients.containerd import IMAGE, NAMESPACE, SOCKET, Containerd
 from tests.clients.room import Room
 
 LOGS = "/run/pods"
@@ -24,7 +24,8 @@ class Pod:
         channel = grpc.insecure_channel(f"unix://{self.room.seen(SOCKET)}")
         self._stub = RuntimeServiceStub(channel)  # type: ignore[no-untyped-call]
         self.config = {"metadata": {"name": name, "uid": name, "namespace": "default", "attempt": 0},
-                       "logDirectory": f"{LOGS}/{handler}-{name}", "linux": {}, **config}
+                       "logDirectory": f"{LOGS}/{handler}-{name}", **config,
+                       "linux": {"cgroupParent": f"/{NAMESPACE}", **config.get("linux", {})}}
         self.id = str(self.ask("RunPodSandbox", config=self.config, runtimeHandler=handler)["podSandboxId"])
         self._made = 0
 

@@ -92,7 +92,7 @@ def judged(critest: str, name: str, programs: Path | None, focus: str) -> dict[s
     with tempfile.TemporaryDirectory(prefix="critest") as work:
         path = Path(work)
         path.chmod(0o755)
-        daemon = Containerd(path, programs, name)
+        daemon = Containerd(path, programs, name, ("k8s.io",))
         try:
             daemon.load(images(path / "wanted"), "")
             words = [critest, "--runtime-endpoint", f"unix://{SOCKET}", "--ginkgo.no-color", "--ginkgo.seed", "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from tests.clients.documented import block
 from tests.clients.image import layout
 from tests.clients.room import Room
 
-CGROUP = "pyruntime-docker"
+CGROUP = f"pyruntime-docker-{os.getpid()}"
 # By path: a machine may have another client of the same name.
 CLIENT, DAEMON = "/usr/bin/docker", "/usr/sbin/dockerd"
 SOCKET = "unix:///run/docker.sock"
@@ -21,7 +22,7 @@ class Docker:
     """The daemon; with ``remap``, all its containers have user namespaces."""
 
     def __init__(self, path: Path, remap: bool = False) -> None:
-        self.room = Room(path, [CGROUP, "docker"])
+        self.room = Room(path, [CGROUP])
         if remap:   # the room has ranges of IDs of its own, whatever the host gives its users
             (path / "ids").write_text("daemon:200000:65536\n")
             for place in ("/etc/subuid", "/etc/subgid"):
