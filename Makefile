@@ -12,7 +12,12 @@ STUB_CC  := $(if $(MUSL),musl-gcc -idirafter /usr/include -idirafter /usr/includ
 
 .PHONY: all help deps demo test test-vm conformance fuzz bench lint generate clean
 
-all: $(VENV)/.installed $(NATIVE)/stub  ## build everything into .venv
+MONITOR  := pyruntime/engine/monitor
+MONITOR_SOURCES := $(wildcard $(MONITOR)/*.c)
+MONITOR_HEADERS := $(wildcard $(MONITOR)/*.h)
+STATIC   := -static -Os $(WARN) -fno-asynchronous-unwind-tables -s
+
+all: $(VENV)/.installed $(NATIVE)/stub $(MONITOR)/monitor  ## build everything into .venv
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +36,11 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py 
 
 $(NATIVE)/stub: $(SOURCES) $(HEADERS)
 	@command -v gcc >/dev/null || tools/install-deps
-	$(STUB_CC) -static -Os $(WARN) -fno-asynchronous-unwind-tables -s -o $@ $(SOURCES)
+	$(STUB_CC) $(STATIC) -o $@ $(SOURCES)
+
+$(MONITOR)/monitor: $(MONITOR_SOURCES) $(MONITOR_HEADERS)
+	@command -v gcc >/dev/null || tools/install-deps
+	$(STUB_CC) $(STATIC) -o $@ $(MONITOR_SOURCES)
 
 generate:  ## write native/steps.h, config/_shape.py and the golden plans anew
 	$(PY) -m pyruntime.plan.generate > $(NATIVE)/steps.h
@@ -72,7 +81,7 @@ lint: $(VENV)/.installed  ## ruff, mypy --strict, clang-format
 	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
 	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(NATIVE)/_%.c,$(SOURCES)) \
-		$(filter-out $(NATIVE)/steps.h,$(HEADERS)) tests/native/*.c
+		$(filter-out $(NATIVE)/steps.h,$(HEADERS)) $(MONITOR_SOURCES) $(MONITOR_HEADERS) tests/native/*.c
 
 clean:  ## remove what was built
-	rm -rf $(VENV) build *.egg-info $(NATIVE)/stub $(NATIVE)/_*.so $(NATIVE)/_*.c
+	rm -rf $(VENV) build *.egg-info $(NATIVE)/stub $(MONITOR)/monitor $(NATIVE)/_*.so $(NATIVE)/_*.c

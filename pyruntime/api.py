@@ -33,6 +33,7 @@ from pyruntime.lifecycle.update import update
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
@@ -76,16 +77,18 @@ class Runtime:
         self.rootless = rootless
         self.warn = warn
 
-    def _request(self, console_socket: str, pid_file: str, preserve_fds: int, *, detached: bool) -> Request:
-        return Request(console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds,
+    def _request(self, console_socket: str, pid_file: str, preserve_fds: int, *, detached: bool,
+                 console: socket | None = None) -> Request:
+        return Request(console_socket=console_socket, console=console, pid_file=pid_file, preserve_fds=preserve_fds,
                        rootless=self.rootless, detached=detached, warn=self.warn)
 
     def create(self, container_id: str, bundle: str | os.PathLike[str], *, console_socket: str = "",
-               pid_file: str = "", preserve_fds: int = 0) -> State:
-        """Create a container that waits for `start`. Raises ConfigError, HostError, ContainerExists, StepError,
-        HookError; after an error nothing of it is left."""
+               console: socket | None = None, pid_file: str = "", preserve_fds: int = 0) -> State:
+        """Create a container that waits for `start`. ``console``: a connected socket that gets the terminal's master
+        side, instead of the one listening at ``console_socket``. Raises ConfigError, HostError, ContainerExists,
+        StepError, HookError; after an error nothing of it is left."""
         create(self.root, container_id, os.fspath(bundle),
-               self._request(console_socket, pid_file, preserve_fds, detached=True))
+               self._request(console_socket, pid_file, preserve_fds, detached=console is None, console=console))
         return self.state(container_id)
 
     def start(self, container_id: str) -> None:
@@ -155,6 +158,17 @@ class Runtime:
     def stats(self, container_id: str) -> dict[str, Any]:
         """The numbers of the container's cgroup, as `events --stats` prints them. Raises StateError."""
         return statistics(self.root, container_id)
+
+    def oom_kills(self, container_id: str) -> int:
+        """How many processes of the container the kernel has killed for want of memory; also of one that has stopped.
+        0 where nobody counts: no memory controller, or no cgroup. Raises NoSuchContainer."""
+        from pyruntime.cgroups.oom import kills
+
+        record = Container(self.root, container_id).read()
+        try:
+            return kills(record.cgroup)
+        except OSError:
+            return 0
 
     def list(self) -> list[State]:
         """All containers, by ID."""

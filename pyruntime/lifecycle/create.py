@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime import sockets
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
 from pyruntime.config.rules import warnings
@@ -12,9 +13,10 @@ from pyruntime.lifecycle import channel
 from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
-from pyruntime.lifecycle.store import Container, Record, start_time, timestamp
+from pyruntime.lifecycle.store import Container, Record, timestamp
 from pyruntime.plan.compile import Plan, compile_plan
 from pyruntime.plan.setup import Options, Setup
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -189,11 +191,11 @@ def _descriptors(container: Container, config: Config, plan: Plan, request: Requ
     try:
         for name in plan.slots:
             if name == "start":
-                sock = channel.listen(os.path.join(container.directory, "start.sock"))
+                sock = sockets.listen(os.path.join(container.directory, "start.sock"))
             elif name == "console":
-                sock = request.console or channel.connect(request.console_socket, "--console-socket")
+                sock = request.console or sockets.connect(request.console_socket, "--console-socket")
             else:
-                sock = channel.connect(config.get("linux.seccomp.listenerPath"),
+                sock = sockets.connect(config.get("linux.seccomp.listenerPath"),
                                        "config.json: linux.seccomp.listenerPath")
             fds[name] = sock.detach()
     except BaseException:

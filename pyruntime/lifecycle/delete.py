@@ -9,7 +9,8 @@ from errno import EBUSY, ENOENT, ENOTEMPTY, ESRCH
 from pyruntime.cgroups.group import Group
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
 from pyruntime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
-from pyruntime.lifecycle.store import Container, Record, start_time
+from pyruntime.lifecycle.store import Container, Record
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime import sockets
 from pyruntime.config.load import load_bundle
 from pyruntime.errors import PyruntimeError
 from pyruntime.lifecycle.create import Request, create
@@ -20,7 +21,6 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         record = create(root, container_id, bundle, request)
         _start_or_delete(Container(root, container_id), record)
         return 0
-    from pyruntime.lifecycle import channel
     from pyruntime.lifecycle.foreground import Foreground
 
     foreground = Foreground()
@@ -37,7 +37,7 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         pidfd = os.pidfd_open(record.pid)
         try:
             if ours is not None:
-                foreground.terminal(channel.receive_fd(ours))
+                foreground.terminal(sockets.receive_fd(ours))
             _start_or_delete(container, record)
             status = foreground.wait(record.pid, pidfd)
         finally:

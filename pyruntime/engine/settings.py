@@ -1,0 +1,89 @@
+"""What a container is asked to be: what the flags of `create` and `run` say, checked and spelled out.
+
+Kept in the container's record, so that every start makes the same container. Values that the image decides stay empty
+here; pyruntime.engine.spec puts both together.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Settings:
+    """The settings of one container; units are bytes, seconds and billionths of a CPU unless a name says otherwise."""
+
+    FIELDS = (
+        "args", "entrypoint", "env", "user", "workdir", "hostname", "domainname", "terminal", "stdin", "stop_signal",
+        "stop_timeout", "init", "labels", "annotations", "cap_add", "cap_drop", "privileged", "security", "read_only",
+        "userns", "ipc", "pid", "uts", "cgroupns", "group_add", "mounts", "devices", "device_rules", "shm_size",
+        "limits", "ulimits", "oom_score", "cgroup_parent", "sysctls", "networks", "ports", "publish_all", "expose",
+        "dns", "dns_search", "dns_options", "hosts", "mac", "restart", "restart_limit", "remove", "log_driver",
+        "log_size", "log_files", "health", "platform")
+
+    def __init__(self, **values: Any) -> None:
+        # The process.
+        self.args: list[str] = []                    # instead of the image's Cmd
+        self.entrypoint: list[str] | None = None     # instead of the image's Entrypoint, whose Cmd is dropped then
+        self.env: list[str] = []
+        self.user: str = ""
+        self.workdir: str = ""
+        self.hostname: str = ""                      # "": the short ID
+        self.domainname: str = ""
+        self.terminal: bool = False
+        self.stdin: bool = False                     # kept open (-i)
+        self.stop_signal: str = ""                   # "": the image's, or SIGTERM
+        self.stop_timeout: int = 10
+        self.init: bool = False
+        self.labels: dict[str, str] = {}
+        self.annotations: dict[str, str] = {}
+        # What it may do.
+        self.cap_add: list[str] = []
+        self.cap_drop: list[str] = []
+        self.privileged: bool = False
+        self.security: list[str] = []                # as --security-opt has it
+        self.read_only: bool = False
+        self.userns: str = ""
+        self.ipc: str = ""
+        self.pid: str = ""
+        self.uts: str = ""
+        self.cgroupns: str = ""
+        self.group_add: list[str] = []
+        # Files.
+        self.mounts: list[dict[str, Any]] = []       # see pyruntime.engine.mounts
+        self.devices: list[str] = []
+        self.device_rules: list[str] = []
+        self.shm_size: int = 64 << 20
+        # Limits: linux.resources of the runtime's configuration, without devices.
+        self.limits: dict[str, Any] = {}
+        self.ulimits: list[dict[str, Any]] = []      # process.rlimits
+        self.oom_score: int | None = None
+        self.cgroup_parent: str = ""
+        self.sysctls: dict[str, str] = {}
+        # The network: see pyruntime.engine.network.
+        self.networks: list[dict[str, Any]] = []     # {"name", "ip", "ip6", "aliases"}; none, host, container:ID alone
+        self.ports: list[dict[str, Any]] = []        # {"host", "port", "to", "protocol"}; port 0: any that is free
+        self.publish_all: bool = False
+        self.expose: list[str] = []
+        self.dns: list[str] = []
+        self.dns_search: list[str] = []
+        self.dns_options: list[str] = []
+        self.hosts: list[str] = []                   # NAME:ADDRESS
+        self.mac: str = ""
+        # Its life.
+        self.restart: str = "no"                     # no, always, on-failure, unless-stopped
+        self.restart_limit: int = 0                  # of on-failure; 0: none
+        self.remove: bool = False                    # when it has ended
+        self.log_driver: str = "file"                # or none
+        self.log_size: int = 0                       # bytes before the log is rotated; 0: never
+        self.log_files: int = 1
+        self.health: dict[str, Any] = {}             # {"test", "interval", "timeout", "start_period", "retries"}
+        self.platform: str = ""
+        for name, value in values.items():
+            assert name in self.FIELDS, name
+            setattr(self, name, value)
+
+    def document(self) -> dict[str, Any]:
+        """As the container's record keeps it."""
+        return {name: getattr(self, name) for name in self.FIELDS}
