@@ -20,6 +20,7 @@ import time
 from _thread import get_native_id
 
 from pyruntime.config.decode import decode, encode
+from pyruntime.engine import history
 from pyruntime.engine.places import Lock, forget
 from pyruntime.engine.settings import Settings
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, UsageError
@@ -309,3 +310,4 @@ def rename(container: Container, name: str) -> None:
         name_it(places, record)
         container.write(record)
         forget(f"{places.root}/names/{old}")
+        history.of_container(places, record, "rename", oldName=old)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.config.decode import encode
+from pyruntime.engine import history
 from pyruntime.engine.container import Container, Record, claim, unclaimed, write
 from pyruntime.image.snapshot.driver import choose
 from pyruntime.image.store import trees
@@ -38,7 +39,9 @@ def create(places: Places, image: Image, asked: str, settings: Settings, *, name
                                     manifest=image.descriptor.digest, layers=there)
             try:
                 write(f"{made}/container.json", encode(record.document()).encode())
-                return claim(places, record, made), record
+                container = claim(places, record, made)
+                history.of_container(places, record, "create")
+                return container, record
             except BaseException:
                 store.remove_bundle(mark)
                 raise

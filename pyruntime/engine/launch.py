@@ -21,7 +21,7 @@ import sys
 
 from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
-from pyruntime.engine import spec
+from pyruntime.engine import history, spec
 from pyruntime.engine.container import Run, timestamp
 from pyruntime.engine.places import forget
 from pyruntime.errors import PyruntimeError, StateError
@@ -170,6 +170,7 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     container.write_run(run)
     listening = _listen(container)
     runtime.start(container.id)
+    history.of_container(container.places, record, "start")
     streams.started()
     words = {"dir": os.open(container.directory, os.O_RDONLY | os.O_DIRECTORY), "listen": listening, "init": state.pid,
              **streams.ends()}

@@ -22,8 +22,13 @@ GLOBAL = Command(
     stop_at_argument=True)
 COMMANDS = {
     "attach": "attach to a container's input and output",
+    "commit": "make an image of a container",
+    "cp": "copy files between a container and this machine",
     "create": "make a container of an image",
+    "diff": "show what a container has changed in its files",
+    "events": "show what happens to containers, images, networks and volumes",
     "exec": "run another program in a container",
+    "export": "write a container's files as a tar archive",
     "inspect": "show everything about containers and images",
     "kill": "kill containers, or send them a signal",
     "logs": "show what a container has written",
@@ -34,9 +39,11 @@ COMMANDS = {
     "rm": "remove containers",
     "run": "make a container of an image and run it",
     "start": "start containers",
+    "stats": "show what containers use",
     "stop": "stop containers",
     "top": "show the processes of a container",
     "unpause": "let the processes of paused containers go on",
+    "update": "change the limits and the restart policy of containers",
     "wait": "wait until containers have ended, and print their exit statuses",
 }
 
