@@ -55,6 +55,9 @@ class Context:
         if parsed["store"]:   # what the monitor calls finds the same
             os.environ["PYRUNTIME_STORE"] = os.path.abspath(parsed["store"])
         self.places = Places(parsed["root"], parsed["run-root"])
+        if os.geteuid():
+            from pyruntime.engine.rootless import enter
+            enter(self.places, self.warn)
 
     @staticmethod
     def warn(text: str) -> None:
