@@ -154,9 +154,8 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
     settings = record.settings
     kernel.become_subreaper()
-    kernel.unshare(_CLONE_NEWNS)
-    kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
-    _mount(container, record, run)
+    own_mounts()
+    mount_rootfs(container, record, run)
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         container.put("config.json", encode(spec.document(container, record, root)))
@@ -193,7 +192,14 @@ def monitor_command(places: Places, container_id: str) -> list[str]:
             container_id]
 
 
-def _mount(container: Container, record: Record, run: Run) -> None:
+def own_mounts() -> None:
+    """Move this process into a mount namespace of its own, which sees what is mounted outside and is not seen there."""
+    kernel.unshare(_CLONE_NEWNS)
+    kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
+
+
+def mount_rootfs(container: Container, record: Record, run: Run) -> None:
+    """Mount the root filesystem, which is made at the first time, in our mount namespace; the container is locked."""
     from pyruntime.image.bundle import Bundle
 
     layers = Bundle(container.places.store, container.directory).layers

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def write_changes(bundle: Bundle, write: Callable[[bytes], object], options: DiffOptions) -> int:
-    """Write what was changed in a bundle's root filesystem as a layer's archive; how many entries it has. It need not be
-    mounted: what an overlay has written lies beside it."""
+    """Write what was changed in a bundle's root filesystem as a layer's archive; how many entries it has. It need not
+    be mounted: what an overlay has written lies beside it."""
     return _changes(bundle, lambda old, new, upper: diff_upper(new, old, write, options) if upper
                     else diff(old, new, write, options))
 

@@ -17,8 +17,8 @@ COMMAND = Command(
          " VOLUME or WORKDIR", short="c", value="LINE"),
     Flag("message", "str", "comment in the history", short="m", value="TEXT"),
     Flag("pause", "bool", "pause the container meanwhile", short="p", default=True), least=1, most=2,
-    text="What it has changed in its files becomes a layer on top of its image; what is in volumes is left out. Prints\n"
-         "the image's ID. Without a name it is called commit@DIGEST.\n\n"
+    text="What it has changed in its files becomes a layer on top of its image; what is in volumes is left out.\n"
+         "Prints the image's ID. Without a name it is called commit@DIGEST.\n\n"
          "Example:\n  pocker commit -m 'with my settings' -c 'CMD [\"serve\"]' web web:2")
 
 

@@ -30,8 +30,8 @@ COMMAND = Command(
     Flag("interval", "int", "seconds between two looks", short="i", default=1),
     Flag("no-stream", "bool", "show them once"),
     Flag("no-trunc", "bool", "print IDs whole"),
-    text="All that run, or those that are named. CPU is that of the last interval; 100 % is one CPU. Memory is without\n"
-         "what the kernel keeps of files that are not in use.\n\nExample:\n  pocker stats --no-stream web")
+    text="All that run, or those that are named. CPU is that of the last interval; 100 % is one CPU. Memory is\n"
+         "without what the kernel keeps of files that are not in use.\n\nExample:\n  pocker stats --no-stream web")
 _HEADING = ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"]
 _CLEAR = b"\x1b[H\x1b[J"   # console_codes(4): to the upper left corner, and erase to the end
 

@@ -1,0 +1,165 @@
+"""A container's files as its programs see them, running or not.
+
+Running: the root directory of its init process, with all that is mounted there (proc_pid_root(5)). Not running: the
+root filesystem, its volumes and binds, mounted in a mount namespace of our own, which ends with us; the container stays
+locked meanwhile, so that nobody starts it.
+
+Nothing in there is to be trusted. A path is resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS, so
+that no symbolic link and no "/proc/self/fd" leads out of it, whatever its programs do meanwhile.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pyruntime.engine.changes import configuration
+from pyruntime.engine.launch import mount_rootfs, own_mounts
+from pyruntime.engine.status import status_of
+from pyruntime.errors import HostError
+from pyruntime.native import kernel
+from pyruntime.process import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.engine.container import Container, Record
+    from pyruntime.engine.places import Lock
+
+_INSIDE = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 32, 4096, 16384   # linux/mount.h
+_TRIES = 100   # of a path that somebody renames while it is resolved
+
+
+class Files:
+    """A context manager; ``root`` is the descriptor of the root directory.
+
+    One that does not run moves the calling process into a mount namespace of its own. Raises HostError.
+    """
+
+    def __init__(self, container: Container, record: Record) -> None:
+        self._container = container
+        self._record = record
+        self._lock: Lock | None = None
+        self.root = -1
+        config = configuration(container).get("linux", {})
+        self.uids = Ids(config.get("uidMappings", []))
+        self.gids = Ids(config.get("gidMappings", []))
+
+    def __enter__(self) -> Files:
+        while True:
+            if self._open_running():
+                return self
+            lock = self._container.lock()
+            lock.__enter__()
+            try:
+                if not status_of(self._container).pid:
+                    self._mount()
+                    self._lock = lock
+                    return self
+            finally:
+                if self._lock is None:
+                    lock.__exit__()
+
+    def _open_running(self) -> bool:
+        pid = status_of(self._container).pid
+        started = start_time(pid) if pid else 0
+        if not started:
+            return False
+        try:
+            self.root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        if start_time(pid) == started and status_of(self._container).pid == pid:
+            return True
+        os.close(self.root)   # of somebody else who has got the number
+        return False
+
+    def _mount(self) -> None:
+        container, record = self._container, self._record
+        own_mounts()
+        mount_rootfs(container, record, container.run())
+        self.root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if record.settings.mounts:
+            from pyruntime.engine import mounts
+
+            mounts.provide(container, record, self.root)
+            for mount in mounts.entries(container, record.settings):
+                if mount["type"] == "bind":   # a tmpfs is empty at each start
+                    self._bind(mount)
+        if record.settings.read_only:
+            kernel.mount("", container.rootfs, "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY, "")
+
+    def _bind(self, mount: dict[str, Any]) -> None:
+        try:
+            place = self.open(os.fsencode(mount["destination"]), os.O_PATH)
+        except FileNotFoundError:   # the runtime makes it at the first start
+            place = self._made(os.fsencode(mount["destination"]), directory=os.path.isdir(mount["source"]))
+        try:
+            target = f"/proc/self/fd/{place}"
+            kernel.mount(mount["source"], target, "", _MS_BIND | _MS_REC, "")
+        finally:
+            os.close(place)
+        if {"ro", "rro"} & set(mount["options"]):
+            place = self.open(os.fsencode(mount["destination"]), os.O_PATH)   # what is mounted there now
+            try:
+                kernel.mount("", f"/proc/self/fd/{place}", "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY, "")
+            finally:
+                os.close(place)
+
+    def _made(self, path: bytes, *, directory: bool) -> int:
+        parts = [part for part in path.split(b"/") if part]
+        for number, part in enumerate(parts):
+            above = self.open(b"/" + b"/".join(parts[:number]), os.O_PATH | os.O_DIRECTORY)
+            try:
+                if directory or number < len(parts) - 1:
+                    os.mkdir(part, 0o755, dir_fd=above)
+                else:
+                    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=above))
+            except FileExistsError:
+                continue
+            finally:
+                os.close(above)
+        return self.open(path, os.O_PATH)
+
+    def open(self, path: bytes, flags: int) -> int:
+        """Open a path in the container; what is read or written then is by a descriptor that does neither itself
+        (O_PATH), or of a directory. OSError."""
+        for _ in range(_TRIES):
+            try:
+                return kernel.openat2(path or b"/", flags | os.O_CLOEXEC, dir_fd=self.root, resolve=_INSIDE)
+            except OSError as error:
+                if error.errno == errno.ENOSYS:
+                    raise HostError("this kernel has no openat2(2), without which a path of a container cannot be"
+                                    " followed safely: Linux 5.6 has it") from None
+                if error.errno != errno.EAGAIN:   # ".." while something was renamed or mounted
+                    raise
+        raise OSError(errno.EAGAIN, "it is renamed all the time")
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.root)
+        if self._lock is not None:
+            kernel.umount2(self._container.rootfs, kernel.UMOUNT_NOFOLLOW | 2)   # MNT_DETACH: with its volumes
+            self._lock.__exit__()
+
+
+class Ids:
+    """The ids of a container and the machine's, by the maps of its user namespace; the same where it has none."""
+
+    def __init__(self, maps: list[dict[str, int]]) -> None:
+        self._maps = maps
+
+    def outside(self, number: int) -> int:
+        """The machine's id for the container's; the container's root for one that it does not have."""
+        for entry in self._maps:
+            if entry["containerID"] <= number < entry["containerID"] + entry["size"]:
+                return entry["hostID"] + number - entry["containerID"]
+        return self.outside(0) if self._maps and number else number
+
+    def inside(self, number: int) -> int:
+        """The container's id for the machine's; overflowuid(5) for one that it does not have."""
+        for entry in self._maps:
+            if entry["hostID"] <= number < entry["hostID"] + entry["size"]:
+                return entry["containerID"] + number - entry["hostID"]
+        return 65534 if self._maps else number
