@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.places import Lock, Places
 
 MONITOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor", "monitor")
+_LONGEST = (1 << 31) - 1   # milliseconds that poll(2) takes
 _CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h, linux/mount.h
 
 
@@ -176,7 +177,8 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     if client >= 0:
         words |= {"client": client, "owner": int(options.owner and settings.restart == "no"), "once": int(options.once)}
     if settings.health.get("test"):
-        words["health"] = int(settings.health["interval"] * 1000)
+        words |= {word: min(int(settings.health[name] * 1000), _LONGEST) for word, name in (
+            ("health", "interval"), ("begin", "start_period"), ("soon", "start_interval"))}
     for name in ("dir", "listen", "client", *streams.ends()):
         if name in words:
             os.set_inheritable(words[name], True)
