@@ -20,11 +20,6 @@ ALL = tuple("CAP_" + name for name in (
     " NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN"
     " SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE"
     " MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE").split())
-# What shows of the machine what is none of the container's business; what would change it.
-MASKED = ("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-          "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-          "/sys/firmware")
-READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _LABELS = ("user", "role", "type", "level")
 
 
@@ -172,12 +167,3 @@ def _label(settings: Settings, document: dict[str, Any]) -> None:
         return
     defaults = {"user": "system_u", "role": "system_r", "type": "container_t", "level": "s0"}
     document["process"]["selinuxLabel"] = ":".join(words.get(name) or defaults[name] for name in _LABELS)
-
-
-def thermal_paths() -> list[str]:
-    """The directories that tell how often each CPU was too hot, where there are any: they leak what it does."""
-    top = "/sys/devices/system/cpu"
-    if not os.path.isdir(f"{top}/cpu0/thermal_throttle"):
-        return []
-    return [f"{top}/{name}/thermal_throttle" for name in sorted(os.listdir(top))
-            if name.startswith("cpu") and name[3:].isdecimal()]
