@@ -21,7 +21,7 @@ import sys
 
 from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
-from pyruntime.engine import history, spec
+from pyruntime.engine import files, history, spec
 from pyruntime.engine.container import Run, timestamp
 from pyruntime.engine.places import forget
 from pyruntime.errors import PyruntimeError, StateError
@@ -157,8 +157,17 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     kernel.become_subreaper()
     own_mounts()
     mount_rootfs(container, record, run)
+    files.provide(container, record)
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        if settings.mounts:
+            from pyruntime.engine import mounts
+
+            mounts.provide(container, record, root)
+        if settings.ipc.startswith("container:"):
+            from pyruntime.engine import namespaces
+
+            namespaces.provide(container, record)
         container.put("config.json", encode(spec.document(container, record, root)))
     finally:
         os.close(root)

@@ -7,7 +7,7 @@ import os
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import say
-from pyruntime.engine import files
+from pyruntime.engine import copying
 from pyruntime.engine.container import find
 from pyruntime.engine.history import of_container
 from pyruntime.errors import UsageError
@@ -30,7 +30,7 @@ COMMAND = Command(
 
 def run(context: Context, parsed: Parsed) -> int:
     """Copy."""
-    (source_of, source), (target_of, target) = map(files.split, parsed.arguments)
+    (source_of, source), (target_of, target) = map(copying.split, parsed.arguments)
     if source_of and target_of:
         raise UsageError("copying between containers is not supported: copy to this machine first")
     if not source_of and not target_of:
@@ -49,7 +49,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 def _out(context: Context, parsed: Parsed, container: Container, record: Record, source: str, target: str) -> int:
     if target != "-":
-        return files.copy_out(container, record, source, target, archive=parsed["archive"],
+        return copying.copy_out(container, record, source, target, archive=parsed["archive"],
                               follow=parsed["follow-link"], warn=context.warn)
     if os.isatty(1):
         raise UsageError("a tar archive is not for a terminal: redirect the output, or name a path")
@@ -58,12 +58,12 @@ def _out(context: Context, parsed: Parsed, container: Container, record: Record,
         view = memoryview(data)
         while view:
             view = view[os.write(1, view):]
-    return files.archive_out(container, record, source, write, follow=parsed["follow-link"], warn=context.warn)
+    return copying.archive_out(container, record, source, write, follow=parsed["follow-link"], warn=context.warn)
 
 
 def _in(context: Context, parsed: Parsed, container: Container, record: Record, source: str, target: str) -> int:
     if source == "-":
-        return files.archive_in(container, record, lambda size: os.read(0, size), target, archive=parsed["archive"],
+        return copying.archive_in(container, record, lambda size: os.read(0, size), target, archive=parsed["archive"],
                                 warn=context.warn)
-    return files.copy_in(container, record, source, target, archive=parsed["archive"],
+    return copying.copy_in(container, record, source, target, archive=parsed["archive"],
                          follow=parsed["follow-link"], warn=context.warn)
