@@ -35,8 +35,8 @@ def commit(container: Container, record: Record, *, name: Callable[[Descriptor],
     with store.lease() as lease:
         lease.add(record.manifest)
         base = by_manifest(store, record.manifest)
-        told = {"created": timestamp(), "created_by": " ".join(arguments), "author": author, "comment": message,
-                "changes": config}
+        told: dict[str, Any] = {"created": timestamp(), "created_by": " ".join(arguments), "author": author,
+                                "comment": message, "changes": config}
         if container.run().prepared:
             with _Pause(container, record, wanted=pause):
                 bundle = Bundle(store, container.directory)

@@ -81,7 +81,7 @@ def _pairs(config: dict[str, Any], text: str) -> list[tuple[str, str]]:
 
 
 def _expose(config: dict[str, Any], text: str) -> dict[str, Any]:
-    ports = {}
+    ports: dict[str, dict[str, Any]] = {}
     for word in _words(config, text):
         port, _, protocol = word.partition("/")
         first, _, last = port.partition("-")
