@@ -62,7 +62,7 @@ class Path:
             plain = plain[:-1] if plain.endswith("/") else plain[:-2] or "/"
         self.plain = plain
         self.slash = plain != text
-        self.content = os.path.basename(text) == "." or plain in (".", "/")
+        self.content = os.path.basename(text.rstrip("/")) == "." or plain in (".", "/")
 
     @property
     def name(self) -> str:
@@ -109,7 +109,7 @@ def copy_out(container: Container, record: Record, source: str, target: str, *, 
                     lambda entry: (files.uids.inside(entry.uid), files.gids.inside(entry.gid)) if archive
                     else (os.geteuid(), os.getegid()),
                     mask=0o7777 if archive else 0o7777 & ~_SET_ID, warn=warn)
-                for entry, child in nodes.walk(node, os.fsencode(name), warn):
+                for entry, child in nodes.walk(node, os.fsencode(name), warn, files.kernel):
                     sink.put(entry, child)
                 sink.finish()
                 return sink.size
@@ -128,7 +128,7 @@ def archive_out(container: Container, record: Record, source: str, write: Callab
         try:
             writer = TarWriter(write)
             top = b"" if path.content else os.fsencode(path.name)
-            for entry, child in nodes.walk(node, top, warn):
+            for entry, child in nodes.walk(node, top, warn, files.kernel):
                 entry.name = entry.name or b"./"
                 entry.uid, entry.gid = files.uids.inside(entry.uid), files.gids.inside(entry.gid)
                 if entry.type == FILE and entry.size:

@@ -75,8 +75,8 @@ def _pairs(config: dict[str, Any], text: str) -> list[tuple[str, str]]:
             raise ValueError("write NAME=VALUE")
         return [(name, " ".join(_words(config, value.strip())))]
     pairs = [word.partition("=") for word in words]
-    if wrong := next((name for name, equals, _ in pairs if not equals or not name), None):
-        raise ValueError(f'"{wrong}" has no value: write NAME=VALUE')
+    if any(not equals or not name for name, equals, _ in pairs):
+        raise ValueError("write NAME=VALUE")
     return [(name, value) for name, _, value in pairs]
 
 

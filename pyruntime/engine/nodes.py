@@ -11,7 +11,7 @@ content is opened by /proc/self/fd. What is made is made with O_EXCL.
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EEXIST, ELOOP, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP
+from errno import EEXIST, ELOOP, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP
 from stat import S_IFMT, S_IMODE, S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 
 from pyruntime.errors import HostError, UsageError
@@ -29,6 +29,7 @@ NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _TYPES = {S_ISREG: FILE, S_ISDIR: DIRECTORY, S_ISLNK: SYMLINK, S_ISCHR: CHARACTER, S_ISBLK: BLOCK, S_ISFIFO: FIFO}
 _MODES = {CHARACTER: 0o020000, BLOCK: 0o060000, FIFO: 0o010000}   # S_IFCHR, S_IFBLK, S_IFIFO
 _GONE = (ENOENT, ENOTDIR, ELOOP)
+_STEP = 1 << 16
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -37,17 +38,28 @@ def by_descriptor(node: int) -> bytes:
     return b"/proc/self/fd/%d" % node
 
 
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view):]
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def walk(node: int, top: bytes, warn: Callable[[str], None]) -> Iterator[tuple[Entry, int]]:
-    """Entries of what is open by O_PATH, ``top`` being its name: a directory before what is in it.
+def walk(node: int, top: bytes, warn: Callable[[str], None], kernel: frozenset[int] = frozenset()
+         ) -> Iterator[tuple[Entry, int]]:
+    """Entries of what is open by O_PATH, ``top`` being its name: a directory before what is in it. What is on one of
+    the devices ``kernel`` is left out, and directories there are empty.
 
     The descriptor is of the entry's node, and is closed with the next one. Sockets are left out; so is what vanishes
     meanwhile. Where a file has several names, the later ones are links to the first.
     """
     first: dict[tuple[int, int], bytes] = {}
     found = os.fstat(node)
+    if found.st_dev in kernel:
+        raise UsageError(f'"{shown(top)}" shows the kernel, and is no file that could be copied')
     yield _entry(node, top, found), node
     if not S_ISDIR(found.st_mode):
         return
@@ -81,6 +93,12 @@ def walk(node: int, top: bytes, warn: Callable[[str], None]) -> Iterator[tuple[E
                             entry.type, entry.link, entry.size = LINK, first[key], 0
                         else:
                             first[key] = entry.name
+                    if found.st_dev in kernel:
+                        if not S_ISDIR(found.st_mode):
+                            continue
+                        entry.xattrs = None
+                        yield entry, child
+                        continue
                     yield entry, child
                     if S_ISDIR(found.st_mode):
                         todo.append(full)
@@ -120,6 +138,12 @@ def _attributes(path: bytes) -> dict[bytes, bytes]:
 def open_content(node: int) -> int:
     """Open a regular file that is open by O_PATH to be read."""
     return os.open(by_descriptor(node), os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _mount_of(fd: int) -> str:
+    """The ID of the mount that something open is on (proc_pid_fdinfo(5))."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+        return next((line for line in file if line.startswith("mnt_id:")), "")
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -214,16 +238,17 @@ class Directory:
             there = os.fstat(node)
             if S_ISDIR(there.st_mode):
                 raise UsageError(f'cannot overwrite the directory "{shown(entry.name)}" with something that is none')
-            try:
-                os.unlink(name, dir_fd=parent)
-            except FileNotFoundError:
-                return -1
-            except OSError as error:
-                if error.errno != EBUSY or entry.type != FILE or not S_ISREG(there.st_mode):
-                    raise
+            if _mount_of(node) != _mount_of(parent):
+                # To unlink it would unmount it: the kernel refuses that (EBUSY) in our own mount namespace alone.
+                if entry.type != FILE or not S_ISREG(there.st_mode):
+                    raise UsageError(f'"{shown(entry.name)}": something is mounted there')
                 return os.open(by_descriptor(node), os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
         finally:
             os.close(node)
+        try:
+            os.unlink(name, dir_fd=parent)
+        except FileNotFoundError:
+            return -1   # somebody else has made room
         return -1
 
     def _file(self, entry: Entry, parent: int, name: bytes, content: Callable[[int], None] | int) -> None:
@@ -242,7 +267,10 @@ class Directory:
         if isinstance(content, int):
             old = open_content(content)
             try:
-                self._copier.content(old, fd, os.fstat(old).st_size)
+                size = os.fstat(old).st_size
+                self._copier.content(old, fd, size)
+                while not size and (data := os.read(old, _STEP)):   # the kernel's files do not know their sizes
+                    write_all(fd, data)
             finally:
                 os.close(old)
         else:

@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
 _INSIDE = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 32, 4096, 16384   # linux/mount.h
+# What has no files, but shows the kernel: some cannot be read to an end, and some do something when they are read.
+_KERNEL = {"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs", "fusectl",
+           "mqueue", "nsfs", "proc", "pstore", "securityfs", "selinuxfs", "sysfs", "tracefs"}
 _TRIES = 100   # of a path that somebody renames while it is resolved
 
 
 class Files:
-    """A context manager; ``root`` is the descriptor of the root directory.
+    """A context manager; ``root`` is the descriptor of the root directory, ``kernel`` are the devices (st_dev) of
+    filesystems that are not copied, since they show the kernel.
 
     One that does not run moves the calling process into a mount namespace of its own. Raises HostError.
     """
@@ -43,6 +47,7 @@ class Files:
         self._record = record
         self._lock: Lock | None = None
         self.root = -1
+        self.kernel: frozenset[int] = frozenset()
         config = configuration(container).get("linux", {})
         self.uids = Ids(config.get("uidMappings", []))
         self.gids = Ids(config.get("gidMappings", []))
@@ -72,6 +77,7 @@ class Files:
         except (FileNotFoundError, ProcessLookupError):
             return False
         if start_time(pid) == started and status_of(self._container).pid == pid:
+            self.kernel = _kernel_devices(pid)
             return True
         os.close(self.root)   # of somebody else who has got the number
         return False
@@ -142,6 +148,21 @@ class Files:
         if self._lock is not None:
             kernel.umount2(self._container.rootfs, kernel.UMOUNT_NOFOLLOW | 2)   # MNT_DETACH: with its volumes
             self._lock.__exit__()
+
+
+def _kernel_devices(pid: int) -> frozenset[int]:
+    """st_dev of the kernel's filesystems among what a process has mounted (proc_pid_mountinfo(5))."""
+    found = set()
+    try:
+        with open(f"/proc/{pid}/mountinfo", "rb") as file:
+            for line in file:
+                before, _, after = line.partition(b" - ")
+                if after.split(b" ", 1)[0].decode() in _KERNEL:
+                    major, _, minor = before.split(b" ")[2].partition(b":")
+                    found.add(os.makedev(int(major), int(minor)))
+    except (FileNotFoundError, ProcessLookupError):
+        return frozenset()   # it has ended this very moment; its root is empty of mounts then
+    return frozenset(found)
 
 
 class Ids:

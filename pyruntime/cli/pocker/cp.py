@@ -10,6 +10,7 @@ from pyruntime.cli.program import say
 from pyruntime.engine import copying
 from pyruntime.engine.container import find
 from pyruntime.engine.history import of_container
+from pyruntime.engine.nodes import write_all
 from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
@@ -53,12 +54,8 @@ def _out(context: Context, parsed: Parsed, container: Container, record: Record,
                               follow=parsed["follow-link"], warn=context.warn)
     if os.isatty(1):
         raise UsageError("a tar archive is not for a terminal: redirect the output, or name a path")
-
-    def write(data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(1, view):]
-    return copying.archive_out(container, record, source, write, follow=parsed["follow-link"], warn=context.warn)
+    return copying.archive_out(container, record, source, lambda data: write_all(1, data),
+                               follow=parsed["follow-link"], warn=context.warn)
 
 
 def _in(context: Context, parsed: Parsed, container: Container, record: Record, source: str, target: str) -> int:

@@ -9,6 +9,7 @@ from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.changes import export
 from pyruntime.engine.container import find
 from pyruntime.engine.history import of_container
+from pyruntime.engine.nodes import write_all
 from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
@@ -30,19 +31,11 @@ def run(context: Context, parsed: Parsed) -> int:
     if not path and os.isatty(1):
         raise UsageError("a tar archive is not for a terminal: give --output FILE, or redirect the output")
     if not path:
-        export(container, _writer(1), context.warn)
+        export(container, lambda data: write_all(1, data), context.warn)
     else:
-        _to_file(path, lambda fd: export(container, _writer(fd), context.warn))
+        _to_file(path, lambda fd: export(container, lambda data: write_all(fd, data), context.warn))
     of_container(context.places, container.read(), "export")
     return 0
-
-
-def _writer(fd: int) -> Callable[[bytes], None]:
-    def write(data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view):]
-    return write
 
 
 def _to_file(path: str, act: Callable[[int], None]) -> None:
