@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime import __version__
 from pyruntime.config.sections.process import CAPABILITIES
+from pyruntime.errors import HostError
 from pyruntime.linux import mounts, seccomp
 from pyruntime.linux.kernel import MEMORY_FLAGS, MEMORY_MODES
 from pyruntime.plan.setup import NAMESPACES
@@ -23,6 +24,15 @@ def _seccomp() -> dict[str, Any]:
             "archs": sorted(seccomp_compile.ARCHITECTURES), "knownFlags": flags, "supportedFlags": flags}
 
 
+def libseccomp_version() -> str:
+    """The version of libseccomp that makes filters, or ``none``: containers without linux.seccomp need none."""
+    try:
+        from pyruntime.linux import seccomp_compile
+    except HostError:
+        return "none"
+    return seccomp_compile.libseccomp_version()
+
+
 def document() -> dict[str, Any]:
     """What is supported, whether this machine's kernel has it or not."""
     return {
@@ -33,7 +43,7 @@ def document() -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(NAMESPACES),
             "capabilities": list(CAPABILITIES),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": _seccomp(),
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
@@ -42,7 +52,9 @@ def document() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"org.opencontainers.runc.checkpoint.enabled": "false",
+        "annotations": {"io.github.seccomp.libseccomp.version": libseccomp_version(),
+                        "org.opencontainers.runc.checkpoint.enabled": "false",
                         "io.pyruntime.version": __version__},
-        "potentiallyUnsafeConfigAnnotations": [],
+        # A property can be a program to run, or a limit to lift.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     }

@@ -23,6 +23,7 @@ GLOBAL = Command(
 COMMANDS = {
     "attach": "attach to a container's input and output",
     "commit": "make an image of a container",
+    "completion": "print the completion script of a shell",
     "cp": "copy files between a container and this machine",
     "create": "make a container of an image",
     "diff": "show what a container has changed in its files",
