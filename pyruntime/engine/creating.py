@@ -33,7 +33,7 @@ def create(places: Places, image: Image, asked: str, settings: Settings, *, name
     made = unclaimed(places, container_id)
     with store.lease():
         there = store.extract_layers(image.layers(), talk=talk)
-        record.driver = _driver(places, driver)
+        record.driver = driver_of(places, driver)
         os.mkdir(made, 0o700)
         try:
             mark = store.add_bundle(Container(places, container_id).directory, at=made, driver=record.driver,
@@ -82,7 +82,7 @@ def _make_volumes(container: Container, record: Record) -> None:
         raise
 
 
-def _driver(places: Places, name: str) -> str:
+def driver_of(places: Places, name: str = "") -> str:
     """The snapshot driver for our containers: the one that is named, or the best one, which is found out once."""
     if name:
         return choose(name, places.store, places.root, lasting=False).name

@@ -22,14 +22,15 @@ def provide(container: Container, record: Record) -> None:
     hostname = settings.hostname or record.id[:12]
     if network == "host" and not settings.hostname:
         hostname = os.uname().nodename
-    texts = {"hostname": lambda: f"{hostname}\n",
-             "hosts": lambda: _hosts(settings.hosts, machine=network == "host"),
-             "resolv.conf": lambda: _resolver(settings.dns, settings.dns_search, settings.dns_options)}
-    for name, text in texts.items():
-        path = f"{container.directory}/{name}"
-        if not os.path.exists(path):
-            write(path, text().encode("utf-8", "surrogateescape"))
-            os.chmod(path, 0o644)   # all users of the container read it
+    _provide(f"{container.directory}/hostname", f"{hostname}\n")
+    _provide(f"{container.directory}/hosts", _hosts(settings.hosts, machine=network == "host"))
+    _provide(f"{container.directory}/resolv.conf", _resolver(settings.dns, settings.dns_search, settings.dns_options))
+
+
+def _provide(path: str, text: str) -> None:
+    if not os.path.exists(path):
+        write(path, text.encode("utf-8", "surrogateescape"))
+        os.chmod(path, 0o644)   # all users of the container read it
 
 
 def _hosts(added: list[str], *, machine: bool) -> str:

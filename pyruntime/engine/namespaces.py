@@ -1,7 +1,7 @@
 """The namespaces of a container: its own, the host's, or another container's.
 
-Settings: ``ipc``, ``pid``, ``uts``, ``cgroupns`` and ``userns`` as the flags have them, and the first network. "" is the
-usual: all of its own, but for the user namespace, and the cgroup namespace on machines with cgroup v1.
+Settings: ``ipc``, ``pid``, ``uts``, ``cgroupns`` and ``userns`` as the flags have them, and the first network. "" is
+the usual: all of its own, but for the user namespace, and the cgroup namespace on machines with cgroup v1.
 
 ``userns`` is ``host`` (none), ``auto`` (65536 ids that no other container has, of the ranges in /etc/subuid and
 /etc/subgid of the user "pocker", "containers" or our own), or the name of a user whose whole range is taken.
@@ -103,8 +103,8 @@ def _other(container: Container, text: str, kind: str) -> int:
 
 
 def provide(container: Container, record: Record) -> None:
-    """Fetch the other container's /dev/shm, of which its ipc namespace is but a part. Called where what we mount is seen
-    by the container's monitor alone."""
+    """Fetch the other container's /dev/shm, without which its ipc namespace is half of it. Called where what we
+    mount is seen by the container's monitor alone."""
     from pyruntime.engine import mounts, volumes
 
     pid = _other(container, record.settings.ipc, "ipc")

@@ -18,9 +18,9 @@ class Settings:
         "args", "entrypoint", "env", "user", "workdir", "hostname", "domainname", "terminal", "stdin", "stop_signal",
         "stop_timeout", "init", "labels", "annotations", "cap_add", "cap_drop", "privileged", "security", "seccomp",
         "read_only", "userns", "ipc", "pid", "uts", "cgroupns", "group_add", "mounts", "volumes_from", "devices",
-        "device_rules", "shm_size", "limits", "ulimits", "oom_score", "cgroup_parent", "sysctls", "networks", "ports", "publish_all",
-        "expose", "dns", "dns_search", "dns_options", "hosts", "restart", "restart_limit", "remove", "log_driver",
-        "log_size", "log_files", "health", "platform")
+        "device_rules", "shm_size", "limits", "ulimits", "oom_score", "cgroup_parent", "sysctls", "networks", "ports",
+        "publish_all", "expose", "dns", "dns_search", "dns_options", "hosts", "restart", "restart_limit", "remove",
+        "log_driver", "log_size", "log_files", "health", "platform")
 
     def __init__(self, **values: Any) -> None:
         # The process.

@@ -21,7 +21,7 @@ from pyruntime.engine.container import every as every_container
 from pyruntime.engine.container import timestamp, write
 from pyruntime.engine.mounts import volume_name
 from pyruntime.engine.places import Lock, forget
-from pyruntime.errors import HostError, PyruntimeError, StateError, UsageError
+from pyruntime.errors import HostError, NoSuchVolume, PyruntimeError, StateError, UsageError
 from pyruntime.image.store import trees
 from pyruntime.process import start_time
 
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 _UNCLAIMED = "~"
 _OPTIONS = ("type", "o", "device")
 _CLONE_NEWNS = 0x00020000   # linux/sched.h
-
-
-class NoSuchVolume(StateError):
-    """No volume has this name."""
 
 
 class Volume:
@@ -99,6 +95,21 @@ def every(places: Places) -> Iterator[Volume]:
                 yield find(places, name)
             except NoSuchVolume:
                 continue   # removed meanwhile
+
+
+def describe(places: Places, volume: Volume) -> dict[str, Any]:
+    """A volume as `docker volume inspect` shows it."""
+    return {"CreatedAt": volume.created, "Driver": volume.driver, "Labels": volume.labels,
+            "Mountpoint": data(places, volume.name), "Name": volume.name, "Options": volume.options, "Scope": "local",
+            "Anonymous": volume.anonymous}
+
+
+def size(places: Places, name: str) -> int:
+    """Bytes of the files in a volume, as far as they are here: of a plain directory, or of what we see mounted."""
+    try:
+        return trees.survey(data(places, name))[1]
+    except OSError:
+        return 0   # it has gone meanwhile, or somebody has mounted something in it
 
 
 def check(driver: str, options: dict[str, str]) -> None:
