@@ -63,6 +63,10 @@ def _complete(places: Places, record: Record) -> None:
         from pyruntime.engine.living import whole_health
 
         settings.health = whole_health(settings.health, says.get("Healthcheck"))
+    if settings.userns not in ("", "host"):
+        from pyruntime.engine.namespaces import take_ids
+
+        take_ids(places, record)
     if settings.volumes_from or settings.mounts or says.get("Volumes"):
         from pyruntime.engine.mounts import complete
 

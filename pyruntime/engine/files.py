@@ -25,6 +25,11 @@ def provide(container: Container, record: Record) -> None:
     _provide(f"{container.directory}/hostname", f"{hostname}\n")
     _provide(f"{container.directory}/hosts", _hosts(settings.hosts, machine=network == "host"))
     _provide(f"{container.directory}/resolv.conf", _resolver(settings.dns, settings.dns_search, settings.dns_options))
+    if settings.ids:
+        from pyruntime.image.snapshot.idmapped import Mapping
+
+        for name in ("hostname", "hosts", "resolv.conf"):
+            os.chown(f"{container.directory}/{name}", *Mapping(**settings.ids).owner(0, 0))
 
 
 def _provide(path: str, text: str) -> None:

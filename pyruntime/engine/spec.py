@@ -145,6 +145,8 @@ def _files(container: Container, settings: Settings, result: dict[str, Any]) -> 
         from pyruntime.engine.mounts import entries
 
         own = entries(container, settings)
+        if any(not {"shared", "rshared"}.isdisjoint(mount["options"]) for mount in own):
+            result["linux"]["rootfsPropagation"] = "shared"   # else the runtime cuts all mounts off from the host
         places = {mount["destination"] for mount in own}
         result["mounts"] = [mount for mount in mounts if mount["destination"] not in places] + own
 
