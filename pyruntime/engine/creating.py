@@ -56,8 +56,8 @@ def create(places: Places, image: Image, asked: str, settings: Settings, *, name
 def _complete(places: Places, record: Record) -> None:
     """What the image says of the settings that stand in the record. Raises UsageError for what cannot run."""
     settings, says = record.settings, record.image_config
-    if not settings.args and not settings.entrypoint and not says.get("Cmd") and (
-            settings.entrypoint is not None or not says.get("Entrypoint")):
+    by_image = settings.entrypoint is None and (says.get("Entrypoint") or says.get("Cmd"))
+    if not settings.args and not settings.entrypoint and not by_image:
         raise UsageError(f'the image "{record.image}" does not say what to run: give a command after it')
     if settings.health or says.get("Healthcheck"):
         from pyruntime.engine.living import whole_health

@@ -80,7 +80,6 @@ def apply(container: Container, record: Record, document: dict[str, Any]) -> Non
         _user(document, settings.ids, own)
     if settings.ipc == "host":
         _replace(document, "/dev/shm", "/dev/shm")
-        _replace(document, "/dev/mqueue", "/dev/mqueue")
     elif settings.ipc.startswith(SHARED):
         _replace(document, "/dev/shm", f"{container.directory}/mounts/shm")
     elif settings.ipc == "none":

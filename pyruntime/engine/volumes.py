@@ -251,7 +251,7 @@ def open_below(places: Places, name: str, path: str) -> int:
         there = kernel.openat2(os.fsencode(path), os.O_PATH, dir_fd=top,
                                resolve=kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS)
         try:
-            return kernel.open_tree(f"/proc/self/fd/{there}", clone=True, recursive=True)
+            return kernel.clone_tree(there, recursive=True)
         finally:
             os.close(there)
     except OSError as error:
@@ -323,7 +323,7 @@ def tree_of(pid: int, path: str) -> int:
             # A link of somebody else's making must not lead anywhere: it is their namespace, but we are who mounts.
             there = kernel.openat2(os.fsencode(path), os.O_PATH, dir_fd=-100, resolve=kernel.RESOLVE_NO_SYMLINKS)
             try:
-                return kernel.open_tree(f"/proc/self/fd/{there}", clone=True, recursive=True)
+                return kernel.clone_tree(there, recursive=True)
             finally:
                 os.close(there)
         finally:
