@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.image.registries import Registry
+from tests.integration.image.registries import serve
 from tests.integration.pocker.command import Pocker
 from tests.integration.pocker.test_settings import NONE
 
@@ -58,13 +58,14 @@ def test_save_and_load(own: Pocker, tmp_path: Path) -> None:
 
 
 def test_run_pulls_what_is_missing(own: Pocker, tmp_path: Path) -> None:
-    with Registry(tmp_path / "registry") as registry:
-        name = f"{registry.address}/team/box:1"
+    (tmp_path / "registry").mkdir()
+    with serve(tmp_path / "registry") as registry:
+        name = f"{registry.host}/team/box:1"
         own.ok("tag", "busybox", name)
         own.ok("push", "--tls-verify", "false", name)
         own.ok("rmi", name)
         conf = tmp_path / "registries.conf"
-        conf.write_text(f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n')
+        conf.write_text(f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n')
         environment = {"CONTAINERS_REGISTRIES_CONF": str(conf)}
         done = own("run", "--rm", *NONE, name, "echo", "pulled", env=environment)
         assert (done.returncode, done.stdout) == (0, "pulled\n"), done.stderr
