@@ -23,6 +23,7 @@ from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
 from pyruntime.engine import spec
 from pyruntime.engine.container import Run, timestamp
+from pyruntime.engine.network import attach
 from pyruntime.engine.places import forget
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.image.snapshot.driver import named
@@ -157,9 +158,12 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     kernel.unshare(_CLONE_NEWNS)
     kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
     _mount(container, record, run)
+    network = attach.reserve(container, record)
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        container.put("config.json", encode(spec.document(container, record, root)))
+        document = spec.document(container, record, root)
+        network.describe(document)
+        container.put("config.json", encode(document))
     finally:
         os.close(root)
     runtime = Runtime(container.places.runtime)
@@ -168,6 +172,7 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     streams.created()
     run.pid = state.pid
     container.write_run(run)
+    attach.attach(network, state.pid)
     listening = _listen(container)
     runtime.start(container.id)
     streams.started()

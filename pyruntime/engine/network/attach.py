@@ -1,0 +1,456 @@
+"""A container's way into its networks and out of them.
+
+    reserve     before it is made: addresses, ports, files; all written down
+    attach      when its network namespace is there: interfaces, rules, proxy
+    detach      after its end, whatever of this had come about; may be done twice
+    connect, disconnect   another network, for one that runs or not
+    sweep       what was left by processes that were killed
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.engine.network import bridges, endpoints, files, forwarding, names, networks, ports, rules
+from pyruntime.engine.network.addresses import Address, Subnet
+from pyruntime.engine.network.endpoints import Endpoint
+from pyruntime.engine.network.networks import CONTAINER, DEFAULT, HOST, NONE
+from pyruntime.engine.network.rtnetlink import Netlink
+from pyruntime.errors import HostError, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.native import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from pyruntime.engine.container import Container, Record
+    from pyruntime.engine.network.networks import Network
+    from pyruntime.engine.network.ports import Bound
+    from pyruntime.engine.places import Places
+
+_CLONE_NEWNET = 0x40000000   # linux/sched.h
+
+
+class Reservation:
+    """What a container is going to have.
+
+    ``namespace``  path of the network namespace to join; "" a new one, None the host's
+    ``directory``  of the container whose hosts, resolv.conf and hostname it gets
+    ``endpoint``   its place in networks of ours, if it has one
+    ``bound``      the sockets of its published ports, until the proxy has them
+    """
+
+    __slots__ = ("bound", "directory", "endpoint", "namespace", "places")
+
+    def __init__(self, places: Places, directory: str, namespace: str | None = "") -> None:
+        self.places = places
+        self.directory = directory
+        self.namespace = namespace
+        self.endpoint: Endpoint | None = None
+        self.bound: list[Bound] = []
+
+    def describe(self, document: dict[str, Any]) -> None:
+        """Put the namespace and the files into the runtime's configuration; what is mounted on them already stays."""
+        namespaces = [entry for entry in document["linux"]["namespaces"] if entry["type"] != "network"]
+        if self.namespace is not None:
+            namespaces.append({"type": "network", **({"path": self.namespace} if self.namespace else {})})
+        document["linux"]["namespaces"] = namespaces
+        taken = [mount["destination"] for mount in document["mounts"]]
+        document["mounts"] += files.mounts(self.directory, taken)
+
+
+def mode_of(record: Record) -> str:
+    """none, host, container:ID, or "" for networks of ours. Raises UsageError."""
+    wanted = [entry["name"] for entry in record.settings.networks]
+    special = [name for name in wanted if name in (NONE, HOST) or name.startswith(CONTAINER)]
+    if special and len(wanted) > 1:
+        raise UsageError(f'--network "{special[0]}" stands alone: it cannot be had together with other networks')
+    if special and special[0] != NONE and (record.settings.ports or record.settings.publish_all):
+        raise UsageError(f'--publish does not go with --network "{special[0]}": the ports are those of '
+                         + ("the host already" if special[0] == HOST else "the other container"))
+    return special[0] if special else ""
+
+
+def check(places: Places, record: Record) -> None:
+    """Raises what `reserve` would raise for networks that are not there, without reserving anything."""
+    if not mode_of(record):
+        with networks.lock(places):
+            for entry in record.settings.networks:
+                networks.find(places, entry["name"])
+
+
+def reserve(container: Container, record: Record) -> Reservation:
+    """Choose addresses and ports, and write the files. Raises UsageError, StateError, HostError; what has come about
+    then is `detach`'s."""
+    places, settings = container.places, record.settings
+    mode = mode_of(record)
+    if mode.startswith(CONTAINER):
+        return _share(places, mode.removeprefix(CONTAINER))
+    reservation = Reservation(places, container.directory, None if mode == HOST else "")
+    if not mode:
+        reservation.endpoint = endpoint = Endpoint(id=record.id, dns=settings.dns)
+        endpoint.names = _names(record)
+        with networks.lock(places):
+            for number, wanted in enumerate(settings.networks or [{"name": DEFAULT}]):
+                _join(places, endpoint, networks.find(places, wanted["name"]), wanted, number)
+        wanted_ports = ports.wanted(settings.ports, _exposed(record), every=settings.publish_all)
+        if wanted_ports and endpoint.publisher():
+            reservation.bound = ports.bind(places, wanted_ports)
+            endpoint.ports = [one.document() for one in reservation.bound]
+    files.write(container, record, reservation.endpoint)
+    return reservation
+
+
+def _share(places: Places, name: str) -> Reservation:
+    from pyruntime.api import Runtime
+    from pyruntime.engine.container import find
+
+    other = find(places, name)
+    try:
+        pid = Runtime(places.runtime).state(other.id).pid
+    except NoSuchContainer:
+        pid = 0
+    if not pid:
+        raise StateError(f'--network "container:{name}": that container does not run: start it first')
+    return Reservation(places, other.directory, f"/proc/{pid}/ns/net")
+
+
+def _names(record: Record) -> list[str]:
+    return list(dict.fromkeys((record.name, record.id[:12], files.hostname_of(record))))
+
+
+def _exposed(record: Record) -> list[str]:
+    return [*record.image_config.get("ExposedPorts", {}), *record.settings.expose]
+
+
+def _join(places: Places, endpoint: Endpoint, network: Network, wanted: dict[str, Any], number: int) -> dict[str, Any]:
+    """Take addresses of a network; it is locked."""
+    if endpoint.in_network(network.name):
+        raise StateError(f'the container is connected to network "{network.name}" already')
+    bridges.find_room(places, network)
+    entry: dict[str, Any] = {
+        "network": network.name, "interface": network.interface, "internal": network.internal, "ip": "", "ip6": "",
+        "link": f"pk{endpoint.id[:10]}.{number}", "inside": f"eth{number}", "aliases": wanted.get("aliases") or []}
+    endpoint.joined.append(entry)
+    # Written down before an address is taken: it is given back whenever we are killed.
+    endpoints.save(places, endpoint)
+    for version, key in ((4, ""), (6, "6")):
+        subnet = network.subnet(version)
+        entry[f"ip{key}"] = endpoints.lease(places, network, version, endpoint.id, wanted.get(f"ip{key}") or "")
+        entry[f"gateway{key}"] = subnet["gateway"] if subnet else ""
+        entry[f"subnet{key}"] = subnet["subnet"] if subnet else ""
+    entry["mac"] = _mac(wanted.get("mac") or "", entry["ip"])
+    endpoints.save(places, endpoint)
+    return entry
+
+
+def _mac(wanted: str, address: str) -> str:
+    if not wanted:   # as unique in its network as the address is; and what neighbours remember of that stays true
+        return "02:50:" + Address.parse(address).bytes.hex(":")
+    parts = wanted.replace("-", ":").split(":")
+    try:
+        data = bytes(int(part, 16) for part in parts)
+    except ValueError:
+        data = b""
+    if len(data) != 6 or data[0] & 1 or not any(data):
+        raise UsageError(f'--mac-address "{wanted}": write six bytes such as 02:50:0a:01:02:03, the first one even')
+    return data.hex(":")
+
+
+# --- attach -----------------------------------------------------------------------------------------------------------
+
+
+def attach(reservation: Reservation, pid: int) -> None:
+    """Give the network namespace of a process, the container's init, what was reserved. Raises HostError, StateError,
+    PyruntimeError."""
+    endpoint, places = reservation.endpoint, reservation.places
+    if endpoint is None:
+        return
+    endpoint.pid = pid
+    _plug(places, endpoint, endpoint.joined)
+    if reservation.bound:
+        ports.start_proxy(endpoint, reservation.bound)
+        endpoints.save(places, endpoint)   # before anything else can fail: who detaches has to know of the proxy
+        ports.release(reservation.bound)
+        reservation.bound = []
+        _publish(places, endpoint)
+    else:
+        endpoints.save(places, endpoint)
+
+
+def _plug(places: Places, endpoint: Endpoint, entries: Sequence[dict[str, Any]]) -> None:
+    """Make the interfaces of a container that runs."""
+    namespace = os.open(f"/proc/{endpoint.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    host = Netlink()
+    try:
+        with networks.lock(places):
+            was_up = set(bridges.up(places))
+            links = []
+            for entry in entries:
+                network = networks.read(places, entry["network"])
+                if network is None:
+                    raise StateError(f'network "{entry["network"]}" has been removed meanwhile')
+                links.append(bridges.raise_up(places, host, network))
+        if not was_up.issuperset(entry["network"] for entry in entries) or not names.alive(places):
+            names.ensure(places)
+        inside = _enter(namespace, entries)
+        try:
+            routed = {version for version in (4, 6) for entry in endpoint.joined
+                      if entry not in entries and _leads_out(entry, version)}
+            for entry, bridge in zip(entries, links, strict=True):
+                host.remove(entry["link"])   # of somebody who was killed
+                host.add_veth(entry["link"], bridge.index, bridge.mtu, peer=entry["inside"],
+                              peer_mac=bytes.fromhex(entry["mac"].replace(":", "")), namespace=namespace)
+                _address(inside, entry, routed)
+        finally:
+            inside.close()
+    except OSError as error:
+        raise HostError(f"cannot attach the container to its network: {error.strerror}") from None
+    finally:
+        host.close()
+        os.close(namespace)
+
+
+def _leads_out(entry: dict[str, Any], version: int) -> bool:
+    return bool(entry["ip6" if version == 6 else "ip"]) and not entry["internal"]
+
+
+def _enter(namespace: int, entries: Sequence[dict[str, Any]]) -> Netlink:
+    """A netlink socket of the container's namespace, and its sysctls. A short visit is enough: a socket belongs to the
+    namespace in which it was made, and we are single-threaded, so nobody else is moved."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        kernel.setns(namespace, _CLONE_NEWNET)
+        try:
+            if os.path.isdir("/proc/sys/net/ipv6"):
+                # For interfaces to come. A neighbour could pretend to be the router (CVE-2020-10749).
+                forwarding.put("ipv6/conf/default/accept_ra", "0")
+                ipv6 = any(entry["ip6"] for entry in entries)
+                forwarding.put("ipv6/conf/default/disable_ipv6", "0" if ipv6 else "1")
+            return Netlink()
+        finally:
+            kernel.setns(home, _CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
+def _address(inside: Netlink, entry: dict[str, Any], routed: set[int]) -> None:
+    """Give the container's interface its addresses, and the first one that leads out the default route."""
+    link = inside.link(entry["inside"])
+    if link is None:
+        raise HostError(f'the interface "{entry["inside"]}" vanished while it was made')
+    for version, key in ((4, ""), (6, "6")):
+        if not entry[f"ip{key}"]:
+            continue
+        inside.add_address(link.index, Address.parse(entry[f"ip{key}"]), Subnet.parse(entry[f"subnet{key}"]))
+    inside.set_up(link.index)   # before routes: they need it
+    for version, key in ((4, ""), (6, "6")):
+        if version not in routed and _leads_out(entry, version):
+            inside.add_default_route(link.index, Address.parse(entry[f"gateway{key}"]))
+            routed.add(version)
+
+
+def _publish(places: Places, endpoint: Endpoint) -> None:
+    """Add the rules of its published ports."""
+    entry = endpoint.publisher()
+    text = rules.elements(entry["interface"], endpoint.ports, endpoint.targets(), add=True) if entry else ""
+    if not text or entry is None:
+        return
+    try:
+        rules.apply(text)
+    except PyruntimeError:
+        # Somebody has flushed the rules, or an element was left there: with all that is true they are made anew.
+        with networks.lock(places):
+            network = networks.read(places, entry["network"])
+            if network is None:
+                raise
+            bridges.rebuild(places, network)
+
+
+def _unpublish(places: Places, endpoint: Endpoint, entry: dict[str, Any]) -> None:
+    """Remove them; networks are locked, and the endpoint no longer says that it has ports."""
+    text = rules.elements(entry["interface"], endpoint.ports, endpoint.targets(), add=False)
+    if not text:
+        return
+    try:
+        rules.apply(text)
+    except PyruntimeError:
+        network = networks.read(places, entry["network"])
+        if network is not None and network.name in bridges.up(places):
+            bridges.rebuild(places, network)
+
+
+# --- detach -----------------------------------------------------------------------------------------------------------
+
+
+def detach(places: Places, container_id: str) -> None:
+    """Give everything back that a container has of networks; nothing is fine. Raises PyruntimeError."""
+    endpoint = endpoints.read(places, container_id)
+    if endpoint is None:
+        return
+    ports.stop_proxy(endpoint)
+    _unplug(endpoint.joined)
+    gone = False
+    with networks.lock(places):
+        endpoints.drop(places, container_id)
+        publisher = endpoint.publisher()
+        for entry in endpoint.joined:
+            endpoints.give_back(places, entry["network"], container_id, entry["ip"], entry["ip6"])
+        for entry in endpoint.joined:
+            if not endpoints.used(places, entry["network"]):
+                bridges.take_down(places, entry["network"])
+                gone = True
+            elif entry is publisher and endpoint.ports:
+                _unpublish(places, endpoint, entry)
+    if gone:
+        names.ensure(places)
+
+
+def _unplug(entries: Sequence[dict[str, Any]]) -> None:
+    """Remove interfaces; their other ends go with them."""
+    netlink = Netlink()
+    try:
+        for entry in entries:
+            netlink.remove(entry["link"])
+    except OSError as error:
+        raise HostError(f'cannot remove the interface "{entry["link"]}": {error.strerror}') from None
+    finally:
+        netlink.close()
+
+
+def sweep(places: Places) -> None:
+    """Take away what belongs to no container, and have a name server. Raises PyruntimeError."""
+    known = endpoints.identifiers(places)
+    for container_id in known:
+        if not os.path.isdir(f"{places.root}/containers/{container_id}"):
+            detach(places, container_id)
+    up = bridges.up(places)
+    if not up:
+        return
+    if len(known) == 0 or any(not endpoints.used(places, name) for name in up):
+        with networks.lock(places):
+            endpoints.forget_lost(places)
+            for name in bridges.up(places):
+                if not endpoints.used(places, name):
+                    bridges.take_down(places, name)
+    if not names.alive(places):
+        names.ensure(places)
+
+
+# --- networks of a container that is there already --------------------------------------------------------------------
+
+
+def connect(container: Container, record: Record, wanted: dict[str, Any]) -> None:
+    """Connect a container to a network, now if it runs, and at its next starts; it is locked. ``wanted`` is as in
+    Settings.networks. Raises StateError, UsageError, HostError."""
+    places = container.places
+    if mode := mode_of(record):
+        raise StateError(f'container "{record.name}" has --network "{mode}": it cannot be connected to others')
+    with networks.lock(places):
+        network = networks.find(places, wanted["name"])
+        have = record.settings.networks or [{"name": DEFAULT}]
+        if network.name in (networks.find(places, entry["name"]).name for entry in have):
+            raise StateError(f'container "{record.name}" is connected to network "{network.name}" already')
+        endpoint = endpoints.read(places, record.id)
+        entry = _join(places, endpoint, network, wanted, _free_number(endpoint)) if endpoint else None
+    if endpoint and entry:
+        try:
+            _plug(places, endpoint, [entry])
+        except BaseException:
+            _leave(places, endpoint, entry)
+            raise
+        files.write_hosts(container, record, endpoint)
+    record.settings.networks = [*have, wanted]
+    container.write(record)
+
+
+def _free_number(endpoint: Endpoint) -> int:
+    taken = {entry["inside"] for entry in endpoint.joined}
+    return next(number for number in range(len(taken) + 1) if f"eth{number}" not in taken)
+
+
+def disconnect(container: Container, record: Record, name: str) -> None:
+    """Take a container out of a network, now if it runs, and at its next starts; it is locked. Raises StateError."""
+    places = container.places
+    with networks.lock(places):
+        network = networks.find(places, name)
+        have = record.settings.networks or [{"name": DEFAULT}]
+        rest = [entry for entry in have
+                if entry["name"] in (NONE, HOST) or networks.find(places, entry["name"]).name != network.name]
+    if len(rest) == len(have) or mode_of(record):
+        raise StateError(f'container "{record.name}" is not connected to network "{network.name}"')
+    endpoint = endpoints.read(places, record.id)
+    entry = endpoint.in_network(network.name) if endpoint else None
+    if endpoint and entry:
+        republish = bool(endpoint.ports) and entry is endpoint.publisher()
+        if republish:
+            ports.stop_proxy(endpoint)
+        _leave(places, endpoint, entry)
+        if republish and endpoint.publisher():
+            _republish(places, endpoint)
+        files.write_hosts(container, record, endpoint)
+        files.write_resolv(container, record, endpoint)
+    record.settings.networks = rest or [{"name": NONE}]
+    container.write(record)
+
+
+def _leave(places: Places, endpoint: Endpoint, entry: dict[str, Any]) -> None:
+    """Undo what `_join` and `_plug` did."""
+    _unplug([entry])
+    with networks.lock(places):
+        publisher, before = endpoint.publisher(), Endpoint(**endpoint.document())
+        before.joined = list(endpoint.joined)
+        endpoint.joined.remove(entry)
+        endpoints.save(places, endpoint)
+        endpoints.give_back(places, entry["network"], endpoint.id, entry["ip"], entry["ip6"])
+        if not endpoints.used(places, entry["network"]):
+            bridges.take_down(places, entry["network"])
+        elif entry is publisher and endpoint.ports:
+            _unpublish(places, before, entry)
+    names.ensure(places)
+
+
+def _republish(places: Places, endpoint: Endpoint) -> None:
+    """The published ports lead to another network from now on."""
+    bound = ports.bind(places, [{**port, "last": port["port"]} for port in endpoint.ports])
+    try:
+        ports.start_proxy(endpoint, bound)
+        endpoints.save(places, endpoint)
+    finally:
+        ports.release(bound)
+    _publish(places, endpoint)
+
+
+def rename(places: Places, record: Record) -> None:
+    """The container has another name: those who ask for it shall find it."""
+    endpoint = endpoints.read(places, record.id)
+    if endpoint:
+        endpoint.names = _names(record)
+        endpoints.save(places, endpoint)
+
+
+def remove(places: Places, name: str) -> Network:
+    """Remove a network that no container is in. Raises StateError."""
+    from pyruntime.engine.container import every
+
+    with networks.lock(places):
+        network = networks.find(places, name)
+        if network.name == DEFAULT:
+            raise StateError(f'network "{DEFAULT}" stays: containers without --network are in it')
+        if users := [record.name for _, record in every(places) if network.name in _settled(places, record)]:
+            raise StateError(f'network "{network.name}" is used by {", ".join(users)}: remove them, or'
+                             f' "pocker network disconnect {network.name} {users[0]}"')
+        endpoints.forget_lost(places)
+        bridges.take_down(places, network.name)
+        networks.remove(places, network)
+    return network
+
+
+def _settled(places: Places, record: Record) -> list[str]:
+    """The names of the networks that a container is in, or will be in when it is started."""
+    result = []
+    for entry in record.settings.networks or [{"name": DEFAULT}]:
+        network = networks.read(places, entry["name"]) if "/" not in entry["name"] else None
+        result.append(network.name if network else entry["name"])
+    return result
