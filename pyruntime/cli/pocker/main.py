@@ -23,6 +23,8 @@ GLOBAL = Command(
 COMMANDS = {
     "create": "make a container of an image",
     "monitor": "",
+    "network": "manage networks",
+    "port": "show where a container's ports are published",
     "ps": "list containers",
     "rm": "remove containers",
     "run": "make a container of an image and run it",

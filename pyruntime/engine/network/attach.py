@@ -240,10 +240,9 @@ def _address(inside: Netlink, entry: dict[str, Any], routed: set[int]) -> None:
     link = inside.link(entry["inside"])
     if link is None:
         raise HostError(f'the interface "{entry["inside"]}" vanished while it was made')
-    for version, key in ((4, ""), (6, "6")):
-        if not entry[f"ip{key}"]:
-            continue
-        inside.add_address(link.index, Address.parse(entry[f"ip{key}"]), Subnet.parse(entry[f"subnet{key}"]))
+    for key in ("", "6"):
+        if entry[f"ip{key}"]:
+            inside.add_address(link.index, Address.parse(entry[f"ip{key}"]), Subnet.parse(entry[f"subnet{key}"]))
     inside.set_up(link.index)   # before routes: they need it
     for version, key in ((4, ""), (6, "6")):
         if version not in routed and _leads_out(entry, version):
@@ -432,13 +431,11 @@ def rename(places: Places, record: Record) -> None:
 
 def remove(places: Places, name: str) -> Network:
     """Remove a network that no container is in. Raises StateError."""
-    from pyruntime.engine.container import every
-
     with networks.lock(places):
         network = networks.find(places, name)
         if network.name == DEFAULT:
             raise StateError(f'network "{DEFAULT}" stays: containers without --network are in it')
-        if users := [record.name for _, record in every(places) if network.name in _settled(places, record)]:
+        if users := _users(places).get(network.name):
             raise StateError(f'network "{network.name}" is used by {", ".join(users)}: remove them, or'
                              f' "pocker network disconnect {network.name} {users[0]}"')
         endpoints.forget_lost(places)
@@ -447,10 +444,40 @@ def remove(places: Places, name: str) -> Network:
     return network
 
 
-def _settled(places: Places, record: Record) -> list[str]:
-    """The names of the networks that a container is in, or will be in when it is started."""
-    result = []
-    for entry in record.settings.networks or [{"name": DEFAULT}]:
-        network = networks.read(places, entry["name"]) if "/" not in entry["name"] else None
-        result.append(network.name if network else entry["name"])
+def unused(places: Places) -> list[str]:
+    """The names of the networks that no container is in, without the default one."""
+    with networks.lock(places):
+        users = _users(places)
+        return [network.name for network in networks.every(places) if network.name not in {*users, DEFAULT}]
+
+
+def _users(places: Places) -> dict[str, list[str]]:
+    """Network -> names of the containers that are in it, or will be when they are started."""
+    from pyruntime.engine.container import every
+
+    result: dict[str, list[str]] = {}
+    for _, record in every(places):
+        for entry in record.settings.networks or [{"name": DEFAULT}]:
+            if not mode_of(record):
+                try:
+                    result.setdefault(networks.find(places, entry["name"]).name, []).append(record.name)
+                except StateError:
+                    continue   # it never was there: the container has not been started yet, and cannot be
     return result
+
+
+def reload(places: Places) -> list[str]:
+    """Make what stands for the networks that are up anew: the packet rules, the openings in other firewalls. Their
+    names. Raises PyruntimeError."""
+    with networks.lock(places):
+        names_up = sorted(bridges.up(places))
+        netlink = Netlink()
+        try:
+            for name in names_up:
+                network = networks.read(places, name)
+                if network is not None:
+                    bridges.raise_up(places, netlink, network, anew=True)
+        finally:
+            netlink.close()
+    names.ensure(places)
+    return names_up

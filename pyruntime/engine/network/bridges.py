@@ -50,10 +50,10 @@ def up(places: Places) -> dict[str, dict[str, Any]]:
     return found
 
 
-def raise_up(places: Places, netlink: Netlink, network: Network) -> Link:
-    """Make a network's bridge and rules, if they are not there; the bridge. Raises HostError, StateError."""
+def raise_up(places: Places, netlink: Netlink, network: Network, *, anew: bool = False) -> Link:
+    """Make a network's bridge and rules, if they are not there, or ``anew``; the bridge. Raises HostError."""
     link = _ours(netlink, network)
-    if link and os.path.exists(f"{directory(places)}/{network.name}"):
+    if link and not anew and os.path.exists(f"{directory(places)}/{network.name}"):
         return link
     places.below_run("networks", "up")
     state: dict[str, Any] = {"interface": network.interface, "internal": network.internal,

@@ -1,8 +1,8 @@
 """Published ports: sockets of the host that are bound as long as the container runs.
 
 They are bound before the container is made, so that a port that is taken is told at once, by the kernel; nobody else
-can take them meanwhile. pocker-proxy (pyruntime/engine/proxy/proxy.c) holds them and carries what arrives at them, which
-is what the packet rules do not carry past them (pyruntime/engine/network/rules.py).
+can take them meanwhile. pocker-proxy (pyruntime/engine/proxy/proxy.c) holds them and carries what arrives at them: what
+the packet rules do not carry past them (pyruntime/engine/network/rules.py).
 """
 
 from __future__ import annotations
