@@ -6,10 +6,10 @@ Speaks with the monitor over a SOCK_SEQPACKET socket: the first byte of a packet
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal itself imports enum, which takes 5 ms
 import _socket
 import os
 import select
-import signal
 
 from pyruntime.errors import StateError, UsageError
 
@@ -22,8 +22,9 @@ INPUT, END, RESIZE, DETACH, OUT, ERR, EXIT = b"i", b"e", b"r", b"d", b"1", b"2",
 _CHUNK = 16384
 DETACH_KEYS = "ctrl-p,ctrl-q"
 # Not forwarded: what is about us, or what cannot be caught.
-_OURS = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU,
-         signal.SIGTSTP, signal.SIGCONT, signal.SIGPIPE}
+_OURS = {_signal.SIGCHLD, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGURG, _signal.SIGWINCH, _signal.SIGTTIN,
+         _signal.SIGTTOU, _signal.SIGTSTP, _signal.SIGCONT, _signal.SIGPIPE}
+_THEIRS = {*range(1, 32), *range(_signal.SIGRTMIN, _signal.SIGRTMAX + 1)} - _OURS
 
 
 class Attached:
@@ -47,10 +48,10 @@ class Attached:
         self._begin()
 
     def _begin(self) -> None:
-        signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
-        wanted = (set(signal.Signals) - _OURS if self._forward else set()) | {signal.SIGWINCH}
+        _signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
+        wanted = (_THEIRS if self._forward else set()) | {_signal.SIGWINCH}
         for number in wanted:
-            self._old[number] = signal.signal(number, lambda number, frame: None)
+            self._old[number] = _signal.signal(number, lambda number, frame: None)
 
     def wait(self) -> int | None:
         """Forward until the program ends: its status; None where we were detached, or the monitor is gone."""
@@ -128,9 +129,9 @@ class Attached:
 
     def _signals(self) -> None:
         for number in os.read(self._wake, 4096):
-            if number == signal.SIGWINCH:
+            if number == _signal.SIGWINCH:
                 self.resize()
-            elif self._forward and number not in _OURS:
+            elif self._forward and number in _THEIRS:
                 self._forward(number)
 
     def resize(self) -> None:
@@ -163,9 +164,9 @@ class Attached:
             import termios
 
             termios.tcsetattr(self._tty, termios.TCSADRAIN, self._saved)
-        signal.set_wakeup_fd(-1)
+        _signal.set_wakeup_fd(-1)
         for number, handler in self._old.items():
-            signal.signal(number, handler)
+            _signal.signal(number, handler)
         for fd in (self._wake, self._signalled):
             os.close(fd)
         self._sock.close()

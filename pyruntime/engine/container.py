@@ -20,7 +20,7 @@ import time
 from _thread import get_native_id
 
 from pyruntime.config.decode import decode, encode
-from pyruntime.engine.places import Lock
+from pyruntime.engine.places import Lock, forget
 from pyruntime.engine.settings import Settings
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, UsageError
 from pyruntime.image.store.layout import read_file
@@ -296,3 +296,16 @@ def unname(places: Places, record: Record) -> None:
                 os.unlink(link)
         except FileNotFoundError:
             return   # it never had it
+
+
+def rename(container: Container, name: str) -> None:
+    """Give a container another name. Raises ContainerExists, UsageError."""
+    places = container.places
+    with container.lock(), places.lock("names"):
+        record = container.read()
+        old, record.name = record.name, check_name(name)
+        if old == name:
+            return
+        name_it(places, record)
+        container.write(record)
+        forget(f"{places.root}/names/{old}")

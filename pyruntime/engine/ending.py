@@ -66,13 +66,9 @@ def stop(container: Container, record: Record, *, signal: str = "", timeout: flo
 
     It is not started again by its restart policy. Nothing happens to one that does not run. Raises PyruntimeError.
     """
-    run = container.run()
-    if not run.started or (run.over and not run.waiting and not run.watched()):
+    run = _forbid_restart(container)
+    if not run.started or (run.over and not run.watched()):
         return
-    run.stopping = True
-    container.write_run(run)
-    if run.waiting:
-        _end_wait(run)
     runtime = Runtime(container.places.runtime)
     word = signal or record.settings.stop_signal or record.image_config.get("StopSignal") or "TERM"
     try:
@@ -118,16 +114,29 @@ def settle(container: Container, record: Record) -> None:
         return   # removed, as it wished to be
 
 
-def _end_wait(run: Run) -> None:
-    """End the monitor of a container that waits to be started again: it does nothing else."""
+def _forbid_restart(container: Container) -> Run:
+    """See to it that nothing but a new start makes it run again; one that only waits to be started again is over."""
+    with container.lock():
+        run = container.run()
+        if run.started and not run.stopping:
+            run.stopping = True
+            if run.waiting:
+                _kill(run.monitor)
+                run.waiting = False
+            container.write_run(run)
+        return run
+
+
+def _kill(process: list[int]) -> None:
+    """Kill a process, by pid and start time, and wait until it is gone."""
     from _signal import pidfd_send_signal  # type: ignore[import-not-found]
 
     try:
-        pidfd = os.pidfd_open(run.monitor[0])
+        pidfd = os.pidfd_open(process[0])
     except ProcessLookupError:
         return
     try:
-        if start_time(run.monitor[0]) == run.monitor[1]:
+        if start_time(process[0]) == process[1]:
             pidfd_send_signal(pidfd, 9)
             _gone(pidfd, _PATIENCE)
     except ProcessLookupError:
@@ -151,9 +160,9 @@ def remove(container: Container, record: Record, *, force: bool = False, volumes
         if not force:
             raise StateError(f'container "{record.name}" is {status.word}: stop it first, or give --force')
         stop(container, record, signal="KILL", timeout=_PATIENCE)
-    elif status.run.watched():
-        settle(container, record)
     try:
+        if _forbid_restart(container).watched():
+            settle(container, record)
         with container.lock():
             if not container.run().over:
                 clear_run(container, record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.image.document import ImageConfig
+from pyruntime.image.rootless import privileged
 from pyruntime.image.runtime_config import Wishes, convert
 
 TYPE_CHECKING = False
@@ -26,5 +27,6 @@ def document(container: Container, record: Record, root: int) -> dict[str, Any]:
     image = ImageConfig(b"", {"config": record.image_config, "rootfs": {}})
     unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     result = convert(image, root, wishes, uid=os.geteuid(), gid=os.getegid(), unified=unified)
-    result["linux"]["cgroupsPath"] = f"{settings.cgroup_parent or '/pocker'}/{record.id}"
+    if privileged():   # others make their cgroups where they are allowed to, or nowhere
+        result["linux"]["cgroupsPath"] = f"{settings.cgroup_parent or '/pocker'}/{record.id}"
     return result

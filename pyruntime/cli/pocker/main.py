@@ -21,15 +21,25 @@ GLOBAL = Command(
     Flag("version", "bool", "print the version", short="v"),
     stop_at_argument=True)
 COMMANDS = {
+    "attach": "attach to a container's input and output",
     "create": "make a container of an image",
-    "monitor": "",
+    "exec": "run another program in a container",
+    "inspect": "show everything about containers and images",
+    "kill": "kill containers, or send them a signal",
+    "logs": "show what a container has written",
     "network": "manage networks",
+    "pause": "stop all processes of containers until unpause",
     "port": "show where a container's ports are published",
     "ps": "list containers",
+    "rename": "give a container another name",
+    "restart": "stop containers and start them again",
     "rm": "remove containers",
     "run": "make a container of an image and run it",
     "start": "start containers",
     "stop": "stop containers",
+    "top": "show the processes of a container",
+    "unpause": "let the processes of paused containers go on",
+    "wait": "wait until containers have ended, and print their exit statuses",
 }
 
 
@@ -40,6 +50,9 @@ class Context:
         if parsed["store"]:   # what the monitor calls finds the same
             os.environ["PYRUNTIME_STORE"] = os.path.abspath(parsed["store"])
         self.places = Places(parsed["root"], parsed["run-root"])
+        if os.geteuid():
+            from pyruntime.engine.rootless import enter
+            enter(self.places, self.warn)
 
     @staticmethod
     def warn(text: str) -> None:
@@ -54,7 +67,7 @@ def version() -> str:
     return f"pocker version {__version__}\npython: {'.'.join(map(str, sys.version_info[:3]))}\n"
 
 
-PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.cli.pocker", Context, version)
+PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.cli.pocker", Context, version, hidden=("monitor",))
 main = PROGRAM.main
 
 

@@ -11,8 +11,8 @@ from tests.integration.pocker.command import Pocker
 
 
 @pytest.mark.parametrize(("words", "status"), [
-    (["true"], 0), (["false"], 1), (["sh", "-c", "exit 42"], 42), (["sh", "-c", "sh -c 'kill -TERM $$'"], 143),
-    (["nosuch"], 127), (["/nosuch"], 127), (["/etc/passwd"], 126)], ids=lambda value: str(value))
+    (["true"], 0), (["false"], 1), (["sh", "-c", "exit 42"], 42), (["sh", "-c", "sleep 9 & kill $!; wait $!"], 143),
+    (["nosuch"], 127), (["/nosuch"], 127), (["/etc/passwd"], 126)], ids=str)
 def test_the_exit_status_is_the_programs(pocker: Pocker, words: list[str], status: int) -> None:
     done = pocker("run", "--rm", "--network", "none", "busybox", *words)
     assert done.returncode == status, done.stderr
@@ -91,10 +91,10 @@ def test_restart_policies(pocker: Pocker) -> None:
 
 
 def test_a_container_outlives_the_command_that_is_killed(pocker: Pocker) -> None:
-    running = pocker.start("run", "--name", "kept", "--network", "none", "busybox", "sh", "-c", "echo ready; sleep 1000")
-    assert running.stdout is not None and running.stdout.readline() == "ready\n"
-    running.kill()
-    running.wait()
+    with pocker.start("run", "--name", "kept", "--network", "none", "busybox", "sh", "-c",
+                      "echo ready; sleep 1000") as running:
+        assert running.stdout is not None and running.stdout.readline() == "ready\n"
+        running.kill()
     assert pocker.statuses() == {"kept": "running"}
     pocker.ok("rm", "-f", "kept")
     pocker.check()
