@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.container import Record, Run
     from pyruntime.engine.places import Places
 
+_WITH_VOLUMES = "remove-volumes"   # file of a container that is being removed: its anonymous volumes go with it
 _PATIENCE = 10.0   # seconds that a monitor may take for its last words; its clients may be slow
 
 
@@ -58,7 +59,7 @@ def finish(container: Container, record: Record) -> None:
     if not run.over:
         clear_run(container, record)
     if record.settings.remove and not run.waiting:
-        discard(container, record)
+        discard(container, record, volumes=True)
 
 
 def stop(container: Container, record: Record, *, signal: str = "", timeout: float = 10.0) -> None:
@@ -166,14 +167,16 @@ def remove(container: Container, record: Record, *, force: bool = False, volumes
         with container.lock():
             if not container.run().over:
                 clear_run(container, record)
-            discard(container, record)
+            discard(container, record, volumes=volumes)
     except NoSuchContainer:
         return   # it was to be removed at its end
 
 
-def discard(container: Container, record: Record) -> None:
-    """Remove the directory of a container that is over; it is locked."""
+def discard(container: Container, record: Record, *, volumes: bool = False) -> None:
+    """Remove the directory of a container that is over; ``volumes``: its anonymous ones too. It is locked."""
     unname(container.places, record)
+    if volumes and any(mount.get("anonymous") for mount in record.settings.mounts):
+        container.put(_WITH_VOLUMES, "")   # for who finishes this, if we are killed
     gone = unclaimed(container.places, container.id)
     try:
         os.rename(container.directory, gone)
@@ -184,6 +187,14 @@ def discard(container: Container, record: Record) -> None:
 
 def _clear(places: Places, directory: str) -> None:
     """Remove what was a container, or was to become one."""
+    if os.path.isdir(f"{directory}/mounts"):
+        from pyruntime.engine.mounts import release
+
+        release(directory)
+    if os.path.exists(f"{directory}/{_WITH_VOLUMES}"):
+        from pyruntime.engine.volumes import remove_anonymous
+
+        remove_anonymous(places, directory)
     try:
         mark = bundles.read_mark(directory)
         store = places.store

@@ -161,9 +161,15 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     network = attach.reserve(container, record)
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        document = spec.document(container, record, root)
-        network.describe(document)
-        container.put("config.json", encode(document))
+        if settings.mounts:
+            from pyruntime.engine import mounts
+
+            mounts.provide(container, record, root)
+        if settings.ipc.startswith("container:"):
+            from pyruntime.engine import namespaces
+
+            namespaces.provide(container, record)
+        container.put("config.json", encode(spec.document(container, record, root)))
     finally:
         os.close(root)
     runtime = Runtime(container.places.runtime)

@@ -17,8 +17,8 @@ class Settings:
     FIELDS = (
         "args", "entrypoint", "env", "user", "workdir", "hostname", "domainname", "terminal", "stdin", "stop_signal",
         "stop_timeout", "init", "labels", "annotations", "cap_add", "cap_drop", "privileged", "security", "seccomp",
-        "read_only", "userns", "ipc", "pid", "uts", "cgroupns", "group_add", "mounts", "devices", "device_rules",
-        "shm_size", "limits", "ulimits", "oom_score", "cgroup_parent", "sysctls", "networks", "ports", "publish_all",
+        "read_only", "userns", "ipc", "pid", "uts", "cgroupns", "group_add", "mounts", "volumes_from", "devices",
+        "device_rules", "shm_size", "limits", "ulimits", "oom_score", "cgroup_parent", "sysctls", "networks", "ports", "publish_all",
         "expose", "dns", "dns_search", "dns_options", "hosts", "restart", "restart_limit", "remove", "log_driver",
         "log_size", "log_files", "health", "platform")
 
@@ -54,6 +54,7 @@ class Settings:
         self.group_add: list[str] = []               # names or numbers
         # Files.
         self.mounts: list[dict[str, Any]] = []       # see pyruntime.engine.mounts
+        self.volumes_from: list[str] = []            # CONTAINER[:ro]
         self.devices: list[str] = []                 # HOST[:PATH[:rwm]], or a CDI name
         self.device_rules: list[str] = []            # as the cgroup has them: "c 1:3 rwm"
         self.shm_size: int = 64 << 20

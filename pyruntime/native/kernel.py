@@ -118,9 +118,14 @@ def mount_filesystem(kind: str, target: str, settings: list[tuple[str, str | Non
     """Mount a new filesystem at ``target``. move_mount(2); the rest as detached_filesystem."""
     mount = detached_filesystem(kind, settings, attributes)
     try:
-        _check(_bindings().lib.k_move_mount(mount, os.fsencode(target)), "move_mount", target)
+        move_mount(mount, target)
     finally:
         os.close(mount)
+
+
+def move_mount(tree: int, target: str) -> None:
+    """Mount a detached tree. move_mount(2)."""
+    _check(_bindings().lib.k_move_mount(tree, os.fsencode(target)), "move_mount", target)
 
 
 def _told(result: int, fs: int, about: str) -> None:
@@ -140,7 +145,7 @@ def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
            "mount", target)
 
 
-UMOUNT_NOFOLLOW = 8   # linux/fs.h
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8   # linux/fs.h
 
 
 def umount2(target: str, flags: int = UMOUNT_NOFOLLOW) -> None:

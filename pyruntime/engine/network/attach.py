@@ -16,7 +16,7 @@ from pyruntime.engine.network.addresses import Address, Subnet
 from pyruntime.engine.network.endpoints import Endpoint
 from pyruntime.engine.network.networks import CONTAINER, DEFAULT, HOST, NONE
 from pyruntime.engine.network.rtnetlink import Netlink
-from pyruntime.errors import HostError, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.errors import HostError, PyruntimeError, StateError, UsageError
 from pyruntime.native import kernel
 
 TYPE_CHECKING = False
@@ -35,29 +35,16 @@ _CLONE_NEWNET = 0x40000000   # linux/sched.h
 class Reservation:
     """What a container is going to have.
 
-    ``namespace``  path of the network namespace to join; "" a new one, None the host's
-    ``directory``  of the container whose hosts, resolv.conf and hostname it gets
     ``endpoint``   its place in networks of ours, if it has one
     ``bound``      the sockets of its published ports, until the proxy has them
     """
 
-    __slots__ = ("bound", "directory", "endpoint", "namespace", "places")
+    __slots__ = ("bound", "endpoint", "places")
 
-    def __init__(self, places: Places, directory: str, namespace: str | None = "") -> None:
+    def __init__(self, places: Places) -> None:
         self.places = places
-        self.directory = directory
-        self.namespace = namespace
         self.endpoint: Endpoint | None = None
         self.bound: list[Bound] = []
-
-    def describe(self, document: dict[str, Any]) -> None:
-        """Put the namespace and the files into the runtime's configuration; what is mounted on them already stays."""
-        namespaces = [entry for entry in document["linux"]["namespaces"] if entry["type"] != "network"]
-        if self.namespace is not None:
-            namespaces.append({"type": "network", **({"path": self.namespace} if self.namespace else {})})
-        document["linux"]["namespaces"] = namespaces
-        taken = [mount["destination"] for mount in document["mounts"]]
-        document["mounts"] += files.mounts(self.directory, taken)
 
 
 def mode_of(record: Record) -> str:
@@ -85,9 +72,9 @@ def reserve(container: Container, record: Record) -> Reservation:
     then is `detach`'s."""
     places, settings = container.places, record.settings
     mode = mode_of(record)
+    reservation = Reservation(places)
     if mode.startswith(CONTAINER):
-        return _share(places, mode.removeprefix(CONTAINER))
-    reservation = Reservation(places, container.directory, None if mode == HOST else "")
+        return reservation   # it has all of that container's
     if not mode:
         reservation.endpoint = endpoint = Endpoint(id=record.id, dns=settings.dns)
         endpoint.names = _names(record)
@@ -100,20 +87,6 @@ def reserve(container: Container, record: Record) -> Reservation:
             endpoint.ports = [one.document() for one in reservation.bound]
     files.write(container, record, reservation.endpoint)
     return reservation
-
-
-def _share(places: Places, name: str) -> Reservation:
-    from pyruntime.api import Runtime
-    from pyruntime.engine.container import find
-
-    other = find(places, name)
-    try:
-        pid = Runtime(places.runtime).state(other.id).pid
-    except NoSuchContainer:
-        pid = 0
-    if not pid:
-        raise StateError(f'--network "container:{name}": that container does not run: start it first')
-    return Reservation(places, other.directory, f"/proc/{pid}/ns/net")
 
 
 def _names(record: Record) -> list[str]:

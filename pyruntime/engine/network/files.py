@@ -10,7 +10,6 @@ from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
     from pyruntime.engine.container import Container, Record
     from pyruntime.engine.network.endpoints import Endpoint
@@ -118,9 +117,3 @@ def _put(container: Container, name: str, text: str) -> None:
         os.ftruncate(fd, os.write(fd, data))
     finally:
         os.close(fd)
-
-
-def mounts(directory: str, taken: Sequence[str]) -> list[dict[str, object]]:
-    """Their mounts, but for those whose places in the container have been taken by others."""
-    return [{"destination": f"/etc/{name}", "type": "bind", "source": f"{directory}/{name}",
-             "options": ["bind", "rprivate"]} for name in NAMES if f"/etc/{name}" not in taken]
