@@ -167,7 +167,10 @@ def _plug(places: Places, endpoint: Endpoint, entries: Sequence[dict[str, Any]])
                 links.append(bridges.raise_up(places, host, network))
         if not was_up.issuperset(entry["network"] for entry in entries) or not names.alive(places):
             names.ensure(places)
-        inside = _enter(namespace, entries)
+        # For interfaces to come. A neighbour could pretend to be the router (CVE-2020-10749).
+        ipv6 = any(entry["ip6"] for entry in entries)
+        inside = _visit(namespace, [("ipv6/conf/default/accept_ra", "0"),
+                                    ("ipv6/conf/default/disable_ipv6", "0" if ipv6 else "1")])
         try:
             routed = {version for version in (4, 6) for entry in endpoint.joined
                       if entry not in entries and _leads_out(entry, version)}
@@ -189,18 +192,16 @@ def _leads_out(entry: dict[str, Any], version: int) -> bool:
     return bool(entry["ip6" if version == 6 else "ip"]) and not entry["internal"]
 
 
-def _enter(namespace: int, entries: Sequence[dict[str, Any]]) -> Netlink:
-    """A netlink socket of the container's namespace, and its sysctls. A short visit is enough: a socket belongs to the
-    namespace in which it was made, and we are single-threaded, so nobody else is moved."""
+def _visit(namespace: int, sysctls: Sequence[tuple[str, str]] = ()) -> Netlink:
+    """A netlink socket of the container's namespace, where we set its sysctls too. A short visit is enough: a socket
+    belongs to the namespace in which it was made, and we are single-threaded, so nobody else is moved."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         kernel.setns(namespace, _CLONE_NEWNET)
         try:
             if os.path.isdir("/proc/sys/net/ipv6"):
-                # For interfaces to come. A neighbour could pretend to be the router (CVE-2020-10749).
-                forwarding.put("ipv6/conf/default/accept_ra", "0")
-                ipv6 = any(entry["ip6"] for entry in entries)
-                forwarding.put("ipv6/conf/default/disable_ipv6", "0" if ipv6 else "1")
+                for name, value in sysctls:
+                    forwarding.put(name, value)
             return Netlink()
         finally:
             kernel.setns(home, _CLONE_NEWNET)
@@ -359,6 +360,7 @@ def disconnect(container: Container, record: Record, name: str) -> None:
         if republish:
             ports.stop_proxy(endpoint)
         _leave(places, endpoint, entry)
+        _reroute(endpoint)
         if republish and endpoint.publisher():
             _republish(places, endpoint)
         files.write_hosts(container, record, endpoint)
@@ -381,6 +383,25 @@ def _leave(places: Places, endpoint: Endpoint, entry: dict[str, Any]) -> None:
         elif entry is publisher and endpoint.ports:
             _unpublish(places, before, entry)
     names.ensure(places)
+
+
+def _reroute(endpoint: Endpoint) -> None:
+    """The default routes have gone with an interface: they lead through another network from now on."""
+    namespace = os.open(f"/proc/{endpoint.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        inside = _visit(namespace)
+    finally:
+        os.close(namespace)
+    try:
+        for version, key in ((4, ""), (6, "6")):
+            entry = next((entry for entry in endpoint.joined if _leads_out(entry, version)), None)
+            link = inside.link(entry["inside"]) if entry else None
+            if entry and link:
+                inside.add_default_route(link.index, Address.parse(entry[f"gateway{key}"]))
+    except FileExistsError:
+        return   # it was through another network all the time
+    finally:
+        inside.close()
 
 
 def _republish(places: Places, endpoint: Endpoint) -> None:

@@ -4,8 +4,9 @@
   published ports; so two networks do not reach each other. From the host itself everything may come: that is not
   forwarded.
 * A published port is a map's element: host address, protocol and port to a container's address and port. It is looked
-  up for packets that come from elsewhere, and for our own host's that are not for a loopback address; those the proxy
-  carries (pyruntime/engine/proxy/proxy.c), so route_localnet stays off.
+  up for packets that come from elsewhere, and for our own host's that are not for a loopback address. The proxy carries
+  the others (pyruntime/engine/proxy/proxy.c): for loopback addresses, so route_localnet stays off; and those from the
+  network itself, which would have to go back through the port of the bridge that they came by (hairpin mode).
 
 Each change is one transaction of nft's. No table of anybody else is touched.
 """
@@ -35,7 +36,7 @@ _PUBLISHED = """
   }}
   chain prerouting {{
     type nat hook prerouting priority -100; policy accept;
-    fib daddr type local jump published
+    iifname != "{interface}" fib daddr type local jump published
   }}
   chain output {{
     type nat hook output priority -100; policy accept;
@@ -45,11 +46,8 @@ _PUBLISHED = """
   chain postrouting {{
     type nat hook postrouting priority 100; policy accept;{masquerade}
   }}"""
-# The second one: a container that asks for a published port of its own network by the host's address; the answer has
-# to come back through the host.
 _MASQUERADE = """
-    {ip} saddr {subnet} oifname != "{interface}" masquerade
-    {ip} saddr {subnet} oifname "{interface}" ct status dnat masquerade"""
+    {ip} saddr {subnet} oifname != "{interface}" masquerade"""
 _FORWARD = """
   chain forward {{
     type filter hook forward priority 0; policy accept;
@@ -91,7 +89,7 @@ def table(network: Network) -> str:
     inner = _FORWARD.format(interface=interface, rest=(_INTERNAL if network.internal else _OPEN).format(
         interface=interface))
     if not network.internal:
-        inner += _PUBLISHED.format(masquerade=masquerade)
+        inner += _PUBLISHED.format(interface=interface, masquerade=masquerade)
     return f"add table inet {interface}\ndelete table inet {interface}\ntable inet {interface} {{{inner}\n}}\n"
 
 
