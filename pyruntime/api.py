@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import NoSuchContainer
+from pyruntime.errors import NoSuchContainer, UsageError
 from pyruntime.lifecycle import status as _status
 from pyruntime.lifecycle.create import Request, create
 from pyruntime.lifecycle.delete import delete, kill
@@ -30,6 +30,7 @@ from pyruntime.lifecycle.signals import signal_number
 from pyruntime.lifecycle.start import start
 from pyruntime.lifecycle.store import Container, default_root, identifiers
 from pyruntime.lifecycle.update import update
+from pyruntime.plan.setup import CGROUP_MANAGERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,19 +69,23 @@ class Runtime:
 
     ``root``      the state directory; by default the command's
     ``rootless``  None: as euid and user namespace say
+    ``cgroup_manager``  who makes cgroups: "cgroupfs", "systemd", or "disabled" (nobody)
     ``warn``      called with each warning that the specification asks for
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None, *, rootless: bool | None = None,
-                 warn: Callable[[str], None] = lambda text: None) -> None:
+                 cgroup_manager: str = "cgroupfs", warn: Callable[[str], None] = lambda text: None) -> None:
+        if cgroup_manager not in CGROUP_MANAGERS:
+            raise UsageError(f'invalid cgroup manager "{cgroup_manager}": use one of {", ".join(CGROUP_MANAGERS)}')
         self.root = os.path.abspath(os.fspath(root)) if root else default_root()
         self.rootless = rootless
+        self.cgroup_manager = cgroup_manager
         self.warn = warn
 
     def _request(self, console_socket: str, pid_file: str, preserve_fds: int, *, detached: bool,
                  console: socket | None = None) -> Request:
         return Request(console_socket=console_socket, console=console, pid_file=pid_file, preserve_fds=preserve_fds,
-                       rootless=self.rootless, detached=detached, warn=self.warn)
+                       rootless=self.rootless, detached=detached, cgroup_manager=self.cgroup_manager, warn=self.warn)
 
     def create(self, container_id: str, bundle: str | os.PathLike[str], *, console_socket: str = "",
                console: socket | None = None, pid_file: str = "", preserve_fds: int = 0) -> State:

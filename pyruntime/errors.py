@@ -8,6 +8,7 @@
     │   ├── NoSuchContainer        exit 1
     │   └── ContainerExists        exit 1
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
+    ├── SystemdError               exit 1   systemd refused what the cgroup driver asked it for
     ├── HookError                  exit 1   a hook failed, could not be run, or ran out of time
     ├── ImageError                 exit 1   an image cannot be used: its documents, blobs or layers are wrong
     │   ├── NoSuchImage            exit 1   nothing here has that name
@@ -131,6 +132,14 @@ class HookError(PyruntimeError):
     def __init__(self, message: str, where: str) -> None:
         super().__init__(message)
         self.where = where
+
+
+class SystemdError(PyruntimeError):
+    """systemd refused: ``name`` is the error's name on the bus, without what all of them begin with."""
+
+    def __init__(self, what: str, name: str, text: str) -> None:
+        super().__init__(f"systemd: {what}: {text or name}")
+        self.name = name.rpartition(".")[2]
 
 
 class ImageError(PyruntimeError):

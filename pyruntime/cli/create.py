@@ -10,6 +10,7 @@ from pyruntime.lifecycle.create import Request, create
 
 FLAGS = (
     Flag("bundle", "str", "directory that holds config.json; default: the working directory", short="b", value="DIR"),
+    Flag("config", "str", "file to read instead of the bundle's config.json", value="FILE"),
     Flag("console-socket", "str", "AF_UNIX socket that gets the terminal's master side", value="PATH"),
     Flag("pidfd-socket", "str", "AF_UNIX socket that gets a pidfd of init", value="PATH"),
     Flag("pid-file", "str", "file to write init's pid to", value="PATH"),
@@ -45,7 +46,8 @@ def request_of(context: Context, parsed: Parsed) -> Request:
     return Request(console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
                    pidfd_socket=parsed["pidfd-socket"], pivot=not parsed["no-pivot"],
                    new_keyring=not parsed["no-new-keyring"], preserve_fds=descriptors(parsed),
-                   rootless=context.rootless, warn=LOG.warning)
+                   rootless=context.rootless, cgroup_manager=context.cgroup_manager, config_file=parsed["config"],
+                   warn=LOG.warning)
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -16,7 +16,9 @@ GLOBAL = Command(
     Flag("log", "str", "append messages to FILE instead of stderr", value="FILE"),
     Flag("log-format", "str", "of messages: text or json", default="text"),
     Flag("root", "str", "directory for the state of containers", value="DIR"),
-    Flag("systemd-cgroup", "bool", "let systemd make the cgroup (not supported yet)"),
+    Flag("systemd-cgroup", "bool", "let systemd make the cgroup; cgroupsPath is then slice:prefix:name"),
+    Flag("cgroup-manager", "str", "who makes the cgroup: cgroupfs, systemd or disabled", default="cgroupfs",
+         value="NAME"),
     Flag("rootless", "str", "ignore cgroup permission errors: true, false or auto", default="auto"),
     Flag("version", "bool", "print the version", short="v"),
     stop_at_argument=True)
@@ -58,8 +60,18 @@ class Context:
         if value not in ("auto", "true", "false"):
             raise UsageError(f'invalid --rootless value "{value}": write true, false or auto')
         self.rootless = None if value == "auto" else value == "true"
-        if parsed["systemd-cgroup"]:
-            raise UsageError("--systemd-cgroup: the systemd cgroup driver is not there yet; leave the option out")
+        self.cgroup_manager = _cgroup_manager(parsed)
+
+
+def _cgroup_manager(parsed: Parsed) -> str:
+    manager: str = parsed["cgroup-manager"]
+    if manager not in ("cgroupfs", "systemd", "disabled"):
+        raise UsageError(f'invalid --cgroup-manager value "{manager}": write cgroupfs, systemd or disabled')
+    if not parsed["systemd-cgroup"]:
+        return manager
+    if "cgroup-manager" in parsed.given and manager != "systemd":
+        raise UsageError(f"--systemd-cgroup and --cgroup-manager={manager} contradict each other: leave one out")
+    return "systemd"
 
 
 def version() -> str:

@@ -203,14 +203,16 @@ class Container:
         return value if isinstance(value, dict) else {}
 
 
-def write(path: str, data: bytes) -> None:
-    """Write a file, whole or not at all. Raises PyruntimeError."""
+def write(path: str, data: bytes, *, sync: bool = False) -> None:
+    """Write a file, whole or not at all, and with ``sync`` to disk. Raises PyruntimeError."""
     temporary = f"{path}.{get_native_id()}.new"
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             while data:
                 data = data[os.write(fd, data):]
+            if sync:
+                os.fdatasync(fd)
         finally:
             os.close(fd)
         os.rename(temporary, path)

@@ -31,15 +31,16 @@ def create(places: Places, image: Image, asked: str, settings: Settings, *, name
     store = places.store
     places.below("containers")
     made = unclaimed(places, container_id)
+    lasting = not settings.remove   # one that goes with its program need not survive a power failure
     with store.lease():
         there = store.extract_layers(image.layers(), talk=talk)
         record.driver = _driver(places, driver)
         os.mkdir(made, 0o700)
         try:
             mark = store.add_bundle(Container(places, container_id).directory, at=made, driver=record.driver,
-                                    manifest=image.descriptor.digest, layers=there)
+                                    manifest=image.descriptor.digest, layers=there, lasting=lasting)
             try:
-                write(f"{made}/container.json", encode(record.document()).encode())
+                write(f"{made}/container.json", encode(record.document()).encode(), sync=lasting)
                 container = claim(places, record, made)
             except BaseException:
                 store.remove_bundle(mark)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyruntime.plan.steps import Step
+
 
 class Request:
     """What `create` and `run` are asked for, besides the ID and the bundle.
@@ -31,12 +33,14 @@ class Request:
     ``console_socket``  path of a listening AF_UNIX socket that gets the terminal's master side; "" for none
     ``console``         the connected socket itself (a foreground `run` keeps the other end)
     ``rootless``        None: as euid and user namespace say
+    ``cgroup_manager``  who makes the cgroup: "cgroupfs", "systemd", or "disabled" (nobody)
+    ``config_file``     the configuration, if it is not the bundle's config.json
     """
 
     def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
                  pidfd_socket: str = "", pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0,
-                 rootless: bool | None = None, detached: bool = True,
-                 warn: Callable[[str], None] = lambda text: None) -> None:
+                 rootless: bool | None = None, detached: bool = True, cgroup_manager: str = "cgroupfs",
+                 config_file: str = "", warn: Callable[[str], None] = lambda text: None) -> None:
         self.console_socket = os.path.abspath(console_socket) if console_socket else ""
         self.console = console
         self.pid_file = os.path.abspath(pid_file) if pid_file else ""
@@ -46,6 +50,8 @@ class Request:
         self.preserve_fds = preserve_fds
         self.rootless = rootless
         self.detached = detached
+        self.cgroup_manager = cgroup_manager
+        self.config_file = config_file
         self.warn = warn
 
 
@@ -105,14 +111,16 @@ class Creation(Launch):
 def make_plan(config: Config, container_id: str, request: Request, cache: str = "", scratch: str = "") -> Plan:
     """Compile the plan for this host. ``cache`` keeps compiled filters, ``scratch`` is the container's directory."""
     options = Options(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
-                      console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch)
-    return compile_plan(config, read_host(request.rootless), options, container_id)
+                      console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch,
+                      cgroup_manager=request.cgroup_manager)
+    host = read_host(request.rootless, systemd=request.cgroup_manager == "systemd")
+    return compile_plan(config, host, options, container_id)
 
 
 def create(root: str, container_id: str, bundle: str, request: Request) -> Record:
     """Create a container; on any failure nothing of it is left. Raises the tree of pyruntime.errors."""
     container = Container(root, container_id)
-    config = load_bundle(bundle, process_needed=False)
+    config = load_bundle(bundle, process_needed=False, file=request.config_file)
     _check_bundle(config)
     _check_terminal(config, request)
     plan = make_plan(config, container_id, request, os.path.join(root, ".seccomp"), container.directory)
@@ -122,7 +130,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
         request.warn(warning)
     record = _record(config, container_id, plan)
     # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
-    record.cgroup_made = [path for group in plan.cgroup_paths.values() for path in _missing(group)]
+    record.cgroup_made = _to_be_made(plan)
     container.claim(record)
     launch = None
     try:
@@ -165,16 +173,31 @@ def _check_terminal(config: Config, request: Request) -> None:
 
 def _record(config: Config, container_id: str, plan: Plan) -> Record:
     waiting = next(number for number, step in enumerate(plan.steps) if step.op.name == "await_start")
+    scope = _scope(plan)
     return Record(
         id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
         rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
         annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
-        cgroup=plan.cgroup_paths, has_process=bool(config["process"]), total=len(plan.steps),
+        cgroup=plan.cgroup_paths, unit=scope.args["unit"] if scope else "",
+        user_unit=bool(scope and scope.args["user"]), has_process=bool(config["process"]), total=len(plan.steps),
         own_pids=any(node.get("type") == "pid" and not node.get("path", "")
                      for node in config["linux.namespaces"].each()),
         hooks={kind: config.get(f"hooks.{kind}") for kind in ("poststart", "poststop") if config[f"hooks.{kind}"]},
         tail=[[number, step.phase, step.op.name, step.where, step.label]
               for number, step in enumerate(plan.steps) if number > waiting and step.op.actor == "stub"])
+
+
+def _scope(plan: Plan) -> Step | None:
+    return next((step for step in plan.steps if step.op.name == "cgroup_scope"), None)
+
+
+def _to_be_made(plan: Plan) -> list[str]:
+    """The directories of cgroups, outermost first, that `delete` removes. Slices are systemd's."""
+    if not _scope(plan):
+        return [path for group in plan.cgroup_paths.values() for path in _missing(group)]
+    from pyruntime.cgroups.systemd import managed
+
+    return [path for key, group in plan.cgroup_paths.items() for path in ([group] if managed(key) else _missing(group))]
 
 
 def _missing(path: str) -> list[str]:

@@ -207,6 +207,14 @@ class Entry(Launch):
         report_pid(self.init, pid_file, pidfd_socket, b"setns")
 
 
+def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
+    """The plan that `execute` would carry out. Raises as it does."""
+    container = Container(root, container_id)
+    record = container.read()
+    _check_status(container, record, request)
+    return exec_plan(container, record, _config(container, record, request), request)
+
+
 def _open_init(record: Record) -> dict[str, int]:
     """Descriptors of init and of its root directory; they cannot name another process's. Raises StateError."""
     try:
@@ -235,8 +243,8 @@ def exec_plan(container: Container, record: Record, config: Config, request: Exe
     joined = Joined(
         pid=record.pid, flags=_foreign_namespaces(record.pid),
         own_root=namespaces.get("mount") == "", cgroup=chosen_cgroup(record.cgroup, request.cgroup),
-        cgroup_where="--cgroup" if request.cgroup else "", pid_file=request.pid_file,
-        pidfd_socket=request.pidfd_socket)
+        cgroup_where="--cgroup" if request.cgroup else "", unit=record.unit, user=record.user_unit,
+        pid_file=request.pid_file, pidfd_socket=request.pidfd_socket)
     options = Options(new_keyring=config.get("newKeyring", True), preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)),
                       filter_cache=os.path.join(container.root, ".seccomp"))

@@ -33,7 +33,7 @@ def document() -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(NAMESPACES),
             "capabilities": list(CAPABILITIES),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": _seccomp(),
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
@@ -44,5 +44,6 @@ def document() -> dict[str, Any]:
         },
         "annotations": {"org.opencontainers.runc.checkpoint.enabled": "false",
                         "io.pyruntime.version": __version__},
-        "potentiallyUnsafeConfigAnnotations": [],
+        # A property can be a program to run, or a limit to lift.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     }

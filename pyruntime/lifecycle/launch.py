@@ -80,6 +80,7 @@ class Launch:
         self._undo: list[Callable[[], None]] = []
         self._handed: dict[int, int] = {}
         self._control: Any = None
+        self._holder = (0, -1)   # pid of the process that waits in a scope, and the pipe that it waits at
         self.stub = 0    # pid of the stub before it clones init
         self.init = 0    # pid of init, or of the process that joins a container
 
@@ -103,6 +104,34 @@ class Launch:
             os.close(fd)
             raise PyruntimeError(f"more than {MAX_HANDED} id-mapped mounts")
         self._handed[slot] = fd
+
+    def hold(self) -> int:
+        """Start the process that waits in a systemd scope; returns its pid. `release` ends it, and so does our end."""
+        program = sealed("pyruntime", stub_image(), executable=True)
+        theirs, ours = os.pipe2(os.O_CLOEXEC)
+        try:
+            entry = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, 3)
+            try:
+                pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold"], {},
+                                     file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0)])
+            finally:
+                os.close(entry)
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+            os.close(program)
+        self._holder = (pid, ours)
+        return pid
+
+    def release(self) -> None:
+        """End the process that `hold` started, if it has not been ended."""
+        pid, pipe = self._holder
+        self._holder = (0, -1)
+        if pid:
+            os.close(pipe)
+            os.waitpid(pid, 0)
 
     # --- the conversation --------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
     foreground.begin()
     try:
         ours = None
-        if load_bundle(bundle, process_needed=False).get("process.terminal", False):
+        if load_bundle(bundle, process_needed=False, file=request.config_file).get("process.terminal", False):
             import _socket
             ours, request.console = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         if subreaper:

@@ -56,6 +56,7 @@ class Record:
     ``pid``, ``started``      init and its start time; 0 before it exists
     ``creator``               pid and start time of the process that runs `create`
     ``cgroup``                hierarchy -> directory of the container's cgroup; ``cgroup_made`` those that we made
+    ``unit``                  the systemd unit that the cgroup is, or empty; ``user_unit`` whether it is a user's
     ``rdt``                   resctrl directories that `delete` removes
     ``hooks``                 the poststart and poststop hooks, as in config.json
     ``own_pids``              whether the container has a pid namespace of its own, whose end is init's
@@ -64,7 +65,7 @@ class Record:
     """
 
     FIELDS = ("version", "id", "ociVersion", "bundle", "rootfs", "created", "annotations", "pid", "started", "creator",
-              "cgroup", "cgroup_made", "rdt", "hooks", "has_process", "own_pids", "total", "tail")
+              "cgroup", "cgroup_made", "unit", "user_unit", "rdt", "hooks", "has_process", "own_pids", "total", "tail")
 
     def __init__(self, **values: Any) -> None:
         self.version: int = VERSION
@@ -79,6 +80,8 @@ class Record:
         self.creator: list[int] = [0, 0]
         self.cgroup: dict[str, str] = {}
         self.cgroup_made: list[str] = []
+        self.unit: str = ""
+        self.user_unit: bool = False
         self.rdt: list[str] = []
         self.hooks: dict[str, Any] = {}
         self.has_process: bool = True
@@ -258,15 +261,24 @@ def identifiers(root: str) -> list[str]:
                   if _ID.issuperset(name) and os.path.exists(os.path.join(root, name, "state.json")))
 
 
+def _in_user_namespace() -> bool:
+    fd = os.open("/proc/self/uid_map", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]   # user_namespaces(7): the initial one
+    finally:
+        os.close(fd)
+
+
 def default_root() -> str:
     """/run/pyruntime, or below the user's runtime directory when rootless (an empty XDG_RUNTIME_DIR is unset).
 
+    Rootless is also who is root of a user namespace alone, unless USER says root: rootless Podman calls us so.
     Without one it is a directory in /tmp; raises PyruntimeError when that belongs to somebody else, who could have
     us run hooks of his.
     """
-    if os.geteuid() == 0:
-        return "/run/pyruntime"
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.geteuid() == 0 and not (runtime and os.environ.get("USER", "") != "root" and _in_user_namespace()):
+        return "/run/pyruntime"
     if not runtime:
         runtime = f"/tmp/pyruntime-{os.geteuid()}"
         try:

@@ -6,6 +6,7 @@ Emits:  drop_bounding, set_groups, set_user, capset, ambient   (phase PROCESS)
 
 from __future__ import annotations
 
+from pyruntime.config.sections.extensions import KEEP_GROUPS
 from pyruntime.config.sections.process import CAPABILITIES
 from pyruntime.plan.steps import step
 
@@ -31,7 +32,10 @@ def emit(setup: Setup) -> Iterator[Step]:
     yield step("process", "drop_bounding", f"{where}.bounding", label=_names(masks["bounding"]),
                keep=masks["bounding"])
     groups = user.get("additionalGids", [])
-    if groups or not _groups_denied(setup):
+    if KEEP_GROUPS in (setup.config.get("annotations") or {}):
+        # Podman's --group-add keep-groups: a user's own groups, which an unprivileged mapping cannot name.
+        pass
+    elif groups or not _groups_denied(setup):
         yield step("process", "set_groups", user["additionalGids"].where, label=", ".join(map(str, groups)),
                    gids=b"".join(gid.to_bytes(4, "little") for gid in groups))
     yield step("process", "set_user", user.where, uid=user.get("uid", 0), gid=user.get("gid", 0))

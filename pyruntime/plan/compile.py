@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pyruntime.cgroups import resources
-from pyruntime.cgroups.paths import container_paths
 from pyruntime.errors import HostError
 from pyruntime.linux import devices, enter, hooks, kernel, mounts, namespaces, process, restrict, rootfs, seccomp
 from pyruntime.plan.phases import ORDER
@@ -44,17 +43,33 @@ def compile_plan(config: Config, host: Host, options: Options, container_id: str
     """Compile a checked configuration. Raises ConfigError, and HostError for what this machine cannot do."""
     setup = Setup(config, host, options, container_id)
     try:
-        setup.cgroup_paths = container_paths(config.get("linux.cgroupsPath", ""), container_id, host.cgroup)
-        steps = list(resources.emit(config, host.cgroup, container_id, rootless=host.rootless,
-                                    slot=setup.slot))
-        # Rootless, hierarchies that may not be written are left out.
-        made = {item.args["path"] for item in steps if item.op.name == "cgroup_create"}
-        setup.cgroup_paths = {key: path for key, path in setup.cgroup_paths.items() if path in made}
+        steps = _cgroup(setup)
         for section in SECTIONS:
             steps += section.emit(setup)
     except HostError as error:
         raise _placed(error, config) from None
     return _ordered(setup, steps)
+
+
+def _cgroup(setup: Setup) -> list[Step]:
+    config, host = setup.config, setup.host
+    if setup.options.cgroup_manager == "disabled":
+        resources.refuse_limits(config, host.cgroup)
+        return []
+    place = resources.placement(config, host.cgroup, setup.container_id, host.systemd)
+    if resources.born_inside(host.cgroup, place, rootless=host.rootless):
+        setup.birthplace = setup.slot()
+    steps = list(resources.emit(config, host.cgroup, place, setup.container_id, rootless=host.rootless,
+                                slot=setup.slot, birthplace=setup.birthplace))
+    # Rootless, hierarchies that may not be written are left out.
+    made: set[str] = set()
+    for item in steps:
+        if item.op.name == "cgroup_create":
+            made.add(item.args["path"])
+        elif item.op.name == "cgroup_scope":
+            made.update(item.args["paths"])
+    setup.cgroup_paths = {key: path for key, path in place.paths.items() if path in made}
+    return steps
 
 
 def compile_exec(config: Config, host: Host, options: Options, container_id: str, joined: Joined) -> Plan:

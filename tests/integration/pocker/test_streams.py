@@ -109,7 +109,8 @@ def test_keys_that_are_half_typed_arrive(pocker: Pocker) -> None:
 
 def test_output_that_nobody_sees_is_in_the_log(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "talker", *NONE, "busybox", "sh", "-c",
-              "for i in 1 2 3; do echo line $i; done; echo wrong >&2; printf half; sleep 0.2; echo ' done'; sleep 0.2; printf 'la'; sleep 0.2; echo st")
+              "for i in 1 2 3; do echo line $i; done; echo wrong >&2; printf half; sleep 0.2; echo ' done';"
+              "sleep 0.2; printf 'la'; sleep 0.2; echo st")
     assert pocker.ok("wait", "talker") == "0"
     done = pocker("logs", "talker")
     assert done.stdout == "line 1\nline 2\nline 3\nhalf done\nlast\n"
