@@ -41,8 +41,9 @@ def clear_run(container: Container, record: Record) -> None:
             end.oom = False   # it never came so far
         if end.oom:
             container.write_exit(end)
+    departure = attach.Departure(container.places, container.id)
     runtime.delete(container.id, force=True)
-    attach.detach(container.places, container.id)
+    departure.finish()
     forget(container.socket)
     run.over, run.waiting = True, False
     if end is None and run.started:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.container import Container, Record
     from pyruntime.engine.network.networks import Network
     from pyruntime.engine.network.ports import Bound
+    from pyruntime.engine.network.rtnetlink import Link
     from pyruntime.engine.places import Places
 
 _CLONE_NEWNET = 0x40000000   # linux/sched.h
@@ -81,6 +82,9 @@ def reserve(container: Container, record: Record) -> Reservation:
         with networks.lock(places):
             for number, wanted in enumerate(settings.networks or [{"name": DEFAULT}]):
                 _join(places, endpoint, networks.find(places, wanted["name"]), wanted, number)
+            # Now, so that the name server begins while the container is being made.
+            _raise(places, [entry["network"] for entry in endpoint.joined])
+        names.ensure(places)
         wanted_ports = ports.wanted(settings.ports, _exposed(record), every=settings.publish_all)
         if wanted_ports and endpoint.publisher():
             reservation.bound = ports.bind(places, wanted_ports)
@@ -158,15 +162,7 @@ def _plug(places: Places, endpoint: Endpoint, entries: Sequence[dict[str, Any]])
     host = Netlink()
     try:
         with networks.lock(places):
-            was_up = set(bridges.up(places))
-            links = []
-            for entry in entries:
-                network = networks.read(places, entry["network"])
-                if network is None:
-                    raise StateError(f'network "{entry["network"]}" has been removed meanwhile')
-                links.append(bridges.raise_up(places, host, network))
-        if not was_up.issuperset(entry["network"] for entry in entries) or not names.alive(places):
-            names.ensure(places)
+            links = _raise(places, [entry["network"] for entry in entries])
         # For interfaces to come. A neighbour could pretend to be the router (CVE-2020-10749).
         ipv6 = any(entry["ip6"] for entry in entries)
         inside = _visit(namespace, [("ipv6/conf/default/accept_ra", "0"),
@@ -190,6 +186,20 @@ def _plug(places: Places, endpoint: Endpoint, entries: Sequence[dict[str, Any]])
 
 def _leads_out(entry: dict[str, Any], version: int) -> bool:
     return bool(entry["ip6" if version == 6 else "ip"]) and not entry["internal"]
+
+
+def _raise(places: Places, wanted: Sequence[str]) -> list[Link]:
+    """Have networks up; their bridges. They are locked."""
+    netlink, links = Netlink(), []
+    try:
+        for name in wanted:
+            network = networks.read(places, name)
+            if network is None:
+                raise StateError(f'network "{name}" has been removed meanwhile')
+            links.append(bridges.raise_up(places, netlink, network))
+    finally:
+        netlink.close()
+    return links
 
 
 def _visit(namespace: int, sysctls: Sequence[tuple[str, str]] = ()) -> Netlink:
@@ -257,27 +267,52 @@ def _unpublish(places: Places, endpoint: Endpoint, entry: dict[str, Any]) -> Non
 # --- detach -----------------------------------------------------------------------------------------------------------
 
 
+class Departure:
+    """A container leaves its networks: begun before its end, which goes on meanwhile, and finished after it. The
+    kernel takes 20 ms to remove an interface."""
+
+    __slots__ = ("_child", "_endpoint", "_places")
+
+    def __init__(self, places: Places, container_id: str) -> None:
+        """Begin it; nothing is fine."""
+        self._places = places
+        self._endpoint = endpoints.read(places, container_id)
+        self._child = 0
+        if self._endpoint is None or not self._endpoint.joined:
+            return
+        self._child = os.fork()
+        if self._child == 0:
+            status = 1
+            try:
+                _unplug(self._endpoint.joined)
+                status = 0
+            finally:
+                os._exit(status)
+
+    def finish(self) -> None:
+        """Give everything back that the container has of networks. May be done twice. Raises PyruntimeError."""
+        places, endpoint = self._places, self._endpoint
+        if endpoint is None:
+            return
+        ports.stop_proxy(endpoint)
+        if self._child and os.waitpid(self._child, 0)[1]:
+            _unplug(endpoint.joined)   # it is told why that cannot be
+        self._child = 0
+        with networks.lock(places):
+            publisher = endpoint.publisher()
+            for entry in endpoint.joined:
+                endpoints.give_back(places, entry["network"], endpoint.id, entry["ip"], entry["ip6"])
+            endpoints.drop(places, endpoint.id)   # last: as long as it is there, this is done again
+            if publisher and endpoint.ports and endpoints.used(places, publisher["network"]):
+                _unpublish(places, endpoint, publisher)
+            idle = any(not endpoints.used(places, entry["network"]) for entry in endpoint.joined)
+        if idle:
+            names.ensure(places)   # the name server takes the network down
+
+
 def detach(places: Places, container_id: str) -> None:
     """Give everything back that a container has of networks; nothing is fine. Raises PyruntimeError."""
-    endpoint = endpoints.read(places, container_id)
-    if endpoint is None:
-        return
-    ports.stop_proxy(endpoint)
-    _unplug(endpoint.joined)
-    gone = False
-    with networks.lock(places):
-        endpoints.drop(places, container_id)
-        publisher = endpoint.publisher()
-        for entry in endpoint.joined:
-            endpoints.give_back(places, entry["network"], container_id, entry["ip"], entry["ip6"])
-        for entry in endpoint.joined:
-            if not endpoints.used(places, entry["network"]):
-                bridges.take_down(places, entry["network"])
-                gone = True
-            elif entry is publisher and endpoint.ports:
-                _unpublish(places, endpoint, entry)
-    if gone:
-        names.ensure(places)
+    Departure(places, container_id).finish()
 
 
 def _unplug(entries: Sequence[dict[str, Any]]) -> None:
@@ -298,16 +333,12 @@ def sweep(places: Places) -> None:
     for container_id in known:
         if not os.path.isdir(f"{places.root}/containers/{container_id}"):
             detach(places, container_id)
-    up = bridges.up(places)
-    if not up:
-        return
-    if len(known) == 0 or any(not endpoints.used(places, name) for name in up):
+    if bridges.up(places) and not names.alive(places):
         with networks.lock(places):
             endpoints.forget_lost(places)
             for name in bridges.up(places):
                 if not endpoints.used(places, name):
                     bridges.take_down(places, name)
-    if not names.alive(places):
         names.ensure(places)
 
 
@@ -333,6 +364,7 @@ def connect(container: Container, record: Record, wanted: dict[str, Any]) -> Non
         except BaseException:
             _leave(places, endpoint, entry)
             raise
+        names.ensure(places)
         files.write_hosts(container, record, endpoint)
     record.settings.networks = [*have, wanted]
     container.write(record)
@@ -378,9 +410,7 @@ def _leave(places: Places, endpoint: Endpoint, entry: dict[str, Any]) -> None:
         endpoint.joined.remove(entry)
         endpoints.save(places, endpoint)
         endpoints.give_back(places, entry["network"], endpoint.id, entry["ip"], entry["ip6"])
-        if not endpoints.used(places, entry["network"]):
-            bridges.take_down(places, entry["network"])
-        elif entry is publisher and endpoint.ports:
+        if entry is publisher and endpoint.ports:
             _unpublish(places, before, entry)
     names.ensure(places)
 

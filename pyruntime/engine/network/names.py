@@ -3,7 +3,8 @@
     RUN/networks/names        its pid and start time
     RUN/networks/names.lock   flock'ed while it is started
 
-It ends by itself when no network is up. Whoever finds it dead starts it again.
+It takes down networks that no container is in any more, a moment after the last one has gone, and ends when none is up.
+Whoever finds it dead starts it again.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ def _tell(places: Places) -> bool:
 
 def _start(places: Places) -> None:
     code = (f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.engine.network.resolver import main;"
-            " main(sys.argv[1])")
+            " main(*sys.argv[1:])")
     actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     # SIGHUP is held back until the program is ready for it: it would be killed by one that comes earlier.
-    pid = os.posix_spawn(sys.executable, [sys.executable, "-IS", "-c", code, places.run], {}, file_actions=actions,
-                         setsid=True, setsigmask=[_SIGHUP])
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-IS", "-c", code, places.root, places.run], {},
+                         file_actions=actions, setsid=True, setsigmask=[_SIGHUP])
     from pyruntime.engine.container import write
 
     write(f"{places.run}/networks/names", f"{pid} {start_time(pid)}\n".encode())

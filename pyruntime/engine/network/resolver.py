@@ -1,5 +1,7 @@
 """The name server of networks: answers containers for containers, and asks the host's name servers for all the rest.
 
+And it takes down networks that nobody uses any more.
+
 It listens on each bridge's gateway address, UDP and TCP. A container is answered what containers in its own networks
 have for addresses, by name, alias, short ID and host name (A, AAAA), and by address (PTR). Who is in no network of ours
 is answered nothing. RFC 1035, RFC 3596.
@@ -17,9 +19,12 @@ import select
 import time
 
 from pyruntime.config.decode import decode
+from pyruntime.engine.network import bridges, endpoints, networks
 from pyruntime.engine.network.addresses import Address
 from pyruntime.engine.network.files import host_resolv
-from pyruntime.engine.places import Lock
+from pyruntime.engine.places import Lock, Places
+from pyruntime.errors import PyruntimeError
+from pyruntime.native import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +36,9 @@ TTL = 5              # seconds that an answer of ours may be remembered: a conta
 _PATIENCE = 2.5      # seconds for an answer of another server, before the next one is asked
 _PENDING = 512       # questions that are being asked elsewhere at a time
 _IDLE = 10.0         # seconds that a connection may say nothing
-_LOOK = 30           # seconds after which we look for changes that nobody told us of
+LINGER = 1.0         # seconds that a network stays up without containers
+_LOOK = 30.0         # seconds after which we look for changes that nobody told us of
+_CLONE_NEWNS, _MNT_DETACH = 0x00020000, 2   # linux/sched.h, linux/fs.h
 _TICK = 20_000_000   # nanoseconds, more than a tick of any kernel
 _MOST = 64           # records in an answer
 
@@ -210,9 +217,11 @@ class _Far:
 class Server:
     """The server: one thread, one loop."""
 
-    def __init__(self, run: str) -> None:
-        self._run = run
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._run = run = places.run
         self._names = Names(run)
+        self._idle: dict[str, float] = {}       # network without containers -> since when
         self._poll = select.poll()
         self._by_fd: dict[int, Any] = {}        # descriptor -> (what it is, socket) or an object of ours
         self._listening: dict[str, list[_socket.socket]] = {}
@@ -223,21 +232,21 @@ class Server:
     # --- which networks are up ----------------------------------------------------------------------------------------
 
     def _gateways(self) -> set[str]:
-        found: set[str] = set()
-        directory = f"{self._run}/networks/up"
-        try:
-            names = os.listdir(directory)
-        except FileNotFoundError:
-            return found
-        for name in names:
+        return {gateway for state in bridges.up(self._places).values() for gateway in state["gateways"]}
+
+    def _tidy(self, now: float) -> None:
+        """Take down the networks that nobody has used for a while. Who ends a container need not wait for that; and the
+        next container finds its network still there."""
+        idle = [name for name in bridges.up(self._places) if not endpoints.used(self._places, name)]
+        self._idle = {name: self._idle.get(name, now) for name in idle}
+        for name in [name for name, since in self._idle.items() if now - since >= LINGER]:
             try:
-                with open(f"{directory}/{name}", "rb") as file:
-                    value = decode(file.read(), name)
-            except FileNotFoundError:
-                continue   # it went this very moment
-            if isinstance(value, dict) and not name.endswith(".new"):
-                found.update(value["gateways"])
-        return found
+                with networks.lock(self._places):
+                    if not endpoints.used(self._places, name):
+                        bridges.take_down(self._places, name)
+                del self._idle[name]
+            except (PyruntimeError, OSError):
+                self._idle[name] = now + _LOOK   # the next command meets the same, and tells
 
     def look(self) -> bool:
         """Listen where there are networks, and nowhere else; whether there are any."""
@@ -267,10 +276,10 @@ class Server:
     def serve(self, wake: int) -> None:
         """Answer until no network is up. ``wake`` is readable when somebody told us to look."""
         self._poll.register(wake, select.POLLIN)
-        looked, patience = time.monotonic(), 1
-        self.look()
+        looked, patience = 0.0, 1.0
         while True:
-            for fd, events in self._poll.poll(1000 * (1 if self._asked or self._connections else patience)):
+            busy = bool(self._asked or self._connections)
+            for fd, events in self._poll.poll(1000 * (min(1.0, patience) if busy else patience)):
                 if fd == wake:
                     os.read(wake, 4096)
                     looked = 0.0
@@ -281,9 +290,11 @@ class Server:
             if now - looked >= patience:
                 # An address that could not be bound (the bridge is not there yet) is tried again soon.
                 looked = now
+                self._tidy(now)
                 if not self.look() and self._leave():
                     return
-                patience = _LOOK if self._gateways() == set(self._listening) else 1
+                patience = _LOOK if self._gateways() == set(self._listening) else 1.0
+                patience = min([patience, *(max(0.05, since + LINGER - now) for since in self._idle.values())])
 
     def _leave(self) -> bool:
         """End, unless a network has come up just now; under the lock of who starts us, so that it is not missed."""
@@ -531,13 +542,25 @@ def _listen(address: str) -> list[_socket.socket]:
     return made
 
 
-def main(run: str) -> NoReturn:
+def _let_go(places: Places) -> None:
+    """Who started us may have been in the mount namespace of one container, whose root filesystem we would hold."""
+    kernel.unshare(_CLONE_NEWNS)
+    with open("/proc/self/mountinfo", "rb") as file:
+        points = [os.fsdecode(line.split()[4].replace(b"\\040", b" ")) for line in file]
+    for point in reversed(points):
+        if point.startswith(f"{places.root}/"):
+            kernel.umount2(point, _MNT_DETACH)
+
+
+def main(root: str, run: str) -> NoReturn:
     """The process: serves until no network is up."""
     os.chdir("/")
+    places = Places(root, run)
+    _let_go(places)
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _signal.set_wakeup_fd(writer)
     _signal.signal(_signal.SIGHUP, lambda number, frame: None)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGHUP])
-    server = Server(run)
+    server = Server(places)
     server.serve(reader)
     os._exit(0)

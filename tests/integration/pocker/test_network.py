@@ -103,6 +103,7 @@ def test_the_first_subnets_are_left_to_the_host_if_it_has_them(lab: Lab) -> None
     assert lab.address("web").startswith("10.98.")
     assert "overlaps with 10.88.3.0/24" in lab.fails("network", "create", "--subnet", "10.88.0.0/16", "mine")
     lab.ok("rm", "-f", "web")
+    lab.check()
     # The default network yields to what came later, too.
     lab.on_host("ip", "addr", "add", "10.98.3.4/24", "dev", "up0")
     lab.on_host("ip", "link", "add", "pocker0", "type", "bridge")
@@ -172,6 +173,8 @@ def test_an_internal_network_has_no_way_out_nor_in(lab: Lab) -> None:
 def test_the_name_server_is_started_again_and_ends_with_the_last_network(lab: Lab) -> None:
     lab.detached("web")
     first = process_of(lab, "names")
+    held = f"/proc/{first}/mountinfo"
+    lab.eventually(lambda: str(lab.root) not in Path(held).read_text(), "it lets go of the container's mounts")
     kill(first)
     lab.ok("ps")
     lab.eventually(lambda: process_of(lab, "names") != first, "there is another one")
@@ -353,6 +356,7 @@ def test_others_rules_stay_and_dockers_are_opened(lab: Lab) -> None:
     assert lab.ask(pid, "tcp", OUTSIDE, 7000) == f"hello {HOST}"
     assert lab.ask(lab.outside, "tcp", HOST, 8080) == f"hello {OUTSIDE}"
     lab.ok("rm", "-f", "web")
+    lab.check()
     assert lab.on_host("sh", "-c", "iptables -S; nft -s list table inet mine") == before
 
 
