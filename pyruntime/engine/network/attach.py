@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.engine.network import bridges, endpoints, files, forwarding, names, networks, ports, rules
+from pyruntime.engine.network import bridges, endpoints, files, forwarding, names, networks, outside, ports, rules
 from pyruntime.engine.network.addresses import Address, Subnet
 from pyruntime.engine.network.endpoints import Endpoint
 from pyruntime.engine.network.networks import CONTAINER, DEFAULT, HOST, NONE
 from pyruntime.engine.network.rtnetlink import Netlink
 from pyruntime.errors import HostError, PyruntimeError, StateError, UsageError
+from pyruntime.image.rootless import privileged
 from pyruntime.native import kernel
 
 TYPE_CHECKING = False
@@ -77,20 +78,33 @@ def reserve(container: Container, record: Record) -> Reservation:
     if mode.startswith(CONTAINER):
         return reservation   # it has all of that container's
     if not mode:
-        reservation.endpoint = endpoint = Endpoint(id=record.id, dns=settings.dns)
-        endpoint.names = _names(record)
+        reservation.endpoint = endpoint = Endpoint(id=record.id, names=_names(record), dns=settings.dns)
+    if not mode and not privileged():
+        endpoint.outside = outside.choose(_program(settings.networks))
+        endpoints.save(places, endpoint)
+    elif not mode:
         with networks.lock(places):
             for number, wanted in enumerate(settings.networks or [{"name": DEFAULT}]):
                 _join(places, endpoint, networks.find(places, wanted["name"]), wanted, number)
             # Now, so that the name server begins while the container is being made.
             _raise(places, [entry["network"] for entry in endpoint.joined])
         names.ensure(places)
+    if not mode:
         wanted_ports = ports.wanted(settings.ports, _exposed(record), every=settings.publish_all)
-        if wanted_ports and endpoint.publisher():
+        if wanted_ports and endpoint.targets():
             reservation.bound = ports.bind(places, wanted_ports)
             endpoint.ports = [one.document() for one in reservation.bound]
     files.write(container, record, reservation.endpoint)
     return reservation
+
+
+def _program(wanted: Sequence[dict[str, Any]]) -> str:
+    """The program that a user without root asks for by --network; "" for any. Raises HostError."""
+    for entry in wanted:
+        if entry["name"] not in (outside.PASTA, outside.SLIRP, DEFAULT):
+            raise HostError(f'--network "{entry["name"]}": networks between containers need root; without root there'
+                            " are pasta, slirp4netns, none, host and container:ID")
+    return "" if not wanted or wanted[0]["name"] == DEFAULT else str(wanted[0]["name"])
 
 
 def _names(record: Record) -> list[str]:
@@ -145,7 +159,11 @@ def attach(reservation: Reservation, pid: int) -> None:
     if endpoint is None:
         return
     endpoint.pid = pid
-    _plug(places, endpoint, endpoint.joined)
+    if endpoint.outside:
+        outside.start(endpoint)
+        endpoints.save(places, endpoint)
+    else:
+        _plug(places, endpoint, endpoint.joined)
     if reservation.bound:
         ports.start_proxy(endpoint, reservation.bound)
         endpoints.save(places, endpoint)   # before anything else can fail: who detaches has to know of the proxy
@@ -295,6 +313,7 @@ class Departure:
         if endpoint is None:
             return
         ports.stop_proxy(endpoint)
+        ports.end(endpoint.helper)
         if self._child and os.waitpid(self._child, 0)[1]:
             _unplug(endpoint.joined)   # it is told why that cannot be
         self._child = 0
@@ -349,6 +368,9 @@ def connect(container: Container, record: Record, wanted: dict[str, Any]) -> Non
     """Connect a container to a network, now if it runs, and at its next starts; it is locked. ``wanted`` is as in
     Settings.networks. Raises StateError, UsageError, HostError."""
     places = container.places
+    if not privileged():
+        raise HostError("networks between containers need root: a container of yours can share another one's with"
+                        " --network container:ID")
     if mode := mode_of(record):
         raise StateError(f'container "{record.name}" has --network "{mode}": it cannot be connected to others')
     with networks.lock(places):

@@ -36,9 +36,10 @@ class Endpoint:
     ``ports``   {"host", "port", "to", "protocol"}: what is bound; an entry for each IP version
     ``proxy``   pid and start time of the process that holds the ports
     ``dns``     name servers instead of the host's
+    ``outside`` the program that connects it, for a container without root; and ``helper``, its pid and start time
     """
 
-    FIELDS = ("id", "names", "pid", "joined", "ports", "proxy", "dns")
+    FIELDS = ("id", "names", "pid", "joined", "ports", "proxy", "dns", "outside", "helper")
 
     def __init__(self, **values: Any) -> None:
         self.id: str = ""
@@ -48,6 +49,8 @@ class Endpoint:
         self.ports: list[dict[str, Any]] = []
         self.proxy: list[int] = [0, 0]
         self.dns: list[str] = []
+        self.outside: str = ""
+        self.helper: list[int] = [0, 0]
         for name, value in values.items():
             setattr(self, name, value)
 
@@ -61,6 +64,8 @@ class Endpoint:
 
     def targets(self) -> dict[int, str]:
         """Where published ports go: an address by IP version."""
+        if self.outside:   # the proxy is in the container's network namespace
+            return {4: "127.0.0.1"}
         entry = self.publisher() or {"ip": "", "ip6": ""}
         return {version: address for version, address in ((4, entry["ip"]), (6, entry["ip6"])) if address}
 

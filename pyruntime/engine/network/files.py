@@ -81,6 +81,10 @@ def write_resolv(container: Container, record: Record, endpoint: Endpoint | None
         options = [option for option in options if not option.startswith("ndots:")]
         if not any(option.startswith("ndots:") for option in settings.dns_options):
             options.append("ndots:0")   # names of containers have no dots, and are not to be looked for elsewhere first
+    elif endpoint and endpoint.outside and not settings.dns:
+        from pyruntime.engine.network.outside import name_servers
+
+        servers = name_servers(endpoint.outside)
     elif settings.dns:
         servers = settings.dns
     search = settings.dns_search or search

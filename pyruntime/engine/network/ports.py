@@ -182,8 +182,11 @@ def start_proxy(endpoint: Endpoint, bound: Sequence[Bound]) -> None:
     """Give the sockets to a proxy, a child of ours that ends with the container's init process. Raises HostError."""
     targets = endpoint.targets()
     words = []
-    pidfd = os.pidfd_open(endpoint.pid)
+    pidfd, namespace = os.pidfd_open(endpoint.pid), -1
     try:
+        if endpoint.outside:
+            namespace = os.open(f"/proc/{endpoint.pid}/ns/net", os.O_RDONLY)
+            os.set_inheritable(namespace, True)
         for one in bound:
             target = targets.get(6 if ":" in one.host else 4) or targets.get(4) or targets[6]
             words.append(f"{one.protocol},{one.sock.fileno()},{target},{one.to}")
@@ -192,11 +195,13 @@ def start_proxy(endpoint: Endpoint, bound: Sequence[Bound]) -> None:
         # Not our standard streams: they are the container's at this moment, and it would never see their end.
         actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
         try:
-            pid = os.posix_spawn(PROXY, ["pocker-proxy", str(pidfd), *words], {}, file_actions=actions, setsid=True)
+            pid = os.posix_spawn(PROXY, ["pocker-proxy", str(pidfd), str(namespace), *words], {},
+                                 file_actions=actions, setsid=True)
         except OSError as error:
             raise HostError(f'cannot run "{PROXY}", which holds published ports: {error.strerror}') from None
     finally:
-        os.close(pidfd)
+        for fd in (pidfd, *([namespace] if namespace >= 0 else [])):
+            os.close(fd)
         for one in bound:
             os.set_inheritable(one.sock.fileno(), False)
     endpoint.proxy = [pid, start_time(pid)]
@@ -204,13 +209,18 @@ def start_proxy(endpoint: Endpoint, bound: Sequence[Bound]) -> None:
 
 def stop_proxy(endpoint: Endpoint) -> None:
     """End it; it may be gone already. When this returns, nobody holds the ports."""
-    pid, started = endpoint.proxy
-    if not pid:
-        return
+    end(endpoint.proxy)
     endpoint.proxy = [0, 0]
+
+
+def end(process: list[int]) -> None:
+    """Kill a process of ours, pid and start time, and wait until it is gone; 0 is none."""
+    pid, started = process
     try:
-        pidfd = os.pidfd_open(pid)
+        pidfd = os.pidfd_open(pid) if pid else -1
     except ProcessLookupError:
+        pidfd = -1
+    if pidfd < 0:
         return
     try:
         if start_time(pid) == started:

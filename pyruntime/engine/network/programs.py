@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+IGNORED = (13, 25)   # SIGPIPE, SIGXFSZ: Python ignores them and would hand that down; pasta refuses to begin then
 _MORE = ("/usr/local/sbin", "/usr/sbin", "/sbin")   # not in a plain user's PATH
 
 
@@ -38,7 +39,7 @@ def run(path: str, words: Sequence[str], text: str = "") -> tuple[int, str, str]
         os.lseek(files[0], 0, os.SEEK_SET)
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(files)]
         pid = os.posix_spawn(path, [path, *words], {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-                             file_actions=actions)
+                             file_actions=actions, setsigdef=IGNORED)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return status, _content(files[1]), _content(files[2])
     finally:

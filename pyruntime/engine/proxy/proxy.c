@@ -2,15 +2,18 @@
  * IPv6 to a container that has none. All the rest goes by packet rules, past this process
  * (pyruntime/engine/network/rules.py).
  *
- *     pocker-proxy PIDFD PROTOCOL,FD,ADDRESS,PORT...
+ *     pocker-proxy PIDFD NETNSFD PROTOCOL,FD,ADDRESS,PORT...
  *
- * It ends with the process behind PIDFD, the container's init. It needs no privilege: the sockets are bound already. */
+ * It ends with the process behind PIDFD, the container's init. With a NETNSFD (not -1) it enters that network namespace
+ * and finds ADDRESS there: that is how a container of a user without root is reached. It needs no privilege: the
+ * sockets are bound already. */
 #define _GNU_SOURCE
 #include "proxy.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,7 +103,7 @@ static bool become_nobody(void)
 int main(int argc, char **argv)
 {
 	static enum kind init = INIT;
-	int pidfd = argc > 2 ? atoi(argv[1]) : -1;
+	int pidfd = argc > 3 ? atoi(argv[1]) : -1, netns = argc > 3 ? atoi(argv[2]) : -1;
 	struct port *ports = calloc((size_t)argc, sizeof *ports);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (pidfd < 3 || !ports || epoll < 0 || !watch(EPOLL_CTL_ADD, pidfd, EPOLLIN, &init)) {
@@ -111,10 +114,10 @@ int main(int argc, char **argv)
 	for (int sig = 1; sig < 32; sig++)
 		if (sig != SIGTERM)
 			signal(sig, SIG_IGN);
-	if (!become_nobody())
+	if ((netns >= 0 && setns(netns, CLONE_NEWNET)) || !become_nobody())
 		return 1;
-	for (int i = 2; i < argc; i++) {
-		struct port *port = ports + i - 2;
+	for (int i = 3; i < argc; i++) {
+		struct port *port = ports + i - 3;
 		if (!parse(argv[i], port) || (port->kind == PORT && !port_open(port)) ||
 		    !watch(EPOLL_CTL_ADD, port->fd, EPOLLIN, port))
 			return 1;

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+import sysconfig
+import textwrap
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import TOP
 from tests.integration.pocker.lab import HOST, HOST6, OUTSIDE, OUTSIDE6, Lab, gone, kill, process_of
 
 
@@ -369,6 +374,63 @@ def test_flushed_rules_are_made_anew(lab: Lab) -> None:
     assert lab.ask(lab.outside, "tcp", HOST, 8080) == f"hello {OUTSIDE}"
     lab.on_host("nft", "flush", "ruleset")
     lab.ok("rm", "-f", "web")
+
+
+# --- without root -----------------------------------------------------------------------------------------------------
+
+_OUTSIDE = """
+    import sys
+    from pyruntime.engine.network import outside, ports
+    from pyruntime.engine.network.endpoints import Endpoint
+    from pyruntime.engine.places import Places
+    import subprocess
+    held = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 1000"], stdout=subprocess.PIPE)
+    held.stdout.readline()
+    endpoint = Endpoint(id="0" * 64, names=["web"], pid=held.pid, outside=outside.choose(sys.argv[1]))
+    bound = ports.bind(Places(sys.argv[2], sys.argv[2]), [
+        {"host": "", "port": 8080, "last": 8080, "to": 80, "protocol": kind} for kind in ("tcp", "udp")])
+    outside.start(endpoint)
+    ports.start_proxy(endpoint, bound)
+    ports.release(bound)
+    print(held.pid, endpoint.helper[0], endpoint.proxy[0], *outside.name_servers(endpoint.outside), flush=True)
+    sys.stdin.readline()
+    ports.stop_proxy(endpoint)
+    ports.end(endpoint.helper)
+    held.kill()
+    """
+
+
+@pytest.mark.parametrize("program", ["pasta", "slirp4netns"])
+def test_without_root_a_program_is_the_way_out_and_the_proxy_the_way_in(lab: Lab, program: str) -> None:
+    # Elsewhere every user may open it; here the machine may be stricter.
+    lab.on_host("sh", "-ec", "mount -t tmpfs tmpfs /dev/net; mknod -m 666 /dev/net/tun c 10 200;"
+                f" mount --bind {TOP} /srv; mount --bind {sys.base_prefix} /opt")
+    for kind in ("tcp", "udp"):
+        lab.serve(lab.outside, kind, OUTSIDE, 7000)
+    user = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", "unshare", "-U", "-r"]
+    packages = os.path.relpath(sysconfig.get_path("purelib"), TOP)
+    python = f"/opt/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    process = subprocess.Popen(
+        [*lab.prefix, "env", "-C", "/srv", "PYTHONHOME=/opt", f"PYTHONPATH=/srv:/srv/{packages}",
+         "PYTHONDONTWRITEBYTECODE=1", *user, python, "-c", textwrap.dedent(_OUTSIDE), program, "/nowhere"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        pid, helper, proxy = map(int, words[:3])
+        assert words[3:] == ([OUTSIDE] if program == "pasta" else ["10.0.2.3"])
+        for kind in ("tcp", "udp"):
+            lab.serve(pid, kind, "0.0.0.0", 80)
+            for where, host in ((lab.host, "127.0.0.1"), (lab.host, "::1"), (lab.outside, HOST), (lab.outside, HOST6)):
+                assert lab.ask(where, kind, host, 8080) == "hello 127.0.0.1", (kind, host)
+        assert lab.ask(pid, "udp", OUTSIDE, 7000) == f"hello {HOST}"
+        if program != "pasta":   # pasta of 2023 loses what comes after our end of a connection, as `ask` has it
+            assert lab.ask(pid, "tcp", OUTSIDE, 7000) == f"hello {HOST}"
+        code = f"import socket; socket.create_connection(({OUTSIDE!r}, 7000), 5)"
+        subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "python3", "-c", code], check=True, timeout=60)
+    finally:
+        _, said = process.communicate("end\n", timeout=60)
+    assert gone(helper) and gone(proxy), said
 
 
 # --- who is killed ----------------------------------------------------------------------------------------------------
