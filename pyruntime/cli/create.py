@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from pyruntime.cli.log import LOG
 from pyruntime.cli.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
+from pyruntime.lifecycle.activation import handed_over
 from pyruntime.lifecycle.create import Request, create
 
 FLAGS = (
@@ -21,7 +24,10 @@ FLAGS = (
 COMMAND = Command(
     "create", "[options] ID [BUNDLE]", "create a container", *FLAGS, least=1, most=2,
     text="Everything of config.json is set up, and the container waits for `start`.\n\n"
-         "   pyruntime create web /containers/web && pyruntime start web")
+         "   pyruntime create web /containers/web && pyruntime start web\n\n"
+         "Sockets that a service manager opened (LISTEN_FDS, LISTEN_PID) are passed on, before the descriptors of\n"
+         "--preserve-fds. With NOTIFY_SOCKET the program can tell the service manager that it is\n"
+         "ready (sd_notify(3)), and `start` waits for that.")
 
 
 def bundle_of(parsed: Parsed) -> str:
@@ -43,11 +49,13 @@ def descriptors(parsed: Parsed) -> int:
 
 def request_of(context: Context, parsed: Parsed) -> Request:
     """What the flags ask for."""
+    listen, variables = handed_over(os.environ, os.getpid())
     return Request(console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
                    pidfd_socket=parsed["pidfd-socket"], pivot=not parsed["no-pivot"],
                    new_keyring=not parsed["no-new-keyring"], preserve_fds=descriptors(parsed),
                    rootless=context.rootless, cgroup_manager=context.cgroup_manager, config_file=parsed["config"],
-                   warn=LOG.warning)
+                   notify=os.environ.get("NOTIFY_SOCKET", ""), listen=listen, variables=variables, warn=LOG.warning,
+                   debug=LOG.debug)
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -52,7 +52,7 @@ class Context:
         from pyruntime.lifecycle.store import default_root
 
         root = parsed["root"]
-        if root and os.path.abspath(root) == "/":
+        if root and not os.path.abspath(root).strip("/"):   # "//" stays what it is
             raise UsageError('Option --root argument should not be set to /; give a directory of its own')
         self.root_given = bool(root)
         self.root = os.path.abspath(root) if root else default_root()
@@ -77,9 +77,10 @@ def _cgroup_manager(parsed: Parsed) -> str:
 def version() -> str:
     """What --version prints; the third line is what callers look for."""
     from pyruntime import __version__
+    from pyruntime.lifecycle.features import libseccomp_version
 
     return (f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC}\n"
-            f"python: {'.'.join(map(str, sys.version_info[:3]))}\n")
+            f"python: {'.'.join(map(str, sys.version_info[:3]))}\nlibseccomp: {libseccomp_version()}\n")
 
 
 PROGRAM = Program("pyruntime", GLOBAL, COMMANDS, "pyruntime.cli", Context, version)

@@ -71,6 +71,8 @@ def load_bundle(bundle: str, process_needed: bool = True, file: str = "") -> Con
     bundle = os.path.abspath(bundle)
     name = os.path.basename(file) or FILE
     value = decode(read_file(os.path.abspath(file) if file else os.path.join(bundle, FILE), name), name)
+    if value is None:
+        raise ConfigError(name, [Problem("", "config cannot be null", "write an object", "config.md#configuration")])
     problems = check_value(value, name)
     if not problems:
         config = Config(value, name, bundle)

@@ -10,6 +10,7 @@ from pyruntime.config.load import Config, load_bundle
 from pyruntime.config.rules import warnings
 from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError
 from pyruntime.lifecycle import channel
+from pyruntime.lifecycle.descriptors import check_descriptors
 from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
@@ -21,7 +22,7 @@ from pyruntime.process import start_time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from pyruntime.plan.steps import Step
@@ -35,31 +36,40 @@ class Request:
     ``rootless``        None: as euid and user namespace say
     ``cgroup_manager``  who makes the cgroup: "cgroupfs", "systemd", or "disabled" (nobody)
     ``config_file``     the configuration, if it is not the bundle's config.json
+    ``notify``          the service manager's socket (sd_notify(3)) that the program may speak to; "" for none
+    ``listen``          how many of the preserved descriptors are sockets for the program, ``variables`` tell it of them
+    ``debug``           called with what is being done, for those who look for the reason of something
     """
 
     def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
                  pidfd_socket: str = "", pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0,
                  rootless: bool | None = None, detached: bool = True, cgroup_manager: str = "cgroupfs",
-                 config_file: str = "", warn: Callable[[str], None] = lambda text: None) -> None:
+                 config_file: str = "", notify: str = "", listen: int = 0, variables: Sequence[str] = (),
+                 warn: Callable[[str], None] = lambda text: None,
+                 debug: Callable[[str], None] = lambda text: None) -> None:
         self.console_socket = os.path.abspath(console_socket) if console_socket else ""
         self.console = console
         self.pid_file = os.path.abspath(pid_file) if pid_file else ""
         self.pidfd_socket = os.path.abspath(pidfd_socket) if pidfd_socket else ""
         self.pivot = pivot
         self.new_keyring = new_keyring
-        self.preserve_fds = preserve_fds
+        self.preserve_fds = preserve_fds + listen
+        self.listen = listen
+        self.variables = list(variables)
+        self.notify = notify
         self.rootless = rootless
         self.detached = detached
         self.cgroup_manager = cgroup_manager
         self.config_file = config_file
         self.warn = warn
+        self.debug = debug
 
 
 class Creation(Launch):
     """The plan of `create`: followed until init waits for `start`."""
 
     def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: Request) -> None:
-        super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds)
+        super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug)
         self.config = config
         self.container = container
         self.record = record
@@ -80,10 +90,21 @@ class Creation(Launch):
     def over(self, report: channel.Report | None) -> bool:
         if report is None or report.kind != channel.CREATED:
             return False
+        self.debug("init: closing the pipe to signal completion")
         for step in self.plan.steps:
             if step.op.name == "device_source":
                 os.unlink(step.args["path"])   # it is mounted by now
         return True
+
+    def cause_of_death(self) -> str:
+        from pyruntime.cgroups.stats import killed_for_memory
+
+        limit = self.config["linux.resources.memory.limit"]
+        peak = killed_for_memory(self.record.cgroup)
+        if peak < 0 or not limit:
+            return ""
+        return (f"{self.config.document}: {limit.where}: unable to set memory limit to {limit.value} (peak usage:"
+                f" {peak}): the kernel killed init, which could not be set up with so little")
 
     def left_behind(self) -> list[str]:
         from pyruntime.cgroups.group import Group
@@ -123,7 +144,14 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     config = load_bundle(bundle, process_needed=False, file=request.config_file)
     _check_bundle(config)
     _check_terminal(config, request)
+    check_descriptors(request.preserve_fds, request.listen)
+    kept = kept_of(config, request.new_keyring)   # what comes from our environment is for init alone, as with runc
+    notifies = bool(request.notify) and _may_notify(config)
+    if notifies or request.variables:
+        config = _with_surroundings(config, request, container.directory if notifies else "")
     plan = make_plan(config, container_id, request, os.path.join(root, ".seccomp"), container.directory)
+    if notifies:
+        _name_notify_socket(plan, len(config.value["mounts"]) - 1)
     for problem in warnings(config):
         request.warn(f"{config.document}: {problem}")
     for warning in plan.warnings:
@@ -134,7 +162,10 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     container.claim(record)
     launch = None
     try:
-        container.keep(kept_of(config, request.new_keyring))
+        container.keep(kept)
+        if notifies:
+            from pyruntime.lifecycle import notify
+            notify.prepare(container.directory)
         launch = Creation(plan, config, container, record, request)
         launch.run()
         report_pid(record.pid, request.pid_file, request.pidfd_socket)
@@ -144,10 +175,44 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
         if launch is not None and record.pid:
             launch.abandon(error)
             _poststop(record, error)
+        if not isinstance(error, Exception):
+            # KeyboardInterrupt, which may have come between a step and the note of how to undo it. The record knows
+            # all that was going to be made.
+            from pyruntime.lifecycle.delete import destroy
+            destroy(container, record)
         container.remove()
         raise
     launch.let_go()
     return record
+
+
+def _may_notify(config: Config) -> bool:
+    # In somebody else's mount namespace there is no place for the socket.
+    return bool(config["process"]) and any(node.get("type") == "mount" and not node.get("path", "")
+                                           for node in config["linux.namespaces"].each())
+
+
+def _name_notify_socket(plan: Plan, index: int) -> None:
+    # config.json has no such mount: whoever reads a message would look for it there in vain.
+    for step in plan.steps:
+        if step.where.startswith(f"mounts[{index}]"):
+            step.where = "NOTIFY_SOCKET"
+
+
+def _with_surroundings(config: Config, request: Request, notify_directory: str) -> Config:
+    """The configuration with what our environment has for the program: sockets, and a way to the service manager."""
+    process = dict(config.get("process", {}))
+    told = [f"{entry.partition('=')[0]}=" for entry in request.variables]
+    if notify_directory:
+        told.append("NOTIFY_SOCKET=")
+    env = [entry for entry in process.get("env") or [] if not entry.startswith(tuple(told))]
+    value = {**config.value, "process": process}
+    if notify_directory:
+        from pyruntime.lifecycle import notify
+        env.append(notify.VARIABLE)
+        value["mounts"] = [*(value.get("mounts") or []), notify.mount(notify_directory)]
+    process["env"] = [*env, *request.variables]
+    return Config(value, config.document, config.bundle)
 
 
 def _check_bundle(config: Config) -> None:

@@ -34,9 +34,14 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
         return
     if status not in (CREATED, RUNNING, PAUSED):
         raise StateError(f'container not running: "{container_id}" is {status}')
-    if everything or (signal == SIGKILL and not record.own_pids):
+    together = everything or (signal == SIGKILL and not record.own_pids)
+    if together:
         _signal_group(record, signal)
-    _signal_init(record, signal)
+    try:
+        _signal_init(record, signal)
+    except StateError:
+        if not together:   # it may have gone with the others
+            raise
     if signal == SIGKILL and status == PAUSED:
         _thaw(Group(record.cgroup))
 

@@ -16,6 +16,7 @@ from pyruntime.config.joining import asked_process, given_process
 from pyruntime.config.load import SIZE, Config
 from pyruntime.errors import PyruntimeError, StateError, UsageError
 from pyruntime.lifecycle import channel
+from pyruntime.lifecycle.descriptors import check_descriptors
 from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
@@ -47,7 +48,8 @@ class ExecRequest:
     def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
                  pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
-                 warn: Callable[[str], None] = lambda text: None, **options: Any) -> None:
+                 warn: Callable[[str], None] = lambda text: None,
+                 debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         self.args = args
         self.process = process
         self.console_socket = os.path.abspath(console_socket) if console_socket else ""
@@ -59,6 +61,7 @@ class ExecRequest:
         self.detached = detached
         self.rootless = rootless
         self.warn = warn
+        self.debug = debug
         self.options = options
 
 
@@ -74,6 +77,7 @@ def execute(root: str, container_id: str, request: ExecRequest) -> int:
     config = _config(container, record, request)
     terminal = bool(config.get("process.terminal", False))
     _check_terminal(terminal, request)
+    check_descriptors(request.preserve_fds)
     if request.detached:
         return Entry(container, record, config, request, None).run()
     return _in_foreground(container, record, config, request, terminal)
@@ -189,12 +193,13 @@ class Entry(Launch):
             for fd in fds.values():
                 os.close(fd)
             raise
-        super().__init__(plan, fds, request.preserve_fds)
+        super().__init__(plan, fds, request.preserve_fds, request.debug)
         self.on_pid: Callable[[int], None] = lambda pid: None   # called before the program begins
         self._prepared = False
 
     def over(self, report: channel.Report | None) -> bool:
         if report is not None and report.kind == channel.EXEC:
+            self.debug("setns_init: about to exec")
             self._prepared = True   # the filter and execve are left: their success is the end of the stream
         if report is None and self._prepared:
             self._control.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime import __version__
 from pyruntime.config.sections.process import CAPABILITIES
+from pyruntime.errors import HostError
 from pyruntime.linux import mounts, seccomp
 from pyruntime.linux.kernel import MEMORY_FLAGS, MEMORY_MODES
 from pyruntime.plan.setup import NAMESPACES
@@ -21,6 +22,15 @@ def _seccomp() -> dict[str, Any]:
     flags = sorted(seccomp.FLAGS)
     return {"enabled": True, "actions": sorted(seccomp_compile.ACTIONS), "operators": sorted(seccomp_compile.OPERATORS),
             "archs": sorted(seccomp_compile.ARCHITECTURES), "knownFlags": flags, "supportedFlags": flags}
+
+
+def libseccomp_version() -> str:
+    """The version of libseccomp that makes filters, or ``none``: containers without linux.seccomp need none."""
+    try:
+        from pyruntime.linux import seccomp_compile
+    except HostError:
+        return "none"
+    return seccomp_compile.libseccomp_version()
 
 
 def document() -> dict[str, Any]:
@@ -42,7 +52,8 @@ def document() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"org.opencontainers.runc.checkpoint.enabled": "false",
+        "annotations": {"io.github.seccomp.libseccomp.version": libseccomp_version(),
+                        "org.opencontainers.runc.checkpoint.enabled": "false",
                         "io.pyruntime.version": __version__},
         # A property can be a program to run, or a limit to lift.
         "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],

@@ -118,6 +118,8 @@ class Container:
         made = self._unclaimed()
         try:
             _make_private(self.root)
+            if self.root == _below_runtime_directory():
+                os.chmod(self.root, 0o1700)   # or it may be cleared away as old: XDG Base Directory Specification
             os.mkdir(made, 0o700)
         except OSError as error:
             raise PyruntimeError(f'cannot make the state directory "{made}": {error.strerror}') from None
@@ -234,7 +236,11 @@ class Container:
 def _clear(directory: str) -> None:
     try:
         for name in os.listdir(directory):
-            os.unlink(os.path.join(directory, name))
+            path = os.path.join(directory, name)
+            if name == "notify":   # a directory: lifecycle/notify.py
+                _clear(path)
+            else:
+                os.unlink(path)
         os.rmdir(directory)
     except FileNotFoundError:
         return   # another process clears it away at the same time
@@ -261,10 +267,19 @@ def identifiers(root: str) -> list[str]:
                   if _ID.issuperset(name) and os.path.exists(os.path.join(root, name, "state.json")))
 
 
+def _below_runtime_directory() -> str:
+    """Our directory below XDG_RUNTIME_DIR; nothing where that is unset, empty, or root's, who has /run. The root of a
+    user namespace is the user who made it, unless USER says that he really became root there."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not runtime or (os.geteuid() == 0 and (not _in_user_namespace() or os.environ.get("USER") == "root")):
+        return ""
+    return os.path.join(os.path.abspath(runtime), "pyruntime")
+
+
 def _in_user_namespace() -> bool:
     fd = os.open("/proc/self/uid_map", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]   # user_namespaces(7): the initial one
+        return os.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
     finally:
         os.close(fd)
 
@@ -276,17 +291,17 @@ def default_root() -> str:
     Without one it is a directory in /tmp; raises PyruntimeError when that belongs to somebody else, who could have
     us run hooks of his.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.geteuid() == 0 and not (runtime and os.environ.get("USER", "") != "root" and _in_user_namespace()):
+    if below := _below_runtime_directory():
+        return below
+    if os.geteuid() == 0:
         return "/run/pyruntime"
-    if not runtime:
-        runtime = f"/tmp/pyruntime-{os.geteuid()}"
-        try:
-            status = os.lstat(runtime)
-        except FileNotFoundError:
-            os.mkdir(runtime, 0o700)
-            status = os.lstat(runtime)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise PyruntimeError(f'"{runtime}" is not a directory that you alone may write: give --root, or set'
-                                 " XDG_RUNTIME_DIR")
+    runtime = f"/tmp/pyruntime-{os.geteuid()}"
+    try:
+        status = os.lstat(runtime)
+    except FileNotFoundError:
+        os.mkdir(runtime, 0o700)
+        status = os.lstat(runtime)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise PyruntimeError(f'"{runtime}" is not a directory that you alone may write: give --root, or set'
+                             " XDG_RUNTIME_DIR")
     return os.path.join(runtime, "pyruntime")

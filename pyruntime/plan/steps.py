@@ -138,6 +138,8 @@ OPS: dict[str, Op] = {
     "personality": Op("stub", "personality", "set the execution domain", value=INT),
     "join_keyring": Op("stub", "keyctl", "join a session keyring of its own", name=STR),
     "umask": Op("stub", "umask", "set the file mode creation mask", mask=INT),
+    "own_streams": Op("stub", "fchown", "give the program's user the pipes that are its standard streams: a program"
+                      " that opens /dev/stdout may", uid=INT),
     "drop_bounding": Op("stub", "prctl PR_CAPBSET_DROP", "drop from the bounding set all but the mask", keep=INT),
     "set_groups": Op("stub", "setgroups", "set the supplementary groups", gids=BYTES),
     "set_user": Op("stub", "setresgid, setresuid", "become the user, keeping capabilities until capset",

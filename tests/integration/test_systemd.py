@@ -241,7 +241,7 @@ def test_a_death_of_the_runtime_ends_the_holder(tmp_path: Path) -> None:
     from pyruntime.lifecycle.launch import Launch
     from pyruntime.plan.compile import Plan
 
-    launch = Launch(Plan([], [], {}, []), {}, 0)
+    launch = Launch(Plan([], [], {}, []), {}, 0, lambda text: None)
     pid = launch.hold()
     assert Path(f"/proc/{pid}/comm").exists()
     os.close(launch._holder[1])   # as the kernel does when we die

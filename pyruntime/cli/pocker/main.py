@@ -22,6 +22,7 @@ GLOBAL = Command(
     stop_at_argument=True)
 COMMANDS = {
     "attach": "attach to a container's input and output",
+    "completion": "print the completion script of a shell",
     "create": "make a container of an image",
     "exec": "run another program in a container",
     "inspect": "show everything about containers and images",
