@@ -11,6 +11,7 @@ import select
 
 from pyruntime.api import Runtime
 from pyruntime.engine.container import UNCLAIMED, Container, Exit, identifiers, timestamp, unclaimed, unname
+from pyruntime.engine.network import attach
 from pyruntime.engine.places import forget
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
 from pyruntime.image.snapshot.driver import named
@@ -40,7 +41,9 @@ def clear_run(container: Container, record: Record) -> None:
             end.oom = False   # it never came so far
         if end.oom:
             container.write_exit(end)
+    departure = attach.Departure(container.places, container.id)
     runtime.delete(container.id, force=True)
+    departure.finish()
     forget(container.socket)
     run.over, run.waiting = True, False
     if end is None and run.started:
@@ -234,6 +237,10 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
             continue   # somebody is at it
         except PyruntimeError as error:
             warn(str(error))
+    try:
+        attach.sweep(places)
+    except PyruntimeError as error:
+        warn(str(error))
 
 
 def _lives(container: Container) -> bool:

@@ -21,8 +21,9 @@ import sys
 
 from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
-from pyruntime.engine import files, spec
+from pyruntime.engine import spec
 from pyruntime.engine.container import Run, timestamp
+from pyruntime.engine.network import attach
 from pyruntime.engine.places import forget
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.image.snapshot.driver import named
@@ -162,7 +163,11 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
         shared = mounts.shared_trees(settings)
     kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
     _mount(container, record, run)
-    files.provide(container, record)
+    network = attach.reserve(container, record)
+    if settings.ids:
+        from pyruntime.engine import namespaces
+
+        namespaces.own_files(container, settings)
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if settings.mounts:
@@ -180,6 +185,7 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     streams.created()
     run.pid = state.pid
     container.write_run(run)
+    attach.attach(network, state.pid)
     listening = _listen(container)
     runtime.start(container.id)
     streams.started()

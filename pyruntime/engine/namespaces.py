@@ -188,6 +188,15 @@ def give_ids(places: Places, record: Record) -> None:
                 os.unlink(f"{places.root}/ids/{number}")
 
 
+def own_files(container: Container, settings: Settings) -> None:
+    """Give the files of its network to the root of the container's user namespace, as they are elsewhere."""
+    from pyruntime.engine.network.files import NAMES
+    from pyruntime.image.snapshot.idmapped import Mapping
+
+    for name in NAMES:
+        os.chown(f"{container.directory}/{name}", *Mapping(**settings.ids).owner(0, 0))
+
+
 def _lines(ranges: list[Range]) -> list[str]:
     lines, inside = [], 0
     for one in ranges:
