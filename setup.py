@@ -11,7 +11,7 @@ class BuildWithStub(build_py):
 
     def run(self) -> None:
         subprocess.run(["make", "-s", "pyruntime/native/stub", "pyruntime/engine/monitor/monitor",
-                        "pyruntime/engine/init/init"], check=True)
+                        "pyruntime/engine/proxy/proxy", "pyruntime/engine/init/init"], check=True)
         super().run()
 
 

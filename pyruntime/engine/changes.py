@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 
 from pyruntime.config.decode import decode
+from pyruntime.engine.launch import own_mounts
+from pyruntime.engine.settings import Settings
 from pyruntime.image.bundle import Bundle
 from pyruntime.image.layer.diff import DiffOptions
 from pyruntime.image.repack import list_changes, write_tree
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.engine.container import Container
+    from pyruntime.engine.container import Container, Record
+    from pyruntime.image.store.store import Store
 
 _CONFIG_SIZE = 16 << 20
 
@@ -43,18 +46,28 @@ def options(container: Container, warn: Callable[[str], None] | None = None) -> 
     return DiffOptions(skip=frozenset(places), living=True, warn=warn)
 
 
-def changed(container: Container) -> list[tuple[str, str]]:
+def bundle_of(container: Container, record: Record) -> Bundle:
+    """What the image library calls a container. Raises ImageError where its layers are gone."""
+    bundle = Bundle(container.places.store, container.directory)
+    if record.settings.ids:
+        from pyruntime.image.snapshot.idmapped import Mapping
+
+        bundle.driver.mapping = Mapping(**record.settings.ids)
+    return bundle
+
+
+def changed(container: Container, record: Record) -> list[tuple[str, str]]:
     """The changes since it was made: "A", "C" or "D" and the path, sorted."""
     if not container.run().prepared:
         return []
-    found = list_changes(Bundle(container.places.store, container.directory), options(container))
+    found = list_changes(bundle_of(container, record), options(container))
     return [(kind, "/" + os.fsdecode(path)) for kind, path in found]
 
 
-def export(container: Container, write: Callable[[bytes], object], warn: Callable[[str], None]) -> None:
+def export(container: Container, record: Record, write: Callable[[bytes], object], warn: Callable[[str], None]) -> None:
     """Write its root filesystem as a tar archive. Places where something is mounted are empty in it."""
     store = container.places.store
-    bundle = Bundle(store, container.directory)
+    bundle = bundle_of(container, record)
     layers = bundle.layers
     how = DiffOptions(living=True, warn=warn)
     if container.run().prepared:
@@ -67,6 +80,21 @@ def export(container: Container, write: Callable[[bytes], object], warn: Callabl
                 os.close(root)
             return
         # What was written as one layer more: the container's own mount is in its monitor's mount namespace.
-        layers = Layers(layers.keys, [*layers.directories, there.path], layers.chain_ids, there.path)
+        mapping = bundle.driver.mapping
+        if mapping is not None:
+            from pyruntime.image.snapshot.idmapped import Mapped
+
+            own_mounts(Settings())   # where it is mounted with its own ids is nobody else's business
+            with Mapped(mapping.reversed(), [there.path], f"{bundle.private}/ids") as [path]:
+                _write_all(store, layers, path, write, how)
+        else:
+            _write_all(store, layers, there.path, write, how)
+        return
     with View(store, layers) as view:
+        write_tree(store, view.fd, write, how)
+
+
+def _write_all(store: Store, layers: Layers, written: str, write: Callable[[bytes], object], how: DiffOptions) -> None:
+    every = Layers(layers.keys, [*layers.directories, written], layers.chain_ids, written)
+    with View(store, every) as view:
         write_tree(store, view.fd, write, how)

@@ -8,7 +8,6 @@ import sys
 from pyruntime.api import Runtime
 from pyruntime.engine import changes, history, instructions
 from pyruntime.engine.status import RUNNING, status_of
-from pyruntime.image.bundle import Bundle
 from pyruntime.image.images import by_manifest
 from pyruntime.image.make import changed, derive, timestamp
 from pyruntime.image.repack import repack
@@ -39,7 +38,7 @@ def commit(container: Container, record: Record, *, name: Callable[[Descriptor],
                                 "comment": message, "changes": config}
         if container.run().prepared:
             with _Pause(container, record, wanted=pause):
-                bundle = Bundle(store, container.directory)
+                bundle = changes.bundle_of(container, record)
                 descriptor, _ = repack(bundle, base, options=changes.options(container, warn), **told)
         else:
             descriptor = derive(store, base, None, **told)

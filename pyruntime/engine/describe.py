@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pyruntime.engine.network import endpoints
+from pyruntime.engine.network.picture import settings_of
 from pyruntime.engine.status import PAUSED, RESTARTING, RUNNING, status_of
 
 TYPE_CHECKING = False
@@ -35,7 +37,7 @@ def describe(container: Container, record: Record, status: Status | None = None)
             "Labels": labels(record), "Volumes": config.get("Volumes"), "ExposedPorts": config.get("ExposedPorts"),
             "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
             "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None},
-        "Settings": settings.document()}
+        "NetworkSettings": settings_of(endpoints.read(container.places, record.id)), "Settings": settings.document()}
 
 
 def program(record: Record) -> list[str]:

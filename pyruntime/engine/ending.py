@@ -12,6 +12,7 @@ import select
 from pyruntime.api import Runtime
 from pyruntime.engine import history
 from pyruntime.engine.container import UNCLAIMED, Container, Exit, identifiers, timestamp, unclaimed, unname
+from pyruntime.engine.network import attach
 from pyruntime.engine.places import forget
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
 from pyruntime.image.snapshot.driver import named
@@ -41,7 +42,9 @@ def clear_run(container: Container, record: Record) -> None:
             end.oom = False   # it never came so far
         if end.oom:
             container.write_exit(end)
+    departure = attach.Departure(container.places, container.id)
     runtime.delete(container.id, force=True)
+    departure.finish()
     forget(container.socket)
     if end is None and run.started:
         end = Exit(finished=timestamp(), error="nobody saw how it ended: its monitor was killed")
@@ -186,6 +189,10 @@ def remove(container: Container, record: Record, *, force: bool = False, volumes
 def discard(container: Container, record: Record, *, volumes: bool = False) -> None:
     """Remove the directory of a container that is over; ``volumes``: its anonymous ones too. It is locked."""
     unname(container.places, record)
+    if record.settings.ids:
+        from pyruntime.engine.namespaces import give_ids
+
+        give_ids(container.places, record)
     if volumes and any(mount.get("anonymous") for mount in record.settings.mounts):
         container.put(_WITH_VOLUMES, "")   # for who finishes this, if we are killed
     gone = unclaimed(container.places, container.id)
@@ -244,6 +251,10 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
             continue   # somebody is at it
         except PyruntimeError as error:
             warn(str(error))
+    try:
+        attach.sweep(places)
+    except PyruntimeError as error:
+        warn(str(error))
 
 
 def _lives(container: Container) -> bool:

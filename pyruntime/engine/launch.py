@@ -21,8 +21,9 @@ import sys
 
 from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
-from pyruntime.engine import files, history, spec
+from pyruntime.engine import history, spec
 from pyruntime.engine.container import Run, timestamp
+from pyruntime.engine.network import attach
 from pyruntime.engine.places import forget
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.image.snapshot.driver import named
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from pyruntime.engine.container import Container, Record
     from pyruntime.engine.places import Lock, Places
+    from pyruntime.engine.settings import Settings
 
 MONITOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor", "monitor")
 _LONGEST = (1 << 31) - 1   # milliseconds that poll(2) takes
@@ -155,15 +157,19 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
     settings = record.settings
     kernel.become_subreaper()
-    own_mounts()
+    shared = own_mounts(settings)
     mount_rootfs(container, record, run)
-    files.provide(container, record)
+    network = attach.reserve(container, record)
+    if settings.ids:
+        from pyruntime.engine import namespaces
+
+        namespaces.own_files(container, settings)
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if settings.mounts:
             from pyruntime.engine import mounts
 
-            mounts.provide(container, record, root)
+            mounts.provide(container, record, root, shared)
         if settings.ipc.startswith("container:"):
             from pyruntime.engine import namespaces
 
@@ -177,6 +183,7 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     streams.created()
     run.pid = state.pid
     container.write_run(run)
+    attach.attach(network, state.pid)
     listening = _listen(container)
     runtime.start(container.id)
     history.of_container(container.places, record, "start")
@@ -203,10 +210,17 @@ def monitor_command(places: Places, container_id: str) -> list[str]:
             container_id]
 
 
-def own_mounts() -> None:
-    """Move this process into a mount namespace of its own, which sees what is mounted outside and is not seen there."""
+def own_mounts(settings: Settings) -> dict[int, int]:
+    """Move this process into a mount namespace of its own, which sees what is mounted outside and is not seen there;
+    what the container is to share with the outside (pyruntime.engine.mounts.shared_trees)."""
     kernel.unshare(_CLONE_NEWNS)
+    shared: dict[int, int] = {}
+    if settings.mounts:
+        from pyruntime.engine import mounts
+
+        shared = mounts.shared_trees(settings)
     kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
+    return shared
 
 
 def mount_rootfs(container: Container, record: Record, run: Run) -> None:
@@ -215,6 +229,14 @@ def mount_rootfs(container: Container, record: Record, run: Run) -> None:
 
     layers = Bundle(container.places.store, container.directory).layers
     driver = named(record.driver, container.places.store)
+    if record.settings.ids:
+        from pyruntime.image.snapshot.idmapped import Mapping
+
+        driver.mapping = Mapping(**record.settings.ids)
+        # Its root is nobody to these directories, and has to pass through them to its root filesystem. Their names and
+        # what is in them stay hidden: that needs more than to pass.
+        for directory in (container.places.root, f"{container.places.root}/containers", container.directory):
+            os.chmod(directory, 0o711)
     if run.prepared:
         driver.mount(layers, container.rootfs, container.private)
         return

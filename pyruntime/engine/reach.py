@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import os
 
-from pyruntime.engine.changes import configuration
 from pyruntime.engine.launch import mount_rootfs, own_mounts
 from pyruntime.engine.status import status_of
 from pyruntime.errors import HostError
@@ -48,9 +47,8 @@ class Files:
         self._lock: Lock | None = None
         self.root = -1
         self.kernel: frozenset[int] = frozenset()
-        config = configuration(container).get("linux", {})
-        self.uids = Ids(config.get("uidMappings", []))
-        self.gids = Ids(config.get("gidMappings", []))
+        ids = record.settings.ids
+        self.uids, self.gids = Ids(ids.get("uids", [])), Ids(ids.get("gids", []))
 
     def __enter__(self) -> Files:
         while True:
@@ -84,13 +82,13 @@ class Files:
 
     def _mount(self) -> None:
         container, record = self._container, self._record
-        own_mounts()
+        shared = own_mounts(record.settings)
         mount_rootfs(container, record, container.run())
         self.root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if record.settings.mounts:
             from pyruntime.engine import mounts
 
-            mounts.provide(container, record, self.root)
+            mounts.provide(container, record, self.root, shared)
             for mount in mounts.entries(container, record.settings):
                 if mount["type"] == "bind":   # a tmpfs is empty at each start
                     self._bind(mount)
@@ -103,8 +101,7 @@ class Files:
         except FileNotFoundError:   # the runtime makes it at the first start
             place = self._made(os.fsencode(mount["destination"]), directory=os.path.isdir(mount["source"]))
         try:
-            target = f"/proc/self/fd/{place}"
-            kernel.mount(mount["source"], target, "", _MS_BIND | _MS_REC, "")
+            self._mount_at(mount, f"/proc/self/fd/{place}")
         finally:
             os.close(place)
         if {"ro", "rro"} & set(mount["options"]):
@@ -113,6 +110,23 @@ class Files:
                 kernel.mount("", f"/proc/self/fd/{place}", "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY, "")
             finally:
                 os.close(place)
+
+    def _mount_at(self, mount: dict[str, Any], target: str) -> None:
+        if "idmap" not in mount["options"]:
+            kernel.mount(mount["source"], target, "", _MS_BIND | _MS_REC, "")
+            return
+        from pyruntime.image.snapshot.idmapped import Mapping
+
+        mapping = Mapping(**self._record.settings.ids)
+        namespace = kernel.user_namespace(mapping.uids, mapping.gids)
+        try:
+            tree = mapping.tree(mount["source"], namespace)
+            try:
+                kernel.move_mount(tree, target)
+            finally:
+                os.close(tree)
+        finally:
+            os.close(namespace)
 
     def _made(self, path: bytes, *, directory: bool) -> int:
         parts = [part for part in path.split(b"/") if part]
@@ -166,21 +180,21 @@ def _kernel_devices(pid: int) -> frozenset[int]:
 
 
 class Ids:
-    """The ids of a container and the machine's, by the maps of its user namespace; the same where it has none."""
+    """The ids of a container and the machine's, by lines of uid_map (user_namespaces(7)); the same without any."""
 
-    def __init__(self, maps: list[dict[str, int]]) -> None:
-        self._maps = maps
+    def __init__(self, lines: list[str]) -> None:
+        self._maps = [tuple(map(int, line.split())) for line in lines]
 
     def outside(self, number: int) -> int:
         """The machine's id for the container's; the container's root for one that it does not have."""
-        for entry in self._maps:
-            if entry["containerID"] <= number < entry["containerID"] + entry["size"]:
-                return entry["hostID"] + number - entry["containerID"]
+        for inside, outside, size in self._maps:
+            if inside <= number < inside + size:
+                return outside + number - inside
         return self.outside(0) if self._maps and number else number
 
     def inside(self, number: int) -> int:
         """The container's id for the machine's; overflowuid(5) for one that it does not have."""
-        for entry in self._maps:
-            if entry["hostID"] <= number < entry["hostID"] + entry["size"]:
-                return entry["containerID"] + number - entry["hostID"]
+        for inside, outside, size in self._maps:
+            if outside <= number < outside + size:
+                return inside + number - outside
         return 65534 if self._maps else number

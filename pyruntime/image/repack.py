@@ -9,6 +9,7 @@ from pyruntime.image.layer.compression import Inflater
 from pyruntime.image.layer.diff import DiffOptions, changes, diff, diff_upper
 from pyruntime.image.make import LayerFile, derive, timestamp
 from pyruntime.image.snapshot.view import View
+from pyruntime.native import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pyruntime.image.bundle import Bundle
     from pyruntime.image.document import Descriptor
     from pyruntime.image.images import Image
+    from pyruntime.image.snapshot.driver import Changes
     from pyruntime.image.store.store import Store
 
     _Found = TypeVar("_Found")
@@ -39,7 +41,7 @@ def _changes(bundle: Bundle, compare: Callable[[int, int, bool], _Found]) -> _Fo
     """Call ``compare`` with the tree as it was, the one that has been written to, and whether that is an overlay's
     upper directory."""
     there = bundle.driver.changes(bundle.layers, bundle.rootfs, bundle.private)
-    new = os.open(there.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    new = _written(bundle, there)
     try:
         if there.base:
             old = os.open(there.base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -51,6 +53,23 @@ def _changes(bundle: Bundle, compare: Callable[[int, int, bool], _Found]) -> _Fo
             return compare(view.fd, new, there.kind == "upper")
     finally:
         os.close(new)
+
+
+def _written(bundle: Bundle, there: Changes) -> int:
+    """The directory that has been written to. An overlay with mapped ids stores what is written under those."""
+    mapping = bundle.driver.mapping
+    if mapping is None or there.kind != "upper":
+        return os.open(there.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    back = mapping.reversed()
+    namespace = kernel.user_namespace(back.uids, back.gids)
+    try:
+        tree = back.tree(there.path, namespace)
+    finally:
+        os.close(namespace)
+    try:
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+    finally:
+        os.close(tree)
 
 
 def repack(bundle: Bundle, base: Image, *, created: str = "", created_by: str = "pyimage repack", author: str = "",

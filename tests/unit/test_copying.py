@@ -53,7 +53,7 @@ def test_where_things_land(source: str, directory: bool, target: str, result: tu
 
 
 def test_ids_of_a_user_namespace() -> None:
-    ids = Ids([{"containerID": 0, "hostID": 100000, "size": 1000}, {"containerID": 1000, "hostID": 5000, "size": 1}])
+    ids = Ids(["0 100000 1000", "1000 5000 1"])
     assert [ids.outside(number) for number in (0, 999, 1000, 1001)] == [100000, 100999, 5000, 100000]
     assert [ids.inside(number) for number in (100000, 5000, 0)] == [0, 1000, 65534]
     assert (Ids([]).outside(7), Ids([]).inside(7)) == (7, 7)

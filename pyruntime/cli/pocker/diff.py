@@ -18,7 +18,8 @@ COMMAND = Command("diff", "[options] CONTAINER", "show what a container has chan
 
 def run(context: Context, parsed: Parsed) -> int:
     """Show it."""
-    found = changed(find(context.places, parsed.arguments[0]))
+    container = find(context.places, parsed.arguments[0])
+    found = changed(container, container.read())
     if not show(parsed["format"], [{"Kind": kind, "Path": path} for kind, path in found]):
         out("".join(f"{kind} {path}\n" for kind, path in found))
     return 0

@@ -27,14 +27,15 @@ COMMAND = Command("export", "[options] CONTAINER", "write a container's files as
 def run(context: Context, parsed: Parsed) -> int:
     """Write it."""
     container = find(context.places, parsed.arguments[0])
+    record = container.read()
     path = parsed["output"]
     if not path and os.isatty(1):
         raise UsageError("a tar archive is not for a terminal: give --output FILE, or redirect the output")
     if not path:
-        export(container, lambda data: write_all(1, data), context.warn)
+        export(container, record, lambda data: write_all(1, data), context.warn)
     else:
-        _to_file(path, lambda fd: export(container, lambda data: write_all(fd, data), context.warn))
-    of_container(context.places, container.read(), "export")
+        _to_file(path, lambda fd: export(container, record, lambda data: write_all(fd, data), context.warn))
+    of_container(context.places, record, "export")
     return 0
 
 

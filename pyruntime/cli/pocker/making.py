@@ -8,7 +8,7 @@ from pyruntime.cli.parse import Parsed
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.creating import create
 from pyruntime.engine.ending import sweep
-from pyruntime.errors import NoSuchImage, UsageError
+from pyruntime.errors import ImageError, NoSuchImage, UsageError
 from pyruntime.image.images import find
 
 TYPE_CHECKING = False
@@ -46,7 +46,10 @@ def image_for(context: Context, parsed: Parsed, text: str) -> Image:
     if when != "always":
         try:
             return _checked(find(context.places.store, text, platform), platform)
-        except NoSuchImage as error:
+        except ImageError as error:
+            # Of an index that is here for other platforms, the one that is asked for is missing, too.
+            if platform is None and not isinstance(error, NoSuchImage):
+                raise
             if when == "never" or _is_id(text):
                 raise
             if not parsed["quiet"]:
