@@ -34,7 +34,7 @@ def create(places: Places, image: Image, asked: str, settings: Settings, *, name
     lasting = not settings.remove   # one that goes with its program need not survive a power failure
     with store.lease():
         there = store.extract_layers(image.layers(), talk=talk)
-        record.driver = _driver(places, driver)
+        record.driver = driver_of(places, driver)
         os.mkdir(made, 0o700)
         try:
             mark = store.add_bundle(Container(places, container_id).directory, at=made, driver=record.driver,
@@ -56,13 +56,17 @@ def create(places: Places, image: Image, asked: str, settings: Settings, *, name
 def _complete(places: Places, record: Record) -> None:
     """What the image says of the settings that stand in the record. Raises UsageError for what cannot run."""
     settings, says = record.settings, record.image_config
-    if not settings.args and not settings.entrypoint and not says.get("Cmd") and (
-            settings.entrypoint is not None or not says.get("Entrypoint")):
+    by_image = settings.entrypoint is None and (says.get("Entrypoint") or says.get("Cmd"))
+    if not settings.args and not settings.entrypoint and not by_image:
         raise UsageError(f'the image "{record.image}" does not say what to run: give a command after it')
     if settings.health or says.get("Healthcheck"):
         from pyruntime.engine.living import whole_health
 
         settings.health = whole_health(settings.health, says.get("Healthcheck"))
+    if settings.userns not in ("", "host"):
+        from pyruntime.engine.namespaces import take_ids
+
+        take_ids(places, record)
     if settings.volumes_from or settings.mounts or says.get("Volumes"):
         from pyruntime.engine.mounts import complete
 
@@ -83,7 +87,7 @@ def _make_volumes(container: Container, record: Record) -> None:
         raise
 
 
-def _driver(places: Places, name: str) -> str:
+def driver_of(places: Places, name: str = "") -> str:
     """The snapshot driver for our containers: the one that is named, or the best one, which is found out once."""
     if name:
         return choose(name, places.store, places.root, lasting=False).name

@@ -176,6 +176,10 @@ def remove(container: Container, record: Record, *, force: bool = False, volumes
 def discard(container: Container, record: Record, *, volumes: bool = False) -> None:
     """Remove the directory of a container that is over; ``volumes``: its anonymous ones too. It is locked."""
     unname(container.places, record)
+    if record.settings.ids:
+        from pyruntime.engine.namespaces import give_ids
+
+        give_ids(container.places, record)
     if volumes and any(mount.get("anonymous") for mount in record.settings.mounts):
         container.put(_WITH_VOLUMES, "")   # for who finishes this, if we are killed
     gone = unclaimed(container.places, container.id)

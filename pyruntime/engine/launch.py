@@ -156,15 +156,22 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     settings = record.settings
     kernel.become_subreaper()
     kernel.unshare(_CLONE_NEWNS)
+    shared: dict[int, int] = {}
+    if settings.mounts:
+        from pyruntime.engine import mounts
+
+        shared = mounts.shared_trees(settings)
     kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
     _mount(container, record, run)
     network = attach.reserve(container, record)
+    if settings.ids:
+        from pyruntime.engine import namespaces
+
+        namespaces.own_files(container, settings)
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if settings.mounts:
-            from pyruntime.engine import mounts
-
-            mounts.provide(container, record, root)
+            mounts.provide(container, record, root, shared)
         if settings.ipc.startswith("container:"):
             from pyruntime.engine import namespaces
 
@@ -208,6 +215,14 @@ def _mount(container: Container, record: Record, run: Run) -> None:
 
     layers = Bundle(container.places.store, container.directory).layers
     driver = named(record.driver, container.places.store)
+    if record.settings.ids:
+        from pyruntime.image.snapshot.idmapped import Mapping
+
+        driver.mapping = Mapping(**record.settings.ids)
+        # Its root is nobody to these directories, and has to pass through them to its root filesystem. Their names and
+        # what is in them stay hidden: that needs more than to pass.
+        for directory in (container.places.root, f"{container.places.root}/containers", container.directory):
+            os.chmod(directory, 0o711)
     if run.prepared:
         driver.mount(layers, container.rootfs, container.private)
         return

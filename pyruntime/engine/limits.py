@@ -25,8 +25,10 @@ _UNLIMITED = (1 << 64) - 1      # RLIM_INFINITY
 RLIMITS = ("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
            "rtprio", "rttime", "sigpending", "stack")
 # Flag -> (member of blockIO, whether it is a number of bytes)
-_RATES = {"device-read-bps": ("throttleReadBpsDevice", True), "device-write-bps": ("throttleWriteBpsDevice", True),
-          "device-read-iops": ("throttleReadIOPSDevice", False), "device-write-iops": ("throttleWriteIOPSDevice", False)}
+_RATES = {"device-read-bps": ("throttleReadBpsDevice", True),
+          "device-write-bps": ("throttleWriteBpsDevice", True),
+          "device-read-iops": ("throttleReadIOPSDevice", False),
+          "device-write-iops": ("throttleWriteIOPSDevice", False)}
 
 
 def read(settings: Settings, given: dict[str, Any]) -> None:
@@ -103,7 +105,7 @@ def cpu(given: dict[str, Any]) -> dict[str, Any]:
         if number := given.get(flag, 0):
             result[name] = whole(flag, number, 0, _MOST)
     for flag, name, there in (("cpuset-cpus", "cpus", "cpu"), ("cpuset-mems", "mems", "node")):
-        if flag in given and given[flag]:
+        if given.get(flag):
             result[name] = _set(flag, given[flag], there)
     return result
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from pyruntime.engine.settings import Settings
 
 PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
-_BIND_WORDS = {*PROPAGATIONS, "nosuid", "suid", "nodev", "dev", "noexec", "exec", "bind", "rbind"}
+_BIND_WORDS = {*PROPAGATIONS, "nosuid", "suid", "nodev", "dev", "noexec", "exec", "bind", "rbind", "idmap",
+               "ridmap"}
 _IDLE = {"rw", "z", "Z", "U", "consistent", "cached", "delegated"}   # the usual, about SELinux, or of other systems
 _TMPFS_DEFAULTS = ["noexec", "nosuid", "nodev"]
 _TMPFS_WORDS = {"ro", "rw", "noexec", "exec", "nosuid", "suid", "nodev", "dev", "noatime", "relatime", "strictatime",
@@ -263,20 +264,23 @@ def _borrowed(places: Places, text: str) -> list[dict[str, Any]]:
 def entries(container: Container, settings: Settings) -> list[dict[str, Any]]:
     """The mounts of config.json, so that what lies below another one comes after it."""
     order = sorted(enumerate(settings.mounts), key=lambda pair: str(pair[1]["target"]).count("/"))
-    return [_entry(container, number, mount) for number, mount in order]
+    return [_entry(container, settings, number, mount) for number, mount in order]
 
 
-def _entry(container: Container, number: int, mount: dict[str, Any]) -> dict[str, Any]:
+def _entry(container: Container, settings: Settings, number: int, mount: dict[str, Any]) -> dict[str, Any]:
     options = list(mount.get("options", []))
     if mount["kind"] == "tmpfs":
         options += ["ro"] if mount.get("read_only") else []
         options = [word for word in options if word != "notmpcopyup"]
         return {"destination": mount["target"], "type": "tmpfs", "source": "tmpfs", "options": options}
-    source = mount["source"]
+    source = f"{container.directory}/mounts/{number}" if _apart(mount) else mount["source"]
     if mount["kind"] == "volume":
-        from pyruntime.engine.volumes import data
+        if not _apart(mount):
+            from pyruntime.engine.volumes import data
 
-        source = f"{container.directory}/mounts/{number}" if _apart(mount) else data(container.places, source)
+            source = data(container.places, source)
+        if settings.ids:   # a volume is shared by containers of different ids
+            options.append("idmap")
     if not {"bind", "rbind"} & set(options):
         options.insert(0, "rbind")
     if mount.get("read_only"):   # what is mounted below it must not be written either
@@ -288,15 +292,51 @@ def _entry(container: Container, number: int, mount: dict[str, Any]) -> dict[str
 
 def _apart(mount: dict[str, Any]) -> bool:
     """Whether what is mounted has a place of its own first: who may write to a volume may put a symbolic link into a
-    path below it, between our look and the mount."""
-    return bool(mount.get("subpath"))
+    path below it, between our look and the mount. And what is shared with the host has to stay so while the rest of our
+    mount namespace is cut off from it."""
+    return bool(mount.get("subpath")) or _shared(mount)
 
 
-def provide(container: Container, record: Record, root: int) -> None:
+def _shared(mount: dict[str, Any]) -> bool:
+    return mount["kind"] == "bind" and not {"shared", "rshared"}.isdisjoint(mount.get("options", []))
+
+
+def shared_trees(settings: Settings) -> dict[int, int]:
+    """Detached copies of what is to be shared with the host: the mount's number -> its descriptor. Called before our
+    mount namespace is made a slave of the host's. Raises HostError."""
+    from pyruntime.errors import HostError
+    from pyruntime.native import kernel
+
+    trees = {}
+    for number, mount in enumerate(settings.mounts):
+        if _shared(mount):
+            _provide_bind(mount)
+            try:
+                trees[number] = kernel.open_tree(mount["source"], clone=True, recursive=True)
+            except OSError as error:
+                raise HostError(f'cannot mount "{mount["source"]}": {error.strerror}') from None
+    return trees
+
+
+def _attach_shared(container: Container, number: int, tree: int, source: str) -> None:
+    from pyruntime.errors import HostError
+
+    place = attach(container, str(number), tree)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        fields = [line.split() for line in file if line.split()[4] == place]
+    if not any(word.startswith("shared:") for word in fields[-1][6:fields[-1].index("-")]):
+        raise HostError(f'"{source}" is to be shared with the container, but is on a mount of this machine that is not'
+                        " shared: mount --make-shared it, or leave out the propagation")
+
+
+def provide(container: Container, record: Record, root: int, shared: dict[int, int]) -> None:
     """See to it that all sources are there. ``root`` is the root filesystem's descriptor, for volumes that get what the
-    image has. Called where what we mount is seen by the container's monitor alone. Raises HostError."""
+    image has; ``shared`` is what shared_trees found. Called where what we mount is seen by the container's monitor
+    alone. Raises HostError."""
     for number, mount in enumerate(record.settings.mounts):
-        if mount["kind"] == "bind":
+        if number in shared:
+            _attach_shared(container, number, shared[number], mount["source"])
+        elif mount["kind"] == "bind":
             _provide_bind(mount)
         elif mount["kind"] == "volume":
             from pyruntime.engine import volumes

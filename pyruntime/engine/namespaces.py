@@ -1,10 +1,11 @@
 """The namespaces of a container: its own, the host's, or another container's.
 
-Settings: ``ipc``, ``pid``, ``uts``, ``cgroupns`` and ``userns`` as the flags have them, and the first network. "" is the
-usual: all of its own, but for the user namespace, and the cgroup namespace on machines with cgroup v1.
+Settings: ``ipc``, ``pid``, ``uts``, ``cgroupns`` and ``userns`` as the flags have them, and the first network. "" is
+the usual: all of its own, but for the user namespace, and the cgroup namespace on machines with cgroup v1.
 
 ``userns`` is ``host`` (none), ``auto`` (65536 ids that no other container has, of the ranges in /etc/subuid and
-/etc/subgid of the user "pocker", "containers" or our own), or the name of a user whose whole range is taken.
+/etc/subgid of the user "pocker" or "containers"), or the name of a user whose whole ranges are taken. ROOT/ids/N is a
+symbolic link to ID.PID, the container that has the N-th 65536 of ``auto`` and the process that made it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import os
 from pyruntime.engine.container import find
 from pyruntime.engine.units import wrong
 from pyruntime.errors import HostError, StateError, UsageError
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.engine.container import Container, Record
+    from pyruntime.engine.places import Places
     from pyruntime.engine.settings import Settings
 
 _WORDS = {"ipc": ("private", "shareable", "host", "none"), "pid": ("private", "host"), "uts": ("private", "host"),
@@ -42,6 +45,8 @@ def read(settings: Settings, given: dict[str, Any]) -> None:
             also = ", container:NAME" if flag in ("ipc", "pid", "uts") else ""
             raise wrong(flag, text, f"write {', '.join(words)}{also}")
         setattr(settings, flag, text)
+    if settings.userns not in ("", "host") and given.get("userns"):
+        _check_user(given)
     if settings.uts == "host" and given.get("hostname"):
         raise UsageError("--hostname and --uts host do not go together: it would be the machine's own name")
 
@@ -71,13 +76,26 @@ def apply(container: Container, record: Record, document: dict[str, Any]) -> Non
     elif first.startswith(SHARED):
         other_record = find(container.places, first.removeprefix(SHARED)).read()
         document["hostname"] = other_record.settings.hostname or other_record.id[:12]
+    if settings.ids:
+        _user(document, settings.ids, own)
     if settings.ipc == "host":
         _replace(document, "/dev/shm", "/dev/shm")
-        _replace(document, "/dev/mqueue", "/dev/mqueue")
     elif settings.ipc.startswith(SHARED):
         _replace(document, "/dev/shm", f"{container.directory}/mounts/shm")
     elif settings.ipc == "none":
         document["mounts"] = [mount for mount in document["mounts"] if mount["destination"] != "/dev/shm"]
+
+
+def _user(document: dict[str, Any], ids: dict[str, list[str]], own: set[str]) -> None:
+    linux = document["linux"]
+    linux["namespaces"].append({"type": "user"})
+    for name, lines in (("uidMappings", ids["uids"]), ("gidMappings", ids["gids"])):
+        linux[name] = [dict(zip(("containerID", "hostID", "size"), map(int, line.split()), strict=True))
+                       for line in lines]
+    if "network" not in own:   # sysfs shows a network namespace, and is mounted by its owner alone
+        for mount in document["mounts"]:
+            if mount["destination"] == "/sys":
+                mount.update(type="bind", source="/sys", options=["rbind", "nosuid", "noexec", "nodev", "ro"])
 
 
 def _replace(document: dict[str, Any], place: str, source: str) -> None:
@@ -103,8 +121,8 @@ def _other(container: Container, text: str, kind: str) -> int:
 
 
 def provide(container: Container, record: Record) -> None:
-    """Fetch the other container's /dev/shm, of which its ipc namespace is but a part. Called where what we mount is seen
-    by the container's monitor alone."""
+    """Fetch the other container's /dev/shm, without which its ipc namespace is half of it. Called where what we
+    mount is seen by the container's monitor alone."""
     from pyruntime.engine import mounts, volumes
 
     pid = _other(container, record.settings.ipc, "ipc")
@@ -115,6 +133,80 @@ def provide(container: Container, record: Record) -> None:
 
 
 # --- user namespaces --------------------------------------------------------------------------------------------------
+
+
+def _check_user(given: dict[str, Any]) -> None:
+    from pyruntime.image.rootless import privileged
+
+    if given.get("privileged"):
+        raise UsageError("--privileged and --userns do not go together: write --userns host")
+    if not privileged():
+        raise UsageError(f'--userns "{given["userns"]}": without root all containers share your user namespace:'
+                         " write --userns host")
+
+
+def take_ids(places: Places, record: Record) -> None:
+    """Give a container of a user namespace its ids. Raises UsageError where there are none, or none left."""
+    settings = record.settings
+    if settings.userns != "auto":
+        settings.ids = {name: _lines(ranges) for name, ranges in
+                        zip(("uids", "gids"), subordinate(settings.userns), strict=True)}
+        return
+    ranges = next((found for user in AUTO_USERS if all(found := _both(user))), None)
+    if ranges is None:
+        raise wrong("userns", "auto", f'/etc/subuid and /etc/subgid have no ids for "{AUTO_USERS[0]}": add a line'
+                    f' "{AUTO_USERS[0]}:FIRST:COUNT" to both, of ids that nobody has')
+    pieces = [[one.first + start for one in kind for start in range(0, one.size - IDS + 1, IDS)] for kind in ranges]
+    with places.lock("ids"):
+        for number, (uid, gid) in enumerate(zip(*pieces, strict=False)):
+            if _free(places, number):
+                os.symlink(f"{record.id}.{os.getpid()}", f"{places.root}/ids/{number}")
+                settings.ids = {"uids": [f"0 {uid} {IDS}"], "gids": [f"0 {gid} {IDS}"]}
+                return
+    raise wrong("userns", "auto", f"all {min(map(len, pieces))} times {IDS} ids are taken: remove containers, or give"
+                " more ids in /etc/subuid and /etc/subgid")
+
+
+def _free(places: Places, number: int) -> bool:
+    """Whether nobody has the ids of this number: no container, and no process that is about to make one."""
+    link = f"{places.root}/ids/{number}"
+    try:
+        owner, _, maker = os.readlink(link).partition(".")
+    except FileNotFoundError:
+        return True
+    if os.path.isdir(f"{places.root}/containers/{owner}") or start_time(int(maker)):
+        return False
+    os.unlink(link)
+    return True
+
+
+def give_ids(places: Places, record: Record) -> None:
+    """Take a container's ids back; it is being removed."""
+    with places.lock("ids"):
+        for number in os.listdir(f"{places.root}/ids"):
+            if number.isdecimal() and os.readlink(f"{places.root}/ids/{number}").startswith(f"{record.id}."):
+                os.unlink(f"{places.root}/ids/{number}")
+
+
+def own_files(container: Container, settings: Settings) -> None:
+    """Give the files of its network to the root of the container's user namespace, as they are elsewhere."""
+    from pyruntime.engine.network.files import NAMES
+    from pyruntime.image.snapshot.idmapped import Mapping
+
+    for name in NAMES:
+        os.chown(f"{container.directory}/{name}", *Mapping(**settings.ids).owner(0, 0))
+
+
+def _lines(ranges: list[Range]) -> list[str]:
+    lines, inside = [], 0
+    for one in ranges:
+        lines.append(f"{inside} {one.first} {one.size}")
+        inside += one.size
+    return lines
+
+
+def _both(user: str) -> tuple[list[Range], list[Range]]:
+    return _ranges("/etc/subuid", user), _ranges("/etc/subgid", user)
 
 
 class Range:
@@ -129,12 +221,12 @@ class Range:
 
 def subordinate(user: str) -> tuple[list[Range], list[Range]]:
     """The ranges of a user in /etc/subuid and /etc/subgid (subuid(5)). Raises UsageError where there are none."""
-    found = tuple(_ranges(path, user) for path in ("/etc/subuid", "/etc/subgid"))
+    found = _both(user)
     for path, ranges in zip(("/etc/subuid", "/etc/subgid"), found, strict=True):
         if not ranges:
             raise wrong("userns", user, f"write host or auto, or give the user a range of ids: no line of {path} begins"
                         f' with "{user}:"')
-    return found[0], found[1]
+    return found
 
 
 def _ranges(path: str, user: str) -> list[Range]:

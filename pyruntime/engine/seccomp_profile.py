@@ -24,11 +24,11 @@ FILES = (
     "dup3", "faccessat", "faccessat2", "fadvise64", "fadvise64_64", "fallocate", "fchdir", "fchmod", "fchmodat",
     "fchmodat2", "fchown", "fchown32", "fchownat", "fcntl", "fcntl64", "fdatasync", "file_getattr", "file_setattr",
     "flock", "fstat", "fstat64", "fstatat64", "fstatfs", "fstatfs64", "fsync", "ftruncate", "ftruncate64", "futimesat",
-    "getcwd", "getdents", "getdents64", "ioctl", "lchown", "lchown32", "link", "linkat", "listmount", "lseek", "_llseek",
-    "lstat", "lstat64", "mkdir", "mkdirat", "mknod", "mknodat", "name_to_handle_at", "newfstatat", "open", "openat",
-    "openat2", "readahead", "readlink", "readlinkat", "rename", "renameat", "renameat2", "rmdir", "stat", "stat64",
-    "statfs", "statfs64", "statmount", "statx", "symlink", "symlinkat", "sync", "sync_file_range", "syncfs", "truncate",
-    "truncate64", "umask", "unlink", "unlinkat", "utime", "utimensat", "utimensat_time64", "utimes",
+    "getcwd", "getdents", "getdents64", "ioctl", "lchown", "lchown32", "link", "linkat", "listmount", "_llseek",
+    "lseek", "lstat", "lstat64", "mkdir", "mkdirat", "mknod", "mknodat", "name_to_handle_at", "newfstatat", "open",
+    "openat", "openat2", "readahead", "readlink", "readlinkat", "rename", "renameat", "renameat2", "rmdir", "stat",
+    "stat64", "statfs", "statfs64", "statmount", "statx", "symlink", "symlinkat", "sync", "sync_file_range", "syncfs",
+    "truncate", "truncate64", "umask", "unlink", "unlinkat", "utime", "utimensat", "utimensat_time64", "utimes",
     "fgetxattr", "flistxattr", "fremovexattr", "fsetxattr", "getxattr", "getxattrat", "lgetxattr", "listxattr",
     "listxattrat", "llistxattr", "lremovexattr", "lsetxattr", "removexattr", "removexattrat", "setxattr", "setxattrat",
     "fanotify_mark", "inotify_add_watch", "inotify_init", "inotify_init1", "inotify_rm_watch",
@@ -61,7 +61,7 @@ PROCESSES = (
     "setgroups32", "setpgid", "setpriority", "setregid", "setregid32", "setresgid", "setresgid32", "setresuid",
     "setresuid32", "setreuid", "setreuid32", "setrlimit", "setsid", "setuid", "setuid32", "sigaltstack", "sigprocmask",
     "sigreturn", "tgkill", "tkill", "times", "wait4", "waitid", "waitpid", "pause", "restart_syscall",
-    # The kernel lets a process trace those alone that it may change anyway (ptrace(2), since Linux 4.8 seen by filters).
+    # The kernel lets a process trace only what it may change anyway (ptrace(2); since Linux 4.8 filters see it, too).
     "ptrace", "lsm_get_self_attr", "lsm_list_modules", "lsm_set_self_attr")
 TIMES = (
     "adjtimex", "alarm", "clock_getres", "clock_getres_time64", "clock_gettime", "clock_gettime64", "clock_nanosleep",
@@ -71,8 +71,8 @@ TALKING = (
     "accept", "accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt", "listen", "recv", "recvfrom",
     "recvmmsg", "recvmmsg_time64", "recvmsg", "send", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",
     "socketcall", "socketpair", "ipc", "mq_getsetattr", "mq_notify", "mq_open", "mq_timedreceive",
-    "mq_timedreceive_time64", "mq_timedsend", "mq_timedsend_time64", "mq_unlink", "msgctl", "msgget", "msgrcv", "msgsnd",
-    "semctl", "semget", "semop", "semtimedop", "semtimedop_time64", "shmat", "shmctl", "shmdt", "shmget")
+    "mq_timedreceive_time64", "mq_timedsend", "mq_timedsend_time64", "mq_unlink", "msgctl", "msgget", "msgrcv",
+    "msgsnd", "semctl", "semget", "semop", "semtimedop", "semtimedop_time64", "shmat", "shmctl", "shmdt", "shmget")
 MACHINE = ("getrandom", "sysinfo", "uname")
 EVERYBODY = FILES + READING + WAITING + MEMORY + PROCESSES + TIMES + TALKING + MACHINE
 
@@ -150,8 +150,8 @@ def of_document(document: dict[str, Any], capabilities: Collection[str]) -> dict
     ``archMap`` in place of ``architectures``, and rules that hold with or without some capability, architecture or
     kernel only (``includes``, ``excludes``)."""
     machine = os.uname().machine
-    result = {name: document[name] for name in ("defaultAction", "defaultErrnoRet", "flags", "listenerPath",
-                                                "listenerMetadata", "architectures") if name in document}
+    taken = ("defaultAction", "defaultErrnoRet", "flags", "listenerPath", "listenerMetadata", "architectures")
+    result: dict[str, Any] = {name: document[name] for name in taken if name in document}
     for entry in document.get("archMap", []):
         families = [name.removeprefix("SCMP_ARCH_") for name in (entry["architecture"], *entry["subArchitectures"])]
         if MACHINES.get(machine, ((),))[0][:1] == tuple(families[:1]):

@@ -17,10 +17,10 @@ class Settings:
     FIELDS = (
         "args", "entrypoint", "env", "user", "workdir", "hostname", "domainname", "terminal", "stdin", "stop_signal",
         "stop_timeout", "init", "labels", "annotations", "cap_add", "cap_drop", "privileged", "security", "seccomp",
-        "read_only", "userns", "ipc", "pid", "uts", "cgroupns", "group_add", "mounts", "volumes_from", "devices",
-        "device_rules", "shm_size", "limits", "ulimits", "oom_score", "cgroup_parent", "sysctls", "networks", "ports", "publish_all",
-        "expose", "dns", "dns_search", "dns_options", "hosts", "restart", "restart_limit", "remove", "log_driver",
-        "log_size", "log_files", "health", "platform")
+        "read_only", "userns", "ids", "ipc", "pid", "uts", "cgroupns", "group_add", "mounts", "volumes_from", "devices",
+        "device_rules", "shm_size", "limits", "ulimits", "oom_score", "cgroup_parent", "sysctls", "networks", "ports",
+        "publish_all", "expose", "dns", "dns_search", "dns_options", "hosts", "restart", "restart_limit", "remove",
+        "log_driver", "log_size", "log_files", "health", "platform")
 
     def __init__(self, **values: Any) -> None:
         # The process.
@@ -47,6 +47,7 @@ class Settings:
         self.read_only: bool = False
         # Namespaces: "", host, private, container:ID; ipc also shareable and none, userns as namespaces.py says.
         self.userns: str = ""
+        self.ids: dict[str, list[str]] = {}          # of a user namespace: lines of its maps, "uids" and "gids"
         self.ipc: str = ""
         self.pid: str = ""
         self.uts: str = ""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.engine.security import MASKED, READONLY
 from pyruntime.engine.seccomp_profile import profile
 from pyruntime.image.document import ImageConfig
 from pyruntime.image.rootless import privileged
-from pyruntime.image.runtime_config import CAPABILITIES, Wishes, convert
+from pyruntime.image.runtime_config import Wishes, convert
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +22,11 @@ if TYPE_CHECKING:
 
 INIT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "init", "init")
 INIT_PLACE = "/.pocker-init"
+# What shows of the machine what is none of the container's business; what would change it.
+MASKED = ("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+          "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+          "/sys/firmware")
+READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _CLOSED = ["nosuid", "noexec", "nodev"]
 
 
@@ -47,7 +51,7 @@ def document(container: Container, record: Record, root: int) -> dict[str, Any]:
     linux["maskedPaths"], linux["readonlyPaths"] = [*MASKED, *_thermal()], list(READONLY)
     if privileged():   # others make their cgroups where they are allowed to, or nowhere
         linux["cgroupsPath"] = f"{settings.cgroup_parent or '/pocker'}/{record.id}"
-    linux["resources"] |= settings.limits
+    linux.setdefault("resources", {}).update(settings.limits)
     _process(result["process"], settings, root)
     if not settings.privileged:
         linux["seccomp"] = profile(result["process"]["capabilities"]["bounding"])
@@ -105,11 +109,11 @@ def _mounts(settings: Settings) -> list[dict[str, Any]]:
 
 def _thermal() -> list[str]:
     """How often each CPU was too hot, where this machine tells: it shows what others do."""
-    if not os.path.exists("/sys/devices/system/cpu/cpu0/thermal_throttle"):
+    top = "/sys/devices/system/cpu"
+    if not os.path.exists(f"{top}/cpu0/thermal_throttle"):
         return []
-    from pyruntime.engine.security import thermal_paths
-
-    return thermal_paths()
+    return [f"{top}/{name}/thermal_throttle" for name in os.listdir(top)
+            if name.startswith("cpu") and name[3:].isdecimal()]
 
 
 def _namespaces(container: Container, record: Record, result: dict[str, Any]) -> None:
@@ -117,7 +121,9 @@ def _namespaces(container: Container, record: Record, result: dict[str, Any]) ->
     network = settings.networks[0]["name"] if settings.networks else ""
     if network != "host" and not network.startswith("container:"):
         # Ports below 1024 belong to nobody but the container, and whoever is in it may ping: as with Docker.
-        linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+        linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
+        if privileged() and settings.userns in ("", "host"):   # all groups must be mapped to name them
+            linux["sysctl"]["net.ipv4.ping_group_range"] = "0 2147483647"
     if settings.sysctls:
         linux["sysctl"] = linux.get("sysctl", {}) | settings.sysctls
     if settings.ipc or settings.pid or settings.uts or settings.cgroupns or settings.userns or (
@@ -139,6 +145,8 @@ def _files(container: Container, settings: Settings, result: dict[str, Any]) -> 
         from pyruntime.engine.mounts import entries
 
         own = entries(container, settings)
+        if any(not {"shared", "rshared"}.isdisjoint(mount["options"]) for mount in own):
+            result["linux"]["rootfsPropagation"] = "shared"   # else the runtime cuts all mounts off from the host
         places = {mount["destination"] for mount in own}
         result["mounts"] = [mount for mount in mounts if mount["destination"] not in places] + own
 

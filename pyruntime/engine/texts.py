@@ -51,7 +51,7 @@ def _set(result: dict[str, str], flag: str, text: str) -> None:
 
 def labels(words: list[str], files: list[str] | tuple[str, ...] = ()) -> dict[str, str]:
     """NAME[=VALUE] of each word and line."""
-    result = {}
+    result: dict[str, str] = {}
     for path in files:
         result.update(_named("label-file", line) for line in lines("label-file", path))
     result.update(_named("label", word) for word in words)

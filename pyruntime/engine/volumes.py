@@ -21,7 +21,7 @@ from pyruntime.engine.container import every as every_container
 from pyruntime.engine.container import timestamp, write
 from pyruntime.engine.mounts import volume_name
 from pyruntime.engine.places import Lock, forget
-from pyruntime.errors import HostError, PyruntimeError, StateError, UsageError
+from pyruntime.errors import HostError, NoSuchVolume, PyruntimeError, StateError, UsageError
 from pyruntime.image.store import trees
 from pyruntime.process import start_time
 
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 _UNCLAIMED = "~"
 _OPTIONS = ("type", "o", "device")
 _CLONE_NEWNS = 0x00020000   # linux/sched.h
-
-
-class NoSuchVolume(StateError):
-    """No volume has this name."""
 
 
 class Volume:
@@ -99,6 +95,21 @@ def every(places: Places) -> Iterator[Volume]:
                 yield find(places, name)
             except NoSuchVolume:
                 continue   # removed meanwhile
+
+
+def describe(places: Places, volume: Volume) -> dict[str, Any]:
+    """A volume as `docker volume inspect` shows it."""
+    return {"CreatedAt": volume.created, "Driver": volume.driver, "Labels": volume.labels,
+            "Mountpoint": data(places, volume.name), "Name": volume.name, "Options": volume.options, "Scope": "local",
+            "Anonymous": volume.anonymous}
+
+
+def size(places: Places, name: str) -> int:
+    """Bytes of the files in a volume, as far as they are here: of a plain directory, or of what we see mounted."""
+    try:
+        return trees.survey(data(places, name))[1]
+    except OSError:
+        return 0   # it has gone meanwhile, or somebody has mounted something in it
 
 
 def check(driver: str, options: dict[str, str]) -> None:
@@ -240,7 +251,7 @@ def open_below(places: Places, name: str, path: str) -> int:
         there = kernel.openat2(os.fsencode(path), os.O_PATH, dir_fd=top,
                                resolve=kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS)
         try:
-            return kernel.open_tree(f"/proc/self/fd/{there}", clone=True, recursive=True)
+            return kernel.clone_tree(there, recursive=True)
         finally:
             os.close(there)
     except OSError as error:
@@ -312,7 +323,7 @@ def tree_of(pid: int, path: str) -> int:
             # A link of somebody else's making must not lead anywhere: it is their namespace, but we are who mounts.
             there = kernel.openat2(os.fsencode(path), os.O_PATH, dir_fd=-100, resolve=kernel.RESOLVE_NO_SYMLINKS)
             try:
-                return kernel.open_tree(f"/proc/self/fd/{there}", clone=True, recursive=True)
+                return kernel.clone_tree(there, recursive=True)
             finally:
                 os.close(there)
         finally:

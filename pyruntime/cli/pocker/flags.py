@@ -1,7 +1,7 @@
 """The flags of `create` and `run`, and the settings that they stand for.
 
-A flag that is taken as it is has a field of the settings; the others belong to a subject, whose module reads them. It is
-loaded when one of them is given: `pocker run IMAGE` is to be fast.
+A flag that is taken as it is has a field of the settings; the others belong to a subject, whose module reads them. That
+is loaded when one of them is given: `pocker run IMAGE` is to be fast.
 """
 
 from __future__ import annotations

@@ -6,13 +6,12 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.flags import FLAGS, settings_of
 from pyruntime.cli.pocker.foreground import DETACH_KEYS, SIG_PROXY, check_terminal, failure, follow
 from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.pocker.making import check_making, make
 from pyruntime.cli.program import out
 from pyruntime.engine import attach
-from pyruntime.engine.creating import create
-from pyruntime.engine.ending import discard, sweep
+from pyruntime.engine.ending import discard
 from pyruntime.engine.launch import Options, launch
 from pyruntime.errors import PyruntimeError
-from pyruntime.image.images import find
 
 COMMAND = Command(
     "run", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image and run it", *FLAGS,
@@ -35,11 +34,10 @@ def run(context: Context, parsed: Parsed) -> int:
 
 def _run(context: Context, parsed: Parsed) -> int:
     settings = settings_of(parsed)
+    check_making(parsed)
     if not parsed["detach"]:
         check_terminal(terminal=settings.terminal, stdin=settings.stdin)
-    sweep(context.places, context.warn)
-    image = find(context.places.store, parsed.arguments[0])
-    container, record = create(context.places, image, parsed.arguments[0], settings, name=parsed["name"])
+    container, record = make(context, parsed, settings)
     with container.lock() as lock:
         try:
             if parsed["detach"]:
