@@ -195,7 +195,7 @@ def test_filters_and_formats(pocker: Pocker) -> None:
 def test_data_outlives_kill_and_restart(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "it", *NONE, "-v", "kept:/k", "busybox", "sh", "-c",
               "echo run >>/k/log; sync; sleep 1000")
-    pocker.eventually(lambda: (pocker.root / "volumes/kept/_data/log").exists(), "it has begun")
+    pocker.eventually((pocker.root / "volumes/kept/_data/log").exists, "it has begun")
     pocker.ok("kill", "it")
     pocker.ok("wait", "it")
     pocker.ok("start", "it")
