@@ -82,7 +82,8 @@ def test_run_pulls_what_is_missing(own: Pocker, tmp_path: Path) -> None:
 
 def test_an_image_for_another_platform_is_not_taken_for_ours(own: Pocker) -> None:
     assert own.ok("run", "--rm", "--pull", "never", "--platform", "linux/amd64", *NONE, "busybox", "echo", "x") == "x"
-    said = own.fails("run", "--rm", "--pull", "never", "--platform", "linux/s390x", *NONE, "busybox", "true", status=125)
+    said = own.fails("run", "--rm", "--pull", "never", "--platform", "linux/s390x", *NONE, "busybox", "true",
+                     status=125)
     assert 'not "linux/s390x"' in said
 
 
