@@ -98,13 +98,22 @@ def _mounts(settings: Settings) -> list[dict[str, Any]]:
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
          "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
         {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
-         "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
+         "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *_terminal_group()]},
         {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
          "options": [*_CLOSED, "mode=1777", f"size={settings.shm_size}"]},
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _CLOSED},
         {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_CLOSED, "ro"]},
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*_CLOSED, "ro"]},
     ]
+
+
+def _terminal_group() -> list[str]:
+    """Terminals belong to the group tty, unless we are a user that has no such group to give."""
+    if privileged():
+        return ["gid=5"]
+    with open("/proc/self/gid_map", encoding="ascii") as file:
+        ranges = [tuple(map(int, line.split())) for line in file]
+    return ["gid=5"] if any(first <= 5 < first + count for first, _, count in ranges) else []
 
 
 def _thermal() -> list[str]:

@@ -27,6 +27,7 @@ GLOBAL = Command(
 COMMANDS = {
     "attach": "attach to a container's input and output",
     "completion": "print the completion script of a shell",
+    "container": "commands about containers",
     "create": "make a container of an image",
     "exec": "run another program in a container",
     "history": "show how an image was made",

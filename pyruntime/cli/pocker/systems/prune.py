@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pyruntime.cli.image.prune import unused
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.container_prune import prune as prune_containers
 from pyruntime.cli.pocker.filters import Filters
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.pocker.volumes.prune import prune as prune_volumes
 from pyruntime.cli.program import out
-from pyruntime.engine.container import every
-from pyruntime.engine.ending import remove, sweep
-from pyruntime.engine.status import CREATED, EXITED, status_of
-from pyruntime.errors import StateError
 
 COMMAND = Command("prune", "[options]", "remove what nothing uses",
                   Flag("all", "bool", "images that no container uses too", short="a"),
@@ -25,18 +22,7 @@ def run(context: Context, parsed: Parsed) -> int:
     """Remove it, and say what, and how much room that made."""
     from pyruntime.image.progress import size
 
-    sweep(context.places, context.warn)
-    removed = []
-    for container, record in list(every(context.places)):
-        status = status_of(container)
-        if status.word == EXITED or (status.word == CREATED and not status.run.watched()):
-            try:
-                remove(container, record, volumes=False)
-            except StateError:
-                continue   # it was started meanwhile
-            removed.append(record.id)
-    if removed:
-        out("Deleted Containers:\n" + "".join(f"{one}\n" for one in removed) + "\n")
+    prune_containers(context)
     total = 0
     if parsed["volumes"]:
         names, total = prune_volumes(context, Filters([], {}), everything=False)
