@@ -7,6 +7,7 @@
     ├── StateError                 exit 1   the container is not in a state that allows the operation
     │   ├── NoSuchContainer        exit 1
     │   ├── ContainerExists        exit 1
+    │   ├── NoSuchNetwork          exit 1
     │   └── NoSuchVolume           exit 1
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
     ├── SystemdError               exit 1   systemd refused what the cgroup driver asked it for
@@ -114,6 +115,10 @@ class NoSuchContainer(StateError):
 
 class ContainerExists(StateError):
     """The ID is taken (runtime.md#create)."""
+
+
+class NoSuchNetwork(StateError):
+    """No network has this name."""
 
 
 class NoSuchVolume(StateError):

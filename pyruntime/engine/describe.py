@@ -37,7 +37,18 @@ def describe(container: Container, record: Record, status: Status | None = None)
             "Labels": labels(record), "Volumes": config.get("Volumes"), "ExposedPorts": config.get("ExposedPorts"),
             "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
             "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None},
+        "Mounts": [_mount(container, mount) for mount in settings.mounts],
         "NetworkSettings": settings_of(endpoints.read(container.places, record.id)), "Settings": settings.document()}
+
+
+def _mount(container: Container, mount: dict[str, Any]) -> dict[str, Any]:
+    result = {"Type": mount["kind"], "Source": mount.get("source", ""), "Destination": mount["target"],
+              "RW": not mount.get("read_only", False), "Mode": ",".join(mount.get("options", []))}
+    if mount["kind"] == "volume":
+        from pyruntime.engine.volumes import data
+
+        result |= {"Name": mount["source"], "Source": data(container.places, mount["source"]), "Driver": "local"}
+    return result
 
 
 def program(record: Record) -> list[str]:

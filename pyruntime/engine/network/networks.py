@@ -12,7 +12,7 @@ from pyruntime.config.decode import decode, encode
 from pyruntime.engine.container import check_name, timestamp, write
 from pyruntime.engine.network.addresses import Address, Subnet, routed
 from pyruntime.engine.places import forget
-from pyruntime.errors import PyruntimeError, StateError, UsageError
+from pyruntime.errors import NoSuchNetwork, PyruntimeError, StateError, UsageError
 from pyruntime.image.store.layout import read_file
 
 TYPE_CHECKING = False
@@ -29,10 +29,6 @@ RESERVED = (NONE, HOST, "container", "default", "slirp4netns", "pasta", "private
 # 10.96 and 10.244.
 _FIRST = ("10.88.0.0/16", "10.98.0.0/16", "172.31.0.0/16", "10.188.0.0/16", "192.168.188.0/24")
 _POOLS = ("10.89.0.0/16", "10.90.0.0/16", "10.189.0.0/16", "172.30.0.0/16", "192.168.0.0/16")   # a /24 for each network
-
-
-class NoSuchNetwork(StateError):
-    """Nothing has this name."""
 
 
 class Network:

@@ -7,7 +7,7 @@ have for addresses, by name, alias, short ID and host name (A, AAAA), and by add
 is answered nothing. RFC 1035, RFC 3596.
 
 All of a query that is read here is its question; answers of other servers are passed on as they are. dnspython would be
-the library to read more; it takes 24 MB in a process that lives as long as containers do.
+the library to read more; it takes 14 MB (PSS) instead of 5 in a process that lives as long.
 """
 
 from __future__ import annotations

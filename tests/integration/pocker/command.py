@@ -83,7 +83,7 @@ class Pocker:
     def _host(self) -> set[str]:
         mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
         found = {f"mount {point}" for point in mounts if point.startswith(str(self.path))}
-        found |= {f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("*/pocker/*/")}
+        found |= {f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("*/pocker-*/")}
         found |= {f"link {name}" for name in os.listdir("/sys/class/net")}
         for entry in Path("/proc").iterdir():
             try:

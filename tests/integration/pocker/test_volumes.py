@@ -55,6 +55,9 @@ def test_life_of_a_volume(pocker: Pocker) -> None:
     assert said.startswith("kept\ntouch: /d/x: Read-only"), said
     assert (Path(found["Mountpoint"]) / "file").read_text() == "kept\n"
     pocker.ok("create", "--name", "user", *NONE, "-v", "data:/d", "busybox", "true")
+    mounts = json.loads(pocker.ok("inspect", "user"))[0]["Mounts"]
+    assert [(one["Type"], one["Name"], one["Source"], one["Destination"], one["RW"]) for one in mounts] == [
+        ("volume", "data", found["Mountpoint"], "/d", True)]
     assert 'used by user' in pocker.fails("volume", "rm", "data")
     assert json.loads(pocker.ok("inspect", "--type", "volume", "data"))[0]["Name"] == "data"
     pocker.ok("rm", "-v", "user")

@@ -7,7 +7,7 @@ from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 from pyruntime.engine.ending import sweep
 from pyruntime.engine.network import attach
-from pyruntime.engine.network.networks import NoSuchNetwork
+from pyruntime.errors import NoSuchNetwork
 
 COMMAND = Command("rm", "[options] NETWORK...", "remove networks",
                   Flag("force", "bool", "no error where there is none", short="f"), least=1,
