@@ -51,16 +51,23 @@ class Files:
         self.uids, self.gids = Ids(ids.get("uids", [])), Ids(ids.get("gids", []))
 
     def __enter__(self) -> Files:
+        self._enter()
+        if self._record.settings.ids:
+            # On a mount with mapped ids nobody makes a file whose id is not mapped (EOVERFLOW): the machine's root.
+            kernel.set_fs_ids(self.uids.outside(0), self.gids.outside(0))
+        return self
+
+    def _enter(self) -> None:
         while True:
             if self._open_running():
-                return self
+                return
             lock = self._container.lock()
             lock.__enter__()
             try:
                 if not status_of(self._container).pid:
                     self._mount()
                     self._lock = lock
-                    return self
+                    return
             finally:
                 if self._lock is None:
                     lock.__exit__()
@@ -89,9 +96,9 @@ class Files:
             from pyruntime.engine import mounts
 
             mounts.provide(container, record, self.root, shared)
-            for mount in mounts.entries(container, record.settings):
+            for number, mount in enumerate(mounts.entries(container, record.settings)):
                 if mount["type"] == "bind":   # a tmpfs is empty at each start
-                    self._bind(mount)
+                    self._bind({**mount, "source": self._source(mount, f"cp{number}")})
         if record.settings.read_only:
             kernel.mount("", container.rootfs, "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY, "")
 
@@ -101,7 +108,7 @@ class Files:
         except FileNotFoundError:   # the runtime makes it at the first start
             place = self._made(os.fsencode(mount["destination"]), directory=os.path.isdir(mount["source"]))
         try:
-            self._mount_at(mount, f"/proc/self/fd/{place}")
+            kernel.mount(mount["source"], f"/proc/self/fd/{place}", "", _MS_BIND | _MS_REC, "")
         finally:
             os.close(place)
         if {"ro", "rro"} & set(mount["options"]):
@@ -111,20 +118,18 @@ class Files:
             finally:
                 os.close(place)
 
-    def _mount_at(self, mount: dict[str, Any], target: str) -> None:
+    def _source(self, mount: dict[str, Any], name: str) -> str:
+        """Where that is what is to be mounted: itself, or a mount of it with mapped ids."""
+        source: str = mount["source"]
         if "idmap" not in mount["options"]:
-            kernel.mount(mount["source"], target, "", _MS_BIND | _MS_REC, "")
-            return
+            return source
+        from pyruntime.engine import mounts
         from pyruntime.image.snapshot.idmapped import Mapping
 
         mapping = Mapping(**self._record.settings.ids)
         namespace = kernel.user_namespace(mapping.uids, mapping.gids)
         try:
-            tree = mapping.tree(mount["source"], namespace)
-            try:
-                kernel.move_mount(tree, target)
-            finally:
-                os.close(tree)
+            return mounts.attach(self._container, name, mapping.tree(source, namespace))
         finally:
             os.close(namespace)
 
@@ -158,6 +163,8 @@ class Files:
         raise OSError(errno.EAGAIN, "it is renamed all the time")
 
     def __exit__(self, *_: object) -> None:
+        if self._record.settings.ids:
+            kernel.set_fs_ids(os.geteuid(), os.getegid())
         os.close(self.root)
         if self._lock is not None:
             kernel.umount2(self._container.rootfs, kernel.UMOUNT_NOFOLLOW | 2)   # MNT_DETACH: with its volumes

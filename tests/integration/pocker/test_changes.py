@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.pocker.command import Pocker
+from tests.integration.pocker.test_settings import NONE, in_range, ranges
+
+__all__ = ["ranges"]   # a fixture
 
 SCRIPT = """
 mkdir -p /data/x; echo hi >/data/x/f; ln /data/x/f /data/x/same; rm -r /home /etc/group; echo more >>/etc/passwd
@@ -127,3 +130,38 @@ def test_it_stands_still_meanwhile_and_goes_on(own: Pocker) -> None:
     assert own.statuses()["web"] == "paused"   # as it was
     actions = own.ok("events", "--stream=false", "--format", "{{.Action}}").split()
     assert actions == ["create", "start", "pause", "unpause", "commit", "commit", "pause", "commit"]
+
+
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_the_ids_of_a_user_namespace_stay_inside(store: Path, ranges: Path, state: str) -> None:
+    subprocess.run(["cp", "-a", store, ranges / "store"], check=True)
+    pocker = Pocker(ranges, ranges / "store")
+    try:
+        _look_at_ids(pocker, ranges, state)
+    finally:
+        pocker.clear()   # before its directory goes
+    pocker.check()
+
+
+def _look_at_ids(pocker: Pocker, ranges: Path, state: str) -> None:
+    script = "touch /mine /data/volumes; chown 5:6 /mine; chmod 700 /root; touch /ready; sleep 1000"
+    done = in_range(pocker, ranges, "run", "-d", "--name", "web", *NONE, "--userns", "auto", "-v", "data:/data",
+                    "busybox", "sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    pocker.eventually(lambda: pocker("exec", "web", "test", "-e", "/ready").returncode == 0, "it is ready")
+    if state == "stopped":
+        pocker.ok("stop", "-t", "0", "web")
+    assert pocker.ok("diff", "web").splitlines() == ["A /mine", "A /ready", "C /root"]
+    pocker.ok("cp", "-a", "web:/mine", ranges / "mine")
+    assert ((ranges / "mine").stat().st_uid, (ranges / "mine").stat().st_gid) == (5, 6)
+    pocker.ok("cp", "-a", ranges / "mine", "web:/back")
+    pocker.ok("cp", ranges / "mine", "web:/data/root")
+    assert (pocker.root / "volumes/data/_data/root").stat().st_uid == 0
+    pocker.ok("export", "-o", ranges / "web.tar", "web")
+    with tarfile.open(ranges / "web.tar") as archive:
+        owners = {member.name.removeprefix("./"): (member.uid, member.gid) for member in archive}
+    assert {name: owners[name] for name in ("mine", "back", "ready", "bin/busybox")} == {
+        "mine": (5, 6), "back": (5, 6), "ready": (0, 0), "bin/busybox": (0, 0)}
+    pocker.ok("commit", "web", "mine:1")
+    look = pocker.ok("run", "--rm", *NONE, "mine:1", "stat", "-c", "%u:%g %a %n", "/mine", "/back", "/ready", "/root")
+    assert look.splitlines() == ["5:6 644 /mine", "5:6 644 /back", "0:0 644 /ready", "0:0 700 /root"]
