@@ -147,3 +147,22 @@ def test_a_program_that_is_killed_for_want_of_memory(pocker: Pocker) -> None:
     assert done.returncode != 0
     actions = pocker.ok("events", "--stream=false", "--format", "{{.Action}}").splitlines()
     assert actions == ["create", "start", "oom", "die"]
+
+
+def test_events_of_volumes_networks_and_images(pocker: Pocker) -> None:
+    pocker.ok("volume", "create", "data")
+    pocker.ok("run", "--rm", "--network", "none", "-v", "/anonymous", "busybox", "true")
+    pocker.ok("volume", "rm", "data")
+    pocker.ok("network", "create", "--subnet", "10.213.7.0/24", "net")
+    pocker.ok("network", "rm", "net")
+    pocker.ok("tag", "busybox", "busybox:other")
+    pocker.ok("rmi", "busybox:other")
+
+    def actions(kind: str) -> list[str]:
+        return pocker.ok("events", "--stream=false", "--filter", f"type={kind}", "--format", "{{.Action}}").split()
+
+    assert actions("volume") == ["create", "create", "destroy", "destroy"]
+    assert actions("network") == ["create", "destroy"]
+    assert actions("image") == ["tag", "untag"]
+    assert pocker.ok("events", "--stream=false", "--filter", "network=net", "--format", "{{.Actor.Attributes.name}}"
+                     ).split() == ["net", "net"]
