@@ -11,8 +11,17 @@ import select
 
 from pyruntime.api import Runtime
 from pyruntime.engine import history
-from pyruntime.engine.container import UNCLAIMED, Container, Exit, identifiers, timestamp, unclaimed, unname
-from pyruntime.engine.network import attach
+from pyruntime.engine.container import (
+    UNCLAIMED,
+    Container,
+    Exit,
+    forget_names,
+    identifiers,
+    timestamp,
+    unclaimed,
+    unname,
+)
+from pyruntime.engine.network import present
 from pyruntime.engine.places import forget
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
 from pyruntime.image.snapshot.driver import named
@@ -42,9 +51,14 @@ def clear_run(container: Container, record: Record) -> None:
             end.oom = False   # it never came so far
         if end.oom:
             container.write_exit(end)
-    departure = attach.Departure(container.places, container.id)
+    departure = None
+    if present.has_endpoint(container.places, container.id):
+        from pyruntime.engine.network.attach import Departure
+
+        departure = Departure(container.places, container.id)
     runtime.delete(container.id, force=True)
-    departure.finish()
+    if departure is not None:
+        departure.finish()
     forget(container.socket)
     if end is None and run.started:
         end = Exit(finished=timestamp(), error="nobody saw how it ended: its monitor was killed")
@@ -188,7 +202,6 @@ def remove(container: Container, record: Record, *, force: bool = False, volumes
 
 def discard(container: Container, record: Record, *, volumes: bool = False) -> None:
     """Remove the directory of a container that is over; ``volumes``: its anonymous ones too. It is locked."""
-    unname(container.places, record)
     if record.settings.ids:
         from pyruntime.engine.namespaces import give_ids
 
@@ -201,6 +214,7 @@ def discard(container: Container, record: Record, *, volumes: bool = False) -> N
     except FileNotFoundError:
         return
     history.of_container(container.places, record, "destroy")
+    unname(container.places, record)   # not before: one that nobody finds by its name could not be removed by it
     _clear(container.places, gone)
 
 
@@ -237,6 +251,7 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
     for name in names:
         if name.startswith(UNCLAIMED) and not start_time(int(name.rpartition(".")[2])):
             _clear(places, f"{directory}/{name}")
+            forget_names(places)
     for container_id in identifiers(places):
         container = Container(places, container_id)
         run = container.run()
@@ -251,6 +266,10 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
             continue   # somebody is at it
         except PyruntimeError as error:
             warn(str(error))
+    if not present.in_use(places):
+        return
+    from pyruntime.engine.network import attach
+
     try:
         attach.sweep(places)
     except PyruntimeError as error:

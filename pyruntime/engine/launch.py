@@ -23,7 +23,7 @@ from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
 from pyruntime.engine import history, spec
 from pyruntime.engine.container import Run, timestamp
-from pyruntime.engine.network import attach
+from pyruntime.engine.network import files, present
 from pyruntime.engine.places import forget
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.image.snapshot.driver import named
@@ -159,7 +159,13 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     kernel.become_subreaper()
     shared = own_mounts(settings)
     mount_rootfs(container, record, run)
-    network = attach.reserve(container, record)
+    network = None
+    if present.wanted(record):
+        from pyruntime.engine.network import attach
+
+        network = attach.reserve(container, record)
+    else:
+        files.write(container, record, None)
     if settings.ids:
         from pyruntime.engine import namespaces
 
@@ -183,7 +189,8 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     streams.created()
     run.pid = state.pid
     container.write_run(run)
-    attach.attach(network, state.pid)
+    if network is not None:
+        attach.attach(network, state.pid)
     listening = _listen(container)
     runtime.start(container.id)
     history.of_container(container.places, record, "start")

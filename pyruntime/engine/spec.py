@@ -50,7 +50,9 @@ def document(container: Container, record: Record, root: int) -> dict[str, Any]:
     linux = result["linux"]
     linux["maskedPaths"], linux["readonlyPaths"] = [*MASKED, *_thermal()], list(READONLY)
     if privileged():   # others make their cgroups where they are allowed to, or nowhere
-        linux["cgroupsPath"] = f"{settings.cgroup_parent or '/pocker'}/{record.id}"
+        # Without a directory of ours above them all: nobody would know when it may go.
+        parent = settings.cgroup_parent
+        linux["cgroupsPath"] = f"{parent}/{record.id}" if parent else f"/pocker-{record.id}"
     linux.setdefault("resources", {}).update(settings.limits)
     _process(result["process"], settings, root)
     if not settings.privileged:

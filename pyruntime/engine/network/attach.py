@@ -15,7 +15,8 @@ from pyruntime.engine import history
 from pyruntime.engine.network import bridges, endpoints, files, forwarding, names, networks, outside, ports, rules
 from pyruntime.engine.network.addresses import Address, Subnet
 from pyruntime.engine.network.endpoints import Endpoint
-from pyruntime.engine.network.networks import CONTAINER, DEFAULT, HOST, NONE
+from pyruntime.engine.network.networks import DEFAULT
+from pyruntime.engine.network.present import CONTAINER, HOST, NONE
 from pyruntime.engine.network.rtnetlink import Netlink
 from pyruntime.errors import HostError, PyruntimeError, StateError, UsageError
 from pyruntime.image.rootless import privileged

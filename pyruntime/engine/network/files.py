@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.engine.network.addresses import Address
-from pyruntime.engine.network.networks import HOST
+from pyruntime.engine.network.present import HOST
 from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
@@ -59,6 +58,8 @@ def write_hosts(container: Container, record: Record, endpoint: Endpoint | None)
             address = address or ("127.0.0.1" if on_host else "")
             if not address:
                 raise UsageError(f'--add-host "{line}": the container has no network with a gateway to the host')
+        from pyruntime.engine.network.addresses import Address
+
         text += f"{Address.parse(address.strip('[]'), '--add-host')}\t{name}\n"
     _put(container, "hosts", text)
 

@@ -12,6 +12,7 @@ from pyruntime.config.decode import decode, encode
 from pyruntime.engine import history
 from pyruntime.engine.container import check_name, timestamp, write
 from pyruntime.engine.network.addresses import Address, Subnet, routed
+from pyruntime.engine.network.present import HOST, NONE
 from pyruntime.engine.places import forget
 from pyruntime.errors import NoSuchNetwork, PyruntimeError, StateError, UsageError
 from pyruntime.image.store.layout import read_file
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pyruntime.engine.places import Lock, Places
 
 DEFAULT = "bridge"
-NONE, HOST, CONTAINER = "none", "host", "container:"
 RESERVED = (NONE, HOST, "container", "default", "slirp4netns", "pasta", "private")
 # The first of them that nothing on this host has a route to. Docker's are 172.17-31, libvirt's 192.168.122, Kubernetes'
 # 10.96 and 10.244.

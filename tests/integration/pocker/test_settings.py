@@ -37,8 +37,8 @@ def configuration(pocker: Pocker, *words: object) -> dict[str, Any]:
 def cgroup(pocker: Pocker, name: str, controller: str, file: str, modern: str) -> str:
     """A file of the cgroup of a container that runs."""
     container = os.readlink(pocker.root / "names" / name)
-    old = Path(f"/sys/fs/cgroup/{controller}/pocker/{container}/{file}")
-    path = old if old.exists() else Path(f"/sys/fs/cgroup/pocker/{container}/{modern}")
+    old = Path(f"/sys/fs/cgroup/{controller}/pocker-{container}/{file}")
+    path = old if old.exists() else Path(f"/sys/fs/cgroup/pocker-{container}/{modern}")
     return path.read_text().strip()
 
 

@@ -7,7 +7,8 @@ from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 from pyruntime.cli.table import columns
 from pyruntime.engine.network import networks
-from pyruntime.engine.network.networks import DEFAULT, HOST, NONE
+from pyruntime.engine.network.networks import DEFAULT
+from pyruntime.engine.network.present import HOST, NONE
 from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
