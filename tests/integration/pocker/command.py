@@ -84,7 +84,8 @@ class Pocker:
         mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
         found = {f"mount {point}" for point in mounts if point.startswith(str(self.path))}
         own = self._identifiers()   # others may test on this machine, too
-        found |= {f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("*/pocker-*/")
+        top = Path("/sys/fs/cgroup")
+        found |= {f"cgroup {path}" for path in (*top.glob("pocker-*/"), *top.glob("*/pocker-*/"))
                   if path.name.removeprefix("pocker-") in own}
         found |= {f"link {name}" for name in os.listdir("/sys/class/net")}
         for entry in Path("/proc").iterdir():
