@@ -111,16 +111,14 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     """Create a container; on any failure nothing of it is left. Raises the tree of pyruntime.errors."""
     container = Container(root, container_id)
     config = load_bundle(bundle, process_needed=False)
-    _check_bundle(config)
-    _check_terminal(config, request)
+    check_bundle(config)
+    check_terminal(config, request)
     plan = make_plan(config, container_id, request, os.path.join(root, ".seccomp"), container.directory)
     for problem in warnings(config):
         request.warn(f"{config.document}: {problem}")
     for warning in plan.warnings:
         request.warn(warning)
-    record = _record(config, container_id, plan)
-    # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
-    record.cgroup_made = [path for group in plan.cgroup_paths.values() for path in _missing(group)]
+    record = record_of(config, container_id, plan)
     container.claim(record)
     launch = None
     try:
@@ -140,7 +138,8 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     return record
 
 
-def _check_bundle(config: Config) -> None:
+def check_bundle(config: Config) -> None:
+    """Raise ConfigError where the root filesystem is not there."""
     root = config["root"]
     if not root:
         raise ConfigError(config.document, [Problem(
@@ -152,7 +151,8 @@ def _check_bundle(config: Config) -> None:
             "unpack the image there, or write the path of the root filesystem", "config.md#root")])
 
 
-def _check_terminal(config: Config, request: Request) -> None:
+def check_terminal(config: Config, request: Request) -> None:
+    """Raise UsageError for a terminal that would end nowhere."""
     terminal = config.get("process.terminal", False)
     if request.detached and terminal and not request.console_socket:
         raise UsageError("cannot allocate tty if runc will detach without setting console socket: give"
@@ -161,13 +161,19 @@ def _check_terminal(config: Config, request: Request) -> None:
         raise UsageError("cannot use console socket if runc will not detach or allocate tty")
 
 
-def _record(config: Config, container_id: str, plan: Plan) -> Record:
-    waiting = next(number for number, step in enumerate(plan.steps) if step.op.name == "await_start")
+def record_of(config: Config, container_id: str, plan: Plan) -> Record:
+    """What is written down about a container that is about to be made by ``plan``."""
+    # Past the end for a plan of `restore`: nothing is left for `start`.
+    waiting = next((number for number, step in enumerate(plan.steps) if step.op.name == "await_start"),
+                   len(plan.steps))
     return Record(
         id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
         rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
         annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
-        cgroup=plan.cgroup_paths, has_process=bool(config["process"]), total=len(plan.steps),
+        cgroup=plan.cgroup_paths,
+        # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
+        cgroup_made=[path for group in plan.cgroup_paths.values() for path in _missing(group)],
+        has_process=bool(config["process"]), total=len(plan.steps),
         own_pids=any(node.get("type") == "pid" and not node.get("path", "")
                      for node in config["linux.namespaces"].each()),
         hooks={kind: config.get(f"hooks.{kind}") for kind in ("poststart", "poststop") if config[f"hooks.{kind}"]},

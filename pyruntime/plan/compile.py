@@ -12,7 +12,7 @@ from pyruntime.plan.setup import Setup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.config.load import Config
-    from pyruntime.plan.setup import Host, Joined, Options
+    from pyruntime.plan.setup import Host, Joined, Options, Revived
     from pyruntime.plan.steps import Step
 
 # Within a phase the steps keep this order of sections.
@@ -44,12 +44,7 @@ def compile_plan(config: Config, host: Host, options: Options, container_id: str
     """Compile a checked configuration. Raises ConfigError, and HostError for what this machine cannot do."""
     setup = Setup(config, host, options, container_id)
     try:
-        setup.cgroup_paths = container_paths(config.get("linux.cgroupsPath", ""), container_id, host.cgroup)
-        steps = list(resources.emit(config, host.cgroup, container_id, rootless=host.rootless,
-                                    slot=setup.slot))
-        # Rootless, hierarchies that may not be written are left out.
-        made = {item.args["path"] for item in steps if item.op.name == "cgroup_create"}
-        setup.cgroup_paths = {key: path for key, path in setup.cgroup_paths.items() if path in made}
+        steps = _cgroup(setup)
         for section in SECTIONS:
             steps += section.emit(setup)
     except HostError as error:
@@ -68,6 +63,29 @@ def compile_exec(config: Config, host: Host, options: Options, container_id: str
     except HostError as error:
         raise _placed(error, config) from None
     return _ordered(setup, steps)
+
+
+def compile_restore(config: Config, host: Host, options: Options, container_id: str, revived: Revived) -> Plan:
+    """Compile the plan by which CRIU comes to restore a container: the cgroup as in `create`, then CRIU in the place of
+    init. Raises ConfigError, HostError."""
+    from pyruntime.linux import revive   # no other command needs it
+
+    setup = Setup(config, host, options, container_id, revived=revived)
+    try:
+        steps = [*_cgroup(setup), *namespaces.cgroup_owner(setup), *kernel.rdt(setup), *revive.emit(setup)]
+    except HostError as error:
+        raise _placed(error, config) from None
+    return _ordered(setup, steps)
+
+
+def _cgroup(setup: Setup) -> list[Step]:
+    config, host = setup.config, setup.host
+    setup.cgroup_paths = container_paths(config.get("linux.cgroupsPath", ""), setup.container_id, host.cgroup)
+    steps = list(resources.emit(config, host.cgroup, setup.container_id, rootless=host.rootless, slot=setup.slot))
+    # Rootless, hierarchies that may not be written are left out.
+    made = {item.args["path"] for item in steps if item.op.name == "cgroup_create"}
+    setup.cgroup_paths = {key: path for key, path in setup.cgroup_paths.items() if path in made}
+    return steps
 
 
 def _placed(error: HostError, config: Config) -> HostError:
