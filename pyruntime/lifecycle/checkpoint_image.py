@@ -11,23 +11,19 @@ import os
 import stat
 
 from pyruntime.cgroups.host import unescape
-from pyruntime.cgroups.mounts import directory_name
 from pyruntime.config.decode import decode, encode
 from pyruntime.errors import PyruntimeError, UsageError
 from pyruntime.lifecycle import checkpoint_protocol as protocol
-from pyruntime.linux.devices import DEFAULTS
-from pyruntime.linux.mounts import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from pyruntime.plan.setup import Setup
-
 DESCRIPTORS = "descriptors.json"
 DUMP_LOG, RESTORE_LOG = "dump.log", "restore.log"
-NULL = "/dev/null"
+NULL = "/dev/null"   # runc's key of every masked file
+_NULL_ROOT = "/null"
 # runc's keys of network and pid namespaces that the container does not own.
 EXTERNAL_NAMESPACES = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
 _CONFIG_ANNOTATION, _CONFIG_FILE = "org.criu.config", "/etc/criu/runc.conf"
@@ -190,59 +186,19 @@ def external_mounts(pid: int) -> Iterator[tuple[str, str]]:
             continue   # of the root filesystem itself: the container bound it, and CRIU can do it again
         if mount.fstype in _KERNELS_OWN and mount.root == "/":
             continue
-        yield mount.point, mount.point
+        yield mount.point, NULL if mount.root == _NULL_ROOT else mount.point
 
 
-def mount_sources(setup: Setup, cgroup_paths: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """What the keys of mounts in an image stand for by this configuration: (key, path on the host). There may be more of
-    them than the image has."""
-    config = setup.config
-    yield NULL, NULL   # runc's key of every masked file
-    for node in config["linux.maskedPaths"].each():
-        yield node.value, NULL
-    for path in (*DEFAULTS, *(node.value["path"] for node in config["linux.devices"].each())):
-        yield path, path   # bound from the host where the container cannot make nodes
-    for mount in config["mounts"].each():
-        dest = "/" + mount.value["destination"].strip("/")
-        options = Options(mount)
-        if options.bind:
-            yield from _bound(setup.rootfs, dest, os.path.join(config.bundle, mount.get("source", "")),
-                              recursive=options.recursive)
-        elif mount.get("type") == "cgroup":
-            for hierarchy in setup.host.cgroup.all():
-                if hierarchy.key in cgroup_paths:
-                    name = f"/{directory_name(hierarchy)}" if hierarchy.version == 1 else ""
-                    yield dest + name, cgroup_paths[hierarchy.key]
-
-
-def _bound(rootfs: str, dest: str, source: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
-    points = {dest, resolved(rootfs, dest)}   # the kernel's name, where the image has a link on the way
-    source = os.path.realpath(source)
-    for point in points:
-        yield point, source
-    if recursive:
-        for mount in mounts_of("self"):
-            if mount.point.startswith(source.rstrip("/") + "/"):
-                for point in points:
-                    yield point + mount.point[len(source.rstrip("/")):], mount.point
-
-
-def resolved(rootfs: str, path: str) -> str:
-    """The path, as the container sees it, to which ``path`` leads inside the root filesystem."""
-    from pyruntime.native import kernel
-
-    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fd = kernel.openat2(os.fsencode(path), os.O_PATH, dir_fd=root, resolve=kernel.RESOLVE_IN_ROOT)
-        try:
-            top, full = os.readlink(f"/proc/self/fd/{root}"), os.readlink(f"/proc/self/fd/{fd}")
-        finally:
-            os.close(fd)
-    except OSError:
-        return path   # it is not there yet, so no link is on the way
-    finally:
-        os.close(root)
-    return full[len(top.rstrip("/")):] or "/"
+def mount_sources(criu: int, rootfs: str) -> Iterator[tuple[str, str]]:
+    """What the keys of mounts in an image stand for: (key, path in CRIU's mount namespace), as pyruntime/linux/revive.py
+    has mounted them there. There may be more of them than the image has."""
+    null = NULL
+    for mount in mounts_of(str(criu)):
+        if mount.point.startswith(rootfs.rstrip("/") + "/"):
+            yield mount.point[len(rootfs.rstrip("/")):], mount.point
+            if mount.root == _NULL_ROOT:
+                null = mount.point
+    yield NULL, null
 
 
 def descriptor_names(pid: int) -> list[str]:

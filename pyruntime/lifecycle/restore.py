@@ -113,7 +113,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
     try:
         revived = Revived(program=program, descriptors=1 + len(namespaces),
                           environment=[f"{name}={value}" for name, value in environment().items()])
-        plan = compile_restore(config, host, Options(), container_id, revived)
+        plan = compile_restore(config, host, Options(scratch=container.directory), container_id, revived)
         for warning in plan.warnings:
             request.create.warn(warning)
         record = record_of(config, container_id, plan)
@@ -121,8 +121,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
         revival = Revival(plan, config, container, record, request)
         try:
             container.keep(kept_of(config, new_keyring=True))
-            revival.bring_back(names, namespaces, dict(mount_sources(
-                Setup(config, host, Options(), container_id, revived=revived), plan.cgroup_paths)))
+            revival.bring_back(names, namespaces)
             record.creator = [0, 0]
             container.write(record)
         except BaseException as error:
@@ -168,6 +167,7 @@ class Revival(Launch):
         self.container = container
         self.record = record
         self.request = request
+        self._nodes = [step.args["path"] for step in plan.steps if step.op.name == "device_source"]
 
     def ready(self) -> None:
         self.container.write(self.record)
@@ -177,9 +177,11 @@ class Revival(Launch):
         self.init, self.stub = self.stub, 0
 
     def over(self, report: channel.Report | None) -> bool:
+        for path in self._nodes if report is not None and report.kind == channel.EXEC else ():
+            os.unlink(path)   # it is mounted by now
         return self.taken_over(report)
 
-    def bring_back(self, names: list[str], namespaces: dict[str, int], mounts: dict[str, str]) -> None:
+    def bring_back(self, names: list[str], namespaces: dict[str, int]) -> None:
         """Start CRIU and have it restore the container; returns when its processes run."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
         try:
@@ -198,7 +200,7 @@ class Revival(Launch):
                 work = open_directory(self.request.work_path, "--work-path", inside)
                 try:
                     criu.request(protocol.RESTORE, {"opts": {
-                        **self._options(names, list(namespaces), mounts), "images_dir_fd": image, "work_dir_fd": work,
+                        **self._options(criu.pid, names, list(namespaces)), "images_dir_fd": image, "work_dir_fd": work,
                     }}, self._notified)
                 finally:
                     os.close(work)
@@ -208,7 +210,7 @@ class Revival(Launch):
             criu.abandon()
             raise
 
-    def _options(self, names: list[str], namespaces: list[str], mounts: dict[str, str]) -> dict[str, Any]:
+    def _options(self, criu: int, names: list[str], namespaces: list[str]) -> dict[str, Any]:
         request = self.request
         inherited = [{"key": name, "fd": number} for number, name in enumerate(names)
                      if name.startswith(("pipe:[", "file["))]
@@ -217,7 +219,8 @@ class Revival(Launch):
                   for node in self.config["linux.namespaces"].each() if node.get("path") and node.get("type") in _JOINED]
         return {
             **request.options(self.record.rootfs, RESTORE_LOG, self.record.annotations), "rst_sibling": True,
-            "ext_mnt": [{"key": key, "val": path} for key, path in mounts.items()], "inherit_fd": inherited,
+            "ext_mnt": [{"key": key, "val": path} for key, path in mount_sources(criu, self.record.rootfs)],
+            "inherit_fd": inherited,
             "join_ns": joined, "cg_root": self._cgroup_roots() if request.manage_cgroups_mode != "ignore" else [],
             "lsm_profile": request.lsm_profile or None, "lsm_mount_context": request.lsm_mount_context or None}
 

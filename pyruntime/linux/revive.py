@@ -1,22 +1,23 @@
 """How CRIU is brought to where it can restore a container.
 
 Spec:   none (runc-checkpoint(8)); https://criu.org/Docker for what CRIU asks of a root filesystem
-Emits:  unshare, propagation, open_rootfs, mount_point, find_executable, prepare_exec, execve
-        (phases UNSHARE, ROOTFS, MOUNTS, PROCESS, SEAL, EXEC)
+Emits:  unshare, propagation, open_rootfs, mount, bind, mask_path, find_executable, prepare_exec, execve
+        (phases SOURCES, UNSHARE, ROOTFS, MOUNTS, DEVICES, RESTRICT, PROCESS, SEAL, EXEC)
 
 CRIU makes the container's namespaces, mounts and processes anew from the image. It wants a root filesystem that is a
-mount point, with a place for every mount of the image, and it has to stand in the container's cgroup: its children are
-the container's first processes. All of that is done in a mount namespace of its own, so that nothing is left on the
-host when it dies.
+mount point, with a place for every mount of the image, and to be told where on the host the others come from. And it has
+to stand in the container's cgroup: its children are the container's first processes. All of that is done in a mount
+namespace of CRIU's own, so that nothing is left on the host when it dies.
 """
 
 from __future__ import annotations
 
-import os
+import errno
 
-from pyruntime.linux.mounts import Options
+from pyruntime.cgroups.mounts import emit_mount as emit_cgroup_mount
+from pyruntime.linux import devices, mounts
 from pyruntime.plan import uapi
-from pyruntime.plan.steps import step
+from pyruntime.plan.steps import NO_SLOT, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from pyruntime.plan.setup import Setup
     from pyruntime.plan.steps import Step
+
+_PLAIN = {"attr_set": 0, "attr_clear": 0, "rec_set": 0, "rec_clear": 0, "propagation": 0, "rec_propagation": 0}
+_TAKEN = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST)   # absent, or below another masked path
 
 
 def emit(setup: Setup) -> Iterator[Step]:
@@ -35,7 +39,7 @@ def emit(setup: Setup) -> Iterator[Step]:
     # A slave: the host's mounts that come later are the container's business, ours are not the host's.
     yield step("rootfs", "propagation", root, propagation=uapi.MS_SLAVE, recursive=1)
     yield step("rootfs", "open_rootfs", root, path=setup.rootfs, propagation=uapi.MS_PRIVATE)
-    yield from _places(setup)
+    yield from _staged(setup)
     yield step("process", "find_executable", "criu", label=revived.program, name=revived.program,
                candidates=[revived.program])
     # Its descriptors: 3 is the socket that it is spoken to, then those of namespaces.
@@ -44,17 +48,36 @@ def emit(setup: Setup) -> Iterator[Step]:
     yield step("exec", "execve", "criu", label=revived.program)
 
 
-def _places(setup: Setup) -> Iterator[Step]:
-    """Where the image's mounts stand. What lies below another mount is in the image, or in what is bound there."""
-    covered: list[str] = []
+def _staged(setup: Setup) -> Iterator[Step]:
+    """Everything that the container gets of the host, mounted where the container has it, but in CRIU's namespace: CRIU
+    binds it from there, with the attributes that it has there. (Its own way to set them forgets "ro" where two mounts
+    are of one filesystem: mount-v2.c of 4.2, do_bind_mount_v2.) What CRIU makes anew is an empty tmpfs here."""
     if not setup.new("mount"):
         return
+    new: list[str] = []
     for mount in setup.config["mounts"].each():
+        options = mounts.Options(mount)
         dest = "/" + mount.value["destination"].strip("/")
-        options = Options(mount)
-        if "remount" in options.words or (mount.get("type", "none") in ("", "none") and not options.bind):
+        fstype = mount.get("type", "none")
+        if "remount" in options.words or (fstype in ("", "none") and not options.bind):
             continue
-        if not any(dest.startswith(f"{above}/") for above in covered):
-            yield step("mounts", "mount_point", mount["destination"].where, dest=dest,
-                       source=os.path.join(setup.config.bundle, mount.get("source", "")) if options.bind else "")
-        covered.append(dest)
+        if options.bind:
+            yield from mounts.bind(setup, mount)
+        elif fstype == "cgroup" and "cgroup" not in setup.namespaces:
+            yield from emit_cgroup_mount(mount, setup.host.cgroup, setup.cgroup_paths, cgroup_namespace=False,
+                                         user_namespace=False, attrs=options.attributes, dest=dest)
+        else:
+            plain = mounts.PLAIN_PLACE if fstype in ("proc", "sysfs") else 0
+            yield step("mounts", "mount", mount.where, label=f"place of {fstype} on {dest}", fstype="tmpfs",
+                       source="tmpfs", options=["mode=755"], dest=dest, how=plain, **_PLAIN)
+            new.append(dest + "/")
+    if setup.in_user_namespace and not devices.host_dev(setup):
+        yield from devices.nodes(setup)
+    read_only = {**_PLAIN, "attr_set": uapi.MOUNT_ATTR_RDONLY}
+    for node in setup.config["linux.maskedPaths"].each():
+        if node.value.startswith(tuple(new)):
+            # A file perhaps: the image knows. It is one here, and it does no harm if nobody asks for it.
+            yield step("restrict", "bind", node.where, label=node.value, source="/dev/null", slot=NO_SLOT, recursive=0,
+                       dest=node.value, tolerate=_TAKEN, **read_only)
+        else:
+            yield step("restrict", "mask_path", node.where, path=node.value, tolerate=_TAKEN)

@@ -318,23 +318,6 @@ int do_bind(struct stub *s, const struct step_bind *a)
 	return rc;
 }
 
-int do_mount_point(struct stub *s, const struct step_mount_point *a)
-{
-	enum want want = WANT_DIR;
-	if (*a->source) {
-		int fd = open(a->source, O_PATH | O_CLOEXEC);
-		if (fd < 0)
-			return fail(s, "open", "%s", a->source);
-		want = want_for(fd);
-		close(fd);
-	}
-	int at = make_beneath(s, a->dest, want);
-	if (at < 0)
-		return -1;
-	close(at);
-	return 0;
-}
-
 /* A clone of what is at path beneath the root; with ENOENT (recorded by fail) when nothing is there. */
 static int clone_beneath(struct stub *s, const char *path, unsigned flags)
 {

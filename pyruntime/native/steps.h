@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xdac98b80u
+#define PLAN_FINGERPRINT 0x12e4cfbfu
 #define NO_SLOT 65535
 
 struct strs {
@@ -180,10 +180,6 @@ struct step_symlink { /* make a symbolic link unless the name is taken */
 struct step_make_dir { /* make a directory beneath the root unless it is there */
 	const char *path;
 };
-struct step_mount_point { /* make the place for a mount beneath the root, unless it is there: a file for a source that is none but a directory */
-	const char *source;
-	const char *dest;
-};
 struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory */
 	const char *path;
 };
@@ -333,7 +329,6 @@ union step {
 	struct step_bind_device bind_device;
 	struct step_symlink symlink;
 	struct step_make_dir make_dir;
-	struct step_mount_point mount_point;
 	struct step_mask_path mask_path;
 	struct step_readonly_path readonly_path;
 	struct step_run_hook run_hook;
@@ -399,36 +394,35 @@ enum op {
 	OP_bind_device = 32,
 	OP_symlink = 33,
 	OP_make_dir = 34,
-	OP_mount_point = 35,
-	OP_mask_path = 36,
-	OP_readonly_path = 37,
-	OP_run_hook = 38,
-	OP_pivot_root = 39,
-	OP_move_root = 40,
-	OP_chroot = 41,
-	OP_root_readonly = 42,
-	OP_open_console = 43,
-	OP_rlimit = 44,
-	OP_scheduler = 45,
-	OP_io_priority = 46,
-	OP_memory_policy = 47,
-	OP_personality = 48,
-	OP_join_keyring = 49,
-	OP_umask = 50,
-	OP_drop_bounding = 51,
-	OP_set_groups = 52,
-	OP_set_user = 53,
-	OP_capset = 54,
-	OP_ambient = 55,
-	OP_chdir = 56,
-	OP_find_home = 57,
-	OP_find_executable = 58,
-	OP_await_start = 59,
-	OP_no_new_privs = 60,
-	OP_seccomp = 61,
-	OP_prepare_exec = 62,
-	OP_execve = 63,
-	OP_COUNT = 64,
+	OP_mask_path = 35,
+	OP_readonly_path = 36,
+	OP_run_hook = 37,
+	OP_pivot_root = 38,
+	OP_move_root = 39,
+	OP_chroot = 40,
+	OP_root_readonly = 41,
+	OP_open_console = 42,
+	OP_rlimit = 43,
+	OP_scheduler = 44,
+	OP_io_priority = 45,
+	OP_memory_policy = 46,
+	OP_personality = 47,
+	OP_join_keyring = 48,
+	OP_umask = 49,
+	OP_drop_bounding = 50,
+	OP_set_groups = 51,
+	OP_set_user = 52,
+	OP_capset = 53,
+	OP_ambient = 54,
+	OP_chdir = 55,
+	OP_find_home = 56,
+	OP_find_executable = 57,
+	OP_await_start = 58,
+	OP_no_new_privs = 59,
+	OP_seccomp = 60,
+	OP_prepare_exec = 61,
+	OP_execve = 62,
+	OP_COUNT = 63,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -465,7 +459,6 @@ int do_device_source(struct stub *, const struct step_device_source *);
 int do_bind_device(struct stub *, const struct step_bind_device *);
 int do_symlink(struct stub *, const struct step_symlink *);
 int do_make_dir(struct stub *, const struct step_make_dir *);
-int do_mount_point(struct stub *, const struct step_mount_point *);
 int do_mask_path(struct stub *, const struct step_mask_path *);
 int do_readonly_path(struct stub *, const struct step_readonly_path *);
 int do_run_hook(struct stub *, const struct step_run_hook *);
@@ -530,7 +523,6 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(bind_device) \
 	X(symlink) \
 	X(make_dir) \
-	X(mount_point) \
 	X(mask_path) \
 	X(readonly_path) \
 	X(run_hook) \
@@ -720,10 +712,6 @@ static const struct field fields_symlink[] = {
 static const struct field fields_make_dir[] = {
 	{F_STR, offsetof(struct step_make_dir, path)},
 };
-static const struct field fields_mount_point[] = {
-	{F_STR, offsetof(struct step_mount_point, source)},
-	{F_STR, offsetof(struct step_mount_point, dest)},
-};
 static const struct field fields_mask_path[] = {
 	{F_STR, offsetof(struct step_mask_path, path)},
 };
@@ -876,7 +864,6 @@ static const struct {
 	[OP_bind_device] = {"bind_device", fields_bind_device, 3},
 	[OP_symlink] = {"symlink", fields_symlink, 2},
 	[OP_make_dir] = {"make_dir", fields_make_dir, 1},
-	[OP_mount_point] = {"mount_point", fields_mount_point, 2},
 	[OP_mask_path] = {"mask_path", fields_mask_path, 1},
 	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 1},
 	[OP_run_hook] = {"run_hook", fields_run_hook, 6},

@@ -112,8 +112,6 @@ OPS: dict[str, Op] = {
                       source=STR, slot=INT, path=STR),
     "symlink": Op("stub", "symlinkat", "make a symbolic link unless the name is taken", target=STR, path=STR),
     "make_dir": Op("stub", "openat2, mkdirat", "make a directory beneath the root unless it is there", path=STR),
-    "mount_point": Op("stub", "stat, openat2, mkdirat", "make the place for a mount beneath the root, unless it is"
-                      " there: a file for a source that is none but a directory", source=STR, dest=STR),
     "mask_path": Op("stub", "open_tree, move_mount", "hide a path: /dev/null over a file, an empty tmpfs over a"
                     " directory", path=STR),
     "readonly_path": Op("stub", "open_tree, mount_setattr, move_mount", "make a path read-only", path=STR),
