@@ -33,8 +33,8 @@ COMMAND = Command(
     Flag("page-server", "str", "page server that takes the memory", value="ADDRESS:PORT"),
     Flag("pre-dump", "bool", "only write the memory, and let the container go on; --parent-path builds on it"),
     least=1, most=1,
-    text="CRIU 4.0 or later has to be installed. Unless --leave-running is given, the container is deleted when it has\n"
-         "been written. When something fails it goes on as before, and DIR/dump.log of --work-path says more.\n\n"
+    text="CRIU 4.0 or later has to be installed. Unless --leave-running is given, the container is deleted when it\n"
+         "has been written. When something fails it goes on as before, and dump.log in --work-path says more.\n\n"
          "   pyruntime checkpoint --image-path /var/lib/web.image web\n"
          "   pyruntime restore --image-path /var/lib/web.image --bundle /containers/web web")
 

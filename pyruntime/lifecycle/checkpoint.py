@@ -81,7 +81,7 @@ def _address(text: str) -> dict[str, Any] | None:
 
 
 def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None:
-    """Write a running or paused container to an image. Unless it is to be left running it is killed by that, and deleted.
+    """Write a running or paused container to an image. Unless it is left running it is killed by that and deleted.
 
     Raises StateError, UsageError, HostError, CriuError; then the container runs (or is paused) as before.
     """

@@ -28,6 +28,7 @@ _INSTALL = ("install the package criu of a distribution that has it (Debian 13, 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _GRACE = 5_000   # milliseconds that a CRIU which lost us may take to let the container go on
 _ERROR = re.compile(r"^\([\d.]+\)\s+(?:\d+: )?Error \([^)]*\): (?:[\w-]+: )?(.*)$")
+_BEGINS = ("Dumping processes (pid", "Dump CRIU run id")   # of a dump, of a restore
 # It says so and goes on: the limit is not needed for a container's few files.
 _HARMLESS = ("Can't setup RLIMIT_NOFILE",)
 
@@ -38,7 +39,7 @@ def environment() -> dict[str, str]:
 
 
 def find_program(name: str = "") -> str:
-    """The path of the CRIU program (``name``, or criu in PATH). Raises HostError, also for a version that is too old."""
+    """The path of the CRIU program (``name``, or criu in PATH). Raises HostError: none, or too old."""
     path = search(name)
     if not path:
         where = f'"{name}"' if name else '"criu" is not in PATH'
@@ -163,8 +164,7 @@ class Criu:
         try:
             return protocol.decode("response", data), fd
         except ValueError as error:
-            raise CriuError(f"criu failed: type {protocol.NAMES[kind]}: what it says cannot be read: {error}", self.log
-                            ) from None
+            raise self._failure(kind, None, f"what it says cannot be read: {error}") from None
 
     def abandon(self) -> None:
         """End it. It gives up by itself when it finds us gone, and puts the container's processes back as they were;
@@ -183,12 +183,21 @@ class Criu:
         except (ProcessLookupError, ChildProcessError):
             return   # it has been waited for already
 
-    def _failure(self, kind: int, response: Mapping[str, Any] | None) -> CriuError:
+    def gone(self, kind: int, error: BaseException) -> PyruntimeError:
+        """The error for a CRIU that could not even be asked; it is ended."""
+        alive = os.path.isdir(f"/proc/{self.pid}/root/")   # no zombie has a root directory
+        self.abandon()
+        if alive:
+            return CriuError(f"criu failed: type {protocol.NAMES[kind]}: {error}", self.log)
+        return self._failure(kind, None)
+
+    def _failure(self, kind: int, response: Mapping[str, Any] | None, how: str = "it died before it answered",
+                 ) -> CriuError:
         reasons = log_errors(self.log)
         errno = (response or {}).get("cr_errno", 0)
         text = f"criu failed: type {protocol.NAMES[kind]} errno {errno}"
         if response is None:
-            text += ": it died before it answered"
+            text += f": {how}"
         if not reasons and (response or {}).get("cr_errmsg"):
             assert response is not None
             reasons = [str(response["cr_errmsg"]).strip()]
@@ -209,7 +218,9 @@ def log_errors(path: str, most: int = 5) -> list[str]:
             lines = file.read().splitlines()
     except FileNotFoundError:
         return []   # it died before it opened its log
-    found = [match[1] for match in map(_ERROR.match, lines) if match]
+    # Before that line it finds out what the kernel can, and calls everything that it cannot an error.
+    begin = next((number for number, line in enumerate(lines) if any(words in line for words in _BEGINS)), 0)
+    found = [match[1] for match in map(_ERROR.match, lines[begin:]) if match]
     return [line for line in found if not line.startswith(_HARMLESS) and not line.endswith("FAILED.")][:most]
 
 

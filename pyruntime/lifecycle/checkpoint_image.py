@@ -80,7 +80,7 @@ class CriuRequest:
 
 
 def _config_file(annotations: dict[str, str]) -> str | None:
-    """The file whose settings go over ours: the container's annotation, or the machine's; an empty annotation is none."""
+    """The file whose settings go over ours: the container's annotation, or the machine's; an empty one is none."""
     if _CONFIG_ANNOTATION in annotations:
         path = annotations[_CONFIG_ANNOTATION]
         if path and not os.path.isfile(path):
@@ -190,8 +190,8 @@ def external_mounts(pid: int) -> Iterator[tuple[str, str]]:
 
 
 def mount_sources(criu: int, rootfs: str) -> Iterator[tuple[str, str]]:
-    """What the keys of mounts in an image stand for: (key, path in CRIU's mount namespace), as pyruntime/linux/revive.py
-    has mounted them there. There may be more of them than the image has."""
+    """What the keys of mounts in an image stand for: (key, path in CRIU's mount namespace), as linux/revive.py has
+    mounted them there. There may be more of them than the image has."""
     null = NULL
     for mount in mounts_of(str(criu)):
         if mount.point.startswith(rootfs.rstrip("/") + "/"):
@@ -202,8 +202,8 @@ def mount_sources(criu: int, rootfs: str) -> Iterator[tuple[str, str]]:
 
 
 def descriptor_names(pid: int) -> list[str]:
-    """What init's standard descriptors are called in the image: ``pipe:[N]`` for a pipe, ``file[MOUNT:INODE]`` for a file
-    of the host, which CRIU would look for in the container in vain; else their path, which says nothing to CRIU."""
+    """What init's standard descriptors are called in the image: ``pipe:[N]`` for a pipe, ``file[MOUNT:INODE]`` for a
+    file of the host, which CRIU would look for in the container in vain; else their path, which CRIU has no use for."""
     own = {mount.number for mount in mounts_of(str(pid))}
     names = []
     for number in range(3):

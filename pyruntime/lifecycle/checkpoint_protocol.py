@@ -35,12 +35,13 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
         "tcp_established": (5, "int"), "evasive_devices": (6, "int"), "shell_job": (7, "int"), "file_locks": (8, "int"),
         "log_level": (9, "int"), "log_file": (10, "text"), "ps": (11, "page_server"), "notify_scripts": (12, "int"),
         "root": (13, "text"), "parent_img": (14, "text"), "track_mem": (15, "int"), "auto_dedup": (16, "int"),
-        "work_dir_fd": (17, "int"), "link_remap": (18, "int"), "ext_mnt": (23, "mapping"), "cg_root": (25, "cgroup_root"),
-        "rst_sibling": (26, "int"), "inherit_fd": (27, "inherited"), "ext_masters": (30, "int"),
-        "manage_cgroups_mode": (34, "int"), "external": (37, "text"), "empty_ns": (38, "int"), "join_ns": (39, "joined"),
-        "freeze_cgroup": (44, "text"), "tcp_skip_in_flight": (46, "int"), "lazy_pages": (48, "int"),
+        "work_dir_fd": (17, "int"), "link_remap": (18, "int"), "ext_mnt": (23, "mapping"),
+        "cg_root": (25, "cgroup_root"), "rst_sibling": (26, "int"), "inherit_fd": (27, "inherited"),
+        "ext_masters": (30, "int"), "manage_cgroups_mode": (34, "int"), "external": (37, "text"),
+        "empty_ns": (38, "int"), "join_ns": (39, "joined"), "freeze_cgroup": (44, "text"),
+        "tcp_skip_in_flight": (46, "int"), "lazy_pages": (48, "int"),
         "orphan_pts_master": (50, "int"), "config_file": (51, "text"), "lsm_profile": (53, "text"),
-        "lsm_mount_context": (63, "text"), "network_lock": (64, "int"),
+        "lsm_mount_context": (63, "text"), "network_lock": (64, "int"), "skip_file_rwx_check": (66, "int"),
     },
 }
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
@@ -72,9 +73,10 @@ def decode(message: str, data: bytes) -> dict[str, Any]:
         name, kind = known[number]
         if (kind == "int") is not isinstance(value, int):
             raise ValueError(f"field {name} of {message} has the wrong type")
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "surrogateescape") if kind == "text" else decode(kind, value)
-        found[name] = value
+        if isinstance(value, int):
+            found[name] = value
+        else:
+            found[name] = value.decode("utf-8", "surrogateescape") if kind == "text" else decode(kind, value)
     return found
 
 

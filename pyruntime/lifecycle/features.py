@@ -23,8 +23,11 @@ def _seccomp() -> dict[str, Any]:
             "archs": sorted(seccomp_compile.ARCHITECTURES), "knownFlags": flags, "supportedFlags": flags}
 
 
-def document() -> dict[str, Any]:
-    """What is supported, whether this machine's kernel has it or not."""
+def document(criu: str = "") -> dict[str, Any]:
+    """What is supported, whether this machine's kernel has it or not. ``criu`` is the CRIU program, by default that in
+    PATH: without one there is no checkpoint."""
+    from pyruntime.lifecycle.checkpoint_criu import search
+
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
@@ -42,7 +45,7 @@ def document() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"org.opencontainers.runc.checkpoint.enabled": "false",
+        "annotations": {"org.opencontainers.runc.checkpoint.enabled": str(bool(search(criu))).lower(),
                         "io.pyruntime.version": __version__},
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": ["org.criu.config"],
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _socket
 import os
 
+from pyruntime.cgroups.group import Group
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
 from pyruntime.errors import HostError, PyruntimeError, UsageError
@@ -33,6 +34,8 @@ from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
 from pyruntime.lifecycle.store import Container, Record, start_time
+from pyruntime.linux.namespaces import mapping_lines
+from pyruntime.native import kernel
 from pyruntime.plan.compile import Plan, compile_restore
 from pyruntime.plan.setup import Options, Revived, Setup
 
@@ -74,7 +77,6 @@ def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, 
         _restore(root, container_id, bundle, request)
         return 0
     from pyruntime.lifecycle.foreground import Foreground
-    from pyruntime.native import kernel
 
     foreground = Foreground()
     foreground.begin()
@@ -161,12 +163,14 @@ class Revival(Launch):
     """The plan of `restore`, and then the talk with the CRIU that it ends in. CRIU stands in the place of init: what
     puts init into cgroups puts CRIU and its children there."""
 
-    def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: RestoreRequest) -> None:
+    def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: RestoreRequest,
+                 ) -> None:
         super().__init__(plan, {}, 0)
         self.config = config
         self.container = container
         self.record = record
         self.request = request
+        self._began = False
         self._nodes = [step.args["path"] for step in plan.steps if step.op.name == "device_source"]
 
     def ready(self) -> None:
@@ -188,27 +192,45 @@ class Revival(Launch):
             self.given = [theirs.fileno(), *namespaces.values()]
             self.preserve = len(self.given)
             self.run()
+            self._began = True
         finally:
             theirs.close()
         criu = Criu(self.init, ours, os.path.join(self.request.work_path, RESTORE_LOG))
         self.init = 0
         # In CRIU's mount namespace: it works in these directories, and mounts nothing where it is not at home.
         inside = f"/proc/{criu.pid}/root"
+        opened: list[int] = []
         try:
-            image = open_directory(self.request.image_path, "--image-path", inside)
             try:
-                work = open_directory(self.request.work_path, "--work-path", inside)
-                try:
-                    criu.request(protocol.RESTORE, {"opts": {
-                        **self._options(criu.pid, names, list(namespaces)), "images_dir_fd": image, "work_dir_fd": work,
-                    }}, self._notified)
-                finally:
-                    os.close(work)
+                opened.append(self._open_image(inside))
+                opened.append(open_directory(self.request.work_path, "--work-path", inside))
+                options = self._options(criu.pid, names, list(namespaces))
+            except (OSError, UsageError) as error:
+                # Both directories are there: it is CRIU that has gone.
+                raise criu.gone(protocol.RESTORE, error) from None
+            criu.request(protocol.RESTORE, {"opts": {
+                **options, "images_dir_fd": opened[0], "work_dir_fd": opened[1]}}, self._notified)
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def _open_image(self, inside: str) -> int:
+        """The image's directory. The container's root reads from it too, so with a user namespace it gets a mount of the
+        directory in which its ids are the container's."""
+        path, linux = self.request.image_path, self.config["linux"]
+        if not any(node.get("type") == "user" for node in linux["namespaces"].each()):
+            return open_directory(path, "--image-path", inside)
+        tree = kernel.open_tree(path, clone=True, recursive=False)
+        try:
+            namespace = kernel.user_namespace(mapping_lines(linux["uidMappings"]), mapping_lines(linux["gidMappings"]))
+            try:
+                kernel.mount_idmap(tree, namespace, recursive=False)
             finally:
-                os.close(image)
-        except UsageError:
-            criu.abandon()
+                os.close(namespace)
+        except BaseException:
+            os.close(tree)
             raise
+        return tree
 
     def _options(self, criu: int, names: list[str], namespaces: list[str]) -> dict[str, Any]:
         request = self.request
@@ -216,11 +238,14 @@ class Revival(Launch):
                      if name.startswith(("pipe:[", "file["))]
         inherited += [{"key": key, "fd": 4 + number} for number, key in enumerate(namespaces)]
         joined = [{"ns": node.get("type"), "ns_file": node.get("path")}
-                  for node in self.config["linux.namespaces"].each() if node.get("path") and node.get("type") in _JOINED]
+                  for node in self.config["linux.namespaces"].each()
+                  if node.get("path") and node.get("type") in _JOINED]
         return {
             **request.options(self.record.rootfs, RESTORE_LOG, self.record.annotations), "rst_sibling": True,
             "ext_mnt": [{"key": key, "val": path} for key, path in mount_sources(criu, self.record.rootfs)],
             "inherit_fd": inherited,
+            # The file that takes the place of one of the host has a mode of its own.
+            "skip_file_rwx_check": any(name.startswith("file[") for name in names),
             "join_ns": joined, "cg_root": self._cgroup_roots() if request.manage_cgroups_mode != "ignore" else [],
             "lsm_profile": request.lsm_profile or None, "lsm_mount_context": request.lsm_mount_context or None}
 
@@ -274,6 +299,8 @@ class Revival(Launch):
         """Undo everything: CRIU's children are killed by their cgroup, in which CRIU stood."""
         notes = error.notes if isinstance(error, PyruntimeError) else []
         try:
+            if self._began:   # also where the cgroup was there before: it was empty
+                Group(self.record.cgroup).kill()
             notes += destroy(self.container, self.record)
         except (OSError, PyruntimeError) as second:
             notes.append(str(second))

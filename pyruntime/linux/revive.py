@@ -5,9 +5,9 @@ Emits:  unshare, propagation, open_rootfs, mount, bind, mask_path, find_executab
         (phases SOURCES, UNSHARE, ROOTFS, MOUNTS, DEVICES, RESTRICT, PROCESS, SEAL, EXEC)
 
 CRIU makes the container's namespaces, mounts and processes anew from the image. It wants a root filesystem that is a
-mount point, with a place for every mount of the image, and to be told where on the host the others come from. And it has
-to stand in the container's cgroup: its children are the container's first processes. All of that is done in a mount
-namespace of CRIU's own, so that nothing is left on the host when it dies.
+mount point, with a place for every mount of the image, and to be told where on the host the others come from. And it
+has to stand in the container's cgroup: its children are the container's first processes. All of that is done in a
+mount namespace of CRIU's own, so that nothing is left on the host when it dies.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from pyruntime.plan.steps import NO_SLOT, step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from pyruntime.plan.setup import Setup
     from pyruntime.plan.steps import Step
 
-_PLAIN = {"attr_set": 0, "attr_clear": 0, "rec_set": 0, "rec_clear": 0, "propagation": 0, "rec_propagation": 0}
+_PLAIN: dict[str, Any] = {"attr_set": 0, "attr_clear": 0, "rec_set": 0, "rec_clear": 0, "propagation": 0,
+                          "rec_propagation": 0}
 _TAKEN = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST)   # absent, or below another masked path
 
 
@@ -73,7 +75,7 @@ def _staged(setup: Setup) -> Iterator[Step]:
             new.append(dest + "/")
     if setup.in_user_namespace and not devices.host_dev(setup):
         yield from devices.nodes(setup)
-    read_only = {**_PLAIN, "attr_set": uapi.MOUNT_ATTR_RDONLY}
+    read_only: dict[str, Any] = {**_PLAIN, "attr_set": uapi.MOUNT_ATTR_RDONLY}
     for node in setup.config["linux.maskedPaths"].each():
         if node.value.startswith(tuple(new)):
             # A file perhaps: the image knows. It is one here, and it does no harm if nobody asks for it.
