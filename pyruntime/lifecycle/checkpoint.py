@@ -99,7 +99,7 @@ def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None
     parent = os.path.join(request.image_path, request.parent_path)
     if request.parent_path and not os.path.isdir(parent):
         raise UsageError(f'invalid --parent-path: stat {parent}: no such file or directory')
-    options = {**request.options(record.rootfs, DUMP_LOG, record.annotations), **request.dump_options(),
+    options = {**request.options(DUMP_LOG, record.annotations), "root": record.rootfs, **request.dump_options(),
                "pid": record.pid, "freeze_cgroup": Group(record.cgroup).freezer()}
     if not request.pre_dump:
         names = descriptor_names(record.pid)

@@ -65,11 +65,11 @@ class CriuRequest:
         self.criu = criu
         self.rootless = rootless
 
-    def options(self, rootfs: str, log_file: str, annotations: dict[str, str]) -> dict[str, Any]:
+    def options(self, log_file: str, annotations: dict[str, str]) -> dict[str, Any]:
         """CRIU's options that both have, but for the directories. Raises UsageError for a configuration of CRIU that is
         named and not there."""
         return {
-            "log_level": 4, "log_file": log_file, "root": rootfs, "notify_scripts": True, "evasive_devices": True,
+            "log_level": 4, "log_file": log_file, "notify_scripts": True, "evasive_devices": True,
             "orphan_pts_master": True, "network_lock": NETWORK_LOCK_NFTABLES, "ext_masters": True,
             "tcp_established": self.tcp_established, "ext_unix_sk": self.ext_unix_sk, "shell_job": self.shell_job,
             "file_locks": self.file_locks, "auto_dedup": self.auto_dedup, "lazy_pages": self.lazy_pages,
@@ -179,6 +179,7 @@ def external_mounts(pid: int) -> Iterator[tuple[str, str]]:
     theirs = mounts_of(str(pid))
     root = next(mount for mount in reversed(theirs) if mount.point == "/")
     inner = root.root.rstrip("/") + "/"
+    bound_null = any(mount.point == NULL for mount in theirs)
     for mount in theirs:
         if mount.device not in ours or mount.point == "/":
             continue
@@ -186,19 +187,24 @@ def external_mounts(pid: int) -> Iterator[tuple[str, str]]:
             continue   # of the root filesystem itself: the container bound it, and CRIU can do it again
         if mount.fstype in _KERNELS_OWN and mount.root == "/":
             continue
-        yield mount.point, NULL if mount.root == _NULL_ROOT else mount.point
+        # A container that cannot make nodes has the host's /dev/null under that key: its masked files keep their own.
+        masked = mount.root == _NULL_ROOT and not bound_null
+        yield mount.point, NULL if masked else mount.point
 
 
 def mount_sources(criu: int, rootfs: str) -> Iterator[tuple[str, str]]:
     """What the keys of mounts in an image stand for: (key, path in CRIU's mount namespace), as linux/revive.py has
     mounted them there. There may be more of them than the image has."""
-    null = NULL
+    null, bound_null = NULL, False
     for mount in mounts_of(str(criu)):
         if mount.point.startswith(rootfs.rstrip("/") + "/"):
-            yield mount.point[len(rootfs.rstrip("/")):], mount.point
+            key = mount.point[len(rootfs.rstrip("/")):]
+            yield key, mount.point
+            bound_null = bound_null or key == NULL
             if mount.root == _NULL_ROOT:
                 null = mount.point
-    yield NULL, null
+    if not bound_null:
+        yield NULL, null
 
 
 def descriptor_names(pid: int) -> list[str]:

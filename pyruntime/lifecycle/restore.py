@@ -215,8 +215,8 @@ class Revival(Launch):
                 os.close(fd)
 
     def _open_image(self, inside: str) -> int:
-        """The image's directory. The container's root reads from it too, so with a user namespace it gets a mount of the
-        directory in which its ids are the container's."""
+        """The image's directory. The container's root reads from it too: with a user namespace it gets a mount of the
+        directory in which the files are its own."""
         path, linux = self.request.image_path, self.config["linux"]
         if not any(node.get("type") == "user" for node in linux["namespaces"].each()):
             return open_directory(path, "--image-path", inside)
@@ -241,7 +241,8 @@ class Revival(Launch):
                   for node in self.config["linux.namespaces"].each()
                   if node.get("path") and node.get("type") in _JOINED]
         return {
-            **request.options(self.record.rootfs, RESTORE_LOG, self.record.annotations), "rst_sibling": True,
+            **request.options(RESTORE_LOG, self.record.annotations),
+            "root": self.container.directory, "rst_sibling": True,
             "ext_mnt": [{"key": key, "val": path} for key, path in mount_sources(criu, self.record.rootfs)],
             "inherit_fd": inherited,
             # The file that takes the place of one of the host has a mode of its own.

@@ -1,7 +1,7 @@
 """How CRIU is brought to where it can restore a container.
 
 Spec:   none (runc-checkpoint(8)); https://criu.org/Docker for what CRIU asks of a root filesystem
-Emits:  unshare, propagation, open_rootfs, mount, bind, mask_path, find_executable, prepare_exec, execve
+Emits:  unshare, propagation, copy_rootfs, open_rootfs, mount, bind, mask_path, find_executable, prepare_exec, execve
         (phases SOURCES, UNSHARE, ROOTFS, MOUNTS, DEVICES, RESTRICT, PROCESS, SEAL, EXEC)
 
 CRIU makes the container's namespaces, mounts and processes anew from the image. It wants a root filesystem that is a
@@ -40,6 +40,10 @@ def emit(setup: Setup) -> Iterator[Step]:
     yield step("unshare", "unshare", root, label="mount", flags=uapi.CLONE_NEWNS)
     # A slave: the host's mounts that come later are the container's business, ours are not the host's.
     yield step("rootfs", "propagation", root, propagation=uapi.MS_SLAVE, recursive=1)
+    # CRIU binds its root, which must not have anything mounted beneath it: the kernel refuses that to a user namespace,
+    # for which those mounts are locked. 4.1 forgets that the root is read-only, and a bind mount inherits it.
+    yield step("rootfs", "copy_rootfs", root, path=setup.rootfs, dest=setup.options.scratch,
+               readonly=int(setup.config.get("root.readonly", False)))
     yield step("rootfs", "open_rootfs", root, path=setup.rootfs, propagation=uapi.MS_PRIVATE)
     yield from _staged(setup)
     yield step("process", "find_executable", "criu", label=revived.program, name=revived.program,

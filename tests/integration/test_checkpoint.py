@@ -42,25 +42,17 @@ def counter(criu: Runtime, own_bundle: Bundle) -> Path:
     return Path(own_bundle.config["root"]["path"]) / "count"
 
 
-def number(path: Path) -> int:
-    """What the container has counted to."""
-    deadline = time.monotonic() + PATIENCE
-    while not (path.exists() and (text := path.read_text().strip())):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def grows(path: Path) -> int:
+    """Wait until the container writes another number than is there; the new one. What a stopped container has written
+    may be cut off: the file is empty between opening and writing."""
+    before, deadline = path.read_text() if path.exists() else "", time.monotonic() + PATIENCE
+    while not (path.exists() and (text := path.read_text()).strip() and text != before):
+        assert time.monotonic() < deadline, f"it still says {before!r}"
+        time.sleep(0.005)
     return int(text)
 
 
-def grows(path: Path) -> int:
-    """Wait until the container counts on from where it is; the new number."""
-    before, deadline = number(path), time.monotonic() + PATIENCE
-    while number(path) <= before:
-        assert time.monotonic() < deadline, f"it still says {before}"
-        time.sleep(0.01)
-    return number(path)
-
-
-def mountinfo(pid: int) -> dict[str, tuple[str, ...]]:
+def mountinfo(pid: int) -> dict[str, tuple[str, str]]:
     """The mounts of a process: place -> options of the mount, kind of filesystem."""
     found = {}
     for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
@@ -80,14 +72,12 @@ def test_there_and_back(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_pa
     assert criu.ok("checkpoint", "--image-path", image, "c1") == ""
     assert criu("state", "c1").returncode == 1
     assert (image / "descriptors.json").exists() and (image / "dump.log").exists()
-    stopped = number(counter)
-    assert stopped >= reached
 
     criu.ok("restore", "--image-path", image, "-d", "--pid-file", pid_file, "--bundle", own_bundle, "c1")
     state = criu.state("c1")
     assert state["status"] == "running" and pid_file.read_text() == str(state["pid"])
     assert state["bundle"] == str(own_bundle)
-    assert grows(counter) > stopped
+    assert grows(counter) > reached
     assert mountinfo(state["pid"]) == before
 
     assert criu.ok("exec", "c1", "cat", "/proc/1/comm") == "sh\n"
@@ -119,8 +109,9 @@ def test_the_words_of_containerd(criu: Runtime, own_bundle: Bundle, counter: Pat
               "print(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1] == str(os.getpid()))\n"
               "os.kill(pid, 9)\n"
               "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n")
-    words = [COMMAND, "--root", criu.root, "restore", "--image-path", image, "--work-path", work, "--detach",
-             "--pid-file", pid_file, "--no-pivot", "-no-subreaper", "--bundle", str(own_bundle), "c1"]
+    words = [str(word) for word in (
+        COMMAND, "--root", criu.root, "restore", "--image-path", image, "--work-path", work, "--detach", "--pid-file",
+        pid_file, "--no-pivot", "-no-subreaper", "--bundle", own_bundle, "c1")]
     done = subprocess.run([sys.executable, "-c", script, pid_file, *words], text=True, check=False, timeout=PATIENCE,
                           env=criu.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert done.returncode == 0 and done.stdout.split() == ["True", "-9"]
@@ -164,7 +155,7 @@ def test_in_the_foreground(criu: Runtime, own_bundle: Bundle, tmp_path: Path) ->
 def test_pipes(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
     """Standard descriptors that are pipes become the pipes that restore is given (containerd, conmon)."""
     own_bundle.shell("while read line; do echo got $line; done")
-    words = [COMMAND, "--root", criu.root]
+    words: list[str | Path] = [COMMAND, "--root", criu.root]
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         subprocess.run([*words, "run", "-d", "c1", str(own_bundle)], check=True, env=criu.environment,
                        stdin=first.stdout, stdout=first.stdin, stderr=subprocess.DEVNULL)
@@ -212,8 +203,8 @@ def test_manage_cgroups_mode(criu: Runtime, own_bundle: Bundle, counter: Path, t
 # --- what a container may hold ---------------------------------------------------------------------------------------
 
 def test_mounts_of_the_host(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """Bind mounts keep their sources and their attributes: two read-only ones of one filesystem (of which CRIU by itself
-    makes the second writable), one below another, one beneath a tmpfs, files, recursive ones."""
+    """Bind mounts keep their sources and their attributes: two read-only ones of one filesystem (of which CRIU by
+    itself makes the second writable), one below another, one beneath a tmpfs, files, recursive ones."""
     for name in ("one", "two", "three", "three/deep"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(f"{name}\n")
@@ -299,11 +290,10 @@ def test_what_has_to_be_allowed(criu: Runtime, own_bundle: Bundle, tmp_path: Pat
     assert done.returncode == 1 and "criu failed: type DUMP errno" in done.stderr, done.stderr
     assert f"log file: {tmp_path}/no/dump.log" in done.stderr and flag.strip("-") in done.stderr, done.stderr
     assert criu.state("c1")["status"] == "running"
-    grows(rootfs / "count")
+    reached = grows(rootfs / "count")
     criu.ok("checkpoint", flag, "--image-path", tmp_path / "image", "c1")
-    stopped = number(rootfs / "count")
     criu.ok("restore", "-d", flag, "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1")
-    assert grows(rootfs / "count") > stopped
+    assert grows(rootfs / "count") > reached
     assert does == "talk" or criu("exec", "c1", "checkpointed", "lock", "/count").returncode == 1
 
 
@@ -383,41 +373,51 @@ def test_a_user_namespace(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> 
     assert mountinfo(pid) == before
 
 
-def test_memory_that_comes_later(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
-    """--lazy-pages: the checkpoint serves the memory, says by --status-fd when it is ready, and ends when all is gone."""
-    image = tmp_path / "image"
+def _asked(runtime: Runtime, directory: Path, *words: object, notify: str = "", **options: Any) -> dict[str, Any]:
+    """What a CRIU is asked for by a command: the options of its last request, which it says it has done."""
+    requests = directory / "requests"
+    fake = _script(directory / "recording/criu", f"export PYTHONPATH={TOP}\n"
+                   f'exec {sys.executable} {TOP}/tests/data/fake_criu.py {requests} {notify} -- "$@"')
+    runtime.ok("--criu", fake, *words, **options)
+    asked = json.loads(requests.read_text().splitlines()[-1])["opts"]
+    assert isinstance(asked, dict)
+    return asked
+
+
+@pytest.mark.parametrize(("words", "options"), [
+    ([], {"leave_running": 0, "tcp_established": 0, "file_locks": 0, "shell_job": 0, "ext_unix_sk": 0, "link_remap": 0,
+          "tcp_skip_in_flight": 0, "auto_dedup": 0, "lazy_pages": 0, "track_mem": 0, "manage_cgroups_mode": 3}),
+    (["--leave-running"], {"leave_running": 1}), (["--tcp-established"], {"tcp_established": 1}),
+    (["--tcp-skip-in-flight"], {"tcp_skip_in_flight": 1}), (["--link-remap"], {"link_remap": 1}),
+    (["--ext-unix-sk"], {"ext_unix_sk": 1}), (["--shell-job"], {"shell_job": 1}), (["--file-locks"], {"file_locks": 1}),
+    (["--auto-dedup"], {"auto_dedup": 1}), (["--lazy-pages"], {"lazy_pages": 1}), (["--pre-dump"], {"track_mem": 1}),
+    (["--page-server", "10.0.0.1:27"], {"ps": {"address": "10.0.0.1", "port": 27}}),
+    (["--page-server=[::1]:27"], {"ps": {"address": "::1", "port": 27}}),
+    (["--parent-path", "../state"], {"parent_img": "../state", "track_mem": 1}),
+    (["--manage-cgroups-mode", "ignore"], {"manage_cgroups_mode": 0}),
+    (["--empty-ns", "network"], {"empty_ns": 0x40000000}),
+])
+def test_what_criu_is_asked_for(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, words: list[str],
+                                options: dict[str, Any]) -> None:
+    """Every option of checkpoint; the container that a CRIU says it has written is deleted, except where it goes on."""
+    runtime.ok("run", "-d", "c1", own_bundle.shell(COUNT))
+    pid = runtime.state("c1")["pid"]
+    asked = _asked(runtime, tmp_path, "checkpoint", "--image-path", tmp_path / "image", *words, "c1")
+    assert {key: value for key, value in asked.items() if key in options} == options
+    assert asked["pid"] == pid and asked["notify_scripts"] == 1
+    stays = words in (["--leave-running"], ["--pre-dump"])
+    assert runtime("state", "c1").returncode == (0 if stays else 1)
+
+
+def test_the_status_descriptor(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """--status-fd gets a zero byte and its end when the page server listens."""
+    runtime.ok("run", "-d", "c1", own_bundle.shell(COUNT))
     ready, status = os.pipe()
-    address = f"127.0.0.1:{_free_port()}"
-    serving = subprocess.Popen([COMMAND, "--root", criu.root, "checkpoint", "--lazy-pages", "--page-server", address,
-                                "--status-fd", str(status), "--image-path", image, "c1"], pass_fds=[status],
-                               env=criu.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _asked(runtime, tmp_path, "checkpoint", "--lazy-pages", "--status-fd", status, "--image-path", tmp_path / "image",
+           "c1", notify="pre-dump status-ready post-dump", pass_fds=[status])
     os.close(status)
-    daemon = None
-    try:
-        if os.read(ready, 1) != b"\0":
-            assert serving.stderr is not None
-            said = serving.stderr.read()
-            assert "CRIU is missing features: lazy_pages" in said, said
-            pytest.skip(f"the kernel: {said.strip()}")
-        host, _, port = address.partition(":")
-        daemon = subprocess.Popen(["criu", "lazy-pages", "--page-server", "--address", host, "--port", port,
-                                   "--images-dir", image], env=criu.environment)
-        # Its socket is in the work directory, where restore's CRIU looks for it.
-        deadline = time.monotonic() + PATIENCE
-        while not (image / "lazy-pages.socket").exists():
-            assert time.monotonic() < deadline and daemon.poll() is None
-            time.sleep(0.02)
-        stopped = number(counter)
-        criu.ok("restore", "-d", "--lazy-pages", "--image-path", image, "--bundle", own_bundle, "c2")
-        assert grows(counter) > stopped
-        assert serving.wait(PATIENCE) == 0 and daemon.wait(PATIENCE) == 0
-        assert criu("state", "c1").returncode == 1
-        criu.ok("delete", "--force", "c2")
-    finally:
-        os.close(ready)
-        for process in (serving, daemon):
-            if process is not None:
-                end(process)
+    assert os.read(ready, 10) == b"\0" and os.read(ready, 10) == b""
+    os.close(ready)
 
 
 def _free_port() -> int:
@@ -591,8 +591,8 @@ def test_a_hook_that_fails(criu: Runtime, own_bundle: Bundle, counter: Path, tmp
     done = criu("restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1")
     assert done.returncode == 1 and "error running createRuntime hook #0" in done.stderr and "output: no" in done.stderr
     own_bundle.save(hooks={})
-    done = criu("restore", "-d", "--image-path", tmp_path / "image", "--pid-file", "/nowhere/pid", "--bundle", own_bundle,
-                "c1")
+    done = criu("restore", "-d", "--image-path", tmp_path / "image", "--pid-file", "/nowhere/pid", "--bundle",
+                own_bundle, "c1")
     assert done.returncode == 1 and '--pid-file "/nowhere/pid"' in done.stderr
 
 
@@ -604,7 +604,8 @@ def test_terminals_that_end_nowhere(criu: Runtime, own_bundle: Bundle, counter: 
     own_bundle.save(process__terminal=False)
     assert "cannot use console socket if runc will not detach or allocate tty" in criu(
         *words[:1], "--console-socket", tmp_path / "none", *words[1:]).stderr
-    assert 'lsm-profile "nothing": write apparmor:NAME' in criu(*words[:1], "--lsm-profile", "nothing", *words[1:]).stderr
+    done = criu(*words[:1], "--lsm-profile", "nothing", *words[1:])
+    assert done.returncode == 1 and '--lsm-profile "nothing": write apparmor:NAME' in done.stderr
 
 
 def test_without_root(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
@@ -626,9 +627,6 @@ def _script(path: Path, text: str) -> Path:
 def _fake(directory: Path, swrk: str) -> Path:
     """A program that has CRIU's version, and does ``swrk`` when it is asked for something."""
     return _script(directory / "fake/criu", f'[ "$1" = swrk ] || {{ echo "Version: 4.1"; exit; }}\n{swrk}')
-
-
-FREEZE = "sed -n 's/^[0-9]*:freezer://p' /proc/self/cgroup >/dev/null"
 
 
 @pytest.mark.parametrize("swrk", ["exit 1", "kill -9 $$", "echo not a message >&3; exit 0",
@@ -656,7 +654,8 @@ def test_a_criu_that_dies_when_it_has_frozen_the_container(criu: Runtime, own_bu
         write = f"echo 1 >/sys/fs/cgroup{Path(f'/proc/{pid}/cgroup').read_text().split(':')[2].strip()}/cgroup.freeze"
     else:
         write = f"echo FROZEN >/sys/fs/cgroup/freezer{freezer}/freezer.state"
-    done = criu("--criu", _fake(tmp_path, f"{write}; kill -9 $$"), "checkpoint", "--image-path", tmp_path / "image", "c1")
+    fake = _fake(tmp_path, f"{write}; kill -9 $$")
+    done = criu("--criu", fake, "checkpoint", "--image-path", tmp_path / "image", "c1")
     assert done.returncode == 1 and "it died before it answered" in done.stderr
     assert criu.state("c1")["status"] == "running"
     grows(counter)
@@ -710,7 +709,8 @@ def runc(criu: Runtime, tmp_path: Path) -> Iterator[Any]:
     def call(*words: object) -> subprocess.CompletedProcess[str]:
         with (tmp_path / "runc.out").open("w+") as out:
             done = subprocess.run(["runc", "--root", str(tmp_path / "runc"), *map(str, words)], text=True, check=False,
-                                  stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=criu.environment, timeout=PATIENCE)
+                                  stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=criu.environment,
+                                  timeout=PATIENCE)
             out.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, out.read(), "")
     yield call
@@ -725,15 +725,14 @@ def test_what_runc_wrote(criu: Runtime, own_bundle: Bundle, runc: Any, tmp_path:
     image = tmp_path / "image"
     done = runc("run", "-d", "--bundle", own_bundle, "c1")
     assert done.returncode == 0, done.stdout
-    grows(count)
+    reached = grows(count)
     done = runc("checkpoint", "--image-path", image, "c1")
     if done.returncode:
         pytest.skip(f"runc itself cannot: {done.stdout.strip()}")
-    reached = number(count)
     criu.ok("restore", "-d", "--image-path", image, "--bundle", own_bundle, "c1")
-    assert grows(count) > reached
+    again = grows(count)
+    assert again > reached
     criu.ok("checkpoint", "--image-path", tmp_path / "ours", "c1")
-    reached = number(count)
     done = runc("restore", "-d", "--image-path", tmp_path / "ours", "--bundle", own_bundle, "c1")
     assert done.returncode == 0, done.stdout
-    assert grows(count) > reached
+    assert grows(count) > again
