@@ -34,7 +34,6 @@ from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
 from pyruntime.lifecycle.store import Container, Record, start_time
-from pyruntime.linux.namespaces import mapping_lines
 from pyruntime.native import kernel
 from pyruntime.plan.compile import Plan, compile_restore
 from pyruntime.plan.setup import Options, Revived, Setup
@@ -215,22 +214,22 @@ class Revival(Launch):
                 os.close(fd)
 
     def _open_image(self, inside: str) -> int:
-        """The image's directory. The container's root reads from it too: with a user namespace it gets a mount of the
-        directory in which the files are its own."""
-        path, linux = self.request.image_path, self.config["linux"]
-        if not any(node.get("type") == "user" for node in linux["namespaces"].each()):
-            return open_directory(path, "--image-path", inside)
-        tree = kernel.open_tree(path, clone=True, recursive=False)
+        """The image's directory.
+
+        With a user namespace CRIU's children read from it under two ids, the host's root and the container's, and it is
+        for the first alone. They get an overlay of it that may be entered by all, and that stands nowhere.
+        """
+        if not any(node.get("type") == "user" for node in self.config["linux.namespaces"].each()):
+            return open_directory(self.request.image_path, "--image-path", inside)
+        image = open_directory(self.request.image_path, "--image-path")
+        top = os.path.join(self.container.directory, "image")
+        os.mkdir(top)
         try:
-            namespace = kernel.user_namespace(mapping_lines(linux["uidMappings"]), mapping_lines(linux["gidMappings"]))
-            try:
-                kernel.mount_idmap(tree, namespace, recursive=False)
-            finally:
-                os.close(namespace)
-        except BaseException:
-            os.close(tree)
-            raise
-        return tree
+            os.chmod(top, 0o755)
+            return kernel.detached_filesystem("overlay", [("lowerdir", f"{top}:/proc/self/fd/{image}")])
+        finally:
+            os.rmdir(top)   # the overlay holds it
+            os.close(image)
 
     def _options(self, criu: int, names: list[str], namespaces: list[str]) -> dict[str, Any]:
         request = self.request

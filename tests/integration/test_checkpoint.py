@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from bundles.build import busybox_rootfs
 from pyruntime import Runtime as Library
 from pyruntime.errors import CriuError
 from tests.conftest import TOP, compile_c
@@ -353,24 +355,31 @@ def test_a_given_network_namespace(criu: Runtime, own_bundle: Bundle, tmp_path: 
         end(holder)
 
 
-def test_a_user_namespace(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for directory in tmp_path.parents[:2]:
-        directory.chmod(0o755)
-    rootfs = Path(own_bundle.config["root"]["path"])
-    os.chown(rootfs, 100000, 100000)
-    ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-    own_bundle.config["linux"]["namespaces"].append({"type": "user"})
-    own_bundle.shell(COUNT, linux__uidMappings=ids, linux__gidMappings=ids)
-    criu.ok("run", "-d", "c1", own_bundle)
-    grows(rootfs / "count")
-    before = mountinfo(criu.state("c1")["pid"])
-    criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
-    criu.ok("restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1")
-    grows(rootfs / "count")
-    pid = criu.state("c1")["pid"]
-    assert Path(f"/proc/{pid}/uid_map").read_text().split() == ["0", "100000", "65536"]
-    assert mountinfo(pid) == before
+def test_a_user_namespace(criu: Runtime) -> None:
+    """CRIU's children open the sources of mounts with the rights of the container's root: so this is not below pytest's
+    directory, which is closed to others."""
+    with tempfile.TemporaryDirectory(prefix="pyruntime-userns-") as name:
+        top = Path(name)
+        top.chmod(0o755)
+        busybox_rootfs(top / "rootfs")
+        os.chown(top / "rootfs", 100000, 100000)
+        bundle = Bundle(top / "bundle", top / "rootfs")
+        bundle.config["root"]["readonly"] = False
+        ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        bundle.config["linux"]["namespaces"].append({"type": "user"})
+        bundle.shell(COUNT, linux__uidMappings=ids, linux__gidMappings=ids)
+        criu.ok("run", "-d", "c1", bundle)
+        reached = grows(top / "rootfs/count")
+        before = mountinfo(criu.state("c1")["pid"])
+        criu.ok("checkpoint", "--image-path", top / "image", "c1")
+        assert (top / "image").stat().st_mode & 0o777 == 0o700
+        criu.ok("restore", "-d", "--image-path", top / "image", "--bundle", bundle, "c1")
+        assert grows(top / "rootfs/count") > reached
+        pid = criu.state("c1")["pid"]
+        assert Path(f"/proc/{pid}/uid_map").read_text().split() == ["0", "100000", "65536"]
+        assert mountinfo(pid) == before
+        assert criu.ok("exec", "c1", "id", "-u") == "0\n"
+        criu.ok("delete", "--force", "c1")
 
 
 def _asked(runtime: Runtime, directory: Path, *words: object, notify: str = "", **options: Any) -> dict[str, Any]:
