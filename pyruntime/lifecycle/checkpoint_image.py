@@ -196,9 +196,10 @@ def mount_sources(criu: int, rootfs: str) -> Iterator[tuple[str, str]]:
     """What the keys of mounts in an image stand for: (key, path in CRIU's mount namespace), as linux/revive.py has
     mounted them there. There may be more of them than the image has."""
     null, bound_null = NULL, False
+    top = os.path.realpath(rootfs).rstrip("/")   # mountinfo has no links in its paths
     for mount in mounts_of(str(criu)):
-        if mount.point.startswith(rootfs.rstrip("/") + "/"):
-            key = mount.point[len(rootfs.rstrip("/")):]
+        if mount.point.startswith(f"{top}/"):
+            key = mount.point[len(top):]
             yield key, mount.point
             bound_null = bound_null or key == NULL
             if mount.root == _NULL_ROOT:

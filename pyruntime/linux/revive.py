@@ -15,7 +15,8 @@ from __future__ import annotations
 import errno
 
 from pyruntime.cgroups.mounts import emit_mount as emit_cgroup_mount
-from pyruntime.linux import devices, mounts
+from pyruntime.errors import HostError
+from pyruntime.linux import devices, mounts, rootfs
 from pyruntime.plan import uapi
 from pyruntime.plan.steps import NO_SLOT, step
 
@@ -36,15 +37,17 @@ def emit(setup: Setup) -> Iterator[Step]:
     """The steps from the runtime's namespaces to a CRIU that waits for its request."""
     revived = setup.revived
     assert revived is not None
+    if not setup.new("mount"):
+        raise HostError("CRIU cannot restore a container that has no mount namespace of its own", "linux.namespaces")
     root = setup.config["root.path"].where
     yield step("unshare", "unshare", root, label="mount", flags=uapi.CLONE_NEWNS)
-    # A slave: the host's mounts that come later are the container's business, ours are not the host's.
-    yield step("rootfs", "propagation", root, propagation=uapi.MS_SLAVE, recursive=1)
+    *cut, entered = rootfs.opened(setup)
+    yield from cut
     # CRIU binds its root, which must not have anything mounted beneath it: the kernel refuses that to a user namespace,
     # for which those mounts are locked. 4.1 forgets that the root is read-only, and a bind mount inherits it.
     yield step("rootfs", "copy_rootfs", root, path=setup.rootfs, dest=setup.options.scratch,
-               readonly=int(setup.config.get("root.readonly", False)))
-    yield step("rootfs", "open_rootfs", root, path=setup.rootfs, propagation=uapi.MS_PRIVATE)
+               propagation=rootfs.own_propagation(setup), readonly=int(setup.config.get("root.readonly", False)))
+    yield entered
     yield from _staged(setup)
     yield step("process", "find_executable", "criu", label=revived.program, name=revived.program,
                candidates=[revived.program])
@@ -58,8 +61,6 @@ def _staged(setup: Setup) -> Iterator[Step]:
     """Everything that the container gets of the host, mounted where the container has it, but in CRIU's namespace: CRIU
     binds it from there, with the attributes that it has there. (Its own way to set them forgets "ro" where two mounts
     are of one filesystem: mount-v2.c of 4.2, do_bind_mount_v2.) What CRIU makes anew is an empty tmpfs here."""
-    if not setup.new("mount"):
-        return
     new: list[str] = []
     for mount in setup.config["mounts"].each():
         options = mounts.Options(mount)

@@ -183,8 +183,10 @@ int do_copy_rootfs(struct stub *s, const struct step_copy_rootfs *a)
 	int at = open(a->dest, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (at < 0)
 		return fail(s, "open", "%s", a->dest);
-	if (set_attr(fd, 0, a->readonly ? MOUNT_ATTR_RDONLY : 0, 0, MS_PRIVATE_))
+	if (set_attr(fd, 0, a->readonly ? MOUNT_ATTR_RDONLY : 0, 0, (uint64_t)a->propagation))
 		return fail(s, "mount_setattr", "%s", a->dest);
+	if (make_parent_private(s, at))
+		return -1;
 	if (sys_move_mount(fd, at))
 		return fail(s, "move_mount", "%s", a->dest);
 	close(at);

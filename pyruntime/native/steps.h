@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x2c14c37eu
+#define PLAN_FINGERPRINT 0x23bb7e13u
 #define NO_SLOT 65535
 
 struct strs {
@@ -109,6 +109,7 @@ struct step_open_rootfs { /* bind the root filesystem onto itself and hold it op
 struct step_copy_rootfs { /* bind the root filesystem, without what is mounted beneath it, on another directory of the host */
 	const char *path;
 	const char *dest;
+	int64_t propagation;
 	int64_t readonly;
 };
 struct step_open_plain_rootfs { /* hold the root filesystem open (no mount namespace of its own) */
@@ -650,6 +651,7 @@ static const struct field fields_open_rootfs[] = {
 static const struct field fields_copy_rootfs[] = {
 	{F_STR, offsetof(struct step_copy_rootfs, path)},
 	{F_STR, offsetof(struct step_copy_rootfs, dest)},
+	{F_INT, offsetof(struct step_copy_rootfs, propagation)},
 	{F_INT, offsetof(struct step_copy_rootfs, readonly)},
 };
 static const struct field fields_open_plain_rootfs[] = {
@@ -868,7 +870,7 @@ static const struct {
 	[OP_set_domainname] = {"set_domainname", fields_set_domainname, 1},
 	[OP_propagation] = {"propagation", fields_propagation, 2},
 	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 2},
-	[OP_copy_rootfs] = {"copy_rootfs", fields_copy_rootfs, 3},
+	[OP_copy_rootfs] = {"copy_rootfs", fields_copy_rootfs, 4},
 	[OP_open_plain_rootfs] = {"open_plain_rootfs", fields_open_plain_rootfs, 1},
 	[OP_open_source] = {"open_source", fields_open_source, 4},
 	[OP_mount] = {"mount", fields_mount, 11},
