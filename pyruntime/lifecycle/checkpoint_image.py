@@ -110,7 +110,8 @@ def make_directory(path: str, option: str) -> None:
 def open_directory(path: str, option: str, inside: str = "") -> int:
     """A descriptor of a directory; with ``inside`` as the process whose root directory that is sees it."""
     try:
-        return os.open(inside + path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Links are followed before: an absolute one (containerd's "work") would lead out of that root into ours.
+        return os.open(inside + os.path.realpath(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f'{option} "{path}": {error.strerror}') from None
 

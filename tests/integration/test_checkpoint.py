@@ -710,6 +710,67 @@ def test_a_criu_that_hangs(runtime: Runtime, own_bundle: Bundle, tmp_path: Path,
     leftovers.check()
 
 
+@pytest.mark.parametrize("how", ["fail", "kill"])
+def test_every_step_of_the_way_to_criu(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, how: str) -> None:
+    """Whatever step fails, or is the last one, of the plan that brings CRIU to its place: nothing is left."""
+    leftovers = Leftovers(runtime.root)
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image/descriptors.json").write_text("[]")
+    own_bundle.shell(COUNT)
+    fake = _fake(tmp_path, "exit 0")
+    words = ["--criu", fake, "restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1"]
+    number = 0
+    while "criu failed: type RESTORE" not in (
+            said := runtime(*words, env={"PYRUNTIME_FAULT": f"{how}:{number}"}).stderr):
+        if how == "fail":
+            assert f"step {number + 1} of " in said
+        else:   # the stub, or the runtime itself
+            assert "the stub died" in said or not said, said
+            runtime.ok("delete", "--force", "c1")
+        leftovers.check()
+        number += 1
+    assert number > 40   # past the last step
+    leftovers.check()
+
+
+def test_a_work_directory_behind_a_link(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
+    """As containerd has it; CRIU mounts there, so it must not be led out of its mount namespace."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "work").symlink_to(tmp_path / "elsewhere")
+    criu.ok("checkpoint", "--image-path", tmp_path / "image", "--work-path", tmp_path / "work", "c1")
+    criu.ok("restore", "-d", "--image-path", tmp_path / "image", "--work-path", tmp_path / "work", "--bundle",
+            own_bundle, "c1")
+    grows(counter)
+
+
+def test_a_host_whose_mounts_are_shared(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """As systemd makes them: what the root and the volumes hear of the host is as before."""
+    for name in ("slave", "shared", "private"):
+        (tmp_path / name).mkdir()
+        own_bundle.add_mount(f"/{name}", "bind", str(tmp_path / name), "rbind", f"r{name}")
+    count = Path(own_bundle.config["root"]["path"]) / "count"
+    own_bundle.config["root"]["readonly"] = True
+    own_bundle.shell(COUNT.replace("/count", "/slave/count"))
+    count = tmp_path / "slave/count"
+    for propagation in ("", "rslave", "shared", "private"):
+        if propagation:
+            own_bundle.save(linux__rootfsPropagation=propagation)
+        image = tmp_path / f"image-{propagation}"
+        call = f"{COMMAND} --root {criu.root}"
+        show = ("awk '{print $5, $6, $7 ~ /^shared/, $7 $8 ~ /master/}'"
+                f" /proc/$({call} ps --format json c1 | tr -d '[]' | cut -d, -f1)/mountinfo | sort")
+        script = (f"mount --make-rshared / && {call} run -d c1 {own_bundle} && {show} >{tmp_path}/before &&"
+                  f" sleep 0.2 && {call} checkpoint --image-path {image} c1 &&"
+                  f" {call} restore -d --image-path {image} --bundle {own_bundle} c1 && {show} >{tmp_path}/after")
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", script], env=criu.environment, check=False, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        assert done.returncode == 0, (propagation, done.stderr)
+        before = (tmp_path / "before").read_text()
+        assert before and (tmp_path / "after").read_text() == before, propagation
+        grows(count)
+        criu.ok("delete", "--force", "c1")
+
+
 # --- beside runc -----------------------------------------------------------------------------------------------------
 
 @pytest.fixture
