@@ -9,7 +9,7 @@
     │   └── ContainerExists        exit 1
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
     ├── HookError                  exit 1   a hook failed, could not be run, or ran out of time
-    ├── CriuError                 exit 1   CRIU could not checkpoint or restore a container; names its log
+    ├── CriuError                  exit 1   CRIU could not checkpoint or restore a container; names its log
     ├── ImageError                 exit 1   an image cannot be used: its documents, blobs or layers are wrong
     │   ├── NoSuchImage            exit 1   nothing here has that name
     │   ├── DigestError            exit 1   content is not what its digest or size says

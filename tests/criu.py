@@ -12,7 +12,8 @@ from tests.conftest import TOP
 
 
 @functools.cache
-def _provided() -> tuple[str, str]:
+def provided() -> tuple[str, str]:
+    """The directory of a CRIU that works here, or why there is none."""
     done = subprocess.run([TOP / "tools/install-criu"], capture_output=True, text=True, check=False, timeout=300)
     directory = done.stdout.strip()
     if done.returncode or not directory:
@@ -25,7 +26,7 @@ def _provided() -> tuple[str, str]:
 
 def path_with_criu() -> str:
     """A PATH that has a working CRIU in it; skips the test, and says why, where there can be none."""
-    directory, reason = _provided()
+    directory, reason = provided()
     if reason:
         pytest.skip(reason)
     return f"{directory}:{os.environ['PATH']}"

@@ -1,7 +1,8 @@
 """How CRIU is brought to where it can restore a container.
 
 Spec:   none (runc-checkpoint(8)); https://criu.org/Docker for what CRIU asks of a root filesystem
-Emits:  unshare, propagation, copy_rootfs, open_rootfs, mount, bind, mask_path, find_executable, prepare_exec, execve
+Emits:  unshare, propagation, copy_rootfs, open_rootfs, make_dir, mount, bind, mask_path, find_executable,
+        prepare_exec, execve
         (phases SOURCES, UNSHARE, ROOTFS, MOUNTS, DEVICES, RESTRICT, PROCESS, SEAL, EXEC)
 
 CRIU makes the container's namespaces, mounts and processes anew from the image. It wants a root filesystem that is a
@@ -48,6 +49,10 @@ def emit(setup: Setup) -> Iterator[Step]:
     yield step("rootfs", "copy_rootfs", root, path=setup.rootfs, dest=setup.options.scratch,
                propagation=rootfs.own_propagation(setup), readonly=int(setup.config.get("root.readonly", False)))
     yield entered
+    if setup.config.get("root.readonly", False):
+        # CRIU puts the old root there for a moment, and where there is none, makes a directory that it removes again.
+        yield step("mounts", "make_dir", root, path="/tmp",
+                   tolerate=(errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP))
     yield from _staged(setup)
     yield step("process", "find_executable", "criu", label=revived.program, name=revived.program,
                candidates=[revived.program])

@@ -96,6 +96,22 @@ def test_there_and_back(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_pa
     criu.ok("delete", "c1")
 
 
+def test_a_read_only_root(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """It is read-only again, and needs no /tmp."""
+    (Path(own_bundle.config["root"]["path"]) / "tmp").rmdir()
+    (tmp_path / "data").mkdir()
+    own_bundle.add_mount("/data", "bind", str(tmp_path / "data"), "bind")
+    own_bundle.shell(COUNT.replace("/count", "/data/count"), root__readonly=True)
+    criu.ok("run", "-d", "c1", own_bundle)
+    reached = grows(tmp_path / "data/count")
+    before = mountinfo(criu.state("c1")["pid"])
+    criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
+    criu.ok("restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1")
+    assert grows(tmp_path / "data/count") > reached
+    assert mountinfo(criu.state("c1")["pid"]) == before
+    assert "Read-only file system" in criu("exec", "c1", "touch", "/x").stderr
+
+
 def test_the_words_of_containerd(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
     """As go-runc calls it: options behind others, one with a single dash, and the container is its caller's child."""
     image, work = tmp_path / "image", tmp_path / "work"
