@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import NoSuchContainer
+from pyruntime.errors import NoSuchContainer, UsageError
 from pyruntime.lifecycle import status as _status
 from pyruntime.lifecycle.create import Request, create
 from pyruntime.lifecycle.delete import delete, kill
@@ -30,9 +30,11 @@ from pyruntime.lifecycle.signals import signal_number
 from pyruntime.lifecycle.start import start
 from pyruntime.lifecycle.store import Container, default_root, identifiers
 from pyruntime.lifecycle.update import update
+from pyruntime.plan.setup import CGROUP_MANAGERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
@@ -67,25 +69,31 @@ class Runtime:
 
     ``root``      the state directory; by default the command's
     ``rootless``  None: as euid and user namespace say
+    ``cgroup_manager``  who makes cgroups: "cgroupfs", "systemd", or "disabled" (nobody)
     ``warn``      called with each warning that the specification asks for
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None, *, rootless: bool | None = None,
-                 warn: Callable[[str], None] = lambda text: None) -> None:
+                 cgroup_manager: str = "cgroupfs", warn: Callable[[str], None] = lambda text: None) -> None:
+        if cgroup_manager not in CGROUP_MANAGERS:
+            raise UsageError(f'invalid cgroup manager "{cgroup_manager}": use one of {", ".join(CGROUP_MANAGERS)}')
         self.root = os.path.abspath(os.fspath(root)) if root else default_root()
         self.rootless = rootless
+        self.cgroup_manager = cgroup_manager
         self.warn = warn
 
-    def _request(self, console_socket: str, pid_file: str, preserve_fds: int, *, detached: bool) -> Request:
-        return Request(console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds,
-                       rootless=self.rootless, detached=detached, warn=self.warn)
+    def _request(self, console_socket: str, pid_file: str, preserve_fds: int, *, detached: bool,
+                 console: socket | None = None) -> Request:
+        return Request(console_socket=console_socket, console=console, pid_file=pid_file, preserve_fds=preserve_fds,
+                       rootless=self.rootless, detached=detached, cgroup_manager=self.cgroup_manager, warn=self.warn)
 
     def create(self, container_id: str, bundle: str | os.PathLike[str], *, console_socket: str = "",
-               pid_file: str = "", preserve_fds: int = 0) -> State:
-        """Create a container that waits for `start`. Raises ConfigError, HostError, ContainerExists, StepError,
-        HookError; after an error nothing of it is left."""
+               console: socket | None = None, pid_file: str = "", preserve_fds: int = 0) -> State:
+        """Create a container that waits for `start`. ``console``: a connected socket that gets the terminal's master
+        side, instead of the one listening at ``console_socket``. Raises ConfigError, HostError, ContainerExists,
+        StepError, HookError; after an error nothing of it is left."""
         create(self.root, container_id, os.fspath(bundle),
-               self._request(console_socket, pid_file, preserve_fds, detached=True))
+               self._request(console_socket, pid_file, preserve_fds, detached=console is None, console=console))
         return self.state(container_id)
 
     def start(self, container_id: str) -> None:
@@ -143,7 +151,7 @@ class Runtime:
 
         return restore(self.root, container_id, os.fspath(bundle), RestoreRequest(
             image_path=os.fspath(image_path), detached=detach, console_socket=console_socket, pid_file=pid_file,
-            rootless=self.rootless, warn=self.warn, **options), subreaper=False)
+            rootless=self.rootless, cgroup_manager=self.cgroup_manager, warn=self.warn, **options), subreaper=False)
 
     def state(self, container_id: str) -> State:
         """What the container is doing now. Raises NoSuchContainer."""
@@ -179,6 +187,17 @@ class Runtime:
     def stats(self, container_id: str) -> dict[str, Any]:
         """The numbers of the container's cgroup, as `events --stats` prints them. Raises StateError."""
         return statistics(self.root, container_id)
+
+    def oom_kills(self, container_id: str) -> int:
+        """How many processes of the container the kernel has killed for want of memory; also of one that has stopped.
+        0 where nobody counts: no memory controller, or no cgroup. Raises NoSuchContainer."""
+        from pyruntime.cgroups.oom import kills
+
+        record = Container(self.root, container_id).read()
+        try:
+            return kills(record.cgroup)
+        except OSError:
+            return 0
 
     def list(self) -> list[State]:
         """All containers, by ID."""

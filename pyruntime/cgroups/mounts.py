@@ -79,6 +79,8 @@ def _hierarchy(mount: Node, hierarchy: Hierarchy, cgroup_paths: dict[str, str], 
         modern = hierarchy.version == 2
         return step("mounts", "mount", mount.where, fstype="cgroup2" if modern else "cgroup", source="cgroup",
                     options=list(hierarchy.options) if modern else hierarchy.key.split(","), how=0, **fields)
+    # A hierarchy in which the container got no cgroup shows the one that it stands in: the runtime's.
+    source = cgroup_paths.get(hierarchy.key) or hierarchy.mountpoint + hierarchy.own.rstrip("/")
     # In a user namespace (rootless) a hierarchy that could not be written has no directory of ours to show.
-    return step("mounts", "bind", mount.where, source=cgroup_paths[hierarchy.key], slot=NO_SLOT, recursive=0,
+    return step("mounts", "bind", mount.where, source=source, slot=NO_SLOT, recursive=0,
                 tolerate=(ENOENT,) if user_namespace else (), **fields)

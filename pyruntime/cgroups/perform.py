@@ -43,6 +43,21 @@ def create(path: str) -> list[str]:
     return made
 
 
+def adopt(path: str) -> list[str]:
+    """Make ready a cgroup that systemd has made, and make it in a hierarchy that systemd leaves alone; return what was
+    made. There may be a process in it: the one that the scope was made for."""
+    made: list[str] = []
+    try:
+        _make(path, made)
+        _require_thawed(path)
+        _inherit_cpuset(path, made)
+    except OSError:
+        for directory in reversed(made):
+            remove(directory)
+        raise
+    return made
+
+
 def _make(path: str, made: list[str]) -> None:
     try:
         os.mkdir(path, 0o755)
@@ -145,6 +160,8 @@ def write(path: str, file: str, data: str) -> None:
     ``a>b``    only if the number is above the one in ``b`` (memory.checkBeforeUpdate)
     ========== =======================================================================================
 
+    ``cpu.max`` with ``-`` in the place of the quota keeps the one that holds: the kernel knows no line with a period
+    alone.
     Text of several lines is written line by line: the kernel's parsers take one at a time.
     ``cgroup.subtree_control`` is special: what is enabled already is left out, the rest is enabled one by one.
     """
@@ -172,6 +189,8 @@ def _write_one(path: str, file: str, data: str) -> None:
         raise failure(error, _missing(path, file)) from None
     except OSError as error:
         raise failure(error, f"{file}: open: {os.strerror(error.errno or 0)}") from None
+    if file == "cpu.max" and data.startswith("- "):
+        data = read(f"{path}/{file}").partition(" ")[0] + data[1:]
     try:
         for line in data.split("\n") if "\n" in data else (data or "\n",):   # an empty write would do nothing
             if line:

@@ -31,6 +31,17 @@ def stats(paths: Mapping[str, str]) -> dict[str, Any]:
     return {name: data[name] for name in order}
 
 
+def killed_for_memory(paths: Mapping[str, str]) -> int:
+    """The peak of memory use in bytes, if the kernel has killed a process of the cgroup for memory; otherwise -1."""
+    directory = {controller: path for key, path in paths.items() for controller in key.split(",")}
+    for path, events, peak in ((directory.get("memory", ""), "memory.oom_control", "memory.max_usage_in_bytes"),
+                               (directory.get("", ""), "memory.events", "memory.peak")):
+        words = _text(path, events).split()
+        if int(dict(zip(words[::2], words[1::2], strict=False)).get("oom_kill", 0)):
+            return _number(path, peak)
+    return -1
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 def _text(path: str, file: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pyruntime.cgroups.host import read
 from pyruntime.cgroups.perform import write
-from pyruntime.errors import StepError
+from pyruntime.errors import PyruntimeError, StepError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pyruntime.plan.steps import Step
 
@@ -21,13 +21,45 @@ KEYED = {
 }
 
 
-def apply(steps: Iterable[Step]) -> None:
-    """Carry out the steps of `resources.update`.
+def apply(steps: Iterable[Step], confirm: Callable[[], None] | None = None) -> None:
+    """Carry out the steps of `resources.update`; then ``confirm``, which is told of nothing that did not hold.
 
+    systemd, if it is who confirms, writes the files itself, some of them rounded: they are written again.
     When one fails, what the others have changed is written back, newest first, and StepError names the place in the
     document; what could not be written back stands in its notes.
     """
     done: list[tuple[str, str, str]] = []
+    written = _write_all(steps, done)
+    if confirm is None:
+        return
+    held = [item for step in written for item in present(step.args["path"], step.args["file"], step.args["data"])]
+    try:
+        confirm()
+        for path, file, data in held:
+            write(path, file, data)
+    except PyruntimeError as error:
+        error.notes += _write_back(done)
+        raise
+    except OSError as error:
+        raise StepError(error.strerror or str(error), step="cgroup_write", errno=error.errno or 0) from None
+
+
+def cpu_max(paths: Mapping[str, str]) -> tuple[int, int] | None:
+    """The quota (-1: none) and the period of a container's cgroup, in microseconds; None without the controller."""
+    for key, path in paths.items():
+        try:
+            if not key:
+                quota, period = read(f"{path}/cpu.max").split()
+                return (-1 if quota == "max" else int(quota)), int(period)
+            if "cpu" in key.split(","):
+                return int(read(f"{path}/cpu.cfs_quota_us")), int(read(f"{path}/cpu.cfs_period_us"))
+        except OSError:
+            continue   # no such controller here
+    return None
+
+
+def _write_all(steps: Iterable[Step], done: list[tuple[str, str, str]]) -> list[Step]:
+    written = []
     for step in steps:
         path, file, data = step.args["path"], step.args["file"], step.args["data"]
         old = present(path, file, data)
@@ -40,6 +72,8 @@ def apply(steps: Iterable[Step]) -> None:
             failed.notes += _write_back(done)
             raise failed from None
         done += old
+        written.append(step)
+    return written
 
 
 def present(path: str, file: str, data: str) -> list[tuple[str, str, str]]:

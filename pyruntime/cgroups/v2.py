@@ -76,9 +76,9 @@ def cpu(node: Node) -> Iterator[Write]:
     quota, period, burst = node.get("quota", 0), node.get("period", 0), node["burst"]
     files, values = [], []
     if quota or period:
-        # A line with the quota alone keeps the period; "max" is no quota.
+        # A line with the quota alone keeps the period; with "-" `perform.write` keeps the quota.
         files.append("cpu.max")
-        values.append((str(quota) if quota > 0 else "max") + (f" {period}" if period else ""))
+        values.append((str(quota) if quota > 0 else "max" if quota else "-") + (f" {period}" if period else ""))
     if burst:
         files.append("cpu.max.burst")
         values.append(str(burst.value))

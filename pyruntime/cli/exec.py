@@ -65,4 +65,4 @@ def _request(context: Context, parsed: Parsed, args: list[str]) -> ExecRequest:
         args, process=parsed["process"], console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
         pidfd_socket=parsed["pidfd-socket"], preserve_fds=descriptors(parsed), cgroup=parsed["cgroup"],
         ignore_paused=parsed["ignore-paused"], detached=parsed["detach"], rootless=context.rootless, warn=LOG.warning,
-        **options)
+        debug=LOG.debug, **options)

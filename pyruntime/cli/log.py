@@ -6,6 +6,7 @@ With ``--log FILE`` every line goes to the file alone, and an error also, bare, 
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from pyruntime.config.decode import encode
@@ -40,6 +41,8 @@ class Log:
         """One line."""
         if level == "debug" and not self.debug_wanted:
             return
+        if self.debug_wanted and "func" not in fields:
+            fields = {**_caller(), **fields}
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         if self.json:
             values = {"level": level, "msg": message, "time": now, **{k: v for k, v in fields.items() if v}}
@@ -66,8 +69,9 @@ class Log:
         self.write("warning", message)
 
     def debug(self, message: str) -> None:
-        """For those who look for the reason of something."""
-        self.write("debug", message)
+        """For those who look for the reason of something. It is called often: nothing is done where nobody does."""
+        if self.debug_wanted:
+            self.write("debug", message)
 
     @staticmethod
     def _put(fd: int, line: str) -> None:
@@ -83,6 +87,15 @@ def safe(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign in "\n\t" else repr(sign)[1:-1] for sign in text)
+
+
+def _caller() -> dict[str, str]:
+    """Who writes a message, as runc's --debug shows it: the first frame that is not of this module."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    name = frame.f_globals.get("__name__", "")
+    return {"func": f"{name}.{frame.f_code.co_name}", "file": f"{name.replace('.', '/')}.py:{frame.f_lineno}"}
 
 
 def _quoted(text: str) -> str:

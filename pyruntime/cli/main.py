@@ -16,7 +16,9 @@ GLOBAL = Command(
     Flag("log", "str", "append messages to FILE instead of stderr", value="FILE"),
     Flag("log-format", "str", "of messages: text or json", default="text"),
     Flag("root", "str", "directory for the state of containers", value="DIR"),
-    Flag("systemd-cgroup", "bool", "let systemd make the cgroup (not supported yet)"),
+    Flag("systemd-cgroup", "bool", "let systemd make the cgroup; cgroupsPath is then slice:prefix:name"),
+    Flag("cgroup-manager", "str", "who makes the cgroup: cgroupfs, systemd or disabled", default="cgroupfs",
+         value="NAME"),
     Flag("rootless", "str", "ignore cgroup permission errors: true, false or auto", default="auto"),
     Flag("criu", "str", "the CRIU program", value="FILE", hidden=True),
     Flag("version", "bool", "print the version", short="v"),
@@ -53,7 +55,7 @@ class Context:
         from pyruntime.lifecycle.store import default_root
 
         root = parsed["root"]
-        if root and os.path.abspath(root) == "/":
+        if root and not os.path.abspath(root).strip("/"):   # "//" stays what it is
             raise UsageError('Option --root argument should not be set to /; give a directory of its own')
         self.root_given = bool(root)
         self.root = os.path.abspath(root) if root else default_root()
@@ -62,16 +64,27 @@ class Context:
             raise UsageError(f'invalid --rootless value "{value}": write true, false or auto')
         self.criu: str = parsed["criu"]
         self.rootless = None if value == "auto" else value == "true"
-        if parsed["systemd-cgroup"]:
-            raise UsageError("--systemd-cgroup: the systemd cgroup driver is not there yet; leave the option out")
+        self.cgroup_manager = _cgroup_manager(parsed)
+
+
+def _cgroup_manager(parsed: Parsed) -> str:
+    manager: str = parsed["cgroup-manager"]
+    if manager not in ("cgroupfs", "systemd", "disabled"):
+        raise UsageError(f'invalid --cgroup-manager value "{manager}": write cgroupfs, systemd or disabled')
+    if not parsed["systemd-cgroup"]:
+        return manager
+    if "cgroup-manager" in parsed.given and manager != "systemd":
+        raise UsageError(f"--systemd-cgroup and --cgroup-manager={manager} contradict each other: leave one out")
+    return "systemd"
 
 
 def version() -> str:
     """What --version prints; the third line is what callers look for."""
     from pyruntime import __version__
+    from pyruntime.lifecycle.features import libseccomp_version
 
     return (f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC}\n"
-            f"python: {'.'.join(map(str, sys.version_info[:3]))}\n")
+            f"python: {'.'.join(map(str, sys.version_info[:3]))}\nlibseccomp: {libseccomp_version()}\n")
 
 
 PROGRAM = Program("pyruntime", GLOBAL, COMMANDS, "pyruntime.cli", Context, version)

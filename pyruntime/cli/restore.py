@@ -34,5 +34,6 @@ def run(context: Context, parsed: Parsed) -> int:
     request = RestoreRequest(
         console_socket=parsed["console-socket"], pid_file=parsed["pid-file"], detached=parsed["detach"],
         lsm_profile=parsed["lsm-profile"], lsm_mount_context=parsed["lsm-mount-context"], warn=LOG.warning,
+        cgroup_manager=context.cgroup_manager, debug=LOG.debug,
         **checkpoint.common(context, parsed))
     return restore(context.root, parsed.arguments[0], bundle_of(parsed), request, subreaper=not parsed["no-subreaper"])

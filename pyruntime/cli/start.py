@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pyruntime.cli.main import Context
 from pyruntime.cli.parse import Command, Parsed
 from pyruntime.lifecycle.start import start
@@ -11,5 +13,5 @@ COMMAND = Command("start", "ID", "start a created container", least=1, most=1)
 
 def run(context: Context, parsed: Parsed) -> int:
     """Start the container."""
-    start(context.root, parsed.arguments[0])
+    start(context.root, parsed.arguments[0], notify=os.environ.get("NOTIFY_SOCKET", ""))
     return 0

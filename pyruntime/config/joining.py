@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Of linux: what holds for every process of the container, and not only for its set-up.
-_LINUX = ("namespaces", "seccomp", "personality", "memoryPolicy")
+_LINUX = ("namespaces", "seccomp", "personality", "memoryPolicy", "intelRdt")
 # A process object that has none of these gets the container's; the rest (user, env, noNewPrivileges) it says itself.
 _INHERITED = ("capabilities", "apparmorProfile", "selinuxLabel", "rlimits", "oomScoreAdj", "scheduler", "ioPriority",
               "execCPUAffinity")

@@ -62,23 +62,26 @@ def read_file(path: str, document: str) -> bytes:
         os.close(fd)
 
 
-def load_bundle(bundle: str, process_needed: bool = True) -> Config:
-    """The checked configuration of the bundle directory ``bundle``.
+def load_bundle(bundle: str, process_needed: bool = True, file: str = "") -> Config:
+    """The checked configuration of the bundle directory ``bundle``, from ``file`` if its config.json is not to count.
 
     With ``process_needed`` a configuration without a process is refused, as other runtimes do in ``create``; the
     specification has only ``start`` refuse it. Raises ConfigError with every problem found.
     """
     bundle = os.path.abspath(bundle)
-    value = decode(read_file(os.path.join(bundle, FILE), FILE), FILE)
-    problems = check_value(value, FILE)
+    name = os.path.basename(file) or FILE
+    value = decode(read_file(os.path.abspath(file) if file else os.path.join(bundle, FILE), name), name)
+    if value is None:
+        raise ConfigError(name, [Problem("", "config cannot be null", "write an object", "config.md#configuration")])
+    problems = check_value(value, name)
     if not problems:
-        config = Config(value, FILE, bundle)
+        config = Config(value, name, bundle)
         problems = rules.unsupported(config, process_needed)
         if not problems:
             return config
     elif conforms(value):
         problems += rules.unsupported(Node(value), process_needed)
-    raise ConfigError(FILE, problems)
+    raise ConfigError(name, problems)
 
 
 def check_value(value: object, document: str) -> list[Problem]:

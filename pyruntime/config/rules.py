@@ -6,7 +6,7 @@ All three functions read a document that conforms to the schema (``check.conform
 from __future__ import annotations
 
 from pyruntime.config.node import Node, member
-from pyruntime.config.sections import linux, mounts, namespaces, process, resources, seccomp
+from pyruntime.config.sections import extensions, linux, mounts, namespaces, process, resources, seccomp
 from pyruntime.config.text import shown
 from pyruntime.errors import Problem
 
@@ -58,7 +58,7 @@ def unsupported(config: Node, process_needed: bool = True) -> list[Problem]:
 
     ``process_needed`` is False where only ``start`` will need the process.
     """
-    found = [*_version(config.value["ociVersion"]), *_foreign(config)]
+    found = [*_version(config.value["ociVersion"]), *_foreign(config), *extensions.unsupported(config["annotations"])]
     if process_needed and not config["process"]:
         remedy = 'add for example {"cwd": "/", "args": ["sh"]}'
         found.append(Problem("process", "process property must not be empty", remedy, "config.md#process"))
@@ -75,7 +75,7 @@ def unsupported(config: Node, process_needed: bool = True) -> list[Problem]:
 
 def warnings(config: Node) -> list[Problem]:
     """What is carried out, or left out as the specification says, and worth a word in the log."""
-    found = [*_newer(config.value["ociVersion"])]
+    found = [*_newer(config.value["ociVersion"]), *extensions.warnings(config["annotations"])]
     if config["process"]:
         found += process.warnings(config["process"])
     prestart = config["hooks.prestart"]

@@ -100,7 +100,7 @@ def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None
     if request.parent_path and not os.path.isdir(parent):
         raise UsageError(f'invalid --parent-path: stat {parent}: no such file or directory')
     options = {**request.options(DUMP_LOG, record.annotations), "root": record.rootfs, **request.dump_options(),
-               "pid": record.pid, "freeze_cgroup": Group(record.cgroup).freezer()}
+               "pid": record.pid, "freeze_cgroup": Group(record.cgroup).freezer() if record.cgroup else None}
     if not request.pre_dump:
         names = descriptor_names(record.pid)
         options["ext_mnt"] = [{"key": point, "val": key} for point, key in external_mounts(record.pid)]

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 
+from pyruntime import sockets
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
 from pyruntime.config.rules import warnings
 from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError
 from pyruntime.lifecycle import channel
+from pyruntime.lifecycle.descriptors import check_descriptors
 from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
-from pyruntime.lifecycle.store import Container, Record, start_time, timestamp
+from pyruntime.lifecycle.store import Container, Record, timestamp
 from pyruntime.plan.compile import Plan, compile_plan
 from pyruntime.plan.setup import Options, Setup
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
+
+    from pyruntime.plan.steps import Step
 
 
 class Request:
@@ -29,29 +34,42 @@ class Request:
     ``console_socket``  path of a listening AF_UNIX socket that gets the terminal's master side; "" for none
     ``console``         the connected socket itself (a foreground `run` keeps the other end)
     ``rootless``        None: as euid and user namespace say
+    ``cgroup_manager``  who makes the cgroup: "cgroupfs", "systemd", or "disabled" (nobody)
+    ``config_file``     the configuration, if it is not the bundle's config.json
+    ``notify``          the service manager's socket (sd_notify(3)) that the program may speak to; "" for none
+    ``listen``          how many of the preserved descriptors are sockets for the program, ``variables`` tell it of them
+    ``debug``           called with what is being done, for those who look for the reason of something
     """
 
     def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
                  pidfd_socket: str = "", pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0,
-                 rootless: bool | None = None, detached: bool = True,
-                 warn: Callable[[str], None] = lambda text: None) -> None:
+                 rootless: bool | None = None, detached: bool = True, cgroup_manager: str = "cgroupfs",
+                 config_file: str = "", notify: str = "", listen: int = 0, variables: Sequence[str] = (),
+                 warn: Callable[[str], None] = lambda text: None,
+                 debug: Callable[[str], None] = lambda text: None) -> None:
         self.console_socket = os.path.abspath(console_socket) if console_socket else ""
         self.console = console
         self.pid_file = os.path.abspath(pid_file) if pid_file else ""
         self.pidfd_socket = os.path.abspath(pidfd_socket) if pidfd_socket else ""
         self.pivot = pivot
         self.new_keyring = new_keyring
-        self.preserve_fds = preserve_fds
+        self.preserve_fds = preserve_fds + listen
+        self.listen = listen
+        self.variables = list(variables)
+        self.notify = notify
         self.rootless = rootless
         self.detached = detached
+        self.cgroup_manager = cgroup_manager
+        self.config_file = config_file
         self.warn = warn
+        self.debug = debug
 
 
 class Creation(Launch):
     """The plan of `create`: followed until init waits for `start`."""
 
     def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: Request) -> None:
-        super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds)
+        super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug)
         self.config = config
         self.container = container
         self.record = record
@@ -72,10 +90,21 @@ class Creation(Launch):
     def over(self, report: channel.Report | None) -> bool:
         if report is None or report.kind != channel.CREATED:
             return False
+        self.debug("init: closing the pipe to signal completion")
         for step in self.plan.steps:
             if step.op.name == "device_source":
                 os.unlink(step.args["path"])   # it is mounted by now
         return True
+
+    def cause_of_death(self) -> str:
+        from pyruntime.cgroups.stats import killed_for_memory
+
+        limit = self.config["linux.resources.memory.limit"]
+        peak = killed_for_memory(self.record.cgroup)
+        if peak < 0 or not limit:
+            return ""
+        return (f"{self.config.document}: {limit.where}: unable to set memory limit to {limit.value} (peak usage:"
+                f" {peak}): the kernel killed init, which could not be set up with so little")
 
     def left_behind(self) -> list[str]:
         from pyruntime.cgroups.group import Group
@@ -103,17 +132,26 @@ class Creation(Launch):
 def make_plan(config: Config, container_id: str, request: Request, cache: str = "", scratch: str = "") -> Plan:
     """Compile the plan for this host. ``cache`` keeps compiled filters, ``scratch`` is the container's directory."""
     options = Options(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
-                      console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch)
-    return compile_plan(config, read_host(request.rootless), options, container_id)
+                      console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch,
+                      cgroup_manager=request.cgroup_manager)
+    host = read_host(request.rootless, systemd=request.cgroup_manager == "systemd")
+    return compile_plan(config, host, options, container_id)
 
 
 def create(root: str, container_id: str, bundle: str, request: Request) -> Record:
     """Create a container; on any failure nothing of it is left. Raises the tree of pyruntime.errors."""
     container = Container(root, container_id)
-    config = load_bundle(bundle, process_needed=False)
+    config = load_bundle(bundle, process_needed=False, file=request.config_file)
     check_bundle(config)
     check_terminal(config, request)
+    check_descriptors(request.preserve_fds, request.listen)
+    kept = kept_of(config, request.new_keyring)   # what comes from our environment is for init alone, as with runc
+    notifies = bool(request.notify) and _may_notify(config)
+    if notifies or request.variables:
+        config = _with_surroundings(config, request, container.directory if notifies else "")
     plan = make_plan(config, container_id, request, os.path.join(root, ".seccomp"), container.directory)
+    if notifies:
+        _name_notify_socket(plan, len(config.value["mounts"]) - 1)
     for problem in warnings(config):
         request.warn(f"{config.document}: {problem}")
     for warning in plan.warnings:
@@ -122,7 +160,10 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     container.claim(record)
     launch = None
     try:
-        container.keep(kept_of(config, request.new_keyring))
+        container.keep(kept)
+        if notifies:
+            from pyruntime.lifecycle import notify
+            notify.prepare(container.directory)
         launch = Creation(plan, config, container, record, request)
         launch.run()
         report_pid(record.pid, request.pid_file, request.pidfd_socket)
@@ -132,10 +173,44 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
         if launch is not None and record.pid:
             launch.abandon(error)
             _poststop(record, error)
+        if not isinstance(error, Exception):
+            # KeyboardInterrupt, which may have come between a step and the note of how to undo it. The record knows
+            # all that was going to be made.
+            from pyruntime.lifecycle.delete import destroy
+            destroy(container, record)
         container.remove()
         raise
     launch.let_go()
     return record
+
+
+def _may_notify(config: Config) -> bool:
+    # In somebody else's mount namespace there is no place for the socket.
+    return bool(config["process"]) and any(node.get("type") == "mount" and not node.get("path", "")
+                                           for node in config["linux.namespaces"].each())
+
+
+def _name_notify_socket(plan: Plan, index: int) -> None:
+    # config.json has no such mount: whoever reads a message would look for it there in vain.
+    for step in plan.steps:
+        if step.where.startswith(f"mounts[{index}]"):
+            step.where = "NOTIFY_SOCKET"
+
+
+def _with_surroundings(config: Config, request: Request, notify_directory: str) -> Config:
+    """The configuration with what our environment has for the program: sockets, and a way to the service manager."""
+    process = dict(config.get("process", {}))
+    told = [f"{entry.partition('=')[0]}=" for entry in request.variables]
+    if notify_directory:
+        told.append("NOTIFY_SOCKET=")
+    env = [entry for entry in process.get("env") or [] if not entry.startswith(tuple(told))]
+    value = {**config.value, "process": process}
+    if notify_directory:
+        from pyruntime.lifecycle import notify
+        env.append(notify.VARIABLE)
+        value["mounts"] = [*(value.get("mounts") or []), notify.mount(notify_directory)]
+    process["env"] = [*env, *request.variables]
+    return Config(value, config.document, config.bundle)
 
 
 def check_bundle(config: Config) -> None:
@@ -166,19 +241,33 @@ def record_of(config: Config, container_id: str, plan: Plan) -> Record:
     # Past the end for a plan of `restore`: nothing is left for `start`.
     waiting = next((number for number, step in enumerate(plan.steps) if step.op.name == "await_start"),
                    len(plan.steps))
+    scope = _scope(plan)
     return Record(
         id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
         rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
         annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
         cgroup=plan.cgroup_paths,
         # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
-        cgroup_made=[path for group in plan.cgroup_paths.values() for path in _missing(group)],
-        has_process=bool(config["process"]), total=len(plan.steps),
+        cgroup_made=_to_be_made(plan), unit=scope.args["unit"] if scope else "",
+        user_unit=bool(scope and scope.args["user"]), has_process=bool(config["process"]), total=len(plan.steps),
         own_pids=any(node.get("type") == "pid" and not node.get("path", "")
                      for node in config["linux.namespaces"].each()),
         hooks={kind: config.get(f"hooks.{kind}") for kind in ("poststart", "poststop") if config[f"hooks.{kind}"]},
         tail=[[number, step.phase, step.op.name, step.where, step.label]
               for number, step in enumerate(plan.steps) if number > waiting and step.op.actor == "stub"])
+
+
+def _scope(plan: Plan) -> Step | None:
+    return next((step for step in plan.steps if step.op.name == "cgroup_scope"), None)
+
+
+def _to_be_made(plan: Plan) -> list[str]:
+    """The directories of cgroups, outermost first, that `delete` removes. Slices are systemd's."""
+    if not _scope(plan):
+        return [path for group in plan.cgroup_paths.values() for path in _missing(group)]
+    from pyruntime.cgroups.systemd import managed
+
+    return [path for key, group in plan.cgroup_paths.items() for path in ([group] if managed(key) else _missing(group))]
 
 
 def _missing(path: str) -> list[str]:
@@ -195,11 +284,11 @@ def _descriptors(container: Container, config: Config, plan: Plan, request: Requ
     try:
         for name in plan.slots:
             if name == "start":
-                sock = channel.listen(os.path.join(container.directory, "start.sock"))
+                sock = sockets.listen(os.path.join(container.directory, "start.sock"))
             elif name == "console":
-                sock = request.console or channel.connect(request.console_socket, "--console-socket")
+                sock = request.console or sockets.connect(request.console_socket, "--console-socket")
             else:
-                sock = channel.connect(config.get("linux.seccomp.listenerPath"),
+                sock = sockets.connect(config.get("linux.seccomp.listenerPath"),
                                        "config.json: linux.seccomp.listenerPath")
             fds[name] = sock.detach()
     except BaseException:

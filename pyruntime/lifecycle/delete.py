@@ -9,7 +9,8 @@ from errno import EBUSY, ENOENT, ENOTEMPTY, ESRCH
 from pyruntime.cgroups.group import Group
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
 from pyruntime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
-from pyruntime.lifecycle.store import Container, Record, start_time
+from pyruntime.lifecycle.store import Container, Record
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +34,14 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
         return
     if status not in (CREATED, RUNNING, PAUSED):
         raise StateError(f'container not running: "{container_id}" is {status}')
-    if everything or (signal == SIGKILL and not record.own_pids):
+    together = everything or (signal == SIGKILL and not record.own_pids)
+    if together:
         _signal_group(record, signal)
-    _signal_init(record, signal)
+    try:
+        _signal_init(record, signal)
+    except StateError:
+        if not together:   # it may have gone with the others
+            raise
     if signal == SIGKILL and status == PAUSED:
         _thaw(Group(record.cgroup))
 
@@ -136,6 +142,8 @@ def destroy(container: Container, record: Record) -> list[str]:
         Group(record.cgroup).kill()
     if made:
         group.kill()
+        if record.unit:
+            notes += _stop_unit(record)
         group.delete()
     for path in reversed(record.cgroup_made):
         try:
@@ -150,6 +158,27 @@ def destroy(container: Container, record: Record) -> list[str]:
             if error.errno != ENOENT:
                 notes.append(f'rmdir "{path}": {error.strerror}')
     return notes
+
+
+def _stop_unit(record: Record) -> list[str]:
+    # Before the directories go: systemd removes its own, and would take their absence for the scope's end.
+    if _forgotten(record):
+        return []
+    from pyruntime.cgroups.systemd_bus import stop_unit
+
+    try:
+        stop_unit(record.unit, user=record.user_unit)
+    except PyruntimeError as error:
+        return [str(error)]
+    return []
+
+
+def _forgotten(record: Record) -> bool:
+    """Whether systemd has the unit no more, as usual when a container has ended before `delete`: each transient unit
+    has a file as long as it is loaded (systemd.unit(5)). To ask on the bus costs more than the rest of `delete`."""
+    runtime = (os.environ.get("XDG_RUNTIME_DIR") or "none") if record.user_unit else "/run"
+    directory = f"{runtime}/systemd/transient"
+    return os.path.isdir(directory) and not os.path.exists(f"{directory}/{record.unit}")
 
 
 def poststop(record: Record) -> list[PyruntimeError]:

@@ -10,19 +10,22 @@ from __future__ import annotations
 import os
 from _thread import get_native_id
 
+from pyruntime import sockets
 from pyruntime.config.decode import encode
 from pyruntime.config.joining import asked_process, given_process
 from pyruntime.config.load import SIZE, Config
 from pyruntime.errors import PyruntimeError, StateError, UsageError
 from pyruntime.lifecycle import channel
+from pyruntime.lifecycle.descriptors import check_descriptors
 from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
 from pyruntime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, status_of
-from pyruntime.lifecycle.store import Container, Record, refuse, start_time
+from pyruntime.lifecycle.store import Container, Record, refuse
 from pyruntime.lifecycle.subgroups import chosen_cgroup
 from pyruntime.plan.compile import Plan, compile_exec
 from pyruntime.plan.setup import NAMESPACES, PROC_NAMES, Joined, Options
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +48,8 @@ class ExecRequest:
     def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
                  pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
-                 warn: Callable[[str], None] = lambda text: None, **options: Any) -> None:
+                 warn: Callable[[str], None] = lambda text: None,
+                 debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         self.args = args
         self.process = process
         self.console_socket = os.path.abspath(console_socket) if console_socket else ""
@@ -57,6 +61,7 @@ class ExecRequest:
         self.detached = detached
         self.rootless = rootless
         self.warn = warn
+        self.debug = debug
         self.options = options
 
 
@@ -72,6 +77,7 @@ def execute(root: str, container_id: str, request: ExecRequest) -> int:
     config = _config(container, record, request)
     terminal = bool(config.get("process.terminal", False))
     _check_terminal(terminal, request)
+    check_descriptors(request.preserve_fds)
     if request.detached:
         return Entry(container, record, config, request, None).run()
     return _in_foreground(container, record, config, request, terminal)
@@ -144,7 +150,7 @@ def _in_foreground(container: Container, record: Record, config: Config, request
             ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         entry = Entry(container, record, config, request, ends[1] if ends else None)
         if foreground is not None and ends:
-            entry.on_pid = lambda pid: foreground.terminal(channel.receive_fd(ends[0]))
+            entry.on_pid = lambda pid: foreground.terminal(sockets.receive_fd(ends[0]))
         return _wait(entry.run(), foreground)
     finally:
         for end in ends:
@@ -178,25 +184,35 @@ class Entry(Launch):
                 request.warn(warning)
             for name in plan.slots:
                 if name == "console":
-                    sock = console or channel.connect(request.console_socket, "--console-socket")
+                    sock = console or sockets.connect(request.console_socket, "--console-socket")
                     fds[name] = sock.detach()
                 elif name == "seccomp":
-                    fds[name] = channel.connect(config.get("linux.seccomp.listenerPath"),
+                    fds[name] = sockets.connect(config.get("linux.seccomp.listenerPath"),
                                                 "config.json: linux.seccomp.listenerPath").detach()
         except BaseException:
             for fd in fds.values():
                 os.close(fd)
             raise
-        super().__init__(plan, fds, request.preserve_fds)
+        super().__init__(plan, fds, request.preserve_fds, request.debug)
         self.on_pid: Callable[[int], None] = lambda pid: None   # called before the program begins
 
     def over(self, report: channel.Report | None) -> bool:
+        if report is not None and report.kind == channel.EXEC:
+            self.debug("setns_init: about to exec")
         return self.taken_over(report)
 
     def report(self, pid_file: str, pidfd_socket: str) -> None:
         """Name the process to the caller."""
         self.on_pid(self.init)
         report_pid(self.init, pid_file, pidfd_socket, b"setns")
+
+
+def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
+    """The plan that `execute` would carry out. Raises as it does."""
+    container = Container(root, container_id)
+    record = container.read()
+    _check_status(container, record, request)
+    return exec_plan(container, record, _config(container, record, request), request)
 
 
 def _open_init(record: Record) -> dict[str, int]:
@@ -227,8 +243,8 @@ def exec_plan(container: Container, record: Record, config: Config, request: Exe
     joined = Joined(
         pid=record.pid, flags=_foreign_namespaces(record.pid),
         own_root=namespaces.get("mount") == "", cgroup=chosen_cgroup(record.cgroup, request.cgroup),
-        cgroup_where="--cgroup" if request.cgroup else "", pid_file=request.pid_file,
-        pidfd_socket=request.pidfd_socket)
+        cgroup_where="--cgroup" if request.cgroup else "", unit=record.unit, user=record.user_unit,
+        pid_file=request.pid_file, pidfd_socket=request.pidfd_socket)
     options = Options(new_keyring=config.get("newKeyring", True), preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)),
                       filter_cache=os.path.join(container.root, ".seccomp"))

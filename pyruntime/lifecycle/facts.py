@@ -7,11 +7,16 @@ import os
 from pyruntime.cgroups.host import CgroupHost, discover
 from pyruntime.plan.setup import Host
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cgroups.systemd import Systemd
 
-def read_host(rootless: bool | None = None, *, cgroups: bool = True) -> Host:
+
+def read_host(rootless: bool | None = None, *, cgroups: bool = True, systemd: bool = False) -> Host:
     """The host as it is now. ``rootless`` overrides what euid and user namespace say (``--rootless``). Without
-    ``cgroups`` nobody looks for them, for plans that make none."""
+    ``cgroups`` nobody looks for them, for plans that make none; with ``systemd`` it is asked what it is."""
     uid_map = _read("/proc/self/uid_map").split()
+    user_namespace = bool(uid_map) and uid_map[:3] != ["0", "0", "4294967295"]
     status = dict(line.partition(":")[::2] for line in _read("/proc/self/status").splitlines())
     bounding = int(status.get("CapBnd", "0"), 16)
     resctrl, proc_mounts = "", []
@@ -26,7 +31,7 @@ def read_host(rootless: bool | None = None, *, cgroups: bool = True) -> Host:
         cgroup=discover() if cgroups else CgroupHost((), None),
         euid=os.geteuid(),
         egid=os.getegid(),
-        user_namespace=bool(uid_map) and uid_map[:3] != ["0", "0", "4294967295"],
+        user_namespace=user_namespace,
         # In a user namespace of its own init is all-powerful there; its bounding set is what we hand down.
         capabilities=bounding,
         last_cap=int(_read("/proc/sys/kernel/cap_last_cap") or 40),
@@ -35,7 +40,14 @@ def read_host(rootless: bool | None = None, *, cgroups: bool = True) -> Host:
         resctrl=resctrl,
         proc_mounts=tuple(sorted(proc_mounts, key=len, reverse=True)),
         rootless=rootless,
+        systemd=_systemd(user=user_namespace or os.geteuid() != 0) if systemd else None,
     )
+
+
+def _systemd(*, user: bool) -> Systemd:
+    from pyruntime.cgroups.systemd_bus import ask
+
+    return ask(user=user)
 
 
 def _read(path: str) -> str:

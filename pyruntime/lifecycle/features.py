@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime import __version__
 from pyruntime.config.sections.process import CAPABILITIES
+from pyruntime.errors import HostError
 from pyruntime.linux import mounts, seccomp
 from pyruntime.linux.kernel import MEMORY_FLAGS, MEMORY_MODES
 from pyruntime.plan.setup import NAMESPACES
@@ -23,6 +24,15 @@ def _seccomp() -> dict[str, Any]:
             "archs": sorted(seccomp_compile.ARCHITECTURES), "knownFlags": flags, "supportedFlags": flags}
 
 
+def libseccomp_version() -> str:
+    """The version of libseccomp that makes filters, or ``none``: containers without linux.seccomp need none."""
+    try:
+        from pyruntime.linux import seccomp_compile
+    except HostError:
+        return "none"
+    return seccomp_compile.libseccomp_version()
+
+
 def document(criu: str = "") -> dict[str, Any]:
     """What is supported, whether this machine's kernel has it or not. ``criu`` is the CRIU program, by default that in
     PATH: without one there is no checkpoint."""
@@ -36,7 +46,7 @@ def document(criu: str = "") -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(NAMESPACES),
             "capabilities": list(CAPABILITIES),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": _seccomp(),
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
@@ -45,7 +55,9 @@ def document(criu: str = "") -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"org.opencontainers.runc.checkpoint.enabled": str(bool(search(criu))).lower(),
+        "annotations": {"io.github.seccomp.libseccomp.version": libseccomp_version(),
+                        "org.opencontainers.runc.checkpoint.enabled": str(bool(search(criu))).lower(),
                         "io.pyruntime.version": __version__},
-        "potentiallyUnsafeConfigAnnotations": ["org.criu.config"],
+        # A property can be a program to run, or a limit to lift; CRIU runs as root.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "org.criu.config"],
     }

@@ -6,9 +6,14 @@ import os
 import select
 import signal
 
+from pyruntime.errors import PyruntimeError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from pyruntime.lifecycle.notify import Relay
 
 _KEPT = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN,
          signal.SIGTTOU, signal.SIGTSTP}
@@ -21,6 +26,8 @@ class Foreground:
         self._wake, self._signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._old: dict[int, Any] = {}
         self._terminal: Terminal | None = None
+        self._relay: Relay | None = None
+        self._warn: Callable[[str], None] = lambda text: None
 
     def begin(self) -> None:
         """Start to collect signals, before there is a container to send them to."""
@@ -32,6 +39,10 @@ class Foreground:
         """Forward our terminal to the container's, whose master side this is."""
         self._terminal = Terminal(master)
 
+    def relay(self, relay: Relay, warn: Callable[[str], None]) -> None:
+        """Pass on what the container's program tells the service manager; ``warn`` of a manager that cannot be told."""
+        self._relay, self._warn = relay, warn
+
     def wait(self, pid: int, pidfd: int) -> int:
         """Forward until init ends; its status as a shell has it (128 + N when signal N killed it)."""
         poll = select.poll()
@@ -39,11 +50,16 @@ class Foreground:
         poll.register(self._wake, select.POLLIN)
         if self._terminal:
             self._terminal.begin(poll)
+        if self._relay:
+            poll.register(self._relay, select.POLLIN)
         try:
             while True:
-                for fd, events in poll.poll():
+                # What ended with the program comes after what it still said.
+                for fd, events in sorted(poll.poll(), key=lambda item: item[0] == pidfd):
                     if fd == self._wake:
                         self._forward(pid)
+                    elif self._relay and fd == self._relay.fileno():
+                        self._pass_on(self._relay)
                     elif fd != pidfd and self._terminal:
                         self._terminal.pump(fd, events, poll)
                     elif fd == pidfd:
@@ -53,6 +69,12 @@ class Foreground:
         finally:
             if self._terminal:
                 self._terminal.end()
+
+    def _pass_on(self, relay: Relay) -> None:
+        try:
+            relay.pass_on(os.getpid())
+        except PyruntimeError as error:
+            self._warn(str(error))   # no reason to end a service
 
     def _forward(self, pid: int) -> None:
         for number in os.read(self._wake, 4096):
@@ -66,6 +88,8 @@ class Foreground:
 
     def end(self) -> None:
         """Give the signals back."""
+        if self._relay:
+            self._relay.close()
         signal.set_wakeup_fd(-1)
         for number, handler in self._old.items():
             signal.signal(number, handler)

@@ -72,14 +72,17 @@ def stub_image() -> bytes:
 class Launch:
     """One plan being carried out. A subclass says what is done when there is a process, and when the plan is over."""
 
-    def __init__(self, plan: Plan, fds: dict[str, int], preserve: int) -> None:
-        """``fds``: the descriptor of each of ``plan.slots``; they are closed with the launch."""
+    def __init__(self, plan: Plan, fds: dict[str, int], preserve: int, debug: Callable[[str], None]) -> None:
+        """``fds``: the descriptor of each of ``plan.slots``; they are closed with the launch. ``debug`` is told what
+        happens, with the phrases by which runc's messages of that are known."""
         self.plan = plan
         self.fds = fds
         self.preserve = preserve
+        self.debug = debug
         self._undo: list[Callable[[], None]] = []
         self._handed: dict[int, int] = {}
         self._control: Any = None
+        self._holder = (0, -1)   # pid of the process that waits in a scope, and the pipe that it waits at
         self.stub = 0    # pid of the stub before it clones init
         self.init = 0    # pid of init, or of the process that joins a container
         self.given: list[int] = []   # descriptors for the program, from 3 on, instead of ours of these numbers
@@ -102,6 +105,10 @@ class Launch:
             return True
         return False
 
+    def cause_of_death(self) -> str:
+        """Called when the stub or init is dead: why, where something tells."""
+        return ""
+
     def left_behind(self) -> list[str]:
         """Called after a failure when everybody has been killed: see to what they left; what fails at that."""
         return []
@@ -114,6 +121,34 @@ class Launch:
             os.close(fd)
             raise PyruntimeError(f"more than {MAX_HANDED} id-mapped mounts")
         self._handed[slot] = fd
+
+    def hold(self) -> int:
+        """Start the process that waits in a systemd scope; returns its pid. `release` ends it, and so does our end."""
+        program = sealed("pyruntime", stub_image(), executable=True)
+        theirs, ours = os.pipe2(os.O_CLOEXEC)
+        try:
+            entry = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, 3)
+            try:
+                pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold"], {},
+                                     file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0)])
+            finally:
+                os.close(entry)
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+            os.close(program)
+        self._holder = (pid, ours)
+        return pid
+
+    def release(self) -> None:
+        """End the process that `hold` started, if it has not been ended."""
+        pid, pipe = self._holder
+        self._holder = (0, -1)
+        if pid:
+            os.close(pipe)
+            os.waitpid(pid, 0)
 
     # --- the conversation --------------------------------------------------------------------------------------------
 
@@ -141,6 +176,8 @@ class Launch:
         while index < len(steps) and steps[index].op.actor == "host" and (
                 self._control is not None or steps[index].phase == FIRST):
             step = steps[index]
+            self.debug(f"step {index + 1} of {len(steps)}, phase {step.phase}: {step.op.name} <- {step.where}"
+                       f"{subject(step)}")
             try:
                 faults.before(index)
                 undo = perform(step, self)
@@ -177,10 +214,21 @@ class Launch:
             self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
                                        ["pyruntime-init", str(base), str(len(self.plan.slots))], {},
                                        file_actions=actions)
+            self.debug(f"nsexec container setup: the stub is process {self.stub}, from a sealed memfd")
+            self._tell_of_plan()
         finally:
             theirs.close()
             for fd in (program, plan, entry, *parked, *given):
                 os.close(fd)
+
+    def _tell_of_plan(self) -> None:
+        affinity = sum(1 << number for number in os.sched_getaffinity(0))
+        for step in self.plan.steps:
+            if step.op.name == "cpu_affinity" and step.phase == "enter":
+                affinity = int.from_bytes(step.args["mask"], "little")
+            elif step.op.name == "seccomp":
+                self.debug(f"seccomp filter flags: {step.args['flags']}")
+        self.debug(f"nsexec: affinity: {affinity:#x}")
 
     def _converse(self) -> None:
         while True:
@@ -188,7 +236,9 @@ class Launch:
             if report is None:
                 if self.over(None):
                     return
-                raise StepError(f"the stub died before the plan was carried out ({self._last_words()})")
+                words = self._last_words()
+                raise StepError(self.cause_of_death()
+                                or f"the stub died before the plan was carried out ({words})")
             if report.kind == channel.CLONED:
                 self._cloned(report.pid)
                 continue
@@ -213,11 +263,13 @@ class Launch:
         while not self.init:
             report = channel.receive(self._control)
             if report is None or report.kind != channel.CLONED:
-                raise StepError(f"the stub died before it named init ({self._last_words()})")
+                words = self._last_words()
+                raise StepError(self.cause_of_death() or f"the stub died before it named init ({words})")
             self._cloned(report.pid)
 
     def _cloned(self, pid: int) -> None:
         self.init = pid
+        self.debug(f"child process in init(): {pid}")
         self.started()
         os.waitpid(self.stub, 0)
         self.stub = 0

@@ -36,6 +36,45 @@ def _cgroup_create(launch: Launch, step: Step) -> Undo:
     return undo
 
 
+def _cgroup_scope(launch: Launch, step: Step) -> Undo:
+    from pyruntime.cgroups import systemd_bus
+
+    unit, user = step.args["unit"], bool(step.args["user"])
+    holder = launch.hold()
+    # A process in a frozen or full cgroup above would wait there for us, and we for it: it is ended by the undo.
+    try:
+        systemd_bus.start_scope(unit, step.args["properties"], [holder], user=user)
+    except BaseException:
+        launch.release()
+        raise
+    made: list[str] = []
+
+    def undo() -> None:
+        launch.release()
+        for path in reversed(made):
+            cgroups.remove(path)
+        systemd_bus.stop_unit(unit, user=user)
+    try:
+        for path in step.args["paths"]:
+            made += cgroups.adopt(path)
+    except BaseException:
+        undo()
+        raise
+    return undo
+
+
+def _cgroup_attach(launch: Launch, step: Step) -> Undo:
+    from pyruntime.cgroups import systemd_bus
+
+    systemd_bus.attach(step.args["unit"], "", launch.stub, user=bool(step.args["user"]))
+    return None
+
+
+def _cgroup_release(launch: Launch, step: Step) -> Undo:
+    launch.release()
+    return None
+
+
 def _cgroup_write(launch: Launch, step: Step) -> Undo:
     cgroups.write(step.args["path"], step.args["file"], step.args["data"])
     return None
@@ -116,6 +155,13 @@ def _rdt_group(launch: Creation, step: Step) -> Undo:
     return rdt.join(launch, **step.args)
 
 
+def _rdt_follow(launch: Launch, step: Step) -> Undo:
+    from pyruntime.lifecycle import rdt
+
+    rdt.follow(step.args["groups"], launch.init)
+    return None
+
+
 def _net_device(launch: Launch, step: Step) -> Undo:
     from pyruntime.lifecycle import netdevices
 
@@ -135,7 +181,16 @@ def _host_hook(launch: Creation, step: Step) -> Undo:
 
 
 def _cgroup_follow(launch: Launch, step: Step) -> Undo:
-    cgroups.follow(step.args["path"], launch.init, step.args["init"])
+    path, unit = step.args["path"], step.args["unit"]
+    try:
+        cgroups.follow(path, launch.init, step.args["init"])
+    except PermissionError:
+        if not unit:
+            raise
+        from pyruntime.cgroups import systemd_bus
+
+        below = path.rpartition(f"/{unit}")[2]
+        systemd_bus.attach(unit, below, launch.init, user=bool(step.args["user"]))
     return None
 
 
@@ -148,6 +203,9 @@ def _report_process(launch: Entry, step: Step) -> Undo:
 # What each takes as its launch: the steps that need a container in the making are emitted for `create` alone.
 _PERFORMERS: dict[str, Callable[[Any, Step], Undo]] = {
     "cgroup_create": _cgroup_create,
+    "cgroup_scope": _cgroup_scope,
+    "cgroup_attach": _cgroup_attach,
+    "cgroup_release": _cgroup_release,
     "cgroup_write": _cgroup_write,
     "cgroup_devices": _cgroup_devices,
     "cgroup_join": _cgroup_join,
@@ -157,6 +215,7 @@ _PERFORMERS: dict[str, Callable[[Any, Step], Undo]] = {
     "map_ids": _map_ids,
     "idmap_sources": _idmap_sources,
     "rdt_group": _rdt_group,
+    "rdt_follow": _rdt_follow,
     "net_device": _net_device,
     "host_hook": _host_hook,
 }

@@ -53,6 +53,13 @@ def join(launch: Creation, *, root: str, closid: str, schemata: list[str], monit
     return lambda: _remove(made)
 
 
+def follow(groups: list[str], pid: int) -> None:
+    """Put a process that joins a container into its groups, the class first: a monitoring group takes only members of
+    the class that it is in."""
+    for group in groups:
+        _write(os.path.join(group, "tasks"), str(pid))
+
+
 def _compare(group: str, schemata: list[str]) -> None:
     with open(os.path.join(group, "schemata"), encoding="ascii") as file:
         present = {_normal(part) for part in _split(file.read())}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _socket
 import os
 
+from pyruntime import sockets
 from pyruntime.cgroups.group import Group
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
@@ -33,10 +34,11 @@ from pyruntime.lifecycle.delete import delete, destroy
 from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
-from pyruntime.lifecycle.store import Container, Record, start_time
+from pyruntime.lifecycle.store import Container, Record
 from pyruntime.native import kernel
 from pyruntime.plan.compile import Plan, compile_restore
 from pyruntime.plan.setup import Options, Revived, Setup
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,14 +58,15 @@ class RestoreRequest(CriuRequest):
 
     def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
                  detached: bool = True, lsm_profile: str = "", lsm_mount_context: str = "",
-                 warn: Callable[[str], None] = lambda text: None, **options: Any) -> None:
+                 cgroup_manager: str = "cgroupfs", warn: Callable[[str], None] = lambda text: None,
+                 debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         super().__init__(**options)
         if lsm_profile and lsm_profile.partition(":")[0] not in ("apparmor", "selinux"):
             raise UsageError(f'--lsm-profile "{lsm_profile}": write apparmor:NAME or selinux:LABEL')
         self.lsm_profile = lsm_profile
         self.lsm_mount_context = lsm_mount_context
         self.create = Request(console_socket=console_socket, console=console, pid_file=pid_file, detached=detached,
-                              rootless=self.rootless, warn=warn)
+                              rootless=self.rootless, cgroup_manager=cgroup_manager, warn=warn, debug=debug)
 
 
 def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, *, subreaper: bool = True) -> int:
@@ -89,7 +92,7 @@ def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, 
         pidfd = os.pidfd_open(record.pid)
         try:
             if ours is not None:
-                foreground.terminal(channel.receive_fd(ours))
+                foreground.terminal(sockets.receive_fd(ours))
             status = foreground.wait(record.pid, pidfd)
         finally:
             os.close(pidfd)
@@ -109,12 +112,14 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
     names = read_descriptors(request.image_path)
     make_directory(request.work_path, "--work-path")
     remove_log(request.work_path, RESTORE_LOG)
-    host = read_host(request.rootless)
+    manager = request.create.cgroup_manager
+    host = read_host(request.rootless, systemd=manager == "systemd")
     namespaces = _open_namespaces(config)
     try:
         revived = Revived(program=program, descriptors=1 + len(namespaces),
                           environment=[f"{name}={value}" for name, value in environment().items()])
-        plan = compile_restore(config, host, Options(scratch=container.directory), container_id, revived)
+        plan = compile_restore(config, host, Options(scratch=container.directory, cgroup_manager=manager), container_id,
+                               revived)
         for warning in plan.warnings:
             request.create.warn(warning)
         record = record_of(config, container_id, plan)
@@ -164,7 +169,7 @@ class Revival(Launch):
 
     def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: RestoreRequest,
                  ) -> None:
-        super().__init__(plan, {}, 0)
+        super().__init__(plan, {}, 0, request.create.debug)
         self.config = config
         self.container = container
         self.record = record
@@ -291,7 +296,7 @@ class Revival(Launch):
         request = self.request.create
         if master < 0 or not (request.console or request.console_socket):
             return   # a terminal of the container's own making, whose master it holds itself
-        sock = request.console or channel.connect(request.console_socket, "--console-socket")
+        sock = request.console or sockets.connect(request.console_socket, "--console-socket")
         sock.sendmsg([b"/dev/pts/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, "little"))])
         sock.close()
 

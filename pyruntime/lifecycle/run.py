@@ -4,41 +4,49 @@ from __future__ import annotations
 
 import os
 
+from pyruntime import sockets
 from pyruntime.config.load import load_bundle
 from pyruntime.errors import PyruntimeError
 from pyruntime.lifecycle.create import Request, create
 from pyruntime.lifecycle.delete import delete
-from pyruntime.lifecycle.start import start_record
-from pyruntime.lifecycle.store import Container, Record
+from pyruntime.lifecycle.start import start_record, start_until_ready
+from pyruntime.lifecycle.store import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.lifecycle.foreground import Foreground
 
 
 def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bool = False,
         subreaper: bool = True) -> int:
     """Create and start a container. Detached: return 0 once it runs. Otherwise forward signals and the terminal, wait,
     delete it (unless ``keep``) and return its exit status."""
+    container = Container(root, container_id)
     if request.detached:
         record = create(root, container_id, bundle, request)
-        _start_or_delete(Container(root, container_id), record)
+        _or_delete(container, lambda: start_until_ready(container, record, request.notify))
         return 0
-    from pyruntime.lifecycle import channel
     from pyruntime.lifecycle.foreground import Foreground
 
     foreground = Foreground()
     foreground.begin()
     try:
         ours = None
-        if load_bundle(bundle, process_needed=False).get("process.terminal", False):
+        if load_bundle(bundle, process_needed=False, file=request.config_file).get("process.terminal", False):
             import _socket
             ours, request.console = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         if subreaper:
             _become_subreaper()
         record = create(root, container_id, bundle, request)
-        container = Container(root, container_id)
         pidfd = os.pidfd_open(record.pid)
         try:
             if ours is not None:
-                foreground.terminal(channel.receive_fd(ours))
-            _start_or_delete(container, record)
+                foreground.terminal(sockets.receive_fd(ours))
+            if request.notify:
+                _or_delete(container, lambda: _relay(foreground, container, request))
+            _or_delete(container, lambda: start_record(container, record))
             status = foreground.wait(record.pid, pidfd)
         finally:
             os.close(pidfd)
@@ -49,6 +57,13 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         foreground.end()
 
 
+def _relay(foreground: Foreground, container: Container, request: Request) -> None:
+    from pyruntime.lifecycle.notify import Relay, prepared
+
+    if prepared(container.directory):
+        foreground.relay(Relay(container.directory, request.notify), request.warn)
+
+
 def _become_subreaper() -> None:
     # Processes that outlive init (a pid namespace shared with the host) become ours, not the machine's init's.
     from pyruntime.native import kernel
@@ -56,9 +71,9 @@ def _become_subreaper() -> None:
     kernel.become_subreaper()
 
 
-def _start_or_delete(container: Container, record: Record) -> None:
+def _or_delete(container: Container, start: Callable[[], None]) -> None:
     try:
-        start_record(container, record)
+        start()
     except PyruntimeError as error:
         try:
             delete(container.root, container.id, force=True, warn=error.notes.append)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime import sockets
 from pyruntime.errors import ConfigError, Problem, StateError, StepError
 from pyruntime.lifecycle import channel
 from pyruntime.lifecycle.delete import end_process
@@ -20,14 +21,38 @@ _REFUSED = {
 }
 
 
-def start(root: str, container_id: str) -> None:
-    """Start a created container; returns when its program has taken over. Raises StateError in any other state."""
+def start(root: str, container_id: str, *, notify: str = "") -> None:
+    """Start a created container; returns when its program has taken over, and with ``notify`` (the service manager's
+    socket, sd_notify(3)) when it has said that it is ready or has ended. Raises StateError in any other state."""
     container = Container(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status != CREATED:
         raise StateError(f'{_REFUSED[status]}: "{container_id}"')
-    start_record(container, record)
+    start_until_ready(container, record, notify)
+
+
+def start_until_ready(container: Container, record: Record, notify: str) -> None:
+    """start_record; if the container was created to notify a service manager and ``notify`` names its socket, then wait
+    until the program is ready and the manager knows it."""
+    if not notify:
+        start_record(container, record)
+        return
+    from pyruntime.lifecycle.notify import Relay, prepared
+
+    if not prepared(container.directory):
+        start_record(container, record)
+        return
+    relay = Relay(container.directory, notify)
+    try:
+        pidfd = os.pidfd_open(record.pid)
+        try:
+            start_record(container, record)
+            relay.await_ready(record.pid, pidfd)
+        finally:
+            os.close(pidfd)
+    finally:
+        relay.close()
 
 
 def start_record(container: Container, record: Record) -> None:
@@ -40,7 +65,7 @@ def start_record(container: Container, record: Record) -> None:
         raise ConfigError("config.json", [Problem(
             "process", "process property must not be empty",
             "a container without `process` can be created, but not started", "config.md#process")])
-    sock = channel.connect(os.path.join(container.directory, "start.sock"), "start", _socket.SOCK_SEQPACKET)
+    sock = sockets.connect(os.path.join(container.directory, "start.sock"), "start", _socket.SOCK_SEQPACKET)
     try:
         sock.send(b"s")
         _follow(sock, record)

@@ -19,6 +19,7 @@ from _thread import get_native_id
 
 from pyruntime.config.decode import decode, encode
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,22 +44,6 @@ def refuse(phrase: str, container_id: str, status: str) -> NoReturn:
     raise StateError(f'{phrase}: "{container_id}" is {status}')
 
 
-def start_time(pid: int) -> int:
-    """When the process was started, in clock ticks after boot: together with the pid it names a process for ever.
-    0 when it does not exist or is a zombie. proc_pid_stat(5)."""
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    try:
-        fields = os.read(fd, 4096).rpartition(b")")[2].split()
-    except ProcessLookupError:
-        return 0
-    finally:
-        os.close(fd)
-    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
-
-
 def timestamp() -> str:
     """Now, in RFC 3339 with nanoseconds, UTC."""
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
@@ -71,6 +56,7 @@ class Record:
     ``pid``, ``started``      init and its start time; 0 before it exists
     ``creator``               pid and start time of the process that runs `create`
     ``cgroup``                hierarchy -> directory of the container's cgroup; ``cgroup_made`` those that we made
+    ``unit``                  the systemd unit that the cgroup is, or empty; ``user_unit`` whether it is a user's
     ``rdt``                   resctrl directories that `delete` removes
     ``hooks``                 the poststart and poststop hooks, as in config.json
     ``own_pids``              whether the container has a pid namespace of its own, whose end is init's
@@ -79,7 +65,7 @@ class Record:
     """
 
     FIELDS = ("version", "id", "ociVersion", "bundle", "rootfs", "created", "annotations", "pid", "started", "creator",
-              "cgroup", "cgroup_made", "rdt", "hooks", "has_process", "own_pids", "total", "tail")
+              "cgroup", "cgroup_made", "unit", "user_unit", "rdt", "hooks", "has_process", "own_pids", "total", "tail")
 
     def __init__(self, **values: Any) -> None:
         self.version: int = VERSION
@@ -94,6 +80,8 @@ class Record:
         self.creator: list[int] = [0, 0]
         self.cgroup: dict[str, str] = {}
         self.cgroup_made: list[str] = []
+        self.unit: str = ""
+        self.user_unit: bool = False
         self.rdt: list[str] = []
         self.hooks: dict[str, Any] = {}
         self.has_process: bool = True
@@ -130,6 +118,8 @@ class Container:
         made = self._unclaimed()
         try:
             _make_private(self.root)
+            if self.root == _below_runtime_directory():
+                os.chmod(self.root, 0o1700)   # or it may be cleared away as old: XDG Base Directory Specification
             os.mkdir(made, 0o700)
         except OSError as error:
             raise PyruntimeError(f'cannot make the state directory "{made}": {error.strerror}') from None
@@ -246,7 +236,11 @@ class Container:
 def _clear(directory: str) -> None:
     try:
         for name in os.listdir(directory):
-            os.unlink(os.path.join(directory, name))
+            path = os.path.join(directory, name)
+            if name == "notify":   # a directory: lifecycle/notify.py
+                _clear(path)
+            else:
+                os.unlink(path)
         os.rmdir(directory)
     except FileNotFoundError:
         return   # another process clears it away at the same time
@@ -273,23 +267,41 @@ def identifiers(root: str) -> list[str]:
                   if _ID.issuperset(name) and os.path.exists(os.path.join(root, name, "state.json")))
 
 
+def _below_runtime_directory() -> str:
+    """Our directory below XDG_RUNTIME_DIR; nothing where that is unset, empty, or root's, who has /run. The root of a
+    user namespace is the user who made it, unless USER says that he really became root there."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not runtime or (os.geteuid() == 0 and (not _in_user_namespace() or os.environ.get("USER") == "root")):
+        return ""
+    return os.path.join(os.path.abspath(runtime), "pyruntime")
+
+
+def _in_user_namespace() -> bool:
+    fd = os.open("/proc/self/uid_map", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
+    finally:
+        os.close(fd)
+
+
 def default_root() -> str:
     """/run/pyruntime, or below the user's runtime directory when rootless (an empty XDG_RUNTIME_DIR is unset).
 
+    Rootless is also who is root of a user namespace alone, unless USER says root: rootless Podman calls us so.
     Without one it is a directory in /tmp; raises PyruntimeError when that belongs to somebody else, who could have
     us run hooks of his.
     """
+    if below := _below_runtime_directory():
+        return below
     if os.geteuid() == 0:
         return "/run/pyruntime"
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not runtime:
-        runtime = f"/tmp/pyruntime-{os.geteuid()}"
-        try:
-            status = os.lstat(runtime)
-        except FileNotFoundError:
-            os.mkdir(runtime, 0o700)
-            status = os.lstat(runtime)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise PyruntimeError(f'"{runtime}" is not a directory that you alone may write: give --root, or set'
-                                 " XDG_RUNTIME_DIR")
+    runtime = f"/tmp/pyruntime-{os.geteuid()}"
+    try:
+        status = os.lstat(runtime)
+    except FileNotFoundError:
+        os.mkdir(runtime, 0o700)
+        status = os.lstat(runtime)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise PyruntimeError(f'"{runtime}" is not a directory that you alone may write: give --root, or set'
+                             " XDG_RUNTIME_DIR")
     return os.path.join(runtime, "pyruntime")

@@ -7,11 +7,13 @@ from pyruntime.config.check import conforms_resources
 from pyruntime.config.node import Node
 from pyruntime.errors import ConfigError, StateError
 from pyruntime.lifecycle.status import CREATED, PAUSED, RUNNING, status_of
-from pyruntime.lifecycle.store import Container
+from pyruntime.lifecycle.store import Container, Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyruntime.cgroups.host import CgroupHost
 
 
 def update(root: str, container_id: str, resources: dict[str, Any], document: str = "resources") -> None:
@@ -34,4 +36,18 @@ def update(root: str, container_id: str, resources: dict[str, Any], document: st
     from pyruntime.cgroups.resources import update as steps
     from pyruntime.cgroups.update import apply
 
-    apply(steps(Node(resources), discover(), record.cgroup))
+    host = discover()
+    changes = list(steps(Node(resources), host, record.cgroup))
+    apply(changes, lambda: _tell_systemd(record, Node(resources), host) if record.unit else None)
+
+
+def _tell_systemd(record: Record, resources: Node, host: CgroupHost) -> None:
+    """Set the properties of the container's unit, so that systemd holds to the new limits too."""
+    from pyruntime.cgroups import systemd, systemd_bus
+    from pyruntime.cgroups.update import cpu_max
+
+    asked = systemd_bus.ask(user=record.user_unit)
+    properties = systemd.resource_properties(resources, asked, modern=host.layout == "v2",
+                                             cpu_max=cpu_max(record.cgroup))
+    if properties:
+        systemd_bus.set_properties(record.unit, properties, user=record.user_unit)

@@ -88,6 +88,7 @@ def _cgroup(setup: Setup, joined: Joined) -> Iterator[Step]:
                        tolerate=_UNPERMITTED if lenient else ())
         else:
             yield step("join", "cgroup_follow", where, path=path, init=0 if joined.cgroup_where else joined.pid,
+                       unit=joined.unit, user=int(joined.user),
                        tolerate=_UNPERMITTED if lenient else ())
     if lenient:
         for slot in slots:

@@ -1,7 +1,7 @@
 """linux.sysctl, personality, memoryPolicy, netDevices, intelRdt: knobs of the kernel around the process.
 
 Spec:   config-linux.md#sysctl, #personality, #memory-policy, #network-devices, #intelrdt
-Emits:  write_proc, personality, memory_policy, net_device, rdt_group   (phases JOIN, VIEW, PROCESS)
+Emits:  write_proc, personality, memory_policy, net_device, rdt_group, rdt_follow   (phases JOIN, VIEW, PROCESS)
 """
 
 from __future__ import annotations
@@ -75,6 +75,14 @@ def rdt(setup: Setup) -> Iterator[Step]:
                         rdt.where)
     lines = [rdt.value[key] for key in ("l3CacheSchema", "memBwSchema") if rdt[key]] + rdt.get("schemata", [])
     closid = rdt.get("closID", "")
+    if setup.joined_container:
+        # A process inherits its maker's groups (resctrl.rst), and the maker is the runtime.
+        group = f"{setup.host.resctrl}/{(closid or setup.container_id).strip('/')}".rstrip("/")
+        groups = [group]
+        if rdt.get("enableMonitoring", False):
+            groups.append(f"{group}/mon_groups/{setup.container_id}")
+        yield step("join", "rdt_follow", rdt.where, groups=groups)
+        return
     yield step("join", "rdt_group", rdt.where, root=setup.host.resctrl, closid=closid, schemata=lines,
                monitor=setup.container_id if rdt.get("enableMonitoring", False) else "",
                container=setup.container_id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.cgroups.mounts import emit_mount as emit_cgroup_mount
+from pyruntime.config.sections.extensions import CONTEXT_TYPE
 from pyruntime.linux.namespaces import mapping_lines
 from pyruntime.plan import uapi
 from pyruntime.plan.steps import NO_SLOT, step
@@ -157,7 +158,8 @@ def _filesystem(setup: Setup, mount: Node, fstype: str, options: Options, common
         data.append("ro")
     label = setup.config.get("linux.mountLabel", "")
     if label and setup.host.selinux and fstype not in ("proc", "sysfs", "mqueue"):
-        data.append(f"context={label}")
+        kind = (setup.config.get("annotations") or {}).get(CONTEXT_TYPE, "context")
+        data.append(f"{kind}={label}")
     how = 0
     if fstype in ("proc", "sysfs"):
         # A link in the image would lead the filesystem elsewhere, and what masks it goes by the path: whoever can

@@ -11,7 +11,7 @@ import errno
 
 from pyruntime.plan import uapi
 from pyruntime.plan.setup import NAMESPACES
-from pyruntime.plan.steps import NO_SLOT, step
+from pyruntime.plan.steps import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _unshare(setup: Setup) -> Iterator[Step]:
     yield step("unshare", "set_dumpable", "linux.namespaces", value=0)
     pid = setup.new("pid")
     yield step("unshare", "clone_init", setup.where["pid"] if pid else "process", label="init",
-               flags=uapi.CLONE_NEWPID if pid else 0, cgroup=NO_SLOT)
+               flags=uapi.CLONE_NEWPID if pid else 0, cgroup=setup.birthplace)
 
 
 def _isolate(setup: Setup) -> Iterator[Step]:
@@ -119,7 +119,8 @@ def _isolate(setup: Setup) -> Iterator[Step]:
         yield step("isolate", "set_hostname", "hostname", name=config.get("hostname"))
     if config["domainname"]:
         yield step("isolate", "set_domainname", "domainname", name=config.get("domainname"))
-    if setup.new("cgroup") and setup.cgroup_paths:
+    # Without a cgroup of its own (--cgroup-manager=disabled) the namespace begins at the runtime's.
+    if setup.new("cgroup") and (setup.cgroup_paths or setup.host.cgroup.layout != "none"):
         where = setup.where["cgroup"]
         slots = bytearray()
         # As with the directories themselves (cgroups/resources.py): what may not be written is left out.

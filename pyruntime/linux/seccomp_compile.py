@@ -31,6 +31,14 @@ except ImportError as _error:
 ffi: Any = _seccomp.ffi
 lib: Any = _seccomp.lib
 
+
+
+def libseccomp_version() -> str:
+    """The version of the libseccomp that is loaded, for example ``2.5.4``."""
+    version = lib.seccomp_version()
+    return f"{version.major}.{version.minor}.{version.micro}"
+
+
 # Actions as <seccomp.h> has them. ERRNO and TRACE carry a number in their low 16 bits.
 ACT_ERRNO = 0x00050000
 ACT_TRACE = 0x7FF00000

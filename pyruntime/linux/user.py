@@ -1,11 +1,14 @@
 """process.user, process.capabilities: who the program is and what it may do.
 
 Spec:   config.md#user, #linux-process
-Emits:  drop_bounding, set_groups, set_user, capset, ambient   (phase PROCESS)
+Emits:  own_streams, drop_bounding, set_groups, set_user, capset, ambient   (phase PROCESS)
 """
 
 from __future__ import annotations
 
+from errno import EINVAL, EPERM, EROFS
+
+from pyruntime.config.sections.extensions import KEEP_GROUPS
 from pyruntime.config.sections.process import CAPABILITIES
 from pyruntime.plan.steps import step
 
@@ -27,14 +30,21 @@ def emit(setup: Setup) -> Iterator[Step]:
     user = process["user"]
     masks = {name: _mask(setup, name) for name in SETS}
     where = process["capabilities"].where
+    uid = user.get("uid", 0)
+    if uid and not process.get("terminal", False):
+        # Pipes of a host that our user namespace does not know stay as they are.
+        yield step("process", "own_streams", user["uid"].where, uid=uid, tolerate=(EPERM, EINVAL, EROFS))
     # CAP_SETPCAP is needed for this one, so it comes while init is still root.
     yield step("process", "drop_bounding", f"{where}.bounding", label=_names(masks["bounding"]),
                keep=masks["bounding"])
     groups = user.get("additionalGids", [])
-    if groups or not _groups_denied(setup):
+    if KEEP_GROUPS in (setup.config.get("annotations") or {}):
+        # Podman's --group-add keep-groups: a user's own groups, which an unprivileged mapping cannot name.
+        pass
+    elif groups or not _groups_denied(setup):
         yield step("process", "set_groups", user["additionalGids"].where, label=", ".join(map(str, groups)),
                    gids=b"".join(gid.to_bytes(4, "little") for gid in groups))
-    yield step("process", "set_user", user.where, uid=user.get("uid", 0), gid=user.get("gid", 0))
+    yield step("process", "set_user", user.where, uid=uid, gid=user.get("gid", 0))
     permitted, effective = masks["permitted"], masks["effective"]
     if setup.config["linux.seccomp"] and not process.get("noNewPrivileges", False):
         # seccomp(2) asks for CAP_SYS_ADMIN or no_new_privs. It stays until execve, which computes the permitted and

@@ -51,7 +51,9 @@ int do_run_hook(struct stub *s, const struct step_run_hook *a)
 		return fail(s, "clone", "%s", a->path);
 	if (!pid) {
 		setpgid(0, 0);
-		if (dup2(input, 0) >= 0 && !syscall(SYS_close_range, 3u, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */))
+		/* Before the pivot the root is where the caller's directory still shows; afterwards it is "/". */
+		bool placed = s->root < 0 || !fchdir(s->root);
+		if (placed && dup2(input, 0) >= 0 && !syscall(SYS_close_range, 3u, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */))
 			execve(a->path, argv, env);
 		int err = errno;
 		(void)!write(broken[1], &err, sizeof err);

@@ -64,14 +64,31 @@ int do_personality(struct stub *s, const struct step_personality *a)
 
 int do_join_keyring(struct stub *s, const struct step_join_keyring *a)
 {
-	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, a->name) < 0)
+	long key = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, a->name);
+	if (key < 0)
 		return fail(s, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING %s", a->name);
+	/* Everything for who has it; view, read, search and link for the same user: without search a later exec does
+	 * not find the keyring by its name, and makes another (keyctl_join_session_keyring(3)). */
+	if (syscall(SYS_keyctl, KEYCTL_SETPERM, key, 0x3f1b0000))
+		return fail(s, "keyctl", "KEYCTL_SETPERM %s", a->name);
 	return 0;
 }
 
 int do_umask(struct stub *s, const struct step_umask *a)
 {
 	umask(a->mask < 0 ? s->umask : (mode_t)a->mask);
+	return 0;
+}
+
+int do_own_streams(struct stub *s, const struct step_own_streams *a)
+{
+	/* Pipes alone: a terminal or a file of the caller stays the caller's, and /dev/null everybody's. */
+	for (int fd = 0; fd < 3; fd++) {
+		struct stat st;
+		if (!fstat(fd, &st) && S_ISFIFO(st.st_mode) && st.st_uid != (uid_t)a->uid &&
+		    fchown(fd, (uid_t)a->uid, (gid_t)-1))
+			return fail(s, "fchown", "standard stream %d", fd);
+	}
 	return 0;
 }
 

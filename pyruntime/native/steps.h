@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x23bb7e13u
+#define PLAN_FINGERPRINT 0x16ed40e1u
 #define NO_SLOT 65535
 
 struct strs {
@@ -251,6 +251,9 @@ struct step_join_keyring { /* join a session keyring of its own */
 struct step_umask { /* set the file mode creation mask */
 	int64_t mask;
 };
+struct step_own_streams { /* give the program's user the pipes that are its standard streams: a program that opens /dev/stdout may */
+	int64_t uid;
+};
 struct step_drop_bounding { /* drop from the bounding set all but the mask */
 	int64_t keep;
 };
@@ -351,6 +354,7 @@ union step {
 	struct step_personality personality;
 	struct step_join_keyring join_keyring;
 	struct step_umask umask;
+	struct step_own_streams own_streams;
 	struct step_drop_bounding drop_bounding;
 	struct step_set_groups set_groups;
 	struct step_set_user set_user;
@@ -417,20 +421,21 @@ enum op {
 	OP_personality = 48,
 	OP_join_keyring = 49,
 	OP_umask = 50,
-	OP_drop_bounding = 51,
-	OP_set_groups = 52,
-	OP_set_user = 53,
-	OP_capset = 54,
-	OP_ambient = 55,
-	OP_chdir = 56,
-	OP_find_home = 57,
-	OP_find_executable = 58,
-	OP_await_start = 59,
-	OP_no_new_privs = 60,
-	OP_seccomp = 61,
-	OP_prepare_exec = 62,
-	OP_execve = 63,
-	OP_COUNT = 64,
+	OP_own_streams = 51,
+	OP_drop_bounding = 52,
+	OP_set_groups = 53,
+	OP_set_user = 54,
+	OP_capset = 55,
+	OP_ambient = 56,
+	OP_chdir = 57,
+	OP_find_home = 58,
+	OP_find_executable = 59,
+	OP_await_start = 60,
+	OP_no_new_privs = 61,
+	OP_seccomp = 62,
+	OP_prepare_exec = 63,
+	OP_execve = 64,
+	OP_COUNT = 65,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -483,6 +488,7 @@ int do_memory_policy(struct stub *, const struct step_memory_policy *);
 int do_personality(struct stub *, const struct step_personality *);
 int do_join_keyring(struct stub *, const struct step_join_keyring *);
 int do_umask(struct stub *, const struct step_umask *);
+int do_own_streams(struct stub *, const struct step_own_streams *);
 int do_drop_bounding(struct stub *, const struct step_drop_bounding *);
 int do_set_groups(struct stub *, const struct step_set_groups *);
 int do_set_user(struct stub *, const struct step_set_user *);
@@ -548,6 +554,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(personality) \
 	X(join_keyring) \
 	X(umask) \
+	X(own_streams) \
 	X(drop_bounding) \
 	X(set_groups) \
 	X(set_user) \
@@ -793,6 +800,9 @@ static const struct field fields_join_keyring[] = {
 static const struct field fields_umask[] = {
 	{F_INT, offsetof(struct step_umask, mask)},
 };
+static const struct field fields_own_streams[] = {
+	{F_INT, offsetof(struct step_own_streams, uid)},
+};
 static const struct field fields_drop_bounding[] = {
 	{F_INT, offsetof(struct step_drop_bounding, keep)},
 };
@@ -896,6 +906,7 @@ static const struct {
 	[OP_personality] = {"personality", fields_personality, 1},
 	[OP_join_keyring] = {"join_keyring", fields_join_keyring, 1},
 	[OP_umask] = {"umask", fields_umask, 1},
+	[OP_own_streams] = {"own_streams", fields_own_streams, 1},
 	[OP_drop_bounding] = {"drop_bounding", fields_drop_bounding, 1},
 	[OP_set_groups] = {"set_groups", fields_set_groups, 1},
 	[OP_set_user] = {"set_user", fields_set_user, 2},

@@ -77,6 +77,20 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* systemd makes no scope without a process (StartTransientUnit, PIDs=), and init enters late: this one stands in for
+ * it. It ends when the other end of the pipe on descriptor 0 is closed, so it cannot outlive the runtime. */
+static int hold(void)
+{
+	char byte;
+	setsid(); /* the terminal's signals are not for it */
+	prctl(PR_SET_NAME, "pyruntime:hold");
+	reset_signals();
+	syscall(SYS_close_range, 1u, ~0u, 0);
+	while (read(0, &byte, 1) < 0 && errno == EINTR)
+		;
+	return 0;
+}
+
 static int number(const char *text)
 {
 	char *end;
@@ -89,6 +103,8 @@ int main(int argc, char **argv)
 	static struct stub s = {.control = -1, .proc = -1, .root = -1, .null_dir = -1};
 	for (size_t i = 0; i < SLOTS; i++)
 		s.slot[i] = -1;
+	if (argc == 2 && !strcmp(argv[1], "hold"))
+		return hold();
 	int base = argc == 3 ? number(argv[1]) : -1;
 	int slots = argc == 3 ? number(argv[2]) : -1;
 	if (base < 3 || slots < 0 || slots > SLOTS) {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pyruntime.cgroups import resources
-from pyruntime.cgroups.paths import container_paths
 from pyruntime.errors import HostError
 from pyruntime.linux import devices, enter, hooks, kernel, mounts, namespaces, process, restrict, rootfs, seccomp
 from pyruntime.plan.phases import ORDER
@@ -52,6 +51,28 @@ def compile_plan(config: Config, host: Host, options: Options, container_id: str
     return _ordered(setup, steps)
 
 
+def _cgroup(setup: Setup) -> list[Step]:
+    config, host = setup.config, setup.host
+    if setup.options.cgroup_manager == "disabled":
+        resources.refuse_limits(config, host.cgroup)
+        return []
+    place = resources.placement(config, host.cgroup, setup.container_id, host.systemd)
+    # Nobody clones CRIU into a cgroup.
+    if setup.revived is None and resources.born_inside(host.cgroup, place, rootless=host.rootless):
+        setup.birthplace = setup.slot()
+    steps = list(resources.emit(config, host.cgroup, place, setup.container_id, rootless=host.rootless,
+                                slot=setup.slot, birthplace=setup.birthplace))
+    # Rootless, hierarchies that may not be written are left out.
+    made: set[str] = set()
+    for item in steps:
+        if item.op.name == "cgroup_create":
+            made.add(item.args["path"])
+        elif item.op.name == "cgroup_scope":
+            made.update(item.args["paths"])
+    setup.cgroup_paths = {key: path for key, path in place.paths.items() if path in made}
+    return steps
+
+
 def compile_exec(config: Config, host: Host, options: Options, container_id: str, joined: Joined) -> Plan:
     """Compile the plan by which another process enters a container. ``config`` has the process and those parts of the
     container's configuration that hold for every process of it. Raises ConfigError, HostError."""
@@ -76,16 +97,6 @@ def compile_restore(config: Config, host: Host, options: Options, container_id: 
     except HostError as error:
         raise _placed(error, config) from None
     return _ordered(setup, steps)
-
-
-def _cgroup(setup: Setup) -> list[Step]:
-    config, host = setup.config, setup.host
-    setup.cgroup_paths = container_paths(config.get("linux.cgroupsPath", ""), setup.container_id, host.cgroup)
-    steps = list(resources.emit(config, host.cgroup, setup.container_id, rootless=host.rootless, slot=setup.slot))
-    # Rootless, hierarchies that may not be written are left out.
-    made = {item.args["path"] for item in steps if item.op.name == "cgroup_create"}
-    setup.cgroup_paths = {key: path for key, path in setup.cgroup_paths.items() if path in made}
-    return steps
 
 
 def _placed(error: HostError, config: Config) -> HostError:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 from pyruntime.plan import uapi
+from pyruntime.plan.steps import NO_SLOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.cgroups.host import CgroupHost
+    from pyruntime.cgroups.systemd import Systemd
     from pyruntime.config.load import Config
 
 # linux.namespaces[].type and the flag behind it, in the order in which they are joined: the user namespace last, so
@@ -34,16 +36,17 @@ class Host:
 
     ``capabilities``  mask of what this process may grant (its bounding and permitted sets)
     ``last_cap``      the highest capability number that the kernel knows
+    ``systemd``       the one that makes the cgroup, where it is asked to
     ``proc_mounts``   mount points of full procfs and sysfs instances, deepest first (for --no-pivot)
     """
 
     __slots__ = ("apparmor", "capabilities", "cgroup", "egid", "euid", "last_cap", "proc_mounts", "resctrl", "rootless",
-                 "selinux", "user_namespace")
+                 "selinux", "systemd", "user_namespace")
 
     def __init__(self, *, cgroup: CgroupHost, euid: int = 0, egid: int = 0, user_namespace: bool = False,
                  capabilities: int = (1 << 41) - 1, last_cap: int = 40, apparmor: bool = False, selinux: bool = False,
                  resctrl: str = "", proc_mounts: tuple[str, ...] = ("/proc", "/sys"), rootless: bool | None = None,
-                 ) -> None:
+                 systemd: Systemd | None = None) -> None:
         self.cgroup = cgroup
         self.euid = euid
         self.egid = egid
@@ -52,18 +55,24 @@ class Host:
         self.last_cap = last_cap
         self.apparmor = apparmor
         self.selinux = selinux
+        self.systemd = systemd
         self.resctrl = resctrl
         self.proc_mounts = proc_mounts
         self.rootless = (euid != 0 or user_namespace) if rootless is None else rootless
 
 
-class Options:
-    """What the command line adds to config.json. ``scratch``: a directory of the host that is the container's own."""
+CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 
-    __slots__ = ("console", "filter_cache", "new_keyring", "pivot", "preserve_fds", "scratch")
+
+class Options:
+    """What the command line adds to config.json. ``scratch``: a directory of the host that is the container's own;
+    ``cgroup_manager``: one of CGROUP_MANAGERS."""
+
+    __slots__ = ("cgroup_manager", "console", "filter_cache", "new_keyring", "pivot", "preserve_fds", "scratch")
 
     def __init__(self, *, pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0, console: bool = False,
-                 filter_cache: str = "", scratch: str = "") -> None:
+                 filter_cache: str = "", scratch: str = "", cgroup_manager: str = "cgroupfs") -> None:
+        self.cgroup_manager = cgroup_manager
         self.scratch = scratch
         self.pivot = pivot
         self.new_keyring = new_keyring
@@ -79,14 +88,17 @@ class Joined:
     ``flags``          the namespaces of init that are not the runtime's (CLONE_NEW*)
     ``own_root``       whether its root filesystem is the root of its mount namespace, not just init's root directory
     ``cgroup``         the directory to enter in each hierarchy; ``cgroup_where`` the option that chose it, if one did
+    ``unit``, ``user`` the systemd unit that it is in, or empty, and whether that is a user's
     ``pid_file``, ``pidfd_socket``   as the command line gave them
     """
 
-    __slots__ = ("cgroup", "cgroup_where", "flags", "own_root", "pid", "pid_file", "pidfd_socket")
+    __slots__ = ("cgroup", "cgroup_where", "flags", "own_root", "pid", "pid_file", "pidfd_socket", "unit", "user")
 
     def __init__(self, *, pid: int, flags: int, own_root: bool, cgroup: dict[str, str], cgroup_where: str = "",
-                 pid_file: str = "", pidfd_socket: str = "") -> None:
+                 pid_file: str = "", pidfd_socket: str = "", unit: str = "", user: bool = False) -> None:
         self.pid = pid
+        self.unit = unit
+        self.user = user
         self.flags = flags
         self.own_root = own_root
         self.cgroup = cgroup
@@ -114,7 +126,7 @@ class Setup:
     """The input of every section's ``emit``: plain values, no I/O.
 
     ``slots`` names the descriptors that the parent hands to the stub at its start, in order; ``next_slot`` continues
-    after them for what the plan itself opens.
+    after them for what the plan itself opens. ``birthplace`` is the slot of the cgroup that init is made in, if any.
     """
 
     def __init__(self, config: Config, host: Host, options: Options, container_id: str,
@@ -131,6 +143,7 @@ class Setup:
             self.where[node.value["type"]] = node.where
         self.warnings: list[str] = []
         self.cgroup_paths: dict[str, str] = {}
+        self.birthplace = NO_SLOT
         self.joined_container = joined
         self.revived = revived
         self.slots = ["start"] if joined is None else ["init"] if joined.own_root else ["init", "root"]

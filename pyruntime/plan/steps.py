@@ -39,6 +39,11 @@ OPS: dict[str, Op] = {
     "cgroup_write": Op("host", "write", "set one resource of the cgroup", path=STR, file=STR, data=STR),
     "cgroup_devices": Op("host", "bpf", "attach the device filter to a cgroup v2 directory", path=STR, rules=STRS),
     "cgroup_join": Op("host", "write", "move init into the cgroup", paths=STRS),
+    "cgroup_scope": Op("host", "StartTransientUnit", "have systemd make the container's scope, around a process that"
+                       " waits there", unit=STR, user=INT, properties=STRS, paths=STRS),
+    "cgroup_attach": Op("host", "AttachProcessesToUnit", "have systemd move the stub into the scope", unit=STR,
+                        user=INT),
+    "cgroup_release": Op("host", "close, waitpid", "let the process go that waits in the scope: init is there now"),
     "cgroup_own": Op("host", "chown", "give the cgroup v2 directory and its delegation files to a user", path=STR,
                      uid=INT),
     "map_ids": Op("host", "write, newuidmap", "write the user namespace's id mappings",
@@ -47,12 +52,13 @@ OPS: dict[str, Op] = {
                         source=STR, recursive=INT, recursive_map=INT, uids=STRS, gids=STRS, slot=INT),
     "rdt_group": Op("host", "mkdir, write", "put init into a resctrl group", root=STR, closid=STR,
                     schemata=STRS, monitor=STR, container=STR),
+    "rdt_follow": Op("host", "write", "put the process into the container's resctrl groups", groups=STRS),
     "net_device": Op("host", "netlink", "move a network device into the network namespace, keep its addresses",
                      name=STR, rename=STR),
     "host_hook": Op("host", "posix_spawn, waitid", "run a hook in the runtime's namespaces",
                     path=STR, args=STRS, env=STRS, timeout=INT, inherit_env=INT, status=STR),
     "cgroup_follow": Op("host", "write", "move the process into the container's cgroup v2, or to where its init is by"
-                        " now, unless it is there already", path=STR, init=INT),
+                        " now, unless it is there already", path=STR, init=INT, unit=STR, user=INT),
     "report_process": Op("host", "rename, sendmsg", "name the process to the caller: pid file and pidfd socket",
                          pid_file=STR, pidfd_socket=STR),
     # --- the stub's: records in the host's order -------------------------------------------------------------------
@@ -135,6 +141,8 @@ OPS: dict[str, Op] = {
     "personality": Op("stub", "personality", "set the execution domain", value=INT),
     "join_keyring": Op("stub", "keyctl", "join a session keyring of its own", name=STR),
     "umask": Op("stub", "umask", "set the file mode creation mask", mask=INT),
+    "own_streams": Op("stub", "fchown", "give the program's user the pipes that are its standard streams: a program"
+                      " that opens /dev/stdout may", uid=INT),
     "drop_bounding": Op("stub", "prctl PR_CAPBSET_DROP", "drop from the bounding set all but the mask", keep=INT),
     "set_groups": Op("stub", "setgroups", "set the supplementary groups", gids=BYTES),
     "set_user": Op("stub", "setresgid, setresuid", "become the user, keeping capabilities until capset",

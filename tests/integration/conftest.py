@@ -75,9 +75,9 @@ def own_cgroup() -> Iterator[None]:
     OWN_CGROUPS.clear()
     for old, inner, top in home:
         Path(old, "cgroup.procs").write_text(str(os.getpid()))
-        inner.rmdir()
-        if top != inner:
-            top.rmdir()
+        for path in (inner, top):
+            if path.exists():   # systemd clears away empty ones of cgroup v1 by itself
+                path.rmdir()
 
 
 def processes(below: str) -> set[int]:

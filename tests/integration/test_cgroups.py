@@ -69,7 +69,8 @@ class Sandbox:
 
     def create(self, limits: dict[str, Any] | None = None, pid: int = 0) -> None:
         config = Node({"linux": {"cgroupsPath": PATH, "resources": limits or {}}})
-        self.carry_out(resources.emit(config, HOST, "x", rootless=False, slot=iter(range(99)).__next__), pid)
+        place = resources.placement(config, HOST, "x")
+        self.carry_out(resources.emit(config, HOST, place, "x", rootless=False, slot=iter(range(99)).__next__), pid)
 
     def update(self, limits: dict[str, Any]) -> None:
         self.carry_out(resources.update(Node(limits), HOST, self.paths))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,8 @@ def test_statistics_once(runtime: Runtime, bundle: Bundle) -> None:
 
 def test_the_shape_is_runcs(runtime: Runtime, bundle: Bundle, tmp_path: Any) -> None:
     runc = shutil.which("runc")
+    if not runc and Path("/run/vm-agent").exists():
+        pytest.skip("the guest of tests/vm has no runc to compare with")
     if not runc:
         pytest.fail("runc is not installed: run tools/install-deps test")
     bundle.config["ociVersion"] = "1.0.2"   # what Debian's runc takes

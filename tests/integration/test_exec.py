@@ -581,3 +581,18 @@ def test_the_library(c1: Runtime, tmp_path: Path) -> None:
     library.pause("c1")
     with pytest.raises(StateError, match="paused"):
         library.exec("c1", ["true"])
+
+
+# --- what it would do ------------------------------------------------------------------------------------------------
+
+def test_the_plan_is_explained(c1: Runtime) -> None:
+    text = c1.ok("explain", "--exec", "c1", "--", "ls", "-l")
+    assert "join_container" in text and "args=[ls -l]" in text
+    plan = json.loads(c1.ok("explain", "--json", "--exec", "c1", "true"))
+    assert plan["steps"][-1]["step"] == "execve"
+    done = c1("explain", "--exec", "none", "true")
+    assert done.returncode == 1 and 'container does not exist: "none"' in done.stderr
+    done = c1("explain", "--exec", "c1")
+    assert done.returncode == 1 and "exec args cannot be empty" in done.stderr
+    done = c1("explain", "a", "b")
+    assert done.returncode == 1 and "requires a maximum of 1 argument(s)" in done.stderr

@@ -57,7 +57,7 @@ CASES: list[tuple[list[str], tuple[str, str], str, str, str]] = [
     (["--cpu-period", "900000"], ("cpu", "cpu.cfs_period_us"), "cpu.max", "900000", "500000 900000"),
     (["--cpu-quota", "600000"], ("cpu", "cpu.cfs_quota_us"), "cpu.max", "600000", "600000 1000000"),
     (["--cpu-quota", "-1"], ("cpu", "cpu.cfs_quota_us"), "cpu.max", "-1", "max 1000000"),
-    (["--cpu-share", "200"], ("cpu", "cpu.shares"), "cpu.weight", "200", "8"),
+    (["--cpu-share", "200"], ("cpu", "cpu.shares"), "cpu.weight", "200", "29"),
     (["--cpuset-cpus", "0"], ("cpuset", "cpuset.cpus"), "cpuset.cpus", "0", "0"),
     (["--cpuset-mems", "0"], ("cpuset", "cpuset.mems"), "cpuset.mems", "0", "0"),
     (["--pids-limit", "10"], ("pids", "pids.max"), "pids.max", "10", "10"),

@@ -54,7 +54,8 @@ def entry_problems(namespaces: Node, spec: str) -> Iterator[Problem]:
         kind, path = entry["type"], entry.get("path")
         if kind in seen:
             where = f"{namespaces.where}[{index}].type"
-            what = f'duplicated ns: "{kind}" stands in {namespaces.where}[{seen[kind]}] already'
+            what = (f'malformed spec file: duplicated ns {{{shown(kind)} {shown(path or "")}}}:'
+                    f" {namespaces.where}[{seen[kind]}] has it already")
             yield Problem(where, what, "remove one of them", spec)
         seen[kind] = index
         if path is not None and path[:1] != "/":

@@ -168,8 +168,9 @@ def test_a_privileged_container_has_no_filter() -> None:
     assert devices.allows_everything(rules)
     assert list(devices.v1_writes(rules)) == [("devices.allow", "a", "linux.resources.devices[0]")]
     v2 = CgroupHost([], Hierarchy("", 2, (), "/cg"))
-    steps = list(resources.emit(Node({"linux": {"resources": {"devices": [{"allow": True, "access": "rwm"}]}}}), v2,
-                                "c", rootless=False, slot=iter(range(64)).__next__))
+    config = Node({"linux": {"resources": {"devices": [{"allow": True, "access": "rwm"}]}}})
+    steps = list(resources.emit(config, v2, resources.placement(config, v2, "c"), "c", rootless=False,
+                                slot=iter(range(64)).__next__))
     assert [step.op.name for step in steps] == ["cgroup_create", "cgroup_join"]
     assert not devices.allows_everything(read({"allow": True, "access": "rwm"},
                                               {"allow": False, "type": "b", "access": "w"}))
@@ -177,7 +178,8 @@ def test_a_privileged_container_has_no_filter() -> None:
 
 def test_v2_carries_the_rules_in_the_plan() -> None:
     v2 = CgroupHost([], Hierarchy("", 2, (), "/cg"))
-    plan = resources.emit(Node({}), v2, "c", rootless=False, slot=iter(range(64)).__next__)
+    place = resources.placement(Node({}), v2, "c")
+    plan = resources.emit(Node({}), v2, place, "c", rootless=False, slot=iter(range(64)).__next__)
     [step] = [step for step in plan if step.op.name == "cgroup_devices"]
     assert step.args["rules"][0] == "deny a *:* rwm"
     assert step.args["rules"][1:] == ["allow " + text for text in devices.DEFAULTS]

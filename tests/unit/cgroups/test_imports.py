@@ -18,7 +18,9 @@ from pyruntime.config.node import Node
 found = host.discover()
 limits = {{"memory": {{"limit": 1}}, "devices": [{{"allow": False, "access": "rwm"}}]}}
 if found.find("memory"):
-    list(resources.emit(Node({{"linux": {{"resources": limits}}}}), found, "x", rootless=False, slot=int))
+    config = Node({{"linux": {{"resources": limits}}}})
+    place = resources.placement(config, found, "x")
+    list(resources.emit(config, found, place, "x", rootless=False, slot=int))
 print(*sorted(name for name in set(sys.modules) - before if not name.startswith("pyruntime")))
 """
 

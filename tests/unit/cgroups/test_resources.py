@@ -25,7 +25,9 @@ HYBRID = CgroupHost([Hierarchy(name, 1, (name,), f"/cg/{name}") for name in ("cp
 def emit(host: CgroupHost, limits: dict[str, Any] | None, *, rootless: bool = False, **linux: Any) -> list[Step]:
     if limits is not None:
         linux["resources"] = limits
-    return list(resources.emit(Node({"linux": linux}), host, "c1", rootless=rootless, slot=iter(range(64)).__next__))
+    config = Node({"linux": linux})
+    place = resources.placement(config, host, "c1")
+    return list(resources.emit(config, host, place, "c1", rootless=rootless, slot=iter(range(64)).__next__))
 
 
 def written(host: CgroupHost, **limits: Any) -> list[tuple[str, str, str]]:
@@ -110,7 +112,7 @@ V2_CASES: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
      [("cpu.max+cpu.max.burst", "5000 10000+10", "cpu.quota")]),
     ({"cpu": {"quota": 5000}}, [("cpu.max", "5000", "cpu.quota")]),
     ({"cpu": {"quota": -1, "period": 10000}}, [("cpu.max", "max 10000", "cpu.quota")]),
-    ({"cpu": {"period": 10000}}, [("cpu.max", "max 10000", "cpu.period")]),
+    ({"cpu": {"period": 10000}}, [("cpu.max", "- 10000", "cpu.period")]),
     ({"cpu": {"cpus": "0", "mems": "0"}}, [("cpuset.cpus", "0", "cpu.cpus"), ("cpuset.mems", "0", "cpu.mems")]),
     ({"pids": {"limit": -1}}, [("pids.max", "max", "pids.limit")]),
     ({"blockIO": {"weight": 1000, "weightDevice": [{"major": 8, "minor": 0, "weight": 10}],

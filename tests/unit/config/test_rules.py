@@ -84,7 +84,7 @@ def test_known_phrases(name: str, phrase: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "phrase"),
     [
-        ("linux.namespaces[0].type", "bad", 'namespace "bad" does not exist'),
+        ("linux.namespaces[0].type", "bad", 'namespace {"bad" ""} does not exist'),
         ("linux.seccomp.defaultAction", "BAD", "string BAD is not a valid action for seccomp"),
         ("linux.seccomp.syscalls[0].action", "BAD", "string BAD is not a valid action for seccomp"),
         ("linux.seccomp.architectures[0]", "BAD", "string BAD is not a valid arch for seccomp"),

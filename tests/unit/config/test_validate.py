@@ -75,7 +75,7 @@ MESSAGES = [
     (
         "linux.namespaces[0].type",
         "pdi",
-        'linux.namespaces[0].type: namespace "pdi" does not exist\n'
+        'linux.namespaces[0].type: namespace {"pdi" ""} does not exist\n'
         '  write "pid", if that is what you mean     [config-linux.md#namespaces]',
     ),
     (

@@ -1,0 +1,270 @@
+"""A container's end: what a run leaves is taken away, by whoever comes first.
+
+The monitor calls ``finish`` when the program has ended, or the command in the foreground does; after either was killed,
+the next command of pocker (``sweep``). All of it may be done twice.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from pyruntime.api import Runtime
+from pyruntime.engine.container import (
+    UNCLAIMED,
+    Container,
+    Exit,
+    forget_names,
+    identifiers,
+    timestamp,
+    unclaimed,
+    unname,
+)
+from pyruntime.engine.network import present
+from pyruntime.engine.places import forget
+from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
+from pyruntime.image.snapshot.driver import named
+from pyruntime.image.store import bundles, trees
+from pyruntime.process import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.engine.container import Record, Run
+    from pyruntime.engine.places import Places
+
+_WITH_VOLUMES = "remove-volumes"   # file of a container that is being removed: its anonymous volumes go with it
+_PATIENCE = 10.0   # seconds that a monitor may take for its last words; its clients may be slow
+
+
+def clear_run(container: Container, record: Record) -> None:
+    """Take away what belongs to a run: processes, cgroup, network. The container is locked. Raises PyruntimeError."""
+    runtime = Runtime(container.places.runtime)
+    run = container.run()
+    end = container.exit()
+    if end is not None and not run.over:
+        try:
+            end.oom = runtime.oom_kills(container.id) > 0
+        except NoSuchContainer:
+            end.oom = False   # it never came so far
+        if end.oom:
+            container.write_exit(end)
+    departure = None
+    if present.has_endpoint(container.places, container.id):
+        from pyruntime.engine.network.attach import Departure
+
+        departure = Departure(container.places, container.id)
+    runtime.delete(container.id, force=True)
+    if departure is not None:
+        departure.finish()
+    forget(container.socket)
+    run.over, run.waiting = True, False
+    if end is None and run.started:
+        container.write_exit(Exit(finished=timestamp(), error="nobody saw how it ended: its monitor was killed"))
+    container.write_run(run)
+
+
+def finish(container: Container, record: Record) -> None:
+    """The program has ended: take away what belonged to the run, and the container itself if that is wished for.
+
+    The container is locked. Somebody else may have done it already.
+    """
+    run = container.run()
+    if not run.over:
+        clear_run(container, record)
+    if record.settings.remove and not run.waiting:
+        discard(container, record, volumes=True)
+
+
+def stop(container: Container, record: Record, *, signal: str = "", timeout: float = 10.0) -> None:
+    """End a container: ``signal`` (the image's for ""), and after ``timeout`` seconds (< 0: never) SIGKILL.
+
+    It is not started again by its restart policy. Nothing happens to one that does not run. Raises PyruntimeError.
+    """
+    run = _forbid_restart(container)
+    if not run.started or (run.over and not run.watched()):
+        return
+    runtime = Runtime(container.places.runtime)
+    word = signal or record.settings.stop_signal or record.image_config.get("StopSignal") or "TERM"
+    try:
+        state = runtime.state(container.id)
+        if state.pid:
+            pidfd = os.pidfd_open(state.pid)
+            try:
+                if state.status == "paused":
+                    runtime.resume(container.id)
+                runtime.kill(container.id, _number(word))
+                if not _gone(pidfd, timeout):
+                    runtime.kill(container.id, 9)
+                    _gone(pidfd, _PATIENCE)
+            finally:
+                os.close(pidfd)
+    except (StateError, ProcessLookupError):
+        pass   # it has ended by itself meanwhile
+    settle(container, record)
+
+
+def _number(word: str) -> int | str:
+    return int(word) if word.isdecimal() else word
+
+
+def settle(container: Container, record: Record) -> None:
+    """Wait until what belongs to a run that has ended is gone; do it ourselves if its monitor does not."""
+    run = container.run()
+    if run.watched():
+        try:
+            pidfd = os.pidfd_open(run.monitor[0])
+            try:
+                if start_time(run.monitor[0]) == run.monitor[1]:
+                    _gone(pidfd, _PATIENCE)
+            finally:
+                os.close(pidfd)
+        except ProcessLookupError:
+            pass   # it has gone this very moment
+    try:
+        with container.lock():
+            if not container.run().over:
+                finish(container, record)
+    except NoSuchContainer:
+        return   # removed, as it wished to be
+
+
+def _forbid_restart(container: Container) -> Run:
+    """See to it that nothing but a new start makes it run again; one that only waits to be started again is over."""
+    with container.lock():
+        run = container.run()
+        if run.started and not run.stopping:
+            run.stopping = True
+            if run.waiting:
+                _kill(run.monitor)
+                run.waiting = False
+            container.write_run(run)
+        return run
+
+
+def _kill(process: list[int]) -> None:
+    """Kill a process, by pid and start time, and wait until it is gone."""
+    from _signal import pidfd_send_signal  # type: ignore[import-not-found]
+
+    try:
+        pidfd = os.pidfd_open(process[0])
+    except ProcessLookupError:
+        return
+    try:
+        if start_time(process[0]) == process[1]:
+            pidfd_send_signal(pidfd, 9)
+            _gone(pidfd, _PATIENCE)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)
+
+
+def _gone(pidfd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(None if seconds < 0 else int(seconds * 1000)))
+
+
+def remove(container: Container, record: Record, *, force: bool = False, volumes: bool = False) -> None:
+    """Remove a container that does not run, or with ``force`` any; ``volumes``: its anonymous volumes too."""
+    from pyruntime.engine.status import CREATED, EXITED, status_of
+
+    status = status_of(container)
+    if status.word not in (CREATED, EXITED) or (status.word == CREATED and status.run.watched()):
+        if not force:
+            raise StateError(f'container "{record.name}" is {status.word}: stop it first, or give --force')
+        stop(container, record, signal="KILL", timeout=_PATIENCE)
+    try:
+        if _forbid_restart(container).watched():
+            settle(container, record)
+        with container.lock():
+            if not container.run().over:
+                clear_run(container, record)
+            discard(container, record, volumes=volumes)
+    except NoSuchContainer:
+        return   # it was to be removed at its end
+
+
+def discard(container: Container, record: Record, *, volumes: bool = False) -> None:
+    """Remove the directory of a container that is over; ``volumes``: its anonymous ones too. It is locked."""
+    if record.settings.ids:
+        from pyruntime.engine.namespaces import give_ids
+
+        give_ids(container.places, record)
+    if volumes and any(mount.get("anonymous") for mount in record.settings.mounts):
+        container.put(_WITH_VOLUMES, "")   # for who finishes this, if we are killed
+    gone = unclaimed(container.places, container.id)
+    try:
+        os.rename(container.directory, gone)
+    except FileNotFoundError:
+        return
+    unname(container.places, record)   # not before: one that nobody finds by its name could not be removed by it
+    _clear(container.places, gone)
+
+
+def _clear(places: Places, directory: str) -> None:
+    """Remove what was a container, or was to become one."""
+    if os.path.isdir(f"{directory}/mounts"):
+        from pyruntime.engine.mounts import release
+
+        release(directory)
+    if os.path.exists(f"{directory}/{_WITH_VOLUMES}"):
+        from pyruntime.engine.volumes import remove_anonymous
+
+        remove_anonymous(places, directory)
+    try:
+        mark = bundles.read_mark(directory)
+        store = places.store
+        named(mark["driver"], store).remove(f"{directory}/rootfs", f"{directory}/.rootfs")
+        store.remove_bundle(bundles.read(store.layout, mark["id"]))
+    except (FileNotFoundError, PyruntimeError):
+        pass   # it has no layers, or its record is gone already: what is left are files
+    try:
+        trees.remove(directory)
+    except OSError as error:
+        raise PyruntimeError(f'cannot remove "{directory}": {error.strerror}') from None
+
+
+def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> None:
+    """Take away what commands and monitors left that were killed."""
+    directory = f"{places.root}/containers"
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.startswith(UNCLAIMED) and not start_time(int(name.rpartition(".")[2])):
+            _clear(places, f"{directory}/{name}")
+            forget_names(places)
+    for container_id in identifiers(places):
+        container = Container(places, container_id)
+        run = container.run()
+        if run.over or run.watched():
+            continue
+        try:
+            with container.lock(wait=False):
+                run = container.run()
+                if not run.over and not run.watched() and not _lives(container):
+                    finish(container, container.read())
+        except (BlockingIOError, NoSuchContainer):
+            continue   # somebody is at it
+        except PyruntimeError as error:
+            warn(str(error))
+    if not present.in_use(places):
+        return
+    from pyruntime.engine.network import attach
+
+    try:
+        attach.sweep(places)
+    except PyruntimeError as error:
+        warn(str(error))
+
+
+def _lives(container: Container) -> bool:
+    """Whether the program of a container without a monitor still runs: it is then `stop`'s and `rm --force`'s."""
+    try:
+        return bool(Runtime(container.places.runtime).state(container.id).pid)
+    except NoSuchContainer:
+        return False

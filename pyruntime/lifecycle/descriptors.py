@@ -1,0 +1,25 @@
+"""Descriptors of our caller that the container's program gets: those of LISTEN_FDS, then those of --preserve-fds."""
+
+from __future__ import annotations
+
+import os
+from errno import EBADF
+
+from pyruntime.errors import UsageError
+
+
+def check_descriptors(preserved: int, listen: int = 0) -> None:
+    """Raise UsageError where a descriptor that is to be passed on is not open; the first ``listen`` come from
+    LISTEN_FDS."""
+    for fd in range(3, 3 + preserved):
+        try:
+            inherited = os.get_inheritable(fd)   # one that is not is ours, in the place of one that was not given
+        except OSError:
+            inherited = False
+        if inherited:
+            continue
+        words = f"descriptor {fd}: {os.strerror(EBADF).lower()}"
+        if fd - 3 < listen:
+            raise UsageError(f"LISTEN_FDS={listen}: {words}")
+        raise UsageError(f"--preserve-fds {preserved - listen}: unable to stat preserved-fd {fd - 3 - listen} (of"
+                         f" {preserved - listen}): {words}")
