@@ -129,6 +129,30 @@ class Runtime:
             console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds, rootless=self.rootless,
             warn=self.warn, **options))
 
+    def checkpoint(self, container_id: str, image_path: str | os.PathLike[str], *, leave_running: bool = False,
+                   **options: Any) -> None:
+        """Write a running or paused container to a directory; unless it is left running it is deleted then. ``options``
+        are those of pyruntime.lifecycle.checkpoint.CheckpointRequest: tcp_established, file_locks, pre_dump, criu, ...
+        Raises StateError, UsageError, HostError, CriuError; then the container goes on as before."""
+        from pyruntime.lifecycle.checkpoint import CheckpointRequest, checkpoint
+
+        checkpoint(self.root, container_id, CheckpointRequest(
+            image_path=os.fspath(image_path), leave_running=leave_running, rootless=self.rootless, warn=self.warn,
+            **options))
+
+    def restore(self, container_id: str, bundle: str | os.PathLike[str], image_path: str | os.PathLike[str], *,
+                detach: bool = True, console_socket: str = "", pid_file: str = "", **options: Any) -> int:
+        """Bring a container back from such a directory. With ``detach`` it returns 0 when the container runs; its init
+        is a child of this process, which has to wait for it. Otherwise wait, delete the container and return its exit
+        status. ``options`` are those of pyruntime.lifecycle.restore.RestoreRequest.
+        Raises ConfigError, UsageError, HostError, ContainerExists, StepError, HookError, CriuError; after an error
+        nothing of it is left."""
+        from pyruntime.lifecycle.restore import RestoreRequest, restore
+
+        return restore(self.root, container_id, os.fspath(bundle), RestoreRequest(
+            image_path=os.fspath(image_path), detached=detach, console_socket=console_socket, pid_file=pid_file,
+            rootless=self.rootless, cgroup_manager=self.cgroup_manager, warn=self.warn, **options), subreaper=False)
+
     def state(self, container_id: str) -> State:
         """What the container is doing now. Raises NoSuchContainer."""
         return State(self.root, container_id)

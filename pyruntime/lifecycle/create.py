@@ -142,8 +142,8 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     """Create a container; on any failure nothing of it is left. Raises the tree of pyruntime.errors."""
     container = Container(root, container_id)
     config = load_bundle(bundle, process_needed=False, file=request.config_file)
-    _check_bundle(config)
-    _check_terminal(config, request)
+    check_bundle(config)
+    check_terminal(config, request)
     check_descriptors(request.preserve_fds, request.listen)
     kept = kept_of(config, request.new_keyring)   # what comes from our environment is for init alone, as with runc
     notifies = bool(request.notify) and _may_notify(config)
@@ -156,9 +156,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
         request.warn(f"{config.document}: {problem}")
     for warning in plan.warnings:
         request.warn(warning)
-    record = _record(config, container_id, plan)
-    # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
-    record.cgroup_made = _to_be_made(plan)
+    record = record_of(config, container_id, plan)
     container.claim(record)
     launch = None
     try:
@@ -215,7 +213,8 @@ def _with_surroundings(config: Config, request: Request, notify_directory: str) 
     return Config(value, config.document, config.bundle)
 
 
-def _check_bundle(config: Config) -> None:
+def check_bundle(config: Config) -> None:
+    """Raise ConfigError where the root filesystem is not there."""
     root = config["root"]
     if not root:
         raise ConfigError(config.document, [Problem(
@@ -227,7 +226,8 @@ def _check_bundle(config: Config) -> None:
             "unpack the image there, or write the path of the root filesystem", "config.md#root")])
 
 
-def _check_terminal(config: Config, request: Request) -> None:
+def check_terminal(config: Config, request: Request) -> None:
+    """Raise UsageError for a terminal that would end nowhere."""
     terminal = config.get("process.terminal", False)
     if request.detached and terminal and not request.console_socket:
         raise UsageError("cannot allocate tty if runc will detach without setting console socket: give"
@@ -236,14 +236,19 @@ def _check_terminal(config: Config, request: Request) -> None:
         raise UsageError("cannot use console socket if runc will not detach or allocate tty")
 
 
-def _record(config: Config, container_id: str, plan: Plan) -> Record:
-    waiting = next(number for number, step in enumerate(plan.steps) if step.op.name == "await_start")
+def record_of(config: Config, container_id: str, plan: Plan) -> Record:
+    """What is written down about a container that is about to be made by ``plan``."""
+    # Past the end for a plan of `restore`: nothing is left for `start`.
+    waiting = next((number for number, step in enumerate(plan.steps) if step.op.name == "await_start"),
+                   len(plan.steps))
     scope = _scope(plan)
     return Record(
         id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
         rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
         annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
-        cgroup=plan.cgroup_paths, unit=scope.args["unit"] if scope else "",
+        cgroup=plan.cgroup_paths,
+        # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
+        cgroup_made=_to_be_made(plan), unit=scope.args["unit"] if scope else "",
         user_unit=bool(scope and scope.args["user"]), has_process=bool(config["process"]), total=len(plan.steps),
         own_pids=any(node.get("type") == "pid" and not node.get("path", "")
                      for node in config["linux.namespaces"].each()),

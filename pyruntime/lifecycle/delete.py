@@ -132,6 +132,9 @@ def destroy(container: Container, record: Record) -> list[str]:
     notes: list[str] = []
     made = {key: path for key, path in record.cgroup.items() if path in record.cgroup_made}
     group = Group(made)
+    if record.creator[0] and made:
+        # Left by one that was killed: a CRIU that traces init would not let it go.
+        group.kill()
     if record.alive():
         end_process(record.pid, record.started, Group(record.cgroup))
     if not record.own_pids and record.pid and record.cgroup:

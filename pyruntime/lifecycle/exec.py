@@ -195,16 +195,11 @@ class Entry(Launch):
             raise
         super().__init__(plan, fds, request.preserve_fds, request.debug)
         self.on_pid: Callable[[int], None] = lambda pid: None   # called before the program begins
-        self._prepared = False
 
     def over(self, report: channel.Report | None) -> bool:
         if report is not None and report.kind == channel.EXEC:
             self.debug("setns_init: about to exec")
-            self._prepared = True   # the filter and execve are left: their success is the end of the stream
-        if report is None and self._prepared:
-            self._control.close()
-            return True
-        return False
+        return self.taken_over(report)
 
     def report(self, pid_file: str, pidfd_socket: str) -> None:
         """Name the process to the caller."""
