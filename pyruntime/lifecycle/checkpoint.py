@@ -163,13 +163,13 @@ def _say_ready(fd: int) -> None:
 
 
 def _let_go_on(record: Record, status: str, error: BaseException) -> None:
-    """A CRIU that died left the container frozen."""
+    """A CRIU that died may have left the container frozen, or on the way there."""
     group = Group(record.cgroup)
     try:
-        if status == RUNNING and group.frozen():
-            group.thaw()
-        elif status == PAUSED and not group.frozen():
+        if status == PAUSED:
             group.freeze()
-    except (OSError, PyruntimeError) as second:
+        elif record.cgroup:
+            group.thaw()
+    except PyruntimeError as second:
         if isinstance(error, PyruntimeError):
             error.notes.append(str(second))

@@ -1,4 +1,4 @@
-"""A CRIU that does nothing: it writes down what it is asked for, and says that it is done.
+"""A CRIU that does nothing: it writes down what it is asked for, and says that it is done, or that a restore failed.
 
     python fake_criu.py REQUESTS NOTIFICATION... -- swrk 3
 """
@@ -26,8 +26,10 @@ def main(words: list[str]) -> None:
         sock.send(protocol.encode("response", {"type": protocol.NOTIFY, "success": True, "notify": {"script": script}}))
         answer = protocol.decode("request", sock.recv(1 << 20))
         assert answer == {"type": protocol.NOTIFY, "notify_success": 1}, answer
-    sock.send(protocol.encode("response", {"type": request["type"], "success": True, "restore": {"pid": 1},
-                                           "features": {"mem_track": True, "lazy_pages": True}}))
+    # There is no container that it could have restored.
+    sock.send(protocol.encode("response", {
+        "type": request["type"], "success": request["type"] != protocol.RESTORE,
+        "features": {"mem_track": True, "lazy_pages": True}}))
 
 
 main(sys.argv[1:])

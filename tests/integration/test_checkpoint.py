@@ -403,7 +403,8 @@ def _asked(runtime: Runtime, directory: Path, *words: object, notify: str = "", 
     requests = directory / "requests"
     fake = _script(directory / "recording/criu", f"export PYTHONPATH={TOP}\n"
                    f'exec {sys.executable} {TOP}/tests/data/fake_criu.py {requests} {notify} -- "$@"')
-    runtime.ok("--criu", fake, *words, **options)
+    done = runtime("--criu", fake, *words, **options)
+    assert done.returncode == (1 if "restore" in words else 0), done.stderr
     asked = json.loads(requests.read_text().splitlines()[-1])["opts"]
     assert isinstance(asked, dict)
     return asked
@@ -432,6 +433,27 @@ def test_what_criu_is_asked_for(runtime: Runtime, own_bundle: Bundle, tmp_path: 
     assert asked["pid"] == pid and asked["notify_scripts"] == 1
     stays = words in (["--leave-running"], ["--pre-dump"])
     assert runtime("state", "c1").returncode == (0 if stays else 1)
+
+
+@pytest.mark.parametrize(("words", "options"), [
+    ([], {"rst_sibling": 1, "tcp_established": 0, "lazy_pages": 0, "manage_cgroups_mode": 3}),
+    (["--tcp-established"], {"tcp_established": 1}), (["--ext-unix-sk"], {"ext_unix_sk": 1}),
+    (["--shell-job"], {"shell_job": 1}), (["--file-locks"], {"file_locks": 1}), (["--auto-dedup"], {"auto_dedup": 1}),
+    (["--lazy-pages"], {"lazy_pages": 1}), (["--empty-ns", "network"], {"empty_ns": 0x40000000}),
+    (["--manage-cgroups-mode", "full"], {"manage_cgroups_mode": 4}), (["--no-subreaper"], {"rst_sibling": 1}),
+    (["--lsm-profile", "apparmor:other"], {"lsm_profile": "apparmor:other"}),
+    (["--lsm-mount-context", "a:b:c:s0"], {"lsm_mount_context": "a:b:c:s0"}), (["--parent-path", "x"], {}),
+])
+def test_what_a_restore_asks_for(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, words: list[str],
+                                 options: dict[str, Any]) -> None:
+    """Every option of restore; also where the container's things are on this host."""
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image/descriptors.json").write_text('["/dev/pts/0","pipe:[5]","file[18:3]"]')
+    own_bundle.shell(COUNT)
+    asked = _asked(runtime, tmp_path, "restore", "--image-path", tmp_path / "image", *words, "-b", own_bundle, "c1")
+    assert {key: value for key, value in asked.items() if key in options} == options
+    assert asked["inherit_fd"] == {"key": "file[18:3]", "fd": 2} and asked["notify_scripts"] == 1
+    assert asked["root"] == str(runtime.root / "c1") and asked["ext_mnt"]["key"] == "/dev/null"   # the last of them
 
 
 def test_the_status_descriptor(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
