@@ -10,7 +10,7 @@ WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wno-missing-field-initializ
 MUSL     := $(shell command -v musl-gcc 2>/dev/null)
 STUB_CC  := $(if $(MUSL),musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine),$(CC))
 
-.PHONY: all help deps demo test test-vm conformance fuzz bench lint generate clean
+.PHONY: all help deps demo test test-critest test-vm conformance fuzz bench lint generate clean
 
 MONITOR  := pyruntime/engine/monitor
 MONITOR_SOURCES := $(wildcard $(MONITOR)/*.c)
@@ -71,6 +71,10 @@ test: all  ## run all tests that this machine can run
 test-vm: all  ## run the tests and the official suite in a Debian guest with cgroup v2 and systemd
 	@tools/install-deps vm
 	tests/vm/run
+
+test-critest: all  ## run critest (CRITEST=path) under containerd with runc and with pyruntime, print both counts
+	@tools/install-deps test
+	$(PY) -m tests.clients.critest "$(CRITEST)" $(ARGS)
 
 RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyruntime
 conformance: all  ## judge RUNTIME=path (AGAINST=path beside it) by the official suite and our own cases

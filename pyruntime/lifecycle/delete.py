@@ -34,14 +34,10 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
         return
     if status not in (CREATED, RUNNING, PAUSED):
         raise StateError(f'container not running: "{container_id}" is {status}')
-    together = everything or (signal == SIGKILL and not record.own_pids)
-    if together:
-        _signal_group(record, signal)
-    try:
-        _signal_init(record, signal)
-    except StateError:
-        if not together:   # it may have gone with the others
-            raise
+    # Init first: once the others are dead it may be gone as well, and the caller would hear that it had not run.
+    _signal_init(record, signal)
+    if everything or (signal == SIGKILL and not record.own_pids):
+        _signal_group(record, signal, but=record.pid)
     if signal == SIGKILL and status == PAUSED:
         _thaw(Group(record.cgroup))
 
@@ -71,12 +67,14 @@ def _signal_init(record: Record, signal: int) -> None:
         os.close(pidfd)
 
 
-def _signal_group(record: Record, signal: int) -> None:
+def _signal_group(record: Record, signal: int, *, but: int = 0) -> None:
     group = Group(record.cgroup)
     if signal == SIGKILL:
         group.kill()
         return
     for pid in group.pids():
+        if pid == but:   # has it already, and may count
+            continue
         try:
             os.kill(pid, signal)
         except ProcessLookupError:

@@ -342,6 +342,8 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
             return f'exec: "{name}": executable file not found in $PATH'
         if errno == 2:
             return f'exec: "{name}": stat {name}: {words}'
+        if errno == 21:   # Docker 20.10 and Podman make exit status 126 of the second phrase alone, runc's until 1.1
+            return f'exec: "{name}": {words}: permission denied'
         return f'exec: "{name}": {words}'
     if step.op.name == "execve" and call == "execve":
         return f'exec: "{step.label}": {words}'

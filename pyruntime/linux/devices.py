@@ -1,7 +1,7 @@
 """linux.devices, the default devices and links, the console.
 
 Spec:   config-linux.md#devices, #default-devices, runtime-linux.md#dev-symbolic-links
-Emits:  mknod, bind_device, symlink, open_console   (phase DEVICES)
+Emits:  mknod, bind_device, symlink, reopen_null, open_console   (phase DEVICES)
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def emit(setup: Setup) -> Iterator[Step]:
         yield from nodes(setup)
         for path, target in LINKS.items():
             yield step("devices", "symlink", "linux.devices", label="default", target=target, path=path)
+        yield step("devices", "reopen_null", "linux.devices", label="default")
     yield from console(setup)
 
 

@@ -187,8 +187,9 @@ def bind(setup: Setup, mount: Node) -> Iterator[Step]:
         yield step("sources", "idmap_sources", mount.where, label=common["label"], source=source,
                    recursive=int(options.recursive), recursive_map=int("ridmap" in options.words), uids=uids,
                    gids=gids, slot=slot)
-    elif setup.new("user") and not setup.host.rootless:
-        # The container's root may not be allowed to reach the source; the host's is.
+    elif "user" in setup.namespaces and not setup.host.rootless:
+        # The container's root may not be allowed to reach the source; the host's is. Kubernetes' pods join a user
+        # namespace that containerd has made, and its files are below a directory that only root may enter.
         slot = setup.slot()
         yield step("sources", "open_source", mount["source"].where, label=common["label"], source=source,
                    recursive=int(options.recursive), propagation=uapi.MS_SLAVE, slot=slot)

@@ -77,7 +77,7 @@ def _mask(setup: Setup, name: str) -> int:
             setup.warn(node.where, f'"{node.value}" is not a capability of this kernel and is left out')
         else:
             known |= 1 << number
-            if setup.host.capabilities >> number & 1 or setup.new("user"):
+            if setup.host.capabilities >> number & 1 or "user" in setup.namespaces:
                 mask |= 1 << number
     refused = known & ~mask
     if refused:

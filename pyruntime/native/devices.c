@@ -118,6 +118,29 @@ int do_symlink(struct stub *s, const struct step_symlink *a)
 	return rc;
 }
 
+/* containerd opens /dev/null for a container without input and output once, for reading, and makes it all three
+ * streams: without this a program's first line of output would be its last (write(2), EBADF). */
+int do_reopen_null(struct stub *s, const struct step_reopen_null *a)
+{
+	(void)a;
+	struct stat st;
+	int null = -1;
+	for (int fd = 0; fd < 3; fd++) {
+		if (fstat(fd, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+			continue;
+		if (null < 0 && (null = open_beneath(s, "/dev/null", O_RDWR | O_NOCTTY)) < 0)
+			return errno == ENOENT ? 0 : fail(s, "openat2", "/dev/null");
+		/* The configuration may have put something else there. */
+		if (fstat(null, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+			break;
+		if (dup2(null, fd) < 0)
+			return fail(s, "dup2", "/dev/null");
+	}
+	if (null >= 0)
+		close(null);
+	return 0;
+}
+
 int do_open_console(struct stub *s, const struct step_open_console *a)
 {
 	int sock = get_slot(s, a->slot);

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x16ed40e1u
+#define PLAN_FINGERPRINT 0xdbc1c90eu
 #define NO_SLOT 65535
 
 struct strs {
@@ -212,6 +212,9 @@ struct step_chroot { /* no mount namespace of its own: change the root directory
 struct step_root_readonly { /* make / read-only */
 	char nothing;
 };
+struct step_reopen_null { /* make standard streams that are the host's /dev/null the container's, open for reading and writing */
+	char nothing;
+};
 struct step_open_console { /* open a terminal in the container, bind it on /dev/console, send its master side away */
 	int64_t slot;
 	int64_t rows;
@@ -346,6 +349,7 @@ union step {
 	struct step_move_root move_root;
 	struct step_chroot chroot;
 	struct step_root_readonly root_readonly;
+	struct step_reopen_null reopen_null;
 	struct step_open_console open_console;
 	struct step_rlimit rlimit;
 	struct step_scheduler scheduler;
@@ -413,29 +417,30 @@ enum op {
 	OP_move_root = 40,
 	OP_chroot = 41,
 	OP_root_readonly = 42,
-	OP_open_console = 43,
-	OP_rlimit = 44,
-	OP_scheduler = 45,
-	OP_io_priority = 46,
-	OP_memory_policy = 47,
-	OP_personality = 48,
-	OP_join_keyring = 49,
-	OP_umask = 50,
-	OP_own_streams = 51,
-	OP_drop_bounding = 52,
-	OP_set_groups = 53,
-	OP_set_user = 54,
-	OP_capset = 55,
-	OP_ambient = 56,
-	OP_chdir = 57,
-	OP_find_home = 58,
-	OP_find_executable = 59,
-	OP_await_start = 60,
-	OP_no_new_privs = 61,
-	OP_seccomp = 62,
-	OP_prepare_exec = 63,
-	OP_execve = 64,
-	OP_COUNT = 65,
+	OP_reopen_null = 43,
+	OP_open_console = 44,
+	OP_rlimit = 45,
+	OP_scheduler = 46,
+	OP_io_priority = 47,
+	OP_memory_policy = 48,
+	OP_personality = 49,
+	OP_join_keyring = 50,
+	OP_umask = 51,
+	OP_own_streams = 52,
+	OP_drop_bounding = 53,
+	OP_set_groups = 54,
+	OP_set_user = 55,
+	OP_capset = 56,
+	OP_ambient = 57,
+	OP_chdir = 58,
+	OP_find_home = 59,
+	OP_find_executable = 60,
+	OP_await_start = 61,
+	OP_no_new_privs = 62,
+	OP_seccomp = 63,
+	OP_prepare_exec = 64,
+	OP_execve = 65,
+	OP_COUNT = 66,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -480,6 +485,7 @@ int do_pivot_root(struct stub *, const struct step_pivot_root *);
 int do_move_root(struct stub *, const struct step_move_root *);
 int do_chroot(struct stub *, const struct step_chroot *);
 int do_root_readonly(struct stub *, const struct step_root_readonly *);
+int do_reopen_null(struct stub *, const struct step_reopen_null *);
 int do_open_console(struct stub *, const struct step_open_console *);
 int do_rlimit(struct stub *, const struct step_rlimit *);
 int do_scheduler(struct stub *, const struct step_scheduler *);
@@ -546,6 +552,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(move_root) \
 	X(chroot) \
 	X(root_readonly) \
+	X(reopen_null) \
 	X(open_console) \
 	X(rlimit) \
 	X(scheduler) \
@@ -761,6 +768,9 @@ static const struct field fields_chroot[] = {
 static const struct field fields_root_readonly[] = {
 	{F_INT, 0},
 };
+static const struct field fields_reopen_null[] = {
+	{F_INT, 0},
+};
 static const struct field fields_open_console[] = {
 	{F_INT, offsetof(struct step_open_console, slot)},
 	{F_INT, offsetof(struct step_open_console, rows)},
@@ -898,6 +908,7 @@ static const struct {
 	[OP_move_root] = {"move_root", fields_move_root, 1},
 	[OP_chroot] = {"chroot", fields_chroot, 0},
 	[OP_root_readonly] = {"root_readonly", fields_root_readonly, 0},
+	[OP_reopen_null] = {"reopen_null", fields_reopen_null, 0},
 	[OP_open_console] = {"open_console", fields_open_console, 5},
 	[OP_rlimit] = {"rlimit", fields_rlimit, 4},
 	[OP_scheduler] = {"scheduler", fields_scheduler, 7},

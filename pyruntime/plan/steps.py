@@ -131,6 +131,8 @@ OPS: dict[str, Op] = {
                     " go of the host's full procfs and sysfs mounts", hide=STRS),
     "chroot": Op("stub", "chroot", "no mount namespace of its own: change the root directory only"),
     "root_readonly": Op("stub", "mount_setattr", "make / read-only"),
+    "reopen_null": Op("stub", "fstat, openat2, dup2", "make standard streams that are the host's /dev/null the"
+                      " container's, open for reading and writing"),
     "open_console": Op("stub", "openat2, ioctl TIOCGPTPEER, sendmsg", "open a terminal in the container, bind it on"
                        " /dev/console, send its master side away", slot=INT, rows=INT, cols=INT, uid=INT, mount=INT),
     "rlimit": Op("stub", "prlimit64", "set a resource limit", resource=INT, soft=INT, hard=INT, name=STR),

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from bundles.images import Layout
-from tests.conftest import TOP
+from tests.clients.image import layout
 
-PYRUNTIME = str(TOP / ".venv/bin/pyruntime")
-APPLETS = ("sh", "cat", "echo", "env", "head", "id", "kill", "ls", "mount", "ps", "sleep", "stty", "touch", "true",
-           "wc")
 # A machine may not let us raise hard limits, which Podman's defaults do; and tests stay off the network.
 OPTIONS = ["--network", "none", "--ulimit", "nofile=1000:1000", "--ulimit", "nproc=2000:2000"]
 
 
 class Podman:
-    """The command with a runtime; ``path`` is the directory of its store."""
+    """The command with a runtime, or with what a configuration names; ``path`` is the directory of its store."""
 
-    def __init__(self, path: Path, runtime: str) -> None:
+    def __init__(self, path: Path, runtime: str, configuration: str = "/dev/null") -> None:
         self.path = path
-        self.runtime = runtime
+        self.configuration = configuration
         self.words = ["podman", "--root", str(path / "root"), "--runroot", str(path / "run"), "--tmpdir",
-                      str(path / "tmp"), "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--runtime",
-                      runtime]
+                      str(path / "tmp"), "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"]
+        if runtime:
+            self.words += ["--runtime", runtime]
 
     def __call__(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.run([*self.words, *words], capture_output=True, text=True, check=False, timeout=120,
-                              env={**os.environ, "CONTAINERS_CONF": "/dev/null"}, **options)
+                              env={**os.environ, "CONTAINERS_CONF": self.configuration}, **options)
 
     def ok(self, *words: str, **options: Any) -> str:
         done = self(*words, **options)
@@ -40,20 +36,8 @@ class Podman:
 
     def load(self) -> None:
         """An image with busybox and a user, made without any tool of ours."""
-        tree = self.path / "tree"
-        (tree / "bin").mkdir(parents=True)
-        (tree / "etc").mkdir()
-        (tree / "home/user").mkdir(parents=True)
-        (tree / "tmp").mkdir()
-        (tree / "tmp").chmod(0o1777)
-        shutil.copy("/bin/busybox", tree / "bin/busybox")
-        for applet in APPLETS:
-            (tree / "bin" / applet).symlink_to("busybox")
-        (tree / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
-        (tree / "etc/group").write_text("root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")
-        layout = Layout(self.path / "layout")
-        layout.image("box", [layout.layer(tree)], Cmd=["sh"], Env=["PATH=/bin", "FROM=image"])
-        self.ok("pull", "-q", f"oci:{layout.path}:box")
+        made = layout(self.path)
+        self.ok("pull", "-q", f"oci:{made.path}:box")
         self.ok("tag", self.ok("images", "-q").split()[0], "localhost/box")
 
     def close(self) -> None:

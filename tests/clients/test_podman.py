@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.clients.podman import OPTIONS, PYRUNTIME, Podman
+from tests.clients.documented import PYRUNTIME, block
+from tests.clients.podman import OPTIONS, Podman
 
 RUNTIMES = ["pyruntime", "runc"]
 
@@ -145,3 +147,15 @@ def test_what_runs_is_pyruntime(podmans: dict[str, Podman]) -> None:
     podmans["pyruntime"].ok("run", "-d", *OPTIONS, "--name", "which", "box", "sleep", "100")
     assert podmans["pyruntime"].ok("inspect", "--format", "{{.OCIRuntime}}", "which").strip() == PYRUNTIME
     podmans["pyruntime"].ok("rm", "-f", "-t", "0", "which")
+
+
+def test_the_documented_configuration(podmans: dict[str, Podman], tmp_path: Path) -> None:
+    """containers.conf of docs/clients.md: no option names the runtime, and its errors come through its log."""
+    (tmp_path / "containers.conf").write_text(block("toml", "[engine]"))
+    configured = Podman(podmans["pyruntime"].path, "", str(tmp_path / "containers.conf"))
+    configured.ok("run", "-d", *OPTIONS, "--name", "configured", "box", "sleep", "100")
+    assert configured.ok("inspect", "--format", "{{.OCIRuntime}}", "configured").strip() == "pyruntime"
+    configured.ok("rm", "-f", "-t", "0", "configured")
+    missing = configured("run", "--rm", *OPTIONS, "box", "nosuch")
+    assert missing.returncode == 127
+    assert 'exec: "nosuch": executable file not found in $PATH' in missing.stderr

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.podman import OPTIONS, PYRUNTIME, Podman
+from tests.clients.documented import PYRUNTIME
+from tests.clients.podman import OPTIONS, Podman
 from tests.criu import path_with_criu
 
 COUNT = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.05; done"

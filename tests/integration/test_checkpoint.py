@@ -106,7 +106,7 @@ def test_a_read_only_root(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> 
     reached = grows(tmp_path / "data/count")
     before = mountinfo(criu.state("c1")["pid"])
     criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
-    criu.ok("restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1")
+    criu.ok("restore", "-d", "--no-subreaper", "--image-path", tmp_path / "image", "-b", own_bundle, "c1")
     assert grows(tmp_path / "data/count") > reached
     assert mountinfo(criu.state("c1")["pid"]) == before
     assert "Read-only file system" in criu("exec", "c1", "touch", "/x").stderr
@@ -651,7 +651,7 @@ def test_terminals_that_end_nowhere(criu: Runtime, own_bundle: Bundle, counter: 
     own_bundle.save(process__terminal=False)
     assert "cannot use console socket if runc will not detach or allocate tty" in criu(
         *words[:1], "--console-socket", tmp_path / "none", *words[1:]).stderr
-    done = criu(*words[:1], "--lsm-profile", "nothing", *words[1:])
+    done = criu(*words[:1], "--lsm-mount-context", "system_u:object_r:x", "--lsm-profile", "nothing", *words[1:])
     assert done.returncode == 1 and '--lsm-profile "nothing": write apparmor:NAME' in done.stderr
 
 

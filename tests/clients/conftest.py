@@ -1,0 +1,44 @@
+"""Each version of containerd, for the modules that drive one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients import builds
+from tests.clients.containerd import Containerd
+
+VERSIONS = ["debian", "current"]
+
+
+@pytest.fixture(scope="module")
+def containerd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
+    for needed in (shutil.which("containerd") or "containerd", "/usr/lib/cni/bridge"):
+        if not Path(needed).exists():
+            pytest.fail(f"{needed} is not installed: run tools/install-deps test")
+    if request.param == "current" and (reason := builds.why_not()):
+        pytest.skip(reason)
+    programs = builds.containerd() if request.param == "current" else None
+    made = Containerd(tmp_path_factory.mktemp("containerd"), programs)
+    yield made
+    made.close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every case with the current version. With Debian's those that its module lists, for the time that it takes;
+    CLIENTS=all plays every one with both."""
+    if "containerd" not in metafunc.fixturenames:
+        return
+    if "case" not in metafunc.fixturenames:
+        metafunc.parametrize("containerd", VERSIONS, indirect=True, scope="module")
+        return
+    every = list(metafunc.module.CASES)
+    few = every if os.environ.get("CLIENTS") == "all" else metafunc.module.WITH_DEBIAN
+    assert set(few) <= set(every)
+    metafunc.parametrize(("containerd", "case"), [*(("debian", case) for case in few),
+                                                  *(("current", case) for case in every)],
+                         indirect=["containerd"], scope="module")

@@ -1,0 +1,81 @@
+"""containerd drives pyruntime through its own shim, and runc in the same run: the same statuses, the same output.
+
+Debian's version and the current one. ctr's option --runc-binary becomes the shim's BinaryName.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from tests.clients.containerd import IMAGE, NAMESPACE, SOCKET, Containerd
+from tests.clients.documented import PYRUNTIME
+from tests.clients.scripts import assert_same, played, scripts
+
+pytestmark = pytest.mark.timeout(900)   # the first run builds the current containerd
+_PRELUDE = f"""
+namespace={NAMESPACE} box={IMAGE}
+ctr="ctr --address {SOCKET} --namespace $namespace"
+ctr() {{ command $ctr "$@"; }}
+run() {{ ctr run --runc-binary $runtime "$@"; }}
+task() {{ ctr task "$@"; }}
+alive() {{ run --detach "$@" $box $n sleep 100; }}
+state() {{ task ls | while read id pid state; do [ "$id" != $n ] || echo "$state"; done; }}
+gone() {{ quietly task rm --force $n; quietly ctr container rm $n; }}
+"""
+CASES = scripts("containerd.sh")
+# Each kind of call of its shim.
+WITH_DEBIAN = ["run", "not found", "standard input", "terminal", "a log file", "a life", "exec",
+               "exec with a terminal", "processes", "pause", "metrics", "kill", "kill all",
+               "kill all in the host's pid namespace", "out of memory", "events", "a shim that dies", "checkpoint"]
+NEEDS = {"checkpoint": "criu"}
+
+
+def test_the_same_as_runc(containerd: Containerd, case: str) -> None:
+    if case in NEEDS and not shutil.which(NEEDS[case]):
+        pytest.skip(f"{NEEDS[case]} is not installed: runc cannot do this here either")
+    number = list(CASES).index(case)
+    ours, theirs = (played(containerd.room, f"runtime={containerd.runtimes[name]}\n{_PRELUDE}", CASES[case],
+                           f"{name}-{number}") for name in ("pyruntime", "runc"))
+    assert_same(ours, theirs)
+
+
+def test_what_a_user_reads_when_the_program_is_missing(containerd: Containerd) -> None:
+    """The shim passes on what the runtime has written to its log; 127 and 126 depend on these words elsewhere."""
+    prelude = f"runtime={PYRUNTIME}\n{_PRELUDE}"
+    missing = played(containerd.room, prelude, "run --rm $box $n nosuch", "words-1").stderr
+    assert 'exec: "nosuch": executable file not found in $PATH' in missing
+    assert "OCI runtime create failed" in missing
+    refused = played(containerd.room, prelude, "run --rm $box $n /etc/passwd", "words-2").stderr
+    assert "permission denied" in refused
+
+
+def test_what_runs_is_pyruntime(containerd: Containerd) -> None:
+    """The state directory is where the shim says, and it is ours that knows the container."""
+    shown = played(containerd.room, f"runtime={PYRUNTIME}\n{_PRELUDE}",
+                   f"alive; $runtime --root /run/containerd/runc/{NAMESPACE} state $n | grep running; gone", "which")
+    assert '"status": "running"' in shown.stdout, shown
+
+
+def test_features(containerd: Containerd) -> None:
+    """containerd 2.x asks the runtime what it can do, and shows it."""
+    words = ["ctr", "--address", SOCKET, "plugins", "inspect-runtime", "--runc-binary"]
+    if "inspect-runtime" not in containerd.room.run(*words[:4], "--help").stdout:
+        pytest.skip("this containerd has no inspect-runtime, so runc cannot be asked either")
+    ours, theirs = (json.loads(containerd.room.ok(*words, containerd.runtimes[name])) for name in ("pyruntime", "runc"))
+    assert set(ours) >= set(theirs)
+    assert ours["Features"]["linux"]["namespaces"]
+
+
+def test_containers_outlive_the_daemon(containerd: Containerd) -> None:
+    """A daemon that is started again finds the shim, and through it the container."""
+    prelude = f"runtime={PYRUNTIME}\n{_PRELUDE}"
+    assert played(containerd.room, prelude, "status alive", "outlives").stdout == "status 0\n"
+    containerd.daemon.terminate()
+    containerd.daemon.wait(60)
+    containerd.start()
+    after = played(containerd.room, prelude, "state; status task exec --exec-id a $n echo hello;"
+                   " status task kill --signal 9 $n; until_true 'state | grep STOPPED'; state; gone", "outlives")
+    assert after.stdout.split("\n")[:5] == ["RUNNING", "hello", "status 0", "status 0", "STOPPED"], after
