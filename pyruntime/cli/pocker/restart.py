@@ -16,6 +16,6 @@ COMMAND = Command("restart", "[options] CONTAINER...", "stop containers and star
 def run(context: Context, parsed: Parsed) -> int:
     """Restart them."""
     def again(container: Container, record: Record) -> None:
-        stop_it(container, record, parsed)
+        stop_it(container, record, parsed, keep=True)
         start(container, record)
     return each(context, parsed.arguments, again)
