@@ -22,7 +22,7 @@ from pyruntime.engine.container import (
 )
 from pyruntime.engine.network import present
 from pyruntime.engine.places import forget
-from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
+from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.image.snapshot.driver import named
 from pyruntime.image.store import bundles, trees
 from pyruntime.process import start_time
@@ -96,7 +96,12 @@ def stop(container: Container, record: Record, *, signal: str = "", timeout: flo
             try:
                 if state.status == "paused":
                     runtime.resume(container.id)
-                runtime.kill(container.id, _number(word))
+                try:
+                    runtime.kill(container.id, _number(word))
+                except UsageError:
+                    if signal:
+                        raise
+                    runtime.kill(container.id, 15)   # an image that names none that there is must not stay for that
                 if not _gone(pidfd, timeout):
                     runtime.kill(container.id, 9)
                     _gone(pidfd, _PATIENCE)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from pyruntime.engine.launch import MONITOR
 from pyruntime.engine.places import Places
 from pyruntime.errors import NoSuchContainer
 from tests.integration.pocker.command import Pocker
+from tests.integration.pocker.lab import Lab
 
 _NONE = ("--network", "none")
 
@@ -191,3 +194,57 @@ def test_places_are_ours_alone_whatever_the_umask_is(tmp_path: Path) -> None:
         os.umask(before)
     for path in ("deep/root", "deep/root/containers/x"):
         assert (tmp_path / path).stat().st_mode & 0o777 == 0o700, path
+
+
+def test_a_command_line_that_is_wrong_is_told_as_docker_does(pocker: Pocker) -> None:
+    for words in (("--nosuchflag", "busybox"), ("-h", "two words", "busybox"), ("-h", "a\nb", "busybox"),
+                  ("--network-alias", "a b", "busybox"), ("--dns-search", "x\nnameserver 192.0.2.1", "busybox"),
+                  ("--add-host", "a\nb:192.0.2.1", "busybox"), ("--stop-signal", "NOSUCH", "busybox")):
+        assert "error: " in pocker.fails("run", *words, status=125), words
+    pocker.check()
+
+
+def test_an_image_with_a_stop_signal_that_there_is_not(pocker: Pocker) -> None:
+    pocker.ok("create", "--name", "odd", *_NONE, "busybox", "sh", "-c",
+              "trap 'exit 5' TERM; while :; do sleep 0.1; done")
+    path = pocker.directory("odd") / "container.json"
+    document = json.loads(path.read_text())
+    document["image_config"]["StopSignal"] = "SIGNOSUCH"
+    path.write_text(json.dumps(document))
+    pocker.ok("start", "odd")
+    pocker.ok("stop", "-t", "60", "odd")
+    assert pocker.ok("wait", "odd") == "5"
+
+
+def test_pause_tells_what_a_container_does_instead(pocker: Pocker) -> None:
+    pocker.ok("create", "--name", "idle", *_NONE, "busybox")
+    assert 'container "idle" is not paused: it is created' in pocker.fails("unpause", "idle")
+    assert 'container "idle" is not running: it is created' in pocker.fails("pause", "idle")
+
+
+def test_one_container_does_not_keep_the_name_server_from_the_others(lab: Lab) -> None:
+    for name in ("greedy", "modest"):
+        lab.detached(name)
+    gateway = lab.endpoint("greedy")["joined"][0]["gateway"]
+    code = """
+        import socket, sys
+        held = []
+        for number in range(600):
+            held.append(socket.create_connection((sys.argv[1], 53), 10))
+        print("ready", flush=True)
+        sys.stdin.read()
+        """
+    words = ["nsenter", f"--net=/proc/{lab.pid('greedy')}/ns/net", sys.executable, "-c", textwrap.dedent(code), gateway]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as greedy:
+        assert greedy.stdout is not None and greedy.stdout.readline() == "ready\n"
+        ask = """
+            import socket, sys
+            query = bytes(range(2)) + b"\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\6modest\\0\\0\\1\\0\\1"
+            sock = socket.create_connection((sys.argv[1], 53), 10)
+            sock.sendall(len(query).to_bytes(2, "big") + query)
+            print(len(sock.recv(4096)))
+            """
+        done = subprocess.run(["nsenter", f"--net=/proc/{lab.pid('modest')}/ns/net", sys.executable, "-c",
+                               textwrap.dedent(ask), gateway], capture_output=True, text=True, check=False, timeout=60)
+        greedy.communicate(timeout=60)
+    assert int(done.stdout or 0) > 20, done.stderr
