@@ -243,8 +243,12 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
         return
     for name in names:
         if name.startswith(UNCLAIMED) and not start_time(int(name.rpartition(".")[2])):
+            ours = unclaimed(places, name[len(UNCLAIMED):].partition(".")[0])
             try:
-                _clear(places, f"{directory}/{name}")
+                os.rename(f"{directory}/{name}", ours)
+                _clear(places, ours)
+            except FileNotFoundError:
+                continue   # another command does it at this moment
             except PyruntimeError as error:   # it is in nobody's way: whoever has called us goes on
                 warn(str(error))
             forget_names(places)

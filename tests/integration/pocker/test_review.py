@@ -122,9 +122,21 @@ def test_what_cannot_be_cleared_away_does_not_stop_others(pocker: Pocker) -> Non
         assert (done.returncode, done.stdout) == (0, "on\n")
         assert "cannot remove" in done.stderr
     finally:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", next((pocker.root / "containers").glob("~left*/there"))], check=True)
     assert pocker.ok("ps", "-q") == ""
-    assert not place.parent.exists()
+    assert not [name for name in os.listdir(pocker.root / "containers") if name.startswith("~")]
+
+
+def test_commands_at_once_clear_away_what_is_left(pocker: Pocker) -> None:
+    pocker.ok("ps")
+    for number in range(4):
+        for directory in ("containers", "volumes"):
+            for name in range(300):
+                (pocker.root / directory / f"~left{number}.1.999999999" / str(name) / "there").mkdir(parents=True)
+        commands = [pocker.start("ps", "-q") for _ in range(4)] + [pocker.start("volume", "ls", "-q") for _ in range(4)]
+        for one in commands:
+            assert one.communicate(timeout=60) == ("", "")
+            assert one.returncode == 0
 
 
 def test_a_lock_is_of_a_container_that_is_there(tmp_path: Path) -> None:
