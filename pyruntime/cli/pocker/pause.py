@@ -6,12 +6,7 @@ from pyruntime.api import Runtime
 from pyruntime.cli.parse import Command, Parsed
 from pyruntime.cli.pocker.each import each
 from pyruntime.cli.pocker.main import Context
-from pyruntime.engine.status import RUNNING, status_of
-from pyruntime.errors import StateError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyruntime.engine.container import Container, Record
+from pyruntime.engine.status import RUNNING
 
 COMMAND = Command("pause", "CONTAINER...", "stop all processes of containers until unpause", least=1,
                   text="Example:\n  pocker pause web")
@@ -20,10 +15,4 @@ COMMAND = Command("pause", "CONTAINER...", "stop all processes of containers unt
 def run(context: Context, parsed: Parsed) -> int:
     """Do it to each."""
     runtime = Runtime(context.places.runtime)
-
-    def act(container: Container, record: Record) -> None:
-        status = status_of(container).word
-        if status != RUNNING:
-            raise StateError(f'container "{record.name}" is not running: it is {status}')
-        runtime.pause(container.id)
-    return each(context, parsed.arguments, act)
+    return each(context, parsed.arguments, lambda container, record: runtime.pause(container.id), only=RUNNING)

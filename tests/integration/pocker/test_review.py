@@ -234,6 +234,24 @@ def test_pause_tells_what_a_container_does_instead(pocker: Pocker) -> None:
     assert 'container "idle" is not running: it is created' in pocker.fails("pause", "idle")
 
 
+def test_one_that_has_left_its_last_network_may_join_another(lab: Lab) -> None:
+    lab.ok("network", "create", "other")
+    lab.detached("server", "--network", "other")
+    lab.detached("mover")
+    lab.ok("network", "disconnect", "bridge", "mover")
+    lab.ok("network", "connect", "other", "mover")
+    lab.ok("exec", "mover", "ping", "-c1", "-W9", "server")
+    lab.ok("network", "disconnect", "other", "mover")
+    lab.ok("restart", "-t", "0", "mover")
+    lab.fails("exec", "mover", "ping", "-c1", "-W9", "server")
+    lab.ok("network", "connect", "other", "mover")
+    lab.ok("exec", "mover", "ping", "-c1", "-W9", "server")
+    lab.ok("restart", "-t", "0", "mover")
+    lab.ok("exec", "mover", "ping", "-c1", "-W9", "server")
+    lab.ok("rm", "-f", "mover", "server")
+    lab.ok("network", "rm", "other")
+
+
 def test_one_container_does_not_keep_the_name_server_from_the_others(lab: Lab) -> None:
     for name in ("greedy", "modest"):
         lab.detached(name)
