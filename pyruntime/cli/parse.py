@@ -37,7 +37,7 @@ class Command:
     """What a command line can be: its flags and how many arguments it takes."""
 
     def __init__(self, name: str, usage: str, about: str, *flags: Flag, least: int = 0, most: int | None = None,
-                 stop_at_argument: bool = False, text: str = "", glued: bool = False) -> None:
+                 stop_at_argument: bool = False, text: str = "", glued: bool = False, wrong: int = 1) -> None:
         self.name = name
         self.usage = usage
         self.about = about
@@ -46,6 +46,7 @@ class Command:
         self.most = most
         self.stop_at_argument = stop_at_argument
         self.text = text
+        self.wrong = wrong   # exit status of a command line that is wrong
         self.glued = glued   # the value of a short flag may follow at once: -p80:80
 
     def flag(self, name: str) -> Flag | None:

@@ -97,6 +97,7 @@ class Program:
             check_count(command, options_, self.name)
         except UsageError as error:
             out(("Incorrect Usage.\n\n" if "requires" in str(error) else "") + help_text(command, self.name))
+            error.exit_code = command.wrong
             raise error
         return run(self.context(parsed), options_)
 

@@ -54,7 +54,8 @@ class Attached:
             self._old[number] = _signal.signal(number, lambda number, frame: None)
 
     def wait(self) -> int | None:
-        """Forward until the program ends: its status; None where we were detached, or the monitor is gone."""
+        """Forward until the program ends: its status; None where we were detached. Raises StateError where the monitor
+        is gone."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
@@ -74,7 +75,9 @@ class Attached:
                     else:
                         packet = self._receive()
                         if not packet:
-                            return None
+                            raise StateError("the connection to the container is lost, because its monitor was killed:"
+                                             " see `pocker ps` whether it runs, without a log then; end it with"
+                                             " `pocker rm -f`, or `pocker restart` it")
                         if packet[:1] == EXIT:
                             return packet[1]
         finally:

@@ -31,13 +31,21 @@ def read(settings: Settings, given: dict[str, Any]) -> None:
     settings.publish_all = given.get("publish-all", False)
     settings.expose = list(dict.fromkeys(port for text in given.get("expose", []) for port in exposed(text)))
     settings.dns = [address("dns", text) for text in given.get("dns", [])]
-    settings.dns_search = given.get("dns-search", [])
-    settings.dns_options = given.get("dns-option", [])
+    settings.dns_search = [single("dns-search", text) for text in given.get("dns-search", [])]
+    settings.dns_options = [single("dns-option", text) for text in given.get("dns-option", [])]
     settings.hosts = [host(text) for text in given.get("add-host", [])]
     if alone.startswith("container:"):
         for flag in ("hostname", "publish", "publish-all", "expose", "dns", "dns-search", "dns-option", "add-host"):
             if given.get(flag):
                 raise UsageError(f'--{flag} and --network "{alone}" do not go together: it has what that container has')
+
+
+def single(flag: str, text: str) -> str:
+    """The text itself, which stands between blanks in a line of hosts or resolv.conf; raises UsageError where it would
+    be read as several words, or lines."""
+    if not text.isprintable() or " " in text or "#" in text:
+        raise wrong(flag, text, "a name has neither blanks nor control characters, nor #")
+    return text
 
 
 def shared(name: str) -> bool:
@@ -53,7 +61,7 @@ def network(text: str) -> dict[str, Any]:
         for word in text.split(","):
             key, _, value = word.partition("=")
             if key == "alias":
-                result["aliases"].append(value)
+                result["aliases"].append(single("network", value))
             elif key in ("name", "ip", "ip6"):
                 result[key] = value if key == "name" else address("network", value)
             elif key == "mac-address":
@@ -77,7 +85,7 @@ def _addresses(settings: Settings, given: dict[str, Any]) -> None:
             first[flag] = address(flag, given[flag], version)
     if given.get("mac-address"):
         first["mac"] = mac(given["mac-address"])
-    first["aliases"] += given.get("network-alias", [])
+    first["aliases"] += [single("network-alias", text) for text in given.get("network-alias", [])]
 
 
 def address(flag: str, text: str, version: int = 0) -> str:
@@ -154,4 +162,5 @@ def host(text: str) -> str:
     name, there, where = text.partition(sign)
     if not name or not there or not where:
         raise wrong("add-host", text, "write NAME:ADDRESS, or NAME:host-gateway")
+    single("add-host", name)
     return f"{name}:{where if where == 'host-gateway' else address('add-host', where)}"

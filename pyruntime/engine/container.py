@@ -23,13 +23,13 @@ from pyruntime.config.decode import decode, encode
 from pyruntime.engine import history
 from pyruntime.engine.places import Lock, forget
 from pyruntime.engine.settings import Settings
-from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, UsageError
+from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, PyruntimeError, UsageError
 from pyruntime.image.store.layout import read_file
 from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from pyruntime.engine.places import Places
@@ -102,20 +102,24 @@ class Run(_Values):
     ``monitor``    pid and start time of the process that stands over it
     ``prepared``   the root filesystem has been made whole
     ``waiting``    it has ended, and is to be started again in a moment
+    ``brief``      how often it was started again after a run that did not last
     ``stopping``   somebody wants it to end, so it is not to be started again
+    ``kept``       somebody starts it again when it has ended, so --rm does not remove it
     ``over``       all that belonged to the run has been taken away
     """
 
-    FIELDS = ("started", "monitor", "pid", "restarts", "prepared", "waiting", "stopping", "over")
+    FIELDS = ("started", "monitor", "pid", "restarts", "brief", "prepared", "waiting", "stopping", "kept", "over")
 
     def __init__(self, **values: Any) -> None:
         self.started: str = ""
         self.monitor: list[int] = [0, 0]
         self.pid: int = 0
         self.restarts: int = 0
+        self.brief: int = 0
         self.prepared: bool = False
         self.waiting: bool = False
         self.stopping: bool = False
+        self.kept: bool = False
         self.over: bool = True
         for name, value in values.items():
             setattr(self, name, value)
@@ -137,6 +141,24 @@ class Exit(_Values):
         self.error: str = ""
         for name, value in values.items():
             setattr(self, name, value)
+
+
+class _Lock(Lock):
+    """A container's lock. Whoever had it before us may have removed the container, and made its name another's."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Lock:
+        """Raises NoSuchContainer, BlockingIOError."""
+        try:
+            super().__enter__()
+            if os.stat(self.path).st_ino == os.fstat(self.fd).st_ino:
+                return self
+        except (FileNotFoundError, NotADirectoryError):
+            pass   # it was removed before we looked, or while we waited
+        if self.fd >= 0:
+            os.close(self.fd)
+        raise NoSuchContainer(f'no such container: "{os.path.basename(os.path.dirname(self.path))}"')
 
 
 class Container:
@@ -164,9 +186,7 @@ class Container:
 
     def lock(self, *, wait: bool = True) -> Lock:
         """To be held by whoever starts, ends or removes it. Raises NoSuchContainer."""
-        if not os.path.isdir(self.directory):
-            raise NoSuchContainer(f'no such container: "{self.id}"')
-        return Lock(f"{self.directory}/lock", wait=wait)
+        return _Lock(f"{self.directory}/lock", wait=wait)
 
     def read(self) -> Record:
         """The record; raises NoSuchContainer."""
@@ -182,6 +202,8 @@ class Container:
             return Run(**self._read("run.json"))
         except NoSuchContainer:
             return Run()
+        except ConfigError:   # a power failure has cut it off: nothing runs, and what is left is to be cleared
+            return Run(over=False)
 
     def write_run(self, run: Run) -> None:
         """Write the run down."""
@@ -243,8 +265,9 @@ def identifiers(places: Places) -> list[str]:
     return sorted(name for name in names if len(name) == 64 and _HEX.issuperset(name))
 
 
-def every(places: Places) -> Iterator[tuple[Container, Record]]:
-    """All containers with their records, the newest first."""
+def every(places: Places, warn: Callable[[str], None] | None = None) -> Iterator[tuple[Container, Record]]:
+    """All containers with their records, the newest first. One whose record is damaged is told to ``warn``, or raised
+    as ConfigError: what it uses is not known."""
     found = []
     for name in identifiers(places):
         container = Container(places, name)
@@ -252,6 +275,11 @@ def every(places: Places) -> Iterator[tuple[Container, Record]]:
             found.append((container, container.read()))
         except NoSuchContainer:
             continue   # removed meanwhile
+        except ConfigError as error:
+            if warn is None:
+                raise
+            warn(f"container {name[:12]}: its record is damaged: {str(error).partition(chr(10))[0]}; `pocker rm -f"
+                 f" {name[:12]}` removes it")
     yield from sorted(found, key=lambda pair: pair[1].created, reverse=True)
 
 

@@ -23,7 +23,7 @@ from pyruntime.engine.container import (
 )
 from pyruntime.engine.network import present
 from pyruntime.engine.places import forget
-from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
+from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.image.snapshot.driver import named
 from pyruntime.image.store import bundles, trees
 from pyruntime.process import start_time
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.places import Places
 
 _WITH_VOLUMES = "remove-volumes"   # file of a container that is being removed: its anonymous volumes go with it
+_LONGEST = 2e6   # seconds, 23 days: poll(2) cannot wait for more than 2^31 milliseconds
 _PATIENCE = 10.0   # seconds that a monitor may take for its last words; its clients may be slow
 
 
@@ -79,17 +80,17 @@ def finish(container: Container, record: Record) -> None:
     run = container.run()
     if not run.over:
         clear_run(container, record)
-    if record.settings.remove and not run.waiting:
+    if record.settings.remove and not run.waiting and not run.kept:
         discard(container, record, volumes=True)
 
 
-def stop(container: Container, record: Record, *, signal: str = "", timeout: float = 10.0) -> bool:
+def stop(container: Container, record: Record, *, signal: str = "", timeout: float = 10.0, keep: bool = False) -> bool:
     """End a container: ``signal`` (the image's for ""), and after ``timeout`` seconds (< 0: never) SIGKILL.
 
-    It is not started again by its restart policy. Nothing happens to one that does not run: whether it did. Raises
-    PyruntimeError.
+    It is not started again by its restart policy; ``keep``: nor removed by --rm, for a caller who starts it again.
+    Nothing happens to one that does not run: whether it did. Raises PyruntimeError.
     """
-    run = _forbid_restart(container)
+    run = _forbid_restart(container, keep=keep)
     if not run.started or (run.over and not run.watched()):
         return False
     runtime = Runtime(container.places.runtime)
@@ -101,7 +102,13 @@ def stop(container: Container, record: Record, *, signal: str = "", timeout: flo
             try:
                 if state.status == "paused":
                     runtime.resume(container.id)
-                send_signal(container, record, word)
+                try:
+                    send_signal(container, record, word)
+                except UsageError:
+                    if signal:
+                        raise
+                    # An image that names none that there is must not stay for that.
+                    send_signal(container, record, "TERM")
                 if not _gone(pidfd, timeout):
                     send_signal(container, record, "KILL")
                     _gone(pidfd, _PATIENCE)
@@ -143,12 +150,12 @@ def settle(container: Container, record: Record) -> None:
         return   # removed, as it wished to be
 
 
-def _forbid_restart(container: Container) -> Run:
+def _forbid_restart(container: Container, *, keep: bool = False) -> Run:
     """See to it that nothing but a new start makes it run again; one that only waits to be started again is over."""
     with container.lock():
         run = container.run()
-        if run.started and not run.stopping:
-            run.stopping = True
+        if run.started and (not run.stopping or run.kept != keep):
+            run.stopping, run.kept = True, keep
             if run.waiting:
                 _kill(run.monitor)
                 run.waiting = False
@@ -177,7 +184,7 @@ def _kill(process: list[int]) -> None:
 def _gone(pidfd: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(None if seconds < 0 else int(seconds * 1000)))
+    return bool(poll.poll(None if seconds < 0 else int(min(seconds, _LONGEST) * 1000)))
 
 
 def remove(container: Container, record: Record, *, force: bool = False, volumes: bool = False) -> None:
@@ -250,7 +257,14 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
         return
     for name in names:
         if name.startswith(UNCLAIMED) and not start_time(int(name.rpartition(".")[2])):
-            _clear(places, f"{directory}/{name}")
+            ours = unclaimed(places, name[len(UNCLAIMED):].partition(".")[0])
+            try:
+                os.rename(f"{directory}/{name}", ours)
+                _clear(places, ours)
+            except FileNotFoundError:
+                continue   # another command does it at this moment
+            except PyruntimeError as error:   # it is in nobody's way: whoever has called us goes on
+                warn(str(error))
             forget_names(places)
     for container_id in identifiers(places):
         container = Container(places, container_id)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.settings import Settings
 
 MONITOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor", "monitor")
-_LONGEST = (1 << 31) - 1   # milliseconds that poll(2) takes
+_LONGEST = (1 << 31) - 1   # milliseconds, 24 days: what poll(2) can wait
 _CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h, linux/mount.h
 
 
@@ -62,10 +62,13 @@ class Options:
 
 
 def launch(container: Container, record: Record, lock: Lock, options: Options) -> int:
-    """Start a container that does not run; returns the monitor's pid, a child of ours. Its program has taken over then.
+    """Start a container; returns the monitor's pid, a child of ours. Its program has taken over then.
 
     ``lock`` is the container's. Raises what went wrong; nothing of the run is left then.
     """
+    before = container.run()
+    if not before.over and before.watched():   # somebody has started it since it was made or looked at
+        raise StateError(f'container "{record.name}" runs already')
     reader, writer = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
@@ -83,6 +86,9 @@ def launch(container: Container, record: Record, lock: Lock, options: Options) -
         raise StartError(report["text"], report["kind"])
     # A program that has ended already is no failure; a child that was killed before it could say anything is.
     if not start_time(child) and container.exit() is None and not container.run().over:
+        from pyruntime.engine.ending import clear_run
+
+        clear_run(container, record)
         raise StateError(f'the process that was to start container "{container.id[:12]}" was killed')
     return child
 
@@ -118,7 +124,8 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
     _leave_caller({lock.fd, client, *keep})
     before = container.run()
     run = Run(started=timestamp(), monitor=[os.getpid(), start_time(os.getpid())], over=False,
-              prepared=before.prepared, restarts=before.restarts + 1 if before.waiting else 0)
+              prepared=before.prepared, restarts=before.restarts + 1 if before.waiting else 0,
+              brief=before.brief + 1 if before.waiting else 0)
     container.write_run(run)
     forget(f"{container.directory}/exit")
     try:

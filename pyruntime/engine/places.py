@@ -49,11 +49,11 @@ class Places:
 
     def below(self, *names: str) -> str:
         """A directory below ROOT, which is made."""
-        return _made("/".join((self.root, *names)))
+        return _made(self.root, *names)
 
     def below_run(self, *names: str) -> str:
         """A directory below RUN, which is made."""
-        return _made("/".join((self.run, *names)))
+        return _made(self.run, *names)
 
     def lock(self, name: str) -> Lock:
         """The lock of a part of ROOT, for example its names: ``with places.lock("names")``."""
@@ -63,20 +63,21 @@ class Places:
 class Lock:
     """flock(2) of a file while the context lasts; who is killed lets go. Not held across a program of the user's."""
 
-    __slots__ = ("_path", "_wait", "fd")
+    __slots__ = ("_wait", "fd", "path")
 
     def __init__(self, path: str, *, wait: bool = True) -> None:
-        self._path = path
+        self.path = path
         self._wait = wait
         self.fd = -1
 
     def __enter__(self) -> Lock:
         """Raises BlockingIOError where somebody has it and we do not want to wait."""
-        self.fd = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.fd = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
         except BaseException:
             os.close(self.fd)
+            self.fd = -1
             raise
         return self
 
@@ -92,9 +93,12 @@ def forget(path: str) -> None:
         return
 
 
-def _made(path: str) -> str:
+def _made(top: str, *names: str) -> str:
+    path = "/".join((top, *names))
     if not os.path.isdir(path):
         try:
+            # Apart: what makedirs makes on its way has the mode that the umask leaves, and all is below the top.
+            os.makedirs(top, 0o700, exist_ok=True)
             os.makedirs(path, 0o700, exist_ok=True)
         except OSError as error:
             raise HostError(f'cannot make "{path}": {error.strerror}: name other places with POCKER_ROOT and POCKER_RUN'

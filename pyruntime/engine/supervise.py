@@ -31,14 +31,14 @@ def at_end(container: Container) -> int:
             if not _again(record, run, end):
                 finish(container, record)
                 return 0
-            restarts = 0 if _lasted(run, end) else run.restarts
+            brief = 0 if _lasted(run, end) else run.brief   # the count of restarts goes on: on-failure:N is N at most
             clear_run(container, record)
             run = container.run()
-            run.waiting, run.restarts = True, restarts
+            run.waiting, run.brief = True, brief
             container.write_run(run)
     except NoSuchContainer:
         return 0   # it was removed
-    wait = min(_FIRST_WAIT << min(restarts, 20), _LONGEST_WAIT)
+    wait = min(_FIRST_WAIT << min(brief, 20), _LONGEST_WAIT)
     os.execv(MONITOR, ["pocker-monitor", f"after={wait}", "--", *monitor_command(container.places, container.id)])
 
 

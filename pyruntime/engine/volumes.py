@@ -128,6 +128,11 @@ def check(driver: str, options: dict[str, str]) -> None:
         raise UsageError(f'device "{options["device"]}" of a bind is not an absolute path')
 
 
+def _unclaimed(places: Places, name: str) -> str:
+    """The name of a directory that only this thread has, for a volume that is being made or removed."""
+    return f"{places.root}/volumes/{_UNCLAIMED}{name}.{get_native_id()}.{os.getpid()}"
+
+
 def make(places: Places, volume: Volume) -> Volume:
     """The volume of this name; made where there is none. Raises UsageError where there is another one of that name."""
     check(volume.driver, volume.options)
@@ -139,7 +144,7 @@ def make(places: Places, volume: Volume) -> Volume:
                                  " name")
             return found
         except NoSuchVolume:
-            made = f"{places.root}/volumes/{_UNCLAIMED}{volume.name}.{get_native_id()}.{os.getpid()}"
+            made = _unclaimed(places, volume.name)
             try:
                 os.mkdir(made, 0o700)
                 os.mkdir(f"{made}/_data", 0o755)
@@ -178,7 +183,7 @@ def users(places: Places) -> dict[str, list[str]]:
 def remove(places: Places, name: str) -> None:
     """Remove a volume with all that is in it. Raises NoSuchVolume, StateError where a container uses it."""
     find(places, name)
-    gone = f"{places.root}/volumes/{_UNCLAIMED}{name}.{get_native_id()}.{os.getpid()}"
+    gone = _unclaimed(places, name)
     with places.lock("volumes"):
         if using := users(places).get(name):
             raise StateError(f'volume "{name}" is used by {", ".join(using)}: remove the containers first')
@@ -213,7 +218,12 @@ def sweep(places: Places) -> None:
         return
     for name in names:
         if name.startswith(_UNCLAIMED) and not start_time(int(name.rpartition(".")[2])):
-            _clear(f"{places.root}/volumes/{name}")
+            ours = _unclaimed(places, name[len(_UNCLAIMED):].rsplit(".", 2)[0])
+            try:
+                os.rename(f"{places.root}/volumes/{name}", ours)
+            except FileNotFoundError:
+                continue   # another command does it at this moment
+            _clear(ours)
 
 
 def _clear(path: str) -> None:

@@ -6,7 +6,8 @@ from pyruntime.cli.log import LOG
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 from pyruntime.engine.container import find
-from pyruntime.errors import PyruntimeError
+from pyruntime.engine.status import status_of
+from pyruntime.errors import PyruntimeError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,13 +16,20 @@ if TYPE_CHECKING:
     from pyruntime.engine.container import Container, Record
 
 
-def each(context: Context, names: Sequence[str], act: Callable[[Container, Record], str | None]) -> int:
-    """Call ``act`` with each container that is named and print its answer, or the name; 1 where one of them failed."""
+def each(context: Context, names: Sequence[str], act: Callable[[Container, Record], str | None], *,
+         only: str = "") -> int:
+    """Call ``act`` with each container that is named and print its answer, or the name; 1 where one of them failed.
+
+    ``only``: to those alone that have this status; it is an error for the others.
+    """
     status = 0
     for name in names:
         try:
             container = find(context.places, name)
-            answer = act(container, container.read())
+            record = container.read()
+            if only and (word := status_of(container).word) != only:
+                raise StateError(f'container "{record.name}" is not {only}: it is {word}')
+            answer = act(container, record)
             out(f"{name if answer is None else answer}\n")
         except PyruntimeError as error:
             LOG.error(error)

@@ -163,6 +163,15 @@ def settings_of(parsed: Parsed) -> Settings:
     for subject, flags in SUBJECTS.items():
         if any(flag.name in given for flag in flags):
             __import__(f"pyruntime.engine.{subject}", fromlist=["read"]).read(settings, given)
+    if settings.stop_signal:
+        from pyruntime.lifecycle.signals import signal_number
+
+        signal_number(settings.stop_signal)   # told now: `stop` would be the first to meet it
+    if settings.hostname or settings.domainname:
+        from pyruntime.engine.connections import single
+
+        single("hostname", settings.hostname)
+        single("domainname", settings.domainname)
     if "shm-size" in given:
         from pyruntime.engine.units import size
 

@@ -8,6 +8,7 @@ from pyruntime.cli.pocker.each import each
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import Container, Record
 from pyruntime.engine.history import of_container
+from pyruntime.engine.status import RUNNING
 
 COMMAND = Command("pause", "CONTAINER...", "stop all processes of containers until unpause", least=1,
                   text="Example:\n  pocker pause web")
@@ -20,4 +21,4 @@ def run(context: Context, parsed: Parsed) -> int:
     def act(container: Container, record: Record) -> None:
         runtime.pause(container.id)
         of_container(context.places, record, "pause")
-    return each(context, parsed.arguments, act)
+    return each(context, parsed.arguments, act, only=RUNNING)

@@ -55,7 +55,7 @@ def run(context: Context, parsed: Parsed) -> int:
     last = 1 if parsed["latest"] else parsed["last"]
     everything = parsed["all"] or last or filters.asks("status", "exited")
     rows = []
-    for container, record in every(context.places):
+    for container, record in every(context.places, context.warn):
         status = status_of(container)
         row = _row(container, record, status)
         if (everything or status.word not in (CREATED, EXITED)) and filters.fit(row):

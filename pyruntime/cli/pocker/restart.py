@@ -17,7 +17,7 @@ COMMAND = Command("restart", "[options] CONTAINER...", "stop containers and star
 def run(context: Context, parsed: Parsed) -> int:
     """Restart them."""
     def again(container: Container, record: Record) -> None:
-        stop_it(container, record, parsed)
+        stop_it(container, record, parsed, keep=True)
         start(container, record)
         of_container(context.places, record, "restart")
     return each(context, parsed.arguments, again)

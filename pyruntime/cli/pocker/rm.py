@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pyruntime.cli.log import LOG
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
-from pyruntime.engine.container import find
+from pyruntime.engine.container import Record, find, forget_names
 from pyruntime.engine.ending import remove, sweep
-from pyruntime.errors import NoSuchContainer
+from pyruntime.errors import ConfigError, NoSuchContainer, PyruntimeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.places import Places
 
 COMMAND = Command("rm", "[options] CONTAINER...", "remove containers",
                   Flag("force", "bool", "kill those that run; none is no error", short="f"),
@@ -18,12 +23,29 @@ COMMAND = Command("rm", "[options] CONTAINER...", "remove containers",
 def run(context: Context, parsed: Parsed) -> int:
     """Remove them."""
     sweep(context.places, context.warn)
+    status = 0
     for name in parsed.arguments:
         try:
-            container = find(context.places, name)
-            remove(container, container.read(), force=parsed["force"], volumes=parsed["volumes"])
-        except NoSuchContainer:
-            if not parsed["force"]:
+            _remove(context.places, name, force=parsed["force"], volumes=parsed["volumes"])
+            out(f"{name}\n")
+        except PyruntimeError as error:
+            LOG.error(error)
+            status = 1
+    return status
+
+
+def _remove(places: Places, name: str, *, force: bool, volumes: bool) -> None:
+    try:
+        container = find(places, name)
+        try:
+            record = container.read()
+        except ConfigError:   # damaged: of what it was, the directory and the name are left
+            if not force:
                 raise
-        out(f"{name}\n")
-    return 0
+            record = Record(id=container.id, name=container.id)
+        remove(container, record, force=force, volumes=volumes)
+        if record.name == container.id:
+            forget_names(places)
+    except NoSuchContainer:
+        if not force:
+            raise

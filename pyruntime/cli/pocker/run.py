@@ -17,7 +17,7 @@ COMMAND = Command(
     "run", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image and run it", *FLAGS,
     Flag("detach", "bool", "print the container's ID and leave it running", short="d"),
     DETACH_KEYS, SIG_PROXY,
-    least=1, stop_at_argument=True, glued=True,
+    least=1, stop_at_argument=True, glued=True, wrong=125,
     text="The exit status is the program's (128 + N when signal N killed it), 127 where there is no such program, 126\n"
          "where it cannot be run, and 125 for all other failures.\n\n"
          "Example:\n  pocker run --rm -it debian bash")

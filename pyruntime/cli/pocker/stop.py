@@ -21,8 +21,8 @@ def run(context: Context, parsed: Parsed) -> int:
     return each(context, parsed.arguments, lambda container, record: stop_it(container, record, parsed))
 
 
-def stop_it(container: Container, record: Record, parsed: Parsed) -> None:
-    """Stop one as the flags say."""
+def stop_it(container: Container, record: Record, parsed: Parsed, *, keep: bool = False) -> None:
+    """Stop one as the flags say; ``keep`` it, whatever --rm says."""
     timeout = parsed["time"] if "time" in parsed.given else record.settings.stop_timeout
-    if stop(container, record, signal=parsed["signal"], timeout=timeout):
+    if stop(container, record, signal=parsed["signal"], timeout=timeout, keep=keep):
         of_container(container.places, record, "stop")

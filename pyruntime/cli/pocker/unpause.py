@@ -8,6 +8,7 @@ from pyruntime.cli.pocker.each import each
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import Container, Record
 from pyruntime.engine.history import of_container
+from pyruntime.engine.status import PAUSED
 
 COMMAND = Command("unpause", "CONTAINER...", "let the processes of paused containers go on", least=1,
                   text="Example:\n  pocker unpause web")
@@ -20,4 +21,4 @@ def run(context: Context, parsed: Parsed) -> int:
     def act(container: Container, record: Record) -> None:
         runtime.resume(container.id)
         of_container(context.places, record, "unpause")
-    return each(context, parsed.arguments, act)
+    return each(context, parsed.arguments, act, only=PAUSED)

@@ -312,6 +312,21 @@ static void stand_over(int signals)
 	}
 }
 
+/* Until each client has taken what is pending for it, or has gone. */
+static void await_clients(void)
+{
+	while (clients_pending()) {
+		struct pollfd fds[CLIENTS];
+		for (int i = 0; i < CLIENTS; i++)
+			fds[i] = (struct pollfd){.fd = clients[i].pending ? clients[i].fd : -1, .events = POLLOUT};
+		if (poll(fds, CLIENTS, -1) < 0)
+			continue;
+		for (int i = 0; i < CLIENTS; i++)
+			if (fds[i].revents)
+				client_flush(&clients[i]);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (!parse(argc, argv)) {
@@ -357,6 +372,7 @@ int main(int argc, char **argv)
 	stand_over(signals);
 	unsigned char byte = (unsigned char)status;
 	clients_send(PACKET_EXIT, &byte, 1);
+	await_clients(); /* a client whose socket is full would never hear how it ended */
 	if (owned && option[CLIENT] >= 0)
 		_exit(0); /* it has been told, and does the rest */
 	call("finish");

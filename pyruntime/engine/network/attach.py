@@ -18,6 +18,7 @@ from pyruntime.engine.network.endpoints import Endpoint
 from pyruntime.engine.network.networks import DEFAULT
 from pyruntime.engine.network.present import CONTAINER, HOST, NONE
 from pyruntime.engine.network.rtnetlink import Netlink
+from pyruntime.engine.status import status_of
 from pyruntime.errors import HostError, PyruntimeError, StateError, UsageError
 from pyruntime.image.rootless import privileged
 from pyruntime.native import kernel
@@ -373,14 +374,17 @@ def connect(container: Container, record: Record, wanted: dict[str, Any]) -> Non
     if not privileged():
         raise HostError("networks between containers need root: a container of yours can share another one's with"
                         " --network container:ID")
-    if mode := mode_of(record):
+    left = any(entry.get("left") for entry in record.settings.networks)
+    if not left and (mode := mode_of(record)):
         raise StateError(f'container "{record.name}" has --network "{mode}": it cannot be connected to others')
     with networks.lock(places):
         network = networks.find(places, wanted["name"])
-        have = record.settings.networks or [{"name": DEFAULT}]
+        have = [] if left else record.settings.networks or [{"name": DEFAULT}]
         if network.name in (networks.find(places, entry["name"]).name for entry in have):
             raise StateError(f'container "{record.name}" is connected to network "{network.name}" already')
         endpoint = endpoints.read(places, record.id)
+        if endpoint is None and (pid := status_of(container).pid):   # started after it had left its last network
+            endpoint = Endpoint(id=record.id, names=_names(record), dns=record.settings.dns, pid=pid)
         entry = _join(places, endpoint, network, wanted, _free_number(endpoint)) if endpoint else None
     if endpoint and entry:
         try:
@@ -390,6 +394,7 @@ def connect(container: Container, record: Record, wanted: dict[str, Any]) -> Non
             raise
         names.ensure(places)
         files.write_hosts(container, record, endpoint)
+        files.write_resolv(container, record, endpoint)   # the first network brings the name server
     record.settings.networks = [*have, wanted]
     container.write(record)
     history.note(places, "network", "connect", network.id, {"name": network.name, "container": record.id})
@@ -422,7 +427,7 @@ def disconnect(container: Container, record: Record, name: str) -> None:
             _republish(places, endpoint)
         files.write_hosts(container, record, endpoint)
         files.write_resolv(container, record, endpoint)
-    record.settings.networks = rest or [{"name": NONE}]
+    record.settings.networks = rest or [{"name": NONE, "left": True}]   # unlike --network none, it may join others
     container.write(record)
     history.note(places, "network", "disconnect", network.id, {"name": network.name, "container": record.id})
 

@@ -35,6 +35,7 @@ NOERROR, FORMERR, SERVFAIL, NXDOMAIN, REFUSED = 0, 1, 2, 3, 5
 TTL = 5              # seconds that an answer of ours may be remembered: a container may be gone by then
 _PATIENCE = 2.5      # seconds for an answer of another server, before the next one is asked
 _PENDING = 512       # questions that are being asked elsewhere at a time
+_SHARE = 64          # of them, and of connections, that one address may have: the others are to be answered, too
 _IDLE = 10.0         # seconds that a connection may say nothing
 LINGER = 1.0         # seconds that a network stays up without containers
 _LOOK = 30.0         # seconds after which we look for changes that nobody told us of
@@ -348,7 +349,7 @@ class Server:
             return   # ICMP told us of an answer that did not arrive
         result = self._decide(query, _plain(asker[0]))
         if isinstance(result, list):
-            if len(self._asked) >= _PENDING:
+            if len(self._asked) >= _PENDING or sum(one.asker[0] == asker[0] for one in self._asked) >= _SHARE:
                 _send_to(sock, refusal(query, SERVFAIL), asker)
                 return
             asked = _Asked(query, asker, sock, result)
@@ -408,10 +409,13 @@ class Server:
             return   # it has gone again
         made = _socket.socket(sock.family, _socket.SOCK_STREAM, 0, fd)
         made.setblocking(False)
-        if len(self._connections) >= _PENDING:
+        who = _plain(address[0])
+        self._names.refresh()
+        if (len(self._connections) >= _PENDING or not self._names.networks_of(who)
+                or sum(one.address == who for one in self._connections) >= _SHARE):
             made.close()
             return
-        connection = _Connection(made, _plain(address[0]))
+        connection = _Connection(made, who)
         connection.deadline = time.monotonic() + _IDLE
         self._connections.append(connection)
         self._register(made, connection)

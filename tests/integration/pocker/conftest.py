@@ -11,6 +11,7 @@ import pytest
 
 from bundles.build import busybox_rootfs
 from tests.integration.pocker.command import BIN, Pocker
+from tests.integration.pocker.lab import Lab
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +35,15 @@ def pocker(tmp_path: Path, store: Path) -> Iterator[Pocker]:
     yield made
     made.clear()
     made.check()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, store: Path) -> Iterator[Lab]:
+    """The command on a host of its own; at the end nothing is left on it."""
+    made = Lab(tmp_path, store)
+    try:
+        yield made
+        made.clear()
+        made.check()
+    finally:
+        made.close()

@@ -9,7 +9,6 @@ import sys
 import sysconfig
 import textwrap
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,19 +16,6 @@ import pytest
 
 from tests.conftest import TOP
 from tests.integration.pocker.lab import HOST, HOST6, OUTSIDE, OUTSIDE6, Lab, gone, kill, process_of
-
-
-@pytest.fixture
-def lab(tmp_path: Path, store: Path) -> Iterator[Lab]:
-    """The command on a host of its own; at the end nothing is left on it."""
-    made = Lab(tmp_path, store)
-    try:
-        yield made
-        made.clear()
-        made.check()
-    finally:
-        made.close()
-
 
 # --- addresses and ways -----------------------------------------------------------------------------------------------
 
