@@ -212,7 +212,7 @@ _SERVERS: dict[str, dict[str, Any]] = {
                 "always"]},
     "nginx": {
         "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/var/www/html": {}}, "StopSignal": "SIGQUIT",
-        "Cmd": ["nginx", "-g", "daemon off; error_log stderr; worker_processes 2;"]},
+        "Cmd": ["nginx", "-g", "daemon off; error_log stderr;"]},
 }
 _POSTGRES = """#!/bin/sh
 set -e

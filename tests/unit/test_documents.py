@@ -35,6 +35,9 @@ pyruntime() {{
 pyimage() {{
     {command_directory}/pyimage --root {home}/store "$@"
 }}
+pocker() {{
+    {command_directory}/pocker --root {home}/pocker --run-root {home}/run --store {home}/store "$@"
+}}
 cd {work}
 """
 
@@ -67,7 +70,9 @@ def examples(document: str) -> list[Example]:
 
 
 def plain(text: str, work: str) -> list[str]:
-    """Output without what differs from machine to machine and from run to run."""
+    """Output without what differs from machine to machine and from run to run, and pocker's directories where they
+    usually are."""
+    text = text.replace(f"{Path(work).parent}/home/pocker", "/var/lib/pocker")
     text = text.replace(work, "/containers")
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME", text)
     text = re.sub(r"^ *\d+ (host|stub|init) ", r"N \1 ", text, flags=re.M)
@@ -96,10 +101,13 @@ def play(document: str, directory: Path, *, root: bool) -> None:
     home.mkdir()
     script = PRELUDE.format(home=home, work=work, command=COMMAND, command_directory=COMMAND.parent)
     for number, example in enumerate(chosen):
-        script += f"echo '@@{number}@@'\n{example.command}\n"
+        command = example.command.replace("/containers", str(work)).replace("/run/pocker/", f"{home}/run/")
+        script += f"echo '@@{number}@@'\n{command}\n"
+    # With a network of its own: containers with published ports touch nothing of the machine's.
+    apart = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"] if root else []
     # A file, not a pipe: a created container keeps it open.
     with tempfile.TemporaryFile("w+") as output:
-        subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        subprocess.run([*apart, "bash", "-c", script], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                        timeout=120, check=False)
         output.seek(0)
         parts = re.split(r"^@@\d+@@\n", output.read(), flags=re.M)[1:]

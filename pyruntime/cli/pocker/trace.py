@@ -194,7 +194,7 @@ def _network(record: Record, network: Reservation | None) -> Iterator[str]:
               f" {entry['interface']}"
         for number, address, gateway in (("", "ip", "gateway"), ("6", "ip6", "gateway6")):
             if entry[address]:
-                yield f"  address      {entry[address]}/{entry['prefix' + number]}, way out by {entry[gateway]}"
+                yield f"  address      {entry[address]} of {entry['subnet' + number]}, way out by {entry[gateway]}"
         yield f"  rules        nft list table inet {entry['interface']}"
     for port in endpoint.ports:
         yield f"  port         {port['host']} {port['port']}/{port['protocol']} leads to {port['to']}"

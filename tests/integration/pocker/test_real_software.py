@@ -90,13 +90,12 @@ def answers(lab: Lab, *words: str) -> bool:
 
 
 def end(lab: Lab, name: str, how: str) -> None:
-    """End a container: by its signal, by SIGKILL, or by killing who stands over it."""
+    """End a container: by its signal, by SIGKILL, or by SIGKILL after who stands over it has been killed."""
     if how == "monitor":
         kill(lab.run_file(name)["monitor"][0])
-        lab.eventually(lambda: lab.statuses()[name] == "exited", "the container outlives its monitor")
-    else:
-        lab.ok(how, name)
-        lab.eventually(lambda: lab.statuses()[name] == "exited", f"{how} does not end it")
+        assert lab.statuses()[name] == "running"
+    lab.ok("kill" if how == "monitor" else how, name)
+    lab.eventually(lambda: lab.statuses()[name] == "exited", f"{how} does not end it")
 
 
 def test_postgresql_loses_no_committed_row(lab: Lab, tmp_path: Path) -> None:
