@@ -103,12 +103,14 @@ def play(document: str, directory: Path, *, root: bool) -> None:
     for number, example in enumerate(chosen):
         command = example.command.replace("/containers", str(work)).replace("/run/pocker/", f"{home}/run/")
         script += f"echo '@@{number}@@'\n{command}\n"
+    if root:   # what a document that failed has left
+        script += 'left=$(pocker ps -aq); [ -z "$left" ] || pocker rm -f -v $left >/dev/null\n'
     # With a network of its own: containers with published ports touch nothing of the machine's.
     apart = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"] if root else []
     # A file, not a pipe: a created container keeps it open.
     with tempfile.TemporaryFile("w+") as output:
-        subprocess.run([*apart, "bash", "-c", script], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                       timeout=120, check=False)
+        subprocess.run([*apart, "bash", "-c", script], stdin=subprocess.DEVNULL, stdout=output,
+                       stderr=subprocess.STDOUT, timeout=120, check=False)
         output.seek(0)
         parts = re.split(r"^@@\d+@@\n", output.read(), flags=re.M)[1:]
     assert len(parts) == len(chosen)

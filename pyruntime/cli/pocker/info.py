@@ -45,7 +45,7 @@ def gather(context: Context) -> dict[str, Any]:
         "ContainersStopped": len(words) - words.count(RUNNING) - words.count(PAUSED),
         "Images": len(set(one.digest for one in context.places.store.names().values())),
         "Volumes": sum(1 for _ in every_volume(context.places)),
-        "ServerVersion": __version__, "Driver": driver_of(context.places), "CgroupVersion": "2" if unified else "1",
+        "ServerVersion": __version__, "Driver": driver_of(context.places, context.driver), "CgroupVersion": "2" if unified else "1",
         "LoggingDriver": "json-file", "DefaultRuntime": "pyruntime", "KernelVersion": machine.release,
         "OperatingSystem": _system(), "OSType": "linux", "Architecture": machine.machine, "NCPU": os.cpu_count() or 1,
         "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "Name": machine.nodename,

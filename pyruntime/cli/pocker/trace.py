@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.network.attach import Reservation
 
 _LINES = 12    # of one flag
-_WIDTH = 140   # of a value
+_WIDTH = 200   # of a value
 # Flag -> who reads it, where it is more or something else than a change of config.json.
 ELSEWHERE = {
     **dict.fromkeys(("rm", "restart"), "container.json: read when the program has ended"),

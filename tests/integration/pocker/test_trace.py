@@ -109,8 +109,8 @@ def test_flags_that_stand_elsewhere_or_with_others(pocker: Pocker, words: list[s
 
 def test_the_network(lab: Lab) -> None:
     lab.ok("network", "create", "--ipv6", "back")
-    text = trace(lab, "--network", "back", "--network-alias", "db", "-p", "8080:80", "--add-host", "a:1.2.3.4", "busybox",
-                 "sleep", "1000")
+    text = trace(lab, "--network", "back", "--network-alias", "db", "-p", "8080:80", "--add-host", "a:1.2.3.4",
+                 "busybox", "sleep", "1000")
     entry = lab.endpoint("it")["joined"][0]
     assert "\nnetwork: back\n" in text
     assert f"address      {entry['ip']} of {entry['subnet']}, way out by {entry['gateway']}\n" in text

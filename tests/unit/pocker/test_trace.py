@@ -48,7 +48,8 @@ def test_a_flag_is_taken_away_from_what_was_completed() -> None:
                     "volumes-from": ["/data", "/x", "/images"],
                     "userns": ["/data", "/x", "/theirs", "/images"]}
     assert record_without(record, flags["tmpfs"]).settings.mounts[0]["source"] == "invented"
-    assert record_without(record, flags["tmpfs"]).settings.ids and not record_without(record, flags["userns"]).settings.ids
+    assert record_without(record, flags["tmpfs"]).settings.ids
+    assert not record_without(record, flags["userns"]).settings.ids
 
 
 def test_what_stands_elsewhere_are_flags() -> None:
