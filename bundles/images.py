@@ -225,7 +225,7 @@ exec "$@"
 
 
 def servers() -> Path:
-    """An image layout with the images "postgres", "redis" and "nginx" of Debian's packages, which share their layers."""
+    """An image layout with images "postgres", "redis" and "nginx" of Debian's packages, on the same layers."""
     path = CACHE / "servers"
     if path.is_dir():
         return path

@@ -21,7 +21,7 @@ GLOBAL = Command(
     Flag("log-format", "str", "of messages: text or json", default="text"),
     Flag("root", "str", "directory of containers, networks and volumes", value="DIR"),
     Flag("run-root", "str", "directory of what does not outlive a reboot", value="DIR"),
-    Flag("storage-driver", "str", "how root filesystems are made: overlay, btrfs or copy; default: the first one usable",
+    Flag("storage-driver", "str", "how root filesystems are made: overlay, btrfs or copy; default: the first usable",
          value="NAME"),
     Flag("store", "str", "directory of images (pyimage's store)", value="DIR"),
     Flag("version", "bool", "print the version", short="v"),

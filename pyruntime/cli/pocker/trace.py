@@ -105,9 +105,8 @@ def record_without(record: Record, flag: Given) -> Record:
     containers have mounted, ids) stays as it is, so that nothing differs by chance."""
     assert flag.without is not None
     values = record.settings.document()
-    for name in Settings.FIELDS:
-        if getattr(flag.asked, name) != getattr(flag.without, name):
-            values[name] = getattr(flag.without, name)
+    for name in _settings_by(flag):
+        values[name] = getattr(flag.without, name)
     asked = {mount["target"] for mount in flag.asked.mounts}
     left = {mount["target"] for mount in flag.without.mounts}
     borrows = bool(flag.without.volumes_from) or not flag.asked.volumes_from
@@ -149,7 +148,13 @@ class Trace:
             elif flag.without is None:
                 yield "    it cannot be told apart from the flags that need it"
             elif not found:
-                yield "    nothing: it is so anyway"
+                kept = _settings_by(flag)
+                yield from (f"    container.json: settings.{name} = {_short(value)}" for name, value in kept.items())
+                yield f"    config.json: is the same without it{'' if kept else ', as is everything'}"
+
+
+def _settings_by(flag: Given) -> dict[str, Any]:
+    return {name: value for name, value in flag.asked.document().items() if value != getattr(flag.without, name)}
 
 
 def _changes_by(flag: Given, container: Container, record: Record, root: int,
@@ -206,7 +211,7 @@ def _configuration(container: Container, document: dict[str, Any]) -> Iterator[s
     yield f"configuration: {container.directory}/config.json"
     yield f"  namespaces   {', '.join(entry['type'] for entry in linux['namespaces'])}"
     yield f"  mounts       {', '.join(entry['destination'] for entry in document['mounts'])}"
-    yield f"  hidden       {len(linux.get('maskedPaths', []))} paths, and {len(linux.get('readonlyPaths', []))} read-only"
+    yield f"  hidden       {len(linux['maskedPaths'])} paths, and {len(linux['readonlyPaths'])} read-only"
     yield f"  may          {len(process['capabilities']['bounding'])} capabilities; " + (
         f"{sum(len(rule['names']) for rule in linux['seccomp']['syscalls'])} names of system calls in its filter"
         if linux.get("seccomp") else "no filter of system calls")

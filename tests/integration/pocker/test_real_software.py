@@ -53,6 +53,7 @@ class Writer:
             assert numbers.stdout is not None
             numbers.stdout.close()
         self.numbers = numbers
+        lab.eventually(lambda: self.told() > 100, "nothing is written")
 
     def told(self) -> int:
         """The last number that the client was told is kept."""
@@ -108,7 +109,6 @@ def test_postgresql_loses_no_committed_row(lab: Lab, tmp_path: Path) -> None:
         psql(lab, "delete from rows")
         writer = Writer(lab, tmp_path / "told", "insert into rows values (%.0f) returning number;",
                         "psql", "-qAtX", "-h", HOST, "-U", "postgres")
-        lab.eventually(lambda: writer.told() > 100, "nothing is written")
         end(lab, "db", how)
         last = writer.over()
         assert last > 100
@@ -137,7 +137,6 @@ def test_redis_loses_no_write_that_was_answered(lab: Lab, tmp_path: Path) -> Non
     for how in ("kill", "monitor", "stop"):
         redis(lab, "del", "rows")
         writer = Writer(lab, tmp_path / "told", "rpush rows %.0f", "redis-cli", "-h", HOST)
-        lab.eventually(lambda: writer.told() > 100, "nothing is written")
         end(lab, "cache", how)
         last = writer.over()
         assert last > 100
@@ -153,9 +152,7 @@ def test_nginx_serves_a_volume(lab: Lab) -> None:
     assert curl(lab, "http://127.0.0.1:8080/") == curl(lab, f"http://{HOST}:8080/") == "served by nginx"
     assert lab.on_outside("curl", "-sSf", "--max-time", "20", f"http://{HOST}:8080/").strip() == "served by nginx"
     # Another container writes what this one serves.
-    written = 0
-    for how in ("kill", "monitor", "stop"):
-        written += 1
+    for written, how in enumerate(("kill", "monitor", "stop"), 1):
         lab.ok("run", "--rm", "--network", "none", "-v", "pages:/pages", "nginx", "sh", "-c",
                f"echo page {written} > /pages/{written}")
         end(lab, "web", how)
@@ -175,8 +172,8 @@ def test_the_three_together(lab: Lab) -> None:
     lab.ok("network", "create", "site")
     for name, image in (("db", "postgres"), ("cache", "redis"), ("web", "nginx")):
         lab.ok("run", "-d", "--name", name, "--network", "site", *(["-p", "80:80"] if name == "web" else []), image)
-    for name, client in (("db", "psql -h db -U postgres -c 'select 1'"), ("cache", "redis-cli -e -h cache ping")):
-        lab.eventually(lambda client=client: lab("exec", "web", "sh", "-c", client).returncode == 0, name)  # type: ignore[misc]
+    both = "psql -h db -U postgres -c 'select 1' && redis-cli -e -h cache ping"
+    lab.eventually(lambda: lab("exec", "web", "sh", "-c", both).returncode == 0, "no answer by name")
     lab.ok("exec", "web", "sh", "-ec", """
         psql -qAtX -h db -U postgres -c "select 'page of version ' || 15" > /var/www/html/page
         redis-cli -h cache incr pages

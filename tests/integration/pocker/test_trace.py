@@ -47,8 +47,8 @@ def told(text: str) -> dict[str, list[str]]:
 
 
 def test_each_flag_has_its_places(pocker: Pocker) -> None:
-    text = trace(pocker, *NONE, "-m", "64m", "--cpus", "0.5", "-e", "A=1", "-e", "B=2", "--cap-drop", "ALL", "--cap-add",
-                 "CHOWN", "-v", "/tmp:/mnt:ro", "-v", "data:/data", "--init", "-h", "box", "--pid", "host",
+    text = trace(pocker, *NONE, "-m", "64m", "--cpus", "0.5", "-e", "A=1", "-e", "B=2", "--cap-drop", "ALL",
+                 "--cap-add", "CHOWN", "-v", "/tmp:/mnt:ro", "-v", "data:/data", "--init", "-h", "box", "--pid", "host",
                  "--ulimit", "nofile=100", "--pids", "0", "busybox", "sleep", "1000")
     flags = told(text)
     assert flags["--memory 64m"] == ["config.json: linux.resources.memory.limit = 67108864",
@@ -63,8 +63,9 @@ def test_each_flag_has_its_places(pocker: Pocker) -> None:
     assert flags["--pid host"] == ['config.json: linux.namespaces without [{"type": "pid"}]']
     assert flags["--ulimit nofile=100"] == [
         'config.json: process.rlimits[0] = {"type": "RLIMIT_NOFILE", "soft": 100, "hard": 100}']
-    assert any('"/tmp", "options": ["rbind", "rro"' in line for line in flags["--volume /tmp:/mnt:ro --volume data:/data"])
-    assert any(f'"{pocker.root}/volumes/data' in line for line in flags["--volume /tmp:/mnt:ro --volume data:/data"])
+    volumes = flags["--volume /tmp:/mnt:ro --volume data:/data"]
+    assert any('"/tmp", "options": ["rbind", "rro"' in line for line in volumes)
+    assert any(f'"{pocker.root}/volumes/data' in line for line in volumes)
     assert flags["--init"][0].endswith('["/.pocker-init", "--", "sleep", "1000"]; without the flag ["sleep", "1000"]')
     assert flags["sleep 1000"][0].endswith('without the flag ["/.pocker-init", "--", "sh"]')
     assert flags["--name it"] and "config.json" not in flags["--name it"][0]
@@ -91,7 +92,10 @@ def test_each_flag_has_its_places(pocker: Pocker) -> None:
     (["--memory", "64m", "--memory-swap", "-1"], "--memory 64m, with --memory-swap that needs it",
      "config.json: linux.resources.memory.limit = 67108864"),
     (["--privileged", "--security-opt", "seccomp=unconfined"], "--security-opt seccomp=unconfined",
-     "nothing: it is so anyway"),
+     "config.json: is the same without it"),
+    (["--security-opt", "seccomp=unconfined", "--privileged"], "--security-opt seccomp=unconfined",
+     'container.json: settings.security = ["seccomp=unconfined"]'),
+    (["--cpu-shares", "0"], "--cpu-shares 0", "config.json: is the same without it, as is everything"),
     (["--read-only"], "--read-only", "config.json: root.readonly = true; without the flag false"),
     (["--restart", "always"], "--restart always", "container.json: read when the program has ended"),
     (["--volumes-from", "other"], "--volumes-from other", "volumes: made now where they are not there"),
