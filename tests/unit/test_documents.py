@@ -101,7 +101,8 @@ def play(document: str, directory: Path, *, root: bool) -> None:
     home.mkdir()
     script = PRELUDE.format(home=home, work=work, command=COMMAND, command_directory=COMMAND.parent)
     for number, example in enumerate(chosen):
-        command = example.command.replace("/containers", str(work)).replace("/run/pocker/", f"{home}/run/")
+        command = re.sub(r"(?<!\S)/containers", str(work), example.command)
+        command = re.sub(r"(?<!\S)/run/pocker/", f"{home}/run/", command)
         script += f"echo '@@{number}@@'\n{command}\n"
     if root:   # what a document that failed has left
         script += 'left=$(pocker ps -aq); [ -z "$left" ] || pocker rm -f -v $left >/dev/null\n'

@@ -15,6 +15,8 @@ from bundles.images import servers
 from tests.integration.pocker.command import BIN
 from tests.integration.pocker.lab import HOST, Lab, kill
 
+pytestmark = pytest.mark.timeout(600)   # the first one, on a new machine, waits for the packages
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
