@@ -190,8 +190,8 @@ def _network(record: Record, network: Reservation | None) -> Iterator[str]:
     endpoint = network.endpoint if network else None
     mode = mode_of(record)
     if endpoint is None:
-        yield f"network: {mode}: " + {"none": "a loopback interface", "host": "the host's interfaces"}.get(
-            mode, "the other container's interfaces")
+        what = {"none": "a loopback interface", "host": "the host's interfaces"}
+        yield f"network: {mode} ({what.get(mode, 'the interfaces of that container')})"
         return
     yield "network: " + (", ".join(entry["network"] for entry in endpoint.joined) or endpoint.outside)
     for entry in endpoint.joined:
