@@ -33,11 +33,19 @@ from pyruntime.process import start_time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from typing import NoReturn
+    from typing import NoReturn, Protocol
 
     from pyruntime.engine.container import Container, Record
+    from pyruntime.engine.network.attach import Reservation
     from pyruntime.engine.places import Lock, Places
     from pyruntime.engine.settings import Settings
+
+    class Trace(Protocol):
+        """Who tells a person what is done."""
+
+        fd: int
+
+        def __call__(self, container: Container, record: Record, root: int, network: Reservation | None) -> None: ...
 
 MONITOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor", "monitor")
 _LONGEST = (1 << 31) - 1   # milliseconds, 24 days: what poll(2) can wait
@@ -50,15 +58,17 @@ class Options:
     ``client``   our end of a connection to the monitor, for who wants to be attached from the first byte
     ``owner``    the client sees to the end of the container, if it is still there then
     ``once``     the input ends with the client's
-    ``warn``     gets what is not as it should be, and goes on
+    ``trace``    is told of the container when it is about to be created, and keeps its descriptor ``fd`` until then
     """
 
-    __slots__ = ("client", "once", "owner")
+    __slots__ = ("client", "once", "owner", "trace")
 
-    def __init__(self, *, client: _socket.socket | None = None, owner: bool = False, once: bool = False) -> None:
+    def __init__(self, *, client: _socket.socket | None = None, owner: bool = False, once: bool = False,
+                 trace: Trace | None = None) -> None:
         self.client = client
         self.owner = owner
         self.once = once
+        self.trace = trace
 
 
 def launch(container: Container, record: Record, lock: Lock, options: Options) -> int:
@@ -121,7 +131,7 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
     from pyruntime.engine.ending import clear_run
 
     client = options.client.fileno() if options.client else -1
-    _leave_caller({lock.fd, client, *keep})
+    _leave_caller({lock.fd, client, *keep, *([options.trace.fd] if options.trace else [])})
     before = container.run()
     run = Run(started=timestamp(), monitor=[os.getpid(), start_time(os.getpid())], over=False,
               prepared=before.prepared, restarts=before.restarts + 1 if before.waiting else 0,
@@ -188,6 +198,9 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
             namespaces.provide(container, record)
         container.put("config.json", encode(spec.document(container, record, root)))
+        if options.trace:
+            options.trace(container, record, root, network)
+            os.close(options.trace.fd)
     finally:
         os.close(root)
     runtime = Runtime(container.places.runtime)

@@ -37,6 +37,9 @@ pyruntime() {{
 pyimage() {{
     {command_directory}/pyimage --root {home}/store "$@"
 }}
+pocker() {{
+    {command_directory}/pocker --root {home}/pocker --run-root {home}/run --store {home}/store "$@"
+}}
 cd {work}
 """
 
@@ -70,7 +73,9 @@ def examples(document: str) -> list[Example]:
 
 
 def plain(text: str, work: str) -> list[str]:
-    """Output without what differs from machine to machine and from run to run."""
+    """Output without what differs from machine to machine and from run to run, and pocker's directories where they
+    usually are."""
+    text = text.replace(f"{Path(work).parent}/home/pocker", "/var/lib/pocker")
     text = text.replace(work, "/containers")
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME", text)
     text = re.sub(r"^ *\d+ (host|stub|init) ", r"N \1 ", text, flags=re.M)
@@ -91,12 +96,12 @@ def matches(expected: list[str], output: list[str]) -> bool:
     return bool(output) and re.fullmatch(pattern, output[0]) is not None and matches(expected[1:], output[1:])
 
 
-def _output(script: str, environment: dict[str, str], file: Path) -> str:
-    """What a script prints until it ends. It prints into a pipe: CRIU brings no file back that has grown meanwhile. And
+def _output(command: list[str], environment: dict[str, str], file: Path) -> str:
+    """What a command prints until it ends. It prints into a pipe: CRIU brings no file back that has grown meanwhile. And
     a created container keeps that open, so nobody waits for its end."""
     with file.open("w") as output, subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=output) as reader:
         assert reader.stdin is not None
-        subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=reader.stdin, stderr=subprocess.STDOUT,
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=reader.stdin, stderr=subprocess.STDOUT,
                        timeout=120, check=False, env=environment)
         deadline = time.monotonic() + 30
         while not (text := file.read_text()).endswith("@@end@@\n"):
@@ -120,9 +125,16 @@ def play(document: str, directory: Path, *, root: bool) -> None:
     home.mkdir()
     script = PRELUDE.format(home=home, work=work, command=COMMAND, command_directory=COMMAND.parent)
     for number, example in enumerate(chosen):
-        script += f"echo '@@{number}@@'\n{example.command}\n"
+        command = re.sub(r"(?<!\S)/containers", str(work), example.command)
+        command = re.sub(r"(?<!\S)/run/pocker/", f"{home}/run/", command)
+        script += f"echo '@@{number}@@'\n{command}\n"
+    if root:   # what a document that failed has left
+        script += 'left=$(pocker ps -aq); [ -z "$left" ] || pocker rm -f -v $left >/dev/null\n'
     script += "echo '@@end@@'\n"
-    parts = re.split(r"^@@\d+@@\n", _output(script, environment, directory / "output"), flags=re.M)[1:]
+    # With a network of its own: containers with published ports touch nothing of the machine's.
+    apart = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"] if root else []
+    parts = re.split(r"^@@\d+@@\n", _output([*apart, "bash", "-c", script], environment, directory / "output"),
+                     flags=re.M)[1:]
     assert len(parts) == len(chosen)
     for example, part in zip(chosen, parts, strict=True):
         expected, shown = plain("\n".join(example.expected), str(work)), plain(part, str(work))
@@ -235,12 +247,14 @@ def test_the_readme_shows_every_command() -> None:
 
 def test_every_option_in_the_documents_exists() -> None:
     """Options of the command, and of pocker, that documents name in backticks."""
-    from pyruntime.cli.pocker.flags import FLAGS
+    from pyruntime.cli.pocker.main import GLOBAL
+    from pyruntime.cli.pocker.run import COMMAND as RUN
 
     helps = "".join(run(name, "--help").stdout for name in commands()) + run("--help").stdout
-    helps += "".join(f" --{flag.name}" for flag in FLAGS)
+    helps += "".join(f" --{flag.name}" for flag in (*GLOBAL.flags, *RUN.flags))
     options = set(re.findall(r"--[a-z][a-z-]+", helps))
-    for document in ("README.md", "HACKING.md", "CHANGELOG.md", "docs/errors.md", "docs/pocker-run.md"):
+    for document in ("README.md", "HACKING.md", "CHANGELOG.md", "docs/errors.md", "docs/pocker-run.md",
+                     "docs/tutorial.md"):
         for quoted in re.findall(r"`(--[a-z][a-z-]+)[^`]*`", (TOP / document).read_text()):
             assert quoted in options or quoted == "--read", f"{document}: {quoted}"
 

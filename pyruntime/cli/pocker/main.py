@@ -21,6 +21,8 @@ GLOBAL = Command(
     Flag("log-format", "str", "of messages: text or json", default="text"),
     Flag("root", "str", "directory of containers, networks and volumes", value="DIR"),
     Flag("run-root", "str", "directory of what does not outlive a reboot", value="DIR"),
+    Flag("storage-driver", "str", "how root filesystems are made: overlay, btrfs or copy; default: the first usable",
+         value="NAME"),
     Flag("store", "str", "directory of images (pyimage's store)", value="DIR"),
     Flag("version", "bool", "print the version", short="v"),
     stop_at_argument=True)
@@ -79,6 +81,7 @@ class Context:
         if parsed["store"]:   # what the monitor calls finds the same
             os.environ["PYRUNTIME_STORE"] = os.path.abspath(parsed["store"])
         self.places = Places(parsed["root"], parsed["run-root"])
+        self.driver: str = parsed["storage-driver"] or os.environ.get("POCKER_STORAGE_DRIVER", "")
         if os.geteuid():
             from pyruntime.engine.rootless import enter
             enter(self.places, self.warn)

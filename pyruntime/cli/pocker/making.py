@@ -33,7 +33,8 @@ def make(context: Context, parsed: Parsed, settings: Settings) -> tuple[Containe
     """A container of the image that the command line names. Raises NoSuchImage and what else goes wrong."""
     sweep(context.places, context.warn)
     image = image_for(context, parsed, parsed.arguments[0])
-    container, record = create(context.places, image, parsed.arguments[0], settings, name=parsed["name"])
+    container, record = create(context.places, image, parsed.arguments[0], settings, name=parsed["name"],
+                               driver=context.driver)
     if parsed["cidfile"]:
         _write_id(parsed["cidfile"], container, record)
     return container, record

@@ -13,9 +13,14 @@ from pyruntime.engine.ending import discard
 from pyruntime.engine.launch import Options, launch
 from pyruntime.errors import PyruntimeError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.pocker.trace import Trace
+
 COMMAND = Command(
     "run", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image and run it", *FLAGS,
     Flag("detach", "bool", "print the container's ID and leave it running", short="d"),
+    Flag("trace", "bool", "tell what is done for each flag, and where to read on"),
     DETACH_KEYS, SIG_PROXY,
     least=1, stop_at_argument=True, glued=True, wrong=125,
     text="The exit status is the program's (128 + N when signal N killed it), 127 where there is no such program, 126\n"
@@ -37,18 +42,25 @@ def _run(context: Context, parsed: Parsed) -> int:
     check_making(parsed)
     if not parsed["detach"]:
         check_terminal(terminal=settings.terminal, stdin=settings.stdin)
+    trace = _trace(parsed) if parsed["trace"] else None
     container, record = make(context, parsed, settings)
     with container.lock() as lock:
         try:
             if parsed["detach"]:
-                launch(container, record, lock, Options())
+                launch(container, record, lock, Options(trace=trace))
                 out(container.id + "\n")
                 return 0
             ours, theirs = attach.pair()
-            monitor = launch(container, record, lock, Options(client=theirs, owner=True, once=True))
+            monitor = launch(container, record, lock, Options(client=theirs, owner=True, once=True, trace=trace))
             theirs.close()
         except PyruntimeError:
             if settings.remove:
                 discard(container, record, volumes=True)
             raise
     return follow(container, record, ours, monitor, parsed, stdin=settings.stdin)
+
+
+def _trace(parsed: Parsed) -> Trace:
+    from pyruntime.cli.pocker.trace import Trace
+
+    return Trace(COMMAND, parsed)
