@@ -98,8 +98,7 @@ def matches(expected: list[str], output: list[str]) -> bool:
 
 def _output(command: list[str], environment: dict[str, str], file: Path) -> str:
     """What a command prints until it ends. It prints into a pipe: CRIU brings no file back that has grown meanwhile.
-    And
-    a created container keeps that open, so nobody waits for its end."""
+    A created container keeps that open, so nobody waits for its end."""
     with file.open("w") as output, subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=output) as reader:
         assert reader.stdin is not None
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=reader.stdin, stderr=subprocess.STDOUT,
