@@ -194,3 +194,72 @@ def _application(path: Path) -> Path:
         file.write_text(f'"""Module {number}."""\n\n\ndef value() -> int:\n    return {number}\n' * (1 + number % 7))
     (path / "srv/app/main.py").write_text("import http.server, numpy\nhttp.server.test(port=8000)\n")
     return path
+
+
+# --- servers ----------------------------------------------------------------------------------------------------------
+
+_PROGRAMS = "/usr/lib/postgresql/15/bin"
+# Image -> its configuration. Each server runs as its own user, keeps its data in a volume and writes its log to its
+# streams, as the official images of these servers do.
+_SERVERS: dict[str, dict[str, Any]] = {
+    "postgres": {
+        "User": "postgres", "ExposedPorts": {"5432/tcp": {}}, "Volumes": {"/data": {}}, "StopSignal": "SIGINT",
+        "Env": [f"PATH={_PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin", "PGDATA=/data/cluster"],
+        "Entrypoint": ["/srv/postgres"], "Cmd": ["postgres", "-c", "listen_addresses=*"]},
+    "redis": {
+        "User": "redis", "ExposedPorts": {"6379/tcp": {}}, "Volumes": {"/data": {}}, "WorkingDir": "/data",
+        "Cmd": ["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--appendonly", "yes", "--appendfsync",
+                "always"]},
+    "nginx": {
+        "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/var/www/html": {}}, "StopSignal": "SIGQUIT",
+        "Cmd": ["nginx", "-g", "daemon off; error_log stderr;"]},
+}
+_POSTGRES = """#!/bin/sh
+set -e
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    initdb --auth=trust --encoding=UTF8 >/dev/null
+    echo "host all all all trust" >>"$PGDATA/pg_hba.conf"
+fi
+exec "$@"
+"""
+
+
+def servers() -> Path:
+    """An image layout with images "postgres", "redis" and "nginx" of Debian's packages, on the same layers."""
+    path = CACHE / "servers"
+    if path.is_dir():
+        return path
+    base = debian()
+    with tempfile.TemporaryDirectory(dir=CACHE) as work:
+        upper, scratch, merged = (Path(work, name) for name in ("upper", "scratch", "merged"))
+        for directory in (upper, scratch, merged):
+            directory.mkdir()
+        upper.chmod(0o755)
+        _run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={base},upperdir={upper},workdir={scratch}",
+             str(merged))
+        try:
+            _settle_servers(merged)
+        finally:
+            _run("umount", str(merged))
+        made = Layout(Path(work, "layout"))
+        layers = [made.layer(base, 1), made.layer(_without_whiteouts(upper), 1)]
+        for name, config in _SERVERS.items():
+            made.image(name, layers, **config)
+        made.path.rename(path)
+    return path
+
+
+def _settle_servers(tree: Path) -> None:
+    (tree / "etc/postgresql-common").mkdir(parents=True)
+    (tree / "etc/postgresql-common/createcluster.conf").write_text("create_main_cluster = false\n")
+    install(tree, "postgresql-15", "redis-server", "nginx-light")
+    shutil.rmtree(tree / "var/lib/apt/lists")
+    (tree / "srv/postgres").write_text(_POSTGRES)
+    (tree / "srv/postgres").chmod(0o755)
+    (tree / "data").mkdir()
+    (tree / "data").chmod(0o1777)   # the volume's own mode: each server's user writes there
+    for name, stream in (("access.log", "stdout"), ("error.log", "stderr")):
+        (tree / "var/log/nginx" / name).unlink(missing_ok=True)
+        (tree / "var/log/nginx" / name).symlink_to(f"/dev/{stream}")
+    (tree / "var/www/html").mkdir(parents=True, exist_ok=True)
+    (tree / "var/www/html/index.html").write_text("served by nginx\n")

@@ -34,6 +34,7 @@ from pyruntime.plan.setup import CGROUP_MANAGERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
@@ -81,16 +82,18 @@ class Runtime:
         self.cgroup_manager = cgroup_manager
         self.warn = warn
 
-    def _request(self, console_socket: str, pid_file: str, preserve_fds: int, *, detached: bool) -> Request:
-        return Request(console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds,
+    def _request(self, console_socket: str, pid_file: str, preserve_fds: int, *, detached: bool,
+                 console: socket | None = None) -> Request:
+        return Request(console_socket=console_socket, console=console, pid_file=pid_file, preserve_fds=preserve_fds,
                        rootless=self.rootless, detached=detached, cgroup_manager=self.cgroup_manager, warn=self.warn)
 
     def create(self, container_id: str, bundle: str | os.PathLike[str], *, console_socket: str = "",
-               pid_file: str = "", preserve_fds: int = 0) -> State:
-        """Create a container that waits for `start`. Raises ConfigError, HostError, ContainerExists, StepError,
-        HookError; after an error nothing of it is left."""
+               console: socket | None = None, pid_file: str = "", preserve_fds: int = 0) -> State:
+        """Create a container that waits for `start`. ``console``: a connected socket that gets the terminal's master
+        side, instead of the one listening at ``console_socket``. Raises ConfigError, HostError, ContainerExists,
+        StepError, HookError; after an error nothing of it is left."""
         create(self.root, container_id, os.fspath(bundle),
-               self._request(console_socket, pid_file, preserve_fds, detached=True))
+               self._request(console_socket, pid_file, preserve_fds, detached=console is None, console=console))
         return self.state(container_id)
 
     def start(self, container_id: str) -> None:
@@ -126,6 +129,30 @@ class Runtime:
             console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds, rootless=self.rootless,
             warn=self.warn, **options))
 
+    def checkpoint(self, container_id: str, image_path: str | os.PathLike[str], *, leave_running: bool = False,
+                   **options: Any) -> None:
+        """Write a running or paused container to a directory; unless it is left running it is deleted then. ``options``
+        are those of pyruntime.lifecycle.checkpoint.CheckpointRequest: tcp_established, file_locks, pre_dump, criu, ...
+        Raises StateError, UsageError, HostError, CriuError; then the container goes on as before."""
+        from pyruntime.lifecycle.checkpoint import CheckpointRequest, checkpoint
+
+        checkpoint(self.root, container_id, CheckpointRequest(
+            image_path=os.fspath(image_path), leave_running=leave_running, rootless=self.rootless, warn=self.warn,
+            **options))
+
+    def restore(self, container_id: str, bundle: str | os.PathLike[str], image_path: str | os.PathLike[str], *,
+                detach: bool = True, console_socket: str = "", pid_file: str = "", **options: Any) -> int:
+        """Bring a container back from such a directory. With ``detach`` it returns 0 when the container runs; its init
+        is a child of this process, which has to wait for it. Otherwise wait, delete the container and return its exit
+        status. ``options`` are those of pyruntime.lifecycle.restore.RestoreRequest.
+        Raises ConfigError, UsageError, HostError, ContainerExists, StepError, HookError, CriuError; after an error
+        nothing of it is left."""
+        from pyruntime.lifecycle.restore import RestoreRequest, restore
+
+        return restore(self.root, container_id, os.fspath(bundle), RestoreRequest(
+            image_path=os.fspath(image_path), detached=detach, console_socket=console_socket, pid_file=pid_file,
+            rootless=self.rootless, cgroup_manager=self.cgroup_manager, warn=self.warn, **options), subreaper=False)
+
     def state(self, container_id: str) -> State:
         """What the container is doing now. Raises NoSuchContainer."""
         return State(self.root, container_id)
@@ -160,6 +187,17 @@ class Runtime:
     def stats(self, container_id: str) -> dict[str, Any]:
         """The numbers of the container's cgroup, as `events --stats` prints them. Raises StateError."""
         return statistics(self.root, container_id)
+
+    def oom_kills(self, container_id: str) -> int:
+        """How many processes of the container the kernel has killed for want of memory; also of one that has stopped.
+        0 where nobody counts: no memory controller, or no cgroup. Raises NoSuchContainer."""
+        from pyruntime.cgroups.oom import kills
+
+        record = Container(self.root, container_id).read()
+        try:
+            return kills(record.cgroup)
+        except OSError:
+            return 0
 
     def list(self) -> list[State]:
         """All containers, by ID."""

@@ -6,10 +6,13 @@
     ├── UsageError                 exit 1   the command line or an argument is wrong
     ├── StateError                 exit 1   the container is not in a state that allows the operation
     │   ├── NoSuchContainer        exit 1
-    │   └── ContainerExists        exit 1
+    │   ├── ContainerExists        exit 1
+    │   ├── NoSuchNetwork          exit 1
+    │   └── NoSuchVolume           exit 1
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
     ├── SystemdError               exit 1   systemd refused what the cgroup driver asked it for
     ├── HookError                  exit 1   a hook failed, could not be run, or ran out of time
+    ├── CriuError                  exit 1   CRIU could not checkpoint or restore a container; names its log
     ├── ImageError                 exit 1   an image cannot be used: its documents, blobs or layers are wrong
     │   ├── NoSuchImage            exit 1   nothing here has that name
     │   ├── DigestError            exit 1   content is not what its digest or size says
@@ -115,6 +118,14 @@ class ContainerExists(StateError):
     """The ID is taken (runtime.md#create)."""
 
 
+class NoSuchNetwork(StateError):
+    """No network has this name."""
+
+
+class NoSuchVolume(StateError):
+    """No volume has this name."""
+
+
 class StepError(PyruntimeError):
     """A step of a plan failed: ``index`` counts from 0, ``errno`` is 0 where the step failed without a system call."""
 
@@ -140,6 +151,14 @@ class SystemdError(PyruntimeError):
     def __init__(self, what: str, name: str, text: str) -> None:
         super().__init__(f"systemd: {what}: {text or name}")
         self.name = name.rpartition(".")[2]
+
+
+class CriuError(PyruntimeError):
+    """CRIU could not do what it was asked. ``log`` is the path of its log; empty where there is none."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
 
 
 class ImageError(PyruntimeError):

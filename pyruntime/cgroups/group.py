@@ -54,6 +54,10 @@ class Group:
             return self.paths[""], True
         raise HostError("this machine has no cgroup freezer")
 
+    def freezer(self) -> str:
+        """The directory whose freezer stops the container. Raises HostError when there is none."""
+        return self._freezer()[0]
+
     def freeze(self, timeout: float = 10.0) -> None:
         """Stop every process of the container; returns when all have stopped.
 

@@ -3,7 +3,8 @@
 Spec:   config-linux.md#control-groups
 Emits:  cgroup_create or cgroup_scope, cgroup_write, cgroup_devices   (phase cgroup: limits exist before anything is
         charged to them)
-        cgroup_attach, open_file, join_cgroup_self, cgroup_join, cgroup_release   (phases enter, join)
+        cgroup_attach, open_file, open_directory, join_cgroup_self, cgroup_join, cgroup_follow, cgroup_release
+        (phases enter, join)
 Absent: every hierarchy gets a cgroup all the same, and the device list its defaults (config-linux.md#default-devices).
 Errors: HostError with the place in config.json for a controller that the host lacks or v2 cannot express.
 """
@@ -15,7 +16,7 @@ from errno import EACCES, EBADF, EBUSY, ENOENT, ENOTSUP, EPERM, EROFS
 from pyruntime.cgroups import devices
 from pyruntime.cgroups.paths import container_paths
 from pyruntime.errors import HostError
-from pyruntime.plan.steps import step
+from pyruntime.plan.steps import NO_SLOT, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,11 +135,19 @@ def refuse_limits(config: Node, host: CgroupHost) -> None:
         raise HostError("a limit needs a cgroup, and --cgroup-manager=disabled makes none", where)
 
 
+def born_inside(host: CgroupHost, place: Placement, *, rootless: bool) -> bool:
+    """Whether init is to be made in its v2 cgroup (CLONE_INTO_CGROUP), which spares the 10 ms and more of a move: where
+    nothing is charged there that it needs before its program begins."""
+    return (host.layout == "hybrid" and host.unified is not None and "memory" not in host.unified.controllers
+            and place.scope is None and not rootless and bool(place.paths.get("")))
+
+
 def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *, rootless: bool,
-         slot: Callable[[], int]) -> Iterator[Step]:
+         slot: Callable[[], int], birthplace: int = NO_SLOT) -> Iterator[Step]:
     """The steps for a new container.
 
-    ``slot`` numbers the descriptors that the plan opens. ``rootless``: where no cgroupsPath is given, a hierarchy that
+    ``slot`` numbers the descriptors that the plan opens; ``birthplace`` is the number of the one for ``born_inside``.
+    ``rootless``: where no cgroupsPath is given, a hierarchy that
     may not be written is left out, unless the configuration limits something in it.
     """
     location, resources = config["linux.cgroupsPath"], config["linux.resources"]
@@ -164,7 +173,9 @@ def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *,
         yield step("cgroup", "cgroup_write", where, path=paths[key], file=file, data=data)
     yield from _devices(rules, host, paths, rootless=rootless)
 
-    yield from _join(paths, lenient, slot, location.where)
+    if birthplace != NO_SLOT:
+        yield step("enter", "open_directory", location.where, label="cgroup v2", path=paths[""], slot=birthplace)
+    yield from _join(paths, lenient, slot, location.where, born=birthplace != NO_SLOT)
 
 
 def _emit_scope(config: Node, host: CgroupHost, scope: Scope, systemd: Systemd, paths: dict[str, str],
@@ -199,13 +210,17 @@ def _emit_scope(config: Node, host: CgroupHost, scope: Scope, systemd: Systemd, 
     yield step("join", "cgroup_release", where, label=scope.unit)
 
 
-def _join(paths: dict[str, str], lenient: set[str], slot: Callable[[], int], where: str) -> Iterator[Step]:
+def _join(paths: dict[str, str], lenient: set[str], slot: Callable[[], int], where: str, *, born: bool = False
+          ) -> Iterator[Step]:
     # Moving a process by its pid takes a lock that every fork on the machine waits for (10 ms here for ten
     # hierarchies); a single thread that writes "0" for itself does without (cgroup_procs_write_start). v2 knows no
     # such file.
     own: list[int] = []
     for key, path in paths.items():
         tolerate = UNPERMITTED if key in lenient else ()
+        if not key and born:   # it is there, unless the kernel refused
+            yield step("join", "cgroup_follow", where, path=path, init=0, unit="", user=0)
+            continue
         if not key:
             yield step("join", "cgroup_join", where, paths=[path], tolerate=tolerate)
             continue

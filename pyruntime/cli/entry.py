@@ -15,7 +15,8 @@ sys.path[:0] = {path!r}
 from {module} import main
 sys.exit(main())
 '''
-COMMANDS = {"pyruntime": "pyruntime.cli.main", "pyimage": "pyruntime.cli.image.main"}
+COMMANDS = {"pyruntime": "pyruntime.cli.main", "pyimage": "pyruntime.cli.image.main",
+            "pocker": "pyruntime.cli.pocker.main"}
 
 
 def write(directory: str, name: str) -> str:

@@ -15,5 +15,5 @@ def run(context: Context, parsed: Parsed) -> int:
     """Print the features document."""
     from pyruntime.lifecycle.features import document
 
-    out(encode(document(), 4) + "\n")
+    out(encode(document(context.criu), 4) + "\n")
     return 0

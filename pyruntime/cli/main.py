@@ -20,10 +20,12 @@ GLOBAL = Command(
     Flag("cgroup-manager", "str", "who makes the cgroup: cgroupfs, systemd or disabled", default="cgroupfs",
          value="NAME"),
     Flag("rootless", "str", "ignore cgroup permission errors: true, false or auto", default="auto"),
+    Flag("criu", "str", "the CRIU program", value="FILE", hidden=True),
     Flag("version", "bool", "print the version", short="v"),
     stop_at_argument=True)
 # command -> what it does; each is a module of this package with COMMAND and run().
 COMMANDS = {
+    "checkpoint": "write a running container to disk",
     "completion": "print the completion script of a shell",
     "create": "create a container",
     "delete": "delete a container and what it holds",
@@ -35,6 +37,7 @@ COMMANDS = {
     "list": "list containers",
     "pause": "suspend all processes of a container",
     "ps": "list the processes of a container",
+    "restore": "bring a container back from disk",
     "resume": "resume all processes of a paused container",
     "run": "create and start a container",
     "spec": "write a new config.json",
@@ -59,6 +62,7 @@ class Context:
         value = parsed["rootless"]
         if value not in ("auto", "true", "false"):
             raise UsageError(f'invalid --rootless value "{value}": write true, false or auto')
+        self.criu: str = parsed["criu"]
         self.rootless = None if value == "auto" else value == "true"
         self.cgroup_manager = _cgroup_manager(parsed)
 

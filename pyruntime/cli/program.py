@@ -25,16 +25,18 @@ class Program:
     ``commands``   command -> what it does; each is a module of ``package`` with COMMAND and run(context, parsed)
     ``context``    what the commands get: made of the parsed global options
     ``version``    what --version prints
+    ``hidden``     commands that are not for people
     """
 
     def __init__(self, name: str, about: Command, commands: dict[str, str], package: str,
-                 context: Callable[[Parsed], Any], version: Callable[[], str]) -> None:
+                 context: Callable[[Parsed], Any], version: Callable[[], str], hidden: Sequence[str] = ()) -> None:
         self.name = name
         self.about = about
         self.commands = commands
         self.package = package
         self.context = context
         self.version = version
+        self.hidden = hidden
 
     def overview(self) -> str:
         """The help of the whole program."""
@@ -81,7 +83,7 @@ class Program:
                 out(self.overview())
                 return 0
             name, arguments = arguments[0], ["--help"]
-        if name not in self.commands:
+        if name not in self.commands and name not in self.hidden:
             LOG.error(f"No help topic for '{name}'")
             return 1 if "-h" in arguments or "--help" in arguments else 3
         module = self.module(name)
@@ -95,6 +97,7 @@ class Program:
             check_count(command, options_, self.name)
         except UsageError as error:
             out(("Incorrect Usage.\n\n" if "requires" in str(error) else "") + help_text(command, self.name))
+            error.exit_code = command.wrong
             raise error
         return run(self.context(parsed), options_)
 

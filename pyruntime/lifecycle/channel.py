@@ -1,9 +1,8 @@
-"""Sockets: to the stub (reports, go-ahead with descriptors), to init that waits, to the sockets that callers name."""
+"""The talk with the stub: reports, and the go-ahead with descriptors."""
 
 from __future__ import annotations
 
 import _socket
-import os
 from struct import Struct
 
 from pyruntime.errors import PyruntimeError
@@ -52,67 +51,3 @@ def go(sock: _socket.socket, slots: dict[int, int]) -> None:
         sock.sendmsg([data], ancillary, _socket.MSG_NOSIGNAL)
     except (BrokenPipeError, ConnectionResetError):
         return   # it has died; the next receive says so
-
-
-def address(path: str) -> tuple[str, int]:
-    """A name for the socket ``path`` that is short enough for sun_path, and the descriptor that keeps it valid."""
-    fd = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    return f"/proc/self/fd/{fd}/{os.path.basename(path)}", fd
-
-
-def connect(path: str, where: str, kind: int = _socket.SOCK_STREAM) -> _socket.socket:
-    """A connection to the socket ``path``, which ``where`` (an option or a place in config.json) names."""
-    try:
-        name, fd = address(path)
-    except OSError as error:
-        raise PyruntimeError(f'{where}: "{path}": {error.strerror}') from None
-    sock = _socket.socket(_socket.AF_UNIX, kind | _socket.SOCK_CLOEXEC, 0)
-    try:
-        sock.connect(name)
-    except OSError as error:
-        sock.close()
-        raise PyruntimeError(f'{where}: connect "{path}": {error.strerror}') from None
-    finally:
-        os.close(fd)
-    return sock
-
-
-def listen(path: str) -> _socket.socket:
-    """A listening socket at ``path``, for the owner alone."""
-    name, fd = address(path)
-    try:
-        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC, 0)
-        sock.bind(name)
-        os.chmod(name, 0o600)
-        sock.listen(64)
-        return sock
-    finally:
-        os.close(fd)
-
-
-def waits(path: str) -> bool:
-    """Whether init still listens at ``path``: it closes the socket when `start` has spoken to it."""
-    try:
-        name, fd = address(path)
-    except FileNotFoundError:
-        return False
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK, 0)
-    try:
-        sock.connect(name)
-    except BlockingIOError:
-        return True   # a full queue, for example of a frozen init
-    except (ConnectionRefusedError, FileNotFoundError):
-        return False
-    finally:
-        sock.close()
-        os.close(fd)
-    return True
-
-
-def receive_fd(sock: _socket.socket) -> int:
-    """One descriptor that came over a stream socket."""
-    _, ancillary, _, _ = sock.recvmsg(4096, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
-    for level, kind, data in ancillary:
-        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS and len(data) >= 4:
-            return int.from_bytes(data[:4], "little")
-    raise PyruntimeError("no terminal came from the container")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime import sockets
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
 from pyruntime.config.rules import warnings
@@ -13,9 +14,10 @@ from pyruntime.lifecycle.descriptors import check_descriptors
 from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
-from pyruntime.lifecycle.store import Container, Record, start_time, timestamp
+from pyruntime.lifecycle.store import Container, Record, timestamp
 from pyruntime.plan.compile import Plan, compile_plan
 from pyruntime.plan.setup import Options, Setup
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,8 +142,8 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     """Create a container; on any failure nothing of it is left. Raises the tree of pyruntime.errors."""
     container = Container(root, container_id)
     config = load_bundle(bundle, process_needed=False, file=request.config_file)
-    _check_bundle(config)
-    _check_terminal(config, request)
+    check_bundle(config)
+    check_terminal(config, request)
     check_descriptors(request.preserve_fds, request.listen)
     kept = kept_of(config, request.new_keyring)   # what comes from our environment is for init alone, as with runc
     notifies = bool(request.notify) and _may_notify(config)
@@ -154,9 +156,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
         request.warn(f"{config.document}: {problem}")
     for warning in plan.warnings:
         request.warn(warning)
-    record = _record(config, container_id, plan)
-    # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
-    record.cgroup_made = _to_be_made(plan)
+    record = record_of(config, container_id, plan)
     container.claim(record)
     launch = None
     try:
@@ -213,7 +213,8 @@ def _with_surroundings(config: Config, request: Request, notify_directory: str) 
     return Config(value, config.document, config.bundle)
 
 
-def _check_bundle(config: Config) -> None:
+def check_bundle(config: Config) -> None:
+    """Raise ConfigError where the root filesystem is not there."""
     root = config["root"]
     if not root:
         raise ConfigError(config.document, [Problem(
@@ -225,7 +226,8 @@ def _check_bundle(config: Config) -> None:
             "unpack the image there, or write the path of the root filesystem", "config.md#root")])
 
 
-def _check_terminal(config: Config, request: Request) -> None:
+def check_terminal(config: Config, request: Request) -> None:
+    """Raise UsageError for a terminal that would end nowhere."""
     terminal = config.get("process.terminal", False)
     if request.detached and terminal and not request.console_socket:
         raise UsageError("cannot allocate tty if runc will detach without setting console socket: give"
@@ -234,14 +236,19 @@ def _check_terminal(config: Config, request: Request) -> None:
         raise UsageError("cannot use console socket if runc will not detach or allocate tty")
 
 
-def _record(config: Config, container_id: str, plan: Plan) -> Record:
-    waiting = next(number for number, step in enumerate(plan.steps) if step.op.name == "await_start")
+def record_of(config: Config, container_id: str, plan: Plan) -> Record:
+    """What is written down about a container that is about to be made by ``plan``."""
+    # Past the end for a plan of `restore`: nothing is left for `start`.
+    waiting = next((number for number, step in enumerate(plan.steps) if step.op.name == "await_start"),
+                   len(plan.steps))
     scope = _scope(plan)
     return Record(
         id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
         rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
         annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
-        cgroup=plan.cgroup_paths, unit=scope.args["unit"] if scope else "",
+        cgroup=plan.cgroup_paths,
+        # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
+        cgroup_made=_to_be_made(plan), unit=scope.args["unit"] if scope else "",
         user_unit=bool(scope and scope.args["user"]), has_process=bool(config["process"]), total=len(plan.steps),
         own_pids=any(node.get("type") == "pid" and not node.get("path", "")
                      for node in config["linux.namespaces"].each()),
@@ -277,11 +284,11 @@ def _descriptors(container: Container, config: Config, plan: Plan, request: Requ
     try:
         for name in plan.slots:
             if name == "start":
-                sock = channel.listen(os.path.join(container.directory, "start.sock"))
+                sock = sockets.listen(os.path.join(container.directory, "start.sock"))
             elif name == "console":
-                sock = request.console or channel.connect(request.console_socket, "--console-socket")
+                sock = request.console or sockets.connect(request.console_socket, "--console-socket")
             else:
-                sock = channel.connect(config.get("linux.seccomp.listenerPath"),
+                sock = sockets.connect(config.get("linux.seccomp.listenerPath"),
                                        "config.json: linux.seccomp.listenerPath")
             fds[name] = sock.detach()
     except BaseException:

@@ -9,7 +9,8 @@ from errno import EBUSY, ENOENT, ENOTEMPTY, ESRCH
 from pyruntime.cgroups.group import Group
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
 from pyruntime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
-from pyruntime.lifecycle.store import Container, Record, start_time
+from pyruntime.lifecycle.store import Container, Record
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,6 +130,9 @@ def destroy(container: Container, record: Record) -> list[str]:
     notes: list[str] = []
     made = {key: path for key, path in record.cgroup.items() if path in record.cgroup_made}
     group = Group(made)
+    if record.creator[0] and made:
+        # Left by one that was killed: a CRIU that traces init would not let it go.
+        group.kill()
     if record.alive():
         end_process(record.pid, record.started, Group(record.cgroup))
     if not record.own_pids and record.pid and record.cgroup:

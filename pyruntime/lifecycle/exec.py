@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from _thread import get_native_id
 
+from pyruntime import sockets
 from pyruntime.config.decode import encode
 from pyruntime.config.joining import asked_process, given_process
 from pyruntime.config.load import SIZE, Config
@@ -20,10 +21,11 @@ from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
 from pyruntime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, status_of
-from pyruntime.lifecycle.store import Container, Record, refuse, start_time
+from pyruntime.lifecycle.store import Container, Record, refuse
 from pyruntime.lifecycle.subgroups import chosen_cgroup
 from pyruntime.plan.compile import Plan, compile_exec
 from pyruntime.plan.setup import NAMESPACES, PROC_NAMES, Joined, Options
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ def _in_foreground(container: Container, record: Record, config: Config, request
             ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         entry = Entry(container, record, config, request, ends[1] if ends else None)
         if foreground is not None and ends:
-            entry.on_pid = lambda pid: foreground.terminal(channel.receive_fd(ends[0]))
+            entry.on_pid = lambda pid: foreground.terminal(sockets.receive_fd(ends[0]))
         return _wait(entry.run(), foreground)
     finally:
         for end in ends:
@@ -182,10 +184,10 @@ class Entry(Launch):
                 request.warn(warning)
             for name in plan.slots:
                 if name == "console":
-                    sock = console or channel.connect(request.console_socket, "--console-socket")
+                    sock = console or sockets.connect(request.console_socket, "--console-socket")
                     fds[name] = sock.detach()
                 elif name == "seccomp":
-                    fds[name] = channel.connect(config.get("linux.seccomp.listenerPath"),
+                    fds[name] = sockets.connect(config.get("linux.seccomp.listenerPath"),
                                                 "config.json: linux.seccomp.listenerPath").detach()
         except BaseException:
             for fd in fds.values():
@@ -193,16 +195,11 @@ class Entry(Launch):
             raise
         super().__init__(plan, fds, request.preserve_fds, request.debug)
         self.on_pid: Callable[[int], None] = lambda pid: None   # called before the program begins
-        self._prepared = False
 
     def over(self, report: channel.Report | None) -> bool:
         if report is not None and report.kind == channel.EXEC:
             self.debug("setns_init: about to exec")
-            self._prepared = True   # the filter and execve are left: their success is the end of the stream
-        if report is None and self._prepared:
-            self._control.close()
-            return True
-        return False
+        return self.taken_over(report)
 
     def report(self, pid_file: str, pidfd_socket: str) -> None:
         """Name the process to the caller."""

@@ -33,8 +33,11 @@ def libseccomp_version() -> str:
     return seccomp_compile.libseccomp_version()
 
 
-def document() -> dict[str, Any]:
-    """What is supported, whether this machine's kernel has it or not."""
+def document(criu: str = "") -> dict[str, Any]:
+    """What is supported, whether this machine's kernel has it or not. ``criu`` is the CRIU program, by default that in
+    PATH: without one there is no checkpoint."""
+    from pyruntime.lifecycle.checkpoint_criu import search
+
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
@@ -53,8 +56,8 @@ def document() -> dict[str, Any]:
             "netDevices": {"enabled": True},
         },
         "annotations": {"io.github.seccomp.libseccomp.version": libseccomp_version(),
-                        "org.opencontainers.runc.checkpoint.enabled": "false",
+                        "org.opencontainers.runc.checkpoint.enabled": str(bool(search(criu))).lower(),
                         "io.pyruntime.version": __version__},
-        # A property can be a program to run, or a limit to lift.
-        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
+        # A property can be a program to run, or a limit to lift; CRIU runs as root.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "org.criu.config"],
     }

@@ -85,6 +85,8 @@ class Launch:
         self._holder = (0, -1)   # pid of the process that waits in a scope, and the pipe that it waits at
         self.stub = 0    # pid of the stub before it clones init
         self.init = 0    # pid of init, or of the process that joins a container
+        self.given: list[int] = []   # descriptors for the program, from 3 on, instead of ours of these numbers
+        self._prepared = False
 
     def started(self) -> None:
         """``init`` is known."""
@@ -93,6 +95,15 @@ class Launch:
         """Whether the plan has been carried out as far as we follow it, now that the stub said this (None: the end of
         the stream, which otherwise is its death)."""
         raise NotImplementedError
+
+    def taken_over(self, report: Report | None) -> bool:
+        """What `over` says where the plan ends in a program: execve(2) has done its work."""
+        if report is not None and report.kind == channel.EXEC:
+            self._prepared = True   # the filter and execve are left: their success is the end of the stream
+        if report is None and self._prepared:
+            self._control.close()
+            return True
+        return False
 
     def cause_of_death(self) -> str:
         """Called when the stub or init is dead: why, where something tells."""
@@ -195,9 +206,11 @@ class Launch:
         # Parked above the places where they are wanted, so that none is overwritten before it is put there.
         above = base + len(wanted)
         parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in wanted]
+        given = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in self.given]
         entry = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, above)
         try:
             actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
+            actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(given)]
             self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
                                        ["pyruntime-init", str(base), str(len(self.plan.slots))], {},
                                        file_actions=actions)
@@ -205,7 +218,7 @@ class Launch:
             self._tell_of_plan()
         finally:
             theirs.close()
-            for fd in (program, plan, entry, *parked):
+            for fd in (program, plan, entry, *parked, *given):
                 os.close(fd)
 
     def _tell_of_plan(self) -> None:

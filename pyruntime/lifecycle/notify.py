@@ -76,7 +76,7 @@ class Relay:
         """``directory``: the container's state; ``name``: the manager's socket. Raises UsageError, PyruntimeError."""
         import _socket
 
-        from pyruntime.lifecycle.channel import address
+        from pyruntime.sockets import address
 
         self._manager = _manager(name)
         self.ready = False   # whether the program has said so

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pyruntime import sockets
 from pyruntime.errors import PyruntimeError
-from pyruntime.lifecycle import channel
 
 
 def report_pid(pid: int, pid_file: str, pidfd_socket: str, name: bytes = b"standard") -> None:
@@ -25,7 +25,7 @@ def report_pid(pid: int, pid_file: str, pidfd_socket: str, name: bytes = b"stand
             raise PyruntimeError(f'--pid-file "{pid_file}": {error.strerror}') from None
     if pidfd_socket:
         import _socket
-        sock = channel.connect(pidfd_socket, "--pidfd-socket")
+        sock = sockets.connect(pidfd_socket, "--pidfd-socket")
         pidfd = os.pidfd_open(pid)
         try:
             sock.sendmsg([name], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, "little"))])

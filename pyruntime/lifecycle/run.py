@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime import sockets
 from pyruntime.config.load import load_bundle
 from pyruntime.errors import PyruntimeError
 from pyruntime.lifecycle.create import Request, create
@@ -27,7 +28,6 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         record = create(root, container_id, bundle, request)
         _or_delete(container, lambda: start_until_ready(container, record, request.notify))
         return 0
-    from pyruntime.lifecycle import channel
     from pyruntime.lifecycle.foreground import Foreground
 
     foreground = Foreground()
@@ -43,7 +43,7 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         pidfd = os.pidfd_open(record.pid)
         try:
             if ours is not None:
-                foreground.terminal(channel.receive_fd(ours))
+                foreground.terminal(sockets.receive_fd(ours))
             if request.notify:
                 _or_delete(container, lambda: _relay(foreground, container, request))
             _or_delete(container, lambda: start_record(container, record))

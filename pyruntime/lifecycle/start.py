@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime import sockets
 from pyruntime.errors import ConfigError, Problem, StateError, StepError
 from pyruntime.lifecycle import channel
 from pyruntime.lifecycle.delete import end_process
@@ -64,7 +65,7 @@ def start_record(container: Container, record: Record) -> None:
         raise ConfigError("config.json", [Problem(
             "process", "process property must not be empty",
             "a container without `process` can be created, but not started", "config.md#process")])
-    sock = channel.connect(os.path.join(container.directory, "start.sock"), "start", _socket.SOCK_SEQPACKET)
+    sock = sockets.connect(os.path.join(container.directory, "start.sock"), "start", _socket.SOCK_SEQPACKET)
     try:
         sock.send(b"s")
         _follow(sock, record)

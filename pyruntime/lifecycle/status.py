@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pyruntime import sockets
 from pyruntime.cgroups.group import Group
-from pyruntime.lifecycle import channel
 from pyruntime.lifecycle.store import Container, Record
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ def status_of(container: Container, record: Record) -> str:
         return STOPPED
     if record.cgroup and Group(record.cgroup).frozen():
         return PAUSED
-    return CREATED if channel.waits(os.path.join(container.directory, "start.sock")) else RUNNING
+    return CREATED if sockets.waits(os.path.join(container.directory, "start.sock")) else RUNNING
 
 
 def document(record: Record, status: str) -> dict[str, Any]:

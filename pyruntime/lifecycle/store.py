@@ -19,6 +19,7 @@ from _thread import get_native_id
 
 from pyruntime.config.decode import decode, encode
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,22 +42,6 @@ def check_id(container_id: str) -> str:
 def refuse(phrase: str, container_id: str, status: str) -> NoReturn:
     """Raise StateError: an operation that the container's status does not allow, in runc's phrase."""
     raise StateError(f'{phrase}: "{container_id}" is {status}')
-
-
-def start_time(pid: int) -> int:
-    """When the process was started, in clock ticks after boot: together with the pid it names a process for ever.
-    0 when it does not exist or is a zombie. proc_pid_stat(5)."""
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    try:
-        fields = os.read(fd, 4096).rpartition(b")")[2].split()
-    except ProcessLookupError:
-        return 0
-    finally:
-        os.close(fd)
-    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def timestamp() -> str:

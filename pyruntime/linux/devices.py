@@ -30,8 +30,8 @@ LINKS = {"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdo
 
 def emit(setup: Setup) -> Iterator[Step]:
     """The steps that fill /dev."""
-    if setup.new("mount") and not _host_dev(setup):
-        yield from _nodes(setup)
+    if setup.new("mount") and not host_dev(setup):
+        yield from nodes(setup)
         for path, target in LINKS.items():
             yield step("devices", "symlink", "linux.devices", label="default", target=target, path=path)
         yield step("devices", "reopen_null", "linux.devices", label="default")
@@ -48,13 +48,14 @@ def console(setup: Setup) -> Iterator[Step]:
                    mount=int(setup.new("mount") and setup.joined_container is None))
 
 
-def _host_dev(setup: Setup) -> bool:
+def host_dev(setup: Setup) -> bool:
     """Whether the host's own /dev is bound into the container: it has all of this, and must not be written."""
     return any(m.get("destination", "").rstrip("/") == "/dev" and {"bind", "rbind"} & set(m.get("options", []))
                for m in setup.config["mounts"].each())
 
 
-def _nodes(setup: Setup) -> Iterator[Step]:
+def nodes(setup: Setup) -> Iterator[Step]:
+    """The steps that make the device nodes, or bind those of the host where none can be made."""
     listed = {node.value["path"]: node for node in setup.config["linux.devices"].each()}
     for path, node in listed.items():
         kind = node.value["type"]

@@ -44,7 +44,7 @@ def emit(setup: Setup) -> Iterator[Step]:
         size = (mask.bit_length() + 63) // 64 * 8
         yield step("process", "memory_policy", policy.where, label=policy.get("mode"), mode=mode,
                    nodes=mask.to_bytes(size, "little"), bits=mask.bit_length() + 1 if mask else 0)
-    yield from _rdt(setup)
+    yield from rdt(setup)
 
 
 def sysctl_path(key: str) -> str:
@@ -65,7 +65,8 @@ def numbers(text: str) -> list[int]:
     return result
 
 
-def _rdt(setup: Setup) -> Iterator[Step]:
+def rdt(setup: Setup) -> Iterator[Step]:
+    """linux.intelRdt: the class of service, before init makes children."""
     rdt = setup.config["linux.intelRdt"]
     if not rdt:
         return

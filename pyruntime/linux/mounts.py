@@ -127,21 +127,27 @@ def emit(setup: Setup) -> Iterator[Step]:
         yield from _mount(setup, mount)
 
 
-def _mount(setup: Setup, mount: Node) -> Iterator[Step]:
-    options = Options(mount)
+def _common(mount: Node, options: Options) -> dict[str, Any]:
     dest = "/" + mount.value["destination"].strip("/")
     fstype = mount.get("type", "none")
     label = f"{mount.get('source', fstype) if options.bind else fstype} on {dest}"
-    common: dict[str, Any] = {"label": label, "dest": dest, **options.attributes}
+    return {"label": label, "dest": dest, **options.attributes}
+
+
+def _mount(setup: Setup, mount: Node) -> Iterator[Step]:
+    options = Options(mount)
+    fstype = mount.get("type", "none")
+    common = _common(mount, options)
     # Without a type it is about a mount that is there already: its propagation (config/sections/mounts.py).
     if "remount" in options.words or (fstype in ("", "none") and not options.bind):
         yield step("mounts", "remount", mount.where, options=[] if options.bind else options.data, **common)
     elif options.bind:
-        yield from _bind(setup, mount, options, common)
+        yield from bind(setup, mount)
     elif fstype == "cgroup":
         yield from emit_cgroup_mount(mount, setup.host.cgroup, setup.cgroup_paths,
                                      cgroup_namespace="cgroup" in setup.namespaces,
-                                     user_namespace=setup.in_user_namespace, attrs=options.attributes, dest=dest)
+                                     user_namespace=setup.in_user_namespace, attrs=options.attributes,
+                                     dest=common["dest"])
     else:
         yield _filesystem(setup, mount, fstype, options, common)
 
@@ -168,7 +174,10 @@ def _filesystem(setup: Setup, mount: Node, fstype: str, options: Options, common
                 options=data, how=how, **common)
 
 
-def _bind(setup: Setup, mount: Node, options: Options, common: dict[str, Any]) -> Iterator[Step]:
+def bind(setup: Setup, mount: Node) -> Iterator[Step]:
+    """The steps of one bind mount."""
+    options = Options(mount)
+    common = _common(mount, options)
     source = os.path.join(setup.config.bundle, mount.get("source", ""))
     slot = NO_SLOT
     if options.words & {"idmap", "ridmap"} or mount.get("uidMappings"):

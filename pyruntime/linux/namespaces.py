@@ -11,7 +11,7 @@ import errno
 
 from pyruntime.plan import uapi
 from pyruntime.plan.setup import NAMESPACES
-from pyruntime.plan.steps import NO_SLOT, step
+from pyruntime.plan.steps import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _UNPERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 def emit(setup: Setup) -> Iterator[Step]:
     """The steps that join, make and name the namespaces."""
     yield from _join(setup)
-    yield from _cgroup_owner(setup)
+    yield from cgroup_owner(setup)
     if setup.new("user"):
         yield from _user(setup)
     elif setup.joined("user"):
@@ -48,7 +48,7 @@ def host_id(mappings: Node, inside: int) -> int:
     return inside
 
 
-def _cgroup_owner(setup: Setup) -> Iterator[Step]:
+def cgroup_owner(setup: Setup) -> Iterator[Step]:
     """config-linux.md#cgroup-ownership: cgroup v2, a new cgroup namespace, and a cgroup mount that can be written."""
     path = setup.cgroup_paths.get("", "")
     writable = [mount for mount in setup.config["mounts"].each()
@@ -107,7 +107,7 @@ def _unshare(setup: Setup) -> Iterator[Step]:
     yield step("unshare", "set_dumpable", "linux.namespaces", value=0)
     pid = setup.new("pid")
     yield step("unshare", "clone_init", setup.where["pid"] if pid else "process", label="init",
-               flags=uapi.CLONE_NEWPID if pid else 0, cgroup=NO_SLOT)
+               flags=uapi.CLONE_NEWPID if pid else 0, cgroup=setup.birthplace)
 
 
 def _isolate(setup: Setup) -> Iterator[Step]:

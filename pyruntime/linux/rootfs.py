@@ -29,9 +29,32 @@ def emit(setup: Setup) -> Iterator[Step]:
         yield step("rootfs", "open_plain_rootfs", where, path=setup.rootfs)
         yield step("pivot", "chroot", where)
         return
+    yield from opened(setup)
+    wanted, flag = _wanted(setup)
+    if setup.options.pivot:
+        yield step("pivot", "pivot_root", where)
+    else:
+        yield step("pivot", "move_root", where, hide=list(setup.host.proc_mounts))
+    if flag:
+        yield step("pivot", "propagation", "linux.rootfsPropagation", label=wanted, propagation=flag,
+                   recursive=int(wanted.startswith("r")))
+    if root.get("readonly", False):
+        yield step("pivot", "root_readonly", root["readonly"].where)
+
+
+def _wanted(setup: Setup) -> tuple[str, int]:
     wanted = setup.config.get("linux.rootfsPropagation", "")
-    recursive = wanted.startswith("r")
-    flag = _PROPAGATION.get(wanted[1:] if recursive else wanted, 0)
+    return wanted, _PROPAGATION.get(wanted.removeprefix("r"), 0)
+
+
+def own_propagation(setup: Setup) -> int:
+    """The root mount's: a slave of the host's where the configuration wants to hear of it, else private."""
+    return uapi.MS_SLAVE if _wanted(setup)[1] in (uapi.MS_SLAVE, uapi.MS_SHARED) else uapi.MS_PRIVATE
+
+
+def opened(setup: Setup) -> Iterator[Step]:
+    """The steps that cut the new mount namespace off from the host's and open the root filesystem, which is last."""
+    wanted, flag = _wanted(setup)
     # What the host mounts later may reach a slave; nothing of ours may reach the host. Only a shared root asks for
     # more: a shared mount below it, bound from a shared mount of the host, remains its peer ("bidirectional" volumes).
     # The root filesystem itself is cut off even then (open_rootfs). Without pivot_root it is not done: letting go of
@@ -40,14 +63,5 @@ def emit(setup: Setup) -> Iterator[Step]:
         base = uapi.MS_PRIVATE if flag in (uapi.MS_PRIVATE, uapi.MS_UNBINDABLE) else uapi.MS_SLAVE
         yield step("rootfs", "propagation", "linux.rootfsPropagation" if wanted else setup.where["mount"],
                    propagation=base, recursive=1)
-    yield step("rootfs", "open_rootfs", where, path=setup.rootfs,
-               propagation=uapi.MS_SLAVE if flag in (uapi.MS_SLAVE, uapi.MS_SHARED) else uapi.MS_PRIVATE)
-    if setup.options.pivot:
-        yield step("pivot", "pivot_root", where)
-    else:
-        yield step("pivot", "move_root", where, hide=list(setup.host.proc_mounts))
-    if flag:
-        yield step("pivot", "propagation", "linux.rootfsPropagation", label=wanted, propagation=flag,
-                   recursive=int(recursive))
-    if root.get("readonly", False):
-        yield step("pivot", "root_readonly", root["readonly"].where)
+    yield step("rootfs", "open_rootfs", setup.config["root.path"].where, path=setup.rootfs,
+               propagation=own_propagation(setup))

@@ -175,6 +175,24 @@ int do_open_rootfs(struct stub *s, const struct step_open_rootfs *a)
 	return 0;
 }
 
+int do_copy_rootfs(struct stub *s, const struct step_copy_rootfs *a)
+{
+	int fd = sys_open_tree(AT_FDCWD, a->path, OPEN_TREE_CLONE);
+	if (fd < 0)
+		return fail(s, "open_tree", "%s", a->path);
+	int at = open(a->dest, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (at < 0)
+		return fail(s, "open", "%s", a->dest);
+	if (set_attr(fd, 0, a->readonly ? MOUNT_ATTR_RDONLY : 0, 0, (uint64_t)a->propagation))
+		return fail(s, "mount_setattr", "%s", a->dest);
+	if (make_parent_private(s, at))
+		return -1;
+	if (sys_move_mount(fd, at))
+		return fail(s, "move_mount", "%s", a->dest);
+	close(at);
+	return close(fd);
+}
+
 int do_open_plain_rootfs(struct stub *s, const struct step_open_plain_rootfs *a)
 {
 	s->root = open(a->path, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x9a3eef47u
+#define PLAN_FINGERPRINT 0xdbc1c90eu
 #define NO_SLOT 65535
 
 struct strs {
@@ -105,6 +105,12 @@ struct step_propagation { /* set the propagation of /, recursively if asked */
 struct step_open_rootfs { /* bind the root filesystem onto itself and hold it open */
 	const char *path;
 	int64_t propagation;
+};
+struct step_copy_rootfs { /* bind the root filesystem, without what is mounted beneath it, on another directory of the host */
+	const char *path;
+	const char *dest;
+	int64_t propagation;
+	int64_t readonly;
 };
 struct step_open_plain_rootfs { /* hold the root filesystem open (no mount namespace of its own) */
 	const char *path;
@@ -325,6 +331,7 @@ union step {
 	struct step_set_domainname set_domainname;
 	struct step_propagation propagation;
 	struct step_open_rootfs open_rootfs;
+	struct step_copy_rootfs copy_rootfs;
 	struct step_open_plain_rootfs open_plain_rootfs;
 	struct step_open_source open_source;
 	struct step_mount mount;
@@ -392,47 +399,48 @@ enum op {
 	OP_set_domainname = 22,
 	OP_propagation = 23,
 	OP_open_rootfs = 24,
-	OP_open_plain_rootfs = 25,
-	OP_open_source = 26,
-	OP_mount = 27,
-	OP_bind = 28,
-	OP_remount = 29,
-	OP_mknod = 30,
-	OP_device_source = 31,
-	OP_bind_device = 32,
-	OP_symlink = 33,
-	OP_make_dir = 34,
-	OP_mask_path = 35,
-	OP_readonly_path = 36,
-	OP_run_hook = 37,
-	OP_pivot_root = 38,
-	OP_move_root = 39,
-	OP_chroot = 40,
-	OP_root_readonly = 41,
-	OP_reopen_null = 42,
-	OP_open_console = 43,
-	OP_rlimit = 44,
-	OP_scheduler = 45,
-	OP_io_priority = 46,
-	OP_memory_policy = 47,
-	OP_personality = 48,
-	OP_join_keyring = 49,
-	OP_umask = 50,
-	OP_own_streams = 51,
-	OP_drop_bounding = 52,
-	OP_set_groups = 53,
-	OP_set_user = 54,
-	OP_capset = 55,
-	OP_ambient = 56,
-	OP_chdir = 57,
-	OP_find_home = 58,
-	OP_find_executable = 59,
-	OP_await_start = 60,
-	OP_no_new_privs = 61,
-	OP_seccomp = 62,
-	OP_prepare_exec = 63,
-	OP_execve = 64,
-	OP_COUNT = 65,
+	OP_copy_rootfs = 25,
+	OP_open_plain_rootfs = 26,
+	OP_open_source = 27,
+	OP_mount = 28,
+	OP_bind = 29,
+	OP_remount = 30,
+	OP_mknod = 31,
+	OP_device_source = 32,
+	OP_bind_device = 33,
+	OP_symlink = 34,
+	OP_make_dir = 35,
+	OP_mask_path = 36,
+	OP_readonly_path = 37,
+	OP_run_hook = 38,
+	OP_pivot_root = 39,
+	OP_move_root = 40,
+	OP_chroot = 41,
+	OP_root_readonly = 42,
+	OP_reopen_null = 43,
+	OP_open_console = 44,
+	OP_rlimit = 45,
+	OP_scheduler = 46,
+	OP_io_priority = 47,
+	OP_memory_policy = 48,
+	OP_personality = 49,
+	OP_join_keyring = 50,
+	OP_umask = 51,
+	OP_own_streams = 52,
+	OP_drop_bounding = 53,
+	OP_set_groups = 54,
+	OP_set_user = 55,
+	OP_capset = 56,
+	OP_ambient = 57,
+	OP_chdir = 58,
+	OP_find_home = 59,
+	OP_find_executable = 60,
+	OP_await_start = 61,
+	OP_no_new_privs = 62,
+	OP_seccomp = 63,
+	OP_prepare_exec = 64,
+	OP_execve = 65,
+	OP_COUNT = 66,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -459,6 +467,7 @@ int do_set_hostname(struct stub *, const struct step_set_hostname *);
 int do_set_domainname(struct stub *, const struct step_set_domainname *);
 int do_propagation(struct stub *, const struct step_propagation *);
 int do_open_rootfs(struct stub *, const struct step_open_rootfs *);
+int do_copy_rootfs(struct stub *, const struct step_copy_rootfs *);
 int do_open_plain_rootfs(struct stub *, const struct step_open_plain_rootfs *);
 int do_open_source(struct stub *, const struct step_open_source *);
 int do_mount(struct stub *, const struct step_mount *);
@@ -525,6 +534,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(set_domainname) \
 	X(propagation) \
 	X(open_rootfs) \
+	X(copy_rootfs) \
 	X(open_plain_rootfs) \
 	X(open_source) \
 	X(mount) \
@@ -651,6 +661,12 @@ static const struct field fields_propagation[] = {
 static const struct field fields_open_rootfs[] = {
 	{F_STR, offsetof(struct step_open_rootfs, path)},
 	{F_INT, offsetof(struct step_open_rootfs, propagation)},
+};
+static const struct field fields_copy_rootfs[] = {
+	{F_STR, offsetof(struct step_copy_rootfs, path)},
+	{F_STR, offsetof(struct step_copy_rootfs, dest)},
+	{F_INT, offsetof(struct step_copy_rootfs, propagation)},
+	{F_INT, offsetof(struct step_copy_rootfs, readonly)},
 };
 static const struct field fields_open_plain_rootfs[] = {
 	{F_STR, offsetof(struct step_open_plain_rootfs, path)},
@@ -874,6 +890,7 @@ static const struct {
 	[OP_set_domainname] = {"set_domainname", fields_set_domainname, 1},
 	[OP_propagation] = {"propagation", fields_propagation, 2},
 	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 2},
+	[OP_copy_rootfs] = {"copy_rootfs", fields_copy_rootfs, 4},
 	[OP_open_plain_rootfs] = {"open_plain_rootfs", fields_open_plain_rootfs, 1},
 	[OP_open_source] = {"open_source", fields_open_source, 4},
 	[OP_mount] = {"mount", fields_mount, 11},

@@ -11,7 +11,7 @@ from pyruntime.plan.setup import Setup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.config.load import Config
-    from pyruntime.plan.setup import Host, Joined, Options
+    from pyruntime.plan.setup import Host, Joined, Options, Revived
     from pyruntime.plan.steps import Step
 
 # Within a phase the steps keep this order of sections.
@@ -57,8 +57,11 @@ def _cgroup(setup: Setup) -> list[Step]:
         resources.refuse_limits(config, host.cgroup)
         return []
     place = resources.placement(config, host.cgroup, setup.container_id, host.systemd)
+    # Nobody clones CRIU into a cgroup.
+    if setup.revived is None and resources.born_inside(host.cgroup, place, rootless=host.rootless):
+        setup.birthplace = setup.slot()
     steps = list(resources.emit(config, host.cgroup, place, setup.container_id, rootless=host.rootless,
-                                slot=setup.slot))
+                                slot=setup.slot, birthplace=setup.birthplace))
     # Rootless, hierarchies that may not be written are left out.
     made: set[str] = set()
     for item in steps:
@@ -78,6 +81,19 @@ def compile_exec(config: Config, host: Host, options: Options, container_id: str
     try:
         for section in EXEC_SECTIONS:
             steps += section(setup)
+    except HostError as error:
+        raise _placed(error, config) from None
+    return _ordered(setup, steps)
+
+
+def compile_restore(config: Config, host: Host, options: Options, container_id: str, revived: Revived) -> Plan:
+    """Compile the plan by which CRIU comes to restore a container: the cgroup as in `create`, then CRIU in the place of
+    init. Raises ConfigError, HostError."""
+    from pyruntime.linux import revive  # no other command needs it
+
+    setup = Setup(config, host, options, container_id, revived=revived)
+    try:
+        steps = [*_cgroup(setup), *namespaces.cgroup_owner(setup), *kernel.rdt(setup), *revive.emit(setup)]
     except HostError as error:
         raise _placed(error, config) from None
     return _ordered(setup, steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.plan import uapi
+from pyruntime.plan.steps import NO_SLOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,15 +107,30 @@ class Joined:
         self.pidfd_socket = pidfd_socket
 
 
+class Revived:
+    """The CRIU that brings a container back by `restore`, instead of the stub becoming its init.
+
+    ``program``        its path; ``environment`` what it gets of ours
+    ``descriptors``    how many it gets besides the standard ones, from 3 on
+    """
+
+    __slots__ = ("descriptors", "environment", "program")
+
+    def __init__(self, *, program: str, environment: list[str], descriptors: int) -> None:
+        self.program = program
+        self.environment = environment
+        self.descriptors = descriptors
+
+
 class Setup:
     """The input of every section's ``emit``: plain values, no I/O.
 
     ``slots`` names the descriptors that the parent hands to the stub at its start, in order; ``next_slot`` continues
-    after them for what the plan itself opens.
+    after them for what the plan itself opens. ``birthplace`` is the slot of the cgroup that init is made in, if any.
     """
 
     def __init__(self, config: Config, host: Host, options: Options, container_id: str,
-                 joined: Joined | None = None) -> None:
+                 joined: Joined | None = None, revived: Revived | None = None) -> None:
         self.config = config
         self.host = host
         self.options = options
@@ -127,12 +143,16 @@ class Setup:
             self.where[node.value["type"]] = node.where
         self.warnings: list[str] = []
         self.cgroup_paths: dict[str, str] = {}
+        self.birthplace = NO_SLOT
         self.joined_container = joined
+        self.revived = revived
         self.slots = ["start"] if joined is None else ["init"] if joined.own_root else ["init", "root"]
         if config.get("process.terminal", False) and options.console:
             self.slots.append("console")
         if self._notifies():
             self.slots.append("seccomp")
+        if revived is not None:   # nobody waits, and terminal and filter come out of the image
+            self.slots = []
         self._next_slot = len(self.slots)
 
     def _notifies(self) -> bool:

@@ -97,6 +97,9 @@ OPS: dict[str, Op] = {
     "open_rootfs": Op("stub", "open_tree, mount_setattr, move_mount", "bind the root filesystem onto itself and hold"
                       " it open",
                       path=STR, propagation=INT),
+    "copy_rootfs": Op("stub", "open_tree, mount_setattr, move_mount", "bind the root filesystem, without what is"
+                      " mounted beneath it, on another directory of the host", path=STR, dest=STR, propagation=INT,
+                      readonly=INT),
     "open_plain_rootfs": Op("stub", "open", "hold the root filesystem open (no mount namespace of its own)", path=STR),
     "open_source": Op("stub", "open_tree", "clone a bind source of the host into slot", source=STR, recursive=INT,
                       propagation=INT, slot=INT),

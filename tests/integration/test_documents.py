@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,23 @@ def test_commands(document: str, tmp_path: Path) -> None:
         for name in runtime.ok("list", "-q").split() if runtime.root.is_dir() else []:
             runtime("delete", "--force", name)
     leftovers.check()
+    _check_pocker(tmp_path)
+
+
+def _check_pocker(path: Path) -> None:
+    """Nothing of pocker is left: neither containers nor processes; the name server ends a second after the last one."""
+    assert not list(path.glob("home/pocker/containers/*"))
+    deadline = time.monotonic() + 20
+    while left := [entry.name for entry in Path("/proc").glob("[0-9]*") if _speaks_of(entry, path)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def _speaks_of(process: Path, path: Path) -> bool:
+    try:
+        return str(path).encode() in (process / "cmdline").read_bytes()
+    except OSError:
+        return False   # it has ended
 
 
 def test_there_are_such_documents() -> None:

@@ -21,7 +21,7 @@ from pyruntime import Runtime as Library
 from pyruntime.cgroups import systemd_bus
 from pyruntime.cgroups.host import discover
 from pyruntime.errors import HostError, SystemdError
-from pyruntime.lifecycle.store import start_time
+from pyruntime.process import start_time
 from tests.conftest import TOP
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime, end
 

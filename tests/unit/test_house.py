@@ -58,9 +58,10 @@ ROOMS = {
     "linux": {"linux", "config", "plan", "cgroups", "errors", "native"},
     "cgroups": {"cgroups", "config", "plan", "errors", "native"},
     "native": {"native", "errors"},
-    "lifecycle": {"lifecycle", "plan", "config", "linux", "cgroups", "native", "errors"},
+    "lifecycle": {"lifecycle", "plan", "config", "linux", "cgroups", "native", "errors", "process", "sockets"},
     "image": {"image", "config", "native", "spec", "errors"},
-    "cli": {"cli", "lifecycle", "image", "plan", "config", "errors"},
+    "engine": {"engine", "api", "image", "config", "native", "errors", "process", "sockets"},
+    "cli": {"cli", "api", "engine", "lifecycle", "image", "plan", "config", "errors"},
 }
 
 

@@ -51,8 +51,11 @@ class Bundle:
             return True   # damaged: somebody's bundle nevertheless
 
 
-def add(layout: Layout, path: str, *, manifest: str, driver: str, layers: Layers) -> Bundle:
-    """Record that the bundle at ``path``, an existing directory, uses these layers. Raises HostError."""
+def add(layout: Layout, path: str, *, manifest: str, driver: str, layers: Layers, at: str = "",
+        lasting: bool = True) -> Bundle:
+    """Record that the bundle at ``path``, an existing directory, uses these layers; ``at``: where that directory is
+    now, if it is to be renamed to ``path`` while the layers are still under a lease; ``lasting``: it is to be there
+    after a power failure. Raises HostError."""
     record = Bundle(id=os.urandom(_ID).hex(), path=os.path.abspath(path), manifest=manifest, driver=driver,
                     keys=layers.keys, chain_ids=layers.chain_ids)
     mark = encode({"id": record.id, "store": layout.root, "manifest": manifest, "driver": driver}).encode()
@@ -60,13 +63,14 @@ def add(layout: Layout, path: str, *, manifest: str, driver: str, layers: Layers
         with layout.shared():   # gc must find neither the temporary file unlocked, nor the record without its mark
             temporary = layout.work()
             data = encode({name: getattr(record, name) for name in Bundle.FIELDS}).encode()
-            fd = write_file(temporary, data, lock=True)
+            fd = write_file(temporary, data, lock=True, sync=lasting)
             try:
                 os.rename(temporary, layout.below("bundles", record.id))
             finally:
                 os.close(fd)
-            write_file(f"{record.path}/{MARK}.{record.id}", mark)
-            os.rename(f"{record.path}/{MARK}.{record.id}", f"{record.path}/{MARK}")
+            here = at or record.path
+            write_file(f"{here}/{MARK}.{record.id}", mark, sync=lasting)
+            os.rename(f"{here}/{MARK}.{record.id}", f"{here}/{MARK}")
     except OSError as error:
         raise layout.failure(error, f'recording the bundle "{path}"') from None
     return record

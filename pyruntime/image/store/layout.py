@@ -220,14 +220,16 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view):]
 
 
-def write_file(path: str, data: bytes, *, lock: bool = False) -> int:
-    """A new file with this content, on disk. With ``lock`` it stays open and flock'ed: the caller closes."""
+def write_file(path: str, data: bytes, *, lock: bool = False, sync: bool = True) -> int:
+    """A new file with this content, on disk unless ``sync`` is false. With ``lock`` it stays open and flock'ed: the
+    caller closes."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         if lock:
             fcntl.flock(fd, fcntl.LOCK_EX)
         write_all(fd, data)
-        os.fdatasync(fd)
+        if sync:
+            os.fdatasync(fd)
     except BaseException:
         os.close(fd)
         os.unlink(path)

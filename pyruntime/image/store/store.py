@@ -118,9 +118,10 @@ class Store:
 
     # Bundles and the store as a whole.
 
-    def add_bundle(self, path: str, *, manifest: str, driver: str, layers: layers.Layers) -> records.Bundle:
+    def add_bundle(self, path: str, *, manifest: str, driver: str, layers: layers.Layers, at: str = "",
+                   lasting: bool = True) -> records.Bundle:
         """Record that a bundle, or a container, uses these layers; they are to be under a lease until then."""
-        return records.add(self.layout, path, manifest=manifest, driver=driver, layers=layers)
+        return records.add(self.layout, path, manifest=manifest, driver=driver, layers=layers, at=at, lasting=lasting)
 
     def bundles(self) -> list[records.Bundle]:
         """Every bundle that is recorded and still there."""

@@ -1,0 +1,83 @@
+"""``pocker exec CONTAINER COMMAND``."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.api import Runtime
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.foreground import check_terminal, failure
+from pyruntime.cli.pocker.main import Context
+from pyruntime.engine.container import find
+from pyruntime.engine.history import of_container
+from pyruntime.engine.status import PAUSED, RUNNING, status_of
+from pyruntime.errors import PyruntimeError, StateError
+from pyruntime.image.users import find_user
+
+COMMAND = Command(
+    "exec", "[options] CONTAINER COMMAND [ARGUMENT...]", "run another program in a container",
+    Flag("detach", "bool", "do not wait for it", short="d"),
+    Flag("env", "list", "set a variable of its environment", short="e", value="NAME=VALUE"),
+    Flag("env-file", "list", "read variables from a file", value="FILE"),
+    Flag("interactive", "bool", "give it our input", short="i"),
+    Flag("privileged", "bool", "give it all capabilities"),
+    Flag("tty", "bool", "give it a terminal", short="t"),
+    Flag("user", "str", "user, and group, to run as", short="u", value="USER[:GROUP]"),
+    Flag("workdir", "str", "working directory", short="w", value="DIR"), least=2, stop_at_argument=True,
+    text="The exit status is the program's; 127 where there is no such program, 126 where it cannot be run.\n\n"
+         "Example:\n  pocker exec -it web sh")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Run the program."""
+    container = find(context.places, parsed.arguments[0])
+    record = container.read()
+    name = record.name
+    status = status_of(container)
+    if status.word == PAUSED:
+        raise StateError(f'container "{name}" is paused: `pocker unpause {name}`')
+    if status.word != RUNNING:
+        raise StateError(f'container "{name}" is not running: `pocker start {name}`')
+    check_terminal(terminal=parsed["tty"], stdin=parsed["interactive"])
+    options = {"env": _environment(parsed), "cwd": parsed["workdir"], "terminal": parsed["tty"]}
+    if parsed["user"]:
+        root = os.open(f"/proc/{status.pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            user = find_user(parsed["user"], root)
+        finally:
+            os.close(root)
+        options |= {"user": f"{user.uid}:{user.gid}", "gids": user.additional}
+    if parsed["privileged"]:
+        from pyruntime.config.sections.process import CAPABILITIES
+        options["capabilities"] = list(CAPABILITIES)
+    _redirect(parsed)
+    exec_id, words = os.urandom(32).hex(), " ".join(parsed.arguments[1:])
+    for action in ("exec_create", "exec_start"):
+        of_container(context.places, record, f"{action}: {words}", execID=exec_id)
+    try:
+        result = Runtime(context.places.runtime).exec(container.id, parsed.arguments[1:], detach=parsed["detach"],
+                                                      **options)
+    except PyruntimeError as error:
+        error.exit_code = failure(error)
+        raise
+    if parsed["detach"]:
+        return 0   # nobody waits for it
+    of_container(context.places, record, "exec_die", execID=exec_id, exitCode=str(result))
+    return result
+
+
+def _environment(parsed: Parsed) -> list[str]:
+    if not parsed["env"] and not parsed["env-file"]:
+        return []
+    from pyruntime.engine.texts import environment
+
+    return environment(parsed["env"], parsed["env-file"])
+
+
+def _redirect(parsed: Parsed) -> None:
+    """What the program is not to have of ours is /dev/null."""
+    fds = (0, 1, 2) if parsed["detach"] else () if parsed["interactive"] else (0,)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in fds:
+        os.dup2(null, fd)
+    os.close(null)

@@ -1,0 +1,71 @@
+"""What `run`, `start`, `attach` and `exec` share: being in the foreground of a program in a container."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.api import Runtime
+from pyruntime.cli.parse import Flag, Parsed
+from pyruntime.engine.attach import DETACH_KEYS as KEYS
+from pyruntime.engine.attach import Attached
+from pyruntime.engine.ending import finish, settle
+from pyruntime.errors import NoSuchContainer, PyruntimeError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+
+    from pyruntime.engine.container import Container, Record
+
+DETACH_KEYS = Flag("detach-keys", "str", "keys that leave it running", default=KEYS, value="KEYS")
+SIG_PROXY = Flag("sig-proxy", "bool", "send signals that we get to the program", default=True)
+
+
+def failure(error: PyruntimeError) -> int:
+    """Docker's exit code for a program that could not be started: 127 where there is none, 126 where it is no program,
+    125 for everything else."""
+    text = str(error)
+    if 'exec: "' not in text:
+        return 125
+    return 127 if "executable file not found" in text or "no such file or directory" in text else 126
+
+
+def check_terminal(*, terminal: bool, stdin: bool) -> None:
+    """Raises UsageError where a terminal is to be typed into that is none."""
+    if terminal and stdin and not os.isatty(0):
+        raise UsageError("the input device is not a TTY: leave out --tty, or --interactive")
+
+
+def forwarding(container: Container, parsed: Parsed) -> Callable[[int], None] | None:
+    """What is done with our signals."""
+    if not parsed["sig-proxy"]:
+        return None
+    runtime = Runtime(container.places.runtime)
+
+    def forward(number: int) -> None:
+        try:
+            runtime.kill(container.id, number)
+        except PyruntimeError:
+            return   # it has ended: word of that is on its way to us
+    return forward
+
+
+def follow(container: Container, record: Record, ours: _socket.socket, monitor: int, parsed: Parsed, *,
+           stdin: bool) -> int:
+    """Be attached to a container that this process has just started, and see to its end."""
+    settings = record.settings
+    status = Attached(ours, terminal=settings.terminal, stdin=stdin, keys=parsed["detach-keys"],
+                      forward=forwarding(container, parsed)).wait()
+    if status is None:
+        return 0   # detached: the monitor goes on
+    if settings.restart != "no":
+        settle(container, record)   # the monitor decides
+        return status
+    os.waitpid(monitor, 0)
+    try:
+        with container.lock():
+            finish(container, record)
+    except NoSuchContainer:
+        pass   # `rm --force` was faster
+    return status

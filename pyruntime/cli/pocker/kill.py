@@ -1,0 +1,32 @@
+"""``pocker kill CONTAINER...``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.each import each
+from pyruntime.cli.pocker.main import Context
+from pyruntime.engine.container import Container, Record
+from pyruntime.engine.ending import send_signal, settle, stop
+from pyruntime.engine.status import PAUSED, RUNNING, status_of
+from pyruntime.errors import StateError
+
+COMMAND = Command("kill", "[options] CONTAINER...", "kill containers, or send them a signal",
+                  Flag("signal", "str", "signal to send", short="s", default="KILL", value="SIGNAL"), least=1,
+                  text="Example:\n  pocker kill -s HUP web")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Send the signal."""
+    word: str = parsed["signal"]
+    final = word.upper().removeprefix("SIG") in ("KILL", "9")
+
+    def send(container: Container, record: Record) -> None:
+        status = status_of(container).word
+        if status not in (RUNNING, PAUSED):
+            raise StateError(f'container "{record.name}" is not running: it is {status}')
+        if final:   # as a stop without patience: its restart policy is to leave it alone
+            stop(container, record, signal="KILL", timeout=10)
+            settle(container, record)
+        else:
+            send_signal(container, record, word)
+    return each(context, parsed.arguments, send)

@@ -1,0 +1,52 @@
+"""``pocker logs CONTAINER``."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.main import Context
+from pyruntime.engine.container import find
+from pyruntime.engine.logs import entries
+from pyruntime.engine.status import CREATED, EXITED, status_of
+from pyruntime.errors import StateError, UsageError
+
+COMMAND = Command(
+    "logs", "[options] CONTAINER", "show what a container has written",
+    Flag("follow", "bool", "go on until it ends", short="f"),
+    Flag("since", "str", "nothing from before: a time (RFC 3339 or seconds since 1970), or how long ago (10m)",
+         value="TIME"),
+    Flag("until", "str", "nothing from after", value="TIME"),
+    Flag("tail", "str", "the last N lines alone", short="n", default="all", value="N"),
+    Flag("timestamps", "bool", "with the time of each line", short="t"), least=1, most=1,
+    text="Example:\n  pocker logs -f --tail 20 web")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Show the log."""
+    container = find(context.places, parsed.arguments[0])
+    record = container.read()
+    if record.settings.log_driver == "none":
+        raise StateError(f'container "{record.name}" keeps no log: it was made with --log-driver none')
+    tail = parsed["tail"]
+    if tail != "all" and not tail.isdecimal():
+        raise UsageError(f'--tail "{tail}": write a number of lines, or all')
+    begun = {"stdout": True, "stderr": True}   # whether a new line begins there
+    for entry in entries(container, since=_time(parsed, "since"), until=_time(parsed, "until"),
+                         tail=-1 if tail == "all" else int(tail),
+                         follow=(lambda: status_of(container).word not in (EXITED, CREATED))
+                         if parsed["follow"] else None):
+        stamp = f"{entry.when} ".encode() if parsed["timestamps"] and begun[entry.stream] else b""
+        begun[entry.stream] = entry.text.endswith(b"\n")
+        data = memoryview(stamp + entry.text)
+        while data:
+            data = data[os.write(2 if entry.stream == "stderr" else 1, data):]
+    return 0
+
+
+def _time(parsed: Parsed, flag: str) -> str:
+    if not parsed[flag]:
+        return ""
+    from pyruntime.cli.pocker.times import moment
+
+    return moment(parsed[flag], f"--{flag}")

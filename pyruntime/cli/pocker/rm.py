@@ -1,0 +1,51 @@
+"""``pocker rm CONTAINER...``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.log import LOG
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.program import out
+from pyruntime.engine.container import Record, find, forget_names
+from pyruntime.engine.ending import remove, sweep
+from pyruntime.errors import ConfigError, NoSuchContainer, PyruntimeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.places import Places
+
+COMMAND = Command("rm", "[options] CONTAINER...", "remove containers",
+                  Flag("force", "bool", "kill those that run; none is no error", short="f"),
+                  Flag("volumes", "bool", "remove their anonymous volumes too", short="v"),
+                  least=1, text="Example:\n  pocker rm -f web")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove them."""
+    sweep(context.places, context.warn)
+    status = 0
+    for name in parsed.arguments:
+        try:
+            _remove(context.places, name, force=parsed["force"], volumes=parsed["volumes"])
+            out(f"{name}\n")
+        except PyruntimeError as error:
+            LOG.error(error)
+            status = 1
+    return status
+
+
+def _remove(places: Places, name: str, *, force: bool, volumes: bool) -> None:
+    try:
+        container = find(places, name)
+        try:
+            record = container.read()
+        except ConfigError:   # damaged: of what it was, the directory and the name are left
+            if not force:
+                raise
+            record = Record(id=container.id, name=container.id)
+        remove(container, record, force=force, volumes=volumes)
+        if record.name == container.id:
+            forget_names(places)
+    except NoSuchContainer:
+        if not force:
+            raise

@@ -1,0 +1,66 @@
+"""``pocker run IMAGE [COMMAND]``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.flags import FLAGS, settings_of
+from pyruntime.cli.pocker.foreground import DETACH_KEYS, SIG_PROXY, check_terminal, failure, follow
+from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.pocker.making import check_making, make
+from pyruntime.cli.program import out
+from pyruntime.engine import attach
+from pyruntime.engine.ending import discard
+from pyruntime.engine.launch import Options, launch
+from pyruntime.errors import PyruntimeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.pocker.trace import Trace
+
+COMMAND = Command(
+    "run", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image and run it", *FLAGS,
+    Flag("detach", "bool", "print the container's ID and leave it running", short="d"),
+    Flag("trace", "bool", "tell what is done for each flag, and where to read on"),
+    DETACH_KEYS, SIG_PROXY,
+    least=1, stop_at_argument=True, glued=True, wrong=125,
+    text="The exit status is the program's (128 + N when signal N killed it), 127 where there is no such program, 126\n"
+         "where it cannot be run, and 125 for all other failures.\n\n"
+         "Example:\n  pocker run --rm -it debian bash")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Run the container."""
+    try:
+        return _run(context, parsed)
+    except PyruntimeError as error:
+        error.exit_code = failure(error)
+        raise
+
+
+def _run(context: Context, parsed: Parsed) -> int:
+    settings = settings_of(parsed)
+    check_making(parsed)
+    if not parsed["detach"]:
+        check_terminal(terminal=settings.terminal, stdin=settings.stdin)
+    trace = _trace(parsed) if parsed["trace"] else None
+    container, record = make(context, parsed, settings)
+    with container.lock() as lock:
+        try:
+            if parsed["detach"]:
+                launch(container, record, lock, Options(trace=trace))
+                out(container.id + "\n")
+                return 0
+            ours, theirs = attach.pair()
+            monitor = launch(container, record, lock, Options(client=theirs, owner=True, once=True, trace=trace))
+            theirs.close()
+        except PyruntimeError:
+            if settings.remove:
+                discard(container, record, volumes=True)
+            raise
+    return follow(container, record, ours, monitor, parsed, stdin=settings.stdin)
+
+
+def _trace(parsed: Parsed) -> Trace:
+    from pyruntime.cli.pocker.trace import Trace
+
+    return Trace(COMMAND, parsed)

@@ -1,0 +1,25 @@
+"""``pocker top CONTAINER``."""
+
+from __future__ import annotations
+
+from pyruntime.api import Runtime
+from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.program import out
+from pyruntime.engine.container import find
+from pyruntime.engine.status import PAUSED, RUNNING, status_of
+from pyruntime.errors import StateError
+from pyruntime.lifecycle.ps import DEFAULT, table
+
+COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "show the processes of a container", least=1, stop_at_argument=True,
+                  text="What ps(1) of this machine says of them; the numbers are the machine's.\n\n"
+                       "Example:\n  pocker top web -o pid,args")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Show them."""
+    container = find(context.places, parsed.arguments[0])
+    if status_of(container).word not in (RUNNING, PAUSED):
+        raise StateError(f'container "{container.read().name}" is not running')
+    out(table(Runtime(context.places.runtime).pids(container.id), parsed.arguments[1:] or DEFAULT))
+    return 0

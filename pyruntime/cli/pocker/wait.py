@@ -1,0 +1,16 @@
+"""``pocker wait CONTAINER...``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.pocker.each import each
+from pyruntime.cli.pocker.main import Context
+from pyruntime.engine.waiting import wait
+
+COMMAND = Command("wait", "CONTAINER...", "wait until containers have ended, and print their exit statuses", least=1,
+                  text="Example:\n  pocker wait job")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Wait for each."""
+    return each(context, parsed.arguments, lambda container, record: str(wait(container)))

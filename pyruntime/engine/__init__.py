@@ -1,0 +1,1 @@
+"""pocker: containers of images, kept by nobody but the processes that stand over them."""

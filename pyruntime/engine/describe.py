@@ -1,0 +1,82 @@
+"""A container as a document: what `inspect` shows and `ps --format` chooses from, in Docker's names."""
+
+from __future__ import annotations
+
+from pyruntime.engine.network import endpoints
+from pyruntime.engine.network.picture import settings_of
+from pyruntime.engine.status import PAUSED, RESTARTING, RUNNING, status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.engine.container import Container, Record
+    from pyruntime.engine.status import Status
+
+NEVER = "0001-01-01T00:00:00Z"   # Docker's word for a time that was not
+
+
+def describe(container: Container, record: Record, status: Status | None = None) -> dict[str, Any]:
+    """The document of `pocker inspect`."""
+    status = status or status_of(container)
+    args = program(record)
+    settings, config = record.settings, record.image_config
+    return {
+        "Id": record.id, "Name": record.name, "Created": record.created, "Path": args[0] if args else "",
+        "Args": args[1:], "Image": record.image_id, "ImageName": record.image, "ImageManifest": record.manifest,
+        "Driver": record.driver,
+        "State": {**state(status), **_health(container, record, status)}, "RestartCount": status.run.restarts,
+        "LogPath": f"{container.directory}/log" if settings.log_driver != "none" else "",
+        "ConfigPath": f"{container.directory}/config.json", "Rootfs": container.rootfs,
+        "Config": {
+            "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
+            "User": settings.user or config.get("User") or "", "Tty": settings.terminal, "OpenStdin": settings.stdin,
+            "Env": [*(config.get("Env") or []), *settings.env], "Cmd": settings.args or config.get("Cmd"),
+            "Entrypoint": config.get("Entrypoint") if settings.entrypoint is None else settings.entrypoint,
+            "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
+            "Labels": labels(record), "Volumes": config.get("Volumes"), "ExposedPorts": config.get("ExposedPorts"),
+            "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
+            "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None},
+        "Mounts": [_mount(container, mount) for mount in settings.mounts],
+        "NetworkSettings": settings_of(endpoints.read(container.places, record.id)), "Settings": settings.document()}
+
+
+def _mount(container: Container, mount: dict[str, Any]) -> dict[str, Any]:
+    result = {"Type": mount["kind"], "Source": mount.get("source", ""), "Destination": mount["target"],
+              "RW": not mount.get("read_only", False), "Mode": ",".join(mount.get("options", []))}
+    if mount["kind"] == "volume":
+        from pyruntime.engine.volumes import data
+
+        result |= {"Name": mount["source"], "Source": data(container.places, mount["source"]), "Driver": "local"}
+    return result
+
+
+def program(record: Record) -> list[str]:
+    """What the container runs: entrypoint and arguments."""
+    settings, config = record.settings, record.image_config
+    if settings.entrypoint is not None:
+        return settings.entrypoint + settings.args
+    return (config.get("Entrypoint") or []) + (settings.args or config.get("Cmd") or [])
+
+
+def labels(record: Record) -> dict[str, str]:
+    """The image's labels, and the container's, which win."""
+    return {**(record.image_config.get("Labels") or {}), **record.settings.labels}
+
+
+def _health(container: Container, record: Record, status: Status) -> dict[str, Any]:
+    from pyruntime.engine.health import health_of
+
+    found = health_of(container, record, status.run)
+    return {"Health": found.document()} if found else {}
+
+
+def state(status: Status) -> dict[str, Any]:
+    """The part of `inspect` that changes."""
+    end = status.exit
+    return {
+        "Status": status.word, "Running": status.word in (RUNNING, PAUSED), "Paused": status.word == PAUSED,
+        "Restarting": status.word == RESTARTING, "OOMKilled": bool(end and end.oom), "Pid": status.pid,
+        "ExitCode": end.status if end else 0, "Error": end.error if end else "",
+        "StartedAt": status.run.started or NEVER, "FinishedAt": end.finished if end else NEVER,
+        "MonitorPid": status.run.monitor[0] if status.run.watched() else 0}

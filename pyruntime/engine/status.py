@@ -1,0 +1,56 @@
+"""What a container is doing: asked of the kernel, the runtime and the monitor's last words, never remembered."""
+
+from __future__ import annotations
+
+from pyruntime.api import Runtime
+from pyruntime.errors import NoSuchContainer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.container import Container, Exit, Run
+
+CREATED, RUNNING, PAUSED, RESTARTING, EXITED = "created", "running", "paused", "restarting", "exited"
+
+
+class Status:
+    """One moment of a container.
+
+    ``word``   created, running, paused, restarting or exited
+    ``pid``    of its init process; 0 where there is none
+    ``exit``   how it ended, for restarting and exited
+    """
+
+    __slots__ = ("exit", "pid", "run", "word")
+
+    def __init__(self, word: str, run: Run, pid: int = 0, exit: Exit | None = None) -> None:
+        self.word = word
+        self.run = run
+        self.pid = pid
+        self.exit = exit
+
+
+def status_of(container: Container) -> Status:
+    """What it is doing now."""
+    run = container.run()
+    if not run.started:
+        return Status(CREATED, run)
+    if not run.over:
+        try:
+            state = Runtime(container.places.runtime).state(container.id)
+        except NoSuchContainer:
+            state = None   # it is being made, or cleared away
+        if state is not None and state.pid:
+            return Status(PAUSED if state.status == "paused" else RUNNING, run, state.pid)
+    end = container.exit()
+    if run.watched():
+        if run.waiting:
+            return Status(RESTARTING, run, 0, end)
+        if end is None:   # it is being started
+            return Status(CREATED, run)
+    return Status(EXITED, run, 0, end or _unseen(run))
+
+
+def _unseen(run: Run) -> Exit:
+    from pyruntime.engine.container import Exit
+
+    return Exit(finished=run.started, error="nobody saw how it ended: its monitor was killed, or the machine restarted")

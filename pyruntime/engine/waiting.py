@@ -1,0 +1,47 @@
+"""Waiting for the end of a container."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from pyruntime.engine.status import CREATED, EXITED, Status, status_of
+from pyruntime.errors import NoSuchContainer, StateError
+from pyruntime.process import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.container import Container
+
+
+def wait(container: Container) -> int:
+    """The exit status of a container, once it does not run any more. Raises StateError for one that never ran, and for
+    one that was removed before its status could be read."""
+    status = status_of(container)
+    while status.word != EXITED:
+        if status.word == CREATED and not status.run.watched():
+            raise StateError(f'container "{container.id[:12]}" was never started')
+        _until_gone(status)
+        if not os.path.isdir(container.directory):
+            raise NoSuchContainer(f'container "{container.id[:12]}" was removed, and its status with it')
+        status = status_of(container)
+    assert status.exit is not None
+    return status.exit.status
+
+
+def _until_gone(status: Status) -> None:
+    """Wait for the monitor, which outlives the program and decides whether it is started again; without one for the
+    program."""
+    run = status.run
+    pid, started = run.monitor if run.watched() else (status.pid, 0)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if not started or start_time(pid) == started:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            poll.poll(1000)   # the status may change while the monitor stays
+    finally:
+        os.close(pidfd)

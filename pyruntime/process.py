@@ -1,0 +1,21 @@
+"""Processes by their names for ever: a pid and when it was started."""
+
+from __future__ import annotations
+
+import os
+
+
+def start_time(pid: int) -> int:
+    """When the process was started, in clock ticks after boot: together with the pid it names a process for ever.
+    0 when it does not exist or is a zombie. proc_pid_stat(5)."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    try:
+        fields = os.read(fd, 4096).rpartition(b")")[2].split()
+    except ProcessLookupError:
+        return 0
+    finally:
+        os.close(fd)
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
