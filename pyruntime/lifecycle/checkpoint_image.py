@@ -30,7 +30,7 @@ _CONFIG_ANNOTATION, _CONFIG_FILE = "org.criu.config", "/etc/criu/runc.conf"
 _CLONE_NEWNET = 0x40000000
 NETWORK_LOCK_NFTABLES = 2
 # Made by the kernel for each namespace or for all: CRIU mounts a new one wherever it finds a whole one.
-_KERNELS_OWN = {"proc", "sysfs", "mqueue", "devpts", "cgroup2"}
+_KERNELS_OWN = {"proc", "sysfs", "mqueue", "devpts"}
 
 
 class CriuRequest:

@@ -75,7 +75,7 @@ def _staged(setup: Setup) -> Iterator[Step]:
             continue
         if options.bind:
             yield from mounts.bind(setup, mount)
-        elif fstype == "cgroup" and "cgroup" not in setup.namespaces:
+        elif fstype == "cgroup":   # a bind mount also where the container has a cgroup namespace: it looks the same
             yield from emit_cgroup_mount(mount, setup.host.cgroup, setup.cgroup_paths, cgroup_namespace=False,
                                          user_namespace=False, attrs=options.attributes, dest=dest)
         else:

@@ -372,6 +372,40 @@ def test_a_given_network_namespace(criu: Runtime, own_bundle: Bundle, tmp_path: 
         end(holder)
 
 
+def test_a_cgroup_namespace(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """The container sees its cgroup as the root, before and after."""
+    own_bundle.config["linux"]["namespaces"].append({"type": "cgroup"})
+    own_bundle.shell(COUNT)
+    criu.ok("run", "-d", "c1", own_bundle)
+    count = Path(own_bundle.config["root"]["path"]) / "count"
+    reached = grows(count)
+    before = criu.ok("exec", "c1", "sh", "-c", "cat /proc/self/cgroup; ls /sys/fs/cgroup")
+    criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
+    criu.ok("restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1")
+    assert grows(count) > reached
+    assert criu.ok("exec", "c1", "sh", "-c", "cat /proc/self/cgroup; ls /sys/fs/cgroup") == before
+    for line in Path(f"/proc/{criu.state('c1')['pid']}/cgroup").read_text().splitlines():
+        assert line.endswith("/c1"), line
+
+
+def test_with_systemd(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """The container comes back in a scope of systemd's, and leaves none."""
+    if not Path("/run/systemd/system").exists():
+        pytest.skip("systemd is not this machine's init (tests/vm/run has one)")
+    unit = f"pyruntime-{os.getpid()}.scope"
+    own_bundle.shell(COUNT, linux__cgroupsPath=f"system.slice:pyruntime:{os.getpid()}")
+    criu.ok("--systemd-cgroup", "run", "-d", "c1", own_bundle)
+    count = Path(own_bundle.config["root"]["path"]) / "count"
+    reached = grows(count)
+    criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
+    criu.ok("--systemd-cgroup", "restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1")
+    assert grows(count) > reached
+    assert f"system.slice/{unit}" in Path(f"/proc/{criu.state('c1')['pid']}/cgroup").read_text()
+    assert subprocess.run(["systemctl", "is-active", "-q", unit], check=False).returncode == 0
+    criu.ok("delete", "--force", "c1")
+    assert subprocess.run(["systemctl", "is-active", "-q", unit], check=False).returncode != 0
+
+
 def test_a_user_namespace(criu: Runtime) -> None:
     """CRIU's children open the sources of mounts with the rights of the container's root: so this is not below pytest's
     directory, which is closed to others."""
