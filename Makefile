@@ -15,9 +15,13 @@ STUB_CC  := $(if $(MUSL),musl-gcc -idirafter /usr/include -idirafter /usr/includ
 MONITOR  := pyruntime/engine/monitor
 MONITOR_SOURCES := $(wildcard $(MONITOR)/*.c)
 MONITOR_HEADERS := $(wildcard $(MONITOR)/*.h)
+PROXY    := pyruntime/engine/proxy
+PROXY_SOURCES := $(wildcard $(PROXY)/*.c)
+PROXY_HEADERS := $(wildcard $(PROXY)/*.h)
+INIT     := pyruntime/engine/init
 STATIC   := -static -Os $(WARN) -fno-asynchronous-unwind-tables -s
 
-all: $(VENV)/.installed $(NATIVE)/stub $(MONITOR)/monitor  ## build everything into .venv
+all: $(VENV)/.installed $(NATIVE)/stub $(MONITOR)/monitor $(PROXY)/proxy $(INIT)/init  ## build everything into .venv
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +45,14 @@ $(NATIVE)/stub: $(SOURCES) $(HEADERS)
 $(MONITOR)/monitor: $(MONITOR_SOURCES) $(MONITOR_HEADERS)
 	@command -v gcc >/dev/null || tools/install-deps
 	$(STUB_CC) $(STATIC) -o $@ $(MONITOR_SOURCES)
+
+$(PROXY)/proxy: $(PROXY_SOURCES) $(PROXY_HEADERS)
+	@command -v gcc >/dev/null || tools/install-deps
+	$(STUB_CC) $(STATIC) -o $@ $(PROXY_SOURCES)
+
+$(INIT)/init: $(INIT)/init.c
+	@command -v gcc >/dev/null || tools/install-deps
+	$(STUB_CC) $(STATIC) -o $@ $<
 
 generate:  ## write native/steps.h, config/_shape.py and the golden plans anew
 	$(PY) -m pyruntime.plan.generate > $(NATIVE)/steps.h
@@ -81,7 +93,8 @@ lint: $(VENV)/.installed  ## ruff, mypy --strict, clang-format
 	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
 	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(NATIVE)/_%.c,$(SOURCES)) \
-		$(filter-out $(NATIVE)/steps.h,$(HEADERS)) $(MONITOR_SOURCES) $(MONITOR_HEADERS) tests/native/*.c
+		$(filter-out $(NATIVE)/steps.h,$(HEADERS)) $(MONITOR_SOURCES) $(MONITOR_HEADERS) $(PROXY_SOURCES) \
+		$(PROXY_HEADERS) $(INIT)/init.c tests/native/*.c
 
 clean:  ## remove what was built
-	rm -rf $(VENV) build *.egg-info $(NATIVE)/stub $(MONITOR)/monitor $(NATIVE)/_*.so $(NATIVE)/_*.c
+	rm -rf $(VENV) build *.egg-info $(NATIVE)/stub $(MONITOR)/monitor $(PROXY)/proxy $(INIT)/init $(NATIVE)/_*.so $(NATIVE)/_*.c

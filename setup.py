@@ -10,7 +10,8 @@ class BuildWithStub(build_py):
     """Build the static stub before the package's files are collected."""
 
     def run(self) -> None:
-        subprocess.run(["make", "-s", "pyruntime/native/stub", "pyruntime/engine/monitor/monitor"], check=True)
+        subprocess.run(["make", "-s", "pyruntime/native/stub", "pyruntime/engine/monitor/monitor",
+                        "pyruntime/engine/proxy/proxy", "pyruntime/engine/init/init"], check=True)
         super().run()
 
 

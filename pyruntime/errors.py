@@ -6,7 +6,9 @@
     ├── UsageError                 exit 1   the command line or an argument is wrong
     ├── StateError                 exit 1   the container is not in a state that allows the operation
     │   ├── NoSuchContainer        exit 1
-    │   └── ContainerExists        exit 1
+    │   ├── ContainerExists        exit 1
+    │   ├── NoSuchNetwork          exit 1
+    │   └── NoSuchVolume           exit 1
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
     ├── SystemdError               exit 1   systemd refused what the cgroup driver asked it for
     ├── HookError                  exit 1   a hook failed, could not be run, or ran out of time
@@ -115,6 +117,14 @@ class NoSuchContainer(StateError):
 
 class ContainerExists(StateError):
     """The ID is taken (runtime.md#create)."""
+
+
+class NoSuchNetwork(StateError):
+    """No network has this name."""
+
+
+class NoSuchVolume(StateError):
+    """No volume has this name."""
 
 
 class StepError(PyruntimeError):

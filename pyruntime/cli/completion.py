@@ -9,7 +9,7 @@ from pyruntime.cli.program import out
 COMMAND = Command("completion", "bash|zsh|fish", "print the completion script of a shell", least=1, most=1, text="""
 For bash: `. <(pyruntime completion bash)`, or into /usr/share/bash-completion/completions/pyruntime.""")
 _ASK = "list -q"
-_ASKING = ["delete", "kill", "start", "state"]
+_ASKING = ["delete", "events", "exec", "kill", "pause", "ps", "resume", "start", "state", "update"]
 
 
 def run(context: Context, parsed: Parsed) -> int:

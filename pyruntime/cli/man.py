@@ -67,9 +67,10 @@ def write(directory: str) -> None:
     """Write the pages of our programs into a directory."""
     from pyruntime.cli import main as runtime
     from pyruntime.cli.image import main as image
+    from pyruntime.cli.pocker import main as pocker
 
     os.makedirs(directory, exist_ok=True)
-    for program in (runtime.PROGRAM, image.PROGRAM):
+    for program in (runtime.PROGRAM, image.PROGRAM, pocker.PROGRAM):
         for name, content in pages(program).items():
             with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
                 file.write(content)

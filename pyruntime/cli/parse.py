@@ -37,7 +37,7 @@ class Command:
     """What a command line can be: its flags and how many arguments it takes."""
 
     def __init__(self, name: str, usage: str, about: str, *flags: Flag, least: int = 0, most: int | None = None,
-                 stop_at_argument: bool = False, text: str = "") -> None:
+                 stop_at_argument: bool = False, text: str = "", glued: bool = False) -> None:
         self.name = name
         self.usage = usage
         self.about = about
@@ -46,6 +46,7 @@ class Command:
         self.most = most
         self.stop_at_argument = stop_at_argument
         self.text = text
+        self.glued = glued   # the value of a short flag may follow at once: -p80:80
 
     def flag(self, name: str) -> Flag | None:
         """The flag with this long name or letter."""
@@ -84,7 +85,7 @@ def parse(command: Command, words: Sequence[str]) -> Parsed:
             parsed.arguments.append(word)
             continue
         name, equals, value = word.lstrip("-").partition("=")
-        if name in ("help", "h"):
+        if name == "help" or (name == "h" and command.flag(name) is None):
             parsed.help = True
             continue
         flag = command.flag(name)
@@ -109,6 +110,10 @@ def _letters(command: Command, word: str) -> list[str]:
     runc knows no such thing, but whoever comes from docker, podman or skopeo writes -it."""
     name, equals, value = word[1:].partition("=")
     flags = [next((flag for flag in command.flags if letter == flag.short), None) for letter in name]
+    if command.glued:
+        valued = next((place for place, flag in enumerate(flags) if flag is None or flag.kind != "bool"), len(flags))
+        if valued < len(flags) - 1 and flags[valued]:
+            return [*(f"-{letter}" for letter in name[:valued]), f"-{name[valued]}={word[valued + 2:]}"]
     if len(name) < 2 or any(flag is None for flag in flags) or any(flag and flag.kind != "bool" for flag in flags[:-1]):
         return []
     return [f"-{letter}" for letter in name[:-1]] + [f"-{name[-1]}{equals}{value}"]
@@ -161,6 +166,6 @@ def options(flags: Sequence[Flag]) -> list[str]:
             left += f" {flag.value}" if flag.value else ""
             default = f" (default: {flag.default})" if flag.default not in (False, "", 0, []) else ""
             rows.append((left, flag.help + default))
-    rows.append(("--help, -h", "show help"))
+    rows.append(("--help" if any(flag.short == "h" for flag in flags) else "--help, -h", "show help"))
     width = max(len(left) for left, _ in rows)
     return [f"   {left:{width}}  {right}" for left, right in rows]

@@ -300,6 +300,15 @@ def unname(places: Places, record: Record) -> None:
             return   # it never had it
 
 
+def forget_names(places: Places) -> None:
+    """Take back the names of containers that are gone: whoever made or removed them was killed before he could."""
+    with places.lock("names"):
+        for name in os.listdir(places.below("names")):
+            link = f"{places.root}/names/{name}"
+            if os.path.islink(link) and not os.path.isdir(f"{places.root}/containers/{os.readlink(link)}"):
+                forget(link)
+
+
 def rename(container: Container, name: str) -> None:
     """Give a container another name. Raises ContainerExists, UsageError."""
     places = container.places

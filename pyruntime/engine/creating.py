@@ -6,6 +6,7 @@ import os
 
 from pyruntime.config.decode import encode
 from pyruntime.engine.container import Container, Record, claim, unclaimed, write
+from pyruntime.errors import UsageError
 from pyruntime.image.snapshot.driver import choose
 from pyruntime.image.store import trees
 
@@ -26,29 +27,67 @@ def create(places: Places, image: Image, asked: str, settings: Settings, *, name
     container_id = os.urandom(32).hex()
     record = Record(id=container_id, name=name or invented_name(), image=asked, image_id=image.id,
                     manifest=image.descriptor.digest, image_config=image.config.config, settings=settings)
+    _complete(places, record)
     store = places.store
     places.below("containers")
     made = unclaimed(places, container_id)
     lasting = not settings.remove   # one that goes with its program need not survive a power failure
     with store.lease():
         there = store.extract_layers(image.layers(), talk=talk)
-        record.driver = _driver(places, driver)
+        record.driver = driver_of(places, driver)
         os.mkdir(made, 0o700)
         try:
             mark = store.add_bundle(Container(places, container_id).directory, at=made, driver=record.driver,
                                     manifest=image.descriptor.digest, layers=there, lasting=lasting)
             try:
                 write(f"{made}/container.json", encode(record.document()).encode(), sync=lasting)
-                return claim(places, record, made), record
+                container = claim(places, record, made)
             except BaseException:
                 store.remove_bundle(mark)
                 raise
         except BaseException:
             trees.remove(made)
             raise
+    if settings.mounts:
+        _make_volumes(container, record)
+    return container, record
 
 
-def _driver(places: Places, name: str) -> str:
+def _complete(places: Places, record: Record) -> None:
+    """What the image says of the settings that stand in the record. Raises UsageError for what cannot run."""
+    settings, says = record.settings, record.image_config
+    by_image = settings.entrypoint is None and (says.get("Entrypoint") or says.get("Cmd"))
+    if not settings.args and not settings.entrypoint and not by_image:
+        raise UsageError(f'the image "{record.image}" does not say what to run: give a command after it')
+    if settings.health or says.get("Healthcheck"):
+        from pyruntime.engine.living import whole_health
+
+        settings.health = whole_health(settings.health, says.get("Healthcheck"))
+    if settings.userns not in ("", "host"):
+        from pyruntime.engine.namespaces import take_ids
+
+        take_ids(places, record)
+    if settings.volumes_from or settings.mounts or says.get("Volumes"):
+        from pyruntime.engine.mounts import complete
+
+        complete(places, record)
+
+
+def _make_volumes(container: Container, record: Record) -> None:
+    """Make the volumes that are not there. The record names them already: nobody removes them meanwhile."""
+    from pyruntime.engine import volumes
+
+    try:
+        volumes.make_all(container.places, record)
+    except BaseException:
+        from pyruntime.engine.ending import discard
+
+        with container.lock():
+            discard(container, record, volumes=True)
+        raise
+
+
+def driver_of(places: Places, name: str = "") -> str:
     """The snapshot driver for our containers: the one that is named, or the best one, which is found out once."""
     if name:
         return choose(name, places.store, places.root, lasting=False).name

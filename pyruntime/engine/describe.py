@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pyruntime.engine.network import endpoints
+from pyruntime.engine.network.picture import settings_of
 from pyruntime.engine.status import PAUSED, RESTARTING, RUNNING, status_of
 
 TYPE_CHECKING = False
@@ -34,7 +36,18 @@ def describe(container: Container, record: Record, status: Status | None = None)
             "Labels": labels(record), "Volumes": config.get("Volumes"), "ExposedPorts": config.get("ExposedPorts"),
             "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
             "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None},
-        "Settings": settings.document()}
+        "Mounts": [_mount(container, mount) for mount in settings.mounts],
+        "NetworkSettings": settings_of(endpoints.read(container.places, record.id)), "Settings": settings.document()}
+
+
+def _mount(container: Container, mount: dict[str, Any]) -> dict[str, Any]:
+    result = {"Type": mount["kind"], "Source": mount.get("source", ""), "Destination": mount["target"],
+              "RW": not mount.get("read_only", False), "Mode": ",".join(mount.get("options", []))}
+    if mount["kind"] == "volume":
+        from pyruntime.engine.volumes import data
+
+        result |= {"Name": mount["source"], "Source": data(container.places, mount["source"]), "Driver": "local"}
+    return result
 
 
 def program(record: Record) -> list[str]:

@@ -10,7 +10,17 @@ import os
 import select
 
 from pyruntime.api import Runtime
-from pyruntime.engine.container import UNCLAIMED, Container, Exit, identifiers, timestamp, unclaimed, unname
+from pyruntime.engine.container import (
+    UNCLAIMED,
+    Container,
+    Exit,
+    forget_names,
+    identifiers,
+    timestamp,
+    unclaimed,
+    unname,
+)
+from pyruntime.engine.network import present
 from pyruntime.engine.places import forget
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
 from pyruntime.image.snapshot.driver import named
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.container import Record, Run
     from pyruntime.engine.places import Places
 
+_WITH_VOLUMES = "remove-volumes"   # file of a container that is being removed: its anonymous volumes go with it
 _PATIENCE = 10.0   # seconds that a monitor may take for its last words; its clients may be slow
 
 
@@ -39,7 +50,14 @@ def clear_run(container: Container, record: Record) -> None:
             end.oom = False   # it never came so far
         if end.oom:
             container.write_exit(end)
+    departure = None
+    if present.has_endpoint(container.places, container.id):
+        from pyruntime.engine.network.attach import Departure
+
+        departure = Departure(container.places, container.id)
     runtime.delete(container.id, force=True)
+    if departure is not None:
+        departure.finish()
     forget(container.socket)
     run.over, run.waiting = True, False
     if end is None and run.started:
@@ -56,7 +74,7 @@ def finish(container: Container, record: Record) -> None:
     if not run.over:
         clear_run(container, record)
     if record.settings.remove and not run.waiting:
-        discard(container, record)
+        discard(container, record, volumes=True)
 
 
 def stop(container: Container, record: Record, *, signal: str = "", timeout: float = 10.0) -> None:
@@ -164,24 +182,38 @@ def remove(container: Container, record: Record, *, force: bool = False, volumes
         with container.lock():
             if not container.run().over:
                 clear_run(container, record)
-            discard(container, record)
+            discard(container, record, volumes=volumes)
     except NoSuchContainer:
         return   # it was to be removed at its end
 
 
-def discard(container: Container, record: Record) -> None:
-    """Remove the directory of a container that is over; it is locked."""
-    unname(container.places, record)
+def discard(container: Container, record: Record, *, volumes: bool = False) -> None:
+    """Remove the directory of a container that is over; ``volumes``: its anonymous ones too. It is locked."""
+    if record.settings.ids:
+        from pyruntime.engine.namespaces import give_ids
+
+        give_ids(container.places, record)
+    if volumes and any(mount.get("anonymous") for mount in record.settings.mounts):
+        container.put(_WITH_VOLUMES, "")   # for who finishes this, if we are killed
     gone = unclaimed(container.places, container.id)
     try:
         os.rename(container.directory, gone)
     except FileNotFoundError:
         return
+    unname(container.places, record)   # not before: one that nobody finds by its name could not be removed by it
     _clear(container.places, gone)
 
 
 def _clear(places: Places, directory: str) -> None:
     """Remove what was a container, or was to become one."""
+    if os.path.isdir(f"{directory}/mounts"):
+        from pyruntime.engine.mounts import release
+
+        release(directory)
+    if os.path.exists(f"{directory}/{_WITH_VOLUMES}"):
+        from pyruntime.engine.volumes import remove_anonymous
+
+        remove_anonymous(places, directory)
     try:
         mark = bundles.read_mark(directory)
         store = places.store
@@ -205,6 +237,7 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
     for name in names:
         if name.startswith(UNCLAIMED) and not start_time(int(name.rpartition(".")[2])):
             _clear(places, f"{directory}/{name}")
+            forget_names(places)
     for container_id in identifiers(places):
         container = Container(places, container_id)
         run = container.run()
@@ -219,6 +252,14 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
             continue   # somebody is at it
         except PyruntimeError as error:
             warn(str(error))
+    if not present.in_use(places):
+        return
+    from pyruntime.engine.network import attach
+
+    try:
+        attach.sweep(places)
+    except PyruntimeError as error:
+        warn(str(error))
 
 
 def _lives(container: Container) -> bool:

@@ -23,6 +23,7 @@ from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
 from pyruntime.engine import spec
 from pyruntime.engine.container import Run, timestamp
+from pyruntime.engine.network import files, present
 from pyruntime.engine.places import forget
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.image.snapshot.driver import named
@@ -155,10 +156,32 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     settings = record.settings
     kernel.become_subreaper()
     kernel.unshare(_CLONE_NEWNS)
+    shared: dict[int, int] = {}
+    if settings.mounts:
+        from pyruntime.engine import mounts
+
+        shared = mounts.shared_trees(settings)
     kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
     _mount(container, record, run)
+    network = None
+    if present.wanted(record):
+        from pyruntime.engine.network import attach
+
+        network = attach.reserve(container, record)
+    else:
+        files.write(container, record, None)
+    if settings.ids:
+        from pyruntime.engine import namespaces
+
+        namespaces.own_files(container, settings)
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        if settings.mounts:
+            mounts.provide(container, record, root, shared)
+        if settings.ipc.startswith("container:"):
+            from pyruntime.engine import namespaces
+
+            namespaces.provide(container, record)
         container.put("config.json", encode(spec.document(container, record, root)))
     finally:
         os.close(root)
@@ -168,6 +191,8 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     streams.created()
     run.pid = state.pid
     container.write_run(run)
+    if network is not None:
+        attach.attach(network, state.pid)
     listening = _listen(container)
     runtime.start(container.id)
     streams.started()
@@ -197,6 +222,14 @@ def _mount(container: Container, record: Record, run: Run) -> None:
 
     layers = Bundle(container.places.store, container.directory).layers
     driver = named(record.driver, container.places.store)
+    if record.settings.ids:
+        from pyruntime.image.snapshot.idmapped import Mapping
+
+        driver.mapping = Mapping(**record.settings.ids)
+        # Its root is nobody to these directories, and has to pass through them to its root filesystem. Their names and
+        # what is in them stay hidden: that needs more than to pass.
+        for directory in (container.places.root, f"{container.places.root}/containers", container.directory):
+            os.chmod(directory, 0o711)
     if run.prepared:
         driver.mount(layers, container.rootfs, container.private)
         return

@@ -83,7 +83,7 @@ def again(container: Container) -> int:
                     end.error, end.finished = str(error), timestamp()
                     container.write_exit(end)
                 if record.settings.remove:
-                    discard(container, record)
+                    discard(container, record, volumes=True)
                 return 1
     except NoSuchContainer:
         return 0

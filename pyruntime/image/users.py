@@ -54,6 +54,11 @@ def find_user(text: str, root: int) -> User:
     return User(uid, gid, additional, entry[0] if entry else "", entry[3] if entry else "")
 
 
+def find_group(text: str, root: int) -> int:
+    """The group of a name or a number in a root filesystem. Raises ImageError for a name that the image has not."""
+    return _group(root, text, text)
+
+
 def _numeric(text: str) -> bool:
     return text.isascii() and text.isdigit()
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 BPF_F_ALLOW_MULTI = 2   # linux/bpf.h
+_AT_EMPTY_PATH = 0x1000   # linux/fcntl.h
 
 
 def _bindings() -> Any:
@@ -33,6 +34,13 @@ def open_tree(path: str, *, clone: bool, recursive: bool) -> int:
     module = _bindings()
     flags = (module.lib.OPEN_TREE_CLONE if clone else 0) | (module.lib.AT_RECURSIVE if recursive else 0)
     return _check(module.lib.k_open_tree(-100, os.fsencode(path), flags), "open_tree", path)
+
+
+def clone_tree(fd: int, *, recursive: bool) -> int:
+    """A descriptor of a detached copy of the mount, from the directory or file of a descriptor on. open_tree(2)."""
+    module = _bindings()
+    flags = module.lib.OPEN_TREE_CLONE | _AT_EMPTY_PATH | (module.lib.AT_RECURSIVE if recursive else 0)
+    return _check(module.lib.k_open_tree(fd, b"", flags), "open_tree")
 
 
 def mount_idmap(tree: int, namespace: int, *, recursive: bool) -> None:
@@ -118,9 +126,14 @@ def mount_filesystem(kind: str, target: str, settings: list[tuple[str, str | Non
     """Mount a new filesystem at ``target``. move_mount(2); the rest as detached_filesystem."""
     mount = detached_filesystem(kind, settings, attributes)
     try:
-        _check(_bindings().lib.k_move_mount(mount, os.fsencode(target)), "move_mount", target)
+        move_mount(mount, target)
     finally:
         os.close(mount)
+
+
+def move_mount(tree: int, target: str) -> None:
+    """Mount a detached tree. move_mount(2)."""
+    _check(_bindings().lib.k_move_mount(tree, os.fsencode(target)), "move_mount", target)
 
 
 def _told(result: int, fs: int, about: str) -> None:
@@ -140,7 +153,7 @@ def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
            "mount", target)
 
 
-UMOUNT_NOFOLLOW = 8   # linux/fs.h
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8   # linux/fs.h
 
 
 def umount2(target: str, flags: int = UMOUNT_NOFOLLOW) -> None:

@@ -212,10 +212,13 @@ def test_the_readme_shows_every_command() -> None:
 
 
 def test_every_option_in_the_documents_exists() -> None:
-    """Options of the command that documents name in backticks."""
+    """Options of the command, and of pocker, that documents name in backticks."""
+    from pyruntime.cli.pocker.flags import FLAGS
+
     helps = "".join(run(name, "--help").stdout for name in commands()) + run("--help").stdout
+    helps += "".join(f" --{flag.name}" for flag in FLAGS)
     options = set(re.findall(r"--[a-z][a-z-]+", helps))
-    for document in ("README.md", "HACKING.md", "CHANGELOG.md", "docs/errors.md"):
+    for document in ("README.md", "HACKING.md", "CHANGELOG.md", "docs/errors.md", "docs/pocker-run.md"):
         for quoted in re.findall(r"`(--[a-z][a-z-]+)[^`]*`", (TOP / document).read_text()):
             assert quoted in options or quoted == "--read", f"{document}: {quoted}"
 

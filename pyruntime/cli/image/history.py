@@ -10,6 +10,10 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
 from pyruntime.cli.table import columns
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 COMMAND = Command("history", "[options] IMAGE", "show how an image was made", FORMAT,
                   Flag("no-trunc", "bool", "print whole commands"),
                   Flag("platform", "str", "which image of an index", value="OS/ARCH[/VARIANT]"), *REMOTE,
@@ -17,11 +21,16 @@ COMMAND = Command("history", "[options] IMAGE", "show how an image was made", FO
 _WIDTH = 60
 
 
-def run(context: Context, parsed: Parsed) -> int:
-    """Print the steps, the latest first."""
+def made_by(row: dict[str, Any], *, whole: bool) -> str:
+    """The command of a step in one line, cut where it is long."""
+    made = " ".join(str(row["CreatedBy"]).split())
+    return made if whole or len(made) <= _WIDTH else made[:_WIDTH - 3] + "..."
+
+
+def rows_of(context: Context, parsed: Parsed) -> list[dict[str, Any]]:
+    """The steps as documents, the latest first; the first one has the image's ID. ``parsed``: COMMAND's flags."""
     from pyruntime.image.copy import image_of
     from pyruntime.image.platform import Platform
-    from pyruntime.image.progress import size
 
     source = source_of(context, parsed, parsed.arguments[0])
     try:
@@ -36,12 +45,20 @@ def run(context: Context, parsed: Parsed) -> int:
                      "Size": layer.size if layer else 0, "Layer": layer.digest if layer else "",
                      "Comment": entry.get("comment", "")})
     rows.reverse()
+    for number, row in enumerate(rows):
+        row["Id"] = "" if number else image.id
+    return rows
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the steps, the latest first."""
+    from pyruntime.image.progress import size
+
+    rows = rows_of(context, parsed)
     if not show(parsed["format"], rows):
         table = [["CREATED", "CREATED BY", "SIZE", "COMMENT"]]
         for row in rows:
-            made = " ".join(str(row["CreatedBy"]).split())
-            if len(made) > _WIDTH and not parsed["no-trunc"]:
-                made = made[:_WIDTH - 3] + "..."
-            table.append([age(str(row["Created"])), made, size(int(row["Size"])), str(row["Comment"])])
+            table.append([age(str(row["Created"])), made_by(row, whole=parsed["no-trunc"]), size(int(row["Size"])),
+                          str(row["Comment"])])
         out(columns(table))
     return 0

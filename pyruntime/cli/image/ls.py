@@ -8,6 +8,10 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
 from pyruntime.cli.table import columns
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 COMMAND = Command("ls", "[options] [REPOSITORY...]", "list the images of the store", FORMAT,
                   Flag("quiet", "bool", "print the IDs alone", short="q"),
                   Flag("digests", "bool", "print the digests of the manifests too"),
@@ -26,14 +30,11 @@ def _familiar(name: str) -> str:
         return name
 
 
-def run(context: Context, parsed: Parsed) -> int:
-    """Print the images, one line a name."""
+def rows_of(context: Context) -> list[dict[str, Any]]:
+    """The images as documents, one for each name."""
     from pyruntime.errors import PyruntimeError
     from pyruntime.image.images import every
-    from pyruntime.image.progress import size
-    from pyruntime.image.reference import Reference
 
-    wanted = {Reference.parse(text).name for text in parsed.arguments}
     rows = []
     for names, root, image in every(context.store):
         if isinstance(image, PyruntimeError):
@@ -43,16 +44,30 @@ def run(context: Context, parsed: Parsed) -> int:
             repository, _, tag = name.partition("@")[0].rpartition(":")
             if not tag or "/" in tag:
                 repository, tag = name.partition("@")[0], "<none>"
-            if not wanted or repository in wanted:
-                rows.append({**describe(image), "Name": name, "Familiar": _familiar(name), "Repository": repository,
-                             "Tag": tag, "Digest": root.digest})
+            rows.append({**describe(image), "Name": name, "Familiar": _familiar(name), "Repository": repository,
+                         "Tag": tag, "Digest": root.digest})
+    return rows
+
+
+def plain(repository: str) -> str:
+    """A repository as people name it."""
+    return repository.removeprefix("docker.io/library/").removeprefix("docker.io/")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the images, one line a name."""
+    from pyruntime.image.progress import size
+    from pyruntime.image.reference import Reference
+
+    wanted = {Reference.parse(text).name for text in parsed.arguments}
+    rows = [row for row in rows_of(context) if not wanted or row["Repository"] in wanted]
     if parsed["quiet"]:
         ids = dict.fromkeys(row["Id"] if parsed["no-trunc"] else short(row["Id"]) for row in rows)
         out("".join(f"{one}\n" for one in ids))
     elif not show(parsed["format"], rows):
         table = [_HEADING + (["DIGEST"] if parsed["digests"] else [])]
         for row in rows:
-            line = [row["Repository"].removeprefix("docker.io/library/").removeprefix("docker.io/"), row["Tag"],
+            line = [plain(row["Repository"]), row["Tag"],
                     row["Id"] if parsed["no-trunc"] else short(row["Id"]), age(row["Created"]), size(row["Size"]),
                     row["Platform"]]
             table.append(line + ([row["Digest"]] if parsed["digests"] else []))

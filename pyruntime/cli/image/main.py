@@ -56,6 +56,13 @@ class Context:
         self.root: str = os.path.abspath(parsed["root"]) if parsed["root"] else ""
         self._store: Store | None = None
 
+    @classmethod
+    def over(cls, store: Store) -> Context:
+        """For a store that is open already, as another program of ours has it."""
+        context = cls.__new__(cls)
+        context.root, context._store = store.root, store
+        return context
+
     @property
     def store(self) -> Store:
         """The content store. Without root we enter a user namespace first, where its files are ours."""

@@ -30,12 +30,13 @@ def run(context: Context, parsed: Parsed) -> int:
     platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
     context.store   # noqa: B018  may enter a user namespace: before any thread or connection
     for text in parsed.arguments:
-        name, digest = _pull(context, parsed, text.removeprefix("docker://"), platform)
+        name, digest = pull(context, parsed, text.removeprefix("docker://"), platform)
         out(f"{digest}\n" if parsed["quiet"] else f"{name}@{digest}\n")
     return 0
 
 
-def _pull(context: Context, parsed: Parsed, text: str, platform: Platform | None) -> tuple[str, str]:
+def pull(context: Context, parsed: Parsed, text: str, platform: Platform | None) -> tuple[str, str]:
+    """Pull one image; its name, without a digest, and the digest. ``parsed`` has the flags of COMMAND."""
     from pyruntime.image.images import key
     from pyruntime.image.present import is_present
 

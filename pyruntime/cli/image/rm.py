@@ -9,6 +9,8 @@ from pyruntime.cli.program import out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyruntime.image.document import Descriptor
     from pyruntime.image.store.store import Store
 
@@ -22,12 +24,17 @@ all of its names.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Take the names away, then what nobody needs. What cannot be removed does not keep us from the rest."""
+    return remove(context, parsed, lambda path: f'the bundle "{path}"')
+
+
+def remove(context: Context, parsed: Parsed, user: Callable[[str], str]) -> int:
+    """The same; ``user`` says in words who uses the bundle of this path."""
     from pyruntime.errors import ImageError, NoSuchImage
 
     failed = 0
     for text in parsed.arguments:
         try:
-            for name in _names(context.store, text, force=parsed["force"]):
+            for name in _names(context.store, text, user, force=parsed["force"]):
                 context.store.untag(name)
                 out(f"untagged: {name}\n")
         except ImageError as error:
@@ -39,7 +46,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return failed
 
 
-def _names(store: Store, text: str, *, force: bool) -> list[str]:
+def _names(store: Store, text: str, user: Callable[[str], str], *, force: bool) -> list[str]:
     """The names to take away; raises ImageError for what is to be removed with --force alone."""
     from pyruntime.errors import ImageError
     from pyruntime.image.images import find_root
@@ -53,7 +60,7 @@ def _names(store: Store, text: str, *, force: bool) -> list[str]:
             raise ImageError(f'"{text}" has {len(names)} names: {", ".join(names)}; remove them, or use --force')
         users = _users(store, descriptor) if len(chosen) == len(names) else []
         if users:
-            raise ImageError(f'"{text}" is used by the bundle "{users[0]}"; remove that, or use --force')
+            raise ImageError(f'"{text}" is used by {user(users[0])}; remove that, or use --force')
     return chosen
 
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 from pyruntime.cli.parse import Command, Parsed
 from pyruntime.cli.pocker.flags import FLAGS, settings_of
 from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.pocker.making import check_making, make
 from pyruntime.cli.program import out
-from pyruntime.engine.creating import create
-from pyruntime.engine.ending import sweep
-from pyruntime.image.images import find
 
 COMMAND = Command(
     "create", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image", *FLAGS,
-    least=1, stop_at_argument=True, text="Prints its ID.\n\nExample:\n  pocker create --name web nginx")
+    least=1, stop_at_argument=True, glued=True, text="Prints its ID.\n\nExample:\n  pocker create --name web nginx")
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Make the container."""
     settings = settings_of(parsed)
-    sweep(context.places, context.warn)
-    image = find(context.places.store, parsed.arguments[0])
-    container, _ = create(context.places, image, parsed.arguments[0], settings, name=parsed["name"])
+    check_making(parsed)
+    container, _ = make(context, parsed, settings)
     out(container.id + "\n")
     return 0

@@ -59,11 +59,11 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def _environment(parsed: Parsed) -> list[str]:
-    if parsed["env-file"]:
-        from pyruntime.cli.pocker.flags import environment
-        return environment(parsed)
-    return [entry if "=" in entry else f"{entry}={os.environ[entry]}" for entry in parsed["env"]
-            if "=" in entry or entry in os.environ]
+    if not parsed["env"] and not parsed["env-file"]:
+        return []
+    from pyruntime.engine.texts import environment
+
+    return environment(parsed["env"], parsed["env-file"])
 
 
 def _redirect(parsed: Parsed) -> None:

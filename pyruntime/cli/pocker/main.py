@@ -7,8 +7,12 @@ import sys
 
 from pyruntime.cli.log import LOG
 from pyruntime.cli.parse import Command, Flag, Parsed
-from pyruntime.cli.program import Program
+from pyruntime.cli.program import Program, say
 from pyruntime.engine.places import Places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.image.main import Context as ImageContext
 
 GLOBAL = Command(
     "", "[global options] command [command options] [arguments...]", "containers of images, without a daemon",
@@ -22,21 +26,41 @@ GLOBAL = Command(
     stop_at_argument=True)
 COMMANDS = {
     "attach": "attach to a container's input and output",
+    "completion": "print the completion script of a shell",
+    "container": "commands about containers",
     "create": "make a container of an image",
     "exec": "run another program in a container",
-    "inspect": "show everything about containers and images",
+    "history": "show how an image was made",
+    "image": "commands about images",
+    "images": "list images",
+    "import": "make an image of a tar archive of a root filesystem",
+    "info": "show how pocker is set up here",
+    "inspect": "show everything about containers, images and volumes",
     "kill": "kill containers, or send them a signal",
+    "load": "read images from an archive",
+    "login": "keep the credentials of a registry",
+    "logout": "forget the credentials of a registry",
     "logs": "show what a container has written",
+    "network": "manage networks",
     "pause": "stop all processes of containers until unpause",
+    "port": "show where a container's ports are published",
     "ps": "list containers",
+    "pull": "get images from a registry",
+    "push": "send an image to a registry",
     "rename": "give a container another name",
     "restart": "stop containers and start them again",
     "rm": "remove containers",
+    "rmi": "remove images",
     "run": "make a container of an image and run it",
+    "save": "write images into an archive",
     "start": "start containers",
     "stop": "stop containers",
+    "system": "what is used, and what could be removed",
+    "tag": "give an image another name",
     "top": "show the processes of a container",
     "unpause": "let the processes of paused containers go on",
+    "version": "show versions",
+    "volume": "commands about volumes",
     "wait": "wait until containers have ended, and print their exit statuses",
 }
 
@@ -51,6 +75,18 @@ class Context:
         if os.geteuid():
             from pyruntime.engine.rootless import enter
             enter(self.places, self.warn)
+
+    @property
+    def images(self) -> ImageContext:
+        """What pyimage's commands get: they work on the same store."""
+        from pyruntime.cli.image.main import Context as ImageContext
+
+        return ImageContext.over(self.places.store)
+
+    @staticmethod
+    def say(text: str) -> None:
+        """Tell a person something that is no result."""
+        say(text)
 
     @staticmethod
     def warn(text: str) -> None:

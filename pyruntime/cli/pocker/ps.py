@@ -11,6 +11,9 @@ from pyruntime.cli.table import columns
 from pyruntime.engine.container import every
 from pyruntime.engine.describe import labels, program
 from pyruntime.engine.ending import sweep
+from pyruntime.engine.network import endpoints
+from pyruntime.engine.network.networks import DEFAULT
+from pyruntime.engine.network.picture import ports_line
 from pyruntime.engine.status import CREATED, EXITED, PAUSED, RESTARTING, status_of
 
 TYPE_CHECKING = False
@@ -72,11 +75,12 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def _row(container: Container, record: Record, status: Status) -> dict[str, Any]:
+    endpoint = endpoints.read(container.places, record.id)
     return {"ID": record.id, "Image": record.image, "ImageID": record.image_id, "Command": " ".join(program(record)),
             "CreatedAt": record.created, "State": status.word, "Status": in_words(status),
-            "ExitCode": status.exit.status if status.exit else 0, "Ports": "", "Names": record.name,
+            "ExitCode": status.exit.status if status.exit else 0, "Ports": ports_line(endpoint), "Names": record.name,
             "Labels": labels(record), "Pid": status.pid,
-            "Networks": [network["name"] for network in record.settings.networks]}
+            "Networks": [network["name"] for network in record.settings.networks] or [DEFAULT]}
 
 
 def in_words(status: Status) -> str:

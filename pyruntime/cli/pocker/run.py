@@ -6,19 +6,18 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.flags import FLAGS, settings_of
 from pyruntime.cli.pocker.foreground import DETACH_KEYS, SIG_PROXY, check_terminal, failure, follow
 from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.pocker.making import check_making, make
 from pyruntime.cli.program import out
 from pyruntime.engine import attach
-from pyruntime.engine.creating import create
-from pyruntime.engine.ending import discard, sweep
+from pyruntime.engine.ending import discard
 from pyruntime.engine.launch import Options, launch
 from pyruntime.errors import PyruntimeError
-from pyruntime.image.images import find
 
 COMMAND = Command(
     "run", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image and run it", *FLAGS,
     Flag("detach", "bool", "print the container's ID and leave it running", short="d"),
     DETACH_KEYS, SIG_PROXY,
-    least=1, stop_at_argument=True,
+    least=1, stop_at_argument=True, glued=True,
     text="The exit status is the program's (128 + N when signal N killed it), 127 where there is no such program, 126\n"
          "where it cannot be run, and 125 for all other failures.\n\n"
          "Example:\n  pocker run --rm -it debian bash")
@@ -35,11 +34,10 @@ def run(context: Context, parsed: Parsed) -> int:
 
 def _run(context: Context, parsed: Parsed) -> int:
     settings = settings_of(parsed)
+    check_making(parsed)
     if not parsed["detach"]:
         check_terminal(terminal=settings.terminal, stdin=settings.stdin)
-    sweep(context.places, context.warn)
-    image = find(context.places.store, parsed.arguments[0])
-    container, record = create(context.places, image, parsed.arguments[0], settings, name=parsed["name"])
+    container, record = make(context, parsed, settings)
     with container.lock() as lock:
         try:
             if parsed["detach"]:
@@ -51,6 +49,6 @@ def _run(context: Context, parsed: Parsed) -> int:
             theirs.close()
         except PyruntimeError:
             if settings.remove:
-                discard(container, record)
+                discard(container, record, volumes=True)
             raise
     return follow(container, record, ours, monitor, parsed, stdin=settings.stdin)

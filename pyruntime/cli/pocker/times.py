@@ -6,26 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 from dateutil.parser import ParserError, isoparse
 
+from pyruntime.engine.units import duration
 from pyruntime.errors import UsageError
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds(text: str, flag: str) -> float:
     """A duration as Go writes it (``1h30m``, ``10s``, ``500ms``), or a plain number of seconds. Raises UsageError."""
-    total, rest = 0.0, text
-    if not rest:
-        raise UsageError(f'{flag}: write a duration such as 90s, 10m, 1h30m')
-    while rest:
-        digits = len(rest) - len(rest.lstrip("0123456789."))
-        number, rest = rest[:digits], rest[digits:]
-        unit = next((unit for unit in _UNITS if rest.startswith(unit)), "" if rest else "s")
-        try:
-            total += float(number) * _UNITS[unit]
-        except (ValueError, KeyError):
-            raise UsageError(f'{flag} "{text}": write a duration such as 90s, 10m, 1h30m') from None
-        rest = rest[len(unit):]
-    return total
+    return float(text) if text.replace(".", "", 1).isdecimal() else duration(flag.lstrip("-"), text)
 
 
 def moment(text: str, flag: str) -> str:

@@ -34,6 +34,7 @@ class Copy(Driver):
                 copy_root(layers.root, target)
         except OSError as error:
             raise HostError(f'cannot make the root filesystem "{target}": {error.strerror}') from None
+        self.map_ids(target)
 
     def changes(self, layers: Layers, target: str, private: str) -> Changes:
         """The tree, to be compared with what the layers merge to."""

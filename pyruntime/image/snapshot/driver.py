@@ -13,6 +13,7 @@ from pyruntime.errors import HostError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.image.snapshot.idmapped import Mapping
     from pyruntime.image.store.layers import Layers
     from pyruntime.image.store.store import Store
 
@@ -41,6 +42,7 @@ class Driver:
     """A way to make root filesystems. Methods raise HostError."""
 
     name = ""
+    mapping: Mapping | None = None   # of a user namespace whose root filesystem it is to be
     mounts = False   # whether it is seen in this mount namespace only, and gone after a reboot
 
     def __init__(self, store: Store) -> None:
@@ -59,9 +61,23 @@ class Driver:
 
     def mount(self, layers: Layers, target: str, private: str, *, volatile: bool = False) -> None:
         """Mount it again, after ``unmount`` or a reboot; nothing to do for what is no mount."""
+        self.map_ids(target)
+
+    def map_ids(self, target: str) -> None:
+        """Where there is a mapping, mount a tree over itself with it. The end of ``prepare`` of what is no mount."""
+        if self.mapping is not None:
+            from pyruntime.image.snapshot.idmapped import cover
+
+            cover(self.mapping, target)
 
     def unmount(self, target: str) -> None:
         """Undo ``mount``; nothing to do where it is not mounted."""
+        from pyruntime.native import kernel
+
+        try:
+            kernel.umount2(target, kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW)
+        except OSError:
+            return   # it is none: nothing was mapped
 
     def remove(self, target: str, private: str) -> None:
         """Remove the root filesystem with all that was written to it, and ``private``."""

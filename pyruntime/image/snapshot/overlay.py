@@ -63,6 +63,9 @@ class Overlay(Driver):
                 os.mkdir(f"{private}/{name}", 0o755)
             if layers.root:
                 copy_root(layers.root, f"{private}/upper")
+            if self.mapping is not None:
+                found = os.stat(f"{private}/upper")
+                os.chown(f"{private}/upper", *self.mapping.owner(found.st_uid, found.st_gid))
         except OSError as error:
             raise HostError(f'cannot make "{error.filename or private}": {error.strerror}') from None
         self.mount(layers, target, private, volatile=volatile)
@@ -73,7 +76,13 @@ class Overlay(Driver):
         if not directories:   # overlayfs wants one
             os.makedirs(f"{private}/empty", 0o755, exist_ok=True)
             directories = [f"{private}/empty"]
-        mount_layers(directories, target, private, userxattr=self._userxattr, volatile=volatile)
+        if self.mapping is None:
+            mount_layers(directories, target, private, userxattr=self._userxattr, volatile=volatile)
+            return
+        from pyruntime.image.snapshot.idmapped import Mapped
+
+        with Mapped(self.mapping, directories, f"{private}/ids") as mapped:
+            mount_layers(mapped, target, private, userxattr=self._userxattr, volatile=volatile)
 
     def unmount(self, target: str) -> None:
         """Unmount; a busy one is not taken away from whoever uses it."""

@@ -37,6 +37,7 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/mnt XDG_DATA_H
 INSIDE = """
 pyimage() { "$PYTHON" -c 'import sys; from pyruntime.cli.image.main import main; sys.exit(main())' "$@"; }
 pyruntime() { "$PYTHON" -c 'import sys; from pyruntime.cli.main import main; sys.exit(main())' "$@"; }
+pocker() { "$PYTHON" -c 'import sys; from pyruntime.cli.pocker.main import main; sys.exit(main())' "$@"; }
 """
 IDS = "65534:100000:65536\n"
 

@@ -23,6 +23,7 @@ class Pocker:
         self.run = path / "run"
         self.environment = {**os.environ, "POCKER_ROOT": str(self.root), "POCKER_RUN": str(self.run),
                             "PYRUNTIME_STORE": str(store), "HOME": str(path)}
+        self.prefix: list[str] = []   # a program that runs the command elsewhere, for example in a namespace
         self.before = self._host()
 
     def __call__(self, *words: object, program: str = "pocker", **options: Any) -> subprocess.CompletedProcess[str]:
@@ -31,8 +32,8 @@ class Pocker:
         environment = {**self.environment, **options.pop("env", {})}
         if options["stdin"] is None:
             del options["stdin"]
-        done = subprocess.run([str(BIN / program), *map(str, words)], capture_output=True, text=True, check=False,
-                              env=environment, **options)
+        done = subprocess.run([*self.prefix, str(BIN / program), *map(str, words)], capture_output=True,
+                              text=True, check=False, env=environment, **options)
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
@@ -51,7 +52,8 @@ class Pocker:
     def start(self, *words: object, **options: Any) -> subprocess.Popen[str]:
         """A command that goes on meanwhile."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen([str(BIN / "pocker"), *map(str, words)], text=True, env=self.environment, **options)
+        return subprocess.Popen([*self.prefix, str(BIN / "pocker"), *map(str, words)], text=True,
+                                env=self.environment, **options)
 
     def directory(self, name: str) -> Path:
         """A container's directory."""
@@ -81,7 +83,7 @@ class Pocker:
     def _host(self) -> set[str]:
         mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
         found = {f"mount {point}" for point in mounts if point.startswith(str(self.path))}
-        found |= {f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("*/pocker/*/")}
+        found |= {f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("*/pocker-*/")}
         found |= {f"link {name}" for name in os.listdir("/sys/class/net")}
         for entry in Path("/proc").iterdir():
             try:

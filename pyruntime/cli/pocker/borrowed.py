@@ -1,0 +1,27 @@
+"""Commands that pyimage has already, under Docker's names: the same flags, done by the same function."""
+
+from __future__ import annotations
+
+from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.pocker.main import Context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+
+def borrowed(module: ModuleType, name: str, example: str, *, without: tuple[str, ...] = ()) -> Command:
+    """The command of a module of pyimage, with an example; ``without`` some of its flags."""
+    it: Command = module.COMMAND
+    return Command(name, it.usage, it.about, *(flag for flag in it.flags if flag.name not in without), least=it.least,
+                   most=it.most, stop_at_argument=it.stop_at_argument,
+                   text=f"{it.text.strip()}\n\nExample:\n  pocker {example}".lstrip())
+
+
+def as_there(module: ModuleType) -> Callable[[Context, Parsed], int]:
+    """What runs it."""
+    def run(context: Context, parsed: Parsed) -> int:
+        status: int = module.run(context.images, parsed)
+        return status
+    return run

@@ -1,0 +1,96 @@
+"""What `create` and `run` share: the image, pulled where it is missing, and a container of it."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.cli.parse import Parsed
+from pyruntime.cli.pocker.main import Context
+from pyruntime.engine.creating import create
+from pyruntime.engine.ending import sweep
+from pyruntime.errors import ImageError, NoSuchImage, UsageError
+from pyruntime.image.images import find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.engine.container import Container, Record
+    from pyruntime.engine.settings import Settings
+    from pyruntime.image.images import Image
+    from pyruntime.image.platform import Platform
+
+PULL = ("always", "missing", "never")
+
+
+def check_making(parsed: Parsed) -> None:
+    """Raise UsageError for what can be told before anything is done."""
+    if parsed["pull"] not in PULL:
+        raise UsageError(f'--pull "{parsed["pull"]}": write {", ".join(PULL)}')
+    if parsed["cidfile"] and os.path.lexists(parsed["cidfile"]):
+        raise UsageError(f'--cidfile "{parsed["cidfile"]}" exists: remove it, or name another one')
+
+
+def make(context: Context, parsed: Parsed, settings: Settings) -> tuple[Container, Record]:
+    """A container of the image that the command line names. Raises NoSuchImage and what else goes wrong."""
+    sweep(context.places, context.warn)
+    image = image_for(context, parsed, parsed.arguments[0])
+    container, record = create(context.places, image, parsed.arguments[0], settings, name=parsed["name"])
+    if parsed["cidfile"]:
+        _write_id(parsed["cidfile"], container, record)
+    return container, record
+
+
+def image_for(context: Context, parsed: Parsed, text: str) -> Image:
+    """The image of this name, and of the platform that is asked for; pulled as --pull says."""
+    platform = _platform(parsed["platform"]) if parsed["platform"] else None
+    when = parsed["pull"]
+    if when != "always":
+        try:
+            return _checked(find(context.places.store, text, platform), platform)
+        except ImageError as error:
+            # Of an index that is here for other platforms, the one that is asked for is missing, too.
+            if platform is None and not isinstance(error, NoSuchImage):
+                raise
+            if when == "never" or _is_id(text):
+                raise
+            if not parsed["quiet"]:
+                context.say(f"{error.args[0].partition(';')[0]}: it is pulled")
+    from pyruntime.cli.pocker.pull import pull
+
+    name = pull(context, text, parsed["platform"], quiet=parsed["quiet"])
+    return find(context.places.store, name, platform)
+
+
+def _checked(image: Image, platform: Platform | None) -> Image:
+    """The image itself, if it is for the platform: a name of one platform does not say that there is no other."""
+    if platform is not None:
+        from pyruntime.image.platform import Platform
+
+        there = Platform.of(image.config.document)
+        if there and not platform.runs(there):
+            raise NoSuchImage(f'the image that is here is for "{there}", not "{platform}"')
+    return image
+
+
+def _platform(text: str) -> Platform:
+    from pyruntime.image.platform import Platform
+
+    return Platform.parse(text)
+
+
+def _is_id(text: str) -> bool:
+    return text.startswith("sha256:") or (len(text) == 64 and set(text) <= set("0123456789abcdef"))
+
+
+def _write_id(path: str, container: Container, record: Record) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, container.id.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        from pyruntime.engine.ending import discard
+
+        with container.lock():
+            discard(container, record, volumes=True)
+        raise UsageError(f'--cidfile "{path}": {error.strerror}') from None

@@ -1,0 +1,27 @@
+"""``pocker network rm NETWORK...``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.program import out
+from pyruntime.engine.ending import sweep
+from pyruntime.engine.network import attach
+from pyruntime.errors import NoSuchNetwork
+
+COMMAND = Command("rm", "[options] NETWORK...", "remove networks",
+                  Flag("force", "bool", "no error where there is none", short="f"), least=1,
+                  text="One that containers are in stays.\n\nExample:\n  pocker network rm backend")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove them."""
+    sweep(context.places, context.warn)
+    for name in parsed.arguments:
+        try:
+            attach.remove(context.places, name)
+        except NoSuchNetwork:
+            if not parsed["force"]:
+                raise
+        out(f"{name}\n")
+    return 0

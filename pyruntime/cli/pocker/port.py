@@ -1,0 +1,30 @@
+"""``pocker port CONTAINER [PORT[/PROTOCOL]]``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.program import out
+from pyruntime.engine.container import find
+from pyruntime.engine.network import endpoints
+from pyruntime.engine.network.picture import host_port
+from pyruntime.errors import StateError
+
+COMMAND = Command("port", "CONTAINER [PORT[/PROTOCOL]]", "show where a container's ports are published",
+                  least=1, most=2, text="Example:\n  pocker port web\n  pocker port web 80/tcp")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Show them."""
+    container = find(context.places, parsed.arguments[0])
+    endpoint = endpoints.read(context.places, container.id)
+    ports = endpoint.ports if endpoint else []
+    if len(parsed.arguments) == 1:
+        out("".join(f"{port['to']}/{port['protocol']} -> {host_port(port)}\n" for port in ports))
+        return 0
+    number, _, protocol = parsed.arguments[1].partition("/")
+    found = [port for port in ports if (str(port["to"]), port["protocol"]) == (number, protocol or "tcp")]
+    if not found:
+        raise StateError(f'container "{parsed.arguments[0]}" publishes no port {number}/{protocol or "tcp"}')
+    out("".join(f"{host_port(port)}\n" for port in found))
+    return 0

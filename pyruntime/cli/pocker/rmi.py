@@ -1,0 +1,34 @@
+"""``pocker rmi``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.image import rm as there
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.main import Context
+from pyruntime.engine.container import Container
+from pyruntime.engine.ending import sweep
+from pyruntime.errors import NoSuchContainer
+
+COMMAND = Command("rmi", "[options] IMAGE...", "remove images",
+                  Flag("force", "bool", "also an image of several names by its ID, or one that a container uses",
+                       short="f"),
+                  Flag("no-prune", "bool", "remove the name alone"), least=1,
+                  text="A name is taken away; what no other name and no container needs then is removed. What a\n"
+                       "container needs stays until that is removed.\n\nExample:\n  pocker rmi debian:bookworm")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove them."""
+    sweep(context.places, context.warn)
+    containers = f"{context.places.root}/containers/"
+
+    def user(path: str) -> str:
+        if not path.startswith(containers):
+            return f'the bundle "{path}"'
+        try:
+            record = Container(context.places, path.removeprefix(containers)).read()
+        except NoSuchContainer:
+            return f"container {path.removeprefix(containers)[:12]}"
+        return f'container "{record.name}"'
+
+    return there.remove(context.images, parsed, user)

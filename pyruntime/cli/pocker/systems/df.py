@@ -1,0 +1,87 @@
+"""``pocker system df``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.image.show import show
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.program import out
+from pyruntime.cli.table import columns
+from pyruntime.engine import volumes
+from pyruntime.engine.container import every
+from pyruntime.engine.ending import sweep
+from pyruntime.engine.status import CREATED, EXITED, status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+COMMAND = Command("df", "[options]", "show how much room images, containers and volumes take",
+                  Flag("format", "str", "table, json, or a template such as '{{.Type}} {{.Size}}'", default="table"),
+                  Flag("verbose", "bool", "each container and volume too", short="v"), most=0,
+                  text="Example:\n  pocker system df -v")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print what there is, what of it is used, and what could be removed, in bytes."""
+    from pyruntime.image.progress import size
+
+    sweep(context.places, context.warn)
+    containers, places = _containers(context), _volumes(context)
+    rows = [_images(context), _sum("Containers", containers), _sum("Local Volumes", places)]
+    if parsed["format"] == "table":
+        table = [["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]]
+        for row in rows:
+            part = f" ({100 * row['Reclaimable'] // row['Size']}%)" if row["Size"] else ""
+            table.append([row["Type"], str(row["TotalCount"]), str(row["Active"]), size(row["Size"]),
+                          size(row["Reclaimable"]) + part])
+        out(columns(table))
+        for title, found in (("CONTAINER", containers), ("VOLUME NAME", places)) if parsed["verbose"] else ():
+            out("\n" + columns([[title, "ACTIVE", "SIZE"],
+                                *([one["Name"], str(one["Active"]).lower(), size(one["Size"])] for one in found)]))
+    else:
+        show(parsed["format"], rows)
+    return 0
+
+
+def _images(context: Context) -> dict[str, Any]:
+    from pyruntime.image.document import parse_manifest
+
+    store = context.places.store
+    usage, used = store.usage(), {record.manifest for _, record in every(context.places)}
+    active = free = 0
+    roots = {descriptor.digest: descriptor for descriptor in store.names().values()}
+    for digest, root in roots.items():
+        children = parse_manifest(store.read(root), root.media_type, digest).manifests
+        if used & {digest, *(child.digest for child in children)}:
+            active += 1
+        else:
+            free += max(one.unique + one.own_layers for one in usage.images if one.digest == digest)
+    return {"Type": "Images", "TotalCount": len(roots), "Active": active, "Size": usage.blobs + usage.layers,
+            "Reclaimable": usage.unused + free}
+
+
+def _containers(context: Context) -> list[dict[str, Any]]:
+    from pyruntime.image.store.trees import survey
+
+    rows = []
+    for container, record in every(context.places):
+        try:
+            written = survey(container.private)[1]
+        except OSError:
+            written = 0   # it has never been started, or is going
+        rows.append({"Name": record.name, "Active": status_of(container).word not in (CREATED, EXITED),
+                     "Size": written})
+    return rows
+
+
+def _volumes(context: Context) -> list[dict[str, Any]]:
+    using = volumes.users(context.places)
+    return [{"Name": volume.name, "Active": volume.name in using, "Size": volumes.size(context.places, volume.name)}
+            for volume in volumes.every(context.places)]
+
+
+def _sum(kind: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"Type": kind, "TotalCount": len(rows), "Active": sum(row["Active"] for row in rows),
+            "Size": sum(row["Size"] for row in rows),
+            "Reclaimable": sum(row["Size"] for row in rows if not row["Active"])}

@@ -1,0 +1,40 @@
+"""``pocker system prune``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.image.prune import unused
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.container_prune import prune as prune_containers
+from pyruntime.cli.pocker.filters import Filters
+from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.pocker.volumes.prune import prune as prune_volumes
+from pyruntime.cli.program import out
+
+COMMAND = Command("prune", "[options]", "remove what nothing uses",
+                  Flag("all", "bool", "images that no container uses too", short="a"),
+                  Flag("volumes", "bool", "anonymous volumes that no container uses too"),
+                  Flag("force", "bool", "Docker's word for not asking, as we never do", short="f"), most=0,
+                  text="Containers that do not run, content of images that have no name any more, and what commands\n"
+                       "that were killed have left.\n\nExample:\n  pocker system prune --all --volumes")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove it, and say what, and how much room that made."""
+    from pyruntime.image.progress import size
+
+    prune_containers(context)
+    total = 0
+    if parsed["volumes"]:
+        names, total = prune_volumes(context, Filters([], {}), everything=False)
+        if names:
+            out("Deleted Volumes:\n" + "".join(f"{name}\n" for name in names) + "\n")
+    store = context.places.store
+    names = unused(context.images, {bundle.manifest for bundle in store.bundles()}) if parsed["all"] else []
+    for name in names:
+        store.untag(name)
+        out(f"untagged: {name}\n")
+    collected = store.collect()
+    total += sum(count for kind in ("blobs", "layers", "subvolumes", "partials")
+                 for _, count in getattr(collected, kind))
+    out(f"Total reclaimed space: {size(total)}\n")
+    return 0

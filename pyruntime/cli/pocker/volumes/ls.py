@@ -1,0 +1,52 @@
+"""``pocker volume ls``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.image.show import show
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.filters import Filters
+from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.program import out
+from pyruntime.cli.table import columns
+from pyruntime.engine.volumes import describe, every, sweep, users
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+COMMAND = Command("ls", "[options]", "list volumes",
+                  Flag("filter", "list", "show only those that fit: dangling, driver, label, name", short="f",
+                       value="KEY=VALUE"),
+                  Flag("format", "str", "table, json, or a template such as '{{.Name}}'", default="table"),
+                  Flag("quiet", "bool", "print names alone", short="q"), most=0,
+                  text="Example:\n  pocker volume ls --filter dangling=true")
+
+
+def label_fits(labels: dict[str, str], value: str) -> bool:
+    """Whether a label is there, as NAME or NAME=VALUE."""
+    name, equals, text = value.partition("=")
+    return name in labels and (not equals or labels[name] == text)
+
+
+_MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
+    "dangling": lambda row, value: (not row["Containers"]) == (value.lower() in ("true", "1")),
+    "driver": lambda row, value: row["Driver"] == value,
+    "label": lambda row, value: label_fits(row["Labels"], value),
+    "name": lambda row, value: value in row["Name"],
+}
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """List them."""
+    sweep(context.places)
+    filters = Filters(parsed["filter"], _MATCH)
+    using = users(context.places)
+    rows = [{**describe(context.places, volume), "Containers": using.get(volume.name, [])}
+            for volume in every(context.places)]
+    rows = [row for row in rows if filters.fit(row)]
+    if parsed["quiet"]:
+        out("".join(f"{row['Name']}\n" for row in rows))
+    elif not show(parsed["format"], rows):
+        out(columns([["DRIVER", "VOLUME NAME"], *([row["Driver"], row["Name"]] for row in rows)]))
+    return 0

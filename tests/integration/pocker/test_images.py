@@ -1,0 +1,147 @@
+"""The images' verbs by Docker's names, and what `run` does about images that are not here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.image.registries import serve
+from tests.integration.pocker.command import Pocker
+from tests.integration.pocker.test_settings import NONE
+
+
+@pytest.fixture
+def own(tmp_path: Path, store: Path) -> Pocker:
+    """The command with a store of its own, with the image `busybox`."""
+    made = Pocker(tmp_path, tmp_path / "store")
+    made.ok("import", "--cmd", "sh", "--label", "kind=small", next(store.parent.glob("*.tar")), "busybox")
+    return made
+
+
+def test_lists(own: Pocker) -> None:
+    heading, row = own.ok("images").splitlines()
+    assert heading.split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
+    assert row.split()[:2] == ["busybox", "latest"]
+    own.ok("tag", "busybox", "team/web:1.2")
+    assert own.ok("images", "--format", "{{.Repository}}:{{.Tag}}", "team/web") == "docker.io/team/web:1.2"
+    assert len(own.ok("images", "-q").split()) == 1
+    assert len(json.loads(own.ok("images", "--format", "json"))) == 2
+    assert own.ok("image", "ls", "-f", "reference=team/*", "--format", "{{.Tag}}") == "1.2"
+    assert own.ok("images", "-f", "label=kind=small", "-f", "reference=busybox", "--format", "{{.Tag}}") == "latest"
+    assert own.ok("images", "-q", "-f", "label=kind=large") == ""
+    heading, row = own.ok("history", "busybox").splitlines()
+    assert heading.split() == ["IMAGE", "CREATED", "CREATED", "BY", "SIZE", "COMMENT"]
+    assert row.split()[0] == own.ok("images", "-q")
+
+
+def test_an_image_that_a_container_uses_is_not_removed(own: Pocker) -> None:
+    own.ok("create", "--name", "user", *NONE, "busybox", "echo", "still here")
+    assert 'used by container "user"' in own.fails("rmi", "busybox")
+    own.ok("rmi", "-f", "busybox")
+    assert own.ok("images", "-q") == ""
+    assert own.ok("start", "-a", "user") == "still here"   # what it needs stays
+    own.ok("rm", "user")
+    own.ok("image", "prune")
+    assert own.ok("system", "df", "--format", "{{.Size}}").splitlines()[0] == "0"
+    own.check()
+
+
+def test_save_and_load(own: Pocker, tmp_path: Path) -> None:
+    own.ok("save", "-o", tmp_path / "image.tar", "busybox")
+    own.ok("rmi", "busybox")
+    assert "no image" in own.fails("run", "--rm", "--pull", "never", *NONE, "busybox", "true", status=125)
+    assert "busybox:latest" in own.ok("load", "-i", tmp_path / "image.tar")
+    assert own.ok("run", "--rm", *NONE, "busybox", "echo", "back") == "back"
+
+
+def test_run_pulls_what_is_missing(own: Pocker, tmp_path: Path) -> None:
+    (tmp_path / "registry").mkdir()
+    with serve(tmp_path / "registry") as registry:
+        name = f"{registry.host}/team/box:1"
+        own.ok("tag", "busybox", name)
+        own.ok("push", "--tls-verify", "false", name)
+        own.ok("rmi", name)
+        conf = tmp_path / "registries.conf"
+        conf.write_text(f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n')
+        environment = {"CONTAINERS_REGISTRIES_CONF": str(conf)}
+        done = own("run", "--rm", *NONE, name, "echo", "pulled", env=environment)
+        assert (done.returncode, done.stdout) == (0, "pulled\n"), done.stderr
+        assert "it is pulled" in done.stderr
+        own.ok("rmi", name)
+        done = own("run", "--rm", "-q", *NONE, name, "echo", "pulled", env=environment)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "pulled\n", "")
+        assert own.ok("create", "--name", "again", "--pull", "always", *NONE, name, "true", env=environment)
+        own.ok("rm", "again")
+        own.ok("rmi", name)
+        own.fails("run", "--rm", "--pull", "never", *NONE, name, "true", status=125, env=environment)
+        assert own.ok("pull", "-q", name, env=environment).startswith("sha256:")
+
+
+def test_an_image_for_another_platform_is_not_taken_for_ours(own: Pocker) -> None:
+    assert own.ok("run", "--rm", "--pull", "never", "--platform", "linux/amd64", *NONE, "busybox", "echo", "x") == "x"
+    said = own.fails("run", "--rm", "--pull", "never", "--platform", "linux/s390x", *NONE, "busybox", "true",
+                     status=125)
+    assert 'not "linux/s390x"' in said
+
+
+def test_what_is_used_and_what_is_not(own: Pocker) -> None:
+    own.ok("volume", "create", "data")
+    own.ok("run", "--name", "done", *NONE, "-v", "data:/d", "-v", "/anonymous", "busybox", "sh", "-c",
+           "head -c 100000 /dev/zero >/d/file; head -c 50000 /dev/zero >/file")
+    own.ok("run", "-d", "--name", "busy", *NONE, "busybox", "sleep", "1000")
+    rows = {row["Type"]: row for row in json.loads(own.ok("system", "df", "--format", "json"))}
+    assert [rows[kind]["TotalCount"] for kind in ("Images", "Containers", "Local Volumes")] == [1, 2, 2]
+    assert rows["Containers"]["Active"] == 1 and rows["Images"]["Active"] == 1
+    assert rows["Containers"]["Reclaimable"] >= 50000 and rows["Local Volumes"]["Size"] >= 100000
+    assert own.ok("system", "df").splitlines()[0].split() == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
+    assert "VOLUME NAME" in own.ok("system", "df", "-v")
+    facts = json.loads(own.ok("info", "--format", "json"))
+    assert (facts["Containers"], facts["ContainersRunning"], facts["Images"]) == (2, 1, 1)
+    assert own.ok("system", "info", "-f", "{{.ContainersStopped}}") == "1"
+    assert json.loads(own.ok("version", "--format", "json"))["Client"]["Version"]
+    said = own.ok("system", "prune", "--volumes")
+    assert "Deleted Containers:" in said and "Total reclaimed space:" in said
+    assert own.statuses() == {"busy": "running"} and own.ok("volume", "ls", "-q") == "data"
+    own.ok("rm", "-f", "busy")
+    said = own.ok("system", "prune", "-a")
+    assert "untagged: docker.io/library/busybox:latest" in said and own.ok("images", "-q") == ""
+    own.ok("volume", "rm", "data")
+    own.check()
+
+
+def test_every_command_has_help_with_an_example(own: Pocker) -> None:
+    from pyruntime.cli.groups import Group
+    from pyruntime.cli.pocker.main import PROGRAM
+
+    for name in PROGRAM.commands:
+        if name == "monitor":
+            continue
+        command = PROGRAM.module(name).COMMAND
+        assert "Example:" in command.text and "pocker " in command.text.partition("Example:")[2], name
+        if isinstance(command, Group):
+            for member in command.members:
+                it, _ = command.member(member)
+                assert "Example:" in it.text and "pocker " in it.text.partition("Example:")[2], (name, member)
+    text = own.ok("image", "pull", "--help")
+    assert "pocker image pull" in text and "Example:" in text
+
+
+def test_no_command_imports_what_is_dear() -> None:
+    """Before it runs, that is; `run` alone imports little even then."""
+    import sys
+
+    from tests.conftest import TOP
+    from tests.unit.test_house import CHEAP
+
+    code = (f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.cli.pocker.run, pyruntime.engine.spec;"
+            "print(*sys.modules)")
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.split() if not name.startswith(("pyruntime", "_", "encodings"))}
+    assert not loaded & {"re", "json", "subprocess", "typing", "pathlib", "contextlib", "dataclasses", "argparse",
+                         "datetime", "dateutil", "hashlib", "random", "tempfile", "shutil"}, sorted(loaded - CHEAP)
+    own_modules = {name for name in done.stdout.split() if name.startswith("pyruntime.engine.")}
+    for lazy in ("mounts", "volumes", "limits", "devices", "cdi", "namespaces", "security", "connections", "living"):
+        assert f"pyruntime.engine.{lazy}" not in own_modules, lazy

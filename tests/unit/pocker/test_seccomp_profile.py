@@ -1,0 +1,132 @@
+"""The default profile: as strict as Docker's documentation says of its own, and able to run what people run."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import pytest
+
+from pyruntime.config.node import Node
+from pyruntime.engine.seccomp_profile import EVERYBODY, MACHINES, NEW_NAMESPACES, WITH_CAPABILITY, of_document, profile
+from pyruntime.engine.security import ALL
+from pyruntime.image.runtime_config import CAPABILITIES
+from pyruntime.linux.seccomp_compile import compile_filter
+
+# docs.docker.com/engine/security/seccomp, "significant syscalls blocked by the default profile"; without ptrace, which
+# it blocks on kernels before 4.8 alone, and clone and personality, whose arguments decide.
+BLOCKED = """
+    acct add_key bpf clock_adjtime clock_settime create_module delete_module finit_module get_kernel_syms
+    get_mempolicy init_module ioperm iopl kcmp kexec_file_load kexec_load keyctl lookup_dcookie mbind mount move_pages
+    nfsservctl open_by_handle_at perf_event_open pivot_root process_vm_readv process_vm_writev query_module quotactl
+    reboot request_key set_mempolicy setns settimeofday stime swapon swapoff sysfs _sysctl umount umount2 unshare uselib
+    userfaultfd ustat vm86 vm86old
+    """.split()   # noqa: SIM905  the list would be a screen long
+NEVER = ("add_key", "keyctl", "request_key", "userfaultfd", "kexec_load", "kexec_file_load", "swapon", "swapoff",
+         "pivot_root", "io_uring_setup", "io_uring_enter", "io_uring_register", "nfsservctl", "uselib", "vm86")
+
+
+def plainly_allowed(document: dict[str, Any]) -> set[str]:
+    return {name for rule in document["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW" and not rule.get("args")
+            for name in rule["names"]}
+
+
+@pytest.mark.parametrize("name", BLOCKED)
+def test_what_docker_documents_as_blocked_is_blocked(name: str) -> None:
+    usual = profile(CAPABILITIES)
+    assert usual["defaultAction"] == "SCMP_ACT_ERRNO" and usual["defaultErrnoRet"] == errno.EPERM
+    assert name not in {one for rule in usual["syscalls"] for one in rule["names"]}
+
+
+def test_what_no_capability_brings_back() -> None:
+    assert not set(NEVER) & plainly_allowed(profile(ALL))
+
+
+def test_calls_come_with_their_capability_alone() -> None:
+    for capability, names in WITH_CAPABILITY.items():
+        assert not set(names) & set(EVERYBODY), capability
+        assert set(names) <= plainly_allowed(profile([*CAPABILITIES, capability])), capability
+        others = [name for name in CAPABILITIES if name != capability]
+        elsewhere = {name for one in others for name in WITH_CAPABILITY.get(one, ())}
+        assert not set(names) - elsewhere & plainly_allowed(profile(others)), capability
+
+
+def test_nothing_is_listed_twice() -> None:
+    assert len(set(EVERYBODY)) == len(EVERYBODY)
+    names = profile(ALL)["syscalls"][0]["names"]
+    assert len(set(names)) == len(names)
+
+
+def test_new_namespaces_by_clone_need_sys_admin() -> None:
+    rules = {rule["names"][0]: rule for rule in profile(CAPABILITIES)["syscalls"][1:]}
+    assert rules["clone"]["args"] == [{"index": 0, "value": NEW_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]
+    assert rules["clone3"] == {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS}
+    admin = profile([*CAPABILITIES, "CAP_SYS_ADMIN"])
+    assert {"clone", "clone3", "mount"} <= plainly_allowed(admin)
+    assert not any(rule["action"] == "SCMP_ACT_ERRNO" for rule in admin["syscalls"])
+    s390 = {rule["names"][0]: rule for rule in profile(CAPABILITIES, "s390x")["syscalls"][1:]}
+    assert s390["clone"]["args"][0]["index"] == 1
+
+
+def test_arguments_decide_about_personality_and_sockets() -> None:
+    rules = profile(CAPABILITIES)["syscalls"]
+    values = [rule["args"][0]["value"] for rule in rules if rule["names"] == ["personality"]]
+    assert values == [0, 8, 0x20000, 0x20008, 0xFFFFFFFF]
+    assert [rule["args"] for rule in rules if rule["names"] == ["socket"]] == [
+        [{"index": 0, "value": 40, "op": "SCMP_CMP_NE"}]]
+
+
+@pytest.mark.parametrize("machine", [*MACHINES, "unknown"])
+def test_it_is_a_profile_for_every_machine(machine: str) -> None:
+    from pyruntime.config.check import conforms
+
+    found = profile(CAPABILITIES, machine)
+    assert conforms({"ociVersion": "1.0.2", "linux": {"seccomp": found}}), found.keys()
+    if machine == "s390x":
+        return   # libseccomp makes no filter for another byte order beside this machine's
+    compiled = compile_filter(Node(found))
+    assert compiled.program and len(compiled.program) // 8 < 4096
+
+
+def test_libseccomp_knows_all_but_the_newest_calls() -> None:
+    """A name that is misspelt would be left out without a word."""
+    unknown = set(compile_filter(Node(profile(ALL))).unknown)
+    newer_than_libseccomp_2_5_4 = {
+        "cachestat", "fchmodat2", "file_getattr", "file_setattr", "futex_requeue", "futex_wait", "futex_wake",
+        "getxattrat", "listmount", "listxattrat", "lsm_get_self_attr", "lsm_list_modules", "lsm_set_self_attr",
+        "map_shadow_stack", "mseal", "open_tree_attr", "removexattrat", "setxattrat", "statmount",
+        "set_mempolicy_home_node"}
+    assert unknown <= newer_than_libseccomp_2_5_4, unknown - newer_than_libseccomp_2_5_4
+
+
+def test_it_is_made_in_a_moment() -> None:
+    """It is part of every start; no list is made by regular expressions or file reads."""
+    import timeit
+
+    assert min(timeit.repeat(lambda: profile(CAPABILITIES), number=1, repeat=20)) < 0.003
+
+
+def test_a_profile_of_dockers_form() -> None:
+    document = {
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1,
+        "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]},
+                    {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": ["SCMP_ARCH_ARM"]}],
+        "syscalls": [
+            {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [], "comment": "", "includes": {}, "excludes": {}},
+            {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+            {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "excludes": {"caps": ["CAP_SYS_ADMIN"]},
+             "args": [{"index": 0, "value": 1, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]},
+            {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}},
+            {"names": ["future"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "999.0"}},
+            {"names": ["arch_prctl"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["amd64", "x32"]}},
+            {"name": "write", "action": "SCMP_ACT_ERRNO", "errnoRet": 5}]}
+    plain = of_document(document, CAPABILITIES)
+    names = [name for rule in plain["syscalls"] for name in rule["names"]]
+    x86 = os.uname().machine == "x86_64"
+    assert names == ["read", "clone", "ptrace", *(["arch_prctl"] if x86 else []), "write"]
+    if x86:
+        assert plain["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+    admin = of_document(document, ["CAP_SYS_ADMIN"])
+    assert "mount" in plainly_allowed(admin) and not any(rule["names"] == ["clone"] for rule in admin["syscalls"])
+    assert compile_filter(Node(plain)).program
