@@ -114,9 +114,10 @@ def _with_file(tree: Tree, file: str, where: str, *, inside: bool) -> Context:
         name = file or next((one for one in ("Dockerfile", "Containerfile") if tree.exists(one.encode())), "")
         if not name:
             raise UsageError(f'context "{where}" has no Dockerfile: name one with --file')
-        data = _read_in(tree, name)
-        if data is None:
+        there = _read_in(tree, name)
+        if there is None:
             raise UsageError(f'context "{where}" has no file "{name}"')
+        data = there
     if file and file != "-" and not inside and os.path.exists(f"{file}.dockerignore"):
         ignore_beside = _text(_read_path(f"{file}.dockerignore"), f"{file}.dockerignore")
         tree.ignore = Ignore(ignore_beside, os.path.basename(file) + ".dockerignore")

@@ -17,5 +17,5 @@ _VERSION = "1"   # changes when a step of the same key would give something else
 def key(kind: str, below: str, words: list[str], inputs: list[str], *, latest: int | None) -> str:
     """64 hexadecimal digits. ``latest``: SOURCE_DATE_EPOCH, which is in the layer's times."""
     parts = [_VERSION, kind, below, str(latest), str(len(words)), *words, str(len(inputs)), *inputs]
-    data = b"".join(b"%d:%s" % (len(text), text) for text in (part.encode("utf-8", "surrogateescape") for part in parts))
-    return of(data).partition(":")[2]
+    raw = [part.encode("utf-8", "surrogateescape") for part in parts]
+    return of(b"".join(b"%d:%s" % (len(text), text) for text in raw)).partition(":")[2]

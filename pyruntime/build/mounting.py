@@ -7,10 +7,11 @@ import os
 from stat import S_ISDIR
 
 from pyruntime.build.run import Extra
-from pyruntime.build.tree import Node, Tree
+from pyruntime.build.tree import Tree
 from pyruntime.errors import BuildError
 from pyruntime.image.digest import of
 from pyruntime.image.snapshot.overlay import mount_layers
+from pyruntime.image.store import trees
 from pyruntime.native import kernel
 
 TYPE_CHECKING = False
@@ -106,8 +107,8 @@ class Mounting:
         os.chmod(f"{private}/upper", found.st_mode & 0o7777)
         os.chown(f"{private}/upper", found.st_uid, found.st_gid)
         mount_layers([lower], target, private, userxattr=self._store.layout.overlay == "user.")
-        for name in hidden:
-            _remove(target, name)
+        for path_below in hidden:
+            trees.remove(os.path.join(target, os.fsdecode(path_below)))
 
     # ---- the others -----------------------------------------------------------------------------
 
@@ -118,10 +119,7 @@ class Mounting:
         number = 0
         while True:
             path = f"{directory}/{name}.{number}" if number else f"{directory}/{name}"
-            try:
-                os.mkdir(path, 0o700)
-            except FileExistsError:
-                pass   # the usual case
+            os.makedirs(path, 0o700, exist_ok=True)
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             kind = fcntl.LOCK_SH if mount.sharing == "shared" else fcntl.LOCK_EX
             try:
@@ -158,7 +156,6 @@ class Mounting:
         try:
             os.rename(made, f"{path}/data")
         except OSError:   # another build of a shared cache was faster
-            from pyruntime.image.store import trees
             trees.remove(made)
 
     def _secret(self, mount: Mount, extra: Extra) -> None:
@@ -207,17 +204,7 @@ def _hidden(tree: Tree, path: bytes) -> list[bytes]:
     """What .dockerignore keeps out below a directory, the topmost of each."""
     there = {node.path for node in tree.walk(path)}
     hidden: list[bytes] = []
-    for node in _everything(Tree(tree.fd, tree.name), path):
+    for node in Tree(tree.fd, tree.name).walk(path):
         if node.path not in there and not any(node.path.startswith(one + b"/") for one in hidden[-1:]):
             hidden.append(node.path)
     return hidden
-
-
-def _everything(tree: Tree, path: bytes) -> list[Node]:
-    return list(tree.walk(path))
-
-
-def _remove(root: str, name: bytes) -> None:
-    from pyruntime.image.store import trees
-
-    trees.remove(os.path.join(root, os.fsdecode(name)))

@@ -180,7 +180,7 @@ class _Evaluation:
         self.env: dict[str, str] = {}
         if isinstance(base, StagePlan):
             assert base.scope is not None
-            self.config = {key: value.copy() if isinstance(value, dict | list) else value
+            self.config: dict[str, Any] = {key: value.copy() if isinstance(value, dict | list) else value
                            for key, value in base.config.items()}
             self.scope = base.scope.copy()
             self.plan.author = base.author
@@ -438,7 +438,7 @@ def _quoted(words: list[str]) -> str:
 
 
 def _is_signal(text: str) -> bool:
-    import _signal   # the module signal would cost 5 ms
+    import _signal  # type: ignore[import-not-found]  # the module signal would cost 5 ms
 
     name = text.upper().removeprefix("SIG")
     real = name.startswith(("RTMIN+", "RTMAX-")) and name[6:].isdigit() and int(name[6:]) <= 30

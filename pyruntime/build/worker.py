@@ -8,6 +8,7 @@ from __future__ import annotations
 import marshal
 import os
 import select
+import time
 from _thread import allocate_lock
 
 from pyruntime import errors
@@ -50,8 +51,19 @@ class Work:
     ``trees``    where COPY takes files from, by source; ``origins`` where --mount=from leads: layers or a tree
     """
 
-    __slots__ = ("chain", "cached", "epoch", "hosts", "keys", "origins", "place", "secrets", "step", "store_root",
-                 "trees")
+    __slots__ = (
+        "cached",
+        "chain",
+        "epoch",
+        "hosts",
+        "keys",
+        "origins",
+        "place",
+        "secrets",
+        "step",
+        "store_root",
+        "trees",
+    )
 
     def __init__(self, step: Step, chain: Chain, keys: list[str], store_root: str, place: Place) -> None:
         self.step = step
@@ -130,7 +142,7 @@ def _say(fd: int, kind: str, value: Any) -> None:
 
 
 def _in_worker(work: Work, out: int, end: int, life: tuple[int, int]) -> NoReturn:
-    import _signal
+    import _signal  # type: ignore[import-not-found]
 
     code = 1
     try:
@@ -229,7 +241,7 @@ class _Step:
                 sources, data.target, parents=data.parents, several=several)
         copying = Copying(workspace.fd, workspace.scratch, **options)
         for name, content in data.files:
-            copying.text(name, content, data.target, several=several, time=self.work.epoch or 0)
+            copying.text(name, content, data.target, several=several, time=int(time.time()))
 
     def _run(self, workspace: Workspace) -> None:
         extra = Extra()

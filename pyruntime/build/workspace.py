@@ -74,7 +74,8 @@ class Workspace:
     def commit(self, below: str, title: str) -> Made:
         """What was written becomes a layer of the store, on top of the chainID ``below`` ("" for none).
 
-        Of a workspace without layers the result is the same on top of whatever. The caller holds a lease. Nothing can be written any more afterwards.
+        Of a workspace without layers the result is the same on top of whatever. The caller holds a lease. Nothing can
+        be written any more afterwards.
         """
         options = DiffOptions(latest=self._latest, warn=self._warn)
         changes = self._driver.changes(self._layers, self.root, self._private)
@@ -117,8 +118,8 @@ class Workspace:
         if extracted.present(layout, extracted.candidates(made.diff_id, made.chain_id)):
             return
         names, size = trees.survey(upper)
-        info = Info(diff_id=made.diff_id, chain_id="" if alone else made.chain_id, blob=made.descriptor.digest, names=names, size=size,
-                    usage=_usage(size, names))
+        info = Info(diff_id=made.diff_id, chain_id="" if alone else made.chain_id, blob=made.descriptor.digest,
+                    names=names, size=size, usage=_usage(size, names))
         directory = f"{self._own.path}/layer"
         fd = os.open(self._own.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

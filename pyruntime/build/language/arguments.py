@@ -28,7 +28,7 @@ _SETTINGS = ("BUILDKIT_", "SOURCE_DATE_EPOCH")   # change how is built, and need
 
 def automatic(build: Platform, target: Platform, stage: str) -> dict[str, str]:
     """The arguments that every build has."""
-    values = {}
+    values: dict[str, str] = {}
     for prefix, platform in (("BUILD", build), ("TARGET", target)):
         values |= {f"{prefix}PLATFORM": str(platform), f"{prefix}OS": platform.os,
                    f"{prefix}ARCH": platform.architecture, f"{prefix}VARIANT": platform.variant}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Word:
-    """A text that will be expanded, and where it stands: ``line`` and the offset in it, or None for what was made up."""
+    """A text that will be expanded, and where it stands: ``line`` and the offset in it."""
 
     __slots__ = ("line", "offset", "text")
 

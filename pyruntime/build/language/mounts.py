@@ -105,7 +105,8 @@ def _set(mount: Mount, name: str, value: str) -> None:
         except ValueError:
             number = -1
         if number < 0 or (name == "mode" and number > 0o7777):
-            raise MountError(f'"{name}" is a number, not "{value}"', f'write "{name}={"0755" if name == "mode" else 0}"')
+            example = "0755" if name == "mode" else "0"
+            raise MountError(f'"{name}" is a number, not "{value}"', f'write "{name}={example}"')
         setattr(mount, name, number)
     elif name == "size":
         digits = value.lower().removesuffix("ib").removesuffix("b") or value

@@ -168,8 +168,8 @@ class _Reader:
                 return None
             self.source.warn(line.at(start), f'"{line.keyword} name value" is an old form',
                              f'write "{line.keyword} {fields[0]}=value"')
-            value = start + line.rest[start:].index(fields[1], len(fields[0]))
-            return kind(line, [(Word(fields[0], line, start), Word(fields[1].rstrip(SPACE), line, value))])
+            begin = line.rest.index(fields[1], start + len(fields[0]))
+            return kind(line, [(Word(fields[0], line, start), Word(fields[1].rstrip(SPACE), line, begin))])
         for offset, text in words:
             name, equals, value = text.partition("=")
             start = flags.end + offset

@@ -26,6 +26,8 @@ GLOBAL = Command(
     stop_at_argument=True)
 COMMANDS = {
     "attach": "attach to a container's input and output",
+    "build": "build an image from a Dockerfile",
+    "builder": "commands about what builds remember",
     "completion": "print the completion script of a shell",
     "container": "commands about containers",
     "create": "make a container of an image",

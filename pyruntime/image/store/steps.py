@@ -8,6 +8,7 @@
 A record appears by rename(2) when its layer is in the store; gc keeps that layer as long as the record is there. One
 that is damaged, or whose layer is gone, is no record.
 """
+# ruff: noqa: SIM105 -- contextlib is too dear for commands that should start at once
 
 from __future__ import annotations
 
