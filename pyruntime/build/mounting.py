@@ -68,10 +68,11 @@ class Mounting:
             fd = tree.open(os.fsencode(mount.source))
         except OSError as error:
             raise BuildError(f'"{mount.source}" is not in {tree.name}: {os.strerror(error.errno or 0)}') from None
-        self._open.append(fd)   # the path below leads through it
-        path = f"/proc/self/fd/{fd}"
+        self._open.append(fd)
+        # By its path: the descriptor may belong to the mount namespace that we came from (mount(2), EINVAL).
+        path = os.readlink(f"/proc/self/fd/{fd}")
         if not S_ISDIR(os.fstat(fd).st_mode):
-            self._file(mount, fd, extra)
+            self._file(mount, fd, path, extra)
             return
         target = self._new("bind")
         os.mkdir(target, 0o755)
@@ -83,7 +84,7 @@ class Mounting:
             self._overlay(path, target, hidden)
         extra.bind(target, mount.target, readonly=mount.readonly)
 
-    def _file(self, mount: Mount, fd: int, extra: Extra) -> None:
+    def _file(self, mount: Mount, fd: int, path: str, extra: Extra) -> None:
         """One file; a copy of it, where it may be written to."""
         target = self._new("file")
         with open(target, "wb") as file:
@@ -93,7 +94,7 @@ class Mounting:
                         file.write(data)
         os.chmod(target, os.fstat(fd).st_mode & 0o7777)
         if mount.readonly:
-            _bind(f"/proc/self/fd/{fd}", target)
+            _bind(path, target)
         extra.bind(target, mount.target, readonly=mount.readonly)
 
     def _overlay(self, path: str, target: str, hidden: list[bytes]) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         def is_context(self, name: str) -> bool: ...
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH_NAME = "PATH"
 SHELL = ["/bin/sh", "-c"]
 COMMENT = "buildkit.dockerfile.v0"   # what readers of histories know
 _HEALTH = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
@@ -237,7 +238,7 @@ class _Evaluation:
     # ---- expansion ------------------------------------------------------------------------------
 
     def _values(self) -> dict[str, str]:
-        return {**self.scope.values(), **self.env}
+        return {PATH_NAME: PATH.partition("=")[2], **self.scope.values(), **self.env}
 
     def _expand(self, word: Word) -> str:
         return self.whole.globals.expand(word, self._values())

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pyruntime.image.store.store import Store
 
 
+_MNT_DETACH = 2   # linux/fs.h: programs may be slow to let go of what they had open
+
+
 class Workspace:
     """A context manager; ``root`` is the path of the root filesystem, ``fd`` a descriptor of it, ``scratch`` a
     directory for what does not become part of the image."""
@@ -69,7 +72,8 @@ class Workspace:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-            self._driver.unmount(self.root)
+            for target in _mounts_below(self._own.path):
+                kernel.umount2(target, kernel.UMOUNT_NOFOLLOW | _MNT_DETACH)
 
     def commit(self, below: str, title: str) -> Made:
         """What was written becomes a layer of the store, on top of the chainID ``below`` ("" for none).
@@ -134,6 +138,14 @@ class Workspace:
         finally:
             os.close(fd)
         layout.sync("layers")
+
+
+def _mounts_below(path: str) -> list[str]:
+    """Where something is mounted in a directory of ours, the last one first (proc_pid_mountinfo(5))."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        targets = [line.split()[4] for line in file]
+    quoted = path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
+    return [path + target[len(quoted):] for target in reversed(targets) if target.startswith(quoted + "/")]
 
 
 def _swapped(new: int, old: int, write: Callable[[bytes], object], options: DiffOptions) -> int:
