@@ -192,6 +192,8 @@ class _Evaluation:
         for entry in self.config.get("Env") or []:
             name, _, value = entry.partition("=")
             self.env[name] = value
+        if PATH_NAME not in self.env:   # programs are looked for there anyway, and ENV PATH=$PATH:... needs it
+            self.env = {PATH_NAME: PATH.partition("=")[2], **self.env}
         self.own_cmd = False
         for text in self.config.pop("OnBuild", None) or []:
             self._one(parse_trigger(text, "\\", f"ONBUILD of {stage.start.image.text}"))
@@ -238,7 +240,7 @@ class _Evaluation:
     # ---- expansion ------------------------------------------------------------------------------
 
     def _values(self) -> dict[str, str]:
-        return {PATH_NAME: PATH.partition("=")[2], **self.scope.values(), **self.env}
+        return {**self.scope.values(), **self.env}
 
     def _expand(self, word: Word) -> str:
         return self.whole.globals.expand(word, self._values())

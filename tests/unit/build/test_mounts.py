@@ -15,7 +15,8 @@ from pyruntime.errors import BuildError
 @pytest.mark.parametrize(("text", "expected"), [
     ("target=/x", {"kind": "bind", "target": "/x", "readonly": True}),
     ("type=bind,target=x,rw", {"target": "/w/x", "readonly": False}),
-    ("type=bind,from=a,src=/b,dst=/c,readonly=false", {"origin": "a", "source": "/b", "target": "/c", "readonly": False}),
+    ("type=bind,from=a,src=/b,dst=/c,readonly=false",
+    {"origin": "a", "source": "/b", "target": "/c", "readonly": False}),
     ("type=cache,target=/x", {"id": "/x", "sharing": "shared", "mode": 0o755, "readonly": False}),
     ("type=cache,target=/x,id=y,sharing=locked,mode=0700,uid=5,gid=6",
      {"id": "y", "sharing": "locked", "mode": 0o700, "uid": 5, "gid": 6}),
@@ -54,10 +55,13 @@ def test_whatever_is_written_is_a_mount_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "mode", "directory", "expected"), [
-    ("644", 0o755, False, 0o644), ("0755", 0, True, 0o755), ("4755", 0, False, 0o4755), ("u=rwX,go=rX", 0o600, False, 0o644),
+    ("644", 0o755, False, 0o644), ("0755", 0, True, 0o755), ("4755", 0, False, 0o4755),
+    ("u=rwX,go=rX", 0o600, False, 0o644),
     ("u=rwX,go=rX", 0o700, False, 0o755), ("u=rwX,go=rX", 0o600, True, 0o755), ("+x", 0o644, False, 0o755),
-    ("a-w", 0o666, False, 0o444), ("g+s", 0o755, True, 0o2755), ("u+s", 0o755, False, 0o4755), ("+t", 0o777, True, 0o1777),
-    ("go=", 0o777, False, 0o700), ("g=u", 0o750, False, 0o770), ("u+rw-x", 0o100, False, 0o600), ("o+X", 0o700, False, 0o701),
+    ("a-w", 0o666, False, 0o444), ("g+s", 0o755, True, 0o2755), ("u+s", 0o755, False, 0o4755),
+    ("+t", 0o777, True, 0o1777),
+    ("go=", 0o777, False, 0o700), ("g=u", 0o750, False, 0o770), ("u+rw-x", 0o100, False, 0o600),
+    ("o+X", 0o700, False, 0o701),
 ])
 def test_modes(text: str, mode: int, directory: bool, expected: int) -> None:
     assert mode_of(text, mode, directory=directory) == expected
@@ -70,7 +74,8 @@ def test_wrong_modes(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "seconds"), [
-    ("1s", 1.0), ("1m30s", 90.0), ("1.5h", 5400.0), ("100ms", 0.1), ("0", 0.0), ("1h2m3s", 3723.0), ("", None), ("1", None),
+    ("1s", 1.0), ("1m30s", 90.0), ("1.5h", 5400.0), ("100ms", 0.1), ("0", 0.0), ("1h2m3s", 3723.0), ("", None),
+    ("1", None),
     ("s", None), ("-1s", None), ("1x", None), ("1s2", None), ("1..s", None),
 ])
 def test_durations(text: str, seconds: float | None) -> None:

@@ -173,8 +173,10 @@ def test_warnings(text: str, line: int, what: str) -> None:
 # ---- BuildKit's own reader, where the package `dockerfile` is installed --------------------------------------------
 
 _COMMON = [
-    "FROM a\nRUN b \\\n # c\n  d\nRUN e", "FROM a AS b\nCOPY --from=b --chown=1:2 c d e/\n", "FROM a\nCMD [\"b\", \"c\"]",
-    "FROM a\nRUN <<EOF\nb\nEOF\nRUN c", "FROM a\nCOPY <<-A <<\"B\" /c/\n\td\n\tA\ne\nB\nRUN f", "FROM a\nENV b=c d=\"e f\"",
+    "FROM a\nRUN b \\\n # c\n  d\nRUN e", "FROM a AS b\nCOPY --from=b --chown=1:2 c d e/\n",
+    "FROM a\nCMD [\"b\", \"c\"]",
+    "FROM a\nRUN <<EOF\nb\nEOF\nRUN c", "FROM a\nCOPY <<-A <<\"B\" /c/\n\td\n\tA\ne\nB\nRUN f",
+    "FROM a\nENV b=c d=\"e f\"",
     "FROM a\nENV b c d", "FROM a\nLABEL a=b \\\n  c=d", "# escape=`\nFROM a\nRUN b `\n c", "FROM a\nONBUILD RUN b c",
     "FROM a\nEXPOSE 80 81/udp\nVOLUME /a /b\nVOLUME [\"/c d\"]", "FROM a\nHEALTHCHECK --interval=5s CMD b c\n",
     "FROM a\nRUN --mount=type=cache,target=/b --network=none c -- --d", "FROM a\nWORKDIR  /b c \nUSER d\nSTOPSIGNAL 9",
