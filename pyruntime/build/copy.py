@@ -56,7 +56,7 @@ class Copying:
                  unpack: bool = False, warn: Callable[[str], None]) -> None:
         self._root = root
         self._scratch = scratch
-        self._owner = _owner(chown, root) if chown else None
+        self._owner = owner_of(chown, root) if chown else None
         self._chmod = chmod
         self._exclude = exclude
         self._unpack = unpack
@@ -260,7 +260,7 @@ class Copying:
         return True
 
 
-def _owner(text: str, root: int) -> tuple[int, int]:
+def owner_of(text: str, root: int) -> tuple[int, int]:
     """The owner that --chown says: by name or number; without a group, the group has the user's number."""
     user = find_user(text, root)
     return (user.uid, user.gid if ":" in text else user.uid)

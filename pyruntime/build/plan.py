@@ -361,7 +361,7 @@ class _Evaluation:
         whole = posixpath.normpath(posixpath.join("/", self.config.get("WorkingDir") or "/", path))
         self.config["WorkingDir"] = "/" + whole.lstrip("/")
         step = self._add_step(instruction, f"WORKDIR {self.config['WorkingDir']}", "workdir",
-                              [self.config["WorkingDir"]])
+                              [self.config["WorkingDir"], self.config.get("User") or ""])
         step.cwd = self.config["WorkingDir"]
 
     def _copy(self, instruction: kinds.Copy) -> None:

@@ -26,6 +26,7 @@ from pyruntime.image.store import steps
 from pyruntime.image.store.layers import Layers
 from pyruntime.image.store.layout import write_all
 from pyruntime.image.store.store import Store
+from pyruntime.image.users import find_user
 from pyruntime.native import kernel
 from pyruntime.process import start_time
 
@@ -220,7 +221,8 @@ class _Step:
             return workspace.commit(below, self.step.title)
 
     def _workdir(self, workspace: Workspace) -> None:
-        copying = Copying(workspace.fd, workspace.scratch, warn=self.warn)
+        user = find_user(self.step.user, workspace.fd)   # whose directory it is, if it has to be made
+        copying = Copying(workspace.fd, workspace.scratch, chown=f"{user.uid}:{user.gid}", warn=self.warn)
         fd, _ = copying.directory(self.step.cwd)
         os.close(fd)
 

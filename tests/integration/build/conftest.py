@@ -62,6 +62,9 @@ def write(directory: Path, text: str, files: dict[str, File]) -> Path:
     return directory
 
 
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
 class Builder(Pocker):
     """pocker with a way to build."""
 
@@ -95,7 +98,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rootfs.mkdir()
     busybox_rootfs(rootfs)
     subprocess.run(["tar", "-C", rootfs, "-cf", path / "busybox.tar", "."], check=True)
-    subprocess.run([str(BIN / "pyimage"), "import", "--cmd", "sh", path / "busybox.tar", "busybox"], check=True,
+    subprocess.run([str(BIN / "pyimage"), "import", "--cmd", "sh", "--env", PATH, path / "busybox.tar", "busybox"],
+    check=True,
                    env={**os.environ, "PYRUNTIME_STORE": str(path / "store")}, stdout=subprocess.DEVNULL)
     return path / "store"
 
