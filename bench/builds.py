@@ -1,4 +1,4 @@
-"""``python -m bench.builds``: a Dockerfile of six steps on Debian and a context of 2,000 files, by pocker and by buildah.
+"""``python -m bench.builds``: six steps on Debian with a context of 2,000 files, by pocker and by buildah.
 
 CPU seconds (user and system, of the command and all that it waited for) and wall seconds: of a build in which every
 step is carried out, and of one in which all come from the cache. Rounds are interleaved; medians.
@@ -68,14 +68,17 @@ class Tool:
 
 def _tools(work: Path) -> list[Tool]:
     layout = Layout(work / "layout")
-    layout.image("localhost/base:latest", [layout.layer(debian())], Cmd=["bash"], Env=["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
+    layout.image("localhost/base:latest", [layout.layer(debian())], Cmd=["bash"],
+                 Env=["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
     environment = {"POCKER_ROOT": f"{work}/root", "POCKER_RUN": f"{work}/run", "PYRUNTIME_STORE": f"{work}/store"}
     subprocess.run([BIN / "pyimage", "copy", f"oci:{work}/layout", "localhost/base:latest"],
                    env={**os.environ, **environment}, check=True, stdout=subprocess.DEVNULL)
     tools = [Tool("pocker build", [str(BIN / "pocker"), "build", "--progress", "plain"], environment)]
     if shutil.which("buildah"):
-        base = ["buildah", "--root", f"{work}/buildah", "--runroot", f"{work}/buildah-run", "--storage-driver", "overlay"]
-        subprocess.run([*base, "pull", "-q", f"oci:{work}/layout:localhost/base:latest"], check=True, stdout=subprocess.DEVNULL)
+        base = ["buildah", "--root", f"{work}/buildah", "--runroot", f"{work}/buildah-run",
+                "--storage-driver", "overlay"]
+        subprocess.run([*base, "pull", "-q", f"oci:{work}/layout:localhost/base:latest"], check=True,
+                       stdout=subprocess.DEVNULL)
         names = subprocess.run([*base, "images", "-q"], capture_output=True, text=True, check=True).stdout.split()
         subprocess.run([*base, "tag", names[0], "localhost/base"], check=True)
         tools.append(Tool("buildah build", [*base, "bud", "--layers", "--isolation", "chroot", "--pull-never"], {}))
