@@ -11,6 +11,7 @@ from errno import ENOENT, ENOTDIR, ENOTEMPTY
 
 from pyruntime.api import Runtime
 from pyruntime.config.decode import encode
+from pyruntime.engine.spec import terminal_group
 from pyruntime.errors import BuildError, PyruntimeError
 from pyruntime.image.document import ImageConfig
 from pyruntime.image.rootless import privileged
@@ -112,6 +113,9 @@ def _configuration(step: Step, args: list[str], workspace: Workspace, extra: Ext
         for mount in document["mounts"]:
             if mount["type"] == "sysfs":
                 mount.update(type="bind", source="/sys", options=["rbind", "nosuid", "noexec", "nodev", "ro"])
+    for mount in document["mounts"]:
+        if mount["type"] == "devpts":
+            mount["options"] = [one for one in mount["options"] if one != "gid=5"] + terminal_group()
     document["mounts"] += extra.mounts
     return document
 
