@@ -42,18 +42,19 @@ if TYPE_CHECKING:
 class Settings:
     """How is built.
 
-    ``cache``     False: every step anew; ``no_cache`` names stages for which that holds
+    ``cache``     False: every step anew; ``no_cache`` names stages for which that holds; ``cache_from`` directories
     ``epoch``     SOURCE_DATE_EPOCH: every time that is later becomes it; None: times are what they are
     ``network``   of RUN, where that says nothing: default, host, none
     ``hosts``     NAME:ADDRESS for /etc/hosts
     ``workers``   how many steps are carried out at once
     """
 
-    __slots__ = ("cache", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
+    __slots__ = ("cache", "cache_from", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.cache = True
+        self.cache_from: list[str] = []
         self.no_cache: frozenset[str] = frozenset()
         self.epoch: int | None = None
         self.network = "default"
@@ -96,6 +97,7 @@ class Execution:
         self.stages = {stage.index: StageState(stage) for stage in plan.stages}
         self._number = 0
         self._lease: Lease = store.lease()
+        self.used: dict[str, Made] = {}   # by every key under which it is found
         self._images: dict[str, list[tuple[str, str, Descriptor]]] = {}
 
     def run(self) -> StageState:
@@ -172,13 +174,14 @@ class Execution:
         return made
 
     def _finish(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], state: StageState) -> None:
-        worker, step, number, _ = running.pop(state)
+        worker, step, number, found = running.pop(state)
         worker.end(kill=False)
         if worker.made is None:
             self.progress.end(number, "failed")
             raise self._placed(step, BuildError("the process that carried the step out was killed; was there enough"
                                                 " memory?"))
         self._lease.add(worker.made.descriptor.digest)
+        self.used.update(dict.fromkeys(found, worker.made))
         self.progress.end(number, "done")
         self._take(state, step, worker.made)
 
@@ -254,18 +257,19 @@ class Execution:
             fast = self._keys(state, step, work)
             cached = self.settings.cache and state.plan.name not in self.settings.no_cache
             work.keys = [fast] if fast else []
-            made = steps.find(self.store.layout, fast, self._lease) if cached and fast else None
+            made = self._find(fast) if cached and fast else None
             if made is None:
                 slow = self._slow_key(state, step, work)
                 if slow and slow != fast:
                     work.keys.append(slow)
-                    made = steps.find(self.store.layout, slow, self._lease) if cached else None
+                    made = self._find(slow) if cached else None
                     if made is not None and fast:
                         steps.write(self.store.layout, fast, made)
         except BaseException:
             self.progress.end(number, "failed")
             raise
         if made is not None:
+            self.used.update(dict.fromkeys(work.keys, made))
             self.progress.end(number, "cached")
             self._take(state, step, made)
             return True
@@ -274,6 +278,13 @@ class Execution:
         work.hosts = self.settings.hosts
         work.secrets = self.settings.secrets
         return Worker(work, life), step, number, work.keys
+
+    def _find(self, key: str) -> Made | None:
+        made = steps.find(self.store.layout, key, self._lease)
+        if made is None and self.settings.cache_from:
+            from pyruntime.build.exchange import fetch
+            made = fetch(self.store, self.settings.cache_from, key)
+        return made
 
     def _take(self, state: StageState, step: Step, made: Made) -> None:
         below = state.chain[-1][1] if state.chain else ""

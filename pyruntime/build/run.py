@@ -11,6 +11,7 @@ from errno import ENOENT, ENOTDIR, ENOTEMPTY
 
 from pyruntime.api import Runtime
 from pyruntime.config.decode import encode
+from pyruntime.engine.seccomp_profile import profile
 from pyruntime.engine.spec import terminal_group
 from pyruntime.errors import BuildError, PyruntimeError
 from pyruntime.image.document import ImageConfig
@@ -113,6 +114,9 @@ def _configuration(step: Step, args: list[str], workspace: Workspace, extra: Ext
         for mount in document["mounts"]:
             if mount["type"] == "sysfs":
                 mount.update(type="bind", source="/sys", options=["rbind", "nosuid", "noexec", "nodev", "ro"])
+    process = document["process"]
+    process["noNewPrivileges"] = False   # su and sudo are what many a RUN calls
+    document["linux"]["seccomp"] = profile(process["capabilities"]["bounding"])
     for mount in document["mounts"]:
         if mount["type"] == "devpts":
             mount["options"] = [one for one in mount["options"] if one != "gid=5"] + terminal_group()

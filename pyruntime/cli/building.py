@@ -27,6 +27,9 @@ FLAGS = (
     Flag("build-arg", "list", "value of an ARG; without =, the environment's", value="NAME[=VALUE]"),
     Flag("build-context", "list", "another context for --from: a directory, a git URL, docker-image://NAME",
          value="NAME=CONTEXT"),
+    Flag("cache-from", "list", "look for steps in a directory that --cache-to has written",
+         value="DIR|type=local,src=DIR"),
+    Flag("cache-to", "list", "write the steps of this build into a directory", value="DIR|type=local,dest=DIR"),
     Flag("compression", "str", "of new layers: none, gzip or zstd", default="none"),
     Flag("file", "str", "the Dockerfile; default: Dockerfile, or Containerfile, in the context; -: standard input",
          short="f", value="FILE"),
@@ -105,9 +108,13 @@ def _execute(plan: Plan, store: Store, tree: Any, origins: Origins, settings: Se
     shown = progress("quiet" if parsed["quiet"] else parsed["progress"])
     execution: Execution = Execution(plan, store, tree, origins, settings, shown, around.warn)
     try:
-        return execution.run()
+        state = execution.run()
     finally:
         shown.close()
+    for text in parsed["cache-to"]:
+        from pyruntime.build.exchange import directory_of, export
+        export(store, directory_of(text, "cache-to", "dest"), execution.used)
+    return state
 
 
 def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str, str]]:
@@ -132,7 +139,10 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
         raise UsageError(f'--network "{parsed["network"]}": write default, host or none')
     if parsed["compression"] not in ("none", "gzip", "zstd"):
         raise UsageError(f'--compression "{parsed["compression"]}": write none, gzip or zstd')
+    from pyruntime.build.exchange import directory_of
+
     made.cache = not parsed["no-cache"]
+    made.cache_from = [directory_of(text, "cache-from", "src") for text in parsed["cache-from"]]
     made.no_cache = frozenset(name.lower() for text in parsed["no-cache-filter"] for name in text.split(","))
     made.network = parsed["network"]
     made.hosts = [_host(text) for text in parsed["add-host"]]

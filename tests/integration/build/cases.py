@@ -218,6 +218,10 @@ CASES = [
     Case("run-mount-unknown", B + "RUN --mount=type=volume,target=/x true\n", fails='no mount of type "volume"'),
     Case("run-proc-is-fresh", B + "RUN echo $$ > /a\n", script="cat /a",
          prints="1", peer="chroot isolation has no pid namespace"),
+    Case("run-confined",
+         B + "RUN grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status | tr -d '\\t' > /a; mount -t tmpfs x /tmp"
+         " 2> /dev/null || echo refused >> /a\n", script="cat /a", prints="NoNewPrivs:0\nSeccomp:2\nrefused",
+         peer="chroot isolation sets other filters"),
     Case("run-umask", B + "RUN umask > /a; touch /b; stat -c %a /b >> /a\n", script="cat /a", prints="0022\n644"),
     Case("run-stdin-empty", B + "RUN cat > /a; wc -c < /a > /b\n", script="cat /b", prints="0"),
     # ---- COPY ------------------------------------------------------------------------------------
