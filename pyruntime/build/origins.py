@@ -17,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyruntime.image.document import Descriptor
     from pyruntime.image.images import Image
     from pyruntime.image.store.layers import Layers
     from pyruntime.image.store.store import Store
@@ -169,11 +168,6 @@ class Origins:
 def is_url(source: str) -> bool:
     """Whether ADD is to download a source."""
     return source.startswith(("http://", "https://")) or is_git(source)
-
-
-def chain(image: Image) -> list[tuple[str, str, Descriptor]]:
-    """diffID, chainID and descriptor of each layer of an image."""
-    return image.layers()
 
 
 def text_digest(text: str) -> str:

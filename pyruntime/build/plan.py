@@ -1,6 +1,6 @@
 """From a Dockerfile to the steps of the stages that are needed, with everything expanded.
 
-Pure but for two questions, which ``Bases`` answers: what a base image is, and which names are contexts of their own.
+Pure but for one question, which ``Bases`` answers: what a base image is.
 A step that changes files knows all that its cache key needs but the content of what it takes from elsewhere.
 """
 
@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     from pyruntime.image.images import Image
 
     class Bases(Protocol):
-        """Where stages begin, and where files come from that are not the build's own."""
-
         def image(self, name: str, platform: Platform | None) -> Image: ...
-        def is_context(self, name: str) -> bool: ...
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATH_NAME = "PATH"

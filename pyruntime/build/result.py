@@ -11,7 +11,6 @@ from pyruntime.build.workspace import layers_of
 from pyruntime.config.decode import encode
 from pyruntime.errors import BuildError, UsageError
 from pyruntime.image import media
-from pyruntime.image.digest import chain_ids
 from pyruntime.image.document import Descriptor
 from pyruntime.image.layer.compression import Inflater
 from pyruntime.image.layer.diff import DiffOptions, diff
@@ -59,8 +58,7 @@ def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoc
     """Put the image into the store; its manifest's descriptor. The caller holds a lease."""
     plan = state.plan
     base = _image_below(plan)
-    # A stage that changed nothing and is no stage of ours keeps its documents; everything else becomes OCI's.
-    document: dict[str, Any] = {}
+    document: dict[str, Any]
     if base is not None:
         document = {name: base.config.document[name] for name in _MEMBERS if name in base.config.document}
     else:
@@ -136,11 +134,10 @@ def _squashed(store: Store, state: StageState, history: list[dict[str, Any]], ep
             finally:
                 os.close(fd)
         descriptor, diff_id = file.done()
-    base_entries, layers_left = 0, state.base_layers
+    base_entries = 0
     image = _image_below(state.plan)
     if image is not None:
         base_entries = len(image.config.history)
-    assert layers_left == len(below)
     own = [{**entry, "empty_layer": True} for entry in history[base_entries:]]
     own.append({"created": state.created, "created_by": "squash", "comment": COMMENT})
     return [*((one[0], one[2]) for one in below), (diff_id, descriptor)], [*history[:base_entries], *own]
@@ -188,8 +185,3 @@ def write_tar(store: Store, state: StageState, write: Callable[[bytes], object],
             diff(nothing, view.fd, write, DiffOptions(latest=epoch, warn=warn))
     finally:
         os.close(nothing)
-
-
-def chain_of(state: StageState) -> list[str]:
-    """The chainIDs of what was built."""
-    return chain_ids([diff_id for diff_id, _, _ in state.chain])

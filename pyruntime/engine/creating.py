@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.config.decode import encode
+from pyruntime.engine import history
 from pyruntime.engine.container import Container, Record, claim, unclaimed, write
 from pyruntime.errors import UsageError
 from pyruntime.image.snapshot.driver import choose
@@ -50,6 +51,7 @@ def create(places: Places, image: Image, asked: str, settings: Settings, *, name
             raise
     if settings.mounts:
         _make_volumes(container, record)
+    history.of_container(places, record, "create")
     return container, record
 
 

@@ -24,7 +24,8 @@ def describe(container: Container, record: Record, status: Status | None = None)
     return {
         "Id": record.id, "Name": record.name, "Created": record.created, "Path": args[0] if args else "",
         "Args": args[1:], "Image": record.image_id, "ImageName": record.image, "ImageManifest": record.manifest,
-        "Driver": record.driver, "State": state(status), "RestartCount": status.run.restarts,
+        "Driver": record.driver,
+        "State": {**state(status), **_health(container, record, status)}, "RestartCount": status.run.restarts,
         "LogPath": f"{container.directory}/log" if settings.log_driver != "none" else "",
         "ConfigPath": f"{container.directory}/config.json", "Rootfs": container.rootfs,
         "Config": {
@@ -61,6 +62,13 @@ def program(record: Record) -> list[str]:
 def labels(record: Record) -> dict[str, str]:
     """The image's labels, and the container's, which win."""
     return {**(record.image_config.get("Labels") or {}), **record.settings.labels}
+
+
+def _health(container: Container, record: Record, status: Status) -> dict[str, Any]:
+    from pyruntime.engine.health import health_of
+
+    found = health_of(container, record, status.run)
+    return {"Health": found.document()} if found else {}
 
 
 def state(status: Status) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import os
 import select
 
 from pyruntime.api import Runtime
+from pyruntime.engine import history
 from pyruntime.engine.container import (
     UNCLAIMED,
     Container,
@@ -59,9 +60,14 @@ def clear_run(container: Container, record: Record) -> None:
     if departure is not None:
         departure.finish()
     forget(container.socket)
-    run.over, run.waiting = True, False
     if end is None and run.started:
-        container.write_exit(Exit(finished=timestamp(), error="nobody saw how it ended: its monitor was killed"))
+        end = Exit(finished=timestamp(), error="nobody saw how it ended: its monitor was killed")
+        container.write_exit(end)
+    if end is not None and run.pid and not run.over:
+        if end.oom:
+            history.of_container(container.places, record, "oom")
+        history.of_container(container.places, record, "die", exitCode=str(end.status))
+    run.over, run.waiting = True, False
     container.write_run(run)
 
 
@@ -77,14 +83,15 @@ def finish(container: Container, record: Record) -> None:
         discard(container, record, volumes=True)
 
 
-def stop(container: Container, record: Record, *, signal: str = "", timeout: float = 10.0) -> None:
+def stop(container: Container, record: Record, *, signal: str = "", timeout: float = 10.0) -> bool:
     """End a container: ``signal`` (the image's for ""), and after ``timeout`` seconds (< 0: never) SIGKILL.
 
-    It is not started again by its restart policy. Nothing happens to one that does not run. Raises PyruntimeError.
+    It is not started again by its restart policy. Nothing happens to one that does not run: whether it did. Raises
+    PyruntimeError.
     """
     run = _forbid_restart(container)
     if not run.started or (run.over and not run.watched()):
-        return
+        return False
     runtime = Runtime(container.places.runtime)
     word = signal or record.settings.stop_signal or record.image_config.get("StopSignal") or "TERM"
     try:
@@ -94,19 +101,25 @@ def stop(container: Container, record: Record, *, signal: str = "", timeout: flo
             try:
                 if state.status == "paused":
                     runtime.resume(container.id)
-                runtime.kill(container.id, _number(word))
+                send_signal(container, record, word)
                 if not _gone(pidfd, timeout):
-                    runtime.kill(container.id, 9)
+                    send_signal(container, record, "KILL")
                     _gone(pidfd, _PATIENCE)
             finally:
                 os.close(pidfd)
     except (StateError, ProcessLookupError):
         pass   # it has ended by itself meanwhile
     settle(container, record)
+    return True
 
 
-def _number(word: str) -> int | str:
-    return int(word) if word.isdecimal() else word
+def send_signal(container: Container, record: Record, word: str) -> None:
+    """Send a signal, by name or number, to a container's program. Raises StateError, UsageError."""
+    import signal
+
+    Runtime(container.places.runtime).kill(container.id, int(word) if word.isdecimal() else word)
+    number = getattr(signal, f"SIG{word.upper().removeprefix('SIG')}", word)   # RTMIN+1 stays as it is
+    history.of_container(container.places, record, "kill", signal=str(int(number) if number != word else word))
 
 
 def settle(container: Container, record: Record) -> None:
@@ -200,6 +213,7 @@ def discard(container: Container, record: Record, *, volumes: bool = False) -> N
         os.rename(container.directory, gone)
     except FileNotFoundError:
         return
+    history.of_container(container.places, record, "destroy")
     unname(container.places, record)   # not before: one that nobody finds by its name could not be removed by it
     _clear(container.places, gone)
 

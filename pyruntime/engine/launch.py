@@ -21,7 +21,7 @@ import sys
 
 from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
-from pyruntime.engine import spec
+from pyruntime.engine import history, spec
 from pyruntime.engine.container import Run, timestamp
 from pyruntime.engine.network import files, present
 from pyruntime.engine.places import forget
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
     from pyruntime.engine.container import Container, Record
     from pyruntime.engine.places import Lock, Places
+    from pyruntime.engine.settings import Settings
 
 MONITOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor", "monitor")
+_LONGEST = (1 << 31) - 1   # milliseconds that poll(2) takes
 _CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h, linux/mount.h
 
 
@@ -155,14 +157,8 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
     settings = record.settings
     kernel.become_subreaper()
-    kernel.unshare(_CLONE_NEWNS)
-    shared: dict[int, int] = {}
-    if settings.mounts:
-        from pyruntime.engine import mounts
-
-        shared = mounts.shared_trees(settings)
-    kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
-    _mount(container, record, run)
+    shared = own_mounts(settings)
+    mount_rootfs(container, record, run)
     network = None
     if present.wanted(record):
         from pyruntime.engine.network import attach
@@ -177,6 +173,8 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if settings.mounts:
+            from pyruntime.engine import mounts
+
             mounts.provide(container, record, root, shared)
         if settings.ipc.startswith("container:"):
             from pyruntime.engine import namespaces
@@ -195,13 +193,15 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
         attach.attach(network, state.pid)
     listening = _listen(container)
     runtime.start(container.id)
+    history.of_container(container.places, record, "start")
     streams.started()
     words = {"dir": os.open(container.directory, os.O_RDONLY | os.O_DIRECTORY), "listen": listening, "init": state.pid,
              **streams.ends()}
     if client >= 0:
         words |= {"client": client, "owner": int(options.owner and settings.restart == "no"), "once": int(options.once)}
     if settings.health.get("test"):
-        words["health"] = int(settings.health["interval"] * 1000)
+        words |= {word: min(int(settings.health[name] * 1000), _LONGEST) for word, name in (
+            ("health", "interval"), ("begin", "start_period"), ("soon", "start_interval"))}
     for name in ("dir", "listen", "client", *streams.ends()):
         if name in words:
             os.set_inheritable(words[name], True)
@@ -217,7 +217,21 @@ def monitor_command(places: Places, container_id: str) -> list[str]:
             container_id]
 
 
-def _mount(container: Container, record: Record, run: Run) -> None:
+def own_mounts(settings: Settings) -> dict[int, int]:
+    """Move this process into a mount namespace of its own, which sees what is mounted outside and is not seen there;
+    what the container is to share with the outside (pyruntime.engine.mounts.shared_trees)."""
+    kernel.unshare(_CLONE_NEWNS)
+    shared: dict[int, int] = {}
+    if settings.mounts:
+        from pyruntime.engine import mounts
+
+        shared = mounts.shared_trees(settings)
+    kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
+    return shared
+
+
+def mount_rootfs(container: Container, record: Record, run: Run) -> None:
+    """Mount the root filesystem, which is made at the first time, in our mount namespace; the container is locked."""
     from pyruntime.image.bundle import Bundle
 
     layers = Bundle(container.places.store, container.directory).layers

@@ -47,12 +47,14 @@ def _join(path: str) -> bool:
         return False
     if start_time(pid) != started:
         return False
+    here = os.getcwd()
     fds = []
     try:
         # Opened before the first is joined: then we are somebody else.
         fds = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name, _ in _NAMESPACES]
         for fd, (_, kind) in zip(fds, _NAMESPACES, strict=True):
             kernel.setns(fd, kind)
+        os.chdir(here)   # to join a mount namespace is to be at its root, and paths may be relative (setns(2))
     except OSError as error:
         raise HostError(f"cannot join the user namespace of your containers, which process {pid} keeps:"
                         f" {error.strerror}") from None

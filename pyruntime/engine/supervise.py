@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.engine.container import timestamp
+from pyruntime.engine.container import seconds, timestamp
 from pyruntime.engine.ending import clear_run, discard, finish
 from pyruntime.engine.launch import MONITOR, Options, become_monitor, monitor_command
 from pyruntime.errors import NoSuchContainer, PyruntimeError
@@ -54,17 +54,7 @@ def _again(record: Record, run: Run, end: Exit | None) -> bool:
 
 
 def _lasted(run: Run, end: Exit | None) -> bool:
-    return end is not None and _seconds(end.finished) - _seconds(run.started) >= _LASTING
-
-
-def _seconds(stamp: str) -> int:
-    """Seconds of an RFC 3339 time of ours, which is in UTC, since some day long ago."""
-    days, clock = stamp[:19].split("T")
-    year, month, day = map(int, days.split("-"))
-    hour, minute, second = map(int, clock.split(":"))
-    year, month = (year - 1, month + 12) if month < 3 else (year, month)   # so that the day of a leap year is the last
-    day += 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5
-    return ((day * 24 + hour) * 60 + minute) * 60 + second
+    return end is not None and seconds(end.finished) - seconds(run.started) >= _LASTING
 
 
 def again(container: Container) -> int:
@@ -89,9 +79,14 @@ def again(container: Container) -> int:
         return 0
 
 
-def health(container: Container) -> int:
-    """A health check is due."""
-    raise NotImplementedError
+def check_health(container: Container) -> int:
+    """A health check is due: 0 where it was passed."""
+    from pyruntime.engine.health import check
+
+    try:
+        return 0 if check(container) else 1
+    except NoSuchContainer:
+        return 1
 
 
-EVENTS = {"finish": at_end, "restart": again, "health": health}
+EVENTS = {"finish": at_end, "restart": again, "health": check_health}

@@ -17,6 +17,7 @@ import os
 from _thread import get_native_id
 
 from pyruntime.config.decode import decode, encode
+from pyruntime.engine import history
 from pyruntime.engine.container import every as every_container
 from pyruntime.engine.container import timestamp, write
 from pyruntime.engine.mounts import volume_name
@@ -147,6 +148,7 @@ def make(places: Places, volume: Volume) -> Volume:
             except OSError as error:
                 trees.remove(made)
                 raise HostError(f'cannot make the volume "{volume.name}": {error.strerror}') from None
+    history.note(places, "volume", "create", volume.name, {"driver": volume.driver})
     return volume
 
 
@@ -184,6 +186,7 @@ def remove(places: Places, name: str) -> None:
             os.rename(directory(places, name), gone)
         except FileNotFoundError:
             return   # somebody was faster
+    history.note(places, "volume", "destroy", name, {})
     _clear(gone)
 
 

@@ -4,56 +4,85 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import ImageError
 from pyruntime.image import media
 from pyruntime.image.layer.compression import Inflater
-from pyruntime.image.layer.diff import DiffOptions, diff, diff_upper
+from pyruntime.image.layer.diff import DiffOptions, changes, diff, diff_upper
 from pyruntime.image.make import LayerFile, derive, timestamp
 from pyruntime.image.snapshot.view import View
+from pyruntime.native import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
     from pyruntime.image.bundle import Bundle
     from pyruntime.image.document import Descriptor
     from pyruntime.image.images import Image
+    from pyruntime.image.snapshot.driver import Changes
     from pyruntime.image.store.store import Store
 
-def write_changes(bundle: Bundle, write: Callable[[bytes], object], options: DiffOptions) -> int:
-    """Write what was changed in a bundle's root filesystem as a layer's archive; how many entries it has.
+    _Found = TypeVar("_Found")
 
-    Raises ImageError for a bundle that is not mounted: what it looks like now cannot be seen.
-    """
-    if not bundle.mounted():
-        raise ImageError(f'"{bundle.path}" is not mounted: `pyimage mount {bundle.path}`')
-    changes = bundle.driver.changes(bundle.layers, bundle.rootfs, bundle.private)
-    new = os.open(changes.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+def write_changes(bundle: Bundle, write: Callable[[bytes], object], options: DiffOptions) -> int:
+    """Write what was changed in a bundle's root filesystem as a layer's archive; how many entries it has. It need not
+    be mounted: what an overlay has written lies beside it."""
+    return _changes(bundle, lambda old, new, upper: diff_upper(new, old, write, options) if upper
+                    else diff(old, new, write, options))
+
+
+def list_changes(bundle: Bundle, options: DiffOptions) -> list[tuple[str, bytes]]:
+    """What was changed in a bundle's root filesystem: see pyruntime.image.layer.diff.changes."""
+    return _changes(bundle, lambda old, new, upper: changes(old, new, options, upper=upper))
+
+
+def _changes(bundle: Bundle, compare: Callable[[int, int, bool], _Found]) -> _Found:
+    """Call ``compare`` with the tree as it was, the one that has been written to, and whether that is an overlay's
+    upper directory."""
+    there = bundle.driver.changes(bundle.layers, bundle.rootfs, bundle.private)
+    new = _written(bundle, there)
     try:
-        if changes.base:
-            old = os.open(changes.base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if there.base:
+            old = os.open(there.base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                return diff(old, new, write, options)
+                return compare(old, new, False)
             finally:
                 os.close(old)
         with View(bundle.store, bundle.layers) as view:
-            if changes.kind == "upper":
-                return diff_upper(new, view.fd, write, options)
-            return diff(view.fd, new, write, options)
+            return compare(view.fd, new, there.kind == "upper")
     finally:
         os.close(new)
 
 
+def _written(bundle: Bundle, there: Changes) -> int:
+    """The directory that has been written to. An overlay with mapped ids stores what is written under those."""
+    mapping = bundle.driver.mapping
+    if mapping is None or there.kind != "upper":
+        return os.open(there.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    back = mapping.reversed()
+    namespace = kernel.user_namespace(back.uids, back.gids)
+    try:
+        tree = back.tree(there.path, namespace)
+    finally:
+        os.close(namespace)
+    try:
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+    finally:
+        os.close(tree)
+
+
 def repack(bundle: Bundle, base: Image, *, created: str = "", created_by: str = "pyimage repack", author: str = "",
            comment: str = "", compression: str = "gzip", level: int = -1, changes: dict[str, object] | None = None,
-           warn: Callable[[str], None] | None = None) -> tuple[Descriptor, int]:
+           options: DiffOptions | None = None) -> tuple[Descriptor, int]:
     """Make the image that ``bundle`` has become of ``base``, which it was unpacked from.
 
     Returns the new manifest's descriptor and the number of entries of the new layer. Without ``created`` the image is
     as old as its newest change, so that the same bundle gives the same image. The caller holds a lease of the store.
     """
     store = bundle.store
-    options = DiffOptions(warn=warn, skip=_volumes(base))
+    options = options or DiffOptions()
+    options.skip |= _volumes(base)
     with LayerFile(store, compression, level) as file:
         entries = write_changes(bundle, file.write, options)
         layer = file.done(docker=base.manifest.media_type == media.DOCKER_MANIFEST)
@@ -88,11 +117,16 @@ def export(store: Store, image: Image, write: Callable[[bytes], object], *, warn
     with store.lease():
         there = store.extract_layers(image.layers())
         with View(store, there) as view:
-            empty = store.layout.work()
-            os.mkdir(empty, 0o700)
-            nothing = os.open(empty, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            os.rmdir(empty)   # what is removed while it is open is empty for ever
-            try:
-                diff(nothing, view.fd, write, DiffOptions(warn=warn))
-            finally:
-                os.close(nothing)
+            write_tree(store, view.fd, write, DiffOptions(warn=warn))
+
+
+def write_tree(store: Store, root: int, write: Callable[[bytes], object], options: DiffOptions) -> None:
+    """Write everything below an open directory as one tar archive."""
+    empty = store.layout.work()
+    os.mkdir(empty, 0o700)
+    nothing = os.open(empty, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.rmdir(empty)   # what is removed while it is open is empty for ever
+    try:
+        diff(nothing, root, write, options)
+    finally:
+        os.close(nothing)

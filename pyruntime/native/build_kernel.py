@@ -14,6 +14,7 @@ ffibuilder.cdef("""
     int k_user_namespace_process(void);
     int k_setns(int fd, int nstype);
     int k_become_subreaper(void);
+    int k_set_fs_ids(unsigned int uid, unsigned int gid);
     int k_bpf_prog_load(const void *insns, size_t size, const char *license, char *log, size_t log_size);
     int k_bpf_prog_attach(int target, int prog, unsigned int flags);
     int k_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
@@ -39,12 +40,14 @@ ffibuilder.set_source("pyruntime.native._kernel", r"""
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/bpf.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <linux/securebits.h>
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
@@ -84,6 +87,22 @@ static int k_setns(int fd, int nstype)
 static int k_become_subreaper(void)
 {
     return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+static int k_set_fs_ids(unsigned int uid, unsigned int gid)
+{
+    /* Without the bit, who was root for files would lose his capabilities over them (capabilities(7)). */
+    int bits = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
+    if (bits < 0 || prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0)
+        return -1;
+    setfsgid(gid);
+    setfsuid(uid);
+    /* They return the old id, and tell of no error: an id that is none changes nothing. */
+    if ((unsigned int)setfsuid(-1) != uid || (unsigned int)setfsgid(-1) != gid) {
+        errno = EINVAL;
+        return -1;
+    }
+    return prctl(PR_SET_SECUREBITS, bits, 0, 0, 0);
 }
 
 static int k_bpf_prog_load(const void *insns, size_t size, const char *license, char *log, size_t log_size)

@@ -75,6 +75,11 @@ def become_subreaper() -> None:
     _check(_bindings().lib.k_become_subreaper(), "prctl", "PR_SET_CHILD_SUBREAPER")
 
 
+def set_fs_ids(uid: int, gid: int) -> None:
+    """Whom the files belong to that this thread makes; what it may do stays. setfsuid(2), PR_SET_SECUREBITS."""
+    _check(_bindings().lib.k_set_fs_ids(uid, gid), "setfsuid", f"{uid}:{gid}")
+
+
 def bpf_prog_load(insns: bytes, license: str) -> int:
     """Load a device filter (BPF_PROG_TYPE_CGROUP_DEVICE). bpf(2); the verifier's words come with the error."""
     module = _bindings()

@@ -24,6 +24,7 @@ def run(context: Context, parsed: Parsed) -> int:
     """Make the image and give it its name."""
     from pyruntime.image.bundle import Bundle
     from pyruntime.image.images import by_manifest, key
+    from pyruntime.image.layer.diff import DiffOptions
     from pyruntime.image.make import checked_time
     from pyruntime.image.reference import Reference
     from pyruntime.image.repack import repack
@@ -38,7 +39,7 @@ def run(context: Context, parsed: Parsed) -> int:
         descriptor, entries = repack(
             bundle, base, created=created, created_by=parsed["created-by"], author=parsed["author"],
             comment=parsed["message"], compression=parsed["compression"], level=parsed["level"],
-            changes=changes(parsed), warn=context.warn)
+            changes=changes(parsed), options=DiffOptions(warn=context.warn))
         store.tag(name, descriptor)
     out(f"{descriptor.digest}\n" if parsed["quiet"] else f"{name}@{descriptor.digest} ({entries} entries)\n")
     return 0

@@ -19,9 +19,18 @@ def borrowed(module: ModuleType, name: str, example: str, *, without: tuple[str,
                    text=f"{it.text.strip()}\n\nExample:\n  pocker {example}".lstrip())
 
 
-def as_there(module: ModuleType) -> Callable[[Context, Parsed], int]:
-    """What runs it."""
+def as_there(module: ModuleType, event: str = "") -> Callable[[Context, Parsed], int]:
+    """What runs it. ``event``: what has happened to the image that the last argument names."""
     def run(context: Context, parsed: Parsed) -> int:
         status: int = module.run(context.images, parsed)
+        if event and status == 0 and parsed.arguments:
+            note_image(context, event, parsed.arguments[-1])
         return status
     return run
+
+
+def note_image(context: Context, event: str, name: str) -> None:
+    """Append an event of an image, by the name that a person gave it."""
+    from pyruntime.engine.history import note
+
+    note(context.places, "image", event, name, {"name": name})

@@ -9,6 +9,7 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.foreground import check_terminal, failure
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import find
+from pyruntime.engine.history import of_container
 from pyruntime.engine.status import PAUSED, RUNNING, status_of
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.image.users import find_user
@@ -30,7 +31,8 @@ COMMAND = Command(
 def run(context: Context, parsed: Parsed) -> int:
     """Run the program."""
     container = find(context.places, parsed.arguments[0])
-    name = container.read().name
+    record = container.read()
+    name = record.name
     status = status_of(container)
     if status.word == PAUSED:
         raise StateError(f'container "{name}" is paused: `pocker unpause {name}`')
@@ -49,13 +51,19 @@ def run(context: Context, parsed: Parsed) -> int:
         from pyruntime.config.sections.process import CAPABILITIES
         options["capabilities"] = list(CAPABILITIES)
     _redirect(parsed)
+    exec_id, words = os.urandom(32).hex(), " ".join(parsed.arguments[1:])
+    for action in ("exec_create", "exec_start"):
+        of_container(context.places, record, f"{action}: {words}", execID=exec_id)
     try:
         result = Runtime(context.places.runtime).exec(container.id, parsed.arguments[1:], detach=parsed["detach"],
                                                       **options)
     except PyruntimeError as error:
         error.exit_code = failure(error)
         raise
-    return 0 if parsed["detach"] else result
+    if parsed["detach"]:
+        return 0   # nobody waits for it
+    of_container(context.places, record, "exec_die", execID=exec_id, exitCode=str(result))
+    return result
 
 
 def _environment(parsed: Parsed) -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pyruntime.api import Runtime
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.each import each
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import Container, Record
-from pyruntime.engine.ending import settle, stop
+from pyruntime.engine.ending import send_signal, settle, stop
 from pyruntime.engine.status import PAUSED, RUNNING, status_of
 from pyruntime.errors import StateError
 
@@ -29,5 +28,5 @@ def run(context: Context, parsed: Parsed) -> int:
             stop(container, record, signal="KILL", timeout=10)
             settle(container, record)
         else:
-            Runtime(container.places.runtime).kill(container.id, int(word) if word.isdecimal() else word)
+            send_signal(container, record, word)
     return each(context, parsed.arguments, send)

@@ -6,6 +6,8 @@ from pyruntime.api import Runtime
 from pyruntime.cli.parse import Command, Parsed
 from pyruntime.cli.pocker.each import each
 from pyruntime.cli.pocker.main import Context
+from pyruntime.engine.container import Container, Record
+from pyruntime.engine.history import of_container
 
 COMMAND = Command("pause", "CONTAINER...", "stop all processes of containers until unpause", least=1,
                   text="Example:\n  pocker pause web")
@@ -14,4 +16,8 @@ COMMAND = Command("pause", "CONTAINER...", "stop all processes of containers unt
 def run(context: Context, parsed: Parsed) -> int:
     """Do it to each."""
     runtime = Runtime(context.places.runtime)
-    return each(context, parsed.arguments, lambda container, record: runtime.pause(container.id))
+
+    def act(container: Container, record: Record) -> None:
+        runtime.pause(container.id)
+        of_container(context.places, record, "pause")
+    return each(context, parsed.arguments, act)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 COMMAND = Command("ps", "[options]", "list containers",
                   Flag("all", "bool", "those that do not run too", short="a"),
-                  Flag("filter", "list", "show only those that fit: ancestor, exited, id, label, name, network, status",
-                       short="f", value="KEY=VALUE"),
+                  Flag("filter", "list", "show only those that fit: ancestor, exited, health, id, label, name, network,"
+                       " status", short="f", value="KEY=VALUE"),
                   Flag("format", "str", "table, json, or a template such as '{{.Names}} {{.Status}}'", default="table"),
                   Flag("last", "int", "the last N that were created, running or not", short="n", default=0),
                   Flag("latest", "bool", "the one that was created last", short="l"),
@@ -39,6 +39,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "id": lambda row, value: row["ID"].startswith(value),
     "name": lambda row, value: value in row["Names"],
     "status": lambda row, value: row["State"] == value,
+    "health": lambda row, value: (row["Health"] or "none") == value,
     "exited": lambda row, value: row["State"] == EXITED and str(row["ExitCode"]) == value,
     "ancestor": lambda row, value: value in (row["Image"], row["ImageID"], row["ImageID"].partition(":")[2][:12]),
     "label": lambda row, value: value in (f"{key}={text}" for key, text in row["Labels"].items())
@@ -76,19 +77,27 @@ def run(context: Context, parsed: Parsed) -> int:
 
 def _row(container: Container, record: Record, status: Status) -> dict[str, Any]:
     endpoint = endpoints.read(container.places, record.id)
+    health = ""
+    if record.settings.health.get("test"):
+        from pyruntime.engine.health import health_of
+
+        found = health_of(container, record, status.run)
+        health = found.status if found else ""
     return {"ID": record.id, "Image": record.image, "ImageID": record.image_id, "Command": " ".join(program(record)),
-            "CreatedAt": record.created, "State": status.word, "Status": in_words(status),
+            "CreatedAt": record.created, "State": status.word, "Status": in_words(status, health),
             "ExitCode": status.exit.status if status.exit else 0, "Ports": ports_line(endpoint), "Names": record.name,
-            "Labels": labels(record), "Pid": status.pid,
+            "Labels": labels(record), "Pid": status.pid, "Health": health,
             "Networks": [network["name"] for network in record.settings.networks] or [DEFAULT]}
 
 
-def in_words(status: Status) -> str:
-    """The status as people read it: ``Up 5 minutes (paused)``, ``Exited (0) 2 hours ago``."""
+def in_words(status: Status, health: str = "") -> str:
+    """The status as people read it: ``Up 5 minutes (healthy)``, ``Exited (0) 2 hours ago``."""
     if status.word == CREATED:
         return "Created"
     if status.exit is not None:
         since = age(status.exit.finished)
         return f"{'Restarting' if status.word == RESTARTING else 'Exited'} ({status.exit.status}) {since}".rstrip()
     since = age(status.run.started).removesuffix(" ago").replace("just now", "less than a minute")
-    return f"Up {since}" + (" (paused)" if status.word == PAUSED else "")
+    if status.word == PAUSED:
+        return f"Up {since} (paused)"
+    return f"Up {since}" + (f" ({'health: starting' if health == 'starting' else health})" if health else "")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pyruntime.cli.image import pull as there
 from pyruntime.cli.parse import parse
-from pyruntime.cli.pocker.borrowed import as_there, borrowed
+from pyruntime.cli.pocker.borrowed import as_there, borrowed, note_image
 from pyruntime.cli.pocker.main import Context
 
 COMMAND = borrowed(there, "pull", "pull debian:bookworm")
-run = as_there(there)
+run = as_there(there, "pull")
 
 
 def pull(context: Context, text: str, platform: str = "", *, quiet: bool = False) -> str:
@@ -18,4 +18,7 @@ def pull(context: Context, text: str, platform: str = "", *, quiet: bool = False
     parsed = parse(there.COMMAND, [*(["--quiet"] if quiet else []), "--", text])
     images = context.images
     images.store   # noqa: B018  may enter a user namespace: before any thread or connection
-    return there.pull(images, parsed, text.removeprefix("docker://"), Platform.parse(platform) if platform else None)[0]
+    name: str = there.pull(images, parsed, text.removeprefix("docker://"),
+                           Platform.parse(platform) if platform else None)[0]
+    note_image(context, "pull", text)
+    return name

@@ -8,6 +8,7 @@ from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.pocker.start import start
 from pyruntime.cli.pocker.stop import SIGNAL, TIME, stop_it
 from pyruntime.engine.container import Container, Record
+from pyruntime.engine.history import of_container
 
 COMMAND = Command("restart", "[options] CONTAINER...", "stop containers and start them again", SIGNAL, TIME, least=1,
                   text="Example:\n  pocker restart web")
@@ -18,4 +19,5 @@ def run(context: Context, parsed: Parsed) -> int:
     def again(container: Container, record: Record) -> None:
         stop_it(container, record, parsed)
         start(container, record)
+        of_container(context.places, record, "restart")
     return each(context, parsed.arguments, again)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime.cli.image import rm as there
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.borrowed import note_image
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import Container
 from pyruntime.engine.ending import sweep
@@ -31,4 +32,8 @@ def run(context: Context, parsed: Parsed) -> int:
             return f"container {path.removeprefix(containers)[:12]}"
         return f'container "{record.name}"'
 
-    return there.remove(context.images, parsed, user)
+    status = there.remove(context.images, parsed, user)
+    if status == 0:
+        for name in parsed.arguments:
+            note_image(context, "untag", name)
+    return status

@@ -7,6 +7,7 @@ from pyruntime.cli.pocker.each import each
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import Container, Record
 from pyruntime.engine.ending import stop
+from pyruntime.engine.history import of_container
 
 SIGNAL = Flag("signal", "str", "signal to stop it with; default: the container's", short="s", value="SIGNAL")
 TIME = Flag("time", "int", "seconds before it is killed, -1: never; default: the container's, or 10", short="t",
@@ -23,4 +24,5 @@ def run(context: Context, parsed: Parsed) -> int:
 def stop_it(container: Container, record: Record, parsed: Parsed) -> None:
     """Stop one as the flags say."""
     timeout = parsed["time"] if "time" in parsed.given else record.settings.stop_timeout
-    stop(container, record, signal=parsed["signal"], timeout=timeout)
+    if stop(container, record, signal=parsed["signal"], timeout=timeout):
+        of_container(container.places, record, "stop")

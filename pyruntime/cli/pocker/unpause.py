@@ -6,6 +6,8 @@ from pyruntime.api import Runtime
 from pyruntime.cli.parse import Command, Parsed
 from pyruntime.cli.pocker.each import each
 from pyruntime.cli.pocker.main import Context
+from pyruntime.engine.container import Container, Record
+from pyruntime.engine.history import of_container
 
 COMMAND = Command("unpause", "CONTAINER...", "let the processes of paused containers go on", least=1,
                   text="Example:\n  pocker unpause web")
@@ -14,4 +16,8 @@ COMMAND = Command("unpause", "CONTAINER...", "let the processes of paused contai
 def run(context: Context, parsed: Parsed) -> int:
     """Do it to each."""
     runtime = Runtime(context.places.runtime)
-    return each(context, parsed.arguments, lambda container, record: runtime.resume(container.id))
+
+    def act(container: Container, record: Record) -> None:
+        runtime.resume(container.id)
+        of_container(context.places, record, "unpause")
+    return each(context, parsed.arguments, act)

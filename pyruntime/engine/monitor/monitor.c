@@ -15,7 +15,8 @@
  * owner=1      that client sees to what is to be done at the end, if it is still there then
  * once=1       the end of the first client is the end of the input
  * log=BYTES,FILES   rotate the log; absent: no log is kept
- * health=MS    the time between health checks
+ * health=MS    the time between the end of a health check and the next one; the first is due after it, too
+ * begin=MS soon=MS   until so long after the start, or until a check was passed, the time is this one
  * after=MS     wait so long, then become COMMAND, and nothing else
  * hold=1       do nothing, for ever: the namespaces that we are in are to last (a user's, without root)
  *
@@ -37,13 +38,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum option { DIR, LISTEN, INIT, OUT, ERR, IN, TTY, CLIENT, OWNER, ONCE, HEALTH, AFTER, HOLD, OPTIONS };
-static const char *const names[OPTIONS] = {"dir",    "listen", "init", "out",    "err",   "in",  "tty",
-					   "client", "owner",  "once", "health", "after", "hold"};
+enum option { DIR, LISTEN, INIT, OUT, ERR, IN, TTY, CLIENT, OWNER, ONCE, HEALTH, BEGIN, SOON, AFTER, HOLD, OPTIONS };
+static const char *const names[OPTIONS] = {"dir",   "listen", "init",   "out",   "err",  "in",    "tty", "client",
+					   "owner", "once",   "health", "begin", "soon", "after", "hold"};
 static int option[OPTIONS];
 static struct log output_log = {.fd = -1};
 static char **command;
 static pid_t health_child;
+static long long health_due, started; /* milliseconds of CLOCK_MONOTONIC; 0: no check is due */
 static bool ended;
 static int status;
 
@@ -114,6 +116,20 @@ static void note_exit(int wait_status)
 	close(fd);
 }
 
+static long long milliseconds(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static void plan_health(void)
+{
+	long long now = milliseconds();
+	bool beginning = option[SOON] > 0 && now < started + option[BEGIN];
+	health_due = option[HEALTH] > 0 ? now + (beginning ? option[SOON] : option[HEALTH]) : 0;
+}
+
 static void reap(int signals)
 {
 	struct signalfd_siginfo info;
@@ -123,8 +139,12 @@ static void reap(int signals)
 	for (pid_t pid; (pid = waitpid(-1, &wait_status, WNOHANG)) > 0;) {
 		if (pid == option[INIT])
 			note_exit(wait_status);
-		else if (pid == health_child)
+		else if (pid == health_child) {
 			health_child = 0;
+			if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0)
+				option[BEGIN] = 0;
+			plan_health();
+		}
 	}
 }
 
@@ -212,24 +232,21 @@ static void hear(struct client *client)
 	}
 }
 
-static long long milliseconds(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 static void check_health(void)
 {
-	if (health_child || (health_child = fork()))
-		return; /* the one before still runs: it has its own time-out */
-	call("health");
+	health_due = 0; /* until it has ended: it has its own time-out */
+	health_child = fork();
+	if (health_child < 0)
+		plan_health(); /* no room for one more process: another time */
+	else if (!health_child)
+		call("health");
 }
 
 /* Until the program has ended and what it wrote has been passed on. */
 static void stand_over(int signals)
 {
-	long long due = option[HEALTH] > 0 ? milliseconds() + option[HEALTH] : 0;
+	started = milliseconds();
+	plan_health();
 	for (;;) {
 		bool waiting = clients_pending();
 		if (ended && !waiting) {
@@ -256,16 +273,14 @@ static void stand_over(int signals)
 			    .fd = clients[i].fd,
 			    .events = (short)((clients[i].pending ? POLLOUT : 0) | (input_length ? 0 : POLLIN))};
 		int patience = -1;
-		if (due && !ended) {
-			long long left = due - milliseconds();
+		if (health_due && !ended) {
+			long long left = health_due - milliseconds();
 			patience = left > 0 ? (int)left : 0;
 		}
 		if (poll(fds, (nfds_t)count, patience) < 0)
 			continue;
-		if (due && !ended && milliseconds() >= due) {
+		if (health_due && !ended && milliseconds() >= health_due)
 			check_health();
-			due = milliseconds() + option[HEALTH];
-		}
 		if (fds[0].revents)
 			reap(signals);
 		if (fds[1].revents) {

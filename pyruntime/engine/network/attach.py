@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.engine import history
 from pyruntime.engine.network import bridges, endpoints, files, forwarding, names, networks, outside, ports, rules
 from pyruntime.engine.network.addresses import Address, Subnet
 from pyruntime.engine.network.endpoints import Endpoint
@@ -391,6 +392,7 @@ def connect(container: Container, record: Record, wanted: dict[str, Any]) -> Non
         files.write_hosts(container, record, endpoint)
     record.settings.networks = [*have, wanted]
     container.write(record)
+    history.note(places, "network", "connect", network.id, {"name": network.name, "container": record.id})
 
 
 def _free_number(endpoint: Endpoint) -> int:
@@ -422,6 +424,7 @@ def disconnect(container: Container, record: Record, name: str) -> None:
         files.write_resolv(container, record, endpoint)
     record.settings.networks = rest or [{"name": NONE}]
     container.write(record)
+    history.note(places, "network", "disconnect", network.id, {"name": network.name, "container": record.id})
 
 
 def _leave(places: Places, endpoint: Endpoint, entry: dict[str, Any]) -> None:

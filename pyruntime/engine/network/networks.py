@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.config.decode import decode, encode
+from pyruntime.engine import history
 from pyruntime.engine.container import check_name, timestamp, write
 from pyruntime.engine.network.addresses import Address, Subnet, routed
 from pyruntime.engine.network.present import HOST, NONE
@@ -150,6 +151,7 @@ def make(places: Places, name: str, *, subnets: Sequence[str] = (), gateways: Se
         entry["range"] = str(part)
     network.interface = "pocker0" if name == DEFAULT else f"pocker-{network.id[:8]}"   # IFNAMSIZ: 15 letters
     save(places, network)
+    history.note(places, "network", "create", network.id, {"name": name})
     return network
 
 
@@ -218,3 +220,4 @@ def free_subnet(name: str, taken: Sequence[Subnet]) -> Subnet:
 def remove(places: Places, network: Network) -> None:
     """Forget a network that nobody uses; the caller holds the lock. Raises StateError."""
     forget(_path(places, network.name))
+    history.note(places, "network", "destroy", network.id, {"name": network.name})

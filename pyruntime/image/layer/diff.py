@@ -2,6 +2,7 @@
 
     diff        two plain trees
     diff_upper  an overlayfs upper directory, and what was seen below it
+    changes     of either, the names alone
 
 Both are one walk: a plain tree is an upper directory that is opaque from its root. It notes changes first and writes
 then, since a hard link must not point to a file that is not in the layer: where one name of a file has changed, all its
@@ -15,6 +16,7 @@ explicit, never opaque marks, and only of what existed. A file that was copied u
 from __future__ import annotations
 
 import os
+from errno import ELOOP, ENOENT, ENOTDIR
 from stat import S_IMODE, S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 
 from pyruntime.errors import LayerError
@@ -23,7 +25,7 @@ from pyruntime.image.layer.complete import is_whiteout, lstat
 from pyruntime.image.layer.names import WHITEOUT
 from pyruntime.image.layer.pax import SECOND, shown
 from pyruntime.image.layer.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry
-from pyruntime.image.layer.tree import open_beneath
+from pyruntime.image.layer.tree import open_beneath, open_file
 from pyruntime.image.layer.write import TarWriter
 
 TYPE_CHECKING = False
@@ -42,22 +44,27 @@ class DiffOptions:
     ``subsecond``    write fractions of seconds
     ``latest``       times after it become it (SOURCE_DATE_EPOCH), in seconds; None: as they are
     ``uid, gid``     from an id on disk to the one in the archive; None: as they are
-    ``skip``         paths that are not looked at, with all below them: mount points, for example
+    ``skip``         paths that are not looked at, with all below them: mount points, for example; that their
+                     directories' times have changed is no change then
+    ``living``       others write to the new tree meanwhile: what vanishes is left out, and what becomes shorter is
+                     filled up with zeros, as GNU tar does it
     ``warn``         is told what was left out
     ``newest``       is set: the latest time that was written, in seconds; None where none was
     """
 
-    __slots__ = ("gid", "latest", "newest", "skip", "subsecond", "trust_times", "uid", "warn")
+    __slots__ = ("gid", "latest", "living", "newest", "skip", "subsecond", "trust_times", "uid", "warn")
 
     def __init__(self, *, trust_times: bool = False, subsecond: bool = False, latest: int | None = None,
                  uid: Callable[[int], int] | None = None, gid: Callable[[int], int] | None = None,
-                 skip: frozenset[bytes] = frozenset(), warn: Callable[[str], None] | None = None) -> None:
+                 skip: frozenset[bytes] = frozenset(), living: bool = False,
+                 warn: Callable[[str], None] | None = None) -> None:
         self.trust_times = trust_times
         self.subsecond = subsecond
         self.latest = latest
         self.uid = uid
         self.gid = gid
         self.skip = skip
+        self.living = living
         self.warn = warn
         self.newest: int | None = None
 
@@ -76,6 +83,15 @@ def diff_upper(upper_fd: int, lower_root_fd: int, write: Callable[[bytes], objec
     return _Diff(lower_root_fd, upper_fd, options or DiffOptions(), plain=False).write(write)
 
 
+def changes(old_fd: int, new_fd: int, options: DiffOptions | None = None, *, upper: bool) -> list[tuple[str, bytes]]:
+    """What changed: "A" (added), "C" (changed) or "D" (removed) and the path, sorted by path.
+
+    ``upper``: ``new_fd`` is an overlayfs upper directory. Of a directory that is gone its content is not listed; the
+    directories above a change are changes too.
+    """
+    return _Diff(old_fd, new_fd, options or DiffOptions(), plain=not upper).listed()
+
+
 def _key(path: bytes, *, removed: bool) -> bytes:
     """Sorts a directory before its content, whiteouts before siblings."""
     head, slash, name = path.rpartition(b"/")
@@ -92,6 +108,19 @@ class _Diff:
         self.changes: dict[bytes, os.stat_result | None] = {}       # path -> what is there now; None: removed
         self.names: dict[tuple[int, int], list[tuple[bytes, os.stat_result]]] = {}   # of files with several of them
         self.directories: dict[bytes, os.stat_result] = {}
+        self.before: set[bytes] = set()                             # changes and directories that the old tree has too
+        self.sockets: set[bytes] = set()                            # no part of an archive, but of the tree
+        self.above_skipped = {path.rpartition(b"/")[0] for path in options.skip}
+
+    def listed(self) -> list[tuple[str, bytes]]:
+        """Walk both trees; what was found."""
+        self._walk()
+        self.changes.update(dict.fromkeys(self.sockets))
+        self._parents()
+        found = [("D" if there is None else "C" if path in self.before else "A", path)
+                 for path, there in self.changes.items() if path and path not in self.sockets]
+        found += [("C" if path in self.before else "A", path) for path in self.sockets]
+        return sorted(found, key=lambda change: change[1].split(b"/"))
 
     def write(self, write: Callable[[bytes], object]) -> int:
         """Walk both trees, then write what was found."""
@@ -118,7 +147,12 @@ class _Diff:
         todo = [(b"", True, self.plain)]
         while todo:
             path, below, opaque = todo.pop()
-            new = open_beneath(self.new_fd, path)
+            try:
+                new = open_beneath(self.new_fd, path)
+            except OSError as error:
+                if not self._gone(error):
+                    raise
+                continue
             old = open_beneath(self.old_fd, path) if below else -1
             try:
                 if not path:
@@ -131,6 +165,10 @@ class _Diff:
                 os.close(new)
                 if old >= 0:
                     os.close(old)
+
+    def _gone(self, error: OSError) -> bool:
+        """Whether somebody who may do so has removed it, or put something else in its place."""
+        return self.options.living and error.errno in (ENOENT, ENOTDIR, ELOOP)
 
     def _root(self, new: int, old: int) -> None:
         """The root is a change where its owner, mode or attributes are: its time says when the mount was made."""
@@ -158,26 +196,38 @@ class _Diff:
             full = above + name
             if full in self.options.skip:
                 continue
-            found = os.stat(name, dir_fd=new, follow_symlinks=False)
             before = lstat(old, name) if old >= 0 else None
-            if is_whiteout(found) and not self.plain:
-                if before is not None:
-                    self.changes[full] = None
-            elif is_whiteout(found):
-                self._left_out(full, "a character device 0:0, which would be a whiteout", before)
-            elif S_ISSOCK(found.st_mode):
-                self._left_out(full, "a socket, which no archive can hold", before)
-            elif name.startswith(WHITEOUT):
-                raise LayerError(f'"{shown(full)}": names that begin with ".wh." cannot be in a layer: rename it, or'
-                                 " remove it", shown(full))
-            elif S_ISDIR(found.st_mode):
-                self._into(name, full, new, old, before, found)
-                todo.append((full, before is not None and S_ISDIR(before.st_mode), opaque))
-            else:
-                if before is None or self._changed(name, new, old, found, before):
-                    self.changes[full] = found
-                if found.st_nlink > 1:
-                    self.names.setdefault((found.st_dev, found.st_ino), []).append((full, found))
+            try:
+                self._node(name, full, new, old, before, opaque, todo)
+            except OSError as error:
+                if not self._gone(error):
+                    raise
+                self.changes.pop(full, None)
+
+    def _node(self, name: bytes, full: bytes, new: int, old: int, before: os.stat_result | None, opaque: bool,
+              todo: list[tuple[bytes, bool, bool]]) -> None:
+        found = os.stat(name, dir_fd=new, follow_symlinks=False)
+        if before is not None:
+            self.before.add(full)
+        if is_whiteout(found) and not self.plain:
+            if before is not None:
+                self.changes[full] = None
+        elif is_whiteout(found):
+            self._left_out(full, "a character device 0:0, which would be a whiteout", before)
+        elif S_ISSOCK(found.st_mode):
+            self.sockets.add(full)
+            self._left_out(full, "a socket, which no archive can hold", before)
+        elif name.startswith(WHITEOUT):
+            raise LayerError(f'"{shown(full)}": names that begin with ".wh." cannot be in a layer: rename it, or'
+                             " remove it", shown(full))
+        elif S_ISDIR(found.st_mode):
+            self._into(name, full, new, old, before, found)
+            todo.append((full, before is not None and S_ISDIR(before.st_mode), opaque))
+        else:
+            if before is None or self._changed(name, new, old, found, before):
+                self.changes[full] = found
+            if found.st_nlink > 1:
+                self.names.setdefault((found.st_dev, found.st_ino), []).append((full, found))
 
     def _left_out(self, path: bytes, why: str, before: os.stat_result | None) -> None:
         if before is not None:
@@ -199,8 +249,13 @@ class _Diff:
 
     def _directory(self, path: bytes, found: os.stat_result, new: int, old: int) -> None:
         self.directories[path] = found
-        if old < 0 or _attributes_differ(found, os.fstat(old)) or xattrs.read(new) != xattrs.read(old):
-            self.changes[path] = found
+        if old >= 0:
+            before = os.fstat(old)
+            differ = _attributes_differ(found, before) and not (
+                path in self.above_skipped and _owned_alike(found, before))
+            if not differ and xattrs.read(new) == xattrs.read(old):
+                return
+        self.changes[path] = found
 
     def _changed(self, name: bytes, new: int, old: int, found: os.stat_result, before: os.stat_result) -> bool:
         if (found.st_dev, found.st_ino) == (before.st_dev, before.st_ino):
@@ -257,11 +312,16 @@ class _Diff:
                 return
             first[key] = path
         head, _, name = path.rpartition(b"/")
-        directory = open_beneath(self.new_fd, head)
         try:
-            self._content(writer, entry, directory, name, found)
-        finally:
-            os.close(directory)
+            directory = open_beneath(self.new_fd, head)
+            try:
+                self._content(writer, entry, directory, name, found)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            if not self._gone(error):
+                raise
+            first.pop(key, None)
 
     def _content(self, writer: TarWriter, entry: Entry, directory: int, name: bytes, found: os.stat_result) -> None:
         if not name:
@@ -276,12 +336,12 @@ class _Diff:
         if entry.type != FILE:
             writer.add(entry)
             return
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        fd = open_file(directory, name)
         try:
             if not self.plain:
                 self._overlay_marks(entry.name, fd)
             entry.size = os.fstat(fd).st_size
-            writer.add(entry, lambda size: os.read(fd, size))
+            writer.add(entry, lambda size: os.read(fd, size) or bytes(size if self.options.living else 0))
         finally:
             os.close(fd)
 
@@ -295,16 +355,19 @@ class _Diff:
         return found
 
 
+def _owned_alike(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_mode, one.st_uid, one.st_gid) == (other.st_mode, other.st_uid, other.st_gid)
+
+
 def _attributes_differ(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_mode, one.st_uid, one.st_gid, one.st_mtime_ns) != \
         (other.st_mode, other.st_uid, other.st_gid, other.st_mtime_ns)
 
 
 def _content_differs(name: bytes, new: int, old: int) -> bool:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC   # a container at work may put a FIFO there
-    one = os.open(name, flags, dir_fd=new)
+    one = open_file(new, name)
     try:
-        other = os.open(name, flags, dir_fd=old)
+        other = open_file(old, name)
         try:
             while True:
                 data = os.read(one, _STEP)

@@ -7,7 +7,8 @@ refuses links and mounts of magic; kernels before 5.6, and seccomp profiles olde
 from __future__ import annotations
 
 import os
-from errno import ENOSYS, EPERM
+from errno import ENOENT, ENOSYS, EPERM
+from stat import S_ISREG
 
 from pyruntime.native import kernel
 
@@ -31,3 +32,18 @@ def open_beneath(root: int, path: bytes) -> int:
             os.close(here)
         here = there
     return here
+
+
+def open_file(directory: int, name: bytes) -> int:
+    """Open a regular file in an open directory to be read. Raises OSError: ENOENT where it is something else by now.
+
+    To open a device is to do something with it, and to open a pipe is to wait: whoever may change the tree meanwhile
+    could have us do so. A descriptor of O_PATH does neither, and stays with its inode.
+    """
+    node = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        if not S_ISREG(os.fstat(node).st_mode):
+            raise FileNotFoundError(ENOENT, "it is no file any more")
+        return os.open(f"/proc/self/fd/{node}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(node)

@@ -30,6 +30,10 @@ class Mapping:
         """The host's ids of somebody inside. Raises HostError for who is not mapped."""
         return _outside(self.uids, uid), _outside(self.gids, gid)
 
+    def reversed(self) -> Mapping:
+        """The mapping that shows files which are stored under the namespace's ids as their own."""
+        return Mapping(*(["{1} {0} {2}".format(*line.split()) for line in lines] for lines in (self.uids, self.gids)))
+
     def tree(self, path: str, namespace: int) -> int:
         """A detached copy of a directory's mount in which files belong to the namespace's ids. OSError."""
         tree = kernel.open_tree(path, clone=True, recursive=False)

@@ -83,7 +83,10 @@ class Pocker:
     def _host(self) -> set[str]:
         mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
         found = {f"mount {point}" for point in mounts if point.startswith(str(self.path))}
-        found |= {f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("*/pocker-*/")}
+        own = self._identifiers()   # others may test on this machine, too
+        top = Path("/sys/fs/cgroup")
+        found |= {f"cgroup {path}" for path in (*top.glob("pocker-*/"), *top.glob("*/pocker-*/"))
+                  if path.name.removeprefix("pocker-") in own}
         found |= {f"link {name}" for name in os.listdir("/sys/class/net")}
         for entry in Path("/proc").iterdir():
             try:
@@ -91,6 +94,14 @@ class Pocker:
                     found.add(f"process {entry.name}")
             except OSError:
                 continue   # it went meanwhile
+        return found
+
+    def _identifiers(self) -> set[str]:
+        """The IDs of all containers that were made here, as far as the journal and the directories know."""
+        found = {name.removeprefix("~").partition(".")[0] for name in os.listdir(self.root / "containers")
+                 } if (self.root / "containers").is_dir() else set()
+        for path in self.run.glob("events*"):
+            found |= {json.loads(line)["Actor"]["ID"] for line in path.read_text().splitlines()}
         return found
 
     def leftovers(self) -> list[str]:

@@ -44,3 +44,26 @@ pocker start -a kept
 pocker start -a kept
 """ + END)
     assert done.stdout.split() == ["1", "2"]
+
+
+def test_files_and_numbers(tmp_path: Path) -> None:
+    done = run(tmp_path, """
+pyimage load -q -i layout >/dev/null
+pocker run -d --name one --network none --health-cmd 'test -e /well' --health-interval 100ms plain:1 sleep 1000 >id
+mkdir tree && echo text >tree/file && ln -s file tree/link
+pocker cp -q tree one:/in
+pocker exec one sh -c 'cat /in/link; touch /well; chown 7:8 /in/file'
+while ! pocker ps | grep -q '(healthy)'; do :; done
+pocker stop -t 0 one
+pocker diff one
+pocker cp -q one:/in out && cat out/link && stat -c %u out/file   # the user that root is outside
+pocker cp -q out/file one:/again
+pocker cp -a one:/in - | tar -tvf - | grep -e 'in/file$' | cut -c 1-14
+pocker export one | tar -tf - | grep -c -e ^again -e in/file
+pocker commit one mine:1 >/dev/null
+pocker run --rm --network none mine:1 ls -ln /in/file /again | awk '{ print $3 ":" $4 " " $9 }'
+pocker events --stream=false --filter event=health_status --format '{{.Action}}'
+""" + END, IDS)
+    assert done.stdout.split("\n") == [
+        "text", "one", "A /in", "A /in/file", "A /in/link", "A /well", "text", "65534", "-rw-r--r-- 7/8", "2",
+        "0:0 /again", "7:8 /in/file", "health_status: healthy", ""], (done.stdout, done.stderr)

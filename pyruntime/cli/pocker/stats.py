@@ -1,0 +1,125 @@
+"""``pocker stats [CONTAINER...]``."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.program import out
+from pyruntime.cli.table import columns
+from pyruntime.config.decode import encode
+from pyruntime.engine.container import every, find
+from pyruntime.engine.numbers import usage
+from pyruntime.engine.status import CREATED, EXITED, status_of
+from pyruntime.errors import NoSuchContainer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.engine.container import Container
+    from pyruntime.engine.numbers import Usage
+
+COMMAND = Command(
+    "stats", "[options] [CONTAINER...]", "show what containers use",
+    Flag("all", "bool", "those that do not run too", short="a"),
+    Flag("format", "str", "table, json (an object a line), or a template such as '{{.Name}} {{.CPUPerc}}'",
+         default="table"),
+    Flag("interval", "int", "seconds between two looks", short="i", default=1),
+    Flag("no-stream", "bool", "show them once"),
+    Flag("no-trunc", "bool", "print IDs whole"),
+    text="All that run, or those that are named. CPU is that of the last interval; 100 % is one CPU. Memory is\n"
+         "without what the kernel keeps of files that are not in use.\n\nExample:\n  pocker stats --no-stream web")
+_HEADING = ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"]
+_CLEAR = b"\x1b[H\x1b[J"   # console_codes(4): to the upper left corner, and erase to the end
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Show them, again and again."""
+    interval = max(1, parsed["interval"])
+    before: dict[str, Usage] = {}
+    for container, _ in _wanted(context, parsed):   # CPU is a difference: the first look shows nothing
+        if (first := usage(container)) is not None:
+            before[container.id] = first
+    while True:
+        time.sleep(interval)
+        rows, now = [], {}
+        for container, name in _wanted(context, parsed):
+            found = usage(container)
+            if found is not None:
+                now[container.id] = found
+            rows.append(_row(container, name, found, before.get(container.id)))
+        _show(parsed, rows)
+        if parsed["no-stream"]:
+            return 0
+        before = now
+
+
+def _wanted(context: Context, parsed: Parsed) -> list[tuple[Container, str]]:
+    """The containers and their names. Raises NoSuchContainer where one that is named has gone."""
+    if parsed.arguments:
+        named = [find(context.places, name) for name in parsed.arguments]
+        return [(container, container.read().name) for container in named]
+    return [(container, record.name) for container, record in every(context.places)
+            if parsed["all"] or _runs(container)]
+
+
+def _runs(container: Container) -> bool:
+    try:
+        return status_of(container).word not in (CREATED, EXITED)
+    except NoSuchContainer:
+        return False   # removed meanwhile
+
+
+def _row(container: Container, name: str, now: Usage | None, before: Usage | None) -> dict[str, Any]:
+    """In Docker's names and forms; the numbers themselves besides."""
+    cpu = now.cpu_since(before) if now and before else 0.0
+    memory, limit = (now.memory, now.limit) if now else (0, 0)
+    net, block = (now.net, now.block) if now else ((0, 0), (0, 0))
+    return {
+        "ID": container.id, "Container": container.id[:12], "Name": name, "CPUPerc": f"{cpu:.2f}%",
+        "MemUsage": f"{_binary(memory)} / {_binary(limit)}",
+        "MemPerc": f"{now.memory_share() if now else 0.0:.2f}%",
+        "NetIO": f"{_decimal(net[0])} / {_decimal(net[1])}", "BlockIO": f"{_decimal(block[0])} / {_decimal(block[1])}",
+        "PIDs": str(now.pids if now else 0),
+        "Running": now is not None, "CPUNanoseconds": now.cpu if now else 0, "MemBytes": memory,
+        "MemLimitBytes": limit, "NetReceived": net[0], "NetSent": net[1], "BlockRead": block[0],
+        "BlockWritten": block[1]}
+
+
+def _show(parsed: Parsed, rows: list[dict[str, Any]]) -> None:
+    if parsed["format"] == "json":
+        out("".join(encode(row) + "\n" for row in rows))
+        return
+    if parsed["format"] != "table":
+        from pyruntime.cli.template import render
+        out("".join(render(parsed["format"], row) + "\n" for row in rows))
+        return
+    table = [_HEADING]
+    for row in rows:
+        cells = [row["CPUPerc"], row["MemUsage"], row["MemPerc"], row["NetIO"], row["BlockIO"], row["PIDs"]]
+        table.append([row["ID"] if parsed["no-trunc"] else row["ID"][:12], row["Name"],
+                      *(cells if row["Running"] else ["--", "-- / --", "--", "-- / --", "-- / --", "--"])])
+    if os.isatty(1) and not parsed["no-stream"]:
+        os.write(1, _CLEAR)
+    out(columns(table))
+
+
+def _binary(number: int) -> str:
+    """Bytes as `docker stats` writes memory: 1.5MiB."""
+    return _scaled(number, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
+
+
+def _decimal(number: int) -> str:
+    """Bytes as `docker stats` writes traffic: 1.57MB."""
+    return _scaled(number, 1000, ("B", "kB", "MB", "GB", "TB"))
+
+
+def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
+    for unit in units[:-1]:
+        if number < base:
+            return f"{number:.4g}{unit}"
+        number /= base
+    return f"{number:.4g}{units[-1]}"
