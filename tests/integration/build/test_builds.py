@@ -131,7 +131,7 @@ def test_a_lost_blob_is_no_cache_hit(builder: Builder, tmp_path: Path) -> None:
 
 
 def test_a_cache_in_a_directory(builder: Builder, tmp_path: Path, images: Path) -> None:
-    text = "FROM busybox AS one\nRUN echo 1 > /a\nFROM busybox\nCOPY --from=one /a /a\nRUN cat /a > /b\n"
+    text = "FROM busybox AS one\nRUN echo 1 > /a; echo > /other\nFROM busybox\nCOPY --from=one /a /a\nRUN cat /a > /b\n"
     context = write(tmp_path / "context", text, {})
     kept = tmp_path / "kept"
     _cached(builder, context, "--cache-to", f"type=local,dest={kept}")

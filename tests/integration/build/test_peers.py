@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,17 @@ class Buildah:
 
 
 @pytest.fixture(scope="module")
-def buildah(shared: Builder, tmp_path_factory: pytest.TempPathFactory) -> Buildah:
+def buildah(shared: Builder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
     if not shutil.which("buildah"):
         pytest.skip("buildah is not installed")
     made = Buildah(tmp_path_factory.mktemp("buildah"))
     shared.ok("save", "-o", made.path / "busybox.tar", "busybox")
     made("pull", "-q", f"docker-archive:{made.path}/busybox.tar")
-    return made
+    yield made
+    # It keeps its storage mounted, a mount for each container and one below all.
+    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+        if line.split()[4].startswith(f"{made.path}/"):
+            subprocess.run(["umount", line.split()[4]], check=True)
 
 
 def _listing(archive: Path) -> dict[str, tuple[Any, ...]]:
