@@ -17,6 +17,8 @@
     │   ├── NoSuchImage            exit 1   nothing here has that name
     │   ├── DigestError            exit 1   content is not what its digest or size says
     │   └── LayerError             exit 1   a layer's archive is broken, or holds what no layer may hold
+    ├── BuildError                 exit 1   a step of a build failed; carries its place in the Dockerfile
+    │   └── DockerfileError        exit 1   a Dockerfile is wrong
     └── RegistryError              exit 1   a registry refused, or cannot be reached
 
 The exit code stands on the class; the command `exec` exits 255 for all of them, since 1 may be its program's status.
@@ -179,6 +181,18 @@ class DigestError(ImageError):
 
 class LayerError(ImageError):
     """A layer's archive is broken, or holds what no layer may hold. ``where`` is the entry's name."""
+
+
+class BuildError(PyruntimeError):
+    """A step of a build failed. ``where`` is its place, for example ``Dockerfile:7``."""
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
+
+
+class DockerfileError(BuildError):
+    """A Dockerfile is wrong; the message shows every problem with its line."""
 
 
 class RegistryError(PyruntimeError):

@@ -100,7 +100,7 @@ def _mounts(settings: Settings) -> list[dict[str, Any]]:
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
          "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
         {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
-         "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *_terminal_group()]},
+         "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *terminal_group()]},
         {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
          "options": [*_CLOSED, "mode=1777", f"size={settings.shm_size}"]},
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _CLOSED},
@@ -109,7 +109,7 @@ def _mounts(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-def _terminal_group() -> list[str]:
+def terminal_group() -> list[str]:
     """Terminals belong to the group tty, unless we are a user that has no such group to give."""
     if privileged():
         return ["gid=5"]

@@ -61,7 +61,8 @@ ROOMS = {
     "lifecycle": {"lifecycle", "plan", "config", "linux", "cgroups", "native", "errors", "process", "sockets"},
     "image": {"image", "config", "native", "spec", "errors"},
     "engine": {"engine", "api", "image", "config", "native", "errors", "process", "sockets"},
-    "cli": {"cli", "api", "engine", "lifecycle", "image", "plan", "config", "errors"},
+    "build": {"build", "engine", "image", "config", "native", "errors", "api", "process", "sockets"},
+    "cli": {"cli", "api", "build", "engine", "lifecycle", "image", "plan", "config", "errors"},
 }
 
 

@@ -23,6 +23,7 @@ GLOBAL = Command(
     Flag("version", "bool", "print the version", short="v"),
     stop_at_argument=True)
 COMMANDS = {
+    "build": "build an image from a Dockerfile",
     "completion": "print the completion script of a shell",
     "copy": "copy an image between registries, layouts, archives, directories and the store",
     "du": "show what the store holds",

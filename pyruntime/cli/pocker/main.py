@@ -28,6 +28,8 @@ GLOBAL = Command(
     stop_at_argument=True)
 COMMANDS = {
     "attach": "attach to a container's input and output",
+    "build": "build an image from a Dockerfile",
+    "builder": "commands about what builds remember",
     "commit": "make an image of a container",
     "completion": "print the completion script of a shell",
     "container": "commands about containers",

@@ -12,7 +12,7 @@ import os
 import time
 
 from pyruntime.errors import ImageError
-from pyruntime.image.store import blobs, bundles, layers, leases, mountings, names, trees
+from pyruntime.image.store import blobs, bundles, layers, leases, mountings, names, steps, trees
 from pyruntime.image.store.layout import abandoned, read_file
 from pyruntime.image.store.marks import Marks
 
@@ -120,6 +120,9 @@ def _sweep(sweep: _Sweep, found: Collected, oldest: float, without: frozenset[st
             continue
         marks.keys.update(bundle.keys)
         marks.chains.update(chain.partition(":")[2] for chain in bundle.chain_ids)
+    for digest, diff_id, chain_id in steps.in_use(layout):
+        marks.digests.add(digest)
+        marks.keys.update(layers.candidates(diff_id, chain_id))
     if marks.problems:
         raise ImageError("nothing was removed, since it cannot be known what these images use: remove them or pull"
                          " them again:\n  " + "\n  ".join(marks.problems))

@@ -9,6 +9,7 @@
     STORE/subvolumes/<hex>   the btrfs driver's merged layers, by chain ID
     STORE/leases/            flock'ed by commands at work: the content that they are going to use
     STORE/bundles/<id>       which layers a bundle or a container uses
+    STORE/cache/             what builds remember: steps and the layers that they made (steps)
     STORE/mounts/<id>/       for each image that is mounted somewhere: a bundle that is only there to use its layers
     STORE/work/, trash/      to be, and to be removed; abandoned where nobody holds the flock
 
@@ -28,7 +29,7 @@ from pyruntime.image import rootless
 from pyruntime.image.digest import check
 
 VERSION = 1
-DIRECTORIES = ("blobs", "ingest", "names", "layers", "subvolumes", "leases", "bundles", "mounts",
+DIRECTORIES = ("blobs", "ingest", "names", "layers", "subvolumes", "leases", "bundles", "cache", "mounts",
                "work", "trash")
 _OURS = frozenset((*DIRECTORIES, "version", "lock"))
 _FULL = (errno.ENOSPC, errno.EDQUOT)

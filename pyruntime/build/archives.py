@@ -1,0 +1,106 @@
+"""Tar archives that ADD unpacks, or that are a context: found by their content, packed as people pack them."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import BuildError, LayerError
+from pyruntime.image.layer.apply import Limits, Options, extract
+from pyruntime.image.layer.compression import Inflater
+from pyruntime.image.layer.options import Extracted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_HEAD = 512
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is a tar archive, packed or not; 64 KiB of it are enough."""
+    waiting = [head]
+    data = b""
+    try:
+        read = reader(lambda _count: waiting.pop() if waiting else b"")
+        while len(data) < _HEAD and (more := read(1 << 16)):
+            data += more
+    except (LayerError, OSError, EOFError, ValueError):
+        pass   # it ends in the middle, as it has to; what came out is enough, or it is no archive
+    return is_header(data[:_HEAD])
+
+
+def is_header(block: bytes) -> bool:
+    """Whether 512 bytes are a header of a tar archive: their sum is right (pax(1))."""
+    if len(block) < _HEAD or not block.strip(b"\0"):
+        return False
+    digits = block[148:156].strip(b" \0")
+    try:
+        wanted = int(digits, 8)
+    except ValueError:
+        return False
+    return wanted == sum(block[:148]) + sum(block[156:]) + 8 * 32
+
+
+def reader(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """The unpacked stream of what ``read(n)`` gives: gzip, zstd, bzip2, xz, or as it is."""
+    first = b""
+    while len(first) < 6 and (data := read(1 << 16)):
+        first += data
+    rest = [first]
+
+    def whole(count: int) -> bytes:
+        return rest.pop() if rest else read(count)
+
+    if first.startswith(b"BZh") or first.startswith(b"\xfd7zXZ\0"):
+        return _unpacker(first[:1] == b"B", whole)
+    inflater = Inflater(whole)
+    return lambda _count: inflater.read()
+
+
+def _unpacker(bzip2: bool, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    import bz2
+    import lzma
+
+    def new() -> bz2.BZ2Decompressor | lzma.LZMADecompressor:
+        return bz2.BZ2Decompressor() if bzip2 else lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+
+    current = new()
+
+    def unpacked(_count: int) -> bytes:
+        nonlocal current
+        while True:
+            data = b""
+            if current.eof:   # archives packed piece by piece are one after another
+                data = current.unused_data or read(1 << 16)
+                data = data.lstrip(b"\0") if not bzip2 else data
+                if not data:
+                    return b""
+                current = new()
+            elif current.needs_input:
+                data = read(1 << 16)
+                if not data:
+                    raise BuildError("the archive ends in the middle")
+            try:
+                found = current.decompress(data, 1 << 18)
+            except (lzma.LZMAError, OSError) as error:
+                raise BuildError(f"the archive is damaged: {error}") from None
+            if found:
+                return found
+
+    return unpacked
+
+
+def unpack(read: Callable[[int], bytes], directory: int, *, owners: bool, options: Options | None = None) -> Extracted:
+    """Unpack an archive into an empty directory; without ``owners`` all becomes ours.
+
+    Raises LayerError, BuildError.
+    """
+    options = options or Options()
+    if not owners:
+        mine = (os.geteuid(), os.getegid())
+        options.uid, options.gid = (lambda _uid: mine[0]), (lambda _gid: mine[1])
+    stream = reader(read)
+    done = extract(stream, directory, options, Limits(ratio=1 << 40))
+    if done.whiteouts or done.hides_all:
+        raise BuildError('the archive holds names that begin with ".wh.", which mean removal in a layer')
+    return done

@@ -1,0 +1,289 @@
+"""Words of the language: how a text is split into them, and how $NAME, quotes and escapes in them are expanded.
+
+    $NAME ${NAME}                            the value; nothing where the name is not set
+    ${NAME:-word} ${NAME-word}               the value, else the word; with a colon, an empty value does not count
+    ${NAME:+word} ${NAME+word}               the word if there is a value, else nothing
+    ${NAME:?word} ${NAME?word}               the value, else an error that says the word
+    ${NAME#pattern} ## % %%                  the value without a beginning, or an end, that matches
+    ${NAME/pattern/word} //                  the value with the first match, or every one, replaced
+
+Patterns know * and ?. Names, quotes and escapes are those of Docker's reader, whose rules differ from a shell's: in
+double quotes the escape character means something before `"`, `$` and itself alone; single quotes keep everything.
+"""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SPACE = " \t\v\f\r\n"
+_SPECIAL = frozenset("@*#?-$!0")
+_DEPTH = 100   # of ${A:-${B:-...}}: more is somebody's joke, and would end Python's stack
+
+
+class WordError(Exception):
+    """A word that cannot be expanded; ``offset`` is where in it."""
+
+    def __init__(self, what: str, offset: int, remedy: str = "") -> None:
+        super().__init__(what)
+        self.offset = offset
+        self.remedy = remedy
+
+
+def split_words(text: str, escape: str = "\\") -> list[tuple[int, str]]:
+    """The words of ENV, LABEL and ARG, with their quotes and escapes, and where each begins."""
+    words: list[tuple[int, str]] = []
+    index = 0
+    while index < len(text):
+        if text[index] in SPACE:
+            index += 1
+            continue
+        start, word, quote = index, "", ""
+        while index < len(text) and (quote or text[index] not in SPACE):
+            letter = text[index]
+            if letter == escape and quote != "'":
+                if index + 1 == len(text):
+                    index += 1
+                    break
+                word += letter
+                index += 1
+                letter = text[index]
+            elif quote:
+                quote = "" if letter == quote else quote
+            elif letter in "'\"":
+                quote = letter
+            word += letter
+            index += 1
+        words.append((start, word))
+    return words
+
+
+def split_fields(text: str) -> list[tuple[int, str]]:
+    """The words of COPY, EXPOSE and others: what stands between blanks, and where each begins."""
+    return [(match.start(), match[0]) for match in re.finditer(r"[^ \t\v\f\r\n]+", text)]
+
+
+class Expansion:
+    """Expands words with the values of one moment; ``used`` collects the names that were asked for."""
+
+    __slots__ = ("escape", "keep_unset", "raw_quotes", "unset", "used", "values")
+
+    def __init__(self, values: Mapping[str, str], escape: str = "\\", *, raw_quotes: bool = False) -> None:
+        """``raw_quotes``: quotes and escapes stay as they are (content of here-documents)."""
+        self.values = values
+        self.escape = escape
+        self.raw_quotes = raw_quotes
+        self.used: set[str] = set()
+        self.unset: set[str] = set()
+
+    def word(self, text: str) -> str:
+        """The expanded word, without its quotes. Raises WordError."""
+        reader = _Reader(self, text)
+        return "".join(part for part, _ in reader.until(""))
+
+    def words(self, text: str) -> list[str]:
+        """As ``word``, split at the blanks that do not stand in quotes: a variable may be several words."""
+        result: list[str] = []
+        current: str | None = None
+        for part, quoted in _Reader(self, text).until(""):
+            if quoted:
+                current = (current or "") + part
+                continue
+            for letter in part:
+                if letter in SPACE:
+                    if current is not None:
+                        result.append(current)
+                    current = None
+                else:
+                    current = (current or "") + letter
+        return result if current is None else [*result, current]
+
+
+class _Reader:
+    """Reads one text from its beginning to its end."""
+
+    def __init__(self, expansion: Expansion, text: str) -> None:
+        self.expansion = expansion
+        self.escape = expansion.escape
+        self.text = text
+        self.index = 0
+        self.depth = 0
+
+    def _peek(self) -> str:
+        return self.text[self.index:self.index + 1]
+
+    def until(self, stop: str, *, raw_escapes: bool = False) -> list[tuple[str, bool]]:
+        """Pieces up to ``stop``, which is read, or the end for ""; each with whether it stood in quotes."""
+        found: list[tuple[str, bool]] = []
+        begin = self.index
+        while self.index < len(self.text):
+            letter = self.text[self.index]
+            if letter == stop:
+                self.index += 1
+                return found
+            if letter == "$":
+                found.append((self._dollar(), False))
+            elif self.expansion.raw_quotes and not stop:
+                if letter == self.escape and self.text[self.index + 1:self.index + 2] in ("$", self.escape):
+                    self.index += 1
+                found.append((self._peek(), False))
+                self.index += 1
+            elif letter == "'":
+                found.append((self._single(), True))
+            elif letter == '"':
+                found.append((self._double(), True))
+            elif letter == self.escape:
+                self.index += 1
+                if raw_escapes:
+                    found.append((letter, True))
+                found.append((self._peek(), True))
+                self.index += 1
+            else:
+                found.append((letter, False))
+                self.index += 1
+        if stop:
+            raise WordError(f'a "${{" has no "{stop}"', begin, f'write "{stop}" where it ends')
+        return found
+
+    def _single(self) -> str:
+        end = self.text.find("'", self.index + 1)
+        if end < 0:
+            raise WordError("a single quote has no second one", self.index, "write ' where the text ends")
+        text = self.text[self.index + 1:end]
+        self.index = end + 1
+        return text
+
+    def _double(self) -> str:
+        begin, found = self.index, ""
+        self.index += 1
+        while self.index < len(self.text):
+            letter = self.text[self.index]
+            if letter == '"':
+                self.index += 1
+                return found
+            if letter == "$":
+                found += self._dollar()
+                continue
+            if letter == self.escape:
+                following = self.text[self.index + 1:self.index + 2]
+                if not following:
+                    break
+                if following in ('"', "$", self.escape):
+                    self.index += 1
+                    letter = following
+            found += letter
+            self.index += 1
+        raise WordError("a double quote has no second one", begin, 'write " where the text ends')
+
+    def _name(self) -> str:
+        start = self.index
+        first = self._peek()
+        if first in _SPECIAL and first and not first.isdigit():
+            self.index += 1
+        elif first.isdigit():
+            while self._peek().isdigit():
+                self.index += 1
+        else:
+            while (letter := self._peek()) and (letter == "_" or letter.isalnum()):
+                self.index += 1
+        return self.text[start:self.index]
+
+    def _value(self, name: str) -> str | None:
+        self.expansion.used.add(name)
+        value = self.expansion.values.get(name)
+        if value is None:
+            self.expansion.unset.add(name)
+        return value
+
+    def _dollar(self) -> str:
+        start = self.index
+        self.index += 1
+        if self._peek() != "{":
+            name = self._name()
+            return (self._value(name) or "") if name else "$"
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise WordError(f'more than {_DEPTH} "${{" within one another', start, "make it simpler")
+        self.index += 1
+        name = self._name()
+        if not name:
+            raise WordError('"${" is followed by no name', start, "write the name of a variable")
+        value = self._modified(name, start)
+        self.depth -= 1
+        return value
+
+    def _modified(self, name: str, start: int) -> str:
+        sign = self._peek()
+        self.index += 1
+        if sign == "}":
+            return self._value(name) or ""
+        colon = sign == ":"
+        if colon:
+            sign = self._peek()
+            self.index += 1
+        if sign in ("-", "+", "?") and sign:
+            word = "".join(part for part, _ in self.until("}"))
+            value = self._value(name)
+            there = value is not None and not (colon and not value)
+            if sign == "+":
+                return word if there else ""
+            if there:
+                return value or ""
+            if sign == "-":
+                return word
+            default = "it is not set" if value is None else "it is empty"
+            raise WordError(f'"{name}": {word or default}', start, f"give it a value: --build-arg {name}=...")
+        if sign in ("#", "%") and sign and not colon:
+            return self._trimmed(name, sign)
+        if sign == "/" and not colon:
+            return self._replaced(name)
+        if not sign:
+            raise WordError('a "${" has no "}"', start, 'write "}" where it ends')
+        raise WordError(f'"{":" if colon else ""}{sign}" cannot follow a name in "${{"', self.index - 1,
+                        "write one of - + ? after it, with or without a colon, or # ## % %% / //")
+
+    def _trimmed(self, name: str, sign: str) -> str:
+        greedy = self._peek() == sign
+        self.index += greedy
+        pattern = "".join(part for part, _ in self.until("}", raw_escapes=True))
+        value = self._value(name) or ""
+        cuts = range(len(value) + 1)
+        matches = re.compile(_regex(pattern, self.escape), re.S).fullmatch
+        if sign == "#":
+            for cut in (reversed(cuts) if greedy else cuts):
+                if matches(value, 0, cut):
+                    return value[cut:]
+        else:
+            for cut in (cuts if greedy else reversed(cuts)):
+                if matches(value, cut):
+                    return value[:cut]
+        return value
+
+    def _replaced(self, name: str) -> str:
+        everywhere = self._peek() == "/"
+        self.index += everywhere
+        pattern = "".join(part for part, _ in self.until("/", raw_escapes=True))
+        word = "".join(part for part, _ in self.until("}"))
+        value = self._value(name) or ""
+        if not pattern:
+            return value
+        return re.sub(_regex(pattern, self.escape), lambda _match: word, value, count=0 if everywhere else 1,
+                      flags=re.S)
+
+
+def _regex(pattern: str, escape: str) -> str:
+    """A pattern of * and ? as a regular expression; * takes as much as it can."""
+    result, index = "", 0
+    while index < len(pattern):
+        letter = pattern[index]
+        if letter == escape and index + 1 < len(pattern):
+            index += 1
+            result += re.escape(pattern[index])
+        else:
+            # One * after another adds nothing but time, without end in the worst case.
+            result += {"*": "" if result.endswith(".*") else ".*", "?": "."}.get(letter, re.escape(letter))
+        index += 1
+    return result

@@ -1,0 +1,175 @@
+"""Where files come from that are not the build's context: stages, images, named contexts, what is downloaded."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.build.context import Scratch, git, is_git, open_named
+from pyruntime.build.tree import Tree
+from pyruntime.errors import BuildError
+from pyruntime.image.digest import check, of, verify
+from pyruntime.image.images import find
+from pyruntime.image.platform import Platform
+from pyruntime.image.snapshot.view import View
+from pyruntime.image.store import trees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.image.images import Image
+    from pyruntime.image.store.layers import Layers
+    from pyruntime.image.store.store import Store
+
+_PATIENCE = 60   # seconds without a byte from a server
+
+
+class Origins:
+    """Images and contexts of one build; each is looked for once. A context manager."""
+
+    def __init__(self, store: Store, contexts: dict[str, str], *, pull: Callable[[str, Platform | None, bool], None],
+                 always_pull: bool = False) -> None:
+        """``contexts``: --build-context; ``pull(reference, platform, always)`` brings an image into the store."""
+        self._store = store
+        self._contexts = contexts
+        self._pull = pull
+        self._always = always_pull
+        self._images: dict[tuple[str, str], Image] = {}
+        self._trees: dict[str, Tree] = {}
+        self._views: list[View] = []
+        self._scratches: list[Scratch] = []
+        self._fetched: dict[tuple[str, str], Tree] = {}
+
+    def __enter__(self) -> Origins:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for view in self._views:
+            view.__exit__()
+        for scratch in self._scratches:
+            scratch.__exit__()
+
+    def scratch(self) -> Scratch:
+        """A directory that lasts as long as the build."""
+        made = Scratch(self._store.layout)
+        self._scratches.append(made)
+        return made
+
+    # ---- images ---------------------------------------------------------------------------------
+
+    def image(self, name: str, platform: Platform | None) -> Image:
+        """The image of a FROM or a --from. Raises what pulling raises."""
+        asked = self._contexts.get(name, "")
+        if asked and not asked.startswith("docker-image://"):
+            raise BuildError(f'"{name}" is a context, not an image: a stage cannot begin with it')
+        key = (name, str(platform or ""))
+        if key not in self._images:
+            reference = asked.removeprefix("docker-image://") or name
+            self._pull(reference, platform, self._always)
+            self._images[key] = find(self._store, reference, platform)
+        return self._images[key]
+
+    def is_context(self, name: str) -> bool:
+        """Whether --build-context gave a directory or a repository this name."""
+        return name in self._contexts and not self._contexts[name].startswith("docker-image://")
+
+    # ---- trees ----------------------------------------------------------------------------------
+
+    def context(self, name: str) -> Tree:
+        """A named context."""
+        if name not in self._trees:
+            tree = open_named(self._contexts[name], self.scratch)
+            assert tree is not None
+            tree.name = f'the context "{name}"'
+            self._trees[name] = tree
+        return self._trees[name]
+
+    def view(self, name: str, layers: Layers) -> Tree:
+        """The files of a stage or an image, to be read."""
+        key = f"layers {layers.chain_ids[-1:]}"
+        if key not in self._trees:
+            if not layers.directories:
+                path = f"{self.scratch().path}/empty"
+                os.mkdir(path, 0o755)
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            else:
+                view = View(self._store, layers)
+                self._views.append(view)
+                fd = view.fd
+            self._trees[key] = Tree(fd, name)
+        return self._trees[key]
+
+    # ---- downloads ------------------------------------------------------------------------------
+
+    def fetched(self, source: str, *, checksum: str, keep_git: bool) -> Tree:
+        """What ADD gets from a URL: a file, or a repository's content. Raises BuildError."""
+        key = (source, checksum + str(keep_git))
+        if key not in self._fetched:
+            self._fetched[key] = self._clone(source, keep_git) if is_git(source) else self._download(source, checksum)
+        return self._fetched[key]
+
+    def _clone(self, source: str, keep: bool) -> Tree:
+        url, _, fragment = source.partition("#")
+        ref, _, below = fragment.partition(":")
+        target = f"{self.scratch().path}/git"
+        git("init", "-q", target)
+        git("-C", target, "fetch", "-q", "--depth=1", "--", url.removeprefix("git+"), ref or "HEAD")
+        git("-C", target, "-c", "advice.detachedHead=false", "checkout", "-q", "FETCH_HEAD")
+        if not keep:
+            trees.remove(f"{target}/.git")
+        whole = Tree(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{source}"', local=True)
+        if not below:
+            return whole
+        try:
+            whole.fd = whole.open(os.fsencode(below), os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise BuildError(f'"{below}" in "{url}": {os.strerror(error.errno or 0)}') from None
+        return whole
+
+    def _download(self, url: str, checksum: str) -> Tree:
+        from email.utils import parsedate_to_datetime
+        from urllib.error import URLError
+        from urllib.parse import unquote, urlsplit
+        from urllib.request import Request, urlopen
+
+        if checksum:
+            check(checksum)
+        name = unquote(urlsplit(url).path).rpartition("/")[2]
+        if not name or name in (".", ".."):
+            raise BuildError(f'"{url}" has no name of a file at its end: ADD cannot know what to call it')
+        directory = f"{self.scratch().path}/file"
+        os.mkdir(directory, 0o755)
+        path = f"{directory}/{name}"
+        try:
+            with urlopen(Request(url, headers={"User-Agent": "pyruntime"}), timeout=_PATIENCE) as answer, \
+                    open(path, "xb") as file:
+                while data := answer.read(1 << 20):
+                    file.write(data)
+                modified = answer.headers.get("Last-Modified")
+        except (URLError, OSError, ValueError) as error:
+            raise BuildError(f'"{url}": {getattr(error, "reason", error)}') from None
+        if checksum:
+            with open(path, "rb") as file:
+                content = file.read()
+            verify(content, checksum, len(content))
+        when = 0.0
+        if modified:
+            try:
+                when = parsedate_to_datetime(modified).timestamp()
+            except ValueError:
+                when = 0.0   # what it says is no time
+        os.chmod(path, 0o600)
+        os.utime(path, (when, when))
+        tree = Tree(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{url}"', local=True)
+        tree.single = name
+        return tree
+
+
+def is_url(source: str) -> bool:
+    """Whether ADD is to download a source."""
+    return source.startswith(("http://", "https://")) or is_git(source)
+
+
+def text_digest(text: str) -> str:
+    """The digest of a text, for a cache key."""
+    return of(text.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,17 @@
+"""``pocker build CONTEXT``."""
+
+from __future__ import annotations
+
+from pyruntime.cli.building import FLAGS, TEXT, Surroundings
+from pyruntime.cli.building import build as carry_out
+from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.pocker.main import Context
+
+COMMAND = Command("build", "[options] [CONTEXT]", "build an image from a Dockerfile", *FLAGS, most=1,
+                  text=TEXT + "pocker build -t app .")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Build the image."""
+    places = context.places
+    return carry_out(Surroundings(places.store, places.run, context.warn, context.images.debug), parsed)

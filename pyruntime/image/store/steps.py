@@ -1,0 +1,214 @@
+"""What builds remember: which layer a step made, by the step's key.
+
+    STORE/cache/steps/<key>    a record, one small file; its age is that of its last use
+    STORE/cache/locks/<key>    flock'ed by who carries out that step, so that it is done once
+    STORE/cache/mounts/<id>/   the directories of RUN --mount=type=cache
+    STORE/cache/files          digests of files of contexts (pyruntime.build.digests)
+
+A record appears by rename(2) when its layer is in the store; gc keeps that layer as long as the record is there. One
+that is damaged, or whose layer is gone, is no record.
+"""
+# ruff: noqa: SIM105 -- contextlib is too dear for commands that should start at once
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from pyruntime.config.decode import decode, encode
+from pyruntime.errors import ConfigError
+from pyruntime.image.digest import well_formed
+from pyruntime.image.document import Descriptor
+from pyruntime.image.store import blobs, trees
+from pyruntime.image.store.layout import abandoned, now, read_file, same, write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.image.store.layout import Layout
+
+_HEX = frozenset("0123456789abcdef")
+
+
+class Made:
+    """A layer that a step made: its blob, its diffID, its chainID on top of what was below; by what, and when
+    (RFC 3339)."""
+
+    __slots__ = ("chain_id", "created", "descriptor", "diff_id", "title")
+
+    def __init__(self, descriptor: Descriptor, diff_id: str, chain_id: str, title: str = "", created: str = "") -> None:
+        self.created = created or now()
+        self.descriptor = descriptor
+        self.diff_id = diff_id
+        self.chain_id = chain_id
+        self.title = title
+
+
+def _below(layout: Layout, *names: str) -> str:
+    path = "/".join((layout.root, "cache", *names))
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    return path
+
+
+def read(layout: Layout, key: str) -> Made | None:
+    """The layer of a step; None where there is none, or its blob is gone. The caller holds a lease, to which the blob
+    has to be added *before* it is trusted: see ``find``."""
+    try:
+        value = decode(read_file(_below(layout, "steps", key)), key)
+    except (FileNotFoundError, ConfigError):
+        return None
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), str) and well_formed(value[name])
+                                              for name in ("digest", "diff_id", "chain_id")):
+        return None
+    if not isinstance(value.get("size"), int) or not isinstance(value.get("type"), str):
+        return None
+    descriptor = Descriptor(value["type"], value["digest"], value["size"])
+    return Made(descriptor, value["diff_id"], value["chain_id"], str(value.get("title", "")),
+                str(value.get("created", "")))
+
+
+def find(layout: Layout, key: str, keep: object) -> Made | None:
+    """As ``read``, kept from gc by the lease ``keep``, and with its blob in the store."""
+    made = read(layout, key)
+    if made is None:
+        return None
+    keep.add(made.descriptor.digest)  # type: ignore[attr-defined]
+    if blobs.size(layout, made.descriptor.digest) != made.descriptor.size:
+        return None
+    try:
+        os.utime(_below(layout, "steps", key))
+    except FileNotFoundError:
+        pass   # pruned this very moment: the lease keeps the layer
+    return made
+
+
+def write(layout: Layout, key: str, made: Made) -> None:
+    """Remember a step's layer, which is in the store and under a lease. Raises HostError."""
+    data = encode({"type": made.descriptor.media_type, "digest": made.descriptor.digest, "size": made.descriptor.size,
+                   "diff_id": made.diff_id, "chain_id": made.chain_id, "title": made.title[:500],
+                   "created": made.created}).encode()
+    try:
+        path = _below(layout, "steps", key)
+        with layout.shared():   # gc must find neither the temporary file unlocked, nor a blob without its record
+            temporary = layout.work()
+            fd = write_file(temporary, data, lock=True)
+            try:
+                os.rename(temporary, path)
+            finally:
+                os.close(fd)
+    except OSError as error:
+        raise layout.failure(error, "remembering a step") from None
+
+
+def forget(layout: Layout, key: str) -> None:
+    """Remove a record."""
+    try:
+        os.unlink(_below(layout, "steps", key))
+    except FileNotFoundError:
+        return
+
+
+def keys(layout: Layout) -> list[str]:
+    """The key of every record."""
+    try:
+        names = os.listdir(_below(layout, "steps"))
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if len(name) == 64 and _HEX.issuperset(name))
+
+
+def in_use(layout: Layout) -> Iterator[tuple[str, str, str]]:
+    """Digest, diffID and chainID of every layer that is remembered: gc keeps them."""
+    for key in keys(layout):
+        made = read(layout, key)
+        if made is not None:
+            yield made.descriptor.digest, made.diff_id, made.chain_id
+
+
+class StepLock:
+    """flock(2) of one step's key: a context manager. The file goes with it, if nobody waits for it."""
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, layout: Layout, key: str) -> None:
+        self._path = _below(layout, "locks", key)
+        self._fd = -1
+
+    def __enter__(self) -> StepLock:
+        while True:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                if same(fd, self._path):   # else it was removed by who had it before us
+                    self._fd = fd
+                    return self
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass   # somebody removed the cache; nobody can wait for this one
+        os.close(self._fd)
+
+
+class Pruned:
+    """What a prune took away: titles of steps, and how many directories of cache mounts."""
+
+    __slots__ = ("mounts", "steps")
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.mounts: list[str] = []
+
+
+def prune(layout: Layout, *, days: float = 0, mounts: bool = True) -> Pruned:
+    """Forget every step that was last used ``days`` ago or earlier, and the cache mounts that nobody is using.
+
+    What the layers held is freed by the next gc. Raises HostError.
+    """
+    found = Pruned()
+    oldest = time.time() - days * 86400
+    try:
+        for key in keys(layout):
+            path = _below(layout, "steps", key)
+            try:
+                if os.stat(path).st_mtime > oldest:
+                    continue
+            except FileNotFoundError:
+                continue   # somebody else prunes
+            made = read(layout, key)
+            forget(layout, key)
+            found.steps.append(made.title if made else key)
+        if mounts:
+            _prune_mounts(layout, found, oldest)
+        if not days:
+            try:
+                os.unlink(_below(layout, "files"))
+            except FileNotFoundError:
+                pass   # no context was ever read
+    except OSError as error:
+        raise layout.failure(error, "pruning the build cache") from None
+    return found
+
+
+def _prune_mounts(layout: Layout, found: Pruned, oldest: float) -> None:
+    directory = _below(layout, "mounts", "x")[:-2]
+    for name in sorted(os.listdir(directory)):
+        fd = abandoned(f"{directory}/{name}")
+        if fd < 0:
+            continue
+        try:
+            if os.fstat(fd).st_mtime <= oldest:
+                with layout.shared():   # from here on it is trash, which gc removes if we cannot
+                    gone = layout.below("trash", os.path.basename(layout.work()))
+                    os.rename(f"{directory}/{name}", gone)
+                trees.remove(gone)
+                found.mounts.append(name)
+        finally:
+            os.close(fd)

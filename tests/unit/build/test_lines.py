@@ -1,0 +1,110 @@
+"""From text to instructions: directives, comments, continuation, here-documents."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyruntime.build.language.lines import Lines, find_heredocs
+from pyruntime.build.language.parse import parse_source
+from pyruntime.build.language.source import Source
+from pyruntime.errors import DockerfileError
+
+
+def _lines(text: str) -> list[tuple[str, str]]:
+    source = Source("Dockerfile", text)
+    found = Lines(source)
+    assert not source.problems, source.problems
+    return [(line.keyword, line.rest) for line in found.lines]
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("FROM a", [("FROM", "a")]),
+    ("\ufeffFROM a\r\nRUN b\r\n", [("FROM", "a"), ("RUN", "b")]),
+    ("  from   a  b ", [("FROM", "a  b")]),
+    ("# comment\n\nFROM a\n  # another\nRUN b", [("FROM", "a"), ("RUN", "b")]),
+    ("RUN a \\\n b", [("RUN", "a  b")]),
+    ("RUN a \\  \n b", [("RUN", "a  b")]),
+    ("RUN a \\\n# comment\n b", [("RUN", "a  b")]),
+    ("RUN a \\\n   # comment\n b", [("RUN", "a  b")]),
+    ("RUN a \\\n\n b", [("RUN", "a  b")]),
+    ("RUN a \\\n\n\n# x\n\n b\nRUN c", [("RUN", "a  b"), ("RUN", "c")]),
+    ("RUN a \\\\\nRUN b", [("RUN", "a \\\\"), ("RUN", "b")]),
+    ("RUN a \\", [("RUN", "a")]),
+    ("RUN a # no comment", [("RUN", "a # no comment")]),
+    ("# escape=`\nRUN a `\n b\nRUN c:\\", [("RUN", "a  b"), ("RUN", "c:\\")]),
+    ("#escape = `\nRUN a `\n b", [("RUN", "a  b")]),
+    ("# x\n# escape=`\nRUN a `\nRUN b", [("RUN", "a `"), ("RUN", "b")]),
+    ("\n# escape=`\nRUN a `\nRUN b", [("RUN", "a `"), ("RUN", "b")]),
+    ("# syntax=docker/dockerfile:1\n# escape=`\nRUN a `\n b", [("RUN", "a  b")]),
+    ("RUN\ta", [("RUN", "a")]),
+    ("RUN <<EOF\na\nb\nEOF\nRUN c", [("RUN", "<<EOF"), ("RUN", "c")]),
+    ("RUN <<EOF\n# not a comment\n\nEOF\n", [("RUN", "<<EOF")]),
+    ("RUN a <<A b <<B\na\nA\nb\nB\nRUN c", [("RUN", "a <<A b <<B"), ("RUN", "c")]),
+    ("COPY <<-X /a\n\tb\n\tX\nRUN c", [("COPY", "<<-X /a"), ("RUN", "c")]),
+    ("ENV a=<<EOF\nRUN b", [("ENV", "a=<<EOF"), ("RUN", "b")]),
+    ("RUN echo '<<EOF'\nRUN b", [("RUN", "echo '<<EOF'"), ("RUN", "b")]),
+    ("RUN echo $((1<<3))\nRUN b", [("RUN", "echo $((1<<3))"), ("RUN", "b")]),
+    ("RUN cat <<<x\nRUN b", [("RUN", "cat <<<x"), ("RUN", "b")]),
+    ("RUN [\"<<EOF\"]\nRUN b", [("RUN", '["<<EOF"]'), ("RUN", "b")]),
+    ("ONBUILD RUN <<EOF\na\nEOF\nRUN b", [("ONBUILD", "RUN <<EOF"), ("RUN", "b")]),
+    ("RUN a\x0cb", [("RUN", "a\x0cb")]),
+])
+def test_lines(text: str, expected: list[tuple[str, str]]) -> None:
+    assert _lines(text) == expected
+
+
+@pytest.mark.parametrize(("text", "name", "content", "expand"), [
+    ("RUN <<EOF\na\nEOF", "EOF", "a\n", True),
+    ("RUN <<'EOF'\na\nEOF", "EOF", "a\n", False),
+    ('RUN <<"E F"\na\nE F', "E F", "a\n", False),
+    ("RUN <<-EOF\n\ta\n\t\tb\n\tEOF", "EOF", "a\nb\n", True),
+    ("RUN <<EOF\nEOF", "EOF", "", True),
+    ("RUN <<EOF\n EOF\nEOF", "EOF", " EOF\n", True),
+    ("COPY <<a.txt /x\nq\na.txt", "a.txt", "q\n", True),
+    ("RUN cat <<EOF|sh\na\nEOF", "EOF", "a\n", True),
+    ("RUN 3<<X cat\na\nX", "X", "a\n", True),
+])
+def test_heredocs(text: str, name: str, content: str, expand: bool) -> None:
+    source = Source("Dockerfile", text)
+    (line,) = Lines(source).lines
+    (found,) = line.heredocs
+    assert not source.problems
+    assert (found.name, found.text(), found.expand) == (name, content, expand)
+
+
+def test_places_follow_continuation() -> None:
+    (line,) = Lines(Source("Dockerfile", "RUN one \\\n  two \\\n# x\n\tthree")).lines
+    for word, expected in (("one", (1, 5)), ("two", (2, 3)), ("three", (4, 2))):
+        place = line.at(line.rest.index(word))
+        assert (place.line, place.column, place.last) == (*expected, 4)
+
+
+def test_warns_of_empty_lines_within() -> None:
+    source = Source("Dockerfile", "FROM a\nRUN b \\\n\n c")
+    parse_source(source)
+    assert [warning.place.line for warning in source.warnings] == [3]
+
+
+@given(st.text(alphabet=st.sampled_from("FROM RUNCOPY\n\r\t \\`#=<>'\"$[]{}-,ab12\ufeff"), max_size=200))
+def test_whatever_is_written_is_read_or_refused(text: str) -> None:
+    source = Source("Dockerfile", text)
+    parse_source(source)
+    try:
+        source.done()
+    except DockerfileError as error:
+        assert "Dockerfile:" in str(error)
+
+
+@given(st.text(max_size=60))
+def test_heredocs_are_found_in_anything(text: str) -> None:
+    for found in find_heredocs(text):
+        assert "<<" in text[found.start:found.end]
+
+
+@given(st.lists(st.tuples(st.sampled_from(("RUN", "ENV", "LABEL")), st.text(
+    alphabet=st.sampled_from("abc =$\"'"), min_size=1, max_size=20).map(lambda text: f"x{text}x")), max_size=8))
+def test_what_is_on_one_line_stays(instructions: list[tuple[str, str]]) -> None:
+    text = "".join(f"{keyword} {rest}\n" for keyword, rest in instructions)
+    assert _lines(text) == instructions
