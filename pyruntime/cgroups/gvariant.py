@@ -86,6 +86,10 @@ class _Reader:
             raise self.wrong(f'expected the type "{kind}", not a text')
         if "\0" in text:
             raise self.wrong("a text cannot hold NUL")
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise self.wrong("a text cannot hold half a character (surrogate)")
+        if kind == "o" and not text.startswith("/"):
+            raise self.wrong(f'"{text}" is not the path of an object')
         return kind, text
 
     def _quoted(self) -> str:
@@ -147,7 +151,7 @@ class _Reader:
         while self.at < len(self.text) and not self.text[self.at].isspace():
             self.at += 1
         kind = self.text[start:self.at]
-        if _complete(kind) != len(kind) or not kind:
+        if len(kind) > 255 or _complete(kind) != len(kind) or not kind:   # 255: D-Bus specification
             raise self.wrong(f'"{kind}" is not the signature of one value')
         return self.value(kind)
 
@@ -185,6 +189,8 @@ class _Reader:
         values: dict[Any, Any] = {}
         while self.peek() != "}":
             kinds[0], key = self.value(kinds[0])
+            if kinds[0] not in (*KEYWORDS.values(), *TEXTS):
+                raise self.wrong("the key of a dictionary is a number or a text")
             self.take(":")
             kinds[1], values[key] = self.value(kinds[1])
             if self.peek() != "}":

@@ -152,7 +152,7 @@ def resource_properties(resources: Node, systemd: Systemd, *, modern: bool, cpu_
 
 
 def _uint(value: int) -> str:
-    return f"uint64 {INFINITY if value == -1 else value}"
+    return f"uint64 {INFINITY if value < 0 else min(value, INFINITY)}"   # the kernel says what is wrong with others
 
 
 def _memory(node: Node, modern: bool) -> Iterator[tuple[str, str]]:
@@ -191,7 +191,8 @@ def _mask(listed: str) -> str:
     mask = 0
     for part in listed.replace(" ", "").replace("\n", "").split(","):
         first, _, last = part.partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) >= 1 << 16:
+        if (not first.isdecimal() or (last and not last.isdecimal()) or max(len(first), len(last)) > 5
+                or int(last or first) >= 1 << 16):
             continue   # the kernel says what is wrong with it
         for number in range(int(first), int(last or first) + 1):
             mask |= 1 << number
@@ -216,11 +217,12 @@ _UNIFIED = {"memory.high": "MemoryHigh", "memory.low": "MemoryLow", "memory.min"
 def _unified(unified: Node, systemd: Systemd) -> Iterator[tuple[str, str]]:
     for name, node in unified.items():
         text = str(node.value).strip()
-        if name in _UNIFIED and (text == "max" or text.isdecimal()):
+        if name in _UNIFIED and (text == "max" or (text.isdecimal() and len(text) <= 20)):
             yield _UNIFIED[name], _uint(-1 if text == "max" else int(text))
         elif name == "cpu.max":
             quota, _, period = text.partition(" ")
-            if (quota == "max" or quota.isdecimal()) and (period or "100000").isdecimal():
+            if len(text) <= 40 and (quota == "max" or quota.isdecimal()) and (
+                    (period or "100000").isdecimal() and int(period or 100000)):
                 yield from _quota(-1 if quota == "max" else int(quota), int(period or 100000), systemd)
         elif name in ("cpuset.cpus", "cpuset.mems") and text and systemd.version >= 244:
             yield "AllowedCPUs" if name == "cpuset.cpus" else "AllowedMemoryNodes", _mask(text)

@@ -107,7 +107,7 @@ class Bus:
             try:
                 message = self._connection.recv_until_filtered(removed, timeout=max(deadline - time.monotonic(), 0.0))
             except TimeoutError:
-                raise SystemdError(what, "Timeout", f"its job did not end within {PATIENCE:g} s") from None
+                raise SystemdError(what, "Job", f"its job did not end within {PATIENCE:g} s") from None
             except OSError as error:
                 raise SystemdError(what, "Disconnected", f"the bus hung up: {error.strerror or error}") from None
             _number, path, _unit, result = message.body
@@ -174,7 +174,10 @@ def _connect(address: str) -> socket.socket:
                 raise OSError(0, "it does not accept us (AUTH EXTERNAL)")
             said += part
         while not said.endswith(b"\r\n"):
-            said += sock.recv(512)
+            part = sock.recv(512)
+            if not part:
+                raise OSError(0, "it hung up")
+            said += part
         sock.sendall(b"BEGIN\r\n")
         sock.settimeout(None)
     except BaseException:
@@ -219,7 +222,7 @@ def _start(bus: Bus, unit: str, body: tuple[Any, ...]) -> None:
     try:
         bus.job(f'start "{unit}"', "StartTransientUnit", "ssa(sv)a(sa(sv))", *body)
     except SystemdError as error:
-        if error.name in ("Job", "Timeout"):   # there is a unit, or will be
+        if error.name == "Job":   # the unit is ours; without a job it may be another's
             try:
                 bus.call("StopUnit", "ss", unit, "replace")
                 _reset(bus, unit)

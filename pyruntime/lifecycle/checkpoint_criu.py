@@ -164,6 +164,8 @@ class Criu:
         try:
             return protocol.decode("response", data), fd
         except ValueError as error:
+            if fd >= 0:
+                os.close(fd)
             raise self._failure(kind, None, f"what it says cannot be read: {error}") from None
 
     def abandon(self) -> None:

@@ -178,7 +178,9 @@ def external_mounts(pid: int) -> Iterator[tuple[str, str]]:
     """
     ours = {mount.device for mount in mounts_of("self")}
     theirs = mounts_of(str(pid))
-    root = next(mount for mount in reversed(theirs) if mount.point == "/")
+    root = next((mount for mount in reversed(theirs) if mount.point == "/"), None)
+    if root is None:
+        raise PyruntimeError(f"process {pid} has changed its root directory (chroot(2)): CRIU cannot dump it")
     inner = root.root.rstrip("/") + "/"
     bound_null = any(mount.point == NULL for mount in theirs)
     for mount in theirs:

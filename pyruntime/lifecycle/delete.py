@@ -190,6 +190,8 @@ def poststop(record: Record) -> list[PyruntimeError]:
 
 def end_process(pid: int, started: int, group: Group | None = None) -> None:
     """Kill a process and wait until it is gone; ``group`` is the cgroup it stands in."""
+    from _signal import pidfd_send_signal
+
     try:
         pidfd = os.pidfd_open(pid)
     except OSError as error:
@@ -199,7 +201,7 @@ def end_process(pid: int, started: int, group: Group | None = None) -> None:
     try:
         if start_time(pid) != started:
             return
-        os.kill(pid, SIGKILL)
+        pidfd_send_signal(pidfd, SIGKILL)
         if group:
             _thaw(group)
         poll = select.poll()

@@ -63,12 +63,24 @@ class Foreground:
                     elif fd != pidfd and self._terminal:
                         self._terminal.pump(fd, events, poll)
                     elif fd == pidfd:
+                        self._last_words()
                         if self._terminal:
                             self._terminal.drain()
                         return _exit_status(pid)
         finally:
             if self._terminal:
                 self._terminal.end()
+
+    def _last_words(self) -> None:
+        """What the program told its service manager before it ended; others that live on may go on telling."""
+        if self._relay is None:
+            return
+        poll = select.poll()
+        poll.register(self._relay, select.POLLIN)
+        for _ in range(64):
+            if not poll.poll(0):
+                return
+            self._pass_on(self._relay)
 
     def _pass_on(self, relay: Relay) -> None:
         try:

@@ -107,15 +107,17 @@ class Relay:
                                                      _socket.MSG_CMSG_CLOEXEC)
         lines = [line for line in data.split(b"\n") if line.partition(b"=")[0].decode("ascii", "replace") in _PASSED]
         # One datagram each, as runc sends them: READY must not be lost with a line that the manager dislikes.
-        for line in lines:
-            self._tell(line)
-            if line == b"READY=1" and not self.ready:
-                self.ready = True
-                self._tell(f"MAINPID={pid}".encode())
-        for level, kind, raw in ancillary:
-            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
-                for start in range(0, len(raw) - 3, 4):
-                    os.close(int.from_bytes(raw[start:start + 4], "little"))
+        try:
+            for line in lines:
+                self._tell(line)
+                if line == b"READY=1" and not self.ready:
+                    self.ready = True
+                    self._tell(f"MAINPID={pid}".encode())
+        finally:
+            for level, kind, raw in ancillary:
+                if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+                    for start in range(0, len(raw) - 3, 4):
+                        os.close(int.from_bytes(raw[start:start + 4], "little"))
 
     def _tell(self, line: bytes) -> None:
         try:

@@ -83,16 +83,22 @@ def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, 
     foreground = Foreground()
     foreground.begin()
     try:
-        ours = None
+        ours = theirs = None
         if load_bundle(bundle).get("process.terminal", False):
-            ours, request.create.console = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+            request.create.console = theirs
         if subreaper:
             kernel.become_subreaper()
         record = _restore(root, container_id, bundle, request)
         pidfd = os.pidfd_open(record.pid)
         try:
-            if ours is not None:
-                foreground.terminal(sockets.receive_fd(ours))
+            if ours is not None and theirs is not None:
+                theirs.close()   # or we would wait for ourselves where the image has no terminal
+                try:
+                    foreground.terminal(sockets.receive_fd(ours))
+                except PyruntimeError as error:
+                    delete(root, container_id, force=True, warn=error.notes.append)
+                    raise
             status = foreground.wait(record.pid, pidfd)
         finally:
             os.close(pidfd)
@@ -297,8 +303,12 @@ class Revival(Launch):
         if master < 0 or not (request.console or request.console_socket):
             return   # a terminal of the container's own making, whose master it holds itself
         sock = request.console or sockets.connect(request.console_socket, "--console-socket")
-        sock.sendmsg([b"/dev/pts/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, "little"))])
-        sock.close()
+        try:
+            sock.sendmsg([b"/dev/pts/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, "little"))])
+        except OSError as error:
+            raise PyruntimeError(f"--console-socket: send the terminal: {error.strerror}") from None
+        finally:
+            sock.close()
 
     def abandon(self, error: BaseException) -> None:
         """Undo everything: CRIU's children are killed by their cgroup, in which CRIU stood."""
@@ -306,7 +316,8 @@ class Revival(Launch):
         try:
             if self._began:   # also where the cgroup was there before: it was empty
                 Group(self.record.cgroup).kill()
-            notes += destroy(self.container, self.record)
+                # Before that `run` has undone what it did; the unit may be that of another container, which lives.
+                notes += destroy(self.container, self.record)
         except (OSError, PyruntimeError) as second:
             notes.append(str(second))
         self._fail(error)
