@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent
 NATIVE = TOP / "pyruntime" / "native"
 FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wno-missing-field-initializers", "-g", "-O1"]
+# Who is started in the background, or by nohup(1), has these ignored, and so has all that tests run and send signals to.
+for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL),
+                       (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, action)
 sys.path.insert(0, str(TOP))   # bundles/ and tests/data are no installed packages
 
 
