@@ -11,6 +11,7 @@ import pytest
 
 from tests.clients import builds
 from tests.clients.containerd import Containerd
+from tests.criu import provided
 
 VERSIONS = ["debian", "current"]
 
@@ -23,7 +24,7 @@ def containerd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     if request.param == "current" and (reason := builds.why_not()):
         pytest.skip(reason)
     programs = builds.containerd() if request.param == "current" else None
-    made = Containerd(tmp_path_factory.mktemp("containerd"), programs)
+    made = Containerd(tmp_path_factory.mktemp("containerd"), programs, tools=provided()[0])
     yield made
     made.close()
 

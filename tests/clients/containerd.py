@@ -54,12 +54,13 @@ NETWORK = """{"cniVersion": "0.4.0", "name": "pods", "plugins": [
 
 class Containerd:
     """The daemon; ``programs`` is the directory of its programs, or nothing for the system's. ``cgroups`` are those
-    that it makes beside that of its namespace."""
+    that it makes beside that of its namespace, ``tools`` a directory of programs that runtimes start."""
 
-    def __init__(self, path: Path, programs: Path | None, default: str = "runc", cgroups: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path, programs: Path | None, default: str = "runc", cgroups: tuple[str, ...] = (),
+                 tools: str = "") -> None:
         runc = str(shutil.which("runc"))
         self.runtimes = {"pyruntime": PYRUNTIME, "runc": runc}
-        self.room = Room(path, [NAMESPACE, *cgroups], str(programs or ""))
+        self.room = Room(path, [NAMESPACE, *cgroups], ":".join(filter(None, [str(programs or ""), tools])))
         runtimes = "".join(RUNTIME.format(name=name, binary=binary) for name, binary in self.runtimes.items())
         (path / "cni").mkdir()
         (path / "cni/10-pods.conflist").write_text(NETWORK)

@@ -305,11 +305,17 @@ task ls -q
 ctr container ls -q
 
 ## checkpoint
-alive
+run --detach $box $n sh -c 'mine=$(cat /proc/sys/kernel/random/uuid); while :; do echo $mine >/made; sleep 0.1; done'
+until_true 'task exec --exec-id a$try $n stat /made'
+made=$(task exec --exec-id before $n cat /made)
 status ctr container checkpoint --task --rw $n checkpoint-$n
 state
 gone
-status ctr container restore --live $n checkpoint-$n
+quietly ctr container restore --live $n checkpoint-$n
 state
+# What it writes is in its memory alone: a program that was started anew would write something else.
+task exec --exec-id remove $n rm /made
+until_true 'task exec --exec-id b$try $n stat /made'
+[ "$(task exec --exec-id after $n cat /made)" = "$made" ] && echo goes on
 gone
-ctr image rm checkpoint-$n
+quietly ctr image rm checkpoint-$n

@@ -8,7 +8,7 @@ from pathlib import Path
 from bundles.images import Layout
 
 APPLETS = ("sh", "cat", "cut", "dd", "echo", "env", "grep", "head", "id", "kill", "ls", "mount", "nproc", "ps", "pwd",
-           "sleep", "sort", "stat", "stty", "touch", "true", "wc")
+           "rm", "sleep", "sort", "stat", "stty", "touch", "true", "wc")
 
 
 # What holds a pod's namespaces open, as the image called pause does: it waits, and reaps.

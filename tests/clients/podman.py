@@ -26,6 +26,8 @@ class Podman:
 
     def __call__(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         options.setdefault("stdin", subprocess.DEVNULL)
+        # conmon leaves a file named "oom" in its working directory when a container runs out of memory.
+        options.setdefault("cwd", self.path)
         return subprocess.run([*self.words, *words], capture_output=True, text=True, check=False, timeout=120,
                               env={**os.environ, "CONTAINERS_CONF": self.configuration}, **options)
 

@@ -50,8 +50,8 @@ import sys
 from pyruntime.lifecycle import create
 from pyruntime.linux import process
 original, read_host = process._label, create.read_host
-def host(*arguments):
-    found = read_host(*arguments)
+def host(*arguments, **options):
+    found = read_host(*arguments, **options)
     found.selinux = True
     return found
 process._label = lambda setup, node, path, data: original(setup, node, "self/oom_score_adj", "321")
