@@ -97,7 +97,14 @@ int do_bind_device(struct stub *s, const struct step_bind_device *a)
 		fail(s, "open_tree", "%s", a->source);
 	if (tree < 0)
 		return -1;
-	int rc = bind_fd(s, tree, a->path);
+	/* A slave of the host's /dev would bring what the host mounts over the node, and CRIU cannot give a slave back
+	 * to a user namespace. */
+	struct mount_attr attr = {.propagation = MS_PRIVATE};
+	int rc = (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr);
+	if (rc)
+		fail(s, "mount_setattr", "propagation of %s", a->path);
+	else
+		rc = bind_fd(s, tree, a->path);
 	close(tree);
 	return rc;
 }

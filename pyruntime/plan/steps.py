@@ -117,8 +117,8 @@ OPS: dict[str, Op] = {
     "device_source": Op("stub", "mknod, chown, open_tree, mount_setattr", "make a device node with the host's"
                         " rights, for a container that has none, into slot", path=STR, mode=INT, major=INT, minor=INT,
                         uid=INT, gid=INT, slot=INT),
-    "bind_device": Op("stub", "open_tree, move_mount", "bind a device node of the host, or one in a slot",
-                      source=STR, slot=INT, path=STR),
+    "bind_device": Op("stub", "open_tree, mount_setattr, move_mount", "bind a device node of the host, or one in a"
+                      " slot", source=STR, slot=INT, path=STR),
     "symlink": Op("stub", "symlinkat", "make a symbolic link unless the name is taken", target=STR, path=STR),
     "make_dir": Op("stub", "openat2, mkdirat", "make a directory beneath the root unless it is there", path=STR),
     "mask_path": Op("stub", "open_tree, move_mount", "hide a path: /dev/null over a file, an empty tmpfs over a"
