@@ -22,14 +22,12 @@ from pyruntime.errors import NoSuchContainer, UsageError
 from pyruntime.lifecycle import status as _status
 from pyruntime.lifecycle.create import Request, create
 from pyruntime.lifecycle.delete import delete, kill
-from pyruntime.lifecycle.events import statistics
 from pyruntime.lifecycle.pause import pause, resume
 from pyruntime.lifecycle.ps import pids
 from pyruntime.lifecycle.run import run
 from pyruntime.lifecycle.signals import signal_number
 from pyruntime.lifecycle.start import start
 from pyruntime.lifecycle.store import Container, default_root, identifiers
-from pyruntime.lifecycle.update import update
 from pyruntime.plan.setup import CGROUP_MANAGERS
 
 TYPE_CHECKING = False
@@ -182,10 +180,14 @@ class Runtime:
         """Change limits: ``resources`` is a ``linux.resources`` object; what it does not name stays, and so do devices.
 
         All or nothing. Raises ConfigError, StateError, HostError, StepError."""
+        from pyruntime.lifecycle.update import update
+
         update(self.root, container_id, resources)
 
     def stats(self, container_id: str) -> dict[str, Any]:
         """The numbers of the container's cgroup, as `events --stats` prints them. Raises StateError."""
+        from pyruntime.lifecycle.events import statistics
+
         return statistics(self.root, container_id)
 
     def oom_kills(self, container_id: str) -> int:

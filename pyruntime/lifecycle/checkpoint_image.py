@@ -148,6 +148,20 @@ def read_descriptors(directory: str) -> list[str]:
     return value
 
 
+def has_mount(directory: str, point: str) -> bool:
+    """Whether a container of the image had a mount at ``point``: CRIU keeps the names in files of their own, as they
+    are (mountpoints-N.img). Raises UsageError."""
+    try:
+        for name in os.listdir(directory):
+            if name.startswith("mountpoints-"):
+                with open(os.path.join(directory, name), "rb") as file:
+                    if point.encode() in file.read():
+                        return True
+    except OSError as error:
+        raise UsageError(f'--image-path "{directory}": {error.strerror}') from None
+    return False
+
+
 # --- what is the host's ----------------------------------------------------------------------------------------------
 
 class Mount:

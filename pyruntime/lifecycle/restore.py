@@ -15,13 +15,14 @@ from pyruntime.cgroups.group import Group
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
 from pyruntime.errors import HostError, PyruntimeError, UsageError
-from pyruntime.lifecycle import channel
+from pyruntime.lifecycle import channel, notify
 from pyruntime.lifecycle import checkpoint_protocol as protocol
 from pyruntime.lifecycle.checkpoint_criu import Criu, environment, find_program
 from pyruntime.lifecycle.checkpoint_image import (
     EXTERNAL_NAMESPACES,
     RESTORE_LOG,
     CriuRequest,
+    has_mount,
     make_directory,
     mount_sources,
     open_directory,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_STAGE = "stage"   # in the container's directory: where its root filesystem stands while CRIU is at work
 _JOINED = ("ipc", "uts")   # namespaces that CRIU enters by path; network and pid by descriptor
 
 
@@ -116,15 +118,22 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
     refuse_rootless(request, "restore")
     program = find_program(request.criu)
     names = read_descriptors(request.image_path)
+    kept = kept_of(config, new_keyring=True)
+    notifies = has_mount(request.image_path, notify.PLACE) and not any(
+        node.get("destination") == notify.PLACE for node in config["mounts"].each())
+    if notifies:   # `create` showed it a directory for a service manager's socket, unknown to config.json
+        mounts = [*config.get("mounts", []), notify.mount(container.directory)]
+        config = Config({**config.value, "mounts": mounts}, config.document, config.bundle)
     make_directory(request.work_path, "--work-path")
     remove_log(request.work_path, RESTORE_LOG)
     manager = request.create.cgroup_manager
     host = read_host(request.rootless, systemd=manager == "systemd")
+    stage = os.path.join(container.directory, _STAGE)
     namespaces = _open_namespaces(config)
     try:
         revived = Revived(program=program, descriptors=1 + len(namespaces),
                           environment=[f"{name}={value}" for name, value in environment().items()])
-        plan = compile_restore(config, host, Options(scratch=container.directory, cgroup_manager=manager), container_id,
+        plan = compile_restore(config, host, Options(scratch=stage, cgroup_manager=manager), container_id,
                                revived)
         for warning in plan.warnings:
             request.create.warn(warning)
@@ -132,8 +141,12 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
         container.claim(record)
         revival = Revival(plan, config, container, record, request)
         try:
-            container.keep(kept_of(config, new_keyring=True))
+            container.keep(kept)
+            if notifies:
+                notify.prepare(container.directory)
+            os.mkdir(stage, 0o700)
             revival.bring_back(names, namespaces)
+            os.rmdir(stage)
             record.creator = [0, 0]
             container.write(record)
         except BaseException as error:
@@ -252,7 +265,7 @@ class Revival(Launch):
                   if node.get("path") and node.get("type") in _JOINED]
         return {
             **request.options(RESTORE_LOG, self.record.annotations),
-            "root": self.container.directory, "rst_sibling": True,
+            "root": os.path.join(self.container.directory, _STAGE), "rst_sibling": True,
             "ext_mnt": [{"key": key, "val": path} for key, path in mount_sources(criu, self.record.rootfs)],
             "inherit_fd": inherited,
             # The file that takes the place of one of the host has a mode of its own.

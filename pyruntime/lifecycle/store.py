@@ -237,10 +237,10 @@ def _clear(directory: str) -> None:
     try:
         for name in os.listdir(directory):
             path = os.path.join(directory, name)
-            if name == "notify":   # a directory: lifecycle/notify.py
-                _clear(path)
-            else:
+            try:
                 os.unlink(path)
+            except IsADirectoryError:   # of lifecycle/notify.py, or of a `restore` that was killed
+                _clear(path)
         os.rmdir(directory)
     except FileNotFoundError:
         return   # another process clears it away at the same time

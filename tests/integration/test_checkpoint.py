@@ -97,6 +97,22 @@ def test_there_and_back(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_pa
     criu.ok("delete", "c1")
 
 
+def test_one_that_may_notify_a_service_manager(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """`create` showed it a directory that config.json does not have. Who restores it is no service of the manager."""
+    place = tmp_path / "manager"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(place))
+        criu.ok("create", "c1", own_bundle.shell(COUNT), env={"NOTIFY_SOCKET": str(place)})
+        criu.ok("start", "c1")
+        before = mountinfo(criu.state("c1")["pid"])
+        assert "/run/notify" in before
+        reached = grows(Path(own_bundle.config["root"]["path"]) / "count")
+        criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
+        criu.ok("restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1")
+    assert grows(Path(own_bundle.config["root"]["path"]) / "count") > reached
+    assert mountinfo(criu.state("c1")["pid"]) == before
+
+
 def test_a_read_only_root(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
     """It is read-only again, and needs no /tmp."""
     (Path(own_bundle.config["root"]["path"]) / "tmp").rmdir()
@@ -488,7 +504,7 @@ def test_what_a_restore_asks_for(runtime: Runtime, own_bundle: Bundle, tmp_path:
     asked = _asked(runtime, tmp_path, "restore", "--image-path", tmp_path / "image", *words, "-b", own_bundle, "c1")
     assert {key: value for key, value in asked.items() if key in options} == options
     assert asked["inherit_fd"] == {"key": "file[18:3]", "fd": 2} and asked["notify_scripts"] == 1
-    assert asked["root"] == str(runtime.root / "c1") and asked["ext_mnt"]["key"] == "/dev/null"   # the last of them
+    assert asked["root"] == str(runtime.root / "c1/stage") and asked["ext_mnt"]["key"] == "/dev/null"   # the last of them
 
 
 def test_the_status_descriptor(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
