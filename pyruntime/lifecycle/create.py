@@ -82,7 +82,9 @@ class Creation(Launch):
         """Write down what is known, for `state` and `delete` of others."""
         self.container.write(self.record)
 
-    ready = commit
+    def ready(self) -> None:
+        own_unit(self.record, self.plan)
+        self.commit()
 
     def started(self) -> None:
         self.record.pid, self.record.started = self.init, start_time(self.init)
@@ -241,20 +243,29 @@ def record_of(config: Config, container_id: str, plan: Plan) -> Record:
     # Past the end for a plan of `restore`: nothing is left for `start`.
     waiting = next((number for number, step in enumerate(plan.steps) if step.op.name == "await_start"),
                    len(plan.steps))
-    scope = _scope(plan)
-    return Record(
+    record = Record(
         id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
         rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
         annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
         cgroup=plan.cgroup_paths,
         # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
-        cgroup_made=_to_be_made(plan), unit=scope.args["unit"] if scope else "",
-        user_unit=bool(scope and scope.args["user"]), has_process=bool(config["process"]), total=len(plan.steps),
+        cgroup_made=_to_be_made(plan), has_process=bool(config["process"]), total=len(plan.steps),
         own_pids=any(node.get("type") == "pid" and not node.get("path", "")
                      for node in config["linux.namespaces"].each()),
         hooks={kind: config.get(f"hooks.{kind}") for kind in ("poststart", "poststop") if config[f"hooks.{kind}"]},
         tail=[[number, step.phase, step.op.name, step.where, step.label]
               for number, step in enumerate(plan.steps) if number > waiting and step.op.actor == "stub"])
+    if not any(os.path.isdir(path) for path in _managed(plan)):
+        own_unit(record, plan)   # else the unit may be another's, and is ours when systemd has made it for us
+    return record
+
+
+def own_unit(record: Record, plan: Plan) -> None:
+    """Write down that systemd's unit, if the plan has one, is the container's: `delete` ends it with all in it."""
+    scope = _scope(plan)
+    if scope and not record.unit:
+        record.unit, record.user_unit = scope.args["unit"], bool(scope.args["user"])
+        record.cgroup_made = [*record.cgroup_made, *_managed(plan)]
 
 
 def _scope(plan: Plan) -> Step | None:
@@ -262,12 +273,18 @@ def _scope(plan: Plan) -> Step | None:
 
 
 def _to_be_made(plan: Plan) -> list[str]:
-    """The directories of cgroups, outermost first, that `delete` removes. Slices are systemd's."""
+    """The directories of cgroups, outermost first, that `delete` removes, but for those that systemd makes."""
+    by_systemd = _managed(plan)
+    return [path for group in plan.cgroup_paths.values() if group not in by_systemd for path in _missing(group)]
+
+
+def _managed(plan: Plan) -> list[str]:
+    """The directories that systemd makes for the container. The slices above them are its own."""
     if not _scope(plan):
-        return [path for group in plan.cgroup_paths.values() for path in _missing(group)]
+        return []
     from pyruntime.cgroups.systemd import managed
 
-    return [path for key, group in plan.cgroup_paths.items() for path in ([group] if managed(key) else _missing(group))]
+    return [group for key, group in plan.cgroup_paths.items() if managed(key)]
 
 
 def _missing(path: str) -> list[str]:

@@ -30,7 +30,7 @@ from pyruntime.lifecycle.checkpoint_image import (
     refuse_rootless,
     remove_log,
 )
-from pyruntime.lifecycle.create import Request, check_bundle, check_terminal, record_of
+from pyruntime.lifecycle.create import Request, check_bundle, check_terminal, own_unit, record_of
 from pyruntime.lifecycle.delete import delete, destroy
 from pyruntime.lifecycle.facts import read_host
 from pyruntime.lifecycle.launch import Launch
@@ -197,6 +197,7 @@ class Revival(Launch):
         self._nodes = [step.args["path"] for step in plan.steps if step.op.name == "device_source"]
 
     def ready(self) -> None:
+        own_unit(self.record, self.plan)
         self.container.write(self.record)
 
     def _spawn(self) -> None:

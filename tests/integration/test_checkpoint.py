@@ -504,7 +504,8 @@ def test_what_a_restore_asks_for(runtime: Runtime, own_bundle: Bundle, tmp_path:
     asked = _asked(runtime, tmp_path, "restore", "--image-path", tmp_path / "image", *words, "-b", own_bundle, "c1")
     assert {key: value for key, value in asked.items() if key in options} == options
     assert asked["inherit_fd"] == {"key": "file[18:3]", "fd": 2} and asked["notify_scripts"] == 1
-    assert asked["root"] == str(runtime.root / "c1/stage") and asked["ext_mnt"]["key"] == "/dev/null"   # the last of them
+    assert asked["root"] == str(runtime.root / "c1/stage")
+    assert asked["ext_mnt"]["key"] == "/dev/null"   # the last of them
 
 
 def test_the_status_descriptor(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:

@@ -185,6 +185,10 @@ def test_a_unit_that_lives_is_left_alone(fake: Fake, runtime: Runtime, bundle: B
     assert done.returncode == 1 and "Unit p-same.scope was already loaded" in done.stderr
     assert "linux.cgroupsPath (p-same.scope)" in done.stderr, "the place in the document"
     assert runtime("state", "c2").returncode == 1
+    killed = runtime("--systemd-cgroup", "create", "c3", bundle, env={"PYRUNTIME_FAULT": "kill:0"})
+    assert killed.returncode == -9
+    runtime.ok("delete", "--force", "c3")   # the unit never was its own
+    assert runtime.state("c1")["status"] == "created"
     assert set(_cgroups_of(pid).values()) == {f"{fake.base}/x.slice/p-same.scope"}
     runtime.ok("delete", "--force", "c1")
 
