@@ -39,13 +39,13 @@ def measure(peers: list[Peer], bundle: Bundle, rounds: int, *, least: bool) -> d
     values: dict[str, dict[str, list[float]]] = {peer.name: {} for peer in peers}
     runs = f"bench-{os.getpid()}-runs"
     path = bundle.save("sleep", "1000000")
-    for peer in peers:
-        peer.time("run", "--detach", "--bundle", path, runs)
     try:
+        for peer in peers:
+            peer.time("run", "--detach", "--bundle", path, f"{runs}-{peer.name}")   # a cgroup for each
         return _rounds(peers, bundle, rounds, runs, least=least, values=values)
     finally:
         for peer in peers:
-            peer.call("delete", "--force", runs)
+            peer.call("delete", "--force", f"{runs}-{peer.name}")
 
 
 def _rounds(peers: list[Peer], bundle: Bundle, rounds: int, runs: str, *, least: bool,
@@ -53,11 +53,12 @@ def _rounds(peers: list[Peer], bundle: Bundle, rounds: int, runs: str, *, least:
     path = bundle.save("/bin/true")
     for peer in peers:
         one_round(peer, path, f"bench-{os.getpid()}")   # caches are warm from here on
-        running_round(peer, runs)
+        running_round(peer, f"{runs}-{peer.name}")
     for number in range(rounds):
         turn = number % len(peers)
         for peer in peers[turn:] + peers[:turn]:
-            results = {**one_round(peer, path, f"bench-{os.getpid()}-{number}"), **running_round(peer, runs)}
+            results = {**one_round(peer, path, f"bench-{os.getpid()}-{number}"),
+                       **running_round(peer, f"{runs}-{peer.name}")}
             for name, value in results.items():
                 values[peer.name].setdefault(name, []).append(value if name in UNITS else value * 1000)
     for peer in peers if least else ():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,6 @@ from tests.integration.pocker.command import Pocker
 from tests.integration.pocker.lab import Lab
 
 NONE = ("--network", "none")
-
-
-@pytest.fixture
-def lab(tmp_path: Path, store: Path) -> Iterator[Lab]:
-    """The command on a host of its own."""
-    made = Lab(tmp_path, store)
-    try:
-        yield made
-        made.clear()
-        made.check()
-    finally:
-        made.close()
 
 
 def trace(pocker: Pocker, *words: object) -> str:
