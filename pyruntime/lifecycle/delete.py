@@ -91,6 +91,8 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
     except NoSuchContainer:
         if container.exists():
             container.remove()
+        else:
+            container.clear()   # a `delete` that was killed may have given the ID back, and come no further
         if force:
             return
         raise

@@ -223,7 +223,11 @@ class Container:
 
     def clear(self) -> None:
         """Clear away what was retired, by this process or by one that is no more."""
-        for name in os.listdir(self.root):
+        try:
+            names = os.listdir(self.root)
+        except FileNotFoundError:
+            return   # there never was a container
+        for name in names:
             if name.startswith(_UNCLAIMED):
                 thread, pid = name.rsplit(".", 2)[1:]
                 if int(thread) == get_native_id() or not start_time(int(pid)):

@@ -83,6 +83,18 @@ def test_delete_of_a_created_container_is_for_shims_alone(runtime: Runtime, bund
     assert runtime("state", "c1").returncode == 1
 
 
+@pytest.mark.parametrize("words", [["delete", "--force", "c1"], ["delete", "c1"]])
+def test_what_a_delete_that_was_killed_left_goes_with_the_next(runtime: Runtime, words: list[str]) -> None:
+    """It had given the ID back already, so nobody would come to it by that."""
+    done = subprocess.Popen(["true"])
+    done.wait()
+    left = runtime.root / f"~c1.{done.pid}.{done.pid}"
+    left.mkdir(parents=True)
+    (left / "state.json").write_text("{}")
+    assert runtime(*words).returncode == (0 if "--force" in words else 1)
+    assert not left.exists()
+
+
 def test_changes_of_config_json_come_too_late(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.shell("echo first; exit 7")
     output = tmp_path / "output"
