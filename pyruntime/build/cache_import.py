@@ -1,0 +1,163 @@
+"""--cache-from: steps are looked for in caches elsewhere, and their layers brought only when somebody needs the files.
+
+A cache that is not there, cannot be reached or is damaged is a warning, and no hit. So is a layer that does not come,
+or comes as something else: ``Lost`` says so, the build is looked at once more, and the step is carried out.
+"""
+
+from __future__ import annotations
+
+from pyruntime.build.cache_document import DOCUMENT, INLINE, read, read_document
+from pyruntime.build.context import Scratch
+from pyruntime.errors import ImageError, PyruntimeError
+from pyruntime.image import media
+from pyruntime.image.document import parse_config, parse_manifest
+from pyruntime.image.layer.compression import Inflater
+from pyruntime.image.layer.options import Limits
+from pyruntime.image.platform import is_image
+from pyruntime.image.transport.layout import Staged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.build.cache_document import Record
+    from pyruntime.build.cache_places import CachePlace
+    from pyruntime.image.document import Descriptor, Manifest
+    from pyruntime.image.store.store import Store
+    from pyruntime.image.transport.base import Source
+
+_IMAGES = 32    # of an index: more platforms than anybody builds for
+_THREADS = 3    # downloads at once
+
+
+class Lost(Exception):
+    """Layers that a cache promised cannot be had; the cache does not promise them any more."""
+
+
+class Caches:
+    """The caches of one command, in their order. A context manager: closes connections."""
+
+    def __init__(self, store: Store, places: list[CachePlace], connect: Callable[[CachePlace], Source],
+                 warn: Callable[[str], None]) -> None:
+        """``connect`` gives what a place is read from; it need not look whether anything is there."""
+        self._store = store
+        self._connect = connect
+        self._warn = warn
+        self._sources: list[Source] = []
+        self._records: dict[str, list[Record]] = {}
+        self._blobs: dict[str, list[tuple[Source, Record]]] = {}   # by diffID
+        self._lost: set[str] = set()
+        self.waiting = list(places)   # that nobody has looked into
+
+    def __enter__(self) -> Caches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for source in self._sources:
+            source.close()
+
+    def look(self, place: CachePlace) -> bool:
+        """Read what a waiting place knows; whether it is a cache. The warning says why it is none."""
+        self.waiting.remove(place)
+        try:
+            source = self._connect(place)
+            self._sources.append(source)
+            for key, record in known(source).items():
+                self._records.setdefault(key, []).append(record)
+                if record.blob:
+                    self._blobs.setdefault(record.diff_id, []).append((source, record))
+        except (PyruntimeError, OSError) as error:
+            self._warn(f'--cache-from "{place.text}": {error}; going on without it')
+            return False
+        return True
+
+    def find(self, key: str) -> Record | None:
+        """What the first cache says of a step. Its layer need not be in the store: see ``bring``. The caller holds a
+        lease that has the layer, or adds it and asks again."""
+        for record in self._records.get(key, []):
+            there = self._store.size(record.diff_id)
+            if there == record.size or (there < 0 and record.diff_id not in self._lost):
+                return record
+        return None
+
+    def blob(self, diff_id: str) -> Descriptor | None:
+        """The archive of a layer as the first cache has it."""
+        return next((record.blob for _, record in self._blobs.get(diff_id, [])), None)
+
+    def bring(self, diff_ids: list[str]) -> None:
+        """Have these layers in the store, uncompressed. The caller holds a lease. Raises Lost."""
+        missing = [diff_id for diff_id in diff_ids if not self._store.has(diff_id)]
+        nowhere = {diff_id for diff_id in missing if not self._blobs.get(diff_id)}
+        if nowhere:   # before anything is brought: once these are made anew, the others may not be needed
+            self._lost |= nowhere
+            raise Lost
+        if len(missing) > 1:
+            from concurrent.futures import ThreadPoolExecutor
+            with ThreadPoolExecutor(_THREADS) as pool:
+                found = list(pool.map(self._one, missing))
+        else:
+            found = [self._one(diff_id) for diff_id in missing]
+        if lost := {diff_id for diff_id, there in zip(missing, found, strict=True) if not there}:
+            self._lost |= lost
+            raise Lost
+
+    def _one(self, diff_id: str) -> bool:
+        for source, record in self._blobs[diff_id]:
+            try:
+                self._fetch(source, record)
+                return True
+            except (PyruntimeError, OSError) as error:
+                self._warn(f"a layer of the cache {source.label} cannot be used: {error}")
+        return False
+
+    def _fetch(self, source: Source, record: Record) -> None:
+        """As it comes, verified by its digest, into a file; from there uncompressed, verified by its diffID, into the
+        store."""
+        assert record.blob
+        with self._store.ingest(record.diff_id, record.size) as ingest:
+            if ingest.present:
+                return
+            with Scratch(self._store.layout) as scratch:
+                path = f"{scratch.path}/blob"
+                with Staged(path, record.blob) as staged:
+                    source.fetch(record.blob, staged, lambda _count: None)
+                ingest.restart()   # an attempt that was killed may have left another compression's beginning
+                with open(path, "rb", buffering=0) as file:
+                    inflater = Inflater(file.read, record.size, Limits().ratio)
+                    while data := inflater.read():
+                        ingest.write(data)
+            ingest.commit()
+
+
+def known(source: Source) -> dict[str, Record]:
+    """The records of a cache, or of an image that has them. Raises what reading it raises; ImageError for an image
+    without."""
+    raw, media_type = source.root()
+    root = parse_manifest(raw, media_type, f"{source.label}: manifest")
+    if not root.is_index:
+        found = _records(source, root)
+        if found is None:
+            raise ImageError(f"{source.label}: an image that was built without --cache-to type=inline, and no cache")
+        return found
+    merged: dict[str, Record] = {}
+    for child in [entry for entry in root.manifests if is_image(entry) and source.holds(entry)][:_IMAGES]:
+        if child.media_type in media.MANIFESTS:
+            document = parse_manifest(source.document(child), child.media_type, f"{source.label}: {child.digest}")
+            for key, record in (_records(source, document) or {}).items():
+                merged.setdefault(key, record)
+    if not merged:
+        raise ImageError(f"{source.label}: images that were built without --cache-to type=inline, and no cache")
+    return merged
+
+
+def _records(source: Source, manifest: Manifest) -> dict[str, Record] | None:
+    """None for an image without."""
+    config, label = manifest.config, f"{source.label}: build cache"
+    if config is None or config.media_type not in (DOCUMENT, *media.CONFIGS):
+        raise ImageError(f'{source.label}: an artifact of type "{config.media_type if config else "unknown"}", and no'
+                         " cache that pyruntime knows")
+    raw = source.document(config)
+    if config.media_type == DOCUMENT:
+        return read_document(raw, manifest.layers, label)
+    document = parse_config(raw, manifest, f"{source.label}: configuration").document
+    return read(document[INLINE], manifest.layers, label) if INLINE in document else None
