@@ -24,6 +24,7 @@ from pyruntime.image import media
 from pyruntime.image.digest import of
 from pyruntime.image.document import Descriptor
 from pyruntime.image.make import timestamp
+from pyruntime.image.platform import Platform
 from pyruntime.image.store import steps
 from pyruntime.image.store.steps import Made
 from pyruntime.process import start_time
@@ -184,7 +185,17 @@ class Execution:
                 for line in lines:
                     self.progress.output(number, line)
             self.progress.end(number, "failed")
-            raise self._placed(step, error) from None
+            raise self._placed(step, self._foreign(step, error)) from None
+
+    def _foreign(self, step: Step, error: PyruntimeError) -> PyruntimeError:
+        """execve(2) says ENOEXEC, and not why."""
+        platform = next(state.plan.platform for state in self.stages.values() if step in state.plan.steps)
+        host = Platform.host()
+        if step.kind != "run" or host.runs(platform) or "exec format error" not in str(error):
+            return error
+        return BuildError(f"{error}\n  programs for {platform} do not run on this machine, which is {host}, unless the"
+                          " kernel knows an emulator for them (binfmt_misc): install qemu-user-static, or build on a"
+                          f" machine that is {platform}")
 
     def _placed(self, step: Step, error: PyruntimeError) -> BuildError:
         """The error with the lines of the Dockerfile."""

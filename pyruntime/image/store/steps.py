@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 
 from pyruntime.config.decode import decode, encode
 from pyruntime.errors import ConfigError
@@ -157,8 +156,45 @@ class StepLock:
         os.close(self._fd)
 
 
+class Entry:
+    """A record as people see it: its key, its layer, when it was last used (seconds since 1970)."""
+
+    __slots__ = ("key", "made", "used")
+
+    def __init__(self, key: str, made: Made, used: float) -> None:
+        self.key = key
+        self.made = made
+        self.used = used
+
+
+def entries(layout: Layout) -> list[Entry]:
+    """Every record that can be read."""
+    found = []
+    for key in keys(layout):
+        made = read(layout, key)
+        try:
+            used = os.stat(_below(layout, "steps", key)).st_mtime
+        except FileNotFoundError:
+            continue   # somebody prunes
+        if made is not None:
+            found.append(Entry(key, made, used))
+    return found
+
+
+def mounts(layout: Layout) -> list[tuple[str, str, float]]:
+    """The directories of cache mounts: name, path, and when each was last used (seconds since 1970)."""
+    directory = _below(layout, "mounts", "x")[:-2]
+    found = []
+    for name in sorted(os.listdir(directory)):
+        try:
+            found.append((name, f"{directory}/{name}", os.stat(f"{directory}/{name}").st_mtime))
+        except FileNotFoundError:
+            continue   # somebody prunes
+    return found
+
+
 class Pruned:
-    """What a prune took away: titles of steps, and how many directories of cache mounts."""
+    """What a prune took away: titles of steps, and names of directories of cache mounts."""
 
     __slots__ = ("mounts", "steps")
 
@@ -167,27 +203,28 @@ class Pruned:
         self.mounts: list[str] = []
 
 
-def prune(layout: Layout, *, days: float = 0, mounts: bool = True) -> Pruned:
-    """Forget every step that was last used ``days`` ago or earlier, and the cache mounts that nobody is using.
+def prune(layout: Layout, *, oldest: float | None = None, keep: frozenset[str] | set[str] = frozenset(),
+          steps: bool = True, mounts: bool = True) -> Pruned:
+    """Forget steps, and remove the cache mounts that nobody is using.
 
-    What the layers held is freed by the next gc. Raises HostError.
+    ``oldest``: what was used after that stays, in seconds since 1970; ``keep``: steps whose layer has one of these
+    digests stay, too. What the layers held is freed by the next gc. Raises HostError.
     """
     found = Pruned()
-    oldest = time.time() - days * 86400
     try:
-        for key in keys(layout):
-            path = _below(layout, "steps", key)
+        for key in keys(layout) if steps else ():
             try:
-                if os.stat(path).st_mtime > oldest:
+                if oldest is not None and os.stat(_below(layout, "steps", key)).st_mtime > oldest:
                     continue
             except FileNotFoundError:
                 continue   # somebody else prunes
             made = read(layout, key)
-            forget(layout, key)
-            found.steps.append(made.title if made else key)
+            if made is None or made.descriptor.digest not in keep:
+                forget(layout, key)
+                found.steps.append(made.title if made else key)
         if mounts:
             _prune_mounts(layout, found, oldest)
-        if not days:
+        if steps and oldest is None:
             try:
                 os.unlink(_below(layout, "files"))
             except FileNotFoundError:
@@ -197,17 +234,16 @@ def prune(layout: Layout, *, days: float = 0, mounts: bool = True) -> Pruned:
     return found
 
 
-def _prune_mounts(layout: Layout, found: Pruned, oldest: float) -> None:
-    directory = _below(layout, "mounts", "x")[:-2]
-    for name in sorted(os.listdir(directory)):
-        fd = abandoned(f"{directory}/{name}")
+def _prune_mounts(layout: Layout, found: Pruned, oldest: float | None) -> None:
+    for name, path, _ in mounts(layout):
+        fd = abandoned(path)
         if fd < 0:
             continue
         try:
-            if os.fstat(fd).st_mtime <= oldest:
+            if oldest is None or os.fstat(fd).st_mtime <= oldest:
                 with layout.shared():   # from here on it is trash, which gc removes if we cannot
                     gone = layout.below("trash", os.path.basename(layout.work()))
-                    os.rename(f"{directory}/{name}", gone)
+                    os.rename(path, gone)
                 trees.remove(gone)
                 found.mounts.append(name)
         finally:
