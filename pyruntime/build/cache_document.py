@@ -33,11 +33,12 @@ _TYPES = frozenset(kind for kind in media.LAYERS if not media.is_foreign(kind)) 
 
 class Record:
     """What a cache says of one step: diffID and uncompressed size of its layer, when that was made (RFC 3339), and its
-    archive in the cache, None for one that is known by name only."""
+    archive in the cache, None for one that is known by name only. ``keys``: all that the cache has for that layer."""
 
-    __slots__ = ("blob", "created", "diff_id", "size")
+    __slots__ = ("blob", "created", "diff_id", "keys", "size")
 
     def __init__(self, diff_id: str, size: int, created: str, blob: Descriptor | None) -> None:
+        self.keys: list[str] = []
         self.diff_id = diff_id
         self.size = size
         self.created = created
@@ -82,6 +83,7 @@ def read(value: object, layers: list[Descriptor], label: str) -> dict[str, Recor
         raise ImageError(f"{label}: not a build cache: it has no layers and steps")
     known = [_layer(entry, layers, f"{label}: layers[{number}]") for number, entry in enumerate(value["layers"])]
     found = {}
+    together: dict[tuple[int, str], list[str]] = {}
     for key, entry in value["steps"].items():
         if not isinstance(entry, list) or len(entry) != 2 or not _is_index(entry[0], known) or \
                 not isinstance(entry[1], str) or not _TIME.issuperset(entry[1]) or len(entry[1]) > 40 or \
@@ -89,6 +91,8 @@ def read(value: object, layers: list[Descriptor], label: str) -> dict[str, Recor
             raise ImageError(f"{label}: steps: {f'{key}: {entry}'!r:.120} is not a key with a layer and a time")
         diff_id, size, blob = known[entry[0]]
         found[key] = Record(diff_id, size, entry[1], blob)
+        found[key].keys = together.setdefault((entry[0], entry[1]), [])
+        found[key].keys.append(key)
     return found
 
 

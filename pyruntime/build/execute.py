@@ -301,7 +301,10 @@ class Execution:
                     work.keys.append(slow)
                     made = self._find(state, step, slow) if cached else None
                     if made is not None and fast:
-                        self._remember(fast, made)
+                        made.keys = work.keys
+                        self._remember([fast], made)
+            elif made.keys:
+                work.keys = made.keys   # the one by content belongs to what is exported, and was not asked for
             if made is None:
                 for chain in ([] if _alone(step) else state.chain, *work.origins.values()):
                     if isinstance(chain, list):
@@ -342,34 +345,36 @@ class Execution:
         if record is None:
             return None
         descriptor = Descriptor(media.layer_type("none"), record.diff_id, record.size)
-        made = Made(descriptor, record.diff_id, _chain_id(state, record.diff_id), step.title, record.created)
-        self._remember(key, made)
+        made = Made(descriptor, record.diff_id, _chain_id(state, record.diff_id), step.title, record.created, record.keys)
+        self._remember(record.keys, made)
         return made
 
-    def _remember(self, key: str, made: Made) -> None:
-        """Write a record down; that of a layer which is elsewhere when the layer has come."""
+    def _remember(self, names: list[str], made: Made) -> None:
+        """Write records down; those of a layer which is elsewhere when the layer has come."""
         if self.store.has(made.descriptor.digest):
-            steps.write(self.store.layout, key, made)
+            for key in names:
+                steps.write(self.store.layout, key, made)
         else:
-            self._elsewhere.setdefault(made.diff_id, {})[key] = made
+            self._elsewhere.setdefault(made.diff_id, {}).update(dict.fromkeys(names, made))
 
     def _bring(self, chain: list[tuple[str, str, Descriptor]]) -> None:
-        """Have the layers in the store. Raises Lost."""
+        """Have the layers in the store. Raises Lost, and what pulling raises."""
+        self.origins.bring([descriptor for _, _, descriptor in chain], self._fetching)
         missing = [diff_id for diff_id, _, _ in chain if diff_id in self._elsewhere]
         if not missing:
             return
-        self.number += 1
-        number = self.number
-        self.progress.begin(number, f"fetching {len(missing)} layer{'s' if len(missing) > 1 else ''} of the cache")
-        try:
-            self.caches.bring(missing)
-        except Lost:
-            self.progress.end(number, "failed")
-            raise
+        end = self._fetching(f"{len(missing)} layer{'s' if len(missing) > 1 else ''} of the cache")
+        self.caches.bring(missing)
         for diff_id in missing:
             for key, made in self._elsewhere.pop(diff_id).items():
                 steps.write(self.store.layout, key, made)
-        self.progress.end(number, "done")
+        end()
+
+    def _fetching(self, what: str) -> Callable[[], None]:
+        self.number += 1
+        number = self.number
+        self.progress.begin(number, f"fetching {what}")
+        return lambda: self.progress.end(number, "done")
 
     def _begin_again(self) -> None:
         """A cache has not kept its word: look at every step once more. What was made meanwhile is in our own."""

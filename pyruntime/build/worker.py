@@ -196,6 +196,7 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
                 if found is not None:
                     return found
         made = _Step(work, store, life, warn).make()
+        made.keys = work.keys
         for key in work.keys:
             steps.write(store.layout, key, made)
         return made

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from pyruntime.build.cache_import import Caches
     from pyruntime.build.execute import Execution, Settings
     from pyruntime.build.mounting import Secrets
-    from pyruntime.build.origins import Origins
+    from pyruntime.build.origins import Origins, Remote
     from pyruntime.build.plan import Plan
     from pyruntime.build.result import Output
+    from pyruntime.image.images import Image
     from pyruntime.image.platform import Platform
     from pyruntime.image.store.store import Store
 
@@ -98,8 +99,8 @@ def build(around: Surroundings, parsed: Parsed) -> int:
     sweep(settings.place)
     contexts = dict(_pair(text, "build-context") for text in parsed["build-context"])
 
-    def pull(reference: str, wanted: Platform | None, always: bool) -> None:
-        _pull(around, parsed, reference, wanted, always=always)
+    def pull(reference: str, wanted: Platform | None, always: bool) -> tuple[Image, Remote | None]:
+        return _pull(around, parsed, reference, wanted, always=always)
 
     with store.lease(), Origins(store, contexts, pull=pull, always_pull=parsed["pull"]) as origins, \
             caches_of(around, parsed, sources) as caches:
@@ -221,18 +222,19 @@ def _secrets(parsed: Parsed) -> Secrets:
     return Secrets(contents, agents)
 
 
-def _pull(around: Surroundings, parsed: Parsed, text: str, platform: Platform | None, *, always: bool) -> None:
-    """Have an image in the store."""
+def _pull(around: Surroundings, parsed: Parsed, text: str, platform: Platform | None, *, always: bool
+          ) -> tuple[Image, Remote | None]:
+    """An image, and where its layers come from if they are not all in the store."""
+    from pyruntime.build.origins import Remote
     from pyruntime.errors import ImageError
-    from pyruntime.image.images import find, key
-    from pyruntime.image.progress import progress
-    from pyruntime.image.receive import receive
+    from pyruntime.image.copy import image_of
+    from pyruntime.image.images import find
 
     if not always:
         try:
             image = find(around.store, text, platform)
             if all(around.store.has(blob.digest) for blob in image.manifest.references()):
-                return
+                return image, None
         except NoSuchImage:
             pass   # the registry may have it
         except ImageError:
@@ -240,7 +242,7 @@ def _pull(around: Surroundings, parsed: Parsed, text: str, platform: Platform | 
                 raise
     source = remote_source(around, parsed, text)  # type: ignore[arg-type]
     try:
-        shown = progress(quiet=True)
-        receive(around.store, source, [key(source.reference)], platform=platform, progress=shown, warn=around.warn)
-    finally:
+        return image_of(source, platform), Remote(around.store, source, platform, around.warn)
+    except BaseException:
         source.close()
+        raise

@@ -24,7 +24,7 @@ from pyruntime.image.store.layout import abandoned, now, read_file, same, write_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pyruntime.image.store.layout import Layout
 
@@ -33,11 +33,13 @@ _HEX = frozenset("0123456789abcdef")
 
 class Made:
     """A layer that a step made: its blob, its diffID, its chainID on top of what was below; by what, and when
-    (RFC 3339)."""
+    (RFC 3339). ``keys``: all under which it is found, if there are several."""
 
-    __slots__ = ("chain_id", "created", "descriptor", "diff_id", "title")
+    __slots__ = ("chain_id", "created", "descriptor", "diff_id", "keys", "title")
 
-    def __init__(self, descriptor: Descriptor, diff_id: str, chain_id: str, title: str = "", created: str = "") -> None:
+    def __init__(self, descriptor: Descriptor, diff_id: str, chain_id: str, title: str = "", created: str = "",
+                 keys: Sequence[str] = ()) -> None:
+        self.keys = list(keys)
         self.created = created or now()
         self.descriptor = descriptor
         self.diff_id = diff_id
@@ -64,8 +66,9 @@ def read(layout: Layout, key: str) -> Made | None:
     if not isinstance(value.get("size"), int) or not isinstance(value.get("type"), str):
         return None
     descriptor = Descriptor(value["type"], value["digest"], value["size"])
+    also = value.get("keys")
     return Made(descriptor, value["diff_id"], value["chain_id"], str(value.get("title", "")),
-                str(value.get("created", "")))
+                str(value.get("created", "")), list(map(str, also)) if isinstance(also, list) else ())
 
 
 def find(layout: Layout, key: str, keep: object) -> Made | None:
@@ -87,7 +90,7 @@ def write(layout: Layout, key: str, made: Made) -> None:
     """Remember a step's layer, which is in the store and under a lease. Raises HostError."""
     data = encode({"type": made.descriptor.media_type, "digest": made.descriptor.digest, "size": made.descriptor.size,
                    "diff_id": made.diff_id, "chain_id": made.chain_id, "title": made.title[:500],
-                   "created": made.created}).encode()
+                   "created": made.created, **({"keys": made.keys} if len(made.keys) > 1 else {})}).encode()
     try:
         path = _below(layout, "steps", key)
         with layout.shared():   # gc must find neither the temporary file unlocked, nor a blob without its record
