@@ -344,8 +344,8 @@ class Execution:
         record = self.caches.find(key)   # gc may have taken the layer away before that
         if record is None:
             return None
-        descriptor = Descriptor(media.layer_type("none"), record.diff_id, record.size)
-        made = Made(descriptor, record.diff_id, _chain_id(state, record.diff_id), step.title, record.created, record.keys)
+        made = Made(Descriptor(media.layer_type("none"), record.diff_id, record.size), record.diff_id,
+                    _chain_id(state, record.diff_id), step.title, record.created, record.keys)
         self._remember(record.keys, made)
         return made
 
