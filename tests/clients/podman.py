@@ -60,7 +60,7 @@ class Podman:
 
     def close(self) -> None:
         """Remove the containers, the images, and what the store has mounted."""
-        self("pod", "rm", "-f", "-a")
+        self("pod", "rm", "-f", "-a", "-t", "0")
         self("rm", "-f", "-a", "-t", "0")
         self("rmi", "-f", "-a")
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):

@@ -99,7 +99,7 @@ SCRIPTS: dict[str, list[list[str]]] = {
             ["pod", "unpause", "{n}"], ["pod", "ps", "--format", "{{.Status}}"],
             ["pod", "stop", "-t", "0", "{n}"], ["pod", "ps", "--format", "{{.Status}}"],
             ["pod", "start", "{n}"], ["pod", "ps", "--format", "{{.Status}}"],
-            ["pod", "rm", "-f", "{n}"], ["pod", "ps"]],
+            ["pod", "rm", "-f", "-t", "0", "{n}"], ["pod", "ps"]],
     "exec": [["run", "-d", "--name", "{n}", "--user", "user", "box", "sleep", "100"],
              ["exec", "{n}", "id"], ["exec", "--user", "0:0", "{n}", "id"],
              ["exec", "--env", "TWO=2", "--workdir", "/home", "{n}", "sh", "-c", "echo $FROM $TWO; pwd; exit 9"],
