@@ -13,7 +13,8 @@ SCRIPT = '''#!{python} -IS
 import sys
 sys.path[:0] = {path!r}
 from {module} import main
-sys.exit(main())
+from pyruntime.cli.program import leave
+leave(main())
 '''
 COMMANDS = {"pyruntime": "pyruntime.cli.main", "pyimage": "pyruntime.cli.image.main",
             "pocker": "pyruntime.cli.pocker.main"}
