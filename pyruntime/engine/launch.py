@@ -232,8 +232,8 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
 def monitor_command(places: Places, container_id: str) -> list[str]:
     """What the monitor calls when there is something to decide; % is what."""
-    return [sys.executable, "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.cli.pocker.main"
-            " import main; sys.exit(main())", "--root", places.root, "--run-root", places.run, "monitor", "%",
+    return [sys.executable, "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.cli.bytecode "
+            "import run; run('pyruntime.cli.pocker.main')", "--root", places.root, "--run-root", places.run, "monitor", "%",
             container_id]
 
 
