@@ -11,11 +11,10 @@ code objects of the modules, each marshalled by itself.
 
 from __future__ import annotations
 
+import _frozen_importlib_external as importing
 import marshal
 import os
 import sys
-
-import _frozen_importlib_external as importing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
