@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_file_that_is_replaced_meanwhile(package: Path) -> None:
 def test_no_file_or_one_of_another_interpreter(package: Path) -> None:
     file = Path(f"{package}.bytecode")
     data = file.read_bytes()
-    magic = bytecode.importing.MAGIC_NUMBER
+    magic = MAGIC_NUMBER
     assert data.count(magic) == 1
     file.write_bytes(data.replace(magic, b"\0" * len(magic)))
     assert run(package, TAKEN) == "42\n"
