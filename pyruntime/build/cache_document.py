@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DOCUMENT = "application/vnd.pyruntime.build.cache.v1+json"
 INLINE = "pyruntime.build.cache.v1"
 _HEX = frozenset("0123456789abcdef")
-_TIME = frozenset("0123456789-:TZ.")
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"   # what comes into an image is read by others, too
 _TYPES = frozenset(kind for kind in media.LAYERS if not media.is_foreign(kind))   # those lead to any URL there is
 
 
@@ -82,12 +82,14 @@ def read(value: object, layers: list[Descriptor], label: str) -> dict[str, Recor
             not isinstance(value.get("steps"), dict):
         raise ImageError(f"{label}: not a build cache: it has no layers and steps")
     known = [_layer(entry, layers, f"{label}: layers[{number}]") for number, entry in enumerate(value["layers"])]
+    from re import ASCII, compile
+
+    is_time = compile(_TIME, ASCII).fullmatch
     found = {}
     together: dict[tuple[int, str], list[str]] = {}
     for key, entry in value["steps"].items():
         if not isinstance(entry, list) or len(entry) != 2 or not _is_index(entry[0], known) or \
-                not isinstance(entry[1], str) or not _TIME.issuperset(entry[1]) or len(entry[1]) > 40 or \
-                len(key) != 64 or not _HEX.issuperset(key):
+                not isinstance(entry[1], str) or not is_time(entry[1]) or len(key) != 64 or not _HEX.issuperset(key):
             raise ImageError(f"{label}: steps: {f'{key}: {entry}'!r:.120} is not a key with a layer and a time")
         diff_id, size, blob = known[entry[0]]
         found[key] = Record(diff_id, size, entry[1], blob)

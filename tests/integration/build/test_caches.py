@@ -162,6 +162,23 @@ def test_a_base_image_is_not_downloaded_for_a_stage_that_is_cached(builder: Buil
                                                                             "{{.Repository}}:{{.Tag}}")
 
 
+def test_images_that_steps_read_come_when_a_step_is_carried_out(builder: Builder, other: Builder, fake: FakeRegistry,
+                                                                tmp_path: Path) -> None:
+    name = f"{fake.host}/base"
+    builder.ok("build", "-t", name, write(tmp_path / "base", "FROM busybox\nRUN echo base > /base\n", {}))
+    builder.ok("push", name)
+    builder.ok("rmi", name)
+    builder.ok("builder", "prune")
+    fake.requests.clear()
+    context = _context(tmp_path, f"FROM busybox\nRUN --mount=from={name},target=/m cp /m/base /a\n"
+                                 f"COPY --from={name} /base /b\n")
+    first = Build(builder, context, "--cache-to", f"{fake.host}/cache")
+    assert first.titles.count(f"fetching {name}:latest") == 1
+    again = Build(other, context, "--cache-from", f"{fake.host}/cache")
+    assert again.cached == [True] * 2 and again.id == first.id and f"fetching {name}:latest" not in again.titles
+    assert other.ok("run", "--rm", "--network", "none", "app", "cat", "/a", "/b") == "base\nbase"
+
+
 def test_mode_min_knows_other_stages_by_name(builder: Builder, other: Builder, fake: FakeRegistry, tmp_path: Path
                                              ) -> None:
     """A stage whose layers did not come is made when somebody needs its files, and the rest goes on from there."""
@@ -222,7 +239,8 @@ def test_a_damaged_layer_is_made_anew(harm: str, builder: Builder, other: Builde
 
 
 @pytest.mark.parametrize(("member", "value"), [
-    ("layers", None), ("steps", []), ("steps", {"x": [0, ""]}), ("steps", {"0" * 64: [99, ""]}),
+    ("layers", None), ("steps", []), ("steps", {"x": [0, ""]}), ("steps", {"0" * 64: [99, "2026-01-01T00:00:00Z"]}),
+    ("steps", {"0" * 64: [0, "\x1b[2J"]}), ("steps", {"0" * 64: [True, "2026-01-01T00:00:00Z"]}),
     ("layers", [{"diffID": "sha256:../x", "size": 1}]), ("layers", [{"diffID": "sha256:" + "0" * 64, "size": -1}]),
 ])
 def test_a_damaged_cache_is_no_cache(member: str, value: Any, builder: Builder, fake: FakeRegistry, tmp_path: Path
@@ -311,6 +329,15 @@ def test_a_directory_is_an_image_layout(builder: Builder, other: Builder, regist
     other.ok("copy", f"oci:{kept}:next", f"docker://{ref}", program="pyimage")
     shutil.rmtree(other.store / "cache")
     assert Build(other, context, "--cache-from", ref).cached == [True] * 5
+
+
+def test_a_build_without_steps(builder: Builder, registry: Registry, tmp_path: Path) -> None:
+    context = _context(tmp_path, "FROM busybox\nLABEL a=b\n")
+    ref = f"{registry.host}/nothing"
+    Build(builder, context, "--cache-to", ref)
+    write(context, "FROM busybox\nRUN true\n", {})
+    done = Build(builder, context, "--cache-from", ref)
+    assert done.cached == [False] and not done.warnings
 
 
 def test_several_caches(builder: Builder, other: Builder, fake: FakeRegistry, tmp_path: Path) -> None:
