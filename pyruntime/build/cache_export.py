@@ -11,7 +11,8 @@ import os
 
 from pyruntime.build import cache_document as documents
 from pyruntime.build.cache_document import Record
-from pyruntime.build.cache_import import Lost, known
+from pyruntime.build.cache_import import Lost
+from pyruntime.build.cache_read import known
 from pyruntime.build.context import Scratch
 from pyruntime.errors import BuildError, PyruntimeError
 from pyruntime.image import media

@@ -14,14 +14,8 @@ if TYPE_CHECKING:
     from pyruntime.image.transport.base import Source, Target
 
 
-def caches_of(around: Surroundings, parsed: Parsed, places: list[CachePlace]) -> Caches:
-    """Those of --cache-from."""
-    from pyruntime.build.cache_import import Caches
-
-    return Caches(around.store, places, lambda place: _source(around, parsed, place), around.warn)
-
-
-def _source(around: Surroundings, parsed: Parsed, place: CachePlace) -> Source:
+def source_of(around: Surroundings, parsed: Parsed, place: CachePlace) -> Source:
+    """What a cache is read from. Raises ImageError for a directory that has none; a registry is not asked yet."""
     if place.kind == "local":
         from pyruntime.image.transport.files import Directory
         from pyruntime.image.transport.layout import LayoutSource, choose, entries
@@ -53,7 +47,7 @@ def export(around: Surroundings, parsed: Parsed, place: CachePlace, steps: Steps
     try:
         target = _target(around, parsed, place)
         try:
-            write(around.store, place, target, lambda: _source(around, parsed, place), steps, caches)
+            write(around.store, place, target, lambda: source_of(around, parsed, place), steps, caches)
         finally:
             target.close()
     except (PyruntimeError, OSError) as error:

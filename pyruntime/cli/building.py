@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.build.cache_import import Caches
+    from pyruntime.build.cache_places import CachePlace
     from pyruntime.build.execute import Execution, Settings
     from pyruntime.build.mounting import Secrets
     from pyruntime.build.origins import Origins, Remote
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pyruntime.image.images import Image
     from pyruntime.image.platform import Platform
     from pyruntime.image.store.store import Store
+    from pyruntime.image.transport.base import Source
 
 FLAGS = (
     Flag("add-host", "list", "a line of /etc/hosts for RUN", value="NAME:ADDRESS"),
@@ -73,13 +75,12 @@ class Surroundings:
 
 def build(around: Surroundings, parsed: Parsed) -> int:
     """Build, and print the image's ID."""
-    from pyruntime.build.cache_places import readable, writable
+    from pyruntime.build.cache_import import Caches
     from pyruntime.build.context import open_context
     from pyruntime.build.execute import sweep
     from pyruntime.build.origins import Origins
     from pyruntime.build.plan import Plan
     from pyruntime.build.result import Output
-    from pyruntime.cli.build_caches import caches_of, export
     from pyruntime.image.platform import Platform
     from pyruntime.image.reference import Reference
 
@@ -90,11 +91,7 @@ def build(around: Surroundings, parsed: Parsed) -> int:
     _check_outputs(outputs, platforms)
     for name in parsed["tag"]:
         Reference.parse(name)
-    targets = [writable(text) for text in parsed["cache-to"]]
-    if parsed["squash"] and any(place.kind == "inline" for place in targets):
-        raise UsageError("--squash makes one layer of all: an image without the layers of its steps holds no cache;"
-                         " write --cache-to type=registry or type=local")
-    sources = [readable(text) for text in parsed["cache-from"]]
+    sources, targets = _places(parsed) if parsed["cache-from"] or parsed["cache-to"] else ([], [])
     settings, arguments = _settings(around, parsed)
     sweep(settings.place)
     contexts = dict(_pair(text, "build-context") for text in parsed["build-context"])
@@ -102,8 +99,12 @@ def build(around: Surroundings, parsed: Parsed) -> int:
     def pull(reference: str, wanted: Platform | None, always: bool) -> tuple[Image, Remote | None]:
         return _pull(around, parsed, reference, wanted, always=always)
 
+    def connect(place: CachePlace) -> Source:
+        from pyruntime.cli.build_caches import source_of
+        return source_of(around, parsed, place)
+
     with store.lease(), Origins(store, contexts, pull=pull, always_pull=parsed["pull"]) as origins, \
-            caches_of(around, parsed, sources) as caches:
+            Caches(store, sources, connect, around.warn) as caches:
         context = open_context(parsed.arguments[0] if parsed.arguments else ".", parsed["file"], origins.scratch)
         plans = [Plan(context.text, context.name, origins, arguments=arguments, target=parsed["target"],
                       platform=platform) for platform in wanted]
@@ -113,8 +114,20 @@ def build(around: Surroundings, parsed: Parsed) -> int:
         deliver(around, parsed, built, settings, outputs, is_inline=any(place.kind == "inline" for place in targets))
         for place in targets:
             if place.kind != "inline":
+                from pyruntime.cli.build_caches import export
                 export(around, parsed, place, steps_of(built, settings), caches)
         return 0
+
+
+def _places(parsed: Parsed) -> tuple[list[CachePlace], list[CachePlace]]:
+    """Of --cache-from and --cache-to."""
+    from pyruntime.build.cache_places import readable, writable
+
+    targets = [writable(text) for text in parsed["cache-to"]]
+    if parsed["squash"] and any(place.kind == "inline" for place in targets):
+        raise UsageError("--squash makes one layer of all: an image without the layers of its steps holds no cache;"
+                         " write --cache-to type=registry or type=local")
+    return [readable(text) for text in parsed["cache-from"]], targets
 
 
 def _check_outputs(outputs: list[Output], platforms: list[Platform]) -> None:
@@ -225,9 +238,7 @@ def _secrets(parsed: Parsed) -> Secrets:
 def _pull(around: Surroundings, parsed: Parsed, text: str, platform: Platform | None, *, always: bool
           ) -> tuple[Image, Remote | None]:
     """An image, and where its layers come from if they are not all in the store."""
-    from pyruntime.build.origins import Remote
     from pyruntime.errors import ImageError
-    from pyruntime.image.copy import image_of
     from pyruntime.image.images import find
 
     if not always:
@@ -240,6 +251,9 @@ def _pull(around: Surroundings, parsed: Parsed, text: str, platform: Platform | 
         except ImageError:
             if platform is None:
                 raise
+    from pyruntime.build.origins import Remote
+    from pyruntime.image.copy import image_of
+
     source = remote_source(around, parsed, text)  # type: ignore[arg-type]
     try:
         return image_of(source, platform), Remote(around.store, source, platform, around.warn)
