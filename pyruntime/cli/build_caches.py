@@ -40,8 +40,9 @@ def _target(around: Surroundings, parsed: Parsed, place: CachePlace) -> Target:
     return remote_target(around, parsed, place.where)  # type: ignore[arg-type]
 
 
-def export(around: Surroundings, parsed: Parsed, place: CachePlace, steps: Steps, caches: Caches) -> None:
-    """Write one cache. Raises BuildError, unless the place may fail (ignore-error): then it is a warning."""
+def export(around: Surroundings, parsed: Parsed, place: CachePlace, steps: Steps, caches: Caches) -> bool:
+    """Write one cache; whether it is written. Raises BuildError, unless the place may fail (ignore-error): then there
+    is a warning."""
     from pyruntime.build.cache_export import export as write
 
     try:
@@ -55,3 +56,5 @@ def export(around: Surroundings, parsed: Parsed, place: CachePlace, steps: Steps
         if not place.may_fail:
             raise BuildError(text) from None
         around.warn(text)
+        return False
+    return True

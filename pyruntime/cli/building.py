@@ -13,12 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyruntime.build.cache_export import Steps
     from pyruntime.build.cache_import import Caches
     from pyruntime.build.cache_places import CachePlace
     from pyruntime.build.execute import Execution, Settings
     from pyruntime.build.mounting import Secrets
     from pyruntime.build.origins import Origins, Remote
     from pyruntime.build.plan import Plan
+    from pyruntime.build.progress import Progress
     from pyruntime.build.result import Output
     from pyruntime.image.images import Image
     from pyruntime.image.platform import Platform
@@ -80,6 +82,7 @@ def build(around: Surroundings, parsed: Parsed) -> int:
     from pyruntime.build.execute import sweep
     from pyruntime.build.origins import Origins
     from pyruntime.build.plan import Plan
+    from pyruntime.build.progress import progress
     from pyruntime.build.result import Output
     from pyruntime.image.platform import Platform
     from pyruntime.image.reference import Reference
@@ -110,13 +113,31 @@ def build(around: Surroundings, parsed: Parsed) -> int:
                       platform=platform) for platform in wanted]
         for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings()):
             around.warn(warning)
-        built = _execute(plans, context.tree, origins, settings, caches, parsed, around)
-        deliver(around, parsed, built, settings, outputs, is_inline=any(place.kind == "inline" for place in targets))
-        for place in targets:
-            if place.kind != "inline":
-                from pyruntime.cli.build_caches import export
-                export(around, parsed, place, steps_of(built, settings), caches)
+        shown = progress("quiet" if parsed["quiet"] else parsed["progress"])
+        try:
+            built = _execute(plans, context.tree, origins, settings, caches, shown, around)
+            deliver(around, parsed, built, settings, outputs, is_inline=_has_inline(targets))
+            _export(around, parsed, targets, steps_of(built, settings), caches, shown, built[-1].number)
+        finally:
+            shown.close()
         return 0
+
+
+def _export(around: Surroundings, parsed: Parsed, targets: list[CachePlace], steps: Steps, caches: Caches,
+            shown: Progress, number: int) -> None:
+    """After the image is where it belongs: an export that fails does not cost the build."""
+    for place in targets:
+        if place.kind == "inline":
+            continue   # it is in the image
+        from pyruntime.cli.build_caches import export
+        number += 1
+        outcome = "failed"
+        shown.begin(number, f"exporting cache to {place}")
+        try:
+            if export(around, parsed, place, steps, caches):
+                outcome = "done"
+        finally:
+            shown.end(number, outcome)
 
 
 def _places(parsed: Parsed) -> tuple[list[CachePlace], list[CachePlace]]:
@@ -124,10 +145,14 @@ def _places(parsed: Parsed) -> tuple[list[CachePlace], list[CachePlace]]:
     from pyruntime.build.cache_places import readable, writable
 
     targets = [writable(text) for text in parsed["cache-to"]]
-    if parsed["squash"] and any(place.kind == "inline" for place in targets):
+    if parsed["squash"] and _has_inline(targets):
         raise UsageError("--squash makes one layer of all: an image without the layers of its steps holds no cache;"
                          " write --cache-to type=registry or type=local")
     return [readable(text) for text in parsed["cache-from"]], targets
+
+
+def _has_inline(targets: list[CachePlace]) -> bool:
+    return any(place.kind == "inline" for place in targets)
 
 
 def _check_outputs(outputs: list[Output], platforms: list[Platform]) -> None:
@@ -138,22 +163,17 @@ def _check_outputs(outputs: list[Output], platforms: list[Platform]) -> None:
                                  " type=oci or type=local, or build one platform after the other")
 
 
-def _execute(plans: list[Plan], tree: Any, origins: Origins, settings: Settings, caches: Caches, parsed: Parsed,
+def _execute(plans: list[Plan], tree: Any, origins: Origins, settings: Settings, caches: Caches, shown: Progress,
              around: Surroundings) -> list[Execution]:
     """One platform after the other: what they have in common is cached then."""
     from pyruntime.build.execute import Execution
-    from pyruntime.build.progress import progress
 
-    shown = progress("quiet" if parsed["quiet"] else parsed["progress"])
     built: list[Execution] = []
-    try:
-        for plan in plans:
-            label = str(plan.platform) if len(plans) > 1 else ""
-            built.append(Execution(plan, around.store, tree, origins, settings, caches, shown, around.warn, label=label,
-                                   number=built[-1].number if built else 0))
-            built[-1].run()
-    finally:
-        shown.close()
+    for plan in plans:
+        label = str(plan.platform) if len(plans) > 1 else ""
+        built.append(Execution(plan, around.store, tree, origins, settings, caches, shown, around.warn, label=label,
+                               number=built[-1].number if built else 0))
+        built[-1].run()
     return built
 
 

@@ -15,6 +15,8 @@ from pyruntime.image.store import steps
 from pyruntime.image.store.store import Store
 from tests.integration.build.conftest import Builder, write
 from tests.integration.image.registries import Authority, FakeRegistry, Registry, free_port, serve, sha256
+from tests.integration.image.test_pyimage_rootless import IDS, run
+from tests.integration.pocker.test_rootless import ENDS
 
 STAGES = ("FROM busybox AS one\nRUN echo 1 > /a; echo > /other\nFROM busybox\nCOPY --from=one /a /a\nCOPY f /f\n"
           "RUN cat /a /f > /b\n")
@@ -98,7 +100,7 @@ def test_a_registry(mode: str, compression: str, builder: Builder, other: Builde
     context = _context(tmp_path)
     ref = f"{registry.host}/cache/{mode}:{compression}"
     first = Build(builder, context, "--cache-to", f"type=registry,ref={ref},mode={mode},compression={compression}")
-    assert first.cached == [False] * 4
+    assert first.cached == [False] * 4 and first.titles[-1] == f"exporting cache to {ref}"
     for said in (ref, f"type=registry,ref={ref}"):
         shutil.rmtree(other.store / "cache", ignore_errors=True)
         again = Build(other, context, "--cache-from", said)
@@ -370,3 +372,26 @@ def test_source_date_epoch(builder: Builder, other: Builder, fake: FakeRegistry,
 def test_wrong_flags(flags: tuple[str, str], builder: Builder, tmp_path: Path) -> None:
     said = builder.fails("build", *flags, _context(tmp_path))
     assert flags[1] in said or "reference" in said, said
+
+
+def test_without_root(tmp_path: Path) -> None:
+    done = run(tmp_path, ENDS + """
+pyimage load -q -i layout >/dev/null
+mkdir -p /mnt/context
+cat >/mnt/context/Dockerfile <<'DONE'
+FROM plain:1 AS one
+RUN echo kept > /kept; chown 7:8 /kept
+FROM plain:1
+COPY --from=one /kept /x/
+RUN cat /x/* > /all
+DONE
+pyimage build -q --cache-to type=local,dest=/mnt/kept,mode=max /mnt/context >/mnt/first
+export PYRUNTIME_STORE=/mnt/another
+pyimage load -q -i layout >/dev/null
+pyimage build --progress plain --cache-from /mnt/kept -t app /mnt/context >/mnt/second 2>/mnt/said || cat /mnt/said
+cmp /mnt/first /mnt/second
+grep -c CACHED /mnt/said
+! grep -i warning /mnt/said
+pyimage verify
+""", IDS)
+    assert done.stdout.split() == ["3"], (done.stdout, done.stderr)
