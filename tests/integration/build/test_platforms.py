@@ -80,6 +80,17 @@ def test_one_platform_is_no_index(builder: Builder, tmp_path: Path) -> None:
     assert image.config.document["architecture"] == "arm64"
 
 
+def test_an_index_for_other_machines_is_listed(builder: Builder, tmp_path: Path) -> None:
+    context = write(tmp_path / "context", "FROM scratch\nCOPY own /\n", {"own": "1"})
+    builder.ok("build", "--platform", "linux/s390x,linux/ppc64le", "-t", "foreign", context)
+    done = builder("images", "--format", "{{.Repository}} {{.ID}}")
+    name, image_id = next(line.split() for line in done.stdout.splitlines() if "foreign" in line)
+    assert not done.stderr
+    assert builder.ok("inspect", "--platform", "linux/s390x", "-f", "{{.Id}}", "foreign", program="pyimage") == image_id
+    builder.ok("rmi", image_id)
+    assert name not in builder.ok("images", "--format", "{{.Repository}}")
+
+
 def test_outputs_of_several_platforms(builder: Builder, tmp_path: Path) -> None:
     context = _context(tmp_path)
     builder.ok("build", "--platform", BOTH, "-o", tmp_path / "out", context)
