@@ -100,7 +100,7 @@ containerEdits:
     assert document["hooks"]["createContainer"] == [{"path": "/bin/hook", "args": ["hook", "--folder", "/lib"]}]
     for wrong in ("kind: [", "kind: !!python/object/apply:os.system [true]"):
         (places[1] / name).write_text(wrong)
-        with pytest.raises(HostError, match=f'{name}": .*line 1'):
+        with pytest.raises(HostError, match=f'{name}": .*line [12],'):
             inject("vendor.com/thing=0", empty())
 
 
