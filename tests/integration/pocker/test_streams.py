@@ -178,7 +178,8 @@ def test_a_program_that_fills_the_disk(pocker: Pocker) -> None:
     pocker.root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", pocker.root], check=True)
     try:
-        pocker.ok("run", "-d", "--name", "full", "--network", "none", "busybox", "sh", "-c", "cat /dev/zero > /fill; exit 7")
+        pocker.ok("run", "-d", "--name", "full", "--network", "none", "busybox", "sh", "-c",
+                  "cat /dev/zero > /fill; exit 7")
         assert pocker.ok("wait", "full") == "7"
         assert pocker.ok("ps", "-a", "--format", "{{.State}} {{.Status}}").startswith("exited Exited (7)")
         pocker.ok("rm", "full")
