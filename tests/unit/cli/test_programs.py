@@ -10,7 +10,7 @@ from pyruntime.cli.program import Program
 
 
 @pytest.mark.parametrize(("program", "word", "hint"), [
-    (POCKER, "rnu", "do you mean run?"), (POCKER, "plugin", "see `pocker --help`"),
+    (POCKER, "rnu", "do you mean run?"), (POCKER, "xyzzy", "see `pocker --help`"),
     (POCKER, "image s", "do you mean images or image?"), (PYIMAGE, "pul", "do you mean pull?")])
 def test_a_command_that_does_not_exist(program: Program, word: str, hint: str,
                                        capfd: pytest.CaptureFixture[str]) -> None:
