@@ -77,13 +77,19 @@ class Caches:
         """The archive of a layer as the first cache has it."""
         return next((record.blob for _, record in self._blobs.get(diff_id, [])), None)
 
-    def bring(self, diff_ids: list[str]) -> None:
-        """Have these layers in the store, uncompressed. The caller holds a lease. Raises Lost."""
+    def missing(self, diff_ids: list[str]) -> list[str]:
+        """Which of these layers are not in the store. Raises Lost if one of them is in no cache: before any is brought,
+        since once that one is made anew, the others may not be needed."""
         missing = [diff_id for diff_id in diff_ids if not self._store.has(diff_id)]
         nowhere = {diff_id for diff_id in missing if not self._blobs.get(diff_id)}
-        if nowhere:   # before anything is brought: once these are made anew, the others may not be needed
+        if nowhere:
             self._lost |= nowhere
             raise Lost
+        return missing
+
+    def bring(self, diff_ids: list[str]) -> None:
+        """Have these layers in the store, uncompressed. The caller holds a lease. Raises Lost."""
+        missing = self.missing(diff_ids)
         if len(missing) > 1:
             from concurrent.futures import ThreadPoolExecutor
             with ThreadPoolExecutor(_THREADS) as pool:

@@ -360,21 +360,24 @@ class Execution:
     def _bring(self, chain: list[tuple[str, str, Descriptor]]) -> None:
         """Have the layers in the store. Raises Lost, and what pulling raises."""
         self.origins.bring([descriptor for _, _, descriptor in chain], self._fetching)
-        missing = [diff_id for diff_id, _, _ in chain if diff_id in self._elsewhere]
-        if not missing:
-            return
-        end = self._fetching(f"{len(missing)} layer{'s' if len(missing) > 1 else ''} of the cache")
-        self.caches.bring(missing)
-        for diff_id in missing:
+        waiting = list(dict.fromkeys(diff_id for diff_id, _, _ in chain if diff_id in self._elsewhere))
+        if missing := self.caches.missing(waiting):
+            end = self._fetching(f"{len(missing)} layer{'s' if len(missing) > 1 else ''} of the cache")
+            try:
+                self.caches.bring(missing)
+            except Lost:
+                end("failed")
+                raise
+            end("done")
+        for diff_id in waiting:
             for key, made in self._elsewhere.pop(diff_id).items():
                 steps.write(self.store.layout, key, made)
-        end()
 
-    def _fetching(self, what: str) -> Callable[[], None]:
+    def _fetching(self, what: str) -> Callable[[str], None]:
         self.number += 1
         number = self.number
         self.progress.begin(number, f"fetching {what}")
-        return lambda: self.progress.end(number, "done")
+        return lambda outcome: self.progress.end(number, outcome)
 
     def _begin_again(self) -> None:
         """A cache has not kept its word: look at every step once more. What was made meanwhile is in our own."""

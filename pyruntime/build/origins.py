@@ -105,15 +105,19 @@ class Origins:
                     self._waiting.setdefault(layer.digest, remote)
         return self._images[key]
 
-    def bring(self, layers: list[Descriptor], begin: Callable[[str], Callable[[], None]]) -> None:
+    def bring(self, layers: list[Descriptor], begin: Callable[[str], Callable[[str], None]]) -> None:
         """Have these layers of images in the store. ``begin`` is told of each image that is brought, and gives what is
-        to be called at its end. Raises what pulling raises."""
+        to be told of its end: "done" or "failed". Raises what pulling raises."""
         for layer in layers:
             remote = self._waiting.get(layer.digest)
             if remote is not None and not self._store.has(layer.digest):
                 end = begin(remote.name)
-                remote.bring()
-                end()
+                try:
+                    remote.bring()
+                except BaseException:
+                    end("failed")
+                    raise
+                end("done")
                 self._waiting = {digest: other for digest, other in self._waiting.items() if other is not remote}
 
     def is_context(self, name: str) -> bool:

@@ -342,6 +342,14 @@ def test_a_build_without_steps(builder: Builder, registry: Registry, tmp_path: P
     assert done.cached == [False] and not done.warnings
 
 
+def test_steps_that_make_the_same_layer(builder: Builder, other: Builder, fake: FakeRegistry, tmp_path: Path) -> None:
+    context = _context(tmp_path, "FROM busybox\nRUN true\nRUN echo > /a\nRUN true\nRUN true\n")
+    first = Build(builder, context, "--cache-to", f"{fake.host}/cache")
+    assert len(_cache(fake)[0]["layers"]) == 2
+    again = Build(other, context, "--cache-from", f"{fake.host}/cache")
+    assert again.cached == [True] * 2 and again.id == first.id   # by title
+
+
 def test_several_caches(builder: Builder, other: Builder, fake: FakeRegistry, tmp_path: Path) -> None:
     """The first that has a step gives it; a layer that one does not give comes from the next."""
     context = _context(tmp_path, "FROM busybox\nRUN echo 1 > /a\nRUN echo 2 > /b\n")
