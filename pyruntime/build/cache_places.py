@@ -43,8 +43,14 @@ class CachePlace:
         return self.where or self.kind
 
 
-def readable(text: str) -> CachePlace:
-    """A value of --cache-from. Raises UsageError."""
+def readable(text: str) -> list[CachePlace]:
+    """A value of --cache-from: one place, or references with commas. Raises UsageError."""
+    if "=" in text or text.startswith(("/", ".")):
+        return [_readable(text)]
+    return [_readable(name) for name in text.split(",")]
+
+
+def _readable(text: str) -> CachePlace:
     values = _values(text, "cache-from", _READ, "src")
     name = f"@{values['digest']}" if values.get("digest") else values.get("tag", "")
     return CachePlace(text, values["type"], values["ref" if values["type"] == "registry" else "src"], name)

@@ -148,7 +148,7 @@ def _places(parsed: Parsed) -> tuple[list[CachePlace], list[CachePlace]]:
     if parsed["squash"] and _has_inline(targets):
         raise UsageError("--squash makes one layer of all: an image without the layers of its steps holds no cache;"
                          " write --cache-to type=registry or type=local")
-    return [readable(text) for text in parsed["cache-from"]], targets
+    return [place for text in parsed["cache-from"] for place in readable(text)], targets
 
 
 def _has_inline(targets: list[CachePlace]) -> bool:
