@@ -70,7 +70,9 @@ def export(store: Store, place: CachePlace, target: Target, old: Callable[[], So
     blobs: dict[str, Descriptor] = {}
     target.begin()
     for diff_id in wanted:
-        known_as = [one for one in (there.get(diff_id), caches.blob(diff_id)) if one is not None and target.has(one)]
+        doubted = caches.is_lost(diff_id)   # or a damaged cache would be written anew with its damage
+        known_as = [] if doubted else [one for one in (there.get(diff_id), caches.blob(diff_id))
+                                       if one is not None and target.has(one)]
         descriptor = known_as[0] if known_as else _write(store, diff_id, target, place.compression, caches)
         if descriptor:
             blobs[diff_id] = descriptor
@@ -109,7 +111,7 @@ def _write(store: Store, diff_id: str, target: Target, compression: str, caches:
             return None
     with Scratch(store.layout) as scratch:
         source, descriptor = _compressed(store, diff_id, compression, f"{scratch.path}/blob")
-        if not target.has(descriptor):
+        if caches.is_lost(diff_id) or not target.has(descriptor):
             target.blob(descriptor, source, _silent)
         return descriptor
 

@@ -55,13 +55,14 @@ class Caches:
         try:
             source = self._connect(place)
             self._sources.append(source)
-            for key, record in known(source).items():
-                self._records.setdefault(key, []).append(record)
-                if record.blob:
-                    self._blobs.setdefault(record.diff_id, []).append((source, record))
+            found = known(source)
         except (PyruntimeError, OSError) as error:
             self._warn(f'--cache-from "{place.text}": {error}; going on without it')
             return False
+        for key, record in found.items():
+            self._records.setdefault(key, []).append(record)
+        for diff_id, record in {record.diff_id: record for record in found.values() if record.blob}.items():
+            self._blobs.setdefault(diff_id, []).append((source, record))
         return True
 
     def find(self, key: str) -> Record | None:
@@ -76,6 +77,10 @@ class Caches:
     def blob(self, diff_id: str) -> Descriptor | None:
         """The archive of a layer as the first cache has it."""
         return next((record.blob for _, record in self._blobs.get(diff_id, [])), None)
+
+    def is_lost(self, diff_id: str) -> bool:
+        """Whether a cache could not give this layer, so that what it has of it is not to be relied on."""
+        return diff_id in self._lost
 
     def missing(self, diff_ids: list[str]) -> list[str]:
         """Which of these layers are not in the store. Raises Lost if one of them is in no cache: before any is brought,

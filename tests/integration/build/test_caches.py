@@ -240,6 +240,33 @@ def test_a_damaged_layer_is_made_anew(harm: str, builder: Builder, other: Builde
     assert other.ok("verify", program="pyimage") == ""
 
 
+@pytest.mark.parametrize("harm", ["content", "not its diffID"])
+def test_a_damaged_cache_heals(harm: str, builder: Builder, other: Builder, tmp_path: Path) -> None:
+    """The layer that is made anew is the same, and what the cache has under its name is not taken for it."""
+    context = _context(tmp_path)
+    kept = tmp_path / "kept"
+    epoch = {"SOURCE_DATE_EPOCH": "1700000000"}
+    Build(builder, context, "--cache-to", str(kept), env=epoch)
+    index = json.loads((kept / "index.json").read_text())
+    blobs = kept / "blobs/sha256"
+    manifest = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_text())
+    layer = blobs / manifest["layers"][0]["digest"][7:]
+    if harm == "content":
+        layer.write_bytes(b"x" * layer.stat().st_size)
+    else:
+        manifest["layers"][0] = manifest["layers"][1]
+        raw = json.dumps(manifest).encode()
+        (blobs / sha256(raw)[7:]).write_bytes(raw)
+        index["manifests"][0] |= {"digest": sha256(raw), "size": len(raw)}
+        (kept / "index.json").write_text(json.dumps(index))
+    healing = Build(other, context, "--cache-from", str(kept), "--cache-to", str(kept), env=epoch)
+    assert len(healing.warnings) == 1
+    shutil.rmtree(other.store / "cache")
+    again = Build(other, context, "--cache-from", str(kept), env=epoch)
+    assert again.cached == [True] * 4 and not again.warnings
+    assert json.loads((kept / "index.json").read_text()) != index or harm == "content"
+
+
 @pytest.mark.parametrize(("member", "value"), [
     ("layers", None), ("steps", []), ("steps", {"x": [0, ""]}), ("steps", {"0" * 64: [99, "2026-01-01T00:00:00Z"]}),
     ("steps", {"0" * 64: [0, "\x1b[2J"]}), ("steps", {"0" * 64: [True, "2026-01-01T00:00:00Z"]}),
