@@ -13,11 +13,13 @@ import pytest
 
 from pyruntime.image.store import steps
 from pyruntime.image.store.store import Store
-from tests.integration.build.conftest import Builder, write
+from tests.integration.build.conftest import write
+from tests.integration.build.machines import Machine, builder, fake, other
 from tests.integration.image.registries import Authority, FakeRegistry, Registry, free_port, serve, sha256
 from tests.integration.image.test_pyimage_rootless import IDS, run
 from tests.integration.pocker.test_rootless import ENDS
 
+__all__ = ["builder", "fake", "other"]   # fixtures
 STAGES = ("FROM busybox AS one\nRUN echo 1 > /a; echo > /other\nFROM busybox\nCOPY --from=one /a /a\nCOPY f /f\n"
           "RUN cat /a /f > /b\n")
 CACHE = "application/vnd.pyruntime.build.cache.v1+json"
@@ -37,28 +39,10 @@ def closed_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regist
         yield made
 
 
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    made = FakeRegistry()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def other(tmp_path: Path, images: Path) -> Iterator[Builder]:
-    """Another machine."""
-    (tmp_path / "other").mkdir()
-    shutil.copytree(images, tmp_path / "other/store", symlinks=True)
-    made = Builder(tmp_path / "other", tmp_path / "other/store")
-    yield made
-    made.clear()
-    made.check()
-
-
 class Build:
     """What a build said: the outcome of each step that changes files by its title, all titles, and its warnings."""
 
-    def __init__(self, builder: Builder, context: Path, *flags: str, **options: Any) -> None:
+    def __init__(self, builder: Machine, context: Path, *flags: str, **options: Any) -> None:
         done = builder("build", "--progress", "json", "-t", "app", *flags, context, **options)
         assert done.returncode == 0, done.stderr
         lines = done.stderr.splitlines()
@@ -95,7 +79,7 @@ def _cache(fake: FakeRegistry, name: str = "cache", tag: str = "latest") -> tupl
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "uncompressed"])
-def test_a_registry(mode: str, compression: str, builder: Builder, other: Builder, registry: Registry, tmp_path: Path
+def test_a_registry(mode: str, compression: str, builder: Machine, other: Machine, registry: Registry, tmp_path: Path
                     ) -> None:
     context = _context(tmp_path)
     ref = f"{registry.host}/cache/{mode}:{compression}"
@@ -117,7 +101,7 @@ def test_a_registry(mode: str, compression: str, builder: Builder, other: Builde
                                 "COPY f /f": "done", "RUN cat /a /f > /b": "done"}
 
 
-def test_only_what_the_result_has_is_downloaded(builder: Builder, other: Builder, fake: FakeRegistry, tmp_path: Path
+def test_only_what_the_result_has_is_downloaded(builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path
                                                 ) -> None:
     context = _context(tmp_path)
     ref = f"{fake.host}/cache"
@@ -137,7 +121,7 @@ def test_only_what_the_result_has_is_downloaded(builder: Builder, other: Builder
     assert len(_blobs(fake)) == 2   # the document, and the layer of the first RUN
 
 
-def test_nothing_is_asked_of_a_cache_that_is_not_needed(builder: Builder, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_nothing_is_asked_of_a_cache_that_is_not_needed(builder: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
     context = _context(tmp_path)
     Build(builder, context)
     Build(builder, context, "--cache-from", f"{fake.host}/cache")
@@ -145,7 +129,7 @@ def test_nothing_is_asked_of_a_cache_that_is_not_needed(builder: Builder, fake: 
     assert not fake.requests
 
 
-def test_a_base_image_is_not_downloaded_for_a_stage_that_is_cached(builder: Builder, other: Builder, fake: FakeRegistry,
+def test_a_base_image_is_not_downloaded_for_a_stage_that_is_cached(builder: Machine, other: Machine, fake: FakeRegistry,
                                                                    tmp_path: Path) -> None:
     base = write(tmp_path / "base", "FROM busybox\nRUN echo base > /base\n", {})
     builder.ok("build", "-t", f"{fake.host}/base", base)
@@ -164,7 +148,7 @@ def test_a_base_image_is_not_downloaded_for_a_stage_that_is_cached(builder: Buil
                                                                             "{{.Repository}}:{{.Tag}}")
 
 
-def test_images_that_steps_read_come_when_a_step_is_carried_out(builder: Builder, other: Builder, fake: FakeRegistry,
+def test_images_that_steps_read_come_when_a_step_is_carried_out(builder: Machine, other: Machine, fake: FakeRegistry,
                                                                 tmp_path: Path) -> None:
     name = f"{fake.host}/base"
     builder.ok("build", "-t", name, write(tmp_path / "base", "FROM busybox\nRUN echo base > /base\n", {}))
@@ -181,7 +165,7 @@ def test_images_that_steps_read_come_when_a_step_is_carried_out(builder: Builder
     assert other.ok("run", "--rm", "--network", "none", "app", "cat", "/a", "/b") == "base\nbase"
 
 
-def test_mode_min_knows_other_stages_by_name(builder: Builder, other: Builder, fake: FakeRegistry, tmp_path: Path
+def test_mode_min_knows_other_stages_by_name(builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path
                                              ) -> None:
     """A stage whose layers did not come is made when somebody needs its files, and the rest goes on from there."""
     context = _context(tmp_path)
@@ -196,7 +180,7 @@ def test_mode_min_knows_other_stages_by_name(builder: Builder, other: Builder, f
     assert other.ok("run", "--rm", "--network", "none", "app", "cat", "/b", "/o") == "1\n1"
 
 
-def test_a_second_export_uploads_nothing_that_is_there(builder: Builder, other: Builder, fake: FakeRegistry,
+def test_a_second_export_uploads_nothing_that_is_there(builder: Machine, other: Machine, fake: FakeRegistry,
                                                        tmp_path: Path) -> None:
     context = _context(tmp_path)
     ref = f"{fake.host}/cache"
@@ -212,7 +196,7 @@ def test_a_second_export_uploads_nothing_that_is_there(builder: Builder, other: 
 
 
 @pytest.mark.parametrize("harm", ["content", "gone", "not its diffID", "no archive at all"])
-def test_a_damaged_layer_is_made_anew(harm: str, builder: Builder, other: Builder, fake: FakeRegistry, tmp_path: Path
+def test_a_damaged_layer_is_made_anew(harm: str, builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path
                                       ) -> None:
     context = _context(tmp_path)
     ref = f"{fake.host}/cache"
@@ -241,7 +225,7 @@ def test_a_damaged_layer_is_made_anew(harm: str, builder: Builder, other: Builde
 
 
 @pytest.mark.parametrize("harm", ["content", "not its diffID"])
-def test_a_damaged_cache_heals(harm: str, builder: Builder, other: Builder, tmp_path: Path) -> None:
+def test_a_damaged_cache_heals(harm: str, builder: Machine, other: Machine, tmp_path: Path) -> None:
     """The layer that is made anew is the same, and what the cache has under its name is not taken for it."""
     context = _context(tmp_path)
     kept = tmp_path / "kept"
@@ -272,7 +256,7 @@ def test_a_damaged_cache_heals(harm: str, builder: Builder, other: Builder, tmp_
     ("steps", {"0" * 64: [0, "\x1b[2J"]}), ("steps", {"0" * 64: [True, "2026-01-01T00:00:00Z"]}),
     ("layers", [{"diffID": "sha256:../x", "size": 1}]), ("layers", [{"diffID": "sha256:" + "0" * 64, "size": -1}]),
 ])
-def test_a_damaged_cache_is_no_cache(member: str, value: Any, builder: Builder, fake: FakeRegistry, tmp_path: Path
+def test_a_damaged_cache_is_no_cache(member: str, value: Any, builder: Machine, fake: FakeRegistry, tmp_path: Path
                                      ) -> None:
     context = _context(tmp_path, "FROM busybox\nRUN echo 1 > /a\n")
     ref = f"{fake.host}/cache"
@@ -287,7 +271,7 @@ def test_a_damaged_cache_is_no_cache(member: str, value: Any, builder: Builder, 
     assert done.cached == [False] and len(done.warnings) == 1 and "going on without it" in done.warnings[0]
 
 
-def test_caches_that_are_not_there(builder: Builder, fake: FakeRegistry, registry: Registry, tmp_path: Path) -> None:
+def test_caches_that_are_not_there(builder: Machine, fake: FakeRegistry, registry: Registry, tmp_path: Path) -> None:
     context = _context(tmp_path, "FROM busybox\nRUN echo 1 > /a\n")
     fake.add_image("image", "latest")
     absent = [f"{fake.host}/none", f"{registry.host}/none:x", f"127.0.0.1:{free_port()}/none", str(tmp_path / "none"),
@@ -299,7 +283,7 @@ def test_caches_that_are_not_there(builder: Builder, fake: FakeRegistry, registr
     assert "type=inline" in done.warnings[-1]
 
 
-def test_an_export_that_fails(builder: Builder, tmp_path: Path) -> None:
+def test_an_export_that_fails(builder: Machine, tmp_path: Path) -> None:
     """The image is there all the same."""
     context = _context(tmp_path, "FROM busybox\nRUN echo 1 > /a\n")
     ref = f"127.0.0.1:{free_port()}/none"
@@ -311,7 +295,7 @@ def test_an_export_that_fails(builder: Builder, tmp_path: Path) -> None:
     assert len(done.warnings) == 1 and "--cache-to" in done.warnings[0]
 
 
-def test_credentials(builder: Builder, other: Builder, closed_registry: Registry, tmp_path: Path) -> None:
+def test_credentials(builder: Machine, other: Machine, closed_registry: Registry, tmp_path: Path) -> None:
     assert closed_registry.login
     user, password = closed_registry.login
     context = _context(tmp_path)
@@ -328,7 +312,7 @@ def test_credentials(builder: Builder, other: Builder, closed_registry: Registry
     assert Build(other, context, *tls, "--authfile", str(auth), "--cache-from", ref).cached == [True] * 4
 
 
-def test_an_image_that_is_its_own_cache(builder: Builder, other: Builder, registry: Registry, tmp_path: Path) -> None:
+def test_an_image_that_is_its_own_cache(builder: Machine, other: Machine, registry: Registry, tmp_path: Path) -> None:
     context = _context(tmp_path)
     name = f"{registry.host}/own"
     first = Build(builder, context, "-t", name, "--cache-to", "type=inline", "--compression", "gzip")
@@ -340,7 +324,7 @@ def test_an_image_that_is_its_own_cache(builder: Builder, other: Builder, regist
     assert "--squash" in builder.fails("build", "--squash", "--cache-to", "type=inline", context)
 
 
-def test_a_directory_is_an_image_layout(builder: Builder, other: Builder, registry: Registry, tmp_path: Path) -> None:
+def test_a_directory_is_an_image_layout(builder: Machine, other: Machine, registry: Registry, tmp_path: Path) -> None:
     context = _context(tmp_path)
     kept = tmp_path / "kept"
     Build(builder, context, "--cache-to", f"type=local,dest={kept},tag=main,mode=max")
@@ -360,7 +344,7 @@ def test_a_directory_is_an_image_layout(builder: Builder, other: Builder, regist
     assert Build(other, context, "--cache-from", ref).cached == [True] * 5
 
 
-def test_a_build_without_steps(builder: Builder, registry: Registry, tmp_path: Path) -> None:
+def test_a_build_without_steps(builder: Machine, registry: Registry, tmp_path: Path) -> None:
     context = _context(tmp_path, "FROM busybox\nLABEL a=b\n")
     ref = f"{registry.host}/nothing"
     Build(builder, context, "--cache-to", ref)
@@ -369,7 +353,7 @@ def test_a_build_without_steps(builder: Builder, registry: Registry, tmp_path: P
     assert done.cached == [False] and not done.warnings
 
 
-def test_steps_that_make_the_same_layer(builder: Builder, other: Builder, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_steps_that_make_the_same_layer(builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
     context = _context(tmp_path, "FROM busybox\nRUN true\nRUN echo > /a\nRUN true\nRUN true\n")
     first = Build(builder, context, "--cache-to", f"{fake.host}/cache")
     assert len(_cache(fake)[0]["layers"]) == 2
@@ -377,7 +361,7 @@ def test_steps_that_make_the_same_layer(builder: Builder, other: Builder, fake: 
     assert again.cached == [True] * 2 and again.id == first.id   # by title
 
 
-def test_several_caches(builder: Builder, other: Builder, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_several_caches(builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
     """The first that has a step gives it; a layer that one does not give comes from the next."""
     context = _context(tmp_path, "FROM busybox\nRUN echo 1 > /a\nRUN echo 2 > /b\n")
     kept = tmp_path / "kept"
@@ -390,7 +374,7 @@ def test_several_caches(builder: Builder, other: Builder, fake: FakeRegistry, tm
     assert done.cached == [True] * 2 and len(done.warnings) == 3
 
 
-def test_source_date_epoch(builder: Builder, other: Builder, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_source_date_epoch(builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
     """Two machines write the same cache."""
     context = _context(tmp_path)
     for name, machine in (("one", builder), ("two", other)):
@@ -405,7 +389,7 @@ def test_source_date_epoch(builder: Builder, other: Builder, fake: FakeRegistry,
     ("--cache-from", "type=inline"), ("--cache-from", "type=local,dest=/x"), ("--cache-from", "type=registry,ref=A B"),
     ("--cache-from", "A B"), ("--cache-to", "type=registry,ref=x,compression=xz"),
 ])
-def test_wrong_flags(flags: tuple[str, str], builder: Builder, tmp_path: Path) -> None:
+def test_wrong_flags(flags: tuple[str, str], builder: Machine, tmp_path: Path) -> None:
     said = builder.fails("build", *flags, _context(tmp_path))
     assert flags[1] in said or "reference" in said, said
 
@@ -421,10 +405,10 @@ FROM plain:1
 COPY --from=one /kept /x/
 RUN cat /x/* > /all
 DONE
-pyimage build -q --cache-to type=local,dest=/mnt/kept,mode=max /mnt/context >/mnt/first
+pyimage build -q --network none --cache-to type=local,dest=/mnt/kept,mode=max /mnt/context >/mnt/first
 export PYRUNTIME_STORE=/mnt/another
 pyimage load -q -i layout >/dev/null
-pyimage build --progress plain --cache-from /mnt/kept -t app /mnt/context >/mnt/second 2>/mnt/said || cat /mnt/said
+pyimage build --network none --progress plain --cache-from /mnt/kept /mnt/context >/mnt/second 2>/mnt/said
 cmp /mnt/first /mnt/second
 grep -c CACHED /mnt/said
 ! grep -i warning /mnt/said

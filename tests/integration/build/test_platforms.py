@@ -7,7 +7,6 @@ import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,21 @@ import pytest
 from pyruntime.image.images import find
 from pyruntime.image.platform import Platform
 from pyruntime.image.store.store import Store
-from tests.integration.build.conftest import Builder, write
+from tests.integration.build.conftest import write
+from tests.integration.build.machines import Machine, builder, fake
 from tests.integration.image.registries import FakeRegistry
 
+__all__ = ["builder", "fake"]   # fixtures
 BOTH = "linux/amd64,linux/arm64"
 TEXT = ("FROM --platform=$BUILDPLATFORM busybox AS made\nRUN true\nARG TARGETARCH\nRUN echo for $TARGETARCH > /file\n"
         "FROM scratch\nARG TARGETPLATFORM\nLABEL platform=$TARGETPLATFORM\nCOPY --from=made /file /file\nCOPY own /\n")
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    made = FakeRegistry()
-    yield made
-    made.stop()
 
 
 def _context(path: Path) -> Path:
     return write(path / "context", TEXT, {"own": "1"})
 
 
-def _index(builder: Builder, name: str) -> Any:
+def _index(builder: Machine, name: str) -> Any:
     store = Store.open(str(builder.store))
     return json.loads(store.read(find(store, name).root))
 
@@ -49,7 +43,7 @@ def _foreign() -> bytes:
 
 @pytest.mark.parametrize("flags", [("--platform", BOTH), ("--platform", "linux/amd64", "--platform", "linux/arm64"),
                                    ("--platform", f"{BOTH},linux/x86_64")])
-def test_an_index_of_several_platforms(flags: tuple[str, ...], builder: Builder, tmp_path: Path) -> None:
+def test_an_index_of_several_platforms(flags: tuple[str, ...], builder: Machine, tmp_path: Path) -> None:
     done = builder("build", *flags, "-t", "app", "--iidfile", tmp_path / "id", _context(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "[linux/arm64 made 3/3] RUN" in done.stderr
@@ -73,14 +67,14 @@ def test_an_index_of_several_platforms(flags: tuple[str, ...], builder: Builder,
     assert "app" not in builder.ok("images")
 
 
-def test_one_platform_is_no_index(builder: Builder, tmp_path: Path) -> None:
-    image_id = builder.build(_context(tmp_path), "--platform", "linux/arm64", "-t", "app")
+def test_one_platform_is_no_index(builder: Machine, tmp_path: Path) -> None:
+    image_id = builder.ok("build", "--platform", "linux/arm64", "-t", "app", _context(tmp_path))
     image = find(Store.open(str(builder.store)), "app")
     assert image.id == image_id and image.root.digest == image.descriptor.digest
     assert image.config.document["architecture"] == "arm64"
 
 
-def test_an_index_for_other_machines_is_listed(builder: Builder, tmp_path: Path) -> None:
+def test_an_index_for_other_machines_is_listed(builder: Machine, tmp_path: Path) -> None:
     context = write(tmp_path / "context", "FROM scratch\nCOPY own /\n", {"own": "1"})
     builder.ok("build", "--platform", "linux/s390x,linux/ppc64le", "-t", "foreign", context)
     done = builder("images", "--format", "{{.Repository}} {{.ID}}")
@@ -91,7 +85,7 @@ def test_an_index_for_other_machines_is_listed(builder: Builder, tmp_path: Path)
     assert name not in builder.ok("images", "--format", "{{.Repository}}")
 
 
-def test_outputs_of_several_platforms(builder: Builder, tmp_path: Path) -> None:
+def test_outputs_of_several_platforms(builder: Machine, tmp_path: Path) -> None:
     context = _context(tmp_path)
     builder.ok("build", "--platform", BOTH, "-o", tmp_path / "out", context)
     assert (tmp_path / "out/linux_amd64/file").read_text() == "for amd64\n"
@@ -107,7 +101,7 @@ def test_outputs_of_several_platforms(builder: Builder, tmp_path: Path) -> None:
         assert f"type={kind}" in said and not (tmp_path / "x").exists()
 
 
-def test_an_index_is_pushed_with_all_of_it(builder: Builder, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_an_index_is_pushed_with_all_of_it(builder: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
     name = f"{fake.host}/app"
     builder.ok("build", "--platform", BOTH, "-t", name, "--cache-to", f"{fake.host}/cache", _context(tmp_path))
     builder.ok("push", name, program="pyimage")
@@ -117,7 +111,7 @@ def test_an_index_is_pushed_with_all_of_it(builder: Builder, fake: FakeRegistry,
     assert len(layers) == 3   # a file for each, and one that is the same
 
 
-def test_an_inline_cache_of_several_platforms(builder: Builder, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_an_inline_cache_of_several_platforms(builder: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
     context = _context(tmp_path)
     name = f"{fake.host}/app"
     builder.ok("build", "--platform", BOTH, "-t", name, "--cache-to", "type=inline", context)
@@ -128,7 +122,7 @@ def test_an_inline_cache_of_several_platforms(builder: Builder, fake: FakeRegist
     assert done.stderr.count("CACHED") == 8, done.stderr
 
 
-def test_bases_for_each_platform(builder: Builder, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_bases_for_each_platform(builder: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
     base = write(tmp_path / "base", "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /base\n", {"amd64": "1",
                                                                                              "arm64": "2"})
     name = f"{fake.host}/base"
@@ -141,7 +135,7 @@ def test_bases_for_each_platform(builder: Builder, fake: FakeRegistry, tmp_path:
     assert "linux/s390x" in builder.fails("build", "--platform", f"{BOTH},linux/s390x", context)
 
 
-def test_programs_for_other_machines(builder: Builder, tmp_path: Path) -> None:
+def test_programs_for_other_machines(builder: Machine, tmp_path: Path) -> None:
     if os.uname().machine != "x86_64":
         pytest.skip("needs a machine that is amd64")
     if any("aarch64" in name for name in os.listdir("/proc/sys/fs/binfmt_misc")):
