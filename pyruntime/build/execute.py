@@ -44,7 +44,7 @@ class Settings:
 
     ``cache``     False: every step anew; ``no_cache`` names stages for which that holds; ``cache_from`` directories
     ``epoch``     SOURCE_DATE_EPOCH: every time that is later becomes it; None: times are what they are
-    ``network``   of RUN, where that says nothing: default, host, none
+    ``network``   of RUN, where that says nothing (pyruntime.build.network)
     ``hosts``     NAME:ADDRESS for /etc/hosts
     ``workers``   how many steps are carried out at once
     """
@@ -387,14 +387,14 @@ def _numeric(chown: str) -> bool:
 
 
 def sweep(place: Place) -> None:
-    """End the containers of builds that were killed."""
+    """End the containers of builds that were killed, and give back their addresses."""
     from pyruntime.api import Runtime
+    from pyruntime.build import network
 
-    if not os.path.isdir(place.root):
-        return
     runtime = Runtime(place.root)
-    for name in os.listdir(place.root):
+    for name in os.listdir(place.root) if os.path.isdir(place.root) else ():
         words = name.split(".")
         if len(words) == 3 and words[0] == "build" and words[1].isdigit() and words[2].isdigit() and \
                 start_time(int(words[1])) != int(words[2]):
             runtime.delete(name, force=True)
+    network.sweep(place.places)

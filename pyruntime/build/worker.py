@@ -15,6 +15,7 @@ from pyruntime import errors
 from pyruntime.build.copy import Copying
 from pyruntime.build.ignore import Ignore
 from pyruntime.build.mounting import Mounting, Secrets
+from pyruntime.build.network import Network
 from pyruntime.build.origins import is_url
 from pyruntime.build.run import Extra, Place, execute, failure
 from pyruntime.build.tree import Source, Tree
@@ -186,8 +187,6 @@ def _terminated(_number: int, _frame: object) -> None:
 
 def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
     """Do the step, unless somebody else has done it meanwhile."""
-    kernel.unshare(_CLONE_NEWNS)
-    kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
     store = Store.open(work.store_root)
     with store.lease() as lease, steps.StepLock(store.layout, work.keys[-1]):
         if work.cached:
@@ -195,17 +194,22 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
                 found = steps.find(store.layout, key, lease)
                 if found is not None:
                     return found
-        made = _Step(work, store, life, warn).make()
+        mode, hosts = (work.step.data.network, work.hosts) if work.step.kind == "run" else ("none", [])
+        with Network(work.place.places, mode, hosts) as network:
+            kernel.unshare(_CLONE_NEWNS)
+            kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
+            made = _Step(work, store, network, life, warn).make()
         for key in work.keys:
             steps.write(store.layout, key, made)
         return made
 
 
 class _Step:
-    def __init__(self, work: Work, store: Store, life: int, warn: Callable[[str], None]) -> None:
+    def __init__(self, work: Work, store: Store, network: Network, life: int, warn: Callable[[str], None]) -> None:
         self.work = work
         self.step = work.step
         self.store = store
+        self.network = network
         self.life = life
         self.warn = warn
         self._mounted: dict[str, Tree] = {}
@@ -252,7 +256,7 @@ class _Step:
                       lambda origin: self._origin(origin, workspace)) as mounting:
             for mount in self.step.data.mounts:
                 mounting.add(mount, extra)
-            status = execute(self.step, workspace, self.work.place, container_id, extra, self.work.hosts,
+            status = execute(self.step, workspace, self.work.place, container_id, extra, self.network,
                              lambda pid: wait(pid, self.life))
         for tree in self._mounted.values():
             os.close(tree.fd)

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from pyruntime.build.origins import Origins
     from pyruntime.build.plan import Plan
     from pyruntime.build.result import Output
+    from pyruntime.engine.places import Places
     from pyruntime.image.document import Descriptor
     from pyruntime.image.platform import Platform
     from pyruntime.image.store.store import Store
 
 FLAGS = (
-    Flag("add-host", "list", "a line of /etc/hosts for RUN", value="NAME:ADDRESS"),
+    Flag("add-host", "list", "a line of /etc/hosts for RUN; host-gateway is the host", value="NAME:ADDRESS"),
     Flag("build-arg", "list", "value of an ARG; without =, the environment's", value="NAME[=VALUE]"),
     Flag("build-context", "list", "another context for --from: a directory, a git URL, docker-image://NAME",
          value="NAME=CONTEXT"),
@@ -35,7 +36,8 @@ FLAGS = (
          short="f", value="FILE"),
     Flag("iidfile", "str", "write the image's ID into a file", value="FILE"),
     Flag("label", "list", "a label of the image", value="NAME=VALUE"),
-    Flag("network", "str", "of RUN: default (the host's), host or none", default="default"),
+    Flag("network", "str", "of RUN: default (pocker's default network), host, none, or the name of a network",
+         default="default"),
     Flag("no-cache", "bool", "take nothing from the cache"),
     Flag("no-cache-filter", "list", "take nothing from the cache for a stage", value="STAGE"),
     Flag("output", "list", "write the root filesystem (local, tar) or the image (oci, docker) to a file or directory,"
@@ -59,11 +61,11 @@ Example:
 
 
 class Surroundings:
-    """What the two programs have in common: messages, the store, where containers of builds are."""
+    """What the two programs have in common: messages, the store, where containers and networks are."""
 
-    def __init__(self, store: Store, run: str, warn: Any, debug: Any) -> None:
+    def __init__(self, store: Store, places: Places, warn: Any, debug: Any) -> None:
         self.store = store
-        self.run = run
+        self.places = places
         self.warn = warn
         self.debug = debug
 
@@ -118,10 +120,10 @@ def _execute(plan: Plan, store: Store, tree: Any, origins: Origins, settings: Se
 
 
 def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str, str]]:
-    from pyruntime.build import execute
+    from pyruntime.build import execute, network
     from pyruntime.build.run import Place
 
-    made = execute.Settings(Place(f"{around.run}/build"))
+    made = execute.Settings(Place(around.places))
     arguments = {}
     for text in parsed["build-arg"]:
         name, equals, value = text.partition("=")
@@ -135,8 +137,6 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
             raise UsageError(f'SOURCE_DATE_EPOCH "{epoch}": write seconds after 1970')
         made.epoch = int(epoch)
         arguments.setdefault("SOURCE_DATE_EPOCH", epoch)
-    if parsed["network"] not in ("default", "host", "none"):
-        raise UsageError(f'--network "{parsed["network"]}": write default, host or none')
     if parsed["compression"] not in ("none", "gzip", "zstd"):
         raise UsageError(f'--compression "{parsed["compression"]}": write none, gzip or zstd')
     from pyruntime.build.exchange import directory_of
@@ -144,7 +144,7 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
     made.cache = not parsed["no-cache"]
     made.cache_from = [directory_of(text, "cache-from", "src") for text in parsed["cache-from"]]
     made.no_cache = frozenset(name.lower() for text in parsed["no-cache-filter"] for name in text.split(","))
-    made.network = parsed["network"]
+    made.network = network.check(around.places, parsed["network"])
     made.hosts = [_host(text) for text in parsed["add-host"]]
     made.secrets = _secrets(parsed)
     return made, arguments
@@ -158,11 +158,13 @@ def _pair(text: str, flag: str) -> tuple[str, str]:
 
 
 def _host(text: str) -> str:
-    from pyruntime.errors import UsageError
-
     name, separator, address = text.partition("=" if "=" in text else ":")
     if not name or not separator or not address:
         raise UsageError(f'--add-host "{text}": write NAME:ADDRESS')
+    if address != "host-gateway":
+        from pyruntime.engine.network.addresses import Address
+
+        Address.parse(address.strip("[]"), "--add-host")
     return f"{name}:{address}"
 
 
