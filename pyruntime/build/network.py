@@ -20,7 +20,7 @@ from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.engine.network.attach import Reservation
+    from pyruntime.engine.network.attach import Departure, Reservation
     from pyruntime.engine.network.endpoints import Endpoint
     from pyruntime.engine.places import Places
 
@@ -41,6 +41,7 @@ class Network:
         self._mode = mode
         self._hosts = hosts
         self._reservation: Reservation | None = None
+        self._departure: Departure | None = None
 
     @property
     def on_host(self) -> bool:
@@ -69,7 +70,7 @@ class Network:
         except BaseException as error:
             self.leave()
             if isinstance(error, HostError):
-                raise HostError(f"RUN has no network: {error}; or build with --network host or none") from None
+                raise _without(error) from None
             raise
         return self
 
@@ -88,15 +89,37 @@ class Network:
         if self._reservation:
             from pyruntime.engine.network import attach
 
-            attach.attach(self._reservation, pid)
+            try:
+                attach.attach(self._reservation, pid)
+            except HostError as error:
+                raise _without(error) from None
+            if self.endpoint and self.endpoint.joined:
+                # A program that asks before it is there is refused, and ends: resolvers do not ask again then.
+                from pyruntime.engine.network import names
+
+                names.answers(self.endpoint.joined[0]["gateway"])
+
+    def depart(self) -> None:
+        """Begin to leave, before the container's end: the kernel takes 20 ms to remove an interface, which the end and
+        the making of the layer hide."""
+        if self.endpoint:
+            from pyruntime.engine.network.attach import Departure
+
+            self._departure = Departure(self._places, self.endpoint.id)
+            if self.endpoint.outside:
+                self.leave()   # at once: slirp4netns keeps what is mounted for the step
 
     def leave(self) -> None:
         """Give back what it has; may be done twice. Raises PyruntimeError."""
-        if self._reservation and self._reservation.endpoint:
-            from pyruntime.engine.network import attach
+        if self.endpoint:
+            from pyruntime.engine.network.attach import Departure
 
-            attach.detach(self._places, self._reservation.endpoint.id)
+            (self._departure or Departure(self._places, self.endpoint.id)).finish()
             self._reservation = None
+
+
+def _without(error: HostError) -> HostError:
+    return HostError(f"RUN has no network: {error}; or build with --network host or none")
 
 
 def sweep(places: Places) -> None:

@@ -109,8 +109,8 @@ def _run(runtime: Runtime, container_id: str, bundle: str, network: Network, wai
             raise BuildError("the build was ended")
         status = os.waitstatus_to_exitcode(found)
     finally:
+        network.depart()
         runtime.delete(container_id, force=True)
-        network.leave()
     return status if status >= 0 else 128 - status
 
 
