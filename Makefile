@@ -29,7 +29,8 @@ help:  ## list the targets
 deps:  ## install the Debian/Ubuntu packages that building and testing need
 	@tools/install-deps
 
-$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(NATIVE)/stub
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(NATIVE)/stub \
+                    pyruntime/cli/entry.py
 	@tools/install-deps
 	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil rich backports.zstd, and for tests hypothesis mypy pytest ruff"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)

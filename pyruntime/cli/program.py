@@ -15,7 +15,7 @@ from pyruntime.errors import PyruntimeError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
 
 class Program:
@@ -114,6 +114,23 @@ def out(text: str) -> None:
 def say(text: str) -> None:
     """Tell a person something that is no result: a line on standard error."""
     os.write(2, safe(text).encode() + b"\n")
+
+
+def leave(status: int) -> NoReturn:
+    """End the process as ``sys.exit`` does, without taking the interpreter to pieces first, which costs 4 to 7 ms.
+
+    Whoever wants to be called at the end (functions of atexit, threads that are waited for) has loaded one of the
+    modules that are asked for here, and is.
+    """
+    if "atexit" in sys.modules or "threading" in sys.modules:
+        sys.exit(status)
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream:      # None if it was closed when the interpreter began
+                stream.flush()
+    except OSError:
+        sys.exit(status)    # the interpreter tells of it, and exits with 120
+    os._exit(status)
 
 
 def fill_standard_descriptors() -> None:
