@@ -27,7 +27,7 @@ WITH_COMMANDS = [name for name in NAMES if "```console" in (TOP / name).read_tex
 FENCE = re.compile(r"^( *)```console\n(.*?)^ *```$", re.M | re.S)
 # A killed container takes a moment to go, which a reader's fingers allow it.
 PRELUDE = """
-export HOME={home} LC_ALL=C TZ=UTC
+export HOME={home} POCKER_ROOT={home}/pocker POCKER_RUN={home}/run LC_ALL=C TZ=UTC
 pyruntime() {{
     {command} --root {home}/state "$@"
     local status=$?
