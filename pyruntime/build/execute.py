@@ -43,19 +43,21 @@ class Settings:
     """How is built.
 
     ``cache``     False: every step anew; ``no_cache`` names stages for which that holds; ``cache_from`` directories
+    ``driver``    of the root filesystems in which steps work; "": the best that can be used
     ``epoch``     SOURCE_DATE_EPOCH: every time that is later becomes it; None: times are what they are
     ``network``   of RUN, where that says nothing (pyruntime.build.network)
     ``hosts``     NAME:ADDRESS for /etc/hosts
     ``workers``   how many steps are carried out at once
     """
 
-    __slots__ = ("cache", "cache_from", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
+    __slots__ = ("cache", "cache_from", "driver", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.cache = True
         self.cache_from: list[str] = []
         self.no_cache: frozenset[str] = frozenset()
+        self.driver = ""
         self.epoch: int | None = None
         self.network = "default"
         self.hosts: list[str] = []
@@ -275,6 +277,7 @@ class Execution:
             return True
         work.cached = cached
         work.epoch = self.settings.epoch
+        work.driver = self.settings.driver
         work.hosts = self.settings.hosts
         work.secrets = self.settings.secrets
         return Worker(work, life), step, number, work.keys

@@ -21,7 +21,8 @@ from pyruntime.build.run import Extra, Place, execute, failure
 from pyruntime.build.tree import Source, Tree
 from pyruntime.build.tree import select as select_sources
 from pyruntime.build.workspace import Workspace, layers_of
-from pyruntime.errors import BuildError, PyruntimeError
+from pyruntime.errors import BuildError, HostError, PyruntimeError
+from pyruntime.image.snapshot.copy import Copy
 from pyruntime.image.snapshot.view import attach
 from pyruntime.image.store import steps
 from pyruntime.image.store.layers import Layers
@@ -56,6 +57,7 @@ class Work:
     __slots__ = (
         "cached",
         "chain",
+        "driver",
         "epoch",
         "hosts",
         "keys",
@@ -75,6 +77,7 @@ class Work:
         self.place = place
         self.cached = True
         self.epoch: int | None = None
+        self.driver = ""
         self.hosts: list[str] = []
         self.secrets = Secrets({}, {})
         self.trees: dict[str, Tree] = {}
@@ -219,7 +222,7 @@ class _Step:
         alone = self.step.kind == "copy" and self.step.data.link
         chain = [] if alone else self.work.chain
         layers = layers_of(self.store, chain, self.warn)
-        with Workspace(self.store, layers, self.warn, latest=self.work.epoch) as workspace:
+        with Workspace(self.store, layers, self.warn, latest=self.work.epoch, driver=self.work.driver) as workspace:
             getattr(self, f"_{self.step.kind}")(workspace)
             below = self.work.chain[-1][1] if self.work.chain else ""
             return workspace.commit(below, self.step.title)
@@ -273,7 +276,10 @@ class _Step:
             os.mkdir(path, 0o755)
             layers: Layers = layers_of(self.store, origin, self.warn)
             if layers.directories:
-                attach(self.store, layers, path)
+                try:
+                    attach(self.store, layers, path)
+                except HostError:   # a kernel before 6.8, or without overlayfs: a copy shows the same
+                    Copy(self.store).prepare(layers, path, "")
             self._mounted[name] = Tree(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{name}"')
         return self._mounted[name]
 

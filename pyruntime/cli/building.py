@@ -61,13 +61,15 @@ Example:
 
 
 class Surroundings:
-    """What the two programs have in common: messages, the store, where containers and networks are."""
+    """What the two programs have in common: messages, the store, where containers and networks are, the driver that is
+    asked for."""
 
-    def __init__(self, store: Store, places: Places, warn: Any, debug: Any) -> None:
+    def __init__(self, store: Store, places: Places, warn: Any, debug: Any, driver: str = "") -> None:
         self.store = store
         self.places = places
         self.warn = warn
         self.debug = debug
+        self.driver = driver
 
 
 def build(around: Surroundings, parsed: Parsed) -> int:
@@ -141,6 +143,7 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
         raise UsageError(f'--compression "{parsed["compression"]}": write none, gzip or zstd')
     from pyruntime.build.exchange import directory_of
 
+    made.driver = around.driver
     made.cache = not parsed["no-cache"]
     made.cache_from = [directory_of(text, "cache-from", "src") for text in parsed["cache-from"]]
     made.no_cache = frozenset(name.lower() for text in parsed["no-cache-filter"] for name in text.split(","))

@@ -49,7 +49,8 @@ def buildah(shared: Builder, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             subprocess.run(["umount", line.split()[4]], check=True)
 
 
-def _listing(archive: Path) -> dict[str, tuple[Any, ...]]:
+def listing(archive: Path) -> dict[str, tuple[Any, ...]]:
+    """What an archive holds: kind, mode, owners and content by name."""
     found: dict[str, tuple[Any, ...]] = {}
     with tarfile.open(archive) as tar:
         for entry in tar:
@@ -81,7 +82,7 @@ def _compare(case: Case, ours: Builder, peer: Buildah, tmp_path: Path) -> list[s
              if (mine.get(member) or None) != (config.get(member) or None)
              and not (member == "WorkingDir" and {mine.get(member), config.get(member)} <= {"/", "", None})
              and not (member == "Labels" and _without_own(config.get(member)) == (mine.get(member) or {}))]
-    us, them = _listing(tmp_path / "ours.tar"), _listing(tmp_path / "theirs.tar")
+    us, them = listing(tmp_path / "ours.tar"), listing(tmp_path / "theirs.tar")
     wrong += [f"{path}: ours {us.get(path)}, theirs {them.get(path)}" for path in sorted(us.keys() | them.keys())
               if us.get(path) != them.get(path) and not _made_by_chroot(path)]
     peer("umount", container)

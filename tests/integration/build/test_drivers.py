@@ -1,0 +1,80 @@
+"""Builds in root filesystems of every driver: the same image comes out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.build.cases import CASES, Case
+from tests.integration.build.conftest import Builder, write
+from tests.integration.build.test_peers import listing
+
+# All of them take four minutes: DRIVERS=all.
+_CHOSEN = [case for case in CASES if not case.fails][::1 if os.environ.get("DRIVERS") == "all" else 8]
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A btrfs in a file."""
+    path = tmp_path_factory.mktemp("disk")
+    file, point = path / "image", path / "btrfs"
+    with file.open("wb") as image:
+        image.truncate(2 << 30)
+    subprocess.run(["mkfs.btrfs", "-q", file], check=True)
+    device = subprocess.run(["losetup", "--find", "--show", file], check=True, capture_output=True,
+                            text=True).stdout.strip()
+    point.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "btrfs", device, point], check=True)
+        try:
+            yield point
+        finally:
+            subprocess.run(["umount", point], check=True)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.fixture(scope="module", params=["btrfs", "copy"])
+def driven(request: pytest.FixtureRequest, disk: Path, tmp_path_factory: pytest.TempPathFactory,
+           images: Path) -> Iterator[Builder]:
+    """The command with a store on which this driver works."""
+    path = disk / "builder" if request.param == "btrfs" else tmp_path_factory.mktemp("copy")
+    path.mkdir(exist_ok=True)
+    shutil.copytree(images, path / "store", symlinks=True)
+    made = Builder(path, path / "store")
+    made.environment["POCKER_STORAGE_DRIVER"] = request.param
+    try:
+        yield made
+        made.clear()
+        made.check()
+        subvolumes = made.store / "subvolumes"
+        assert (request.param == "btrfs") == (subvolumes.is_dir() and any(subvolumes.iterdir()))
+        made.ok("rmi", "-f", *[name for name in made.ok("images", "--format", "{{.Repository}}").split() if name])
+        made.ok("builder", "prune")
+        assert not subvolumes.is_dir() or not any(subvolumes.iterdir()), "what no image needs is removed"
+    finally:
+        made.close()
+        if request.param == "btrfs":
+            for line in subprocess.run(["btrfs", "subvolume", "list", "-o", disk], capture_output=True, text=True,
+                                       check=True).stdout.splitlines():
+                subprocess.run(["btrfs", "subvolume", "delete", disk / line.split()[-1]], check=True)
+
+
+@pytest.mark.parametrize("case", _CHOSEN, ids=lambda case: case.name)
+def test_the_same_image(case: Case, driven: Builder, shared: Builder, tmp_path: Path) -> None:
+    context = write(tmp_path / "context", case.text, case.files)
+    flags = [flag.replace("CONTEXT", str(context)) for flag in case.flags]
+    trees = []
+    for number, builder in enumerate((driven, shared)):
+        builder.ok("build", "--progress", "quiet", "-t", f"driver-{case.name}", *flags, context)
+        builder.ok("build", "--progress", "quiet", *flags, "-o", f"type=tar,dest={tmp_path}/{number}.tar", context)
+        trees.append(listing(tmp_path / f"{number}.tar"))
+    assert trees[0] == trees[1]
+    if case.script:
+        done = driven("run", "--rm", "--network", "none", "--entrypoint", "sh", f"driver-{case.name}", "-c", case.script)
+        assert done.stdout.rstrip("\n") == case.prints, (done.stdout, done.stderr)
