@@ -15,7 +15,7 @@ from tests.integration.build.conftest import Builder, write
 from tests.integration.build.test_peers import listing
 
 # All of them take four minutes: DRIVERS=all.
-_CHOSEN = [case for case in CASES if not case.fails][::1 if os.environ.get("DRIVERS") == "all" else 8]
+_CHOSEN = [case for case in CASES if not case.fails][::1 if os.environ.get("DRIVERS") == "all" else 12]
 
 
 @pytest.fixture(scope="module")
@@ -76,5 +76,6 @@ def test_the_same_image(case: Case, driven: Builder, shared: Builder, tmp_path: 
         trees.append(listing(tmp_path / f"{number}.tar"))
     assert trees[0] == trees[1]
     if case.script:
-        done = driven("run", "--rm", "--network", "none", "--entrypoint", "sh", f"driver-{case.name}", "-c", case.script)
+        done = driven("run", "--rm", "--network", "none", "--entrypoint", "sh", f"driver-{case.name}", "-c",
+                      case.script)
         assert done.stdout.rstrip("\n") == case.prints, (done.stdout, done.stderr)
