@@ -51,6 +51,15 @@ class Program:
         """The module of a command; one that has the name of a Python keyword ends in _."""
         return __import__(f"{self.package}.{name}{'_' if name == 'import' else ''}", fromlist=["COMMAND"])
 
+    def unknown(self, name: str, words: Sequence[str]) -> int:
+        """Say that there is no such command, and which are spelled alike; the exit status."""
+        from difflib import get_close_matches
+
+        alike = get_close_matches(name, self.commands, 3)
+        hint = f"do you mean {' or '.join(alike)}?" if alike else f"see `{self.name} --help`"
+        LOG.error(f'"{name}" is not a command of {self.name}: {hint}')
+        return 1
+
     def main(self, words: Sequence[str] | None = None) -> int:
         """Run one command line and return its exit status."""
         fill_standard_descriptors()
@@ -84,8 +93,7 @@ class Program:
                 return 0
             name, arguments = arguments[0], ["--help"]
         if name not in self.commands and name not in self.hidden:
-            LOG.error(f"No help topic for '{name}'")
-            return 1 if "-h" in arguments or "--help" in arguments else 3
+            return self.unknown(name, arguments)
         module = self.module(name)
         command: Command = module.COMMAND
         run: Callable[[Any, Parsed], int] = module.run
