@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 class Settings:
     """How is built.
 
+    ``allowed``   what a Dockerfile may ask for that is not everybody's: network.host
     ``cache``     False: every step anew; ``no_cache`` names stages for which that holds; ``cache_from`` directories
     ``driver``    of the root filesystems in which steps work; "": the best that can be used
     ``epoch``     SOURCE_DATE_EPOCH: every time that is later becomes it; None: times are what they are
@@ -50,11 +51,12 @@ class Settings:
     ``workers``   how many steps are carried out at once
     """
 
-    __slots__ = ("cache", "cache_from", "driver", "epoch", "hosts", "network", "no_cache", "place", "secrets",
+    __slots__ = ("allowed", "cache", "cache_from", "driver", "epoch", "hosts", "network", "no_cache", "place", "secrets",
                  "workers")
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.allowed: frozenset[str] = frozenset()
         self.cache = True
         self.cache_from: list[str] = []
         self.no_cache: frozenset[str] = frozenset()
@@ -105,6 +107,7 @@ class Execution:
 
     def run(self) -> StageState:
         """Build; the target's state. The caller holds the store's lease. Raises BuildError and others."""
+        self._forbid()
         running: dict[StageState, tuple[Worker, Step, int, list[str]]] = {}
         life = os.pipe2(os.O_CLOEXEC)
         try:
@@ -121,6 +124,16 @@ class Execution:
             except OSError as error:
                 self.warn(f"what is known of files could not be written down: {error.strerror}")
         return self.stages[self.plan.target.index]
+
+    def _forbid(self) -> None:
+        """A Dockerfile of somebody else's shall not decide that its steps reach what is for this host alone."""
+        if self.settings.network == "host" or "network.host" in self.settings.allowed:
+            return
+        for stage in self.plan.stages:
+            for step in stage.steps:
+                if step.kind == "run" and step.data.network == "host":
+                    raise self._placed(step, BuildError("RUN --network=host is not allowed: give --allow network.host,"
+                                                        " or --network host"))
 
     def _loop(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], life: tuple[int, int]) -> None:
         poll = select.poll()

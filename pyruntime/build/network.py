@@ -150,7 +150,7 @@ def check(places: Places, name: str) -> str:
         with networks.lock(places):
             return networks.find(places, name).name
     except PyruntimeError as error:
-        raise type(error)(f'--network "{name}": {error}') from None
+        raise type(error)(f"--network: {error}") from None
 
 
 def _content(path: str) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FLAGS = (
     Flag("add-host", "list", "a line of /etc/hosts for RUN; host-gateway is the host", value="NAME:ADDRESS"),
+    Flag("allow", "list", "what RUN may have beside the usual: network.host (RUN --network=host)",
+         value="ENTITLEMENT"),
     Flag("build-arg", "list", "value of an ARG; without =, the environment's", value="NAME[=VALUE]"),
     Flag("build-context", "list", "another context for --from: a directory, a git URL, docker-image://NAME",
          value="NAME=CONTEXT"),
@@ -143,6 +145,10 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
         raise UsageError(f'--compression "{parsed["compression"]}": write none, gzip or zstd')
     from pyruntime.build.exchange import directory_of
 
+    for text in parsed["allow"]:
+        if text != "network.host":
+            raise UsageError(f'--allow "{text}": there is network.host')
+    made.allowed = frozenset(parsed["allow"])
     made.driver = around.driver
     made.cache = not parsed["no-cache"]
     made.cache_from = [directory_of(text, "cache-from", "src") for text in parsed["cache-from"]]

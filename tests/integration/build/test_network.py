@@ -50,7 +50,11 @@ def test_a_step_reaches_others_and_not_the_hosts_loopback(builder: Builder, tmp_
     assert "refused" in builder.fails("build", "--progress", "plain", refused)
     assert "private" in _said(builder, refused, "--network", "host")
     explicit = own.replace("RUN", "RUN --network=host")
-    assert "private" in _said(builder, write(tmp_path / "c", f"FROM busybox\n{explicit}", {}))
+    asking = write(tmp_path / "c", f"FROM busybox\n{explicit}", {})
+    assert "private" in _said(builder, asking, "--allow", "network.host")
+    assert "private" in _said(builder, asking, "--network", "host", "--no-cache")
+    said = builder.fails("build", "--progress", "plain", asking)
+    assert said.startswith("error: Dockerfile:2: RUN --network=host is not allowed") and "#1" not in said
     again = outside.replace("RUN", "RUN --network=default")
     assert "from outside" in _said(builder, write(tmp_path / "d", f"FROM busybox\n{again}", {}), "--network", "bridge")
     assert "nreachable" in builder.fails("build", "--progress", "plain", "--no-cache", "--network", "none",
@@ -139,7 +143,7 @@ def test_a_network_of_ones_own(builder: Builder, tmp_path: Path) -> None:
         assert "back" not in builder.ok("network", "prune")
     builder.eventually(lambda: builder("network", "rm", "back").returncode == 0, "its user has gone")
     _clear(builder, tmp_path)
-    assert '--network "back": no such network' in builder.fails("build", "--network", "back", context)
+    assert '--network: no such network: "back"' in builder.fails("build", "--network", "back", context)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["all", "command"])
