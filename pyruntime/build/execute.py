@@ -51,8 +51,8 @@ class Settings:
     ``workers``   how many steps are carried out at once
     """
 
-    __slots__ = ("allowed", "cache", "cache_from", "driver", "epoch", "hosts", "network", "no_cache", "place", "secrets",
-                 "workers")
+    __slots__ = ("allowed", "cache", "cache_from", "driver", "epoch", "hosts", "network", "no_cache", "place",
+                 "secrets", "workers")
 
     def __init__(self, place: Place) -> None:
         self.place = place
