@@ -63,10 +63,11 @@ DONE
 """
 
 
-@pytest.mark.parametrize("program", ["pasta", "slirp4netns"])
-def test_a_step_has_a_way_out_and_no_way_to_the_hosts_loopback(tmp_path: Path, program: str) -> None:
+@pytest.mark.parametrize(("program", "network"), [("pocker", "pasta"), ("pocker", "slirp4netns"),
+                                                   ("pyimage", "default")])
+def test_a_step_has_a_way_out_and_no_way_to_the_hosts_loopback(tmp_path: Path, program: str, network: str) -> None:
     done = run(tmp_path, ENDS + "pyimage load -q -i layout >/dev/null" + ASKS + f"""
-pocker build --network {program} --progress plain -t app context >/dev/null 2>said || cat said
+{program} build --network {network} --progress plain -t app context >/dev/null 2>said || cat said
 pocker run --rm --network none app cat /out
 """, root=HOST)
     assert done.stdout == "served\n", (done.stdout, done.stderr)
