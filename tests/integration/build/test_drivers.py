@@ -10,6 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from pyruntime.build import worker
+from pyruntime.build.network import Network
+from pyruntime.build.origins import Origins
+from pyruntime.build.plan import Plan
+from pyruntime.build.run import Place
+from pyruntime.build.workspace import Workspace, layers_of
+from pyruntime.engine.places import Places
+from pyruntime.errors import HostError
+from pyruntime.image.store.store import Store
 from tests.integration.build.cases import CASES, Case
 from tests.integration.build.conftest import Builder, write
 from tests.integration.build.test_peers import listing
@@ -79,3 +88,28 @@ def test_the_same_image(case: Case, driven: Builder, shared: Builder, tmp_path: 
         done = driven("run", "--rm", "--network", "none", "--entrypoint", "sh", f"driver-{case.name}", "-c",
                       case.script)
         assert done.stdout.rstrip("\n") == case.prints, (done.stdout, done.stderr)
+
+
+def test_a_stage_is_bound_where_its_layers_cannot_be_mounted(builder: Builder, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel before 6.8, or one without overlayfs: a copy is shown instead."""
+    def refuse(*_: object) -> None:
+        raise HostError("no overlay")
+
+    monkeypatch.setattr(worker, "attach", refuse)
+    store = Store.open(str(builder.store))
+    text = "FROM busybox AS one\nRUN --network=none echo 1 > /new; rm /etc/group\n"
+    builder.build(write(tmp_path / "context", text, {}), "-t", "one")
+    (step,) = [step for step in _plan(store, text).target.steps if step.kind == "run"]
+    work = worker.Work(step, [], [], store.root, Place(Places(str(builder.root), str(builder.run))))
+    work.origins["one"] = builder.image("one").layers()
+    with store.lease(), Workspace(store, layers_of(store, [], print), print, latest=None, driver="copy") as workspace:
+        tree = worker._Step(work, store, Network(work.place.places, "none", []), -1, print)._origin("one", workspace)
+        names = set(os.listdir(tree.fd))
+        os.close(tree.fd)
+    assert {"new", "bin"} <= names
+
+
+def _plan(store: Store, text: str) -> Plan:
+    with Origins(store, {}, pull=lambda *_: None, always_pull=False) as origins:
+        return Plan(text, "Dockerfile", origins, arguments={}, target="", platform=None)
