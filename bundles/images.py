@@ -57,13 +57,14 @@ def debian() -> Path:
     return tree
 
 
-def install(tree: Path, *packages: str) -> None:
+def install(tree: Path, *packages: str, only_download: bool = False) -> None:
     """apt-get install in a root filesystem that is there to be changed."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C",
                    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     script = ('set -e; root=$1; shift; mount -t proc proc "$root/proc"; mount -t tmpfs tmpfs "$root/tmp";'
               ' chroot "$root" apt-get -qq update;'
               ' chroot "$root" apt-get -qq -y --no-install-recommends install "$@"')
+    packages = (*(["--download-only"] if only_download else []), *packages)
     _run("unshare", "--mount", "--pid", "--fork", "sh", "-c", script, "sh", str(tree), *packages, env=environment)
 
 
@@ -263,3 +264,42 @@ def _settle_servers(tree: Path) -> None:
         (tree / "var/log/nginx" / name).symlink_to(f"/dev/{stream}")
     (tree / "var/www/html").mkdir(parents=True, exist_ok=True)
     (tree / "var/www/html/index.html").write_text("served by nginx\n")
+
+
+# --- packages ---------------------------------------------------------------------------------------------------------
+
+# What the Dockerfiles of bundles/projects install, and the wheels with which pip builds others.
+_PACKAGES = ("gcc", "libc6-dev", "make", "nginx-light", "python3", "python3-venv", "python3-setuptools-whl",
+             "python3-wheel-whl")
+
+
+def packages() -> Path:
+    """A directory with these packages and all that they need, and the index by which apt finds them there."""
+    path = CACHE / "packages"
+    if path.is_dir():
+        return path
+    base = debian()
+    with tempfile.TemporaryDirectory(dir=CACHE) as work:
+        upper, scratch, merged, made = (Path(work, name) for name in ("upper", "scratch", "merged", "packages"))
+        for directory in (upper, scratch, merged, made):
+            directory.mkdir()
+        _run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={base},upperdir={upper},workdir={scratch}",
+             str(merged))
+        try:
+            install(merged, *_PACKAGES, only_download=True)
+            for file in sorted((merged / "var/cache/apt/archives").glob("*.deb")):
+                shutil.copy(file, made / file.name.replace("%3a", "."))   # it would have to be quoted in the index
+        finally:
+            _run("umount", str(merged))
+        (made / "Packages").write_text("\n".join(map(_indexed, sorted(made.glob("*.deb")))))
+        made.chmod(0o755)
+        made.rename(path)
+    return path
+
+
+def _indexed(package: Path) -> str:
+    """A package's stanza of the index. sources.list(5), apt-ftparchive(1)."""
+    control = subprocess.run(["dpkg-deb", "--field", package], capture_output=True, text=True, check=True).stdout
+    with package.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{control.rstrip()}\nFilename: ./{package.name}\nSize: {package.stat().st_size}\nSHA256: {digest}\n"

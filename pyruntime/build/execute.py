@@ -46,19 +46,23 @@ if TYPE_CHECKING:
 class Settings:
     """How is built.
 
+    ``allowed``   what a Dockerfile may ask for that is not everybody's: network.host
     ``cache``     False: every step anew; ``no_cache`` names stages for which that holds
+    ``driver``    of the root filesystems in which steps work; "": the best that can be used
     ``epoch``     SOURCE_DATE_EPOCH: every time that is later becomes it; None: times are what they are
-    ``network``   of RUN, where that says nothing: default, host, none
+    ``network``   of RUN, where that says nothing (pyruntime.build.network)
     ``hosts``     NAME:ADDRESS for /etc/hosts
     ``workers``   how many steps are carried out at once
     """
 
-    __slots__ = ("cache", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
+    __slots__ = ("allowed", "cache", "driver", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.allowed: frozenset[str] = frozenset()
         self.cache = True
         self.no_cache: frozenset[str] = frozenset()
+        self.driver = ""
         self.epoch: int | None = None
         self.network = "default"
         self.hosts: list[str] = []
@@ -116,6 +120,7 @@ class Execution:
     def run(self) -> StageState:
         """Build; the target's state, whose layers are in the store. The caller holds the store's lease. Raises
         BuildError and others."""
+        self._forbid()
         running: dict[StageState, tuple[Worker, Step, int, list[str]]] = {}
         life = os.pipe2(os.O_CLOEXEC)
         try:
@@ -132,6 +137,16 @@ class Execution:
             except OSError as error:
                 self.warn(f"what is known of files could not be written down: {error.strerror}")
         return self.result
+
+    def _forbid(self) -> None:
+        """A Dockerfile of somebody else's shall not decide that its steps reach what is for this host alone."""
+        if self.settings.network == "host" or "network.host" in self.settings.allowed:
+            return
+        for stage in self.plan.stages:
+            for step in stage.steps:
+                if step.kind == "run" and step.data.network == "host":
+                    raise self._placed(step, BuildError("RUN --network=host is not allowed: give --allow network.host,"
+                                                        " or --network host"))
 
     def _loop(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], life: tuple[int, int]) -> None:
         poll = select.poll()
@@ -322,6 +337,7 @@ class Execution:
             return True
         work.cached = cached
         work.epoch = self.settings.epoch
+        work.driver = self.settings.driver
         work.hosts = self.settings.hosts
         work.secrets = self.settings.secrets
         return Worker(work, life), step, number, work.keys
@@ -496,14 +512,14 @@ def _numeric(chown: str) -> bool:
 
 
 def sweep(place: Place) -> None:
-    """End the containers of builds that were killed."""
+    """End the containers of builds that were killed, and give back their addresses."""
     from pyruntime.api import Runtime
+    from pyruntime.build import network
 
-    if not os.path.isdir(place.root):
-        return
     runtime = Runtime(place.root)
-    for name in os.listdir(place.root):
+    for name in os.listdir(place.root) if os.path.isdir(place.root) else ():
         words = name.split(".")
         if len(words) == 3 and words[0] == "build" and words[1].isdigit() and words[2].isdigit() and \
                 start_time(int(words[1])) != int(words[2]):
             runtime.delete(name, force=True)
+    network.sweep(place.places)

@@ -10,6 +10,7 @@ import os
 from errno import ENOENT, ENOTDIR, ENOTEMPTY
 
 from pyruntime.api import Runtime
+from pyruntime.build.network import HOSTNAME
 from pyruntime.config.decode import encode
 from pyruntime.engine.seccomp_profile import profile
 from pyruntime.engine.spec import terminal_group
@@ -24,20 +25,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyruntime.build.network import Network
     from pyruntime.build.plan import Step
     from pyruntime.build.workspace import Workspace
+    from pyruntime.engine.places import Places
 
 _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _SCRIPT = "/dev/pipes"   # where scripts stand; /dev is the container's own
 
 
 class Place:
-    """Where builds keep their containers: ``root`` the runtime's state directory; who they are known by."""
+    """Where builds keep their containers: ``root`` the runtime's state directory; who they are known by; ``places``
+    pocker's, for networks."""
 
-    __slots__ = ("cgroup", "root")
+    __slots__ = ("cgroup", "places", "root")
 
-    def __init__(self, root: str, cgroup: str = "/pocker") -> None:
-        self.root = root
+    def __init__(self, places: Places, cgroup: str = "/pocker") -> None:
+        self.places = places
+        self.root = f"{places.run}/build"
         self.cgroup = cgroup
 
 
@@ -56,7 +61,7 @@ class Extra:
                             "options": ["rbind", "ro" if readonly else "rw"]})
 
 
-def execute(step: Step, workspace: Workspace, place: Place, container_id: str, extra: Extra, hosts: list[str],
+def execute(step: Step, workspace: Workspace, place: Place, container_id: str, extra: Extra, network: Network,
             wait: Callable[[int], int | None]) -> int:
     """Run the program; its exit status, 128 + N for signal N. Standard output and error are this process's.
 
@@ -72,9 +77,13 @@ def execute(step: Step, workspace: Workspace, place: Place, container_id: str, e
         os.chmod(path, 0o755)
         extra.bind(path, f"{_SCRIPT}/script", readonly=True)
         args = [f"{_SCRIPT}/script"]
-    if data.network != "none":
-        _names(workspace, extra, hosts)
-    document = _configuration(step, args, workspace, extra, host_network=data.network != "none")
+    for name, text in network.files().items():   # the image's own are not touched
+        path = f"{workspace.scratch}/{name}"
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+        os.chmod(path, 0o644)
+        extra.bind(path, f"/etc/{name}", readonly=False)
+    document = _configuration(step, args, workspace, extra, host_network=network.on_host)
     if privileged():
         document["linux"]["cgroupsPath"] = f"{place.cgroup}/{container_id}"
     bundle = f"{workspace.scratch}/bundle"
@@ -84,21 +93,23 @@ def execute(step: Step, workspace: Workspace, place: Place, container_id: str, e
         file.write(encode(document))
     stubs = _missing(workspace.fd, [mount["destination"] for mount in document["mounts"]])
     try:
-        return _run(Runtime(place.root), container_id, bundle, wait)
+        return _run(Runtime(place.root), container_id, bundle, network, wait)
     finally:
         _remove(workspace.fd, stubs)
 
 
-def _run(runtime: Runtime, container_id: str, bundle: str, wait: Callable[[int], int | None]) -> int:
+def _run(runtime: Runtime, container_id: str, bundle: str, network: Network, wait: Callable[[int], int | None]) -> int:
     kernel.become_subreaper()
     try:
         state = runtime.create(container_id, bundle)
+        network.attach(state.pid)
         runtime.start(container_id)
         found = wait(state.pid)
         if found is None:
             raise BuildError("the build was ended")
         status = os.waitstatus_to_exitcode(found)
     finally:
+        network.depart()
         runtime.delete(container_id, force=True)
     return status if status >= 0 else 128 - status
 
@@ -107,7 +118,7 @@ def _configuration(step: Step, args: list[str], workspace: Workspace, extra: Ext
                    ) -> dict[str, Any]:
     image = ImageConfig(b"", {"config": {"Env": [*step.env, *step.secret_env], "User": step.user,
                                          "WorkingDir": step.cwd}, "rootfs": {}})
-    wishes = Wishes(args=args, entrypoint=[], env=extra.env, host_network=host_network, hostname="build")
+    wishes = Wishes(args=args, entrypoint=[], env=extra.env, host_network=host_network, hostname=HOSTNAME)
     unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     document = convert(image, workspace.fd, wishes, uid=os.geteuid(), gid=os.getegid(), unified=unified)
     if host_network and not privileged():   # sysfs belongs to the network's owner, whom this user namespace is not
@@ -122,25 +133,6 @@ def _configuration(step: Step, args: list[str], workspace: Workspace, extra: Ext
             mount["options"] = [one for one in mount["options"] if one != "gid=5"] + terminal_group()
     document["mounts"] += extra.mounts
     return document
-
-
-def _names(workspace: Workspace, extra: Extra, hosts: list[str]) -> None:
-    """resolv.conf and hosts for the build; the image's own are not touched."""
-    try:
-        with open("/etc/resolv.conf", encoding="utf-8", errors="surrogateescape") as file:
-            resolv = file.read()
-    except FileNotFoundError:
-        resolv = ""
-    text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\tbuild\n"
-    for entry in hosts:
-        name, _, address = entry.replace("=", ":", 1).partition(":") if "=" in entry else entry.partition(":")
-        text += f"{address}\t{name}\n"
-    for name, content in (("resolv.conf", resolv), ("hosts", text)):
-        path = f"{workspace.scratch}/{name}"
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(content)
-        os.chmod(path, 0o644)
-        extra.bind(path, f"/etc/{name}", readonly=False)
 
 
 def _missing(root: int, targets: list[str]) -> list[tuple[bytes, int]]:

@@ -15,12 +15,14 @@ from pyruntime import errors
 from pyruntime.build.copy import Copying
 from pyruntime.build.ignore import Ignore
 from pyruntime.build.mounting import Mounting, Secrets
+from pyruntime.build.network import Network
 from pyruntime.build.origins import is_url
 from pyruntime.build.run import Extra, Place, execute, failure
 from pyruntime.build.tree import Source, Tree
 from pyruntime.build.tree import select as select_sources
 from pyruntime.build.workspace import Workspace, layers_of
-from pyruntime.errors import BuildError, PyruntimeError
+from pyruntime.errors import BuildError, HostError, PyruntimeError
+from pyruntime.image.snapshot.copy import Copy
 from pyruntime.image.snapshot.view import attach
 from pyruntime.image.store import steps
 from pyruntime.image.store.layers import Layers
@@ -55,6 +57,7 @@ class Work:
     __slots__ = (
         "cached",
         "chain",
+        "driver",
         "epoch",
         "hosts",
         "keys",
@@ -74,6 +77,7 @@ class Work:
         self.place = place
         self.cached = True
         self.epoch: int | None = None
+        self.driver = ""
         self.hosts: list[str] = []
         self.secrets = Secrets({}, {})
         self.trees: dict[str, Tree] = {}
@@ -186,8 +190,6 @@ def _terminated(_number: int, _frame: object) -> None:
 
 def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
     """Do the step, unless somebody else has done it meanwhile."""
-    kernel.unshare(_CLONE_NEWNS)
-    kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
     store = Store.open(work.store_root)
     with store.lease() as lease, steps.StepLock(store.layout, work.keys[-1]):
         if work.cached:
@@ -195,7 +197,11 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
                 found = steps.find(store.layout, key, lease)
                 if found is not None:
                     return found
-        made = _Step(work, store, life, warn).make()
+        mode, hosts = (work.step.data.network, work.hosts) if work.step.kind == "run" else ("none", [])
+        with Network(work.place.places, mode, hosts) as network:
+            kernel.unshare(_CLONE_NEWNS)
+            kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
+            made = _Step(work, store, network, life, warn).make()
         made.keys = work.keys
         for key in work.keys:
             steps.write(store.layout, key, made)
@@ -203,10 +209,11 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
 
 
 class _Step:
-    def __init__(self, work: Work, store: Store, life: int, warn: Callable[[str], None]) -> None:
+    def __init__(self, work: Work, store: Store, network: Network, life: int, warn: Callable[[str], None]) -> None:
         self.work = work
         self.step = work.step
         self.store = store
+        self.network = network
         self.life = life
         self.warn = warn
         self._mounted: dict[str, Tree] = {}
@@ -216,7 +223,7 @@ class _Step:
         alone = self.step.kind == "copy" and self.step.data.link
         chain = [] if alone else self.work.chain
         layers = layers_of(self.store, chain, self.warn)
-        with Workspace(self.store, layers, self.warn, latest=self.work.epoch) as workspace:
+        with Workspace(self.store, layers, self.warn, latest=self.work.epoch, driver=self.work.driver) as workspace:
             getattr(self, f"_{self.step.kind}")(workspace)
             below = self.work.chain[-1][1] if self.work.chain else ""
             return workspace.commit(below, self.step.title)
@@ -253,7 +260,7 @@ class _Step:
                       lambda origin: self._origin(origin, workspace)) as mounting:
             for mount in self.step.data.mounts:
                 mounting.add(mount, extra)
-            status = execute(self.step, workspace, self.work.place, container_id, extra, self.work.hosts,
+            status = execute(self.step, workspace, self.work.place, container_id, extra, self.network,
                              lambda pid: wait(pid, self.life))
         for tree in self._mounted.values():
             os.close(tree.fd)
@@ -270,7 +277,10 @@ class _Step:
             os.mkdir(path, 0o755)
             layers: Layers = layers_of(self.store, origin, self.warn)
             if layers.directories:
-                attach(self.store, layers, path)
+                try:
+                    attach(self.store, layers, path)
+                except HostError:   # a kernel before 6.8, or without overlayfs: a copy shows the same
+                    Copy(self.store).prepare(layers, path, "")
             self._mounted[name] = Tree(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{name}"')
         return self._mounted[name]
 

@@ -37,12 +37,14 @@ class Workspace:
     """A context manager; ``root`` is the path of the root filesystem, ``fd`` a descriptor of it, ``scratch`` a
     directory for what does not become part of the image."""
 
-    def __init__(self, store: Store, layers: Layers, warn: Callable[[str], None], *, latest: int | None) -> None:
-        """``latest``: times after it become it, in seconds (SOURCE_DATE_EPOCH)."""
+    def __init__(self, store: Store, layers: Layers, warn: Callable[[str], None], *, latest: int | None,
+                 driver: str = "") -> None:
+        """``latest``: times after it become it, in seconds (SOURCE_DATE_EPOCH); ``driver`` "": the best one."""
         self._store = store
         self._layers = layers
         self._warn = warn
         self._latest = latest
+        self._kind = driver
         self._own = Scratch(store.layout)
         self.scratch = f"{self._own.path}/scratch"
         self.root = f"{self._own.path}/rootfs"
@@ -53,7 +55,7 @@ class Workspace:
         try:
             os.mkdir(self.scratch, 0o700)
             os.mkdir(self.root, 0o755)
-            self._driver = choose("", self._store, self.root, lasting=False)
+            self._driver = choose(self._kind, self._store, self.root, lasting=False)
             self._driver.prepare(self._layers, self.root, self._private, volatile=True)
             self.fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from pyruntime.build.plan import Plan
     from pyruntime.build.progress import Progress
     from pyruntime.build.result import Output
+    from pyruntime.engine.places import Places
     from pyruntime.image.images import Image
     from pyruntime.image.platform import Platform
     from pyruntime.image.store.store import Store
     from pyruntime.image.transport.base import Source
 
 FLAGS = (
-    Flag("add-host", "list", "a line of /etc/hosts for RUN", value="NAME:ADDRESS"),
+    Flag("add-host", "list", "a line of /etc/hosts for RUN; host-gateway is the host", value="NAME:ADDRESS"),
+    Flag("allow", "list", "what RUN may have beside the usual: network.host (RUN --network=host)",
+         value="ENTITLEMENT"),
     Flag("build-arg", "list", "value of an ARG; without =, the environment's", value="NAME[=VALUE]"),
     Flag("build-context", "list", "another context for --from: a directory, a git URL, docker-image://NAME",
          value="NAME=CONTEXT"),
@@ -41,7 +44,8 @@ FLAGS = (
          short="f", value="FILE"),
     Flag("iidfile", "str", "write the image's ID into a file", value="FILE"),
     Flag("label", "list", "a label of the image", value="NAME=VALUE"),
-    Flag("network", "str", "of RUN: default (the host's), host or none", default="default"),
+    Flag("network", "str", "of RUN: default (pocker's default network), host, none, or the name of a network",
+         default="default"),
     Flag("no-cache", "bool", "take nothing from the cache"),
     Flag("no-cache-filter", "list", "take nothing from the cache for a stage", value="STAGE"),
     Flag("output", "list", "write the root filesystem (local, tar) or the image (oci, docker) to a file or directory,"
@@ -66,13 +70,15 @@ Example:
 
 
 class Surroundings:
-    """What the two programs have in common: messages, the store, where containers of builds are."""
+    """What the two programs have in common: messages, the store, where containers and networks are, the driver that is
+    asked for."""
 
-    def __init__(self, store: Store, run: str, warn: Any, debug: Any) -> None:
+    def __init__(self, store: Store, places: Places, warn: Any, debug: Any, driver: str = "") -> None:
         self.store = store
-        self.run = run
+        self.places = places
         self.warn = warn
         self.debug = debug
+        self.driver = driver
 
 
 def build(around: Surroundings, parsed: Parsed) -> int:
@@ -178,10 +184,10 @@ def _execute(plans: list[Plan], tree: Any, origins: Origins, settings: Settings,
 
 
 def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str, str]]:
-    from pyruntime.build import execute
+    from pyruntime.build import execute, network
     from pyruntime.build.run import Place
 
-    made = execute.Settings(Place(f"{around.run}/build"))
+    made = execute.Settings(Place(around.places))
     arguments = {}
     for text in parsed["build-arg"]:
         name, equals, value = text.partition("=")
@@ -195,13 +201,16 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
             raise UsageError(f'SOURCE_DATE_EPOCH "{epoch}": write seconds after 1970')
         made.epoch = int(epoch)
         arguments.setdefault("SOURCE_DATE_EPOCH", epoch)
-    if parsed["network"] not in ("default", "host", "none"):
-        raise UsageError(f'--network "{parsed["network"]}": write default, host or none')
     if parsed["compression"] not in ("none", "gzip", "zstd"):
         raise UsageError(f'--compression "{parsed["compression"]}": write none, gzip or zstd')
+    for text in parsed["allow"]:
+        if text != "network.host":
+            raise UsageError(f'--allow "{text}": there is network.host')
+    made.allowed = frozenset(parsed["allow"])
+    made.driver = around.driver
     made.cache = not parsed["no-cache"]
     made.no_cache = frozenset(name.lower() for text in parsed["no-cache-filter"] for name in text.split(","))
-    made.network = parsed["network"]
+    made.network = network.check(around.places, parsed["network"])
     made.hosts = [_host(text) for text in parsed["add-host"]]
     made.secrets = _secrets(parsed)
     return made, arguments
@@ -215,11 +224,13 @@ def _pair(text: str, flag: str) -> tuple[str, str]:
 
 
 def _host(text: str) -> str:
-    from pyruntime.errors import UsageError
-
     name, separator, address = text.partition("=" if "=" in text else ":")
     if not name or not separator or not address:
         raise UsageError(f'--add-host "{text}": write NAME:ADDRESS')
+    if address != "host-gateway":
+        from pyruntime.engine.network.addresses import Address
+
+        Address.parse(address.strip("[]"), "--add-host")
     return f"{name}:{address}"
 
 

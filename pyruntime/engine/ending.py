@@ -254,7 +254,7 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
-        return
+        names = []   # there never was a container; a build may have had a place in a network
     for name in names:
         if name.startswith(UNCLAIMED) and not start_time(int(name.rpartition(".")[2])):
             ours = unclaimed(places, name[len(UNCLAIMED):].partition(".")[0])

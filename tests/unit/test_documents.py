@@ -27,7 +27,7 @@ WITH_COMMANDS = [name for name in NAMES if "```console" in (TOP / name).read_tex
 FENCE = re.compile(r"^( *)```console\n(.*?)^ *```$", re.M | re.S)
 # A killed container takes a moment to go, which a reader's fingers allow it.
 PRELUDE = """
-export HOME={home} LC_ALL=C TZ=UTC
+export HOME={home} POCKER_ROOT={home}/pocker POCKER_RUN={home}/run LC_ALL=C TZ=UTC
 pyruntime() {{
     {command} --root {home}/state "$@"
     local status=$?
@@ -247,11 +247,12 @@ def test_the_readme_shows_every_command() -> None:
 
 def test_every_option_in_the_documents_exists() -> None:
     """Options of the command, and of pocker, that documents name in backticks."""
+    from pyruntime.cli.pocker.build import COMMAND as BUILD
     from pyruntime.cli.pocker.main import GLOBAL
     from pyruntime.cli.pocker.run import COMMAND as RUN
 
     helps = "".join(run(name, "--help").stdout for name in commands()) + run("--help").stdout
-    helps += "".join(f" --{flag.name}" for flag in (*GLOBAL.flags, *RUN.flags))
+    helps += "".join(f" --{flag.name}" for flag in (*GLOBAL.flags, *RUN.flags, *BUILD.flags))
     options = set(re.findall(r"--[a-z][a-z-]+", helps))
     for document in ("README.md", "HACKING.md", "CHANGELOG.md", "docs/errors.md", "docs/pocker-run.md",
                      "docs/tutorial.md"):

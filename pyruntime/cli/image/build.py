@@ -15,5 +15,5 @@ def run(context: Context, parsed: Parsed) -> int:
     """Build the image."""
     from pyruntime.engine.places import Places
 
-    run_directory = Places().run   # before a user namespace makes root of us
-    return carry_out(Surroundings(context.store, run_directory, context.warn, context.debug), parsed)
+    places = Places()   # before a user namespace makes root of us
+    return carry_out(Surroundings(context.store, places, context.warn, context.debug), parsed)

@@ -13,5 +13,5 @@ COMMAND = Command("build", "[options] [CONTEXT]", "build an image from a Dockerf
 
 def run(context: Context, parsed: Parsed) -> int:
     """Build the image."""
-    places = context.places
-    return carry_out(Surroundings(places.store, places.run, context.warn, context.images.debug), parsed)
+    return carry_out(Surroundings(context.places.store, context.places, context.warn, context.images.debug,
+                                  context.driver), parsed)

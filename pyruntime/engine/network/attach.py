@@ -82,23 +82,28 @@ def reserve(container: Container, record: Record) -> Reservation:
         return reservation   # it has all of that container's
     if not mode:
         reservation.endpoint = endpoint = Endpoint(id=record.id, names=_names(record), dns=settings.dns)
-    if not mode and not privileged():
-        endpoint.outside = outside.choose(_program(settings.networks))
-        endpoints.save(places, endpoint)
-    elif not mode:
-        with networks.lock(places):
-            for number, wanted in enumerate(settings.networks or [{"name": DEFAULT}]):
-                _join(places, endpoint, networks.find(places, wanted["name"]), wanted, number)
-            # Now, so that the name server begins while the container is being made.
-            _raise(places, [entry["network"] for entry in endpoint.joined])
-        names.ensure(places)
-    if not mode:
+        enrol(places, endpoint, settings.networks)
         wanted_ports = ports.wanted(settings.ports, _exposed(record), every=settings.publish_all)
         if wanted_ports and endpoint.targets():
             reservation.bound = ports.bind(places, wanted_ports)
             endpoint.ports = [one.document() for one in reservation.bound]
     files.write(container, record, reservation.endpoint)
     return reservation
+
+
+def enrol(places: Places, endpoint: Endpoint, wanted: Sequence[dict[str, Any]]) -> None:
+    """Take addresses in networks, or without root the program that leads out; ``wanted`` is as in Settings.networks,
+    nothing the default network. Raises as `reserve` does, and what has come about then is `detach`'s."""
+    if not privileged():
+        endpoint.outside = outside.choose(_program(wanted))
+        endpoints.save(places, endpoint)
+        return
+    with networks.lock(places):
+        for number, entry in enumerate(wanted or [{"name": DEFAULT}]):
+            _join(places, endpoint, networks.find(places, entry["name"]), entry, number)
+        # Now, so that the name server begins while the container is being made.
+        _raise(places, [entry["network"] for entry in endpoint.joined])
+    names.ensure(places)
 
 
 def _program(wanted: Sequence[dict[str, Any]]) -> str:
@@ -363,7 +368,7 @@ def sweep(places: Places) -> None:
     """Take away what belongs to no container, and have a name server. Raises PyruntimeError."""
     known = endpoints.identifiers(places)
     for container_id in known:
-        if not os.path.isdir(f"{places.root}/containers/{container_id}"):
+        if not os.path.isdir(f"{places.root}/containers/{container_id}") and not _of_a_build(places, container_id):
             detach(places, container_id)
     if bridges.up(places) and not names.alive(places):
         with networks.lock(places):
@@ -372,6 +377,12 @@ def sweep(places: Places) -> None:
                 if not endpoints.used(places, name):
                     bridges.take_down(places, name)
         names.ensure(places)
+
+
+def _of_a_build(places: Places, identifier: str) -> bool:
+    """Whether an endpoint belongs to a process that is not gone: a step of a build has no directory below ROOT."""
+    endpoint = endpoints.read(places, identifier)
+    return endpoint is not None and endpoint.of_a_build()
 
 
 # --- networks of a container that is there already --------------------------------------------------------------------
@@ -501,6 +512,8 @@ def remove(places: Places, name: str) -> Network:
         if network.name == DEFAULT:
             raise StateError(f'network "{DEFAULT}" stays: containers without --network are in it')
         if users := _users(places).get(network.name):
+            if all(user.startswith("a build ") for user in users):
+                raise StateError(f'network "{network.name}" is used by {", ".join(users)}: wait for its end')
             raise StateError(f'network "{network.name}" is used by {", ".join(users)}: remove them, or'
                              f' "pocker network disconnect {network.name} {users[0]}"')
         endpoints.forget_lost(places)
@@ -528,6 +541,10 @@ def _users(places: Places) -> dict[str, list[str]]:
                     result.setdefault(networks.find(places, entry["name"]).name, []).append(record.name)
                 except StateError:
                     continue   # it never was there: the container has not been started yet, and cannot be
+    for endpoint in endpoints.every(places):
+        if endpoint.of_a_build():
+            for entry in endpoint.joined:
+                result.setdefault(entry["network"], []).append(f"a build (process {endpoint.owner[0]})")
     return result
 
 

@@ -70,7 +70,7 @@ def raise_up(places: Places, netlink: Netlink, network: Network, *, anew: bool =
                 rules.let_in(program, chain, network.interface, add=True)
         return link or _make(netlink, network)
     except BaseException:
-        if not endpoints.used(places, network.name):
+        if link is None or not endpoints.used(places, network.name):   # who has asked for it has an address already
             take_down(places, network.name)
         raise
 
@@ -194,7 +194,8 @@ def take_down(places: Places, name: str) -> None:
         netlink.close()
     for program, chain in state["opened"]:
         rules.let_in(program, chain, state["interface"], add=False)
-    rules.apply(rules.without(state["interface"]))
+    if rules.possible():
+        rules.apply(rules.without(state["interface"]))
     forget(f"{directory(places)}/{name}")
     if not up(places):
         forwarding.restore(places)

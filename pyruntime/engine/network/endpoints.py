@@ -16,6 +16,7 @@ from pyruntime.engine.container import write
 from pyruntime.engine.network.addresses import Address, Subnet
 from pyruntime.engine.places import forget
 from pyruntime.errors import StateError
+from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ class Endpoint:
     ``proxy``   pid and start time of the process that holds the ports
     ``dns``     name servers instead of the host's
     ``outside`` the program that connects it, for a container without root; and ``helper``, its pid and start time
+    ``owner``   pid and start time of the process with which it goes, for a step of a build; [0, 0] for a container
     """
 
-    FIELDS = ("id", "names", "pid", "joined", "ports", "proxy", "dns", "outside", "helper")
+    FIELDS = ("id", "names", "pid", "joined", "ports", "proxy", "dns", "outside", "helper", "owner")
 
     def __init__(self, **values: Any) -> None:
         self.id: str = ""
@@ -51,6 +53,7 @@ class Endpoint:
         self.dns: list[str] = []
         self.outside: str = ""
         self.helper: list[int] = [0, 0]
+        self.owner: list[int] = [0, 0]
         for name, value in values.items():
             setattr(self, name, value)
 
@@ -68,6 +71,10 @@ class Endpoint:
             return {4: "127.0.0.1"}
         entry = self.publisher() or {"ip": "", "ip6": ""}
         return {version: address for version, address in ((4, entry["ip"]), (6, entry["ip6"])) if address}
+
+    def of_a_build(self) -> bool:
+        """Whether it is a step's of a build that goes on."""
+        return self.owner[0] > 0 and start_time(self.owner[0]) == self.owner[1]
 
     def in_network(self, name: str) -> dict[str, Any] | None:
         """What it has of this network."""

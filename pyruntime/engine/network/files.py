@@ -9,6 +9,7 @@ from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
 
     from pyruntime.engine.container import Container, Record
     from pyruntime.engine.network.endpoints import Endpoint
@@ -50,18 +51,23 @@ def write_hosts(container: Container, record: Record, endpoint: Endpoint | None)
     for entry in endpoint.joined if endpoint else ():
         text += "".join(f"{entry[key]}\t{names}\n" for key in ("ip", "ip6") if entry[key])
     for line in settings.hosts:
-        name, _, address = line.partition(":")
-        if not name or not address:
-            raise UsageError(f'--add-host "{line}": write NAME:ADDRESS')
-        if address == "host-gateway":
-            address = next((entry["gateway"] for entry in endpoint.joined if entry["gateway"]), "") if endpoint else ""
-            address = address or ("127.0.0.1" if on_host else "")
-            if not address:
-                raise UsageError(f'--add-host "{line}": the container has no network with a gateway to the host')
-        from pyruntime.engine.network.addresses import Address
-
-        text += f"{Address.parse(address.strip('[]'), '--add-host')}\t{name}\n"
+        text += host_line(line, endpoint, on_host=on_host)
     _put(container, "hosts", text)
+
+
+def host_line(text: str, endpoint: Endpoint | None, *, on_host: bool) -> str:
+    """The line of ``hosts`` for ``--add-host NAME:ADDRESS``; host-gateway is the host. Raises UsageError."""
+    name, _, address = text.partition(":")
+    if not name or not address:
+        raise UsageError(f'--add-host "{text}": write NAME:ADDRESS')
+    if address == "host-gateway":
+        address = next((entry["gateway"] for entry in endpoint.joined if entry["gateway"]), "") if endpoint else ""
+        address = address or ("127.0.0.1" if on_host else "")
+        if not address:
+            raise UsageError(f'--add-host "{text}": the container has no network with a gateway to the host')
+    from pyruntime.engine.network.addresses import Address
+
+    return f"{Address.parse(address.strip('[]'), '--add-host')}\t{name}\n"
 
 
 def _read(path: str) -> str:
@@ -75,25 +81,31 @@ def _read(path: str) -> str:
 def write_resolv(container: Container, record: Record, endpoint: Endpoint | None) -> None:
     """Write ``resolv.conf``: our name server where there is one, else the host's, or those that were asked for."""
     settings = record.settings
+    _put(container, "resolv.conf", resolv(endpoint, settings.dns, settings.dns_search, settings.dns_options))
+
+
+def resolv(endpoint: Endpoint | None, dns: Sequence[str] = (), dns_search: Sequence[str] = (),
+           dns_options: Sequence[str] = ()) -> str:
+    """The text of ``resolv.conf`` for who has this endpoint, and asks for these servers, search list and options."""
     servers, search, options = host_resolv()
     if endpoint and endpoint.joined:
         # resolv.conf(5): three are asked at most. All of ours know the same names.
         servers = [entry["gateway"] for entry in endpoint.joined][:3]
         options = [option for option in options if not option.startswith("ndots:")]
-        if not any(option.startswith("ndots:") for option in settings.dns_options):
+        if not any(option.startswith("ndots:") for option in dns_options):
             options.append("ndots:0")   # names of containers have no dots, and are not to be looked for elsewhere first
-    elif endpoint and endpoint.outside and not settings.dns:
+    elif endpoint and endpoint.outside and not dns:
         from pyruntime.engine.network.outside import name_servers
 
         servers = name_servers(endpoint.outside)
-    elif settings.dns:
-        servers = settings.dns
-    search = settings.dns_search or search
+    elif dns:
+        servers = list(dns)
+    search = list(dns_search) or search
     text = f"search {' '.join(search)}\n" if search and search != ["."] else ""
     text += "".join(f"nameserver {server}\n" for server in servers)
-    if settings.dns_options or options:
-        text += f"options {' '.join(settings.dns_options or options)}\n"
-    _put(container, "resolv.conf", text)
+    if dns_options or options:
+        text += f"options {' '.join(dns_options or options)}\n"
+    return text
 
 
 def host_resolv(path: str = RESOLV) -> tuple[list[str], list[str], list[str]]:

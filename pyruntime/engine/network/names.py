@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from pyruntime.engine.network import bridges
 from pyruntime.engine.places import Lock
@@ -34,6 +35,27 @@ def ensure(places: Places) -> None:
 def alive(places: Places) -> bool:
     """Whether there is one."""
     return _process(places) > 0
+
+
+def answers(gateway: str, seconds: float = 3.0) -> bool:
+    """Wait until the name server listens at a bridge's address; False where it does not within that time."""
+    import _socket
+
+    from pyruntime.engine.network.addresses import FAMILIES
+
+    deadline = time.monotonic() + seconds
+    while True:
+        sock = _socket.socket(FAMILIES[6 if ":" in gateway else 4][0], _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
+        try:
+            sock.settimeout(max(0.1, deadline - time.monotonic()))
+            sock.connect((gateway, 53))
+            return True
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+        finally:
+            sock.close()
+        time.sleep(0.005)
 
 
 def _process(places: Places) -> int:

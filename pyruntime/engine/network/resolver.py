@@ -277,7 +277,7 @@ class Server:
     def serve(self, wake: int) -> None:
         """Answer until no network is up. ``wake`` is readable when somebody told us to look."""
         self._poll.register(wake, select.POLLIN)
-        looked, patience = 0.0, 1.0
+        looked, patience = 0.0, 0.0   # at once: the first container may ask any moment
         while True:
             busy = bool(self._asked or self._connections)
             for fd, events in self._poll.poll(1000 * (min(1.0, patience) if busy else patience)):

@@ -68,6 +68,11 @@ def apply(text: str) -> None:
         raise PyruntimeError(f"nft: the packet rules were refused: {_first(messages)}")
 
 
+def possible() -> bool:
+    """Whether there is a program that can make rules; without it a network never comes up, and has none."""
+    return bool(where_is("nft"))
+
+
 def _nft() -> str:
     return needed("nft", "nftables", "sets the packet rules of networks")
 

@@ -20,7 +20,8 @@ from bundles.build import busybox_rootfs
 from pyruntime.image.images import find
 from pyruntime.image.store.store import Store
 from tests.integration.build.cases import File
-from tests.integration.pocker.command import BIN, Pocker
+from tests.integration.pocker.command import BIN
+from tests.integration.pocker.lab import Lab
 
 
 def archive() -> bytes:
@@ -65,8 +66,8 @@ def write(directory: Path, text: str, files: dict[str, File]) -> Path:
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class Builder(Pocker):
-    """pocker with a way to build."""
+class Builder(Lab):
+    """pocker with a way to build, on a host of its own: RUN makes networks."""
 
     def __init__(self, path: Path, store: Path) -> None:
         super().__init__(path, store)
@@ -84,6 +85,8 @@ class Builder(Pocker):
     def leftovers(self) -> list[str]:
         """What a build leaves beside its cache: work, containers."""
         found = super().leftovers()
+        mounts = Path(f"/proc/{self.host}/mountinfo").read_text().splitlines()
+        found += [f"mount {line.split()[4]}" for line in mounts if line.split()[4].startswith(f"{self.path}/")]
         for directory in (self.store / "work", self.run / "build", self.store / "cache/locks"):
             if directory.is_dir():
                 found += [f"file {path}" for path in directory.iterdir() if not path.name.startswith(".")]
@@ -104,22 +107,24 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path / "store"
 
 
+def _builder(path: Path, images: Path) -> Iterator[Builder]:
+    shutil.copytree(images, path / "store", symlinks=True)
+    made = Builder(path, path / "store")
+    try:
+        yield made
+        made.clear()
+        made.check()
+    finally:
+        made.close()
+
+
 @pytest.fixture
 def builder(tmp_path: Path, images: Path) -> Iterator[Builder]:
     """The command, with a store of its own; nothing may be left at the end."""
-    shutil.copytree(images, tmp_path / "store", symlinks=True)
-    made = Builder(tmp_path, tmp_path / "store")
-    yield made
-    made.clear()
-    made.check()
+    yield from _builder(tmp_path, images)
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Iterator[Builder]:
     """The command with one store for many builds."""
-    path = tmp_path_factory.mktemp("shared")
-    shutil.copytree(images, path / "store", symlinks=True)
-    made = Builder(path, path / "store")
-    yield made
-    made.clear()
-    made.check()
+    yield from _builder(tmp_path_factory.mktemp("shared"), images)

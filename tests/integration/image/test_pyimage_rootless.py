@@ -30,6 +30,7 @@ mount -t tmpfs -o mode=0755 tmpfs /run/user
 mkdir -m 700 /run/user/65534
 chown 65534:65534 /run/user/65534
 cd /mnt
+eval "$7"
 exec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/mnt XDG_DATA_HOME= PYRUNTIME_STORE= \
     XDG_RUNTIME_DIR=/run/user/65534 PYTHONDONTWRITEBYTECODE=1 PYTHONHOME=/opt PYTHONPATH="/srv:/srv/$4" \
     PYTHON="/opt/bin/$5" sh -euc "$6"
@@ -42,8 +43,12 @@ pocker() { "$PYTHON" -c 'import sys; from pyruntime.cli.pocker.main import main;
 IDS = "65534:100000:65536\n"
 
 
-def run(tmp_path: Path, script: str, ids: str = IDS, *, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a shell script as nobody, in whose home is a layout with "mixed:1" (files of several users) and "plain:1"."""
+def run(tmp_path: Path, script: str, ids: str = IDS, *, code: int = 0, root: str = ""
+        ) -> subprocess.CompletedProcess[str]:
+    """Run a shell script as nobody, in whose home is a layout with "mixed:1" (files of several users) and "plain:1".
+
+    ``root``: what root does before, in a network namespace that is made for it.
+    """
     (tmp_path / "subuid").write_text(ids)
     home = tmp_path / "home"
     if not home.exists():
@@ -56,9 +61,9 @@ def run(tmp_path: Path, script: str, ids: str = IDS, *, code: int = 0) -> subpro
         subprocess.run(["chown", "-R", "65534:65534", home], check=True)
     packages = os.path.relpath(sysconfig.get_path("purelib"), TOP)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", OUTSIDE, "sh", tmp_path, TOP, sys.base_prefix, packages,
-                           version, INSIDE + script], capture_output=True, text=True, check=False, timeout=120,
-                          stdin=subprocess.DEVNULL)
+    done = subprocess.run(["unshare", "--mount", *(["--net"] if root else []), "sh", "-c", OUTSIDE, "sh", tmp_path, TOP,
+                           sys.base_prefix, packages, version, INSIDE + script, root], capture_output=True, text=True,
+                          check=False, timeout=120, stdin=subprocess.DEVNULL)
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == code, (done.stdout, done.stderr)
     return done
