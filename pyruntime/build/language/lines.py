@@ -11,12 +11,12 @@ from bisect import bisect_right
 
 from pyruntime.build.language.names import WITH_HEREDOCS
 from pyruntime.build.language.source import Place
+from pyruntime.build.language.words import SPACE, first_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.build.language.source import Source
 
-SPACE = " \t\v\f\r\n"
 DIRECTIVES = ("check", "escape", "syntax")
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 
@@ -155,10 +155,8 @@ class Lines:
 
     @staticmethod
     def _split(joined: str, pieces: list[tuple[int, int, int]], first: int, last: int) -> Line:
-        keyword = joined.split(None, 1)[0]
-        begin = len(joined) - len(joined.lstrip(SPACE))
-        rest = joined[begin + len(keyword):]
-        start = len(joined) - len(rest.lstrip(SPACE))
+        keyword, rest = first_word(joined)
+        start = len(joined) - len(rest)
         number, column = pieces[0][1], pieces[0][2]
         return Line(keyword.upper(), keyword, joined[start:], Place(number, column, last),
                     [(offset - start, line, column) for offset, line, column in pieces])
@@ -166,7 +164,7 @@ class Lines:
     def _heredocs(self, source: Source, line: Line, index: int) -> int:
         if "<<" not in line.rest:
             return index
-        if line.keyword == "ONBUILD" and line.rest.split(None, 1)[0].upper() not in WITH_HEREDOCS:
+        if line.keyword == "ONBUILD" and first_word(line.rest)[0].upper() not in WITH_HEREDOCS:
             return index
         line.heredocs = find_heredocs(line.rest, self.escape)
         for heredoc in line.heredocs:

@@ -61,6 +61,13 @@ def split_words(text: str, escape: str = "\\") -> list[tuple[int, str]]:
     return words
 
 
+def first_word(text: str) -> tuple[str, str]:
+    """The first word, and what follows the blanks behind it. Blanks are SPACE alone: str.split knows more."""
+    text = text.lstrip(SPACE)
+    end = next((index for index, letter in enumerate(text) if letter in SPACE), len(text))
+    return text[:end], text[end:].lstrip(SPACE)
+
+
 def split_fields(text: str) -> list[tuple[int, str]]:
     """The words of COPY, EXPOSE and others: what stands between blanks, and where each begins."""
     return [(match.start(), match[0]) for match in re.finditer(r"[^ \t\v\f\r\n]+", text)]
