@@ -23,11 +23,13 @@ _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 class Heredoc:
     """A here-document: ``expand`` where its name is not quoted, ``chomp`` for <<-, ``descriptor`` of ``3<<X``;
-    ``start`` and ``end`` are where the word stands in the text."""
+    ``start`` and ``end`` are where the word stands in the text; ``apart``: blanks stand before its name."""
 
-    __slots__ = ("chomp", "content", "descriptor", "end", "expand", "name", "place", "start")
+    __slots__ = ("apart", "chomp", "content", "descriptor", "end", "expand", "name", "place", "start")
 
-    def __init__(self, name: str, *, expand: bool, chomp: bool, descriptor: int, start: int, end: int) -> None:
+    def __init__(self, name: str, *, expand: bool, chomp: bool, descriptor: int, start: int, end: int,
+                 apart: bool = False) -> None:
+        self.apart = apart
         self.name = name
         self.expand = expand
         self.chomp = chomp
@@ -36,6 +38,10 @@ class Heredoc:
         self.end = end
         self.content = ""
         self.place = Place(1)
+
+    def ends(self, line: str) -> bool:
+        """Whether this line of the file is its last."""
+        return (line.lstrip("\t") if self.chomp else line) == self.name
 
     def text(self) -> str:
         """The content as it is used: without leading tabs for <<-."""
@@ -166,14 +172,16 @@ class Lines:
             return index
         if line.keyword == "ONBUILD" and first_word(line.rest)[0].upper() not in WITH_HEREDOCS:
             return index
-        line.heredocs = find_heredocs(line.rest, self.escape)
+        # "<< X" may be a shift in a shell's arithmetic: what no line ends is none.
+        line.heredocs = [one for one in find_heredocs(line.rest, self.escape)
+                         if not one.apart or any(map(one.ends, source.lines[index:]))]
         for heredoc in line.heredocs:
             begin = index
             heredoc.place = Place(begin + 1)
             while index < len(source.lines):
                 text = source.lines[index]
                 index += 1
-                if (text.lstrip("\t") if heredoc.chomp else text) == heredoc.name:
+                if heredoc.ends(text):
                     break
                 heredoc.content += text + "\n"
             else:
@@ -185,7 +193,7 @@ class Lines:
 
 
 def find_heredocs(text: str, escape: str = "\\") -> list[Heredoc]:
-    """The here-documents that an instruction's text asks for: words like ``<<EOF``, ``<<-"EOF"``, ``3<<X``; not in
+    """The here-documents that an instruction's text asks for: words like ``<<EOF``, ``<<-"EOF"``, ``3<<X``, ``<< EOF``; not in
     quotes, which is why the JSON form has none, and not ``<<<``."""
     found: list[Heredoc] = []
     index, quote = 0, ""
@@ -221,6 +229,8 @@ def _heredoc(text: str, index: int) -> Heredoc | None:
     index += 2
     chomp = text.startswith("-", index)
     index += chomp
+    blanks = len(text) - index - len(text[index:].lstrip(" \t"))
+    index += blanks
     quote = text[index:index + 1] if text[index:index + 1] in ("'", '"') else ""
     index += len(quote)
     end = index
@@ -233,4 +243,5 @@ def _heredoc(text: str, index: int) -> Heredoc | None:
     end += len(quote)
     if end < len(text) and text[end] not in SPACE + ";&|)<>":
         return None
-    return Heredoc(name, expand=not quote, chomp=chomp, descriptor=int(digits or 0), start=start, end=end)
+    return Heredoc(name, expand=not quote, chomp=chomp, descriptor=int(digits or 0), start=start, end=end,
+                   apart=blanks > 0)

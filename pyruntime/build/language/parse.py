@@ -274,12 +274,12 @@ class _Reader:
             self._wrong(line.at(flags.end), f"{line.keyword} needs a source and a target",
                         f'write "{line.keyword} source target"')
             return None
-        starts = {heredoc.start: heredoc for heredoc in line.heredocs}
-        files = [heredoc for heredoc in line.heredocs if heredoc.start != words[-1].offset]
-        sources = [word for word in words[:-1] if word.offset not in starts]
+        files = [heredoc for heredoc in line.heredocs if not heredoc.start <= words[-1].offset < heredoc.end]
+        sources = [word for word in words[:-1]
+                   if not any(heredoc.start <= word.offset < heredoc.end for heredoc in line.heredocs)]
         if files and "from" in flags:
             self._wrong(line.at(files[0].start), "a here-document comes from no other stage", 'remove "--from"')
-        if words[-1].offset in starts:
+        if len(files) < len(line.heredocs):
             self._wrong(words[-1].place, "a here-document cannot be the target", "write a path behind it")
         if len(words) > 2 and not words[-1].text.endswith(("/", "/.", "}")) and words[-1].text not in (".", "..") \
                 and "$" not in words[-1].text:
