@@ -167,11 +167,11 @@ class Execution:
     def _placed(self, step: Step, error: PyruntimeError) -> BuildError:
         """The error with the lines of the Dockerfile."""
         source, place = self.plan.source, step.place
-        own = step.instruction.line.keyword if place.line <= len(source.lines) else ""
-        shown = "\n".join(f"  {line}" for line in source.lines[place.line - 1:place.last][:12]) if own else ""
-        made = BuildError(f"{source.name}:{place.line}: {error}" + (f"\n{shown}" if shown else ""),
-                          f"{source.name}:{place.line}")
-        return made
+        lines = source.lines[place.line - 1:place.last][:12]
+        if step.instruction.line.pinned:
+            lines.append(f"ONBUILD {step.title}")
+        shown = "".join(f"\n  {line}" for line in lines)
+        return BuildError(f"{source.name}:{place.line}: {error}{shown}", f"{source.name}:{place.line}")
 
     def _finish(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], state: StageState) -> None:
         worker, step, number, found = running.pop(state)
@@ -206,11 +206,10 @@ class Execution:
             return None
         try:
             return self._step(state, step, life)
-        except (BuildError, OSError) as error:
-            if isinstance(error, OSError):
-                error = BuildError(f"{os.fsdecode(error.filename) if error.filename else 'reading'}: {error.strerror}")
-            if error.where:
-                raise
+        except OSError as error:
+            name = os.fsdecode(error.filename) if error.filename else "reading"
+            raise self._placed(step, BuildError(f"{name}: {error.strerror}")) from None
+        except PyruntimeError as error:
             raise self._placed(step, error) from None
 
     def _begin(self, state: StageState) -> bool | None:

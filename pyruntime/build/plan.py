@@ -10,6 +10,7 @@ import posixpath
 
 from pyruntime.build.language import instructions as kinds
 from pyruntime.build.language.arguments import Globals, Scope, automatic
+from pyruntime.build.language.forms import duration_text
 from pyruntime.build.language.lines import Heredoc
 from pyruntime.build.language.mounts import Mount, MountError, parse_mount
 from pyruntime.build.language.parse import parse_source, parse_trigger
@@ -34,7 +35,7 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATH_NAME = "PATH"
 SHELL = ["/bin/sh", "-c"]
 COMMENT = "buildkit.dockerfile.v0"   # what readers of histories know
-_HEALTH = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
+_HEALTH = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 
 
 class Step:
@@ -193,7 +194,7 @@ class _Evaluation:
             self.env = {PATH_NAME: PATH.partition("=")[2], **self.env}
         self.own_cmd = False
         for text in self.config.pop("OnBuild", None) or []:
-            self._one(parse_trigger(text, "\\", f"ONBUILD of {stage.start.image.text}"))
+            self._trigger(text)
         for instruction in stage.instructions:
             self._one(instruction)
         self.config["Env"] = [f"{name}={value}" for name, value in self.env.items()]
@@ -251,6 +252,13 @@ class _Evaluation:
 
     def _one(self, instruction: Instruction) -> None:
         getattr(self, f"_{instruction.name.lower()}")(instruction)
+
+    def _trigger(self, text: str) -> None:
+        start = self.stage.start
+        before = len(self.source.problems)
+        self._one(parse_trigger(text, "\\", f"ONBUILD of {start.image.text}", start.place))
+        for problem in self.source.problems[before:]:
+            problem.what = f"ONBUILD {text.partition(chr(10))[0]}: {problem.what}"
 
     def _add_step(self, instruction: Instruction, created_by: str, kind: str = "config",
                   words: Sequence[str] = ()) -> Step:
@@ -329,7 +337,8 @@ class _Evaluation:
                 else:
                     ports += found
         self.config["ExposedPorts"] = {**(self.config.get("ExposedPorts") or {}), **{port: {} for port in ports}}
-        self._add_step(instruction, f"EXPOSE [{' '.join(ports)}]")
+        told = " ".join(f"{port}:{{}}" for port in sorted(set(ports)))   # as Go prints a map
+        self._add_step(instruction, f"EXPOSE map[{told}]")
 
     def _volume(self, instruction: kinds.Volume) -> None:
         paths = [self._expand(word) for word in instruction.words]
@@ -341,8 +350,9 @@ class _Evaluation:
 
     def _healthcheck(self, instruction: kinds.Healthcheck) -> None:
         self.config["Healthcheck"] = {"Test": instruction.test, **instruction.times}
-        times = " ".join(str(instruction.times.get(name, 0)) for name in _HEALTH)
-        self._add_step(instruction, f"HEALTHCHECK &{{{_quoted(instruction.test)} {times}}}")
+        times = " ".join(f'"{duration_text(instruction.times.get(name, 0))}"' for name in _HEALTH)
+        retries = _rune(instruction.times.get("Retries", 0))
+        self._add_step(instruction, f"HEALTHCHECK &{{{_quoted(instruction.test)} {times} '{retries}'}}")
 
     def _onbuild(self, instruction: kinds.Onbuild) -> None:
         self.config["OnBuild"] = [*(self.config.get("OnBuild") or []), instruction.trigger]
@@ -357,7 +367,8 @@ class _Evaluation:
                               'write "WORKDIR /path"')
         whole = posixpath.normpath(posixpath.join("/", self.config.get("WorkingDir") or "/", path))
         self.config["WorkingDir"] = "/" + whole.lstrip("/")
-        step = self._add_step(instruction, f"WORKDIR {self.config['WorkingDir']}", "workdir",
+        kind = "workdir" if self.config["WorkingDir"] != "/" else "config"   # which is there, whatever the image
+        step = self._add_step(instruction, f"WORKDIR {self.config['WorkingDir']}", kind,
                               [self.config["WorkingDir"], self.config.get("User") or ""])
         step.cwd = self.config["WorkingDir"]
 
@@ -378,10 +389,23 @@ class _Evaluation:
         step = self._add_step(instruction, f"{name} {' '.join(words)} # buildkit", "copy",
                               [name, *words, str(data.unpack), str(data.keep_git), data.checksum])
         step.data = data
-        if data.origin:
-            self.whole.origin(data.origin, self.stage.index)
+        if instruction.stage is not None:
+            self._origin(data.origin, instruction.stage.place)
 
     _add = _copy
+
+    def _origin(self, name: str, place: Place) -> None:
+        """Plan the stage that files are taken from; say what is wrong with its name."""
+        if not name:
+            self.source.wrong(place, '"--from" names nothing', "write a stage, a context or an image")
+        elif "$" in name:
+            self.source.wrong(place, f'"--from={name}": a variable means nothing there',
+                              "begin a stage with the variable, \"FROM $NAME AS stage\", and copy from that")
+        elif self.whole.origin(name, self.stage.index) is None:
+            if name.isascii() and name.isdigit():
+                self.source.wrong(place, f'there is no stage {name} above this one', "stages are counted from 0")
+            elif self.whole.dockerfile.stage(name) is not None:
+                self.source.warn(place, f'the stage "{name}" is not above this one: an image of that name is meant')
 
     def _document(self, heredoc: Heredoc) -> str:
         if not heredoc.expand:
@@ -405,7 +429,7 @@ class _Evaluation:
                 continue
             mounts.append(mount)
             if mount.origin:
-                self.whole.origin(mount.origin, self.stage.index)
+                self._origin(mount.origin, word.place)
         if instruction.security == "insecure":
             self.source.wrong(instruction.place, "this builder gives no more rights to RUN", 'remove "--security"')
         # A variable of ENV is stronger, and is not told of twice.
@@ -435,6 +459,17 @@ def _quoted(words: list[str]) -> str:
     from pyruntime.config.decode import encode
 
     return f"[{' '.join(encode(word) for word in words)}]"
+
+
+def _rune(number: int) -> str:
+    """A number as Go prints it with %q, within its quotes: as a character. Histories have retries so."""
+    if number > 0x10FFFF or 0xD800 <= number < 0xE000:
+        return "\ufffd"
+    named = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 39: "\\'", 92: "\\\\"}
+    letter = chr(number)
+    if number in named or letter.isprintable():
+        return named.get(number, letter)
+    return f"\\x{number:02x}" if number < 0x80 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def _is_signal(text: str) -> bool:

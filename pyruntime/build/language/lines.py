@@ -56,10 +56,11 @@ class Heredoc:
 class Line:
     """One instruction as written: ``keyword`` in capitals, ``rest`` joined of all its lines, ``heredocs``.
 
-    ``at(offset)`` is the place of a character of ``rest``.
+    ``at(offset)`` is the place of a character of ``rest``. ``pinned``: the line stands elsewhere, in an image, and all
+    of it is said to be at ``place``.
     """
 
-    __slots__ = ("_pieces", "heredocs", "keyword", "last", "place", "rest", "written")
+    __slots__ = ("_pieces", "heredocs", "keyword", "last", "pinned", "place", "rest", "written")
 
     def __init__(self, keyword: str, written: str, rest: str, place: Place, pieces: list[tuple[int, int, int]]) -> None:
         self.keyword = keyword
@@ -68,10 +69,13 @@ class Line:
         self.place = place
         self.last = place.last
         self.heredocs: list[Heredoc] = []
+        self.pinned = False
         self._pieces = pieces   # offset in rest (the first may be negative), line, column
 
     def at(self, offset: int) -> Place:
         """Where the character at ``offset`` of ``rest`` stands in the file."""
+        if self.pinned:
+            return self.place
         index = max(0, bisect_right(self._pieces, (offset, 1 << 60, 0)) - 1)
         start, line, column = self._pieces[index]
         return Place(line, column + offset - start, self.last)
@@ -193,8 +197,8 @@ class Lines:
 
 
 def find_heredocs(text: str, escape: str = "\\") -> list[Heredoc]:
-    """The here-documents that an instruction's text asks for: words like ``<<EOF``, ``<<-"EOF"``, ``3<<X``, ``<< EOF``; not in
-    quotes, which is why the JSON form has none, and not ``<<<``."""
+    """The here-documents that an instruction's text asks for: words like ``<<EOF``, ``<<-"EOF"``, ``3<<X``, ``<< EOF``;
+    not in quotes, which is why the JSON form has none, and not ``<<<``."""
     found: list[Heredoc] = []
     index, quote = 0, ""
     while index < len(text):

@@ -62,8 +62,9 @@ def parse_source(source: Source) -> Dockerfile:
     return dockerfile
 
 
-def parse_trigger(text: str, escape: str, name: str) -> Instruction:
-    """The instruction that an ONBUILD of a base image holds. Raises DockerfileError."""
+def parse_trigger(text: str, escape: str, name: str, place: Place | None = None) -> Instruction:
+    """The instruction that an ONBUILD of a base image holds; ``place``: where the FROM is that brings it. Raises
+    DockerfileError."""
     source = Source(name, text)
     lines = Lines(source)
     instruction = None
@@ -75,6 +76,11 @@ def parse_trigger(text: str, escape: str, name: str) -> Instruction:
         source.wrong(Place(1), "this is not one instruction")
         source.done()
     assert instruction is not None
+    if place is not None:
+        line = instruction.line
+        line.place, line.last, line.pinned = place, place.last, True
+        for heredoc in line.heredocs:
+            heredoc.place = place
     return instruction
 
 

@@ -132,6 +132,8 @@ CASES = [
          script="test -e /no || echo none", prints="none", peer="it keeps OnBuild only in Docker's format"),
     Case("onbuild-from-stage", "FROM busybox AS one\nONBUILD RUN echo yes > /on\nFROM one\n", script="cat /on",
          prints="yes", config={"OnBuild": None}, peer="it keeps OnBuild only in Docker's format"),
+    Case("onbuild-fails", "FROM busybox AS one\nONBUILD RUN exit 3\nFROM one\n",
+         fails="failed: exit status 3\n  FROM one\n  ONBUILD RUN exit 3"),
     Case("onbuild-grandchild", "FROM busybox AS one\nONBUILD RUN echo yes >> /on\nFROM one AS two\nFROM two\n",
          script="cat /on", prints="yes", peer="it keeps OnBuild only in Docker's format"),
     # ---- RUN -------------------------------------------------------------------------------------
@@ -292,6 +294,7 @@ CASES = [
          "COPY --from=one /l /x\n", script="cat /x", prints="1"),
     Case("copy-from-missing", "FROM busybox AS one\nFROM busybox\nCOPY --from=one /none /x\n",
          fails='"/none" is not in'),
+    Case("copy-from-image-missing", B + "COPY --from=localhost:1/none /a /b\n", fails="error: Dockerfile:2: "),
     Case("copy-from-context", B + "COPY --from=extra f /x\n", files={"more/f": "F"},
          flags=("--build-context", "extra=CONTEXT/more"), script="cat /x", prints="F"),
     Case("copy-hard-links", "FROM busybox AS one\nRUN mkdir /d && echo 1 > /d/a && ln /d/a /d/b\nFROM busybox\n"
