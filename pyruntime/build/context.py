@@ -16,7 +16,7 @@ from pyruntime.image.store import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pyruntime.image.store.layout import Layout
 
@@ -70,7 +70,7 @@ def open_context(where: str, file: str, scratch: Callable[[], Scratch]) -> Conte
         return _with_file(tree, file, where, inside=True)
     if "://" in where:
         raise UsageError(f'context "{where}": give a directory, -, or the URL of a git repository')
-    tree = Tree(_open_directory(where), "the context", local=True)
+    tree = Tree(_open_directory(where), "the context", live=True)
     return _with_file(tree, file, where, inside=False)
 
 
@@ -82,7 +82,7 @@ def open_named(where: str, scratch: Callable[[], Scratch]) -> Tree | None:
         return Tree(_open_directory(_clone(where, scratch())), f'"{where}"', local=True)
     if "://" in where:
         raise UsageError(f'build context "{where}": give a directory, a git URL, or docker-image://NAME')
-    return Tree(_open_directory(where), f'"{where}"', local=True)
+    return Tree(_open_directory(where), f'"{where}"', live=True)
 
 
 def is_git(where: str) -> bool:
@@ -187,17 +187,9 @@ def _from_stdin(file: str, scratch: Scratch) -> Context:
 
 def _clone(where: str, scratch: Scratch) -> str:
     """A checkout of URL[#REF[:DIRECTORY]]; the directory."""
-    url, _, fragment = where.partition("#")
-    ref, _, below = fragment.partition(":")
-    url = url.removeprefix("git+")
-    if url.startswith("github.com/"):
-        url = "https://" + url
     target = f"{scratch.path}/git"
-    git("init", "-q", target)
-    git("-C", target, "fetch", "-q", "--depth=1", "--", url, ref or "HEAD")
-    git("-C", target, "-c", "advice.detachedHead=false", "checkout", "-q", "FETCH_HEAD")
-    if os.path.exists(f"{target}/.gitmodules"):
-        git("-C", target, "submodule", "-q", "update", "--init", "--recursive", "--depth=1")
+    url, ref, below = git_source(where)
+    check_out(url, ref, target)
     trees.remove(f"{target}/.git")
     if not below:
         return target
@@ -214,19 +206,40 @@ def _clone(where: str, scratch: Scratch) -> str:
         os.close(fd)
 
 
-def git(*words: str, config: tuple[str, ...] = ()) -> str:
-    """Run git without questions, and without what this user's or machine's settings say of hooks. Raises BuildError."""
+def git_source(where: str) -> tuple[str, str, str]:
+    """URL, what to check out, and the directory of URL[#REF[:DIRECTORY]]."""
+    url, _, fragment = where.partition("#")
+    ref, _, below = fragment.partition(":")
+    url = url.removeprefix("git+")
+    return f"https://{url}" if url.startswith("github.com/") else url, ref or "HEAD", below
+
+
+def check_out(url: str, ref: str, target: str, environment: Mapping[str, str] | None = None) -> None:
+    """Check a repository out into a new directory, with its submodules. Raises BuildError."""
+    git("init", "-q", target)
+    git("-C", target, "fetch", "-q", "--depth=1", "--", url, ref, environment=environment)
+    git("-C", target, "-c", "advice.detachedHead=false", "checkout", "-q", "FETCH_HEAD")
+    if os.path.exists(f"{target}/.gitmodules"):
+        git("-C", target, "submodule", "-q", "update", "--init", "--recursive", "--depth=1", environment=environment)
+
+
+def git(*words: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run git without questions, and without what this user's or machine's settings say of hooks; what it prints.
+    ``environment`` is added to ours. Raises BuildError."""
     import subprocess
 
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    whole = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(environment or {})}
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):   # of a hook that we were called by
-        environment.pop(name, None)
+        whole.pop(name, None)
     try:
-        done = subprocess.run(["git", "-c", "core.hooksPath=/dev/null", *config, *words], env=environment, text=True,
+        # The umask would be in the modes of a checkout.
+        done = subprocess.run(["git", "-c", "core.hooksPath=/dev/null", *words], env=whole, text=True, umask=0o022,
                               stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except FileNotFoundError:
         raise BuildError("git is not installed: install it to build from repositories") from None
     if done.returncode:
-        said = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
+        lines = done.stderr.strip().split("\n")
+        end = next((number for number, line in enumerate(lines) if line.startswith("fatal: ")), len(lines))
+        said = "; ".join(lines[:end + 1]) or f"exit status {done.returncode}"
         raise BuildError(f"git {next((word for word in words if not word.startswith(('-', '/'))), '')}: {said}")
     return done.stdout

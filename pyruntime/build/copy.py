@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _HEAD = 64 << 10
+_LINKS = 40    # that the kernel follows in one path (path_resolution(7))
 
 
 class _Seen:
@@ -66,8 +67,9 @@ class Copying:
 
     # ---- where to -------------------------------------------------------------------------------
 
-    def directory(self, path: str) -> tuple[int, bool]:
-        """A descriptor of a directory, made with those above it where it is not there; whether it was made."""
+    def directory(self, path: str, links: int = 0) -> tuple[int, bool]:
+        """A descriptor of a directory, made with those above it where it is not there; whether it was made. A link to
+        what does not exist is followed: that is made. ``links``: how many have been."""
         name = os.fsencode(path.strip("/"))
         try:
             return kernel.openat2(name or b".", _DIRECTORY, dir_fd=self._root, resolve=_IN_ROOT), False
@@ -79,7 +81,9 @@ class Copying:
             if error.errno != ENOENT:
                 raise
         head, _, last = name.rpartition(b"/")
-        above, _ = self.directory("/" + os.fsdecode(head))
+        if last == b"..":
+            raise BuildError(f'"{path}" in the image is a link to something that does not exist')
+        above, _ = self.directory("/" + os.fsdecode(head), links)
         try:
             os.mkdir(last, 0o755, dir_fd=above)
             os.chmod(last, 0o755, dir_fd=above)   # whatever the umask is
@@ -87,7 +91,10 @@ class Copying:
                 os.chown(last, *self._owner, dir_fd=above, follow_symlinks=False)
             return os.open(last, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above), True
         except FileExistsError:
-            raise BuildError(f'"{path}" in the image is a link to something that does not exist') from None
+            if links == _LINKS:
+                raise BuildError(f'"{path}" in the image is one of too many links') from None
+            link = os.fsdecode(os.readlink(last, dir_fd=above))
+            return self.directory(link if link.startswith("/") else f"/{os.fsdecode(head)}/{link}", links + 1)
         finally:
             os.close(above)
 
@@ -242,9 +249,11 @@ class Copying:
 
     def _archive(self, source: Source, target: str) -> bool:
         """Whether the source was an archive, whose content is now below the target."""
+        if not S_ISREG(source.found.st_mode):   # to open a device is to do something to this machine
+            return False
         fd = source.tree.open(source.path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            if not S_ISREG(source.found.st_mode) or not is_archive(os.pread(fd, _HEAD, 0)):
+            if not is_archive(os.pread(fd, _HEAD, 0)):
                 return False
             directory = f"{self._scratch}/{len(os.listdir(self._scratch))}.unpacked"
             os.mkdir(directory, 0o755)

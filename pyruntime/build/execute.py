@@ -14,7 +14,7 @@ from pyruntime.build.mounting import Secrets
 from pyruntime.build.origins import is_url, text_digest
 from pyruntime.build.plan import COMMENT, StagePlan
 from pyruntime.build.run import Place
-from pyruntime.build.tree import Tree
+from pyruntime.build.tree import Tree, literal
 from pyruntime.build.tree import select as select_sources
 from pyruntime.build.worker import Work, Worker, exclusion
 from pyruntime.build.workspace import layers_of
@@ -90,6 +90,7 @@ class Execution:
         self.store = store
         self.context = context
         self.origins = origins
+        origins.agents = settings.secrets.agents
         self.settings = settings
         self.progress = progress
         self.warn = warn
@@ -181,7 +182,8 @@ class Execution:
             raise self._placed(step, BuildError("the process that carried the step out was killed; was there enough"
                                                 " memory?"))
         self._lease.add(worker.made.descriptor.digest)
-        self.used.update(dict.fromkeys(found, worker.made))
+        if worker.kept:
+            self.used.update(dict.fromkeys(found, worker.made))
         self.progress.end(number, "done")
         self._take(state, step, worker.made)
 
@@ -272,6 +274,8 @@ class Execution:
             self.progress.end(number, "cached")
             self._take(state, step, made)
             return True
+        if any(isinstance(tree, Tree) and tree.live for tree in (*work.trees.values(), *work.origins.values())):
+            work.changed = lambda: self._changed(state, step, fast)
         work.cached = cached
         work.epoch = self.settings.epoch
         work.hosts = self.settings.hosts
@@ -296,7 +300,7 @@ class Execution:
     # ---- keys -----------------------------------------------------------------------------------
 
     def _below(self, state: StageState, step: Step) -> str:
-        if step.kind == "copy" and step.data.link and not (step.data.chown and not _numeric(step.data.chown)):
+        if step.kind == "copy" and step.data.alone:
             return ""
         return state.chain[-1][1] if state.chain else ""
 
@@ -318,6 +322,14 @@ class Execution:
                     inputs.append(self._mount_input(state, mount.origin, mount.source, work,
                                                     content=mount.kind == "bind"))
         return self._key(state, step, inputs)
+
+    def _changed(self, state: StageState, step: Step, key: str) -> bool:
+        """Whether the key would be another one now. For the worker, when it has read what it needs."""
+        self.known.once_more = True
+        try:
+            return self._keys(state, step, Work(step, [], [], "", self.settings.place)) != key
+        except (PyruntimeError, OSError):
+            return True
 
     def _copy_inputs(self, state: StageState, step: Step, work: Work) -> list[str]:
         data = step.data
@@ -365,7 +377,7 @@ class Execution:
             return f"layers {chain[-1][1] if chain else ''}" if content else ""
         tree = self.origins.context(origin) if origin else self.context
         work.origins[origin] = tree
-        return of_sources(self.known, select_sources(tree, [source or "."])) if content else ""
+        return of_sources(self.known, [literal(tree, source)]) if content else ""
 
     def _chain(self, state: StageState, origin: str) -> list[tuple[str, str, Descriptor]] | None:
         """The layers that --from names; None for a context."""
@@ -379,10 +391,6 @@ class Execution:
             self._lease.add(image.descriptor.digest, *(blob.digest for blob in image.manifest.references()))
             self._images[origin] = image.layers()
         return self._images[origin]
-
-
-def _numeric(chown: str) -> bool:
-    return all(part.isdigit() for part in chown.split(":"))
 
 
 def sweep(place: Place) -> None:

@@ -16,6 +16,7 @@ from pyruntime.build.language.mounts import Mount, MountError, parse_mount
 from pyruntime.build.language.parse import parse_source, parse_trigger
 from pyruntime.build.language.source import Source
 from pyruntime.build.language.words import Expansion, WordError
+from pyruntime.build.origins import is_url
 from pyruntime.errors import BuildError, UsageError
 from pyruntime.image.platform import Platform
 
@@ -94,6 +95,12 @@ class CopyData:
         self.parents = copy.parents
         self.keep_git = copy.keep_git
         self.unpack = copy.unpack
+
+
+    @property
+    def alone(self) -> bool:
+        """Whether the result does not depend on the files below: names of owners are looked up there."""
+        return self.link and all(part.isdigit() for part in self.chown.split(":") if part)
 
 
 class StagePlan:
@@ -389,10 +396,18 @@ class _Evaluation:
         step = self._add_step(instruction, f"{name} {' '.join(words)} # buildkit", "copy",
                               [name, *words, str(data.unpack), str(data.keep_git), data.checksum])
         step.data = data
+        if instruction.checksum is not None:
+            self._checksum(data, instruction.checksum.place)
         if instruction.stage is not None:
             self._origin(data.origin, instruction.stage.place)
 
     _add = _copy
+
+    def _checksum(self, data: CopyData, place: Place) -> None:
+        if not data.checksum:   # else nothing would be checked, and nobody told
+            self.source.wrong(place, '"--checksum" comes to nothing', "give its argument a value, or remove it")
+        elif len(data.sources) != 1 or data.files or not is_url(data.sources[0]):
+            self.source.wrong(place, '"--checksum" is of one source that is downloaded', 'remove "--checksum"')
 
     def _origin(self, name: str, place: Place) -> None:
         """Plan the stage that files are taken from; say what is wrong with its name."""

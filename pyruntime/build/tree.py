@@ -35,16 +35,18 @@ class Node:
 
 
 class Tree:
-    """A tree. ``local``: it is somebody's working directory, whose owners mean nothing; ``name`` is for messages;
-    ``single``: the one file of it that counts."""
+    """A tree. ``local``: its owners mean nothing; ``live``: it is somebody's working directory, and may change any
+    time; ``name`` is for messages; ``single``: the one file of it that counts."""
 
-    __slots__ = ("_path", "fd", "ignore", "local", "name", "single")
+    __slots__ = ("_path", "fd", "ignore", "live", "local", "name", "single")
 
-    def __init__(self, fd: int, name: str, *, ignore: Ignore | None = None, local: bool = False) -> None:
+    def __init__(self, fd: int, name: str, *, ignore: Ignore | None = None, local: bool = False,
+                 live: bool = False) -> None:
         self.fd = fd
         self.name = name
         self.ignore = ignore or Ignore()
-        self.local = local
+        self.local = local or live
+        self.live = live
         self.single = ""
         self._path = b""
 
@@ -197,8 +199,7 @@ def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, pa
             raise BuildError(f'"{pattern}" is not in {tree.name}{where}')
         for path in matches:
             source = _source(tree, path, os.fsencode(pivot), parents=parents)
-            if source is not None and not (exclude and not source.directory and
-                                           exclude.excluded(os.fsdecode(os.path.basename(path)))):
+            if not (exclude and not source.directory and exclude.excluded(os.fsdecode(os.path.basename(path)))):
                 sources.append(source)
     if patterns and not sources:
         words = ", ".join(f'"{one}"' for one in patterns)
@@ -206,7 +207,20 @@ def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, pa
     return sources
 
 
-def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> Source | None:
+def literal(tree: Tree, path: str) -> Source:
+    """What a path means in which no character is a pattern's. Raises BuildError."""
+    name = os.fsencode(path)
+    try:
+        os.close(tree.open(name))
+    except OSError as error:
+        raise BuildError(f'"{path}" is not in {tree.name}: {os.strerror(error.errno or 0)}') from None
+    source = _source(tree, name, b"", parents=False)
+    if not source.directory and tree.excluded(source.path):
+        raise BuildError(f'"{path}" is not in {tree.name}: .dockerignore keeps it out')
+    return source
+
+
+def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> Source:
     try:
         fd = tree.open(path)
     except OSError as error:

@@ -49,6 +49,7 @@ FLAGS = (
     Flag("ssh", "list", "an SSH agent for RUN --mount=type=ssh", value="default|NAME[=SOCKET]"),
     Flag("tag", "list", "name of the image", short="t", value="NAME[:TAG]"),
     Flag("target", "str", "build this stage; default: the last one", value="STAGE"), *REMOTE)
+_MOST = 1 << 20   # bytes of a secret
 TEXT = """CONTEXT is a directory, - for a tar archive (or a Dockerfile alone) on standard input, or the URL of a git
 repository, with #REF:DIRECTORY behind it.
 
@@ -183,9 +184,12 @@ def _secrets(parsed: Parsed) -> Secrets:
             continue
         try:
             with open(file or name, "rb") as opened:
-                contents[name] = opened.read(1 << 20)
+                contents[name] = opened.read(_MOST + 1)
         except OSError as error:
             raise UsageError(f'--secret "{text}": "{file or name}": {error.strerror}') from None
+        if len(contents[name]) > _MOST:
+            raise UsageError(f'--secret "{text}": "{file or name}" is larger than {_MOST >> 20} MiB: a secret is kept in'
+                             " memory")
     agents: dict[str, str] = {}
     for text in parsed["ssh"]:
         name, _, socket = text.partition("=")

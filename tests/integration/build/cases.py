@@ -1,7 +1,7 @@
 """Dockerfiles of our own: each construct of the language, and what goes wrong with it elsewhere.
 
 ``text`` is the Dockerfile, ``files`` the context beside it: content, None for a directory, "-> target" for a link,
-a (mode, content) pair for a file with a mode. ``script`` runs in the result, and prints ``prints``. ``config`` is what
+a (mode, content) pair for a file with a mode, "FIFO" and "SOCKET". ``script`` runs in the result, and prints ``prints``. ``config`` is what
 its configuration says (None: nothing). ``fails``: words of the error instead. ``flags`` are the command's. ``peer``:
 whether buildah 1.28 builds it too, and to the same; a text is the reason why not.
 """
@@ -202,6 +202,11 @@ CASES = [
     Case("run-cache-from",
          "FROM busybox AS one\nRUN mkdir /s && echo 1 > /s/f\nFROM busybox\nRUN --mount=type=cache,target=/c,"
          "id=seed,from=one,source=/s cat /c/f > /a\n", script="cat /a", prints="1", peer="it leaves the mount point"),
+    Case("run-cache-twice", B + "RUN --mount=type=cache,target=/c,id=twice,sharing=locked"
+         " --mount=type=cache,target=/d,id=twice,sharing=locked echo 1 > /c/f && cat /d/f > /a\n",
+         script="cat /a", prints="1", peer="it leaves the mount point"),
+    Case("run-bind-literal", B + "RUN --mount=source=a[1],target=/m cat /m/f > /o\n", files={"a[1]/f": "1", "a1/f": "2"},
+         script="cat /o", prints="1", peer="it leaves the mount point"),
     Case("run-tmpfs", B + "RUN --mount=type=tmpfs,target=/t,size=1m echo 1 > /t/x && df /t | tail -n 1 | tr -s ' ' |"
          " cut -d' ' -f2 > /a\n", script="cat /a; test -e /t || echo none", prints="1024\nnone",
          peer="it leaves the mount point"),
@@ -262,6 +267,13 @@ CASES = [
          prints="A"),
     Case("copy-to-link-out", B + "RUN ln -s ../../../../tmp /l\nCOPY a /l/a\n", files=TREE, script="cat /tmp/a",
          prints="A"),
+    Case("copy-to-dangling-link", B + "RUN ln -s ../none/deep /l && ln -s l /k\nCOPY a /k/x/\nWORKDIR /k/w\n",
+         files=TREE, script="cat /none/deep/x/a; test -d /none/deep/w && readlink /k", prints="Al"),
+    Case("copy-to-link-in-a-circle", B + "RUN ln -s k /l && ln -s l /k\nCOPY a /l/x\n", files=TREE,
+         fails='"/l" in the image is a link that leads in a circle'),
+    Case("copy-socket-and-fifo", B + "COPY . /x\nRUN ls /x > /a\n", files={"d/a": "1", "p": "FIFO", "s": "SOCKET"},
+         script="cat /a; test -p /x/p && echo fifo", prints="Dockerfile\nd\np\nfifo",
+         peer="it does not copy such files from a context"),
     Case("copy-over-file", B + "RUN echo old > /x && ln /x /y\nCOPY a /x\n", files=TREE, script="cat /x /y",
          prints="Aold",
          peer="it writes through the hard link"),
@@ -299,6 +311,8 @@ CASES = [
          flags=("--build-context", "extra=CONTEXT/more"), script="cat /x", prints="F"),
     Case("copy-hard-links", "FROM busybox AS one\nRUN mkdir /d && echo 1 > /d/a && ln /d/a /d/b\nFROM busybox\n"
          "COPY --from=one /d /x\n", script="stat -c %h /x/a /x/b", prints="2\n2", peer="it copies each name"),
+    Case("copy-link-chown-name", B + "RUN echo joe:x:7:8::/:/bin/sh >> /etc/passwd\n"
+         "COPY --link --chown=joe:9 a /x\n", files=TREE, script="stat -c %u:%g /x", prints="7:9", peer=NOT_KNOWN),
     Case("copy-link-flag", B + "RUN mkdir /x && echo 1 > /x/old\nCOPY --link a /x/new\n", files=TREE,
          script="cat /x/old /x/new", prints="1\nA", peer=NOT_KNOWN),
     Case("copy-parents", B + "COPY --parents d/e/c a /x/\n", files=TREE, script="cd /x; find . -type f | sort",
