@@ -54,7 +54,7 @@ class Context:
         self.text = text
 
 
-def open_context(where: str, file: str, scratch: Callable[[], Scratch]) -> Context:
+def open_context(where: str, file: str, scratch: Callable[[], Scratch], warn: Callable[[str], None]) -> Context:
     """The context at ``where``: a directory, "-" (a tar archive, or a Dockerfile alone), a git URL.
 
     ``file`` is the Dockerfile's path, "-" for standard input, "" for Dockerfile (or Containerfile) in the context.
@@ -63,7 +63,7 @@ def open_context(where: str, file: str, scratch: Callable[[], Scratch]) -> Conte
     if where == "-":
         if file == "-":
             raise UsageError("context and Dockerfile cannot both come from standard input")
-        return _from_stdin(file, scratch())
+        return _from_stdin(file, scratch(), warn)
     if is_git(where):
         directory = _clone(where, scratch())
         tree = Tree(_open_directory(directory), "the context", local=True)
@@ -165,7 +165,7 @@ def _read_all(fd: int) -> bytes:
         raise UsageError(f"cannot read the Dockerfile: {error.strerror}") from None
 
 
-def _from_stdin(file: str, scratch: Scratch) -> Context:
+def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> Context:
     """An archive, compressed or not; what is none is a Dockerfile without a context."""
     first = b""
     while len(first) < 1024 and (data := os.read(0, 1 << 20)):
@@ -181,7 +181,7 @@ def _from_stdin(file: str, scratch: Scratch) -> Context:
         return Context(Tree(_open_directory(target), "the context, which is empty,", local=True), "Dockerfile", text)
     rest = [first]
     tree = Tree(_open_directory(target), "the context", local=True)
-    unpack(lambda count: rest.pop() if rest else os.read(0, count), tree.fd, owners=False)
+    unpack(lambda count: rest.pop() if rest else os.read(0, count), tree.fd, owners=False, warn=warn)
     return _with_file(tree, file, "-", inside=True)
 
 

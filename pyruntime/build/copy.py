@@ -61,6 +61,7 @@ class Copying:
         self._chmod = chmod
         self._exclude = exclude
         self._unpack = unpack
+        self._warn = warn
         self._copier = Copier(lambda path, key, words: warn(
             f'"{os.fsdecode(path)}": attribute "{os.fsdecode(key)}" left out: {words}'))
         self._links: dict[tuple[int, int], tuple[bytes, bytes]] = {}
@@ -259,7 +260,7 @@ class Copying:
             os.mkdir(directory, 0o755)
             tree = os.open(directory, _DIRECTORY | os.O_CLOEXEC)
             try:
-                unpack(lambda count: os.read(fd, count), tree, owners=True)
+                unpack(lambda count: os.read(fd, count), tree, owners=True, warn=self._warn)
                 found = os.fstat(tree)
                 self._tree(Source(Tree(tree, "the archive"), b"", b"", found), target)
             finally:

@@ -92,7 +92,8 @@ def build(around: Surroundings, parsed: Parsed) -> int:
         _pull(around, parsed, reference, wanted, always=always)
 
     with store.lease(), Origins(store, contexts, pull=pull, always_pull=parsed["pull"]) as origins:
-        context = open_context(parsed.arguments[0] if parsed.arguments else ".", parsed["file"], origins.scratch)
+        context = open_context(parsed.arguments[0] if parsed.arguments else ".", parsed["file"], origins.scratch,
+                               around.warn)
         plan = Plan(context.text, context.name, origins, arguments=arguments, target=parsed["target"],
                     platform=platform)
         for warning in plan.warnings():
@@ -188,8 +189,8 @@ def _secrets(parsed: Parsed) -> Secrets:
         except OSError as error:
             raise UsageError(f'--secret "{text}": "{file or name}": {error.strerror}') from None
         if len(contents[name]) > _MOST:
-            raise UsageError(f'--secret "{text}": "{file or name}" is larger than {_MOST >> 20} MiB: a secret is kept in'
-                             " memory")
+            raise UsageError(f'--secret "{text}": "{file or name}" is larger than {_MOST >> 20} MiB, and a secret is'
+                             " kept in memory")
     agents: dict[str, str] = {}
     for text in parsed["ssh"]:
         name, _, socket = text.partition("=")

@@ -1,7 +1,8 @@
 """Dockerfiles of our own: each construct of the language, and what goes wrong with it elsewhere.
 
 ``text`` is the Dockerfile, ``files`` the context beside it: content, None for a directory, "-> target" for a link,
-a (mode, content) pair for a file with a mode, "FIFO" and "SOCKET". ``script`` runs in the result, and prints ``prints``. ``config`` is what
+a (mode, content) pair for a file with a mode, "FIFO" and "SOCKET" for such.
+``script`` runs in the result, and prints ``prints``. ``config`` is what
 its configuration says (None: nothing). ``fails``: words of the error instead. ``flags`` are the command's. ``peer``:
 whether buildah 1.28 builds it too, and to the same; a text is the reason why not.
 """
@@ -205,8 +206,8 @@ CASES = [
     Case("run-cache-twice", B + "RUN --mount=type=cache,target=/c,id=twice,sharing=locked"
          " --mount=type=cache,target=/d,id=twice,sharing=locked echo 1 > /c/f && cat /d/f > /a\n",
          script="cat /a", prints="1", peer="it leaves the mount point"),
-    Case("run-bind-literal", B + "RUN --mount=source=a[1],target=/m cat /m/f > /o\n", files={"a[1]/f": "1", "a1/f": "2"},
-         script="cat /o", prints="1", peer="it leaves the mount point"),
+    Case("run-bind-literal", B + "RUN --mount=source=a[1],target=/m cat /m/f > /o\n",
+         files={"a[1]/f": "1", "a1/f": "2"}, script="cat /o", prints="1", peer="it leaves the mount point"),
     Case("run-tmpfs", B + "RUN --mount=type=tmpfs,target=/t,size=1m echo 1 > /t/x && df /t | tail -n 1 | tr -s ' ' |"
          " cut -d' ' -f2 > /a\n", script="cat /a; test -e /t || echo none", prints="1024\nnone",
          peer="it leaves the mount point"),

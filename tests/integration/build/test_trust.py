@@ -109,6 +109,26 @@ def test_a_secret_in_a_variable_is_on_no_disk(builder: Builder, tmp_path: Path) 
     assert not found
 
 
+# ---- archives -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["context", "source"])
+def test_a_link_to_what_is_not_in_an_archive(kind: str, builder: Builder, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, target in (("Dockerfile", ""), ("h", "/etc/passwd")):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = (tarfile.LNKTYPE, target) if target else (tarfile.REGTYPE, "")
+            archive.addfile(info)
+    if kind == "context":
+        with (tmp_path / "a.tar").open() as opened:
+            said = builder.fails("build", "-", stdin=opened)
+    else:
+        write(tmp_path / "context", "FROM busybox\nADD a.tar /x/\n", {})
+        shutil.copy(tmp_path / "a.tar", tmp_path / "context")
+        said = builder.fails("build", tmp_path / "context")
+    assert '"h" in the archive is a link to "etc/passwd", which is not in it' in said
+
+
 # ---- repositories -------------------------------------------------------------------------------
 
 
