@@ -103,7 +103,7 @@ def _with_file(tree: Tree, file: str, where: str, *, inside: bool) -> Context:
     """Find the Dockerfile and what is to be ignored."""
     ignore_beside = ""
     if file == "-":
-        data, name = _read_all(0), "Dockerfile"
+        data, name = _read_all(0, "Dockerfile"), "Dockerfile"
     elif file and not inside and not os.path.isabs(file) and not os.path.exists(file) \
             and os.path.exists(os.path.join(where, file)):
         name = file = os.path.join(where, file)
@@ -140,7 +140,7 @@ def _text(data: bytes, name: str) -> str:
 def _read_path(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(_MAX_DOCKERFILE)
+            return _read_all(file.fileno(), path)
     except OSError as error:
         raise UsageError(f'"{path}": {error.strerror}') from None
 
@@ -153,16 +153,21 @@ def _read_in(tree: Tree, name: str) -> bytes | None:
     except OSError as error:
         raise UsageError(f'"{name}" in {tree.name}: {error.strerror}') from None
     try:
-        return _read_all(fd)
+        return _read_all(fd, name)
     finally:
         os.close(fd)
 
 
-def _read_all(fd: int) -> bytes:
+def _read_all(fd: int, name: str, data: bytes = b"") -> bytes:
+    """``data`` and what follows it, up to what no Dockerfile needs."""
     try:
-        return b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
+        while len(data) <= _MAX_DOCKERFILE and (more := os.read(fd, 1 << 20)):
+            data += more
     except OSError as error:
-        raise UsageError(f"cannot read the Dockerfile: {error.strerror}") from None
+        raise UsageError(f'cannot read "{name}": {error.strerror}') from None
+    if len(data) > _MAX_DOCKERFILE:
+        raise UsageError(f'"{name}" is larger than {_MAX_DOCKERFILE >> 20} MiB')
+    return data
 
 
 def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> Context:
@@ -177,7 +182,7 @@ def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> Con
     from pyruntime.build.archives import is_archive, unpack
 
     if not is_archive(first):
-        text = _text(first + _read_all(0), "Dockerfile")
+        text = _text(_read_all(0, "Dockerfile", first), "Dockerfile")
         return Context(Tree(_open_directory(target), "the context, which is empty,", local=True), "Dockerfile", text)
     rest = [first]
     tree = Tree(_open_directory(target), "the context", local=True)

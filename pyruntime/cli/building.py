@@ -49,6 +49,7 @@ FLAGS = (
     Flag("ssh", "list", "an SSH agent for RUN --mount=type=ssh", value="default|NAME[=SOCKET]"),
     Flag("tag", "list", "name of the image", short="t", value="NAME[:TAG]"),
     Flag("target", "str", "build this stage; default: the last one", value="STAGE"), *REMOTE)
+_LATEST = 253402300799   # seconds: what RFC 3339 can say
 _MOST = 1 << 20   # bytes of a secret
 TEXT = """CONTEXT is a directory, - for a tar archive (or a Dockerfile alone) on standard input, or the URL of a git
 repository, with #REF:DIRECTORY behind it.
@@ -133,8 +134,8 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
             arguments[name] = value if equals else os.environ[name]
     epoch = arguments.get("SOURCE_DATE_EPOCH", os.environ.get("SOURCE_DATE_EPOCH", ""))
     if epoch:
-        if not epoch.isascii() or not epoch.isdigit():
-            raise UsageError(f'SOURCE_DATE_EPOCH "{epoch}": write seconds after 1970')
+        if not epoch.isascii() or not epoch.isdigit() or int(epoch[:12]) > _LATEST or len(epoch) > 12:
+            raise UsageError(f'SOURCE_DATE_EPOCH "{epoch:.40}": write seconds after 1970, before the year 10000')
         made.epoch = int(epoch)
         arguments.setdefault("SOURCE_DATE_EPOCH", epoch)
     if parsed["network"] not in ("default", "host", "none"):

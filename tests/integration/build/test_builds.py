@@ -329,6 +329,8 @@ def test_a_base_from_a_registry_that_is_not_there(builder: Builder, tmp_path: Pa
     (("--add-host", "x"), "--add-host"),
     (("--ssh", "default"), "no agent"), (("--platform", "x"), "not a platform"),
     (("--compression", "x"), "--compression"),
+    (("--build-arg", "SOURCE_DATE_EPOCH=253402300800"), "before the year 10000"), (("--file", "/dev/zero"), "16 MiB"),
+    (("--build-arg", "SOURCE_DATE_EPOCH=" + "9" * 5000), "SOURCE_DATE_EPOCH"), (("--file", "/"), "Is a directory"),
     (("--tag", "A B"), "reference"), (("--file", "none"), "none"), (("--secret", "id=x,src=/none"), "/none"),
 ])
 def test_wrong_flags(flags: tuple[str, ...], words: str, builder: Builder, tmp_path: Path) -> None:
