@@ -28,17 +28,17 @@ def whole(pattern: str) -> re.Pattern[str]:
     """A whole path, with ``**`` for any number of components (.dockerignore). Raises PatternError.
 
     As Docker's patternmatcher: ``**/x`` also means x at the top; a ``**`` at the end is all below; elsewhere, as in
-    ``**.md`` or ``a**b``, it is any text, slashes too.
+    ``a**b``, it is nothing, or any text that ends with a slash. ``**.md``, without another pattern behind it, is
+    whatever ends so.
     """
+    if pattern.startswith("**") and not pattern.startswith("**/") and not has_magic(pattern[2:]):
+        return re.compile(".*" + re.escape(pattern[2:]), re.S)
     result, index = "", 0
     while index < len(pattern):
         if pattern.startswith("**", index):
             index += 2
-            if pattern.startswith("/", index):
-                index += 1
-                result += "(?:.*/)?"
-            else:
-                result += ".*"
+            index += pattern.startswith("/", index)
+            result += "(?:.*/)?" if index < len(pattern) else ".*"
             continue
         end = pattern.find("**", index)
         # A bracket may hold stars.
