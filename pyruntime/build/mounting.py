@@ -129,7 +129,11 @@ class Mounting:
     def _cache(self, mount: Mount, extra: Extra) -> None:
         path = self._caches[_cache_name(mount)]
         if not os.path.isdir(f"{path}/data"):
-            self._seed(mount, path)
+            # Two that share a new cache: rename(2) would take the empty directory from under the faster one.
+            with open(f"{path}/lock", "wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not os.path.isdir(f"{path}/data"):
+                    self._seed(mount, path)
         extra.bind(f"{path}/data", mount.target, readonly=mount.readonly)
 
     def _take(self, name: str, sharing: str) -> str:
@@ -155,7 +159,8 @@ class Mounting:
 
     def _seed(self, mount: Mount, path: str) -> None:
         """The first content of a cache; whoever is killed here leaves nothing that counts."""
-        made = f"{path}/new.{os.getpid()}"
+        made = f"{path}/new"
+        trees.remove(made)
         os.mkdir(made, 0o755)
         if mount.origin:
             from pyruntime.build.copy import Copying
@@ -171,10 +176,7 @@ class Mounting:
                 os.close(source)
         os.chmod(made, mount.mode)
         os.chown(made, max(mount.uid, 0), max(mount.gid, 0))
-        try:
-            os.rename(made, f"{path}/data")
-        except OSError:   # another build of a shared cache was faster
-            trees.remove(made)
+        os.rename(made, f"{path}/data")
 
     def _secret(self, mount: Mount, extra: Extra) -> None:
         content = self._secrets.contents.get(mount.id)

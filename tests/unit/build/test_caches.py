@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pyruntime.build.language.mounts import parse_mount
 from pyruntime.build.mounting import Mounting, Secrets
+from pyruntime.build.run import Extra
 from pyruntime.image.store.store import Store
 
 
@@ -36,3 +38,40 @@ def test_one_cache_twice_is_locked_once(tmp_path: Path) -> None:
     ((_, sharing),) = _order(store, tmp_path, "id=x,target=/a", "id=x,target=/b,sharing=locked",
                              "id=x,target=/c,sharing=private")
     assert sharing == "locked"
+
+
+def _many(store: Store, scratch: Path, number: int) -> set[int]:
+    """The inodes that builds see which begin at once with a cache that nobody has used."""
+    gate, go = os.pipe()
+    answer, tell = os.pipe()
+    children = []
+    for _ in range(6):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.close(go)
+                os.read(gate, 1)   # ends when the parent closes the other side
+                mount, extra = parse_mount(f"type=cache,target=/c,id=c{number}"), Extra()
+                with Mounting(store, str(scratch), Secrets({}, {}), lambda _: pytest.fail("no origin")) as mounting:
+                    mounting.lock([mount])
+                    mounting.add(mount, extra)
+                    os.write(tell, os.stat(extra.mounts[0]["source"]).st_ino.to_bytes(8, "little"))
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    for fd in (gate, go, tell):
+        os.close(fd)
+    found = set()
+    while data := os.read(answer, 8):
+        found.add(int.from_bytes(data, "little"))
+    os.close(answer)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
+    return found
+
+
+def test_a_new_cache_is_one_directory(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    for number in range(40):
+        assert len(_many(store, tmp_path, number)) == 1

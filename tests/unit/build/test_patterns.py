@@ -45,7 +45,8 @@ def test_components(pattern: str, name: str, matches: bool | None) -> None:
     ("*.md\nREADME-secret.md\n!README*.md", "README-secret.md", False), ("a?c", "abc", True), ("[ab]", "b", True),
     ("\ufeffa", "a", True), ("a\r\nb\r", "b", True), ("! a", "a", False), ("*\n! a", "a", False), (".", "a", False),
     ("..", "a", False), ("/", "a", False), ("a\\*", "a*", True), ("a\\*", "ab", False), ("a**b", "ax/b", True),
-    ("a**b", "ab", True), ("a**b", "axb", False), ("**.m?", "a.md", False), ("**.m?", "d/.md", True), ("**file", "d/xfile", True),
+    ("a**b", "ab", True), ("a**b", "axb", False), ("**.m?", "a.md", False), ("**.m?", "d/.md", True),
+    ("**file", "d/xfile", True),
     ("node_modules", "sub/node_modules/x", False), ("**/node_modules", "sub/node_modules/x", True),
     ("**/node_modules\n!sub/node_modules/keep", "sub/node_modules/keep/x", False),
 ])
