@@ -7,6 +7,7 @@ A step that changes files knows all that its cache key needs but the content of 
 from __future__ import annotations
 
 import posixpath
+import sys
 
 from pyruntime.build.language import instructions as kinds
 from pyruntime.build.language.arguments import Globals, Scope, automatic
@@ -36,6 +37,7 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATH_NAME = "PATH"
 SHELL = ["/bin/sh", "-c"]
 COMMENT = "buildkit.dockerfile.v0"   # what readers of histories know
+_MOST, _FRAMES = 2000, 12   # stages; calls within one another for each of them, where each stands on another
 _HEALTH = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 
 
@@ -142,7 +144,7 @@ class Plan:
         if wanted is None:
             names = ", ".join(stage.name for stage in self.dockerfile.stages)
             raise UsageError(f'{name} has no stage "{target}"; there are {names}')
-        self.target = self._stage(wanted)
+        self.target = self._planned(wanted)
         self.source.done()
         self.stages = [self._done[index] for index in sorted(self._done)]
         for unused in self.globals.unused():
@@ -163,6 +165,18 @@ class Plan:
                     return self._stage(one)
             return None
         return self._stage(stage)
+
+    def _planned(self, wanted: Stage) -> StagePlan:
+        stages = self.dockerfile.stages
+        if len(stages) > _MOST:
+            self.source.wrong(stages[_MOST].start.place, f"more than {_MOST} stages", "make it simpler")
+            raise self.source.error()
+        before = sys.getrecursionlimit()
+        sys.setrecursionlimit(before + _FRAMES * len(stages))
+        try:
+            return self._stage(wanted)
+        finally:
+            sys.setrecursionlimit(before)
 
     def _stage(self, stage: Stage) -> StagePlan:
         if stage.index not in self._done:

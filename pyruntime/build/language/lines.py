@@ -86,6 +86,9 @@ class Line:
         made = Line(keyword.upper(), keyword, self.rest[start:], self.at(start), pieces)
         made.last = self.last
         made.heredocs = self.heredocs
+        for heredoc in made.heredocs:   # they stand in this line only, from now on
+            heredoc.start -= start
+            heredoc.end -= start
         return made
 
 

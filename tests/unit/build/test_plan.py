@@ -80,6 +80,20 @@ def test_origins_that_cannot_be(text: str, words: str) -> None:
     assert said.startswith("Dockerfile:2:") and words in said
 
 
+def test_stages_in_a_row() -> None:
+    text = "FROM a AS s0\n" + "".join(f"FROM s{number - 1} AS s{number}\nCOPY --from=s{number - 1} /a /b\n"
+                                      for number in range(1, 2000))
+    assert len(_plan(text).stages) == 2000
+    assert "more than 2000 stages" in _wrong(f"{text}FROM a\n")
+
+
+def test_a_trigger_with_a_heredoc() -> None:
+    text = "FROM scratch AS a\nONBUILD COPY <<EOF <<X /x/\nhello\nEOF\nX\nONBUILD RUN <<EOF\nhi\nEOF\nFROM a\n"
+    copy, run = (step for step in _plan(text).target.steps if step.kind != "config")
+    assert copy.data.files == [("EOF", "hello\n"), ("X", "")] and not copy.data.sources
+    assert run.data.args == ["/bin/sh", "-c", "hi\n"]
+
+
 def test_a_stage_below_is_not_meant() -> None:
     plan = _plan("FROM a AS one\nCOPY --from=two /a /b\nFROM one AS two\n")
     assert ["Dockerfile:2:13" in warning for warning in plan.warnings()] == [True]
