@@ -22,18 +22,16 @@ _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 
 class Heredoc:
-    """A here-document: ``expand`` where its name is not quoted, ``chomp`` for <<-, ``descriptor`` of ``3<<X``;
+    """A here-document: ``expand`` where its name is not quoted, ``chomp`` for <<-;
     ``start`` and ``end`` are where the word stands in the text; ``apart``: blanks stand before its name."""
 
-    __slots__ = ("apart", "chomp", "content", "descriptor", "end", "expand", "name", "place", "start")
+    __slots__ = ("apart", "chomp", "content", "end", "expand", "name", "place", "start")
 
-    def __init__(self, name: str, *, expand: bool, chomp: bool, descriptor: int, start: int, end: int,
-                 apart: bool = False) -> None:
+    def __init__(self, name: str, *, expand: bool, chomp: bool, start: int, end: int, apart: bool = False) -> None:
         self.apart = apart
         self.name = name
         self.expand = expand
         self.chomp = chomp
-        self.descriptor = descriptor
         self.start = start
         self.end = end
         self.content = ""
@@ -230,7 +228,6 @@ def _heredoc(text: str, index: int) -> Heredoc | None:
     start = index
     while start and text[start - 1].isdigit():
         start -= 1
-    digits = text[start:index]
     if start and text[start - 1] not in SPACE:
         return None   # $((a<<b)), say
     index += 2
@@ -250,5 +247,4 @@ def _heredoc(text: str, index: int) -> Heredoc | None:
     end += len(quote)
     if end < len(text) and text[end] not in SPACE + ";&|)<>":
         return None
-    return Heredoc(name, expand=not quote, chomp=chomp, descriptor=int(digits or 0), start=start, end=end,
-                   apart=blanks > 0)
+    return Heredoc(name, expand=not quote, chomp=chomp, start=start, end=end, apart=blanks > 0)
