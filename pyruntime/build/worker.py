@@ -157,7 +157,7 @@ def _in_worker(work: Work, out: int, end: int, life: tuple[int, int]) -> NoRetur
     try:
         os.close(life[1])
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)   # the parent tells us
-        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN if work.step.kind != "run" else _terminated)
+        _signal.signal(_signal.SIGTERM, _terminated)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         for fd, target in ((null, 0), (out, 1), (out, 2)):
             os.dup2(fd, target)

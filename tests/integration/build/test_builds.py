@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -233,6 +234,24 @@ def test_interrupted(builder: Builder, tmp_path: Path) -> None:
         assert started.poll() is None
     os.killpg(started.pid, signal.SIGINT)
     started.communicate(timeout=60)
+    assert started.returncode == 130
+
+
+def test_interrupted_while_another_build_does_the_step(builder: Builder, tmp_path: Path) -> None:
+    context = write(tmp_path / "context", "FROM busybox\nCOPY a /a\n", {"a": "1"})
+    builder.build(context)
+    (record,) = (builder.store / "cache/steps").iterdir()
+    record.unlink()
+    lock = builder.store / "cache/locks" / record.name
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        started = builder.start("build", "--progress", "plain", context, start_new_session=True)
+        inode = f":{os.fstat(file.fileno()).st_ino} "
+        builder.eventually(lambda: any("->" in line and inode in line for line in
+                                       Path("/proc/locks").read_text().splitlines()), "nobody waits for the lock")
+        os.killpg(started.pid, signal.SIGINT)
+        started.communicate(timeout=20)
+    lock.unlink(missing_ok=True)
     assert started.returncode == 130
 
 
