@@ -45,7 +45,8 @@ CASES = [
     Case("from-build-arg", "ARG I=nothing\nFROM $I\n", flags=("--build-arg", "I=busybox"), script="echo y", prints="y"),
     Case("from-stage", "FROM busybox AS one\nENV A=1\nRUN echo $A > /a\nFROM one\nRUN echo $A >> /a\n", script="cat /a",
          prints="1\n1"),
-    Case("from-stage-case", "FROM busybox AS One\nRUN echo 1 > /a\nFROM oNE\n", script="cat /a", prints="1"),
+    Case("from-stage-case", "FROM busybox AS One\nRUN echo 1 > /a\nFROM oNE\n", script="cat /a", prints="1",
+         peer="buildah 1.28 takes the name for an image's, which has no capital letters"),
     Case("from-comes-to-nothing", "ARG I\nFROM $I\n", fails='"$I" comes to nothing'),
     Case("from-missing", "FROM localhost:1/none\n", fails="localhost:1"),
     Case("from-unset-modifier", "FROM ${I:-busybox}\n", script="echo y", prints="y", peer="buildah 1.28 expands no"
