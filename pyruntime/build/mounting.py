@@ -6,6 +6,7 @@ import fcntl
 import os
 from stat import S_ISDIR
 
+from pyruntime.build.agent import Relay
 from pyruntime.build.language.mounts import SHARING
 from pyruntime.build.run import Extra
 from pyruntime.build.tree import Tree
@@ -43,6 +44,7 @@ class Mounting:
         self._secrets = secrets
         self._tree = tree
         self._open: list[int] = []
+        self._relays: list[Relay] = []
         self._caches: dict[str, str] = {}   # paths of the directories that are ours now
         self._count = 0
 
@@ -50,6 +52,8 @@ class Mounting:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for relay in self._relays:
+            relay.end()
         for fd in self._open:
             os.close(fd)
 
@@ -206,7 +210,9 @@ class Mounting:
             return
         number = sum(one.startswith("SSH_AUTH_SOCK=") for one in extra.env)
         target = mount.target or f"/run/buildkit/ssh_agent.{number}"
-        extra.bind(socket, target, readonly=False)
+        path = self._new("agent")
+        self._relays.append(Relay(path, socket, mode=mount.mode, owner=(max(mount.uid, 0), max(mount.gid, 0))))
+        extra.bind(path, target, readonly=False)
         if not number:
             extra.env.append(f"SSH_AUTH_SOCK={target}")
 

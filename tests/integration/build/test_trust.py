@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tarfile
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from pyruntime.build.agent import Relay
 from tests.integration.build.conftest import Builder, write
 
 _GATE = "RUN --mount=target=/x echo begun; cat /x/gate > /dev/null; cat /x/f > /o\n"
@@ -107,6 +111,55 @@ def test_a_secret_in_a_variable_is_on_no_disk(builder: Builder, tmp_path: Path) 
     said = build.communicate(timeout=100)[1]
     assert build.returncode == 0, said
     assert not found
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Path]:
+    """The socket of something that says back what it hears."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        parent = os.open(tmp_path, os.O_PATH)
+        listening.bind(f"/proc/self/fd/{parent}/agent")
+        os.close(parent)
+        os.chmod(tmp_path / "agent", 0o600)
+        listening.listen()
+        child = os.fork()
+        if child == 0:
+            try:
+                while True:
+                    with listening.accept()[0] as asking:
+                        while data := asking.recv(1 << 16):
+                            asking.sendall(data)
+            finally:
+                os._exit(0)
+        yield tmp_path / "agent"
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_an_agent_for_another_user(agent: Path, builder: Builder, tmp_path: Path) -> None:
+    text = ("FROM busybox\nUSER 5:6\nRUN --mount=type=ssh,uid=5,gid=6,mode=0640 stat -c '%u:%g %a %F' $SSH_AUTH_SOCK"
+            " > /tmp/a\nRUN --mount=type=ssh,id=default,target=/s stat -c '%u:%g %a %F' /s > /tmp/b\n")
+    context = write(tmp_path / "context", text, {})
+    builder.build(context, "-t", "app", "--ssh", f"default={agent}")
+    said = builder.ok("run", "--rm", "--network", "none", "app", "sh", "-c", "cat /tmp/a /tmp/b; ls /run")
+    assert said.split("\n") == ["5:6 640 socket", "0:0 600 socket"]
+
+
+def test_the_way_to_an_agent(agent: Path, tmp_path: Path) -> None:
+    relay = Relay(str(tmp_path / "relay"), str(agent), mode=0o600, owner=(os.geteuid(), os.getegid()))
+    for count in (1, 3):
+        there = [socket.socket(socket.AF_UNIX) for _ in range(count)]
+        with contextlib.ExitStack() as all_of_them:
+            for number, one in enumerate(there):
+                all_of_them.enter_context(one)
+                one.settimeout(60)
+                one.connect(str(tmp_path / "relay"))
+                one.sendall(b"%d" % number)
+            for number, one in list(enumerate(there))[:1]:
+                assert one.recv(100) == b"%d" % number
+    relay.end()
+    with socket.socket(socket.AF_UNIX) as late, pytest.raises(ConnectionRefusedError):
+        late.connect(str(tmp_path / "relay"))
 
 
 # ---- archives -----------------------------------------------------------------------------------
