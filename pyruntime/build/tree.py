@@ -64,12 +64,13 @@ class Tree:
         """Whether .dockerignore keeps it out."""
         return bool(self.ignore) and self.ignore.excluded(os.fsdecode(path))
 
-    def find(self, pattern: str) -> list[bytes]:
-        """The paths that a pattern means, sorted; none where there are none. Raises BuildError for a bad pattern."""
+    def find(self, pattern: str, *, deep: bool = False) -> list[bytes]:
+        """The paths that a pattern means, sorted; none where there are none. ``deep``: ``**`` is any number of
+        directories, else it is one. Raises BuildError for a bad pattern."""
         parts = [part for part in pattern.split("/") if part not in ("", ".")]
         found = [b""]
         for index, part in enumerate(parts):
-            if part == "**":
+            if part == "**" and deep:
                 found = [below for path in found for below in (path, *self._directories_below(path))]
                 if index == len(parts) - 1:
                     found = [path for path in found if path]
@@ -187,13 +188,14 @@ class Source:
 
 
 def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, parents: bool = False) -> list[Source]:
-    """What the patterns of one COPY mean. Raises BuildError where a name does not exist, or nothing matches."""
+    """What the patterns of one COPY mean. A pattern may match nothing: ``COPY package.json yarn.lock* .`` is how a file
+    is taken if it is there. Raises BuildError where a name does not exist."""
     sources: list[Source] = []
     for pattern in patterns:
         pivot = ""
         if parents and "/./" in f"/{pattern}":
             pivot = f"/{pattern}".partition("/./")[0].strip("/")
-        matches = tree.find(pattern)
+        matches = tree.find(pattern, deep=parents)
         if not matches and not any(letter in pattern for letter in "*?["):
             where = ": .dockerignore keeps it out" if tree.ignore and tree.exists(os.fsencode(pattern)) else ""
             raise BuildError(f'"{pattern}" is not in {tree.name}{where}')
@@ -201,9 +203,6 @@ def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, pa
             source = _source(tree, path, os.fsencode(pivot), parents=parents)
             if not (exclude and not source.directory and exclude.excluded(os.fsdecode(os.path.basename(path)))):
                 sources.append(source)
-    if patterns and not sources:
-        words = ", ".join(f'"{one}"' for one in patterns)
-        raise BuildError(f"nothing in {tree.name} matches {words}")
     return sources
 
 

@@ -249,6 +249,8 @@ class _Step:
             remote = data.add and is_url(source)
             pattern = (tree.single or ".") if remote else source
             found.append((select_sources(tree, [pattern], exclude, parents=data.parents), remote))
+        if not data.files and not any(sources for sources, _ in found):
+            self.warn(f'"{self.step.title}": nothing is there that could be copied')
         several = len(data.files) + sum(len(sources) for sources, _ in found) > 1
         for sources, remote in found:
             unpack = data.add and (not remote if data.unpack is None else data.unpack)
