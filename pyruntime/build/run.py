@@ -127,7 +127,8 @@ def _configuration(step: Step, args: list[str], workspace: Workspace, extra: Ext
     for mount in document["mounts"]:
         if mount["type"] == "devpts":
             mount["options"] = [one for one in mount["options"] if one != "gid=5"] + terminal_group()
-    document["mounts"] += extra.mounts
+    # Directories before what is in them: else one hides the other, whatever the order of the flags.
+    document["mounts"] += sorted(extra.mounts, key=lambda mount: str(mount["destination"]).split("/"))
     return document
 
 

@@ -204,6 +204,9 @@ CASES = [
     Case("run-cache-from",
          "FROM busybox AS one\nRUN mkdir /s && echo 1 > /s/f\nFROM busybox\nRUN --mount=type=cache,target=/c,"
          "id=seed,from=one,source=/s cat /c/f > /a\n", script="cat /a", prints="1", peer="it leaves the mount point"),
+    Case("run-mount-in-a-mount", B + "RUN --mount=type=cache,target=/x/d/e,id=inner --mount=target=/x touch /x/d/e/f\n"
+         "RUN --mount=type=cache,target=/c,id=inner ls /c > /a\n", files=TREE, script="cat /a", prints="f",
+         peer="it leaves the mount point"),
     Case("run-cache-twice", B + "RUN --mount=type=cache,target=/c,id=twice,sharing=locked"
          " --mount=type=cache,target=/d,id=twice,sharing=locked echo 1 > /c/f && cat /d/f > /a\n",
          script="cat /a", prints="1", peer="it leaves the mount point"),
