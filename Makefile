@@ -29,9 +29,10 @@ help:  ## list the targets
 deps:  ## install the Debian/Ubuntu packages that building and testing need
 	@tools/install-deps
 
-$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(NATIVE)/stub
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(NATIVE)/stub \
+                    pyruntime/cli/entry.py
 	@tools/install-deps
-	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil rich backports.zstd, and for tests hypothesis mypy pytest ruff"
+	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests hypothesis mypy pytest ruff"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --upgrade pip setuptools wheel cffi
 	@$(PY) -m pip install -q --no-build-isolation -e '.[dev]'

@@ -21,7 +21,7 @@ from bench.peers import HYBRID
 from tests.clients.containerd import IMAGE, NAMESPACE, SOCKET, Containerd
 from tests.clients.documented import PYRUNTIME
 from tests.clients.image import layout
-from tests.clients.podman import OPTIONS
+from tests.clients.podman import LIMITS, OPTIONS
 from tests.clients.room import Room
 
 
@@ -55,7 +55,9 @@ def commands(room: Room) -> dict[str, tuple[list[str], list[str]]]:
     """Each command, before and after the runtime's path, in a room that is made ready for them."""
     if os.path.ismount(HYBRID):
         room.ok("umount", HYBRID)
-    room.environment["CONTAINERS_CONF"] = "/dev/null"
+    configuration = room.path / "containers.conf"
+    configuration.write_text(LIMITS)
+    room.environment["CONTAINERS_CONF"] = str(configuration)
     podman = ["podman", "--root", "/run/store", "--runroot", "/run/storerun", "--tmpdir", "/run/storetmp",
               "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]
     room.ok(*podman, "pull", "-q", f"oci:{layout(room.path / 'store').path}:box")

@@ -96,7 +96,7 @@ def tools(work: Path) -> Iterator[list[Tool]]:
             wrapper = WITHOUT_HYBRID if runtime == "crun" and os.path.ismount(HYBRID) else ()
             words = [*wrapper, "podman", "--root", f"{place}/root", "--runroot", f"{place}/run", "--tmpdir",
                      f"{place}/tmp", "--network-config-dir", f"{place}/networks", "--storage-driver", "overlay",
-                     "--cgroup-manager", "cgroupfs", "--events-backend", "none", "--runtime", runtime]
+                     "--cgroup-manager", "cgroupfs", "--runtime", runtime]
             conf = work / "containers.conf"
             conf.write_text('[containers]\ndefault_ulimits = ["nofile=1000:1000", "nproc=2000:2000"]\n')
             podman = Tool(f"podman with {runtime}", words, {"CONTAINERS_CONF": str(conf)}, "conmon")

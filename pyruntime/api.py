@@ -22,10 +22,6 @@ from pyruntime.errors import NoSuchContainer, UsageError
 from pyruntime.lifecycle import status as _status
 from pyruntime.lifecycle.create import Request, create
 from pyruntime.lifecycle.delete import delete, kill
-from pyruntime.lifecycle.pause import pause, resume
-from pyruntime.lifecycle.ps import pids
-from pyruntime.lifecycle.run import run
-from pyruntime.lifecycle.signals import signal_number
 from pyruntime.lifecycle.start import start
 from pyruntime.lifecycle.store import Container, default_root, identifiers
 from pyruntime.plan.setup import CGROUP_MANAGERS
@@ -102,6 +98,8 @@ class Runtime:
             preserve_fds: int = 0) -> int:
         """Create and start; unless ``detach``, wait for the program, delete the container (unless ``keep``) and return
         its exit status, 128 + N when signal N killed it. Waiting needs the main thread: signals are forwarded."""
+        from pyruntime.lifecycle.run import run
+
         request = self._request("", "", preserve_fds, detached=detach)
         return run(self.root, container_id, os.fspath(bundle), request, keep=keep, subreaper=False)
 
@@ -157,19 +155,27 @@ class Runtime:
 
     def kill(self, container_id: str, signal: int | str = "TERM", *, everything: bool = False) -> None:
         """Send a signal, by number or name, to init or to every process. Raises StateError, UsageError."""
+        from pyruntime.lifecycle.signals import signal_number
+
         number = signal if isinstance(signal, int) else signal_number(signal)
         kill(self.root, container_id, number, everything=everything)
 
     def pause(self, container_id: str) -> None:
         """Stop every process of a created or running container until `resume`. Raises StateError."""
+        from pyruntime.lifecycle.pause import pause
+
         pause(self.root, container_id)
 
     def resume(self, container_id: str) -> None:
         """Let the processes of a paused container go on. Raises StateError."""
+        from pyruntime.lifecycle.pause import resume
+
         resume(self.root, container_id)
 
     def pids(self, container_id: str) -> Sequence[int]:
         """The container's processes, as the host numbers them. Raises NoSuchContainer."""
+        from pyruntime.lifecycle.ps import pids
+
         return pids(self.root, container_id)
 
     def delete(self, container_id: str, *, force: bool = False) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 
+from pyruntime.cli import bytecode
+
 SCRIPT = '''#!{python} -IS
 import sys
 sys.path[:0] = {path!r}
-from {module} import main
-sys.exit(main())
+from pyruntime.cli.bytecode import run
+run({module!r})
 '''
 COMMANDS = {"pyruntime": "pyruntime.cli.main", "pyimage": "pyruntime.cli.image.main",
             "pocker": "pyruntime.cli.pocker.main"}
@@ -35,3 +37,4 @@ def write(directory: str, name: str) -> str:
 if __name__ == "__main__":
     for command in COMMANDS:
         print(write(sys.argv[1], command))
+    bytecode.write()

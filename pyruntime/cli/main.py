@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
+from pyruntime.cli.log import LOG
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import Program
 from pyruntime.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SPEC = "1.3.0"
 GLOBAL = Command(
@@ -87,7 +92,16 @@ def version() -> str:
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\nlibseccomp: {libseccomp_version()}\n")
 
 
-PROGRAM = Program("pyruntime", GLOBAL, COMMANDS, "pyruntime.cli", Context, version)
+class Runtime(Program):
+    """What callers of runc know."""
+
+    def unknown(self, name: str, words: Sequence[str]) -> int:
+        """In runc's words."""
+        LOG.error(f"No help topic for '{name}'")
+        return 1 if "-h" in words or "--help" in words else 3
+
+
+PROGRAM = Runtime("pyruntime", GLOBAL, COMMANDS, "pyruntime.cli", Context, version)
 main = PROGRAM.main
 
 

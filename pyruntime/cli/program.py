@@ -15,7 +15,7 @@ from pyruntime.errors import PyruntimeError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
 
 class Program:
@@ -51,6 +51,15 @@ class Program:
         """The module of a command; one that has the name of a Python keyword ends in _."""
         return __import__(f"{self.package}.{name}{'_' if name == 'import' else ''}", fromlist=["COMMAND"])
 
+    def unknown(self, name: str, words: Sequence[str]) -> int:
+        """Say that there is no such command, and which are spelled alike; the exit status."""
+        from difflib import get_close_matches
+
+        alike = get_close_matches(name, self.commands, 3)
+        hint = f"do you mean {' or '.join(alike)}?" if alike else f"see `{self.name} --help`"
+        LOG.error(f'"{name}" is not a command of {self.name}: {hint}')
+        return 1
+
     def main(self, words: Sequence[str] | None = None) -> int:
         """Run one command line and return its exit status."""
         fill_standard_descriptors()
@@ -84,8 +93,7 @@ class Program:
                 return 0
             name, arguments = arguments[0], ["--help"]
         if name not in self.commands and name not in self.hidden:
-            LOG.error(f"No help topic for '{name}'")
-            return 1 if "-h" in arguments or "--help" in arguments else 3
+            return self.unknown(name, arguments)
         module = self.module(name)
         command: Command = module.COMMAND
         run: Callable[[Any, Parsed], int] = module.run
@@ -114,6 +122,23 @@ def out(text: str) -> None:
 def say(text: str) -> None:
     """Tell a person something that is no result: a line on standard error."""
     os.write(2, safe(text).encode() + b"\n")
+
+
+def leave(status: int) -> NoReturn:
+    """End the process as ``sys.exit`` does, without taking the interpreter to pieces first, which costs 4 to 7 ms.
+
+    Whoever wants to be called at the end (functions of atexit, threads that are waited for) has loaded one of the
+    modules that are asked for here, and is.
+    """
+    if "atexit" in sys.modules or "threading" in sys.modules:
+        sys.exit(status)
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream:      # None if it was closed when the interpreter began
+                stream.flush()
+    except OSError:
+        sys.exit(status)    # the interpreter tells of it, and exits with 120
+    os._exit(status)
 
 
 def fill_standard_descriptors() -> None:

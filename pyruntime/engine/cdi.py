@@ -1,7 +1,7 @@
 """The Container Device Interface: files in which vendors say what a container needs for one of their devices.
 
-Spec: github.com/cncf-tags/container-device-interface, SPEC.md 1.0.0. Files are *.json in /etc/cdi and /var/run/cdi,
-whose devices count more. (The specification allows YAML, too: those files are told of when a device is missing.)
+Spec: github.com/cncf-tags/container-device-interface, SPEC.md 1.0.0. Files are *.json, *.yaml and *.yml in /etc/cdi and
+/var/run/cdi, whose devices count more.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ def inject(name: str, document: dict[str, Any]) -> None:
             except (KeyError, TypeError, AttributeError) as error:
                 raise HostError(f'"{path}": not as the Container Device Interface has it: {error}') from None
             return
-    yaml = [f"{top}/{file}" for top in directories() for file in _names(top) if file.endswith((".yaml", ".yml"))]
-    hint = f'; YAML is not read: write "{yaml[0]}" as JSON' if yaml else ""
-    raise UsageError(f'--device "{name}": no *.json file in {" or ".join(directories())} has it{hint}')
+    raise UsageError(f'--device "{name}": no file *.json, *.yaml or *.yml in {" or ".join(directories())} has it')
 
 
 def _names(top: str) -> list[str]:
@@ -58,20 +56,32 @@ def _names(top: str) -> list[str]:
 
 
 def _specs(top: str) -> list[tuple[str, dict[str, Any]]]:
-    from pyruntime.config.decode import decode
-
     found = []
     for name in _names(top):
-        if name.endswith(".json"):
+        if name.endswith((".json", ".yaml", ".yml")):
             path = f"{top}/{name}"
             try:
                 with open(path, "rb") as file:
-                    value = decode(file.read(16 << 20), path)
+                    data = file.read(16 << 20)
             except OSError as error:
                 raise HostError(f'"{path}": {error.strerror}') from None
+            value = _decoded(data, path)
             if isinstance(value, dict):
                 found.append((path, value))
     return found
+
+
+def _decoded(data: bytes, path: str) -> object:
+    if path.endswith(".json"):
+        from pyruntime.config.decode import decode
+
+        return decode(data, path)
+    import yaml
+
+    try:
+        return yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise HostError(f'"{path}": {" ".join(str(error).split())}') from None
 
 
 def _edit(edits: dict[str, Any], document: dict[str, Any]) -> None:

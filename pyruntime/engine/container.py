@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import get_native_id
+from errno import EDQUOT, ENOSPC
 
 from pyruntime.config.decode import decode, encode
 from pyruntime.engine import history
@@ -237,20 +238,43 @@ class Container:
 
 
 def write(path: str, data: bytes, *, sync: bool = False) -> None:
-    """Write a file, whole or not at all, and with ``sync`` to disk. Raises PyruntimeError."""
+    """Write a file, whole or not at all, and with ``sync`` to disk. Raises PyruntimeError.
+
+    On a full disk what is there already is written over: otherwise a container that filled it could not be removed.
+    """
     temporary = f"{path}.{get_native_id()}.new"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            while data:
-                data = data[os.write(fd, data):]
-            if sync:
-                os.fdatasync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
+            _fill(temporary, data, os.O_CREAT | os.O_TRUNC, sync=sync)
+            os.rename(temporary, path)
+        except OSError as error:
+            forget(temporary)
+            if error.errno not in (ENOSPC, EDQUOT) or not _has_room(path, len(data)):
+                raise
+            _fill(path, data, 0, sync=sync)
     except OSError as error:
         raise PyruntimeError(f'cannot write "{path}": {error.strerror}') from None
+
+
+def _fill(path: str, data: bytes, flags: int, *, sync: bool) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+    try:
+        length = len(data)
+        while data:
+            data = data[os.write(fd, data):]
+        os.ftruncate(fd, length)
+        if sync:
+            os.fdatasync(fd)
+    finally:
+        os.close(fd)
+
+
+def _has_room(path: str, size: int) -> bool:
+    """Whether the file has as many bytes on the disk."""
+    try:
+        return os.stat(path).st_blocks * 512 >= size
+    except FileNotFoundError:
+        return False
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from pyruntime.engine.container import Run, timestamp
 from pyruntime.engine.network import files, present
 from pyruntime.engine.places import forget
 from pyruntime.errors import PyruntimeError, StateError
+from pyruntime.image.bundle import Bundle
 from pyruntime.image.snapshot.driver import named
 from pyruntime.native import kernel
 from pyruntime.process import start_time
@@ -79,6 +80,9 @@ def launch(container: Container, record: Record, lock: Lock, options: Options) -
     before = container.run()
     if not before.over and before.watched():   # somebody has started it since it was made or looked at
         raise StateError(f'container "{record.name}" runs already')
+    # The child needs these at once and we need them in the end: what is loaded before the fork is loaded once.
+    kernel.load()
+    named(record.driver, container.places.store)
     reader, writer = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
@@ -232,9 +236,9 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
 def monitor_command(places: Places, container_id: str) -> list[str]:
     """What the monitor calls when there is something to decide; % is what."""
-    return [sys.executable, "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.cli.pocker.main"
-            " import main; sys.exit(main())", "--root", places.root, "--run-root", places.run, "monitor", "%",
-            container_id]
+    return [sys.executable, "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.cli.bytecode "
+            "import run; run('pyruntime.cli.pocker.main')", "--root", places.root, "--run-root", places.run, "monitor",
+            "%", container_id]
 
 
 def own_mounts(settings: Settings) -> dict[int, int]:
@@ -252,8 +256,6 @@ def own_mounts(settings: Settings) -> dict[int, int]:
 
 def mount_rootfs(container: Container, record: Record, run: Run) -> None:
     """Mount the root filesystem, which is made at the first time, in our mount namespace; the container is locked."""
-    from pyruntime.image.bundle import Bundle
-
     layers = Bundle(container.places.store, container.directory).layers
     driver = named(record.driver, container.places.store)
     if record.settings.ids:

@@ -25,7 +25,6 @@ from pyruntime.errors import PyruntimeError, StepError
 from pyruntime.lifecycle import channel, faults
 from pyruntime.lifecycle.perform import perform
 from pyruntime.plan.encode import encode
-from pyruntime.plan.explain import subject
 from pyruntime.plan.phases import FIRST
 
 TYPE_CHECKING = False
@@ -176,8 +175,8 @@ class Launch:
         while index < len(steps) and steps[index].op.actor == "host" and (
                 self._control is not None or steps[index].phase == FIRST):
             step = steps[index]
-            self.debug(f"step {index + 1} of {len(steps)}, phase {step.phase}: {step.op.name} <- {step.where}"
-                       f"{subject(step)}")
+            self.debug(f"step {index + 1} of {len(steps)}, phase {step.phase}: {step.op.name} <- "
+                       f"{step.where}{step.subject}")
             try:
                 faults.before(index)
                 undo = perform(step, self)
@@ -187,7 +186,7 @@ class Launch:
                                       error.filename) from None
             except PyruntimeError as error:
                 if not error.where:
-                    error.args = (f"{self.plan.document}: {step.where}{subject(step)}: {error.args[0]}",)
+                    error.args = (f"{self.plan.document}: {step.where}{step.subject}: {error.args[0]}",)
                     error.where = step.where
                 raise
             else:
@@ -329,7 +328,7 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
             text = text[:-len(words) - 2]
     name = f"{step.op.name}, {call}" if call and call != step.op.name else step.op.name
     tail = f"\n  step {index + 1} of {total}, phase {step.phase} ({name})"
-    return StepError(f"{document}: {step.where}{subject(step)}: {text}{tail}", where=step.where, step=step.op.name,
+    return StepError(f"{document}: {step.where}{step.subject}: {text}{tail}", where=step.where, step=step.op.name,
                      errno=errno, index=index)
 
 

@@ -21,6 +21,11 @@ def _bindings() -> Any:
     return _kernel
 
 
+def load() -> None:
+    """Load the extension now: before a fork, for both processes."""
+    _bindings()
+
+
 def _check(result: int, call: str, about: str = "") -> int:
     if result < 0:
         number = int(_bindings().ffi.errno)

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from pyruntime.plan.steps import Step
 
 
-def subject(step: Step) -> str:
-    """What the step is about, in brackets, or nothing."""
-    return f" ({step.label})" if step.label else ""
-
-
 def _value(name: str, value: Any) -> str:
     if isinstance(value, bytes):
         return f"{len(value)} bytes" if len(value) > 16 else (value.hex() or "empty")

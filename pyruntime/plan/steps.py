@@ -190,6 +190,11 @@ class Step:
         self.label = label
         self.tolerate = tolerate
 
+    @property
+    def subject(self) -> str:
+        """What the step is about, in brackets, or nothing."""
+        return f" ({self.label})" if self.label else ""
+
     def __repr__(self) -> str:
         args = ", ".join(f"{name}={value!r}" for name, value in self.args.items())
         return f"step({self.phase!r}, {self.op.name!r}, {self.where!r}, {args})"

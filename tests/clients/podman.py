@@ -9,27 +9,43 @@ from typing import Any
 
 from tests.clients.image import layout
 
-# A machine may not let us raise hard limits, which Podman's defaults do; and tests stay off the network.
-OPTIONS = ["--network", "none", "--ulimit", "nofile=1000:1000", "--ulimit", "nproc=2000:2000"]
+OPTIONS = ["--network", "none"]      # tests stay off the network
+# A machine may not let us raise hard limits, which Podman's defaults do.
+LIMITS = '[containers]\ndefault_ulimits = ["nofile=1000:1000", "nproc=2000:2000"]\n'
+# Whose users and groups `--userns=auto` gives away is told in two files of the host, which stay as they are.
+_SUBORDINATE = """set -e
+printf 'containers:200000:200000\\n' > "$0"
+mount --bind "$0" /etc/subuid
+mount --bind "$0" /etc/subgid
+exec "$@\""""
 
 
 class Podman:
     """The command with a runtime, or with what a configuration names; ``path`` is the directory of its store."""
 
-    def __init__(self, path: Path, runtime: str, configuration: str = "/dev/null") -> None:
+    def __init__(self, path: Path, runtime: str, configuration: str = "") -> None:
         self.path = path
-        self.configuration = configuration
+        self.configuration = path / ("configured.conf" if configuration else "containers.conf")
+        self.configuration.write_text(LIMITS + configuration)
         self.words = ["podman", "--root", str(path / "root"), "--runroot", str(path / "run"), "--tmpdir",
                       str(path / "tmp"), "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"]
         if runtime:
             self.words += ["--runtime", runtime]
 
     def __call__(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self._run([*self.words, *words], **options)
+
+    def with_subordinates(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command where Podman may give subordinate users away, in a mount namespace of its own."""
+        return self._run(["unshare", "--mount", "--propagation", "private", "sh", "-c", _SUBORDINATE,
+                          str(self.path / "subordinate"), *self.words, *words])
+
+    def _run(self, words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         options.setdefault("stdin", subprocess.DEVNULL)
         # conmon leaves a file named "oom" in its working directory when a container runs out of memory.
         options.setdefault("cwd", self.path)
-        return subprocess.run([*self.words, *words], capture_output=True, text=True, check=False, timeout=120,
-                              env={**os.environ, "CONTAINERS_CONF": self.configuration}, **options)
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120,
+                              env={**os.environ, "CONTAINERS_CONF": str(self.configuration)}, **options)
 
     def ok(self, *words: str, **options: Any) -> str:
         done = self(*words, **options)
@@ -44,6 +60,7 @@ class Podman:
 
     def close(self) -> None:
         """Remove the containers, the images, and what the store has mounted."""
+        self("pod", "rm", "-f", "-a", "-t", "0")
         self("rm", "-f", "-a", "-t", "0")
         self("rmi", "-f", "-a")
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from tests.clients.documented import PYRUNTIME, block
 from tests.clients.podman import OPTIONS, Podman
 
 RUNTIMES = ["pyruntime", "runc"]
+_POD = ["--network", "none", "--infra-image", "localhost/box", "--infra-command", "sleep 1000"]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,22 @@ SCRIPTS: dict[str, list[list[str]]] = {
     "top": [["run", "-d", "--name", "{n}", "box", "sleep", "100"], ["top", "{n}", "pid", "args"],
             ["rm", "-f", "-t", "0", "{n}"]],
     "update": [["run", "-d", "--name", "{n}", "--memory", "64m", "box", "sleep", "100"],
+               ["update", "--memory", "32m", "--cpus", "0.5", "{n}"],
+               ["exec", "{n}", "sh", "-c", "cd /sys/fs/cgroup;"
+                " cat memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us memory.max cpu.max 2>/dev/null"],
                ["rm", "-f", "-t", "0", "{n}"]],
+    "pod": [["pod", "create", "--name", "{n}", *_POD],
+            ["container", "run", "-d", "--pod", "{n}", "--name", "{n}-1", "box", "sleep", "100"],
+            ["container", "run", "--rm", "--pod", "{n}", "box", "sh", "-c",
+             "cat /proc/sys/kernel/hostname; ls /proc/sys/net/ipv4/conf"],
+            ["container", "run", "--rm", "--pod", "{n}", "--pid", "container:{n}-1", "box", "sh", "-c",
+             "ps | while read a b c d; do [ $a = 1 ] && echo $c $d; done"],
+            ["pod", "ps", "--format", "{{.Status}} {{.NumberOfContainers}}"],
+            ["pod", "pause", "{n}"], ["pod", "ps", "--format", "{{.Status}}"],
+            ["pod", "unpause", "{n}"], ["pod", "ps", "--format", "{{.Status}}"],
+            ["pod", "stop", "-t", "0", "{n}"], ["pod", "ps", "--format", "{{.Status}}"],
+            ["pod", "start", "{n}"], ["pod", "ps", "--format", "{{.Status}}"],
+            ["pod", "rm", "-f", "-t", "0", "{n}"], ["pod", "ps"]],
     "exec": [["run", "-d", "--name", "{n}", "--user", "user", "box", "sleep", "100"],
              ["exec", "{n}", "id"], ["exec", "--user", "0:0", "{n}", "id"],
              ["exec", "--env", "TWO=2", "--workdir", "/home", "{n}", "sh", "-c", "echo $FROM $TWO; pwd; exit 9"],
@@ -116,6 +131,7 @@ SCRIPTS: dict[str, list[list[str]]] = {
     "seccomp off": [["run", "--rm", "--security-opt", "seccomp=unconfined", "box", "sh", "-c",
                      "while read a b; do case $a in Seccomp:) echo $a $b;; esac; done < /proc/self/status"]],
 }
+_TIME = re.compile(r" \w{3} +\d+ \d\d:\d\d ")
 _CHANGING = [(re.compile(r"\b[0-9a-f]{64}\b"), "ID"), (re.compile(r"sha256:\w+"), "DIGEST"),
              (re.compile(r"\b(pyruntime|runc)\b"), "RUNTIME")]
 
@@ -143,16 +159,24 @@ def test_the_same_as_runc(podmans: dict[str, Podman], script: str) -> None:
     assert ours == theirs
 
 
+def test_subordinate_users_given_by_podman(podmans: dict[str, Podman]) -> None:
+    words = ["run", "--rm", *OPTIONS, "--userns", "auto", "box", "sh", "-c",
+             "while read a b c; do echo $a $b $c; done < /proc/self/uid_map; id; echo x > /x && ls -ln /x /home"]
+    ours, theirs = (podmans[name].with_subordinates(*words) for name in RUNTIMES)
+    assert ours.returncode == 0, ours.stderr
+    assert ours.stdout.startswith("0 200000 1024\n"), ours.stdout
+    assert _TIME.sub("", ours.stdout) == _TIME.sub("", theirs.stdout)
+
+
 def test_what_runs_is_pyruntime(podmans: dict[str, Podman]) -> None:
     podmans["pyruntime"].ok("run", "-d", *OPTIONS, "--name", "which", "box", "sleep", "100")
     assert podmans["pyruntime"].ok("inspect", "--format", "{{.OCIRuntime}}", "which").strip() == PYRUNTIME
     podmans["pyruntime"].ok("rm", "-f", "-t", "0", "which")
 
 
-def test_the_documented_configuration(podmans: dict[str, Podman], tmp_path: Path) -> None:
+def test_the_documented_configuration(podmans: dict[str, Podman]) -> None:
     """containers.conf of docs/clients.md: no option names the runtime, and its errors come through its log."""
-    (tmp_path / "containers.conf").write_text(block("toml", "[engine]"))
-    configured = Podman(podmans["pyruntime"].path, "", str(tmp_path / "containers.conf"))
+    configured = Podman(podmans["pyruntime"].path, "", block("toml", "[engine]"))
     configured.ok("run", "-d", *OPTIONS, "--name", "configured", "box", "sleep", "100")
     assert configured.ok("inspect", "--format", "{{.OCIRuntime}}", "configured").strip() == "pyruntime"
     configured.ok("rm", "-f", "-t", "0", "configured")

@@ -8,7 +8,7 @@ from pyruntime.api import Runtime
 from pyruntime.cli.parse import Flag, Parsed
 from pyruntime.engine.attach import DETACH_KEYS as KEYS
 from pyruntime.engine.attach import Attached
-from pyruntime.engine.ending import finish, settle
+from pyruntime.engine.ending import clear_run, finish, settle
 from pyruntime.errors import NoSuchContainer, PyruntimeError, UsageError
 
 TYPE_CHECKING = False
@@ -62,10 +62,12 @@ def follow(container: Container, record: Record, ours: _socket.socket, monitor: 
     if settings.restart != "no":
         settle(container, record)   # the monitor decides
         return status
-    os.waitpid(monitor, 0)
     try:
         with container.lock():
+            if not container.run().over:
+                clear_run(container, record)    # meanwhile the monitor ends, and with it what it had mounted
+            os.waitpid(monitor, 0)
             finish(container, record)
     except NoSuchContainer:
-        pass   # `rm --force` was faster
+        os.waitpid(monitor, 0)      # `rm --force` was faster, and there is nothing to lock
     return status

@@ -48,6 +48,7 @@ static pid_t health_child;
 static long long health_due, started; /* milliseconds of CLOCK_MONOTONIC; 0: no check is due */
 static bool ended;
 static int status;
+static int exit_file = -1;
 
 static unsigned char input[CHUNK]; /* of a client, for the program */
 static size_t input_length;
@@ -101,19 +102,24 @@ static void call(const char *word)
 	_exit(127);
 }
 
+/* The program may fill the disk before it ends: the place for its status is taken before. */
+static void reserve_exit(void)
+{
+	exit_file = openat(option[DIR], "exit.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (exit_file >= 0)
+		posix_fallocate(exit_file, 0, EXIT_SIZE); /* where it cannot be done, it is written as it comes */
+}
+
 static void note_exit(int wait_status)
 {
-	char text[192], stamp[64];
+	char text[EXIT_SIZE], stamp[64];
 	status = WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 	ended = true;
 	rfc3339(stamp, sizeof stamp);
 	int length = snprintf(text, sizeof text, "{\"status\":%d,\"finished\":\"%s\"}", status, stamp);
-	int fd = openat(option[DIR], "exit.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return; /* `finish` finds that there is none, and says so */
-	if (write(fd, text, (size_t)length) == length)
+	/* Where nothing can be written `finish` finds no file, and says so. */
+	if (exit_file >= 0 && write(exit_file, text, (size_t)length) == length && !ftruncate(exit_file, length))
 		renameat(option[DIR], "exit.new", option[DIR], "exit");
-	close(fd);
 }
 
 static long long milliseconds(void)
@@ -366,6 +372,7 @@ int main(int argc, char **argv)
 		log_open(&output_log);
 	if (option[CLIENT] >= 0)
 		client_add(option[CLIENT]);
+	reserve_exit();
 	bool owned = option[CLIENT] >= 0 && option[OWNER] > 0;
 
 	reap(signals); /* init may have ended before there was a signalfd */

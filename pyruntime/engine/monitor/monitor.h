@@ -7,6 +7,7 @@
 
 #define CHUNK 16384 /* bytes of output in a packet */
 #define CLIENTS 64
+#define EXIT_SIZE 192 /* bytes of the file "exit" at most */
 
 /* The first byte of each packet on the attach socket (SOCK_SEQPACKET); pyruntime/engine/attach.py has the same. */
 enum packet {

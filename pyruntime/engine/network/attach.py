@@ -270,6 +270,15 @@ def _publish(places: Places, endpoint: Endpoint) -> None:
             if network is None:
                 raise
             bridges.rebuild(places, network)
+    _forget_flows(endpoint)
+
+
+def _forget_flows(endpoint: Endpoint) -> None:
+    """Clients that have sent datagrams to its ports all the time shall find what is there now."""
+    if any(port["protocol"] == "udp" for port in endpoint.ports):
+        from pyruntime.engine.network.conntrack import forget
+
+        forget(endpoint.ports, endpoint.targets())
 
 
 def _unpublish(places: Places, endpoint: Endpoint, entry: dict[str, Any]) -> None:
@@ -327,6 +336,7 @@ class Departure:
             endpoints.drop(places, endpoint.id)   # last: as long as it is there, this is done again
             if publisher and endpoint.ports and endpoints.used(places, publisher["network"]):
                 _unpublish(places, endpoint, publisher)
+            _forget_flows(endpoint)
             idle = any(not endpoints.used(places, entry["network"]) for entry in endpoint.joined)
         if idle:
             names.ensure(places)   # the name server takes the network down

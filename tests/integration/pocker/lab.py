@@ -16,6 +16,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,23 @@ _ASK = """
         sock.sendall(text.encode())
         sock.shutdown(socket.SHUT_WR)
         print(b"".join(iter(lambda: sock.recv(65536), b"")).decode(), end="")
+    """
+# Sends each line that it reads from one and the same port, and prints the answer, or an empty line.
+_SENDER = """
+    import socket, sys
+    host, port = sys.argv[1:]
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(0.5)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        text = line.strip().encode()
+        sock.sendto(text, (host, int(port)))
+        try:
+            while not (answer := sock.recv(65536)).startswith(text):
+                pass    # an answer to what it sent before
+            print(answer.decode(), flush=True)
+        except TimeoutError:
+            print(flush=True)
     """
 # Answers every query with 203.0.113.7.
 _DNS = """
@@ -157,12 +175,24 @@ class Lab(Pocker):
         """A name server on the other host, which the host asks."""
         self._server(self.outside, _DNS)
 
-    def _server(self, pid: int, code: str, *words: str) -> None:
+    def _server(self, pid: int, code: str, *words: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             ["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-c", textwrap.dedent(code), *words],
-            stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+            stdout=subprocess.PIPE, text=True, stdin=subprocess.PIPE)
         self.processes.append(process)
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        return process
+
+    def sender(self, pid: int, host: str, port: int) -> Callable[[str], str]:
+        """Who sends datagrams from one port in the network namespace of a process: a text to its answer, "" if none."""
+        process = self._server(pid, _SENDER, host, str(port))
+
+        def send(text: str) -> str:
+            assert process.stdin and process.stdout
+            process.stdin.write(text + "\n")
+            process.stdin.flush()
+            return process.stdout.readline().rstrip("\n")
+        return send
 
     @staticmethod
     def ask(pid: int, kind: str, host: str, port: int, text: str = "hello") -> str:
@@ -211,8 +241,9 @@ class Lab(Pocker):
         for process in self.processes:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            if process.stdout:
-                process.stdout.close()
+            for stream in (process.stdin, process.stdout):
+                if stream:
+                    stream.close()
 
 
 def process_of(lab: Lab, name: str) -> int:

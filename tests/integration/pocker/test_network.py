@@ -10,6 +10,7 @@ import sysconfig
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,22 @@ def test_renamed_it_is_found_by_its_new_name(lab: Lab) -> None:
 
 
 # --- published ports --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("host", "network"), [(HOST, "bridge"), (HOST6, "six")])
+def test_a_client_that_sends_all_the_time(lab: Lab, host: str, network: str) -> None:
+    """The kernel remembers where its datagrams went, for as long as it sends."""
+    lab.ok("network", "create", "--ipv6", "six")
+    send = lab.sender(lab.outside, host, 8080)
+    assert send("too early") == ""
+    for name in ("one", "two"):
+        keeper = lab.detached(f"{name}-before", "--network", network)     # whoever comes next has another address
+        pid = lab.detached(name, "--network", network, "-p", "8080:80/udp")
+        lab.serve(pid, "udp", "::" if ":" in host else "0.0.0.0", 80)
+        # The first datagrams of IPv6 may go while addresses are looked for.
+        lab.eventually(partial(send, name), f"no answer of {name}", 20)
+        assert keeper and lab.ok("rm", "-f", name) == name
+        assert send("too late") == ""
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])

@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import signal
+import subprocess
 import time
 
 import pytest
@@ -170,3 +171,19 @@ def test_exec_as_it_is_asked(pocker: Pocker) -> None:
     pocker.ok("unpause", "box")
     pocker.ok("stop", "-t", "0", "box")
     assert "is not running" in pocker.fails("exec", "box", "true")
+
+
+def test_a_program_that_fills_the_disk(pocker: Pocker) -> None:
+    """The place for its exit status was taken before it began."""
+    pocker.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", pocker.root], check=True)
+    try:
+        pocker.ok("run", "-d", "--name", "full", "--network", "none", "busybox", "sh", "-c",
+                  "cat /dev/zero > /fill; exit 7")
+        assert pocker.ok("wait", "full") == "7"
+        assert pocker.ok("ps", "-a", "--format", "{{.State}} {{.Status}}").startswith("exited Exited (7)")
+        pocker.ok("rm", "full")
+        assert pocker.leftovers() == [f"mount {pocker.root}"]
+    finally:
+        pocker.clear()
+        subprocess.run(["umount", pocker.root], check=True)

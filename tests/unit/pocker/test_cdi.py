@@ -73,9 +73,39 @@ def test_two_files_of_one_directory_disagree(places: tuple[Path, Path]) -> None:
         inject("vendor.com/thing=one", empty())
 
 
+@pytest.mark.parametrize("name", ["vendor.yaml", "vendor.yml"])
+def test_yaml(places: tuple[Path, Path], name: str) -> None:
+    """As `nvidia-ctk cdi generate` writes it."""
+    (places[0] / name).write_text("""---
+cdiVersion: 0.5.0
+kind: vendor.com/thing
+devices:
+- name: "0"
+  containerEdits:
+    deviceNodes:
+    - path: /dev/thing
+      hostPath: /dev/null
+      fileMode: 0640
+    hooks:
+    - {hookName: createContainer, path: /bin/hook, args: [hook, "--folder", /lib]}
+containerEdits:
+  env:
+  - THING=void
+""")
+    document = empty()
+    inject("vendor.com/thing=0", document)
+    assert document["process"]["env"][-1] == "THING=void"
+    assert document["linux"]["devices"] == [
+        {"path": "/dev/thing", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 0, "gid": 0}]
+    assert document["hooks"]["createContainer"] == [{"path": "/bin/hook", "args": ["hook", "--folder", "/lib"]}]
+    for wrong in ("kind: [", "kind: !!python/object/apply:os.system [true]"):
+        (places[1] / name).write_text(wrong)
+        with pytest.raises(HostError, match=f'{name}": .*line [12],'):
+            inject("vendor.com/thing=0", empty())
+
+
 def test_what_is_said_of_devices_that_are_not_there(places: tuple[Path, Path]) -> None:
-    (places[0] / "x.yaml").write_text("kind: vendor.com/thing")
-    with pytest.raises(UsageError, match=r'"vendor.com/thing=two".*YAML is not read'):
+    with pytest.raises(UsageError, match=r'"vendor.com/thing=two": no file'):
         inject("vendor.com/thing=two", empty())
     write(places[0] / "a.json", "vendor.com/thing", {"deviceNodes": [{"path": "/dev/nowhere-at-all"}]})
     with pytest.raises(HostError, match="nowhere-at-all"):

@@ -1,0 +1,45 @@
+"""How a command ends: at once, with nothing lost that was to be written or done."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def end(code: str, redirection: str = "") -> subprocess.CompletedProcess[str]:
+    """Run Python code that ends with ``leave(7)``; a shell may redirect its output."""
+    program = f"import sys\nfrom pyruntime.cli.program import leave\n{code}\nleave(7)\n"
+    return subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-IS", "-c",
+                           f"import sys; sys.path[:0] = {sys.path!r}\n{program}"],
+                          capture_output=True, text=True, check=False)
+
+
+def test_what_was_printed_is_written() -> None:
+    done = end("sys.stdout.write('out'); sys.stderr.write('err')")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out", "err")
+
+
+@pytest.mark.parametrize("code", [
+    "import atexit; atexit.register(print, 'called')",
+    "import threading; threading.Timer(0.2, print, ['called']).start()",
+    "import tempfile, weakref; weakref.finalize(leave, print, 'called')"])
+def test_who_waits_for_the_end_is_called(code: str) -> None:
+    done = end(code)
+    assert (done.returncode, done.stdout) == (7, "called\n"), done.stderr
+
+
+def test_the_interpreter_is_not_taken_to_pieces() -> None:
+    done = end("class Last:\n    def __del__(self): print('too late')\nlast = Last()")
+    assert (done.returncode, done.stdout) == (7, "")
+
+
+def test_output_that_cannot_be_written_is_told() -> None:
+    done = end("print('lost')", ">/dev/full")
+    assert done.returncode == 120 and "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_descriptors(redirection: str) -> None:
+    assert end("print('nowhere')", redirection).returncode == 7

@@ -1,0 +1,19 @@
+"""What our two programs for people have in common."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyruntime.cli.image.main import PROGRAM as PYIMAGE
+from pyruntime.cli.pocker.main import PROGRAM as POCKER
+from pyruntime.cli.program import Program
+
+
+@pytest.mark.parametrize(("program", "word", "hint"), [
+    (POCKER, "rnu", "do you mean run?"), (POCKER, "xyzzy", "see `pocker --help`"),
+    (POCKER, "image s", "do you mean images or image?"), (PYIMAGE, "pul", "do you mean pull?")])
+def test_a_command_that_does_not_exist(program: Program, word: str, hint: str,
+                                       capfd: pytest.CaptureFixture[str]) -> None:
+    assert program.main([word]) == 1
+    shown = capfd.readouterr()
+    assert (shown.out, shown.err) == ("", f'error: "{word}" is not a command of {program.name}: {hint}\n')
