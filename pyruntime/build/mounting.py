@@ -6,7 +6,6 @@ import fcntl
 import os
 from stat import S_ISDIR
 
-from pyruntime.build.agent import Relay
 from pyruntime.build.language.mounts import SHARING
 from pyruntime.build.run import Extra
 from pyruntime.build.tree import Tree
@@ -20,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyruntime.build.agent import Relay
     from pyruntime.build.language.mounts import Mount
     from pyruntime.image.store.store import Store
 
@@ -210,6 +210,8 @@ class Mounting:
             return
         number = sum(one.startswith("SSH_AUTH_SOCK=") for one in extra.env)
         target = mount.target or f"/run/buildkit/ssh_agent.{number}"
+        from pyruntime.build.agent import Relay
+
         path = self._new("agent")
         self._relays.append(Relay(path, socket, mode=mount.mode, owner=(max(mount.uid, 0), max(mount.gid, 0))))
         extra.bind(path, target, readonly=False)
