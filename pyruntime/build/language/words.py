@@ -273,15 +273,20 @@ class _Reader:
 
 
 def _regex(pattern: str, escape: str) -> str:
-    """A pattern of * and ? as a regular expression; * takes as much as it can."""
-    result, index = "", 0
+    """A pattern of * and ? as a regular expression, which takes as much as it can.
+
+    What stands between two stars is taken where it comes first: no value makes that take long.
+    """
+    pieces, index = [""], 0
     while index < len(pattern):
         letter = pattern[index]
         if letter == escape and index + 1 < len(pattern):
             index += 1
-            result += re.escape(pattern[index])
-        else:
-            # One * after another adds nothing but time, without end in the worst case.
-            result += {"*": "" if result.endswith(".*") else ".*", "?": "."}.get(letter, re.escape(letter))
+            pieces[-1] += re.escape(pattern[index])
+        elif letter != "*":
+            pieces[-1] += "." if letter == "?" else re.escape(letter)
+        elif len(pieces) == 1 or pieces[-1]:   # one * after another adds nothing
+            pieces.append("")
         index += 1
-    return result
+    middle = "".join(f"(?>.*?{piece})" for piece in pieces[1:-1])
+    return pieces[0] + (f"{middle}.*{pieces[-1]}" if len(pieces) > 1 else "")
