@@ -14,7 +14,7 @@ from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from pyruntime.build.archives import is_archive, unpack
 from pyruntime.build.modes import mode_of
 from pyruntime.build.tree import Source, Tree
-from pyruntime.errors import BuildError
+from pyruntime.errors import BuildError, ImageError
 from pyruntime.image.layer.copying import Copier
 from pyruntime.image.layer.tree import open_beneath
 from pyruntime.image.users import find_user
@@ -272,5 +272,8 @@ class Copying:
 
 def owner_of(text: str, root: int) -> tuple[int, int]:
     """The owner that --chown says: by name or number; without a group, the group has the user's number."""
-    user = find_user(text, root)
+    try:
+        user = find_user(text, root)
+    except ImageError as error:   # which speaks of a configuration
+        raise BuildError(str(error).replace("config.User", "--chown", 1)) from None
     return (user.uid, user.gid if ":" in text else user.uid)
