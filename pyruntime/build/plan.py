@@ -23,7 +23,7 @@ from pyruntime.image.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from typing import Any, Protocol
 
     from pyruntime.build.language.instructions import Instruction, Stage, Word
@@ -98,7 +98,6 @@ class CopyData:
         self.keep_git = copy.keep_git
         self.unpack = copy.unpack
 
-
     @property
     def alone(self) -> bool:
         """Whether the result does not depend on the files below: names of owners are looked up there."""
@@ -125,14 +124,18 @@ class StagePlan:
 class Plan:
     """What is to be built: ``target`` and the stages that it needs, in their order."""
 
-    __slots__ = ("_bases", "_contexts", "_done", "_host", "_target_platform", "dockerfile", "globals", "source",
+    __slots__ = ("_bases", "_done", "_host", "_target_platform", "contexts", "dockerfile", "globals", "source",
                  "stages", "target")
 
     def __init__(self, text: str, name: str, bases: Bases, *, arguments: Mapping[str, str], target: str = "",
-                 platform: Platform | None = None) -> None:
-        """Raises DockerfileError for what is wrong with the file, UsageError for a target that it does not have."""
+                 platform: Platform | None = None, contexts: Container[str] = ()) -> None:
+        """``contexts``: names of --build-context, which mean no stage then.
+
+        Raises DockerfileError for what is wrong with the file, UsageError for a target that it does not have.
+        """
         self.source = Source(name, text)
         self._bases = bases
+        self.contexts = contexts
         self._host = Platform.host()
         self._target_platform = platform
         self._done: dict[int, StagePlan] = {}
@@ -159,6 +162,8 @@ class Plan:
     def origin(self, name: str, before: int) -> StagePlan | None:
         """The stage that ``--from=name`` means in the stage with the number ``before``; None for something else."""
         stage = self.dockerfile.stage(name)
+        if name in self.contexts:
+            return None
         if stage is None or stage.index >= before:
             for one in reversed(self.dockerfile.stages[:before]):
                 if one.start.stage_name and one.start.stage_name == name.lower():
@@ -431,6 +436,8 @@ class _Evaluation:
             self.source.wrong(place, f'"--from={name}": a variable means nothing there',
                               "begin a stage with the variable, \"FROM $NAME AS stage\", and copy from that")
         elif self.whole.origin(name, self.stage.index) is None:
+            if name in self.whole.contexts:
+                return
             if name.isascii() and name.isdigit():
                 self.source.wrong(place, f'there is no stage {name} above this one', "stages are counted from 0")
             elif self.whole.dockerfile.stage(name) is not None:

@@ -96,7 +96,7 @@ def build(around: Surroundings, parsed: Parsed) -> int:
         context = open_context(parsed.arguments[0] if parsed.arguments else ".", parsed["file"], origins.scratch,
                                around.warn)
         plan = Plan(context.text, context.name, origins, arguments=arguments, target=parsed["target"],
-                    platform=platform)
+                    platform=platform, contexts=contexts)
         for warning in plan.warnings():
             around.warn(warning)
         state = _execute(plan, store, context.tree, origins, settings, parsed, around)
