@@ -324,7 +324,8 @@ CASES = [
          flags=("--build-context", "extra=CONTEXT/more"), script="cat /x", prints="F"),
     Case("copy-from-context-not-stage", "FROM busybox AS extra\nRUN false\nFROM busybox\nCOPY --from=extra f /x\n"
          "RUN --mount=from=extra,target=/m cat /m/f >> /x\n", files={"more/f": "F"},
-         flags=("--build-context", "extra=CONTEXT/more"), script="cat /x", prints="FF", peer="it leaves the mount point"),
+         flags=("--build-context", "extra=CONTEXT/more"), script="cat /x", prints="FF",
+         peer="it leaves the mount point"),
     Case("copy-hard-links", "FROM busybox AS one\nRUN mkdir /d && echo 1 > /d/a && ln /d/a /d/b\nFROM busybox\n"
          "COPY --from=one /d /x\n", script="stat -c %h /x/a /x/b", prints="2\n2", peer="it copies each name"),
     Case("copy-link-chown-name", B + "RUN echo joe:x:7:8::/:/bin/sh >> /etc/passwd\n"
