@@ -9,6 +9,7 @@ import os
 import select
 
 from pyruntime.build import keys
+from pyruntime.build.cache_import import Lost
 from pyruntime.build.digests import Known, of_sources
 from pyruntime.build.mounting import Secrets
 from pyruntime.build.origins import is_url, text_digest
@@ -19,9 +20,13 @@ from pyruntime.build.tree import select as select_sources
 from pyruntime.build.worker import Work, Worker, exclusion
 from pyruntime.build.workspace import layers_of
 from pyruntime.errors import BuildError, PyruntimeError
+from pyruntime.image import media
 from pyruntime.image.digest import of
+from pyruntime.image.document import Descriptor
 from pyruntime.image.make import timestamp
+from pyruntime.image.platform import Platform
 from pyruntime.image.store import steps
+from pyruntime.image.store.steps import Made
 from pyruntime.process import start_time
 
 TYPE_CHECKING = False
@@ -29,32 +34,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyruntime.build.cache_import import Caches
     from pyruntime.build.origins import Origins
     from pyruntime.build.plan import Plan, Step
     from pyruntime.build.progress import Progress
-    from pyruntime.image.document import Descriptor
     from pyruntime.image.images import Image
     from pyruntime.image.store.leases import Lease
-    from pyruntime.image.store.steps import Made
     from pyruntime.image.store.store import Store
 
 
 class Settings:
     """How is built.
 
-    ``cache``     False: every step anew; ``no_cache`` names stages for which that holds; ``cache_from`` directories
+    ``cache``     False: every step anew; ``no_cache`` names stages for which that holds
     ``epoch``     SOURCE_DATE_EPOCH: every time that is later becomes it; None: times are what they are
     ``network``   of RUN, where that says nothing: default, host, none
     ``hosts``     NAME:ADDRESS for /etc/hosts
     ``workers``   how many steps are carried out at once
     """
 
-    __slots__ = ("cache", "cache_from", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
+    __slots__ = ("cache", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.cache = True
-        self.cache_from: list[str] = []
         self.no_cache: frozenset[str] = frozenset()
         self.epoch: int | None = None
         self.network = "default"
@@ -84,8 +87,9 @@ class StageState:
 class Execution:
     """One build."""
 
-    def __init__(self, plan: Plan, store: Store, context: Tree, origins: Origins, settings: Settings,
-                 progress: Progress, warn: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, store: Store, context: Tree, origins: Origins, settings: Settings, caches: Caches,
+                 progress: Progress, warn: Callable[[str], None], *, label: str = "", number: int = 0) -> None:
+        """``label`` stands before titles; ``number`` steps were shown before."""
         self.plan = plan
         self.store = store
         self.context = context
@@ -93,16 +97,26 @@ class Execution:
         origins.agents = settings.secrets.agents
         self.settings = settings
         self.progress = progress
+        self.caches = caches
         self.warn = warn
+        self.label = label
+        self.number = number
         self.known = Known(store.layout)
         self.stages = {stage.index: StageState(stage) for stage in plan.stages}
-        self._number = 0
         self._lease: Lease = store.lease()
         self.used: dict[str, Made] = {}   # by every key under which it is found
+        self._elsewhere: dict[str, dict[str, Made]] = {}   # what caches have: records to be kept, by diffID and key
+        self._again = False
         self._images: dict[str, list[tuple[str, str, Descriptor]]] = {}
 
+    @property
+    def result(self) -> StageState:
+        """The target's state."""
+        return self.stages[self.plan.target.index]
+
     def run(self) -> StageState:
-        """Build; the target's state. The caller holds the store's lease. Raises BuildError and others."""
+        """Build; the target's state, whose layers are in the store. The caller holds the store's lease. Raises
+        BuildError and others."""
         running: dict[StageState, tuple[Worker, Step, int, list[str]]] = {}
         life = os.pipe2(os.O_CLOEXEC)
         try:
@@ -118,14 +132,15 @@ class Execution:
                 self.known.save()
             except OSError as error:
                 self.warn(f"what is known of files could not be written down: {error.strerror}")
-        return self.stages[self.plan.target.index]
+        return self.result
 
     def _loop(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], life: tuple[int, int]) -> None:
         poll = select.poll()
         readers: dict[int, tuple[StageState, bool]] = {}
         while True:
             for state in self.stages.values():
-                while state not in running and not state.done and len(running) < self.settings.workers:
+                while state not in running and not state.done and len(running) < self.settings.workers \
+                        and not self._again:
                     started = self._advance(state, life)
                     if started is None:
                         break
@@ -134,8 +149,16 @@ class Execution:
                         for fd, is_output in ((started[0].output, True), (started[0].result, False)):
                             readers[fd] = (state, is_output)
                             poll.register(fd, select.POLLIN)
+            if not running and self._again:
+                self._begin_again()
+                continue
             if not running:
                 if all(state.done for state in self.stages.values()):
+                    try:
+                        self._bring(self.result.chain)
+                    except Lost:
+                        self._again = True
+                        continue
                     return
                 raise BuildError("stages wait for one another in a circle")
             for fd, _ in poll.poll():
@@ -163,7 +186,17 @@ class Execution:
                 for line in lines:
                     self.progress.output(number, line)
             self.progress.end(number, "failed")
-            raise self._placed(step, error) from None
+            raise self._placed(step, self._foreign(step, error)) from None
+
+    def _foreign(self, step: Step, error: PyruntimeError) -> PyruntimeError:
+        """execve(2) says ENOEXEC, and not why."""
+        platform = next(state.plan.platform for state in self.stages.values() if step in state.plan.steps)
+        host = Platform.host()
+        if step.kind != "run" or host.runs(platform) or "exec format error" not in str(error):
+            return error
+        return BuildError(f"{error}\n  programs for {platform} do not run on this machine, which is {host}, unless the"
+                          " kernel knows an emulator for them (binfmt_misc): install qemu-user-static, or build on a"
+                          f" machine that is {platform}")
 
     def _placed(self, step: Step, error: PyruntimeError) -> BuildError:
         """The error with the lines of the Dockerfile."""
@@ -208,6 +241,9 @@ class Execution:
             return None
         try:
             return self._step(state, step, life)
+        except Lost:
+            self._again = True
+            return None
         except OSError as error:
             name = os.fsdecode(error.filename) if error.filename else "reading"
             raise self._placed(step, BuildError(f"{name}: {error.strerror}")) from None
@@ -232,12 +268,13 @@ class Execution:
         return True
 
     def _title(self, state: StageState, text: str, outcome: str = "") -> int:
-        self._number += 1
+        self.number += 1
         name = state.plan.name if len(self.plan.stages) > 1 else ""
-        self.progress.begin(self._number, f"[{f'{name} ' if name else ''}{state.number}/{state.total}] {text}")
+        words = " ".join(word for word in (self.label, name, f"{state.number}/{state.total}") if word)
+        self.progress.begin(self.number, f"[{words}] {text}")
         if outcome:
-            self.progress.end(self._number, outcome)
-        return self._number
+            self.progress.end(self.number, outcome)
+        return self.number
 
     def _needs(self, state: StageState, step: Step) -> list[StagePlan]:
         """The stages that a step takes files from."""
@@ -258,14 +295,24 @@ class Execution:
             fast = self._keys(state, step, work)
             cached = self.settings.cache and state.plan.name not in self.settings.no_cache
             work.keys = [fast] if fast else []
-            made = self._find(fast) if cached and fast else None
+            made = self._find(state, step, fast) if cached and fast else None
             if made is None:
                 slow = self._slow_key(state, step, work)
                 if slow and slow != fast:
                     work.keys.append(slow)
-                    made = self._find(slow) if cached else None
+                    made = self._find(state, step, slow) if cached else None
                     if made is not None and fast:
-                        steps.write(self.store.layout, fast, made)
+                        made.keys = work.keys
+                        self._remember([fast], made)
+            elif made.keys:
+                work.keys = made.keys   # the one by content belongs to what is exported, and was not asked for
+            if made is None:
+                for chain in ([] if step.kind == "copy" and step.data.alone else state.chain, *work.origins.values()):
+                    if isinstance(chain, list):
+                        self._bring(chain)
+        except Lost:
+            self.progress.end(number, "again")
+            raise
         except BaseException:
             self.progress.end(number, "failed")
             raise
@@ -282,17 +329,68 @@ class Execution:
         work.secrets = self.settings.secrets
         return Worker(work, life), step, number, work.keys
 
-    def _find(self, key: str) -> Made | None:
+    # ---- the cache ------------------------------------------------------------------------------
+
+    def _find(self, state: StageState, step: Step, key: str) -> Made | None:
         made = steps.find(self.store.layout, key, self._lease)
-        if made is None and self.settings.cache_from:
-            from pyruntime.build.exchange import fetch
-            made = fetch(self.store, self.settings.cache_from, key)
+        if made is not None:
+            return made
+        for place in list(self.caches.waiting):
+            self.number += 1
+            number = self.number
+            self.progress.begin(number, f"importing cache from {place}")
+            self.progress.end(number, "done" if self.caches.look(place) else "failed")
+        record = self.caches.find(key)
+        if record is None:
+            return None
+        self._lease.add(record.diff_id)
+        record = self.caches.find(key)   # gc may have taken the layer away before that
+        if record is None:
+            return None
+        made = Made(Descriptor(media.layer_type("none"), record.diff_id, record.size), record.diff_id,
+                    _chain_id(state, record.diff_id), step.title, record.created, record.keys)
+        self._remember(record.keys, made)
         return made
 
+    def _remember(self, names: list[str], made: Made) -> None:
+        """Write records down; those of a layer which is elsewhere when the layer has come."""
+        if self.store.has(made.descriptor.digest):
+            for key in names:
+                steps.write(self.store.layout, key, made)
+        else:
+            self._elsewhere.setdefault(made.diff_id, {}).update(dict.fromkeys(names, made))
+
+    def _bring(self, chain: list[tuple[str, str, Descriptor]]) -> None:
+        """Have the layers in the store. Raises Lost, and what pulling raises."""
+        self.origins.bring([descriptor for _, _, descriptor in chain], self._fetching)
+        waiting = list(dict.fromkeys(diff_id for diff_id, _, _ in chain if diff_id in self._elsewhere))
+        if missing := self.caches.missing(waiting):
+            end = self._fetching(f"{len(missing)} layer{'s' if len(missing) > 1 else ''} of the cache")
+            try:
+                self.caches.bring(missing)
+            except Lost:
+                end("failed")
+                raise
+            end("done")
+        for diff_id in waiting:
+            for key, made in self._elsewhere.pop(diff_id).items():
+                steps.write(self.store.layout, key, made)
+
+    def _fetching(self, what: str) -> Callable[[str], None]:
+        self.number += 1
+        number = self.number
+        self.progress.begin(number, f"fetching {what}")
+        return lambda outcome: self.progress.end(number, outcome)
+
+    def _begin_again(self) -> None:
+        """A cache has not kept its word: look at every step once more. What was made meanwhile is in our own."""
+        self._again = False
+        self._elsewhere = {}
+        self.used = {}
+        self.stages = {index: StageState(state.plan) for index, state in self.stages.items()}
+
     def _take(self, state: StageState, step: Step, made: Made) -> None:
-        below = state.chain[-1][1] if state.chain else ""
-        chain_id = of(f"{below} {made.diff_id}".encode()) if below else made.diff_id
-        state.chain.append((made.diff_id, chain_id, made.descriptor))
+        state.chain.append((made.diff_id, _chain_id(state, made.diff_id), made.descriptor))
         state.created = made.created if self.settings.epoch is None else timestamp(self.settings.epoch)
         state.history.append({"created": state.created, "created_by": step.created_by, "comment": COMMENT})
         state.next += 1
@@ -361,6 +459,7 @@ class Execution:
         chain = self._chain(state, data.origin)
         if chain is None:
             return ""
+        self._bring(chain)
         tree = self.origins.view(f'"{data.origin}"', layers_of(self.store, chain, self.warn))
         exclude = exclusion(data.exclude)
         inputs = [text_digest(f"{name}\0{content}") for name, content in data.files]
@@ -391,6 +490,11 @@ class Execution:
             self._lease.add(image.descriptor.digest, *(blob.digest for blob in image.manifest.references()))
             self._images[origin] = image.layers()
         return self._images[origin]
+
+
+def _chain_id(state: StageState, diff_id: str) -> str:
+    """Of a layer on top of a stage."""
+    return of(f"{state.chain[-1][1]} {diff_id}".encode()) if state.chain else diff_id
 
 
 def sweep(place: Place) -> None:

@@ -8,7 +8,6 @@ from pyruntime.build.context import Scratch, check_out, git, git_source, is_git,
 from pyruntime.build.tree import Tree
 from pyruntime.errors import BuildError
 from pyruntime.image.digest import Verifier, check, of
-from pyruntime.image.images import find
 from pyruntime.image.platform import Platform
 from pyruntime.image.snapshot.view import View
 from pyruntime.image.store import trees
@@ -17,21 +16,50 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyruntime.image.document import Descriptor
     from pyruntime.image.images import Image
     from pyruntime.image.store.layers import Layers
     from pyruntime.image.store.store import Store
+    from pyruntime.image.transport.registry import RegistrySource
 
 _REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 _SHORT = 7       # digits of a commit that say which one
 _PATIENCE = 60   # seconds without a byte from a server
 
 
+class Remote:
+    """An image of a registry of which only the documents have been read: what its tag stood for then is what comes."""
+
+    def __init__(self, store: Store, source: RegistrySource, platform: Platform | None, warn: Callable[[str], None]
+                 ) -> None:
+        self.name = source.label
+        self._store = store
+        self._source = source
+        self._platform = platform
+        self._warn = warn
+
+    def bring(self) -> None:
+        """Have it in the store, by its name. Raises what receive raises."""
+        from pyruntime.image.images import key
+        from pyruntime.image.progress import progress
+        from pyruntime.image.receive import receive
+
+        receive(self._store, self._source, [key(self._source.reference)], platform=self._platform,
+                progress=progress(quiet=True), warn=self._warn)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._source.close()
+
+
 class Origins:
     """Images and contexts of one build; each is looked for once. A context manager."""
 
-    def __init__(self, store: Store, contexts: dict[str, str], *, pull: Callable[[str, Platform | None, bool], None],
-                 always_pull: bool = False) -> None:
-        """``contexts``: --build-context; ``pull(reference, platform, always)`` brings an image into the store."""
+    def __init__(self, store: Store, contexts: dict[str, str], *,
+                 pull: Callable[[str, Platform | None, bool], tuple[Image, Remote | None]], always_pull: bool = False
+                 ) -> None:
+        """``contexts``: --build-context; ``pull(reference, platform, always)`` gives an image, and where its layers
+        come from if they are not in the store."""
         self._store = store
         self._contexts = contexts
         self._pull = pull
@@ -40,6 +68,8 @@ class Origins:
         self._trees: dict[str, Tree] = {}
         self._views: list[View] = []
         self._scratches: list[Scratch] = []
+        self._remotes: list[Remote] = []
+        self._waiting: dict[str, Remote] = {}   # by the digest of a layer's archive
         self._fetched: dict[tuple[str, str], Tree] = {}
         self.agents: dict[str, str] = {}   # --ssh: what ADD may have of our keys
 
@@ -51,6 +81,8 @@ class Origins:
             view.__exit__()
         for scratch in self._scratches:
             scratch.__exit__()
+        for remote in self._remotes:
+            remote.close()
 
     def scratch(self) -> Scratch:
         """A directory that lasts as long as the build."""
@@ -61,16 +93,35 @@ class Origins:
     # ---- images ---------------------------------------------------------------------------------
 
     def image(self, name: str, platform: Platform | None) -> Image:
-        """The image of a FROM or a --from. Raises what pulling raises."""
+        """The image of a FROM or a --from. Its layers may be in a registry still: see ``bring``. Raises what pulling
+        raises."""
         asked = self._contexts.get(name, "")
         if asked and not asked.startswith("docker-image://"):
             raise BuildError(f'"{name}" is a context, not an image: a stage cannot begin with it')
         key = (name, str(platform or ""))
         if key not in self._images:
             reference = asked.removeprefix("docker-image://") or name
-            self._pull(reference, platform, self._always)
-            self._images[key] = find(self._store, reference, platform)
+            self._images[key], remote = self._pull(reference, platform, self._always)
+            if remote is not None:
+                self._remotes.append(remote)
+                for layer in self._images[key].manifest.layers:
+                    self._waiting.setdefault(layer.digest, remote)
         return self._images[key]
+
+    def bring(self, layers: list[Descriptor], begin: Callable[[str], Callable[[str], None]]) -> None:
+        """Have these layers of images in the store. ``begin`` is told of each image that is brought, and gives what is
+        to be told of its end: "done" or "failed". Raises what pulling raises."""
+        for layer in layers:
+            remote = self._waiting.get(layer.digest)
+            if remote is not None and not self._store.has(layer.digest):
+                end = begin(remote.name)
+                try:
+                    remote.bring()
+                except BaseException:
+                    end("failed")
+                    raise
+                end("done")
+                self._waiting = {digest: other for digest, other in self._waiting.items() if other is not remote}
 
     def is_context(self, name: str) -> bool:
         """Whether --build-context gave a directory or a repository this name."""

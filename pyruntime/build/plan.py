@@ -124,8 +124,8 @@ class StagePlan:
 class Plan:
     """What is to be built: ``target`` and the stages that it needs, in their order."""
 
-    __slots__ = ("_bases", "_done", "_host", "_target_platform", "contexts", "dockerfile", "globals", "source",
-                 "stages", "target")
+    __slots__ = ("_bases", "_done", "_host", "_target_platform", "contexts", "dockerfile", "globals", "platform",
+                 "source", "stages", "target")
 
     def __init__(self, text: str, name: str, bases: Bases, *, arguments: Mapping[str, str], target: str = "",
                  platform: Platform | None = None, contexts: Container[str] = ()) -> None:
@@ -138,6 +138,7 @@ class Plan:
         self.contexts = contexts
         self._host = Platform.host()
         self._target_platform = platform
+        self.platform = platform or self._host
         self._done: dict[int, StagePlan] = {}
         self.dockerfile = parse_source(self.source)
         self.source.done()

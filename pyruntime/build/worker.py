@@ -209,6 +209,7 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
             work.keys = []   # else what is written now would be found when the files are the old ones again
             title = work.step.title.partition("\n")[0]
             warn(f'files changed while they were read: the cache will not know "{title}"')
+        made.keys = work.keys
         for key in work.keys:
             steps.write(store.layout, key, made)
         return made

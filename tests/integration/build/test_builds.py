@@ -131,24 +131,6 @@ def test_a_lost_blob_is_no_cache_hit(builder: Builder, tmp_path: Path) -> None:
     assert _cached(builder, context) == [False, False]
 
 
-def test_a_cache_in_a_directory(builder: Builder, tmp_path: Path, images: Path) -> None:
-    text = "FROM busybox AS one\nRUN echo 1 > /a; echo > /other\nFROM busybox\nCOPY --from=one /a /a\nRUN cat /a > /b\n"
-    context = write(tmp_path / "context", text, {})
-    kept = tmp_path / "kept"
-    _cached(builder, context, "--cache-to", f"type=local,dest={kept}")
-    first = builder.image("app").id
-    shutil.rmtree(builder.store)
-    shutil.copytree(images, builder.store, symlinks=True)
-    assert _cached(builder, context, "--cache-from", f"type=local,src={kept}") == [True] * 3
-    assert builder.image("app").id == first
-    assert builder.ok("run", "--rm", "--network", "none", "app", "cat", "/b") == "1"
-    shutil.rmtree(builder.store)
-    shutil.copytree(images, builder.store, symlinks=True)
-    for blob in (kept / "blobs").iterdir():
-        blob.write_bytes(b"x" * blob.stat().st_size)   # damaged: no hit
-    assert _cached(builder, context, "--cache-from", str(kept)) == [False] * 3
-
-
 # ---- reproducible -------------------------------------------------------------------------------
 
 
