@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -111,5 +112,8 @@ def test_a_stage_is_bound_where_its_layers_cannot_be_mounted(builder: Builder, t
 
 
 def _plan(store: Store, text: str) -> Plan:
-    with Origins(store, {}, pull=lambda *_: None, always_pull=False) as origins:
+    def pull(*_: object) -> NoReturn:
+        raise AssertionError("the image is here")
+
+    with Origins(store, {}, pull=pull, always_pull=False) as origins:
         return Plan(text, "Dockerfile", origins, arguments={}, target="", platform=None)
