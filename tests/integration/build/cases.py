@@ -202,7 +202,7 @@ CASES = [
          "RUN --mount=type=cache,target=/c,id=inner ls /c > /a\n", files=TREE, script="cat /a", prints="f"),
     Case("run-cache-twice", B + "RUN --mount=type=cache,target=/c,id=twice,sharing=locked"
          " --mount=type=cache,target=/d,id=twice,sharing=locked echo 1 > /c/f && cat /d/f > /a\n",
-         script="cat /a", prints="1"),
+         script="cat /a", prints="1", peer=False),   # buildah 1.28 waits for its own lock for ever
     Case("run-bind-literal", B + "RUN --mount=source=a[1],target=/m cat /m/f > /o\n",
          files={"a[1]/f": "1", "a1/f": "2"}, script="cat /o", prints="1"),
     Case("run-tmpfs", B + "RUN --mount=type=tmpfs,target=/t,size=1m echo 1 > /t/x && df /t | tail -n 1 | tr -s ' ' |"
