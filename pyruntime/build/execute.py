@@ -15,7 +15,7 @@ from pyruntime.build.mounting import Secrets
 from pyruntime.build.origins import is_url, text_digest
 from pyruntime.build.plan import COMMENT, StagePlan
 from pyruntime.build.run import Place
-from pyruntime.build.tree import Tree
+from pyruntime.build.tree import Tree, literal
 from pyruntime.build.tree import select as select_sources
 from pyruntime.build.worker import Work, Worker, exclusion
 from pyruntime.build.workspace import layers_of
@@ -98,6 +98,7 @@ class Execution:
         self.store = store
         self.context = context
         self.origins = origins
+        origins.agents = settings.secrets.agents
         self.settings = settings
         self.progress = progress
         self.caches = caches
@@ -215,11 +216,11 @@ class Execution:
     def _placed(self, step: Step, error: PyruntimeError) -> BuildError:
         """The error with the lines of the Dockerfile."""
         source, place = self.plan.source, step.place
-        own = step.instruction.line.keyword if place.line <= len(source.lines) else ""
-        shown = "\n".join(f"  {line}" for line in source.lines[place.line - 1:place.last][:12]) if own else ""
-        made = BuildError(f"{source.name}:{place.line}: {error}" + (f"\n{shown}" if shown else ""),
-                          f"{source.name}:{place.line}")
-        return made
+        lines = source.lines[place.line - 1:place.last][:12]
+        if step.instruction.line.pinned:
+            lines.append(f"ONBUILD {step.title}")
+        shown = "".join(f"\n  {line}" for line in lines)
+        return BuildError(f"{source.name}:{place.line}: {error}{shown}", f"{source.name}:{place.line}")
 
     def _finish(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], state: StageState) -> None:
         worker, step, number, found = running.pop(state)
@@ -229,7 +230,8 @@ class Execution:
             raise self._placed(step, BuildError("the process that carried the step out was killed; was there enough"
                                                 " memory?"))
         self._lease.add(worker.made.descriptor.digest)
-        self.used.update(dict.fromkeys(found, worker.made))
+        if worker.kept:
+            self.used.update(dict.fromkeys(found, worker.made))
         self.progress.end(number, "done")
         self._take(state, step, worker.made)
 
@@ -257,11 +259,10 @@ class Execution:
         except Lost:
             self._again = True
             return None
-        except (BuildError, OSError) as error:
-            if isinstance(error, OSError):
-                error = BuildError(f"{os.fsdecode(error.filename) if error.filename else 'reading'}: {error.strerror}")
-            if error.where:
-                raise
+        except OSError as error:
+            name = os.fsdecode(error.filename) if error.filename else "reading"
+            raise self._placed(step, BuildError(f"{name}: {error.strerror}")) from None
+        except PyruntimeError as error:
             raise self._placed(step, error) from None
 
     def _begin(self, state: StageState) -> bool | None:
@@ -321,7 +322,7 @@ class Execution:
             elif made.keys:
                 work.keys = made.keys   # the one by content belongs to what is exported, and was not asked for
             if made is None:
-                for chain in ([] if _alone(step) else state.chain, *work.origins.values()):
+                for chain in ([] if step.kind == "copy" and step.data.alone else state.chain, *work.origins.values()):
                     if isinstance(chain, list):
                         self._bring(chain)
         except Lost:
@@ -335,6 +336,8 @@ class Execution:
             self.progress.end(number, "cached")
             self._take(state, step, made)
             return True
+        if any(isinstance(tree, Tree) and tree.live for tree in (*work.trees.values(), *work.origins.values())):
+            work.changed = lambda: self._changed(state, step, fast)
         work.cached = cached
         work.epoch = self.settings.epoch
         work.driver = self.settings.driver
@@ -411,7 +414,7 @@ class Execution:
     # ---- keys -----------------------------------------------------------------------------------
 
     def _below(self, state: StageState, step: Step) -> str:
-        if step.kind == "copy" and step.data.link and not (step.data.chown and not _numeric(step.data.chown)):
+        if step.kind == "copy" and step.data.alone:
             return ""
         return state.chain[-1][1] if state.chain else ""
 
@@ -433,6 +436,14 @@ class Execution:
                     inputs.append(self._mount_input(state, mount.origin, mount.source, work,
                                                     content=mount.kind == "bind"))
         return self._key(state, step, inputs)
+
+    def _changed(self, state: StageState, step: Step, key: str) -> bool:
+        """Whether the key would be another one now. For the worker, when it has read what it needs."""
+        self.known.once_more = True
+        try:
+            return self._keys(state, step, Work(step, [], [], "", self.settings.place)) != key
+        except (PyruntimeError, OSError):
+            return True
 
     def _copy_inputs(self, state: StageState, step: Step, work: Work) -> list[str]:
         data = step.data
@@ -481,7 +492,7 @@ class Execution:
             return f"layers {chain[-1][1] if chain else ''}" if content else ""
         tree = self.origins.context(origin) if origin else self.context
         work.origins[origin] = tree
-        return of_sources(self.known, select_sources(tree, [source or "."])) if content else ""
+        return of_sources(self.known, [literal(tree, source)]) if content else ""
 
     def _chain(self, state: StageState, origin: str) -> list[tuple[str, str, Descriptor]] | None:
         """The layers that --from names; None for a context."""
@@ -500,15 +511,6 @@ class Execution:
 def _chain_id(state: StageState, diff_id: str) -> str:
     """Of a layer on top of a stage."""
     return of(f"{state.chain[-1][1]} {diff_id}".encode()) if state.chain else diff_id
-
-
-def _alone(step: Step) -> bool:
-    """Whether a step does not see what is below it."""
-    return bool(step.kind == "copy" and step.data.link)
-
-
-def _numeric(chown: str) -> bool:
-    return all(part.isdigit() for part in chown.split(":"))
 
 
 def sweep(place: Place) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.build.context import Scratch, git, is_git, open_named
+from pyruntime.build.context import Scratch, check_out, git, git_source, is_git, open_named
 from pyruntime.build.tree import Tree
 from pyruntime.errors import BuildError
-from pyruntime.image.digest import check, of, verify
+from pyruntime.image.digest import Verifier, check, of
 from pyruntime.image.platform import Platform
 from pyruntime.image.snapshot.view import View
 from pyruntime.image.store import trees
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pyruntime.image.store.store import Store
     from pyruntime.image.transport.registry import RegistrySource
 
+_REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
+_SHORT = 7       # digits of a commit that say which one
 _PATIENCE = 60   # seconds without a byte from a server
 
 
@@ -69,6 +71,7 @@ class Origins:
         self._remotes: list[Remote] = []
         self._waiting: dict[str, Remote] = {}   # by the digest of a layer's archive
         self._fetched: dict[tuple[str, str], Tree] = {}
+        self.agents: dict[str, str] = {}   # --ssh: what ADD may have of our keys
 
     def __enter__(self) -> Origins:
         return self
@@ -156,16 +159,21 @@ class Origins:
         """What ADD gets from a URL: a file, or a repository's content. Raises BuildError."""
         key = (source, checksum + str(keep_git))
         if key not in self._fetched:
-            self._fetched[key] = self._clone(source, keep_git) if is_git(source) else self._download(source, checksum)
+            self._fetched[key] = self._clone(source, checksum, keep_git) if is_git(source) else \
+                self._download(source, checksum)
         return self._fetched[key]
 
-    def _clone(self, source: str, keep: bool) -> Tree:
-        url, _, fragment = source.partition("#")
-        ref, _, below = fragment.partition(":")
-        target = f"{self.scratch().path}/git"
-        git("init", "-q", target)
-        git("-C", target, "fetch", "-q", "--depth=1", "--", url.removeprefix("git+"), ref or "HEAD")
-        git("-C", target, "-c", "advice.detachedHead=false", "checkout", "-q", "FETCH_HEAD")
+    def _clone(self, source: str, checksum: str, keep: bool) -> Tree:
+        url, ref, below = git_source(source)
+        if not url.startswith(_REMOTE):
+            raise BuildError(f'"{url}" is a repository of this machine, which a Dockerfile cannot ask for: make it the'
+                             " context, or give --build-context NAME=URL and COPY --from=NAME")
+        scratch = self.scratch().path
+        target = f"{scratch}/git"
+        check_out(url, ref, target, self._stranger(scratch))
+        commit = git("-C", target, "rev-parse", "HEAD").strip()
+        if checksum and (len(checksum) < _SHORT or not commit.startswith(checksum.lower())):
+            raise BuildError(f'"{source}" is the commit {commit}, not "{checksum}"')
         if not keep:
             trees.remove(f"{target}/.git")
         whole = Tree(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{source}"', local=True)
@@ -177,14 +185,20 @@ class Origins:
             raise BuildError(f'"{below}" in "{url}": {os.strerror(error.errno or 0)}') from None
         return whole
 
+    def _stranger(self, home: str) -> dict[str, str]:
+        """The environment of a git that has nothing of this user's but what --ssh gives: who writes a Dockerfile is not
+        to get at repositories with the keys and passwords of who builds it."""
+        agent = next(iter(self.agents.values()), "none")
+        return {"HOME": home, "XDG_CONFIG_HOME": home, "GIT_ASKPASS": "", "SSH_ASKPASS": "", "SSH_AUTH_SOCK": "",
+                "GIT_SSH_COMMAND": f"ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o 'IdentityAgent={agent}'"}
+
     def _download(self, url: str, checksum: str) -> Tree:
         from email.utils import parsedate_to_datetime
         from urllib.error import URLError
         from urllib.parse import unquote, urlsplit
         from urllib.request import Request, urlopen
 
-        if checksum:
-            check(checksum)
+        verifier = Verifier(check(checksum)) if checksum else None
         name = unquote(urlsplit(url).path).rpartition("/")[2]
         if not name or name in (".", ".."):
             raise BuildError(f'"{url}" has no name of a file at its end: ADD cannot know what to call it')
@@ -196,13 +210,13 @@ class Origins:
                     open(path, "xb") as file:
                 while data := answer.read(1 << 20):
                     file.write(data)
+                    if verifier is not None:
+                        verifier.update(data)
                 modified = answer.headers.get("Last-Modified")
         except (URLError, OSError, ValueError) as error:
             raise BuildError(f'"{url}": {getattr(error, "reason", error)}') from None
-        if checksum:
-            with open(path, "rb") as file:
-                content = file.read()
-            verify(content, checksum, len(content))
+        if verifier is not None:
+            verifier.done()
         when = 0.0
         if modified:
             try:

@@ -60,6 +60,8 @@ FLAGS = (
     Flag("ssh", "list", "an SSH agent for RUN --mount=type=ssh", value="default|NAME[=SOCKET]"),
     Flag("tag", "list", "name of the image", short="t", value="NAME[:TAG]"),
     Flag("target", "str", "build this stage; default: the last one", value="STAGE"), *REMOTE)
+_LATEST = 253402300799   # seconds: what RFC 3339 can say
+_MOST = 1 << 20   # bytes of a secret
 TEXT = """CONTEXT is a directory, - for a tar archive (or a Dockerfile alone) on standard input, or the URL of a git
 repository, with #REF:DIRECTORY behind it.
 
@@ -114,9 +116,10 @@ def build(around: Surroundings, parsed: Parsed) -> int:
 
     with store.lease(), Origins(store, contexts, pull=pull, always_pull=parsed["pull"]) as origins, \
             Caches(store, sources, connect, around.warn) as caches:
-        context = open_context(parsed.arguments[0] if parsed.arguments else ".", parsed["file"], origins.scratch)
+        context = open_context(parsed.arguments[0] if parsed.arguments else ".", parsed["file"], origins.scratch,
+                               around.warn)
         plans = [Plan(context.text, context.name, origins, arguments=arguments, target=parsed["target"],
-                      platform=platform) for platform in wanted]
+                      platform=platform, contexts=contexts) for platform in wanted]
         for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings()):
             around.warn(warning)
         shown = progress("quiet" if parsed["quiet"] else parsed["progress"])
@@ -197,8 +200,8 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
             arguments[name] = value if equals else os.environ[name]
     epoch = arguments.get("SOURCE_DATE_EPOCH", os.environ.get("SOURCE_DATE_EPOCH", ""))
     if epoch:
-        if not epoch.isascii() or not epoch.isdigit():
-            raise UsageError(f'SOURCE_DATE_EPOCH "{epoch}": write seconds after 1970')
+        if not epoch.isascii() or not epoch.isdigit() or int(epoch[:12]) > _LATEST or len(epoch) > 12:
+            raise UsageError(f'SOURCE_DATE_EPOCH "{epoch:.40}": write seconds after 1970, before the year 10000')
         made.epoch = int(epoch)
         arguments.setdefault("SOURCE_DATE_EPOCH", epoch)
     if parsed["compression"] not in ("none", "gzip", "zstd"):
@@ -251,9 +254,12 @@ def _secrets(parsed: Parsed) -> Secrets:
             continue
         try:
             with open(file or name, "rb") as opened:
-                contents[name] = opened.read(1 << 20)
+                contents[name] = opened.read(_MOST + 1)
         except OSError as error:
             raise UsageError(f'--secret "{text}": "{file or name}": {error.strerror}') from None
+        if len(contents[name]) > _MOST:
+            raise UsageError(f'--secret "{text}": "{file or name}" is larger than {_MOST >> 20} MiB, and a secret is'
+                             " kept in memory")
     agents: dict[str, str] = {}
     for text in parsed["ssh"]:
         name, _, socket = text.partition("=")
