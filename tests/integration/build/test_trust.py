@@ -196,15 +196,15 @@ def repository(tmp_path: Path) -> Iterator[str]:
         subprocess.run(["git", "-C", work, *words], check=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    daemon = subprocess.Popen(["git", "daemon", "--listen=127.0.0.1", f"--port={port}", "--reuseaddr", "--export-all",
-                               f"--base-path={tmp_path}", "--log-destination=none", str(tmp_path)])
+    programs = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip()
+    daemon = subprocess.Popen([f"{programs}/git-daemon", "--listen=127.0.0.1", f"--port={port}", "--reuseaddr",
+                               "--export-all", f"--base-path={tmp_path}", "--log-destination=none", str(tmp_path)])
     for _ in range(600):
         with socket.socket() as asking:
             if asking.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.05)
     yield f"git://127.0.0.1:{port}/work/.git"
-    subprocess.run(["pkill", "-P", str(daemon.pid)], check=False)
     daemon.terminate()
     daemon.wait()
 
