@@ -194,12 +194,13 @@ def repository(builder: Builder, tmp_path: Path) -> Iterator[str]:
     for words in (["init", "-q", "-b", "main"], ["add", "."], [*identity, "commit", "-q", "-m", "x"], ["tag", "v1"]):
         subprocess.run(["git", "-C", work, *words], check=True)
     port = 9418
-    daemon = subprocess.Popen([*builder.prefix, "git", "daemon", "--listen=127.0.0.1", f"--port={port}", "--reuseaddr",
-                               "--export-all", f"--base-path={tmp_path}", "--log-destination=none", str(tmp_path)])
+    programs = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip()
+    daemon = subprocess.Popen([*builder.prefix, f"{programs}/git-daemon", "--listen=127.0.0.1", f"--port={port}",
+                               "--reuseaddr", "--export-all", f"--base-path={tmp_path}", "--log-destination=none",
+                               str(tmp_path)])
     builder.eventually(lambda: f":{port:04X} 00000000:0000 0A" in Path(f"/proc/{builder.host}/net/tcp").read_text(),
                        "git does not listen")
     yield f"git://127.0.0.1:{port}/work/.git"
-    subprocess.run(["pkill", "-P", str(daemon.pid)], check=False)
     daemon.terminate()
     daemon.wait()
 
