@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,25 +185,22 @@ def test_a_link_to_what_is_not_in_an_archive(kind: str, builder: Builder, tmp_pa
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Iterator[str]:
-    """The URL of a repository with the file a and the tag v1, which git serves."""
+def repository(builder: Builder, tmp_path: Path) -> Iterator[str]:
+    """The URL of a repository with the file a and the tag v1, which git serves on the builder's host."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     work = write(tmp_path / "work", "", {"a": "1"})
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for words in (["init", "-q", "-b", "main"], ["add", "."], [*identity, "commit", "-q", "-m", "x"], ["tag", "v1"]):
         subprocess.run(["git", "-C", work, *words], check=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    daemon = subprocess.Popen(["git", "daemon", "--listen=127.0.0.1", f"--port={port}", "--reuseaddr", "--export-all",
-                               f"--base-path={tmp_path}", "--log-destination=none", str(tmp_path)])
-    for _ in range(600):
-        with socket.socket() as asking:
-            if asking.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
+    port = 9418
+    programs = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip()
+    daemon = subprocess.Popen([*builder.prefix, f"{programs}/git-daemon", "--listen=127.0.0.1", f"--port={port}",
+                               "--reuseaddr", "--export-all", f"--base-path={tmp_path}", "--log-destination=none",
+                               str(tmp_path)])
+    builder.eventually(lambda: f":{port:04X} 00000000:0000 0A" in Path(f"/proc/{builder.host}/net/tcp").read_text(),
+                       "git does not listen")
     yield f"git://127.0.0.1:{port}/work/.git"
-    subprocess.run(["pkill", "-P", str(daemon.pid)], check=False)
     daemon.terminate()
     daemon.wait()
 
