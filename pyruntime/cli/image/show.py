@@ -9,6 +9,7 @@ from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from pyruntime.image.images import Image
@@ -16,17 +17,32 @@ if TYPE_CHECKING:
 FORMAT = Flag("format", "str", "table, json, or a template such as '{{.Id}}'", short="f", default="table")
 
 
-def show(form: str, value: Any) -> bool:
-    """Print a value as JSON or by a template, item by item for a list; False for "table", which is the caller's."""
+def show(form: str, value: Any, headings: Mapping[str, str] | None = None,
+         texts: Callable[[Any], dict[str, Any]] = lambda item: item) -> bool:
+    """Print a value as JSON or by a template, item by item for a list; False for "table", which is the caller's.
+
+    ``headings``: what columns of ``table TEMPLATE`` are called, where it is not the member's name; ``texts``: an item as
+    templates see it.
+    """
     if form == "table":
         return False
+    items = value if isinstance(value, list) else [value]
     if form == "json":
         out(encode(value, 1) + "\n")
     elif "{{" not in form:
         raise UsageError(f'--format "{form}": write table, json, or a template such as \'{{{{.Name}}}}\'')
+    elif form.startswith("table "):
+        from pyruntime.cli.table import columns
+        from pyruntime.cli.template import heading, render
+
+        form = form.removeprefix("table ")
+        rows = [heading(form, headings or {}), *(render(form, texts(item)) for item in items)]
+        cells = [row.split("\t") for row in rows]
+        width = max(map(len, cells))
+        out(columns([[*row, *[""] * (width - len(row))] for row in cells]))
     else:
         from pyruntime.cli.template import render
-        out("".join(render(form, item) + "\n" for item in (value if isinstance(value, list) else [value])))
+        out("".join(render(form, texts(item)) + "\n" for item in items))
     return True
 
 

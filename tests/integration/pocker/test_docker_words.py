@@ -1,0 +1,65 @@
+"""What a user of Docker types, and expects to see."""
+
+from __future__ import annotations
+
+import json
+
+from tests.integration.pocker.command import Pocker
+
+NONE = ("--network", "none")
+
+
+def test_filters_of_ps(pocker: Pocker) -> None:
+    def names(*filters: str) -> str:
+        words = [word for text in filters for word in ("--filter", text)]
+        return " ".join(sorted(pocker.ok("ps", "-a", *words, "--format", "{{.Names}}").split()))
+
+    pocker.ok("create", "--name", "web-1", *NONE, "-v", "data:/data", "--expose", "99", "--label", "a=b", "busybox")
+    pocker.ok("create", "--name", "web-2", *NONE, "-v", "data:/other:ro", "busybox")
+    pocker.ok("create", "--name", "db", *NONE, "--expose", "53/udp", "busybox")
+    for text, expected in (("name=web", "web-1 web-2"), ("name=^b", ""), ("name=^/?(db|web-2)$", "db web-2"),
+                           ("volume=data", "web-1 web-2"), ("volume=/other", "web-2"), ("before=web-2", "web-1"),
+                           ("since=web-1", "db web-2"), ("expose=99", "web-1"), ("expose=90-100/tcp", "web-1"),
+                           ("expose=53", ""), ("expose=53/udp", "db"), ("label=a=b", "web-1"), ("publish=1", "")):
+        assert names(text) == expected, text
+    assert names("name=web", "since=web-1") == "web-2"
+    assert "regular expression" in pocker.fails("ps", "--filter", "name=(", "-a")
+    assert "no such container" in pocker.fails("ps", "--filter", "before=nobody")
+    assert "is no port" in pocker.fails("ps", "-a", "--filter", "expose=http")
+    pocker.ok("rm", "web-1", "web-2", "db")
+    pocker.ok("volume", "rm", "data")
+
+
+def test_ps_by_template(pocker: Pocker) -> None:
+    pocker.ok("create", "--name", "web", *NONE, "-v", "data:/data", "--label", "b=2", "--label", "a=1", "busybox",
+              "sleep", "1234567890123456")
+    form = "table {{.ID}}\\t{{.Names}}\\t{{.RunningFor}}\\t{{.Command}}"
+    table = pocker.ok("ps", "-a", "--format", form).splitlines()
+    assert table[0].split("   ") == ["CONTAINER ID", "NAMES", "CREATED", " COMMAND"]
+    whole = json.loads(pocker.ok("inspect", "web"))[0]["Id"]
+    assert table[1].split() == [whole[:12], "web", "just", "now", '"sleep', '1234567890123…"']
+    said = pocker.ok("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Command}}")
+    assert said == f'{whole} "sleep 1234567890123456"'
+    assert pocker.ok("ps", "-a", "--format", "{{.Labels}} {{.Mounts}} {{.Networks}}") == "a=1,b=2 data none"
+    assert json.loads(pocker.ok("ps", "-a", "--format", "json"))[0]["Labels"] == {"a": "1", "b": "2"}
+    pocker.ok("rm", "web")
+    pocker.ok("volume", "rm", "data")
+
+
+def test_what_scripts_ask_of_inspect(pocker: Pocker) -> None:
+    pocker.ok("create", "--name", "web", "-p", "127.0.0.1:8080:80", "-v", "data:/data:ro", "-m", "64m", "--cpus", "1.5",
+              "--restart", "on-failure:3", "--cap-add", "NET_ADMIN", "--tmpfs", "/tmp", "--ulimit", "nofile=10:20",
+              "busybox")
+    for text, expected in (
+            ("{{.HostConfig.RestartPolicy.Name}}:{{.HostConfig.RestartPolicy.MaximumRetryCount}}", "on-failure:3"),
+            ("{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}", "67108864 1500000000"),
+            ("{{.HostConfig.Binds}} {{.HostConfig.NetworkMode}}", "[data:/data:ro] bridge"),
+            ('{{(index (index .HostConfig.PortBindings "80/tcp") 0).HostPort}}', "8080"),
+            ("{{.Config.Image}} {{.HostConfig.CapAdd}}", "busybox [CAP_NET_ADMIN]"),
+            ("{{range .HostConfig.Ulimits}}{{.Name}}={{.Soft}}:{{.Hard}}{{end}}", "nofile=10:20"),
+            ("{{range .Mounts}}{{.Type}} {{.Destination}};{{end}}", "volume /data;tmpfs /tmp;"),
+            ("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", ""),
+            ("{{if .State.Health}}{{.State.Health.Status}}{{else}}unknown{{end}}", "unknown")):
+        assert pocker.ok("inspect", "-f", text, "web") == expected, text
+    pocker.ok("rm", "web")
+    pocker.ok("volume", "rm", "data")
