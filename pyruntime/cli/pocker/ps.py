@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 COMMAND = Command("ps", "[options]", "list containers",
                   Flag("all", "bool", "those that do not run too", short="a"),
-                  Flag("filter", "list", "show only those that fit: ancestor, before, exited, expose, health, id, label,"
-                       " name, network, publish, since, status, volume", short="f", value="KEY=VALUE"),
+                  Flag("filter", "list", "show only those that fit: ancestor, before, exited, expose, health, id,"
+                       " label, name, network, publish, since, status, volume", short="f", value="KEY=VALUE"),
                   Flag("format", "str", "table, json, or a template such as '{{.Names}} {{.Status}}', with \"table \""
                        " before it as a table", default="table"),
                   Flag("last", "int", "the last N that were created, running or not", short="n", default=0),

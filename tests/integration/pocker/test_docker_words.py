@@ -63,3 +63,13 @@ def test_what_scripts_ask_of_inspect(pocker: Pocker) -> None:
         assert pocker.ok("inspect", "-f", text, "web") == expected, text
     pocker.ok("rm", "web")
     pocker.ok("volume", "rm", "data")
+
+
+def test_an_image_does_not_cover_procfs(pocker: Pocker) -> None:
+    pocker.ok("create", "--name", "box", *NONE, "busybox")
+    pocker.ok("commit", "-c", "VOLUME /proc/sys", "box", "covering")
+    assert 'volume at "/proc/sys"' in pocker.fails("run", "--rm", *NONE, "covering", "true", status=125)
+    assert pocker.ok("run", "--rm", *NONE, "-v", "/proc:/proc", "-v", "/etc/hostname:/proc/uptime:ro", "busybox", "sh",
+                     "-c", "cat /proc/uptime; stat -f -c %T /proc").split()[0] == open("/etc/hostname").read().strip()
+    pocker.ok("rm", "box")
+    pocker.ok("rmi", "covering")
