@@ -38,7 +38,7 @@ def test_every_flag_has_a_reader() -> None:
     from pyruntime.cli.pocker.flags import FIELDS, MAKING
 
     read = {flag.name for flags in SUBJECTS.values() for flag in flags} | set(FIELDS) | {flag.name for flag in MAKING}
-    assert {flag.name for flag in FLAGS} - read == {"entrypoint", "shm-size"}   # read in settings_of itself
+    assert {flag.name for flag in FLAGS} - read == {"entrypoint", "runtime", "shm-size"}   # read in settings_of itself
 
 
 def test_flags_of_a_subject_are_read_by_its_module() -> None:
