@@ -21,8 +21,8 @@ def show(form: str, value: Any, headings: Mapping[str, str] | None = None,
          texts: Callable[[Any], dict[str, Any]] = lambda item: item) -> bool:
     """Print a value as JSON or by a template, item by item for a list; False for "table", which is the caller's.
 
-    ``headings``: what columns of ``table TEMPLATE`` are called, where it is not the member's name; ``texts``: an item as
-    templates see it.
+    ``headings``: what columns of ``table TEMPLATE`` are called, where it is not the member's name; ``texts``: an item
+    as templates see it.
     """
     if form == "table":
         return False

@@ -103,3 +103,15 @@ def test_the_runtime_is_ours(pocker: Pocker) -> None:
     for name in ("pyruntime", "io.containerd.runc.v2"):
         pocker.ok("run", "--rm", *NONE, "--runtime", name, "busybox", "true")
     assert "by pyruntime alone" in pocker.fails("run", "--rm", "--runtime", "runsc", *NONE, "busybox", status=125)
+
+
+def test_update_of_the_restart_policy_under_a_foreground_run(pocker: Pocker) -> None:
+    with pocker.start("run", "--name", "box", *NONE, "busybox", "sh", "-c", "echo up; sleep 1; exit 3") as running:
+        pocker.eventually(lambda: pocker("logs", "box").stdout == "up\n", "it runs")
+        pocker.ok("update", "--restart", "always", "box")
+        assert running.wait(60) == 3
+    pocker.eventually(lambda: pocker.ok("logs", "box").count("up") >= 3, "it is started again and again")
+    assert int(pocker.ok("inspect", "-f", "{{.RestartCount}}", "box")) >= 2
+    pocker.ok("update", "--restart", "no", "box")
+    assert pocker.ok("wait", "box") == "3"
+    pocker.ok("rm", "-f", "box")
