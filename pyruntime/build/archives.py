@@ -7,7 +7,7 @@ import os
 from pyruntime.errors import BuildError, LayerError
 from pyruntime.image.layer.apply import Limits, Options, extract
 from pyruntime.image.layer.compression import Inflater
-from pyruntime.image.layer.options import Extracted
+from pyruntime.image.rootless import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,12 +90,12 @@ def _unpacker(bzip2: bool, read: Callable[[int], bytes]) -> Callable[[int], byte
     return unpacked
 
 
-def unpack(read: Callable[[int], bytes], directory: int, *, owners: bool, options: Options | None = None) -> Extracted:
-    """Unpack an archive into an empty directory; without ``owners`` all becomes ours.
+def unpack(read: Callable[[int], bytes], directory: int, *, owners: bool, warn: Callable[[str], None]) -> None:
+    """Unpack an archive into an empty directory; without ``owners`` all becomes ours. ``warn`` hears what is left out.
 
     Raises LayerError, BuildError.
     """
-    options = options or Options()
+    options = Options(privileged=privileged(), warn=warn)
     if not owners:
         mine = (os.geteuid(), os.getegid())
         options.uid, options.gid = (lambda _uid: mine[0]), (lambda _gid: mine[1])
@@ -103,4 +103,6 @@ def unpack(read: Callable[[int], bytes], directory: int, *, owners: bool, option
     done = extract(stream, directory, options, Limits(ratio=1 << 40))
     if done.whiteouts or done.hides_all:
         raise BuildError('the archive holds names that begin with ".wh.", which mean removal in a layer')
-    return done
+    for path, target in done.lower_links:
+        raise BuildError(f'"{os.fsdecode(path)}" in the archive is a link to "{os.fsdecode(target)}", which is not in'
+                         " it")

@@ -16,7 +16,7 @@ from pyruntime.image.store import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pyruntime.image.store.layout import Layout
 
@@ -54,7 +54,7 @@ class Context:
         self.text = text
 
 
-def open_context(where: str, file: str, scratch: Callable[[], Scratch]) -> Context:
+def open_context(where: str, file: str, scratch: Callable[[], Scratch], warn: Callable[[str], None]) -> Context:
     """The context at ``where``: a directory, "-" (a tar archive, or a Dockerfile alone), a git URL.
 
     ``file`` is the Dockerfile's path, "-" for standard input, "" for Dockerfile (or Containerfile) in the context.
@@ -63,14 +63,14 @@ def open_context(where: str, file: str, scratch: Callable[[], Scratch]) -> Conte
     if where == "-":
         if file == "-":
             raise UsageError("context and Dockerfile cannot both come from standard input")
-        return _from_stdin(file, scratch())
+        return _from_stdin(file, scratch(), warn)
     if is_git(where):
         directory = _clone(where, scratch())
         tree = Tree(_open_directory(directory), "the context", local=True)
         return _with_file(tree, file, where, inside=True)
     if "://" in where:
         raise UsageError(f'context "{where}": give a directory, -, or the URL of a git repository')
-    tree = Tree(_open_directory(where), "the context", local=True)
+    tree = Tree(_open_directory(where), "the context", live=True)
     return _with_file(tree, file, where, inside=False)
 
 
@@ -82,7 +82,7 @@ def open_named(where: str, scratch: Callable[[], Scratch]) -> Tree | None:
         return Tree(_open_directory(_clone(where, scratch())), f'"{where}"', local=True)
     if "://" in where:
         raise UsageError(f'build context "{where}": give a directory, a git URL, or docker-image://NAME')
-    return Tree(_open_directory(where), f'"{where}"', local=True)
+    return Tree(_open_directory(where), f'"{where}"', live=True)
 
 
 def is_git(where: str) -> bool:
@@ -103,7 +103,7 @@ def _with_file(tree: Tree, file: str, where: str, *, inside: bool) -> Context:
     """Find the Dockerfile and what is to be ignored."""
     ignore_beside = ""
     if file == "-":
-        data, name = _read_all(0), "Dockerfile"
+        data, name = _read_all(0, "Dockerfile"), "Dockerfile"
     elif file and not inside and not os.path.isabs(file) and not os.path.exists(file) \
             and os.path.exists(os.path.join(where, file)):
         name = file = os.path.join(where, file)
@@ -140,7 +140,7 @@ def _text(data: bytes, name: str) -> str:
 def _read_path(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(_MAX_DOCKERFILE)
+            return _read_all(file.fileno(), path)
     except OSError as error:
         raise UsageError(f'"{path}": {error.strerror}') from None
 
@@ -153,19 +153,24 @@ def _read_in(tree: Tree, name: str) -> bytes | None:
     except OSError as error:
         raise UsageError(f'"{name}" in {tree.name}: {error.strerror}') from None
     try:
-        return _read_all(fd)
+        return _read_all(fd, name)
     finally:
         os.close(fd)
 
 
-def _read_all(fd: int) -> bytes:
+def _read_all(fd: int, name: str, data: bytes = b"") -> bytes:
+    """``data`` and what follows it, up to what no Dockerfile needs."""
     try:
-        return b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
+        while len(data) <= _MAX_DOCKERFILE and (more := os.read(fd, 1 << 20)):
+            data += more
     except OSError as error:
-        raise UsageError(f"cannot read the Dockerfile: {error.strerror}") from None
+        raise UsageError(f'cannot read "{name}": {error.strerror}') from None
+    if len(data) > _MAX_DOCKERFILE:
+        raise UsageError(f'"{name}" is larger than {_MAX_DOCKERFILE >> 20} MiB')
+    return data
 
 
-def _from_stdin(file: str, scratch: Scratch) -> Context:
+def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> Context:
     """An archive, compressed or not; what is none is a Dockerfile without a context."""
     first = b""
     while len(first) < 1024 and (data := os.read(0, 1 << 20)):
@@ -177,27 +182,19 @@ def _from_stdin(file: str, scratch: Scratch) -> Context:
     from pyruntime.build.archives import is_archive, unpack
 
     if not is_archive(first):
-        text = _text(first + _read_all(0), "Dockerfile")
+        text = _text(_read_all(0, "Dockerfile", first), "Dockerfile")
         return Context(Tree(_open_directory(target), "the context, which is empty,", local=True), "Dockerfile", text)
     rest = [first]
     tree = Tree(_open_directory(target), "the context", local=True)
-    unpack(lambda count: rest.pop() if rest else os.read(0, count), tree.fd, owners=False)
+    unpack(lambda count: rest.pop() if rest else os.read(0, count), tree.fd, owners=False, warn=warn)
     return _with_file(tree, file, "-", inside=True)
 
 
 def _clone(where: str, scratch: Scratch) -> str:
     """A checkout of URL[#REF[:DIRECTORY]]; the directory."""
-    url, _, fragment = where.partition("#")
-    ref, _, below = fragment.partition(":")
-    url = url.removeprefix("git+")
-    if url.startswith("github.com/"):
-        url = "https://" + url
     target = f"{scratch.path}/git"
-    git("init", "-q", target)
-    git("-C", target, "fetch", "-q", "--depth=1", "--", url, ref or "HEAD")
-    git("-C", target, "-c", "advice.detachedHead=false", "checkout", "-q", "FETCH_HEAD")
-    if os.path.exists(f"{target}/.gitmodules"):
-        git("-C", target, "submodule", "-q", "update", "--init", "--recursive", "--depth=1")
+    url, ref, below = git_source(where)
+    check_out(url, ref, target)
     trees.remove(f"{target}/.git")
     if not below:
         return target
@@ -214,19 +211,40 @@ def _clone(where: str, scratch: Scratch) -> str:
         os.close(fd)
 
 
-def git(*words: str, config: tuple[str, ...] = ()) -> str:
-    """Run git without questions, and without what this user's or machine's settings say of hooks. Raises BuildError."""
+def git_source(where: str) -> tuple[str, str, str]:
+    """URL, what to check out, and the directory of URL[#REF[:DIRECTORY]]."""
+    url, _, fragment = where.partition("#")
+    ref, _, below = fragment.partition(":")
+    url = url.removeprefix("git+")
+    return f"https://{url}" if url.startswith("github.com/") else url, ref or "HEAD", below
+
+
+def check_out(url: str, ref: str, target: str, environment: Mapping[str, str] | None = None) -> None:
+    """Check a repository out into a new directory, with its submodules. Raises BuildError."""
+    git("init", "-q", target)
+    git("-C", target, "fetch", "-q", "--depth=1", "--", url, ref, environment=environment)
+    git("-C", target, "-c", "advice.detachedHead=false", "checkout", "-q", "FETCH_HEAD")
+    if os.path.exists(f"{target}/.gitmodules"):
+        git("-C", target, "submodule", "-q", "update", "--init", "--recursive", "--depth=1", environment=environment)
+
+
+def git(*words: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run git without questions, and without what this user's or machine's settings say of hooks; what it prints.
+    ``environment`` is added to ours. Raises BuildError."""
     import subprocess
 
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    whole = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(environment or {})}
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):   # of a hook that we were called by
-        environment.pop(name, None)
+        whole.pop(name, None)
     try:
-        done = subprocess.run(["git", "-c", "core.hooksPath=/dev/null", *config, *words], env=environment, text=True,
+        # The umask would be in the modes of a checkout.
+        done = subprocess.run(["git", "-c", "core.hooksPath=/dev/null", *words], env=whole, text=True, umask=0o022,
                               stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except FileNotFoundError:
         raise BuildError("git is not installed: install it to build from repositories") from None
     if done.returncode:
-        said = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
+        lines = done.stderr.strip().split("\n")
+        end = next((number for number, line in enumerate(lines) if line.startswith("fatal: ")), len(lines))
+        said = "; ".join(lines[:end + 1]) or f"exit status {done.returncode}"
         raise BuildError(f"git {next((word for word in words if not word.startswith(('-', '/'))), '')}: {said}")
     return done.stdout

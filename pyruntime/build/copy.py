@@ -14,7 +14,7 @@ from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from pyruntime.build.archives import is_archive, unpack
 from pyruntime.build.modes import mode_of
 from pyruntime.build.tree import Source, Tree
-from pyruntime.errors import BuildError
+from pyruntime.errors import BuildError, ImageError
 from pyruntime.image.layer.copying import Copier
 from pyruntime.image.layer.tree import open_beneath
 from pyruntime.image.users import find_user
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _HEAD = 64 << 10
+_LINKS = 40    # that the kernel follows in one path (path_resolution(7))
 
 
 class _Seen:
@@ -60,14 +61,16 @@ class Copying:
         self._chmod = chmod
         self._exclude = exclude
         self._unpack = unpack
+        self._warn = warn
         self._copier = Copier(lambda path, key, words: warn(
             f'"{os.fsdecode(path)}": attribute "{os.fsdecode(key)}" left out: {words}'))
         self._links: dict[tuple[int, int], tuple[bytes, bytes]] = {}
 
     # ---- where to -------------------------------------------------------------------------------
 
-    def directory(self, path: str) -> tuple[int, bool]:
-        """A descriptor of a directory, made with those above it where it is not there; whether it was made."""
+    def directory(self, path: str, links: int = 0) -> tuple[int, bool]:
+        """A descriptor of a directory, made with those above it where it is not there; whether it was made. A link to
+        what does not exist is followed: that is made. ``links``: how many have been."""
         name = os.fsencode(path.strip("/"))
         try:
             return kernel.openat2(name or b".", _DIRECTORY, dir_fd=self._root, resolve=_IN_ROOT), False
@@ -79,7 +82,9 @@ class Copying:
             if error.errno != ENOENT:
                 raise
         head, _, last = name.rpartition(b"/")
-        above, _ = self.directory("/" + os.fsdecode(head))
+        if last == b"..":
+            raise BuildError(f'"{path}" in the image is a link to something that does not exist')
+        above, _ = self.directory("/" + os.fsdecode(head), links)
         try:
             os.mkdir(last, 0o755, dir_fd=above)
             os.chmod(last, 0o755, dir_fd=above)   # whatever the umask is
@@ -87,7 +92,10 @@ class Copying:
                 os.chown(last, *self._owner, dir_fd=above, follow_symlinks=False)
             return os.open(last, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above), True
         except FileExistsError:
-            raise BuildError(f'"{path}" in the image is a link to something that does not exist') from None
+            if links == _LINKS:
+                raise BuildError(f'"{path}" in the image is one of too many links') from None
+            link = os.fsdecode(os.readlink(last, dir_fd=above))
+            return self.directory(link if link.startswith("/") else f"/{os.fsdecode(head)}/{link}", links + 1)
         finally:
             os.close(above)
 
@@ -242,15 +250,17 @@ class Copying:
 
     def _archive(self, source: Source, target: str) -> bool:
         """Whether the source was an archive, whose content is now below the target."""
+        if not S_ISREG(source.found.st_mode):   # to open a device is to do something to this machine
+            return False
         fd = source.tree.open(source.path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            if not S_ISREG(source.found.st_mode) or not is_archive(os.pread(fd, _HEAD, 0)):
+            if not is_archive(os.pread(fd, _HEAD, 0)):
                 return False
             directory = f"{self._scratch}/{len(os.listdir(self._scratch))}.unpacked"
             os.mkdir(directory, 0o755)
             tree = os.open(directory, _DIRECTORY | os.O_CLOEXEC)
             try:
-                unpack(lambda count: os.read(fd, count), tree, owners=True)
+                unpack(lambda count: os.read(fd, count), tree, owners=True, warn=self._warn)
                 found = os.fstat(tree)
                 self._tree(Source(Tree(tree, "the archive"), b"", b"", found), target)
             finally:
@@ -262,5 +272,8 @@ class Copying:
 
 def owner_of(text: str, root: int) -> tuple[int, int]:
     """The owner that --chown says: by name or number; without a group, the group has the user's number."""
-    user = find_user(text, root)
+    try:
+        user = find_user(text, root)
+    except ImageError as error:   # which speaks of a configuration
+        raise BuildError(str(error).replace("config.User", "--chown", 1)) from None
     return (user.uid, user.gid if ":" in text else user.uid)

@@ -26,13 +26,19 @@ _STEP = 1 << 20
 
 
 class Known:
-    """The remembered digests of one store. ``save`` writes down what is new; who is killed before loses only time."""
+    """The remembered digests of one store. ``save`` writes down what is new; who is killed before loses only time.
 
-    __slots__ = ("_changed", "_files", "_path")
+    ``once_more``: what is asked is whether files are still as they were a moment ago. Then the young ones are believed
+    as well, as far as their time says so.
+    """
+
+    __slots__ = ("_changed", "_files", "_path", "_young", "once_more")
 
     def __init__(self, layout: Layout) -> None:
         self._path = f"{layout.root}/cache/files"
         self._changed = False
+        self.once_more = False
+        self._young: dict[tuple[int, int], tuple[int, int, int, bytes]] = {}
         self._files: dict[tuple[int, int], tuple[int, int, int, bytes]] = {}
         try:
             with open(self._path, "rb") as file:
@@ -46,7 +52,8 @@ class Known:
         """The digest of a regular file's content. OSError."""
         key = (found.st_dev, found.st_ino)
         state = (found.st_ctime_ns, found.st_mtime_ns, found.st_size)
-        known = self._files.get(key)
+        known = self._young.get(key) if self.once_more else None
+        known = known or self._files.get(key)
         if known is not None and known[:3] == state:
             return known[3]
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
@@ -58,10 +65,13 @@ class Known:
         finally:
             os.close(fd)
         value = digest.digest()
-        if (after.st_ctime_ns, after.st_mtime_ns, after.st_size) == state and \
-                found.st_ctime_ns < time.time_ns() - _SETTLED:
+        if (after.st_ctime_ns, after.st_mtime_ns, after.st_size) != state:
+            return value
+        if found.st_ctime_ns < time.time_ns() - _SETTLED:
             self._files[key] = (*state, value)
             self._changed = True
+        else:
+            self._young[key] = (*state, value)
         return value
 
     def save(self) -> None:
@@ -81,6 +91,7 @@ class Known:
 def of_sources(known: Known, sources: list[Source], exclude: Ignore | None = None) -> str:
     """The digest of what one COPY takes. OSError."""
     digest = _hashlib.openssl_sha256()
+    names: dict[tuple[int, int], bytes] = {}   # of files that have several: links stay links
     for source in sources:
         above, _, name = source.path.rpartition(b"/")
         digest.update(b"source %s\0%d\0" % (source.name, source.directory))
@@ -90,6 +101,9 @@ def of_sources(known: Known, sources: list[Source], exclude: Ignore | None = Non
                 digest.update(b"%d %d\0" % (source.found.st_uid, source.found.st_gid))
             for node in source.tree.walk(source.path, exclude):
                 digest.update(_node(known, source.tree, node.path, node.directory, node.name, node.found))
+                if node.found.st_nlink > 1 and S_ISREG(node.found.st_mode):
+                    first = names.setdefault((node.found.st_dev, node.found.st_ino), node.path)
+                    digest.update(b"link %s\0" % first if first != node.path else b"")
             continue
         directory = source.tree.open(above, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -9,19 +9,24 @@ import os
 import select
 
 from pyruntime.build import keys
+from pyruntime.build.cache_import import Lost
 from pyruntime.build.digests import Known, of_sources
 from pyruntime.build.mounting import Secrets
 from pyruntime.build.origins import is_url, text_digest
 from pyruntime.build.plan import COMMENT, StagePlan
 from pyruntime.build.run import Place
-from pyruntime.build.tree import Tree
+from pyruntime.build.tree import Tree, literal
 from pyruntime.build.tree import select as select_sources
 from pyruntime.build.worker import Work, Worker, exclusion
 from pyruntime.build.workspace import layers_of
 from pyruntime.errors import BuildError, PyruntimeError
+from pyruntime.image import media
 from pyruntime.image.digest import of
+from pyruntime.image.document import Descriptor
 from pyruntime.image.make import timestamp
+from pyruntime.image.platform import Platform
 from pyruntime.image.store import steps
+from pyruntime.image.store.steps import Made
 from pyruntime.process import start_time
 
 TYPE_CHECKING = False
@@ -29,13 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyruntime.build.cache_import import Caches
     from pyruntime.build.origins import Origins
     from pyruntime.build.plan import Plan, Step
     from pyruntime.build.progress import Progress
-    from pyruntime.image.document import Descriptor
     from pyruntime.image.images import Image
     from pyruntime.image.store.leases import Lease
-    from pyruntime.image.store.steps import Made
     from pyruntime.image.store.store import Store
 
 
@@ -43,7 +47,7 @@ class Settings:
     """How is built.
 
     ``allowed``   what a Dockerfile may ask for that is not everybody's: network.host
-    ``cache``     False: every step anew; ``no_cache`` names stages for which that holds; ``cache_from`` directories
+    ``cache``     False: every step anew; ``no_cache`` names stages for which that holds
     ``driver``    of the root filesystems in which steps work; "": the best that can be used
     ``epoch``     SOURCE_DATE_EPOCH: every time that is later becomes it; None: times are what they are
     ``network``   of RUN, where that says nothing (pyruntime.build.network)
@@ -51,14 +55,12 @@ class Settings:
     ``workers``   how many steps are carried out at once
     """
 
-    __slots__ = ("allowed", "cache", "cache_from", "driver", "epoch", "hosts", "network", "no_cache", "place",
-                 "secrets", "workers")
+    __slots__ = ("allowed", "cache", "driver", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.allowed: frozenset[str] = frozenset()
         self.cache = True
-        self.cache_from: list[str] = []
         self.no_cache: frozenset[str] = frozenset()
         self.driver = ""
         self.epoch: int | None = None
@@ -89,24 +91,36 @@ class StageState:
 class Execution:
     """One build."""
 
-    def __init__(self, plan: Plan, store: Store, context: Tree, origins: Origins, settings: Settings,
-                 progress: Progress, warn: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, store: Store, context: Tree, origins: Origins, settings: Settings, caches: Caches,
+                 progress: Progress, warn: Callable[[str], None], *, label: str = "", number: int = 0) -> None:
+        """``label`` stands before titles; ``number`` steps were shown before."""
         self.plan = plan
         self.store = store
         self.context = context
         self.origins = origins
+        origins.agents = settings.secrets.agents
         self.settings = settings
         self.progress = progress
+        self.caches = caches
         self.warn = warn
+        self.label = label
+        self.number = number
         self.known = Known(store.layout)
         self.stages = {stage.index: StageState(stage) for stage in plan.stages}
-        self._number = 0
         self._lease: Lease = store.lease()
         self.used: dict[str, Made] = {}   # by every key under which it is found
+        self._elsewhere: dict[str, dict[str, Made]] = {}   # what caches have: records to be kept, by diffID and key
+        self._again = False
         self._images: dict[str, list[tuple[str, str, Descriptor]]] = {}
 
+    @property
+    def result(self) -> StageState:
+        """The target's state."""
+        return self.stages[self.plan.target.index]
+
     def run(self) -> StageState:
-        """Build; the target's state. The caller holds the store's lease. Raises BuildError and others."""
+        """Build; the target's state, whose layers are in the store. The caller holds the store's lease. Raises
+        BuildError and others."""
         self._forbid()
         running: dict[StageState, tuple[Worker, Step, int, list[str]]] = {}
         life = os.pipe2(os.O_CLOEXEC)
@@ -123,7 +137,7 @@ class Execution:
                 self.known.save()
             except OSError as error:
                 self.warn(f"what is known of files could not be written down: {error.strerror}")
-        return self.stages[self.plan.target.index]
+        return self.result
 
     def _forbid(self) -> None:
         """A Dockerfile of somebody else's shall not decide that its steps reach what is for this host alone."""
@@ -140,7 +154,8 @@ class Execution:
         readers: dict[int, tuple[StageState, bool]] = {}
         while True:
             for state in self.stages.values():
-                while state not in running and not state.done and len(running) < self.settings.workers:
+                while state not in running and not state.done and len(running) < self.settings.workers \
+                        and not self._again:
                     started = self._advance(state, life)
                     if started is None:
                         break
@@ -149,8 +164,16 @@ class Execution:
                         for fd, is_output in ((started[0].output, True), (started[0].result, False)):
                             readers[fd] = (state, is_output)
                             poll.register(fd, select.POLLIN)
+            if not running and self._again:
+                self._begin_again()
+                continue
             if not running:
                 if all(state.done for state in self.stages.values()):
+                    try:
+                        self._bring(self.result.chain)
+                    except Lost:
+                        self._again = True
+                        continue
                     return
                 raise BuildError("stages wait for one another in a circle")
             for fd, _ in poll.poll():
@@ -178,16 +201,26 @@ class Execution:
                 for line in lines:
                     self.progress.output(number, line)
             self.progress.end(number, "failed")
-            raise self._placed(step, error) from None
+            raise self._placed(step, self._foreign(step, error)) from None
+
+    def _foreign(self, step: Step, error: PyruntimeError) -> PyruntimeError:
+        """execve(2) says ENOEXEC, and not why."""
+        platform = next(state.plan.platform for state in self.stages.values() if step in state.plan.steps)
+        host = Platform.host()
+        if step.kind != "run" or host.runs(platform) or "exec format error" not in str(error):
+            return error
+        return BuildError(f"{error}\n  programs for {platform} do not run on this machine, which is {host}, unless the"
+                          " kernel knows an emulator for them (binfmt_misc): install qemu-user-static, or build on a"
+                          f" machine that is {platform}")
 
     def _placed(self, step: Step, error: PyruntimeError) -> BuildError:
         """The error with the lines of the Dockerfile."""
         source, place = self.plan.source, step.place
-        own = step.instruction.line.keyword if place.line <= len(source.lines) else ""
-        shown = "\n".join(f"  {line}" for line in source.lines[place.line - 1:place.last][:12]) if own else ""
-        made = BuildError(f"{source.name}:{place.line}: {error}" + (f"\n{shown}" if shown else ""),
-                          f"{source.name}:{place.line}")
-        return made
+        lines = source.lines[place.line - 1:place.last][:12]
+        if step.instruction.line.pinned:
+            lines.append(f"ONBUILD {step.title}")
+        shown = "".join(f"\n  {line}" for line in lines)
+        return BuildError(f"{source.name}:{place.line}: {error}{shown}", f"{source.name}:{place.line}")
 
     def _finish(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], state: StageState) -> None:
         worker, step, number, found = running.pop(state)
@@ -197,7 +230,8 @@ class Execution:
             raise self._placed(step, BuildError("the process that carried the step out was killed; was there enough"
                                                 " memory?"))
         self._lease.add(worker.made.descriptor.digest)
-        self.used.update(dict.fromkeys(found, worker.made))
+        if worker.kept:
+            self.used.update(dict.fromkeys(found, worker.made))
         self.progress.end(number, "done")
         self._take(state, step, worker.made)
 
@@ -222,11 +256,13 @@ class Execution:
             return None
         try:
             return self._step(state, step, life)
-        except (BuildError, OSError) as error:
-            if isinstance(error, OSError):
-                error = BuildError(f"{os.fsdecode(error.filename) if error.filename else 'reading'}: {error.strerror}")
-            if error.where:
-                raise
+        except Lost:
+            self._again = True
+            return None
+        except OSError as error:
+            name = os.fsdecode(error.filename) if error.filename else "reading"
+            raise self._placed(step, BuildError(f"{name}: {error.strerror}")) from None
+        except PyruntimeError as error:
             raise self._placed(step, error) from None
 
     def _begin(self, state: StageState) -> bool | None:
@@ -247,12 +283,13 @@ class Execution:
         return True
 
     def _title(self, state: StageState, text: str, outcome: str = "") -> int:
-        self._number += 1
+        self.number += 1
         name = state.plan.name if len(self.plan.stages) > 1 else ""
-        self.progress.begin(self._number, f"[{f'{name} ' if name else ''}{state.number}/{state.total}] {text}")
+        words = " ".join(word for word in (self.label, name, f"{state.number}/{state.total}") if word)
+        self.progress.begin(self.number, f"[{words}] {text}")
         if outcome:
-            self.progress.end(self._number, outcome)
-        return self._number
+            self.progress.end(self.number, outcome)
+        return self.number
 
     def _needs(self, state: StageState, step: Step) -> list[StagePlan]:
         """The stages that a step takes files from."""
@@ -273,14 +310,24 @@ class Execution:
             fast = self._keys(state, step, work)
             cached = self.settings.cache and state.plan.name not in self.settings.no_cache
             work.keys = [fast] if fast else []
-            made = self._find(fast) if cached and fast else None
+            made = self._find(state, step, fast) if cached and fast else None
             if made is None:
                 slow = self._slow_key(state, step, work)
                 if slow and slow != fast:
                     work.keys.append(slow)
-                    made = self._find(slow) if cached else None
+                    made = self._find(state, step, slow) if cached else None
                     if made is not None and fast:
-                        steps.write(self.store.layout, fast, made)
+                        made.keys = work.keys
+                        self._remember([fast], made)
+            elif made.keys:
+                work.keys = made.keys   # the one by content belongs to what is exported, and was not asked for
+            if made is None:
+                for chain in ([] if step.kind == "copy" and step.data.alone else state.chain, *work.origins.values()):
+                    if isinstance(chain, list):
+                        self._bring(chain)
+        except Lost:
+            self.progress.end(number, "again")
+            raise
         except BaseException:
             self.progress.end(number, "failed")
             raise
@@ -289,6 +336,8 @@ class Execution:
             self.progress.end(number, "cached")
             self._take(state, step, made)
             return True
+        if any(isinstance(tree, Tree) and tree.live for tree in (*work.trees.values(), *work.origins.values())):
+            work.changed = lambda: self._changed(state, step, fast)
         work.cached = cached
         work.epoch = self.settings.epoch
         work.driver = self.settings.driver
@@ -296,17 +345,68 @@ class Execution:
         work.secrets = self.settings.secrets
         return Worker(work, life), step, number, work.keys
 
-    def _find(self, key: str) -> Made | None:
+    # ---- the cache ------------------------------------------------------------------------------
+
+    def _find(self, state: StageState, step: Step, key: str) -> Made | None:
         made = steps.find(self.store.layout, key, self._lease)
-        if made is None and self.settings.cache_from:
-            from pyruntime.build.exchange import fetch
-            made = fetch(self.store, self.settings.cache_from, key)
+        if made is not None:
+            return made
+        for place in list(self.caches.waiting):
+            self.number += 1
+            number = self.number
+            self.progress.begin(number, f"importing cache from {place}")
+            self.progress.end(number, "done" if self.caches.look(place) else "failed")
+        record = self.caches.find(key)
+        if record is None:
+            return None
+        self._lease.add(record.diff_id)
+        record = self.caches.find(key)   # gc may have taken the layer away before that
+        if record is None:
+            return None
+        made = Made(Descriptor(media.layer_type("none"), record.diff_id, record.size), record.diff_id,
+                    _chain_id(state, record.diff_id), step.title, record.created, record.keys)
+        self._remember(record.keys, made)
         return made
 
+    def _remember(self, names: list[str], made: Made) -> None:
+        """Write records down; those of a layer which is elsewhere when the layer has come."""
+        if self.store.has(made.descriptor.digest):
+            for key in names:
+                steps.write(self.store.layout, key, made)
+        else:
+            self._elsewhere.setdefault(made.diff_id, {}).update(dict.fromkeys(names, made))
+
+    def _bring(self, chain: list[tuple[str, str, Descriptor]]) -> None:
+        """Have the layers in the store. Raises Lost, and what pulling raises."""
+        self.origins.bring([descriptor for _, _, descriptor in chain], self._fetching)
+        waiting = list(dict.fromkeys(diff_id for diff_id, _, _ in chain if diff_id in self._elsewhere))
+        if missing := self.caches.missing(waiting):
+            end = self._fetching(f"{len(missing)} layer{'s' if len(missing) > 1 else ''} of the cache")
+            try:
+                self.caches.bring(missing)
+            except Lost:
+                end("failed")
+                raise
+            end("done")
+        for diff_id in waiting:
+            for key, made in self._elsewhere.pop(diff_id).items():
+                steps.write(self.store.layout, key, made)
+
+    def _fetching(self, what: str) -> Callable[[str], None]:
+        self.number += 1
+        number = self.number
+        self.progress.begin(number, f"fetching {what}")
+        return lambda outcome: self.progress.end(number, outcome)
+
+    def _begin_again(self) -> None:
+        """A cache has not kept its word: look at every step once more. What was made meanwhile is in our own."""
+        self._again = False
+        self._elsewhere = {}
+        self.used = {}
+        self.stages = {index: StageState(state.plan) for index, state in self.stages.items()}
+
     def _take(self, state: StageState, step: Step, made: Made) -> None:
-        below = state.chain[-1][1] if state.chain else ""
-        chain_id = of(f"{below} {made.diff_id}".encode()) if below else made.diff_id
-        state.chain.append((made.diff_id, chain_id, made.descriptor))
+        state.chain.append((made.diff_id, _chain_id(state, made.diff_id), made.descriptor))
         state.created = made.created if self.settings.epoch is None else timestamp(self.settings.epoch)
         state.history.append({"created": state.created, "created_by": step.created_by, "comment": COMMENT})
         state.next += 1
@@ -314,7 +414,7 @@ class Execution:
     # ---- keys -----------------------------------------------------------------------------------
 
     def _below(self, state: StageState, step: Step) -> str:
-        if step.kind == "copy" and step.data.link and not (step.data.chown and not _numeric(step.data.chown)):
+        if step.kind == "copy" and step.data.alone:
             return ""
         return state.chain[-1][1] if state.chain else ""
 
@@ -336,6 +436,14 @@ class Execution:
                     inputs.append(self._mount_input(state, mount.origin, mount.source, work,
                                                     content=mount.kind == "bind"))
         return self._key(state, step, inputs)
+
+    def _changed(self, state: StageState, step: Step, key: str) -> bool:
+        """Whether the key would be another one now. For the worker, when it has read what it needs."""
+        self.known.once_more = True
+        try:
+            return self._keys(state, step, Work(step, [], [], "", self.settings.place)) != key
+        except (PyruntimeError, OSError):
+            return True
 
     def _copy_inputs(self, state: StageState, step: Step, work: Work) -> list[str]:
         data = step.data
@@ -367,6 +475,7 @@ class Execution:
         chain = self._chain(state, data.origin)
         if chain is None:
             return ""
+        self._bring(chain)
         tree = self.origins.view(f'"{data.origin}"', layers_of(self.store, chain, self.warn))
         exclude = exclusion(data.exclude)
         inputs = [text_digest(f"{name}\0{content}") for name, content in data.files]
@@ -383,7 +492,7 @@ class Execution:
             return f"layers {chain[-1][1] if chain else ''}" if content else ""
         tree = self.origins.context(origin) if origin else self.context
         work.origins[origin] = tree
-        return of_sources(self.known, select_sources(tree, [source or "."])) if content else ""
+        return of_sources(self.known, [literal(tree, source)]) if content else ""
 
     def _chain(self, state: StageState, origin: str) -> list[tuple[str, str, Descriptor]] | None:
         """The layers that --from names; None for a context."""
@@ -399,8 +508,9 @@ class Execution:
         return self._images[origin]
 
 
-def _numeric(chown: str) -> bool:
-    return all(part.isdigit() for part in chown.split(":"))
+def _chain_id(state: StageState, diff_id: str) -> str:
+    """Of a layer on top of a stage."""
+    return of(f"{state.chain[-1][1]} {diff_id}".encode()) if state.chain else diff_id
 
 
 def sweep(place: Place) -> None:

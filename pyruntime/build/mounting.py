@@ -6,6 +6,7 @@ import fcntl
 import os
 from stat import S_ISDIR
 
+from pyruntime.build.language.mounts import SHARING
 from pyruntime.build.run import Extra
 from pyruntime.build.tree import Tree
 from pyruntime.errors import BuildError
@@ -18,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyruntime.build.agent import Relay
     from pyruntime.build.language.mounts import Mount
     from pyruntime.image.store.store import Store
 
@@ -42,17 +44,32 @@ class Mounting:
         self._secrets = secrets
         self._tree = tree
         self._open: list[int] = []
+        self._relays: list[Relay] = []
+        self._caches: dict[str, str] = {}   # paths of the directories that are ours now
         self._count = 0
 
     def __enter__(self) -> Mounting:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for relay in self._relays:
+            relay.end()
         for fd in self._open:
             os.close(fd)
 
+    def lock(self, mounts: list[Mount]) -> None:
+        """Take the caches of one RUN, each once, and all programs in the same order: else two of them that want each
+        other's, or one that wants the same cache twice, would wait for ever. OSError."""
+        wanted: dict[str, str] = {}
+        for mount in mounts:
+            if mount.kind == "cache":
+                name = _cache_name(mount)
+                wanted[name] = max(wanted.get(name, SHARING[0]), mount.sharing, key=SHARING.index)
+        for name in sorted(wanted):
+            self._caches[name] = self._take(name, wanted[name])
+
     def add(self, mount: Mount, extra: Extra) -> None:
-        """Add one mount. Raises BuildError, HostError, OSError."""
+        """Add one mount; caches have been locked before. Raises BuildError, HostError, OSError."""
         {"bind": self._bind, "cache": self._cache, "secret": self._secret, "ssh": self._ssh,
          "tmpfs": self._tmpfs}[mount.kind](mount, extra)
 
@@ -114,17 +131,27 @@ class Mounting:
     # ---- the others -----------------------------------------------------------------------------
 
     def _cache(self, mount: Mount, extra: Extra) -> None:
+        path = self._caches[_cache_name(mount)]
+        if not os.path.isdir(f"{path}/data"):
+            # Two that share a new cache: rename(2) would take the empty directory from under the faster one.
+            with open(f"{path}/lock", "wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not os.path.isdir(f"{path}/data"):
+                    self._seed(mount, path)
+        extra.bind(f"{path}/data", mount.target, readonly=mount.readonly)
+
+    def _take(self, name: str, sharing: str) -> str:
+        """Lock the directory of a cache, or another one instead of a private one; its path."""
         directory = f"{self._store.root}/cache/mounts"
         os.makedirs(directory, 0o700, exist_ok=True)
-        name = of(f"{mount.id} {mount.origin} {mount.source}".encode()).partition(":")[2]
         number = 0
         while True:
             path = f"{directory}/{name}.{number}" if number else f"{directory}/{name}"
             os.makedirs(path, 0o700, exist_ok=True)
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            kind = fcntl.LOCK_SH if mount.sharing == "shared" else fcntl.LOCK_EX
+            kind = fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX
             try:
-                fcntl.flock(fd, kind | (fcntl.LOCK_NB if mount.sharing == "private" else 0))
+                fcntl.flock(fd, kind | (fcntl.LOCK_NB if sharing == "private" else 0))
             except BlockingIOError:
                 os.close(fd)
                 number += 1
@@ -132,13 +159,12 @@ class Mounting:
             break
         self._open.append(fd)
         os.utime(fd)   # used: prune looks at it
-        if not os.path.isdir(f"{path}/data"):
-            self._seed(mount, path)
-        extra.bind(f"{path}/data", mount.target, readonly=mount.readonly)
+        return path
 
     def _seed(self, mount: Mount, path: str) -> None:
         """The first content of a cache; whoever is killed here leaves nothing that counts."""
-        made = f"{path}/new.{os.getpid()}"
+        made = f"{path}/new"
+        trees.remove(made)
         os.mkdir(made, 0o755)
         if mount.origin:
             from pyruntime.build.copy import Copying
@@ -154,10 +180,7 @@ class Mounting:
                 os.close(source)
         os.chmod(made, mount.mode)
         os.chown(made, max(mount.uid, 0), max(mount.gid, 0))
-        try:
-            os.rename(made, f"{path}/data")
-        except OSError:   # another build of a shared cache was faster
-            trees.remove(made)
+        os.rename(made, f"{path}/data")
 
     def _secret(self, mount: Mount, extra: Extra) -> None:
         content = self._secrets.contents.get(mount.id)
@@ -167,6 +190,7 @@ class Mounting:
             return
         if mount.env:
             extra.env.append(f"{mount.env}={content.decode('utf-8', 'surrogateescape')}")
+            extra.secret = True
         if not mount.target:
             return
         directory = self._new("secret")   # memory: a secret is not to be found on the disk
@@ -186,7 +210,11 @@ class Mounting:
             return
         number = sum(one.startswith("SSH_AUTH_SOCK=") for one in extra.env)
         target = mount.target or f"/run/buildkit/ssh_agent.{number}"
-        extra.bind(socket, target, readonly=False)
+        from pyruntime.build.agent import Relay
+
+        path = self._new("agent")
+        self._relays.append(Relay(path, socket, mode=mount.mode, owner=(max(mount.uid, 0), max(mount.gid, 0))))
+        extra.bind(path, target, readonly=False)
         if not number:
             extra.env.append(f"SSH_AUTH_SOCK={target}")
 
@@ -195,6 +223,10 @@ class Mounting:
         options = ["nosuid", "nodev", *([f"size={mount.size}"] if mount.size else []),
                    *(["ro"] if mount.readonly else [])]
         extra.mounts.append({"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options})
+
+
+def _cache_name(mount: Mount) -> str:
+    return of(f"{mount.id} {mount.origin} {mount.source}".encode()).partition(":")[2]
 
 
 def _bind(source: str, target: str) -> None:

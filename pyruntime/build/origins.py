@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.build.context import Scratch, git, is_git, open_named
+from pyruntime.build.context import Scratch, check_out, git, git_source, is_git, open_named
 from pyruntime.build.tree import Tree
 from pyruntime.errors import BuildError
-from pyruntime.image.digest import check, of, verify
-from pyruntime.image.images import find
+from pyruntime.image.digest import Verifier, check, of
 from pyruntime.image.platform import Platform
 from pyruntime.image.snapshot.view import View
 from pyruntime.image.store import trees
@@ -17,19 +16,50 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyruntime.image.document import Descriptor
     from pyruntime.image.images import Image
     from pyruntime.image.store.layers import Layers
     from pyruntime.image.store.store import Store
+    from pyruntime.image.transport.registry import RegistrySource
 
+_REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
+_SHORT = 7       # digits of a commit that say which one
 _PATIENCE = 60   # seconds without a byte from a server
+
+
+class Remote:
+    """An image of a registry of which only the documents have been read: what its tag stood for then is what comes."""
+
+    def __init__(self, store: Store, source: RegistrySource, platform: Platform | None, warn: Callable[[str], None]
+                 ) -> None:
+        self.name = source.label
+        self._store = store
+        self._source = source
+        self._platform = platform
+        self._warn = warn
+
+    def bring(self) -> None:
+        """Have it in the store, by its name. Raises what receive raises."""
+        from pyruntime.image.images import key
+        from pyruntime.image.progress import progress
+        from pyruntime.image.receive import receive
+
+        receive(self._store, self._source, [key(self._source.reference)], platform=self._platform,
+                progress=progress(quiet=True), warn=self._warn)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._source.close()
 
 
 class Origins:
     """Images and contexts of one build; each is looked for once. A context manager."""
 
-    def __init__(self, store: Store, contexts: dict[str, str], *, pull: Callable[[str, Platform | None, bool], None],
-                 always_pull: bool = False) -> None:
-        """``contexts``: --build-context; ``pull(reference, platform, always)`` brings an image into the store."""
+    def __init__(self, store: Store, contexts: dict[str, str], *,
+                 pull: Callable[[str, Platform | None, bool], tuple[Image, Remote | None]], always_pull: bool = False
+                 ) -> None:
+        """``contexts``: --build-context; ``pull(reference, platform, always)`` gives an image, and where its layers
+        come from if they are not in the store."""
         self._store = store
         self._contexts = contexts
         self._pull = pull
@@ -38,7 +68,10 @@ class Origins:
         self._trees: dict[str, Tree] = {}
         self._views: list[View] = []
         self._scratches: list[Scratch] = []
+        self._remotes: list[Remote] = []
+        self._waiting: dict[str, Remote] = {}   # by the digest of a layer's archive
         self._fetched: dict[tuple[str, str], Tree] = {}
+        self.agents: dict[str, str] = {}   # --ssh: what ADD may have of our keys
 
     def __enter__(self) -> Origins:
         return self
@@ -48,6 +81,8 @@ class Origins:
             view.__exit__()
         for scratch in self._scratches:
             scratch.__exit__()
+        for remote in self._remotes:
+            remote.close()
 
     def scratch(self) -> Scratch:
         """A directory that lasts as long as the build."""
@@ -58,16 +93,35 @@ class Origins:
     # ---- images ---------------------------------------------------------------------------------
 
     def image(self, name: str, platform: Platform | None) -> Image:
-        """The image of a FROM or a --from. Raises what pulling raises."""
+        """The image of a FROM or a --from. Its layers may be in a registry still: see ``bring``. Raises what pulling
+        raises."""
         asked = self._contexts.get(name, "")
         if asked and not asked.startswith("docker-image://"):
             raise BuildError(f'"{name}" is a context, not an image: a stage cannot begin with it')
         key = (name, str(platform or ""))
         if key not in self._images:
             reference = asked.removeprefix("docker-image://") or name
-            self._pull(reference, platform, self._always)
-            self._images[key] = find(self._store, reference, platform)
+            self._images[key], remote = self._pull(reference, platform, self._always)
+            if remote is not None:
+                self._remotes.append(remote)
+                for layer in self._images[key].manifest.layers:
+                    self._waiting.setdefault(layer.digest, remote)
         return self._images[key]
+
+    def bring(self, layers: list[Descriptor], begin: Callable[[str], Callable[[str], None]]) -> None:
+        """Have these layers of images in the store. ``begin`` is told of each image that is brought, and gives what is
+        to be told of its end: "done" or "failed". Raises what pulling raises."""
+        for layer in layers:
+            remote = self._waiting.get(layer.digest)
+            if remote is not None and not self._store.has(layer.digest):
+                end = begin(remote.name)
+                try:
+                    remote.bring()
+                except BaseException:
+                    end("failed")
+                    raise
+                end("done")
+                self._waiting = {digest: other for digest, other in self._waiting.items() if other is not remote}
 
     def is_context(self, name: str) -> bool:
         """Whether --build-context gave a directory or a repository this name."""
@@ -105,16 +159,21 @@ class Origins:
         """What ADD gets from a URL: a file, or a repository's content. Raises BuildError."""
         key = (source, checksum + str(keep_git))
         if key not in self._fetched:
-            self._fetched[key] = self._clone(source, keep_git) if is_git(source) else self._download(source, checksum)
+            self._fetched[key] = self._clone(source, checksum, keep_git) if is_git(source) else \
+                self._download(source, checksum)
         return self._fetched[key]
 
-    def _clone(self, source: str, keep: bool) -> Tree:
-        url, _, fragment = source.partition("#")
-        ref, _, below = fragment.partition(":")
-        target = f"{self.scratch().path}/git"
-        git("init", "-q", target)
-        git("-C", target, "fetch", "-q", "--depth=1", "--", url.removeprefix("git+"), ref or "HEAD")
-        git("-C", target, "-c", "advice.detachedHead=false", "checkout", "-q", "FETCH_HEAD")
+    def _clone(self, source: str, checksum: str, keep: bool) -> Tree:
+        url, ref, below = git_source(source)
+        if not url.startswith(_REMOTE):
+            raise BuildError(f'"{url}" is a repository of this machine, which a Dockerfile cannot ask for: make it the'
+                             " context, or give --build-context NAME=URL and COPY --from=NAME")
+        scratch = self.scratch().path
+        target = f"{scratch}/git"
+        check_out(url, ref, target, self._stranger(scratch))
+        commit = git("-C", target, "rev-parse", "HEAD").strip()
+        if checksum and (len(checksum) < _SHORT or not commit.startswith(checksum.lower())):
+            raise BuildError(f'"{source}" is the commit {commit}, not "{checksum}"')
         if not keep:
             trees.remove(f"{target}/.git")
         whole = Tree(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{source}"', local=True)
@@ -126,14 +185,20 @@ class Origins:
             raise BuildError(f'"{below}" in "{url}": {os.strerror(error.errno or 0)}') from None
         return whole
 
+    def _stranger(self, home: str) -> dict[str, str]:
+        """The environment of a git that has nothing of this user's but what --ssh gives: who writes a Dockerfile is not
+        to get at repositories with the keys and passwords of who builds it."""
+        agent = next(iter(self.agents.values()), "none")
+        return {"HOME": home, "XDG_CONFIG_HOME": home, "GIT_ASKPASS": "", "SSH_ASKPASS": "", "SSH_AUTH_SOCK": "",
+                "GIT_SSH_COMMAND": f"ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o 'IdentityAgent={agent}'"}
+
     def _download(self, url: str, checksum: str) -> Tree:
         from email.utils import parsedate_to_datetime
         from urllib.error import URLError
         from urllib.parse import unquote, urlsplit
         from urllib.request import Request, urlopen
 
-        if checksum:
-            check(checksum)
+        verifier = Verifier(check(checksum)) if checksum else None
         name = unquote(urlsplit(url).path).rpartition("/")[2]
         if not name or name in (".", ".."):
             raise BuildError(f'"{url}" has no name of a file at its end: ADD cannot know what to call it')
@@ -145,13 +210,13 @@ class Origins:
                     open(path, "xb") as file:
                 while data := answer.read(1 << 20):
                     file.write(data)
+                    if verifier is not None:
+                        verifier.update(data)
                 modified = answer.headers.get("Last-Modified")
         except (URLError, OSError, ValueError) as error:
             raise BuildError(f'"{url}": {getattr(error, "reason", error)}') from None
-        if checksum:
-            with open(path, "rb") as file:
-                content = file.read()
-            verify(content, checksum, len(content))
+        if verifier is not None:
+            verifier.done()
         when = 0.0
         if modified:
             try:

@@ -28,34 +28,46 @@ def whole(pattern: str) -> re.Pattern[str]:
     """A whole path, with ``**`` for any number of components (.dockerignore). Raises PatternError.
 
     As Docker's patternmatcher: ``**/x`` also means x at the top; a ``**`` at the end is all below; elsewhere, as in
-    ``**.md`` or ``a**b``, it is any text, slashes too.
+    ``a**b``, it is nothing, or any text that ends with a slash. ``**.md``, without another pattern behind it, is
+    whatever ends so.
     """
-    result, index = "", 0
+    if pattern.startswith("**") and not pattern.startswith("**/") and not has_magic(pattern[2:]):
+        return re.compile(".*" + re.escape(pattern[2:]), re.S)
+    parts = [""]
+    index = 0
     while index < len(pattern):
         if pattern.startswith("**", index):
             index += 2
-            if pattern.startswith("/", index):
-                index += 1
-                result += "(?:.*/)?"
-            else:
-                result += ".*"
+            index += pattern.startswith("/", index)
+            if len(parts) == 1 or parts[-1]:   # one ** after another means nothing more
+                parts.append("")
             continue
-        end = pattern.find("**", index)
-        # A bracket may hold stars.
-        text = pattern[index:] if end < 0 or "[" in pattern[index:end] else pattern[index:end]
-        result += _translate(text)
-        index += len(text)
-    return re.compile(result, re.S)
+        start = index
+        while index < len(pattern) and not pattern.startswith("**", index):
+            letter = pattern[index]
+            index += 2 if letter == "\\" else 1
+            if letter == "[":   # which may hold stars
+                index = _bracket(pattern, index)[1]
+        parts[-1] += _translate(pattern[start:index])
+    if len(parts) == 1:
+        return re.compile(parts[0], re.S)
+    # What stands between two ** and is whole components is there or not: where it comes first is as good as elsewhere.
+    middle = "".join(f"(?>(?:.*?/)??{part})" if part.endswith("/") else f"(?:.*/)?{part}" for part in parts[1:-1])
+    return re.compile(parts[0] + middle + (f"(?:.*/)?{parts[-1]}" if parts[-1] else ".*"), re.S)
 
 
 def _translate(pattern: str) -> str:
-    result, index = "", 0
+    """A pattern without ``**``. What stands between two stars is taken where it comes first: no name makes that take
+    longer than its length for each star."""
+    pieces = [""]
+    index = 0
     while index < len(pattern):
         letter = pattern[index]
         index += 1
+        result = ""
         if letter == "*":
-            if not result.endswith("[^/]*"):
-                result += "[^/]*"
+            if len(pieces) == 1 or pieces[-1]:
+                pieces.append("")
         elif letter == "?":
             result += "[^/]"
         elif letter == "\\":
@@ -68,7 +80,10 @@ def _translate(pattern: str) -> str:
             result += text
         else:
             result += re.escape(letter)
-    return result
+        pieces[-1] += result
+    if len(pieces) == 1:
+        return pieces[0]
+    return pieces[0] + "".join(f"(?>[^/]*?{piece})" for piece in pieces[1:-1]) + f"[^/]*{pieces[-1]}"
 
 
 def _bracket(pattern: str, index: int) -> tuple[str, int]:

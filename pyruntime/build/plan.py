@@ -7,20 +7,23 @@ A step that changes files knows all that its cache key needs but the content of 
 from __future__ import annotations
 
 import posixpath
+import sys
 
 from pyruntime.build.language import instructions as kinds
 from pyruntime.build.language.arguments import Globals, Scope, automatic
+from pyruntime.build.language.forms import duration_text
 from pyruntime.build.language.lines import Heredoc
 from pyruntime.build.language.mounts import Mount, MountError, parse_mount
 from pyruntime.build.language.parse import parse_source, parse_trigger
 from pyruntime.build.language.source import Source
 from pyruntime.build.language.words import Expansion, WordError
+from pyruntime.build.origins import is_url
 from pyruntime.errors import BuildError, UsageError
 from pyruntime.image.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from typing import Any, Protocol
 
     from pyruntime.build.language.instructions import Instruction, Stage, Word
@@ -34,7 +37,8 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATH_NAME = "PATH"
 SHELL = ["/bin/sh", "-c"]
 COMMENT = "buildkit.dockerfile.v0"   # what readers of histories know
-_HEALTH = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
+_MOST, _FRAMES = 2000, 12   # stages; calls within one another for each of them, where each stands on another
+_HEALTH = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 
 
 class Step:
@@ -94,6 +98,11 @@ class CopyData:
         self.keep_git = copy.keep_git
         self.unpack = copy.unpack
 
+    @property
+    def alone(self) -> bool:
+        """Whether the result does not depend on the files below: names of owners are looked up there."""
+        return self.link and all(part.isdigit() for part in self.chown.split(":") if part)
+
 
 class StagePlan:
     """A stage with its steps. ``base`` is another StagePlan, an image, or None for scratch; ``config`` is what its
@@ -115,16 +124,21 @@ class StagePlan:
 class Plan:
     """What is to be built: ``target`` and the stages that it needs, in their order."""
 
-    __slots__ = ("_bases", "_contexts", "_done", "_host", "_target_platform", "dockerfile", "globals", "source",
-                 "stages", "target")
+    __slots__ = ("_bases", "_done", "_host", "_target_platform", "contexts", "dockerfile", "globals", "platform",
+                 "source", "stages", "target")
 
     def __init__(self, text: str, name: str, bases: Bases, *, arguments: Mapping[str, str], target: str = "",
-                 platform: Platform | None = None) -> None:
-        """Raises DockerfileError for what is wrong with the file, UsageError for a target that it does not have."""
+                 platform: Platform | None = None, contexts: Container[str] = ()) -> None:
+        """``contexts``: names of --build-context, which mean no stage then.
+
+        Raises DockerfileError for what is wrong with the file, UsageError for a target that it does not have.
+        """
         self.source = Source(name, text)
         self._bases = bases
+        self.contexts = contexts
         self._host = Platform.host()
         self._target_platform = platform
+        self.platform = platform or self._host
         self._done: dict[int, StagePlan] = {}
         self.dockerfile = parse_source(self.source)
         self.source.done()
@@ -134,7 +148,7 @@ class Plan:
         if wanted is None:
             names = ", ".join(stage.name for stage in self.dockerfile.stages)
             raise UsageError(f'{name} has no stage "{target}"; there are {names}')
-        self.target = self._stage(wanted)
+        self.target = self._planned(wanted)
         self.source.done()
         self.stages = [self._done[index] for index in sorted(self._done)]
         for unused in self.globals.unused():
@@ -149,12 +163,26 @@ class Plan:
     def origin(self, name: str, before: int) -> StagePlan | None:
         """The stage that ``--from=name`` means in the stage with the number ``before``; None for something else."""
         stage = self.dockerfile.stage(name)
+        if name in self.contexts:
+            return None
         if stage is None or stage.index >= before:
             for one in reversed(self.dockerfile.stages[:before]):
                 if one.start.stage_name and one.start.stage_name == name.lower():
                     return self._stage(one)
             return None
         return self._stage(stage)
+
+    def _planned(self, wanted: Stage) -> StagePlan:
+        stages = self.dockerfile.stages
+        if len(stages) > _MOST:
+            self.source.wrong(stages[_MOST].start.place, f"more than {_MOST} stages", "make it simpler")
+            raise self.source.error()
+        before = sys.getrecursionlimit()
+        sys.setrecursionlimit(before + _FRAMES * len(stages))
+        try:
+            return self._stage(wanted)
+        finally:
+            sys.setrecursionlimit(before)
 
     def _stage(self, stage: Stage) -> StagePlan:
         if stage.index not in self._done:
@@ -193,7 +221,7 @@ class _Evaluation:
             self.env = {PATH_NAME: PATH.partition("=")[2], **self.env}
         self.own_cmd = False
         for text in self.config.pop("OnBuild", None) or []:
-            self._one(parse_trigger(text, "\\", f"ONBUILD of {stage.start.image.text}"))
+            self._trigger(text)
         for instruction in stage.instructions:
             self._one(instruction)
         self.config["Env"] = [f"{name}={value}" for name, value in self.env.items()]
@@ -251,6 +279,13 @@ class _Evaluation:
 
     def _one(self, instruction: Instruction) -> None:
         getattr(self, f"_{instruction.name.lower()}")(instruction)
+
+    def _trigger(self, text: str) -> None:
+        start = self.stage.start
+        before = len(self.source.problems)
+        self._one(parse_trigger(text, "\\", f"ONBUILD of {start.image.text}", start.place))
+        for problem in self.source.problems[before:]:
+            problem.what = f"ONBUILD {text.partition(chr(10))[0]}: {problem.what}"
 
     def _add_step(self, instruction: Instruction, created_by: str, kind: str = "config",
                   words: Sequence[str] = ()) -> Step:
@@ -329,7 +364,8 @@ class _Evaluation:
                 else:
                     ports += found
         self.config["ExposedPorts"] = {**(self.config.get("ExposedPorts") or {}), **{port: {} for port in ports}}
-        self._add_step(instruction, f"EXPOSE [{' '.join(ports)}]")
+        told = " ".join(f"{port}:{{}}" for port in sorted(set(ports)))   # as Go prints a map
+        self._add_step(instruction, f"EXPOSE map[{told}]")
 
     def _volume(self, instruction: kinds.Volume) -> None:
         paths = [self._expand(word) for word in instruction.words]
@@ -341,8 +377,9 @@ class _Evaluation:
 
     def _healthcheck(self, instruction: kinds.Healthcheck) -> None:
         self.config["Healthcheck"] = {"Test": instruction.test, **instruction.times}
-        times = " ".join(str(instruction.times.get(name, 0)) for name in _HEALTH)
-        self._add_step(instruction, f"HEALTHCHECK &{{{_quoted(instruction.test)} {times}}}")
+        times = " ".join(f'"{duration_text(instruction.times.get(name, 0))}"' for name in _HEALTH)
+        retries = _rune(instruction.times.get("Retries", 0))
+        self._add_step(instruction, f"HEALTHCHECK &{{{_quoted(instruction.test)} {times} '{retries}'}}")
 
     def _onbuild(self, instruction: kinds.Onbuild) -> None:
         self.config["OnBuild"] = [*(self.config.get("OnBuild") or []), instruction.trigger]
@@ -357,7 +394,8 @@ class _Evaluation:
                               'write "WORKDIR /path"')
         whole = posixpath.normpath(posixpath.join("/", self.config.get("WorkingDir") or "/", path))
         self.config["WorkingDir"] = "/" + whole.lstrip("/")
-        step = self._add_step(instruction, f"WORKDIR {self.config['WorkingDir']}", "workdir",
+        kind = "workdir" if self.config["WorkingDir"] != "/" else "config"   # which is there, whatever the image
+        step = self._add_step(instruction, f"WORKDIR {self.config['WorkingDir']}", kind,
                               [self.config["WorkingDir"], self.config.get("User") or ""])
         step.cwd = self.config["WorkingDir"]
 
@@ -378,10 +416,33 @@ class _Evaluation:
         step = self._add_step(instruction, f"{name} {' '.join(words)} # buildkit", "copy",
                               [name, *words, str(data.unpack), str(data.keep_git), data.checksum])
         step.data = data
-        if data.origin:
-            self.whole.origin(data.origin, self.stage.index)
+        if instruction.checksum is not None:
+            self._checksum(data, instruction.checksum.place)
+        if instruction.stage is not None:
+            self._origin(data.origin, instruction.stage.place)
 
     _add = _copy
+
+    def _checksum(self, data: CopyData, place: Place) -> None:
+        if not data.checksum:   # else nothing would be checked, and nobody told
+            self.source.wrong(place, '"--checksum" comes to nothing', "give its argument a value, or remove it")
+        elif len(data.sources) != 1 or data.files or not is_url(data.sources[0]):
+            self.source.wrong(place, '"--checksum" is of one source that is downloaded', 'remove "--checksum"')
+
+    def _origin(self, name: str, place: Place) -> None:
+        """Plan the stage that files are taken from; say what is wrong with its name."""
+        if not name:
+            self.source.wrong(place, '"--from" names nothing', "write a stage, a context or an image")
+        elif "$" in name:
+            self.source.wrong(place, f'"--from={name}": a variable means nothing there',
+                              "begin a stage with the variable, \"FROM $NAME AS stage\", and copy from that")
+        elif self.whole.origin(name, self.stage.index) is None:
+            if name in self.whole.contexts:
+                return
+            if name.isascii() and name.isdigit():
+                self.source.wrong(place, f'there is no stage {name} above this one', "stages are counted from 0")
+            elif self.whole.dockerfile.stage(name) is not None:
+                self.source.warn(place, f'the stage "{name}" is not above this one: an image of that name is meant')
 
     def _document(self, heredoc: Heredoc) -> str:
         if not heredoc.expand:
@@ -405,7 +466,7 @@ class _Evaluation:
                 continue
             mounts.append(mount)
             if mount.origin:
-                self.whole.origin(mount.origin, self.stage.index)
+                self._origin(mount.origin, word.place)
         if instruction.security == "insecure":
             self.source.wrong(instruction.place, "this builder gives no more rights to RUN", 'remove "--security"')
         # A variable of ENV is stronger, and is not told of twice.
@@ -435,6 +496,17 @@ def _quoted(words: list[str]) -> str:
     from pyruntime.config.decode import encode
 
     return f"[{' '.join(encode(word) for word in words)}]"
+
+
+def _rune(number: int) -> str:
+    """A number as Go prints it with %q, within its quotes: as a character. Histories have retries so."""
+    if number > 0x10FFFF or 0xD800 <= number < 0xE000:
+        return "\ufffd"
+    named = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 39: "\\'", 92: "\\\\"}
+    letter = chr(number)
+    if number in named or letter.isprintable():
+        return named.get(number, letter)
+    return f"\\x{number:02x}" if number < 0x80 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def _is_signal(text: str) -> bool:

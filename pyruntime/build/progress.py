@@ -26,7 +26,7 @@ class Progress:
         """Its program has written a line."""
 
     def end(self, number: int, outcome: str) -> None:
-        """It is "cached", "done" or "failed"."""
+        """It is "cached", "done", "failed", or "again": it is looked at once more, since a cache broke its word."""
 
     def close(self) -> None:
         """Nothing more comes."""

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyruntime.build.cache_export import Steps
     from pyruntime.build.execute import StageState
+    from pyruntime.image.platform import Platform
     from pyruntime.image.store.store import Store
 
 _MEMBERS = ("architecture", "os", "os.version", "os.features", "variant")
@@ -54,8 +56,11 @@ class Output:
 
 
 def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoch: int | None, compression: str,
-                squash: bool, warn: Callable[[str], None]) -> Descriptor:
-    """Put the image into the store; its manifest's descriptor. The caller holds a lease."""
+                squash: bool, steps: Steps | None, warn: Callable[[str], None]) -> Descriptor:
+    """Put the image into the store; its manifest's descriptor. The caller holds a lease.
+
+    ``steps``: what the image is to hold as a cache (not with ``squash``).
+    """
     plan = state.plan
     base = _image_below(plan)
     document: dict[str, Any]
@@ -76,6 +81,10 @@ def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoc
     config.setdefault("WorkingDir", "/")
     document = {**document, "created": created, **({"author": plan.author} if plan.author else {}), "config": config,
                 "rootfs": {"type": "layers", "diff_ids": [diff_id for diff_id, _ in layers]}, "history": history}
+    if steps is not None:
+        from pyruntime.build.cache_document import INLINE
+        from pyruntime.build.cache_export import inline
+        document[INLINE] = inline(steps, layers)
     raw = encode(document).encode()
     descriptors = [_compressed(store, descriptor, compression) if index >= state.base_layers or squash else
                    _plain_type(descriptor) for index, (_, descriptor) in enumerate(layers)]
@@ -83,6 +92,13 @@ def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoc
     manifest = encode({"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": described.json(),
                        "layers": [one.json() for one in descriptors]}).encode()
     return Descriptor(media.OCI_MANIFEST, store.put(manifest), len(manifest))
+
+
+def store_index(store: Store, images: list[tuple[Descriptor, Platform]]) -> Descriptor:
+    """Put an index of images, one for each platform, into the store. The caller holds a lease."""
+    raw = encode({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [
+        {**descriptor.json(), "platform": platform.document()} for descriptor, platform in images]}).encode()
+    return Descriptor(media.OCI_INDEX, store.put(raw), len(raw))
 
 
 def _image_below(plan: StagePlan) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from errno import ENOENT, ENOTDIR, ENOTEMPTY
+from stat import S_ISLNK
 
 from pyruntime.api import Runtime
 from pyruntime.build.network import HOSTNAME
@@ -22,7 +23,7 @@ from pyruntime.native import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from pyruntime.build.network import Network
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.places import Places
 
 _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
+_LINKS = 40    # that the kernel follows in one path (path_resolution(7))
 _SCRIPT = "/dev/pipes"   # where scripts stand; /dev is the container's own
 
 
@@ -47,11 +49,13 @@ class Place:
 
 
 class Extra:
-    """What is mounted beside the usual: ``mounts`` for the configuration, ``env`` that goes with them."""
+    """What is mounted beside the usual: ``mounts`` for the configuration, ``env`` that goes with them; ``secret``: some
+    of that is a secret."""
 
-    __slots__ = ("env", "mounts")
+    __slots__ = ("env", "mounts", "secret")
 
     def __init__(self) -> None:
+        self.secret = False
         self.mounts: list[dict[str, Any]] = []
         self.env: list[str] = []
 
@@ -88,6 +92,8 @@ def execute(step: Step, workspace: Workspace, place: Place, container_id: str, e
         document["linux"]["cgroupsPath"] = f"{place.cgroup}/{container_id}"
     bundle = f"{workspace.scratch}/bundle"
     os.mkdir(bundle, 0o700)
+    if extra.secret:   # memory: a secret is not to be found on the disk
+        kernel.mount("tmpfs", bundle, "tmpfs", 0, "mode=0700,size=16m")
     document["root"]["path"] = workspace.root
     with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
         file.write(encode(document))
@@ -126,12 +132,14 @@ def _configuration(step: Step, args: list[str], workspace: Workspace, extra: Ext
             if mount["type"] == "sysfs":
                 mount.update(type="bind", source="/sys", options=["rbind", "nosuid", "noexec", "nodev", "ro"])
     process = document["process"]
+    process["user"]["umask"] = 0o022   # whatever ours is: no cache key knows it
     process["noNewPrivileges"] = False   # su and sudo are what many a RUN calls
     document["linux"]["seccomp"] = profile(process["capabilities"]["bounding"])
     for mount in document["mounts"]:
         if mount["type"] == "devpts":
             mount["options"] = [one for one in mount["options"] if one != "gid=5"] + terminal_group()
-    document["mounts"] += extra.mounts
+    # Directories before what is in them: else one hides the other, whatever the order of the flags.
+    document["mounts"] += sorted(extra.mounts, key=lambda mount: str(mount["destination"]).split("/"))
     return document
 
 
@@ -140,17 +148,42 @@ def _missing(root: int, targets: list[str]) -> list[tuple[bytes, int]]:
     that it is made in, in ns."""
     found: dict[bytes, int] = {}
     for target in targets:
-        parts = [part for part in os.fsencode(target).split(b"/") if part]
-        for count in range(1, len(parts) + 1):
-            path = b"/".join(parts[:count])
-            try:
-                os.close(kernel.openat2(path, os.O_PATH, dir_fd=root, resolve=_IN_ROOT))
-            except OSError as error:
-                if error.errno not in (ENOENT, ENOTDIR):
-                    raise
-                found.setdefault(path, _mtime(root, path.rpartition(b"/")[0]))
+        for path in _not_there(root, os.fsencode(target)):
+            found.setdefault(path, _mtime(root, path.rpartition(b"/")[0]))
     # What stands below /dev or /proc is in a filesystem of the container's own.
     return sorted(found.items(), key=lambda item: item[0].count(b"/"), reverse=True)
+
+
+def _not_there(root: int, target: bytes) -> Iterator[bytes]:
+    """The paths that have to be made for one to exist; links are followed, to what does not exist too."""
+    path: list[bytes] = []
+    waiting, links = target.split(b"/")[::-1], 0
+    while waiting and links < _LINKS:
+        part = waiting.pop()
+        if part in (b"", b"."):
+            continue
+        if part == b"..":
+            path = path[:-1]
+            continue
+        whole = b"/".join((*path, part))
+        try:
+            fd = kernel.openat2(whole, os.O_PATH | os.O_NOFOLLOW, dir_fd=root, resolve=_IN_ROOT)
+        except OSError as error:
+            if error.errno not in (ENOENT, ENOTDIR):
+                raise
+            yield whole
+            path.append(part)
+            continue
+        try:
+            link = os.readlink(b"", dir_fd=fd) if S_ISLNK(os.fstat(fd).st_mode) else None
+        finally:
+            os.close(fd)
+        if link is None:
+            path.append(part)
+            continue
+        links += 1
+        path = [] if link.startswith(b"/") else path
+        waiting += link.split(b"/")[::-1]
 
 
 def _mtime(root: int, path: bytes) -> int:

@@ -35,16 +35,18 @@ class Node:
 
 
 class Tree:
-    """A tree. ``local``: it is somebody's working directory, whose owners mean nothing; ``name`` is for messages;
-    ``single``: the one file of it that counts."""
+    """A tree. ``local``: its owners mean nothing; ``live``: it is somebody's working directory, and may change any
+    time; ``name`` is for messages; ``single``: the one file of it that counts."""
 
-    __slots__ = ("_path", "fd", "ignore", "local", "name", "single")
+    __slots__ = ("_path", "fd", "ignore", "live", "local", "name", "single")
 
-    def __init__(self, fd: int, name: str, *, ignore: Ignore | None = None, local: bool = False) -> None:
+    def __init__(self, fd: int, name: str, *, ignore: Ignore | None = None, local: bool = False,
+                 live: bool = False) -> None:
         self.fd = fd
         self.name = name
         self.ignore = ignore or Ignore()
-        self.local = local
+        self.local = local or live
+        self.live = live
         self.single = ""
         self._path = b""
 
@@ -62,12 +64,13 @@ class Tree:
         """Whether .dockerignore keeps it out."""
         return bool(self.ignore) and self.ignore.excluded(os.fsdecode(path))
 
-    def find(self, pattern: str) -> list[bytes]:
-        """The paths that a pattern means, sorted; none where there are none. Raises BuildError for a bad pattern."""
+    def find(self, pattern: str, *, deep: bool = False) -> list[bytes]:
+        """The paths that a pattern means, sorted; none where there are none. ``deep``: ``**`` is any number of
+        directories, else it is one. Raises BuildError for a bad pattern."""
         parts = [part for part in pattern.split("/") if part not in ("", ".")]
         found = [b""]
         for index, part in enumerate(parts):
-            if part == "**":
+            if part == "**" and deep:
                 found = [below for path in found for below in (path, *self._directories_below(path))]
                 if index == len(parts) - 1:
                     found = [path for path in found if path]
@@ -185,28 +188,38 @@ class Source:
 
 
 def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, parents: bool = False) -> list[Source]:
-    """What the patterns of one COPY mean. Raises BuildError where a name does not exist, or nothing matches."""
+    """What the patterns of one COPY mean. A pattern may match nothing: ``COPY package.json yarn.lock* .`` is how a file
+    is taken if it is there. Raises BuildError where a name does not exist."""
     sources: list[Source] = []
     for pattern in patterns:
         pivot = ""
         if parents and "/./" in f"/{pattern}":
             pivot = f"/{pattern}".partition("/./")[0].strip("/")
-        matches = tree.find(pattern)
+        matches = tree.find(pattern, deep=parents)
         if not matches and not any(letter in pattern for letter in "*?["):
             where = ": .dockerignore keeps it out" if tree.ignore and tree.exists(os.fsencode(pattern)) else ""
             raise BuildError(f'"{pattern}" is not in {tree.name}{where}')
         for path in matches:
             source = _source(tree, path, os.fsencode(pivot), parents=parents)
-            if source is not None and not (exclude and not source.directory and
-                                           exclude.excluded(os.fsdecode(os.path.basename(path)))):
+            if not (exclude and not source.directory and exclude.excluded(os.fsdecode(os.path.basename(path)))):
                 sources.append(source)
-    if patterns and not sources:
-        words = ", ".join(f'"{one}"' for one in patterns)
-        raise BuildError(f"nothing in {tree.name} matches {words}")
     return sources
 
 
-def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> Source | None:
+def literal(tree: Tree, path: str) -> Source:
+    """What a path means in which no character is a pattern's. Raises BuildError."""
+    name = os.fsencode(path)
+    try:
+        os.close(tree.open(name))
+    except OSError as error:
+        raise BuildError(f'"{path}" is not in {tree.name}: {os.strerror(error.errno or 0)}') from None
+    source = _source(tree, name, b"", parents=False)
+    if not source.directory and tree.excluded(source.path):
+        raise BuildError(f'"{path}" is not in {tree.name}: .dockerignore keeps it out')
+    return source
+
+
+def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> Source:
     try:
         fd = tree.open(path)
     except OSError as error:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     Chain = list[tuple[str, str, Descriptor]]
 
+_LONGEST = 1 << 16   # bytes of a line of output; longer ones are shown in pieces
 _CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h, linux/mount.h
 
 
@@ -52,11 +53,13 @@ class Work:
     ``keys``     the keys under which the result will be found
     ``chain``    the layers below
     ``trees``    where COPY takes files from, by source; ``origins`` where --mount=from leads: layers or a tree
+    ``changed``  whether what the keys were made of is another now; None where nothing can change
     """
 
     __slots__ = (
         "cached",
         "chain",
+        "changed",
         "driver",
         "epoch",
         "hosts",
@@ -76,6 +79,7 @@ class Work:
         self.store_root = store_root
         self.place = place
         self.cached = True
+        self.changed: Callable[[], bool] | None = None
         self.epoch: int | None = None
         self.driver = ""
         self.hosts: list[str] = []
@@ -85,9 +89,10 @@ class Work:
 
 
 class Worker:
-    """A running worker, as its parent sees it: ``output`` and ``result`` are the ends of pipes to be read."""
+    """A running worker, as its parent sees it: ``output`` and ``result`` are the ends of pipes to be read. ``kept``:
+    the result can be found under its keys."""
 
-    __slots__ = ("_heard", "_line", "made", "output", "pid", "result")
+    __slots__ = ("_heard", "_line", "kept", "made", "output", "pid", "result")
 
     def __init__(self, work: Work, life: tuple[int, int]) -> None:
         self.output, out = os.pipe2(os.O_CLOEXEC)
@@ -95,6 +100,7 @@ class Worker:
         self._line = b""
         self._heard = b""
         self.made: Made | None = None
+        self.kept = True
         self.pid = os.fork()
         if self.pid == 0:
             _in_worker(work, out, end, life)
@@ -105,7 +111,7 @@ class Worker:
         """The lines that the program has written meanwhile; whether there may be more."""
         data = os.read(self.output, 1 << 16)
         *whole, self._line = (self._line + data).replace(b"\r\n", b"\n").split(b"\n")
-        if not data and self._line:
+        if self._line and (not data or len(self._line) > _LONGEST):
             whole.append(self._line)
             self._line = b""
         return [line.decode("utf-8", "replace") for line in whole], bool(data)
@@ -120,6 +126,8 @@ class Worker:
             self._heard = self._heard[4 + size:]
             if kind == "warn":
                 warn(value)
+            elif kind == "kept":
+                self.kept = value
             elif kind == "made":
                 from pyruntime.image.document import Descriptor
                 self.made = steps.Made(Descriptor(*value[:3]), *value[3:])
@@ -153,11 +161,12 @@ def _in_worker(work: Work, out: int, end: int, life: tuple[int, int]) -> NoRetur
     try:
         os.close(life[1])
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)   # the parent tells us
-        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN if work.step.kind != "run" else _terminated)
+        _signal.signal(_signal.SIGTERM, _terminated)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         for fd, target in ((null, 0), (out, 1), (out, 2)):
             os.dup2(fd, target)
         made = carry_out(work, life[0], lambda text: _say(end, "warn", text))
+        _say(end, "kept", bool(work.keys))
         _say(end, "made", (made.descriptor.media_type, made.descriptor.digest, made.descriptor.size, made.diff_id,
                            made.chain_id, made.title, made.created))
         code = 0
@@ -202,6 +211,11 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
             kernel.unshare(_CLONE_NEWNS)
             kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
             made = _Step(work, store, network, life, warn).make()
+        if work.changed is not None and work.changed():
+            work.keys = []   # else what is written now would be found when the files are the old ones again
+            title = work.step.title.partition("\n")[0]
+            warn(f'files changed while they were read: the cache will not know "{title}"')
+        made.keys = work.keys
         for key in work.keys:
             steps.write(store.layout, key, made)
         return made
@@ -219,7 +233,7 @@ class _Step:
 
     def make(self) -> Made:
         """Carry the step out and make its layer."""
-        alone = self.step.kind == "copy" and self.step.data.link
+        alone = self.step.kind == "copy" and self.step.data.alone
         chain = [] if alone else self.work.chain
         layers = layers_of(self.store, chain, self.warn)
         with Workspace(self.store, layers, self.warn, latest=self.work.epoch, driver=self.work.driver) as workspace:
@@ -243,6 +257,8 @@ class _Step:
             remote = data.add and is_url(source)
             pattern = (tree.single or ".") if remote else source
             found.append((select_sources(tree, [pattern], exclude, parents=data.parents), remote))
+        if not data.files and not any(sources for sources, _ in found):
+            self.warn(f'"{self.step.title}": nothing is there that could be copied')
         several = len(data.files) + sum(len(sources) for sources, _ in found) > 1
         for sources, remote in found:
             unpack = data.add and (not remote if data.unpack is None else data.unpack)
@@ -257,6 +273,7 @@ class _Step:
         container_id = f"build.{os.getpid()}.{start_time(os.getpid())}"
         with Mounting(self.store, workspace.scratch, self.work.secrets,
                       lambda origin: self._origin(origin, workspace)) as mounting:
+            mounting.lock(self.step.data.mounts)
             for mount in self.step.data.mounts:
                 mounting.add(mount, extra)
             status = execute(self.step, workspace, self.work.place, container_id, extra, self.network,

@@ -83,7 +83,13 @@ class Workspace:
         Of a workspace without layers the result is the same on top of whatever. The caller holds a lease. Nothing can
         be written any more afterwards.
         """
-        options = DiffOptions(latest=self._latest, warn=self._warn)
+        left_out: list[str] = []
+
+        def warn(text: str) -> None:
+            left_out.append(text)
+            self._warn(text)
+
+        options = DiffOptions(latest=self._latest, warn=warn)
         changes = self._driver.changes(self._layers, self.root, self._private)
         if changes.kind == "upper":
             self._close()   # an overlay's changes are written to its upper directory at the latest now
@@ -92,7 +98,8 @@ class Workspace:
             descriptor, diff_id = file.done()
         chain_id = of(f"{below} {diff_id}".encode()) if below else diff_id
         made = Made(descriptor, diff_id, chain_id, title)
-        if changes.kind == "upper" and self._latest is None:   # else the files have other times than the archive's
+        # Else the files have other times than the archive's, or there are more of them.
+        if changes.kind == "upper" and self._latest is None and not left_out:
             self._publish(made, changes.path)
         return made
 

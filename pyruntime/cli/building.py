@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.cli.build_results import deliver, steps_of
 from pyruntime.cli.image.remote import REMOTE, remote_source
 from pyruntime.cli.parse import Flag, Parsed
-from pyruntime.cli.program import out
 from pyruntime.errors import NoSuchImage, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.build.execute import Execution, Settings, StageState
+    from pyruntime.build.cache_export import Steps
+    from pyruntime.build.cache_import import Caches
+    from pyruntime.build.cache_places import CachePlace
+    from pyruntime.build.execute import Execution, Settings
     from pyruntime.build.mounting import Secrets
-    from pyruntime.build.origins import Origins
+    from pyruntime.build.origins import Origins, Remote
     from pyruntime.build.plan import Plan
+    from pyruntime.build.progress import Progress
     from pyruntime.build.result import Output
     from pyruntime.engine.places import Places
-    from pyruntime.image.document import Descriptor
+    from pyruntime.image.images import Image
     from pyruntime.image.platform import Platform
     from pyruntime.image.store.store import Store
+    from pyruntime.image.transport.base import Source
 
 FLAGS = (
     Flag("add-host", "list", "a line of /etc/hosts for RUN; host-gateway is the host", value="NAME:ADDRESS"),
@@ -30,9 +35,10 @@ FLAGS = (
     Flag("build-arg", "list", "value of an ARG; without =, the environment's", value="NAME[=VALUE]"),
     Flag("build-context", "list", "another context for --from: a directory, a git URL, docker-image://NAME",
          value="NAME=CONTEXT"),
-    Flag("cache-from", "list", "look for steps in a directory that --cache-to has written",
-         value="DIR|type=local,src=DIR"),
-    Flag("cache-to", "list", "write the steps of this build into a directory", value="DIR|type=local,dest=DIR"),
+    Flag("cache-from", "list", "look for steps in a cache that --cache-to has written: in a registry or a directory",
+         value="NAME|DIR|type=KIND,..."),
+    Flag("cache-to", "list", "write the steps of this build into a registry, a directory or the image itself (inline);"
+         " mode=max: the layers of all stages", value="NAME|DIR|type=KIND,..."),
     Flag("compression", "str", "of new layers: none, gzip or zstd", default="none"),
     Flag("file", "str", "the Dockerfile; default: Dockerfile, or Containerfile, in the context; -: standard input",
          short="f", value="FILE"),
@@ -44,7 +50,8 @@ FLAGS = (
     Flag("no-cache-filter", "list", "take nothing from the cache for a stage", value="STAGE"),
     Flag("output", "list", "write the root filesystem (local, tar) or the image (oci, docker) to a file or directory,"
          " instead of into the store", short="o", value="type=KIND,dest=PATH"),
-    Flag("platform", "str", "what the image runs on; default: this machine's", value="OS/ARCH[/VARIANT]"),
+    Flag("platform", "list", "what the image runs on; default: this machine's; several, with commas: an image for each,"
+         " and an index", value="OS/ARCH[/VARIANT]"),
     Flag("progress", "str", "auto, plain, json or quiet", default="auto"),
     Flag("pull", "bool", "ask the registry for newer base images, too"),
     Flag("quiet", "bool", "print the image's ID and nothing else", short="q"),
@@ -53,6 +60,8 @@ FLAGS = (
     Flag("ssh", "list", "an SSH agent for RUN --mount=type=ssh", value="default|NAME[=SOCKET]"),
     Flag("tag", "list", "name of the image", short="t", value="NAME[:TAG]"),
     Flag("target", "str", "build this stage; default: the last one", value="STAGE"), *REMOTE)
+_LATEST = 253402300799   # seconds: what RFC 3339 can say
+_MOST = 1 << 20   # bytes of a secret
 TEXT = """CONTEXT is a directory, - for a tar archive (or a Dockerfile alone) on standard input, or the URL of a git
 repository, with #REF:DIRECTORY behind it.
 
@@ -76,51 +85,105 @@ class Surroundings:
 
 def build(around: Surroundings, parsed: Parsed) -> int:
     """Build, and print the image's ID."""
+    from pyruntime.build.cache_import import Caches
     from pyruntime.build.context import open_context
     from pyruntime.build.execute import sweep
     from pyruntime.build.origins import Origins
     from pyruntime.build.plan import Plan
+    from pyruntime.build.progress import progress
     from pyruntime.build.result import Output
     from pyruntime.image.platform import Platform
     from pyruntime.image.reference import Reference
 
     store = around.store
-    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
+    platforms = list(dict.fromkeys(Platform.parse(word) for text in parsed["platform"] for word in text.split(",")))
+    wanted: list[Platform | None] = [*platforms] or [None]
     outputs = [Output.parse(text) for text in parsed["output"]]
+    _check_outputs(outputs, platforms)
     for name in parsed["tag"]:
         Reference.parse(name)
+    sources, targets = _places(parsed) if parsed["cache-from"] or parsed["cache-to"] else ([], [])
     settings, arguments = _settings(around, parsed)
     sweep(settings.place)
     contexts = dict(_pair(text, "build-context") for text in parsed["build-context"])
 
-    def pull(reference: str, wanted: Platform | None, always: bool) -> None:
-        _pull(around, parsed, reference, wanted, always=always)
+    def pull(reference: str, wanted: Platform | None, always: bool) -> tuple[Image, Remote | None]:
+        return _pull(around, parsed, reference, wanted, always=always)
 
-    with store.lease(), Origins(store, contexts, pull=pull, always_pull=parsed["pull"]) as origins:
-        context = open_context(parsed.arguments[0] if parsed.arguments else ".", parsed["file"], origins.scratch)
-        plan = Plan(context.text, context.name, origins, arguments=arguments, target=parsed["target"],
-                    platform=platform)
-        for warning in plan.warnings():
+    def connect(place: CachePlace) -> Source:
+        from pyruntime.cli.build_caches import source_of
+        return source_of(around, parsed, place)
+
+    with store.lease(), Origins(store, contexts, pull=pull, always_pull=parsed["pull"]) as origins, \
+            Caches(store, sources, connect, around.warn) as caches:
+        context = open_context(parsed.arguments[0] if parsed.arguments else ".", parsed["file"], origins.scratch,
+                               around.warn)
+        plans = [Plan(context.text, context.name, origins, arguments=arguments, target=parsed["target"],
+                      platform=platform, contexts=contexts) for platform in wanted]
+        for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings()):
             around.warn(warning)
-        state = _execute(plan, store, context.tree, origins, settings, parsed, around)
-        return _deliver(around, parsed, state, settings, outputs)
+        shown = progress("quiet" if parsed["quiet"] else parsed["progress"])
+        try:
+            built = _execute(plans, context.tree, origins, settings, caches, shown, around)
+            deliver(around, parsed, built, settings, outputs, is_inline=_has_inline(targets))
+            _export(around, parsed, targets, steps_of(built, settings), caches, shown, built[-1].number)
+        finally:
+            shown.close()
+        return 0
 
 
-def _execute(plan: Plan, store: Store, tree: Any, origins: Origins, settings: Settings, parsed: Parsed,
-             around: Surroundings) -> StageState:
+def _export(around: Surroundings, parsed: Parsed, targets: list[CachePlace], steps: Steps, caches: Caches,
+            shown: Progress, number: int) -> None:
+    """After the image is where it belongs: an export that fails does not cost the build."""
+    for place in targets:
+        if place.kind == "inline":
+            continue   # it is in the image
+        from pyruntime.cli.build_caches import export
+        number += 1
+        outcome = "failed"
+        shown.begin(number, f"exporting cache to {place}")
+        try:
+            if export(around, parsed, place, steps, caches):
+                outcome = "done"
+        finally:
+            shown.end(number, outcome)
+
+
+def _places(parsed: Parsed) -> tuple[list[CachePlace], list[CachePlace]]:
+    """Of --cache-from and --cache-to."""
+    from pyruntime.build.cache_places import readable, writable
+
+    targets = [writable(text) for text in parsed["cache-to"]]
+    if parsed["squash"] and _has_inline(targets):
+        raise UsageError("--squash makes one layer of all: an image without the layers of its steps holds no cache;"
+                         " write --cache-to type=registry or type=local")
+    return [place for text in parsed["cache-from"] for place in readable(text)], targets
+
+
+def _has_inline(targets: list[CachePlace]) -> bool:
+    return any(place.kind == "inline" for place in targets)
+
+
+def _check_outputs(outputs: list[Output], platforms: list[Platform]) -> None:
+    if len(platforms) > 1:
+        for output in outputs:
+            if output.kind in ("docker", "tar"):
+                raise UsageError(f"--output type={output.kind} holds one image, not {len(platforms)} platforms: write"
+                                 " type=oci or type=local, or build one platform after the other")
+
+
+def _execute(plans: list[Plan], tree: Any, origins: Origins, settings: Settings, caches: Caches, shown: Progress,
+             around: Surroundings) -> list[Execution]:
+    """One platform after the other: what they have in common is cached then."""
     from pyruntime.build.execute import Execution
-    from pyruntime.build.progress import progress
 
-    shown = progress("quiet" if parsed["quiet"] else parsed["progress"])
-    execution: Execution = Execution(plan, store, tree, origins, settings, shown, around.warn)
-    try:
-        state = execution.run()
-    finally:
-        shown.close()
-    for text in parsed["cache-to"]:
-        from pyruntime.build.exchange import directory_of, export
-        export(store, directory_of(text, "cache-to", "dest"), execution.used)
-    return state
+    built: list[Execution] = []
+    for plan in plans:
+        label = str(plan.platform) if len(plans) > 1 else ""
+        built.append(Execution(plan, around.store, tree, origins, settings, caches, shown, around.warn, label=label,
+                               number=built[-1].number if built else 0))
+        built[-1].run()
+    return built
 
 
 def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str, str]]:
@@ -137,21 +200,18 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
             arguments[name] = value if equals else os.environ[name]
     epoch = arguments.get("SOURCE_DATE_EPOCH", os.environ.get("SOURCE_DATE_EPOCH", ""))
     if epoch:
-        if not epoch.isascii() or not epoch.isdigit():
-            raise UsageError(f'SOURCE_DATE_EPOCH "{epoch}": write seconds after 1970')
+        if not epoch.isascii() or not epoch.isdigit() or int(epoch[:12]) > _LATEST or len(epoch) > 12:
+            raise UsageError(f'SOURCE_DATE_EPOCH "{epoch:.40}": write seconds after 1970, before the year 10000')
         made.epoch = int(epoch)
         arguments.setdefault("SOURCE_DATE_EPOCH", epoch)
     if parsed["compression"] not in ("none", "gzip", "zstd"):
         raise UsageError(f'--compression "{parsed["compression"]}": write none, gzip or zstd')
-    from pyruntime.build.exchange import directory_of
-
     for text in parsed["allow"]:
         if text != "network.host":
             raise UsageError(f'--allow "{text}": there is network.host')
     made.allowed = frozenset(parsed["allow"])
     made.driver = around.driver
     made.cache = not parsed["no-cache"]
-    made.cache_from = [directory_of(text, "cache-from", "src") for text in parsed["cache-from"]]
     made.no_cache = frozenset(name.lower() for text in parsed["no-cache-filter"] for name in text.split(","))
     made.network = network.check(around.places, parsed["network"])
     made.hosts = [_host(text) for text in parsed["add-host"]]
@@ -194,9 +254,12 @@ def _secrets(parsed: Parsed) -> Secrets:
             continue
         try:
             with open(file or name, "rb") as opened:
-                contents[name] = opened.read(1 << 20)
+                contents[name] = opened.read(_MOST + 1)
         except OSError as error:
             raise UsageError(f'--secret "{text}": "{file or name}": {error.strerror}') from None
+        if len(contents[name]) > _MOST:
+            raise UsageError(f'--secret "{text}": "{file or name}" is larger than {_MOST >> 20} MiB, and a secret is'
+                             " kept in memory")
     agents: dict[str, str] = {}
     for text in parsed["ssh"]:
         name, _, socket = text.partition("=")
@@ -209,110 +272,28 @@ def _secrets(parsed: Parsed) -> Secrets:
     return Secrets(contents, agents)
 
 
-def _pull(around: Surroundings, parsed: Parsed, text: str, platform: Platform | None, *, always: bool) -> None:
-    """Have an image in the store."""
+def _pull(around: Surroundings, parsed: Parsed, text: str, platform: Platform | None, *, always: bool
+          ) -> tuple[Image, Remote | None]:
+    """An image, and where its layers come from if they are not all in the store."""
     from pyruntime.errors import ImageError
-    from pyruntime.image.images import find, key
-    from pyruntime.image.progress import progress
-    from pyruntime.image.receive import receive
+    from pyruntime.image.images import find
 
     if not always:
         try:
             image = find(around.store, text, platform)
             if all(around.store.has(blob.digest) for blob in image.manifest.references()):
-                return
+                return image, None
         except NoSuchImage:
             pass   # the registry may have it
         except ImageError:
             if platform is None:
                 raise
+    from pyruntime.build.origins import Remote
+    from pyruntime.image.copy import image_of
+
     source = remote_source(around, parsed, text)  # type: ignore[arg-type]
     try:
-        shown = progress(quiet=True)
-        receive(around.store, source, [key(source.reference)], platform=platform, progress=shown, warn=around.warn)
-    finally:
-        source.close()
-
-
-def _deliver(around: Surroundings, parsed: Parsed, state: StageState, settings: Settings, outputs: list[Output]) -> int:
-    from pyruntime.build.result import store_image, write_local, write_tar
-    from pyruntime.image.images import by_manifest, key
-    from pyruntime.image.reference import Reference
-
-    store, warn, epoch = around.store, around.warn, settings.epoch
-    for output in outputs:
-        if output.kind == "local":
-            write_local(store, state, output.path, warn)
-        elif output.kind == "tar":
-            with _Target(output.path) as write:
-                write_tar(store, state, write, epoch=epoch, warn=warn)
-    if outputs and all(output.kind in ("local", "tar") for output in outputs) and not parsed["tag"]:
-        return 0
-    labels = dict(_pair(text, "label") if "=" in text else (text, "") for text in parsed["label"])
-    descriptor = store_image(store, state, labels=labels, epoch=epoch, compression=parsed["compression"],
-                             squash=parsed["squash"], warn=warn)
-    names = [key(Reference.parse(name)) for name in parsed["tag"]]
-    image_id = by_manifest(store, descriptor.digest).id
-    for output in outputs:
-        if output.kind in ("oci", "docker"):
-            _archive(store, descriptor, names, output, warn)
-    if not outputs:
-        for name in names or [f"localhost/built@{descriptor.digest}"]:
-            store.tag(name, descriptor)
-    if parsed["iidfile"]:
-        with open(parsed["iidfile"], "w", encoding="ascii") as file:
-            file.write(image_id)
-    if not any(output.path == "-" for output in outputs):
-        out(f"{image_id}\n")
-    return 0
-
-
-class _Target:
-    """A file that appears when it is whole, or standard output."""
-
-    def __init__(self, path: str) -> None:
-        if path == "-" and os.isatty(1):
-            raise UsageError("an archive is not written to a terminal: give dest=FILE, or redirect standard output")
-        self._path = path
-        self._new = f"{path}.{os.getpid()}.new"
-        try:
-            self._fd = 1 if path == "-" else os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
-                                                     0o644)
-        except OSError as error:
-            raise UsageError(f'"{path}": {error.strerror}') from None
-
-    def __enter__(self) -> Any:
-        return self._write
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view):]
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if self._path != "-":
-            os.close(self._fd)
-            if kind is None:
-                os.rename(self._new, self._path)
-            else:
-                os.unlink(self._new)
-
-
-def _archive(store: Store, descriptor: Descriptor, names: list[str], output: Output, warn: Any) -> None:
-    from pyruntime.image.copy import copy
-    from pyruntime.image.progress import Progress
-    from pyruntime.image.transport.archive import ArchiveTarget
-    from pyruntime.image.transport.local import StoreSource
-
-    if output.path == "-" and os.isatty(1):
-        raise UsageError("an archive is not written to a terminal: give dest=FILE, or redirect standard output")
-    target = ArchiveTarget(output.path, docker=output.kind == "docker")
-    try:
-        for name in names or [""]:
-            target.name = name
-            copy(StoreSource(store, descriptor, [name] if name else []), target, platform=None, everything=True,
-                 progress=Progress(), warn=warn)
-        target.close()
+        return image_of(source, platform), Remote(around.store, source, platform, around.warn)
     except BaseException:
-        target.abandon()
+        source.close()
         raise

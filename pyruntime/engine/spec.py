@@ -75,6 +75,7 @@ def document(container: Container, record: Record, root: int) -> dict[str, Any]:
 
 def _process(process: dict[str, Any], settings: Settings, root: int) -> None:
     process["noNewPrivileges"] = False
+    process["user"]["umask"] = 0o022   # as with Docker, whatever ours is
     process["rlimits"] = settings.ulimits
     if settings.oom_score is not None:
         process["oomScoreAdj"] = settings.oom_score

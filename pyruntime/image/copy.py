@@ -55,7 +55,7 @@ class _Work:
         return self.source.document(descriptor) if raw is None else raw
 
 
-class _Kept(Source):
+class Kept(Source):
     """A blob whose content has been read already."""
 
     def __init__(self, content: bytes) -> None:
@@ -184,6 +184,6 @@ def _one(work: _Work, blob: Descriptor) -> None:
         work.progress.end(blob, "exists")
         return
     work.progress.begin(blob)
-    source = _Kept(work.read[blob.digest]) if blob.digest in work.read else work.source
+    source = Kept(work.read[blob.digest]) if blob.digest in work.read else work.source
     outcome = work.target.blob(blob, source, lambda count: work.progress.advance(blob, count))
     work.progress.end(blob, outcome)

@@ -6,7 +6,7 @@ from pyruntime.errors import ImageError, NoSuchImage, PyruntimeError
 from pyruntime.image import media
 from pyruntime.image.digest import chain_ids
 from pyruntime.image.document import Descriptor, ImageConfig, Manifest, parse_config, parse_manifest
-from pyruntime.image.platform import Platform, select
+from pyruntime.image.platform import Platform, is_image, select
 from pyruntime.image.reference import Reference
 from pyruntime.image.transport.local import StoreSource
 
@@ -99,13 +99,24 @@ def roots(store: Store) -> dict[str, tuple[Descriptor, list[str]]]:
 
 
 def every(store: Store) -> Iterator[tuple[list[str], Descriptor, Image | PyruntimeError]]:
-    """All images with their names, for the host's platform or the one that is here; an error in place of one that
-    cannot be read must not hide the others."""
+    """All images with their names: of an index the one for the host, or the first that is here; an error in place of
+    one that cannot be read must not hide the others."""
     for descriptor, names in roots(store).values():
         try:
-            yield names, descriptor, load(StoreSource(store, descriptor, names), descriptor, names)
+            yield names, descriptor, _any(store, descriptor, names)
         except PyruntimeError as error:
             yield names, descriptor, error
+
+
+def _any(store: Store, root: Descriptor, names: list[str]) -> Image:
+    """For the host, or the first that is here: an index for other machines is an image, too."""
+    source = StoreSource(store, root, names)
+    manifest = parse_manifest(source.document(root), root.media_type, names[0] if names else root.digest)
+    there = [child for child in manifest.manifests if is_image(child) and source.holds(child)]
+    platforms = [platform for child in there if (platform := Platform.of(child.platform))]
+    host = Platform.host()
+    wanted = platforms[0] if platforms and not any(host.runs(platform) for platform in platforms) else None
+    return load(source, root, names, wanted, manifest)
 
 
 def find(store: Store, text: str, platform: Platform | None = None) -> Image:
@@ -165,7 +176,7 @@ def _has_id(store: Store, root: Descriptor, digits: str) -> bool:
     if root.digest.startswith(f"sha256:{digits}"):
         return True
     try:
-        image = load(StoreSource(store, root, []), root, [])
+        image = _any(store, root, [])
     except PyruntimeError:
         return False   # it has no ID that could be meant
     return image.id.startswith(f"sha256:{digits}") or image.descriptor.digest.startswith(f"sha256:{digits}")

@@ -247,11 +247,12 @@ def test_the_readme_shows_every_command() -> None:
 
 def test_every_option_in_the_documents_exists() -> None:
     """Options of the command, and of pocker, that documents name in backticks."""
+    from pyruntime.cli.pocker.build import COMMAND as BUILD
     from pyruntime.cli.pocker.main import GLOBAL
     from pyruntime.cli.pocker.run import COMMAND as RUN
 
     helps = "".join(run(name, "--help").stdout for name in commands()) + run("--help").stdout
-    helps += "".join(f" --{flag.name}" for flag in (*GLOBAL.flags, *RUN.flags))
+    helps += "".join(f" --{flag.name}" for flag in (*GLOBAL.flags, *RUN.flags, *BUILD.flags))
     options = set(re.findall(r"--[a-z][a-z-]+", helps))
     for document in ("README.md", "HACKING.md", "CHANGELOG.md", "docs/errors.md", "docs/pocker-run.md",
                      "docs/tutorial.md"):

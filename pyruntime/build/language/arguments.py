@@ -100,6 +100,8 @@ class Scope:
                 value = above.expand(default, {**self.values(), **env})
             if value is None and default is None:
                 value = above.declared.get(name.text, above.automatic.get(name.text))
+                if value is None:   # to be declared once more takes no value away
+                    value = self.declared.get(name.text)
             self.declared[name.text] = value
 
     def values(self) -> dict[str, str]:

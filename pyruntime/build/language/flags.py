@@ -3,8 +3,8 @@ reader."""
 
 from __future__ import annotations
 
-from pyruntime.build.language.lines import SPACE
 from pyruntime.build.language.names import FLAGS, nearest
+from pyruntime.build.language.words import SPACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

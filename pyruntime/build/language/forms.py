@@ -44,3 +44,20 @@ def duration(text: str) -> int | None:
             return None
         total += float(number) * _UNITS[unit]
     return round(total)
+
+
+def duration_text(nanoseconds: int) -> str:
+    """A time as Go's Duration.String has it: 1m30s, 1.5s, 100ms."""
+    if nanoseconds < 10**9:
+        unit, size = next((pair for pair in (("ms", 10**6), ("µs", 10**3), ("ns", 1)) if nanoseconds >= pair[1]),
+                          ("s", 1))
+        return _decimal(nanoseconds, size) + unit
+    minutes, rest = divmod(nanoseconds, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{_decimal(rest, 10**9)}s"
+
+
+def _decimal(number: int, unit: int) -> str:
+    whole, part = divmod(number, unit)
+    digits = f"{part:0{len(str(unit)) - 1}d}".rstrip("0") if part else ""
+    return f"{whole}.{digits}" if digits else str(whole)

@@ -11,31 +11,35 @@ from bisect import bisect_right
 
 from pyruntime.build.language.names import WITH_HEREDOCS
 from pyruntime.build.language.source import Place
+from pyruntime.build.language.words import SPACE, first_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.build.language.source import Source
 
-SPACE = " \t\v\f\r\n"
 DIRECTIVES = ("check", "escape", "syntax")
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 
 
 class Heredoc:
-    """A here-document: ``expand`` where its name is not quoted, ``chomp`` for <<-, ``descriptor`` of ``3<<X``;
-    ``start`` and ``end`` are where the word stands in the text."""
+    """A here-document: ``expand`` where its name is not quoted, ``chomp`` for <<-;
+    ``start`` and ``end`` are where the word stands in the text; ``apart``: blanks stand before its name."""
 
-    __slots__ = ("chomp", "content", "descriptor", "end", "expand", "name", "place", "start")
+    __slots__ = ("apart", "chomp", "content", "end", "expand", "name", "place", "start")
 
-    def __init__(self, name: str, *, expand: bool, chomp: bool, descriptor: int, start: int, end: int) -> None:
+    def __init__(self, name: str, *, expand: bool, chomp: bool, start: int, end: int, apart: bool = False) -> None:
+        self.apart = apart
         self.name = name
         self.expand = expand
         self.chomp = chomp
-        self.descriptor = descriptor
         self.start = start
         self.end = end
         self.content = ""
         self.place = Place(1)
+
+    def ends(self, line: str) -> bool:
+        """Whether this line of the file is its last."""
+        return (line.lstrip("\t") if self.chomp else line) == self.name
 
     def text(self) -> str:
         """The content as it is used: without leading tabs for <<-."""
@@ -50,10 +54,11 @@ class Heredoc:
 class Line:
     """One instruction as written: ``keyword`` in capitals, ``rest`` joined of all its lines, ``heredocs``.
 
-    ``at(offset)`` is the place of a character of ``rest``.
+    ``at(offset)`` is the place of a character of ``rest``. ``pinned``: the line stands elsewhere, in an image, and all
+    of it is said to be at ``place``.
     """
 
-    __slots__ = ("_pieces", "heredocs", "keyword", "last", "place", "rest", "written")
+    __slots__ = ("_pieces", "heredocs", "keyword", "last", "pinned", "place", "rest", "written")
 
     def __init__(self, keyword: str, written: str, rest: str, place: Place, pieces: list[tuple[int, int, int]]) -> None:
         self.keyword = keyword
@@ -62,10 +67,13 @@ class Line:
         self.place = place
         self.last = place.last
         self.heredocs: list[Heredoc] = []
+        self.pinned = False
         self._pieces = pieces   # offset in rest (the first may be negative), line, column
 
     def at(self, offset: int) -> Place:
         """Where the character at ``offset`` of ``rest`` stands in the file."""
+        if self.pinned:
+            return self.place
         index = max(0, bisect_right(self._pieces, (offset, 1 << 60, 0)) - 1)
         start, line, column = self._pieces[index]
         return Place(line, column + offset - start, self.last)
@@ -76,6 +84,9 @@ class Line:
         made = Line(keyword.upper(), keyword, self.rest[start:], self.at(start), pieces)
         made.last = self.last
         made.heredocs = self.heredocs
+        for heredoc in made.heredocs:   # they stand in this line only, from now on
+            heredoc.start -= start
+            heredoc.end -= start
         return made
 
 
@@ -155,10 +166,8 @@ class Lines:
 
     @staticmethod
     def _split(joined: str, pieces: list[tuple[int, int, int]], first: int, last: int) -> Line:
-        keyword = joined.split(None, 1)[0]
-        begin = len(joined) - len(joined.lstrip(SPACE))
-        rest = joined[begin + len(keyword):]
-        start = len(joined) - len(rest.lstrip(SPACE))
+        keyword, rest = first_word(joined)
+        start = len(joined) - len(rest)
         number, column = pieces[0][1], pieces[0][2]
         return Line(keyword.upper(), keyword, joined[start:], Place(number, column, last),
                     [(offset - start, line, column) for offset, line, column in pieces])
@@ -166,16 +175,18 @@ class Lines:
     def _heredocs(self, source: Source, line: Line, index: int) -> int:
         if "<<" not in line.rest:
             return index
-        if line.keyword == "ONBUILD" and line.rest.split(None, 1)[0].upper() not in WITH_HEREDOCS:
+        if line.keyword == "ONBUILD" and first_word(line.rest)[0].upper() not in WITH_HEREDOCS:
             return index
-        line.heredocs = find_heredocs(line.rest, self.escape)
+        # "<< X" may be a shift in a shell's arithmetic: what no line ends is none.
+        line.heredocs = [one for one in find_heredocs(line.rest, self.escape)
+                         if not one.apart or any(map(one.ends, source.lines[index:]))]
         for heredoc in line.heredocs:
             begin = index
             heredoc.place = Place(begin + 1)
             while index < len(source.lines):
                 text = source.lines[index]
                 index += 1
-                if (text.lstrip("\t") if heredoc.chomp else text) == heredoc.name:
+                if heredoc.ends(text):
                     break
                 heredoc.content += text + "\n"
             else:
@@ -187,8 +198,8 @@ class Lines:
 
 
 def find_heredocs(text: str, escape: str = "\\") -> list[Heredoc]:
-    """The here-documents that an instruction's text asks for: words like ``<<EOF``, ``<<-"EOF"``, ``3<<X``; not in
-    quotes, which is why the JSON form has none, and not ``<<<``."""
+    """The here-documents that an instruction's text asks for: words like ``<<EOF``, ``<<-"EOF"``, ``3<<X``, ``<< EOF``;
+    not in quotes, which is why the JSON form has none, and not ``<<<``."""
     found: list[Heredoc] = []
     index, quote = 0, ""
     while index < len(text):
@@ -217,12 +228,13 @@ def _heredoc(text: str, index: int) -> Heredoc | None:
     start = index
     while start and text[start - 1].isdigit():
         start -= 1
-    digits = text[start:index]
     if start and text[start - 1] not in SPACE:
         return None   # $((a<<b)), say
     index += 2
     chomp = text.startswith("-", index)
     index += chomp
+    blanks = len(text) - index - len(text[index:].lstrip(" \t"))
+    index += blanks
     quote = text[index:index + 1] if text[index:index + 1] in ("'", '"') else ""
     index += len(quote)
     end = index
@@ -235,4 +247,4 @@ def _heredoc(text: str, index: int) -> Heredoc | None:
     end += len(quote)
     if end < len(text) and text[end] not in SPACE + ";&|)<>":
         return None
-    return Heredoc(name, expand=not quote, chomp=chomp, descriptor=int(digits or 0), start=start, end=end)
+    return Heredoc(name, expand=not quote, chomp=chomp, start=start, end=end, apart=blanks > 0)

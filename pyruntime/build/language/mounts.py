@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 KINDS = ("bind", "cache", "secret", "ssh", "tmpfs")
-SHARING = ("shared", "private", "locked")
+SHARING = ("shared", "private", "locked")   # the one that asks for least first
 _ALIASES = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "rw": "readwrite"}
 _YES = frozenset(("", "true", "1"))
 _NO = frozenset(("false", "0"))

@@ -9,10 +9,10 @@ from pyruntime.build.language import instructions as kinds
 from pyruntime.build.language.flags import Flags, read_flags
 from pyruntime.build.language.forms import NotTexts, duration, json_texts
 from pyruntime.build.language.instructions import Dockerfile, Instruction, Stage, Word
-from pyruntime.build.language.lines import SPACE, Lines
+from pyruntime.build.language.lines import Lines
 from pyruntime.build.language.names import INSTRUCTIONS, nearest
 from pyruntime.build.language.source import Source
-from pyruntime.build.language.words import split_fields, split_words
+from pyruntime.build.language.words import SPACE, first_word, split_fields, split_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def parse_source(source: Source) -> Dockerfile:
     return dockerfile
 
 
-def parse_trigger(text: str, escape: str, name: str) -> Instruction:
-    """The instruction that an ONBUILD of a base image holds. Raises DockerfileError."""
+def parse_trigger(text: str, escape: str, name: str, place: Place | None = None) -> Instruction:
+    """The instruction that an ONBUILD of a base image holds; ``place``: where the FROM is that brings it. Raises
+    DockerfileError."""
     source = Source(name, text)
     lines = Lines(source)
     instruction = None
@@ -75,6 +76,11 @@ def parse_trigger(text: str, escape: str, name: str) -> Instruction:
         source.wrong(Place(1), "this is not one instruction")
         source.done()
     assert instruction is not None
+    if place is not None:
+        line = instruction.line
+        line.place, line.last, line.pinned = place, place.last, True
+        for heredoc in line.heredocs:
+            heredoc.place = place
     return instruction
 
 
@@ -160,16 +166,16 @@ class _Reader:
         words = split_words(line.rest[flags.end:], self.escape)
         pairs: list[tuple[Word, Word]] = []
         if "=" not in words[0][1]:
-            fields = line.rest[flags.end:].split(None, 1)
+            name, value = first_word(line.rest[flags.end:])
             start = flags.end + words[0][0]
-            if len(fields) == 1:
-                self._wrong(line.at(start), f'{line.keyword}: "{fields[0][:60]}" has no value',
-                            f'write "{line.keyword} {fields[0][:60]}=value"')
+            if not value:
+                self._wrong(line.at(start), f'{line.keyword}: "{name[:60]}" has no value',
+                            f'write "{line.keyword} {name[:60]}=value"')
                 return None
             self.source.warn(line.at(start), f'"{line.keyword} name value" is an old form',
-                             f'write "{line.keyword} {fields[0]}=value"')
-            begin = line.rest.index(fields[1], start + len(fields[0]))
-            return kind(line, [(Word(fields[0], line, start), Word(fields[1].rstrip(SPACE), line, begin))])
+                             f'write "{line.keyword} {name}=value"')
+            begin = len(line.rest) - len(value)
+            return kind(line, [(Word(name, line, start), Word(value.rstrip(SPACE), line, begin))])
         for offset, text in words:
             name, equals, value = text.partition("=")
             start = flags.end + offset
@@ -232,8 +238,8 @@ class _Reader:
         return kinds.Shell(line, texts)
 
     def _healthcheck(self, line: Line, flags: Flags) -> Instruction | None:
-        word, _, rest = line.rest[flags.end:].partition(" ")
-        start = flags.end + len(word) + 1 + len(rest) - len(rest.lstrip(SPACE))
+        word, rest = first_word(line.rest[flags.end:])
+        start = len(line.rest) - len(rest)
         times: dict[str, int] = {}
         for flag, values in flags.values.items():
             place = line.at(flags.offsets[flag][0])
@@ -250,14 +256,14 @@ class _Reader:
             elif time:
                 times[_TIMES[flag]] = time
         if word.upper() == "NONE":
-            if rest.strip(SPACE) or flags.values:
+            if rest or flags.values:
                 self._wrong(line.at(flags.end), "HEALTHCHECK NONE stands alone", 'write "HEALTHCHECK NONE"')
             return kinds.Healthcheck(line, ["NONE"], {})
         if word.upper() != "CMD":
             self._wrong(line.at(flags.end), f'HEALTHCHECK knows CMD and NONE, not "{word[:60]}"',
                         _EXAMPLES["HEALTHCHECK"])
             return None
-        if not rest.strip(SPACE):
+        if not rest:
             self._wrong(line.at(flags.end), "HEALTHCHECK CMD needs a program", _EXAMPLES["HEALTHCHECK"])
             return None
         texts = self._texts(line, start)
@@ -274,12 +280,12 @@ class _Reader:
             self._wrong(line.at(flags.end), f"{line.keyword} needs a source and a target",
                         f'write "{line.keyword} source target"')
             return None
-        starts = {heredoc.start: heredoc for heredoc in line.heredocs}
-        files = [heredoc for heredoc in line.heredocs if heredoc.start != words[-1].offset]
-        sources = [word for word in words[:-1] if word.offset not in starts]
+        files = [heredoc for heredoc in line.heredocs if not heredoc.start <= words[-1].offset < heredoc.end]
+        sources = [word for word in words[:-1]
+                   if not any(heredoc.start <= word.offset < heredoc.end for heredoc in line.heredocs)]
         if files and "from" in flags:
             self._wrong(line.at(files[0].start), "a here-document comes from no other stage", 'remove "--from"')
-        if words[-1].offset in starts:
+        if len(files) < len(line.heredocs):
             self._wrong(words[-1].place, "a here-document cannot be the target", "write a path behind it")
         if len(words) > 2 and not words[-1].text.endswith(("/", "/.", "}")) and words[-1].text not in (".", "..") \
                 and "$" not in words[-1].text:
@@ -327,12 +333,12 @@ class _Reader:
         return kinds.Volume(line, words, json=texts is not None) if words else None
 
     def _onbuild(self, line: Line, flags: Flags) -> Instruction | None:
-        keyword, _, rest = line.rest[flags.end:].partition(" ")
+        keyword, rest = first_word(line.rest[flags.end:])
         upper = keyword.upper()
         if upper in _NO_TRIGGERS:
             self._wrong(line.at(flags.end), _NO_TRIGGERS[upper], "write another instruction")
             return None
-        below = line.below(keyword, flags.end + len(keyword) + 1 + len(rest) - len(rest.lstrip(SPACE)))
+        below = line.below(keyword, len(line.rest) - len(rest))
         below.place = line.at(flags.end)
         if self.read(below) is None:
             return None

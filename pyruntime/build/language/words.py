@@ -61,23 +61,28 @@ def split_words(text: str, escape: str = "\\") -> list[tuple[int, str]]:
     return words
 
 
+def first_word(text: str) -> tuple[str, str]:
+    """The first word, and what follows the blanks behind it. Blanks are SPACE alone: str.split knows more."""
+    text = text.lstrip(SPACE)
+    end = next((index for index, letter in enumerate(text) if letter in SPACE), len(text))
+    return text[:end], text[end:].lstrip(SPACE)
+
+
 def split_fields(text: str) -> list[tuple[int, str]]:
     """The words of COPY, EXPOSE and others: what stands between blanks, and where each begins."""
     return [(match.start(), match[0]) for match in re.finditer(r"[^ \t\v\f\r\n]+", text)]
 
 
 class Expansion:
-    """Expands words with the values of one moment; ``used`` collects the names that were asked for."""
+    """Expands words with the values of one moment."""
 
-    __slots__ = ("escape", "keep_unset", "raw_quotes", "unset", "used", "values")
+    __slots__ = ("escape", "raw_quotes", "values")
 
     def __init__(self, values: Mapping[str, str], escape: str = "\\", *, raw_quotes: bool = False) -> None:
         """``raw_quotes``: quotes and escapes stay as they are (content of here-documents)."""
         self.values = values
         self.escape = escape
         self.raw_quotes = raw_quotes
-        self.used: set[str] = set()
-        self.unset: set[str] = set()
 
     def word(self, text: str) -> str:
         """The expanded word, without its quotes. Raises WordError."""
@@ -191,19 +196,12 @@ class _Reader:
                 self.index += 1
         return self.text[start:self.index]
 
-    def _value(self, name: str) -> str | None:
-        self.expansion.used.add(name)
-        value = self.expansion.values.get(name)
-        if value is None:
-            self.expansion.unset.add(name)
-        return value
-
     def _dollar(self) -> str:
         start = self.index
         self.index += 1
         if self._peek() != "{":
             name = self._name()
-            return (self._value(name) or "") if name else "$"
+            return (self.expansion.values.get(name) or "") if name else "$"
         self.depth += 1
         if self.depth > _DEPTH:
             raise WordError(f'more than {_DEPTH} "${{" within one another', start, "make it simpler")
@@ -219,14 +217,14 @@ class _Reader:
         sign = self._peek()
         self.index += 1
         if sign == "}":
-            return self._value(name) or ""
+            return self.expansion.values.get(name) or ""
         colon = sign == ":"
         if colon:
             sign = self._peek()
             self.index += 1
         if sign in ("-", "+", "?") and sign:
             word = "".join(part for part, _ in self.until("}"))
-            value = self._value(name)
+            value = self.expansion.values.get(name)
             there = value is not None and not (colon and not value)
             if sign == "+":
                 return word if there else ""
@@ -249,7 +247,7 @@ class _Reader:
         greedy = self._peek() == sign
         self.index += greedy
         pattern = "".join(part for part, _ in self.until("}", raw_escapes=True))
-        value = self._value(name) or ""
+        value = self.expansion.values.get(name) or ""
         cuts = range(len(value) + 1)
         matches = re.compile(_regex(pattern, self.escape), re.S).fullmatch
         if sign == "#":
@@ -267,7 +265,7 @@ class _Reader:
         self.index += everywhere
         pattern = "".join(part for part, _ in self.until("/", raw_escapes=True))
         word = "".join(part for part, _ in self.until("}"))
-        value = self._value(name) or ""
+        value = self.expansion.values.get(name) or ""
         if not pattern:
             return value
         return re.sub(_regex(pattern, self.escape), lambda _match: word, value, count=0 if everywhere else 1,
@@ -275,15 +273,20 @@ class _Reader:
 
 
 def _regex(pattern: str, escape: str) -> str:
-    """A pattern of * and ? as a regular expression; * takes as much as it can."""
-    result, index = "", 0
+    """A pattern of * and ? as a regular expression, which takes as much as it can.
+
+    What stands between two stars is taken where it comes first: no value makes that take long.
+    """
+    pieces, index = [""], 0
     while index < len(pattern):
         letter = pattern[index]
         if letter == escape and index + 1 < len(pattern):
             index += 1
-            result += re.escape(pattern[index])
-        else:
-            # One * after another adds nothing but time, without end in the worst case.
-            result += {"*": "" if result.endswith(".*") else ".*", "?": "."}.get(letter, re.escape(letter))
+            pieces[-1] += re.escape(pattern[index])
+        elif letter != "*":
+            pieces[-1] += "." if letter == "?" else re.escape(letter)
+        elif len(pieces) == 1 or pieces[-1]:   # one * after another adds nothing
+            pieces.append("")
         index += 1
-    return result
+    middle = "".join(f"(?>.*?{piece})" for piece in pieces[1:-1])
+    return pieces[0] + (f"{middle}.*{pieces[-1]}" if len(pieces) > 1 else "")

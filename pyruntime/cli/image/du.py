@@ -20,6 +20,7 @@ def run(context: Context, parsed: Parsed) -> int:
     images = [{"Name": image.name, "Digest": image.digest, "Blobs": image.size, "UniqueBlobs": image.unique,
                "Layers": image.layers, "UniqueLayers": image.own_layers} for image in found.images]
     total = {"Blobs": found.blobs, "Layers": found.layers, "Partial": found.partials, "Unused": found.unused,
+             "BuildCache": found.cached,
              "Bundles": [bundle.path for bundle in found.bundles]}
     if not show(parsed["format"], {"Images": images, **total}):
         table = [["IMAGE", "BLOBS", "UNIQUE", "LAYERS", "UNIQUE"]]
@@ -27,5 +28,6 @@ def run(context: Context, parsed: Parsed) -> int:
                   for image in found.images]
         out(columns(table))
         out(f"\nblobs: {size(found.blobs)}\nextracted layers: {size(found.layers)}\nunfinished downloads: "
-            f"{size(found.partials)}\nof no image or bundle: {size(found.unused)}\nbundles: {len(found.bundles)}\n")
+            f"{size(found.partials)}\nof builds alone: {size(found.cached)}\n"
+            f"of no image or bundle: {size(found.unused)}\nbundles: {len(found.bundles)}\n")
     return 0

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 
 from pyruntime.config.decode import decode, encode
 from pyruntime.errors import ConfigError
@@ -25,7 +24,7 @@ from pyruntime.image.store.layout import abandoned, now, read_file, same, write_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pyruntime.image.store.layout import Layout
 
@@ -34,11 +33,13 @@ _HEX = frozenset("0123456789abcdef")
 
 class Made:
     """A layer that a step made: its blob, its diffID, its chainID on top of what was below; by what, and when
-    (RFC 3339)."""
+    (RFC 3339). ``keys``: all under which it is found, if there are several."""
 
-    __slots__ = ("chain_id", "created", "descriptor", "diff_id", "title")
+    __slots__ = ("chain_id", "created", "descriptor", "diff_id", "keys", "title")
 
-    def __init__(self, descriptor: Descriptor, diff_id: str, chain_id: str, title: str = "", created: str = "") -> None:
+    def __init__(self, descriptor: Descriptor, diff_id: str, chain_id: str, title: str = "", created: str = "",
+                 keys: Sequence[str] = ()) -> None:
+        self.keys = list(keys)
         self.created = created or now()
         self.descriptor = descriptor
         self.diff_id = diff_id
@@ -65,8 +66,9 @@ def read(layout: Layout, key: str) -> Made | None:
     if not isinstance(value.get("size"), int) or not isinstance(value.get("type"), str):
         return None
     descriptor = Descriptor(value["type"], value["digest"], value["size"])
+    also = value.get("keys")
     return Made(descriptor, value["diff_id"], value["chain_id"], str(value.get("title", "")),
-                str(value.get("created", "")))
+                str(value.get("created", "")), list(map(str, also)) if isinstance(also, list) else ())
 
 
 def find(layout: Layout, key: str, keep: object) -> Made | None:
@@ -88,7 +90,7 @@ def write(layout: Layout, key: str, made: Made) -> None:
     """Remember a step's layer, which is in the store and under a lease. Raises HostError."""
     data = encode({"type": made.descriptor.media_type, "digest": made.descriptor.digest, "size": made.descriptor.size,
                    "diff_id": made.diff_id, "chain_id": made.chain_id, "title": made.title[:500],
-                   "created": made.created}).encode()
+                   "created": made.created, **({"keys": made.keys} if len(made.keys) > 1 else {})}).encode()
     try:
         path = _below(layout, "steps", key)
         with layout.shared():   # gc must find neither the temporary file unlocked, nor a blob without its record
@@ -157,8 +159,45 @@ class StepLock:
         os.close(self._fd)
 
 
+class Entry:
+    """A record as people see it: its key, its layer, when it was last used (seconds since 1970)."""
+
+    __slots__ = ("key", "made", "used")
+
+    def __init__(self, key: str, made: Made, used: float) -> None:
+        self.key = key
+        self.made = made
+        self.used = used
+
+
+def entries(layout: Layout) -> list[Entry]:
+    """Every record that can be read."""
+    found = []
+    for key in keys(layout):
+        made = read(layout, key)
+        try:
+            used = os.stat(_below(layout, "steps", key)).st_mtime
+        except FileNotFoundError:
+            continue   # somebody prunes
+        if made is not None:
+            found.append(Entry(key, made, used))
+    return found
+
+
+def mounts(layout: Layout) -> list[tuple[str, str, float]]:
+    """The directories of cache mounts: name, path, and when each was last used (seconds since 1970)."""
+    directory = _below(layout, "mounts", "x")[:-2]
+    found = []
+    for name in sorted(os.listdir(directory)):
+        try:
+            found.append((name, f"{directory}/{name}", os.stat(f"{directory}/{name}").st_mtime))
+        except FileNotFoundError:
+            continue   # somebody prunes
+    return found
+
+
 class Pruned:
-    """What a prune took away: titles of steps, and how many directories of cache mounts."""
+    """What a prune took away: titles of steps, and names of directories of cache mounts."""
 
     __slots__ = ("mounts", "steps")
 
@@ -167,27 +206,28 @@ class Pruned:
         self.mounts: list[str] = []
 
 
-def prune(layout: Layout, *, days: float = 0, mounts: bool = True) -> Pruned:
-    """Forget every step that was last used ``days`` ago or earlier, and the cache mounts that nobody is using.
+def prune(layout: Layout, *, oldest: float | None = None, keep: frozenset[str] | set[str] = frozenset(),
+          steps: bool = True, mounts: bool = True) -> Pruned:
+    """Forget steps, and remove the cache mounts that nobody is using.
 
-    What the layers held is freed by the next gc. Raises HostError.
+    ``oldest``: what was used after that stays, in seconds since 1970; ``keep``: steps whose layer has one of these
+    digests stay, too. What the layers held is freed by the next gc. Raises HostError.
     """
     found = Pruned()
-    oldest = time.time() - days * 86400
     try:
-        for key in keys(layout):
-            path = _below(layout, "steps", key)
+        for key in keys(layout) if steps else ():
             try:
-                if os.stat(path).st_mtime > oldest:
+                if oldest is not None and os.stat(_below(layout, "steps", key)).st_mtime > oldest:
                     continue
             except FileNotFoundError:
                 continue   # somebody else prunes
             made = read(layout, key)
-            forget(layout, key)
-            found.steps.append(made.title if made else key)
+            if made is None or made.descriptor.digest not in keep:
+                forget(layout, key)
+                found.steps.append(made.title if made else key)
         if mounts:
             _prune_mounts(layout, found, oldest)
-        if not days:
+        if steps and oldest is None:
             try:
                 os.unlink(_below(layout, "files"))
             except FileNotFoundError:
@@ -197,17 +237,16 @@ def prune(layout: Layout, *, days: float = 0, mounts: bool = True) -> Pruned:
     return found
 
 
-def _prune_mounts(layout: Layout, found: Pruned, oldest: float) -> None:
-    directory = _below(layout, "mounts", "x")[:-2]
-    for name in sorted(os.listdir(directory)):
-        fd = abandoned(f"{directory}/{name}")
+def _prune_mounts(layout: Layout, found: Pruned, oldest: float | None) -> None:
+    for name, path, _ in mounts(layout):
+        fd = abandoned(path)
         if fd < 0:
             continue
         try:
-            if os.fstat(fd).st_mtime <= oldest:
+            if oldest is None or os.fstat(fd).st_mtime <= oldest:
                 with layout.shared():   # from here on it is trash, which gc removes if we cannot
                     gone = layout.below("trash", os.path.basename(layout.work()))
-                    os.rename(f"{directory}/{name}", gone)
+                    os.rename(path, gone)
                 trees.remove(gone)
                 found.mounts.append(name)
         finally:

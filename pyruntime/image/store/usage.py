@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import ImageError
-from pyruntime.image.store import blobs, bundles, layers, names
+from pyruntime.image.store import blobs, bundles, layers, names, steps, trees
 from pyruntime.image.store.marks import Marks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from pyruntime.image.store.layout import Layout
 
 
@@ -24,21 +26,40 @@ class ImageUsage:
         self.size = self.unique = self.layers = self.own_layers = 0
 
 
-class Usage:
-    """All of a store, in bytes. ``unused`` is what a gc would remove of blobs and layers, as far as names tell."""
+class CacheUsage:
+    """One thing that builds remember, a step or the directory of a cache mount: bytes on disk that go with it, whether
+    an image has the layer too, and when it was last used (seconds since 1970). A layer of several steps counts once.
+    """
 
-    __slots__ = ("blobs", "bundles", "images", "layers", "partials", "unused")
+    __slots__ = ("is_mount", "key", "shared", "size", "title", "used")
+
+    def __init__(self, key: str, title: str, used: float, size: int, *, shared: bool = False, is_mount: bool = False
+                 ) -> None:
+        self.key = key
+        self.title = title
+        self.used = used
+        self.size = size
+        self.shared = shared
+        self.is_mount = is_mount
+
+
+class Usage:
+    """All of a store, in bytes. ``unused`` is what a gc would remove of blobs and layers, as far as names tell;
+    ``cached`` what of them only builds remember; ``cache`` all that these remember."""
+
+    __slots__ = ("blobs", "bundles", "cache", "cached", "images", "layers", "partials", "unused")
 
     def __init__(self) -> None:
+        self.cache: list[CacheUsage] = []
         self.images: list[ImageUsage] = []
         self.bundles: list[bundles.Bundle] = []
-        self.blobs = self.layers = self.partials = self.unused = 0
+        self.blobs = self.layers = self.partials = self.unused = self.cached = 0
 
 
 def usage(layout: Layout) -> Usage:
     """Add everything up. Two names of one manifest are one image: what they share is still unique to it."""
     sizes = {digest: max(0, blobs.size(layout, digest)) for digest in blobs.all_digests(layout)}
-    trees = {key: _usage(layout, key) for key in layers.all_keys(layout)}
+    extracted = {key: _usage(layout, key) for key in layers.all_keys(layout)}
     users: dict[str, set[str]] = {}
     found = Usage()
     marked: list[tuple[ImageUsage, Marks]] = []
@@ -54,12 +75,13 @@ def usage(layout: Layout) -> Usage:
         for digest in marks.digests & sizes.keys():
             image.size += sizes[digest]
             image.unique += sizes[digest] if len(users[digest]) == 1 else 0
-        for key in marks.keys & trees.keys():
-            image.layers += trees[key]
-            image.own_layers += trees[key] if len(users[key]) == 1 else 0
+        for key in marks.keys & extracted.keys():
+            image.layers += extracted[key]
+            image.own_layers += extracted[key] if len(users[key]) == 1 else 0
     found.blobs = sum(sizes.values())
-    found.layers = sum(trees.values())
-    found.unused = sum(size for item, size in (sizes | trees).items() if item not in users)
+    found.layers = sum(extracted.values())
+    kept = _remembered(layout, found, sizes | extracted, users.keys())
+    found.unused = sum(size for item, size in (sizes | extracted).items() if item not in users and item not in kept)
     for name in os.listdir(layout.below("ingest")):
         try:
             found.partials += os.stat(layout.below("ingest", name)).st_size
@@ -67,6 +89,42 @@ def usage(layout: Layout) -> Usage:
             continue   # it is a blob by now
     found.bundles = [record for record in bundles.records(layout) if record.alive()]
     return found
+
+
+def digests_of_images(layout: Layout) -> set[str]:
+    """The digest of every blob that a name leads to."""
+    marks = Marks(layout)
+    for name, descriptor in names.names(layout).items():
+        marks.descriptor(descriptor, name)
+    return marks.digests
+
+
+def _remembered(layout: Layout, found: Usage, sizes: dict[str, int], images: Set[str]) -> set[str]:
+    """Add what builds remember; the digests and keys of its layers."""
+    kept: set[str] = set()
+    for entry in steps.entries(layout):
+        made = entry.made
+        items = {made.descriptor.digest, *layers.candidates(made.diff_id, made.chain_id)} & sizes.keys()
+        size = sum(sizes[item] for item in items - images - kept)
+        found.cached += size
+        found.cache.append(CacheUsage(entry.key, made.title, entry.used, size,
+                                      shared=made.descriptor.digest in images))
+        kept |= items
+    for name, path, used in steps.mounts(layout):
+        found.cache.append(CacheUsage(name, "cache mount", used, _content(path), is_mount=True))
+    return kept
+
+
+def mounts_size(layout: Layout) -> int:
+    """Bytes in the directories of cache mounts."""
+    return sum(_content(path) for _, path, _ in steps.mounts(layout))
+
+
+def _content(path: str) -> int:
+    try:
+        return trees.survey(path)[1]
+    except FileNotFoundError:
+        return 0   # somebody prunes, or a build is at work in it
 
 
 def _usage(layout: Layout, key: str) -> int:

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -54,6 +55,13 @@ def write(directory: Path, text: str, files: dict[str, File]) -> Path:
         elif isinstance(content, tuple):
             path.write_text(content[1])
             path.chmod(content[0])
+        elif content == "FIFO":
+            os.mkfifo(path)
+        elif content == "SOCKET":
+            parent = os.open(path.parent, os.O_PATH)
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(f"/proc/self/fd/{parent}/{path.name}")   # names of sockets are short
+            os.close(parent)
         elif content.startswith("-> "):
             path.symlink_to(content[3:])
         elif content in _PACKED:

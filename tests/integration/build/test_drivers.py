@@ -18,6 +18,7 @@ from pyruntime.build.run import Place
 from pyruntime.build.workspace import Workspace, layers_of
 from pyruntime.engine.places import Places
 from pyruntime.errors import HostError
+from pyruntime.image.images import find
 from pyruntime.image.store.store import Store
 from tests.integration.build.cases import CASES, Case
 from tests.integration.build.conftest import Builder, write
@@ -111,5 +112,5 @@ def test_a_stage_is_bound_where_its_layers_cannot_be_mounted(builder: Builder, t
 
 
 def _plan(store: Store, text: str) -> Plan:
-    with Origins(store, {}, pull=lambda *_: None, always_pull=False) as origins:
+    with Origins(store, {}, pull=lambda name, platform, _: (find(store, name, platform), None)) as origins:
         return Plan(text, "Dockerfile", origins, arguments={}, target="", platform=None)

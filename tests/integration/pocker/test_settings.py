@@ -448,3 +448,9 @@ def test_nothing_is_left_of_a_container_that_cannot_be(pocker: Pocker, words: li
     network = [] if "--network" in words else NONE
     said = pocker.fails("run", "--rm", "-v", "/anonymous", *network, *words, "busybox", "true", status=125)
     assert said.startswith("error: ") and pocker.ok("ps", "-aq") == "" and pocker.ok("volume", "ls", "-q") == ""
+
+
+def test_the_umask_is_not_the_caller_s(pocker: Pocker) -> None:
+    pocker.ok("run", "-d", "--name", "it", *NONE, "busybox", "sh", "-c", "umask > /u; sleep 1000", umask=0o077)
+    pocker.eventually(lambda: pocker.ok("exec", "it", "cat", "/u") == "0022", "the container has another umask")
+    assert pocker.ok("exec", "it", "sh", "-c", "umask", umask=0o077) == "0022"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyruntime.build.language.instructions import Copy, Env, Healthcheck, Onbuild
 from pyruntime.build.language.lines import Lines, find_heredocs
 from pyruntime.build.language.parse import parse_source
 from pyruntime.build.language.source import Source
@@ -65,6 +66,8 @@ def test_lines(text: str, expected: list[tuple[str, str]]) -> None:
     ("COPY <<a.txt /x\nq\na.txt", "a.txt", "q\n", True),
     ("RUN cat <<EOF|sh\na\nEOF", "EOF", "a\n", True),
     ("RUN 3<<X cat\na\nX", "X", "a\n", True),
+    ("RUN cat << 'EOF' >/a\na\nEOF", "EOF", "a\n", False),
+    ("RUN cat <<- EOF\n\ta\n\tEOF", "EOF", "a\n", True),
 ])
 def test_heredocs(text: str, name: str, content: str, expand: bool) -> None:
     source = Source("Dockerfile", text)
@@ -72,6 +75,35 @@ def test_heredocs(text: str, name: str, content: str, expand: bool) -> None:
     (found,) = line.heredocs
     assert not source.problems
     assert (found.name, found.text(), found.expand) == (name, content, expand)
+
+
+def test_a_shift_is_no_heredoc() -> None:
+    source = Source("Dockerfile", "RUN echo $((a << b )) $((1<<2))\nENV b=1\n")
+    assert [line.heredocs for line in Lines(source).lines] == [[], []]
+    assert not source.problems
+
+
+def test_a_heredoc_apart_is_no_source() -> None:
+    text = "FROM a\nCOPY b << E /c/\nx\nE\n"
+    copy = parse_source(Source("Dockerfile", text)).stages[0].instructions[0]
+    assert isinstance(copy, Copy)
+    assert ([word.text for word in copy.sources], [one.name for one in copy.files]) == (["b"], ["E"])
+
+
+@pytest.mark.parametrize("text", ["\x1c", "\xa0FROM a", "FROM a\nLABEL \xa0", "FROM a\nONBUILD \x85", "\u2028"])
+def test_a_blank_of_unicode_is_a_letter(text: str) -> None:
+    source = Source("Dockerfile", text)
+    parse_source(source)
+    assert source.problems
+
+
+def test_tabs_separate_words() -> None:
+    source = Source("Dockerfile", "FROM\ta\nHEALTHCHECK\tCMD\tb c\nONBUILD\tRUN\tb\nENV\tA\t1\n")
+    check, trigger, env = parse_source(source).stages[0].instructions
+    assert not source.problems
+    assert isinstance(check, Healthcheck) and check.test == ["CMD-SHELL", "b c"]
+    assert isinstance(trigger, Onbuild) and trigger.trigger == "RUN\tb"
+    assert isinstance(env, Env) and [(name.text, value.text) for name, value in env.pairs] == [("A", "1")]
 
 
 def test_places_follow_continuation() -> None:

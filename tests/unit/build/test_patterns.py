@@ -5,11 +5,11 @@ from __future__ import annotations
 import fnmatch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyruntime.build.ignore import Ignore
-from pyruntime.build.patterns import PatternError, component, whole
+from pyruntime.build.patterns import PatternError, component, has_magic, whole
 from pyruntime.errors import BuildError
 
 
@@ -44,7 +44,9 @@ def test_components(pattern: str, name: str, matches: bool | None) -> None:
     ("*.md\n!README*.md\nREADME-secret.md", "README-secret.md", True),
     ("*.md\nREADME-secret.md\n!README*.md", "README-secret.md", False), ("a?c", "abc", True), ("[ab]", "b", True),
     ("\ufeffa", "a", True), ("a\r\nb\r", "b", True), ("! a", "a", False), ("*\n! a", "a", False), (".", "a", False),
-    ("..", "a", False), ("/", "a", False), ("a\\*", "a*", True), ("a\\*", "ab", False), ("a**b", "axx/yb", True),
+    ("..", "a", False), ("/", "a", False), ("a\\*", "a*", True), ("a\\*", "ab", False), ("a**b", "ax/b", True),
+    ("a**b", "ab", True), ("a**b", "axb", False), ("**.m?", "a.md", False), ("**.m?", "d/.md", True),
+    ("**file", "d/xfile", True), ("[ab]/**/c", "a/x/y/c", True), ("[*]**/c", "*/x/c", True),
     ("node_modules", "sub/node_modules/x", False), ("**/node_modules", "sub/node_modules/x", True),
     ("**/node_modules\n!sub/node_modules/keep", "sub/node_modules/keep/x", False),
 ])
@@ -88,4 +90,38 @@ def test_whatever_is_written_is_a_pattern_or_refused(text: str, path: str) -> No
 def test_stars_are_those_of_fnmatch(pattern: str, name: str) -> None:
     expected = fnmatch.fnmatchcase(name, pattern)
     assert (component(pattern).fullmatch(name) is not None) is expected
-    assert (whole(pattern).fullmatch(name) is not None) is expected
+    if "**" not in pattern:
+        assert (whole(pattern).fullmatch(name) is not None) is expected
+
+
+def _plainly(pattern: str, path: str) -> bool:
+    """What a pattern means, one letter after the other."""
+    if not pattern:
+        return not path
+    if pattern.startswith("**"):
+        rest = pattern[2:].removeprefix("/")
+        if not rest:
+            return True
+        return any(_plainly(rest, path[cut:]) for cut in range(len(path) + 1) if cut == 0 or path[cut - 1] == "/")
+    if pattern[0] == "*":
+        stop = (path + "/").index("/")
+        return any(_plainly(pattern[1:], path[cut:]) for cut in range(stop + 1))
+    return bool(path) and (path[0] == pattern[0] or (pattern[0] == "?" and path[0] != "/")) and \
+        _plainly(pattern[1:], path[1:])
+
+
+@given(st.text(alphabet="ab*?/", max_size=10), st.text(alphabet="ab/", max_size=10))
+@example("**/a/**/b", "a/b/a/c/b")
+@example("a**b**c", "ab/bc")
+@example("*a*b/*c", "aab/bc")
+def test_a_pattern_means_what_it_says(pattern: str, path: str) -> None:
+    if "***" in pattern or (pattern.startswith("**") and not has_magic(pattern[2:])):
+        return   # the one means nothing, the other ends of names
+    assert (whole(pattern).fullmatch(path) is not None) is _plainly(pattern, path)
+
+
+def test_no_pattern_takes_for_ever() -> None:
+    assert whole("**/" + "*a" * 100 + "b").fullmatch("a" * 200) is None
+    assert component("*a" * 100 + "b").fullmatch("a" * 200) is None
+    assert whole("**/a/" * 50 + "b").fullmatch("a/" * 500 + "c") is None
+    assert whole("**/" * 50 + "b").fullmatch("a/" * 500 + "c") is None

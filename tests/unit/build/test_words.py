@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +102,27 @@ def test_what_is_quoted_stays(text: str) -> None:
 def test_splitting_is_the_opposite_of_joining(words: list[str]) -> None:
     assert [word for _, word in split_words(" ".join(words))] == words
     assert [word for _, word in split_fields("\t ".join(words))] == words
+
+
+@given(st.text(alphabet="ab*?", max_size=6).filter(lambda text: "**" not in text), st.text(alphabet="abc", max_size=8))
+def test_patterns_are_those_of_a_shell(pattern: str, value: str) -> None:
+    ends = [cut for cut in range(len(value) + 1) if fnmatch.fnmatchcase(value[:cut], pattern)]
+    starts = [cut for cut in range(len(value) + 1) if fnmatch.fnmatchcase(value[cut:], pattern)]
+    expected = {"#": value[ends[0]:] if ends else value, "##": value[ends[-1]:] if ends else value,
+                "%": value[:starts[-1]] if starts else value, "%%": value[:starts[0]] if starts else value}
+    for sign, wanted in expected.items():
+        assert Expansion({"V": value}).word(f"${{V{sign}{pattern}}}") == wanted, (sign, pattern, value)
+    if pattern:
+        found = next(((start, max(cut for cut in range(start, len(value) + 1)
+                                  if fnmatch.fnmatchcase(value[start:cut], pattern)))
+                      for start in range(len(value) + 1)
+                      if any(fnmatch.fnmatchcase(value[start:cut], pattern) for cut in range(start, len(value) + 1))),
+                     None)
+        wanted = value if found is None else value[:found[0]] + "X" + value[found[1]:]
+        assert Expansion({"V": value}).word(f"${{V/{pattern}/X}}") == wanted
+
+
+def test_no_pattern_takes_for_ever() -> None:
+    value = "a" * 1000
+    for sign in ("#", "%%", "/"):
+        assert Expansion({"V": value}).word(f"${{V{sign}{'*a' * 30}b{'/x' if sign == '/' else ''}}}") == value

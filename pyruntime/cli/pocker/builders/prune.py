@@ -8,38 +8,67 @@ from pyruntime.cli.program import out
 from pyruntime.errors import UsageError
 
 COMMAND = Command("prune", "[options]", "remove what builds remember",
-                  Flag("all", "bool", "Docker's word for everything, which we always mean", short="a"),
+                  Flag("all", "bool", "steps whose layers an image has, too", short="a"),
+                  Flag("filter", "list", "until=24h: only what no build has used since; type=regular: steps,"
+                       " type=exec.cachemount: cache mounts", value="KEY=VALUE"),
                   Flag("force", "bool", "Docker's word for not asking, as we never do", short="f"),
                   Flag("keep-mounts", "bool", "leave the directories of RUN --mount=type=cache"),
                   Flag("unused-for", "str", "only what no build has used for so long: 24h, 7d", value="TIME"), most=0,
-                  text="Steps and their layers, the directories of cache mounts, and what is known of files.\n"
-                       "Layers that an image has stay.\n\nExample:\n  pocker builder prune --unused-for 7d")
-_UNITS = {"m": 1 / 1440, "h": 1 / 24, "d": 1.0, "w": 7.0}
+                  text="Steps whose layers no image has, and the directories of cache mounts. With --all everything;\n"
+                       "layers that an image has stay in it.\n\nExample:\n  pocker builder prune --filter until=168h")
+_KEYS = ("until", "unused-for", "type")
+_TYPES = ("regular", "exec.cachemount")
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Remove it, and say how much room that made."""
     from pyruntime.image.progress import size
 
-    steps, mounts, freed = prune(context, _days(parsed["unused-for"]), mounts=not parsed["keep-mounts"])
+    times = [_moment(parsed["unused-for"], "--unused-for")] if parsed["unused-for"] else []
+    kinds = set()
+    for text in parsed["filter"]:
+        key, equals, value = text.partition("=")
+        if not equals or key not in _KEYS or (key == "type" and value not in _TYPES):
+            raise UsageError(f'--filter "{text}": write until=24h, unused-for=24h, or type={"|".join(_TYPES)}')
+        if key == "type":
+            kinds.add(value)
+        else:
+            times.append(_moment(value, f"--filter {key}"))
+    kinds = (kinds or set(_TYPES)) - ({"exec.cachemount"} if parsed["keep-mounts"] else set())
+    steps, mounts, freed = prune(context, oldest=min(times, default=None), everything=parsed["all"], kinds=kinds)
     out("".join(f"forgot: {title}\n" for title in steps) + (f"removed cache mounts: {mounts}\n" if mounts else ""))
     out(f"Total reclaimed space: {size(freed)}\n")
     return 0
 
 
-def prune(context: Context, days: float = 0, *, mounts: bool = True) -> tuple[list[str], int, int]:
-    """What was forgotten, how many cache mounts were removed, and the bytes that the store has now less."""
+def prune(context: Context, *, oldest: float | None = None, everything: bool = False, kinds: set[str] | None = None
+          ) -> tuple[list[str], int, int]:
+    """What was forgotten, how many cache mounts were removed, and the bytes that the store has now less.
+
+    ``oldest``: what was used after that stays, in seconds since 1970; ``everything``: also steps whose layer an image
+    has; ``kinds`` of --filter type=.
+    """
     from pyruntime.image.store import steps
+    from pyruntime.image.store.usage import digests_of_images, mounts_size
 
     store = context.places.store
-    found = steps.prune(store.layout, days=days, mounts=mounts)
-    return found.steps, len(found.mounts), store.collect().size
+    keep = set() if everything else digests_of_images(store.layout)
+    before = mounts_size(store.layout)
+    found = steps.prune(store.layout, oldest=oldest, keep=keep, steps=kinds is None or "regular" in kinds,
+                        mounts=kinds is None or "exec.cachemount" in kinds)
+    freed = max(0, before - mounts_size(store.layout)) if found.mounts else 0
+    return found.steps, len(found.mounts), store.collect().size + freed
 
 
-def _days(text: str) -> float:
-    if not text:
-        return 0
-    number = text[:-1]
-    if text[-1:] not in _UNITS or not number.isascii() or not number.isdigit():
-        raise UsageError(f'--unused-for "{text}": write a number and m, h, d or w, for example "24h"')
-    return int(number) * _UNITS[text[-1]]
+def _moment(text: str, flag: str) -> float:
+    """Seconds since 1970 of what is a time, or how long ago: Go's durations, days and weeks too."""
+    from datetime import datetime
+
+    from pyruntime.cli.pocker.times import moment
+
+    hours = {"d": 24, "w": 168}.get(text[-1:])
+    if hours and text[:-1].isascii() and text[:-1].isdigit():
+        text = f"{int(text[:-1]) * hours}h"
+    elif text.isdecimal() and flag == "--unused-for":
+        raise UsageError(f'{flag} "{text}": write a number and m, h, d or w, for example "24h"')
+    return datetime.fromisoformat(moment(text, flag)[:26] + "+00:00").timestamp()

@@ -14,11 +14,14 @@ from pyruntime.engine.status import CREATED, EXITED, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-COMMAND = Command("df", "[options]", "show how much room images, containers and volumes take",
+    from pyruntime.image.store.usage import CacheUsage, Usage
+
+COMMAND = Command("df", "[options]", "show how much room images, containers, volumes and the build cache take",
                   Flag("format", "str", "table, json, or a template such as '{{.Type}} {{.Size}}'", default="table"),
-                  Flag("verbose", "bool", "each container and volume too", short="v"), most=0,
+                  Flag("verbose", "bool", "each container, volume and step of a build too", short="v"), most=0,
                   text="Example:\n  pocker system df -v")
 
 
@@ -28,7 +31,8 @@ def run(context: Context, parsed: Parsed) -> int:
 
     sweep(context.places, context.warn)
     containers, places = _containers(context), _volumes(context)
-    rows = [_images(context), _sum("Containers", containers), _sum("Local Volumes", places)]
+    usage = context.places.store.usage()
+    rows = [_images(context, usage), _sum("Containers", containers), _sum("Local Volumes", places), _cache(usage)]
     if parsed["format"] == "table":
         table = [["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]]
         for row in rows:
@@ -39,16 +43,40 @@ def run(context: Context, parsed: Parsed) -> int:
         for title, found in (("CONTAINER", containers), ("VOLUME NAME", places)) if parsed["verbose"] else ():
             out("\n" + columns([[title, "ACTIVE", "SIZE"],
                                 *([one["Name"], str(one["Active"]).lower(), size(one["Size"])] for one in found)]))
+        if parsed["verbose"]:
+            out("\n" + columns([["CACHE ID", "CACHE TYPE", "SIZE", "LAST USED", "SHARED", "STEP"],
+                                *(_remembered(entry, size) for entry in sorted(usage.cache, key=_by_use))]))
     else:
         show(parsed["format"], rows)
     return 0
 
 
-def _images(context: Context) -> dict[str, Any]:
+def _by_use(entry: CacheUsage) -> float:
+    return -entry.used
+
+
+def _remembered(entry: CacheUsage, size: Callable[[int], str]) -> list[str]:
+    import time
+
+    from pyruntime.cli.image.show import age
+
+    title = "".join(sign if sign.isprintable() else " " for sign in entry.title.partition("\n")[0])
+    return [entry.key[:12], "exec.cachemount" if entry.is_mount else "regular", size(entry.size),
+            age(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.used))), str(entry.shared).lower(), title[:60]]
+
+
+def _cache(usage: Usage) -> dict[str, Any]:
+    """Active are the steps whose layer an image has; what they hold counts there."""
+    size = sum(entry.size for entry in usage.cache)
+    return {"Type": "Build Cache", "TotalCount": len(usage.cache), "Size": size, "Reclaimable": size,
+            "Active": sum(entry.shared for entry in usage.cache)}
+
+
+def _images(context: Context, usage: Usage) -> dict[str, Any]:
     from pyruntime.image.document import parse_manifest
 
     store = context.places.store
-    usage, used = store.usage(), {record.manifest for _, record in every(context.places)}
+    used = {record.manifest for _, record in every(context.places)}
     active = free = 0
     roots = {descriptor.digest: descriptor for descriptor in store.names().values()}
     for digest, root in roots.items():
@@ -57,8 +85,8 @@ def _images(context: Context) -> dict[str, Any]:
             active += 1
         else:
             free += max(one.unique + one.own_layers for one in usage.images if one.digest == digest)
-    return {"Type": "Images", "TotalCount": len(roots), "Active": active, "Size": usage.blobs + usage.layers,
-            "Reclaimable": usage.unused + free}
+    return {"Type": "Images", "TotalCount": len(roots), "Active": active,
+            "Size": usage.blobs + usage.layers - usage.cached, "Reclaimable": usage.unused + free}
 
 
 def _containers(context: Context) -> list[dict[str, Any]]:

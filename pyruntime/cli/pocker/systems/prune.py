@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime.cli.image.prune import unused
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.builders.prune import prune as prune_cache
 from pyruntime.cli.pocker.container_prune import prune as prune_containers
 from pyruntime.cli.pocker.filters import Filters
 from pyruntime.cli.pocker.main import Context
@@ -11,11 +12,12 @@ from pyruntime.cli.pocker.volumes.prune import prune as prune_volumes
 from pyruntime.cli.program import out
 
 COMMAND = Command("prune", "[options]", "remove what nothing uses",
-                  Flag("all", "bool", "images that no container uses too", short="a"),
+                  Flag("all", "bool", "images that no container uses, and all of the build cache, too", short="a"),
                   Flag("volumes", "bool", "anonymous volumes that no container uses too"),
                   Flag("force", "bool", "Docker's word for not asking, as we never do", short="f"), most=0,
-                  text="Containers that do not run, content of images that have no name any more, and what commands\n"
-                       "that were killed have left.\n\nExample:\n  pocker system prune --all --volumes")
+                  text="Containers that do not run, content of images that have no name any more, what builds remember"
+                       "\nand no image has, and what commands that were killed have left.\n\n"
+                       "Example:\n  pocker system prune --all --volumes")
 
 
 def run(context: Context, parsed: Parsed) -> int:
@@ -33,8 +35,8 @@ def run(context: Context, parsed: Parsed) -> int:
     for name in names:
         store.untag(name)
         out(f"untagged: {name}\n")
-    collected = store.collect()
-    total += sum(count for kind in ("blobs", "layers", "subvolumes", "partials")
-                 for _, count in getattr(collected, kind))
-    out(f"Total reclaimed space: {size(total)}\n")
+    steps, mounts, freed = prune_cache(context, everything=parsed["all"])
+    if steps or mounts:
+        out(f"Deleted build cache: {len(steps)} steps, {mounts} cache mounts\n")
+    out(f"Total reclaimed space: {size(total + freed)}\n")
     return 0
