@@ -33,11 +33,8 @@ def at_end(container: Container) -> int:
                 finish(container, record)
                 return 0
             brief = 0 if _lasted(run, end) else run.brief   # the count of restarts goes on: on-failure:N is N at most
-            clear_run(container, record)
-            run = container.run()
-            run.waiting, run.brief = True, brief
-            run.monitor = [os.getpid(), start_time(os.getpid())]
-            container.write_run(run)
+            run.brief, run.monitor = brief, [os.getpid(), start_time(os.getpid())]
+            clear_run(container, record, waits=run)
     except NoSuchContainer:
         return 0   # it was removed
     wait = min(_FIRST_WAIT << min(brief, 20), _LONGEST_WAIT)

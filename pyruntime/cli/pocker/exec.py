@@ -48,6 +48,9 @@ def run(context: Context, parsed: Parsed) -> int:
         root = os.open(f"/proc/{status.pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             user = find_user(parsed["user"], root)
+        except PyruntimeError as error:
+            error.exit_code = 126   # Docker's for one that cannot be run
+            raise
         finally:
             os.close(root)
         options |= {"user": f"{user.uid}:{user.gid}", "gids": user.additional}

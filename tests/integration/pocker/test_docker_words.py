@@ -43,6 +43,10 @@ def test_ps_by_template(pocker: Pocker) -> None:
     said = pocker.ok("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Command}}")
     assert said == f'{whole} "sleep 1234567890123456"'
     assert pocker.ok("ps", "-a", "--format", "{{.Labels}} {{.Mounts}} {{.Networks}}") == "a=1,b=2 data none"
+    stats = pocker.ok("stats", "--no-stream", "--format", "table {{.Name}}\\t{{.CPUPerc}}", "web").splitlines()
+    assert [line.split() for line in stats] == [["NAME", "CPU", "%"], ["web", "0.00%"]]
+    networks = pocker.ok("network", "ls", "--format", "table {{.Name}}\\t{{.Driver}}").splitlines()
+    assert networks[0].split() == ["NAME", "DRIVER"] and "none     null" in networks
     assert json.loads(pocker.ok("ps", "-a", "--format", "json"))[0]["Labels"] == {"a": "1", "b": "2"}
     pocker.ok("rm", "web")
     pocker.ok("volume", "rm", "data")

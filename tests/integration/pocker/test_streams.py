@@ -154,6 +154,7 @@ def test_a_slow_reader_loses_nothing(pocker: Pocker) -> None:
 def test_exec_has_the_status_of_its_program(pocker: Pocker, words: list[str], status: int) -> None:
     pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
     assert pocker("exec", "box", *words).returncode == status
+    assert "has no user" in pocker.fails("exec", "-u", "nosuch", "box", *words, status=126)
 
 
 def test_exec_as_it_is_asked(pocker: Pocker) -> None:
