@@ -276,6 +276,14 @@ def test_user_namespaces(store: Path, ranges: Path) -> None:
     pocker.check()
 
 
+def test_parameters_of_the_kernel_are_the_containers_own(pocker: Pocker) -> None:
+    """One that is given does not bring back a network namespace that is not to be there, nor change the host's."""
+    assert "without a private network namespace" in pocker.fails(
+        "run", "--rm", "--network", "host", "--sysctl", "net.ipv4.tcp_fin_timeout=61", "busybox", "true", status=125)
+    assert pocker.ok("run", "--rm", "--network", "host", "--sysctl", "kernel.shmmni=4000", "busybox", "readlink",
+                     "/proc/self/ns/net") == namespace("net")
+
+
 @pytest.mark.parametrize("driver", ["overlay", "copy"])
 def test_set_user_id_programs_of_a_user_namespace_are_out_of_reach(store: Path, ranges: Path, driver: str) -> None:
     """The ids inside are stored on disk, so its root's program would be our root's to whoever can get at it."""
