@@ -32,6 +32,18 @@ def test_filters_of_ps(pocker: Pocker) -> None:
     pocker.ok("volume", "rm", "data")
 
 
+def test_values_that_follow_their_short_flags_at_once(pocker: Pocker) -> None:
+    pocker.ok("run", "-dit", "-eA=b", "-w/tmp", "-lx=y", "--name=box", *NONE, "busybox", "sh", "-c",
+              "echo one; echo two; exec sleep 1000")
+    assert pocker.ok("exec", "-u1:2", "-eB=c", "-w/", "box", "sh", "-c", "echo $A$B $PWD $(id -u)") == "bc / 1"
+    pocker.eventually(lambda: "two" in pocker.ok("logs", "box"), "it has spoken")
+    assert pocker.ok("logs", "-n1", "box").split() == ["two"]
+    assert pocker.ok("ps", "-aqf", "label=x=y") == pocker.ok("container", "ls", "-fname=box", "-q")
+    assert pocker.ok("stop", "-t0", "box") == "box" and pocker.ok("rm", "-fv", "box") == "box"
+    assert pocker.ok("images", "-qf", "dangling=true") == ""
+    assert "flag provided but not defined" in pocker.fails("stop", "-z0", "box")
+
+
 def test_ps_by_template(pocker: Pocker) -> None:
     pocker.ok("create", "--name", "web", *NONE, "-v", "data:/data", "--label", "b=2", "--label", "a=1", "busybox",
               "sleep", "1234567890123456")
