@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyruntime.engine.host_config import host_config
 from pyruntime.engine.network import endpoints
 from pyruntime.engine.network.picture import settings_of
 from pyruntime.engine.status import PAUSED, RESTARTING, RUNNING, status_of
@@ -29,7 +30,7 @@ def describe(container: Container, record: Record, status: Status | None = None)
         "LogPath": f"{container.directory}/log" if settings.log_driver != "none" else "",
         "ConfigPath": f"{container.directory}/config.json", "Rootfs": container.rootfs,
         "Config": {
-            "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
+            "Image": record.image, "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
             "User": settings.user or config.get("User") or "", "Tty": settings.terminal, "OpenStdin": settings.stdin,
             "Env": [*(config.get("Env") or []), *settings.env], "Cmd": settings.args or config.get("Cmd"),
             "Entrypoint": config.get("Entrypoint") if settings.entrypoint is None else settings.entrypoint,
@@ -37,7 +38,7 @@ def describe(container: Container, record: Record, status: Status | None = None)
             "Labels": labels(record), "Volumes": config.get("Volumes"), "ExposedPorts": config.get("ExposedPorts"),
             "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
             "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None},
-        "Mounts": [_mount(container, mount) for mount in settings.mounts],
+        "HostConfig": host_config(settings), "Mounts": [_mount(container, mount) for mount in settings.mounts],
         "NetworkSettings": settings_of(endpoints.read(container.places, record.id)), "Settings": settings.document()}
 
 
