@@ -21,7 +21,7 @@ PROXY_HEADERS := $(wildcard $(PROXY)/*.h)
 INIT     := pyruntime/engine/init
 STATIC   := -static -Os $(WARN) -fno-asynchronous-unwind-tables -s
 
-all: $(VENV)/.installed $(NATIVE)/stub $(MONITOR)/monitor $(PROXY)/proxy $(INIT)/init  ## build everything into .venv
+all: $(VENV)/.installed $(VENV)/.bytecode $(NATIVE)/stub $(MONITOR)/monitor $(PROXY)/proxy $(INIT)/init  ## build everything into .venv
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,13 +29,15 @@ help:  ## list the targets
 deps:  ## install the Debian/Ubuntu packages that building and testing need
 	@tools/install-deps
 
-$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(NATIVE)/stub \
-                    pyruntime/cli/entry.py
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(NATIVE)/stub
 	@tools/install-deps
 	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests hypothesis mypy pytest ruff"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --upgrade pip setuptools wheel cffi
 	@$(PY) -m pip install -q --no-build-isolation -e '.[dev]'
+	@touch $@
+
+$(VENV)/.bytecode: $(VENV)/.installed $(shell find pyruntime -name '*.py')
 	@$(PY) -m pyruntime.cli.entry $(VENV)/bin
 	@touch $@
 
