@@ -108,9 +108,9 @@ def profile(ourselves: str = "") -> str:
         "deny /proc/{kcore,kmem,mem,sysrq-trigger} rwklx,",
         *(f"deny {pattern} wkl," for pattern in _all_but("/sys", "fs")),
         *(f"deny {pattern} wkl," for pattern in _all_but("/sys/fs", "cgroup")),
-        "deny /sys/firmware/** rwklx,",
-        "deny /sys/devices/virtual/powercap/** rwklx,",
-        "deny /sys/kernel/security/** rwklx,",
+        "deny /sys/firmware/{,**} rwklx,",
+        "deny /sys/devices/virtual/powercap/{,**} rwklx,",
+        "deny /sys/kernel/security/{,**} rwklx,",
     ]
     # A container's files are not below our root: the kernel cannot name them all (attach_disconnected), and may have
     # to judge those that are unlinked (mediate_deleted).
