@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 
+from pyruntime.errors import HostError, SystemdError
 from pyruntime.image.rootless import privileged
 
 TYPE_CHECKING = False
@@ -52,10 +53,18 @@ def enter(record: Record) -> str:
     unit = f"pocker-{record.id}.scope"
     if not _own().endswith(f"/{unit}/monitor"):   # else its restart policy starts the container again
         seconds = record.settings.stop_timeout
-        _start(unit, [
-            f"Description='pocker container {record.id[:12]}'", "Delegate=true", "CollectMode='inactive-or-failed'",
-            f"TimeoutStopUSec=uint64 {(seconds + _GRACE) * 1_000_000 if seconds >= 0 else _NEVER}",
-            *([f"Slice='{parent}'"] if parent else [])], os.getpid())
+        try:
+            _start(unit, [
+                f"Description='pocker container {record.id[:12]}'", "Delegate=true",
+                "CollectMode='inactive-or-failed'",
+                f"TimeoutStopUSec=uint64 {(seconds + _GRACE) * 1_000_000 if seconds >= 0 else _NEVER}",
+                *([f"Slice='{parent}'"] if parent else [])], os.getpid())
+        except (HostError, SystemdError):
+            # A user's bus need not be systemd's. Without a scope the runtime makes the cgroup where the user may, and
+            # says so where a limit cannot be.
+            if privileged() or parent:
+                raise
+            return ""
         # Before a cgroup beside it has controllers: one with processes cannot hand any down (cgroups(7)).
         directory = f"{_TOP}{_own()}/monitor"
         os.mkdir(directory)
@@ -77,7 +86,6 @@ def _own() -> str:
 
 def _start(unit: str, properties: Sequence[str], pid: int) -> None:
     from pyruntime.cgroups.systemd_bus import start_scope
-    from pyruntime.errors import SystemdError
 
     deadline = time.monotonic() + _PATIENCE
     while True:

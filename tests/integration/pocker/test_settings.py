@@ -385,7 +385,7 @@ def test_propagation(pocker: Pocker, tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     script = """
         set -e; mount --make-rprivate /; mount -t tmpfs x "$0"; mount --make-shared "$0"; mkdir "$0/a" "$0/b"
-        "$1" run --rm --network none --cap-add SYS_ADMIN -v "$0:/s:rshared" busybox \
+        "$1" run --rm --network none --cap-add SYS_ADMIN --security-opt apparmor=unconfined -v "$0:/s:rshared" busybox \
             sh -c 'mount -t tmpfs y /s/a && touch /s/a/inside'
         ls "$0/a"
         "$1" run -d --name it --network none -v "$0:/s:rslave" busybox sleep 1000 >/dev/null
