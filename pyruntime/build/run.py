@@ -14,7 +14,7 @@ from pyruntime.api import Runtime
 from pyruntime.build.network import HOSTNAME
 from pyruntime.config.decode import encode
 from pyruntime.engine.seccomp_profile import profile
-from pyruntime.engine.spec import terminal_group
+from pyruntime.engine.spec import confine, terminal_group
 from pyruntime.errors import BuildError, PyruntimeError
 from pyruntime.image.document import ImageConfig
 from pyruntime.image.rootless import privileged
@@ -88,6 +88,7 @@ def execute(step: Step, workspace: Workspace, place: Place, container_id: str, e
         os.chmod(path, 0o644)
         extra.bind(path, f"/etc/{name}", readonly=False)
     document = _configuration(step, args, workspace, extra, host_network=network.on_host)
+    confine(document["process"], place.places)
     if privileged():
         document["linux"]["cgroupsPath"] = f"{place.cgroup}/{container_id}"
     bundle = f"{workspace.scratch}/bundle"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+from pyruntime.config.decode import decode
 from pyruntime.engine.host_config import host_config
 from pyruntime.engine.network import endpoints
 from pyruntime.engine.network.picture import settings_of
@@ -29,6 +32,7 @@ def describe(container: Container, record: Record, status: Status | None = None)
         "State": {**state(status), **_health(container, record, status)}, "RestartCount": status.run.restarts,
         "LogPath": f"{container.directory}/log" if settings.log_driver != "none" else "",
         "ConfigPath": f"{container.directory}/config.json", "Rootfs": container.rootfs,
+        "AppArmorProfile": _apparmor(container),
         "Config": {
             "Image": record.image, "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
             "User": settings.user or config.get("User") or "", "Tty": settings.terminal, "OpenStdin": settings.stdin,
@@ -40,6 +44,19 @@ def describe(container: Container, record: Record, status: Status | None = None)
             "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None},
         "HostConfig": host_config(settings), "Mounts": [_mount(container, mount) for mount in settings.mounts],
         "NetworkSettings": settings_of(endpoints.read(container.places, record.id)), "Settings": settings.document()}
+
+
+def _apparmor(container: Container) -> str:
+    """What confines the container since its last start, as its configuration has it; "" before the first."""
+    if not os.path.exists("/sys/module/apparmor"):
+        return ""
+    try:
+        with open(f"{container.directory}/config.json", "rb") as file:
+            document = decode(file.read(), "config.json")
+    except FileNotFoundError:
+        return ""
+    assert isinstance(document, dict)
+    return str(document["process"].get("apparmorProfile", "unconfined"))
 
 
 def _mount(container: Container, mount: dict[str, Any]) -> dict[str, Any]:

@@ -178,6 +178,11 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
     settings = record.settings
     kernel.become_subreaper()
+    cgroup = ""
+    if os.path.exists("/run/systemd/system"):
+        from pyruntime.engine import scope
+
+        cgroup = scope.enter(record)
     shared = own_mounts(settings)
     mount_rootfs(container, record, run)
     network = None
@@ -201,7 +206,7 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
             from pyruntime.engine import namespaces
 
             namespaces.provide(container, record)
-        container.put("config.json", encode(spec.document(container, record, root)))
+        container.put("config.json", encode(spec.document(container, record, root, cgroup)))
         if options.trace:
             options.trace(container, record, root, network)
             os.close(options.trace.fd)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.engine.container import Container, Record
+    from pyruntime.engine.places import Places
     from pyruntime.engine.settings import Settings
 
 INIT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "init", "init")
@@ -30,8 +31,9 @@ READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trig
 _CLOSED = ["nosuid", "noexec", "nodev"]
 
 
-def document(container: Container, record: Record, root: int) -> dict[str, Any]:
-    """The configuration for a container whose root filesystem is behind the descriptor ``root``.
+def document(container: Container, record: Record, root: int, cgroup: str = "") -> dict[str, Any]:
+    """The configuration for a container whose root filesystem is behind the descriptor ``root``; ``cgroup``: where its
+    cgroup is to be, "" for the usual place.
 
     Raises ImageError, UsageError, HostError.
     """
@@ -49,7 +51,9 @@ def document(container: Container, record: Record, root: int) -> dict[str, Any]:
         result["domainname"] = settings.domainname
     linux = result["linux"]
     linux["maskedPaths"], linux["readonlyPaths"] = [*MASKED, *_thermal()], list(READONLY)
-    if privileged():   # others make their cgroups where they are allowed to, or nowhere
+    if cgroup:
+        linux["cgroupsPath"] = cgroup
+    elif privileged():   # others make their cgroups where they are allowed to, or nowhere
         # Without a directory of ours above them all: nobody would know when it may go.
         parent = settings.cgroup_parent
         linux["cgroupsPath"] = f"{parent}/{record.id}" if parent else f"/pocker-{record.id}"
@@ -57,6 +61,8 @@ def document(container: Container, record: Record, root: int) -> dict[str, Any]:
     _process(result["process"], settings, root)
     if not settings.privileged:
         linux["seccomp"] = profile(result["process"]["capabilities"]["bounding"])
+    if _by_default(settings):
+        confine(result["process"], container.places)
     _namespaces(container, record, result)
     _files(container, settings, result)
     if settings.privileged or settings.security:
@@ -92,6 +98,21 @@ def _process(process: dict[str, Any], settings: Settings, root: int) -> None:
         process["user"]["additionalGids"] = list(dict.fromkeys(groups))
     if settings.init:
         process["args"] = [INIT_PLACE, "--", *process["args"]]
+
+
+def _by_default(settings: Settings) -> bool:
+    """Whether our AppArmor profile is wanted: it has to be loaded then."""
+    named = [text for text in settings.security if text.startswith("apparmor")]
+    return named[-1].endswith("pocker-default") if named else not settings.privileged
+
+
+def confine(process: dict[str, Any], places: Places) -> None:
+    """Have a process confined by AppArmor, where this machine has it. Raises HostError."""
+    if os.path.exists("/sys/module/apparmor") and privileged():   # nobody else may load a profile
+        from pyruntime.engine import apparmor
+
+        if name := apparmor.provide(places):
+            process["apparmorProfile"] = name
 
 
 def _mounts(settings: Settings) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.cgroups import perform as cgroups
-from pyruntime.errors import PyruntimeError
+from pyruntime.errors import HostError, PyruntimeError, SystemdError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,12 +185,22 @@ def _cgroup_follow(launch: Launch, step: Step) -> Undo:
     try:
         cgroups.follow(path, launch.init, step.args["init"])
     except PermissionError:
-        if not unit:
+        # Who asked for a cgroup in a scope of his own systemd may be in a session now, out of which that alone can take
+        # the process; not to be told of the scope makes it a wish.
+        own = unit or next((name for name in reversed(path.split("/")) if name.endswith(".scope")), "")
+        if not own:
             raise
         from pyruntime.cgroups import systemd_bus
 
-        below = path.rpartition(f"/{unit}")[2]
-        systemd_bus.attach(unit, below, launch.init, user=bool(step.args["user"]))
+        below, user = path.rpartition(f"/{own}")[2], bool(step.args["user"]) or not unit
+        try:
+            systemd_bus.attach(own, below, launch.init, user=user)
+        except (HostError, SystemdError):
+            if unit:
+                raise
+        else:
+            return None
+        raise
     return None
 
 

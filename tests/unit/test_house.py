@@ -60,7 +60,7 @@ ROOMS = {
     "native": {"native", "errors"},
     "lifecycle": {"lifecycle", "plan", "config", "linux", "cgroups", "native", "errors", "process", "sockets"},
     "image": {"image", "config", "native", "spec", "errors"},
-    "engine": {"engine", "api", "image", "config", "native", "errors", "process", "sockets"},
+    "engine": {"engine", "api", "cgroups", "image", "config", "native", "errors", "process", "sockets"},
     "build": {"build", "engine", "image", "config", "native", "errors", "api", "process", "sockets"},
     "cli": {"cli", "api", "build", "engine", "lifecycle", "image", "plan", "config", "errors"},
 }

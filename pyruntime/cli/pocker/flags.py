@@ -50,7 +50,7 @@ SUBJECTS: dict[str, tuple[Flag, ...]] = {
                 ("cpus", "NUMBER", "how many CPUs' time it may use, as 1.5"),
                 ("cpuset-cpus", "LIST", "the CPUs that it may run on, as 0-2,4"),
                 ("cpuset-mems", "LIST", "the memory nodes that it may use"),
-                ("cgroup-parent", "PATH", "the cgroup that its own is made in; default: /pocker"),
+                ("cgroup-parent", "PATH", "the cgroup, or slice of systemd, that its own is made in"),
                 ("oom-score-adj", "N", "-1000 to 1000: how likely it is killed when memory runs out")),
         *_numbers(("memory-swappiness", "0 to 100: how readily its memory is swapped out"),
                   ("cpu-period", "microseconds of a period of the scheduler"),
@@ -83,8 +83,8 @@ SUBJECTS: dict[str, tuple[Flag, ...]] = {
     "security": (
         *_lists(("cap-add", "NAME", "give it a capability, or ALL"),
                 ("cap-drop", "NAME", "take a capability from it, or ALL"),
-                ("security-opt", "OPTION", "seccomp=FILE|unconfined, apparmor=PROFILE, label=..., no-new-privileges,"
-                 " systempaths=unconfined, mask=PATH, unmask=PATH")),
+                ("security-opt", "OPTION", "seccomp=FILE|unconfined, apparmor=PROFILE|unconfined, label=...,"
+                 " no-new-privileges, systempaths=unconfined, mask=PATH, unmask=PATH")),
         *_switches(("privileged", "give it all capabilities and devices, and hide nothing from it"))),
     "namespaces": _texts(
         ("ipc", "MODE", "private, shareable, host, none or container:NAME"),

@@ -27,13 +27,15 @@ def run(context: Context, parsed: Parsed) -> int:
     sweep(context.places, context.warn)
     facts = gather(context)
     if not show(parsed["format"], facts):
-        out("".join(f"{_words(name)}: {value}\n" for name, value in facts.items()))
+        out("".join(f"{_words(name)}: {', '.join(value) if isinstance(value, list) else value}\n"
+                    for name, value in facts.items()))
     return 0
 
 
 def gather(context: Context) -> dict[str, Any]:
     """What there is to say, by Docker's names where it has one."""
     from pyruntime import __version__
+    from pyruntime.engine import scope
     from pyruntime.engine.creating import driver_of
     from pyruntime.engine.volumes import every as every_volume
 
@@ -46,13 +48,23 @@ def gather(context: Context) -> dict[str, Any]:
         "Images": len(set(one.digest for one in context.places.store.names().values())),
         "Volumes": sum(1 for _ in every_volume(context.places)),
         "ServerVersion": __version__, "Driver": driver_of(context.places, context.driver),
-        "CgroupVersion": "2" if unified else "1",
+        "CgroupVersion": "2" if unified else "1", "CgroupDriver": "systemd" if scope.usable() else "cgroupfs",
+        "SecurityOptions": _security(unified=unified),
         "LoggingDriver": "json-file", "DefaultRuntime": "pyruntime", "KernelVersion": machine.release,
         "OperatingSystem": _system(), "OSType": "linux", "Architecture": machine.machine, "NCPU": os.cpu_count() or 1,
         "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "Name": machine.nodename,
         "Rootless": os.geteuid() != 0 or not _initial(), "DockerRootDir": context.places.root,
         "RunRoot": context.places.run, "ImageStore": context.places.store.root,
         "PythonVersion": ".".join(map(str, sys.version_info[:3]))}
+
+
+def _security(*, unified: bool) -> list[str]:
+    """What keeps containers from the machine by default, as Docker writes it."""
+    from pyruntime.engine import apparmor
+
+    return [*(["name=apparmor,profile=pocker-default"] if _initial() and apparmor.usable() else []),
+            "name=seccomp,profile=builtin", *([] if _initial() else ["name=rootless"]),
+            *(["name=cgroupns"] if unified else [])]
 
 
 def _initial() -> bool:

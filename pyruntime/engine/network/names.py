@@ -85,6 +85,8 @@ def _start(places: Places) -> None:
     # SIGHUP is held back until the program is ready for it: it would be killed by one that comes earlier.
     pid = os.posix_spawn(sys.executable, [sys.executable, "-IS", "-c", code, places.root, places.run], {},
                          file_actions=actions, setsid=True, setsigmask=[_SIGHUP])
+    from pyruntime.engine import scope
     from pyruntime.engine.container import write
 
+    scope.move("pocker-names", pid)
     write(f"{places.run}/networks/names", f"{pid} {start_time(pid)}\n".encode())

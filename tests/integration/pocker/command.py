@@ -85,8 +85,10 @@ class Pocker:
         found = {f"mount {point}" for point in mounts if point.startswith(str(self.path))}
         own = self._identifiers()   # others may test on this machine, too
         top = Path("/sys/fs/cgroup")
-        found |= {f"cgroup {path}" for path in (*top.glob("pocker-*/"), *top.glob("*/pocker-*/"))
-                  if path.name.removeprefix("pocker-") in own}
+        # The usual place, also of v1; scopes of systemd, in a slice.
+        places = (*top.glob("pocker-*/"), *top.glob("*/pocker-*/"), *top.glob("*.slice/*.slice/pocker-*/"))
+        found |= {f"cgroup {path}" for path in places
+                  if path.name.removeprefix("pocker-").removesuffix(".scope") in own}
         found |= {f"link {name}" for name in os.listdir("/sys/class/net")}
         for entry in Path("/proc").iterdir():
             try:
