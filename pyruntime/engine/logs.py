@@ -49,14 +49,14 @@ def entries(container: Container, *, since: str = "", until: str = "", tail: int
     """
     opened = _open_all(container)
     try:
-        start = _tail_start(opened, tail) if tail >= 0 else (0, 0)
+        # What is there now: a program that writes faster than we read would keep us for ever.
+        sizes = [os.fstat(fd).st_size for fd in opened]
+        start = _tail_start(opened, sizes, tail) if tail >= 0 else (0, 0)
         for number, fd in enumerate(opened):
             if number < start[0]:
                 continue
             last = number == len(opened) - 1
-            # A program that writes faster than we read would keep us for ever.
-            end = os.fstat(fd).st_size if follow is None else _ENDLESS
-            lines = _lines(fd, start[1] if number == start[0] else 0, end)
+            lines = _lines(fd, start[1] if number == start[0] else 0, sizes[number] if follow is None else _ENDLESS)
             yield from _between(lines, since, until)
             if last and follow is not None:
                 yield from _between(_followed(container, fd, follow), since, until)
@@ -126,28 +126,28 @@ def _followed(container: Container, fd: int, running: Callable[[], bool]) -> Ite
             os.close(mine)
 
 
-def _tail_start(opened: list[int], count: int) -> tuple[int, int]:
+def _tail_start(opened: list[int], sizes: list[int], count: int) -> tuple[int, int]:
     """The file, and the place in it, where the last ``count`` lines begin."""
     for number in range(len(opened) - 1, -1, -1):
-        found, place = _back(opened[number], count)
+        found, place = _back(opened[number], sizes[number], count)
         if found == count:
             return number, place
         count -= found
     return 0, 0
 
 
-def _back(fd: int, count: int) -> tuple[int, int]:
-    """How many of the last ``count`` lines are in the file, and where they begin there; parts of a line are one."""
-    size = os.fstat(fd).st_size
+def _back(fd: int, size: int, count: int) -> tuple[int, int]:
+    """How many of the last ``count`` lines are in so much of the file, and where they begin; parts of one are one."""
     if not size:
         return 0, 0
     from mmap import PROT_READ, mmap
 
-    found, end = 0, size
+    found = 0
     with mmap(fd, size, prot=PROT_READ) as data:
+        end = whole = data.rfind(b"\n") + 1     # the last line may be on its way into the file
         while end > 0:
             begin = data.rfind(b"\n", 0, end - 1) + 1
-            if end == size or data[begin:begin + 64].split(b" ", 3)[2:3] == [b"F"]:
+            if end == whole or data[begin:begin + 64].split(b" ", 3)[2:3] == [b"F"]:
                 if found == count:
                     return found, end
                 found += 1

@@ -176,7 +176,8 @@ def test_exec_as_it_is_asked(pocker: Pocker) -> None:
 
 
 def test_logs_of_a_program_that_never_stops_writing(pocker: Pocker) -> None:
-    pocker.ok("run", "-d", "--name", "box", *NONE, "--log-opt", "max-size=50m", "busybox", "yes")
+    pocker.ok("run", "-d", "--name", "box", *NONE, "--log-opt", "max-size=50m", "--log-opt", "max-file=3",
+              "busybox", "yes")
     try:
         time.sleep(0.5)
         started = time.monotonic()
