@@ -47,7 +47,7 @@ class Group(Command):
         module = __import__(path, fromlist=["COMMAND"])
         it: Command = module.COMMAND
         command = Command(name, it.usage, it.about, *it.flags, least=it.least, most=it.most,
-                          stop_at_argument=it.stop_at_argument, text=it.text, glued=it.glued)
+                          stop_at_argument=it.stop_at_argument, text=it.text, glued=self.glued)
         return command, module.run
 
     def run(self, context: Any, parsed: Parsed) -> int:

@@ -26,10 +26,12 @@ class Program:
     ``context``    what the commands get: made of the parsed global options
     ``version``    what --version prints
     ``hidden``     commands that are not for people
+    ``glued``      the value of a short flag may follow at once: -p80:80
     """
 
     def __init__(self, name: str, about: Command, commands: dict[str, str], package: str,
-                 context: Callable[[Parsed], Any], version: Callable[[], str], hidden: Sequence[str] = ()) -> None:
+                 context: Callable[[Parsed], Any], version: Callable[[], str], hidden: Sequence[str] = (), *,
+                 glued: bool = False) -> None:
         self.name = name
         self.about = about
         self.commands = commands
@@ -37,6 +39,7 @@ class Program:
         self.context = context
         self.version = version
         self.hidden = hidden
+        self.glued = glued
 
     def overview(self) -> str:
         """The help of the whole program."""
@@ -96,6 +99,7 @@ class Program:
             return self.unknown(name, arguments)
         module = self.module(name)
         command: Command = module.COMMAND
+        command.glued = self.glued
         run: Callable[[Any, Parsed], int] = module.run
         try:
             options_ = parse(command, arguments)

@@ -34,6 +34,9 @@ def read(settings: Settings, given: dict[str, Any]) -> None:
     settings.dns_search = [single("dns-search", text) for text in given.get("dns-search", [])]
     settings.dns_options = [single("dns-option", text) for text in given.get("dns-option", [])]
     settings.hosts = [host(text) for text in given.get("add-host", [])]
+    settings.links = dict(link(text) for text in given.get("link", []))
+    if settings.links and alone:
+        raise UsageError(f'--link needs a network of ours, and --network "{alone}" is none')
     if alone.startswith("container:"):
         for flag in ("hostname", "publish", "publish-all", "expose", "dns", "dns-search", "dns-option", "add-host"):
             if given.get(flag):
@@ -46,6 +49,14 @@ def single(flag: str, text: str) -> str:
     if not text.isprintable() or " " in text or "#" in text:
         raise wrong(flag, text, "a name has neither blanks nor control characters, nor #")
     return text
+
+
+def link(text: str) -> tuple[str, str]:
+    """The other name and the container of ``CONTAINER[:NAME]``. Raises UsageError."""
+    name, colon, alias = text.partition(":")
+    if not name or (colon and not alias):
+        raise wrong("link", text, "write CONTAINER[:NAME]")
+    return single("link", alias or name).lower(), name
 
 
 def shared(name: str) -> bool:

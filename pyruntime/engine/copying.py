@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from pyruntime.engine.container import Container, Record
 
 _MAX_LINKS = 40                    # path_resolution(7)
-_SET_ID = 0o6000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _O_PATH = os.O_PATH | os.O_CLOEXEC
 
@@ -94,8 +93,9 @@ def copy_out(container: Container, record: Record, source: str, target: str, *, 
              follow: bool = False, warn: Callable[[str], None]) -> int:
     """Copy a path of a container to one of this machine; the bytes that were copied.
 
-    ``archive``: with owners, and set-user-ID bits; otherwise all belongs to who copies. ``follow``: what a symbolic
-    link at the end of ``source`` points to. Raises UsageError, HostError.
+    ``archive``: with owners, set-user-ID bits, capabilities and devices; otherwise all belongs to who copies, and
+    nothing that the container has made gives its users power here. ``follow``: what a symbolic link at the end of
+    ``source`` points to. Raises UsageError, HostError.
     """
     path = Path(_rooted(source))
     with Files(container, record) as files:
@@ -108,7 +108,7 @@ def copy_out(container: Container, record: Record, source: str, target: str, *, 
                     lambda path: open_beneath(top, path),
                     lambda entry: (files.uids.inside(entry.uid), files.gids.inside(entry.gid)) if archive
                     else (os.geteuid(), os.getegid()),
-                    mask=0o7777 if archive else 0o7777 & ~_SET_ID, warn=warn)
+                    powers=archive, warn=warn)
                 for entry, child in nodes.walk(node, os.fsencode(name), warn, files.kernel):
                     sink.put(entry, child)
                 sink.finish()

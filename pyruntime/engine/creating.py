@@ -6,7 +6,7 @@ import os
 
 from pyruntime.config.decode import encode
 from pyruntime.engine import history
-from pyruntime.engine.container import Container, Record, claim, unclaimed, write
+from pyruntime.engine.container import Container, Record, claim, find, unclaimed, write
 from pyruntime.errors import UsageError
 from pyruntime.image.snapshot.driver import choose
 from pyruntime.image.store import trees
@@ -65,6 +65,8 @@ def _complete(places: Places, record: Record) -> None:
         from pyruntime.engine.living import whole_health
 
         settings.health = whole_health(settings.health, says.get("Healthcheck"))
+    for alias, name in settings.links.items():
+        settings.links[alias] = find(places, name).id   # whatever it is called later
     if settings.userns not in ("", "host"):
         from pyruntime.engine.namespaces import take_ids
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.config.decode import decode
+from pyruntime.engine.host_config import host_config
 from pyruntime.engine.network import endpoints
 from pyruntime.engine.network.picture import settings_of
 from pyruntime.engine.status import PAUSED, RESTARTING, RUNNING, status_of
@@ -33,7 +34,7 @@ def describe(container: Container, record: Record, status: Status | None = None)
         "ConfigPath": f"{container.directory}/config.json", "Rootfs": container.rootfs,
         "AppArmorProfile": _apparmor(container),
         "Config": {
-            "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
+            "Image": record.image, "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
             "User": settings.user or config.get("User") or "", "Tty": settings.terminal, "OpenStdin": settings.stdin,
             "Env": [*(config.get("Env") or []), *settings.env], "Cmd": settings.args or config.get("Cmd"),
             "Entrypoint": config.get("Entrypoint") if settings.entrypoint is None else settings.entrypoint,
@@ -41,7 +42,7 @@ def describe(container: Container, record: Record, status: Status | None = None)
             "Labels": labels(record), "Volumes": config.get("Volumes"), "ExposedPorts": config.get("ExposedPorts"),
             "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
             "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None},
-        "Mounts": [_mount(container, mount) for mount in settings.mounts],
+        "HostConfig": host_config(settings), "Mounts": [_mount(container, mount) for mount in settings.mounts],
         "NetworkSettings": settings_of(endpoints.read(container.places, record.id)), "Settings": settings.document()}
 
 

@@ -40,10 +40,11 @@ _LONGEST = 2e6   # seconds, 23 days: poll(2) cannot wait for more than 2^31 mill
 _PATIENCE = 10.0   # seconds that a monitor may take for its last words; its clients may be slow
 
 
-def clear_run(container: Container, record: Record) -> None:
-    """Take away what belongs to a run: processes, cgroup, network. The container is locked. Raises PyruntimeError."""
+def clear_run(container: Container, record: Record, *, waits: Run | None = None) -> None:
+    """Take away what belongs to a run: processes, cgroup, network. ``waits``: the run as it is to be written down then,
+    which waits to be started again: nobody sees it ended in between. The container is locked. Raises PyruntimeError."""
     runtime = Runtime(container.places.runtime)
-    run = container.run()
+    run = waits or container.run()
     end = container.exit()
     if end is not None and not run.over:
         try:
@@ -68,7 +69,7 @@ def clear_run(container: Container, record: Record) -> None:
         if end.oom:
             history.of_container(container.places, record, "oom")
         history.of_container(container.places, record, "die", exitCode=str(end.status))
-    run.over, run.waiting = True, False
+    run.over, run.waiting = True, waits is not None
     container.write_run(run)
 
 

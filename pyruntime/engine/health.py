@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 _KEPT = 5             # results
 _OUTPUT = 4096        # bytes of output of each
+_LONGEST = 2e6        # seconds, 23 days: poll(2) cannot wait for more than 2^31 milliseconds
 _FILE = 1 << 20       # bytes of health.json, which we have written
 _SHELL = ["/bin/sh", "-c"]
 
@@ -150,7 +151,7 @@ def _result(pid: int, reader: int, timeout: float) -> tuple[int, str]:
         poll.register(reader, select.POLLIN)
         due = time.monotonic() + timeout
         while (left := due - time.monotonic()) > 0:
-            ready = {fd for fd, _ in poll.poll(left * 1000)}
+            ready = {fd for fd, _ in poll.poll(min(left, _LONGEST) * 1000)}
             if reader in ready and not _read(reader, output):
                 poll.unregister(reader)
             if pidfd in ready:

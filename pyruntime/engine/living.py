@@ -85,9 +85,9 @@ def whole_health(asked: dict[str, Any], image: dict[str, Any] | None) -> dict[st
     test = asked.get("test") or image.get("Test") or []
     if not test or test[0] == "NONE":
         return {}
-    says = {name: (image.get(member) or 0) / 1e9 for name, member in (
+    says = {name: max(0, image.get(member) or 0) / 1e9 for name, member in (
         ("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod"),
         ("start_interval", "StartInterval"))}
-    says["retries"] = image.get("Retries") or 0
+    says["retries"] = max(0, image.get("Retries") or 0)
     return {"test": test, **{name: asked.get(name) or says[name] or default
                              for name, default in HEALTH_DEFAULTS.items()}}

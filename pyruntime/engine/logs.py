@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _LOOK = 0.1   # seconds between two looks at a log that is followed
 _BLOCK = 1 << 16
+_ENDLESS = 1 << 62   # bytes
 
 
 class Entry:
@@ -53,7 +54,9 @@ def entries(container: Container, *, since: str = "", until: str = "", tail: int
             if number < start[0]:
                 continue
             last = number == len(opened) - 1
-            lines = _lines(fd, start[1] if number == start[0] else 0)
+            # A program that writes faster than we read would keep us for ever.
+            end = os.fstat(fd).st_size if follow is None else _ENDLESS
+            lines = _lines(fd, start[1] if number == start[0] else 0, end)
             yield from _between(lines, since, until)
             if last and follow is not None:
                 yield from _between(_followed(container, fd, follow), since, until)
@@ -84,10 +87,10 @@ def _between(lines: Iterator[bytes], since: str, until: str) -> Iterator[Entry]:
             yield entry
 
 
-def _lines(fd: int, offset: int) -> Iterator[bytes]:
-    """The whole lines from ``offset`` on; the descriptor stands behind the last of them then."""
+def _lines(fd: int, offset: int, end: int = _ENDLESS) -> Iterator[bytes]:
+    """The whole lines from ``offset`` on, up to ``end``; the descriptor stands behind the last of them then."""
     rest = b""
-    while block := os.pread(fd, _BLOCK, offset):
+    while block := os.pread(fd, min(_BLOCK, end - offset), offset):
         offset += len(block)
         lines = (rest + block).split(b"\n")
         rest = lines.pop()

@@ -39,6 +39,8 @@ _TMPFS_DEFAULTS = ["noexec", "nosuid", "nodev"]
 _TMPFS_WORDS = {"ro", "rw", "noexec", "exec", "nosuid", "suid", "nodev", "dev", "noatime", "relatime", "strictatime",
                 "sync", "async", "tmpcopyup", "notmpcopyup", "nr_inodes", "nr_blocks", "size", "mode", "uid", "gid",
                 "mpol", "huge", "private", "rprivate", "slave", "rslave", "shared", "rshared", "inode64", "inode32"}
+_COVERABLE = ("cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "uptime",
+              "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled")
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
@@ -65,7 +67,9 @@ def of_volume_flag(text: str) -> dict[str, Any]:
         raise wrong("volume", text, "write [SOURCE:]TARGET[:OPTIONS]")
     if len(parts) == 1:
         return {"kind": "volume", "source": "", "target": _target("volume", text, parts[0]), "anonymous": True}
-    source, target = parts[0], _target("volume", text, parts[1])
+    source = parts[0]
+    # This machine's procfs is one, too.
+    target = "/proc" if source == parts[1] == "/proc" else _target("volume", text, parts[1])
     words = parts[2].split(",") if len(parts) == 3 else []
     if source.startswith(("/", ".", "~")):
         path = os.path.expanduser(source) if source.startswith("~") else source
@@ -100,7 +104,16 @@ def _target(flag: str, text: str, path: str) -> str:
     normal = os.path.normpath(path).replace("//", "/")
     if normal == "/":
         raise wrong(flag, text, "the container's root cannot be covered")
+    if _is_procfs(normal):
+        raise wrong(flag, text, f'"{normal}" belongs to procfs, which cannot be covered')
     return normal
+
+
+def _is_procfs(path: str) -> bool:
+    """Whether a path of the container is /proc or below, but for the files that programs such as lxcfs put there. Who
+    covers the others keeps programs from what they ask the kernel, or makes them believe they had told it something
+    (CVE-2019-16884). What leads there by a symbolic link does no harm to the runtime, which has a procfs of its own."""
+    return path == "/proc" or (path.startswith("/proc/") and path.removeprefix("/proc/") not in _COVERABLE)
 
 
 def of_tmpfs_flag(text: str) -> dict[str, Any]:
@@ -134,7 +147,8 @@ def of_mount_flag(text: str) -> dict[str, Any]:
     kind = mount["kind"]
     if kind not in ("bind", "volume", "tmpfs"):
         raise wrong("mount", text, f'type "{kind}": write bind, volume or tmpfs')
-    mount["target"] = _target("mount", text, mount["target"] or "")
+    if not (kind == "bind" and mount["source"] == mount["target"] == "/proc"):
+        mount["target"] = _target("mount", text, mount["target"] or "")
     strange = next((key for key in mount if _OF.get(key, kind) != kind), "")
     if strange:
         raise wrong("mount", text, f'type {kind} has no "{_SPELLED[strange]}"')
@@ -237,6 +251,8 @@ def complete(places: Places, record: Record) -> None:
                 mounts.append(mount)
     for path in record.image_config.get("Volumes") or {}:
         target = os.path.normpath("/" + path.strip("/"))
+        if _is_procfs(target):
+            raise UsageError(f'the image wants a volume at "{path}", which belongs to procfs and cannot be covered')
         if target not in targets and target != "/":
             targets.add(target)
             mounts.append({"kind": "volume", "source": "", "target": target, "anonymous": True})

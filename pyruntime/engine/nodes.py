@@ -30,6 +30,8 @@ _TYPES = {S_ISREG: FILE, S_ISDIR: DIRECTORY, S_ISLNK: SYMLINK, S_ISCHR: CHARACTE
 _MODES = {CHARACTER: 0o020000, BLOCK: 0o060000, FIFO: 0o010000}   # S_IFCHR, S_IFBLK, S_IFIFO
 _GONE = (ENOENT, ENOTDIR, ELOOP)
 _STEP = 1 << 16
+_SET_ID = 0o6000
+_CAPABILITIES = b"security.capability"   # capabilities(7): what a program has more than who runs it
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -154,15 +156,16 @@ class Directory:
 
     ``open``    opens the directory of a relative path; the caller closes it
     ``owner``   the owner and group of an entry on this machine
-    ``mask``    bits of the mode that are kept
+    ``powers``  whether entries keep what gives power to who uses them: set-user-ID bits, capabilities; and devices
     ``size``    counts the bytes of content
     """
 
-    def __init__(self, open: Callable[[bytes], int], owner: Callable[[Entry], tuple[int, int]], *, mask: int = 0o7777,
+    def __init__(self, open: Callable[[bytes], int], owner: Callable[[Entry], tuple[int, int]], *, powers: bool = True,
                  warn: Callable[[str], None]) -> None:
         self._open = open
         self._owner = owner
-        self._mask = mask
+        self._powers = powers
+        self._left_out: set[bytes] = set()   # devices, to which links may follow
         self._made: list[tuple[Entry, tuple[int, int]]] = []
         self._warn = warn
         self._copier = Copier(lambda path, key, words: warn(f'"{shown(path)}": attribute "{shown(key)}" left out:'
@@ -174,6 +177,14 @@ class Directory:
         directory would have to become something else or the reverse, HostError."""
         if not entry.name:
             return   # the directory itself
+        if not self._powers:
+            if entry.type in (CHARACTER, BLOCK) or (entry.type == LINK and entry.link in self._left_out):
+                self._left_out.add(entry.name)
+                self._warn(f'"{shown(entry.name)}": left out: a device, which would be one of this machine')
+                return
+            entry.mode &= ~_SET_ID
+            if entry.xattrs:
+                entry.xattrs.pop(_CAPABILITIES, None)
         try:
             self._put(entry, content)
         except OSError as error:
@@ -308,7 +319,7 @@ class Directory:
             for key, value in entry.xattrs.items():
                 self._attribute(entry, path, key, value)
         if not S_ISLNK(found.st_mode):
-            os.chmod(path, entry.mode & self._mask)
+            os.chmod(path, entry.mode)
         os.utime(path, ns=(entry.mtime, entry.mtime))
 
     def _attribute(self, entry: Entry, path: bytes, key: bytes, value: bytes) -> None:

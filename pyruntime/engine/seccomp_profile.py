@@ -1,8 +1,9 @@
 """The system calls that a container may make unless it is told otherwise.
 
 A list of what is allowed, by subject; the rest fails with EPERM. As strict as Docker's profile by its documentation
-(docs.docker.com/engine/security/seccomp), which names what is kept from containers and why. Some calls come with a
-capability, since the kernel then guards them by that: they add no way in that was not granted.
+(docs.docker.com/engine/security/seccomp), which names what is kept from containers and why; docs/pocker-run.md has the
+differences. Some calls come with a capability, since the kernel then guards them by that: they add no way in that was
+not granted.
 
 Not here on purpose: key rings (keyctl, add_key, request_key: not divided into namespaces), userfaultfd and io_uring_*
 (ways in which kernels have been attacked), bpf and perf_event_open, kernel modules, clocks, swap, kexec, quotas, what
@@ -62,9 +63,12 @@ PROCESSES = (
     "setresuid32", "setreuid", "setreuid32", "setrlimit", "setsid", "setuid", "setuid32", "sigaltstack", "sigprocmask",
     "sigreturn", "tgkill", "tkill", "times", "wait4", "waitid", "waitpid", "pause", "restart_syscall",
     # The kernel lets a process trace only what it may change anyway (ptrace(2); since Linux 4.8 filters see it, too).
-    "ptrace", "lsm_get_self_attr", "lsm_list_modules", "lsm_set_self_attr")
+    # The other two ask the same question before they read or write, and parallel programs (MPI) exchange data by them.
+    "process_vm_readv", "process_vm_writev", "ptrace")
 TIMES = (
-    "adjtimex", "alarm", "clock_getres", "clock_getres_time64", "clock_gettime", "clock_gettime64", "clock_nanosleep",
+    # To set the clock by these needs CAP_SYS_TIME; without it they tell how exact it is (ntp_gettime(3)).
+    "adjtimex", "clock_adjtime", "clock_adjtime64",
+    "alarm", "clock_getres", "clock_getres_time64", "clock_gettime", "clock_gettime64", "clock_nanosleep",
     "clock_nanosleep_time64", "getitimer", "gettimeofday", "nanosleep", "setitimer", "time", "timer_create",
     "timer_delete", "timer_getoverrun", "timer_gettime", "timer_gettime64", "timer_settime", "timer_settime64")
 TALKING = (
@@ -82,17 +86,18 @@ WITH_CAPABILITY: dict[str, tuple[str, ...]] = {
     "CAP_PERFMON": ("perf_event_open",),
     "CAP_SYSLOG": ("syslog",),
     "CAP_SYS_ADMIN": (
-        "bpf", "clone", "clone3", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "mount",
-        "mount_setattr", "move_mount", "open_tree", "open_tree_attr", "perf_event_open", "quotactl", "quotactl_fd",
-        "setdomainname", "sethostname", "setns", "syslog", "umount", "umount2", "unshare"),
+        "bpf", "clone", "clone3", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie",
+        "lsm_get_self_attr", "lsm_list_modules", "lsm_set_self_attr", "mount", "mount_setattr", "move_mount",
+        "open_tree", "open_tree_attr", "perf_event_open", "quotactl", "quotactl_fd", "setdomainname", "sethostname",
+        "setns", "syslog", "umount", "umount2", "unshare"),
     "CAP_SYS_BOOT": ("reboot",),
     "CAP_SYS_CHROOT": ("chroot",),
     "CAP_SYS_MODULE": ("delete_module", "finit_module", "init_module"),
     "CAP_SYS_NICE": ("get_mempolicy", "mbind", "set_mempolicy", "set_mempolicy_home_node"),
     "CAP_SYS_PACCT": ("acct",),
-    "CAP_SYS_PTRACE": ("kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev"),
+    "CAP_SYS_PTRACE": ("kcmp", "pidfd_getfd", "process_madvise"),
     "CAP_SYS_RAWIO": ("ioperm", "iopl"),
-    "CAP_SYS_TIME": ("clock_adjtime", "clock_adjtime64", "clock_settime", "clock_settime64", "settimeofday", "stime"),
+    "CAP_SYS_TIME": ("clock_settime", "clock_settime64", "settimeofday", "stime"),
     "CAP_SYS_TTY_CONFIG": ("vhangup",),
 }
 
@@ -100,7 +105,9 @@ WITH_CAPABILITY: dict[str, tuple[str, ...]] = {
 _ARM = ("arm_fadvise64_64", "arm_sync_file_range", "breakpoint", "cacheflush", "set_tls", "sync_file_range2")
 _S390 = ("s390_pci_mmio_read", "s390_pci_mmio_write", "s390_runtime_instr")
 MACHINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "x86_64": (("X86_64", "X86", "X32"), ("arch_prctl", "modify_ldt")),
+    # uretprobe: no call of a program's own, but of the code that the kernel puts in where somebody on the host traces
+    # it (Linux 6.11); refused, the program would crash.
+    "x86_64": (("X86_64", "X86", "X32"), ("arch_prctl", "modify_ldt", "uretprobe")),
     "i686": (("X86",), ("modify_ldt",)),
     "aarch64": (("AARCH64", "ARM"), _ARM),
     "armv7l": (("ARM",), _ARM),
@@ -114,7 +121,13 @@ MACHINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 # exploits from working (ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC).
 PERSONALITIES = (0x0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
 NEW_NAMESPACES = 0x7E020000   # linux/sched.h: CLONE_NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, NEWCGROUP
-AF_VSOCK = 40                 # sys/socket.h: speaks with the hypervisor, and knows no network namespace
+# Families of sockets that are kept away (sys/socket.h), since to open one has the kernel load its module, whoever asks:
+# DECnet, Econet, ATM's switched circuits, IrDA, Wanpipe, ISDN, CAIF, which nobody has any more; ALG, the kernel's
+# ciphers (CVE-2026-31431 wrote to files that could only be read); VSOCK, which speaks with the hypervisor and knows no
+# network namespace; and all that are newer than this list. A 32-bit program can get at them by socketcall(2), into
+# which a filter cannot look; without that call the i386 programs of Debian have no network.
+KEPT_AWAY = (12, 19, 20, 23, 25, 34, 37, 38, 40)
+NEWEST_FAMILY = 45            # AF_MCTP
 _EPERM, _ENOSYS = 1, 38
 
 
@@ -127,7 +140,7 @@ def profile(capabilities: Collection[str], machine: str = "") -> dict[str, Any]:
         names += WITH_CAPABILITY.get(capability, ())
     calls = [_allow(dict.fromkeys(names)),
              *(_allow(("personality",), {"index": 0, "value": value, "op": "SCMP_CMP_EQ"}) for value in PERSONALITIES),
-             _allow(("socket",), {"index": 0, "value": AF_VSOCK, "op": "SCMP_CMP_NE"})]
+             _SOCKETS]
     if "CAP_SYS_ADMIN" not in capabilities:
         # The flags are the first argument, except where the kernel's ABI swaps them with the stack (clone(2)).
         place = 1 if machine.startswith("s390") else 0
@@ -143,6 +156,12 @@ def profile(capabilities: Collection[str], machine: str = "") -> dict[str, Any]:
 
 def _allow(names: Collection[str], *conditions: dict[str, Any]) -> dict[str, Any]:
     return {"names": list(names), "action": "SCMP_ACT_ALLOW", **({"args": list(conditions)} if conditions else {})}
+
+
+# Several conditions on one argument are alternatives. None is a range between two numbers.
+_SOCKETS = _allow(("socket",), {"index": 0, "value": KEPT_AWAY[0], "op": "SCMP_CMP_LT"},
+                  *({"index": 0, "value": number, "op": "SCMP_CMP_EQ"}
+                    for number in range(KEPT_AWAY[0], NEWEST_FAMILY + 1) if number not in KEPT_AWAY))
 
 
 def of_document(document: dict[str, Any], capabilities: Collection[str]) -> dict[str, Any]:

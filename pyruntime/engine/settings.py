@@ -19,8 +19,8 @@ class Settings:
         "stop_timeout", "init", "labels", "annotations", "cap_add", "cap_drop", "privileged", "security", "seccomp",
         "read_only", "userns", "ids", "ipc", "pid", "uts", "cgroupns", "group_add", "mounts", "volumes_from", "devices",
         "device_rules", "shm_size", "limits", "ulimits", "oom_score", "cgroup_parent", "sysctls", "networks", "ports",
-        "publish_all", "expose", "dns", "dns_search", "dns_options", "hosts", "restart", "restart_limit", "remove",
-        "log_driver", "log_size", "log_files", "health", "platform")
+        "publish_all", "expose", "dns", "dns_search", "dns_options", "hosts", "links", "restart", "restart_limit",
+        "remove", "log_driver", "log_size", "log_files", "health", "platform")
 
     def __init__(self, **values: Any) -> None:
         # The process.
@@ -80,6 +80,7 @@ class Settings:
         self.dns_search: list[str] = []
         self.dns_options: list[str] = []
         self.hosts: list[str] = []
+        self.links: dict[str, str] = {}              # another name for a container, which it alone is told -> its ID
         # Its life.
         self.restart: str = "no"                     # no, always, on-failure, unless-stopped
         self.restart_limit: int = 0                  # of on-failure; 0: none

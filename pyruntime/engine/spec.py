@@ -152,15 +152,15 @@ def _thermal() -> list[str]:
 def _namespaces(container: Container, record: Record, result: dict[str, Any]) -> None:
     settings, linux = record.settings, result["linux"]
     network = settings.networks[0]["name"] if settings.networks else ""
-    if network != "host" and not network.startswith("container:"):
+    others = network == "host" or network.startswith("container:")
+    if not others:
         # Ports below 1024 belong to nobody but the container, and whoever is in it may ping: as with Docker.
         linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
         if privileged() and settings.userns in ("", "host"):   # all groups must be mapped to name them
             linux["sysctl"]["net.ipv4.ping_group_range"] = "0 2147483647"
     if settings.sysctls:
         linux["sysctl"] = linux.get("sysctl", {}) | settings.sysctls
-    if settings.ipc or settings.pid or settings.uts or settings.cgroupns or settings.userns or (
-            network and "sysctl" not in linux) or network.startswith("container:"):
+    if settings.ipc or settings.pid or settings.uts or settings.cgroupns or settings.userns or others:
         from pyruntime.engine import namespaces
 
         namespaces.apply(container, record, result)

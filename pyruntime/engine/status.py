@@ -42,6 +42,8 @@ def status_of(container: Container) -> Status:
         if state is not None and state.pid:
             return Status(PAUSED if state.status == "paused" else RUNNING, run, state.pid)
     end = container.exit()
+    if end is not None and not run.over and end.finished < run.started:
+        end = None   # of the run before it: it is being started again at this moment
     if run.watched():
         if run.waiting:
             return Status(RESTARTING, run, 0, end)

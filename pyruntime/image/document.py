@@ -28,8 +28,10 @@ _CONFIG: dict[str, type] = {
     "architecture": str, "os": str, "variant": str, "created": str, "author": str, "config": dict,
     "rootfs": dict}
 _CONTAINER: dict[str, type] = {
-    "User": str, "WorkingDir": str, "StopSignal": str, "ExposedPorts": dict, "Volumes": dict}
-_TEXTS: dict[str, type] = {"Env": list, "Entrypoint": list, "Cmd": list, "Labels": dict}
+    "User": str, "WorkingDir": str, "StopSignal": str, "ExposedPorts": dict, "Volumes": dict, "Healthcheck": dict}
+_TEXTS: dict[str, type] = {"Env": list, "Entrypoint": list, "Cmd": list, "Labels": dict, "Shell": list, "OnBuild": list}
+# Docker's addition (github.com/moby/docker-image-spec, spec.md#Healthcheck).
+_HEALTH: dict[str, type] = {"Interval": int, "Timeout": int, "StartPeriod": int, "StartInterval": int, "Retries": int}
 
 
 
@@ -244,6 +246,9 @@ def _check_container(reader: _Reader, config: object) -> None:
     reader.members(config, "config", _CONTAINER)
     for key, kind in _TEXTS.items():
         reader.texts(config, "config", key, kind)
+    if isinstance(health := config.get("Healthcheck"), dict):
+        reader.members(health, "config.Healthcheck", _HEALTH)
+        reader.texts(health, "config.Healthcheck", "Test", list)
     for key in (*_CONTAINER, *_TEXTS):
         value = config.get(key)
         texts = [value] if isinstance(value, str) else [*value] if isinstance(value, (list, dict)) else []

@@ -145,6 +145,7 @@ gone
 
 ## kill
 alive --init
+until_true 'docker top $n -o pid,comm | grep sleep$'  # before, nobody would die of the signal
 quietly docker kill --signal USR1 $n
 until_true '[ "$(show {{.State.Status}})" = exited ]'
 show '{{.State.ExitCode}}'

@@ -9,6 +9,7 @@ from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from pyruntime.image.images import Image
@@ -16,18 +17,39 @@ if TYPE_CHECKING:
 FORMAT = Flag("format", "str", "table, json, or a template such as '{{.Id}}'", short="f", default="table")
 
 
-def show(form: str, value: Any) -> bool:
-    """Print a value as JSON or by a template, item by item for a list; False for "table", which is the caller's."""
+def show(form: str, value: Any, headings: Mapping[str, str] | None = None,
+         texts: Callable[[Any], dict[str, Any]] = lambda item: item) -> bool:
+    """Print a value as JSON or by a template, item by item for a list; False for "table", which is the caller's.
+
+    ``headings``: what columns of ``table TEMPLATE`` are called, where it is not the member's name; ``texts``: an item
+    as templates see it.
+    """
     if form == "table":
         return False
+    items = value if isinstance(value, list) else [value]
     if form == "json":
         out(encode(value, 1) + "\n")
     elif "{{" not in form:
         raise UsageError(f'--format "{form}": write table, json, or a template such as \'{{{{.Name}}}}\'')
     else:
-        from pyruntime.cli.template import render
-        out("".join(render(form, item) + "\n" for item in (value if isinstance(value, list) else [value])))
+        out(by_template(form, items, headings, texts))
     return True
+
+
+def by_template(form: str, items: Sequence[Any], headings: Mapping[str, str] | None = None,
+                texts: Callable[[Any], dict[str, Any]] = lambda item: item) -> str:
+    """A line for each item; a table with a heading for ``table TEMPLATE``, whose columns are apart by tabs."""
+    from pyruntime.cli.template import heading, render
+
+    if not form.startswith("table "):
+        return "".join(render(form, texts(item)) + "\n" for item in items)
+    from pyruntime.cli.table import columns
+
+    form = form.removeprefix("table ")
+    rows = [heading(form, headings or {}), *(render(form, texts(item)) for item in items)]
+    cells = [row.split("\t") for row in rows]
+    width = max(map(len, cells))
+    return columns([[*row, *[""] * (width - len(row))] for row in cells])
 
 
 def short(digest: str) -> str:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "cp", "[options] CONTAINER:PATH PATH|-  or  PATH|- CONTAINER:PATH",
     "copy files between a container and this machine",
-    Flag("archive", "bool", "keep owners, and set-user-ID bits", short="a"),
+    Flag("archive", "bool", "keep owners; out of a container also set-user-ID bits, capabilities and devices",
+         short="a"),
     Flag("follow-link", "bool", "copy what a symbolic link at the end of the source points to", short="L"),
     Flag("quiet", "bool", "do not say how much was copied", short="q"), least=2, most=2,
     text="The container may run or not. - is a tar archive on the standard output or input. A source that ends\n"

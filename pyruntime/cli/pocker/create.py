@@ -10,7 +10,7 @@ from pyruntime.cli.program import out
 
 COMMAND = Command(
     "create", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image", *FLAGS,
-    least=1, stop_at_argument=True, glued=True, text="Prints its ID.\n\nExample:\n  pocker create --name web nginx")
+    least=1, stop_at_argument=True, text="Prints its ID.\n\nExample:\n  pocker create --name web nginx")
 
 
 def run(context: Context, parsed: Parsed) -> int:

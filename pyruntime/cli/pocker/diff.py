@@ -6,6 +6,7 @@ from pyruntime.cli.image.show import show
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
+from pyruntime.cli.table import printable
 from pyruntime.engine.changes import changed
 from pyruntime.engine.container import find
 
@@ -21,5 +22,5 @@ def run(context: Context, parsed: Parsed) -> int:
     container = find(context.places, parsed.arguments[0])
     found = changed(container, container.read())
     if not show(parsed["format"], [{"Kind": kind, "Path": path} for kind, path in found]):
-        out("".join(f"{kind} {path}\n" for kind, path in found))
+        out("".join(f"{kind} {printable(path)}\n" for kind, path in found))
     return 0

@@ -8,6 +8,7 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.filters import Filters
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
+from pyruntime.cli.table import printable
 from pyruntime.engine.history import events
 
 TYPE_CHECKING = False
@@ -81,7 +82,7 @@ def _line(event: dict[str, Any], form: str) -> str:
     seconds, rest = divmod(event["timeNano"], 10**9)
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09}Z"
     attributes = ", ".join(f"{name}={value}" for name, value in sorted(event["Actor"]["Attributes"].items()))
-    return f"{when} {event['Type']} {event['Action']} {event['Actor']['ID']} ({attributes})"
+    return printable(f"{when} {event['Type']} {event['Action']} {event['Actor']['ID']} ({attributes})")
 
 
 def _time(parsed: Parsed, flag: str) -> int | None:

@@ -14,6 +14,10 @@ from pyruntime.engine.status import PAUSED, RUNNING, status_of
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.image.users import find_user
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 COMMAND = Command(
     "exec", "[options] CONTAINER COMMAND [ARGUMENT...]", "run another program in a container",
     Flag("detach", "bool", "do not wait for it", short="d"),
@@ -44,19 +48,20 @@ def run(context: Context, parsed: Parsed) -> int:
         root = os.open(f"/proc/{status.pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             user = find_user(parsed["user"], root)
+        except PyruntimeError as error:
+            error.exit_code = 126   # Docker's for one that cannot be run
+            raise
         finally:
             os.close(root)
         options |= {"user": f"{user.uid}:{user.gid}", "gids": user.additional}
     if parsed["privileged"]:
         from pyruntime.config.sections.process import CAPABILITIES
         options["capabilities"] = list(CAPABILITIES)
-    _redirect(parsed)
     exec_id, words = os.urandom(32).hex(), " ".join(parsed.arguments[1:])
     for action in ("exec_create", "exec_start"):
         of_container(context.places, record, f"{action}: {words}", execID=exec_id)
     try:
-        result = Runtime(context.places.runtime).exec(container.id, parsed.arguments[1:], detach=parsed["detach"],
-                                                      **options)
+        result = _execute(Runtime(context.places.runtime), container.id, parsed, options)
     except PyruntimeError as error:
         error.exit_code = failure(error)
         raise
@@ -74,9 +79,20 @@ def _environment(parsed: Parsed) -> list[str]:
     return environment(parsed["env"], parsed["env-file"])
 
 
-def _redirect(parsed: Parsed) -> None:
+def _execute(runtime: Runtime, container_id: str, parsed: Parsed, options: dict[str, Any]) -> int:
+    """Run it, with the streams that it is to have; its status, or 0 where nobody waits for it."""
+    args = parsed.arguments[1:]
+    if parsed["detach"] or parsed["tty"]:
+        _redirect((0, 1, 2) if parsed["detach"] else () if parsed["interactive"] else (0,))
+        return runtime.exec(container_id, args, detach=parsed["detach"], **options)
+    from pyruntime.engine.piped import Piped
+
+    pipes = Piped(stdin=parsed["interactive"])
+    return pipes.wait(pipes.start(lambda: runtime.exec(container_id, args, detach=True, **options)))
+
+
+def _redirect(fds: tuple[int, ...]) -> None:
     """What the program is not to have of ours is /dev/null."""
-    fds = (0, 1, 2) if parsed["detach"] else () if parsed["interactive"] else (0,)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for fd in fds:
         os.dup2(null, fd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pyruntime.cli.parse import Flag, Parsed
 from pyruntime.engine.settings import Settings
+from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ SUBJECTS: dict[str, tuple[Flag, ...]] = {
         *_texts(("ip", "ADDRESS", "its address in the network"), ("ip6", "ADDRESS", "its IPv6 address in the network"),
                 ("mac-address", "ADDRESS", "its hardware address in the network")),
         *_lists(("network-alias", "NAME", "another name in the network"),
+                ("link", "CONTAINER[:NAME]", "find another container of its networks by that name"),
                 ("expose", "PORT[/PROTOCOL]", "a port that it listens at"),
                 ("dns", "ADDRESS", "server to ask for names"),
                 ("dns-search", "DOMAIN", "domain to look in for names"),
@@ -139,6 +141,7 @@ FLAGS = tuple(sorted((
     Flag("interactive", "bool", "keep the standard input open", short="i"),
     Flag("read-only", "bool", "make the root filesystem read-only"),
     Flag("rm", "bool", "remove the container, and its anonymous volumes, when it has ended"),
+    Flag("runtime", "str", "Docker's word for another runtime; there is this one", default="pyruntime", value="NAME"),
     Flag("shm-size", "str", "size of /dev/shm", default="64m", value="BYTES"),
     Flag("stop-signal", "str", "signal that `stop` sends; default: the image's, or TERM", value="SIGNAL"),
     Flag("stop-timeout", "int", "seconds that `stop` waits before it kills", default=10),
@@ -146,6 +149,7 @@ FLAGS = tuple(sorted((
     Flag("user", "str", "user, and group, to run as", short="u", value="USER[:GROUP]"),
     Flag("workdir", "str", "working directory", short="w", value="DIR"),
     *(flag for flags in SUBJECTS.values() for flag in flags), *MAKING), key=lambda flag: flag.name))
+_RUNTIME = "pyruntime"   # so are those that containerd's shims would run
 
 
 def settings_of(parsed: Parsed) -> Settings:
@@ -163,6 +167,9 @@ def settings_of(parsed: Parsed) -> Settings:
     for subject, flags in SUBJECTS.items():
         if any(flag.name in given for flag in flags):
             __import__(f"pyruntime.engine.{subject}", fromlist=["read"]).read(settings, given)
+    runtime: str = given.get("runtime", _RUNTIME)
+    if runtime != _RUNTIME and not runtime.startswith("io.containerd."):
+        raise UsageError(f'--runtime "{runtime}": containers of pocker are run by {_RUNTIME} alone: leave it out')
     if settings.stop_signal:
         from pyruntime.lifecycle.signals import signal_number
 

@@ -64,10 +64,16 @@ def follow(container: Container, record: Record, ours: _socket.socket, monitor: 
         return status
     try:
         with container.lock():
-            if not container.run().over:
+            policy = container.read().settings.restart   # `update` may have given it one
+            if policy == "no" and not container.run().over:
                 clear_run(container, record)    # meanwhile the monitor ends, and with it what it had mounted
             os.waitpid(monitor, 0)
-            finish(container, record)
+            if policy == "no":
+                finish(container, record)
+                return status
+        from pyruntime.engine.supervise import decide_apart
+
+        decide_apart(container)
     except NoSuchContainer:
         os.waitpid(monitor, 0)      # `rm --force` was faster, and there is nothing to lock
     return status

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 COMMAND = Command("images", "[options] [REPOSITORY[:TAG]]", "list images",
                   Flag("all", "bool", "Docker's word for intermediate images, of which there are none", short="a"),
                   Flag("digests", "bool", "print the digests of the manifests too"),
-                  Flag("filter", "list", "show only those that fit: label, reference", short="f", value="KEY=VALUE"),
+                  Flag("filter", "list", "show only those that fit: dangling, label, reference", short="f",
+                       value="KEY=VALUE"),
                   Flag("format", "str", "table, json, or a template such as '{{.Repository}}:{{.Tag}}'",
                        default="table"),
                   Flag("no-trunc", "bool", "print whole IDs"),
@@ -35,6 +36,7 @@ def _like(row: dict[str, Any], pattern: str) -> bool:
 
 
 _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
+    "dangling": lambda row, value: (value in ("true", "1")) == (row["Repository"] == "<none>"),
     "label": lambda row, value: value in row["Labels"] or value in (f"{name}={text}" for name, text
                                                                     in row["Labels"].items()),
     "reference": _like,

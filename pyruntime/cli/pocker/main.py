@@ -113,7 +113,8 @@ def version() -> str:
     return f"pocker version {__version__}\npython: {'.'.join(map(str, sys.version_info[:3]))}\n"
 
 
-PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.cli.pocker", Context, version, hidden=("monitor",))
+PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.cli.pocker", Context, version, hidden=("monitor",),
+                  glued=True)
 main = PROGRAM.main
 
 

@@ -7,18 +7,19 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.filters import Filters
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
-from pyruntime.cli.table import columns
-from pyruntime.engine.container import every
+from pyruntime.cli.table import columns, printable
+from pyruntime.engine.container import every, find
 from pyruntime.engine.describe import labels, program
 from pyruntime.engine.ending import sweep
 from pyruntime.engine.network import endpoints
 from pyruntime.engine.network.networks import DEFAULT
 from pyruntime.engine.network.picture import ports_line
 from pyruntime.engine.status import CREATED, EXITED, PAUSED, RESTARTING, status_of
+from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from pyruntime.engine.container import Container, Record
@@ -26,18 +27,45 @@ if TYPE_CHECKING:
 
 COMMAND = Command("ps", "[options]", "list containers",
                   Flag("all", "bool", "those that do not run too", short="a"),
-                  Flag("filter", "list", "show only those that fit: ancestor, exited, health, id, label, name, network,"
-                       " status", short="f", value="KEY=VALUE"),
-                  Flag("format", "str", "table, json, or a template such as '{{.Names}} {{.Status}}'", default="table"),
+                  Flag("filter", "list", "show only those that fit: ancestor, before, exited, expose, health, id,"
+                       " label, name, network, publish, since, status, volume", short="f", value="KEY=VALUE"),
+                  Flag("format", "str", "table, json, or a template such as '{{.Names}} {{.Status}}', with \"table \""
+                       " before it as a table", default="table"),
                   Flag("last", "int", "the last N that were created, running or not", short="n", default=0),
                   Flag("latest", "bool", "the one that was created last", short="l"),
                   Flag("no-trunc", "bool", "print everything whole"),
                   Flag("quiet", "bool", "print IDs alone", short="q"), most=0,
                   text="Example:\n  pocker ps -a --filter status=exited")
 _TRUNCATED = 20   # characters of a command, as Docker shows it
+_HEADINGS = {"ID": "CONTAINER ID", "RunningFor": "CREATED"}
+
+
+def _named(row: dict[str, Any], value: str) -> bool:
+    """A name fits a regular expression anywhere, with or without the slash that Docker has before it."""
+    import re
+
+    try:
+        return any(re.search(value, name) for name in (row["Names"], f"/{row['Names']}"))
+    except re.error:
+        raise UsageError(f'--filter "name={value}": that is no regular expression') from None
+
+
+def _has_port(ports: Iterable[str], value: str) -> bool:
+    """Whether one of the ports, such as 80/tcp, is meant by 80, 80-90 or 80/tcp."""
+    numbers, _, protocol = value.partition("/")
+    first, _, last = numbers.partition("-")
+    if not first.isdecimal() or not (last or first).isdecimal():
+        raise UsageError(f'--filter: "{value}" is no port: write PORT[-PORT][/tcp|udp|sctp]')
+    for port in ports:
+        number, _, kind = port.partition("/")
+        if int(first) <= int(number) <= int(last or first) and kind == (protocol or "tcp"):
+            return True
+    return False
+
+
 _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "id": lambda row, value: row["ID"].startswith(value),
-    "name": lambda row, value: value in row["Names"],
+    "name": _named,
     "status": lambda row, value: row["State"] == value,
     "health": lambda row, value: (row["Health"] or "none") == value,
     "exited": lambda row, value: row["State"] == EXITED and str(row["ExitCode"]) == value,
@@ -45,32 +73,44 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "label": lambda row, value: value in (f"{key}={text}" for key, text in row["Labels"].items())
              or value in row["Labels"],
     "network": lambda row, value: value in row["Networks"],
+    "volume": lambda row, value: any(value in (mount.get("source"), mount["target"]) for mount in row["mounts"]),
+    "publish": lambda row, value: _has_port(row["published"], value),
+    "expose": lambda row, value: _has_port(row["exposed"], value),
+    "before": lambda row, value: row["CreatedAt"] < value,
+    "since": lambda row, value: row["CreatedAt"] > value,
 }
+
+
+def _filters(context: Context, words: Sequence[str]) -> Filters:
+    """The filters; before and since name containers, whose times count."""
+    found = []
+    for word in words:
+        key, _, name = word.partition("=")
+        found.append(f"{key}={find(context.places, name).read().created}" if key in ("before", "since") else word)
+    return Filters(found, _MATCH)
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """List them."""
     sweep(context.places, context.warn)
-    filters = Filters(parsed["filter"], _MATCH)
+    filters = _filters(context, parsed["filter"])
     last = 1 if parsed["latest"] else parsed["last"]
     everything = parsed["all"] or last or filters.asks("status", "exited")
     rows = []
     for container, record in every(context.places, context.warn):
         status = status_of(container)
         row = _row(container, record, status)
-        if (everything or status.word not in (CREATED, EXITED)) and filters.fit(row):
+        if (everything or status.word not in (CREATED, EXITED)) and filters.fit({**row, **_hidden(record)}):
             rows.append(row)
         if last and len(rows) == last:
             break
     if parsed["quiet"]:
         out("".join(f"{row['ID'] if parsed['no-trunc'] else row['ID'][:12]}\n" for row in rows))
-    elif not show(parsed["format"], rows):
+    elif not show(parsed["format"], rows, _HEADINGS, lambda row: _texts(row, whole=parsed["no-trunc"])):
         table = [["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]]
         for row in rows:
-            words = row["Command"]
-            short = words if parsed["no-trunc"] or len(words) <= _TRUNCATED else words[:_TRUNCATED - 1] + "…"
-            table.append([row["ID"] if parsed["no-trunc"] else row["ID"][:12], row["Image"], f'"{short}"',
-                          age(row["CreatedAt"]), row["Status"], row["Ports"], row["Names"]])
+            texts = _texts(row, whole=parsed["no-trunc"])
+            table.append([texts[key] for key in ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")])
         out(columns(table))
     return 0
 
@@ -87,7 +127,28 @@ def _row(container: Container, record: Record, status: Status) -> dict[str, Any]
             "CreatedAt": record.created, "State": status.word, "Status": in_words(status, health),
             "ExitCode": status.exit.status if status.exit else 0, "Ports": ports_line(endpoint), "Names": record.name,
             "Labels": labels(record), "Pid": status.pid, "Health": health,
-            "Networks": [network["name"] for network in record.settings.networks] or [DEFAULT]}
+            "Networks": [network["name"] for network in record.settings.networks] or [DEFAULT],
+            "Mounts": [mount.get("source") or mount["target"] for mount in record.settings.mounts]}
+
+
+def _hidden(record: Record) -> dict[str, Any]:
+    """What filters ask for beside what is shown."""
+    published = [f"{port['to']}/{port['protocol']}" for port in record.settings.ports]
+    exposed = [*(record.image_config.get("ExposedPorts") or {}), *record.settings.expose]
+    exposed = [port if "/" in port else f"{port}/tcp" for port in exposed]
+    return {"mounts": record.settings.mounts, "published": [*published, *(exposed if record.settings.publish_all
+                                                                          else [])], "exposed": [*published, *exposed]}
+
+
+def _texts(row: dict[str, Any], *, whole: bool) -> dict[str, Any]:
+    """The row for people and templates: short, and lists with commas, as Docker has it."""
+    words = row["Command"]
+    if not whole and len(words) > _TRUNCATED:
+        words = words[:_TRUNCATED - 1] + "…"
+    return {**row, "ID": row["ID"] if whole else row["ID"][:12], "Command": f'"{printable(words)}"',
+            "RunningFor": age(row["CreatedAt"]), "Networks": ",".join(row["Networks"]),
+            "Mounts": ",".join(row["Mounts"]),
+            "Labels": ",".join(f"{name}={text}" for name, text in sorted(row["Labels"].items()))}
 
 
 def in_words(status: Status, health: str = "") -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pyruntime.engine.container import Container
     from pyruntime.engine.numbers import Usage
 
+_NAMES = {"CPUPerc": "CPU %", "MemPerc": "MEM %", "MemUsage": "MEM USAGE / LIMIT", "NetIO": "NET I/O",
+          "BlockIO": "BLOCK I/O"}   # of columns
 COMMAND = Command(
     "stats", "[options] [CONTAINER...]", "show what containers use",
     Flag("all", "bool", "those that do not run too", short="a"),
@@ -94,8 +96,8 @@ def _show(parsed: Parsed, rows: list[dict[str, Any]]) -> None:
         out("".join(encode(row) + "\n" for row in rows))
         return
     if parsed["format"] != "table":
-        from pyruntime.cli.template import render
-        out("".join(render(parsed["format"], row) + "\n" for row in rows))
+        from pyruntime.cli.image.show import by_template
+        out(by_template(parsed["format"], rows, _NAMES))
         return
     table = [_HEADING]
     for row in rows:

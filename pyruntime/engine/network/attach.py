@@ -81,7 +81,9 @@ def reserve(container: Container, record: Record) -> Reservation:
     if mode.startswith(CONTAINER):
         return reservation   # it has all of that container's
     if not mode:
-        reservation.endpoint = endpoint = Endpoint(id=record.id, names=_names(record), dns=settings.dns)
+        reservation.endpoint = endpoint = Endpoint(
+            id=record.id, names=_names(record), dns=settings.dns,
+            links={alias: other[:12] for alias, other in settings.links.items()})
         enrol(places, endpoint, settings.networks)
         wanted_ports = ports.wanted(settings.ports, _exposed(record), every=settings.publish_all)
         if wanted_ports and endpoint.targets():

@@ -37,11 +37,12 @@ class Endpoint:
     ``ports``   {"host", "port", "to", "protocol"}: what is bound; an entry for each IP version
     ``proxy``   pid and start time of the process that holds the ports
     ``dns``     name servers instead of the host's
+    ``links``   names that it alone has for others, and the short ID of whom they mean
     ``outside`` the program that connects it, for a container without root; and ``helper``, its pid and start time
     ``owner``   pid and start time of the process with which it goes, for a step of a build; [0, 0] for a container
     """
 
-    FIELDS = ("id", "names", "pid", "joined", "ports", "proxy", "dns", "outside", "helper", "owner")
+    FIELDS = ("id", "names", "pid", "joined", "ports", "proxy", "dns", "outside", "helper", "owner", "links")
 
     def __init__(self, **values: Any) -> None:
         self.id: str = ""
@@ -54,6 +55,7 @@ class Endpoint:
         self.outside: str = ""
         self.helper: list[int] = [0, 0]
         self.owner: list[int] = [0, 0]
+        self.links: dict[str, str] = {}
         for name, value in values.items():
             setattr(self, name, value)
 

@@ -94,6 +94,7 @@ class Names:
         self._names: dict[tuple[str, str], list[Address]] = {}      # (network, name) -> addresses
         self._addresses: dict[tuple[str, str], str] = {}            # (network, reverse name) -> name
         self._dns: dict[str, list[str]] = {}                        # address -> its own name servers
+        self._links: dict[str, dict[str, str]] = {}                 # address -> its own names for others
 
     def refresh(self) -> None:
         """Read what has changed."""
@@ -125,7 +126,7 @@ class Names:
         self._index()
 
     def _index(self) -> None:
-        self._networks, self._names, self._addresses, self._dns = {}, {}, {}, {}
+        self._networks, self._names, self._addresses, self._dns, self._links = {}, {}, {}, {}, {}
         for _, endpoint in self._files.values():
             for entry in endpoint["joined"]:
                 network = entry["network"]
@@ -134,6 +135,7 @@ class Names:
                     self._networks.setdefault(text, []).extend(
                         (other["network"], other["internal"]) for other in endpoint["joined"])
                     self._dns[text] = endpoint["dns"]
+                    self._links[text] = endpoint.get("links", {})
                     self._addresses[network, Address.parse(text).reverse] = endpoint["names"][0]
                 for name in {name.lower() for name in (*endpoint["names"], *entry["aliases"])}:
                     self._names.setdefault((network, name), []).extend(map(Address.parse, addresses))
@@ -149,6 +151,7 @@ class Names:
     def addresses(self, asker: str, name: str) -> list[Address]:
         """The addresses behind a name, as the asker sees it."""
         found: list[Address] = []
+        name = self._links.get(asker, {}).get(name, name)
         for network, _ in self.networks_of(asker):
             found += (one for one in self._names.get((network, name), ()) if one not in found)
         return found

@@ -38,19 +38,27 @@ class Btrfs(Driver):
 
     def prepare(self, layers: Layers, target: str, private: str, *, volatile: bool = False) -> None:
         """Merge what is not merged yet, and take a snapshot."""
+        tree = self.tree(target, private)
         try:
-            os.rmdir(target)   # a snapshot makes its directory itself
-            if not layers.directories:
-                subvolumes.create(target)
-                return
-            with self.store.lease() as lease:
-                lease.add(*(_name(chain) for chain in layers.chain_ids))
-                for index in range(len(layers.directories)):
-                    self._merge(layers, index)
-                subvolumes.snapshot(self._path(layers.chain_ids[-1]), target)
-            copy_root(layers.root, target)
+            if tree == target:
+                os.rmdir(target)   # a snapshot makes its directory itself
+            else:
+                os.makedirs(private, 0o700, exist_ok=True)
+            if layers.directories:
+                self._snapshot(layers, tree)
+            else:
+                subvolumes.create(tree)
         except OSError as error:
             raise HostError(f'cannot make the root filesystem "{target}": {error.strerror}') from None
+        self.map_ids(target, private)
+
+    def _snapshot(self, layers: Layers, tree: str) -> None:
+        with self.store.lease() as lease:
+            lease.add(*(_name(chain) for chain in layers.chain_ids))
+            for index in range(len(layers.directories)):
+                self._merge(layers, index)
+            subvolumes.snapshot(self._path(layers.chain_ids[-1]), tree)
+        copy_root(layers.root, tree)
 
     def _path(self, chain_id: str) -> str:
         return self.store.layout.below("subvolumes", _name(chain_id))
@@ -88,7 +96,7 @@ class Btrfs(Driver):
     def changes(self, layers: Layers, target: str, private: str) -> Changes:
         """The tree, to be compared with the subvolume that it was a snapshot of."""
         base = self._path(layers.chain_ids[-1]) if layers.chain_ids else ""
-        return Changes("tree", target, layers.directories, base)
+        return Changes("tree", self.tree(target, private), layers.directories, base)
 
 
 def _name(chain_id: str) -> str:

@@ -28,17 +28,21 @@ class Copy(Driver):
 
     def prepare(self, layers: Layers, target: str, private: str, *, volatile: bool = False) -> None:
         """Merge all layers."""
+        tree = self.tree(target, private)
         try:
-            merge_layers(self.store, layers.directories, target)
+            if tree != target:
+                os.makedirs(private, 0o700, exist_ok=True)
+                os.mkdir(tree, 0o755)
+            merge_layers(self.store, layers.directories, tree)
             if layers.root:
-                copy_root(layers.root, target)
+                copy_root(layers.root, tree)
         except OSError as error:
             raise HostError(f'cannot make the root filesystem "{target}": {error.strerror}') from None
-        self.map_ids(target)
+        self.map_ids(target, private)
 
     def changes(self, layers: Layers, target: str, private: str) -> Changes:
         """The tree, to be compared with what the layers merge to."""
-        return Changes("tree", target, layers.directories)
+        return Changes("tree", self.tree(target, private), layers.directories)
 
 
 def merge_layers(store: Store, directories: list[str], target: str) -> None:

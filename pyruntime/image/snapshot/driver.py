@@ -61,14 +61,20 @@ class Driver:
 
     def mount(self, layers: Layers, target: str, private: str, *, volatile: bool = False) -> None:
         """Mount it again, after ``unmount`` or a reboot; nothing to do for what is no mount."""
-        self.map_ids(target)
+        self.map_ids(target, private)
 
-    def map_ids(self, target: str) -> None:
-        """Where there is a mapping, mount a tree over itself with it. The end of ``prepare`` of what is no mount."""
+    def tree(self, target: str, private: str) -> str:
+        """Where the files of what is no mount are. Those of a mapping are stored under ids of the host's own, and what
+        is set-user-ID root in the container would be it here: they are behind ``private``, which nobody can enter,
+        since those who are mapped have to pass through the directories above ``target``."""
+        return f"{private}/tree" if self.mapping is not None else target
+
+    def map_ids(self, target: str, private: str) -> None:
+        """Where there is a mapping, mount the tree with it. The end of ``prepare`` of what is no mount."""
         if self.mapping is not None:
-            from pyruntime.image.snapshot.idmapped import cover
+            from pyruntime.image.snapshot.idmapped import show
 
-            cover(self.mapping, target)
+            show(self.mapping, self.tree(target, private), target)
 
     def unmount(self, target: str) -> None:
         """Undo ``mount``; nothing to do where it is not mounted."""

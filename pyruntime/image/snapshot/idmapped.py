@@ -94,12 +94,12 @@ class Mapped:
             kernel.umount2(place, kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW)
 
 
-def cover(mapping: Mapping, target: str) -> None:
-    """Mount a tree over itself so that its files belong to the namespace's ids. Raises HostError."""
+def show(mapping: Mapping, path: str, target: str) -> None:
+    """Mount a directory at ``target`` so that its files belong to the namespace's ids. Raises HostError."""
     try:
         namespace = kernel.user_namespace(mapping.uids, mapping.gids)
         try:
-            tree = mapping.tree(target, namespace)
+            tree = mapping.tree(path, namespace)
         finally:
             os.close(namespace)
         try:

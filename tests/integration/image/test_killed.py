@@ -47,16 +47,28 @@ def reference(plain_registry: Registry, tmp_path_factory: pytest.TempPathFactory
     return name
 
 
-def killed(pyimage: Pyimage, *words: object, after: float) -> bool:
-    """Run a command and kill its process group after so many seconds; whether it was still at work."""
-    process = subprocess.Popen([str(PYIMAGE), "--root", str(pyimage.store), *map(str, words)], start_new_session=True,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(after)
-    at_work = process.poll() is None
-    if at_work:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return at_work
+class Moments:
+    """Random moments of a command that takes so many seconds; ``hits``: how often it was still at work."""
+
+    def __init__(self, whole: float) -> None:
+        self.whole = whole
+        self.hits = 0
+        self._chance = random.Random()
+
+    def kill(self, pyimage: Pyimage, *words: object) -> None:
+        """Run the command and kill its process group at such a moment."""
+        begun = time.monotonic()
+        process = subprocess.Popen([str(PYIMAGE), "--root", str(pyimage.store), *map(str, words)],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   start_new_session=True)
+        try:
+            process.wait(self._chance.uniform(0.01, self.whole))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self.hits += 1
+        else:
+            self.whole = min(self.whole, time.monotonic() - begun)   # others used the machine when it was measured
 
 
 def duration(action: Callable[[], object]) -> float:
@@ -64,12 +76,6 @@ def duration(action: Callable[[], object]) -> float:
     begun = time.monotonic()
     action()
     return time.monotonic() - begun
-
-
-def moments(whole: float) -> list[float]:
-    """Random moments, over the whole time that a command takes."""
-    chance = random.Random()
-    return [chance.uniform(0.01, whole) for _ in range(MOMENTS)]
 
 
 def healthy(pyimage: Pyimage) -> None:
@@ -88,20 +94,19 @@ def umount_below(path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_killed_pulls(reference: str, tmp_path: Path) -> None:
     pyimage = Pyimage(tmp_path)
-    whole = duration(lambda: pyimage.ok("pull", "-q", reference))
+    moments = Moments(duration(lambda: pyimage.ok("pull", "-q", reference)))
     digest = pyimage.ok("pull", "-q", reference)
-    hits = 0
-    for number, moment in enumerate(moments(whole)):
+    for number in range(MOMENTS):
         if number % 5 == 0:   # from nothing; the others go on with what the last one left
             shutil.rmtree(pyimage.store)
         else:
             pyimage("rm", "--no-prune", reference)
-        hits += killed(pyimage, "pull", "-q", reference, after=moment)
+        moments.kill(pyimage, "pull", "-q", reference)
         healthy(pyimage)
         if number % 5 == 4:
             assert pyimage.ok("pull", "-q", reference) == digest
             healthy(pyimage)
-    assert hits >= MOMENTS // 3, "most were over before they could be killed"
+    assert moments.hits >= MOMENTS // 3, "most were over before they could be killed"
     assert pyimage.ok("pull", "-q", reference) == digest
     pyimage.ok("prune", "--partial")
     assert os.listdir(pyimage.store / "work") == os.listdir(pyimage.store / "ingest") == []
@@ -113,18 +118,17 @@ def test_killed_prunes(reference: str, tmp_path: Path) -> None:
     pyimage = Pyimage(tmp_path)
     # With and without extracted layers, which take longest; each is measured by itself.
     pulls = [("pull", "-q", reference), ("pull", "-q", "--no-extract", reference)]
-    wholes = []
+    moments = []
     for pull in pulls:
         pyimage.ok(*pull)
         pyimage.ok("rm", "--no-prune", reference)
-        wholes.append(duration(lambda: pyimage.ok("prune", "--partial")))
-    hits = 0
-    for number, share in enumerate(moments(1.0)):
+        moments.append(Moments(duration(lambda: pyimage.ok("prune", "--partial"))))
+    for number in range(MOMENTS):
         pyimage.ok(*pulls[number % 2])
         pyimage.ok("rm", "--no-prune", reference)
-        hits += killed(pyimage, "prune", "--partial", after=share * wholes[number % 2])
+        moments[number % 2].kill(pyimage, "prune", "--partial")
         healthy(pyimage)
-    assert hits >= MOMENTS // 3, "most were over before they could be killed"
+    assert sum(one.hits for one in moments) >= MOMENTS // 3, "most were over before they could be killed"
     pyimage.ok("prune", "--partial")
     for directory in ("blobs/sha256", "layers", "work", "trash", "ingest"):
         assert os.listdir(pyimage.store / directory) == [], directory
@@ -135,18 +139,17 @@ def test_killed_prunes(reference: str, tmp_path: Path) -> None:
 def test_killed_unpacks(driver: str, reference: str, tmp_path: Path) -> None:
     pyimage = Pyimage(tmp_path)
     pyimage.ok("pull", "-q", reference)
-    whole = duration(lambda: pyimage.ok("unpack", "--driver", driver, reference, tmp_path / "whole"))
+    moments = Moments(duration(lambda: pyimage.ok("unpack", "--driver", driver, reference, tmp_path / "whole")))
     expected = listing(tmp_path / "whole/rootfs")
     pyimage.ok("umount", "--remove", tmp_path / "whole")
     try:
-        hits = 0
-        for number, moment in enumerate(moments(whole)):
+        for number in range(MOMENTS):
             if number % 10 == 0:   # the layers have to be extracted too
                 shutil.rmtree(pyimage.store / "layers")
                 (pyimage.store / "layers").mkdir(0o700)
                 pyimage.ok("pull", "-q", "--no-extract", reference)
             bundle = tmp_path / f"bundle-{number}"
-            hits += killed(pyimage, "unpack", "--driver", driver, reference, bundle, after=moment)
+            moments.kill(pyimage, "unpack", "--driver", driver, reference, bundle)
             done = pyimage("unpack", "--driver", driver, reference, bundle)
             assert done.returncode == 0 or "is not empty" in done.stderr, done.stderr   # or it was whole
             assert (bundle / "config.json").exists()
@@ -155,7 +158,7 @@ def test_killed_unpacks(driver: str, reference: str, tmp_path: Path) -> None:
                 assert listing(bundle / "rootfs") == expected
             pyimage.ok("umount", "--remove", bundle)
             assert not bundle.exists()
-        assert hits >= MOMENTS // 3, "most were over before they could be killed"
+        assert moments.hits >= MOMENTS // 3, "most were over before they could be killed"
         healthy(pyimage)
     finally:
         umount_below(tmp_path)

@@ -11,7 +11,7 @@ from tests.integration.image.command import PYIMAGE, Pyimage
 from tests.integration.image.registries import FakeRegistry
 
 # What costs less than a millisecond, beside what the interpreter has loaded itself.
-CHEAP = {"abc", "binascii", "builtins", "codecs", "encodings", "errno", "fcntl", "genericpath", "io", "marshal",
+CHEAP = {"abc", "binascii", "builtins", "codecs", "encodings", "errno", "fcntl", "gc", "genericpath", "io", "marshal",
          "os", "posix", "posixpath", "select", "site", "stat", "struct", "sys", "time", "zipimport"}
 
 

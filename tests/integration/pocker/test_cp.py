@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import subprocess
 import tarfile
 from pathlib import Path
@@ -206,9 +207,36 @@ def test_a_container_that_changes_things_meanwhile_gains_nothing(pocker: Pocker,
     assert "untouched" not in copied
 
 
+def test_what_gives_power_stays_behind_unless_it_is_asked_for(pocker: Pocker, tmp_path: Path) -> None:
+    """A device node of mode 666, or a program with capabilities, would serve every user of the host."""
+    _start(pocker, "mkdir /d; mknod -m 666 /d/disk b 254 0; ln /d/disk /d/again; mknod -m 666 /d/null c 1 3;"
+                   " cp /bin/busybox /d/tool; chmod 6755 /d/tool;")
+    pid = pocker.ok("inspect", "-f", "{{.State.Pid}}", "web")
+    capable = struct.pack("<IIIII", 0x02000001, 1 << 21, 0, 0, 0)   # capabilities(7), version 2, effective: SYS_ADMIN
+    os.setxattr(f"/proc/{pid}/root/d/tool", "security.capability", capable)
+    os.setxattr(f"/proc/{pid}/root/d/tool", "user.kept", b"yes")
+    said = pocker("cp", "web:/d", tmp_path / "out")
+    assert said.returncode == 0 and said.stderr.count("left out: a device") == 3, said.stderr
+    assert os.listdir(tmp_path / "out") == ["tool"]
+    assert (tmp_path / "out/tool").stat().st_mode & 0o7777 == 0o755
+    assert os.listxattr(tmp_path / "out/tool") == ["user.kept"]
+    pocker.ok("cp", "-a", "web:/d", tmp_path / "all")
+    assert sorted(os.listdir(tmp_path / "all")) == ["again", "disk", "null", "tool"]
+    assert (tmp_path / "all/tool").stat().st_mode & 0o7777 == 0o6755
+    assert os.getxattr(tmp_path / "all/tool", "security.capability") == capable
+
+
+def test_names_of_strangers_do_not_speak_to_the_terminal(pocker: Pocker) -> None:
+    _start(pocker, "touch \"/$(printf '\\033[31m\\nA fake')\";")
+    said = pocker.ok("diff", "web")
+    assert "\033" not in said and "A /?[31m?A fake" in said.splitlines(), said
+    pocker.ok("create", "--name", "it", "--network", "none", "--label", "l=\033[31m", "busybox", "true")
+    assert "l=?[31m" in pocker.ok("events", "--since", "1h", "--stream=false", "--filter", "event=create")
+
+
 def test_what_shows_the_kernel_is_not_copied(pocker: Pocker, tmp_path: Path) -> None:
     _start(pocker)
-    pocker.ok("cp", "web:/", tmp_path / "all")
+    pocker.ok("cp", "-a", "web:/", tmp_path / "all")
     assert os.listdir(tmp_path / "all/proc") == [] and os.listdir(tmp_path / "all/sys") == []
     assert (tmp_path / "all/bin/busybox").stat().st_size > 100_000
     assert stat.S_ISCHR((tmp_path / "all/dev/null").lstat().st_mode)

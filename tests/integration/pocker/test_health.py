@@ -46,6 +46,13 @@ def test_well_ill_and_well_again(pocker: Pocker) -> None:
         "\n") == ["health_status: healthy", "health_status: unhealthy", "health_status: healthy"]
 
 
+def test_a_check_that_may_take_for_ever(pocker: Pocker) -> None:
+    """Longer than poll(2) can wait."""
+    _run(pocker, "--health-cmd", "true", "--health-timeout", "10000h")
+    _becomes(pocker, "healthy")
+    pocker.ok("rm", "-f", "web")
+
+
 def test_the_beginning_is_forgiven(pocker: Pocker) -> None:
     _run(pocker, "--health-cmd", "test -e /tmp/well", "--health-retries", "1", "--health-start-period", "1h",
          "--health-start-interval", "50ms", "--health-interval", "1h")

@@ -280,6 +280,37 @@ def test_user_namespaces(store: Path, ranges: Path) -> None:
     pocker.check()
 
 
+def test_parameters_of_the_kernel_are_the_containers_own(pocker: Pocker) -> None:
+    """One that is given does not bring back a network namespace that is not to be there, nor change the host's."""
+    assert "without a private network namespace" in pocker.fails(
+        "run", "--rm", "--network", "host", "--sysctl", "net.ipv4.tcp_fin_timeout=61", "busybox", "true", status=125)
+    assert pocker.ok("run", "--rm", "--network", "host", "--sysctl", "kernel.shmmni=4000", "busybox", "readlink",
+                     "/proc/self/ns/net") == namespace("net")
+
+
+@pytest.mark.parametrize("driver", ["overlay", "copy"])
+def test_set_user_id_programs_of_a_user_namespace_are_out_of_reach(store: Path, ranges: Path, driver: str) -> None:
+    """The ids inside are stored on disk, so its root's program would be our root's to whoever can get at it."""
+    pocker = Pocker(ranges, store)
+    made = in_range(pocker, ranges, "--storage-driver", driver, "run", "-d", "--name", "it", *NONE, "--userns", "auto",
+                    "busybox", "sh", "-c", "cp /bin/busybox /suid && chmod 4755 /suid && echo made; exec sleep 1000")
+    assert made.returncode == 0, made.stderr
+    pocker.eventually(lambda: pocker.ok("logs", "it") == "made", "the program is made")
+    there = [path for path in pocker.directory("it").rglob("suid") if path.is_file()]
+    assert there and all(path.stat().st_mode & 0o4000 for path in there)
+    for path in there:
+        with pytest.raises(PermissionError):
+            subprocess.run([path], check=False, user=65534, group=65534, extra_groups=[], timeout=60)
+    assert "A /suid" in pocker.ok("diff", "it").splitlines()
+    assert in_range(pocker, ranges, "restart", "-t", "0", "it").returncode == 0
+    pocker.eventually(lambda: pocker.ok("logs", "it").split() == ["made", "made"], "it has its files again")
+    assert pocker.ok("exec", "it", "stat", "-c", "%u", "/suid", "/bin").split() == ["0", "0"]
+    assert in_range(pocker, ranges, "cp", "it:/suid", ranges / "suid").returncode == 0
+    assert (ranges / "suid").stat().st_mode & 0o7777 == 0o755
+    pocker.clear()
+    pocker.check()
+
+
 def test_userns_of_strangers(pocker: Pocker) -> None:
     assert "--privileged and --userns" in pocker.fails("run", "--rm", "--privileged", "--userns", "auto", *NONE,
                                                        "busybox", "true", status=125)

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -153,6 +154,7 @@ def test_a_slow_reader_loses_nothing(pocker: Pocker) -> None:
 def test_exec_has_the_status_of_its_program(pocker: Pocker, words: list[str], status: int) -> None:
     pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
     assert pocker("exec", "box", *words).returncode == status
+    assert "has no user" in pocker.fails("exec", "-u", "nosuch", "box", *words, status=126)
 
 
 def test_exec_as_it_is_asked(pocker: Pocker) -> None:
@@ -171,6 +173,56 @@ def test_exec_as_it_is_asked(pocker: Pocker) -> None:
     pocker.ok("unpause", "box")
     pocker.ok("stop", "-t", "0", "box")
     assert "is not running" in pocker.fails("exec", "box", "true")
+
+
+def test_logs_of_a_program_that_never_stops_writing(pocker: Pocker) -> None:
+    pocker.ok("run", "-d", "--name", "box", *NONE, "--log-opt", "max-size=50m", "busybox", "yes")
+    try:
+        time.sleep(0.5)
+        started = time.monotonic()
+        assert pocker.ok("logs", "--tail", "2", "box", timeout=60) == "y\ny"
+        pocker.ok("logs", "box", timeout=100)
+        assert time.monotonic() - started < 100
+    finally:
+        pocker.ok("rm", "-f", "box")
+
+
+def test_exec_gives_its_program_none_of_our_files(pocker: Pocker, tmp_path: Path) -> None:
+    """What is open could be opened anew by its descriptor, to read it or to write over it."""
+    pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
+    log = tmp_path / "log"
+    log.write_text("kept\n")
+    words = [str(BIN / "pocker"), "exec", "-i", "box", "sh", "-c",
+             "echo said; for fd in 0 1 2; do cat /proc/self/fd/$fd >/tmp/got & echo planted >/proc/self/fd/$fd; done"]
+    with log.open("a") as out, (tmp_path / "log").open() as into:
+        done = subprocess.run(words, stdin=into, stdout=out, stderr=out, env=pocker.environment, check=False,
+                              timeout=60)
+    assert done.returncode == 0 and log.read_text().startswith("kept\nsaid\n"), log.read_text()
+    terminal = Terminal(pocker, "exec", "box", "sh", "-c", "for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done")
+    assert terminal.status() == 0
+    null, *others = terminal.seen.decode().split()
+    assert null == "/dev/null" and all(other.startswith("pipe:") for other in others), terminal.seen
+
+
+def test_exec_passes_on_everything(pocker: Pocker) -> None:
+    pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
+    text = "".join(f"{number}\n" for number in range(300_000))
+    assert pocker("exec", "-i", "box", "cat", input=text).stdout == text
+    done = pocker("exec", "-u", "33", "box", "sh", "-c", "echo out >/dev/stdout; echo err >/dev/stderr; exit 4")
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 4)
+    # Nobody waits for who holds its output, nor goes on reading when our own reader has gone, nor feeds who has ended.
+    assert pocker.ok("exec", "box", "sh", "-c", "sleep 1000 & echo said") == "said"
+    done = subprocess.run(f"{BIN}/pocker exec box yes | head -n 1", shell=True, env=pocker.environment, check=False,
+                          capture_output=True, text=True, timeout=60)
+    assert done.stdout == "y\n"
+    with open("/dev/zero", "rb") as zeros:
+        assert pocker("exec", "-i", "box", "sh", "-c", "exit 5", stdin=zeros).returncode == 5
+    assert pocker("exec", "box", "sh", "-c", "exec >&- 2>&-; sleep 0.2; exit 6").returncode == 6
+    with pocker.start("exec", "box", "sh", "-c", "trap 'exit 7' INT; echo ready; while :; do sleep 0.1; done"
+                      ) as running:
+        assert running.stdout and running.stdout.readline() == "ready\n"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 7
 
 
 def test_a_program_that_fills_the_disk(pocker: Pocker) -> None:

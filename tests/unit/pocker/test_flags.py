@@ -38,7 +38,7 @@ def test_every_flag_has_a_reader() -> None:
     from pyruntime.cli.pocker.flags import FIELDS, MAKING
 
     read = {flag.name for flags in SUBJECTS.values() for flag in flags} | set(FIELDS) | {flag.name for flag in MAKING}
-    assert {flag.name for flag in FLAGS} - read == {"entrypoint", "shm-size"}   # read in settings_of itself
+    assert {flag.name for flag in FLAGS} - read == {"entrypoint", "runtime", "shm-size"}   # read in settings_of itself
 
 
 def test_flags_of_a_subject_are_read_by_its_module() -> None:
@@ -115,6 +115,10 @@ def test_no_swap_limit_where_the_kernel_has_none(monkeypatch: pytest.MonkeyPatch
     (["-v", "a/b:/x"], "starts with / or ./"),
     (["-v", "/a:b"], "not absolute"),
     (["-v", "/a:/"], "root"),
+    (["-v", "/a:/proc"], "belongs to procfs"),
+    (["-v", "data:/proc/../proc/self/attr"], "belongs to procfs"),
+    (["--tmpfs", "/proc/sys"], "belongs to procfs"),
+    (["--mount", "type=bind,src=/,dst=/proc"], "belongs to procfs"),
     (["-v", "/a:/b:rx"], '"rx" is no option'),
     (["-v", "/a:/b:nocopy"], '"nocopy" is no option'),
     (["-v", "/a:/x", "-v", "/b:/x"], 'two mounts at "/x"'),

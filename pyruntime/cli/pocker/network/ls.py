@@ -40,9 +40,9 @@ def run(context: Context, parsed: Parsed) -> int:
 
         out("".join(encode(row) + "\n" for row in rows))
     elif parsed["format"]:
-        from pyruntime.cli.template import render
+        from pyruntime.cli.image.show import by_template
 
-        out("".join(render(parsed["format"], row) + "\n" for row in rows))
+        out(by_template(parsed["format"], rows, {"ID": "NETWORK ID"}))
     else:
         out(columns([["NETWORK ID", "NAME", "DRIVER", "SUBNET"],
                      *([str(row[key]) for key in ("ID", "Name", "Driver", "Subnet")] for row in rows)]))
