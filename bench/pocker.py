@@ -1,8 +1,8 @@
 """``python -m bench.pocker``: a container from the command to the exit status of ``true``, by pocker and by Podman.
 
 Everything happens in a network namespace of its own. Rounds are interleaved and their order rotates. Podman runs with
-the runtimes that are installed, its events and health timers off. Medians of wall milliseconds; and the memory of the
-process that stands over a running container.
+the runtimes that are installed, and writes its events to a file, as pocker does. Medians of wall milliseconds; and the
+memory of the process that stands over a running container.
 """
 
 from __future__ import annotations
