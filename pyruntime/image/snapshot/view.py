@@ -3,6 +3,7 @@ left behind whatever happens to the reader."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
@@ -24,6 +25,30 @@ def _settings(store: Store, directories: list[str]) -> list[tuple[str, str | Non
     """An overlay of these layers, topmost first."""
     flags: list[tuple[str, str | None]] = [("userxattr", None)] if store.layout.overlay == "user." else []
     return [("source", "overlay"), *flags, *(("lowerdir+", path) for path in directories)]
+
+
+def _detached(store: Store, directories: list[str]) -> int:
+    """A mount of these layers, topmost first, that is mounted nowhere. OSError."""
+    try:
+        return kernel.detached_filesystem("overlay", _settings(store, directories), _ATTRIBUTES)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    return _detached_by_descriptors(store, directories)
+
+
+def _detached_by_descriptors(store: Store, directories: list[str]) -> int:
+    """For kernels before 6.8, which want all layers in one text of less than 256 bytes (fsconfig(2)). OSError."""
+    opened: list[int] = []
+    try:
+        for path in directories:
+            opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        names = ":".join(f"/proc/self/fd/{fd}" for fd in opened)
+        settings = [*_settings(store, []), ("lowerdir", names)]
+        return kernel.detached_filesystem("overlay", settings, _ATTRIBUTES)
+    finally:
+        for fd in opened:
+            os.close(fd)
 
 
 def attach(store: Store, layers: Layers, target: str) -> None:
@@ -53,8 +78,8 @@ class View:
         try:
             if not directories:
                 raise OSError("no layers")
-            mount = kernel.detached_filesystem("overlay", _settings(store, directories), _ATTRIBUTES)
-        except OSError:   # a kernel before 6.8 does not know lowerdir+: a copy shows the same
+            mount = _detached(store, directories)
+        except OSError:   # no overlayfs for us, or too many layers for an old kernel: a copy shows the same
             self.fd = self._merged(store, layers)
             return
         try:

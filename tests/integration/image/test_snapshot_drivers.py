@@ -17,6 +17,7 @@ from pyruntime.image.snapshot.btrfs import Btrfs
 from pyruntime.image.snapshot.copy import Copy
 from pyruntime.image.snapshot.driver import Driver, choose
 from pyruntime.image.snapshot.overlay import Overlay
+from pyruntime.image.snapshot.view import View
 from pyruntime.image.store.layers import Layers
 from pyruntime.image.store.store import Store
 from pyruntime.native import kernel
@@ -271,3 +272,27 @@ def test_gc_lets_mounted_layers_be(store: Store, place: Path, image: Image) -> N
     assert set(listing(str(place / "rootfs"))) == EXPECTED
     driver.remove(str(place / "rootfs"), str(place / "private"))
     assert len(store.collect().layers) == 3
+
+
+# --- views ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("way", ["lowerdir+", "lowerdir", "copy"])
+def test_a_view_in_every_way_that_kernels_have(store: Store, image: Image, monkeypatch: pytest.MonkeyPatch, way: str
+                                               ) -> None:
+    """Linux 6.8 takes layers one by one; before, a few at once; else there is a copy, which goes with the view."""
+    layers = pull(store, image, "x")
+    mount, asked = kernel.detached_filesystem, []
+
+    def old(kind: str, settings: list[tuple[str, str | None]], attributes: int) -> int:
+        asked.append({name for name, _ in settings} & {"lowerdir+", "lowerdir"})
+        if way != "lowerdir+" and ("lowerdir+" in asked[-1] or way == "copy"):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return mount(kind, settings, attributes)
+
+    monkeypatch.setattr(kernel, "detached_filesystem", old)
+    work = os.listdir(store.layout.below("work"))
+    with View(store, layers) as view:
+        assert set(listing(f"/proc/self/fd/{view.fd}")) == EXPECTED
+        assert Path(f"/proc/self/fd/{view.fd}/etc/passwd").read_bytes() == b"second"
+    assert asked == [{"lowerdir+"}] + [{"lowerdir"}] * (way != "lowerdir+")
+    assert os.listdir(store.layout.below("work")) == work
