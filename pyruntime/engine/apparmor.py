@@ -95,6 +95,9 @@ def profile(ourselves: str = "") -> str:
     senders = ["unconfined", *([ourselves] if ourselves else [])]
     lines = [
         "network,",
+        # Refused by seccomp too, which cannot look into socketcall(2) of 32-bit programs.
+        "deny network alg,",
+        "deny network vsock,",
         "capability,",
         "file,",
         "umount,",
