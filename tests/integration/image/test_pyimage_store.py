@@ -59,7 +59,7 @@ def test_inspect(loaded: Pyimage, layout: Layout) -> None:
     for said in (found["Id"][:15], found["Id"], found["Id"][7:19], digests["busy:1"], digests["busy:1"][7:13],
                  f"busy@{digests['busy:1']}", f"docker.io/library/busy:1@{digests['busy:1']}"):
         assert identity(loaded, said) == found["Id"], said
-    assert loaded.ok("inspect", "-f", "{{json .Config.Env}} {{.Config.Labels}}\\t{{index .Config.Labels label}}",
+    assert loaded.ok("inspect", "-f", "{{json .Config.Env}} {{.Config.Labels}}\\t{{index .Config.Labels \"label\"}}",
                      "busy:1") == '["PATH=/bin","A=b"] map[label:value]\tvalue\n'
     everything = json.loads(loaded.ok("inspect", "busy:1", "dock:1"))
     assert [image["Digest"] for image in everything] == [digests["busy:1"], digests["dock:1"]], "several are a list"
