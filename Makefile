@@ -6,9 +6,12 @@ NATIVE   := pyruntime/native
 SOURCES  := $(filter-out $(NATIVE)/_%.c,$(wildcard $(NATIVE)/*.c))
 HEADERS  := $(wildcard $(NATIVE)/*.h)
 WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wno-missing-field-initializers
-# musl makes a stub of a tenth of glibc's size; every page of it counts in a waiting container.
-MUSL     := $(shell command -v musl-gcc 2>/dev/null)
-STUB_CC  := $(if $(MUSL),musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine),$(CC))
+# musl makes a stub of a tenth of glibc's size; every page of it counts in a waiting container. The question is asked when a
+# program is compiled, not when this file is read: the first build on a machine installs musl in between.
+STUB_CC   = $(if $(shell command -v musl-gcc),musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine),$(CC))
+
+# The stamp of tools/install-deps. A build that must not install packages (pip's, a distribution's) sets PACKAGES= (empty).
+PACKAGES := build/.packages
 
 .PHONY: all help deps demo test test-critest test-vm conformance fuzz bench lint generate clean
 
@@ -26,11 +29,13 @@ all: $(VENV)/.installed $(VENV)/.bytecode $(NATIVE)/stub $(MONITOR)/monitor $(PR
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-deps:  ## install the Debian/Ubuntu packages that building and testing need
-	@tools/install-deps
+deps: build/.packages  ## install the Debian/Ubuntu packages that building needs
 
-$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(NATIVE)/stub
+build/.packages: tools/install-deps
 	@tools/install-deps
+	@mkdir -p $(@D) && touch $@
+
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(NATIVE)/stub | $(PACKAGES)
 	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests hypothesis mypy pytest ruff"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --upgrade pip setuptools wheel cffi
@@ -41,20 +46,16 @@ $(VENV)/.bytecode: $(VENV)/.installed $(shell find pyruntime -name '*.py')
 	@$(PY) -m pyruntime.cli.entry $(VENV)/bin
 	@touch $@
 
-$(NATIVE)/stub: $(SOURCES) $(HEADERS)
-	@command -v gcc >/dev/null || tools/install-deps
+$(NATIVE)/stub: $(SOURCES) $(HEADERS) | $(PACKAGES)
 	$(STUB_CC) $(STATIC) -o $@ $(SOURCES)
 
-$(MONITOR)/monitor: $(MONITOR_SOURCES) $(MONITOR_HEADERS)
-	@command -v gcc >/dev/null || tools/install-deps
+$(MONITOR)/monitor: $(MONITOR_SOURCES) $(MONITOR_HEADERS) | $(PACKAGES)
 	$(STUB_CC) $(STATIC) -o $@ $(MONITOR_SOURCES)
 
-$(PROXY)/proxy: $(PROXY_SOURCES) $(PROXY_HEADERS)
-	@command -v gcc >/dev/null || tools/install-deps
+$(PROXY)/proxy: $(PROXY_SOURCES) $(PROXY_HEADERS) | $(PACKAGES)
 	$(STUB_CC) $(STATIC) -o $@ $(PROXY_SOURCES)
 
-$(INIT)/init: $(INIT)/init.c
-	@command -v gcc >/dev/null || tools/install-deps
+$(INIT)/init: $(INIT)/init.c | $(PACKAGES)
 	$(STUB_CC) $(STATIC) -o $@ $<
 
 generate:  ## write native/steps.h, config/_shape.py and the golden plans anew

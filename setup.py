@@ -10,7 +10,7 @@ class BuildWithStub(build_py):
     """Build the static stub before the package's files are collected."""
 
     def run(self) -> None:
-        subprocess.run(["make", "-s", "pyruntime/native/stub", "pyruntime/engine/monitor/monitor",
+        subprocess.run(["make", "-s", "PACKAGES=", "pyruntime/native/stub", "pyruntime/engine/monitor/monitor",
                         "pyruntime/engine/proxy/proxy", "pyruntime/engine/init/init"], check=True)
         super().run()
 
