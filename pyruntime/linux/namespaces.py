@@ -102,6 +102,9 @@ def _unshare(setup: Setup) -> Iterator[Step]:
     offsets = setup.config["linux.timeOffsets"]
     lines = [f"{clock} {node.get('secs', 0)} {node.get('nanosecs', 0)}\n" for clock, node in offsets.items()]
     if lines:
+        if "user" in setup.namespaces:
+            # Or the file belongs to the host's root, since our ids have changed (proc(5), PR_SET_DUMPABLE).
+            yield step("unshare", "set_dumpable", offsets.where, value=1)
         yield step("unshare", "write_proc", offsets.where, path="self/timens_offsets", data="".join(lines))
     # A process of a joined pid namespace could look into the stub through /proc/PID (CVE-2016-9962).
     yield step("unshare", "set_dumpable", "linux.namespaces", value=0)

@@ -81,7 +81,8 @@ def _staged(setup: Setup) -> Iterator[Step]:
         else:
             plain = mounts.PLAIN_PLACE if fstype in ("proc", "sysfs") else 0
             yield step("mounts", "mount", mount.where, label=f"place of {fstype} on {dest}", fstype="tmpfs",
-                       source="tmpfs", options=["mode=755"], dest=dest, how=plain, **_PLAIN)
+                       source="tmpfs", options=["mode=755"], dest=dest, how=plain, slot=NO_SLOT,
+                       **_PLAIN)
             new.append(dest + "/")
     if setup.in_user_namespace and not devices.host_dev(setup):
         yield from devices.nodes(setup)
@@ -90,6 +91,6 @@ def _staged(setup: Setup) -> Iterator[Step]:
         if node.value.startswith(tuple(new)):
             # A file perhaps: the image knows. It is one here, and it does no harm if nobody asks for it.
             yield step("restrict", "bind", node.where, label=node.value, source="/dev/null", slot=NO_SLOT, recursive=0,
-                       dest=node.value, tolerate=_TAKEN, **read_only)
+                       unnamed=0, dest=node.value, tolerate=_TAKEN, **read_only)
         else:
             yield step("restrict", "mask_path", node.where, path=node.value, tolerate=_TAKEN)

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xdbc1c90eu
+#define PLAN_FINGERPRINT 0x04914672u
 #define NO_SLOT 65535
 
 struct strs {
@@ -105,6 +105,7 @@ struct step_propagation { /* set the propagation of /, recursively if asked */
 struct step_open_rootfs { /* bind the root filesystem onto itself and hold it open */
 	const char *path;
 	int64_t propagation;
+	int64_t below;
 };
 struct step_copy_rootfs { /* bind the root filesystem, without what is mounted beneath it, on another directory of the host */
 	const char *path;
@@ -133,6 +134,7 @@ struct step_mount { /* mount a new filesystem beneath the root */
 	int64_t propagation;
 	int64_t rec_propagation;
 	int64_t how;
+	int64_t slot;
 };
 struct step_bind { /* bind a host path (or an opened slot) beneath the root */
 	const char *source;
@@ -145,6 +147,11 @@ struct step_bind { /* bind a host path (or an opened slot) beneath the root */
 	int64_t rec_clear;
 	int64_t propagation;
 	int64_t rec_propagation;
+	int64_t unnamed;
+};
+struct step_readonly_mount { /* make a mount read-only that was kept in a slot until everything beneath it was in place */
+	const char *dest;
+	int64_t slot;
 };
 struct step_remount { /* change a mount that is already there */
 	const char *dest;
@@ -336,6 +343,7 @@ union step {
 	struct step_open_source open_source;
 	struct step_mount mount;
 	struct step_bind bind;
+	struct step_readonly_mount readonly_mount;
 	struct step_remount remount;
 	struct step_mknod mknod;
 	struct step_device_source device_source;
@@ -404,43 +412,44 @@ enum op {
 	OP_open_source = 27,
 	OP_mount = 28,
 	OP_bind = 29,
-	OP_remount = 30,
-	OP_mknod = 31,
-	OP_device_source = 32,
-	OP_bind_device = 33,
-	OP_symlink = 34,
-	OP_make_dir = 35,
-	OP_mask_path = 36,
-	OP_readonly_path = 37,
-	OP_run_hook = 38,
-	OP_pivot_root = 39,
-	OP_move_root = 40,
-	OP_chroot = 41,
-	OP_root_readonly = 42,
-	OP_reopen_null = 43,
-	OP_open_console = 44,
-	OP_rlimit = 45,
-	OP_scheduler = 46,
-	OP_io_priority = 47,
-	OP_memory_policy = 48,
-	OP_personality = 49,
-	OP_join_keyring = 50,
-	OP_umask = 51,
-	OP_own_streams = 52,
-	OP_drop_bounding = 53,
-	OP_set_groups = 54,
-	OP_set_user = 55,
-	OP_capset = 56,
-	OP_ambient = 57,
-	OP_chdir = 58,
-	OP_find_home = 59,
-	OP_find_executable = 60,
-	OP_await_start = 61,
-	OP_no_new_privs = 62,
-	OP_seccomp = 63,
-	OP_prepare_exec = 64,
-	OP_execve = 65,
-	OP_COUNT = 66,
+	OP_readonly_mount = 30,
+	OP_remount = 31,
+	OP_mknod = 32,
+	OP_device_source = 33,
+	OP_bind_device = 34,
+	OP_symlink = 35,
+	OP_make_dir = 36,
+	OP_mask_path = 37,
+	OP_readonly_path = 38,
+	OP_run_hook = 39,
+	OP_pivot_root = 40,
+	OP_move_root = 41,
+	OP_chroot = 42,
+	OP_root_readonly = 43,
+	OP_reopen_null = 44,
+	OP_open_console = 45,
+	OP_rlimit = 46,
+	OP_scheduler = 47,
+	OP_io_priority = 48,
+	OP_memory_policy = 49,
+	OP_personality = 50,
+	OP_join_keyring = 51,
+	OP_umask = 52,
+	OP_own_streams = 53,
+	OP_drop_bounding = 54,
+	OP_set_groups = 55,
+	OP_set_user = 56,
+	OP_capset = 57,
+	OP_ambient = 58,
+	OP_chdir = 59,
+	OP_find_home = 60,
+	OP_find_executable = 61,
+	OP_await_start = 62,
+	OP_no_new_privs = 63,
+	OP_seccomp = 64,
+	OP_prepare_exec = 65,
+	OP_execve = 66,
+	OP_COUNT = 67,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -472,6 +481,7 @@ int do_open_plain_rootfs(struct stub *, const struct step_open_plain_rootfs *);
 int do_open_source(struct stub *, const struct step_open_source *);
 int do_mount(struct stub *, const struct step_mount *);
 int do_bind(struct stub *, const struct step_bind *);
+int do_readonly_mount(struct stub *, const struct step_readonly_mount *);
 int do_remount(struct stub *, const struct step_remount *);
 int do_mknod(struct stub *, const struct step_mknod *);
 int do_device_source(struct stub *, const struct step_device_source *);
@@ -539,6 +549,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(open_source) \
 	X(mount) \
 	X(bind) \
+	X(readonly_mount) \
 	X(remount) \
 	X(mknod) \
 	X(device_source) \
@@ -661,6 +672,7 @@ static const struct field fields_propagation[] = {
 static const struct field fields_open_rootfs[] = {
 	{F_STR, offsetof(struct step_open_rootfs, path)},
 	{F_INT, offsetof(struct step_open_rootfs, propagation)},
+	{F_INT, offsetof(struct step_open_rootfs, below)},
 };
 static const struct field fields_copy_rootfs[] = {
 	{F_STR, offsetof(struct step_copy_rootfs, path)},
@@ -689,6 +701,7 @@ static const struct field fields_mount[] = {
 	{F_INT, offsetof(struct step_mount, propagation)},
 	{F_INT, offsetof(struct step_mount, rec_propagation)},
 	{F_INT, offsetof(struct step_mount, how)},
+	{F_INT, offsetof(struct step_mount, slot)},
 };
 static const struct field fields_bind[] = {
 	{F_STR, offsetof(struct step_bind, source)},
@@ -701,6 +714,11 @@ static const struct field fields_bind[] = {
 	{F_INT, offsetof(struct step_bind, rec_clear)},
 	{F_INT, offsetof(struct step_bind, propagation)},
 	{F_INT, offsetof(struct step_bind, rec_propagation)},
+	{F_INT, offsetof(struct step_bind, unnamed)},
+};
+static const struct field fields_readonly_mount[] = {
+	{F_STR, offsetof(struct step_readonly_mount, dest)},
+	{F_INT, offsetof(struct step_readonly_mount, slot)},
 };
 static const struct field fields_remount[] = {
 	{F_STR, offsetof(struct step_remount, dest)},
@@ -889,12 +907,13 @@ static const struct {
 	[OP_set_hostname] = {"set_hostname", fields_set_hostname, 1},
 	[OP_set_domainname] = {"set_domainname", fields_set_domainname, 1},
 	[OP_propagation] = {"propagation", fields_propagation, 2},
-	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 2},
+	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 3},
 	[OP_copy_rootfs] = {"copy_rootfs", fields_copy_rootfs, 4},
 	[OP_open_plain_rootfs] = {"open_plain_rootfs", fields_open_plain_rootfs, 1},
 	[OP_open_source] = {"open_source", fields_open_source, 4},
-	[OP_mount] = {"mount", fields_mount, 11},
-	[OP_bind] = {"bind", fields_bind, 10},
+	[OP_mount] = {"mount", fields_mount, 12},
+	[OP_bind] = {"bind", fields_bind, 11},
+	[OP_readonly_mount] = {"readonly_mount", fields_readonly_mount, 2},
 	[OP_remount] = {"remount", fields_remount, 8},
 	[OP_mknod] = {"mknod", fields_mknod, 7},
 	[OP_device_source] = {"device_source", fields_device_source, 7},

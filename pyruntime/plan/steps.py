@@ -96,7 +96,7 @@ OPS: dict[str, Op] = {
                       propagation=INT, recursive=INT),
     "open_rootfs": Op("stub", "open_tree, mount_setattr, move_mount", "bind the root filesystem onto itself and hold"
                       " it open",
-                      path=STR, propagation=INT),
+                      path=STR, propagation=INT, below=INT),
     "copy_rootfs": Op("stub", "open_tree, mount_setattr, move_mount", "bind the root filesystem, without what is"
                       " mounted beneath it, on another directory of the host", path=STR, dest=STR, propagation=INT,
                       readonly=INT),
@@ -105,10 +105,12 @@ OPS: dict[str, Op] = {
                       propagation=INT, slot=INT),
     "mount": Op("stub", "fsopen, fsconfig, fsmount, move_mount", "mount a new filesystem beneath the root",
                 fstype=STR, source=STR, options=STRS, dest=STR, attr_set=INT, attr_clear=INT, rec_set=INT,
-                rec_clear=INT, propagation=INT, rec_propagation=INT, how=INT),
+                rec_clear=INT, propagation=INT, rec_propagation=INT, how=INT, slot=INT),
     "bind": Op("stub", "open_tree, mount_setattr, move_mount", "bind a host path (or an opened slot) beneath the root",
                source=STR, slot=INT, recursive=INT, dest=STR, attr_set=INT, attr_clear=INT, rec_set=INT, rec_clear=INT,
-               propagation=INT, rec_propagation=INT),
+               propagation=INT, rec_propagation=INT, unnamed=INT),
+    "readonly_mount": Op("stub", "mount_setattr", "make a mount read-only that was kept in a slot until everything"
+                         " beneath it was in place", dest=STR, slot=INT),
     "remount": Op("stub", "mount_setattr, fspick, fsconfig", "change a mount that is already there",
                   dest=STR, options=STRS, attr_set=INT, attr_clear=INT, rec_set=INT, rec_clear=INT, propagation=INT,
                   rec_propagation=INT),
