@@ -348,6 +348,8 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
         return f'exec: "{step.label}": {words}'
     if step.op.name == "chdir" and call == "chdir":
         return f'chdir to cwd ("{detail}") set in config.json failed: {words}'
+    if step.op.name == "open_namespace" and call == "foreign":
+        return detail
     if step.op.name == "run_hook":
         kind, _, rest = step.where.removeprefix("hooks.").partition("[")
         return f"error running {kind} hook #{rest[:-1]}: " + (detail if call == "hook" else f"{call} {detail}: {words}")

@@ -210,9 +210,10 @@ def bind(setup: Setup, mount: Node) -> Iterator[Step]:
         slot = setup.slot()
         owner = mount if mount.get("uidMappings") else setup.config["linux"]
         uids, gids = mapping_lines(owner["uidMappings"]), mapping_lines(owner["gidMappings"])
+        namespace = "" if uids else setup.joined("user")
         yield step("sources", "idmap_sources", mount.where, label=common["label"], source=source,
                    recursive=int(options.recursive), recursive_map=int("ridmap" in options.words), uids=uids,
-                   gids=gids, slot=slot)
+                   gids=gids, namespace=namespace, slot=slot)
     elif "user" in setup.namespaces and not setup.host.rootless and not _provided(setup, mount, source):
         # The container's root may not be allowed to reach the source; the host's is. Kubernetes' pods join a user
         # namespace that containerd has made, and its files are below a directory that only root may enter.

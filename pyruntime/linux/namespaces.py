@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 
+from pyruntime.config.sections.namespaces import sysctl_namespace, sysctl_parts
 from pyruntime.plan import uapi
 from pyruntime.plan.setup import NAMESPACES
 from pyruntime.plan.steps import step
@@ -60,14 +61,27 @@ def cgroup_owner(setup: Setup) -> Iterator[Step]:
     yield step("cgroup", "cgroup_own", writable[0].where, path=path, uid=uid)
 
 
+def _changed(setup: Setup) -> dict[str, str]:
+    """What the configuration changes in a namespace: kind -> an example. In the runtime's own it would change the
+    host."""
+    found = {}
+    for key in setup.config["linux.sysctl"].value or {}:
+        found.setdefault(sysctl_namespace(sysctl_parts(key)), f'sysctl "{key}"')
+    for field, present in (("hostname", setup.host.nodename), ("domainname", "")):
+        if setup.config.get(field) not in (None, "", present):
+            found["uts"] = field
+    return found
+
+
 def _join(setup: Setup) -> Iterator[Step]:
     slots = {}
+    changed = _changed(setup)
     for kind, flag in NAMESPACES.items():
         path = setup.joined(kind)
         if path:
             slots[kind] = setup.slot()
             yield step("enter", "open_namespace", setup.where[kind] + ".path", label=f"{kind} namespace", path=path,
-                       kind=flag, slot=slots[kind])
+                       kind=flag, slot=slots[kind], foreign=changed.get(kind, ""))
     for kind, slot in slots.items():
         yield step("user" if kind == "user" else "enter", "setns", setup.where[kind] + ".path",
                    label=f"{kind} namespace {setup.joined(kind)}", slot=slot, kind=NAMESPACES[kind])

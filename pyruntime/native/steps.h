@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x04914672u
+#define PLAN_FINGERPRINT 0xb471a22fu
 #define NO_SLOT 65535
 
 struct strs {
@@ -37,10 +37,11 @@ struct step_write_slot { /* write to a file that was opened earlier */
 	const char *what;
 	const char *data;
 };
-struct step_open_namespace { /* open a namespace by path and check its type */
+struct step_open_namespace { /* open a namespace by path and check its type, and that it is not the runtime's own where something in it is going to be changed */
 	const char *path;
 	int64_t kind;
 	int64_t slot;
+	const char *foreign;
 };
 struct step_setns { /* join an opened namespace; if refused, again after the user namespace was joined */
 	int64_t slot;
@@ -608,6 +609,7 @@ static const struct field fields_open_namespace[] = {
 	{F_STR, offsetof(struct step_open_namespace, path)},
 	{F_INT, offsetof(struct step_open_namespace, kind)},
 	{F_INT, offsetof(struct step_open_namespace, slot)},
+	{F_STR, offsetof(struct step_open_namespace, foreign)},
 };
 static const struct field fields_setns[] = {
 	{F_INT, offsetof(struct step_setns, slot)},
@@ -888,7 +890,7 @@ static const struct {
 	[OP_write_proc] = {"write_proc", fields_write_proc, 2},
 	[OP_open_proc] = {"open_proc", fields_open_proc, 2},
 	[OP_write_slot] = {"write_slot", fields_write_slot, 3},
-	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 3},
+	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 4},
 	[OP_setns] = {"setns", fields_setns, 2},
 	[OP_join_container] = {"join_container", fields_join_container, 2},
 	[OP_enter_root] = {"enter_root", fields_enter_root, 1},

@@ -48,8 +48,9 @@ OPS: dict[str, Op] = {
                      uid=INT),
     "map_ids": Op("host", "write, newuidmap", "write the user namespace's id mappings",
                   uids=STRS, gids=STRS, setgroups=STR),
-    "idmap_sources": Op("host", "open_tree, mount_setattr", "clone a bind source and map its ids, into slot",
-                        source=STR, recursive=INT, recursive_map=INT, uids=STRS, gids=STRS, slot=INT),
+    "idmap_sources": Op("host", "open_tree, mount_setattr", "clone a bind source and map its ids, as given or"
+                        " as the user namespace at a path does, into slot", source=STR, recursive=INT,
+                        recursive_map=INT, uids=STRS, gids=STRS, namespace=STR, slot=INT),
     "rdt_group": Op("host", "mkdir, write", "put init into a resctrl group", root=STR, closid=STR,
                     schemata=STRS, monitor=STR, container=STR),
     "rdt_follow": Op("host", "write", "put the process into the container's resctrl groups", groups=STRS),
@@ -68,8 +69,9 @@ OPS: dict[str, Op] = {
     "open_proc": Op("stub", "openat2", "open a file beneath a procfs that was checked to be one, into slot",
                     path=STR, slot=INT),
     "write_slot": Op("stub", "write", "write to a file that was opened earlier", slot=INT, what=STR, data=STR),
-    "open_namespace": Op("stub", "open, ioctl NS_GET_NSTYPE", "open a namespace by path and check its type",
-                         path=STR, kind=INT, slot=INT),
+    "open_namespace": Op("stub", "open, ioctl NS_GET_NSTYPE", "open a namespace by path and check its type, and that"
+                         " it is not the runtime's own where something in it is going to be changed",
+                         path=STR, kind=INT, slot=INT, foreign=STR),
     "setns": Op("stub", "setns", "join an opened namespace; if refused, again after the user namespace was joined",
                 slot=INT, kind=INT),
     "join_container": Op("stub", "setns", "join namespaces of the container's init, all at once, by its pidfd",

@@ -201,6 +201,15 @@ class Bundle:
         self.config["mounts"].append({"destination": destination, "type": kind, "source": source,
                                       "options": list(options), **more})
 
+    def in_user_namespace(self) -> None:
+        """Let the root of a user namespace own the root filesystem and reach it; containers get such a namespace."""
+        subprocess.run(["chown", "-R", "100000:100000", self.path / "rootfs"], check=True)
+        for path in (self.path, *list(self.path.parents)[:3]):
+            path.chmod(0o755)
+        ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        self.config["linux"].update(uidMappings=ids, gidMappings=ids)
+        self.config["linux"]["namespaces"].append({"type": "user"})
+
     def copy(self) -> dict[str, Any]:
         return copy.deepcopy(self.config)
 

@@ -10,8 +10,6 @@ import pytest
 
 from tests.integration.conftest import Bundle, Runtime
 
-IDS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-
 
 @pytest.fixture
 def restricted(tmp_path: Path) -> Iterator[Path]:
@@ -25,15 +23,6 @@ def restricted(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-o", f"remount,bind,ro,{words}", path], check=True)
     yield path
     subprocess.run(["umount", "-R", path], check=True)
-
-
-def for_user_namespaces(bundle: Bundle) -> None:
-    """Let the root of a user namespace own the root filesystem and reach it; then containers get such a namespace."""
-    subprocess.run(["chown", "-R", "100000:100000", bundle.path / "rootfs"], check=True)
-    for path in (bundle.path, *list(bundle.path.parents)[:3]):
-        path.chmod(0o755)
-    bundle.config["linux"].update(uidMappings=IDS, gidMappings=IDS)
-    bundle.config["linux"]["namespaces"].append({"type": "user"})
 
 
 def options_of(inside: str, place: str) -> set[str]:
@@ -74,7 +63,7 @@ def test_a_tmpfs_over_a_directory_looks_like_it_unless_the_options_say_otherwise
 def test_a_read_only_tmpfs_still_gets_what_belongs_into_it(runtime: Runtime, own_bundle: Bundle, word: str,
                                                            user: bool) -> None:
     if user:
-        for_user_namespaces(own_bundle)
+        own_bundle.in_user_namespace()
     config = own_bundle.config
     next(m for m in config["mounts"] if m["destination"] == "/dev")["options"].append(word)
     own_bundle.add_mount("/made", "tmpfs", "tmpfs", word)
@@ -157,7 +146,7 @@ def test_a_source_that_an_earlier_mount_provides(runtime: Runtime, own_bundle: B
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "file").write_text("from the earlier mount\n")
     if user:
-        for_user_namespaces(own_bundle)
+        own_bundle.in_user_namespace()
     own_bundle.add_mount("/one", "none", str(tmp_path / "given"), "bind")
     own_bundle.add_mount("/two", "none", str(own_bundle.path / "rootfs/one/file"), "bind")
     own_bundle.shell("cat /two")
