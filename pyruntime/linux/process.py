@@ -106,8 +106,11 @@ def _program(setup: Setup) -> Iterator[Step]:
                    tolerate=(errno.EROFS, errno.ENOTDIR, errno.EACCES, errno.EEXIST))
     yield step("process", "umask", process["user.umask"].where, mask=process.get("user.umask", KEEP_UMASK))
     yield step("view", "find_home", process["env"].where, uid=process.get("user.uid", 0))
-    yield step("process", "chdir", process["cwd"].where, path=cwd)
+    # As root, who reaches what the program's user may not; or as that user, whom a supplementary group, an ACL, a mapped
+    # owner or a FUSE server lets in where root is kept out.
+    yield step("process", "chdir", process["cwd"].where, path=cwd, tolerate=(errno.EACCES, errno.EPERM))
     yield from _user(setup)
+    yield step("process", "chdir", process["cwd"].where, path=cwd)
     yield step("process", "find_executable", process["args"].where + "[0]", label=args[0], name=args[0],
                candidates=candidates(args[0], env))
     yield from _wait(setup)

@@ -146,6 +146,8 @@ int do_ambient(struct stub *s, const struct step_ambient *a)
 
 int do_chdir(struct stub *s, const struct step_chdir *a)
 {
+	if (s->arrived)
+		return 0;
 	if (chdir(a->path))
 		return fail(s, "chdir", "%s", a->path);
 	/* A working directory outside the root is a way out of it (CVE-2024-21626); getcwd(2) then starts with
@@ -154,6 +156,7 @@ int do_chdir(struct stub *s, const struct step_chdir *a)
 	long n = syscall(SYS_getcwd, here, sizeof here);
 	if (n < 0 || here[0] != '/')
 		return fail_with(s, n < 0 ? errno : EXDEV, "getcwd", "%s is outside the container", a->path);
+	s->arrived = true;
 	return 0;
 }
 

@@ -283,7 +283,7 @@ struct step_capset { /* set the effective, permitted and inheritable sets */
 struct step_ambient { /* set the ambient set */
 	int64_t mask;
 };
-struct step_chdir { /* change to the working directory, which must lie inside the root */
+struct step_chdir { /* change to the working directory, which must lie inside the root, unless an earlier step did */
 	const char *path;
 };
 struct step_find_home { /* look up HOME in the container's /etc/passwd */

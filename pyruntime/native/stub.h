@@ -42,6 +42,7 @@ struct stub {
 	const char *executable; /* chosen by find_executable */
 	char **argv, **env;     /* laid out by prepare_exec */
 	char home[256];         /* "HOME=/root", or "" */
+	bool arrived;           /* in the working directory */
 	mode_t umask;           /* the runtime's caller's */
 	char pid[16];           /* of init, as the runtime sees it; known from await_start on */
 	int null_dir;           /* the tmpfs that hides masked directories, made once */

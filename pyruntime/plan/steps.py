@@ -156,7 +156,8 @@ OPS: dict[str, Op] = {
     "capset": Op("stub", "capset", "set the effective, permitted and inheritable sets",
                  effective=INT, permitted=INT, inheritable=INT),
     "ambient": Op("stub", "prctl PR_CAP_AMBIENT", "set the ambient set", mask=INT),
-    "chdir": Op("stub", "chdir, getcwd", "change to the working directory, which must lie inside the root", path=STR),
+    "chdir": Op("stub", "chdir, getcwd", "change to the working directory, which must lie inside the root, unless an"
+                " earlier step did", path=STR),
     "find_home": Op("stub", "openat2, read", "look up HOME in the container's /etc/passwd", uid=INT),
     "find_executable": Op("stub", "faccessat2", "choose the first candidate that can be executed",
                           name=STR, candidates=STRS),
