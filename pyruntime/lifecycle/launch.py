@@ -41,19 +41,27 @@ MFD_EXEC = 0x10   # linux/memfd.h, Linux 6.3; earlier kernels make every memfd e
 MAX_HANDED = 128  # as in native/stub.h
 
 
-def sealed(name: str, data: bytes, *, executable: bool = False) -> int:
-    """A memfd that nobody can change any more (memfd_create(2))."""
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    try:
-        fd = os.memfd_create(name, flags | (MFD_EXEC if executable else 0))
-    except OSError:
-        fd = os.memfd_create(name, flags)
+def sealed(name: str, data: bytes, extra: int = 0) -> int:
+    """A memfd that nobody can change any more (memfd_create(2)); ``extra`` flags are its maker's."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | extra)
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view):]
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS,
                 fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
     return fd
+
+
+def program() -> int:
+    """A descriptor of the stub's program that a container cannot use to change the installed file (CVE-2019-5736)."""
+    image = stub_image()
+    try:
+        return sealed("pyruntime", image, MFD_EXEC)
+    except PermissionError:   # vm.memfd_noexec=2
+        from pyruntime.lifecycle.private_copy import private_copy
+        return private_copy(image)
+    except OSError:           # a kernel before 6.3
+        return sealed("pyruntime", image)
 
 
 def stub_image() -> bytes:
@@ -123,10 +131,10 @@ class Launch:
 
     def hold(self) -> int:
         """Start the process that waits in a systemd scope; returns its pid. `release` ends it, and so does our end."""
-        program = sealed("pyruntime", stub_image(), executable=True)
+        image = program()
         theirs, ours = os.pipe2(os.O_CLOEXEC)
         try:
-            entry = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, 3)
+            entry = fcntl.fcntl(image, fcntl.F_DUPFD_CLOEXEC, 3)
             try:
                 pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold"], {},
                                      file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0)])
@@ -137,7 +145,7 @@ class Launch:
             raise
         finally:
             os.close(theirs)
-            os.close(program)
+            os.close(image)
         self._holder = (pid, ours)
         return pid
 
@@ -198,7 +206,7 @@ class Launch:
     def _spawn(self) -> None:
         ours, theirs = channel.pair()
         self._control = ours
-        program = sealed("pyruntime", stub_image(), executable=True)
+        image = program()
         plan = sealed("plan", encode(self.plan.steps, faults.for_stub(self.plan.steps)))
         wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
         base = 3 + self.preserve
@@ -206,18 +214,18 @@ class Launch:
         above = base + len(wanted)
         parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in wanted]
         given = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in self.given]
-        entry = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, above)
+        entry = fcntl.fcntl(image, fcntl.F_DUPFD_CLOEXEC, above)
         try:
             actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
             actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(given)]
             self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
                                        ["pyruntime-init", str(base), str(len(self.plan.slots))], {},
                                        file_actions=actions)
-            self.debug(f"nsexec container setup: the stub is process {self.stub}, from a sealed memfd")
+            self.debug(f"nsexec container setup: the stub is process {self.stub}, from a copy of its own")
             self._tell_of_plan()
         finally:
             theirs.close()
-            for fd in (program, plan, entry, *parked, *given):
+            for fd in (image, plan, entry, *parked, *given):
                 os.close(fd)
 
     def _tell_of_plan(self) -> None:

@@ -210,6 +210,13 @@ class Bundle:
         self.config["linux"].update(uidMappings=ids, gidMappings=ids)
         self.config["linux"]["namespaces"].append({"type": "user"})
 
+    def without_root(self) -> None:
+        """Leave out what the root of a user namespace with one id may not do."""
+        self.config["linux"].pop("resources", None)
+        self.config["mounts"] = [m for m in self.config["mounts"] if m["type"] not in ("mqueue", "cgroup", "sysfs")]
+        for mount in self.config["mounts"]:
+            mount["options"] = [word for word in mount.get("options", []) if word != "gid=5"]
+
     def copy(self) -> dict[str, Any]:
         return copy.deepcopy(self.config)
 

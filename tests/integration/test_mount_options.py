@@ -99,19 +99,12 @@ def test_the_options_of_a_bind_mount_are_all_that_it_has_once_there_are_any(
 def test_what_the_kernel_locks_stays_as_it_is(runtime: Runtime, own_bundle: Bundle, restricted: Path) -> None:
     # Joined user namespace: the sources are opened by it, and the host's attributes are locked.
     own_bundle.add_mount("/mnt", "none", str(restricted), "rbind", "nodiratime")
+    own_bundle.without_root()
     own_bundle.shell("cat /proc/mounts")
     done = subprocess.run(["unshare", "-Urm", "sh", "-c", 'exec "$@"', "sh", *map(str, [
         Path(__file__).parents[2] / ".venv/bin/pyruntime", "--root", runtime.root, "--cgroup-manager=disabled", "run",
-        "c1", rootless(own_bundle)])], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        "c1", own_bundle])], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert options_of(done.stdout, "/mnt") == {"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"}, done.stderr
-
-
-def rootless(bundle: Bundle) -> Bundle:
-    bundle.config["linux"].pop("resources", None)
-    bundle.config["mounts"] = [m for m in bundle.config["mounts"] if m["type"] not in ("mqueue", "cgroup", "sysfs")]
-    for m in bundle.config["mounts"]:
-        m["options"] = [word for word in m.get("options", []) if word != "gid=5"]
-    return bundle.save()
 
 
 # --- propagation -----------------------------------------------------------------------------------------------------
