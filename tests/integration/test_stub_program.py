@@ -29,8 +29,9 @@ def test_containers_begin_under_every_policy_for_memfds(runtime: Runtime, own_bu
     if user:
         own_bundle.without_root()
     own_bundle.shell("sleep 100")
+    manager = ["--cgroup-manager=disabled"] if user else []
     done = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", POLICY, value, *inside, "sh", "-c",
-                           LIFE, "sh", COMMAND, "--root", runtime.root, *(["--cgroup-manager=disabled"] if user else [])],
+                           LIFE, "sh", COMMAND, "--root", runtime.root, *manager],
                           cwd=own_bundle.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode == 77:
         pytest.skip("a kernel without vm.memfd_noexec")
