@@ -32,9 +32,9 @@ def private_copy(image: bytes) -> int:
             return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(fd)
-    raise HostError("vm.memfd_noexec=2 forbids to execute the stub from memory, and no directory takes a copy of it: all of"
-                    f" {', '.join(_PLACES)} are mounted read-only or noexec; lower the setting to 1, or give one of them"
-                    " exec")
+    raise HostError("vm.memfd_noexec=2 forbids to execute the stub from memory, and no directory takes a copy of it:"
+                    f" all of {', '.join(_PLACES)} are mounted read-only or noexec; lower the setting to 1, or mount one"
+                    " of them with exec")
 
 
 _PLACES = ("/run", "/dev/shm", "/tmp", "/var/tmp")
@@ -46,9 +46,11 @@ def _directories() -> Iterator[int]:
     from pyruntime.native import kernel
 
     try:
-        yield kernel.detached_filesystem("tmpfs", [("size", "4m"), ("mode", "0700")])
-    except PermissionError:
-        pass   # without CAP_SYS_ADMIN
+        unmounted = kernel.detached_filesystem("tmpfs", [("size", "4m"), ("mode", "0700")])
+    except PermissionError:   # without CAP_SYS_ADMIN
+        unmounted = -1
+    if unmounted >= 0:
+        yield unmounted
     for place in (os.environ.get("XDG_RUNTIME_DIR") or "/run", *_PLACES):
         try:
             directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

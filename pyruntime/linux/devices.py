@@ -57,8 +57,8 @@ def host_dev(setup: Setup) -> bool:
 
 def nodes(setup: Setup) -> Iterator[Step]:
     """The steps that make the device nodes, or bind those of the host where none can be made."""
-    # The container's own /dev/ptmx is the link to pts/ptmx. Where nodes are bound, as in a user namespace, this one would
-    # make terminals of the host's devpts.
+    # The container's own /dev/ptmx is the link to pts/ptmx. Where nodes are bound, as in a user namespace, this one
+    # would make terminals of the host's devpts.
     listed = {node.value["path"]: node for node in setup.config["linux.devices"].each()
               if os.path.normpath(node.value["path"]) != "/dev/ptmx"}
     for path, node in listed.items():

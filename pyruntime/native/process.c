@@ -160,6 +160,24 @@ int do_chdir(struct stub *s, const struct step_chdir *a)
 	return 0;
 }
 
+/* "HOME=..." of a line of passwd(5), if it is that of uid; the line is cut up. */
+static bool home_of(struct stub *s, char *line, int64_t uid)
+{
+	char *field[7] = {line};
+	int count = 1;
+	for (char *c = line; *c && count < 7; c++)
+		if (*c == ':') {
+			*c = 0;
+			field[count++] = c + 1;
+		}
+	char *end;
+	if (count != 7 || !*field[2] || strtoull(field[2], &end, 10) != (unsigned long long)uid || *end)
+		return false;
+	if (*field[5] == '/' && strlen(field[5]) < sizeof s->home - sizeof "HOME=")
+		snprintf(s->home, sizeof s->home, "HOME=%s", field[5]);
+	return true;
+}
+
 int do_find_home(struct stub *s, const struct step_find_home *a)
 {
 	snprintf(s->home, sizeof s->home, "HOME=/");
@@ -167,28 +185,33 @@ int do_find_home(struct stub *s, const struct step_find_home *a)
 	if (fd < 0)
 		return 0;
 	struct stat st;
+	bool found = fstat(fd, &st) || !S_ISREG(st.st_mode);
+	/* A line at a time, so that a long file takes no memory of a waiting init; what the container may have made of
+	 * it must not keep `exec` busy either. */
 	static char text[65536];
-	ssize_t n = fstat(fd, &st) || !S_ISREG(st.st_mode) ? 0 : read(fd, text, sizeof text - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = 0;
-	for (char *line = text, *next; *line; line = next) {
-		next = line + strcspn(line, "\n");
-		if (*next)
-			*next++ = 0;
-		char *field[7] = {line};
-		int count = 1;
-		for (char *c = line; *c && count < 7; c++)
-			if (*c == ':') {
-				*c = 0;
-				field[count++] = c + 1;
-			}
-		char *end;
-		if (count == 7 && *field[2] && strtoull(field[2], &end, 10) == (unsigned long long)a->uid && !*end) {
-			if (*field[5] == '/')
-				snprintf(s->home, sizeof s->home, "HOME=%s", field[5]);
+	size_t used = 0, total = 0;
+	while (!found && total < 64u << 20) {
+		if (used > sizeof text - 4097)
+			used = 0; /* no line of a user is this long */
+		ssize_t n = read(fd, text + used, 4096);
+		if (n < 0)
 			break;
+		total += (size_t)n;
+		used += (size_t)n;
+		if (n == 0 && used)
+			text[used++] = '\n'; /* the last line may lack its own */
+		char *line = text, *end;
+		while (!found && (end = memchr(line, '\n', used - (size_t)(line - text)))) {
+			*end = 0;
+			found = home_of(s, line, a->uid);
+			line = end + 1;
 		}
+		used -= (size_t)(line - text);
+		memmove(text, line, used);
+		if (n == 0)
+			break;
 	}
+	close(fd);
 	return 0;
 }
 

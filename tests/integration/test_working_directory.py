@@ -69,3 +69,17 @@ def test_root_enters_for_a_user_who_may_not(runtime: Runtime, own_bundle: Bundle
     place.mkdir(mode=0o700)
     own_bundle.shell("pwd", process__cwd="/secret", process__user={"uid": 1000, "gid": 1000})
     assert runtime.ok("run", "c1", own_bundle) == "/secret\n"
+
+
+@pytest.mark.parametrize("ending", ["", "\n"])
+def test_home_of_a_user_at_the_end_of_a_long_list(runtime: Runtime, own_bundle: Bundle, ending: str) -> None:
+    others = "".join(f"u{number}:x:{number}:{number}:a user:/home/u{number}:/bin/sh\n" for number in range(5000, 9000))
+    # passwd(5) knows no limit to a line.
+    text = f"{others}long:x:1:1:{'x' * 100000}:/wrong:\nlast:x:1000:1000::/home/last:/bin/sh{ending}"
+    (own_bundle.path / "rootfs/etc").mkdir(exist_ok=True)
+    (own_bundle.path / "rootfs/etc/passwd").write_text(text)
+    env = [entry for entry in own_bundle.config["process"]["env"] if not entry.startswith("HOME=")]
+    own_bundle.shell("echo $HOME; sleep 100", process__user={"uid": 1000, "gid": 1000}, process__env=env)
+    runtime.ok("run", "-d", "c1", own_bundle)
+    for user, home in (("1000", "/home/last"), ("7654", "/home/u7654"), ("4711", "/")):
+        assert runtime.ok("exec", "--user", user, "c1", "sh", "-c", "echo $HOME") == home + "\n"
