@@ -30,8 +30,8 @@ _ANNOTATIONS = {"os": "os", "architecture": "architecture", "variant": "variant"
 class Wishes:
     """What the caller wants other than the image says (conversion.md: externally provided inputs)."""
 
-    __slots__ = ("args", "entrypoint", "env", "home", "host_network", "hostname", "readonly", "rootless", "terminal", "user",
-                 "workdir")
+    __slots__ = ("args", "entrypoint", "env", "home", "host_network", "hostname", "readonly", "rootless", "terminal",
+                 "user", "workdir")
 
     def __init__(self, **values: Any) -> None:
         self.args: list[str] = []             # instead of Cmd

@@ -33,8 +33,8 @@ def private_copy(image: bytes) -> int:
         finally:
             os.close(fd)
     raise HostError("vm.memfd_noexec=2 forbids to execute the stub from memory, and no directory takes a copy of it:"
-                    f" all of {', '.join(_PLACES)} are mounted read-only or noexec; lower the setting to 1, or mount one"
-                    " of them with exec")
+                    f" all of {', '.join(_PLACES)} are read-only or noexec; lower the setting to 1, or mount one of"
+                    " them with exec")
 
 
 _PLACES = ("/run", "/dev/shm", "/tmp", "/var/tmp")

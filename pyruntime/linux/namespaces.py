@@ -64,7 +64,7 @@ def cgroup_owner(setup: Setup) -> Iterator[Step]:
 def _changed(setup: Setup) -> dict[str, str]:
     """What the configuration changes in a namespace: kind -> an example. In the runtime's own it would change the
     host."""
-    found = {}
+    found: dict[str, str] = {}
     for key in setup.config["linux.sysctl"].value or {}:
         found.setdefault(sysctl_namespace(sysctl_parts(key)), f'sysctl "{key}"')
     for field, present in (("hostname", setup.host.nodename), ("domainname", "")):
