@@ -140,7 +140,7 @@ def emit(setup: Setup) -> Iterator[Step]:
 
 
 def _common(setup: Setup, mount: Node, options: Options) -> dict[str, Any]:
-    dest = "/" + mount.value["destination"].strip("/")
+    dest = os.path.normpath("/" + mount.value["destination"].strip("/"))
     fstype = mount.get("type", "none")
     label = f"{mount.get('source', fstype) if options.bind else fstype} on {dest}"
     propagation = below(setup)
@@ -160,6 +160,7 @@ def _mount(setup: Setup, mount: Node) -> Iterator[Step]:
     elif options.bind:
         yield from bind(setup, mount)
     elif fstype == "cgroup":
+        setup.mounted.append((common["dest"], NO_SLOT, False))
         yield from emit_cgroup_mount(mount, setup.host.cgroup, setup.cgroup_paths,
                                      cgroup_namespace="cgroup" in setup.namespaces,
                                      user_namespace=setup.in_user_namespace, attrs=options.attributes,
@@ -189,15 +190,15 @@ def _filesystem(setup: Setup, mount: Node, fstype: str, options: Options, common
             how |= COPY_UP
             if not any(word.startswith(("uid=", "gid=")) for word in data):
                 how |= INHERIT_OWNER
-    slot = NO_SLOT
+    hold = _held(setup, fstype, common["dest"], full=fstype == "proc" and "subset=pid" not in data)
     if fstype in _FILLED_LATER and (common["attr_set"] | common["rec_set"]) & uapi.MOUNT_ATTR_RDONLY:
-        slot = setup.slot()
+        hold = setup.slot()
         for name in ("attr_set", "rec_set"):
             common[name] &= ~uapi.MOUNT_ATTR_RDONLY
         yield step("pivot", "readonly_mount", mount["options"].where, label=common["label"], dest=common["dest"],
-                   slot=slot)
+                   slot=hold)
     yield step("mounts", "mount", mount.where, fstype=fstype, source=mount.get("source", fstype) or fstype,
-               options=data, how=how, slot=slot, **common)
+               options=data, how=how, hold=hold, **common)
 
 
 def bind(setup: Setup, mount: Node) -> Iterator[Step]:
@@ -221,7 +222,19 @@ def bind(setup: Setup, mount: Node) -> Iterator[Step]:
         yield step("sources", "open_source", mount["source"].where, label=common["label"], source=source,
                    recursive=int(options.recursive), propagation=uapi.MS_SLAVE, slot=slot)
     yield step("mounts", "bind", mount.where, source=source, slot=slot, recursive=int(options.recursive),
-               unnamed=options.unnamed, **common)
+               unnamed=options.unnamed, hold=_held(setup, "", common["dest"]), **common)
+
+
+def _held(setup: Setup, fstype: str, dest: str, *, full: bool = False) -> int:
+    """The slot that keeps a mount for what is to be hidden or read-only on it, and for nothing else (NO_SLOT): beneath
+    the mount itself no rename in the root filesystem leads a lookup astray."""
+    linux = setup.config["linux"]
+    hold = NO_SLOT
+    if (fstype in ("proc", "sysfs") or dest in ("/proc", "/sys")) and any(
+            path.startswith(dest + "/") for name in ("maskedPaths", "readonlyPaths") for path in linux.get(name, [])):
+        hold = setup.slot()
+    setup.mounted.append((dest, hold, full))
+    return hold
 
 
 def _provided(setup: Setup, mount: Node, source: str) -> bool:

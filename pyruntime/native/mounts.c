@@ -335,7 +335,7 @@ int do_mount(struct stub *s, const struct step_mount *a)
 	if (was_there && a->how & (COPY_UP | INHERIT_MODE | INHERIT_OWNER) && inherit(s, fd, at, a))
 		goto out;
 	if (!apply(s, fd, ATTRS(a), a->dest) && !attach_at(s, fd, at, a->dest)) {
-		rc = a->slot == NO_SLOT ? close(fd) : put_slot(s, a->slot, fd);
+		rc = a->hold == NO_SLOT ? close(fd) : put_slot(s, a->hold, fd);
 		fd = -1;
 	}
 out:
@@ -389,21 +389,19 @@ int do_bind(struct stub *s, const struct step_bind *a)
 		rc = apply(s, fd, ATTRS(a), a->dest);
 	if (!rc)
 		rc = attach(s, fd, a->dest, want_for(fd));
+	if (!rc && a->hold != NO_SLOT)
+		return put_slot(s, a->hold, fd);
 	close(fd);
 	return rc;
 }
 
-/* A clone of what is at path beneath the root; with ENOENT (recorded by fail) when nothing is there. */
-static int clone_beneath(struct stub *s, const char *path, unsigned flags)
+int do_release_mount(struct stub *s, const struct step_release_mount *a)
 {
-	int at = open_beneath(s, path, O_PATH);
-	if (at < 0)
-		return fail(s, "openat2", "%s", path);
-	int fd = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | flags);
+	int fd = get_slot(s, a->slot);
 	if (fd < 0)
-		fail(s, "open_tree", "%s", path);
-	close(at);
-	return fd;
+		return -1;
+	s->slot[a->slot] = -1;
+	return close(fd);
 }
 
 int do_remount(struct stub *s, const struct step_remount *a)
@@ -427,30 +425,40 @@ int do_remount(struct stub *s, const struct step_remount *a)
 	return rc;
 }
 
+/* A path to hide or to make read-only, beneath the mount in a slot where that is known. */
+static int open_restricted(struct stub *s, const char *path, int64_t slot, const char *below)
+{
+	int mount = slot == NO_SLOT ? -1 : get_slot(s, slot);
+	if (slot != NO_SLOT && mount < 0)
+		return -1;
+	int at = mount < 0 ? open_beneath(s, path, O_PATH) : open_below(mount, below, O_PATH);
+	return at < 0 ? fail(s, "openat2", "%s", path) : at;
+}
+
 int do_readonly_path(struct stub *s, const struct step_readonly_path *a)
 {
-	int fd = clone_beneath(s, a->path, AT_RECURSIVE);
-	if (fd < 0)
+	/* One lookup for both: what is made read-only is what gets covered. */
+	int at = open_restricted(s, a->path, a->slot, a->below);
+	if (at < 0)
 		return -1;
-	int rc = set_attr(fd, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0, 0);
-	if (rc)
+	int fd = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE), rc = -1;
+	if (fd < 0)
+		fail(s, "open_tree", "%s", a->path);
+	else if (set_attr(fd, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0, 0))
 		fail(s, "mount_setattr", "%s", a->path);
-	else {
-		int at = open_beneath(s, a->path, O_PATH);
-		rc = at < 0 ? fail(s, "openat2", "%s", a->path) : sys_move_mount(fd, at);
-		if (at >= 0 && rc)
-			fail(s, "move_mount", "%s", a->path);
-		close(at);
-	}
-	close(fd);
+	else if ((rc = sys_move_mount(fd, at)))
+		fail(s, "move_mount", "%s", a->path);
+	if (fd >= 0)
+		close(fd);
+	close(at);
 	return rc;
 }
 
 int do_mask_path(struct stub *s, const struct step_mask_path *a)
 {
-	int at = open_beneath(s, a->path, O_PATH);
+	int at = open_restricted(s, a->path, a->slot, a->below);
 	if (at < 0)
-		return fail(s, "openat2", "%s", a->path);
+		return -1;
 	int fd, rc = -1;
 	bool first = false;
 	if (want_for(at) == WANT_FILE) {

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xb471a22fu
+#define PLAN_FINGERPRINT 0xb2da13d0u
 #define NO_SLOT 65535
 
 struct strs {
@@ -135,7 +135,7 @@ struct step_mount { /* mount a new filesystem beneath the root */
 	int64_t propagation;
 	int64_t rec_propagation;
 	int64_t how;
-	int64_t slot;
+	int64_t hold;
 };
 struct step_bind { /* bind a host path (or an opened slot) beneath the root */
 	const char *source;
@@ -149,6 +149,7 @@ struct step_bind { /* bind a host path (or an opened slot) beneath the root */
 	int64_t propagation;
 	int64_t rec_propagation;
 	int64_t unnamed;
+	int64_t hold;
 };
 struct step_readonly_mount { /* make a mount read-only that was kept in a slot until everything beneath it was in place */
 	const char *dest;
@@ -194,11 +195,18 @@ struct step_symlink { /* make a symbolic link unless the name is taken */
 struct step_make_dir { /* make a directory beneath the root unless it is there */
 	const char *path;
 };
-struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory */
+struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory; looked up beneath the mount in a slot, if it is on one */
 	const char *path;
+	int64_t slot;
+	const char *below;
 };
-struct step_readonly_path { /* make a path read-only */
+struct step_readonly_path { /* make a path read-only; looked up likewise */
 	const char *path;
+	int64_t slot;
+	const char *below;
+};
+struct step_release_mount { /* let go of a mount that was kept in a slot */
+	int64_t slot;
 };
 struct step_run_hook { /* run a hook in the container's namespaces */
 	const char *path;
@@ -353,6 +361,7 @@ union step {
 	struct step_make_dir make_dir;
 	struct step_mask_path mask_path;
 	struct step_readonly_path readonly_path;
+	struct step_release_mount release_mount;
 	struct step_run_hook run_hook;
 	struct step_pivot_root pivot_root;
 	struct step_move_root move_root;
@@ -422,35 +431,36 @@ enum op {
 	OP_make_dir = 36,
 	OP_mask_path = 37,
 	OP_readonly_path = 38,
-	OP_run_hook = 39,
-	OP_pivot_root = 40,
-	OP_move_root = 41,
-	OP_chroot = 42,
-	OP_root_readonly = 43,
-	OP_reopen_null = 44,
-	OP_open_console = 45,
-	OP_rlimit = 46,
-	OP_scheduler = 47,
-	OP_io_priority = 48,
-	OP_memory_policy = 49,
-	OP_personality = 50,
-	OP_join_keyring = 51,
-	OP_umask = 52,
-	OP_own_streams = 53,
-	OP_drop_bounding = 54,
-	OP_set_groups = 55,
-	OP_set_user = 56,
-	OP_capset = 57,
-	OP_ambient = 58,
-	OP_chdir = 59,
-	OP_find_home = 60,
-	OP_find_executable = 61,
-	OP_await_start = 62,
-	OP_no_new_privs = 63,
-	OP_seccomp = 64,
-	OP_prepare_exec = 65,
-	OP_execve = 66,
-	OP_COUNT = 67,
+	OP_release_mount = 39,
+	OP_run_hook = 40,
+	OP_pivot_root = 41,
+	OP_move_root = 42,
+	OP_chroot = 43,
+	OP_root_readonly = 44,
+	OP_reopen_null = 45,
+	OP_open_console = 46,
+	OP_rlimit = 47,
+	OP_scheduler = 48,
+	OP_io_priority = 49,
+	OP_memory_policy = 50,
+	OP_personality = 51,
+	OP_join_keyring = 52,
+	OP_umask = 53,
+	OP_own_streams = 54,
+	OP_drop_bounding = 55,
+	OP_set_groups = 56,
+	OP_set_user = 57,
+	OP_capset = 58,
+	OP_ambient = 59,
+	OP_chdir = 60,
+	OP_find_home = 61,
+	OP_find_executable = 62,
+	OP_await_start = 63,
+	OP_no_new_privs = 64,
+	OP_seccomp = 65,
+	OP_prepare_exec = 66,
+	OP_execve = 67,
+	OP_COUNT = 68,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -491,6 +501,7 @@ int do_symlink(struct stub *, const struct step_symlink *);
 int do_make_dir(struct stub *, const struct step_make_dir *);
 int do_mask_path(struct stub *, const struct step_mask_path *);
 int do_readonly_path(struct stub *, const struct step_readonly_path *);
+int do_release_mount(struct stub *, const struct step_release_mount *);
 int do_run_hook(struct stub *, const struct step_run_hook *);
 int do_pivot_root(struct stub *, const struct step_pivot_root *);
 int do_move_root(struct stub *, const struct step_move_root *);
@@ -559,6 +570,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(make_dir) \
 	X(mask_path) \
 	X(readonly_path) \
+	X(release_mount) \
 	X(run_hook) \
 	X(pivot_root) \
 	X(move_root) \
@@ -703,7 +715,7 @@ static const struct field fields_mount[] = {
 	{F_INT, offsetof(struct step_mount, propagation)},
 	{F_INT, offsetof(struct step_mount, rec_propagation)},
 	{F_INT, offsetof(struct step_mount, how)},
-	{F_INT, offsetof(struct step_mount, slot)},
+	{F_INT, offsetof(struct step_mount, hold)},
 };
 static const struct field fields_bind[] = {
 	{F_STR, offsetof(struct step_bind, source)},
@@ -717,6 +729,7 @@ static const struct field fields_bind[] = {
 	{F_INT, offsetof(struct step_bind, propagation)},
 	{F_INT, offsetof(struct step_bind, rec_propagation)},
 	{F_INT, offsetof(struct step_bind, unnamed)},
+	{F_INT, offsetof(struct step_bind, hold)},
 };
 static const struct field fields_readonly_mount[] = {
 	{F_STR, offsetof(struct step_readonly_mount, dest)},
@@ -764,9 +777,16 @@ static const struct field fields_make_dir[] = {
 };
 static const struct field fields_mask_path[] = {
 	{F_STR, offsetof(struct step_mask_path, path)},
+	{F_INT, offsetof(struct step_mask_path, slot)},
+	{F_STR, offsetof(struct step_mask_path, below)},
 };
 static const struct field fields_readonly_path[] = {
 	{F_STR, offsetof(struct step_readonly_path, path)},
+	{F_INT, offsetof(struct step_readonly_path, slot)},
+	{F_STR, offsetof(struct step_readonly_path, below)},
+};
+static const struct field fields_release_mount[] = {
+	{F_INT, offsetof(struct step_release_mount, slot)},
 };
 static const struct field fields_run_hook[] = {
 	{F_STR, offsetof(struct step_run_hook, path)},
@@ -914,7 +934,7 @@ static const struct {
 	[OP_open_plain_rootfs] = {"open_plain_rootfs", fields_open_plain_rootfs, 1},
 	[OP_open_source] = {"open_source", fields_open_source, 4},
 	[OP_mount] = {"mount", fields_mount, 12},
-	[OP_bind] = {"bind", fields_bind, 11},
+	[OP_bind] = {"bind", fields_bind, 12},
 	[OP_readonly_mount] = {"readonly_mount", fields_readonly_mount, 2},
 	[OP_remount] = {"remount", fields_remount, 8},
 	[OP_mknod] = {"mknod", fields_mknod, 7},
@@ -922,8 +942,9 @@ static const struct {
 	[OP_bind_device] = {"bind_device", fields_bind_device, 3},
 	[OP_symlink] = {"symlink", fields_symlink, 2},
 	[OP_make_dir] = {"make_dir", fields_make_dir, 1},
-	[OP_mask_path] = {"mask_path", fields_mask_path, 1},
-	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 1},
+	[OP_mask_path] = {"mask_path", fields_mask_path, 3},
+	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 3},
+	[OP_release_mount] = {"release_mount", fields_release_mount, 1},
 	[OP_run_hook] = {"run_hook", fields_run_hook, 6},
 	[OP_pivot_root] = {"pivot_root", fields_pivot_root, 0},
 	[OP_move_root] = {"move_root", fields_move_root, 1},

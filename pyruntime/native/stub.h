@@ -64,6 +64,8 @@ int send_with_fd(int sock, const void *data, size_t size, int fd);
 
 /* beneath.c: every lookup inside the root filesystem */
 int open_beneath(struct stub *s, const char *path, int flags);
+/* The same from another directory than the root. */
+int open_below(int dir, const char *path, int flags);
 enum want { WANT_DIR, WANT_FILE };
 int make_beneath(struct stub *s, const char *path, enum want want);
 /* A directory to which no symbolic link leads. */

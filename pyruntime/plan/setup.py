@@ -145,6 +145,8 @@ class Setup:
             self.where[node.value["type"]] = node.where
         self.warnings: list[str] = []
         self.cgroup_paths: dict[str, str] = {}
+        # Destinations in their order, the slots that keep some of them, and whether it is a procfs with all there is.
+        self.mounted: list[tuple[str, int, bool]] = []
         self.birthplace = NO_SLOT
         self.joined_container = joined
         self.revived = revived
