@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xb2da13d0u
+#define PLAN_FINGERPRINT 0x961c970du
 #define NO_SLOT 65535
 
 struct strs {
@@ -213,6 +213,7 @@ struct step_run_hook { /* run a hook in the container's namespaces */
 	struct strs args;
 	struct strs env;
 	int64_t timeout;
+	int64_t home;
 	const char *state_head;
 	const char *state_tail;
 };
@@ -793,6 +794,7 @@ static const struct field fields_run_hook[] = {
 	{F_STRS, offsetof(struct step_run_hook, args)},
 	{F_STRS, offsetof(struct step_run_hook, env)},
 	{F_INT, offsetof(struct step_run_hook, timeout)},
+	{F_INT, offsetof(struct step_run_hook, home)},
 	{F_STR, offsetof(struct step_run_hook, state_head)},
 	{F_STR, offsetof(struct step_run_hook, state_tail)},
 };
@@ -945,7 +947,7 @@ static const struct {
 	[OP_mask_path] = {"mask_path", fields_mask_path, 3},
 	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 3},
 	[OP_release_mount] = {"release_mount", fields_release_mount, 1},
-	[OP_run_hook] = {"run_hook", fields_run_hook, 6},
+	[OP_run_hook] = {"run_hook", fields_run_hook, 7},
 	[OP_pivot_root] = {"pivot_root", fields_pivot_root, 0},
 	[OP_move_root] = {"move_root", fields_move_root, 1},
 	[OP_chroot] = {"chroot", fields_chroot, 0},

@@ -132,7 +132,7 @@ OPS: dict[str, Op] = {
                         path=STR, slot=INT, below=STR),
     "release_mount": Op("stub", "close", "let go of a mount that was kept in a slot", slot=INT),
     "run_hook": Op("stub", "clone, execve, waitpid", "run a hook in the container's namespaces",
-                   path=STR, args=STRS, env=STRS, timeout=INT, state_head=STR, state_tail=STR),
+                   path=STR, args=STRS, env=STRS, timeout=INT, home=INT, state_head=STR, state_tail=STR),
     "pivot_root": Op("stub", "pivot_root, umount2", "make the root filesystem /, and let the host's tree go"),
     "move_root": Op("stub", "move_mount, chroot", "--no-pivot: move the root filesystem over /, after letting"
                     " go of the host's full procfs and sysfs mounts", hide=STRS),
