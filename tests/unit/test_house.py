@@ -151,3 +151,10 @@ def test_documents_name_existing_paths() -> None:
     text = (TOP / "HACKING.md").read_text()
     for name in re.findall(r"`((?:pyruntime|spec|bundles|tests|conformance|tools|docs|bench)/[\w./-]*)`", text):
         assert (TOP / name).exists(), name
+
+
+def test_nothing_starts_the_interpreter_that_the_environment_names() -> None:
+    # PYTHONEXECUTABLE sets sys.executable even with -I; only entry.py, which writes the commands, may look at it.
+    named = {str(path.relative_to(TOP)) for path in (TOP / "pyruntime").rglob("*.py")
+             if "sys.executable" in path.read_text().replace("sets sys.executable", "")}
+    assert named == {"pyruntime/cli/entry.py"}
