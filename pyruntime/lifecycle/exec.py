@@ -109,7 +109,7 @@ def _config(container: Container, record: Record, request: ExecRequest) -> Confi
             document, data = os.path.basename(request.process), _read(request.process)
         else:
             document, data = "exec", encode(dict(request.process)).encode()
-        process = given_process(kept, data, document)
+        process = given_process(kept, data, document, request.warn)
     else:
         document = "exec"
         process = asked_process(kept, request.args, **request.options)

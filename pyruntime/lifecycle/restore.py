@@ -127,7 +127,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
         node.get("destination") == notify.PLACE for node in config["mounts"].each())
     if notifies:   # `create` showed it a directory for a service manager's socket, unknown to config.json
         mounts = [*config.get("mounts", []), notify.mount(container.directory)]
-        config = Config({**config.value, "mounts": mounts}, config.document, config.bundle)
+        config = Config({**config.value, "mounts": mounts}, config.document, config.bundle, config.forgiven)
     make_directory(request.work_path, "--work-path")
     remove_log(request.work_path, RESTORE_LOG)
     manager = request.create.cgroup_manager
@@ -139,7 +139,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
                           environment=[f"{name}={value}" for name, value in environment().items()])
         plan = compile_restore(config, host, Options(scratch=stage, cgroup_manager=manager), container_id,
                                revived)
-        for warning in plan.warnings:
+        for warning in (*(f"{config.document}: {problem}" for problem in config.forgiven), *plan.warnings):
             request.create.warn(warning)
         record = record_of(config, container_id, plan)
         container.claim(record)

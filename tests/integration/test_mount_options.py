@@ -109,7 +109,7 @@ def test_what_the_kernel_locks_stays_as_it_is(runtime: Runtime, own_bundle: Bund
 
 # --- propagation -----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("rootfs", ["rprivate", "private", "rslave", "slave", "rshared", "shared", None])
+@pytest.mark.parametrize("rootfs", ["rprivate", "private", "rslave", "slave", "rshared", "shared", "", None])
 @pytest.mark.parametrize("own", ["private", "rprivate", "slave", "rslave", "shared", "rshared"])
 def test_the_propagation_of_a_mount_outweighs_that_of_the_root(
         runtime: Runtime, bundle: Bundle, tmp_path: Path, rootfs: str | None, own: str) -> None:
