@@ -21,6 +21,14 @@ COMMAND = Command("validate", "[options] [BUNDLE]", "check the config.json of a 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print what is wrong, and what to be careful about; exit 1 if anything is wrong."""
+    try:
+        return _check(parsed)
+    except ConfigError as error:
+        error.for_people = True
+        raise
+
+
+def _check(parsed: Parsed) -> int:
     bundle = os.path.abspath(parsed.arguments[0] if parsed.arguments else ".")
     value = decode(read_file(os.path.join(bundle, FILE), FILE), FILE)
     accepted, forgiven = forgive(value)

@@ -87,6 +87,12 @@ def list_error(text: str, limit: int = 1 << 16) -> str:
     return ""
 
 
+def count_of(text: str) -> int:
+    """How many numbers a list without mistakes names."""
+    ends = [part.strip().partition("-")[::2] for part in text.split(",")]
+    return sum(int(last or first) - int(first) + 1 for first, last in ends if first)
+
+
 def interface_error(name: str) -> str:
     """What is wrong with the name of a network interface; empty when nothing is. The kernel: dev_valid_name()."""
     if not name:

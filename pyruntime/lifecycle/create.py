@@ -232,10 +232,10 @@ def check_terminal(config: Config, request: Request) -> None:
     """Raise UsageError for a terminal that would end nowhere."""
     terminal = config.get("process.terminal", False)
     if request.detached and terminal and not request.console_socket:
-        raise UsageError("cannot allocate tty if runc will detach without setting console socket: give"
+        raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket: give"
                          " --console-socket, or set process.terminal to false")
     if request.console_socket and not (terminal and request.detached):
-        raise UsageError("cannot use console socket if runc will not detach or allocate tty")
+        raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
 
 
 def record_of(config: Config, container_id: str, plan: Plan) -> Record:

@@ -94,10 +94,10 @@ def _check_status(container: Container, record: Record, request: ExecRequest) ->
 
 def _check_terminal(terminal: bool, request: ExecRequest) -> None:
     if request.detached and terminal and not request.console_socket:
-        raise UsageError("cannot allocate tty if runc will detach without setting console socket: give"
+        raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket: give"
                          " --console-socket, or leave out --tty")
     if request.console_socket and not (terminal and request.detached):
-        raise UsageError("cannot use console socket if runc will not detach or allocate tty")
+        raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
 
 
 def _config(container: Container, record: Record, request: ExecRequest) -> Config:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from errno import EPERM
 
 from pyruntime.errors import PyruntimeError, StepError
 from pyruntime.lifecycle import channel, faults
@@ -329,15 +330,24 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
     """The error for a step that failed, in runc's words where callers look for them."""
     step = steps[index]
     words = os.strerror(errno) if errno else ""
-    text = _familiar(step, errno, detail, call)
+    text = _familiar(step, errno, detail, call) or _refused(step, errno, steps)
     if not text:
         text = ": ".join(part for part in (call, detail, words) if part)
         if words and text.endswith(f"{words}: {words}"):
             text = text[:-len(words) - 2]
     name = f"{step.op.name}, {call}" if call and call != step.op.name else step.op.name
-    tail = f"\n  step {index + 1} of {total}, phase {step.phase} ({name})"
-    return StepError(f"{document}: {step.where}{step.subject}: {text}{tail}", where=step.where, step=step.op.name,
-                     errno=errno, index=index)
+    return StepError(f"{document}: {step.where}{step.subject}: {text}", where=step.where, step=step.op.name,
+                     errno=errno, index=index, place=f"step {index + 1} of {total}, phase {step.phase} ({name})")
+
+
+def _refused(step: Step, errno: int, steps: dict[int, Step]) -> str:
+    """The same for what depends on the rest of the plan."""
+    if step.op.name != "scheduler" or not errno:
+        return ""
+    pinned = any(other.op.name == "cgroup_write" and "cpuset.cpus" in other.args["file"] for other in steps.values())
+    if errno == EPERM and pinned:
+        return "process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)"
+    return f"error setting scheduler: {os.strerror(errno).lower()}"
 
 
 def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
@@ -356,6 +366,9 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
         return f'exec: "{step.label}": {words}'
     if step.op.name == "chdir" and call == "chdir":
         return f'chdir to cwd ("{detail}") set in config.json failed: {words}'
+    if step.op.name == "ambient" and detail.startswith("PR_CAP_AMBIENT_RAISE"):
+        from pyruntime.config.sections.process import CAPABILITIES
+        return f"can't raise ambient capability {CAPABILITIES[int(detail.rpartition(' ')[2])]}: {words}"
     if step.op.name == "open_namespace" and call == "foreign":
         return detail
     if step.op.name == "run_hook":

@@ -185,7 +185,7 @@ int make_plain(struct stub *s, const char *path)
 		close(made);
 		fd = openat2_retry(s->root, path, O_PATH | O_DIRECTORY, 0, resolve);
 	}
-	return fd >= 0 ? fd : fail(s, "openat2", "%s must be an ordinary directory", path);
+	return fd >= 0 ? fd : fail(s, "openat2", "filesystem on %s must be mounted on ordinary directory", path);
 }
 
 static int open_proc(struct stub *s, const char *path)

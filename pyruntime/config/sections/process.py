@@ -175,7 +175,10 @@ def warnings(process: Node) -> Iterator[Problem]:
     for name, needed in (("effective", "permitted"), ("ambient", "permitted"), ("ambient", "inheritable")):
         lacking = sets.get(name, frozenset()) & known - sets.get(needed, frozenset())
         if lacking:
-            listed = ", ".join(f'"{item}"' for item in sorted(lacking))
-            what = f"{listed} cannot be {name} without being {needed}, ignored"
+            listed = ", ".join(sorted(lacking))
+            if name == "ambient":
+                what = f"can't raise ambient capability {listed}: it is not {needed}, ignored"
+            else:
+                what = f"{listed} cannot be {name} without being {needed}, ignored"
             remedy = f"add to {capabilities.where}.{needed}, or remove here"
             yield Problem(f"{capabilities.where}.{name}", what, remedy, _LINUX)
