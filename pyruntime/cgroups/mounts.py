@@ -80,9 +80,9 @@ def _hierarchy(mount: Node, hierarchy: Hierarchy, cgroup_paths: dict[str, str], 
         return step("mounts", "mount", mount.where, fstype="cgroup2" if modern else "cgroup", source="cgroup",
                     options=list(hierarchy.options) if modern else hierarchy.key.split(","), how=0, hold=NO_SLOT,
                     **fields)
-    # A hierarchy in which the container got no cgroup shows the one that it stands in: the runtime's.
-    source = cgroup_paths.get(hierarchy.key) or hierarchy.mountpoint + hierarchy.own.rstrip("/")
-    # In a user namespace (rootless) a hierarchy that could not be written has no directory of ours to show.
-    return step("mounts", "bind", mount.where, source=source, slot=NO_SLOT, recursive=0, unnamed=0,
-                hold=NO_SLOT,
+    # A hierarchy in which the container got no cgroup shows the one that it stands in: the runtime's. Rootless, that is
+    # not known before the cgroup has been tried to make.
+    stands = hierarchy.mountpoint + hierarchy.own.rstrip("/")
+    return step("mounts", "bind", mount.where, source=cgroup_paths.get(hierarchy.key) or stands,
+                otherwise=stands if user_namespace else "", slot=NO_SLOT, recursive=0, unnamed=0, hold=NO_SLOT,
                 tolerate=(ENOENT,) if user_namespace else (), **fields)

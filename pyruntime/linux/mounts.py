@@ -221,7 +221,7 @@ def bind(setup: Setup, mount: Node) -> Iterator[Step]:
         slot = setup.slot()
         yield step("sources", "open_source", mount["source"].where, label=common["label"], source=source,
                    recursive=int(options.recursive), propagation=uapi.MS_SLAVE, slot=slot)
-    yield step("mounts", "bind", mount.where, source=source, slot=slot, recursive=int(options.recursive),
+    yield step("mounts", "bind", mount.where, source=source, otherwise="", slot=slot, recursive=int(options.recursive),
                unnamed=options.unnamed, hold=_held(setup, "", common["dest"]), **common)
 
 

@@ -90,7 +90,8 @@ def _staged(setup: Setup) -> Iterator[Step]:
     for node in restrict.each(setup.config["linux.maskedPaths"]):
         if node.value.startswith(tuple(new)):
             # A file perhaps: the image knows. It is one here, and it does no harm if nobody asks for it.
-            yield step("restrict", "bind", node.where, label=node.value, source="/dev/null", slot=NO_SLOT, recursive=0,
+            yield step("restrict", "bind", node.where, label=node.value, source="/dev/null", otherwise="",
+                       slot=NO_SLOT, recursive=0,
                        unnamed=0, hold=NO_SLOT, dest=node.value, tolerate=_TAKEN, **read_only)
         else:
             yield step("restrict", "mask_path", node.where, path=node.value, slot=NO_SLOT, below="",

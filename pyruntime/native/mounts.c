@@ -378,7 +378,10 @@ int do_bind(struct stub *s, const struct step_bind *a)
 		if (fd >= 0)
 			s->slot[a->slot] = -1;
 	} else {
-		fd = sys_open_tree(AT_FDCWD, a->source, OPEN_TREE_CLONE | (a->recursive ? AT_RECURSIVE : 0));
+		unsigned flags = OPEN_TREE_CLONE | (a->recursive ? AT_RECURSIVE : 0);
+		fd = sys_open_tree(AT_FDCWD, a->source, flags);
+		if (fd < 0 && errno == ENOENT && *a->otherwise)
+			fd = sys_open_tree(AT_FDCWD, a->otherwise, flags);
 		if (fd < 0)
 			fail(s, "open_tree", "%s", a->source);
 	}

@@ -265,17 +265,25 @@ int do_await_start(struct stub *s, const struct step_await_start *a)
 	close(s->control);
 	s->control = -1;
 	for (;;) {
-		/* `state` connects to ask whether we still wait, and goes away without a word. */
+		/* `state` connects to ask whether we still wait, and goes away without a word. `exec` without root says
+		 * 'd': the kernel lets it look at us, and join our namespaces, only while we are dumpable; until it
+		 * hangs up, before anything of the container runs for it. */
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0) {
 			if (errno == EINTR || errno == ECONNABORTED)
 				continue;
 			return fail(s, "accept4", "start socket");
 		}
-		char word;
+		char word = 0;
 		if (recv(fd, &word, 1, 0) == 1 && word == 's') {
 			s->control = fd;
 			break;
+		}
+		if (word == 'd' && !prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)) {
+			if (send(fd, &word, 1, MSG_NOSIGNAL) == 1)
+				(void)!recv(fd, &word, 1, 0);
+			if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+				return fail(s, "prctl", "PR_SET_DUMPABLE");
 		}
 		close(fd);
 	}

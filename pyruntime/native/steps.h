@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x961c970du
+#define PLAN_FINGERPRINT 0x51763ac1u
 #define NO_SLOT 65535
 
 struct strs {
@@ -137,8 +137,9 @@ struct step_mount { /* mount a new filesystem beneath the root */
 	int64_t how;
 	int64_t hold;
 };
-struct step_bind { /* bind a host path (or an opened slot) beneath the root */
+struct step_bind { /* bind a host path (or an opened slot) beneath the root; another one where it does not exist */
 	const char *source;
+	const char *otherwise;
 	int64_t slot;
 	int64_t recursive;
 	const char *dest;
@@ -720,6 +721,7 @@ static const struct field fields_mount[] = {
 };
 static const struct field fields_bind[] = {
 	{F_STR, offsetof(struct step_bind, source)},
+	{F_STR, offsetof(struct step_bind, otherwise)},
 	{F_INT, offsetof(struct step_bind, slot)},
 	{F_INT, offsetof(struct step_bind, recursive)},
 	{F_STR, offsetof(struct step_bind, dest)},
@@ -936,7 +938,7 @@ static const struct {
 	[OP_open_plain_rootfs] = {"open_plain_rootfs", fields_open_plain_rootfs, 1},
 	[OP_open_source] = {"open_source", fields_open_source, 4},
 	[OP_mount] = {"mount", fields_mount, 12},
-	[OP_bind] = {"bind", fields_bind, 12},
+	[OP_bind] = {"bind", fields_bind, 13},
 	[OP_readonly_mount] = {"readonly_mount", fields_readonly_mount, 2},
 	[OP_remount] = {"remount", fields_remount, 8},
 	[OP_mknod] = {"mknod", fields_mknod, 7},

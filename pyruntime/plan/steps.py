@@ -108,8 +108,9 @@ OPS: dict[str, Op] = {
     "mount": Op("stub", "fsopen, fsconfig, fsmount, move_mount", "mount a new filesystem beneath the root",
                 fstype=STR, source=STR, options=STRS, dest=STR, attr_set=INT, attr_clear=INT, rec_set=INT,
                 rec_clear=INT, propagation=INT, rec_propagation=INT, how=INT, hold=INT),
-    "bind": Op("stub", "open_tree, mount_setattr, move_mount", "bind a host path (or an opened slot) beneath the root",
-               source=STR, slot=INT, recursive=INT, dest=STR, attr_set=INT, attr_clear=INT, rec_set=INT, rec_clear=INT,
+    "bind": Op("stub", "open_tree, mount_setattr, move_mount", "bind a host path (or an opened slot) beneath the root;"
+               " another one where it does not exist", source=STR, otherwise=STR, slot=INT, recursive=INT, dest=STR,
+               attr_set=INT, attr_clear=INT, rec_set=INT, rec_clear=INT,
                propagation=INT, rec_propagation=INT, unnamed=INT, hold=INT),
     "readonly_mount": Op("stub", "mount_setattr", "make a mount read-only that was kept in a slot until everything"
                          " beneath it was in place", dest=STR, slot=INT),
