@@ -109,6 +109,13 @@ class Trial:
         self.check(container.query().status != 0, f"a container exists after the failed create with {what}")
         return done
 
+    def refused_or_named(self, config: Config, what: str, place: str) -> None:
+        """``create`` must generate an error, or say on standard error which place it does not take as it stands, as is
+        the custom with what other runtimes accept."""
+        container = self.container(config)
+        done = container.create()
+        self.check(done.status != 0 or place in done.stderr + container.stderr, f"create with {what} accepts it without a word")
+
     def refused_by_start(self, config: Config, what: str) -> None:
         """``create`` or at the latest ``start`` must generate an error."""
         container = self.container(config)

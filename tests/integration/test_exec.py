@@ -245,8 +245,9 @@ def test_detached_with_a_pid_file(c1: Runtime, tmp_path: Path) -> None:
 
 def test_a_failure_removes_the_pid_file(c1: Runtime, tmp_path: Path) -> None:
     for index in range(20, 60):
-        done = c1("exec", "--pid-file", tmp_path / "pid", "c1", "true", env={"PYRUNTIME_FAULT": f"fail:{index}"})
-        if "execve" in done.stderr:
+        done = c1("--debug", "exec", "--pid-file", tmp_path / "pid", "c1", "true",
+                  env={"PYRUNTIME_FAULT": f"fail:{index}"})
+        if "phase exec (execve" in done.stderr:
             assert done.returncode == 255 and not (tmp_path / "pid").exists()
             return
         (tmp_path / "pid").unlink(missing_ok=True)
