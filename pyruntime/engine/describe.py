@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.config.decode import decode
+from pyruntime.config.environment import last_of_each
 from pyruntime.engine.host_config import host_config
 from pyruntime.engine.network import endpoints
 from pyruntime.engine.network.picture import settings_of
@@ -36,7 +37,7 @@ def describe(container: Container, record: Record, status: Status | None = None)
         "Config": {
             "Image": record.image, "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
             "User": settings.user or config.get("User") or "", "Tty": settings.terminal, "OpenStdin": settings.stdin,
-            "Env": [*(config.get("Env") or []), *settings.env], "Cmd": settings.args or config.get("Cmd"),
+            "Env": last_of_each([*(config.get("Env") or []), *settings.env]), "Cmd": settings.args or config.get("Cmd"),
             "Entrypoint": config.get("Entrypoint") if settings.entrypoint is None else settings.entrypoint,
             "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
             "Labels": labels(record), "Volumes": config.get("Volumes"), "ExposedPorts": config.get("ExposedPorts"),

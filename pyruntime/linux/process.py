@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 
+from pyruntime.config.environment import last_of_each
 from pyruntime.errors import HostError
 from pyruntime.plan.steps import step
 
@@ -98,7 +99,7 @@ def candidates(name: str, env: list[str]) -> list[str]:
 
 def _program(setup: Setup) -> Iterator[Step]:
     process = setup.config["process"]
-    args, env = process.get("args", []), process.get("env", [])
+    args, env = process.get("args", []), last_of_each(process.get("env", []))
     cwd = process.get("cwd", "/")
     if cwd != "/" and setup.joined_container is None:
         # Orchestrators name working directories that the image lacks (as runc makes them too).

@@ -9,7 +9,7 @@ from pyruntime.cli.parse import Flag, Parsed
 from pyruntime.engine.attach import DETACH_KEYS as KEYS
 from pyruntime.engine.attach import Attached
 from pyruntime.engine.ending import clear_run, finish, settle
-from pyruntime.errors import NoSuchContainer, PyruntimeError, UsageError
+from pyruntime.errors import Interrupted, NoSuchContainer, PyruntimeError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ SIG_PROXY = Flag("sig-proxy", "bool", "send signals that we get to the program",
 def failure(error: PyruntimeError) -> int:
     """Docker's exit code for a program that could not be started: 127 where there is none, 126 where it is no program,
     125 for everything else."""
+    if isinstance(error, Interrupted):
+        return error.exit_code
     text = str(error)
     if 'exec: "' not in text:
         return 125
@@ -55,12 +57,13 @@ def follow(container: Container, record: Record, ours: _socket.socket, monitor: 
            stdin: bool) -> int:
     """Be attached to a container that this process has just started, and see to its end."""
     settings = record.settings
-    status = Attached(ours, terminal=settings.terminal, stdin=stdin, keys=parsed["detach-keys"],
-                      forward=forwarding(container, parsed)).wait()
+    attached = Attached(ours, terminal=settings.terminal, stdin=stdin, keys=parsed["detach-keys"],
+                        forward=forwarding(container, parsed), patient=True)
+    status = attached.wait()
     if status is None:
         return 0   # detached: the monitor goes on
-    if settings.restart != "no":
-        settle(container, record)   # the monitor decides
+    if settings.restart != "no" or not attached.owner:
+        settle(container, record)   # the monitor decides, or did not wait for us, since we were slow
         return status
     try:
         with container.lock():
