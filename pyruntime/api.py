@@ -156,7 +156,7 @@ class Runtime:
 
     def kill(self, container_id: str, signal: int | str = "TERM", *, everything: bool = False) -> None:
         """Send a signal, by number or name, to init or to every process. Raises StateError, UsageError."""
-        from pyruntime.lifecycle.signals import signal_number
+        from pyruntime.signals import signal_number
 
         number = signal if isinstance(signal, int) else signal_number(signal)
         kill(self.root, container_id, number, everything=everything)

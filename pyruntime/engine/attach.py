@@ -12,7 +12,7 @@ import os
 import select
 
 from pyruntime.errors import StateError, UsageError
-from pyruntime.lifecycle.signals import FORWARDED, Insistence
+from pyruntime.signals import FORWARDED, Insistence
 from pyruntime.streams import Inlet, Outlet
 
 TYPE_CHECKING = False

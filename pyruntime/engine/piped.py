@@ -10,7 +10,7 @@ import _signal  # type: ignore[import-not-found]  # signal itself imports enum, 
 import os
 import select
 
-from pyruntime.lifecycle.signals import FORWARDED, Insistence
+from pyruntime.signals import FORWARDED, Insistence
 from pyruntime.streams import Inlet, Outlet
 
 TYPE_CHECKING = False

@@ -143,7 +143,7 @@ def _in_foreground(container: Container, record: Record, config: Config, request
 
         insistence = None
         if not request.stdin:
-            from pyruntime.lifecycle.signals import Insistence
+            from pyruntime.signals import Insistence
 
             insistence = Insistence("the program")
         foreground = Foreground(insistence)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.lifecycle.notify import Relay
-    from pyruntime.lifecycle.signals import Insistence
+    from pyruntime.signals import Insistence
 
 _KEPT = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN,
          signal.SIGTTOU, signal.SIGTSTP}

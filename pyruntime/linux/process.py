@@ -1,8 +1,8 @@
 """process: limits, priorities, labels, the working directory, the program.
 
 Spec:   config.md#process, #posix-process, #linux-process
-Emits:  write_proc, open_proc, write_slot, rlimit, scheduler, io_priority, join_keyring, umask, make_dir, chdir,
-        find_home, find_executable, await_start, no_new_privs, prepare_exec, execve
+Emits:  write_proc, cpu_affinity, open_proc, write_slot, rlimit, scheduler, io_priority, join_keyring, umask, make_dir,
+        chdir, find_home, find_executable, await_start, no_new_privs, prepare_exec, execve
         (phases ENTER, DEVICES, PROCESS, CREATED, SEAL, EXEC)
 """
 
@@ -42,6 +42,8 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def emit(setup: Setup) -> Iterator[Step]:
     """Everything of `process` but the user, the capabilities and the filter, which have modules of their own."""
     process = setup.config["process"]
+    if setup.joined_container is None:
+        yield from every_cpu()
     if process["oomScoreAdj"]:
         # Inherited by init; later, in a user namespace, the file belongs to the host's root.
         yield step("enter", "write_proc", process["oomScoreAdj"].where, path="self/oom_score_adj",
@@ -55,6 +57,12 @@ def emit(setup: Setup) -> Iterator[Step]:
         yield from _program(setup)
     else:
         yield from _wait(setup)
+
+
+def every_cpu() -> Iterator[Step]:
+    """Since Linux 6.2 a mask that was set by sched_setaffinity(2) outlives the move to another cpuset, and the caller's
+    is inherited."""
+    yield step("enter", "cpu_affinity", "linux.resources.cpu.cpus", label="every CPU", mask=b"")
 
 
 def _wait(setup: Setup) -> Iterator[Step]:
@@ -142,7 +150,7 @@ def _labels(setup: Setup) -> Iterator[Step]:
 
 
 def _label(setup: Setup, node: Node, path: str, data: str) -> Iterator[Step]:
-    # Opened while the stub still holds the host's procfs, which it gives up before it waits for `start`.
+    # Opened as the user that writes (the kernel compares), and before procfs is given up, ahead of waiting for `start`.
     slot = setup.slot()
     yield step("process", "open_proc", node.where, label=node.value, path=path, slot=slot)
     yield step("seal", "write_slot", node.where, label=node.value, slot=slot, what=f"/proc/{path}", data=data)
