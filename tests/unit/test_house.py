@@ -153,3 +153,13 @@ def test_documents_name_existing_paths() -> None:
     text = (TOP / "HACKING.md").read_text()
     for name in re.findall(r"`((?:pyruntime|spec|bundles|tests|conformance|tools|docs|bench)/[\w./-]*)`", text):
         assert (TOP / name).exists(), name
+
+
+def test_every_test_is_collected() -> None:
+    """A directory's name can hide its tests from pytest (norecursedirs), and a test that is never run always passes."""
+    done = subprocess.run([sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider"], cwd=TOP,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    collected = {line.partition(":")[0] for line in done.stdout.splitlines()}
+    wanted = {str(path.relative_to(TOP)) for path in (TOP / "tests").rglob("test_*.py")}
+    assert wanted - collected == set()

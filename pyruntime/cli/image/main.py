@@ -107,8 +107,3 @@ def version() -> str:
 
 PROGRAM = Program("pyimage", GLOBAL, COMMANDS, "pyruntime.cli.image", Context, version)
 main = PROGRAM.main
-
-
-def console() -> None:
-    """The entry point of a wheel's console script."""
-    sys.exit(main())

@@ -116,8 +116,3 @@ def version() -> str:
 PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.cli.pocker", Context, version, hidden=("monitor",),
                   glued=True)
 main = PROGRAM.main
-
-
-def console() -> None:
-    """The entry point of a wheel's console script."""
-    sys.exit(main())
