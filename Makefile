@@ -99,8 +99,8 @@ fuzz: $(NATIVE)/plan.c  ## fuzz the plan decoder for FUZZ_SECONDS
 		import encode; [open(f"build/fuzz/seed-{n}", "wb").write(encode(reference_plan(n).steps)) for n in names()]'
 	cd build/fuzz && ./plan -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
 
-bench: all  ## compare with the peers that are installed
-	$(PY) -m bench
+bench: all  ## compare with the peers that are installed (ARGS=--record: into the documents)
+	$(PY) -m bench $(ARGS)
 
 lint: $(VENV)/.bytecode  ## ruff, mypy --strict, clang-format
 	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench

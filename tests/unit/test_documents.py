@@ -8,6 +8,7 @@ differ.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import figures
 from tests.conftest import TOP
 from tests.criu import provided
 
@@ -288,3 +290,11 @@ def test_the_bench_needs_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert main([]) == 2
     assert "root is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", figures.DOCUMENTS, ids=lambda path: path.parent.name)
+def test_figures_come_from_what_was_recorded(path: Path) -> None:
+    """`make bench ARGS=--record` writes them; figures written by hand in two places soon differ."""
+    results = json.loads(figures.RESULTS.read_text())
+    text = path.read_text()
+    assert "<!-- figures: " in text and figures.rendered(text, results) == text

@@ -8,10 +8,10 @@ import pytest
 
 from tests.integration.pocker.command import Pocker
 
-COMMANDS = ["info", "version", "ps", "ps -a", "images", "volume ls", "network ls", "network inspect bridge",
-            "system df", "system df -v", "stats --no-stream", "container prune -f", "image prune -f",
-            "image prune -a -f", "volume prune -f", "network prune -f", "builder prune -f", "system prune -f", "system info",
-            "events --until 0s"]
+COMMANDS = [
+    "info", "version", "ps", "ps -a", "images", "volume ls", "network ls", "network inspect bridge", "system df",
+    "system df -v", "stats --no-stream", "container prune -f", "image prune -f", "image prune -a -f", "volume prune -f",
+    "network prune -f", "builder prune -f", "system prune -f", "system info", "events --until 0s"]
 
 
 @pytest.mark.parametrize("words", COMMANDS)
