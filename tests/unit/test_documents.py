@@ -265,7 +265,8 @@ def test_every_option_in_the_documents_exists() -> None:
 # --- the bench -------------------------------------------------------------------------------------------------------
 
 def test_the_bench_searches_and_tabulates() -> None:
-    from bench.__main__ import medians, table
+    from bench.__main__ import medians
+    from bench.figures import table
     from bench.measure import smallest
     from bench.peers import Failed
 
@@ -274,7 +275,7 @@ def test_the_bench_searches_and_tabulates() -> None:
         smallest(lambda pages: False, 100)
     middle = medians({"one": {"run": [1.0, 9.0, 2.0], "init": [100.0]}, "two": {"run": [4.0], "init": [250.0]}})
     assert middle == {"one": {"run": 2.0, "init": 100.0}, "two": {"run": 4.0, "init": 250.0}}
-    text = table(middle, {"one": "one 1.0", "two": "two 2.0"})
+    text = table(middle, {"one": "one 1.0", "two": "two 2.0"}, ["run", "init"])
     assert "| 2.0 | 4.0 (2.00) |" in text and "| 100 | 250 (2.50) |" in text and "one 1.0 | two 2.0" in text
 
 
