@@ -85,7 +85,7 @@ class Group:
         return self.frozen()
 
     def thaw(self) -> None:
-        """Let the container's processes go on. No effect on a container that is not frozen, or whose cgroup has gone."""
+        """Let the container's processes go on. No effect on one that is not frozen, or whose cgroup has gone."""
         path, modern = self._freezer()
         _set(path, "cgroup.freeze" if modern else "freezer.state", "0" if modern else "THAWED")
 
