@@ -76,7 +76,7 @@ class Creation(Launch):
 
     def state(self, status: str) -> dict[str, Any]:
         """The state document for a hook, as it is now."""
-        return Setup.state_of(self.config, self.record.id, status, self.init)
+        return Setup.state_of(self.config, self.record.id, status, self.process)
 
     def commit(self) -> None:
         """Write down what is known, for `state` and `delete` of others."""

@@ -87,6 +87,11 @@ class Launch:
         self.given: list[int] = []   # descriptors for the program, from 3 on, instead of ours of these numbers
         self._prepared = False
 
+    @property
+    def process(self) -> int:
+        """The pid of who stands in the container's namespaces: init, or before it exists the stub."""
+        return self.init or self.stub
+
     def started(self) -> None:
         """``init`` is known."""
 

@@ -12,6 +12,7 @@ import errno
 
 from pyruntime.config.environment import last_of_each
 from pyruntime.errors import HostError
+from pyruntime.linux.namespaces import shares_pids
 from pyruntime.plan.steps import step
 
 TYPE_CHECKING = False
@@ -44,6 +45,8 @@ def emit(setup: Setup) -> Iterator[Step]:
     process = setup.config["process"]
     if setup.joined_container is None:
         yield from every_cpu()
+        if shares_pids(setup):
+            yield from own_proc(setup)
     if process["oomScoreAdj"]:
         # Inherited by init; later, in a user namespace, the file belongs to the host's root.
         yield step("enter", "write_proc", process["oomScoreAdj"].where, path="self/oom_score_adj",
@@ -147,6 +150,15 @@ def _labels(setup: Setup) -> Iterator[Step]:
             raise HostError(f'"{label.value}": selinux label is specified in config, but selinux is disabled or not'
                             " supported", label.where)
         yield from _label(setup, label, "self/attr/exec", label.value)
+
+
+def own_proc(setup: Setup) -> Iterator[Step]:
+    """A procfs for the labels, where the host's is closed before the container can see us; and its end."""
+    for name in ("process.apparmorProfile", "process.selinuxLabel"):
+        if setup.config[name].or_(""):
+            yield step("session", "own_proc", setup.config[name].where)
+            yield step("created", "close_proc", setup.config[name].where)
+            return
 
 
 def _label(setup: Setup, node: Node, path: str, data: str) -> Iterator[Step]:

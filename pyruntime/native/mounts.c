@@ -284,7 +284,9 @@ int do_mount(struct stub *s, const struct step_mount *a)
 {
 	/* The filesystem before its place: one that cannot be made leaves no directory behind. */
 	bool old = needs_old_mount(a);
-	int fd = old ? -1 : new_mount(s, a->fstype, a->source, a->options, 0);
+	int fd = old                                          ? -1
+		 : s->pids >= 0 && !strcmp(a->fstype, "proc") ? mount_proc_inside(s, a->source, a->options)
+							      : new_mount(s, a->fstype, a->source, a->options, 0);
 	if (fd < 0 && !old)
 		return -1;
 	int rc = -1;

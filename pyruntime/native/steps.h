@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x64411669u
+#define PLAN_FINGERPRINT 0x9f82fb1eu
 #define NO_SLOT 65535
 
 struct strs {
@@ -45,6 +45,9 @@ struct step_open_namespace { /* open a namespace by path and check its type */
 struct step_setns { /* join an opened namespace; if refused, again after the user namespace was joined */
 	int64_t slot;
 	int64_t kind;
+};
+struct step_hold_pids { /* remember an opened pid namespace that others share: procfs is mounted from inside it, and init enters it last */
+	int64_t slot;
 };
 struct step_join_container { /* join namespaces of the container's init, all at once, by its pidfd */
 	int64_t slot;
@@ -218,6 +221,9 @@ struct step_root_readonly { /* make / read-only */
 struct step_reopen_null { /* make standard streams that are the host's /dev/null the container's, open for reading and writing */
 	char nothing;
 };
+struct step_take_terminal { /* make the terminal that is open as descriptor 0 the session's */
+	char nothing;
+};
 struct step_open_console { /* open a terminal in the container, bind it on /dev/console, send its master side away */
 	int64_t slot;
 	int64_t rows;
@@ -316,6 +322,7 @@ union step {
 	struct step_write_slot write_slot;
 	struct step_open_namespace open_namespace;
 	struct step_setns setns;
+	struct step_hold_pids hold_pids;
 	struct step_join_container join_container;
 	struct step_enter_root enter_root;
 	struct step_close_proc close_proc;
@@ -354,6 +361,7 @@ union step {
 	struct step_chroot chroot;
 	struct step_root_readonly root_readonly;
 	struct step_reopen_null reopen_null;
+	struct step_take_terminal take_terminal;
 	struct step_open_console open_console;
 	struct step_rlimit rlimit;
 	struct step_scheduler scheduler;
@@ -385,67 +393,69 @@ enum op {
 	OP_write_slot = 4,
 	OP_open_namespace = 5,
 	OP_setns = 6,
-	OP_join_container = 7,
-	OP_enter_root = 8,
-	OP_close_proc = 9,
-	OP_own_proc = 10,
-	OP_cpu_affinity = 11,
-	OP_open_file = 12,
-	OP_open_cgroup = 13,
-	OP_unshare = 14,
-	OP_become_root = 15,
-	OP_set_dumpable = 16,
-	OP_clone_init = 17,
-	OP_setsid = 18,
-	OP_loopback_up = 19,
-	OP_cgroup_namespace = 20,
-	OP_join_cgroup_self = 21,
-	OP_set_hostname = 22,
-	OP_set_domainname = 23,
-	OP_propagation = 24,
-	OP_open_rootfs = 25,
-	OP_copy_rootfs = 26,
-	OP_open_plain_rootfs = 27,
-	OP_open_source = 28,
-	OP_mount = 29,
-	OP_bind = 30,
-	OP_remount = 31,
-	OP_mknod = 32,
-	OP_device_source = 33,
-	OP_bind_device = 34,
-	OP_symlink = 35,
-	OP_make_dir = 36,
-	OP_mask_path = 37,
-	OP_readonly_path = 38,
-	OP_run_hook = 39,
-	OP_pivot_root = 40,
-	OP_move_root = 41,
-	OP_chroot = 42,
-	OP_root_readonly = 43,
-	OP_reopen_null = 44,
-	OP_open_console = 45,
-	OP_rlimit = 46,
-	OP_scheduler = 47,
-	OP_io_priority = 48,
-	OP_memory_policy = 49,
-	OP_personality = 50,
-	OP_join_keyring = 51,
-	OP_umask = 52,
-	OP_own_streams = 53,
-	OP_drop_bounding = 54,
-	OP_set_groups = 55,
-	OP_set_user = 56,
-	OP_capset = 57,
-	OP_ambient = 58,
-	OP_chdir = 59,
-	OP_find_home = 60,
-	OP_find_executable = 61,
-	OP_await_start = 62,
-	OP_no_new_privs = 63,
-	OP_seccomp = 64,
-	OP_prepare_exec = 65,
-	OP_execve = 66,
-	OP_COUNT = 67,
+	OP_hold_pids = 7,
+	OP_join_container = 8,
+	OP_enter_root = 9,
+	OP_close_proc = 10,
+	OP_own_proc = 11,
+	OP_cpu_affinity = 12,
+	OP_open_file = 13,
+	OP_open_cgroup = 14,
+	OP_unshare = 15,
+	OP_become_root = 16,
+	OP_set_dumpable = 17,
+	OP_clone_init = 18,
+	OP_setsid = 19,
+	OP_loopback_up = 20,
+	OP_cgroup_namespace = 21,
+	OP_join_cgroup_self = 22,
+	OP_set_hostname = 23,
+	OP_set_domainname = 24,
+	OP_propagation = 25,
+	OP_open_rootfs = 26,
+	OP_copy_rootfs = 27,
+	OP_open_plain_rootfs = 28,
+	OP_open_source = 29,
+	OP_mount = 30,
+	OP_bind = 31,
+	OP_remount = 32,
+	OP_mknod = 33,
+	OP_device_source = 34,
+	OP_bind_device = 35,
+	OP_symlink = 36,
+	OP_make_dir = 37,
+	OP_mask_path = 38,
+	OP_readonly_path = 39,
+	OP_run_hook = 40,
+	OP_pivot_root = 41,
+	OP_move_root = 42,
+	OP_chroot = 43,
+	OP_root_readonly = 44,
+	OP_reopen_null = 45,
+	OP_take_terminal = 46,
+	OP_open_console = 47,
+	OP_rlimit = 48,
+	OP_scheduler = 49,
+	OP_io_priority = 50,
+	OP_memory_policy = 51,
+	OP_personality = 52,
+	OP_join_keyring = 53,
+	OP_umask = 54,
+	OP_own_streams = 55,
+	OP_drop_bounding = 56,
+	OP_set_groups = 57,
+	OP_set_user = 58,
+	OP_capset = 59,
+	OP_ambient = 60,
+	OP_chdir = 61,
+	OP_find_home = 62,
+	OP_find_executable = 63,
+	OP_await_start = 64,
+	OP_no_new_privs = 65,
+	OP_seccomp = 66,
+	OP_prepare_exec = 67,
+	OP_execve = 68,
+	OP_COUNT = 69,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -454,6 +464,7 @@ int do_open_proc(struct stub *, const struct step_open_proc *);
 int do_write_slot(struct stub *, const struct step_write_slot *);
 int do_open_namespace(struct stub *, const struct step_open_namespace *);
 int do_setns(struct stub *, const struct step_setns *);
+int do_hold_pids(struct stub *, const struct step_hold_pids *);
 int do_join_container(struct stub *, const struct step_join_container *);
 int do_enter_root(struct stub *, const struct step_enter_root *);
 int do_close_proc(struct stub *, const struct step_close_proc *);
@@ -492,6 +503,7 @@ int do_move_root(struct stub *, const struct step_move_root *);
 int do_chroot(struct stub *, const struct step_chroot *);
 int do_root_readonly(struct stub *, const struct step_root_readonly *);
 int do_reopen_null(struct stub *, const struct step_reopen_null *);
+int do_take_terminal(struct stub *, const struct step_take_terminal *);
 int do_open_console(struct stub *, const struct step_open_console *);
 int do_rlimit(struct stub *, const struct step_rlimit *);
 int do_scheduler(struct stub *, const struct step_scheduler *);
@@ -522,6 +534,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(write_slot) \
 	X(open_namespace) \
 	X(setns) \
+	X(hold_pids) \
 	X(join_container) \
 	X(enter_root) \
 	X(close_proc) \
@@ -560,6 +573,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(chroot) \
 	X(root_readonly) \
 	X(reopen_null) \
+	X(take_terminal) \
 	X(open_console) \
 	X(rlimit) \
 	X(scheduler) \
@@ -608,6 +622,9 @@ static const struct field fields_open_namespace[] = {
 static const struct field fields_setns[] = {
 	{F_INT, offsetof(struct step_setns, slot)},
 	{F_INT, offsetof(struct step_setns, kind)},
+};
+static const struct field fields_hold_pids[] = {
+	{F_INT, offsetof(struct step_hold_pids, slot)},
 };
 static const struct field fields_join_container[] = {
 	{F_INT, offsetof(struct step_join_container, slot)},
@@ -781,6 +798,9 @@ static const struct field fields_root_readonly[] = {
 static const struct field fields_reopen_null[] = {
 	{F_INT, 0},
 };
+static const struct field fields_take_terminal[] = {
+	{F_INT, 0},
+};
 static const struct field fields_open_console[] = {
 	{F_INT, offsetof(struct step_open_console, slot)},
 	{F_INT, offsetof(struct step_open_console, rows)},
@@ -882,6 +902,7 @@ static const struct {
 	[OP_write_slot] = {"write_slot", fields_write_slot, 3},
 	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 3},
 	[OP_setns] = {"setns", fields_setns, 2},
+	[OP_hold_pids] = {"hold_pids", fields_hold_pids, 1},
 	[OP_join_container] = {"join_container", fields_join_container, 2},
 	[OP_enter_root] = {"enter_root", fields_enter_root, 1},
 	[OP_close_proc] = {"close_proc", fields_close_proc, 0},
@@ -920,6 +941,7 @@ static const struct {
 	[OP_chroot] = {"chroot", fields_chroot, 0},
 	[OP_root_readonly] = {"root_readonly", fields_root_readonly, 0},
 	[OP_reopen_null] = {"reopen_null", fields_reopen_null, 0},
+	[OP_take_terminal] = {"take_terminal", fields_take_terminal, 0},
 	[OP_open_console] = {"open_console", fields_open_console, 5},
 	[OP_rlimit] = {"rlimit", fields_rlimit, 4},
 	[OP_scheduler] = {"scheduler", fields_scheduler, 7},

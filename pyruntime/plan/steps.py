@@ -72,6 +72,8 @@ OPS: dict[str, Op] = {
                          path=STR, kind=INT, slot=INT),
     "setns": Op("stub", "setns", "join an opened namespace; if refused, again after the user namespace was joined",
                 slot=INT, kind=INT),
+    "hold_pids": Op("stub", "none", "remember an opened pid namespace that others share: procfs is mounted from inside"
+                    " it, and init enters it last", slot=INT),
     "join_container": Op("stub", "setns", "join namespaces of the container's init, all at once, by its pidfd",
                          slot=INT, flags=INT),
     "enter_root": Op("stub", "fchdir, chroot, open", "take the root of the mount namespace, or the opened root of a"
@@ -137,6 +139,7 @@ OPS: dict[str, Op] = {
     "root_readonly": Op("stub", "mount_setattr", "make / read-only"),
     "reopen_null": Op("stub", "fstat, openat2, dup2", "make standard streams that are the host's /dev/null the"
                       " container's, open for reading and writing"),
+    "take_terminal": Op("stub", "ioctl TIOCSCTTY", "make the terminal that is open as descriptor 0 the session's"),
     "open_console": Op("stub", "openat2, ioctl TIOCGPTPEER, sendmsg", "open a terminal in the container, bind it on"
                        " /dev/console, send its master side away", slot=INT, rows=INT, cols=INT, uid=INT, mount=INT),
     "rlimit": Op("stub", "prlimit64", "set a resource limit", resource=INT, soft=INT, hard=INT, name=STR),
