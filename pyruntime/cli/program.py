@@ -27,7 +27,10 @@ class Program:
     ``version``    what --version prints
     ``hidden``     commands that are not for people
     ``glued``      the value of a short flag may follow at once: -p80:80
+    ``sentences``  messages are one line each where no person reads them
     """
+
+    sentences = False
 
     def __init__(self, name: str, about: Command, commands: dict[str, str], package: str,
                  context: Callable[[Parsed], Any], version: Callable[[], str], hidden: Sequence[str] = (), *,
@@ -85,7 +88,8 @@ class Program:
         except UsageError as error:
             out(f"{error}\n\n" + self.overview())
             raise
-        LOG.configure(file=parsed["log"], format=parsed["log-format"], debug=parsed["debug"])
+        LOG.configure(file=parsed["log"], format=parsed["log-format"], debug=parsed["debug"],
+                      sentences=self.sentences)
         if parsed["version"]:
             out(self.version())
             return 0

@@ -29,7 +29,7 @@ from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.image.bundle import Bundle
 from pyruntime.image.snapshot.driver import named
 from pyruntime.native import kernel
-from pyruntime.process import start_time
+from pyruntime.process import interpreter, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
 def monitor_command(places: Places, container_id: str) -> list[str]:
     """What the monitor calls when there is something to decide; % is what."""
-    return [sys.executable, "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.cli.bytecode "
+    return [interpreter(), "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.cli.bytecode "
             "import run; run('pyruntime.cli.pocker.main')", "--root", places.root, "--run-root", places.run, "monitor",
             "%", container_id]
 

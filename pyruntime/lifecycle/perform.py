@@ -137,7 +137,10 @@ def _idmap_sources(launch: Launch, step: Step) -> Undo:
     args = step.args
     tree = kernel.open_tree(args["source"], clone=True, recursive=bool(args["recursive"]))
     try:
-        namespace = kernel.user_namespace(args["uids"], args["gids"])
+        if args["namespace"]:
+            namespace = _foreign_user_namespace(args["namespace"])
+        else:
+            namespace = kernel.user_namespace(args["uids"], args["gids"])
         try:
             kernel.mount_idmap(tree, namespace, recursive=bool(args["recursive_map"]))
         finally:
@@ -147,6 +150,18 @@ def _idmap_sources(launch: Launch, step: Step) -> Undo:
         raise
     launch.hand_over(args["slot"], tree)
     return None
+
+
+def _foreign_user_namespace(path: str) -> int:
+    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if os.path.sameopenfile(namespace, own := os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC)):
+        os.close(namespace)
+        namespace = -1
+    os.close(own)
+    if namespace < 0:
+        raise PyruntimeError(f'option "idmap" without mappings: "{path}" is the host\'s own user namespace, which has'
+                             " none to take")
+    return namespace
 
 
 def _rdt_group(launch: Creation, step: Step) -> Undo:

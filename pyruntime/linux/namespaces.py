@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 
+from pyruntime.config.sections.namespaces import sysctl_namespace, sysctl_parts
 from pyruntime.plan import uapi
 from pyruntime.plan.setup import NAMESPACES
 from pyruntime.plan.steps import step
@@ -64,14 +65,27 @@ def cgroup_owner(setup: Setup) -> Iterator[Step]:
     yield step("cgroup", "cgroup_own", writable[0].where, path=path, uid=uid)
 
 
+def _changed(setup: Setup) -> dict[str, str]:
+    """What the configuration changes in a namespace: kind -> an example. In the runtime's own it would change the
+    host."""
+    found: dict[str, str] = {}
+    for key in setup.config["linux.sysctl"].value or {}:
+        found.setdefault(sysctl_namespace(sysctl_parts(key)), f'sysctl "{key}"')
+    for field, present in (("hostname", setup.host.nodename), ("domainname", "")):
+        if setup.config.get(field) not in (None, "", present):
+            found["uts"] = field
+    return found
+
+
 def _join(setup: Setup) -> Iterator[Step]:
     slots = {}
+    changed = _changed(setup)
     for kind, flag in NAMESPACES.items():
         path = setup.joined(kind)
         if path:
             slots[kind] = setup.slot()
             yield step("enter", "open_namespace", setup.where[kind] + ".path", label=f"{kind} namespace", path=path,
-                       kind=flag, slot=slots[kind])
+                       kind=flag, slot=slots[kind], foreign=changed.get(kind, ""))
     late = shares_pids(setup)
     if late:
         slot = slots.pop("pid")
@@ -120,6 +134,9 @@ def _unshare(setup: Setup) -> Iterator[Step]:
     offsets = setup.config["linux.timeOffsets"]
     lines = [f"{clock} {node.get('secs', 0)} {node.get('nanosecs', 0)}\n" for clock, node in offsets.items()]
     if lines:
+        if "user" in setup.namespaces:
+            # Or the file belongs to the host's root, since our ids have changed (proc(5), PR_SET_DUMPABLE).
+            yield step("unshare", "set_dumpable", offsets.where, value=1)
         yield step("unshare", "write_proc", offsets.where, path="self/timens_offsets", data="".join(lines))
     # A process of a joined pid namespace could look into the stub through /proc/PID (CVE-2016-9962).
     yield step("unshare", "set_dumpable", "linux.namespaces", value=0)

@@ -37,6 +37,7 @@ SCHEDULER_FLAGS = {"SCHED_FLAG_RESET_ON_FORK": 0x1, "SCHED_FLAG_RECLAIM": 0x2, "
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}   # linux/ioprio.h
 
 KEEP_UMASK = -1   # the umask step: what the runtime's caller had
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -118,8 +119,11 @@ def _program(setup: Setup) -> Iterator[Step]:
                    tolerate=(errno.EROFS, errno.ENOTDIR, errno.EACCES, errno.EEXIST))
     yield step("process", "umask", process["user.umask"].where, mask=process.get("user.umask", KEEP_UMASK))
     yield step("view", "find_home", process["env"].where, uid=process.get("user.uid", 0))
-    yield step("process", "chdir", process["cwd"].where, path=cwd)
+    # As root, who reaches what the program's user may not; or as that user, whom a supplementary group, an ACL, a
+    # mapped owner or a FUSE server lets in where root is kept out.
+    yield step("process", "chdir", process["cwd"].where, path=cwd, tolerate=_FORBIDDEN)
     yield from _user(setup)
+    yield step("process", "chdir", process["cwd"].where, path=cwd)
     yield step("process", "find_executable", process["args"].where + "[0]", label=args[0], name=args[0],
                candidates=candidates(args[0], env))
     yield from _wait(setup)

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -21,6 +22,24 @@ int do_sync(struct stub *s, const struct step_sync *a)
 {
 	(void)a;
 	return send_report(s, REPORT_SYNC, 0) ? -1 : await_go(s);
+}
+
+/* Whether a namespace is the one that the runtime itself is in. */
+static bool own_namespace(struct stub *s, int fd, int kind)
+{
+	static const struct {
+		int kind;
+		const char *path;
+	} files[] = {{CLONE_NEWNET, "self/ns/net"},
+		     {CLONE_NEWIPC, "self/ns/ipc"},
+		     {CLONE_NEWUTS, "self/ns/uts"},
+		     {CLONE_NEWUSER, "self/ns/user"}};
+	struct stat theirs, ours;
+	for (size_t i = 0; i < countof(files); i++)
+		if (files[i].kind == kind)
+			return fstat(fd, &theirs) || fstatat(s->proc, files[i].path, &ours, 0) ||
+			       (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino);
+	return false;
 }
 
 int do_open_namespace(struct stub *s, const struct step_open_namespace *a)
@@ -37,6 +56,11 @@ int do_open_namespace(struct stub *s, const struct step_open_namespace *a)
 	if (kind != a->kind) {
 		close(fd);
 		return fail_with(s, EINVAL, "ioctl", "%s is a namespace of another type", a->path);
+	}
+	if (*a->foreign && own_namespace(s, fd, kind)) {
+		close(fd);
+		return fail_with(s, EPERM, "foreign", "%s is not allowed: %s is the host's own namespace", a->foreign,
+				 a->path);
 	}
 	return put_slot(s, a->slot, fd);
 }

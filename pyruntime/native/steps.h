@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x9f82fb1eu
+#define PLAN_FINGERPRINT 0xda692ab6u
 #define NO_SLOT 65535
 
 struct strs {
@@ -37,10 +37,11 @@ struct step_write_slot { /* write to a file that was opened earlier */
 	const char *what;
 	const char *data;
 };
-struct step_open_namespace { /* open a namespace by path and check its type */
+struct step_open_namespace { /* open a namespace by path and check its type, and that it is not the runtime's own where something in it is going to be changed */
 	const char *path;
 	int64_t kind;
 	int64_t slot;
+	const char *foreign;
 };
 struct step_setns { /* join an opened namespace; if refused, again after the user namespace was joined */
 	int64_t slot;
@@ -111,6 +112,7 @@ struct step_propagation { /* set the propagation of /, recursively if asked */
 struct step_open_rootfs { /* bind the root filesystem onto itself and hold it open */
 	const char *path;
 	int64_t propagation;
+	int64_t below;
 };
 struct step_copy_rootfs { /* bind the root filesystem, without what is mounted beneath it, on another directory of the host */
 	const char *path;
@@ -139,9 +141,11 @@ struct step_mount { /* mount a new filesystem beneath the root */
 	int64_t propagation;
 	int64_t rec_propagation;
 	int64_t how;
+	int64_t hold;
 };
-struct step_bind { /* bind a host path (or an opened slot) beneath the root */
+struct step_bind { /* bind a host path (or an opened slot) beneath the root; another one where it does not exist */
 	const char *source;
+	const char *otherwise;
 	int64_t slot;
 	int64_t recursive;
 	const char *dest;
@@ -151,6 +155,12 @@ struct step_bind { /* bind a host path (or an opened slot) beneath the root */
 	int64_t rec_clear;
 	int64_t propagation;
 	int64_t rec_propagation;
+	int64_t unnamed;
+	int64_t hold;
+};
+struct step_readonly_mount { /* make a mount read-only that was kept in a slot until everything beneath it was in place */
+	const char *dest;
+	int64_t slot;
 };
 struct step_remount { /* change a mount that is already there */
 	const char *dest;
@@ -192,17 +202,25 @@ struct step_symlink { /* make a symbolic link unless the name is taken */
 struct step_make_dir { /* make a directory beneath the root unless it is there */
 	const char *path;
 };
-struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory */
+struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory; looked up beneath the mount in a slot, if it is on one */
 	const char *path;
+	int64_t slot;
+	const char *below;
 };
-struct step_readonly_path { /* make a path read-only */
+struct step_readonly_path { /* make a path read-only; looked up likewise */
 	const char *path;
+	int64_t slot;
+	const char *below;
+};
+struct step_release_mount { /* let go of a mount that was kept in a slot */
+	int64_t slot;
 };
 struct step_run_hook { /* run a hook in the container's namespaces */
 	const char *path;
 	struct strs args;
 	struct strs env;
 	int64_t timeout;
+	int64_t home;
 	const char *state_head;
 	const char *state_tail;
 };
@@ -284,7 +302,7 @@ struct step_capset { /* set the effective, permitted and inheritable sets */
 struct step_ambient { /* set the ambient set */
 	int64_t mask;
 };
-struct step_chdir { /* change to the working directory, which must lie inside the root */
+struct step_chdir { /* change to the working directory, which must lie inside the root, unless an earlier step did */
 	const char *path;
 };
 struct step_find_home { /* look up HOME in the container's /etc/passwd */
@@ -347,6 +365,7 @@ union step {
 	struct step_open_source open_source;
 	struct step_mount mount;
 	struct step_bind bind;
+	struct step_readonly_mount readonly_mount;
 	struct step_remount remount;
 	struct step_mknod mknod;
 	struct step_device_source device_source;
@@ -355,6 +374,7 @@ union step {
 	struct step_make_dir make_dir;
 	struct step_mask_path mask_path;
 	struct step_readonly_path readonly_path;
+	struct step_release_mount release_mount;
 	struct step_run_hook run_hook;
 	struct step_pivot_root pivot_root;
 	struct step_move_root move_root;
@@ -418,44 +438,46 @@ enum op {
 	OP_open_source = 29,
 	OP_mount = 30,
 	OP_bind = 31,
-	OP_remount = 32,
-	OP_mknod = 33,
-	OP_device_source = 34,
-	OP_bind_device = 35,
-	OP_symlink = 36,
-	OP_make_dir = 37,
-	OP_mask_path = 38,
-	OP_readonly_path = 39,
-	OP_run_hook = 40,
-	OP_pivot_root = 41,
-	OP_move_root = 42,
-	OP_chroot = 43,
-	OP_root_readonly = 44,
-	OP_reopen_null = 45,
-	OP_take_terminal = 46,
-	OP_open_console = 47,
-	OP_rlimit = 48,
-	OP_scheduler = 49,
-	OP_io_priority = 50,
-	OP_memory_policy = 51,
-	OP_personality = 52,
-	OP_join_keyring = 53,
-	OP_umask = 54,
-	OP_own_streams = 55,
-	OP_drop_bounding = 56,
-	OP_set_groups = 57,
-	OP_set_user = 58,
-	OP_capset = 59,
-	OP_ambient = 60,
-	OP_chdir = 61,
-	OP_find_home = 62,
-	OP_find_executable = 63,
-	OP_await_start = 64,
-	OP_no_new_privs = 65,
-	OP_seccomp = 66,
-	OP_prepare_exec = 67,
-	OP_execve = 68,
-	OP_COUNT = 69,
+	OP_readonly_mount = 32,
+	OP_remount = 33,
+	OP_mknod = 34,
+	OP_device_source = 35,
+	OP_bind_device = 36,
+	OP_symlink = 37,
+	OP_make_dir = 38,
+	OP_mask_path = 39,
+	OP_readonly_path = 40,
+	OP_release_mount = 41,
+	OP_run_hook = 42,
+	OP_pivot_root = 43,
+	OP_move_root = 44,
+	OP_chroot = 45,
+	OP_root_readonly = 46,
+	OP_reopen_null = 47,
+	OP_take_terminal = 48,
+	OP_open_console = 49,
+	OP_rlimit = 50,
+	OP_scheduler = 51,
+	OP_io_priority = 52,
+	OP_memory_policy = 53,
+	OP_personality = 54,
+	OP_join_keyring = 55,
+	OP_umask = 56,
+	OP_own_streams = 57,
+	OP_drop_bounding = 58,
+	OP_set_groups = 59,
+	OP_set_user = 60,
+	OP_capset = 61,
+	OP_ambient = 62,
+	OP_chdir = 63,
+	OP_find_home = 64,
+	OP_find_executable = 65,
+	OP_await_start = 66,
+	OP_no_new_privs = 67,
+	OP_seccomp = 68,
+	OP_prepare_exec = 69,
+	OP_execve = 70,
+	OP_COUNT = 71,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -489,6 +511,7 @@ int do_open_plain_rootfs(struct stub *, const struct step_open_plain_rootfs *);
 int do_open_source(struct stub *, const struct step_open_source *);
 int do_mount(struct stub *, const struct step_mount *);
 int do_bind(struct stub *, const struct step_bind *);
+int do_readonly_mount(struct stub *, const struct step_readonly_mount *);
 int do_remount(struct stub *, const struct step_remount *);
 int do_mknod(struct stub *, const struct step_mknod *);
 int do_device_source(struct stub *, const struct step_device_source *);
@@ -497,6 +520,7 @@ int do_symlink(struct stub *, const struct step_symlink *);
 int do_make_dir(struct stub *, const struct step_make_dir *);
 int do_mask_path(struct stub *, const struct step_mask_path *);
 int do_readonly_path(struct stub *, const struct step_readonly_path *);
+int do_release_mount(struct stub *, const struct step_release_mount *);
 int do_run_hook(struct stub *, const struct step_run_hook *);
 int do_pivot_root(struct stub *, const struct step_pivot_root *);
 int do_move_root(struct stub *, const struct step_move_root *);
@@ -559,6 +583,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(open_source) \
 	X(mount) \
 	X(bind) \
+	X(readonly_mount) \
 	X(remount) \
 	X(mknod) \
 	X(device_source) \
@@ -567,6 +592,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(make_dir) \
 	X(mask_path) \
 	X(readonly_path) \
+	X(release_mount) \
 	X(run_hook) \
 	X(pivot_root) \
 	X(move_root) \
@@ -618,6 +644,7 @@ static const struct field fields_open_namespace[] = {
 	{F_STR, offsetof(struct step_open_namespace, path)},
 	{F_INT, offsetof(struct step_open_namespace, kind)},
 	{F_INT, offsetof(struct step_open_namespace, slot)},
+	{F_STR, offsetof(struct step_open_namespace, foreign)},
 };
 static const struct field fields_setns[] = {
 	{F_INT, offsetof(struct step_setns, slot)},
@@ -688,6 +715,7 @@ static const struct field fields_propagation[] = {
 static const struct field fields_open_rootfs[] = {
 	{F_STR, offsetof(struct step_open_rootfs, path)},
 	{F_INT, offsetof(struct step_open_rootfs, propagation)},
+	{F_INT, offsetof(struct step_open_rootfs, below)},
 };
 static const struct field fields_copy_rootfs[] = {
 	{F_STR, offsetof(struct step_copy_rootfs, path)},
@@ -716,9 +744,11 @@ static const struct field fields_mount[] = {
 	{F_INT, offsetof(struct step_mount, propagation)},
 	{F_INT, offsetof(struct step_mount, rec_propagation)},
 	{F_INT, offsetof(struct step_mount, how)},
+	{F_INT, offsetof(struct step_mount, hold)},
 };
 static const struct field fields_bind[] = {
 	{F_STR, offsetof(struct step_bind, source)},
+	{F_STR, offsetof(struct step_bind, otherwise)},
 	{F_INT, offsetof(struct step_bind, slot)},
 	{F_INT, offsetof(struct step_bind, recursive)},
 	{F_STR, offsetof(struct step_bind, dest)},
@@ -728,6 +758,12 @@ static const struct field fields_bind[] = {
 	{F_INT, offsetof(struct step_bind, rec_clear)},
 	{F_INT, offsetof(struct step_bind, propagation)},
 	{F_INT, offsetof(struct step_bind, rec_propagation)},
+	{F_INT, offsetof(struct step_bind, unnamed)},
+	{F_INT, offsetof(struct step_bind, hold)},
+};
+static const struct field fields_readonly_mount[] = {
+	{F_STR, offsetof(struct step_readonly_mount, dest)},
+	{F_INT, offsetof(struct step_readonly_mount, slot)},
 };
 static const struct field fields_remount[] = {
 	{F_STR, offsetof(struct step_remount, dest)},
@@ -771,15 +807,23 @@ static const struct field fields_make_dir[] = {
 };
 static const struct field fields_mask_path[] = {
 	{F_STR, offsetof(struct step_mask_path, path)},
+	{F_INT, offsetof(struct step_mask_path, slot)},
+	{F_STR, offsetof(struct step_mask_path, below)},
 };
 static const struct field fields_readonly_path[] = {
 	{F_STR, offsetof(struct step_readonly_path, path)},
+	{F_INT, offsetof(struct step_readonly_path, slot)},
+	{F_STR, offsetof(struct step_readonly_path, below)},
+};
+static const struct field fields_release_mount[] = {
+	{F_INT, offsetof(struct step_release_mount, slot)},
 };
 static const struct field fields_run_hook[] = {
 	{F_STR, offsetof(struct step_run_hook, path)},
 	{F_STRS, offsetof(struct step_run_hook, args)},
 	{F_STRS, offsetof(struct step_run_hook, env)},
 	{F_INT, offsetof(struct step_run_hook, timeout)},
+	{F_INT, offsetof(struct step_run_hook, home)},
 	{F_STR, offsetof(struct step_run_hook, state_head)},
 	{F_STR, offsetof(struct step_run_hook, state_tail)},
 };
@@ -900,7 +944,7 @@ static const struct {
 	[OP_write_proc] = {"write_proc", fields_write_proc, 2},
 	[OP_open_proc] = {"open_proc", fields_open_proc, 2},
 	[OP_write_slot] = {"write_slot", fields_write_slot, 3},
-	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 3},
+	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 4},
 	[OP_setns] = {"setns", fields_setns, 2},
 	[OP_hold_pids] = {"hold_pids", fields_hold_pids, 1},
 	[OP_join_container] = {"join_container", fields_join_container, 2},
@@ -921,21 +965,23 @@ static const struct {
 	[OP_set_hostname] = {"set_hostname", fields_set_hostname, 1},
 	[OP_set_domainname] = {"set_domainname", fields_set_domainname, 1},
 	[OP_propagation] = {"propagation", fields_propagation, 2},
-	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 2},
+	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 3},
 	[OP_copy_rootfs] = {"copy_rootfs", fields_copy_rootfs, 4},
 	[OP_open_plain_rootfs] = {"open_plain_rootfs", fields_open_plain_rootfs, 1},
 	[OP_open_source] = {"open_source", fields_open_source, 4},
-	[OP_mount] = {"mount", fields_mount, 11},
-	[OP_bind] = {"bind", fields_bind, 10},
+	[OP_mount] = {"mount", fields_mount, 12},
+	[OP_bind] = {"bind", fields_bind, 13},
+	[OP_readonly_mount] = {"readonly_mount", fields_readonly_mount, 2},
 	[OP_remount] = {"remount", fields_remount, 8},
 	[OP_mknod] = {"mknod", fields_mknod, 7},
 	[OP_device_source] = {"device_source", fields_device_source, 7},
 	[OP_bind_device] = {"bind_device", fields_bind_device, 3},
 	[OP_symlink] = {"symlink", fields_symlink, 2},
 	[OP_make_dir] = {"make_dir", fields_make_dir, 1},
-	[OP_mask_path] = {"mask_path", fields_mask_path, 1},
-	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 1},
-	[OP_run_hook] = {"run_hook", fields_run_hook, 6},
+	[OP_mask_path] = {"mask_path", fields_mask_path, 3},
+	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 3},
+	[OP_release_mount] = {"release_mount", fields_release_mount, 1},
+	[OP_run_hook] = {"run_hook", fields_run_hook, 7},
 	[OP_pivot_root] = {"pivot_root", fields_pivot_root, 0},
 	[OP_move_root] = {"move_root", fields_move_root, 1},
 	[OP_chroot] = {"chroot", fields_chroot, 0},

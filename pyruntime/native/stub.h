@@ -43,6 +43,7 @@ struct stub {
 	const char *executable; /* chosen by find_executable */
 	char **argv, **env;     /* laid out by prepare_exec */
 	char home[256];         /* "HOME=/root", or "" */
+	bool arrived;           /* in the working directory */
 	mode_t umask;           /* the runtime's caller's */
 	char pid[16];           /* of init, as the runtime sees it; known from clone_init on */
 	int null_dir;           /* the tmpfs that hides masked directories, made once */
@@ -65,6 +66,8 @@ int receive_fd(int sock); /* -1, with errno, where none comes */
 
 /* beneath.c: every lookup inside the root filesystem */
 int open_beneath(struct stub *s, const char *path, int flags);
+/* The same from another directory than the root. */
+int open_below(int dir, const char *path, int flags);
 enum want { WANT_DIR, WANT_FILE };
 int make_beneath(struct stub *s, const char *path, enum want want);
 /* A directory to which no symbolic link leads. */

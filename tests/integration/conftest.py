@@ -200,6 +200,22 @@ class Bundle:
         self.config["mounts"].append({"destination": destination, "type": kind, "source": source,
                                       "options": list(options), **more})
 
+    def in_user_namespace(self) -> None:
+        """Let the root of a user namespace own the root filesystem and reach it; containers get such a namespace."""
+        subprocess.run(["chown", "-R", "100000:100000", self.path / "rootfs"], check=True)
+        for path in (self.path, *list(self.path.parents)[:3]):
+            path.chmod(0o755)
+        ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        self.config["linux"].update(uidMappings=ids, gidMappings=ids)
+        self.config["linux"]["namespaces"].append({"type": "user"})
+
+    def without_root(self) -> None:
+        """Leave out what the root of a user namespace with one id may not do."""
+        self.config["linux"].pop("resources", None)
+        self.config["mounts"] = [m for m in self.config["mounts"] if m["type"] not in ("mqueue", "cgroup", "sysfs")]
+        for mount in self.config["mounts"]:
+            mount["options"] = [word for word in mount.get("options", []) if word != "gid=5"]
+
     def copy(self) -> dict[str, Any]:
         return copy.deepcopy(self.config)
 

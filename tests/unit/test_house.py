@@ -163,3 +163,10 @@ def test_every_test_is_collected() -> None:
     collected = {line.partition(":")[0] for line in done.stdout.splitlines()}
     wanted = {str(path.relative_to(TOP)) for path in (TOP / "tests").rglob("test_*.py")}
     assert wanted - collected == set()
+
+
+def test_nothing_starts_the_interpreter_that_the_environment_names() -> None:
+    # PYTHONEXECUTABLE sets sys.executable even with -I; only entry.py, which writes the commands, may look at it.
+    named = {str(path.relative_to(TOP)) for path in (TOP / "pyruntime").rglob("*.py")
+             if "sys.executable" in path.read_text().replace("sets sys.executable", "")}
+    assert named == {"pyruntime/cli/entry.py"}

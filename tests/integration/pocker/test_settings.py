@@ -432,6 +432,26 @@ def test_propagation(pocker: Pocker, tmp_path: Path) -> None:
     assert done.returncode == 125 and "not shared" in done.stderr, done.stderr
 
 
+def test_home_is_that_of_the_user(pocker: Pocker) -> None:
+    pocker.ok("run", "-d", "--name", "plain", *NONE, "busybox", "sh", "-c",
+              "echo 'u:x:1234:1234::/home/u:' >>/etc/passwd; echo made; sleep 100")
+    while "made" not in pocker.ok("logs", "plain"):
+        pass
+    told = ["plain", "sh", "-c", "echo $HOME"]
+    for user, home in (("u", "/home/u"), ("1234", "/home/u"), ("4711", "/"), ("root", "/root")):
+        assert pocker.ok("exec", "-u", user, *told) == home
+    assert pocker.ok("exec", *told) == "/root"
+    assert pocker.ok("exec", "-u", "u", "-e", "HOME=/asked", *told) == "/asked"
+    pocker.ok("run", "-d", "--name", "given", *NONE, "-e", "HOME=/given", "busybox", "sleep", "100")
+    assert pocker.ok("exec", "-u", "1000", "given", *told[1:]) == "/given"
+
+
+def test_a_tmpfs_on_a_new_mount_point_is_for_everybody(pocker: Pocker) -> None:
+    pocker.ok("run", "--name", "tt", *NONE, "--user", "1000", "--tmpfs", "/new/x", "--mount", "type=tmpfs,dst=/new/y",
+              "busybox", "sh", "-c", "stat -c %a /new/x /new/y; touch /new/x/f /new/y/f")
+    assert pocker.ok("start", "-a", "tt") == "1777\n1777"   # the mount points are there by now
+
+
 def test_tmpfs(pocker: Pocker) -> None:
     said = run(pocker, "--tmpfs", "/t:size=1m,mode=700,exec", "--mount", "type=tmpfs,dst=/u,tmpfs-size=2m", "--",
                "mount | grep -E ' /[tu] '; stat -c %a /t /u")
