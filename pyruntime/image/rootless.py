@@ -40,6 +40,13 @@ def mapped(kind: str) -> Callable[[int], int | None]:
     return lambda number: number if any(number in ids for ids in ranges) else None
 
 
+def setgroups_denied() -> bool:
+    """Whether no process of this user namespace may set its supplementary groups: no group but the user's own is mapped
+    (user_namespaces(7))."""
+    with open("/proc/self/setgroups", "rb") as file:
+        return file.read().strip() == b"deny"
+
+
 def subordinate_ids(path: str, user: str, uid: int) -> list[tuple[int, int]]:
     """The ranges (first, how many) that /etc/subuid or /etc/subgid gives to a user. subuid(5)."""
     try:

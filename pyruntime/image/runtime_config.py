@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pyruntime.config.template import template
 from pyruntime.errors import ImageError
+from pyruntime.image.rootless import setgroups_denied
 from pyruntime.image.users import find_user
 
 TYPE_CHECKING = False
@@ -60,8 +61,8 @@ def convert(image: ImageConfig, root: int, wishes: Wishes, *, uid: int, gid: int
     user = find_user(wishes.user or config.get("User") or "", root)
     process["terminal"] = wishes.terminal
     process["user"] = {"uid": user.uid, "gid": user.gid}
-    if user.additional:
-        process["user"]["additionalGids"] = user.additional
+    if not setgroups_denied():
+        process["user"]["additionalGids"] = user.groups
     process["args"] = _args(config, wishes)
     process["cwd"] = wishes.workdir or config.get("WorkingDir") or "/"
     process["env"] = _environment(config.get("Env") or [], wishes, user.home)
