@@ -48,7 +48,8 @@ def test_wishes(loaded: Pyimage) -> None:
     found = config(bundle)
     process = found["process"]
     assert process["args"] == ["/bin/echo", "-n", "x"] and process["cwd"] == "/tmp" and process["terminal"] is True
-    assert process["user"] == {"uid": 1000, "gid": 1000, "additionalGids": [7]}
+    assert process["user"] == {"uid": 1000, "gid": 1000, "additionalGids": [1000, 7]}, \
+        "the primary group first (CVE-2022-36109)"
     assert {"A=c", "NEW=1", "PATH=/bin", "HOME=/home/user"} <= set(process["env"]) and "A=b" not in process["env"]
     assert found["hostname"] == "box" and found["root"]["readonly"] is True
     assert "network" not in [entry["type"] for entry in found["linux"]["namespaces"]]
