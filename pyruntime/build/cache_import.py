@@ -95,15 +95,27 @@ class Caches:
     def bring(self, diff_ids: list[str]) -> None:
         """Have these layers in the store, uncompressed. The caller holds a lease. Raises Lost."""
         missing = self.missing(diff_ids)
+        lost: set[str] = set()
+
+        def one(diff_id: str) -> None:
+            if not self._one(diff_id):
+                lost.add(diff_id)
         if len(missing) > 1:
-            from concurrent.futures import ThreadPoolExecutor
-            with ThreadPoolExecutor(_THREADS) as pool:
-                found = list(pool.map(self._one, missing))
+            from pyruntime.image.parallel import Crew
+
+            Crew().run(missing, one, min(_THREADS, len(missing)), self._stop)
         else:
-            found = [self._one(diff_id) for diff_id in missing]
-        if lost := {diff_id for diff_id, there in zip(missing, found, strict=True) if not there}:
+            for diff_id in missing:
+                one(diff_id)
+        if lost:
             self._lost |= lost
             raise Lost
+
+    def _stop(self) -> None:
+        """End what threads wait for; that it fails is no news."""
+        self._warn = lambda _text: None
+        for source in self._sources:
+            source.stop()
 
     def _one(self, diff_id: str) -> bool:
         from pyruntime.build.cache_read import fetch

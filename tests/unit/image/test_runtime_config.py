@@ -22,7 +22,8 @@ def root(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n# comment\nbroken\n"
                                          "web:x:33:34:Web:/var/www:/bin/sh\n77:x:5:5::/five:/bin/sh\n"
                                          ":x:6:7::/:/bin/sh\n")
-    (tmp_path / "etc/group").write_text("root:x:0:root\nwww:x:34:web\nmail:x:8:web,other\nlog:x:9:web\nwheel:x:10:root\n")
+    (tmp_path / "etc/group").write_text("root:x:0:root\nwww:x:34:web\nmail:x:8:web,other\n"
+                                        "log:x:9:web\nwheel:x:10:root\n")
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield fd
     os.close(fd)
@@ -106,7 +107,8 @@ def test_wishes_go_before_the_image(root: int) -> None:
     document = converted(root, {"Entrypoint": ["e"], "Env": ["A=1", "C=1"]}, wishes)
     process = document["process"]
     assert process["args"] == ["e", "x"] and process["env"][:3] == ["A=2", "C=1", "B=3"] and process["cwd"] == "/w"
-    assert process["user"] == {"uid": 5, "gid": 6, "additionalGids": [6]} and "TERM=xterm" in process["env"] and document["hostname"] == "h"
+    assert process["user"] == {"uid": 5, "gid": 6, "additionalGids": [6]}
+    assert "TERM=xterm" in process["env"] and document["hostname"] == "h"
     assert "network" not in [entry["type"] for entry in document["linux"]["namespaces"]]
     replaced = converted(root, {"Entrypoint": ["e"], "Cmd": ["c"]}, Wishes(entrypoint=["/bin/sh"]))
     assert replaced["process"]["args"] == ["/bin/sh"], "a new entrypoint drops the image's Cmd"
