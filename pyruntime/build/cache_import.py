@@ -6,7 +6,7 @@ or comes as something else: ``Lost`` says so, the build is looked at once more, 
 
 from __future__ import annotations
 
-from pyruntime.errors import PyruntimeError
+from pyruntime.errors import PyruntimeError, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Caches:
             self._sources.append(source)
             found = known(source)
         except (PyruntimeError, OSError) as error:
-            self._warn(f'--cache-from "{place.text}": {error}; going on without it')
+            self._warn(f'--cache-from "{place.text}": {words(error)}; going on without it')
             return False
         for key, record in found.items():
             self._records.setdefault(key, []).append(record)
@@ -125,5 +125,5 @@ class Caches:
                 fetch(self._store, source, record)
                 return True
             except (PyruntimeError, OSError) as error:
-                self._warn(f"a layer of the cache {source.label} cannot be used: {error}")
+                self._warn(f"a layer of the cache {source.label} cannot be used: {words(error)}")
         return False

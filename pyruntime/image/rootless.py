@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import HostError
+from pyruntime.errors import HostError, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _help(ready: int, reply: int, others: tuple[int, int], own: tuple[int, int],
             # Nothing to read: its unshare failed, and it says so itself.
             problem = _map(os.getppid(), own, ranges) if os.read(ready, 1) else ""
         except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
+            problem = f"{type(error).__name__}: {words(error)}"
         os.write(reply, problem.encode())
     finally:
         os._exit(0)   # whatever happens, there are not to be two of the caller

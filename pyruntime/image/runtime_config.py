@@ -90,7 +90,11 @@ def _args(config: dict[str, Any], wishes: Wishes) -> list[str]:
 
 
 def _environment(env: list[str], wishes: Wishes, home: str) -> list[str]:
-    """The image's variables verbatim, the caller's instead of those of the same name, then what is missing."""
+    """The image's variables verbatim, the caller's instead of those of the same name, then what is missing.
+
+    What is not NAME=VALUE sets no variable: to Docker a name alone means that the variable is not set.
+    """
+    env = [entry for entry in env if entry.find("=") > 0]
     given = {entry.partition("=")[0]: entry for entry in wishes.env}
     result = [given.pop(entry.partition("=")[0], entry) for entry in env]
     result += given.values()

@@ -114,6 +114,13 @@ def test_wishes_go_before_the_image(root: int) -> None:
     assert replaced["process"]["args"] == ["/bin/sh"], "a new entrypoint drops the image's Cmd"
 
 
+def test_variables_without_a_value_are_not_set(root: int) -> None:
+    """As with Docker: NAME alone in an image's Env sets nothing, and refuses nothing."""
+    config = {"Env": ["PATH=/only", "ALONE", "=nameless", "", "A=", "HOME=/h"]}
+    assert converted(root, config)["process"]["env"] == ["PATH=/only", "A=", "HOME=/h"]
+    assert "ALONE=1" in converted(root, config, Wishes(env=["ALONE=1"]))["process"]["env"]
+
+
 def test_nothing_to_run_is_an_error(root: int) -> None:
     with pytest.raises(ImageError, match="neither Entrypoint nor Cmd"):
         converted(root, {"Cmd": []})
