@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
 
+from pyruntime.image.images import find
+from pyruntime.image.make import derive
+from pyruntime.image.store.store import Store
 from tests.integration.build.conftest import Builder, write
 from tests.integration.image.hostile import file, hardlink, symlink, tar
 from tests.security.conftest import SECRET, Outside
@@ -32,7 +32,8 @@ def built(builder: Builder, context: Path, *flags: str) -> str:
                                   "/proc/self/cwd/../../../../../..{away}"])
 def test_the_source_of_a_bind_mount_is_a_link(link: str, flags: str, builder: Builder, outside: Outside, tmp_path: Path
                                               ) -> None:
-    """CVE-2024-1753 (Buildah, Podman): an image's link as the source of RUN --mount=type=bind mounted the host's root."""
+    """CVE-2024-1753 (Buildah, Podman): an image's link as the source of RUN --mount=type=bind mounted the host's
+    root."""
     away = str(outside.path)
     text = (f"FROM busybox AS other\nRUN ln -s {link.format(away=away)} /link\nFROM busybox\n"
             f"RUN --mount=type=bind,from=other,source=/link,target=/m{flags} cat /m/canary /m{away}/canary;"
@@ -61,7 +62,7 @@ def test_a_link_of_the_context(builder: Builder, outside: Outside, tmp_path: Pat
 @pytest.mark.parametrize("option", [
     "bind-propagation=rshared", "bind-propagation=shared", "propagation=rshared", "rshared", "shared", "dev", "suid",
     "exec", "relabel=shared", "z", "U", "bind-nonrecursive", "upperdir=/", "lowerdir=/", "o=upperdir=/"])
-def test_options_of_a_mount_that_reach_the_host(option: str, builder: Builder, outside: Outside, tmp_path: Path) -> None:
+def test_options_of_a_mount_that_reach_the_host(option: str, builder: Builder, tmp_path: Path) -> None:
     """CVE-2024-9407 (Buildah: options went to mount(2) as they were): what Docker does not know is refused."""
     text = f"FROM busybox\nRUN --mount=type=bind,source=.,target=/m,{option} true\n"
     said = builder.fails("build", *OFFLINE, write(tmp_path / "context", text, {}))
@@ -90,7 +91,7 @@ def test_a_cache_whose_content_becomes_a_link(builder: Builder, outside: Outside
             "FROM busybox AS two\n"
             "RUN --mount=type=cache,id=c,target=/m,sharing=shared --mount=type=tmpfs,target=/m/d/empty"
             " cat /m/d/canary; touch /m/d/empty/x; true\n"
-            "RUN --mount=type=cache,id=c,source=d,target=/n,sharing=shared cat /n/canary; echo planted >/n/canary; true\n"
+            "RUN --mount=type=cache,id=c,source=d,target=/n,sharing=shared cat /n/canary; echo no >/n/canary; true\n"
             "RUN --mount=type=cache,id=c,target=/m,sharing=shared --mount=type=bind,source=.,target=/m/d/bound"
             " cat /m/d/canary; true\n"
             "FROM busybox\nCOPY --from=one /etc/passwd /1\nCOPY --from=two /etc/passwd /2\n")
@@ -141,6 +142,7 @@ def test_another_reader_of_dockerfiles(first: str, builder: Builder, tmp_path: P
     "FROM busybox\nRUN --mount= true\n", "FROM busybox\nRUN --mount=type=cache true\n", "FROM\n", "FROM busybox AS\n",
     "FROM busybox\nCOPY --from=9 a b\n", "FROM a AS a\nFROM a AS a\nCOPY --from=a a a\n", "RUN true\n", "\0\0\0", "",
     "FROM busybox\nCOPY --chmod=99999999999 a b\n", "FROM busybox\nHEALTHCHECK --interval=99999999999999h CMD a\n",
+    "FROM busybox\nHEALTHCHECK --interval=" + "9" * 400 + "h CMD a\n",
     "FROM busybox\nRUN <<A <<B <<C\n", "FROM busybox\nEXPOSE 1-99999999999\n", "FROM busybox\nENV " + "a=${a:-" * 5000,
     "ARG a=b\n" * 2000 + "FROM $a\n", "FROM busybox\nUSER " + "9" * 5000 + "\nRUN id\n"])
 def test_dockerfiles_that_make_no_sense(text: str, builder: Builder, tmp_path: Path) -> None:
@@ -150,8 +152,8 @@ def test_dockerfiles_that_make_no_sense(text: str, builder: Builder, tmp_path: P
 
 
 def test_a_step_sees_nothing_of_who_builds(builder: Builder, tmp_path: Path) -> None:
-    """CVE-2021-3602 (Buildah: the environment of the host in RUN), CVE-2023-26054-class (credentials in what is
-    published): neither variables, arguments of the command nor the builder's directory are in a step or in the image."""
+    """CVE-2021-3602 (Buildah: the environment of the host in RUN), and credentials in what is published, as in
+    CVE-2023-26054: variables of who builds are neither in a step nor in the image."""
     text = "FROM busybox\nARG GIVEN\nRUN env; cat /proc/1/environ /proc/1/cmdline; ls -a / /root /tmp\n"
     context = write(tmp_path / "context", text, {})
     variables = {"AWS_SECRET_ACCESS_KEY": SECRET, "HTTP_PROXY": f"http://user:{SECRET}@127.0.0.1:1/",
@@ -167,8 +169,7 @@ def test_rights_of_a_step(builder: Builder, tmp_path: Path) -> None:
     text = ("FROM busybox\nRUN grep Cap /proc/self/status\nUSER 1000\nRUN echo as user; grep Cap /proc/self/status;"
             " grep -c . /proc/self/status\n")
     said = built(builder, write(tmp_path / "context", text, {}))
-    root, _, user = said.partition("\n#3")[0].partition("as user") if "as user" in said.partition("\n#3")[0] else \
-        said.partition("as user")
+    root, _, user = said.replace("RUN echo as user", "").partition("as user")
     assert root.count("CapInh:\t0000000000000000") >= 1 and "CapAmb:\t0000000000000000" in root
     for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
         assert f"{name}:\t0000000000000000" in user, user
@@ -183,7 +184,7 @@ def test_a_passwd_that_is_none(node: str, builder: Builder, outside: Outside, tm
     commands = [node.format(away=outside.path), node.format(away=outside.path).replace("passwd", "group")]
     text = f"FROM busybox\nRUN rm /etc/passwd /etc/group; {'; '.join(commands)}\n"
     builder.build(write(tmp_path / "base", text, {}), "-t", "base", *OFFLINE)
-    for line in ("USER a secret of the host\nRUN id", "COPY --chown=someone:else f /f", "USER 5:5\nRUN id -u"):
+    for line in ("USER a secret of the host\nRUN true", "COPY --chown=someone:else f /f", "USER 5:5\nRUN true"):
         said = built(builder, write(tmp_path / "context", f"FROM base\n{line}\n", {"f": "x"}))
         assert ("has no user" in said) == ("5:5" not in line), said
     builder.ok("run", "--rm", "--network", "none", "-u", "7", "base", "true")
@@ -196,23 +197,25 @@ def test_a_passwd_that_is_none(node: str, builder: Builder, outside: Outside, tm
 def test_an_image_that_pretends_to_be_a_step(builder: Builder, tmp_path: Path) -> None:
     """CVE-2024-24557 (Docker's classic builder): the history of an image that was pulled made it a cache of steps. Only
     what was built here, or comes from a cache that was named, is one; and each instruction is a part of the key."""
-    text = "FROM scratch\nCOPY file /file\nRUN make\nHEALTHCHECK CMD good\nONBUILD RUN good\n"
     context = write(tmp_path / "context", "FROM busybox\nCOPY file /file\nHEALTHCHECK CMD good\n", {"file": "good"})
-    honest = json.loads(builder.ok("inspect", builder.build(context, "-t", "honest", *OFFLINE)))
-    assert honest and text
+    builder.build(context, "-t", "honest", *OFFLINE)
     evil = tmp_path / "evil"
     (evil / "root").mkdir(parents=True)
     (evil / "root/file").write_text("evil")
     subprocess.run(["tar", "-C", evil / "root", "-cf", evil / "evil.tar", "."], check=True)
     builder.ok("rmi", "honest")
     builder.ok("builder", "prune", "-a", "-f")
-    builder.ok("import", evil / "evil.tar", "evil", "--message", "COPY file /file", program="pocker") if "--message" in \
-        builder.ok("import", "--help") else builder.ok("import", evil / "evil.tar", "evil")
-    for change, check in (("good", "good"), ("other", "other")):
+    store = Store.open(str(builder.store))
+    with store.lease():   # an image with the history of the honest one, and another file
+        builder.ok("import", evil / "evil.tar", "evil")
+        evil_one = derive(store, find(store, "evil"), None, created="2024-01-01T00:00:00Z",
+                          created_by="COPY file /file", changes={"Healthcheck": {"Test": ["CMD-SHELL", "good"]}})
+        store.tag("docker.io/library/app:latest", evil_one)
+    for change in ("good", "other"):
         write(context, f"FROM busybox\nCOPY file /file\nHEALTHCHECK CMD {change}\n", {"file": "good"})
         builder.build(context, "-t", "app", *OFFLINE)
         assert builder.ok("run", "--rm", "--network", "none", "app", "cat", "/file") == "good"
-        assert check in builder.ok("inspect", "-f", "{{json .Config.Healthcheck}}", "app")
+        assert change in builder.ok("inspect", "-f", "{{json .Config.Healthcheck}}", "app")
 
 
 # --- archives and repositories ----------------------------------------------------------------------------------------
@@ -228,15 +231,15 @@ def test_an_archive_that_leaves_its_directory(attack: str, how: str, builder: Bu
     archive = {"up": tar(file(b"../" * 20 + away[1:] + b"/canary")),
                "link": tar(symlink(b"l", away), file(b"l/canary")),
                "hard link": tar(symlink(b"l", away), hardlink(b"h", b"l/canary")),
-               "link over a directory": tar(symlink(b"l", away), file(b"l/empty/inner/x"), file(b"l/.wh.canary"))}[attack]
+               "link over a directory": tar(symlink(b"l", away), file(b"l/empty/inner/x"), file(b"l/.wh.canary"))}
     if how == "ADD":
-        context = write(tmp_path / "context", "FROM busybox\nRUN mkdir /d\nADD evil.tar /d/\nRUN find /d -type f -exec cat"
-                        " {} ';'\n", {})
-        (context / "evil.tar").write_bytes(archive)
+        context = write(tmp_path / "context", "FROM busybox\nRUN mkdir /d\nADD evil.tar /d/\n"
+                        "RUN find /d -type f -exec cat {} ';'\n", {})
+        (context / "evil.tar").write_bytes(archive[attack])
         said = built(builder, context)
     else:
         dockerfile = file(b"Dockerfile", b"FROM busybox\nCOPY . /d\nRUN find /d -type f -exec cat {} ';'\n")
-        (tmp_path / "context.tar").write_bytes(dockerfile + archive)
+        (tmp_path / "context.tar").write_bytes(dockerfile + archive[attack])
         with (tmp_path / "context.tar").open("rb") as stdin:
             done = builder("build", *OFFLINE, "-", stdin=stdin)
         said = done.stdout + done.stderr
@@ -275,10 +278,11 @@ def test_links_in_a_repository(builder: Builder, repository: str, outside: Outsi
 
 
 @pytest.mark.parametrize("url", [
-    "{repository}#--upload-pack=touch {mark};:", "{repository}#--upload-pack=touch${{IFS}}{mark}", "{repository}#-u./evil",
+    "{repository}#--upload-pack=touch {mark};:", "{repository}#--upload-pack=touch${{IFS}}{mark}",
+    "{repository}#-u./evil", "git+ssh://-F{mark}/x.git",
     "{repository}#main --upload-pack=touch", "{repository}#:--help", "{repository}#+refs/heads/*",
     "ssh://-oProxyCommand=touch%20{mark}/x.git", "git@-oProxyCommand=touch {mark}:x.git", "git://-upload-pack=x/y.git",
-    "git+ext::sh -c touch% {mark}", "git+fd::17", "git+-u touch {mark}", "https://-x/y.git", "git+ssh://-F{mark}/x.git"])
+    "git+ext::sh -c touch% {mark}", "git+fd::17", "git+-u touch {mark}", "https://-x/y.git"])
 def test_a_repository_whose_name_is_an_option(url: str, builder: Builder, repository: str, tmp_path: Path) -> None:
     """CVE-2019-13139 (Docker: the ref was an option of git), CVE-2017-1000117 (git: a host is an option of ssh),
     CVE-2018-17456: no part of a URL is an option or a command."""
@@ -293,19 +297,20 @@ def test_a_repository_whose_name_is_an_option(url: str, builder: Builder, reposi
     ("../../hooks", "sub", "{work}"), ("sub", "sub", "-u./payload"), ("sub", "sub", "ext::sh -c touch% {mark}"),
     ("sub", ".git/hooks", "{work}"), ("sub", "sub", "ssh://-oProxyCommand=touch%20{mark}/x"), ("sub", "sub", "{work}")])
 def test_submodules(name: str, path: str, url: str, builder: Builder, repository: str, tmp_path: Path) -> None:
-    """CVE-2018-11235, CVE-2018-17456, CVE-2022-39253, CVE-2024-32002 (git): submodules that bring hooks, are options, or
-    copy files of this machine. No hook is ever run, and a submodule comes from where any user may fetch."""
+    """CVE-2018-11235, CVE-2018-17456, CVE-2022-39253, CVE-2024-32002 (git): submodules that bring hooks, are options,
+    or copy files of this machine. No hook and no command of theirs is ever run."""
     mark = tmp_path / "mark"
     work = Path(repository.removeprefix("file://"))
     (work / "payload").write_text(f"#!/bin/sh\ntouch {mark}\n")
     (work / "payload").chmod(0o755)
     (work / ".gitmodules").write_text(
-        f'[submodule "{name}"]\n\tpath = {path}\n\turl = {url.format(work=work, mark=mark)}\n\tupdate = !touch {mark}\n')
+        f'[submodule "{name}"]\n\tpath = {path}\n\turl = {url.format(work=work, mark=mark)}\n'
+        f"\tupdate = !touch {mark}\n")
     head = subprocess.run(["git", "-C", work, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for words in (["add", "payload", ".gitmodules"], ["update-index", "--add", "--cacheinfo",
                                                      f"160000,{head.stdout.strip()},{path}"]):
-        subprocess.run(["git", "-C", work, *words], check=path.startswith("."), capture_output=True)
+        subprocess.run(["git", "-C", work, *words], check=False, capture_output=True)   # git itself refuses some
     subprocess.run(["git", "-C", work, *identity, "commit", "-q", "-m", "y"], check=True)
     builder("build", *OFFLINE, repository)
     assert not mark.exists()
@@ -318,7 +323,7 @@ def test_hooks_and_filters_of_this_user(builder: Builder, repository: str, tmp_p
     hook.parent.mkdir(parents=True)
     hook.write_text(f"#!/bin/sh\ntouch {mark}\n")
     hook.chmod(0o755)
-    (home / ".gitconfig").write_text(f"[init]\n\ttemplateDir = {home}/template\n[core]\n\thooksPath = {home}/template/hooks\n")
+    (home / ".gitconfig").write_text(f"[init]\n\ttemplateDir = {home}/template\n"
+                                     f"[core]\n\thooksPath = {home}/template/hooks\n")
     builder("build", *OFFLINE, repository, env={"HOME": str(home)})
     assert not mark.exists()
-    assert tarfile.is_tarfile and os.path.exists(hook)

@@ -60,7 +60,7 @@ THROUGH_A_LINK = {
 @pytest.mark.parametrize("attack", THROUGH_A_LINK)
 def test_a_layer_writes_through_a_link_of_another(attack: str, driver: str, pyimage: Pyimage, outside: Outside,
                                                   tmp_path: Path) -> None:
-    """CVE-2014-6407, CVE-2014-9356 (Docker), CVE-2020-10696 (Buildah), CVE-2021-32760 (containerd, modes of host files):
+    """CVE-2014-6407, CVE-2014-9356 (Docker), CVE-2020-10696 (Buildah), CVE-2021-32760 (containerd, modes of files):
     links of an image are the image's own; nothing of the host is written, removed, linked or changed."""
     for target in (str(outside.path), "../" * 30 + str(outside.path)[1:]):
         lower = tar(symlink(b"out", target.encode()))
