@@ -34,6 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def words(error: BaseException) -> str:
+    """What an error says, without the number that Python puts in front of the system's words ("[Errno 2] ...")."""
+    if isinstance(error, OSError) and error.strerror:
+        about = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
+        return f'"{about}": {error.strerror}' if about else error.strerror
+    return str(error)
+
+
 class Problem:
     """One thing that is wrong in a document, and what to do about it.
 
@@ -218,3 +226,15 @@ class RegistryError(PyruntimeError):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+# Whose message is all that they are made of, for those who look at their class.
+_PLAIN = (HostError, UsageError, StateError, ImageError, BuildError, RegistryError)
+
+
+def told(name: str, text: str, where: str = "") -> PyruntimeError:
+    """The error that another process of ours has met, by the name of its class and its message."""
+    kind = globals().get(name)
+    error = kind(text) if isinstance(kind, type) and issubclass(kind, _PLAIN) else PyruntimeError(text)
+    error.where = where
+    return error

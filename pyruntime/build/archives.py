@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import BuildError, LayerError
+from pyruntime.errors import BuildError, LayerError, words
 from pyruntime.image.layer.apply import Limits, Options, extract
 from pyruntime.image.layer.compression import Inflater
 from pyruntime.image.rootless import privileged
@@ -83,7 +83,7 @@ def _unpacker(bzip2: bool, read: Callable[[int], bytes]) -> Callable[[int], byte
             try:
                 found = current.decompress(data, 1 << 18)
             except (lzma.LZMAError, OSError) as error:
-                raise BuildError(f"the archive is damaged: {error}") from None
+                raise BuildError(f"the archive is damaged: {words(error)}") from None
             if found:
                 return found
 

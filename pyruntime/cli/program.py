@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from pyruntime import errors
 from pyruntime.cli.log import LOG, safe
 from pyruntime.cli.parse import Command, Parsed, check_count, help_text, options, parse
 from pyruntime.errors import PyruntimeError, UsageError
@@ -79,7 +80,7 @@ class Program:
         except BrokenPipeError:
             return 1
         except OSError as error:
-            LOG.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            LOG.error(errors.words(error))
             return 1
 
     def _run(self, words: Sequence[str]) -> int:

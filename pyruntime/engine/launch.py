@@ -25,7 +25,7 @@ from pyruntime.engine import history, spec
 from pyruntime.engine.container import Run, timestamp
 from pyruntime.engine.network import files, present
 from pyruntime.engine.places import forget
-from pyruntime.errors import PyruntimeError, StateError
+from pyruntime.errors import PyruntimeError, StateError, words
 from pyruntime.image.bundle import Bundle
 from pyruntime.image.snapshot.driver import named
 from pyruntime.native import kernel
@@ -121,9 +121,9 @@ def _in_child(container: Container, record: Record, lock: Lock, options: Options
     try:
         become_monitor(container, record, lock, options, {writer})
     except (PyruntimeError, OSError) as error:
-        text, kind = str(error), type(error).__name__
+        text, kind = words(error), type(error).__name__
     except BaseException as error:
-        text, kind = f"{type(error).__name__}: {error}", "defect"
+        text, kind = f"{type(error).__name__}: {words(error)}", "defect"
     try:
         os.write(writer, encode({"text": text, "kind": kind}).encode())
     finally:

@@ -8,7 +8,7 @@ from pyruntime import sockets
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
 from pyruntime.config.rules import warnings
-from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError
+from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError, words
 from pyruntime.lifecycle import channel
 from pyruntime.lifecycle.descriptors import check_descriptors
 from pyruntime.lifecycle.facts import read_host
@@ -118,7 +118,7 @@ class Creation(Launch):
         try:
             Group(made).kill()
         except (OSError, PyruntimeError) as error:
-            return [str(error)]
+            return [words(error)]
         return []
 
     def let_go(self) -> None:

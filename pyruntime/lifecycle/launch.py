@@ -22,7 +22,7 @@ import fcntl
 import os
 from errno import EPERM
 
-from pyruntime.errors import PyruntimeError, StepError
+from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.lifecycle import channel, faults
 from pyruntime.lifecycle.perform import perform
 from pyruntime.plan.encode import encode
@@ -322,7 +322,7 @@ class Launch:
             try:
                 self._undo.pop()()
             except (OSError, PyruntimeError) as second:
-                notes.append(str(second))
+                notes.append(words(second))
 
     def _close(self) -> None:
         for fd in (*self.fds.values(), *self._handed.values()):
