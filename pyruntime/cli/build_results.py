@@ -67,8 +67,9 @@ def deliver(around: Surroundings, parsed: Parsed, built: list[Execution], settin
         if output.kind in ("oci", "docker"):
             _archive(store, descriptor, names, output, warn)
     if not outputs:
-        for name in names or [f"localhost/built@{descriptor.digest}"]:
+        for name in names:
             store.tag(name, descriptor)
+        store.keep(descriptor)
     if parsed["iidfile"]:
         with open(parsed["iidfile"], "w", encoding="ascii") as file:
             file.write(image_id)

@@ -23,7 +23,7 @@ def run(context: Context, parsed: Parsed) -> int:
     """Read all images; print each name, or the digest of an image that has none."""
     from pyruntime.image.platform import Platform
     from pyruntime.image.progress import progress
-    from pyruntime.image.receive import NAMELESS, receive
+    from pyruntime.image.receive import receive
     from pyruntime.image.transport.location import Location, sources
 
     path = parsed["input"] or "-"
@@ -39,7 +39,7 @@ def run(context: Context, parsed: Parsed) -> int:
             copied = receive(context.store, source, names, platform=platform, everything=platform is None,
                              extract=not parsed["no-extract"], limits=limits_of(parsed), progress=shown,
                              warn=context.warn)
-            out("".join(f"{name}\n" for name in names or [f"{NAMELESS}@{copied.root.digest}"]))
+            out("".join(f"{name}\n" for name in names or [copied.root.digest]))
     finally:
         shown.close()
         for source in found:

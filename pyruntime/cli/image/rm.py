@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.cli.image.main import Context
-from pyruntime.cli.image.prune import print_collected
+from pyruntime.cli.image.prune import collected_lines
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
 
@@ -42,7 +42,7 @@ def remove(context: Context, parsed: Parsed, user: Callable[[str], str]) -> int:
                 context.error(error)
                 failed = 1
     if not parsed["no-prune"]:
-        print_collected(context.store.collect())
+        out("".join(f"{line}\n" for line in collected_lines(context.store.collect())))
     return failed
 
 

@@ -12,5 +12,6 @@ COMMAND = Group("pocker", "container", "commands about containers", {
     **{name: COMMANDS[name] for name in _SAME if name in COMMANDS},
     "ls": "list containers",
     "prune": "remove containers that do not run",
-}, _HERE, {"ls": f"{_HERE}.ps", "prune": f"{_HERE}.container_prune"}, text="Example:\n  pocker container ls -a")
+}, _HERE, {"inspect": f"{_HERE}.container_inspect", "ls": f"{_HERE}.ps", "prune": f"{_HERE}.container_prune"},
+    text="Example:\n  pocker container ls -a")
 run = COMMAND.run

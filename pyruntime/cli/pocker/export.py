@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 COMMAND = Command("export", "[options] CONTAINER", "write a container's files as a tar archive",
                   Flag("output", "str", "write to FILE instead of the standard output", short="o", value="FILE"),
                   least=1, most=1,
-                  text="The places of volumes and other mounts are empty in it. `pyimage import` makes an image of\n"
-                       "it.\n\n"
+                  text="The places of volumes and other mounts are empty in it. `pocker import` makes an image of it."
+                       "\n\n"
                        "Example:\n  pocker export -o web.tar web")
 
 

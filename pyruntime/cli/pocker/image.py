@@ -17,6 +17,6 @@ COMMAND = Group("pocker", "image", "commands about images", {
     "rm": "remove images",
     "save": "write images into an archive",
     "tag": "give an image another name",
-}, _HERE, {"import": f"{_HERE}.import_", "ls": f"{_HERE}.images", "rm": f"{_HERE}.rmi",
-           "prune": f"{_HERE}.image_prune"}, text="Example:\n  pocker image ls")
+}, _HERE, {"import": f"{_HERE}.import_", "inspect": f"{_HERE}.image_inspect", "ls": f"{_HERE}.images",
+           "rm": f"{_HERE}.rmi", "prune": f"{_HERE}.image_prune"}, text="Example:\n  pocker image ls")
 run = COMMAND.run

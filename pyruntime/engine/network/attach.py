@@ -524,11 +524,11 @@ def remove(places: Places, name: str) -> Network:
     return network
 
 
-def unused(places: Places) -> list[str]:
-    """The names of the networks that no container is in, without the default one."""
+def unused(places: Places) -> list[Network]:
+    """The networks that no container is in, without the default one."""
     with networks.lock(places):
         users = _users(places)
-        return [network.name for network in networks.every(places) if network.name not in {*users, DEFAULT}]
+        return [network for network in networks.every(places) if network.name not in {*users, DEFAULT}]
 
 
 def _users(places: Places) -> dict[str, list[str]]:

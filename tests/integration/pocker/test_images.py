@@ -26,9 +26,9 @@ def test_lists(own: Pocker) -> None:
     assert heading.split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
     assert row.split()[:2] == ["busybox", "latest"]
     own.ok("tag", "busybox", "team/web:1.2")
-    assert own.ok("images", "--format", "{{.Repository}}:{{.Tag}}", "team/web") == "docker.io/team/web:1.2"
+    assert own.ok("images", "--format", "{{.Repository}}:{{.Tag}}", "team/web") == "team/web:1.2"
     assert len(own.ok("images", "-q").split()) == 1
-    assert len(json.loads(own.ok("images", "--format", "json"))) == 2
+    assert len(own.ok("images", "--format", "json").splitlines()) == 2
     assert own.ok("image", "ls", "-f", "reference=team/*", "--format", "{{.Tag}}") == "1.2"
     assert own.ok("images", "-f", "label=kind=small", "-f", "reference=busybox", "--format", "{{.Tag}}") == "latest"
     assert own.ok("images", "-q", "-f", "label=kind=large") == ""
@@ -45,14 +45,14 @@ def test_an_image_that_a_container_uses_is_not_removed(own: Pocker) -> None:
     assert own.ok("start", "-a", "user") == "still here"   # what it needs stays
     own.ok("rm", "user")
     own.ok("image", "prune")
-    assert own.ok("system", "df", "--format", "{{.Size}}").splitlines()[0] == "0"
+    assert own.ok("system", "df", "--format", "{{.Size}}").splitlines()[0] == "0B"
     own.check()
 
 
 def test_save_and_load(own: Pocker, tmp_path: Path) -> None:
     own.ok("save", "-o", tmp_path / "image.tar", "busybox")
     own.ok("rmi", "busybox")
-    assert "no image" in own.fails("run", "--rm", "--pull", "never", *NONE, "busybox", "true", status=125)
+    assert "no such image" in own.fails("run", "--rm", "--pull", "never", *NONE, "busybox", "true", status=125)
     assert "busybox:latest" in own.ok("load", "-i", tmp_path / "image.tar")
     assert own.ok("run", "--rm", *NONE, "busybox", "echo", "back") == "back"
 
@@ -69,7 +69,7 @@ def test_run_pulls_what_is_missing(own: Pocker, tmp_path: Path) -> None:
         environment = {"CONTAINERS_REGISTRIES_CONF": str(conf)}
         done = own("run", "--rm", *NONE, name, "echo", "pulled", env=environment)
         assert (done.returncode, done.stdout) == (0, "pulled\n"), done.stderr
-        assert "it is pulled" in done.stderr
+        assert "locally: pulling it" in done.stderr
         own.ok("rmi", name)
         done = own("run", "--rm", "-q", *NONE, name, "echo", "pulled", env=environment)
         assert (done.returncode, done.stdout, done.stderr) == (0, "pulled\n", "")
@@ -92,10 +92,10 @@ def test_what_is_used_and_what_is_not(own: Pocker) -> None:
     own.ok("run", "--name", "done", *NONE, "-v", "data:/d", "-v", "/anonymous", "busybox", "sh", "-c",
            "head -c 100000 /dev/zero >/d/file; head -c 50000 /dev/zero >/file")
     own.ok("run", "-d", "--name", "busy", *NONE, "busybox", "sleep", "1000")
-    rows = {row["Type"]: row for row in json.loads(own.ok("system", "df", "--format", "json"))}
-    assert [rows[kind]["TotalCount"] for kind in ("Images", "Containers", "Local Volumes")] == [1, 2, 2]
-    assert rows["Containers"]["Active"] == 1 and rows["Images"]["Active"] == 1
-    assert rows["Containers"]["Reclaimable"] >= 50000 and rows["Local Volumes"]["Size"] >= 100000
+    rows = {row["Type"]: row for row in map(json.loads, own.ok("system", "df", "--format", "json").splitlines())}
+    assert [rows[kind]["TotalCount"] for kind in ("Images", "Containers", "Local Volumes")] == ["1", "2", "2"]
+    assert rows["Containers"]["Active"] == rows["Images"]["Active"] == "1"
+    assert rows["Containers"]["Reclaimable"] == "50kB (100%)" and rows["Local Volumes"]["Size"] == "100kB"
     assert own.ok("system", "df").splitlines()[0].split() == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
     assert "VOLUME NAME" in own.ok("system", "df", "-v")
     facts = json.loads(own.ok("info", "--format", "json"))
@@ -107,7 +107,7 @@ def test_what_is_used_and_what_is_not(own: Pocker) -> None:
     assert own.statuses() == {"busy": "running"} and own.ok("volume", "ls", "-q") == "data"
     own.ok("rm", "-f", "busy")
     said = own.ok("system", "prune", "-a")
-    assert "untagged: docker.io/library/busybox:latest" in said and own.ok("images", "-q") == ""
+    assert "untagged: busybox:latest" in said and own.ok("images", "-q") == ""
     own.ok("volume", "rm", "data")
     own.check()
 

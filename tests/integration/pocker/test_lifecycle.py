@@ -20,7 +20,7 @@ def test_the_exit_status_is_the_programs(pocker: Pocker, words: list[str], statu
 
 
 def test_what_cannot_be_run_is_told_with_125(pocker: Pocker) -> None:
-    assert "no image" in pocker.fails("run", "--pull", "never", "nosuchimage", status=125)
+    assert "no such image" in pocker.fails("run", "--pull", "never", "nosuchimage", status=125)
     pocker.check()
 
 
