@@ -282,7 +282,7 @@ def plain(value: Any) -> str:
         return "[" + " ".join(map(plain, value)) + "]"
     if isinstance(value, dict):
         return "map[" + " ".join(f"{key}:{plain(item)}" for key, item in sorted(value.items())) + "]"
-    return "<no value>" if value is None else str(value)
+    return "<nil>" if value is None else str(value)
 
 
 def _index(value: Any, *keys: Any) -> Any:

@@ -107,5 +107,5 @@ def state(status: Status) -> dict[str, Any]:
         "Status": status.word, "Running": status.word in (RUNNING, PAUSED), "Paused": status.word == PAUSED,
         "Dead": False, "Restarting": status.word == RESTARTING, "OOMKilled": bool(end and end.oom), "Pid": status.pid,
         "ExitCode": end.status if end else 0, "Error": end.error if end else "",
-        "StartedAt": status.run.started or NEVER, "FinishedAt": end.finished if end else NEVER,
+        "StartedAt": status.run.started or NEVER, "FinishedAt": (end and end.finished) or NEVER,
         "MonitorPid": status.run.monitor[0] if status.run.watched() else 0}

@@ -37,7 +37,7 @@ def host_config(settings: Settings) -> dict[str, Any]:
         "CpuShares": cpu.get("shares", 0), "CpusetCpus": cpu.get("cpus", ""), "CpusetMems": cpu.get("mems", ""),
         "MemorySwappiness": memory.get("swappiness"), "CpuRealtimePeriod": cpu.get("realtimePeriod", 0),
         "CpuRealtimeRuntime": cpu.get("realtimeRuntime", 0), "OomScoreAdj": settings.oom_score or 0,
-        "PidsLimit": settings.limits.get("pids", {}).get("limit", 0), "Devices": settings.devices,
+        "PidsLimit": settings.limits.get("pids", {}).get("limit"), "Devices": settings.devices,
         "DeviceCgroupRules": settings.device_rules or NullList(), "ShmSize": settings.shm_size,
         "Sysctls": settings.sysctls, "Init": settings.init, "Runtime": "pyruntime",
         "Ulimits": [{"Name": limit["type"].removeprefix("RLIMIT_").lower(), "Soft": limit["soft"],

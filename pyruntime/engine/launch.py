@@ -22,9 +22,10 @@ import sys
 from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
 from pyruntime.engine import history, spec
-from pyruntime.engine.container import Run, timestamp
+from pyruntime.engine.container import Exit, Run, timestamp
 from pyruntime.engine.network import files, present
 from pyruntime.engine.places import forget
+from pyruntime.engine.status import start_status
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.image.bundle import Bundle
 from pyruntime.image.snapshot.driver import named
@@ -146,11 +147,16 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
         words = _start(container, record, run, options, client)
         os.execv(MONITOR, words)   # the lock goes with it: it is closed
     except BaseException as error:
+        container.write_exit(Exit(status=start_status(str(error)), error=str(error),
+                                  finished=timestamp() if before.started else ""))
         try:
             clear_run(container, record)
         except PyruntimeError as second:
             if isinstance(error, PyruntimeError):
                 error.notes.append(str(second))
+        run = container.run()
+        run.started = before.started   # it did not run: it is created, or has exited, as before
+        container.write_run(run)
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.import_ import CHANGE
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 from pyruntime.engine.commit import commit
@@ -13,8 +14,7 @@ from pyruntime.image.reference import Reference
 COMMAND = Command(
     "commit", "[options] CONTAINER [NAME[:TAG]]", "make an image of a container",
     Flag("author", "str", "author of the image", short="a", value="NAME"),
-    Flag("change", "list", "a line of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER,"
-         " VOLUME or WORKDIR", short="c", value="LINE"),
+    CHANGE,
     Flag("message", "str", "comment in the history", short="m", value="TEXT"),
     Flag("pause", "bool", "pause the container meanwhile", short="p", default=True), least=1, most=2,
     text="What it has changed in its files becomes a layer on top of its image; what is in volumes is left out.\n"

@@ -9,6 +9,7 @@ from pyruntime.cli.parse import Flag, Parsed
 from pyruntime.engine.attach import DETACH_KEYS as KEYS
 from pyruntime.engine.attach import Attached
 from pyruntime.engine.ending import clear_run, finish, settle
+from pyruntime.engine.status import start_status
 from pyruntime.errors import NoSuchContainer, PyruntimeError, UsageError
 
 TYPE_CHECKING = False
@@ -25,10 +26,8 @@ SIG_PROXY = Flag("sig-proxy", "bool", "send signals that we get to the program",
 def failure(error: PyruntimeError) -> int:
     """Docker's exit code for a program that could not be started: 127 where there is none, 126 where it is no program,
     125 for everything else."""
-    text = str(error)
-    if 'exec: "' not in text:
-        return 125
-    return 127 if "executable file not found" in text or "no such file or directory" in text else 126
+    status = start_status(str(error))
+    return 125 if status == 128 else status
 
 
 def check_terminal(*, terminal: bool, stdin: bool) -> None:

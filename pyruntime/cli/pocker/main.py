@@ -93,7 +93,7 @@ class Context:
         """What pyimage's commands get: they work on the same store."""
         from pyruntime.cli.image.main import Context as ImageContext
 
-        return ImageContext.over(self.places.store)
+        return ImageContext.over(self.places.store, "pocker")
 
     @staticmethod
     def say(text: str) -> None:

@@ -47,8 +47,8 @@ def _run(context: Context, parsed: Parsed) -> int:
     with container.lock() as lock:
         try:
             if parsed["detach"]:
+                out(container.id + "\n")   # also of one that cannot be started: it is there, and has to be removed
                 launch(container, record, lock, Options(trace=trace))
-                out(container.id + "\n")
                 return 0
             ours, theirs = attach.pair()
             monitor = launch(container, record, lock, Options(client=theirs, owner=True, once=True, trace=trace))

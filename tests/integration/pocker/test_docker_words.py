@@ -83,6 +83,29 @@ def test_what_scripts_ask_of_inspect(pocker: Pocker) -> None:
     pocker.ok("volume", "rm", "data")
 
 
+def test_what_is_not_set_has_dockers_empty_value(pocker: Pocker) -> None:
+    """A template finds every member that Docker has, of images and of containers."""
+    pocker.ok("create", "--name", "bare", *NONE, "--entrypoint", "true", "busybox")
+    for text, expected in (
+            ("{{.Config.Volumes}} {{json .Config.Volumes}}", "map[] null"),
+            ("{{.Config.OnBuild}} {{json .Config.OnBuild}}", "[] null"),
+            ("{{.Config.ExposedPorts}}{{range $p, $_ := .Config.ExposedPorts}}{{$p}}{{end}}", "map[]"),
+            ('[{{index .Config.Labels "x"}}] [{{.Config.User}}] [{{.Config.StopSignal}}]', None),
+            ("{{.Config.Healthcheck}}", "<nil>"), ("{{.Config.AttachStdin}} {{.Config.Image}}", None)):
+        for kind, name in (("image", "busybox"), ("container", "bare")):
+            said = pocker.ok(kind, "inspect", "-f", text, name)
+            assert expected is None or said == expected, (kind, text)
+    for text, expected in (("{{json .Config.Entrypoint}} [{{.Config.WorkingDir}}]", "null []"),
+                           ("{{.Comment}}{{.Parent}}{{.Author}}{{.DockerVersion}}", "")):
+        assert pocker.ok("image", "inspect", "-f", text, "busybox") == expected
+    for text, expected in (("{{.HostConfig.CapAdd}} {{json .HostConfig.CapAdd}}", "[] null"),
+                           ("{{.HostConfig.Links}}{{.HostConfig.VolumesFrom}}{{.HostConfig.Binds}}", "[][][]"),
+                           ("{{.Config.Cmd}} {{.Config.Entrypoint}} {{.State.Dead}}", "[] [true] false")):
+        assert pocker.ok("inspect", "-f", text, "bare") == expected
+    assert 'there is no "Nosuch"' in pocker.fails("inspect", "-f", "{{.Config.Nosuch}}", "bare")
+    pocker.ok("rm", "bare")
+
+
 def test_an_image_does_not_cover_procfs(pocker: Pocker, tmp_path: Path) -> None:
     pocker.ok("create", "--name", "box", *NONE, "busybox")
     pocker.ok("commit", "-c", "VOLUME /proc/sys", "box", "covering")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +59,36 @@ def test_save_and_load(own: Pocker, tmp_path: Path) -> None:
     assert "no such image" in own.fails("run", "--rm", "--pull", "never", *NONE, "busybox", "true", status=125)
     assert "busybox:latest" in own.ok("load", "-i", tmp_path / "image.tar")
     assert own.ok("run", "--rm", *NONE, "busybox", "echo", "back") == "back"
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, bz2.compress, lzma.compress],
+                         ids=["tar", "gzip", "bzip2", "xz"])
+def test_archives_are_packed_as_people_pack_them(own: Pocker, tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    own.ok("save", "-o", tmp_path / "image.tar", "busybox")
+    own.ok("create", "--name", "box", *NONE, "busybox")
+    own.ok("export", "-o", tmp_path / "tree.tar", "box")
+    own.ok("rm", "box")
+    image = own.ok("images", "-q")
+    own.ok("rmi", "busybox")
+    for name in ("image", "tree"):
+        (tmp_path / f"{name}.packed").write_bytes(pack((tmp_path / f"{name}.tar").read_bytes()))
+    own.ok("load", "-i", tmp_path / "image.packed")
+    assert own.ok("images", "-q") == image
+    with (tmp_path / "image.packed").open("rb") as file:
+        own.ok("load", stdin=file)
+    imported = own.ok("import", "-c", 'CMD ["echo", "hi"]', "-c", "ENV A=b", tmp_path / "tree.packed", "tree:1")
+    assert imported == own.ok("image", "inspect", "-f", "{{.Id}}", "tree:1")
+    assert own.ok("run", "--rm", *NONE, "tree:1") == "hi"
+    assert own.ok("run", "--rm", *NONE, "tree:1", "sh", "-c", "echo $A") == "b"
+    assert "pocker import tree.packed" in own.ok("history", "tree:1")
+    nameless = own.ok("import", tmp_path / "tree.packed")
+    assert own.ok("images", "-q", "-f", "dangling=true") == nameless[7:19]
+
+
+def test_an_archive_of_another_compression_is_told(own: Pocker, tmp_path: Path) -> None:
+    (tmp_path / "image.tar.lz4").write_bytes(b"\x04\x22\x4d\x18" + bytes(600))
+    for words in (("load", "-i", tmp_path / "image.tar.lz4"), ("import", tmp_path / "image.tar.lz4", "x")):
+        assert "compressed with lz4" in own.fails(*words)
 
 
 def test_run_pulls_what_is_missing(own: Pocker, tmp_path: Path) -> None:

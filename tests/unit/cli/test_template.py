@@ -17,7 +17,7 @@ VALUE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("text", "result"), [
-    ("{{.Name}} {{.name}} {{.State.Running}} {{.None}}", "web web true <no value>"),
+    ("{{.Name}} {{.name}} {{.State.Running}} {{.None}}", "web web true <nil>"),
     ("{{range .Networks}}{{.IPAddress}} {{end}}", "1.2 3.4 "),
     ("{{range $k, $v := .Networks}}{{$k}}={{$v.IPAddress}},{{end}}", "a=1.2,b=3.4,"),
     ("{{range $i, $e := .Config.Env}}{{if $i}}, {{end}}{{$e}}{{end}}", "A=1, B=2"),
