@@ -31,13 +31,16 @@ class Attached:
     """Until the program ends or the detach keys are typed.
 
     ``stdin``    whether our input goes to it
+    ``outputs``  which of its outputs come to us: OUT, ERR
     ``forward``  called with each signal that we get; None: they act on us
     """
 
-    def __init__(self, sock: _socket.socket, *, terminal: bool, stdin: bool, keys: str = DETACH_KEYS,
+    def __init__(self, sock: _socket.socket, *, terminal: bool, stdin: bool,
+                 outputs: frozenset[bytes] = frozenset((OUT, ERR)), keys: str = DETACH_KEYS,
                  forward: Callable[[int], None] | None = None) -> None:
         self._sock = sock
         self._stdin = stdin
+        self._outputs = outputs
         self._forward = forward
         self._keys = key_bytes(keys) if terminal else b""
         self._typed = 0          # how many of the keys have been typed
@@ -89,7 +92,7 @@ class Attached:
         except ConnectionResetError:
             return b""
         kind, data = packet[:1], memoryview(packet)[1:]
-        if kind in (OUT, ERR):
+        if kind in self._outputs:
             while data:
                 data = data[os.write(1 if kind == OUT else 2, data):]
         return packet

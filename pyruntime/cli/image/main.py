@@ -6,7 +6,7 @@ import os
 import sys
 
 from pyruntime.cli.log import LOG
-from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.parse import SKOPEO, Command, Flag, Parsed
 from pyruntime.cli.program import Program
 
 TYPE_CHECKING = False
@@ -106,7 +106,7 @@ def version() -> str:
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\n")
 
 
-PROGRAM = Program("pyimage", GLOBAL, COMMANDS, "pyruntime.cli.image", Context, version)
+PROGRAM = Program("pyimage", GLOBAL, COMMANDS, "pyruntime.cli.image", Context, version, style=SKOPEO)
 main = PROGRAM.main
 
 

@@ -7,7 +7,7 @@ import os
 from pyruntime.api import Runtime
 from pyruntime.cli.parse import Flag, Parsed
 from pyruntime.engine.attach import DETACH_KEYS as KEYS
-from pyruntime.engine.attach import Attached
+from pyruntime.engine.attach import ERR, OUT, Attached
 from pyruntime.engine.ending import clear_run, finish, settle
 from pyruntime.engine.status import start_status
 from pyruntime.errors import NoSuchContainer, PyruntimeError, UsageError
@@ -36,6 +36,16 @@ def check_terminal(*, terminal: bool, stdin: bool) -> None:
         raise UsageError("the input device is not a TTY: leave out --tty, or --interactive")
 
 
+def attached(parsed: Parsed) -> frozenset[str]:
+    """The streams that --attach names; none where it is not given. Raises UsageError."""
+    named = frozenset(text.lower() for text in parsed["attach"])
+    for name in named - {"stdin", "stdout", "stderr"}:
+        raise UsageError(f'--attach "{name}": write stdin, stdout or stderr')
+    if named and "detach" in parsed.values and parsed["detach"]:
+        raise UsageError("--attach and --detach do not go together: leave one out")
+    return named
+
+
 def forwarding(container: Container, parsed: Parsed) -> Callable[[int], None] | None:
     """What is done with our signals."""
     if not parsed["sig-proxy"]:
@@ -51,10 +61,10 @@ def forwarding(container: Container, parsed: Parsed) -> Callable[[int], None] | 
 
 
 def follow(container: Container, record: Record, ours: _socket.socket, monitor: int, parsed: Parsed, *,
-           stdin: bool) -> int:
+           stdin: bool, outputs: frozenset[bytes] = frozenset((OUT, ERR))) -> int:
     """Be attached to a container that this process has just started, and see to its end."""
     settings = record.settings
-    status = Attached(ours, terminal=settings.terminal, stdin=stdin, keys=parsed["detach-keys"],
+    status = Attached(ours, terminal=settings.terminal, stdin=stdin, outputs=outputs, keys=parsed["detach-keys"],
                       forward=forwarding(container, parsed)).wait()
     if status is None:
         return 0   # detached: the monitor goes on

@@ -6,7 +6,7 @@ import os
 import sys
 
 from pyruntime.cli.log import LOG
-from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.parse import DOCKER, Command, Flag, Parsed
 from pyruntime.cli.program import Program, say
 from pyruntime.engine.places import Places
 
@@ -114,7 +114,7 @@ def version() -> str:
 
 
 PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.cli.pocker", Context, version, hidden=("monitor",),
-                  glued=True)
+                  style=DOCKER)
 main = PROGRAM.main
 
 

@@ -100,7 +100,7 @@ BAD = [
     (("pull", "--threads", "many", "x"), "write a number"),
     (("pull", "--tls-verify", "maybe", "x"), "write true or false"),
     (("pull", "--creds", "nobody", "x"), "credentials are written as user:password"),
-    (("pull", "--nonsense", "x"), "flag provided but not defined"),
+    (("pull", "--nonsense", "x"), "unknown flag: --nonsense: see `pyimage pull --help`"),
     (("pull", "--registries-conf", "/absent", "x"), "/absent"),
     (("nonsense",), "nonsense"),
     (("inspect", "absent"), 'no such image: "absent"'),

@@ -41,7 +41,7 @@ def test_values_that_follow_their_short_flags_at_once(pocker: Pocker) -> None:
     assert pocker.ok("ps", "-aqf", "label=x=y") == pocker.ok("container", "ls", "-fname=box", "-q")
     assert pocker.ok("stop", "-t0", "box") == "box" and pocker.ok("rm", "-fv", "box") == "box"
     assert pocker.ok("images", "-qf", "dangling=true") == ""
-    assert "flag provided but not defined" in pocker.fails("stop", "-z0", "box")
+    assert "unknown flag: -z0: see `pocker stop --help`" in pocker.fails("stop", "-z0", "box", status=125)
 
 
 def test_ps_by_template(pocker: Pocker) -> None:
