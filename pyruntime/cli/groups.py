@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+ALIASES = {"list": "ls", "ps": "ls", "remove": "rm"}   # Docker's, of members that a group has
+
 
 class Group(Command):
     """A command whose first argument is a command.
@@ -40,6 +42,8 @@ class Group(Command):
 
     def member(self, name: str) -> tuple[Command, Callable[[Any, Parsed], int]]:
         """The command, under the name that it has here, and what runs it. Raises UsageError where there is none."""
+        if name not in self.members:
+            name = ALIASES.get(name, name)
         if name not in self.members:
             raise UsageError(f'"{self.program} {self.name}" has no command "{name}": there are'
                              f" {', '.join(self.members)}")

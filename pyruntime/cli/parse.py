@@ -18,7 +18,8 @@ FALSE = {"0", "f", "F", "false", "FALSE", "False"}
 
 
 class Flag:
-    """One option. ``kind``: ``bool``, ``str``, ``int`` or ``list``; ``short``: one letter or nothing."""
+    """One option. ``kind``: ``bool``, ``str``, ``int``, ``list``, or ``argument`` for one that stands in the place of
+    the first argument (``--latest``), which is its name with the dashes then; ``short``: one letter or nothing."""
 
     __slots__ = ("default", "help", "hidden", "kind", "name", "short", "value")
 
@@ -28,9 +29,15 @@ class Flag:
         self.kind = kind
         self.help = help
         self.short = short
-        self.default = {"bool": False, "str": "", "int": 0, "list": []}[kind] if default is None else default
-        self.value = value or {"bool": "", "str": "VALUE", "int": "N", "list": "VALUE"}[kind]
+        nothing = {"bool": False, "argument": False, "str": "", "int": 0, "list": []}
+        self.default = nothing[kind] if default is None else default
+        self.value = value or {"bool": "", "argument": "", "str": "VALUE", "int": "N", "list": "VALUE"}[kind]
         self.hidden = hidden
+
+    @property
+    def switch(self) -> bool:
+        """Whether no value follows it."""
+        return self.kind in ("bool", "argument")
 
 
 class Style:
@@ -144,13 +151,13 @@ def parse(command: Command, words: Sequence[str], style: Style = RUNC, program: 
             continue
         if flag is None:
             raise style.error("unknown", name=name, dashes=word[:len(word) - len(word.lstrip("-"))], **about)
-        if flag.kind != "bool" and not equals:
+        if not flag.switch and not equals:
             if index == len(words):
                 raise style.error("missing", name=name, dashes="-" if len(name) == 1 else "--", **about)
             value = words[index]
             index += 1
         parsed.given.add(flag.name)
-        _store(parsed, flag, value if equals or flag.kind != "bool" else "true", style)
+        _store(parsed, flag, value if equals or not flag.switch else "true", style)
     return parsed
 
 
@@ -161,10 +168,10 @@ def _letters(command: Command, word: str, *, glued: bool) -> list[str]:
     name, equals, value = word[1:].partition("=")
     flags = [next((flag for flag in command.flags if letter == flag.short), None) for letter in name]
     if glued:
-        valued = next((place for place, flag in enumerate(flags) if flag is None or flag.kind != "bool"), len(flags))
+        valued = next((place for place, flag in enumerate(flags) if flag is None or not flag.switch), len(flags))
         if valued < len(flags) - 1 and flags[valued]:
             return [*(f"-{letter}" for letter in name[:valued]), f"-{name[valued]}={word[valued + 2:]}"]
-    if len(name) < 2 or any(flag is None for flag in flags) or any(flag and flag.kind != "bool" for flag in flags[:-1]):
+    if len(name) < 2 or any(flag is None for flag in flags) or any(flag and not flag.switch for flag in flags[:-1]):
         return []
     return [f"-{letter}" for letter in name[:-1]] + [f"-{name[-1]}{equals}{value}"]
 
@@ -174,6 +181,8 @@ def _store(parsed: Parsed, flag: Flag, value: str, style: Style) -> None:
         if value not in TRUE | FALSE:
             raise style.error("boolean", value=value, name=flag.name)
         parsed.values[flag.name] = value in TRUE
+    elif flag.kind == "argument":
+        parsed.arguments.insert(0, f"--{flag.name}")
     elif flag.kind == "int":
         try:
             parsed.values[flag.name] = int(value, 0)

@@ -43,7 +43,8 @@ def host_config(settings: Settings) -> dict[str, Any]:
         "Ulimits": [{"Name": limit["type"].removeprefix("RLIMIT_").lower(), "Soft": limit["soft"],
                      "Hard": limit["hard"]} for limit in settings.ulimits],
         "LogConfig": {"Type": "none" if settings.log_driver == "none" else "json-file", "Config": {
-            "max-size": str(settings.log_size), "max-file": str(settings.log_files)} if settings.log_size else {}}}
+            **({"max-size": str(settings.log_size), "max-file": str(settings.log_files)} if settings.log_size else {}),
+            **{name: ",".join(names) for name, names in settings.log_details.items()}}}}
 
 
 def _links(links: dict[str, str]) -> list[str]:

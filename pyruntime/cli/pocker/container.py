@@ -6,8 +6,8 @@ from pyruntime.cli.groups import Group
 from pyruntime.cli.pocker.main import COMMANDS
 
 _HERE = "pyruntime.cli.pocker"
-_SAME = ("attach", "commit", "cp", "create", "diff", "exec", "inspect", "kill", "logs", "pause", "port", "rename",
-         "restart", "rm", "run", "start", "stats", "stop", "top", "unpause", "update", "wait")
+_SAME = ("attach", "commit", "cp", "create", "diff", "exec", "export", "inspect", "kill", "logs", "pause", "port",
+         "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause", "update", "wait")
 COMMAND = Group("pocker", "container", "commands about containers", {
     **{name: COMMANDS[name] for name in _SAME if name in COMMANDS},
     "ls": "list containers",

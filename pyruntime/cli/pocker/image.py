@@ -6,6 +6,7 @@ from pyruntime.cli.groups import Group
 
 _HERE = "pyruntime.cli.pocker"
 COMMAND = Group("pocker", "image", "commands about images", {
+    "build": "build an image from a Dockerfile",
     "history": "show how an image was made",
     "import": "make an image of a tar archive of a root filesystem",
     "inspect": "show everything about images",

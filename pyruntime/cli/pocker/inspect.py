@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyruntime.cli.log import LOG
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.documents import FORMAT, show
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.main import Context
 from pyruntime.errors import NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume, PyruntimeError, UsageError
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 SIZE = Flag("size", "bool", "what a container has written: SizeRw, and with its image SizeRootFs", short="s")
 COMMAND = Command("inspect", "[options] NAME...", "show everything about containers, images, networks and volumes",
-                  FORMAT, SIZE,
+                  FORMAT, LATEST_FLAG, SIZE,
                   Flag("type", "str", "look for container, image, network or volume alone", value="KIND"), least=1,
                   text="Example:\n  pocker inspect -f '{{.State.ExitCode}}' web")
 

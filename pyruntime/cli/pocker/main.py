@@ -30,6 +30,7 @@ COMMANDS = {
     "attach": "attach to a container's input and output",
     "build": "build an image from a Dockerfile",
     "builder": "commands about what builds remember",
+    "buildx": "commands of the builder, as Docker's plugin has them",
     "commit": "make an image of a container",
     "completion": "print the completion script of a shell",
     "container": "commands about containers",

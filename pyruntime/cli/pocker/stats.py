@@ -6,6 +6,7 @@ import os
 import time
 
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.listing import FORMAT, Listing
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import every, find
@@ -30,6 +31,7 @@ COMMAND = Command(
     Flag("all", "bool", "those that do not run too", short="a"),
     FORMAT,
     Flag("interval", "int", "seconds between two looks", short="i", default=1),
+    LATEST_FLAG,
     Flag("no-stream", "bool", "show them once"),
     Flag("no-trunc", "bool", "print IDs whole"),
     text="All that run, or those that are named. CPU is that of the last interval; 100 % is one CPU. Memory is\n"

@@ -106,6 +106,46 @@ def test_what_is_not_set_has_dockers_empty_value(pocker: Pocker) -> None:
     pocker.ok("rm", "bare")
 
 
+def test_the_container_that_was_created_last(pocker: Pocker) -> None:
+    for name in ("old", "new"):
+        pocker.ok("create", "--name", name, *NONE, "busybox", "sleep", "1000")
+    assert pocker.ok("start", "-l") == "new" and pocker.statuses() == {"old": "created", "new": "running"}
+    assert pocker.ok("exec", "-l", "echo", "hi") == "hi" and pocker.ok("exec", "--latest", "hostname")
+    assert pocker.ok("inspect", "-lf", "{{.Name}}") == "/new"
+    assert "sleep" in pocker.ok("top", "-l") and pocker.ok("logs", "-l") == "" and pocker.ok("port", "-l") == ""
+    assert pocker.ok("pause", "-l") == "new" and pocker.ok("unpause", "-l") == "new"
+    assert pocker.ok("stop", "--timeout", "0", "-l") == "new" and pocker.ok("wait", "-l") == "137"
+    assert pocker.ok("restart", "--timeout=0", "-l") == "new" and pocker.ok("kill", "-l") == "new"
+    assert pocker.ok("rm", "-l") == "new" and pocker.ok("rm", "-l") == "old"
+    assert "there is no container yet" in pocker.fails("rm", "-l")
+
+
+def test_the_details_of_a_log(pocker: Pocker) -> None:
+    pocker.ok("run", "--name", "box", *NONE, "--label", "tier=front", "--label", "x=y", "-e", "A=b", "--log-opt",
+              "labels=tier,none", "--log-opt", "env=A", "busybox", "sh", "-c", "echo one; echo two")
+    assert pocker.ok("logs", "--details", "box").splitlines() == ["A=b,tier=front one", "A=b,tier=front two"]
+    assert pocker.ok("logs", "--details", "-t", "box").split()[1] == "A=b,tier=front"
+    assert pocker.ok("logs", "box").splitlines() == ["one", "two"]
+    assert pocker.ok("inspect", "-f", "{{.HostConfig.LogConfig.Config}}", "box") == "map[env:A labels:tier,none]"
+    pocker.ok("rm", "box")
+
+
+def test_older_names_of_flags(lab: Lab) -> None:
+    lab.ok("network", "create", "back")
+    lab.ok("create", "--name", "web", "--net", "back", "--net-alias", "front", "--dns-opt", "ndots:2", "busybox")
+    assert lab.ok("inspect", "-f", "{{.HostConfig.NetworkMode}} {{.HostConfig.DnsOptions}}", "web") == "back [ndots:2]"
+    lab.ok("rm", "web")
+    lab.ok("network", "rm", "back")
+
+
+def test_flags_that_have_one_value_here(pocker: Pocker) -> None:
+    pocker.ok("run", "--rm", *NONE, "--volume-driver", "local", "--disable-content-trust", "--kernel-memory", "64m",
+              "busybox", "true")
+    for words in (("--volume-driver", "nfs"), ("--storage-opt", "size=1g"), ("--disable-content-trust=false",)):
+        said = pocker.fails("run", "--rm", *NONE, *words, "busybox", "true", status=125)
+        assert words[0].partition("=")[0] in said
+
+
 def test_an_image_does_not_cover_procfs(pocker: Pocker, tmp_path: Path) -> None:
     pocker.ok("create", "--name", "box", *NONE, "busybox")
     pocker.ok("commit", "-c", "VOLUME /proc/sys", "box", "covering")

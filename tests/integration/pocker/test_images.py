@@ -114,6 +114,22 @@ def test_run_pulls_what_is_missing(own: Pocker, tmp_path: Path) -> None:
         assert own.ok("pull", "-q", name, env=environment).startswith("sha256:")
 
 
+def test_all_tags_of_a_repository(own: Pocker, tmp_path: Path) -> None:
+    (tmp_path / "registry").mkdir()
+    with serve(tmp_path / "registry") as registry:
+        name = f"{registry.host}/team/box"
+        for tag in ("1", "2", "latest"):
+            own.ok("tag", "busybox", f"{name}:{tag}")
+        own.ok("tag", "busybox", f"{name}-other:1")
+        assert len(own.ok("push", "-q", "-a", "--tls-verify", "false", name).split()) == 3
+        own.ok("rmi", *(f"{name}:{tag}" for tag in ("1", "2", "latest")))
+        own.ok("pull", "--all-tags", "--tls-verify", "false", name)
+        assert sorted(own.ok("images", "--format", "{{.Tag}}", name).split()) == ["1", "2", "latest"]
+        for words, said in ((("push", "-a", f"{name}:1"), "without a tag"), (("push", "-a", "nosuch"), "no such image"),
+                            (("pull", "-a", f"{name}:1"), "without a tag")):
+            assert said in own.fails(*words, "--tls-verify", "false")
+
+
 def test_an_image_for_another_platform_is_not_taken_for_ours(own: Pocker) -> None:
     assert own.ok("run", "--rm", "--pull", "never", "--platform", "linux/amd64", *NONE, "busybox", "echo", "x") == "x"
     said = own.fails("run", "--rm", "--pull", "never", "--platform", "linux/s390x", *NONE, "busybox", "true",
