@@ -63,6 +63,7 @@ COMMANDS = {
     "rmi": "remove images",
     "run": "make a container of an image and run it",
     "save": "write images into an archive",
+    "search": "search Docker Hub, or another registry, for images",
     "start": "start containers",
     "stats": "show what containers use",
     "stop": "stop containers",

@@ -109,6 +109,8 @@ DOCKER = {
         "workdir",
     "save":
         "output platform",
+    "search":
+        "filter format limit no-trunc",
     "start":
         "attach checkpoint checkpoint-dir detach-keys interactive",
     "stats":
