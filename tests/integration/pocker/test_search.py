@@ -43,7 +43,7 @@ def hub() -> Iterator[str]:
 def test_what_is_found(pocker: Pocker, hub: str) -> None:
     table = pocker.ok("search", f"{hub}/debian").splitlines()
     assert table[0].split() == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]
-    assert table[1].split() == ["debian", *["Debian", "is", "a", "Linux", "distribution", "of", "free", "and", "o…"], "5000", "[OK]"]
+    assert " ".join(table[1].split()) == "debian Debian is a Linux distribution of free and o… 5000 [OK]"
     assert "open software." in pocker.ok("search", "--no-trunc", f"{hub}/debian")
     rows = [json.loads(line) for line in pocker.ok("search", "--format", "json", f"{hub}/debian").splitlines()]
     assert rows[1] == {"Description": "", "IsOfficial": "", "Name": "team/debian", "StarCount": "3"}
