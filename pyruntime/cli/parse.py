@@ -92,7 +92,7 @@ class Command:
     """What a command line can be: its flags and how many arguments it takes."""
 
     def __init__(self, name: str, usage: str, about: str, *flags: Flag, least: int = 0, most: int | None = None,
-                 stop_at_argument: bool = False, text: str = "", failure: int = 1) -> None:
+                 stop_at_argument: bool = False, text: str = "") -> None:
         self.name = name
         self.usage = usage
         self.about = about
@@ -101,8 +101,7 @@ class Command:
         self.most = most
         self.stop_at_argument = stop_at_argument
         self.text = text
-        self.failure = failure   # exit status where it cannot begin, for example because a directory cannot be made
-        self.style = RUNC        # of the program that it is called by
+        self.style = RUNC   # of the program that it is called by
 
     def flag(self, name: str) -> Flag | None:
         """The flag with this long name or letter."""

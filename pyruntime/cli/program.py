@@ -104,12 +104,7 @@ class Program:
         options_ = read(command, arguments, self.name, self.style)
         if options_ is None:
             return 0
-        try:
-            context = self.context(parsed)
-        except PyruntimeError as error:
-            error.exit_code = command.failure
-            raise
-        return run(context, options_)
+        return run(self.context(parsed), options_)
 
 
 def read(command: Command, words: Sequence[str], program: str, style: Style) -> Parsed | None:

@@ -26,8 +26,9 @@ from pyruntime.engine.container import Exit, Run, timestamp
 from pyruntime.engine.network import files, present
 from pyruntime.engine.places import forget
 from pyruntime.engine.status import start_status
-from pyruntime.errors import PyruntimeError, StateError
+from pyruntime.errors import HostError, PyruntimeError, StateError
 from pyruntime.image.bundle import Bundle
+from pyruntime.image.rootless import privileged
 from pyruntime.image.snapshot.driver import named
 from pyruntime.native import kernel
 from pyruntime.process import start_time
@@ -220,7 +221,13 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
         os.close(root)
     runtime = Runtime(container.places.runtime)
     streams = Streams(terminal=settings.terminal, stdin=settings.stdin)
-    state = runtime.create(container.id, container.directory, console=streams.console)
+    try:
+        state = runtime.create(container.id, container.directory, console=streams.console)
+    except PyruntimeError as error:
+        if error.where.startswith("linux.resources.") and not privileged():
+            raise HostError("limits without root need a cgroup that is delegated to you: log in by systemd (or"
+                            f" `loginctl enable-linger`), or run pocker as root: {error}") from None
+        raise
     streams.created()
     run.pid = state.pid
     container.write_run(run)

@@ -58,9 +58,10 @@ ROOMS = {
     "linux": {"linux", "config", "plan", "cgroups", "errors", "native"},
     "cgroups": {"cgroups", "config", "plan", "errors", "native"},
     "native": {"native", "errors"},
-    "lifecycle": {"lifecycle", "plan", "config", "linux", "cgroups", "native", "errors", "process", "sockets"},
+    "lifecycle": {"lifecycle", "plan", "config", "linux", "cgroups", "native", "directories", "errors", "process",
+                  "sockets"},
     "image": {"image", "config", "native", "spec", "errors"},
-    "engine": {"engine", "api", "cgroups", "image", "config", "native", "errors", "process", "sockets"},
+    "engine": {"directories", "engine", "api", "cgroups", "image", "config", "native", "errors", "process", "sockets"},
     "build": {"build", "engine", "image", "config", "native", "errors", "api", "process", "sockets"},
     "cli": {"cli", "api", "build", "engine", "lifecycle", "image", "plan", "config", "errors"},
 }

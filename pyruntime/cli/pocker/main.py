@@ -84,11 +84,21 @@ class Context:
     def __init__(self, parsed: Parsed) -> None:
         if parsed["store"]:   # what the monitor calls finds the same
             os.environ["PYRUNTIME_STORE"] = os.path.abspath(parsed["store"])
-        self.places = Places(parsed["root"], parsed["run-root"])
+        self._roots = parsed["root"], parsed["run-root"]
+        self._places: Places | None = None
         self.driver: str = parsed["storage-driver"] or os.environ.get("POCKER_STORAGE_DRIVER", "")
-        if os.geteuid():
-            from pyruntime.engine.rootless import enter
-            enter(self.places, self.warn)
+
+    @property
+    def places(self) -> Places:
+        """Where everything is. Without root we enter the user's namespace first, at the first use: before there are
+        threads. `version` and `completion` use nothing, and work wherever that cannot be done."""
+        if self._places is None:
+            places = Places(*self._roots)
+            if os.geteuid():
+                from pyruntime.engine.rootless import enter
+                enter(places, self.warn)
+            self._places = places
+        return self._places
 
     @property
     def images(self) -> ImageContext:

@@ -22,7 +22,7 @@ COMMAND = Command(
     Flag("detach", "bool", "print the container's ID and leave it running", short="d"),
     Flag("trace", "bool", "tell what is done for each flag, and where to read on"),
     DETACH_KEYS, SIG_PROXY,
-    least=1, stop_at_argument=True, failure=125,
+    least=1, stop_at_argument=True,
     text="The exit status is the program's (128 + N when signal N killed it), 127 where there is no such program, 126\n"
          "where it cannot be run, and 125 for all other failures.\n\n"
          "Example:\n  pocker run --rm -it debian bash")
