@@ -81,6 +81,7 @@ def test_habits(sides: tuple[Side, Side], title: str) -> None:
 def test_the_list_is_of_docker_commands() -> None:
     """At least the 25 that people use most."""
     used = {word for lines in sections().values() for line in lines for word in re.findall(r"docker ([a-z]+)", line)}
-    assert {"build", "commit", "cp", "create", "diff", "exec", "export", "history", "images", "import", "info", "inspect",
-            "kill", "load", "logs", "network", "pause", "port", "ps", "rename", "restart", "rm", "rmi", "run", "save",
-            "start", "stats", "stop", "system", "tag", "top", "unpause", "version", "volume", "wait"} <= used
+    assert {"build", "commit", "cp", "create", "diff", "exec", "export", "history", "images", "import", "info",
+            "inspect", "kill", "load", "logs", "network", "pause", "port", "ps", "rename", "restart", "rm", "rmi",
+            "run", "save", "start", "stats", "stop", "system", "tag", "top", "unpause", "version", "volume",
+            "wait"} <= used

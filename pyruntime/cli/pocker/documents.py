@@ -23,6 +23,8 @@ def show(form: str, found: Sequence[dict[str, Any]]) -> None:
         return
     for document in found:
         show_one(form, document)
+    if not found:
+        out("\n")   # as Docker: a script that reads a line gets one
 
 
 def show_one(form: str, document: dict[str, Any]) -> None:

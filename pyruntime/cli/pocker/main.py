@@ -122,7 +122,7 @@ def version() -> str:
     """What --version prints."""
     from pyruntime import __version__
 
-    return f"pocker version {__version__}\npython: {'.'.join(map(str, sys.version_info[:3]))}\n"
+    return f"pocker version {__version__}, python {'.'.join(map(str, sys.version_info[:3]))}\n"
 
 
 PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.cli.pocker", Context, version, hidden=("monitor",),

@@ -139,13 +139,18 @@ def _row(container: Container, record: Record, status: Status) -> dict[str, Any]
 
         found = health_of(container, record, status.run)
         health = found.status if found else ""
-    return {"ID": record.id, "Image": record.image, "ImageID": record.image_id, "Command": " ".join(program(record)),
+    return {"ID": record.id, "Image": record.image, "ImageID": record.image_id, "Command": _command(program(record)),
             "CreatedAt": record.created, "State": status.word, "Status": in_words(status, health),
             "ExitCode": status.exit.status if status.exit else 0, "Ports": ports_line(endpoint), "Names": record.name,
             "Labels": labels(record), "Pid": status.pid, "Health": health,
             "Networks": [network["name"] for network in record.settings.networks] or [DEFAULT],
             "Mounts": [mount.get("source") or mount["target"] for mount in record.settings.mounts],
             "mounts": record.settings.mounts, "manifest": record.manifest}
+
+
+def _command(words: Sequence[str]) -> str:
+    """The program and its arguments; those with a space in quotes, as Docker shows them."""
+    return " ".join([*words[:1], *(f"'{word}'" if " " in word else word for word in words[1:])])
 
 
 def _hidden(record: Record) -> dict[str, Any]:
@@ -183,5 +188,5 @@ def in_words(status: Status, health: str = "") -> str:
         return f"{word} ({status.exit.status}) {age(status.exit.finished)}".rstrip()
     up = since(status.run.started)
     if status.word == PAUSED:
-        return f"Up {up} (paused)"
+        return f"Up {up} (Paused)"
     return f"Up {up}" + (f" ({'health: starting' if health == 'starting' else health})" if health else "")

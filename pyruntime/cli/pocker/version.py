@@ -18,10 +18,11 @@ COMMAND = Command("version", "[options]", "show versions",
 def run(context: Context, parsed: Parsed) -> int:
     """Print them. There is no server; Docker's scripts ask for its version all the same."""
     from pyruntime import __version__
+    from pyruntime.image.platform import Platform
 
     machine = os.uname()
     facts = {"Version": __version__, "PythonVersion": ".".join(map(str, sys.version_info[:3])), "Os": "linux",
-             "Arch": machine.machine, "KernelVersion": machine.release}
+             "Arch": Platform.host().architecture, "KernelVersion": machine.release}
     if parsed["format"]:
         show_one(parsed["format"], {"Client": facts, "Server": facts})
     else:
