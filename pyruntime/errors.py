@@ -7,6 +7,7 @@
     ├── StateError                 exit 1   the container is not in a state that allows the operation
     │   ├── NoSuchContainer        exit 1
     │   ├── ContainerExists        exit 1
+    │   ├── Interrupted            exit 1
     │   ├── NoSuchNetwork          exit 1
     │   └── NoSuchVolume           exit 1
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
@@ -118,6 +119,10 @@ class NoSuchContainer(StateError):
 
 class ContainerExists(StateError):
     """The ID is taken (runtime.md#create)."""
+
+
+class Interrupted(StateError):
+    """Three SIGINT or SIGTERM ended the command; the program in the container ignores them and goes on."""
 
 
 class NoSuchNetwork(StateError):

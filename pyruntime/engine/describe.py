@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.config.decode import NullList, decode
+from pyruntime.config.environment import last_of_each
 from pyruntime.engine.describe_image import config_of
 from pyruntime.engine.host_config import host_config
 from pyruntime.engine.network import endpoints
@@ -39,7 +40,7 @@ def describe(container: Container, record: Record, status: Status | None = None)
         "Config": config_of(config, {
             "Image": record.image, "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
             "User": settings.user or config.get("User") or "", "Tty": settings.terminal, "OpenStdin": settings.stdin,
-            "Env": [*(config.get("Env") or []), *settings.env],
+            "Env": last_of_each([*(config.get("Env") or []), *settings.env]),
             "Cmd": settings.args or (None if settings.entrypoint is None else NullList()),
             "Entrypoint": settings.entrypoint, "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
             "Labels": labels(record), "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",

@@ -6,6 +6,7 @@ capabilities, a writable root, no terminal. An image's own values are taken verb
 
 from __future__ import annotations
 
+from pyruntime.config.environment import last_of_each
 from pyruntime.config.template import template
 from pyruntime.errors import ImageError
 from pyruntime.image.users import find_user
@@ -90,9 +91,7 @@ def _args(config: dict[str, Any], wishes: Wishes) -> list[str]:
 
 def _environment(env: list[str], wishes: Wishes, home: str) -> list[str]:
     """The image's variables verbatim, the caller's instead of those of the same name, then what is missing."""
-    given = {entry.partition("=")[0]: entry for entry in wishes.env}
-    result = [given.pop(entry.partition("=")[0], entry) for entry in env]
-    result += given.values()
+    result = last_of_each([*env, *wishes.env])
     names = {entry.partition("=")[0] for entry in result}
     defaults = [PATH, f"HOME={home or '/'}", *(["TERM=xterm"] if wishes.terminal else [])]
     return result + [entry for entry in defaults if entry.partition("=")[0] not in names]

@@ -223,7 +223,7 @@ class Launch:
     def _tell_of_plan(self) -> None:
         affinity = sum(1 << number for number in os.sched_getaffinity(0))
         for step in self.plan.steps:
-            if step.op.name == "cpu_affinity" and step.phase == "enter":
+            if step.op.name == "cpu_affinity" and step.phase == "enter" and step.args["mask"]:
                 affinity = int.from_bytes(step.args["mask"], "little")
             elif step.op.name == "seccomp":
                 self.debug(f"seccomp filter flags: {step.args['flags']}")

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <termios.h>
 
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER _IO('T', 0x41)
@@ -176,11 +175,6 @@ int do_open_console(struct stub *s, const struct step_open_console *a)
 		struct winsize size = {.ws_row = (unsigned short)a->rows, .ws_col = (unsigned short)a->cols};
 		if (ioctl(master, TIOCSWINSZ, &size))
 			return fail(s, "ioctl", "TIOCSWINSZ");
-	}
-	struct termios t;
-	if (!tcgetattr(peer, &t)) { /* callers copy the master's bytes as they are: no \r\n */
-		t.c_oflag &= ~(tcflag_t)ONLCR;
-		tcsetattr(peer, TCSANOW, &t);
 	}
 	static const char name[] = "/dev/pts/ptmx";
 	if (send_with_fd(sock, name, sizeof name - 1, master))

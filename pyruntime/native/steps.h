@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xdbc1c90eu
+#define PLAN_FINGERPRINT 0x64411669u
 #define NO_SLOT 65535
 
 struct strs {
@@ -53,17 +53,20 @@ struct step_join_container { /* join namespaces of the container's init, all at 
 struct step_enter_root { /* take the root of the mount namespace, or the opened root of a container that has none, and hold it open */
 	int64_t slot;
 };
-struct step_leave_host { /* let go of the host's procfs: nothing opened from now on is the host's */
+struct step_close_proc { /* let go of procfs, the host's or the container's */
 	char nothing;
 };
-struct step_cpu_affinity { /* choose the CPUs to run on */
+struct step_own_proc { /* hold a procfs of the container's own: a new one that shows processes alone, or, where a user namespace may not make one, the root of its /proc */
+	char nothing;
+};
+struct step_cpu_affinity { /* choose the CPUs to run on; without a mask, all that the cgroup allows */
 	struct blob mask;
 };
 struct step_open_file { /* open a file of the host for writing, into slot */
 	const char *path;
 	int64_t slot;
 };
-struct step_open_directory { /* open a directory of the host, into slot */
+struct step_open_cgroup { /* open a cgroup v2 directory, into slot, as a read-only mount from which no path leads to the host's tree */
 	const char *path;
 	int64_t slot;
 };
@@ -315,10 +318,11 @@ union step {
 	struct step_setns setns;
 	struct step_join_container join_container;
 	struct step_enter_root enter_root;
-	struct step_leave_host leave_host;
+	struct step_close_proc close_proc;
+	struct step_own_proc own_proc;
 	struct step_cpu_affinity cpu_affinity;
 	struct step_open_file open_file;
-	struct step_open_directory open_directory;
+	struct step_open_cgroup open_cgroup;
 	struct step_unshare unshare;
 	struct step_become_root become_root;
 	struct step_set_dumpable set_dumpable;
@@ -383,64 +387,65 @@ enum op {
 	OP_setns = 6,
 	OP_join_container = 7,
 	OP_enter_root = 8,
-	OP_leave_host = 9,
-	OP_cpu_affinity = 10,
-	OP_open_file = 11,
-	OP_open_directory = 12,
-	OP_unshare = 13,
-	OP_become_root = 14,
-	OP_set_dumpable = 15,
-	OP_clone_init = 16,
-	OP_setsid = 17,
-	OP_loopback_up = 18,
-	OP_cgroup_namespace = 19,
-	OP_join_cgroup_self = 20,
-	OP_set_hostname = 21,
-	OP_set_domainname = 22,
-	OP_propagation = 23,
-	OP_open_rootfs = 24,
-	OP_copy_rootfs = 25,
-	OP_open_plain_rootfs = 26,
-	OP_open_source = 27,
-	OP_mount = 28,
-	OP_bind = 29,
-	OP_remount = 30,
-	OP_mknod = 31,
-	OP_device_source = 32,
-	OP_bind_device = 33,
-	OP_symlink = 34,
-	OP_make_dir = 35,
-	OP_mask_path = 36,
-	OP_readonly_path = 37,
-	OP_run_hook = 38,
-	OP_pivot_root = 39,
-	OP_move_root = 40,
-	OP_chroot = 41,
-	OP_root_readonly = 42,
-	OP_reopen_null = 43,
-	OP_open_console = 44,
-	OP_rlimit = 45,
-	OP_scheduler = 46,
-	OP_io_priority = 47,
-	OP_memory_policy = 48,
-	OP_personality = 49,
-	OP_join_keyring = 50,
-	OP_umask = 51,
-	OP_own_streams = 52,
-	OP_drop_bounding = 53,
-	OP_set_groups = 54,
-	OP_set_user = 55,
-	OP_capset = 56,
-	OP_ambient = 57,
-	OP_chdir = 58,
-	OP_find_home = 59,
-	OP_find_executable = 60,
-	OP_await_start = 61,
-	OP_no_new_privs = 62,
-	OP_seccomp = 63,
-	OP_prepare_exec = 64,
-	OP_execve = 65,
-	OP_COUNT = 66,
+	OP_close_proc = 9,
+	OP_own_proc = 10,
+	OP_cpu_affinity = 11,
+	OP_open_file = 12,
+	OP_open_cgroup = 13,
+	OP_unshare = 14,
+	OP_become_root = 15,
+	OP_set_dumpable = 16,
+	OP_clone_init = 17,
+	OP_setsid = 18,
+	OP_loopback_up = 19,
+	OP_cgroup_namespace = 20,
+	OP_join_cgroup_self = 21,
+	OP_set_hostname = 22,
+	OP_set_domainname = 23,
+	OP_propagation = 24,
+	OP_open_rootfs = 25,
+	OP_copy_rootfs = 26,
+	OP_open_plain_rootfs = 27,
+	OP_open_source = 28,
+	OP_mount = 29,
+	OP_bind = 30,
+	OP_remount = 31,
+	OP_mknod = 32,
+	OP_device_source = 33,
+	OP_bind_device = 34,
+	OP_symlink = 35,
+	OP_make_dir = 36,
+	OP_mask_path = 37,
+	OP_readonly_path = 38,
+	OP_run_hook = 39,
+	OP_pivot_root = 40,
+	OP_move_root = 41,
+	OP_chroot = 42,
+	OP_root_readonly = 43,
+	OP_reopen_null = 44,
+	OP_open_console = 45,
+	OP_rlimit = 46,
+	OP_scheduler = 47,
+	OP_io_priority = 48,
+	OP_memory_policy = 49,
+	OP_personality = 50,
+	OP_join_keyring = 51,
+	OP_umask = 52,
+	OP_own_streams = 53,
+	OP_drop_bounding = 54,
+	OP_set_groups = 55,
+	OP_set_user = 56,
+	OP_capset = 57,
+	OP_ambient = 58,
+	OP_chdir = 59,
+	OP_find_home = 60,
+	OP_find_executable = 61,
+	OP_await_start = 62,
+	OP_no_new_privs = 63,
+	OP_seccomp = 64,
+	OP_prepare_exec = 65,
+	OP_execve = 66,
+	OP_COUNT = 67,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -451,10 +456,11 @@ int do_open_namespace(struct stub *, const struct step_open_namespace *);
 int do_setns(struct stub *, const struct step_setns *);
 int do_join_container(struct stub *, const struct step_join_container *);
 int do_enter_root(struct stub *, const struct step_enter_root *);
-int do_leave_host(struct stub *, const struct step_leave_host *);
+int do_close_proc(struct stub *, const struct step_close_proc *);
+int do_own_proc(struct stub *, const struct step_own_proc *);
 int do_cpu_affinity(struct stub *, const struct step_cpu_affinity *);
 int do_open_file(struct stub *, const struct step_open_file *);
-int do_open_directory(struct stub *, const struct step_open_directory *);
+int do_open_cgroup(struct stub *, const struct step_open_cgroup *);
 int do_unshare(struct stub *, const struct step_unshare *);
 int do_become_root(struct stub *, const struct step_become_root *);
 int do_set_dumpable(struct stub *, const struct step_set_dumpable *);
@@ -518,10 +524,11 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(setns) \
 	X(join_container) \
 	X(enter_root) \
-	X(leave_host) \
+	X(close_proc) \
+	X(own_proc) \
 	X(cpu_affinity) \
 	X(open_file) \
-	X(open_directory) \
+	X(open_cgroup) \
 	X(unshare) \
 	X(become_root) \
 	X(set_dumpable) \
@@ -609,7 +616,10 @@ static const struct field fields_join_container[] = {
 static const struct field fields_enter_root[] = {
 	{F_INT, offsetof(struct step_enter_root, slot)},
 };
-static const struct field fields_leave_host[] = {
+static const struct field fields_close_proc[] = {
+	{F_INT, 0},
+};
+static const struct field fields_own_proc[] = {
 	{F_INT, 0},
 };
 static const struct field fields_cpu_affinity[] = {
@@ -619,9 +629,9 @@ static const struct field fields_open_file[] = {
 	{F_STR, offsetof(struct step_open_file, path)},
 	{F_INT, offsetof(struct step_open_file, slot)},
 };
-static const struct field fields_open_directory[] = {
-	{F_STR, offsetof(struct step_open_directory, path)},
-	{F_INT, offsetof(struct step_open_directory, slot)},
+static const struct field fields_open_cgroup[] = {
+	{F_STR, offsetof(struct step_open_cgroup, path)},
+	{F_INT, offsetof(struct step_open_cgroup, slot)},
 };
 static const struct field fields_unshare[] = {
 	{F_INT, offsetof(struct step_unshare, flags)},
@@ -874,10 +884,11 @@ static const struct {
 	[OP_setns] = {"setns", fields_setns, 2},
 	[OP_join_container] = {"join_container", fields_join_container, 2},
 	[OP_enter_root] = {"enter_root", fields_enter_root, 1},
-	[OP_leave_host] = {"leave_host", fields_leave_host, 0},
+	[OP_close_proc] = {"close_proc", fields_close_proc, 0},
+	[OP_own_proc] = {"own_proc", fields_own_proc, 0},
 	[OP_cpu_affinity] = {"cpu_affinity", fields_cpu_affinity, 1},
 	[OP_open_file] = {"open_file", fields_open_file, 2},
-	[OP_open_directory] = {"open_directory", fields_open_directory, 2},
+	[OP_open_cgroup] = {"open_cgroup", fields_open_cgroup, 2},
 	[OP_unshare] = {"unshare", fields_unshare, 1},
 	[OP_become_root] = {"become_root", fields_become_root, 0},
 	[OP_set_dumpable] = {"set_dumpable", fields_set_dumpable, 1},

@@ -31,7 +31,7 @@ struct report {
 
 struct stub {
 	int control; /* the parent, later the process that runs `start` */
-	int proc;    /* the host\'s /proc, checked to be procfs; given up by await_start */
+	int proc;    /* a procfs, checked to be one: the host's, until close_proc or await_start */
 	int root;    /* the container's root filesystem */
 	int slot[SLOTS];
 	uint32_t index; /* of the step under way */
@@ -43,7 +43,7 @@ struct stub {
 	char **argv, **env;     /* laid out by prepare_exec */
 	char home[256];         /* "HOME=/root", or "" */
 	mode_t umask;           /* the runtime's caller's */
-	char pid[16];           /* of init, as the runtime sees it; known from await_start on */
+	char pid[16];           /* of init, as the runtime sees it; known from clone_init on */
 	int null_dir;           /* the tmpfs that hides masked directories, made once */
 	/* what fail() recorded */
 	int err;
@@ -77,6 +77,13 @@ int put_slot(struct stub *s, int64_t slot, int fd);
 void *room(size_t size);
 /* A list as execve(2) wants it, with one more string if extra is given; NULL when there is no memory. */
 char **vector(struct strs list, const char *extra);
+
+/* mounts.c */
+int sys_open_tree(int dir, const char *path, unsigned flags);
+/* mount_setattr(2) */
+int set_attr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
+/* A new filesystem as a detached mount. */
+int new_mount(struct stub *s, const char *fstype, const char *source, struct strs options, uint64_t attrs);
 
 /* copyup.c */
 int copy_tree(struct stub *s, int from, int to);

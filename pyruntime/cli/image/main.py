@@ -108,8 +108,3 @@ def version() -> str:
 
 PROGRAM = Program("pyimage", GLOBAL, COMMANDS, "pyruntime.cli.image", Context, version, style=SKOPEO)
 main = PROGRAM.main
-
-
-def console() -> None:
-    """The entry point of a wheel's console script."""
-    sys.exit(main())

@@ -85,17 +85,18 @@ def _execute(runtime: Runtime, container_id: str, parsed: Parsed, options: dict[
     """Run it, with the streams that it is to have; its status, or 0 where nobody waits for it."""
     args = parsed.arguments[1:]
     if parsed["detach"] or parsed["tty"]:
-        _redirect((0, 1, 2) if parsed["detach"] else () if parsed["interactive"] else (0,))
-        return runtime.exec(container_id, args, detach=parsed["detach"], **options)
+        if parsed["detach"]:
+            _leave_streams()
+        return runtime.exec(container_id, args, detach=parsed["detach"], stdin=parsed["interactive"], **options)
     from pyruntime.engine.piped import Piped
 
     pipes = Piped(stdin=parsed["interactive"])
     return pipes.wait(pipes.start(lambda: runtime.exec(container_id, args, detach=True, **options)))
 
 
-def _redirect(fds: tuple[int, ...]) -> None:
-    """What the program is not to have of ours is /dev/null."""
+def _leave_streams() -> None:
+    """A detached program has none of our streams."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for fd in fds:
+    for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(null)

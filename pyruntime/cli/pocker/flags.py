@@ -179,7 +179,7 @@ def settings_of(parsed: Parsed) -> Settings:
     if runtime != _RUNTIME and not runtime.startswith("io.containerd."):
         raise UsageError(f'--runtime "{runtime}": containers of pocker are run by {_RUNTIME} alone: leave it out')
     if settings.stop_signal:
-        from pyruntime.lifecycle.signals import signal_number
+        from pyruntime.signals import signal_number
 
         signal_number(settings.stop_signal)   # told now: `stop` would be the first to meet it
     if settings.hostname or settings.domainname:

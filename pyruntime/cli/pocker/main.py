@@ -128,8 +128,3 @@ def version() -> str:
 PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.cli.pocker", Context, version, hidden=("monitor",),
                   style=DOCKER)
 main = PROGRAM.main
-
-
-def console() -> None:
-    """The entry point of a wheel's console script."""
-    sys.exit(main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.flags import FLAGS, settings_of
-from pyruntime.cli.pocker.foreground import DETACH_KEYS, SIG_PROXY, attached, check_terminal, failure, follow
+from pyruntime.cli.pocker.foreground import DETACH_KEYS, SIG_PROXY, check_terminal, failure, follow, streams_of
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.pocker.making import check_making, make
 from pyruntime.cli.program import out
@@ -42,7 +42,7 @@ def run(context: Context, parsed: Parsed) -> int:
 def _run(context: Context, parsed: Parsed) -> int:
     settings = settings_of(parsed)
     check_making(parsed)
-    streams = attached(parsed) or _STREAMS
+    streams = streams_of(parsed) or _STREAMS
     stdin = settings.stdin and "stdin" in streams
     outputs = frozenset(kind for kind, name in ((attach.OUT, "stdout"), (attach.ERR, "stderr")) if name in streams)
     if not parsed["detach"]:

@@ -469,3 +469,22 @@ def test_the_umask_is_not_the_caller_s(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "it", *NONE, "busybox", "sh", "-c", "umask > /u; sleep 1000", umask=0o077)
     pocker.eventually(lambda: pocker.ok("exec", "it", "cat", "/u") == "0022", "the container has another umask")
     assert pocker.ok("exec", "it", "sh", "-c", "umask", umask=0o077) == "0022"
+
+
+def test_the_last_variable_of_a_name_wins(pocker: Pocker, tmp_path: Path) -> None:
+    """The image's, --env-file, --env, exec's, RUN's: each before what comes after it."""
+    entries = "exec 3</proc/self/environ; tr '\\0' '\\n' <&3 | grep ^A="
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
+        f"FROM busybox\nARG A=argument\nENV A=first\nENV A=image\nRUN {entries} >/seen\n")
+    pocker.ok("build", "-q", "-t", "variables", "--network", "none", context)
+    assert pocker.ok("run", "--rm", "--network", "none", "variables", "sh", "-c", f"cat /seen; {entries}"
+                     ) == "A=image\nA=image"
+    (tmp_path / "file").write_text("A=file\n")
+    pocker.ok("run", "-d", "--name", "box", "--network", "none", "--env-file", tmp_path / "file", "-e", "A=flag",
+              "-e", "A=run", "variables", "sleep", "1000")
+    assert pocker.ok("exec", "box", "sh", "-c", entries) == "A=run"
+    assert pocker.ok("exec", "-e", "A=one", "-e", "A=exec", "box", "sh", "-c", entries) == "A=exec"
+    assert "A=run" in pocker.ok("inspect", "-f", "{{.Config.Env}}", "box")
+    assert "A=image" not in pocker.ok("inspect", "-f", "{{.Config.Env}}", "box")
