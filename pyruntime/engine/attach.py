@@ -31,18 +31,21 @@ class Attached:
     """Until the program ends or the detach keys are typed.
 
     ``stdin``    whether our input goes to it
+    ``outputs``  which of its outputs come to us: OUT, ERR
     ``forward``  called with each signal that we get; None: they act on us
     ``patient``  the program waits for whoever reads our output, as long as that takes; otherwise the monitor drops us
                  after two seconds in which we took nothing
     ``owner``    after the end: the monitor leaves it to us to take away what belonged to the run
     """
 
-    def __init__(self, sock: _socket.socket, *, terminal: bool, stdin: bool, keys: str = DETACH_KEYS,
+    def __init__(self, sock: _socket.socket, *, terminal: bool, stdin: bool,
+                 outputs: frozenset[bytes] = frozenset((OUT, ERR)), keys: str = DETACH_KEYS,
                  forward: Callable[[int], None] | None = None, patient: bool = False) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._packets: list[bytes] = []   # what the monitor has not taken yet
         self._stdin = stdin
+        self._outputs = outputs
         self._input = Inlet(0)
         self._input.ended = not stdin
         self._out, self._err = Outlet(1, limit=_BACKLOG), Outlet(2, limit=_BACKLOG)
@@ -131,7 +134,7 @@ class Attached:
             return HOLD   # it was only ready to be written to
         except ConnectionResetError:
             return b""
-        if packet[:1] in (OUT, ERR):
+        if packet[:1] in self._outputs:
             (self._out if packet[:1] == OUT else self._err).put(memoryview(packet)[1:])
         return packet
 

@@ -6,6 +6,7 @@ import os
 
 from pyruntime.api import Runtime
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.foreground import check_terminal, failure
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import find
@@ -25,6 +26,7 @@ COMMAND = Command(
     Flag("env", "list", "set a variable of its environment", short="e", value="NAME=VALUE"),
     Flag("env-file", "list", "read variables from a file", value="FILE"),
     Flag("interactive", "bool", "give it our input", short="i"),
+    LATEST_FLAG,
     Flag("privileged", "bool", "give it all capabilities"),
     Flag("tty", "bool", "give it a terminal", short="t"),
     Flag("user", "str", "user, and group, to run as", short="u", value="USER[:GROUP]"),

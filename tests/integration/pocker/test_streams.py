@@ -229,6 +229,27 @@ def test_a_program_that_fills_the_disk(pocker: Pocker) -> None:
         subprocess.run(["umount", pocker.root], check=True)
 
 
+@pytest.mark.parametrize(("flags", "out", "err"), [
+    ((), "in\no\n", "e\n"), (("-a", "stdout"), "o\n", ""), (("-a", "stderr"), "o\n", "e\n"),
+    (("-a", "STDIN", "-a", "STDOUT"), "in\no\n", ""), (("--attach", "stdout", "--attach", "stderr"), "o\n", "e\n")])
+def test_attach_names_the_streams(pocker: Pocker, flags: tuple[str, ...], out: str, err: str) -> None:
+    """As with docker, what is not named stays the container's own: its log has everything."""
+    program = ("cat; " if "in" in out else "") + "echo o; echo e >&2"
+    done = pocker("run", "-i", "--name", "it", *flags, *NONE, "busybox", "sh", "-c", program, input="in\n")
+    assert done.returncode == 0, done
+    assert (done.stdout, done.stderr) == ("" if flags == ("-a", "stderr") else out, err)
+    log = pocker("logs", "it")
+    assert (log.stdout, log.stderr) == (out, "e\n")
+
+
+def test_attach_to_the_input_alone_prints_the_id(pocker: Pocker) -> None:
+    done = pocker("run", "-i", "-a", "stdin", "--name", "it", *NONE, "busybox", "cat", input="typed\n")
+    assert done.stdout == pocker.ok("inspect", "-f", "{{.Id}}", "it") + "\n"
+    assert pocker.ok("logs", "it") == "typed"
+    for words, said in ((("run", "-a", "stdx"), "--attach"), (("run", "-d", "-a", "stdout"), "--detach")):
+        assert said in pocker.fails(*words, *NONE, "busybox", "true", status=125)
+
+
 def chatter(pocker: Pocker, *words: str) -> None:
     pocker.ok("run", "-d", "--name", "chatter", *words, *NONE, "busybox", "sh", "-c",
               "trap 'exit 4' TERM; number=0; while :; do number=$((number + 1));"
