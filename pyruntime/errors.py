@@ -7,6 +7,7 @@
     ├── StateError                 exit 1   the container is not in a state that allows the operation
     │   ├── NoSuchContainer        exit 1
     │   ├── ContainerExists        exit 1
+    │   ├── Interrupted            exit 1
     │   ├── NoSuchNetwork          exit 1
     │   └── NoSuchVolume           exit 1
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
@@ -31,6 +32,14 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def words(error: BaseException) -> str:
+    """What an error says, without the number that Python puts in front of the system's words ("[Errno 2] ...")."""
+    if isinstance(error, OSError) and error.strerror:
+        about = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
+        return f'"{about}": {error.strerror}' if about else error.strerror
+    return str(error)
 
 
 class Problem:
@@ -129,6 +138,10 @@ class ContainerExists(StateError):
     """The ID is taken (runtime.md#create)."""
 
 
+class Interrupted(StateError):
+    """Three SIGINT or SIGTERM ended the command; the program in the container ignores them and goes on."""
+
+
 class NoSuchNetwork(StateError):
     """No network has this name."""
 
@@ -213,3 +226,15 @@ class RegistryError(PyruntimeError):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+# Whose message is all that they are made of, for those who look at their class.
+_PLAIN = (HostError, UsageError, StateError, ImageError, BuildError, RegistryError)
+
+
+def told(name: str, text: str, where: str = "") -> PyruntimeError:
+    """The error that another process of ours has met, by the name of its class and its message."""
+    kind = globals().get(name)
+    error = kind(text) if isinstance(kind, type) and issubclass(kind, _PLAIN) else PyruntimeError(text)
+    error.where = where
+    return error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from errno import ENOENT, ENOTDIR, ENOTEMPTY
-from stat import S_ISLNK
 
 from pyruntime.api import Runtime
 from pyruntime.build.network import HOSTNAME
@@ -17,13 +16,14 @@ from pyruntime.engine.seccomp_profile import profile
 from pyruntime.engine.spec import confine, terminal_group
 from pyruntime.errors import BuildError, PyruntimeError
 from pyruntime.image.document import ImageConfig
+from pyruntime.image.layer.tree import not_there
 from pyruntime.image.rootless import privileged
 from pyruntime.image.runtime_config import Wishes, convert
 from pyruntime.native import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from pyruntime.build.network import Network
@@ -32,20 +32,21 @@ if TYPE_CHECKING:
     from pyruntime.engine.places import Places
 
 _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
-_LINKS = 40    # that the kernel follows in one path (path_resolution(7))
 _SCRIPT = "/dev/pipes"   # where scripts stand; /dev is the container's own
 
 
 class Place:
     """Where builds keep their containers: ``root`` the runtime's state directory; who they are known by; ``places``
-    pocker's, for networks."""
+    pocker's, for networks; what each of them may use."""
 
-    __slots__ = ("cgroup", "places", "root")
+    __slots__ = ("cgroup", "places", "root", "shm_size", "ulimits")
 
     def __init__(self, places: Places, cgroup: str = "/pocker") -> None:
         self.places = places
         self.root = f"{places.run}/build"
         self.cgroup = cgroup
+        self.shm_size = 64 << 20   # bytes of /dev/shm
+        self.ulimits: list[dict[str, Any]] = []   # process.rlimits
 
 
 class Extra:
@@ -87,7 +88,7 @@ def execute(step: Step, workspace: Workspace, place: Place, container_id: str, e
             file.write(text)
         os.chmod(path, 0o644)
         extra.bind(path, f"/etc/{name}", readonly=False)
-    document = _configuration(step, args, workspace, extra, host_network=network.on_host)
+    document = _configuration(step, args, workspace, place, extra, host_network=network.on_host)
     confine(document["process"], place.places)
     if privileged():
         document["linux"]["cgroupsPath"] = f"{place.cgroup}/{container_id}"
@@ -121,8 +122,8 @@ def _run(runtime: Runtime, container_id: str, bundle: str, network: Network, wai
     return status if status >= 0 else 128 - status
 
 
-def _configuration(step: Step, args: list[str], workspace: Workspace, extra: Extra, *, host_network: bool
-                   ) -> dict[str, Any]:
+def _configuration(step: Step, args: list[str], workspace: Workspace, place: Place, extra: Extra, *,
+                   host_network: bool) -> dict[str, Any]:
     image = ImageConfig(b"", {"config": {"Env": [*step.env, *step.secret_env], "User": step.user,
                                          "WorkingDir": step.cwd}, "rootfs": {}})
     wishes = Wishes(args=args, entrypoint=[], env=extra.env, host_network=host_network, hostname=HOSTNAME)
@@ -134,9 +135,13 @@ def _configuration(step: Step, args: list[str], workspace: Workspace, extra: Ext
                 mount.update(type="bind", source="/sys", options=["rbind", "nosuid", "noexec", "nodev", "ro"])
     process = document["process"]
     process["user"]["umask"] = 0o022   # whatever ours is: no cache key knows it
+    process["rlimits"] = place.ulimits
     process["noNewPrivileges"] = False   # su and sudo are what many a RUN calls
     document["linux"]["seccomp"] = profile(process["capabilities"]["bounding"])
     for mount in document["mounts"]:
+        if mount["destination"] == "/dev/shm":
+            mount["options"] = [one for one in mount["options"] if not one.startswith("size=")
+                                ] + [f"size={place.shm_size}"]
         if mount["type"] == "devpts":
             mount["options"] = [one for one in mount["options"] if one != "gid=5"] + terminal_group()
     # Directories before what is in them: else one hides the other, whatever the order of the flags.
@@ -149,42 +154,10 @@ def _missing(root: int, targets: list[str]) -> list[tuple[bytes, int]]:
     that it is made in, in ns."""
     found: dict[bytes, int] = {}
     for target in targets:
-        for path in _not_there(root, os.fsencode(target)):
+        for path in not_there(root, os.fsencode(target)):
             found.setdefault(path, _mtime(root, path.rpartition(b"/")[0]))
     # What stands below /dev or /proc is in a filesystem of the container's own.
     return sorted(found.items(), key=lambda item: item[0].count(b"/"), reverse=True)
-
-
-def _not_there(root: int, target: bytes) -> Iterator[bytes]:
-    """The paths that have to be made for one to exist; links are followed, to what does not exist too."""
-    path: list[bytes] = []
-    waiting, links = target.split(b"/")[::-1], 0
-    while waiting and links < _LINKS:
-        part = waiting.pop()
-        if part in (b"", b"."):
-            continue
-        if part == b"..":
-            path = path[:-1]
-            continue
-        whole = b"/".join((*path, part))
-        try:
-            fd = kernel.openat2(whole, os.O_PATH | os.O_NOFOLLOW, dir_fd=root, resolve=_IN_ROOT)
-        except OSError as error:
-            if error.errno not in (ENOENT, ENOTDIR):
-                raise
-            yield whole
-            path.append(part)
-            continue
-        try:
-            link = os.readlink(b"", dir_fd=fd) if S_ISLNK(os.fstat(fd).st_mode) else None
-        finally:
-            os.close(fd)
-        if link is None:
-            path.append(part)
-            continue
-        links += 1
-        path = [] if link.startswith(b"/") else path
-        waiting += link.split(b"/")[::-1]
 
 
 def _mtime(root: int, path: bytes) -> int:

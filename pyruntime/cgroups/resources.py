@@ -3,7 +3,7 @@
 Spec:   config-linux.md#control-groups
 Emits:  cgroup_create or cgroup_scope, cgroup_write, cgroup_devices   (phase cgroup: limits exist before anything is
         charged to them)
-        cgroup_attach, open_file, open_directory, join_cgroup_self, cgroup_join, cgroup_follow, cgroup_release
+        cgroup_attach, open_file, open_cgroup, join_cgroup_self, cgroup_join, cgroup_follow, cgroup_release
         (phases enter, join)
 Absent: every hierarchy gets a cgroup all the same, and the device list its defaults (config-linux.md#default-devices).
 Errors: HostError with the place in config.json for a controller that the host lacks or v2 cannot express.
@@ -175,7 +175,7 @@ def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *,
     yield from _devices(rules, host, paths, rootless=rootless)
 
     if birthplace != NO_SLOT:
-        yield step("enter", "open_directory", location.where, label="cgroup v2", path=paths[""], slot=birthplace)
+        yield step("enter", "open_cgroup", location.where, label="cgroup v2", path=paths[""], slot=birthplace)
     yield from _join(paths, lenient, slot, location.where, born=birthplace != NO_SLOT)
 
 

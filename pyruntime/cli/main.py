@@ -105,8 +105,3 @@ class Runtime(Program):
 
 PROGRAM = Runtime("pyruntime", GLOBAL, COMMANDS, "pyruntime.cli", Context, version)
 main = PROGRAM.main
-
-
-def console() -> None:
-    """The entry point of a wheel's console script."""
-    sys.exit(main())

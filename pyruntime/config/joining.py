@@ -34,10 +34,11 @@ def kept_of(config: Node, new_keyring: bool) -> dict[str, Any]:
 
 
 def asked_process(kept: dict[str, Any], args: Sequence[str], *, cwd: str = "", env: Sequence[str] = (),
-                  terminal: bool = False, user: str = "", gids: Sequence[int] = (), capabilities: Sequence[str] = (),
+                  terminal: bool = False, user: str = "", gids: Sequence[int] = (),
+                  groups: Sequence[int] | None = None, capabilities: Sequence[str] = (),
                   no_new_privs: bool | None = None, apparmor: str = "", label: str = "") -> dict[str, Any]:
-    """The container's own process object with another program and the changes of the options. Raises UsageError and
-    ConfigError."""
+    """The container's own process object with another program and the changes of the options. ``gids`` are added to its
+    supplementary groups, ``groups`` replace them. Raises UsageError and ConfigError."""
     if not args:
         raise UsageError("exec args cannot be empty: name the program to run, or give --process")
     process = {"cwd": "/", **kept["process"], "args": list(args), "terminal": terminal}
@@ -48,7 +49,8 @@ def asked_process(kept: dict[str, Any], args: Sequence[str], *, cwd: str = "", e
         person["uid"] = _number(uid, "uid", user)
         if colon:
             person["gid"] = _number(gid, "gid", user)
-    person["additionalGids"] = [*(person.get("additionalGids") or []), *gids]
+    kept_groups = (person.get("additionalGids") or []) if groups is None else groups
+    person["additionalGids"] = list(dict.fromkeys([*kept_groups, *gids]))
     process["user"] = person
     if capabilities:
         process["capabilities"] = _more(process.get("capabilities") or {}, capabilities)

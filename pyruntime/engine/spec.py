@@ -93,8 +93,7 @@ def _process(process: dict[str, Any], settings: Settings, root: int) -> None:
     if settings.group_add:
         from pyruntime.image.users import find_group
 
-        groups = process["user"].get("additionalGids", [])
-        groups += [find_group(text, root) for text in settings.group_add]
+        groups = [*process["user"].get("additionalGids", []), *(find_group(text, root) for text in settings.group_add)]
         process["user"]["additionalGids"] = list(dict.fromkeys(groups))
     if settings.init:
         process["args"] = [INIT_PLACE, "--", *process["args"]]

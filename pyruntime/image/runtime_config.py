@@ -6,8 +6,10 @@ capabilities, a writable root, no terminal. An image's own values are taken verb
 
 from __future__ import annotations
 
+from pyruntime.config.environment import last_of_each
 from pyruntime.config.template import template
 from pyruntime.errors import ImageError
+from pyruntime.image.rootless import setgroups_denied
 from pyruntime.image.users import find_user
 
 TYPE_CHECKING = False
@@ -61,8 +63,8 @@ def convert(image: ImageConfig, root: int, wishes: Wishes, *, uid: int, gid: int
     user = find_user(wishes.user or config.get("User") or "", root)
     process["terminal"] = wishes.terminal
     process["user"] = {"uid": user.uid, "gid": user.gid}
-    if user.additional:
-        process["user"]["additionalGids"] = user.additional
+    if not setgroups_denied():
+        process["user"]["additionalGids"] = user.groups
     process["args"] = _args(config, wishes)
     process["cwd"] = wishes.workdir or config.get("WorkingDir") or "/"
     home = [f"HOME={user.home or '/'}"] if wishes.home else []
@@ -91,10 +93,11 @@ def _args(config: dict[str, Any], wishes: Wishes) -> list[str]:
 
 
 def _environment(env: list[str], wishes: Wishes, home: list[str]) -> list[str]:
-    """The image's variables verbatim, the caller's instead of those of the same name, then what is missing."""
-    given = {entry.partition("=")[0]: entry for entry in wishes.env}
-    result = [given.pop(entry.partition("=")[0], entry) for entry in env]
-    result += given.values()
+    """The image's variables verbatim, the caller's instead of those of the same name, then what is missing.
+
+    What is not NAME=VALUE sets no variable: to Docker a name alone means that the variable is not set.
+    """
+    result = last_of_each([*(entry for entry in env if entry.find("=") > 0), *wishes.env])
     names = {entry.partition("=")[0] for entry in result}
     defaults = [PATH, *home, *(["TERM=xterm"] if wishes.terminal else [])]
     return result + [entry for entry in defaults if entry.partition("=")[0] not in names]

@@ -8,7 +8,7 @@ from pyruntime import sockets
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
 from pyruntime.config.rules import warnings
-from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError
+from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError, words
 from pyruntime.lifecycle import channel
 from pyruntime.lifecycle.descriptors import check_descriptors
 from pyruntime.lifecycle.facts import read_host
@@ -76,7 +76,7 @@ class Creation(Launch):
 
     def state(self, status: str) -> dict[str, Any]:
         """The state document for a hook, as it is now."""
-        return Setup.state_of(self.config, self.record.id, status, self.init)
+        return Setup.state_of(self.config, self.record.id, status, self.process)
 
     def commit(self) -> None:
         """Write down what is known, for `state` and `delete` of others."""
@@ -118,7 +118,7 @@ class Creation(Launch):
         try:
             Group(made).kill()
         except (OSError, PyruntimeError) as error:
-            return [str(error)]
+            return [words(error)]
         return []
 
     def let_go(self) -> None:

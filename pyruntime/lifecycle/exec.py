@@ -43,12 +43,13 @@ class ExecRequest:
     ``process``        the process object (config.md#process), or the name of a file that holds it
     ``options``        keyword arguments of config.joining.asked_process
     ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
+    ``stdin``          whether our input is typed into the terminal; without, the third SIGINT or SIGTERM ends us
     """
 
     def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
                  pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
-                 warn: Callable[[str], None] = lambda text: None,
+                 stdin: bool = True, warn: Callable[[str], None] = lambda text: None,
                  debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         self.args = args
         self.process = process
@@ -60,6 +61,7 @@ class ExecRequest:
         self.ignore_paused = ignore_paused
         self.detached = detached
         self.rootless = rootless
+        self.stdin = stdin
         self.warn = warn
         self.debug = debug
         self.options = options
@@ -139,7 +141,12 @@ def _in_foreground(container: Container, record: Record, config: Config, request
     if os.getpid() == get_native_id():   # Python handles signals in the main thread alone
         from pyruntime.lifecycle.foreground import Foreground
 
-        foreground = Foreground()
+        insistence = None
+        if not request.stdin:
+            from pyruntime.signals import Insistence
+
+            insistence = Insistence("the program")
+        foreground = Foreground(insistence)
         foreground.begin()
     elif terminal:
         raise UsageError("a terminal can be forwarded by the main thread alone: give a console socket")
@@ -150,7 +157,7 @@ def _in_foreground(container: Container, record: Record, config: Config, request
             ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         entry = Entry(container, record, config, request, ends[1] if ends else None)
         if foreground is not None and ends:
-            entry.on_pid = lambda pid: foreground.terminal(sockets.receive_fd(ends[0]))
+            entry.on_pid = lambda pid: foreground.terminal(sockets.receive_fd(ends[0]), stdin=request.stdin)
         return _wait(entry.run(), foreground)
     finally:
         for end in ends:

@@ -22,7 +22,7 @@ import fcntl
 import os
 from errno import EPERM
 
-from pyruntime.errors import PyruntimeError, StepError
+from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.lifecycle import channel, faults
 from pyruntime.lifecycle.perform import perform
 from pyruntime.plan.encode import encode
@@ -95,6 +95,11 @@ class Launch:
         self.init = 0    # pid of init, or of the process that joins a container
         self.given: list[int] = []   # descriptors for the program, from 3 on, instead of ours of these numbers
         self._prepared = False
+
+    @property
+    def process(self) -> int:
+        """The pid of who stands in the container's namespaces: init, or before it exists the stub."""
+        return self.init or self.stub
 
     def started(self) -> None:
         """``init`` is known."""
@@ -232,7 +237,7 @@ class Launch:
     def _tell_of_plan(self) -> None:
         affinity = sum(1 << number for number in os.sched_getaffinity(0))
         for step in self.plan.steps:
-            if step.op.name == "cpu_affinity" and step.phase == "enter":
+            if step.op.name == "cpu_affinity" and step.phase == "enter" and step.args["mask"]:
                 affinity = int.from_bytes(step.args["mask"], "little")
             elif step.op.name == "seccomp":
                 self.debug(f"seccomp filter flags: {step.args['flags']}")
@@ -317,7 +322,7 @@ class Launch:
             try:
                 self._undo.pop()()
             except (OSError, PyruntimeError) as second:
-                notes.append(str(second))
+                notes.append(words(second))
 
     def _close(self) -> None:
         for fd in (*self.fds.values(), *self._handed.values()):

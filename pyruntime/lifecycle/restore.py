@@ -15,7 +15,7 @@ from pyruntime import sockets
 from pyruntime.cgroups.group import Group
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
-from pyruntime.errors import HostError, PyruntimeError, UsageError
+from pyruntime.errors import HostError, PyruntimeError, UsageError, words
 from pyruntime.lifecycle import channel, notify
 from pyruntime.lifecycle import checkpoint_protocol as protocol
 from pyruntime.lifecycle.checkpoint_criu import Criu, environment, find_program
@@ -340,7 +340,7 @@ class Revival(Launch):
                 # Before that `run` has undone what it did; the unit may be that of another container, which lives.
                 notes += destroy(self.container, self.record)
         except (OSError, PyruntimeError) as second:
-            notes.append(str(second))
+            notes.append(words(second))
         self._fail(error)
 
 

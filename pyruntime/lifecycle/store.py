@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import time
 from _thread import get_native_id
 
 from pyruntime.config.decode import decode, encode
+from pyruntime.directories import private
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.process import start_time
 
@@ -313,13 +313,4 @@ def default_root() -> str:
         return below
     if os.geteuid() == 0:
         return "/run/pyruntime"
-    runtime = f"/tmp/pyruntime-{os.geteuid()}"
-    try:
-        status = os.lstat(runtime)
-    except FileNotFoundError:
-        os.mkdir(runtime, 0o700)
-        status = os.lstat(runtime)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise PyruntimeError(f'"{runtime}" is not a directory that you alone may write: give --root, or set'
-                             " XDG_RUNTIME_DIR")
-    return os.path.join(runtime, "pyruntime")
+    return os.path.join(private(f"/tmp/pyruntime-{os.geteuid()}", "give --root, or set XDG_RUNTIME_DIR"), "pyruntime")

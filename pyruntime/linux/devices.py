@@ -47,6 +47,7 @@ def console(setup: Setup) -> Iterator[Step]:
         yield step("devices", "open_console", process["terminal"].where, slot=setup.slots.index("console"),
                    rows=size.get("height", 0), cols=size.get("width", 0), uid=process.get("user.uid", 0),
                    mount=int(setup.new("mount") and setup.joined_container is None))
+        yield step("session", "take_terminal", process["terminal"].where)
 
 
 def host_dev(setup: Setup) -> bool:

@@ -18,7 +18,7 @@
 #define MS_PRIVATE_ (1u << 18)
 #define MS_SLAVE_ (1u << 19)
 
-static int sys_open_tree(int dir, const char *path, unsigned flags)
+int sys_open_tree(int dir, const char *path, unsigned flags)
 {
 	return (int)syscall(SYS_open_tree, dir, path, flags | OPEN_TREE_CLOEXEC);
 }
@@ -28,7 +28,7 @@ static int sys_move_mount(int from, int to)
 	return (int)syscall(SYS_move_mount, from, "", to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-static int set_attr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation)
+int set_attr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation)
 {
 	struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = propagation};
 	if (!set && !clear && !propagation)
@@ -214,7 +214,7 @@ int do_open_source(struct stub *s, const struct step_open_source *a)
 	return put_slot(s, a->slot, fd);
 }
 
-static int new_mount(struct stub *s, const char *fstype, const char *source, struct strs options, uint64_t attrs)
+int new_mount(struct stub *s, const char *fstype, const char *source, struct strs options, uint64_t attrs)
 {
 	int fs = (int)syscall(SYS_fsopen, fstype, FSOPEN_CLOEXEC);
 	if (fs < 0)
@@ -322,7 +322,9 @@ int do_mount(struct stub *s, const struct step_mount *a)
 {
 	/* The filesystem before its place: one that cannot be made leaves no directory behind. */
 	bool old = needs_old_mount(a);
-	int fd = old ? -1 : new_mount(s, a->fstype, a->source, a->options, 0);
+	int fd = old                                          ? -1
+		 : s->pids >= 0 && !strcmp(a->fstype, "proc") ? mount_proc_inside(s, a->source, a->options)
+							      : new_mount(s, a->fstype, a->source, a->options, 0);
 	if (fd < 0 && !old)
 		return -1;
 	int rc = -1;

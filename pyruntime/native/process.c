@@ -258,8 +258,7 @@ int do_await_start(struct stub *s, const struct step_await_start *a)
 		return -1;
 	/* Other processes of a joined pid namespace, and startContainer hooks, see our descriptors if they have
 	 * CAP_SYS_PTRACE: the host's /proc would lead them to its root directory (CVE-2024-21626). */
-	if (do_leave_host(s, NULL))
-		return -1;
+	do_close_proc(s, NULL);
 	if (send_report(s, REPORT_CREATED, 0) || await_go(s))
 		return -1;
 	close(s->control);

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x51763ac1u
+#define PLAN_FINGERPRINT 0xda692ab6u
 #define NO_SLOT 65535
 
 struct strs {
@@ -47,6 +47,9 @@ struct step_setns { /* join an opened namespace; if refused, again after the use
 	int64_t slot;
 	int64_t kind;
 };
+struct step_hold_pids { /* remember an opened pid namespace that others share: procfs is mounted from inside it, and init enters it last */
+	int64_t slot;
+};
 struct step_join_container { /* join namespaces of the container's init, all at once, by its pidfd */
 	int64_t slot;
 	int64_t flags;
@@ -54,17 +57,20 @@ struct step_join_container { /* join namespaces of the container's init, all at 
 struct step_enter_root { /* take the root of the mount namespace, or the opened root of a container that has none, and hold it open */
 	int64_t slot;
 };
-struct step_leave_host { /* let go of the host's procfs: nothing opened from now on is the host's */
+struct step_close_proc { /* let go of procfs, the host's or the container's */
 	char nothing;
 };
-struct step_cpu_affinity { /* choose the CPUs to run on */
+struct step_own_proc { /* hold a procfs of the container's own: a new one that shows processes alone, or, where a user namespace may not make one, the root of its /proc */
+	char nothing;
+};
+struct step_cpu_affinity { /* choose the CPUs to run on; without a mask, all that the cgroup allows */
 	struct blob mask;
 };
 struct step_open_file { /* open a file of the host for writing, into slot */
 	const char *path;
 	int64_t slot;
 };
-struct step_open_directory { /* open a directory of the host, into slot */
+struct step_open_cgroup { /* open a cgroup v2 directory, into slot, as a read-only mount from which no path leads to the host's tree */
 	const char *path;
 	int64_t slot;
 };
@@ -233,6 +239,9 @@ struct step_root_readonly { /* make / read-only */
 struct step_reopen_null { /* make standard streams that are the host's /dev/null the container's, open for reading and writing */
 	char nothing;
 };
+struct step_take_terminal { /* make the terminal that is open as descriptor 0 the session's */
+	char nothing;
+};
 struct step_open_console { /* open a terminal in the container, bind it on /dev/console, send its master side away */
 	int64_t slot;
 	int64_t rows;
@@ -331,12 +340,14 @@ union step {
 	struct step_write_slot write_slot;
 	struct step_open_namespace open_namespace;
 	struct step_setns setns;
+	struct step_hold_pids hold_pids;
 	struct step_join_container join_container;
 	struct step_enter_root enter_root;
-	struct step_leave_host leave_host;
+	struct step_close_proc close_proc;
+	struct step_own_proc own_proc;
 	struct step_cpu_affinity cpu_affinity;
 	struct step_open_file open_file;
-	struct step_open_directory open_directory;
+	struct step_open_cgroup open_cgroup;
 	struct step_unshare unshare;
 	struct step_become_root become_root;
 	struct step_set_dumpable set_dumpable;
@@ -370,6 +381,7 @@ union step {
 	struct step_chroot chroot;
 	struct step_root_readonly root_readonly;
 	struct step_reopen_null reopen_null;
+	struct step_take_terminal take_terminal;
 	struct step_open_console open_console;
 	struct step_rlimit rlimit;
 	struct step_scheduler scheduler;
@@ -401,68 +413,71 @@ enum op {
 	OP_write_slot = 4,
 	OP_open_namespace = 5,
 	OP_setns = 6,
-	OP_join_container = 7,
-	OP_enter_root = 8,
-	OP_leave_host = 9,
-	OP_cpu_affinity = 10,
-	OP_open_file = 11,
-	OP_open_directory = 12,
-	OP_unshare = 13,
-	OP_become_root = 14,
-	OP_set_dumpable = 15,
-	OP_clone_init = 16,
-	OP_setsid = 17,
-	OP_loopback_up = 18,
-	OP_cgroup_namespace = 19,
-	OP_join_cgroup_self = 20,
-	OP_set_hostname = 21,
-	OP_set_domainname = 22,
-	OP_propagation = 23,
-	OP_open_rootfs = 24,
-	OP_copy_rootfs = 25,
-	OP_open_plain_rootfs = 26,
-	OP_open_source = 27,
-	OP_mount = 28,
-	OP_bind = 29,
-	OP_readonly_mount = 30,
-	OP_remount = 31,
-	OP_mknod = 32,
-	OP_device_source = 33,
-	OP_bind_device = 34,
-	OP_symlink = 35,
-	OP_make_dir = 36,
-	OP_mask_path = 37,
-	OP_readonly_path = 38,
-	OP_release_mount = 39,
-	OP_run_hook = 40,
-	OP_pivot_root = 41,
-	OP_move_root = 42,
-	OP_chroot = 43,
-	OP_root_readonly = 44,
-	OP_reopen_null = 45,
-	OP_open_console = 46,
-	OP_rlimit = 47,
-	OP_scheduler = 48,
-	OP_io_priority = 49,
-	OP_memory_policy = 50,
-	OP_personality = 51,
-	OP_join_keyring = 52,
-	OP_umask = 53,
-	OP_own_streams = 54,
-	OP_drop_bounding = 55,
-	OP_set_groups = 56,
-	OP_set_user = 57,
-	OP_capset = 58,
-	OP_ambient = 59,
-	OP_chdir = 60,
-	OP_find_home = 61,
-	OP_find_executable = 62,
-	OP_await_start = 63,
-	OP_no_new_privs = 64,
-	OP_seccomp = 65,
-	OP_prepare_exec = 66,
-	OP_execve = 67,
-	OP_COUNT = 68,
+	OP_hold_pids = 7,
+	OP_join_container = 8,
+	OP_enter_root = 9,
+	OP_close_proc = 10,
+	OP_own_proc = 11,
+	OP_cpu_affinity = 12,
+	OP_open_file = 13,
+	OP_open_cgroup = 14,
+	OP_unshare = 15,
+	OP_become_root = 16,
+	OP_set_dumpable = 17,
+	OP_clone_init = 18,
+	OP_setsid = 19,
+	OP_loopback_up = 20,
+	OP_cgroup_namespace = 21,
+	OP_join_cgroup_self = 22,
+	OP_set_hostname = 23,
+	OP_set_domainname = 24,
+	OP_propagation = 25,
+	OP_open_rootfs = 26,
+	OP_copy_rootfs = 27,
+	OP_open_plain_rootfs = 28,
+	OP_open_source = 29,
+	OP_mount = 30,
+	OP_bind = 31,
+	OP_readonly_mount = 32,
+	OP_remount = 33,
+	OP_mknod = 34,
+	OP_device_source = 35,
+	OP_bind_device = 36,
+	OP_symlink = 37,
+	OP_make_dir = 38,
+	OP_mask_path = 39,
+	OP_readonly_path = 40,
+	OP_release_mount = 41,
+	OP_run_hook = 42,
+	OP_pivot_root = 43,
+	OP_move_root = 44,
+	OP_chroot = 45,
+	OP_root_readonly = 46,
+	OP_reopen_null = 47,
+	OP_take_terminal = 48,
+	OP_open_console = 49,
+	OP_rlimit = 50,
+	OP_scheduler = 51,
+	OP_io_priority = 52,
+	OP_memory_policy = 53,
+	OP_personality = 54,
+	OP_join_keyring = 55,
+	OP_umask = 56,
+	OP_own_streams = 57,
+	OP_drop_bounding = 58,
+	OP_set_groups = 59,
+	OP_set_user = 60,
+	OP_capset = 61,
+	OP_ambient = 62,
+	OP_chdir = 63,
+	OP_find_home = 64,
+	OP_find_executable = 65,
+	OP_await_start = 66,
+	OP_no_new_privs = 67,
+	OP_seccomp = 68,
+	OP_prepare_exec = 69,
+	OP_execve = 70,
+	OP_COUNT = 71,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -471,12 +486,14 @@ int do_open_proc(struct stub *, const struct step_open_proc *);
 int do_write_slot(struct stub *, const struct step_write_slot *);
 int do_open_namespace(struct stub *, const struct step_open_namespace *);
 int do_setns(struct stub *, const struct step_setns *);
+int do_hold_pids(struct stub *, const struct step_hold_pids *);
 int do_join_container(struct stub *, const struct step_join_container *);
 int do_enter_root(struct stub *, const struct step_enter_root *);
-int do_leave_host(struct stub *, const struct step_leave_host *);
+int do_close_proc(struct stub *, const struct step_close_proc *);
+int do_own_proc(struct stub *, const struct step_own_proc *);
 int do_cpu_affinity(struct stub *, const struct step_cpu_affinity *);
 int do_open_file(struct stub *, const struct step_open_file *);
-int do_open_directory(struct stub *, const struct step_open_directory *);
+int do_open_cgroup(struct stub *, const struct step_open_cgroup *);
 int do_unshare(struct stub *, const struct step_unshare *);
 int do_become_root(struct stub *, const struct step_become_root *);
 int do_set_dumpable(struct stub *, const struct step_set_dumpable *);
@@ -510,6 +527,7 @@ int do_move_root(struct stub *, const struct step_move_root *);
 int do_chroot(struct stub *, const struct step_chroot *);
 int do_root_readonly(struct stub *, const struct step_root_readonly *);
 int do_reopen_null(struct stub *, const struct step_reopen_null *);
+int do_take_terminal(struct stub *, const struct step_take_terminal *);
 int do_open_console(struct stub *, const struct step_open_console *);
 int do_rlimit(struct stub *, const struct step_rlimit *);
 int do_scheduler(struct stub *, const struct step_scheduler *);
@@ -540,12 +558,14 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(write_slot) \
 	X(open_namespace) \
 	X(setns) \
+	X(hold_pids) \
 	X(join_container) \
 	X(enter_root) \
-	X(leave_host) \
+	X(close_proc) \
+	X(own_proc) \
 	X(cpu_affinity) \
 	X(open_file) \
-	X(open_directory) \
+	X(open_cgroup) \
 	X(unshare) \
 	X(become_root) \
 	X(set_dumpable) \
@@ -579,6 +599,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(chroot) \
 	X(root_readonly) \
 	X(reopen_null) \
+	X(take_terminal) \
 	X(open_console) \
 	X(rlimit) \
 	X(scheduler) \
@@ -629,6 +650,9 @@ static const struct field fields_setns[] = {
 	{F_INT, offsetof(struct step_setns, slot)},
 	{F_INT, offsetof(struct step_setns, kind)},
 };
+static const struct field fields_hold_pids[] = {
+	{F_INT, offsetof(struct step_hold_pids, slot)},
+};
 static const struct field fields_join_container[] = {
 	{F_INT, offsetof(struct step_join_container, slot)},
 	{F_INT, offsetof(struct step_join_container, flags)},
@@ -636,7 +660,10 @@ static const struct field fields_join_container[] = {
 static const struct field fields_enter_root[] = {
 	{F_INT, offsetof(struct step_enter_root, slot)},
 };
-static const struct field fields_leave_host[] = {
+static const struct field fields_close_proc[] = {
+	{F_INT, 0},
+};
+static const struct field fields_own_proc[] = {
 	{F_INT, 0},
 };
 static const struct field fields_cpu_affinity[] = {
@@ -646,9 +673,9 @@ static const struct field fields_open_file[] = {
 	{F_STR, offsetof(struct step_open_file, path)},
 	{F_INT, offsetof(struct step_open_file, slot)},
 };
-static const struct field fields_open_directory[] = {
-	{F_STR, offsetof(struct step_open_directory, path)},
-	{F_INT, offsetof(struct step_open_directory, slot)},
+static const struct field fields_open_cgroup[] = {
+	{F_STR, offsetof(struct step_open_cgroup, path)},
+	{F_INT, offsetof(struct step_open_cgroup, slot)},
 };
 static const struct field fields_unshare[] = {
 	{F_INT, offsetof(struct step_unshare, flags)},
@@ -815,6 +842,9 @@ static const struct field fields_root_readonly[] = {
 static const struct field fields_reopen_null[] = {
 	{F_INT, 0},
 };
+static const struct field fields_take_terminal[] = {
+	{F_INT, 0},
+};
 static const struct field fields_open_console[] = {
 	{F_INT, offsetof(struct step_open_console, slot)},
 	{F_INT, offsetof(struct step_open_console, rows)},
@@ -916,12 +946,14 @@ static const struct {
 	[OP_write_slot] = {"write_slot", fields_write_slot, 3},
 	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 4},
 	[OP_setns] = {"setns", fields_setns, 2},
+	[OP_hold_pids] = {"hold_pids", fields_hold_pids, 1},
 	[OP_join_container] = {"join_container", fields_join_container, 2},
 	[OP_enter_root] = {"enter_root", fields_enter_root, 1},
-	[OP_leave_host] = {"leave_host", fields_leave_host, 0},
+	[OP_close_proc] = {"close_proc", fields_close_proc, 0},
+	[OP_own_proc] = {"own_proc", fields_own_proc, 0},
 	[OP_cpu_affinity] = {"cpu_affinity", fields_cpu_affinity, 1},
 	[OP_open_file] = {"open_file", fields_open_file, 2},
-	[OP_open_directory] = {"open_directory", fields_open_directory, 2},
+	[OP_open_cgroup] = {"open_cgroup", fields_open_cgroup, 2},
 	[OP_unshare] = {"unshare", fields_unshare, 1},
 	[OP_become_root] = {"become_root", fields_become_root, 0},
 	[OP_set_dumpable] = {"set_dumpable", fields_set_dumpable, 1},
@@ -955,6 +987,7 @@ static const struct {
 	[OP_chroot] = {"chroot", fields_chroot, 0},
 	[OP_root_readonly] = {"root_readonly", fields_root_readonly, 0},
 	[OP_reopen_null] = {"reopen_null", fields_reopen_null, 0},
+	[OP_take_terminal] = {"take_terminal", fields_take_terminal, 0},
 	[OP_open_console] = {"open_console", fields_open_console, 5},
 	[OP_rlimit] = {"rlimit", fields_rlimit, 4},
 	[OP_scheduler] = {"scheduler", fields_scheduler, 7},

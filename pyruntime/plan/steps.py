@@ -74,14 +74,20 @@ OPS: dict[str, Op] = {
                          path=STR, kind=INT, slot=INT, foreign=STR),
     "setns": Op("stub", "setns", "join an opened namespace; if refused, again after the user namespace was joined",
                 slot=INT, kind=INT),
+    "hold_pids": Op("stub", "none", "remember an opened pid namespace that others share: procfs is mounted from inside"
+                    " it, and init enters it last", slot=INT),
     "join_container": Op("stub", "setns", "join namespaces of the container's init, all at once, by its pidfd",
                          slot=INT, flags=INT),
     "enter_root": Op("stub", "fchdir, chroot, open", "take the root of the mount namespace, or the opened root of a"
                      " container that has none, and hold it open", slot=INT),
-    "leave_host": Op("stub", "close", "let go of the host's procfs: nothing opened from now on is the host's"),
-    "cpu_affinity": Op("stub", "sched_setaffinity", "choose the CPUs to run on", mask=BYTES),
+    "close_proc": Op("stub", "close", "let go of procfs, the host's or the container's"),
+    "own_proc": Op("stub", "fsopen, fsconfig, fsmount, openat2", "hold a procfs of the container's own: a new one that"
+                   " shows processes alone, or, where a user namespace may not make one, the root of its /proc"),
+    "cpu_affinity": Op("stub", "sched_setaffinity", "choose the CPUs to run on; without a mask, all that the cgroup"
+                       " allows", mask=BYTES),
     "open_file": Op("stub", "open", "open a file of the host for writing, into slot", path=STR, slot=INT),
-    "open_directory": Op("stub", "open", "open a directory of the host, into slot", path=STR, slot=INT),
+    "open_cgroup": Op("stub", "open_tree, mount_setattr", "open a cgroup v2 directory, into slot, as a read-only mount"
+                      " from which no path leads to the host's tree", path=STR, slot=INT),
     "unshare": Op("stub", "unshare", "leave the given namespaces for new ones", flags=INT),
     "become_root": Op("stub", "setresgid, setresuid", "take id 0 of the user namespace"),
     "set_dumpable": Op("stub", "prctl PR_SET_DUMPABLE", "hide /proc/PID of the stub from the container", value=INT),
@@ -141,6 +147,7 @@ OPS: dict[str, Op] = {
     "root_readonly": Op("stub", "mount_setattr", "make / read-only"),
     "reopen_null": Op("stub", "fstat, openat2, dup2", "make standard streams that are the host's /dev/null the"
                       " container's, open for reading and writing"),
+    "take_terminal": Op("stub", "ioctl TIOCSCTTY", "make the terminal that is open as descriptor 0 the session's"),
     "open_console": Op("stub", "openat2, ioctl TIOCGPTPEER, sendmsg", "open a terminal in the container, bind it on"
                        " /dev/console, send its master side away", slot=INT, rows=INT, cols=INT, uid=INT, mount=INT),
     "rlimit": Op("stub", "prlimit64", "set a resource limit", resource=INT, soft=INT, hard=INT, name=STR),

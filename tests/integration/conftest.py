@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -258,12 +257,11 @@ def own_bundle(tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def sample(tmp_path: Path) -> Any:
-    """Makes sample bundles by name."""
-    def make(name: str) -> Path:
-        return build(tmp_path / "samples", name)
-    yield make
-    shutil.rmtree(tmp_path / "samples", ignore_errors=True)
+def sample() -> Any:
+    """Makes sample bundles by name, where user namespaces can reach them."""
+    with tempfile.TemporaryDirectory(prefix="pyruntime-samples-") as name:
+        os.chmod(name, 0o755)
+        yield lambda sample: build(Path(name), sample)
 
 
 def end(process: subprocess.Popen[Any]) -> None:

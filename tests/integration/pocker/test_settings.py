@@ -76,6 +76,53 @@ def test_user_groups_and_directory(pocker: Pocker) -> None:
                                       status=125)
 
 
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[str]:
+    """An image whose users have groups, made of the busybox image: alice has 50 and 10 beside her own 1100."""
+    path = tmp_path_factory.mktemp("grouped")
+    made = Pocker(path, store)
+    (path / "Dockerfile").write_text(
+        "FROM busybox\n"
+        "RUN echo alice:x:1100:1100::/home/alice:/bin/sh >>/etc/passwd && echo bob:x:1101:1100::/:/bin/sh >>/etc/passwd"
+        " && echo alice:x:1100:alice >>/etc/group && echo staff:x:50:alice,alice >>/etc/group"
+        " && echo wheel:x:10:root,alice >>/etc/group && touch /denied && chown 0:1100 /denied && chmod 604 /denied\n"
+        "USER alice\nRUN id -G >/tmp/alice\nUSER 5:6\nRUN id -G >/tmp/numbers\nUSER root\n")
+    made.ok("build", "--network", "none", "-t", "grouped", path)
+    yield "grouped"
+    made.ok("rmi", "grouped")
+    made.clear()
+    made.check()
+
+
+def groups(said: str) -> list[int]:
+    """The supplementary groups that the kernel knows a process to have, as /proc/PID/status lists them."""
+    return [int(word) for word in said.removeprefix("Groups:").split()]
+
+
+@pytest.mark.parametrize(("user", "expected"), [
+    ("", [0, 10]), ("alice", [10, 50, 1100]), ("1100", [10, 50, 1100]), ("bob", [1100]), ("alice:staff", [50]),
+    ("1100:1100", [1100]), ("5000:6000", [6000]), ("5000", [0])])
+def test_supplementary_groups(user: str, expected: list[int], pocker: Pocker, grouped: str) -> None:
+    """CVE-2022-36109, -2989, -2990, CVE-2023-25173: the primary group is among them, else a program that changes its
+    primary group gets at files that are denied to that group. Each comes once; numeric users have those of /etc/group;
+    an exec has its own user's and not those of the container's user."""
+    flags = ["-u", user] if user else []
+    look = ["grep", "Groups", "/proc/self/status"]
+    assert groups(pocker.ok("run", "--rm", *NONE, *flags, grouped, *look)) == expected
+    pocker.ok("run", "-d", "--name", "it", *NONE, "-u", "root", "--group-add", "7", grouped, "sleep", "1000")
+    if user:
+        assert groups(pocker.ok("exec", *flags, "it", *look)) == sorted([*expected, 7])
+    assert groups(pocker.ok("exec", "it", *look)) == [0, 7, 10]
+    pocker.ok("rm", "-f", "it")
+
+
+def test_a_group_that_is_denied_access_stays_denied(pocker: Pocker, grouped: str) -> None:
+    for user in ("alice", "1100:1100", "bob"):
+        assert "Permission denied" in pocker.fails("run", "--rm", *NONE, "-u", user, grouped, "cat", "/denied"), user
+    said = pocker.ok("run", "--rm", *NONE, grouped, "cat", "/tmp/alice", "/tmp/numbers").splitlines()
+    assert [sorted(map(int, line.split())) for line in said] == [[10, 50, 1100], [6]], "of RUN in a build"
+
+
 def test_entrypoint(pocker: Pocker) -> None:
     assert pocker.ok("run", "--rm", *NONE, "--entrypoint", "echo", "busybox", "a", "b") == "a b"
     assert "does not say what to run" in pocker.fails("run", "--rm", *NONE, "--entrypoint", "", "busybox", status=125)
@@ -489,3 +536,22 @@ def test_the_umask_is_not_the_caller_s(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "it", *NONE, "busybox", "sh", "-c", "umask > /u; sleep 1000", umask=0o077)
     pocker.eventually(lambda: pocker.ok("exec", "it", "cat", "/u") == "0022", "the container has another umask")
     assert pocker.ok("exec", "it", "sh", "-c", "umask", umask=0o077) == "0022"
+
+
+def test_the_last_variable_of_a_name_wins(pocker: Pocker, tmp_path: Path) -> None:
+    """The image's, --env-file, --env, exec's, RUN's: each before what comes after it."""
+    entries = "exec 3</proc/self/environ; tr '\\0' '\\n' <&3 | grep ^A="
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
+        f"FROM busybox\nARG A=argument\nENV A=first\nENV A=image\nRUN {entries} >/seen\n")
+    pocker.ok("build", "-q", "-t", "variables", "--network", "none", context)
+    assert pocker.ok("run", "--rm", "--network", "none", "variables", "sh", "-c", f"cat /seen; {entries}"
+                     ) == "A=image\nA=image"
+    (tmp_path / "file").write_text("A=file\n")
+    pocker.ok("run", "-d", "--name", "box", "--network", "none", "--env-file", tmp_path / "file", "-e", "A=flag",
+              "-e", "A=run", "variables", "sleep", "1000")
+    assert pocker.ok("exec", "box", "sh", "-c", entries) == "A=run"
+    assert pocker.ok("exec", "-e", "A=one", "-e", "A=exec", "box", "sh", "-c", entries) == "A=exec"
+    assert "A=run" in pocker.ok("inspect", "-f", "{{.Config.Env}}", "box")
+    assert "A=image" not in pocker.ok("inspect", "-f", "{{.Config.Env}}", "box")
