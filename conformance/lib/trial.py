@@ -114,7 +114,8 @@ class Trial:
         the custom with what other runtimes accept."""
         container = self.container(config)
         done = container.create()
-        self.check(done.status != 0 or place in done.stderr + container.stderr, f"create with {what} accepts it without a word")
+        named = place in done.stderr + container.stderr
+        self.check(done.status != 0 or named, f"create with {what} accepts it without a word")
 
     def refused_by_start(self, config: Config, what: str) -> None:
         """``create`` or at the latest ``start`` must generate an error."""
