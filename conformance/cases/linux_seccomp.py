@@ -241,12 +241,18 @@ def _bad(name: str, why: str, seccomp: Config) -> None:
         t.refused_by_start(config, why)
 
 
+@requirement(SECCOMP, "a rule whose names are empty is refused, or left out with a warning", name="bad_no_names")
+def bad_no_names(t: Trial) -> None:
+    config = t.sleeper()
+    config["linux"]["seccomp"] = {"defaultAction": ALLOW, "syscalls": [{"names": [], "action": ERRNO}]}
+    t.refused_or_named(config, "a rule whose names are empty", "syscalls[0].names")
+
+
 _SOME = [_rule(ERRNO, "mkdir")]
 _bad("default_action", "an unknown defaultAction", {"defaultAction": "SCMP_ACT_SOMETHING", "syscalls": _SOME})
 _bad("no_default_action", "no defaultAction", {"syscalls": _SOME})
 _bad("action", "an unknown action", {"defaultAction": ALLOW, "syscalls": [_rule("SCMP_ACT_SOMETHING", "mkdir")]})
 _bad("no_action", "a rule without an action", {"defaultAction": ALLOW, "syscalls": [{"names": ["mkdir"]}]})
-_bad("no_names", "a rule whose names are empty", {"defaultAction": ALLOW, "syscalls": [{"names": [], "action": ERRNO}]})
 _bad(
     "architecture",
     "an unknown architecture",
