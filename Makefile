@@ -58,6 +58,11 @@ $(PROXY)/proxy: $(PROXY_SOURCES) $(PROXY_HEADERS) | $(PACKAGES)
 $(INIT)/init: $(INIT)/init.c | $(PACKAGES)
 	$(STUB_CC) $(STATIC) -o $@ $<
 
+# The commands of an installed package are one program under three names.
+build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front.c | $(PACKAGES)
+	@mkdir -p $(@D)
+	$(STUB_CC) $(STATIC) -o $@ $<
+
 generate:  ## write native/steps.h, config/_shape.py and the golden plans anew
 	$(PY) -m pyruntime.plan.generate > $(NATIVE)/steps.h
 	$(PY) -m pyruntime.config.generate
@@ -94,15 +99,15 @@ fuzz: $(NATIVE)/plan.c  ## fuzz the plan decoder for FUZZ_SECONDS
 		import encode; [open(f"build/fuzz/seed-{n}", "wb").write(encode(reference_plan(n).steps)) for n in names()]'
 	cd build/fuzz && ./plan -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
 
-bench: all  ## compare with the peers that are installed
-	$(PY) -m bench
+bench: all  ## compare with the peers that are installed (ARGS=--record: into the documents)
+	$(PY) -m bench $(ARGS)
 
-lint: $(VENV)/.installed  ## ruff, mypy --strict, clang-format
+lint: $(VENV)/.bytecode  ## ruff, mypy --strict, clang-format
 	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
 	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(NATIVE)/_%.c,$(SOURCES)) \
 		$(filter-out $(NATIVE)/steps.h,$(HEADERS)) $(MONITOR_SOURCES) $(MONITOR_HEADERS) $(PROXY_SOURCES) \
-		$(PROXY_HEADERS) $(INIT)/init.c tests/native/*.c
+		$(PROXY_HEADERS) $(INIT)/init.c $(NATIVE)/front/front.c tests/native/*.c
 
 clean:  ## remove what was built
 	rm -rf $(VENV) build *.egg-info $(NATIVE)/stub $(MONITOR)/monitor $(PROXY)/proxy $(INIT)/init $(NATIVE)/_*.so $(NATIVE)/_*.c

@@ -11,7 +11,8 @@ class BuildWithStub(build_py):
 
     def run(self) -> None:
         subprocess.run(["make", "-s", "PACKAGES=", "pyruntime/native/stub", "pyruntime/engine/monitor/monitor",
-                        "pyruntime/engine/proxy/proxy", "pyruntime/engine/init/init"], check=True)
+                        "pyruntime/engine/proxy/proxy", "pyruntime/engine/init/init", "build/front/pyruntime",
+                        "build/front/pyimage", "build/front/pocker"], check=True)
         super().run()
 
 

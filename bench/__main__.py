@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench import figures
+from bench.figures import RESULTS, table
 from bench.measure import MEASURES, UNITS, Bundle, least_memory, one_round, running_round
 from bench.peers import Failed, Peer, installed
 
@@ -28,6 +30,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
                         help="compare these (repeatable); default: pyruntime, and crun and runc if installed")
     parser.add_argument("--no-least", action="store_true", help="do not look for the smallest memory limit (a minute)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    parser.add_argument("--record", action="store_true", help="make these the figures of README.md and bench/README.md")
     options = parser.parse_args(words)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
@@ -72,22 +75,14 @@ def medians(values: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, fl
             for name, measures in values.items()}
 
 
-def table(middle: dict[str, dict[str, float]], versions: dict[str, str]) -> str:
-    """A Markdown table: a row a measure, a column a runtime, ratios to the first."""
-    names = list(middle)
-    rows = [["", *(versions[name] for name in names)], ["---"] * (len(names) + 1)]
-    for key, text in MEASURES.items():
-        if key not in middle[names[0]]:
-            continue
-        unit = UNITS.get(key, "ms")
-        row = [f"{text}, {unit}"]
-        base = middle[names[0]][key]
-        for name in names:
-            value = middle[name][key]
-            shown = f"{value:.0f}" if unit == "KiB" else f"{value:.1f}"
-            row.append(shown if name == names[0] else f"{shown} ({value / base:.2f})")
-        rows.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+def machine() -> str:
+    """What the figures belong to, in words that name no machine."""
+    system = os.uname()
+    layout = "cgroup v2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "cgroup v1"
+    manager = "systemd" if Path("/run/systemd/system").exists() else "no systemd"
+    release = ".".join(system.release.split(".")[:2])
+    return (f"{os.cpu_count()} processors, Linux {release} on {system.machine}, {layout}, {manager},"
+            f" CPython {sys.version_info.major}.{sys.version_info.minor}")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -111,11 +106,14 @@ def main(words: list[str] | None = None) -> int:
                 peer.close()
     middle = medians(values)
     versions = {peer.name: peer.version for peer in peers}
+    document: dict[str, Any] = {"rounds": options.rounds, "machine": machine(), "versions": versions, "medians": middle}
     if options.json:
-        document: dict[str, Any] = {"rounds": options.rounds, "versions": versions, "medians": middle, "values": values}
-        print(json.dumps(document, indent=2))
+        print(json.dumps({**document, "values": values}, indent=2))
     else:
-        print(table(middle, versions), end="")
+        print(table(middle, versions, list(MEASURES)), end="")
+    if options.record:
+        RESULTS.write_text(json.dumps(document, indent=2) + "\n")
+        return figures.main()
     return 0
 
 

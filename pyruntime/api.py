@@ -108,13 +108,14 @@ class Runtime:
              groups: Sequence[int] | None = None, terminal: bool = False,
              capabilities: Sequence[str] = (), no_new_privs: bool | None = None, cgroup: Sequence[str] = (),
              detach: bool = False, ignore_paused: bool = False, console_socket: str = "", pid_file: str = "",
-             preserve_fds: int = 0) -> int:
+             preserve_fds: int = 0, stdin: bool = True) -> int:
         """Run another program in a created or running container, and return its exit status, 128 + N when signal N
         killed it; with ``detach`` its pid: it is a child of this process, which has to wait for it.
 
         ``args`` is the program and its arguments, which the next options change what the container's own process gets;
         ``gids`` are added to the container's supplementary groups, ``groups`` replace them;
-        or ``process`` is a whole process object (config.md#process). Signals are forwarded if the main thread waits.
+        or ``process`` is a whole process object (config.md#process). Signals are forwarded if the main thread waits;
+        without ``stdin`` nothing is typed into the terminal, and the third SIGINT or SIGTERM raises Interrupted.
         Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of it is left.
         """
         from pyruntime.lifecycle.exec import ExecRequest, execute
@@ -125,7 +126,7 @@ class Runtime:
         return execute(self.root, container_id, ExecRequest(
             args, process=process or "", cgroup=cgroup, detached=detach, ignore_paused=ignore_paused,
             console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds, rootless=self.rootless,
-            warn=self.warn, **options))
+            stdin=stdin, warn=self.warn, **options))
 
     def checkpoint(self, container_id: str, image_path: str | os.PathLike[str], *, leave_running: bool = False,
                    **options: Any) -> None:
@@ -157,7 +158,7 @@ class Runtime:
 
     def kill(self, container_id: str, signal: int | str = "TERM", *, everything: bool = False) -> None:
         """Send a signal, by number or name, to init or to every process. Raises StateError, UsageError."""
-        from pyruntime.lifecycle.signals import signal_number
+        from pyruntime.signals import signal_number
 
         number = signal if isinstance(signal, int) else signal_number(signal)
         kill(self.root, container_id, number, everything=everything)

@@ -7,6 +7,7 @@
     ├── StateError                 exit 1   the container is not in a state that allows the operation
     │   ├── NoSuchContainer        exit 1
     │   ├── ContainerExists        exit 1
+    │   ├── Interrupted            exit 1
     │   ├── NoSuchNetwork          exit 1
     │   └── NoSuchVolume           exit 1
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
@@ -80,6 +81,8 @@ class PyruntimeError(Exception):
     """The root of the tree. ``where``, ``step`` and ``spec`` go into ``--log-format json`` when they are set."""
 
     exit_code = 1
+    for_people = False   # whether the command is there to tell people: lines stay lines, wherever they go
+    place: str = ""
     where: str = ""
     step: str = ""
     spec: str = ""
@@ -89,7 +92,14 @@ class PyruntimeError(Exception):
         self.notes: list[str] = []
 
     def __str__(self) -> str:
-        return "\n  ".join([str(self.args[0]), *(f"and while cleaning up: {note}" for note in self.notes)])
+        place = [self.place] if self.place else []
+        return "\n  ".join([str(self.args[0]), *place, *(f"and while cleaning up: {note}" for note in self.notes)])
+
+    @property
+    def sentence(self) -> str:
+        """The error on one line, for a log and for the programs that read it; the step is left out."""
+        lines = str(self.args[0]).splitlines() + [f"and while cleaning up: {note}" for note in self.notes]
+        return "; ".join(" [".join(part.strip() for part in line.split("     [")) for line in lines)
 
 
 class ConfigError(PyruntimeError):
@@ -128,6 +138,10 @@ class ContainerExists(StateError):
     """The ID is taken (runtime.md#create)."""
 
 
+class Interrupted(StateError):
+    """Three SIGINT or SIGTERM ended the command; the program in the container ignores them and goes on."""
+
+
 class NoSuchNetwork(StateError):
     """No network has this name."""
 
@@ -137,10 +151,13 @@ class NoSuchVolume(StateError):
 
 
 class StepError(PyruntimeError):
-    """A step of a plan failed: ``index`` counts from 0, ``errno`` is 0 where the step failed without a system call."""
+    """A step of a plan failed: ``index`` counts from 0, ``errno`` is 0 where the step failed without a system call;
+    ``place`` is where the step stands in the plan."""
 
-    def __init__(self, message: str, *, where: str = "", step: str = "", errno: int = 0, index: int = -1) -> None:
+    def __init__(self, message: str, *, where: str = "", step: str = "", errno: int = 0, index: int = -1,
+                 place: str = "") -> None:
         super().__init__(message)
+        self.place = place
         self.where = where
         self.step = step
         self.errno = errno

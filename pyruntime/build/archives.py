@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import BuildError, LayerError, words
+from pyruntime.errors import BuildError, LayerError
 from pyruntime.image.layer.apply import Limits, Options, extract
 from pyruntime.image.layer.compression import Inflater
 from pyruntime.image.rootless import privileged
@@ -43,51 +43,8 @@ def is_header(block: bytes) -> bool:
 
 def reader(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     """The unpacked stream of what ``read(n)`` gives: gzip, zstd, bzip2, xz, or as it is."""
-    first = b""
-    while len(first) < 6 and (data := read(1 << 16)):
-        first += data
-    rest = [first]
-
-    def whole(count: int) -> bytes:
-        return rest.pop() if rest else read(count)
-
-    if first.startswith(b"BZh") or first.startswith(b"\xfd7zXZ\0"):
-        return _unpacker(first[:1] == b"B", whole)
-    inflater = Inflater(whole)
+    inflater = Inflater(read, archive=True)
     return lambda _count: inflater.read()
-
-
-def _unpacker(bzip2: bool, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    import bz2
-    import lzma
-
-    def new() -> bz2.BZ2Decompressor | lzma.LZMADecompressor:
-        return bz2.BZ2Decompressor() if bzip2 else lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
-
-    current = new()
-
-    def unpacked(_count: int) -> bytes:
-        nonlocal current
-        while True:
-            data = b""
-            if current.eof:   # archives packed piece by piece are one after another
-                data = current.unused_data or read(1 << 16)
-                data = data.lstrip(b"\0") if not bzip2 else data
-                if not data:
-                    return b""
-                current = new()
-            elif current.needs_input:
-                data = read(1 << 16)
-                if not data:
-                    raise BuildError("the archive ends in the middle")
-            try:
-                found = current.decompress(data, 1 << 18)
-            except (lzma.LZMAError, OSError) as error:
-                raise BuildError(f"the archive is damaged: {words(error)}") from None
-            if found:
-                return found
-
-    return unpacked
 
 
 def unpack(read: Callable[[int], bytes], directory: int, *, owners: bool, warn: Callable[[str], None]) -> None:

@@ -31,15 +31,17 @@ _MEMBERS = ("architecture", "os", "os.version", "os.features", "variant")
 
 
 class Output:
-    """One --output: ``kind`` local, tar, oci or docker; ``path`` to write to, "-" for standard output."""
+    """One --output: ``kind`` local, tar, oci or docker, and image for the store; ``path`` to write to, "-" for standard
+    output; ``push``: to the registries of its names, too."""
 
-    __slots__ = ("kind", "path")
+    __slots__ = ("kind", "path", "push")
 
-    KINDS = ("local", "tar", "oci", "docker")
+    KINDS = ("local", "tar", "oci", "docker", "image", "registry")
 
-    def __init__(self, kind: str, path: str) -> None:
+    def __init__(self, kind: str, path: str, *, push: bool = False) -> None:
         self.kind = kind
         self.path = path
+        self.push = push
 
     @classmethod
     def parse(cls, text: str) -> Output:
@@ -50,16 +52,21 @@ class Output:
             return cls("local", text)
         values = dict(part.partition("=")[::2] for part in text.split(","))
         kind, path = values.pop("type", ""), values.pop("dest", "")
+        if kind in ("image", "registry") or (kind == "docker" and not path):
+            push = values.pop("push", "false") == "true" or kind == "registry"
+            if not values and not path:
+                return cls("image", "", push=push)
         if kind not in cls.KINDS or values or (not path and kind == "local"):
             raise UsageError(f'--output "{text}": write type={"|".join(cls.KINDS)},dest=PATH, or a directory')
         return cls(kind, path or "-")
 
 
 def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoch: int | None, compression: str,
-                squash: bool, steps: Steps | None, warn: Callable[[str], None]) -> Descriptor:
+                squash: bool, steps: Steps | None, annotations: dict[str, str], warn: Callable[[str], None]
+                ) -> Descriptor:
     """Put the image into the store; its manifest's descriptor. The caller holds a lease.
 
-    ``steps``: what the image is to hold as a cache (not with ``squash``).
+    ``steps``: what the image is to hold as a cache (not with ``squash``); ``annotations``: of the manifest.
     """
     plan = state.plan
     base = _image_below(plan)
@@ -90,14 +97,21 @@ def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoc
                    _plain_type(descriptor) for index, (_, descriptor) in enumerate(layers)]
     described = Descriptor(media.OCI_CONFIG, store.put(raw), len(raw))
     manifest = encode({"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": described.json(),
-                       "layers": [one.json() for one in descriptors]}).encode()
+                       "layers": [one.json() for one in descriptors],
+                       **({"annotations": annotations} if annotations else {})}).encode()
     return Descriptor(media.OCI_MANIFEST, store.put(manifest), len(manifest))
 
 
-def store_index(store: Store, images: list[tuple[Descriptor, Platform]]) -> Descriptor:
-    """Put an index of images, one for each platform, into the store. The caller holds a lease."""
+def store_index(store: Store, images: list[tuple[Descriptor, Platform]], annotations: dict[str, str],
+                described: dict[str, str]) -> Descriptor:
+    """Put an index of images, one for each platform, into the store. The caller holds a lease.
+
+    ``annotations``: of the index; ``described``: of its entries for the images.
+    """
+    own = {"annotations": described} if described else {}
     raw = encode({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [
-        {**descriptor.json(), "platform": platform.document()} for descriptor, platform in images]}).encode()
+        {**descriptor.json(), "platform": platform.document(), **own} for descriptor, platform in images],
+        **({"annotations": annotations} if annotations else {})}).encode()
     return Descriptor(media.OCI_INDEX, store.put(raw), len(raw))
 
 

@@ -37,14 +37,16 @@ _SCRIPT = "/dev/pipes"   # where scripts stand; /dev is the container's own
 
 class Place:
     """Where builds keep their containers: ``root`` the runtime's state directory; who they are known by; ``places``
-    pocker's, for networks."""
+    pocker's, for networks; what each of them may use."""
 
-    __slots__ = ("cgroup", "places", "root")
+    __slots__ = ("cgroup", "places", "root", "shm_size", "ulimits")
 
     def __init__(self, places: Places, cgroup: str = "/pocker") -> None:
         self.places = places
         self.root = f"{places.run}/build"
         self.cgroup = cgroup
+        self.shm_size = 64 << 20   # bytes of /dev/shm
+        self.ulimits: list[dict[str, Any]] = []   # process.rlimits
 
 
 class Extra:
@@ -86,7 +88,7 @@ def execute(step: Step, workspace: Workspace, place: Place, container_id: str, e
             file.write(text)
         os.chmod(path, 0o644)
         extra.bind(path, f"/etc/{name}", readonly=False)
-    document = _configuration(step, args, workspace, extra, host_network=network.on_host)
+    document = _configuration(step, args, workspace, place, extra, host_network=network.on_host)
     confine(document["process"], place.places)
     if privileged():
         document["linux"]["cgroupsPath"] = f"{place.cgroup}/{container_id}"
@@ -120,8 +122,8 @@ def _run(runtime: Runtime, container_id: str, bundle: str, network: Network, wai
     return status if status >= 0 else 128 - status
 
 
-def _configuration(step: Step, args: list[str], workspace: Workspace, extra: Extra, *, host_network: bool
-                   ) -> dict[str, Any]:
+def _configuration(step: Step, args: list[str], workspace: Workspace, place: Place, extra: Extra, *,
+                   host_network: bool) -> dict[str, Any]:
     image = ImageConfig(b"", {"config": {"Env": [*step.env, *step.secret_env], "User": step.user,
                                          "WorkingDir": step.cwd}, "rootfs": {}})
     wishes = Wishes(args=args, entrypoint=[], env=extra.env, host_network=host_network, hostname=HOSTNAME)
@@ -133,9 +135,13 @@ def _configuration(step: Step, args: list[str], workspace: Workspace, extra: Ext
                 mount.update(type="bind", source="/sys", options=["rbind", "nosuid", "noexec", "nodev", "ro"])
     process = document["process"]
     process["user"]["umask"] = 0o022   # whatever ours is: no cache key knows it
+    process["rlimits"] = place.ulimits
     process["noNewPrivileges"] = False   # su and sudo are what many a RUN calls
     document["linux"]["seccomp"] = profile(process["capabilities"]["bounding"])
     for mount in document["mounts"]:
+        if mount["destination"] == "/dev/shm":
+            mount["options"] = [one for one in mount["options"] if not one.startswith("size=")
+                                ] + [f"size={place.shm_size}"]
         if mount["type"] == "devpts":
             mount["options"] = [one for one in mount["options"] if one != "gid=5"] + terminal_group()
     # Directories before what is in them: else one hides the other, whatever the order of the flags.

@@ -64,7 +64,8 @@ class Group:
         Raises StateError when they have not within ``timeout`` seconds; then the container runs again.
         """
         path, modern = self._freezer()
-        _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN")
+        if not _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN"):
+            raise StateError(f"unable to freeze: the container's cgroup has gone ({path})")
         if self._wait(timeout):
             return
         self.thaw()
@@ -84,7 +85,7 @@ class Group:
         return self.frozen()
 
     def thaw(self) -> None:
-        """Let the container's processes go on. No effect on a container that is not frozen."""
+        """Let the container's processes go on. No effect on one that is not frozen, or whose cgroup has gone."""
         path, modern = self._freezer()
         _set(path, "cgroup.freeze" if modern else "freezer.state", "0" if modern else "THAWED")
 
@@ -122,7 +123,7 @@ class Group:
             if not was_frozen:
                 _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN")
                 pids = self.pids()
-        except (OSError, HostError):
+        except (HostError, StateError):   # no freezer, or one that may not be written: killed as they run
             path = ""
         for pid in pids:
             _kill(pid)
@@ -215,10 +216,14 @@ def _write(path: str, data: str) -> None:
         os.close(descriptor)
 
 
-def _set(path: str, file: str, data: str) -> None:
+def _set(path: str, file: str, data: str) -> bool:
+    """Write; False where the cgroup has gone, and its processes with it."""
     try:
         _write(f"{path}/{file}", data)
+        return True
     except OSError as error:
+        if error.errno in (ENOENT, ENODEV):
+            return False
         raise StateError(f'{file}: write "{data}": {os.strerror(error.errno or 0)} ({path})') from None
 
 

@@ -3,7 +3,7 @@
 Spec:   config-linux.md#control-groups
 Emits:  cgroup_create or cgroup_scope, cgroup_write, cgroup_devices   (phase cgroup: limits exist before anything is
         charged to them)
-        cgroup_attach, open_file, open_directory, join_cgroup_self, cgroup_join, cgroup_follow, cgroup_release
+        cgroup_attach, open_file, open_cgroup, join_cgroup_self, cgroup_join, cgroup_follow, cgroup_release
         (phases enter, join)
 Absent: every hierarchy gets a cgroup all the same, and the device list its defaults (config-linux.md#default-devices).
 Errors: HostError with the place in config.json for a controller that the host lacks or v2 cannot express.
@@ -95,13 +95,14 @@ def _dialect(modern: bool) -> ModuleType:
 def _read_unified(unified: Node, host: CgroupHost, limits: Limits) -> None:
     for name, node in unified.items():
         if host.unified is None:
-            raise HostError("unified resources need cgroup v2, and this machine has v1", node.where)
+            raise HostError("invalid configuration: cannot use unified on cgroup v1", node.where)
         if "/" in name or name in ("", ".", "..") or any(mark in name for mark in "+|>?"):
             raise HostError(f'unified resource "{name}" must be a file name', node.where)
         controller = name.partition(".")[0]
         if controller not in ("cgroup", *host.unified.controllers):
-            raise HostError(f'unified resource "{name}" cannot be set: controller "{controller}" not available',
-                            node.where)
+            invalid = "" if host.layout == "v2" else "invalid configuration: "
+            raise HostError(f'{invalid}unified resource "{name}" can\'t be set: controller "{controller}" not'
+                            " available", node.where)
         if controller != "cgroup":
             limits.needed.setdefault(controller, node.where)
         limits.writes.append(("", name, str(node.value), node.where))
@@ -174,7 +175,7 @@ def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *,
     yield from _devices(rules, host, paths, rootless=rootless)
 
     if birthplace != NO_SLOT:
-        yield step("enter", "open_directory", location.where, label="cgroup v2", path=paths[""], slot=birthplace)
+        yield step("enter", "open_cgroup", location.where, label="cgroup v2", path=paths[""], slot=birthplace)
     yield from _join(paths, lenient, slot, location.where, born=birthplace != NO_SLOT)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.cli.build_options import annotations_of, write_metadata
 from pyruntime.cli.program import out
 from pyruntime.errors import UsageError
 
@@ -49,15 +50,19 @@ def deliver(around: Surroundings, parsed: Parsed, built: list[Execution], settin
         elif output.kind == "tar":
             with _Target(output.path) as write:
                 write_tar(store, built[0].result, write, epoch=epoch, warn=warn)
-    if outputs and all(output.kind in ("local", "tar") for output in outputs) and not parsed["tag"]:
+    push = parsed["push"] or any(output.push for output in outputs)
+    stored = not outputs or parsed["load"] or push or any(output.kind == "image" for output in outputs)
+    if all(output.kind in ("local", "tar") for output in outputs) and not stored and not parsed["tag"]:
         return
+    asked = annotations_of(parsed)
     labels = dict(_pair(text) for text in parsed["label"])
     images = [store_image(store, execution.result, labels=labels, epoch=epoch, compression=parsed["compression"],
                           squash=parsed["squash"], steps=steps_of([execution], settings) if is_inline else None,
-                          warn=warn) for execution in built]
+                          annotations=asked["manifest"], warn=warn) for execution in built]
     if len(built) > 1:
         descriptor = store_index(store, [(image, execution.result.plan.platform)
-                                         for image, execution in zip(images, built, strict=True)])
+                                         for image, execution in zip(images, built, strict=True)],
+                                 asked["index"], asked["manifest-descriptor"])
         image_id = descriptor.digest
     else:
         descriptor = images[0]
@@ -66,9 +71,14 @@ def deliver(around: Surroundings, parsed: Parsed, built: list[Execution], settin
     for output in outputs:
         if output.kind in ("oci", "docker"):
             _archive(store, descriptor, names, output, warn)
-    if not outputs:
-        for name in names or [f"localhost/built@{descriptor.digest}"]:
+    if stored:
+        for name in names:
             store.tag(name, descriptor)
+        store.keep(descriptor)
+    for name in names if push else ():
+        _push(around, parsed, descriptor, name)
+    if parsed["metadata-file"]:
+        write_metadata(parsed["metadata-file"], descriptor, image_id, names)
     if parsed["iidfile"]:
         with open(parsed["iidfile"], "w", encoding="ascii") as file:
             file.write(image_id)
@@ -112,6 +122,22 @@ class _Target:
                 os.rename(self._new, self._path)
             else:
                 os.unlink(self._new)
+
+
+def _push(around: Surroundings, parsed: Parsed, descriptor: Descriptor, name: str) -> None:
+    from pyruntime.cli.image.remote import remote_target
+    from pyruntime.image.copy import copy
+    from pyruntime.image.progress import progress
+    from pyruntime.image.transport.local import StoreSource
+
+    target = remote_target(around, parsed, name)  # type: ignore[arg-type]
+    shown = progress(quiet=parsed["quiet"])
+    try:
+        copy(StoreSource(around.store, descriptor, [name]), target, platform=None, everything=True, progress=shown,
+             warn=around.warn)
+    finally:
+        shown.close()
+        target.close()
 
 
 def _archive(store: Store, descriptor: Descriptor, names: list[str], output: Output, warn: Any) -> None:

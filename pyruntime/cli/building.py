@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.cli import build_options
 from pyruntime.cli.build_results import deliver, steps_of
 from pyruntime.cli.image.remote import REMOTE, remote_source
 from pyruntime.cli.parse import Flag, Parsed
+from pyruntime.cli.program import out
 from pyruntime.errors import NoSuchImage, UsageError
 
 TYPE_CHECKING = False
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from pyruntime.image.store.store import Store
     from pyruntime.image.transport.base import Source
 
-FLAGS = (
+_OWN = (
     Flag("add-host", "list", "a line of /etc/hosts for RUN; host-gateway is the host", value="NAME:ADDRESS"),
     Flag("allow", "list", "what RUN may have beside the usual: network.host (RUN --network=host)",
          value="ENTITLEMENT"),
@@ -59,7 +61,8 @@ FLAGS = (
     Flag("squash", "bool", "make one layer of all new ones"),
     Flag("ssh", "list", "an SSH agent for RUN --mount=type=ssh", value="default|NAME[=SOCKET]"),
     Flag("tag", "list", "name of the image", short="t", value="NAME[:TAG]"),
-    Flag("target", "str", "build this stage; default: the last one", value="STAGE"), *REMOTE)
+    Flag("target", "str", "build this stage; default: the last one", value="STAGE"))
+FLAGS = (*sorted((*_OWN, *build_options.FLAGS), key=lambda flag: flag.name), *REMOTE)
 _LATEST = 253402300799   # seconds: what RFC 3339 can say
 _MOST = 1 << 20   # bytes of a secret
 TEXT = """CONTEXT is a directory, - for a tar archive (or a Dockerfile alone) on standard input, or the URL of a git
@@ -99,6 +102,7 @@ def build(around: Surroundings, parsed: Parsed) -> int:
     platforms = list(dict.fromkeys(Platform.parse(word) for text in parsed["platform"] for word in text.split(",")))
     wanted: list[Platform | None] = [*platforms] or [None]
     outputs = [Output.parse(text) for text in parsed["output"]]
+    build_options.check_options(parsed, outputs, around.warn)
     _check_outputs(outputs, platforms)
     for name in parsed["tag"]:
         Reference.parse(name)
@@ -120,8 +124,12 @@ def build(around: Surroundings, parsed: Parsed) -> int:
                                around.warn)
         plans = [Plan(context.text, context.name, origins, arguments=arguments, target=parsed["target"],
                       platform=platform, contexts=contexts) for platform in wanted]
-        for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings()):
+        warnings = list(dict.fromkeys(warning for plan in plans for warning in plan.warnings()))
+        for warning in warnings:
             around.warn(warning)
+        if build_options.only_check(parsed):
+            out(f"Check complete, {len(warnings) or 'no'} warning{'s' if len(warnings) != 1 else ''} found.\n")
+            return 1 if warnings else 0
         shown = progress("quiet" if parsed["quiet"] else parsed["progress"])
         try:
             built = _execute(plans, context.tree, origins, settings, caches, shown, around)
@@ -191,6 +199,7 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
     from pyruntime.build.run import Place
 
     made = execute.Settings(Place(around.places))
+    build_options.limit(parsed, made.place)
     arguments = {}
     for text in parsed["build-arg"]:
         name, equals, value = text.partition("=")

@@ -3,7 +3,8 @@
 The interpreter finds, opens and checks each module by itself, partly in Python, which takes 70 µs a module; ``pocker
 run`` imports more than a hundred (docs/decisions/0017-bytecode-in-one-file.md). From this file a module costs one
 ``stat``, which tells whether its source is still the one that was compiled. If it is not, and for all that is not of
-this package, the interpreter does as always.
+this package, the interpreter does as always. `make` writes the file, and in an installed package the first command that
+may.
 
 The file begins with 8 bytes, the length of what follows (little endian): marshal's (magic number, index). Then come the
 code objects of the modules, each marshalled by itself.
@@ -74,6 +75,13 @@ class Bytecode:
             spec.loader_state = code
         return spec
 
+    def knows(self, name: str) -> bool:
+        """Whether a module is the one that was compiled."""
+        if name not in self._index:
+            return False
+        found = os.stat(f"{self._top}/{self._index[name][1]}")
+        return (found.st_mtime_ns, found.st_size) == self._index[name][2:4]
+
     def create_module(self, spec: ModuleSpec) -> None:
         """A module as the interpreter makes it."""
 
@@ -112,7 +120,7 @@ def write(top: str = TOP, file: str = FILE) -> None:
         package = words[-1] == "__init__"
         with open(source, "rb") as opened:
             found = os.fstat(opened.fileno())
-            code = marshal.dumps(compile(opened.read(), source, "exec", dont_inherit=True))
+            code = _compiled(source, found) or marshal.dumps(compile(opened.read(), source, "exec", dont_inherit=True))
         index[".".join(words[:-1] if package else words)] = (
             package, os.path.relpath(source, top), found.st_mtime_ns, found.st_size, len(data), len(code))
         data += code
@@ -123,15 +131,41 @@ def write(top: str = TOP, file: str = FILE) -> None:
         return len(known).to_bytes(8, "little") + known
 
     os.makedirs(os.path.dirname(file), exist_ok=True)
-    with open(f"{file}.new", "wb") as made:
+    temporary = f"{file}.{os.getpid()}"
+    with open(temporary, "wb") as made:
         made.write(head(len(head(0))) + data)
-    os.rename(f"{file}.new", file)
+    os.rename(temporary, file)
+
+
+def _compiled(source: str, found: os.stat_result) -> bytes:
+    """What pip or the interpreter has compiled already (PEP 552); b"" if that is of another source."""
+    try:
+        with open(importing.cache_from_source(source), "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return b""
+    words = [int.from_bytes(data[place:place + 4], "little") for place in (4, 8, 12)]
+    known = data[:4] == importing.MAGIC_NUMBER and words == [0, int(found.st_mtime) & 0xFFFFFFFF, found.st_size]
+    return data[16:] if known else b""
+
+
+def _written() -> Bytecode | None:
+    """A new file, where we may write one: the package was installed, or upgraded, since the last command."""
+    if not os.access(TOP, os.W_OK):
+        return None
+    try:
+        write()
+    except OSError:   # a full disk, say: nothing but time is lost
+        return None
+    return read()
 
 
 def run(module: str) -> NoReturn:
     """Run the command whose ``main`` is in a module."""
     gc.set_threshold(50_000)    # of 700 objects: no collection while modules are loaded, 2 ms for 100 of them
     found = read()
+    if found is None or not found.knows(module):
+        found = _written() or found
     if found:
         sys.meta_path.insert(0, found)
     main = __import__(module, fromlist=["main"]).main

@@ -7,14 +7,16 @@ COMMAND and run(context, parsed), as the program's commands are; it may be one o
 
 from __future__ import annotations
 
-from pyruntime.cli.parse import Command, Parsed, check_count, help_text, parse
-from pyruntime.cli.program import out
+from pyruntime.cli.parse import Command, Parsed, help_text
+from pyruntime.cli.program import out, read
 from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+ALIASES = {"list": "ls", "ps": "ls", "remove": "rm"}   # Docker's, of members that a group has
 
 
 class Group(Command):
@@ -41,13 +43,15 @@ class Group(Command):
     def member(self, name: str) -> tuple[Command, Callable[[Any, Parsed], int]]:
         """The command, under the name that it has here, and what runs it. Raises UsageError where there is none."""
         if name not in self.members:
+            name = ALIASES.get(name, name)
+        if name not in self.members:
             raise UsageError(f'"{self.program} {self.name}" has no command "{name}": there are'
                              f" {', '.join(self.members)}")
         path = self._modules.get(name, f"{self._package}.{name}")
         module = __import__(path, fromlist=["COMMAND"])
         it: Command = module.COMMAND
         command = Command(name, it.usage, it.about, *it.flags, least=it.least, most=it.most,
-                          stop_at_argument=it.stop_at_argument, text=it.text, glued=self.glued)
+                          stop_at_argument=it.stop_at_argument, text=it.text)
         return command, module.run
 
     def run(self, context: Any, parsed: Parsed) -> int:
@@ -63,13 +67,7 @@ class Group(Command):
                 out(help_text(self, self.program))
                 return 0
         command, run = self.member(name)
-        try:
-            options = parse(command, words)
-            if options.help:
-                out(help_text(command, program))
-                return 0
-            check_count(command, options, program)
-        except UsageError as error:
-            out(("Incorrect Usage.\n\n" if "requires" in str(error) else "") + help_text(command, program))
-            raise
+        options = read(command, words, program, self.style)
+        if options is None:
+            return 0
         return run(context, options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.cli.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.lifecycle.delete import kill
-from pyruntime.lifecycle.signals import signal_number
+from pyruntime.signals import signal_number
 
 COMMAND = Command("kill", "[--all] ID [SIGNAL]", "send a signal to a container", Flag(
     "all", "bool", "to every process of the container, not to init alone", short="a"), least=1, most=2,

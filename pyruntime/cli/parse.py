@@ -18,7 +18,8 @@ FALSE = {"0", "f", "F", "false", "FALSE", "False"}
 
 
 class Flag:
-    """One option. ``kind``: ``bool``, ``str``, ``int`` or ``list``; ``short``: one letter or nothing."""
+    """One option. ``kind``: ``bool``, ``str``, ``int``, ``list``, or ``argument`` for one that stands in the place of
+    the first argument (``--latest``), which is its name with the dashes then; ``short``: one letter or nothing."""
 
     __slots__ = ("default", "help", "hidden", "kind", "name", "short", "value")
 
@@ -28,16 +29,70 @@ class Flag:
         self.kind = kind
         self.help = help
         self.short = short
-        self.default = {"bool": False, "str": "", "int": 0, "list": []}[kind] if default is None else default
-        self.value = value or {"bool": "", "str": "VALUE", "int": "N", "list": "VALUE"}[kind]
+        nothing = {"bool": False, "argument": False, "str": "", "int": 0, "list": []}
+        self.default = nothing[kind] if default is None else default
+        self.value = value or {"bool": "", "argument": "", "str": "VALUE", "int": "N", "list": "VALUE"}[kind]
         self.hidden = hidden
+
+    @property
+    def switch(self) -> bool:
+        """Whether no value follows it."""
+        return self.kind in ("bool", "argument")
+
+
+class Style:
+    """How a program reads its command lines, and what it says of wrong ones.
+
+    ``glued``    the value of a short flag may follow at once: -p80:80
+    ``help``     a wrong command line prints the command's help, on standard output
+    ``wrong``    the exit status of a wrong flag
+    ``words``    what is said: of a flag that is not known, one without its value, a value that is none, and a
+                 number of arguments that is wrong
+    """
+
+    __slots__ = ("glued", "help", "words", "wrong")
+
+    def __init__(self, *, glued: bool, help: bool, wrong: int, unknown: str, missing: str, boolean: str, value: str,
+                 few: str, many: str, exact: str) -> None:
+        self.glued = glued
+        self.help = help
+        self.wrong = wrong
+        self.words = {"unknown": unknown, "missing": missing, "boolean": boolean, "value": value, "few": few,
+                      "many": many, "exact": exact}
+
+    def error(self, kind: str, **values: object) -> UsageError:
+        """What is wrong, in the program's words; a flag's name comes without dashes."""
+        error = UsageError(self.words[kind].format(**values))
+        if kind in ("unknown", "missing", "boolean", "value"):
+            error.exit_code = self.wrong
+        return error
+
+
+RUNC = Style(
+    glued=False, help=True, wrong=1,
+    unknown="Incorrect Usage: flag provided but not defined: -{name}",
+    missing="Incorrect Usage: flag needs an argument: -{name}",
+    boolean='Incorrect Usage: invalid boolean value "{value}" for -{name}: write true or false',
+    value='Incorrect Usage: invalid value "{value}" for flag -{name}: write a number',
+    few='{program}: "{command}" requires a minimum of {count} argument(s)',
+    many='{program}: "{command}" requires a maximum of {count} argument(s)',
+    exact='{program}: "{command}" requires exactly {count} argument(s)')
+_PLAIN = {"unknown": "unknown flag: {dashes}{name}: see `{call} --help`",
+          "missing": "flag needs an argument: {dashes}{name}: see `{call} --help`",
+          "boolean": 'invalid argument "{value}" for "--{name}": write true or false',
+          "value": 'invalid argument "{value}" for "--{name}": write a number',
+          "few": '"{call}" requires at least {count} argument(s): see `{call} --help`',
+          "many": '"{call}" requires at most {count} argument(s): see `{call} --help`',
+          "exact": '"{call}" requires exactly {count} argument(s): see `{call} --help`'}
+DOCKER = Style(glued=True, help=False, wrong=125, **_PLAIN)
+SKOPEO = Style(glued=False, help=False, wrong=1, **_PLAIN)
 
 
 class Command:
     """What a command line can be: its flags and how many arguments it takes."""
 
     def __init__(self, name: str, usage: str, about: str, *flags: Flag, least: int = 0, most: int | None = None,
-                 stop_at_argument: bool = False, text: str = "", glued: bool = False, wrong: int = 1) -> None:
+                 stop_at_argument: bool = False, text: str = "") -> None:
         self.name = name
         self.usage = usage
         self.about = about
@@ -46,8 +101,7 @@ class Command:
         self.most = most
         self.stop_at_argument = stop_at_argument
         self.text = text
-        self.wrong = wrong   # exit status of a command line that is wrong
-        self.glued = glued   # the value of a short flag may follow at once: -p80:80
+        self.style = RUNC   # of the program that it is called by
 
     def flag(self, name: str) -> Flag | None:
         """The flag with this long name or letter."""
@@ -68,9 +122,10 @@ class Parsed:
         return self.values[name]
 
 
-def parse(command: Command, words: Sequence[str]) -> Parsed:
-    """Read a command line; raises UsageError in runc's words."""
+def parse(command: Command, words: Sequence[str], style: Style = RUNC, program: str = "") -> Parsed:
+    """Read a command line; raises UsageError in the words of ``style``."""
     parsed = Parsed(command)
+    about = {"program": program, "command": command.name, "call": f"{program} {command.name}".rstrip()}
     words = list(words)
     index = 0
     while index < len(words):
@@ -90,62 +145,64 @@ def parse(command: Command, words: Sequence[str]) -> Parsed:
             parsed.help = True
             continue
         flag = command.flag(name)
-        if flag is None and not word.startswith("--") and (letters := _letters(command, word)):
+        if flag is None and not word.startswith("--") and (letters := _letters(command, word, glued=style.glued)):
             words[index:index] = letters
             continue
         if flag is None:
-            raise UsageError(f"Incorrect Usage: flag provided but not defined: -{name}")
-        if flag.kind != "bool" and not equals:
+            raise style.error("unknown", name=name, dashes=word[:len(word) - len(word.lstrip("-"))], **about)
+        if not flag.switch and not equals:
             if index == len(words):
-                raise UsageError(f"Incorrect Usage: flag needs an argument: -{name}")
+                raise style.error("missing", name=name, dashes="-" if len(name) == 1 else "--", **about)
             value = words[index]
             index += 1
         parsed.given.add(flag.name)
-        _store(parsed, flag, value if equals or flag.kind != "bool" else "true")
+        _store(parsed, flag, value if equals or not flag.switch else "true", style)
     return parsed
 
 
-def _letters(command: Command, word: str) -> list[str]:
+def _letters(command: Command, word: str, *, glued: bool) -> list[str]:
     """The short flags of a word such as -aq, one word each; nothing where it is none. Only the last may have a value.
 
     runc knows no such thing, but whoever comes from docker, podman or skopeo writes -it."""
     name, equals, value = word[1:].partition("=")
     flags = [next((flag for flag in command.flags if letter == flag.short), None) for letter in name]
-    if command.glued:
-        valued = next((place for place, flag in enumerate(flags) if flag is None or flag.kind != "bool"), len(flags))
+    if glued:
+        valued = next((place for place, flag in enumerate(flags) if flag is None or not flag.switch), len(flags))
         if valued < len(flags) - 1 and flags[valued]:
             return [*(f"-{letter}" for letter in name[:valued]), f"-{name[valued]}={word[valued + 2:]}"]
-    if len(name) < 2 or any(flag is None for flag in flags) or any(flag and flag.kind != "bool" for flag in flags[:-1]):
+    if len(name) < 2 or any(flag is None for flag in flags) or any(flag and not flag.switch for flag in flags[:-1]):
         return []
     return [f"-{letter}" for letter in name[:-1]] + [f"-{name[-1]}{equals}{value}"]
 
 
-def _store(parsed: Parsed, flag: Flag, value: str) -> None:
+def _store(parsed: Parsed, flag: Flag, value: str, style: Style) -> None:
     if flag.kind == "bool":
         if value not in TRUE | FALSE:
-            raise UsageError(f'Incorrect Usage: invalid boolean value "{value}" for -{flag.name}: write true or false')
+            raise style.error("boolean", value=value, name=flag.name)
         parsed.values[flag.name] = value in TRUE
+    elif flag.kind == "argument":
+        parsed.arguments.insert(0, f"--{flag.name}")
     elif flag.kind == "int":
         try:
             parsed.values[flag.name] = int(value, 0)
         except ValueError:
-            raise UsageError(f'Incorrect Usage: invalid value "{value}" for flag -{flag.name}: write a number'
-                             ) from None
+            raise style.error("value", value=value, name=flag.name) from None
     elif flag.kind == "list":
         parsed.values[flag.name].append(value)
     else:
         parsed.values[flag.name] = value
 
 
-def check_count(command: Command, parsed: Parsed, program: str) -> None:
+def check_count(command: Command, parsed: Parsed, program: str, style: Style = RUNC) -> None:
     """Raise UsageError when there are too few or too many arguments."""
     count, least, most = len(parsed.arguments), command.least, command.most
+    about = {"program": program, "command": command.name, "call": f"{program} {command.name}".rstrip()}
     if least == most and count != least:
-        raise UsageError(f'{program}: "{command.name}" requires exactly {least} argument(s)')
+        raise style.error("exact", count=least, **about)
     if count < least:
-        raise UsageError(f'{program}: "{command.name}" requires a minimum of {least} argument(s)')
+        raise style.error("few", count=least, **about)
     if most is not None and count > most:
-        raise UsageError(f'{program}: "{command.name}" requires a maximum of {most} argument(s)')
+        raise style.error("many", count=most, **about)
 
 
 def help_text(command: Command, program: str) -> str:

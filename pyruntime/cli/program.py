@@ -10,7 +10,7 @@ import sys
 
 from pyruntime import errors
 from pyruntime.cli.log import LOG, safe
-from pyruntime.cli.parse import Command, Parsed, check_count, help_text, options, parse
+from pyruntime.cli.parse import RUNC, Command, Parsed, Style, check_count, help_text, options, parse
 from pyruntime.errors import PyruntimeError, UsageError
 
 TYPE_CHECKING = False
@@ -27,12 +27,15 @@ class Program:
     ``context``    what the commands get: made of the parsed global options
     ``version``    what --version prints
     ``hidden``     commands that are not for people
-    ``glued``      the value of a short flag may follow at once: -p80:80
+    ``style``      how command lines are read, and what is said of wrong ones
+    ``sentences``  messages are one line each where no person reads them
     """
+
+    sentences = False
 
     def __init__(self, name: str, about: Command, commands: dict[str, str], package: str,
                  context: Callable[[Parsed], Any], version: Callable[[], str], hidden: Sequence[str] = (), *,
-                 glued: bool = False) -> None:
+                 style: Style = RUNC) -> None:
         self.name = name
         self.about = about
         self.commands = commands
@@ -40,7 +43,7 @@ class Program:
         self.context = context
         self.version = version
         self.hidden = hidden
-        self.glued = glued
+        self.style = style
 
     def overview(self) -> str:
         """The help of the whole program."""
@@ -82,11 +85,13 @@ class Program:
 
     def _run(self, words: Sequence[str]) -> int:
         try:
-            parsed = parse(self.about, words)
+            parsed = parse(self.about, words, self.style, self.name)
         except UsageError as error:
-            out(f"{error}\n\n" + self.overview())
+            if self.style.help:
+                out(f"{error}\n\n" + self.overview())
             raise
-        LOG.configure(file=parsed["log"], format=parsed["log-format"], debug=parsed["debug"])
+        LOG.configure(file=parsed["log"], format=parsed["log-format"], debug=parsed["debug"],
+                      sentences=self.sentences)
         if parsed["version"]:
             out(self.version())
             return 0
@@ -100,19 +105,27 @@ class Program:
             return self.unknown(name, arguments)
         module = self.module(name)
         command: Command = module.COMMAND
-        command.glued = self.glued
         run: Callable[[Any, Parsed], int] = module.run
-        try:
-            options_ = parse(command, arguments)
-            if options_.help:
-                out(help_text(command, self.name))
-                return 0
-            check_count(command, options_, self.name)
-        except UsageError as error:
-            out(("Incorrect Usage.\n\n" if "requires" in str(error) else "") + help_text(command, self.name))
-            error.exit_code = command.wrong
-            raise error
+        options_ = read(command, arguments, self.name, self.style)
+        if options_ is None:
+            return 0
         return run(self.context(parsed), options_)
+
+
+def read(command: Command, words: Sequence[str], program: str, style: Style) -> Parsed | None:
+    """The command line of one command; None where it asks for help, which is printed. Raises UsageError."""
+    command.style = style
+    try:
+        parsed = parse(command, words, style, program)
+        if parsed.help:
+            out(help_text(command, program))
+            return None
+        check_count(command, parsed, program, style)
+    except UsageError as error:
+        if style.help:
+            out(("Incorrect Usage.\n\n" if "requires" in str(error) else "") + help_text(command, program))
+        raise
+    return parsed
 
 
 def out(text: str) -> None:

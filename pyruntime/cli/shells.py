@@ -51,7 +51,7 @@ complete -o default -F _{name} {name}
 
 def _words(flags: tuple[Flag, ...], *, valued: bool = False) -> list[str]:
     """The words of options; with ``valued`` of those alone after which a value follows."""
-    return [word for flag in flags if not flag.hidden and not (valued and flag.kind == "bool")
+    return [word for flag in flags if not flag.hidden and not (valued and flag.switch)
             for word in (f"--{flag.name}", *([f"-{flag.short}"] if flag.short else []))] + (
                 [] if valued else ["--help"])
 
@@ -86,7 +86,7 @@ def zsh(program: Program, commands: dict[str, Command], ask: str, asking: list[s
 
 def _option(flag: Flag) -> str:
     about = flag.help.replace("[", "(").replace("]", ")").replace(":", " ")
-    value = "" if flag.kind == "bool" else f":{flag.value}:_files"
+    value = "" if flag.switch else f":{flag.value}:_files"
     names = f"{{-{flag.short},--{flag.name}}}" if flag.short else f"--{flag.name}"
     many = "'*'" if flag.kind == "list" else ""
     return f"{many}{names}{_quoted(f'[{about}]{value}')}"
@@ -113,7 +113,7 @@ def fish(program: Program, commands: dict[str, Command], ask: str, asking: list[
 
 def _fish(program: str, condition: str, flag: Flag) -> str:
     short = f" -s {flag.short}" if flag.short else ""
-    return (f"complete -c {program} -n {condition} -l {flag.name}{short}{'' if flag.kind == 'bool' else ' -r'}"
+    return (f"complete -c {program} -n {condition} -l {flag.name}{short}{'' if flag.switch else ' -r'}"
             f" -d {_in_fish(flag.help)}")
 
 

@@ -5,7 +5,7 @@ What scripts use of Go's templates (pkg.go.dev/text/template) with these tools:
     {{.Name.Name}}  {{index .Ports "80/tcp"}}  {{(index .Config 0).Subnet}}  {{$}}  {{$name := .Name}}  {{"text"}}
     {{if .A}}...{{else if .B}}...{{else}}...{{end}}  {{with .A}}...{{end}}
     {{range .List}}...{{else}}...{{end}}  {{range $key, $value := .Map}}...{{end}}
-    {{.Name | upper}}  {{- trims blanks -}}  {{/* says nothing */}}  and the functions below
+    {{.Name | upper}}  {{- trims blanks -}}  {{/* says nothing */}}  {{.Label "name"}}  and the functions below
 
 Members are found whatever the case of their names. One that is not there is an error, but in a condition it is false.
 Anything else is refused with what is understood, not printed as it stands.
@@ -195,16 +195,20 @@ class _Template:
     def _command(self, words: list[str], piped: list[Any], dot: Any, names: dict[str, Any], text: str) -> Any:
         function = _FUNCTIONS.get(words[0])
         if function is None:
-            if len(words) > 1 or piped:
+            found = self._operand(words[0], dot, names, text)
+            if callable(found):
+                function = found
+            elif len(words) > 1 or piped:
                 raise self._wrong(text)
-            return self._operand(words[0], dot, names, text)
+            else:
+                return found
         arguments = [self._operand(word, dot, names, text) for word in words[1:]] + piped
         try:
             return function(*arguments)
         except (KeyError, IndexError):
             raise UsageError(f'--format "{self._text}": there is no item {words[-1]}') from None
         except (TypeError, ValueError, AttributeError):
-            raise self._wrong(text, f"{words[0]} is not for that") from None
+            raise self._wrong(text, f"{words[0]} does not take these values") from None
 
     def _operand(self, word: str, dot: Any, names: dict[str, Any], text: str) -> Any:
         if word[0] == '"':
@@ -278,7 +282,7 @@ def plain(value: Any) -> str:
         return "[" + " ".join(map(plain, value)) + "]"
     if isinstance(value, dict):
         return "map[" + " ".join(f"{key}:{plain(item)}" for key, item in sorted(value.items())) + "]"
-    return "<no value>" if value is None else str(value)
+    return "<nil>" if value is None else str(value)
 
 
 def _index(value: Any, *keys: Any) -> Any:

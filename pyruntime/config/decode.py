@@ -125,6 +125,14 @@ def _no_lone_surrogate(value: object) -> bool:
     return True
 
 
+class NullDict(dict[str, object]):
+    """An empty object that JSON has as null: a Go map that is not set, as Docker's documents are full of."""
+
+
+class NullList(list[object]):
+    """The same for a list."""
+
+
 def encode(value: object, indent: int | None = None) -> str:
     """``value`` as JSON in ASCII, without a newline at the end.
 
@@ -161,7 +169,7 @@ def _write(value: object, newline: str, step: str, parts: list[str]) -> None:
 
 def _write_object(value: dict[Any, Any], newline: str, step: str, parts: list[str]) -> None:
     if not value:
-        parts.append("{}")
+        parts.append("null" if isinstance(value, NullDict) else "{}")
         return
     inner = newline + step
     colon = ": " if newline else ":"
@@ -177,7 +185,7 @@ def _write_object(value: dict[Any, Any], newline: str, step: str, parts: list[st
 
 def _write_array(value: list[Any] | tuple[Any, ...], newline: str, step: str, parts: list[str]) -> None:
     if not value:
-        parts.append("[]")
+        parts.append("null" if isinstance(value, NullList) else "[]")
         return
     inner = newline + step
     mark = "["

@@ -14,7 +14,7 @@ from pyruntime.errors import ConfigError, PyruntimeError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 # Of linux: what holds for every process of the container, and not only for its set-up.
@@ -75,9 +75,18 @@ def _more(sets: dict[str, Any], capabilities: Sequence[str]) -> dict[str, Any]:
     return {**sets, **{name: [*(sets.get(name) or []), *capabilities] for name in names}}
 
 
-def given_process(kept: dict[str, Any], data: bytes, document: str) -> dict[str, Any]:
-    """The process object that a file holds, with the container's values where it is silent. Raises ConfigError."""
+def given_process(kept: dict[str, Any], data: bytes, document: str, warn: Callable[[str], None]) -> dict[str, Any]:
+    """The process object that a file holds, with the container's values where it is silent; ``warn`` is called for
+    what other runtimes accept. Raises ConfigError."""
     process = decode(data, document)
+    if not conforms_process(process) or process_problems(Node(process, "process")):
+        from pyruntime.config.lenient import forgive
+
+        accepted = forgive({"process": process})
+        if conforms_process(accepted[0]["process"]):
+            process = accepted[0]["process"]
+            for problem in accepted[1]:
+                warn(f"{document}: {problem}")
     if not conforms_process(process):
         from pyruntime.config.validate import validate  # jsonschema: only to word the mistake
 

@@ -17,6 +17,7 @@ from pyruntime.image.repack import list_changes, write_tree
 from pyruntime.image.snapshot.view import View
 from pyruntime.image.store.layers import Layers
 from pyruntime.image.store.layout import read_file
+from pyruntime.image.store.trees import survey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,3 +99,11 @@ def _write_all(store: Store, layers: Layers, written: str, write: Callable[[byte
     every = Layers(layers.keys, [*layers.directories, written], layers.chain_ids, written)
     with View(store, every) as view:
         write_tree(store, view.fd, write, how)
+
+
+def written(container: Container) -> int:
+    """The bytes of the files that a container has written to its root filesystem."""
+    try:
+        return survey(container.private)[1]
+    except OSError:
+        return 0   # it has never been started, or is being removed

@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.engine.container import Container, Record
-    from pyruntime.image.document import Descriptor
 
 
-def commit(container: Container, record: Record, *, name: Callable[[Descriptor], str], author: str = "",
-           message: str = "", lines: list[str], pause: bool = True, warn: Callable[[str], None]) -> tuple[str, str]:
-    """Make the image; its name and its ID. ``lines`` are instructions of a Dockerfile; ``name`` is asked for the name
-    when the manifest is known.
+def commit(container: Container, record: Record, *, name: str, author: str = "", message: str = "", lines: list[str],
+           pause: bool = True, warn: Callable[[str], None]) -> str:
+    """Make the image; its ID. ``lines`` are instructions of a Dockerfile; ``name`` may be "".
 
     ``pause``: a container at work is paused meanwhile. Raises UsageError, ImageError, HostError.
     """
@@ -42,11 +40,12 @@ def commit(container: Container, record: Record, *, name: Callable[[Descriptor],
                 descriptor, _ = repack(bundle, base, options=changes.options(container, warn), **told)
         else:
             descriptor = derive(store, base, None, **told)
-        there = name(descriptor)
-        store.tag(there, descriptor)
+        if name:
+            store.tag(name, descriptor)
+        store.keep(descriptor)
         image = by_manifest(store, descriptor.digest)
-    history.of_container(container.places, record, "commit", comment=message, imageID=image.id, imageRef=there)
-    return there, image.id
+    history.of_container(container.places, record, "commit", comment=message, imageID=image.id, imageRef=name)
+    return image.id
 
 
 def configuration(record: Record) -> dict[str, Any]:

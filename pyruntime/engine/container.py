@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pyruntime.engine.places import Places
 
 UNCLAIMED = "~"
+LATEST = "--latest"   # instead of a container's name
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 _HEX = frozenset("0123456789abcdef")
 
@@ -309,7 +310,12 @@ def every(places: Places, warn: Callable[[str], None] | None = None) -> Iterator
 
 def find(places: Places, text: str) -> Container:
     """The container that a person means: its name, its ID, or the beginning of it. Raises NoSuchContainer, UsageError
-    where the beginning fits several."""
+    where the beginning fits several. ``LATEST`` is the container that was created last."""
+    if text == LATEST:
+        newest = next(every(places, lambda _text: None), None)
+        if newest is None:
+            raise NoSuchContainer("there is no container yet")
+        return newest[0]
     try:
         container = Container(places, os.readlink(f"{places.root}/names/{check_name(text)}"))
         if os.path.isdir(container.directory):

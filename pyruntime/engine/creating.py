@@ -100,6 +100,7 @@ def driver_of(places: Places, name: str = "") -> str:
         with open(path, encoding="ascii") as file:
             return file.read().strip()
     except FileNotFoundError:
+        places.below()
         found = choose("", places.store, places.root, lasting=False).name
         write(path, f"{found}\n".encode())
         return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.config.decode import decode
+from pyruntime.config.decode import NullList, decode
+from pyruntime.config.environment import last_of_each
+from pyruntime.engine.describe_image import config_of
 from pyruntime.engine.host_config import host_config
 from pyruntime.engine.network import endpoints
 from pyruntime.engine.network.picture import settings_of
@@ -26,24 +28,34 @@ def describe(container: Container, record: Record, status: Status | None = None)
     args = program(record)
     settings, config = record.settings, record.image_config
     return {
-        "Id": record.id, "Name": record.name, "Created": record.created, "Path": args[0] if args else "",
+        "Id": record.id, "Name": f"/{record.name}", "Created": record.created, "Path": args[0] if args else "",
         "Args": args[1:], "Image": record.image_id, "ImageName": record.image, "ImageManifest": record.manifest,
-        "Driver": record.driver,
+        "Driver": record.driver, "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "ExecIDs": NullList(),
+        "ResolvConfPath": f"{container.directory}/resolv.conf", "HostsPath": f"{container.directory}/hosts",
+        "HostnamePath": f"{container.directory}/hostname",
         "State": {**state(status), **_health(container, record, status)}, "RestartCount": status.run.restarts,
         "LogPath": f"{container.directory}/log" if settings.log_driver != "none" else "",
         "ConfigPath": f"{container.directory}/config.json", "Rootfs": container.rootfs,
         "AppArmorProfile": _apparmor(container),
-        "Config": {
+        "Config": config_of(config, {
             "Image": record.image, "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
             "User": settings.user or config.get("User") or "", "Tty": settings.terminal, "OpenStdin": settings.stdin,
-            "Env": [*(config.get("Env") or []), *settings.env], "Cmd": settings.args or config.get("Cmd"),
-            "Entrypoint": config.get("Entrypoint") if settings.entrypoint is None else settings.entrypoint,
-            "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
-            "Labels": labels(record), "Volumes": config.get("Volumes"), "ExposedPorts": config.get("ExposedPorts"),
-            "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
-            "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None},
+            "Env": last_of_each([*(config.get("Env") or []), *settings.env]),
+            "Cmd": settings.args or (None if settings.entrypoint is None else NullList()),
+            "Entrypoint": settings.entrypoint, "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
+            "Labels": labels(record), "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
+            "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None}),
         "HostConfig": host_config(settings), "Mounts": [_mount(container, mount) for mount in settings.mounts],
         "NetworkSettings": settings_of(endpoints.read(container.places, record.id)), "Settings": settings.document()}
+
+
+def sizes_of(container: Container, record: Record) -> dict[str, int]:
+    """SizeRw, what the container has written, and SizeRootFs, with its image."""
+    from pyruntime.engine.changes import written
+    from pyruntime.image.images import by_manifest
+
+    own = written(container)
+    return {"SizeRw": own, "SizeRootFs": own + by_manifest(container.places.store, record.manifest).size}
 
 
 def _apparmor(container: Container) -> str:
@@ -94,7 +106,7 @@ def state(status: Status) -> dict[str, Any]:
     end = status.exit
     return {
         "Status": status.word, "Running": status.word in (RUNNING, PAUSED), "Paused": status.word == PAUSED,
-        "Restarting": status.word == RESTARTING, "OOMKilled": bool(end and end.oom), "Pid": status.pid,
+        "Dead": False, "Restarting": status.word == RESTARTING, "OOMKilled": bool(end and end.oom), "Pid": status.pid,
         "ExitCode": end.status if end else 0, "Error": end.error if end else "",
-        "StartedAt": status.run.started or NEVER, "FinishedAt": end.finished if end else NEVER,
+        "StartedAt": status.run.started or NEVER, "FinishedAt": (end and end.finished) or NEVER,
         "MonitorPid": status.run.monitor[0] if status.run.watched() else 0}

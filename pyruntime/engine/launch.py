@@ -22,14 +22,16 @@ import sys
 from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
 from pyruntime.engine import history, spec
-from pyruntime.engine.container import Run, timestamp
+from pyruntime.engine.container import Exit, Run, timestamp
 from pyruntime.engine.network import files, present
 from pyruntime.engine.places import forget
-from pyruntime.errors import PyruntimeError, StateError, words
+from pyruntime.engine.status import start_status
+from pyruntime.errors import HostError, PyruntimeError, StateError, words
 from pyruntime.image.bundle import Bundle
+from pyruntime.image.rootless import privileged
 from pyruntime.image.snapshot.driver import named
 from pyruntime.native import kernel
-from pyruntime.process import start_time
+from pyruntime.process import interpreter, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,11 +148,16 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
         words = _start(container, record, run, options, client)
         os.execv(MONITOR, words)   # the lock goes with it: it is closed
     except BaseException as error:
+        container.write_exit(Exit(status=start_status(str(error)), error=str(error),
+                                  finished=timestamp() if before.started else ""))
         try:
             clear_run(container, record)
         except PyruntimeError as second:
             if isinstance(error, PyruntimeError):
                 error.notes.append(str(second))
+        run = container.run()
+        run.started = before.started   # it did not run: it is created, or has exited, as before
+        container.write_run(run)
         raise
 
 
@@ -214,7 +221,13 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
         os.close(root)
     runtime = Runtime(container.places.runtime)
     streams = Streams(terminal=settings.terminal, stdin=settings.stdin)
-    state = runtime.create(container.id, container.directory, console=streams.console)
+    try:
+        state = runtime.create(container.id, container.directory, console=streams.console)
+    except PyruntimeError as error:
+        if error.where.startswith("linux.resources.") and not privileged():
+            raise HostError("limits without root need a cgroup that is delegated to you: log in by systemd (or"
+                            f" `loginctl enable-linger`), or run pocker as root: {error}") from None
+        raise
     streams.created()
     run.pid = state.pid
     container.write_run(run)
@@ -241,7 +254,7 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
 def monitor_command(places: Places, container_id: str) -> list[str]:
     """What the monitor calls when there is something to decide; % is what."""
-    return [sys.executable, "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.cli.bytecode "
+    return [interpreter(), "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.cli.bytecode "
             "import run; run('pyruntime.cli.pocker.main')", "--root", places.root, "--run-root", places.run, "monitor",
             "%", container_id]
 

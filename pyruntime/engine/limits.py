@@ -39,11 +39,15 @@ def read(settings: Settings, given: dict[str, Any]) -> None:
     if "oom-score-adj" in given:
         settings.oom_score = whole("oom-score-adj", given["oom-score-adj"], -1000, 1000)
     if "cgroup-parent" in given:
-        parent: str = given["cgroup-parent"]
-        if ".." in parent.split("/"):
-            raise wrong("cgroup-parent", parent, 'write a path without ".."')
-        settings.cgroup_parent = parent if parent.endswith(".slice") else "/" + parent.strip("/")
+        settings.cgroup_parent = parent(given["cgroup-parent"])
     settings.sysctls = dict(pair("sysctl", text) for text in given.get("sysctl", []))
+
+
+def parent(text: str) -> str:
+    """The cgroup, or slice of systemd, that containers' own are made in."""
+    if ".." in text.split("/"):
+        raise wrong("cgroup-parent", text, 'write a path without ".."')
+    return text if text.endswith(".slice") else "/" + text.strip("/")
 
 
 def memory(given: dict[str, Any]) -> dict[str, Any]:

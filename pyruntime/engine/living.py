@@ -51,8 +51,10 @@ def _log_option(settings: Settings, text: str) -> None:
         settings.log_size = max(0, -1 if value == "-1" else size("log-opt max-size", value))
     elif name == "max-file":
         settings.log_files = whole("log-opt max-file", value, 1, 1000)
-    elif name not in ("mode", "compress", "tag", "labels", "env", "labels-regex", "env-regex", "max-buffer-size"):
-        raise wrong("log-opt", text, "write max-size=SIZE or max-file=N")
+    elif name in ("labels", "env"):
+        settings.log_details[name] = value.split(",")
+    elif name not in ("mode", "compress", "tag", "labels-regex", "env-regex", "max-buffer-size"):
+        raise wrong("log-opt", text, "write max-size=SIZE, max-file=N, env=NAME,... or labels=NAME")
 
 
 def health(given: dict[str, Any]) -> dict[str, Any]:

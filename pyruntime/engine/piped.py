@@ -10,16 +10,45 @@ import _signal  # type: ignore[import-not-found]  # signal itself imports enum, 
 import os
 import select
 
+from pyruntime.signals import FORWARDED, Insistence
+from pyruntime.streams import Inlet, Outlet
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-_CHUNK = 1 << 16
-# Not forwarded: what is about us, or what cannot be caught.
-_OURS = {_signal.SIGCHLD, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGURG, _signal.SIGWINCH, _signal.SIGTTIN,
-         _signal.SIGTTOU, _signal.SIGTSTP, _signal.SIGCONT, _signal.SIGPIPE}
-_FORWARDED = {*range(1, 32), *range(_signal.SIGRTMIN, _signal.SIGRTMAX + 1)} - _OURS
+_REST = 1 << 20   # bytes of an output that are still passed on when the program has ended; a pipe holds no more
+
+
+class Pipe:
+    """What goes from one stream to another, no faster than it is taken."""
+
+    def __init__(self, source: Inlet, target: Outlet) -> None:
+        self.source = source
+        self.target = target
+
+    @property
+    def over(self) -> bool:
+        """Nothing more comes, or nobody wants it."""
+        return self.target.gone or (self.source.ended and not self.target.pending)
+
+    def register(self, poll: select.poll) -> None:
+        """Wait for what it can go on with."""
+        if self.target.pending:
+            poll.register(self.target.fd, select.POLLOUT)
+        if not self.source.ended and not self.target.full:
+            poll.register(self.source.fd, select.POLLIN)
+
+    def pump(self) -> None:
+        """Pass on what can be passed on now."""
+        self.target.flush()
+        if not self.source.ended and not self.target.full:
+            self.target.put(self.source.take())
+
+    def close(self) -> None:
+        """Close both."""
+        self.source.close()
+        self.target.close()
 
 
 class Piped:
@@ -29,21 +58,18 @@ class Piped:
     """
 
     def __init__(self, *, stdin: bool) -> None:
-        self._input = -1                     # our end of the program's input
-        self._pending = b""                  # what it has not taken yet
-        self._outputs: dict[int, int] = {}   # our end of an output -> our stream that it goes to
+        self._ours: dict[int, int] = {}      # stream -> our end of it
         self._theirs: dict[int, int] = {}    # stream -> the program's end
+        self._insistence = Insistence("the program")
         if stdin:
-            self._theirs[0], self._input = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(self._input, False)
+            self._theirs[0], self._ours[0] = os.pipe2(os.O_CLOEXEC)
         else:
             self._theirs[0] = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         for stream in (1, 2):
-            reader, self._theirs[stream] = os.pipe2(os.O_CLOEXEC)
-            self._outputs[reader] = stream
+            self._ours[stream], self._theirs[stream] = os.pipe2(os.O_CLOEXEC)
         self._wake, signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
-        for number in _FORWARDED:
+        for number in FORWARDED:
             _signal.signal(number, lambda number, frame: None)
 
     def start(self, start: Callable[[], int]) -> int:
@@ -65,87 +91,63 @@ class Piped:
     def wait(self, pid: int) -> int:
         """Pass on what comes until the program ends; its status as a shell has it.
 
-        What it leaves running may hold its streams, and is not waited for.
+        What it leaves running may hold its streams, and is not waited for. Raises Interrupted where it ignores signals.
         """
         pidfd = os.pidfd_open(pid)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
-        for reader in self._outputs:
-            poll.register(reader, select.POLLIN)
-        if self._input >= 0:
-            poll.register(0, select.POLLIN)
+        pipes = {stream: Pipe(Inlet(0), Outlet(ours, own=True)) if stream == 0 else
+                 Pipe(Inlet(ours, own=True), Outlet(stream)) for stream, ours in self._ours.items()}
         while True:
-            ready = [fd for fd, _ in poll.poll()]
-            for fd in ready:
-                if fd == self._wake:
-                    self._forward(pid)
-                elif fd in self._outputs:
-                    if not self._pass_on(fd):
-                        self._close_output(fd, poll)
-                elif fd in (0, self._input):
-                    self._feed(fd, poll)
+            ready = self._poll(pidfd, pipes)
+            if self._wake in ready:
+                self._forward(pid)
+            for stream, pipe in list(pipes.items()):
+                pipe.pump()
+                if pipe.over:   # the program reads an end of its input, or gets SIGPIPE by its output
+                    os.close(self._ours[stream])
+                    pipe.close()
+                    del pipes[stream]
             if pidfd in ready:
-                for reader in self._outputs:
-                    os.set_blocking(reader, False)
-                    while self._pass_on(reader):
-                        pass
+                pipes.pop(0, None)
+                self._pass_on_rest(pipes)
                 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 return 128 - code if code < 0 else code
 
+    def _poll(self, pidfd: int, pipes: dict[int, Pipe]) -> set[int]:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        for pipe in pipes.values():
+            pipe.register(poll)
+        return {fd for fd, _ in poll.poll()}
+
+    def _pass_on_rest(self, pipes: dict[int, Pipe]) -> None:
+        """What it wrote before it ended, as fast as that is taken; a signal ends that."""
+        for pipe in pipes.values():
+            left = _REST
+            while not pipe.target.gone:
+                if left > 0 and not pipe.target.full and (data := pipe.source.take()):
+                    left -= len(data)
+                    pipe.target.put(data)
+                elif pipe.target.pending:
+                    poll = select.poll()
+                    poll.register(self._wake, select.POLLIN)
+                    poll.register(pipe.target.fd, select.POLLOUT)
+                    if any(fd == self._wake for fd, _ in poll.poll()) and any(
+                            number in FORWARDED for number in os.read(self._wake, 4096)):
+                        return
+                    pipe.target.flush()
+                else:
+                    break
+            pipe.close()
+
     def _forward(self, pid: int) -> None:
         for number in os.read(self._wake, 4096):
-            if number in _FORWARDED:
+            if number in FORWARDED:
+                self._insistence.add(number)
                 try:
                     os.kill(pid, number)   # it is our child: nobody else has its number before we have waited for it
                 except ProcessLookupError:
                     return
-
-    def _pass_on(self, reader: int) -> bool:
-        """One read of an output; False where there is nothing more, or nobody who wants it."""
-        try:
-            data = os.read(reader, _CHUNK)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._outputs[reader], view):]
-        except OSError:   # nothing for now, at the end; or our own reader has gone (EPIPE), or our disk is full
-            return False
-        return bool(data)
-
-    def _close_output(self, reader: int, poll: Any) -> None:
-        """The program hears by SIGPIPE that nobody reads."""
-        poll.unregister(reader)
-        os.close(reader)
-        del self._outputs[reader]
-
-    def _feed(self, fd: int, poll: Any) -> None:
-        """Our input is read when the program has taken what came before."""
-        if fd == 0:
-            try:
-                self._pending = os.read(0, _CHUNK)
-            except OSError:   # EIO: our terminal has been hung up
-                self._pending = b""
-            poll.unregister(0)
-            if self._pending:
-                poll.register(self._input, select.POLLOUT)
-            else:
-                self._end_input()
-            return
-        try:
-            self._pending = self._pending[os.write(fd, self._pending):]
-        except BlockingIOError:
-            return
-        except OSError:   # EPIPE: the program has closed its input
-            poll.unregister(fd)
-            self._end_input()
-            return
-        if not self._pending:
-            poll.unregister(fd)
-            poll.register(0, select.POLLIN)
-
-    def _end_input(self) -> None:
-        os.close(self._input)
-        self._input = -1
 
 
 def _duplicate(fd: int) -> int:

@@ -8,7 +8,9 @@
     RUN/attach/           the sockets of monitors
 
 ROOT is POCKER_ROOT, /var/lib/pocker for root, $XDG_DATA_HOME/pocker for others; RUN is POCKER_RUN, /run/pocker or
-$XDG_RUNTIME_DIR/pocker. What stands in RUN does not outlive a reboot, as containers do not. Images are pyimage's.
+$XDG_RUNTIME_DIR/pocker. Where that is not set (su, cron), it is /run/user/UID/pocker, which a session of the same user
+has, too, or a directory in /tmp that nobody else may write. What stands in RUN does not outlive a reboot, as containers
+do not. Images are pyimage's.
 """
 
 from __future__ import annotations
@@ -119,6 +121,9 @@ def _default_run() -> str:
     if os.geteuid() == 0:
         return "/run/pocker"
     run = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not run:
-        raise HostError("XDG_RUNTIME_DIR is not set: log in anew, or name a directory of your own with POCKER_RUN")
-    return f"{run}/pocker"
+    usual = f"/run/user/{os.geteuid()}"
+    if not run and not os.access(usual, os.W_OK):
+        from pyruntime.directories import private
+
+        return private(f"/tmp/pocker-{os.geteuid()}", "name one of your own with POCKER_RUN")
+    return f"{run or usual}/pocker"

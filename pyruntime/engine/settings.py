@@ -20,7 +20,7 @@ class Settings:
         "read_only", "userns", "ids", "ipc", "pid", "uts", "cgroupns", "group_add", "mounts", "volumes_from", "devices",
         "device_rules", "shm_size", "limits", "ulimits", "oom_score", "cgroup_parent", "sysctls", "networks", "ports",
         "publish_all", "expose", "dns", "dns_search", "dns_options", "hosts", "links", "restart", "restart_limit",
-        "remove", "log_driver", "log_size", "log_files", "health", "platform")
+        "remove", "log_driver", "log_size", "log_files", "log_details", "health", "platform")
 
     def __init__(self, **values: Any) -> None:
         # The process.
@@ -88,6 +88,7 @@ class Settings:
         self.log_driver: str = "file"                # or none
         self.log_size: int = 0                       # bytes before the log is rotated; 0: never
         self.log_files: int = 1
+        self.log_details: dict[str, list[str]] = {}   # names of "labels" and of "env" that `logs --details` shows
         # {"test": ["CMD", ...] | ["CMD-SHELL", line] | ["NONE"], "interval", "timeout", "start_period",
         # "start_interval", "retries"}; what is missing the image says (`create` puts both together); {}: no check
         self.health: dict[str, Any] = {}

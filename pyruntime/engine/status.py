@@ -17,7 +17,7 @@ class Status:
 
     ``word``   created, running, paused, restarting or exited
     ``pid``    of its init process; 0 where there is none
-    ``exit``   how it ended, for restarting and exited
+    ``exit``   how it ended, for restarting and exited; why it could not be started, for created
     """
 
     __slots__ = ("exit", "pid", "run", "word")
@@ -33,7 +33,7 @@ def status_of(container: Container) -> Status:
     """What it is doing now."""
     run = container.run()
     if not run.started:
-        return Status(CREATED, run)
+        return Status(CREATED, run, 0, container.exit())   # with an exit status where a start has failed
     if not run.over:
         try:
             state = Runtime(container.places.runtime).state(container.id)
@@ -50,6 +50,14 @@ def status_of(container: Container) -> Status:
         if end is None:   # it is being started
             return Status(CREATED, run)
     return Status(EXITED, run, 0, end or _unseen(run))
+
+
+def start_status(text: str) -> int:
+    """Docker's exit status of a container whose start failed with this message: 127 where there is no such program, 126
+    where it cannot be run, 128 for everything else."""
+    if 'exec: "' not in text:
+        return 128
+    return 127 if "executable file not found" in text or "no such file or directory" in text else 126
 
 
 def _unseen(run: Run) -> Exit:

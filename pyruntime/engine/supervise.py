@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.engine.container import seconds, timestamp
+from pyruntime.engine.container import seconds
 from pyruntime.engine.ending import clear_run, discard, finish
 from pyruntime.engine.launch import MONITOR, Options, become_monitor, monitor_command
 from pyruntime.errors import NoSuchContainer, PyruntimeError
@@ -73,11 +73,7 @@ def again(container: Container) -> int:
                 return 0
             try:
                 become_monitor(container, record, lock, Options(), set())
-            except PyruntimeError as error:
-                end = container.exit()
-                if end is not None:
-                    end.error, end.finished = str(error), timestamp()
-                    container.write_exit(end)
+            except PyruntimeError:
                 if record.settings.remove:
                     discard(container, record, volumes=True)
                 return 1

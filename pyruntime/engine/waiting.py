@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 
+from pyruntime.engine.history import events
 from pyruntime.engine.status import CREATED, EXITED, Status, status_of
 from pyruntime.errors import NoSuchContainer, StateError
 from pyruntime.process import start_time
@@ -15,18 +16,29 @@ if TYPE_CHECKING:
 
 
 def wait(container: Container) -> int:
-    """The exit status of a container, once it does not run any more. Raises StateError for one that never ran, and for
-    one that was removed before its status could be read."""
+    """The exit status of a container, once it does not run any more, also of one that is removed then (--rm). Raises
+    StateError for one that never ran, NoSuchContainer for one that was removed before it ran."""
     status = status_of(container)
     while status.word != EXITED:
         if status.word == CREATED and not status.run.watched():
+            if not os.path.isdir(container.directory):
+                return _last(container)
             raise StateError(f'container "{container.id[:12]}" was never started')
         _until_gone(status)
         if not os.path.isdir(container.directory):
-            raise NoSuchContainer(f'container "{container.id[:12]}" was removed, and its status with it')
+            return _last(container)
         status = status_of(container)
     assert status.exit is not None
     return status.exit.status
+
+
+def _last(container: Container) -> int:
+    """The last exit status of a container that was removed: its end is in the journal before its files go."""
+    found = [event for event in events(container.places, since=0, follow=False)
+             if event["Action"] == "die" and event["Actor"]["ID"] == container.id]
+    if not found:
+        raise NoSuchContainer(f'container "{container.id[:12]}" was removed, and its status with it')
+    return int(found[-1]["Actor"]["Attributes"]["exitCode"])
 
 
 def _until_gone(status: Status) -> None:

@@ -155,7 +155,7 @@ def find_root(store: Store, text: str) -> tuple[Descriptor, list[str], str]:
         raise ImageError(f'"{text}" fits {len(matching)} images; write more digits: {", ".join(sorted(matching))}')
     for descriptor, names in matching.values():
         return descriptor, names, ""
-    raise NoSuchImage(f'no image "{text}" here; `pyimage ls` lists those that are, `pyimage pull` gets others')
+    raise NoSuchImage(f'no such image: "{text}": pull it, or look at the list of images')
 
 
 def _by_digest(store: Store, there: dict[str, tuple[Descriptor, list[str]]], reference: Reference) -> Descriptor | None:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pyruntime.image.store.store import Store
     from pyruntime.image.transport.base import Source
 
-NAMELESS = "localhost/loaded"   # with its digest: the name of an image that came without one, and needs one to stay
-
 
 def receive(store: Store, source: Source, names: list[str], *, platform: Platform | None = None,
             everything: bool = False, extract: bool = True, threads: int = 3, limits: Limits | None = None,
@@ -45,8 +43,9 @@ def receive(store: Store, source: Source, names: list[str], *, platform: Platfor
                 if platform is None:   # else it is what was asked for
                     tell_of_platform(image, warn)
                 store.extract_layers(image.layers(), talk=Talk(warn=warn), limits=limits)
-            for name in names or [f"{NAMELESS}@{copied.root.digest}"]:
+            for name in names:
                 store.tag(name, copied.root)
+            store.keep(copied.root)
             return copied
     except (ImageError, ConfigError) as error:
         try:

@@ -101,6 +101,14 @@ class Reference:
         return hash(str(self))
 
 
+def familiar(name: str) -> str:
+    """The shortest form that means the same as a name of the store; a name that is none any more as it is."""
+    try:
+        return Reference.parse(name).familiar
+    except UsageError:
+        return name
+
+
 def split(text: str) -> tuple[str, str, str]:
     """Name, tag and digest as they stand in the text; absent parts are empty. Raises UsageError for empty parts."""
     name, at, digest = text.partition("@")

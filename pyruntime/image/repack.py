@@ -104,7 +104,7 @@ def import_tree(store: Store, read: Callable[[int], bytes], *, created: str, cre
 
     It is checked as every layer when it is extracted. The caller holds a lease.
     """
-    inflater = Inflater(read)
+    inflater = Inflater(read, archive=True)
     with LayerFile(store, compression) as file:
         while data := inflater.read():
             file.write(data)

@@ -34,6 +34,12 @@ def id_map(kind: str) -> list[tuple[int, int, int]]:
     return [(int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, lines)]
 
 
+def real_uid() -> int:
+    """This process's user as the machine knows it: in a user namespace root is who has made it."""
+    return next((outside + os.geteuid() - inside for inside, outside, count in id_map("uid")
+                 if inside <= os.geteuid() < inside + count), os.geteuid())
+
+
 def mapped(kind: str) -> Callable[[int], int | None]:
     """A function from an id to itself, or to None where this user namespace does not have it."""
     ranges = [range(inside, inside + count) for inside, _, count in id_map(kind)]

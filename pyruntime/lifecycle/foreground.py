@@ -7,6 +7,7 @@ import select
 import signal
 
 from pyruntime.errors import PyruntimeError
+from pyruntime.streams import Inlet, Outlet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,15 +15,22 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.lifecycle.notify import Relay
+    from pyruntime.signals import Insistence
 
 _KEPT = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN,
          signal.SIGTTOU, signal.SIGTSTP}
+_REST = 1 << 20   # bytes that are still passed on when the program has ended; a terminal holds less
+_HUNG_UP = 50     # milliseconds between two looks at a terminal that no program has open
 
 
 class Foreground:
-    """Between ``begin`` and ``end`` signals do not act on us but are kept for the container."""
+    """Between ``begin`` and ``end`` signals do not act on us but are kept for the container.
 
-    def __init__(self) -> None:
+    ``insistence``  lets the third SIGINT or SIGTERM end us; None: the program alone decides
+    """
+
+    def __init__(self, insistence: Insistence | None = None) -> None:
+        self._insistence = insistence
         self._wake, self._signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._old: dict[int, Any] = {}
         self._terminal: Terminal | None = None
@@ -35,9 +43,9 @@ class Foreground:
         for number in (*(set(signal.Signals) - _KEPT), signal.SIGCHLD, signal.SIGWINCH):
             self._old[number] = signal.signal(number, lambda number, frame: None)
 
-    def terminal(self, master: int) -> None:
-        """Forward our terminal to the container's, whose master side this is."""
-        self._terminal = Terminal(master)
+    def terminal(self, master: int, *, stdin: bool = True) -> None:
+        """Forward our terminal to the container's, whose master side this is; without ``stdin`` its output alone."""
+        self._terminal = Terminal(master, stdin=stdin)
 
     def relay(self, relay: Relay, warn: Callable[[str], None]) -> None:
         """Pass on what the container's program tells the service manager; ``warn`` of a manager that cannot be told."""
@@ -45,31 +53,45 @@ class Foreground:
 
     def wait(self, pid: int, pidfd: int) -> int:
         """Forward until init ends; its status as a shell has it (128 + N when signal N killed it)."""
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
-        if self._terminal:
-            self._terminal.begin(poll)
-        if self._relay:
-            poll.register(self._relay, select.POLLIN)
+        terminal = self._terminal
         try:
+            if terminal:
+                terminal.begin()
             while True:
-                # What ended with the program comes after what it still said.
-                for fd, events in sorted(poll.poll(), key=lambda item: item[0] == pidfd):
-                    if fd == self._wake:
-                        self._forward(pid)
-                    elif self._relay and fd == self._relay.fileno():
-                        self._pass_on(self._relay)
-                    elif fd != pidfd and self._terminal:
-                        self._terminal.pump(fd, events, poll)
-                    elif fd == pidfd:
-                        self._last_words()
-                        if self._terminal:
-                            self._terminal.drain()
-                        return _exit_status(pid)
+                ready = self._poll(pidfd)
+                if self._wake in ready:
+                    self._forward(pid)
+                if self._relay and self._relay.fileno() in ready:
+                    self._pass_on(self._relay)
+                if terminal:
+                    terminal.pump()
+                if pidfd in ready:   # what ended with the program comes after what it still said
+                    self._last_words()
+                    if terminal:
+                        self._drain(terminal)
+                    return _exit_status(pid)
         finally:
-            if self._terminal:
-                self._terminal.end()
+            if terminal:
+                terminal.end()
+
+    def _poll(self, pidfd: int) -> set[int]:
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        if pidfd >= 0:
+            poll.register(pidfd, select.POLLIN)
+            if self._relay:
+                poll.register(self._relay, select.POLLIN)
+        patience = self._terminal.register(poll, reading=pidfd >= 0) if self._terminal else None
+        return {fd for fd, _ in poll.poll(patience)}
+
+    def _drain(self, terminal: Terminal) -> None:
+        """What the program wrote before it ended, as fast as it is taken; a signal that would end us ends that."""
+        terminal.take_rest()
+        while terminal.output.pending:
+            if self._wake in self._poll(-1) and any(number not in _KEPT for number in os.read(self._wake, 4096)):
+                return
+            terminal.output.flush()
+            terminal.take_rest()
 
     def _last_words(self) -> None:
         """What the program told its service manager before it ended; others that live on may go on telling."""
@@ -93,6 +115,8 @@ class Foreground:
             if number == signal.SIGWINCH and self._terminal:
                 self._terminal.resize()
             elif number not in _KEPT:
+                if self._insistence:
+                    self._insistence.add(number)
                 try:
                     os.kill(pid, number)
                 except ProcessLookupError:
@@ -115,25 +139,29 @@ def _exit_status(pid: int) -> int:
 
 
 class Terminal:
-    """Our own terminal in raw mode on one side, the container's on the other."""
+    """Our own terminal in raw mode on one side, the container's on the other; neither ever holds up the other."""
 
-    def __init__(self, master: int) -> None:
+    def __init__(self, master: int, *, stdin: bool) -> None:
         self.master = master
+        self._stdin = stdin
         self.tty = next((fd for fd in (0, 1, 2) if os.isatty(fd)), -1)
         self._saved: list[Any] | None = None
-        os.set_blocking(master, True)
+        self._typed = Outlet(master, own=True)
+        self._written = Inlet(master, own=True)
+        self._left = _REST
+        self.input = Inlet(0)
+        self.input.ended = not stdin
+        self.output = Outlet(1)
         self.resize()   # before `start`: the program may ask at once
 
-    def begin(self, poll: select.poll) -> None:
-        """Go raw and start to pass bytes."""
-        if self.tty >= 0:
+    def begin(self) -> None:
+        """Go raw, where what is typed comes to us."""
+        if self._stdin and os.isatty(0):
             import termios
             import tty
 
-            self._saved = termios.tcgetattr(self.tty)
-            tty.setraw(self.tty, termios.TCSANOW)   # what was typed already is for the program
-        poll.register(self.master, select.POLLIN)
-        poll.register(0, select.POLLIN)
+            self._saved = termios.tcgetattr(0)
+            tty.setraw(0, termios.TCSANOW)   # what was typed already is for the program
 
     def resize(self) -> None:
         """Give the container's terminal the size of ours."""
@@ -145,41 +173,45 @@ class Terminal:
             if size[:4] != bytes(4):
                 fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
 
-    def pump(self, fd: int, events: int, poll: select.poll) -> None:
-        """Pass on what can be read from one side."""
-        source, target = (0, self.master) if fd == 0 else (self.master, 1)
-        if not self._copy(source, target):
-            poll.unregister(source)
-            if source == 0:
-                self._type_end_of_file()
+    def register(self, poll: select.poll, *, reading: bool) -> int | None:
+        """What is to be waited for; for how many milliseconds at most (None: without an end)."""
+        if self.output.pending:
+            poll.register(self.output.fd, select.POLLOUT)
+        if not reading:
+            return None
+        if not self.input.ended and not self._typed.full:
+            poll.register(self.input.fd, select.POLLIN)
+        events = (select.POLLOUT if self._typed.pending else 0) | (0 if self.output.full else select.POLLIN)
+        if self._written.ended:   # no program has it open: poll(2) would return at once, until one opens it
+            return _HUNG_UP
+        if events:
+            poll.register(self.master, events)
+        return None
 
-    def _copy(self, source: int, target: int) -> bool:
-        try:
-            data = os.read(source, 65536)
-        except OSError:   # EIO: the last program that had the terminal open is gone
-            return False
-        view = memoryview(data)
-        while view:
-            view = view[os.write(target, view):]
-        return bool(data)
+    def pump(self) -> None:
+        """Pass on what can be passed on now, each way."""
+        if not self.input.ended and not self._typed.full:
+            self._typed.put(self.input.take())
+            if self.input.ended:
+                # Our input has ended; a terminal says that by a character at the beginning of a line.
+                self._typed.put(b"\x04")
+        self._typed.flush()
+        self.output.flush()
+        if not self.output.full:
+            self.output.put(self._written.take())
 
-    def _type_end_of_file(self) -> None:
-        # Our input has ended; a terminal says that by a character at the beginning of a line.
-        try:
-            os.write(self.master, b"\x04")
-        except OSError:
-            return   # nobody reads any more
-
-    def drain(self) -> None:
-        """Pass on what the program wrote before it ended."""
-        os.set_blocking(self.master, False)
-        while self._copy(self.master, 1):
-            pass
+    def take_rest(self) -> None:
+        """What the program wrote before it ended, as far as there is room; processes that it left may go on writing."""
+        while self._left > 0 and not self.output.full and (data := self._written.take()):
+            self._left -= len(data)
+            self.output.put(data)
 
     def end(self) -> None:
         """Give our terminal back as it was."""
         if self._saved is not None:
             import termios
 
-            termios.tcsetattr(self.tty, termios.TCSADRAIN, self._saved)
+            termios.tcsetattr(0, termios.TCSANOW, self._saved)   # to drain would wait for a reader
+        self.input.close()
+        self.output.close()
         os.close(self.master)

@@ -28,8 +28,12 @@ def table(found: Sequence[int], options: Sequence[str] = DEFAULT) -> str:
     import os
     import subprocess
 
+    by_pid = ["-q", ",".join(map(str, found))] if found else []
     try:
-        done = subprocess.run(["ps", *options], capture_output=True, check=False)
+        # By their pids: else ps(1) shows the processes of our own terminal where no option selects others.
+        done = subprocess.run(["ps", *options, *by_pid], capture_output=True, check=False)
+        if done.returncode and by_pid:   # some options, such as the forest, do not go with -q
+            done = subprocess.run(["ps", *options, "-e"], capture_output=True, check=False)
     except OSError as error:
         raise HostError(f'the program "ps" cannot be run: {error.strerror}; install procps, or use --format json'
                         ) from None

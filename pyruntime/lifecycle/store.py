@@ -1,6 +1,7 @@
 """The state directory: one directory a container below ``--root``, with what later commands need to know.
 
     ROOT/ID/state.json    the record below; written to a temporary name and renamed
+    ROOT/ID/init          a link to nowhere, init's pid and start time, for `delete` when the record is damaged
     ROOT/ID/exec.json     the parts of the configuration that `exec` follows: what was checked at `create` holds
     ROOT/ID/start.sock    init listens here until `start` has spoken to it
 
@@ -13,11 +14,11 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import time
 from _thread import get_native_id
 
 from pyruntime.config.decode import decode, encode
+from pyruntime.directories import private
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.process import start_time
 
@@ -138,6 +139,19 @@ class Container:
     def write(self, record: Record, directory: str = "") -> None:
         """Write state.json, whole or not at all."""
         self._write("state.json", {name: getattr(record, name) for name in Record.FIELDS}, directory)
+        if record.pid and not directory:
+            try:
+                os.symlink(f"{record.pid}:{record.started}", os.path.join(self.directory, "init"))
+            except FileExistsError:
+                return   # a container has one init
+
+    def init(self) -> tuple[int, int]:
+        """Pid and start time of init without the record; zeros where none is known."""
+        try:
+            pid, _, started = os.readlink(os.path.join(self.directory, "init")).partition(":")
+        except OSError:
+            return 0, 0
+        return int(pid), int(started)
 
     def keep(self, config: dict[str, Any]) -> None:
         """Write exec.json, whole or not at all."""
@@ -299,13 +313,4 @@ def default_root() -> str:
         return below
     if os.geteuid() == 0:
         return "/run/pyruntime"
-    runtime = f"/tmp/pyruntime-{os.geteuid()}"
-    try:
-        status = os.lstat(runtime)
-    except FileNotFoundError:
-        os.mkdir(runtime, 0o700)
-        status = os.lstat(runtime)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise PyruntimeError(f'"{runtime}" is not a directory that you alone may write: give --root, or set'
-                             " XDG_RUNTIME_DIR")
-    return os.path.join(runtime, "pyruntime")
+    return os.path.join(private(f"/tmp/pyruntime-{os.geteuid()}", "give --root, or set XDG_RUNTIME_DIR"), "pyruntime")

@@ -1,16 +1,22 @@
 """The way into a container that exists, for `exec`: its namespaces, its root, its cgroup.
 
 Spec:   none; runc's `exec` is the model
-Emits:  write_proc, cpu_affinity, set_dumpable, join_container, become_root, clone_init, setsid, enter_root, open_file,
-        open_directory, join_cgroup_self, cgroup_follow, leave_host, report_process
-        (phases ENTER, USER, UNSHARE, ISOLATE, ROOTFS, JOIN, PROCESS, CREATED)
+Emits:  write_proc, cpu_affinity, set_dumpable, join_container, become_root, enter_root, close_proc, clone_init, setsid,
+        open_file, open_cgroup, join_cgroup_self, cgroup_follow, own_proc, report_process
+        (phases ENTER, USER, UNSHARE, ISOLATE, JOIN, VIEW, PROCESS, CREATED)
 Absent: namespaces that init shares with the runtime are not joined.
+
+A container with CAP_SYS_PTRACE sees every descriptor and the root of each process in its pid namespace (/proc/PID/fd,
+/proc/PID/root), so nothing that leads to the host's files may be open in one: all of it is closed before the clone that
+brings the process in. What is open then are the container's root, single files of its cgroups, sockets, and what the
+caller hands over.
 """
 
 from __future__ import annotations
 
 from errno import EACCES, EBADF, ENOENT, EPERM, EROFS
 
+from pyruntime.linux import process
 from pyruntime.linux.kernel import numbers
 from pyruntime.plan import uapi
 from pyruntime.plan.steps import NO_SLOT, step
@@ -31,23 +37,23 @@ def emit(setup: Setup) -> Iterator[Step]:
     joined = setup.joined_container
     assert joined is not None
     affinity = setup.config["process.execCPUAffinity"]
-    yield from _affinity(affinity["initial"], "enter")
+    yield from (_affinity(affinity["initial"], "enter") if affinity["initial"].or_("") else process.every_cpu())
     yield from _cgroup(setup, joined)
     birthplace = yield from _birthplace(setup, joined)
     where = "linux.namespaces"
-    # Before anybody of the container can see us: the root of the host's procfs stands open (CVE-2016-9962).
-    yield step("enter", "set_dumpable", where, value=0)
+    yield step("enter", "set_dumpable", where, value=0)   # CVE-2016-9962
     if joined.flags:
         yield step("user", "join_container", where, label=f"of process {joined.pid}", slot=setup.slots.index("init"),
                    flags=joined.flags)
     if joined.flags & uapi.CLONE_NEWUSER:
         yield step("user", "become_root", where)
+    yield step("unshare", "enter_root", "root.path", slot=NO_SLOT if joined.own_root else setup.slots.index("root"))
+    yield step("unshare", "close_proc", where)
     # setns(2) into a pid namespace holds for children.
     yield step("unshare", "clone_init", "process", flags=0, cgroup=birthplace)
     yield step("isolate", "setsid", "process")
-    yield step("rootfs", "enter_root", "root.path", slot=NO_SLOT if joined.own_root else setup.slots.index("root"))
+    yield from process.own_proc(setup)
     yield from _affinity(affinity["final"], "process")
-    yield step("created", "leave_host", "process")
     yield step("created", "report_process", "process", pid_file=joined.pid_file, pidfd_socket=joined.pidfd_socket)
 
 
@@ -70,7 +76,7 @@ def _birthplace(setup: Setup, joined: Joined) -> Generator[Step, None, int]:
     if not path or setup.host.rootless or joined.flags & (uapi.CLONE_NEWUSER | uapi.CLONE_NEWCGROUP):
         return NO_SLOT
     slot = setup.slot()
-    yield step("enter", "open_directory", joined.cgroup_where or "linux.cgroupsPath", label="cgroup v2", path=path,
+    yield step("enter", "open_cgroup", joined.cgroup_where or "linux.cgroupsPath", label="cgroup v2", path=path,
                slot=slot)
     return slot
 

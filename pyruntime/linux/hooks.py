@@ -8,6 +8,7 @@ Absent: poststart and poststop are no part of a plan; lifecycle/hooks.py runs th
 from __future__ import annotations
 
 from pyruntime.config.decode import encode
+from pyruntime.config.environment import last_of_each
 from pyruntime.plan.steps import step
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ def emit(setup: Setup) -> Iterator[Step]:
     for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
         for node in hooks[kind].each():
             yield step("hooks", "host_hook", node.where, label=node.get("path"), path=node.get("path"),
-                       args=node.get("args", []) or [node.get("path")], env=node.get("env", []),
+                       args=node.get("args", []) or [node.get("path")], env=last_of_each(node.get("env", [])),
                        timeout=node.get("timeout", 0), inherit_env=int(not node["env"]), status=status)
     for node in hooks["createContainer"].each():
         yield _inside(setup, node, "hooks", "creating", [])
@@ -39,5 +40,6 @@ def _inside(setup: Setup, node: Node, phase: str, status: str, env: list[str]) -
     head, mark, tail = encode(setup.state(status, pid=0)).partition('"pid":0')
     assert mark
     return step(phase, "run_hook", node.where, label=node.get("path"), path=node.get("path"),
-                args=node.get("args", []) or [node.get("path")], env=node.get("env", env),
-                timeout=node.get("timeout", 0), state_head=head + '"pid":', state_tail=tail)
+                args=node.get("args", []) or [node.get("path")], env=last_of_each(node.get("env", env)),
+                timeout=node.get("timeout", 0), home=int(phase == "start" and not node["env"]),
+                state_head=head + '"pid":', state_tail=tail)

@@ -1,8 +1,8 @@
 """process: limits, priorities, labels, the working directory, the program.
 
 Spec:   config.md#process, #posix-process, #linux-process
-Emits:  write_proc, open_proc, write_slot, rlimit, scheduler, io_priority, join_keyring, umask, make_dir, chdir,
-        find_home, find_executable, await_start, no_new_privs, prepare_exec, execve
+Emits:  write_proc, cpu_affinity, open_proc, write_slot, rlimit, scheduler, io_priority, join_keyring, umask, make_dir,
+        chdir, find_home, find_executable, await_start, no_new_privs, prepare_exec, execve
         (phases ENTER, DEVICES, PROCESS, CREATED, SEAL, EXEC)
 """
 
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import errno
 
+from pyruntime.config.environment import last_of_each
 from pyruntime.errors import HostError
+from pyruntime.linux.namespaces import shares_pids
 from pyruntime.plan.steps import step
 
 TYPE_CHECKING = False
@@ -35,12 +37,17 @@ SCHEDULER_FLAGS = {"SCHED_FLAG_RESET_ON_FORK": 0x1, "SCHED_FLAG_RECLAIM": 0x2, "
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}   # linux/ioprio.h
 
 KEEP_UMASK = -1   # the umask step: what the runtime's caller had
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def emit(setup: Setup) -> Iterator[Step]:
     """Everything of `process` but the user, the capabilities and the filter, which have modules of their own."""
     process = setup.config["process"]
+    if setup.joined_container is None:
+        yield from every_cpu()
+        if shares_pids(setup):
+            yield from own_proc(setup)
     if process["oomScoreAdj"]:
         # Inherited by init; later, in a user namespace, the file belongs to the host's root.
         yield step("enter", "write_proc", process["oomScoreAdj"].where, path="self/oom_score_adj",
@@ -54,6 +61,12 @@ def emit(setup: Setup) -> Iterator[Step]:
         yield from _program(setup)
     else:
         yield from _wait(setup)
+
+
+def every_cpu() -> Iterator[Step]:
+    """Since Linux 6.2 a mask that was set by sched_setaffinity(2) outlives the move to another cpuset, and the caller's
+    is inherited."""
+    yield step("enter", "cpu_affinity", "linux.resources.cpu.cpus", label="every CPU", mask=b"")
 
 
 def _wait(setup: Setup) -> Iterator[Step]:
@@ -98,7 +111,7 @@ def candidates(name: str, env: list[str]) -> list[str]:
 
 def _program(setup: Setup) -> Iterator[Step]:
     process = setup.config["process"]
-    args, env = process.get("args", []), process.get("env", [])
+    args, env = process.get("args", []), last_of_each(process.get("env", []))
     cwd = process.get("cwd", "/")
     if cwd != "/" and setup.joined_container is None:
         # Orchestrators name working directories that the image lacks (as runc makes them too).
@@ -106,8 +119,11 @@ def _program(setup: Setup) -> Iterator[Step]:
                    tolerate=(errno.EROFS, errno.ENOTDIR, errno.EACCES, errno.EEXIST))
     yield step("process", "umask", process["user.umask"].where, mask=process.get("user.umask", KEEP_UMASK))
     yield step("view", "find_home", process["env"].where, uid=process.get("user.uid", 0))
-    yield step("process", "chdir", process["cwd"].where, path=cwd)
+    # As root, who reaches what the program's user may not; or as that user, whom a supplementary group, an ACL, a
+    # mapped owner or a FUSE server lets in where root is kept out.
+    yield step("process", "chdir", process["cwd"].where, path=cwd, tolerate=_FORBIDDEN)
     yield from _user(setup)
+    yield step("process", "chdir", process["cwd"].where, path=cwd)
     yield step("process", "find_executable", process["args"].where + "[0]", label=args[0], name=args[0],
                candidates=candidates(args[0], env))
     yield from _wait(setup)
@@ -140,8 +156,17 @@ def _labels(setup: Setup) -> Iterator[Step]:
         yield from _label(setup, label, "self/attr/exec", label.value)
 
 
+def own_proc(setup: Setup) -> Iterator[Step]:
+    """A procfs for the labels, where the host's is closed before the container can see us; and its end."""
+    for name in ("process.apparmorProfile", "process.selinuxLabel"):
+        if setup.config[name].or_(""):
+            yield step("session", "own_proc", setup.config[name].where)
+            yield step("created", "close_proc", setup.config[name].where)
+            return
+
+
 def _label(setup: Setup, node: Node, path: str, data: str) -> Iterator[Step]:
-    # Opened while the stub still holds the host's procfs, which it gives up before it waits for `start`.
+    # Opened as the user that writes (the kernel compares), and before procfs is given up, ahead of waiting for `start`.
     slot = setup.slot()
     yield step("process", "open_proc", node.where, label=node.value, path=path, slot=slot)
     yield step("seal", "write_slot", node.where, label=node.value, slot=slot, what=f"/proc/{path}", data=data)

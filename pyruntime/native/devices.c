@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <termios.h>
 
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER _IO('T', 0x41)
@@ -148,6 +147,12 @@ int do_reopen_null(struct stub *s, const struct step_reopen_null *a)
 	return 0;
 }
 
+int do_take_terminal(struct stub *s, const struct step_take_terminal *a)
+{
+	(void)a;
+	return ioctl(0, TIOCSCTTY, 0) ? fail(s, "ioctl", "TIOCSCTTY") : 0;
+}
+
 int do_open_console(struct stub *s, const struct step_open_console *a)
 {
 	int sock = get_slot(s, a->slot);
@@ -177,19 +182,12 @@ int do_open_console(struct stub *s, const struct step_open_console *a)
 		if (ioctl(master, TIOCSWINSZ, &size))
 			return fail(s, "ioctl", "TIOCSWINSZ");
 	}
-	struct termios t;
-	if (!tcgetattr(peer, &t)) { /* callers copy the master's bytes as they are: no \r\n */
-		t.c_oflag &= ~(tcflag_t)ONLCR;
-		tcsetattr(peer, TCSANOW, &t);
-	}
 	static const char name[] = "/dev/pts/ptmx";
 	if (send_with_fd(sock, name, sizeof name - 1, master))
 		return fail(s, "sendmsg", "terminal to the console socket");
 	close(master);
 	close(sock);
 	s->slot[a->slot] = -1;
-	if (ioctl(peer, TIOCSCTTY, 0))
-		return fail(s, "ioctl", "TIOCSCTTY");
 	for (int fd = 0; fd < 3; fd++)
 		if (dup2(peer, fd) < 0)
 			return fail(s, "dup2", "terminal");

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "stub.h"
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <net/if.h>
@@ -10,8 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -19,6 +22,24 @@ int do_sync(struct stub *s, const struct step_sync *a)
 {
 	(void)a;
 	return send_report(s, REPORT_SYNC, 0) ? -1 : await_go(s);
+}
+
+/* Whether a namespace is the one that the runtime itself is in. */
+static bool own_namespace(struct stub *s, int fd, int kind)
+{
+	static const struct {
+		int kind;
+		const char *path;
+	} files[] = {{CLONE_NEWNET, "self/ns/net"},
+		     {CLONE_NEWIPC, "self/ns/ipc"},
+		     {CLONE_NEWUTS, "self/ns/uts"},
+		     {CLONE_NEWUSER, "self/ns/user"}};
+	struct stat theirs, ours;
+	for (size_t i = 0; i < countof(files); i++)
+		if (files[i].kind == kind)
+			return fstat(fd, &theirs) || fstatat(s->proc, files[i].path, &ours, 0) ||
+			       (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino);
+	return false;
 }
 
 int do_open_namespace(struct stub *s, const struct step_open_namespace *a)
@@ -36,6 +57,11 @@ int do_open_namespace(struct stub *s, const struct step_open_namespace *a)
 		close(fd);
 		return fail_with(s, EINVAL, "ioctl", "%s is a namespace of another type", a->path);
 	}
+	if (*a->foreign && own_namespace(s, fd, kind)) {
+		close(fd);
+		return fail_with(s, EPERM, "foreign", "%s is not allowed: %s is the host's own namespace", a->foreign,
+				 a->path);
+	}
 	return put_slot(s, a->slot, fd);
 }
 
@@ -45,10 +71,18 @@ int do_open_file(struct stub *s, const struct step_open_file *a)
 	return fd < 0 ? fail(s, "open", "%s", a->path) : put_slot(s, a->slot, fd);
 }
 
-int do_open_directory(struct stub *s, const struct step_open_directory *a)
+int do_open_cgroup(struct stub *s, const struct step_open_cgroup *a)
 {
-	int fd = open(a->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? fail(s, "open", "%s", a->path) : put_slot(s, a->slot, fd);
+	/* A child has it open until it closes it: by ".." a directory would lead to the cgroups of the host, a mount of
+	 * its own leads nowhere, and nothing in it can be written. */
+	int fd = sys_open_tree(AT_FDCWD, a->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0)
+		return fail(s, "open_tree", "%s", a->path);
+	if (set_attr(fd, 0, MOUNT_ATTR_RDONLY, 0, 0)) {
+		close(fd);
+		return fail(s, "mount_setattr", "%s", a->path);
+	}
+	return put_slot(s, a->slot, fd);
 }
 
 int do_setns(struct stub *s, const struct step_setns *a)
@@ -68,6 +102,8 @@ int do_setns(struct stub *s, const struct step_setns *a)
 	}
 	close(fd);
 	s->slot[a->slot] = -1;
+	if (a->kind == CLONE_NEWPID)
+		s->pids = -1;
 	if (a->kind == CLONE_NEWUSER) {
 		for (int i = 0; i < s->deferred; i++) {
 			if (setns(s->defer[i].fd, s->defer[i].kind))
@@ -77,6 +113,12 @@ int do_setns(struct stub *s, const struct step_setns *a)
 		s->deferred = 0;
 	}
 	return 0;
+}
+
+int do_hold_pids(struct stub *s, const struct step_hold_pids *a)
+{
+	s->pids = get_slot(s, a->slot);
+	return s->pids < 0 ? -1 : 0;
 }
 
 int do_join_container(struct stub *s, const struct step_join_container *a)
@@ -112,19 +154,12 @@ int do_enter_root(struct stub *s, const struct step_enter_root *a)
 	return s->root < 0 ? fail(s, "open", "/") : 0;
 }
 
-int do_leave_host(struct stub *s, const struct step_leave_host *a)
-{
-	(void)a;
-	if (readlinkat(s->proc, "self", s->pid, sizeof s->pid - 1) < 0)
-		return fail(s, "readlinkat", "/proc/self");
-	close(s->proc);
-	s->proc = -1;
-	return 0;
-}
-
 int do_cpu_affinity(struct stub *s, const struct step_cpu_affinity *a)
 {
-	return syscall(SYS_sched_setaffinity, 0, (unsigned long)a->mask.size, a->mask.data) < 0
+	unsigned char every[1024]; /* the kernel takes of it what it has CPUs for */
+	memset(every, 0xff, sizeof every);
+	size_t size = a->mask.size ? a->mask.size : sizeof every;
+	return syscall(SYS_sched_setaffinity, 0, size, a->mask.size ? a->mask.data : every) < 0
 		   ? fail(s, "sched_setaffinity", "%s", "")
 		   : 0;
 }
@@ -152,12 +187,14 @@ int do_set_dumpable(struct stub *s, const struct step_set_dumpable *a)
 	return prctl(PR_SET_DUMPABLE, a->value, 0, 0, 0) ? fail(s, "prctl", "PR_SET_DUMPABLE") : 0;
 }
 
-static long clone_into(struct stub *s, int64_t slot, uint64_t flags)
+static long clone_into(struct stub *s, int64_t slot, uint64_t flags, int *named)
 {
 	int fd = get_slot(s, slot);
 	if (fd < 0)
 		return -1;
-	struct clone_args args = {.flags = flags | CLONE_PARENT | CLONE_INTO_CGROUP, .cgroup = (uint64_t)fd};
+	struct clone_args args = {.flags = flags | CLONE_PARENT | CLONE_PARENT_SETTID | CLONE_INTO_CGROUP,
+				  .parent_tid = (uint64_t)(uintptr_t)named,
+				  .cgroup = (uint64_t)fd};
 	/* The exit signal of a child of our parent is ours, SIGCHLD; clone3(2) refuses another one. */
 	long pid = syscall(SYS_clone3, &args, sizeof args);
 	if (pid >= 0) {
@@ -171,21 +208,28 @@ int do_clone_init(struct stub *s, const struct step_clone_init *a)
 {
 	if (s->deferred)
 		return fail_with(s, EPERM, "setns", "namespace");
+	/* The kernel writes the number that init has on the host here before init runs. */
+	int *named = mmap(NULL, sizeof *named, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (named == MAP_FAILED)
+		return fail(s, "mmap", "%s", "");
 	/* CLONE_PARENT: whoever waits for containers (the runtime, then containerd's shim or conmon) must be able to
 	 * wait for init; a plain child would be reparented inside the pid namespace when the stub goes. */
 	long pid = -1;
 	/* Refused where the cgroup takes no processes, or a seccomp filter of our caller knows no clone3(2): then the
 	 * parent moves us. */
 	if (a->cgroup != NO_SLOT)
-		pid = clone_into(s, a->cgroup, (uint64_t)a->flags);
+		pid = clone_into(s, a->cgroup, (uint64_t)a->flags, named);
 	if (pid < 0)
-		pid = syscall(SYS_clone, (unsigned long)a->flags | CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+		pid = syscall(SYS_clone, (unsigned long)a->flags | CLONE_PARENT | CLONE_PARENT_SETTID | SIGCHLD, 0,
+			      named, 0, 0);
 	if (pid < 0)
 		return fail(s, "clone", "flags %#llx", (unsigned long long)a->flags);
 	if (pid > 0) {
 		send_report(s, REPORT_CLONED, (int)pid);
 		_exit(0);
 	}
+	snprintf(s->pid, sizeof s->pid, "%d", *named);
+	munmap(named, sizeof *named);
 	return 0;
 }
 

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0xdbc1c90eu
+#define PLAN_FINGERPRINT 0xda692ab6u
 #define NO_SLOT 65535
 
 struct strs {
@@ -37,14 +37,18 @@ struct step_write_slot { /* write to a file that was opened earlier */
 	const char *what;
 	const char *data;
 };
-struct step_open_namespace { /* open a namespace by path and check its type */
+struct step_open_namespace { /* open a namespace by path and check its type, and that it is not the runtime's own where something in it is going to be changed */
 	const char *path;
 	int64_t kind;
 	int64_t slot;
+	const char *foreign;
 };
 struct step_setns { /* join an opened namespace; if refused, again after the user namespace was joined */
 	int64_t slot;
 	int64_t kind;
+};
+struct step_hold_pids { /* remember an opened pid namespace that others share: procfs is mounted from inside it, and init enters it last */
+	int64_t slot;
 };
 struct step_join_container { /* join namespaces of the container's init, all at once, by its pidfd */
 	int64_t slot;
@@ -53,17 +57,20 @@ struct step_join_container { /* join namespaces of the container's init, all at 
 struct step_enter_root { /* take the root of the mount namespace, or the opened root of a container that has none, and hold it open */
 	int64_t slot;
 };
-struct step_leave_host { /* let go of the host's procfs: nothing opened from now on is the host's */
+struct step_close_proc { /* let go of procfs, the host's or the container's */
 	char nothing;
 };
-struct step_cpu_affinity { /* choose the CPUs to run on */
+struct step_own_proc { /* hold a procfs of the container's own: a new one that shows processes alone, or, where a user namespace may not make one, the root of its /proc */
+	char nothing;
+};
+struct step_cpu_affinity { /* choose the CPUs to run on; without a mask, all that the cgroup allows */
 	struct blob mask;
 };
 struct step_open_file { /* open a file of the host for writing, into slot */
 	const char *path;
 	int64_t slot;
 };
-struct step_open_directory { /* open a directory of the host, into slot */
+struct step_open_cgroup { /* open a cgroup v2 directory, into slot, as a read-only mount from which no path leads to the host's tree */
 	const char *path;
 	int64_t slot;
 };
@@ -105,6 +112,7 @@ struct step_propagation { /* set the propagation of /, recursively if asked */
 struct step_open_rootfs { /* bind the root filesystem onto itself and hold it open */
 	const char *path;
 	int64_t propagation;
+	int64_t below;
 };
 struct step_copy_rootfs { /* bind the root filesystem, without what is mounted beneath it, on another directory of the host */
 	const char *path;
@@ -133,9 +141,11 @@ struct step_mount { /* mount a new filesystem beneath the root */
 	int64_t propagation;
 	int64_t rec_propagation;
 	int64_t how;
+	int64_t hold;
 };
-struct step_bind { /* bind a host path (or an opened slot) beneath the root */
+struct step_bind { /* bind a host path (or an opened slot) beneath the root; another one where it does not exist */
 	const char *source;
+	const char *otherwise;
 	int64_t slot;
 	int64_t recursive;
 	const char *dest;
@@ -145,6 +155,12 @@ struct step_bind { /* bind a host path (or an opened slot) beneath the root */
 	int64_t rec_clear;
 	int64_t propagation;
 	int64_t rec_propagation;
+	int64_t unnamed;
+	int64_t hold;
+};
+struct step_readonly_mount { /* make a mount read-only that was kept in a slot until everything beneath it was in place */
+	const char *dest;
+	int64_t slot;
 };
 struct step_remount { /* change a mount that is already there */
 	const char *dest;
@@ -186,17 +202,25 @@ struct step_symlink { /* make a symbolic link unless the name is taken */
 struct step_make_dir { /* make a directory beneath the root unless it is there */
 	const char *path;
 };
-struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory */
+struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory; looked up beneath the mount in a slot, if it is on one */
 	const char *path;
+	int64_t slot;
+	const char *below;
 };
-struct step_readonly_path { /* make a path read-only */
+struct step_readonly_path { /* make a path read-only; looked up likewise */
 	const char *path;
+	int64_t slot;
+	const char *below;
+};
+struct step_release_mount { /* let go of a mount that was kept in a slot */
+	int64_t slot;
 };
 struct step_run_hook { /* run a hook in the container's namespaces */
 	const char *path;
 	struct strs args;
 	struct strs env;
 	int64_t timeout;
+	int64_t home;
 	const char *state_head;
 	const char *state_tail;
 };
@@ -213,6 +237,9 @@ struct step_root_readonly { /* make / read-only */
 	char nothing;
 };
 struct step_reopen_null { /* make standard streams that are the host's /dev/null the container's, open for reading and writing */
+	char nothing;
+};
+struct step_take_terminal { /* make the terminal that is open as descriptor 0 the session's */
 	char nothing;
 };
 struct step_open_console { /* open a terminal in the container, bind it on /dev/console, send its master side away */
@@ -275,7 +302,7 @@ struct step_capset { /* set the effective, permitted and inheritable sets */
 struct step_ambient { /* set the ambient set */
 	int64_t mask;
 };
-struct step_chdir { /* change to the working directory, which must lie inside the root */
+struct step_chdir { /* change to the working directory, which must lie inside the root, unless an earlier step did */
 	const char *path;
 };
 struct step_find_home { /* look up HOME in the container's /etc/passwd */
@@ -313,12 +340,14 @@ union step {
 	struct step_write_slot write_slot;
 	struct step_open_namespace open_namespace;
 	struct step_setns setns;
+	struct step_hold_pids hold_pids;
 	struct step_join_container join_container;
 	struct step_enter_root enter_root;
-	struct step_leave_host leave_host;
+	struct step_close_proc close_proc;
+	struct step_own_proc own_proc;
 	struct step_cpu_affinity cpu_affinity;
 	struct step_open_file open_file;
-	struct step_open_directory open_directory;
+	struct step_open_cgroup open_cgroup;
 	struct step_unshare unshare;
 	struct step_become_root become_root;
 	struct step_set_dumpable set_dumpable;
@@ -336,6 +365,7 @@ union step {
 	struct step_open_source open_source;
 	struct step_mount mount;
 	struct step_bind bind;
+	struct step_readonly_mount readonly_mount;
 	struct step_remount remount;
 	struct step_mknod mknod;
 	struct step_device_source device_source;
@@ -344,12 +374,14 @@ union step {
 	struct step_make_dir make_dir;
 	struct step_mask_path mask_path;
 	struct step_readonly_path readonly_path;
+	struct step_release_mount release_mount;
 	struct step_run_hook run_hook;
 	struct step_pivot_root pivot_root;
 	struct step_move_root move_root;
 	struct step_chroot chroot;
 	struct step_root_readonly root_readonly;
 	struct step_reopen_null reopen_null;
+	struct step_take_terminal take_terminal;
 	struct step_open_console open_console;
 	struct step_rlimit rlimit;
 	struct step_scheduler scheduler;
@@ -381,66 +413,71 @@ enum op {
 	OP_write_slot = 4,
 	OP_open_namespace = 5,
 	OP_setns = 6,
-	OP_join_container = 7,
-	OP_enter_root = 8,
-	OP_leave_host = 9,
-	OP_cpu_affinity = 10,
-	OP_open_file = 11,
-	OP_open_directory = 12,
-	OP_unshare = 13,
-	OP_become_root = 14,
-	OP_set_dumpable = 15,
-	OP_clone_init = 16,
-	OP_setsid = 17,
-	OP_loopback_up = 18,
-	OP_cgroup_namespace = 19,
-	OP_join_cgroup_self = 20,
-	OP_set_hostname = 21,
-	OP_set_domainname = 22,
-	OP_propagation = 23,
-	OP_open_rootfs = 24,
-	OP_copy_rootfs = 25,
-	OP_open_plain_rootfs = 26,
-	OP_open_source = 27,
-	OP_mount = 28,
-	OP_bind = 29,
-	OP_remount = 30,
-	OP_mknod = 31,
-	OP_device_source = 32,
-	OP_bind_device = 33,
-	OP_symlink = 34,
-	OP_make_dir = 35,
-	OP_mask_path = 36,
-	OP_readonly_path = 37,
-	OP_run_hook = 38,
-	OP_pivot_root = 39,
-	OP_move_root = 40,
-	OP_chroot = 41,
-	OP_root_readonly = 42,
-	OP_reopen_null = 43,
-	OP_open_console = 44,
-	OP_rlimit = 45,
-	OP_scheduler = 46,
-	OP_io_priority = 47,
-	OP_memory_policy = 48,
-	OP_personality = 49,
-	OP_join_keyring = 50,
-	OP_umask = 51,
-	OP_own_streams = 52,
-	OP_drop_bounding = 53,
-	OP_set_groups = 54,
-	OP_set_user = 55,
-	OP_capset = 56,
-	OP_ambient = 57,
-	OP_chdir = 58,
-	OP_find_home = 59,
-	OP_find_executable = 60,
-	OP_await_start = 61,
-	OP_no_new_privs = 62,
-	OP_seccomp = 63,
-	OP_prepare_exec = 64,
-	OP_execve = 65,
-	OP_COUNT = 66,
+	OP_hold_pids = 7,
+	OP_join_container = 8,
+	OP_enter_root = 9,
+	OP_close_proc = 10,
+	OP_own_proc = 11,
+	OP_cpu_affinity = 12,
+	OP_open_file = 13,
+	OP_open_cgroup = 14,
+	OP_unshare = 15,
+	OP_become_root = 16,
+	OP_set_dumpable = 17,
+	OP_clone_init = 18,
+	OP_setsid = 19,
+	OP_loopback_up = 20,
+	OP_cgroup_namespace = 21,
+	OP_join_cgroup_self = 22,
+	OP_set_hostname = 23,
+	OP_set_domainname = 24,
+	OP_propagation = 25,
+	OP_open_rootfs = 26,
+	OP_copy_rootfs = 27,
+	OP_open_plain_rootfs = 28,
+	OP_open_source = 29,
+	OP_mount = 30,
+	OP_bind = 31,
+	OP_readonly_mount = 32,
+	OP_remount = 33,
+	OP_mknod = 34,
+	OP_device_source = 35,
+	OP_bind_device = 36,
+	OP_symlink = 37,
+	OP_make_dir = 38,
+	OP_mask_path = 39,
+	OP_readonly_path = 40,
+	OP_release_mount = 41,
+	OP_run_hook = 42,
+	OP_pivot_root = 43,
+	OP_move_root = 44,
+	OP_chroot = 45,
+	OP_root_readonly = 46,
+	OP_reopen_null = 47,
+	OP_take_terminal = 48,
+	OP_open_console = 49,
+	OP_rlimit = 50,
+	OP_scheduler = 51,
+	OP_io_priority = 52,
+	OP_memory_policy = 53,
+	OP_personality = 54,
+	OP_join_keyring = 55,
+	OP_umask = 56,
+	OP_own_streams = 57,
+	OP_drop_bounding = 58,
+	OP_set_groups = 59,
+	OP_set_user = 60,
+	OP_capset = 61,
+	OP_ambient = 62,
+	OP_chdir = 63,
+	OP_find_home = 64,
+	OP_find_executable = 65,
+	OP_await_start = 66,
+	OP_no_new_privs = 67,
+	OP_seccomp = 68,
+	OP_prepare_exec = 69,
+	OP_execve = 70,
+	OP_COUNT = 71,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -449,12 +486,14 @@ int do_open_proc(struct stub *, const struct step_open_proc *);
 int do_write_slot(struct stub *, const struct step_write_slot *);
 int do_open_namespace(struct stub *, const struct step_open_namespace *);
 int do_setns(struct stub *, const struct step_setns *);
+int do_hold_pids(struct stub *, const struct step_hold_pids *);
 int do_join_container(struct stub *, const struct step_join_container *);
 int do_enter_root(struct stub *, const struct step_enter_root *);
-int do_leave_host(struct stub *, const struct step_leave_host *);
+int do_close_proc(struct stub *, const struct step_close_proc *);
+int do_own_proc(struct stub *, const struct step_own_proc *);
 int do_cpu_affinity(struct stub *, const struct step_cpu_affinity *);
 int do_open_file(struct stub *, const struct step_open_file *);
-int do_open_directory(struct stub *, const struct step_open_directory *);
+int do_open_cgroup(struct stub *, const struct step_open_cgroup *);
 int do_unshare(struct stub *, const struct step_unshare *);
 int do_become_root(struct stub *, const struct step_become_root *);
 int do_set_dumpable(struct stub *, const struct step_set_dumpable *);
@@ -472,6 +511,7 @@ int do_open_plain_rootfs(struct stub *, const struct step_open_plain_rootfs *);
 int do_open_source(struct stub *, const struct step_open_source *);
 int do_mount(struct stub *, const struct step_mount *);
 int do_bind(struct stub *, const struct step_bind *);
+int do_readonly_mount(struct stub *, const struct step_readonly_mount *);
 int do_remount(struct stub *, const struct step_remount *);
 int do_mknod(struct stub *, const struct step_mknod *);
 int do_device_source(struct stub *, const struct step_device_source *);
@@ -480,12 +520,14 @@ int do_symlink(struct stub *, const struct step_symlink *);
 int do_make_dir(struct stub *, const struct step_make_dir *);
 int do_mask_path(struct stub *, const struct step_mask_path *);
 int do_readonly_path(struct stub *, const struct step_readonly_path *);
+int do_release_mount(struct stub *, const struct step_release_mount *);
 int do_run_hook(struct stub *, const struct step_run_hook *);
 int do_pivot_root(struct stub *, const struct step_pivot_root *);
 int do_move_root(struct stub *, const struct step_move_root *);
 int do_chroot(struct stub *, const struct step_chroot *);
 int do_root_readonly(struct stub *, const struct step_root_readonly *);
 int do_reopen_null(struct stub *, const struct step_reopen_null *);
+int do_take_terminal(struct stub *, const struct step_take_terminal *);
 int do_open_console(struct stub *, const struct step_open_console *);
 int do_rlimit(struct stub *, const struct step_rlimit *);
 int do_scheduler(struct stub *, const struct step_scheduler *);
@@ -516,12 +558,14 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(write_slot) \
 	X(open_namespace) \
 	X(setns) \
+	X(hold_pids) \
 	X(join_container) \
 	X(enter_root) \
-	X(leave_host) \
+	X(close_proc) \
+	X(own_proc) \
 	X(cpu_affinity) \
 	X(open_file) \
-	X(open_directory) \
+	X(open_cgroup) \
 	X(unshare) \
 	X(become_root) \
 	X(set_dumpable) \
@@ -539,6 +583,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(open_source) \
 	X(mount) \
 	X(bind) \
+	X(readonly_mount) \
 	X(remount) \
 	X(mknod) \
 	X(device_source) \
@@ -547,12 +592,14 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(make_dir) \
 	X(mask_path) \
 	X(readonly_path) \
+	X(release_mount) \
 	X(run_hook) \
 	X(pivot_root) \
 	X(move_root) \
 	X(chroot) \
 	X(root_readonly) \
 	X(reopen_null) \
+	X(take_terminal) \
 	X(open_console) \
 	X(rlimit) \
 	X(scheduler) \
@@ -597,10 +644,14 @@ static const struct field fields_open_namespace[] = {
 	{F_STR, offsetof(struct step_open_namespace, path)},
 	{F_INT, offsetof(struct step_open_namespace, kind)},
 	{F_INT, offsetof(struct step_open_namespace, slot)},
+	{F_STR, offsetof(struct step_open_namespace, foreign)},
 };
 static const struct field fields_setns[] = {
 	{F_INT, offsetof(struct step_setns, slot)},
 	{F_INT, offsetof(struct step_setns, kind)},
+};
+static const struct field fields_hold_pids[] = {
+	{F_INT, offsetof(struct step_hold_pids, slot)},
 };
 static const struct field fields_join_container[] = {
 	{F_INT, offsetof(struct step_join_container, slot)},
@@ -609,7 +660,10 @@ static const struct field fields_join_container[] = {
 static const struct field fields_enter_root[] = {
 	{F_INT, offsetof(struct step_enter_root, slot)},
 };
-static const struct field fields_leave_host[] = {
+static const struct field fields_close_proc[] = {
+	{F_INT, 0},
+};
+static const struct field fields_own_proc[] = {
 	{F_INT, 0},
 };
 static const struct field fields_cpu_affinity[] = {
@@ -619,9 +673,9 @@ static const struct field fields_open_file[] = {
 	{F_STR, offsetof(struct step_open_file, path)},
 	{F_INT, offsetof(struct step_open_file, slot)},
 };
-static const struct field fields_open_directory[] = {
-	{F_STR, offsetof(struct step_open_directory, path)},
-	{F_INT, offsetof(struct step_open_directory, slot)},
+static const struct field fields_open_cgroup[] = {
+	{F_STR, offsetof(struct step_open_cgroup, path)},
+	{F_INT, offsetof(struct step_open_cgroup, slot)},
 };
 static const struct field fields_unshare[] = {
 	{F_INT, offsetof(struct step_unshare, flags)},
@@ -661,6 +715,7 @@ static const struct field fields_propagation[] = {
 static const struct field fields_open_rootfs[] = {
 	{F_STR, offsetof(struct step_open_rootfs, path)},
 	{F_INT, offsetof(struct step_open_rootfs, propagation)},
+	{F_INT, offsetof(struct step_open_rootfs, below)},
 };
 static const struct field fields_copy_rootfs[] = {
 	{F_STR, offsetof(struct step_copy_rootfs, path)},
@@ -689,9 +744,11 @@ static const struct field fields_mount[] = {
 	{F_INT, offsetof(struct step_mount, propagation)},
 	{F_INT, offsetof(struct step_mount, rec_propagation)},
 	{F_INT, offsetof(struct step_mount, how)},
+	{F_INT, offsetof(struct step_mount, hold)},
 };
 static const struct field fields_bind[] = {
 	{F_STR, offsetof(struct step_bind, source)},
+	{F_STR, offsetof(struct step_bind, otherwise)},
 	{F_INT, offsetof(struct step_bind, slot)},
 	{F_INT, offsetof(struct step_bind, recursive)},
 	{F_STR, offsetof(struct step_bind, dest)},
@@ -701,6 +758,12 @@ static const struct field fields_bind[] = {
 	{F_INT, offsetof(struct step_bind, rec_clear)},
 	{F_INT, offsetof(struct step_bind, propagation)},
 	{F_INT, offsetof(struct step_bind, rec_propagation)},
+	{F_INT, offsetof(struct step_bind, unnamed)},
+	{F_INT, offsetof(struct step_bind, hold)},
+};
+static const struct field fields_readonly_mount[] = {
+	{F_STR, offsetof(struct step_readonly_mount, dest)},
+	{F_INT, offsetof(struct step_readonly_mount, slot)},
 };
 static const struct field fields_remount[] = {
 	{F_STR, offsetof(struct step_remount, dest)},
@@ -744,15 +807,23 @@ static const struct field fields_make_dir[] = {
 };
 static const struct field fields_mask_path[] = {
 	{F_STR, offsetof(struct step_mask_path, path)},
+	{F_INT, offsetof(struct step_mask_path, slot)},
+	{F_STR, offsetof(struct step_mask_path, below)},
 };
 static const struct field fields_readonly_path[] = {
 	{F_STR, offsetof(struct step_readonly_path, path)},
+	{F_INT, offsetof(struct step_readonly_path, slot)},
+	{F_STR, offsetof(struct step_readonly_path, below)},
+};
+static const struct field fields_release_mount[] = {
+	{F_INT, offsetof(struct step_release_mount, slot)},
 };
 static const struct field fields_run_hook[] = {
 	{F_STR, offsetof(struct step_run_hook, path)},
 	{F_STRS, offsetof(struct step_run_hook, args)},
 	{F_STRS, offsetof(struct step_run_hook, env)},
 	{F_INT, offsetof(struct step_run_hook, timeout)},
+	{F_INT, offsetof(struct step_run_hook, home)},
 	{F_STR, offsetof(struct step_run_hook, state_head)},
 	{F_STR, offsetof(struct step_run_hook, state_tail)},
 };
@@ -769,6 +840,9 @@ static const struct field fields_root_readonly[] = {
 	{F_INT, 0},
 };
 static const struct field fields_reopen_null[] = {
+	{F_INT, 0},
+};
+static const struct field fields_take_terminal[] = {
 	{F_INT, 0},
 };
 static const struct field fields_open_console[] = {
@@ -870,14 +944,16 @@ static const struct {
 	[OP_write_proc] = {"write_proc", fields_write_proc, 2},
 	[OP_open_proc] = {"open_proc", fields_open_proc, 2},
 	[OP_write_slot] = {"write_slot", fields_write_slot, 3},
-	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 3},
+	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 4},
 	[OP_setns] = {"setns", fields_setns, 2},
+	[OP_hold_pids] = {"hold_pids", fields_hold_pids, 1},
 	[OP_join_container] = {"join_container", fields_join_container, 2},
 	[OP_enter_root] = {"enter_root", fields_enter_root, 1},
-	[OP_leave_host] = {"leave_host", fields_leave_host, 0},
+	[OP_close_proc] = {"close_proc", fields_close_proc, 0},
+	[OP_own_proc] = {"own_proc", fields_own_proc, 0},
 	[OP_cpu_affinity] = {"cpu_affinity", fields_cpu_affinity, 1},
 	[OP_open_file] = {"open_file", fields_open_file, 2},
-	[OP_open_directory] = {"open_directory", fields_open_directory, 2},
+	[OP_open_cgroup] = {"open_cgroup", fields_open_cgroup, 2},
 	[OP_unshare] = {"unshare", fields_unshare, 1},
 	[OP_become_root] = {"become_root", fields_become_root, 0},
 	[OP_set_dumpable] = {"set_dumpable", fields_set_dumpable, 1},
@@ -889,26 +965,29 @@ static const struct {
 	[OP_set_hostname] = {"set_hostname", fields_set_hostname, 1},
 	[OP_set_domainname] = {"set_domainname", fields_set_domainname, 1},
 	[OP_propagation] = {"propagation", fields_propagation, 2},
-	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 2},
+	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 3},
 	[OP_copy_rootfs] = {"copy_rootfs", fields_copy_rootfs, 4},
 	[OP_open_plain_rootfs] = {"open_plain_rootfs", fields_open_plain_rootfs, 1},
 	[OP_open_source] = {"open_source", fields_open_source, 4},
-	[OP_mount] = {"mount", fields_mount, 11},
-	[OP_bind] = {"bind", fields_bind, 10},
+	[OP_mount] = {"mount", fields_mount, 12},
+	[OP_bind] = {"bind", fields_bind, 13},
+	[OP_readonly_mount] = {"readonly_mount", fields_readonly_mount, 2},
 	[OP_remount] = {"remount", fields_remount, 8},
 	[OP_mknod] = {"mknod", fields_mknod, 7},
 	[OP_device_source] = {"device_source", fields_device_source, 7},
 	[OP_bind_device] = {"bind_device", fields_bind_device, 3},
 	[OP_symlink] = {"symlink", fields_symlink, 2},
 	[OP_make_dir] = {"make_dir", fields_make_dir, 1},
-	[OP_mask_path] = {"mask_path", fields_mask_path, 1},
-	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 1},
-	[OP_run_hook] = {"run_hook", fields_run_hook, 6},
+	[OP_mask_path] = {"mask_path", fields_mask_path, 3},
+	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 3},
+	[OP_release_mount] = {"release_mount", fields_release_mount, 1},
+	[OP_run_hook] = {"run_hook", fields_run_hook, 7},
 	[OP_pivot_root] = {"pivot_root", fields_pivot_root, 0},
 	[OP_move_root] = {"move_root", fields_move_root, 1},
 	[OP_chroot] = {"chroot", fields_chroot, 0},
 	[OP_root_readonly] = {"root_readonly", fields_root_readonly, 0},
 	[OP_reopen_null] = {"reopen_null", fields_reopen_null, 0},
+	[OP_take_terminal] = {"take_terminal", fields_take_terminal, 0},
 	[OP_open_console] = {"open_console", fields_open_console, 5},
 	[OP_rlimit] = {"rlimit", fields_rlimit, 4},
 	[OP_scheduler] = {"scheduler", fields_scheduler, 7},

@@ -92,7 +92,7 @@ PAIRS: list[tuple[str, str, str]] = [
     ("resume", "", "container not paused"),
     ("ps --format x", "", "invalid format option"),
     ("ps", "-o comm", "couldn't find PID field in ps output"),
-    ("ps", "-e -o comm,pid", ""),
+    ("ps", "-e -o user,pid", ""),
     ("ps --format json", "", ""),
 ]
 

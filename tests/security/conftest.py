@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.integration.build.conftest import builder, images
+from tests.integration.conftest import bundle, own_bundle, own_cgroup, runtime, sample, shared_rootfs
 from tests.integration.image.conftest import authority, client, fake, fakes, pyimage
 from tests.integration.pocker.conftest import pocker, store
 
-__all__ = ["authority", "builder", "client", "fake", "fakes", "images", "pocker", "pyimage", "store"]   # fixtures
+__all__ = [   # fixtures
+    "authority", "builder", "bundle", "client", "fake", "fakes", "images", "own_bundle", "own_cgroup", "pocker",
+    "pyimage", "runtime", "sample", "shared_rootfs", "store"]
 
 SECRET = "a secret of the host"
 

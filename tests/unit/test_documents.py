@@ -8,6 +8,7 @@ differ.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import figures
 from tests.conftest import TOP
 from tests.criu import provided
 
@@ -263,7 +265,8 @@ def test_every_option_in_the_documents_exists() -> None:
 # --- the bench -------------------------------------------------------------------------------------------------------
 
 def test_the_bench_searches_and_tabulates() -> None:
-    from bench.__main__ import medians, table
+    from bench.__main__ import medians
+    from bench.figures import table
     from bench.measure import smallest
     from bench.peers import Failed
 
@@ -272,7 +275,7 @@ def test_the_bench_searches_and_tabulates() -> None:
         smallest(lambda pages: False, 100)
     middle = medians({"one": {"run": [1.0, 9.0, 2.0], "init": [100.0]}, "two": {"run": [4.0], "init": [250.0]}})
     assert middle == {"one": {"run": 2.0, "init": 100.0}, "two": {"run": 4.0, "init": 250.0}}
-    text = table(middle, {"one": "one 1.0", "two": "two 2.0"})
+    text = table(middle, {"one": "one 1.0", "two": "two 2.0"}, ["run", "init"])
     assert "| 2.0 | 4.0 (2.00) |" in text and "| 100 | 250 (2.50) |" in text and "one 1.0 | two 2.0" in text
 
 
@@ -288,3 +291,11 @@ def test_the_bench_needs_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert main([]) == 2
     assert "root is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", figures.DOCUMENTS, ids=lambda path: path.parent.name)
+def test_figures_come_from_what_was_recorded(path: Path) -> None:
+    """`make bench ARGS=--record` writes them; figures written by hand in two places soon differ."""
+    results = json.loads(figures.RESULTS.read_text())
+    text = path.read_text()
+    assert "<!-- figures: " in text and figures.rendered(text, results) == text

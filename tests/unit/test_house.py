@@ -58,11 +58,13 @@ ROOMS = {
     "linux": {"linux", "config", "plan", "cgroups", "errors", "native"},
     "cgroups": {"cgroups", "config", "plan", "errors", "native"},
     "native": {"native", "errors"},
-    "lifecycle": {"lifecycle", "plan", "config", "linux", "cgroups", "native", "errors", "process", "sockets"},
+    "lifecycle": {"lifecycle", "plan", "config", "linux", "cgroups", "native", "directories", "errors", "process",
+                  "sockets", "signals", "streams"},
     "image": {"image", "config", "native", "spec", "errors"},
-    "engine": {"engine", "api", "cgroups", "image", "config", "native", "errors", "process", "sockets"},
+    "engine": {"engine", "api", "cgroups", "image", "config", "native", "directories", "errors", "process", "sockets",
+               "signals", "streams"},
     "build": {"build", "engine", "image", "config", "native", "errors", "api", "process", "sockets"},
-    "cli": {"cli", "api", "build", "engine", "lifecycle", "image", "plan", "config", "errors"},
+    "cli": {"cli", "api", "build", "engine", "lifecycle", "image", "plan", "config", "errors", "signals"},
 }
 
 
@@ -175,3 +177,20 @@ def test_documents_name_existing_paths() -> None:
     text = (TOP / "HACKING.md").read_text()
     for name in re.findall(r"`((?:pyruntime|spec|bundles|tests|conformance|tools|docs|bench)/[\w./-]*)`", text):
         assert (TOP / name).exists(), name
+
+
+def test_every_test_is_collected() -> None:
+    """A directory's name can hide its tests from pytest (norecursedirs), and a test that is never run always passes."""
+    done = subprocess.run([sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider"], cwd=TOP,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    collected = {line.partition(":")[0] for line in done.stdout.splitlines()}
+    wanted = {str(path.relative_to(TOP)) for path in (TOP / "tests").rglob("test_*.py")}
+    assert wanted - collected == set()
+
+
+def test_nothing_starts_the_interpreter_that_the_environment_names() -> None:
+    # PYTHONEXECUTABLE sets sys.executable even with -I; only entry.py, which writes the commands, may look at it.
+    named = {str(path.relative_to(TOP)) for path in (TOP / "pyruntime").rglob("*.py")
+             if "sys.executable" in path.read_text().replace("sets sys.executable", "")}
+    assert named == {"pyruntime/cli/entry.py"}

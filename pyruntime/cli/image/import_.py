@@ -11,6 +11,10 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
 from pyruntime.errors import UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.image.document import Descriptor
+
 COMMAND = Command(
     "import", "[options] FILE|- NAME", "make an image of a tar archive of a root filesystem",
     *CHANGES, *LIMITS,
@@ -18,19 +22,31 @@ COMMAND = Command(
     Flag("message", "str", "for the history", short="m", value="TEXT"),
     Flag("created", "str", "time of creation, RFC 3339; default: now, or SOURCE_DATE_EPOCH", value="TIME"),
     Flag("compression", "str", "of the layer: gzip, zstd or none", default="gzip"), least=2, most=2, text="""
-The archive may be compressed with gzip or zstd.""")
+The archive may be compressed with gzip, bzip2, xz or zstd.""")
+
 
 def run(context: Context, parsed: Parsed) -> int:
     """Make the image and print its digest."""
+    from pyruntime.image.images import key
+    from pyruntime.image.reference import Reference
+
+    name = key(Reference.parse(parsed.arguments[1]))
+    descriptor = make(context, parsed, changes(parsed), name)
+    out(f"{name}@{descriptor.digest}\n")
+    return 0
+
+
+def make(context: Context, parsed: Parsed, changed: dict[str, object], name: str) -> Descriptor:
+    """Make an image of the archive that the first argument names; ``changed`` are members of its configuration, and
+    ``name`` may be "". Its descriptor."""
     from pyruntime.errors import ConfigError, ImageError
-    from pyruntime.image.images import by_manifest, key
+    from pyruntime.image.images import by_manifest
     from pyruntime.image.make import checked_time, timestamp
     from pyruntime.image.platform import Platform
-    from pyruntime.image.reference import Reference
     from pyruntime.image.repack import import_tree
     from pyruntime.image.store.extract import Talk
 
-    path, name = parsed.arguments[0], key(Reference.parse(parsed.arguments[1]))
+    path = parsed.arguments[0]
     platform = Platform.parse(parsed["platform"]) if parsed["platform"] else Platform.host()
     limits = limits_of(parsed)
     created = checked_time(parsed["created"]) if parsed["created"] else timestamp()
@@ -42,16 +58,17 @@ def run(context: Context, parsed: Parsed) -> int:
         with context.store.lease():
             descriptor = import_tree(
                 context.store, lambda count: os.read(fd, count), created=created,
-                created_by=parsed["message"] or f"pyimage import {os.path.basename(path)}",
-                platform=platform.document(), changes=changes(parsed), compression=parsed["compression"])
+                created_by=parsed["message"] or f"{context.program} import {os.path.basename(path)}",
+                platform=platform.document(), changes=changed, compression=parsed["compression"])
             # Only what can be extracted is an image.
             context.store.extract_layers(by_manifest(context.store, descriptor.digest).layers(),
                                          talk=Talk(warn=context.warn), limits=limits)
-            context.store.tag(name, descriptor)
+            if name:
+                context.store.tag(name, descriptor)
+            context.store.keep(descriptor)
     except (ImageError, ConfigError):
         context.store.collect()
         raise
     finally:
         os.close(fd)
-    out(f"{name}@{descriptor.digest}\n")
-    return 0
+    return descriptor

@@ -10,6 +10,12 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
 from pyruntime.errors import UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.image.copy import Copied
+
 COMMAND = Command("load", "[options]", "read images from an archive into the store",
                   Flag("input", "str", "read FILE instead of standard input", short="i", value="FILE"),
                   Flag("platform", "str", "one image of an index", value="OS/ARCH[/VARIANT]"),
@@ -21,9 +27,14 @@ compressed or not. Every image in it is read, with all of its names; an index st
 
 def run(context: Context, parsed: Parsed) -> int:
     """Read all images; print each name, or the digest of an image that has none."""
+    return load(context, parsed, lambda names, copied: "".join(f"{name}\n" for name in names or [copied.root.digest]))
+
+
+def load(context: Context, parsed: Parsed, told: Callable[[list[str], Copied], str]) -> int:
+    """Read all images; ``told`` is what is printed of each, which has these names."""
     from pyruntime.image.platform import Platform
     from pyruntime.image.progress import progress
-    from pyruntime.image.receive import NAMELESS, receive
+    from pyruntime.image.receive import receive
     from pyruntime.image.transport.location import Location, sources
 
     path = parsed["input"] or "-"
@@ -39,7 +50,7 @@ def run(context: Context, parsed: Parsed) -> int:
             copied = receive(context.store, source, names, platform=platform, everything=platform is None,
                              extract=not parsed["no-extract"], limits=limits_of(parsed), progress=shown,
                              warn=context.warn)
-            out("".join(f"{name}\n" for name in names or [f"{NAMELESS}@{copied.root.digest}"]))
+            out(told(names, copied))
     finally:
         shown.close()
         for source in found:

@@ -19,21 +19,12 @@ COMMAND = Command("ls", "[options] [REPOSITORY...]", "list the images of the sto
 _HEADING = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "PLATFORM"]
 
 
-def _familiar(name: str) -> str:
-    """The shortest form that means the same; a name that is none any more as it is."""
-    from pyruntime.errors import UsageError
-    from pyruntime.image.reference import Reference
-
-    try:
-        return Reference.parse(name).familiar
-    except UsageError:
-        return name
-
-
 def rows_of(context: Context) -> list[dict[str, Any]]:
     """The images as documents, one for each name."""
     from pyruntime.errors import PyruntimeError
     from pyruntime.image.images import every
+    from pyruntime.image.reference import familiar
+    from pyruntime.image.store.names import is_nameless
 
     rows = []
     for names, root, image in every(context.store):
@@ -42,9 +33,11 @@ def rows_of(context: Context) -> list[dict[str, Any]]:
             continue
         for name in names:
             repository, _, tag = name.partition("@")[0].rpartition(":")
-            if not tag or "/" in tag:
+            if is_nameless(name):
+                repository = tag = "<none>"
+            elif not tag or "/" in tag:
                 repository, tag = name.partition("@")[0], "<none>"
-            rows.append({**describe(image), "Name": name, "Familiar": _familiar(name), "Repository": repository,
+            rows.append({**describe(image), "Name": name, "Familiar": familiar(name), "Repository": repository,
                          "Tag": tag, "Digest": root.digest})
     return rows
 

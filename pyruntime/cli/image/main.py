@@ -6,7 +6,7 @@ import os
 import sys
 
 from pyruntime.cli.log import LOG
-from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.parse import SKOPEO, Command, Flag, Parsed
 from pyruntime.cli.program import Program
 
 TYPE_CHECKING = False
@@ -54,14 +54,15 @@ class Context:
     """The global options that commands use. The store is opened when a command asks for it."""
 
     def __init__(self, parsed: Parsed) -> None:
+        self.program = "pyimage"
         self.root: str = os.path.abspath(parsed["root"]) if parsed["root"] else ""
         self._store: Store | None = None
 
     @classmethod
-    def over(cls, store: Store) -> Context:
+    def over(cls, store: Store, program: str) -> Context:
         """For a store that is open already, as another program of ours has it."""
         context = cls.__new__(cls)
-        context.root, context._store = store.root, store
+        context.root, context._store, context.program = store.root, store, program
         return context
 
     @property
@@ -105,10 +106,5 @@ def version() -> str:
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\n")
 
 
-PROGRAM = Program("pyimage", GLOBAL, COMMANDS, "pyruntime.cli.image", Context, version)
+PROGRAM = Program("pyimage", GLOBAL, COMMANDS, "pyruntime.cli.image", Context, version, style=SKOPEO)
 main = PROGRAM.main
-
-
-def console() -> None:
-    """The entry point of a wheel's console script."""
-    sys.exit(main())

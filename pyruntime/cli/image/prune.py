@@ -16,8 +16,8 @@ COMMAND = Command("prune", "[options]", "remove what no image and no bundle need
                   Flag("partial", "bool", "unfinished downloads too, however young"),
                   Flag("dry-run", "bool", "only say what would be removed", short="n"),
                   Flag("format", "str", "table or json", short="f", default="table"), most=0, text="""
-Blobs and extracted layers that no name leads to, unfinished downloads of more than a week ago, and what commands that
-were killed have left. What a command at work is about to use stays.""")
+Images without a name, blobs and extracted layers that no name leads to, unfinished downloads of more than a week ago,
+and what commands that were killed have left. What a command at work is about to use stays.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
@@ -26,7 +26,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
     store = context.store
     dry_run: bool = parsed["dry-run"]
-    names = unused(context, {bundle.manifest for bundle in store.bundles()}) if parsed["all"] else []
+    names = unused(context, everything=parsed["all"])
     for name in names:
         if not dry_run:
             store.untag(name)
@@ -37,17 +37,20 @@ def run(context: Context, parsed: Parsed) -> int:
                                 for kind in collected.__slots__} | {"Names": names, "Size": collected.size})
         return 0
     out("".join(f"{'would untag' if dry_run else 'untagged'}: {name}\n" for name in names))
-    print_collected(collected, "would delete" if dry_run else "deleted")
+    word = "would delete" if dry_run else "deleted"
+    out("".join(f"{line}\n" for line in collected_lines(collected, word)))
     out(f"{'to be freed' if dry_run else 'freed'}: {size(collected.size)}\n")
     return 0
 
 
-def unused(context: Context, used: set[str]) -> list[str]:
-    """The names of images of which no bundle uses a manifest."""
+def unused(context: Context, *, everything: bool) -> list[str]:
+    """The names of images of which no bundle uses a manifest: of all, or of those without a name of their own."""
     from pyruntime.image.images import roots
+    from pyruntime.image.store.names import is_nameless
 
+    used = {bundle.manifest for bundle in context.store.bundles()}
     return [name for root, names in roots(context.store).values() for name in names
-            if used.isdisjoint(_manifests(context, root))]
+            if (everything or is_nameless(name)) and used.isdisjoint(_manifests(context, root))]
 
 
 def _manifests(context: Context, root: Descriptor) -> set[str]:
@@ -62,8 +65,8 @@ def _manifests(context: Context, root: Descriptor) -> set[str]:
     return {root.digest, *(child.digest for child in manifest.manifests)}
 
 
-def print_collected(collected: object, done: str = "deleted") -> None:
+def collected_lines(collected: object, done: str = "deleted") -> list[str]:
     """A line for each thing that was removed."""
-    for kind, word in (("blobs", "blob"), ("layers", "layer"), ("subvolumes", "subvolume"), ("partials", "download")):
-        for name, _ in getattr(collected, kind):
-            out(f"{done}: {word} {name}\n")
+    return [f"{done}: {word} {name}" for kind, word in (
+        ("blobs", "blob"), ("layers", "layer"), ("subvolumes", "subvolume"), ("partials", "download"))
+        for name, _ in getattr(collected, kind)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.cli.image.main import Context
-from pyruntime.cli.image.prune import print_collected
+from pyruntime.cli.image.prune import collected_lines
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.program import out
 
@@ -24,11 +24,12 @@ all of its names.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Take the names away, then what nobody needs. What cannot be removed does not keep us from the rest."""
-    return remove(context, parsed, lambda path: f'the bundle "{path}"')
+    return remove(context, parsed, lambda path: f'the bundle "{path}"', lambda name: f"untagged: {name}\n", "deleted")
 
 
-def remove(context: Context, parsed: Parsed, user: Callable[[str], str]) -> int:
-    """The same; ``user`` says in words who uses the bundle of this path."""
+def remove(context: Context, parsed: Parsed, user: Callable[[str], str], untagged: Callable[[str], str],
+           deleted: str) -> int:
+    """The same; ``user`` says in words who uses the bundle of this path, ``untagged`` and ``deleted`` what was done."""
     from pyruntime.errors import ImageError, NoSuchImage
 
     failed = 0
@@ -36,13 +37,13 @@ def remove(context: Context, parsed: Parsed, user: Callable[[str], str]) -> int:
         try:
             for name in _names(context.store, text, user, force=parsed["force"]):
                 context.store.untag(name)
-                out(f"untagged: {name}\n")
+                out(untagged(name))
         except ImageError as error:
             if not (parsed["force"] and isinstance(error, NoSuchImage)):
                 context.error(error)
                 failed = 1
     if not parsed["no-prune"]:
-        print_collected(context.store.collect())
+        out("".join(f"{line}\n" for line in collected_lines(context.store.collect(), deleted)))
     return failed
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pyruntime.image.images import Image
 
+_WIDTH = 10   # of a column at least, as Docker has it
 FORMAT = Flag("format", "str", "table, json, or a template such as '{{.Id}}'", short="f", default="table")
 
 
@@ -49,7 +50,7 @@ def by_template(form: str, items: Sequence[Any], headings: Mapping[str, str] | N
     rows = [heading(form, headings or {}), *(render(form, texts(item)) for item in items)]
     cells = [row.split("\t") for row in rows]
     width = max(map(len, cells))
-    return columns([[*row, *[""] * (width - len(row))] for row in cells])
+    return columns([[*row, *[""] * (width - len(row))] for row in cells], least=_WIDTH)
 
 
 def short(digest: str) -> str:
@@ -74,26 +75,37 @@ def describe(image: Image) -> dict[str, Any]:
         "Layers": [layer.json() for layer in image.manifest.layers], "Annotations": image.manifest.annotations}
 
 
-def age(created: str) -> str:
-    """How long ago a time of RFC 3339 was, in words; "" for one that is not there or is none.
+_HOUR, _DAY = 3600, 24 * 3600
+# Below so many seconds a span is counted in units of so many seconds, as Docker's lists have it.
+_SPANS = ((60, 1, "second"), (_HOUR, 60, "minute"), (48 * _HOUR, _HOUR, "hour"), (14 * _DAY, _DAY, "day"),
+          (60 * _DAY, 7 * _DAY, "week"), (730 * _DAY, 30 * _DAY, "month"), (1 << 62, 365 * _DAY, "year"))
 
-    For tables alone: dateutil costs a listing more than all the rest.
-    """
-    if not created:
-        return ""
+
+def duration(seconds: float) -> str:
+    """A span in words: ``5 seconds``, ``About a minute``, ``3 weeks``."""
+    if seconds < 1:
+        return "Less than a second"
+    if seconds >= _HOUR:
+        seconds = int(seconds / _HOUR + 0.5) * _HOUR   # from an hour on, the nearest number of hours counts
+    _, size, unit = next(span for span in _SPANS if seconds < span[0])
+    count = int(seconds // size)
+    if count == 1 and unit in ("minute", "hour"):
+        return f"About {'an' if unit == 'hour' else 'a'} {unit}"
+    return f"{count} {unit}{'s' if count > 1 else ''}"
+
+
+def age(created: str) -> str:
+    """How long ago a time of RFC 3339 was, in words; "" for one that is not there or is none."""
+    span = since(created)
+    return f"{span} ago" if span else ""
+
+
+def since(created: str) -> str:
+    """How much time has passed since a time of RFC 3339; "" for one that is not there or is none."""
     from datetime import UTC, datetime
 
-    from dateutil.parser import ParserError, isoparse
-    from dateutil.relativedelta import relativedelta
-
     try:
-        # To the second: it reads no more than six digits after it.
-        then = isoparse(created[:19] + created[19:].lstrip(".0123456789"))
-    except (ParserError, ValueError, OverflowError):
+        then = datetime.fromisoformat(created)
+    except ValueError:
         return ""
-    since = relativedelta(datetime.now(UTC), then if then.tzinfo else then.replace(tzinfo=UTC))
-    for unit in ("years", "months", "weeks", "days", "hours", "minutes"):
-        count = getattr(since, unit) - (7 * since.weeks if unit == "days" else 0)
-        if count > 0:
-            return f"{count} {unit if count > 1 else unit[:-1]} ago"
-    return "just now"
+    return duration((datetime.now(UTC) - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds())

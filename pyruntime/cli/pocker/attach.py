@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.foreground import DETACH_KEYS, SIG_PROXY, check_terminal, forwarding
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine import attach
@@ -11,7 +12,8 @@ from pyruntime.engine.status import PAUSED, RUNNING, status_of
 from pyruntime.errors import StateError
 
 COMMAND = Command("attach", "[options] CONTAINER", "attach to a container's input and output",
-                  Flag("no-stdin", "bool", "leave its input alone"), DETACH_KEYS, SIG_PROXY, least=1, most=1,
+                  Flag("no-stdin", "bool", "leave its input alone"), DETACH_KEYS,
+                  LATEST_FLAG, SIG_PROXY, least=1, most=1,
                   text="What it wrote before is in its log: `pocker logs`. The exit status is the program's.\n\n"
                        "Example:\n  pocker attach web")
 

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.parse import Command, Parsed
 from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.pocker.pruning import FILTER, FORCE, Aged, check_consent, filters, report
 from pyruntime.cli.program import out
 from pyruntime.engine.container import every
+from pyruntime.engine.describe import labels
 from pyruntime.engine.ending import remove, sweep
 from pyruntime.engine.status import CREATED, EXITED, status_of
 from pyruntime.errors import StateError
 
-COMMAND = Command("prune", "[options]", "remove containers that do not run",
-                  Flag("force", "bool", "Docker's word for not asking, as we never do", short="f"), most=0,
-                  text="Example:\n  pocker container prune")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.pocker.filters import Filters
+
+COMMAND = Command("prune", "[options]", "remove containers that do not run", FILTER, FORCE, most=0,
+                  text="Example:\n  pocker container prune --filter until=24h")
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Remove them, and print their IDs."""
-    prune(context)
+    from pyruntime.image.progress import size
+
+    wanted = filters(parsed["filter"])
+    check_consent(parsed, "all stopped containers")
+    removed, freed = prune(context, wanted)
+    report("Containers", removed)
+    out(f"Total reclaimed space: {size(freed)}\n")
     return 0
 
 
-def prune(context: Context) -> None:
-    """Remove the containers that do not run; their volumes stay."""
+def prune(context: Context, wanted: Filters) -> tuple[list[str], int]:
+    """Remove the containers that do not run and that fit; their IDs, and the bytes that they had written. Their volumes
+    stay."""
+    from pyruntime.engine.changes import written
+
     sweep(context.places, context.warn)
-    removed = []
+    removed, freed = [], 0
     for container, record in list(every(context.places)):
         status = status_of(container)
-        if status.word == EXITED or (status.word == CREATED and not status.run.watched()):
+        over = status.word == EXITED or (status.word == CREATED and not status.run.watched())
+        if over and wanted.fit(Aged(record.created, labels(record))):
+            own = written(container)
             try:
                 remove(container, record)
             except StateError:
                 continue   # it was started meanwhile
             removed.append(record.id)
-    if removed:
-        out("Deleted Containers:\n" + "".join(f"{one}\n" for one in removed) + "\n")
+            freed += own
+    return removed, freed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Parsed
 from pyruntime.cli.pocker.flags import FLAGS, settings_of
+from pyruntime.cli.pocker.foreground import streams_of
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.pocker.making import check_making, make
 from pyruntime.cli.program import out
@@ -17,6 +18,7 @@ def run(context: Context, parsed: Parsed) -> int:
     """Make the container."""
     settings = settings_of(parsed)
     check_making(parsed)
+    streams_of(parsed)   # `start --attach` decides what is attached
     container, _ = make(context, parsed, settings)
     out(container.id + "\n")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime.cli.image.show import show
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 from pyruntime.cli.table import printable
@@ -12,7 +13,7 @@ from pyruntime.engine.container import find
 
 COMMAND = Command("diff", "[options] CONTAINER", "show what a container has changed in its files",
                   Flag("format", "str", "table, json, or a template such as '{{.Path}}'", default="table"),
-                  least=1, most=1,
+                  LATEST_FLAG, least=1, most=1,
                   text="A: added, C: changed, D: removed, since the container was made. What is in volumes and other\n"
                        "mounts is no part of it.\n\nExample:\n  pocker diff web")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pyruntime.cli.log import LOG
+from pyruntime.cli.parse import Flag
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
-from pyruntime.engine.container import find
+from pyruntime.engine.container import LATEST, find
 from pyruntime.engine.status import status_of
 from pyruntime.errors import PyruntimeError, StateError
 
+LATEST_FLAG = Flag("latest", "argument", "the container that was created last, instead of a name", short="l")
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +32,7 @@ def each(context: Context, names: Sequence[str], act: Callable[[Container, Recor
             if only and (word := status_of(container).word) != only:
                 raise StateError(f'container "{record.name}" is not {only}: it is {word}')
             answer = act(container, record)
-            out(f"{name if answer is None else answer}\n")
+            out(f"{(record.name if name == LATEST else name) if answer is None else answer}\n")
         except PyruntimeError as error:
             LOG.error(error)
             status = 1

@@ -6,6 +6,7 @@ import os
 
 from pyruntime.api import Runtime
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.foreground import check_terminal, failure
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import find
@@ -25,6 +26,7 @@ COMMAND = Command(
     Flag("env", "list", "set a variable of its environment", short="e", value="NAME=VALUE"),
     Flag("env-file", "list", "read variables from a file", value="FILE"),
     Flag("interactive", "bool", "give it our input", short="i"),
+    LATEST_FLAG,
     Flag("privileged", "bool", "give it all capabilities"),
     Flag("tty", "bool", "give it a terminal", short="t"),
     Flag("user", "str", "user, and group, to run as", short="u", value="USER[:GROUP]"),
@@ -87,17 +89,18 @@ def _execute(runtime: Runtime, container_id: str, parsed: Parsed, options: dict[
     """Run it, with the streams that it is to have; its status, or 0 where nobody waits for it."""
     args = parsed.arguments[1:]
     if parsed["detach"] or parsed["tty"]:
-        _redirect((0, 1, 2) if parsed["detach"] else () if parsed["interactive"] else (0,))
-        return runtime.exec(container_id, args, detach=parsed["detach"], **options)
+        if parsed["detach"]:
+            _leave_streams()
+        return runtime.exec(container_id, args, detach=parsed["detach"], stdin=parsed["interactive"], **options)
     from pyruntime.engine.piped import Piped
 
     pipes = Piped(stdin=parsed["interactive"])
     return pipes.wait(pipes.start(lambda: runtime.exec(container_id, args, detach=True, **options)))
 
 
-def _redirect(fds: tuple[int, ...]) -> None:
-    """What the program is not to have of ours is /dev/null."""
+def _leave_streams() -> None:
+    """A detached program has none of our streams."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for fd in fds:
+    for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(null)

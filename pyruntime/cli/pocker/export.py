@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.changes import export
 from pyruntime.engine.container import find
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMAND = Command("export", "[options] CONTAINER", "write a container's files as a tar archive",
+                  LATEST_FLAG,
                   Flag("output", "str", "write to FILE instead of the standard output", short="o", value="FILE"),
                   least=1, most=1,
-                  text="The places of volumes and other mounts are empty in it. `pyimage import` makes an image of\n"
-                       "it.\n\n"
+                  text="The places of volumes and other mounts are empty in it. `pocker import` makes an image of it."
+                       "\n\n"
                        "Example:\n  pocker export -o web.tar web")
 
 

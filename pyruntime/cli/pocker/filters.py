@@ -1,4 +1,4 @@
-"""``--filter KEY=VALUE``: several values of one key are alternatives, several keys must all fit."""
+"""``--filter KEY=VALUE``: several values of one key are alternatives, but labels and several keys must all fit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
+
+_EVERY = ("label", "label!")   # keys whose values must all fit
 
 
 class Filters:
@@ -29,4 +31,5 @@ class Filters:
 
     def fit(self, item: Any) -> bool:
         """Whether the item is to be shown."""
-        return all(any(self._match[key](item, value) for value in values) for key, values in self._wanted.items())
+        return all((all if key in _EVERY else any)(self._match[key](item, value) for value in values)
+                   for key, values in self._wanted.items())

@@ -33,6 +33,7 @@ def _switches(*rows: tuple[str, str]) -> tuple[Flag, ...]:
     return tuple(Flag(name, "bool", about) for name, about in rows)
 
 
+OLD_NAMES = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option"}   # Docker's, and still in use
 # Subject -> its flags; the subject is the module of pyruntime.engine that reads them.
 SUBJECTS: dict[str, tuple[Flag, ...]] = {
     "texts": (
@@ -92,15 +93,20 @@ SUBJECTS: dict[str, tuple[Flag, ...]] = {
         ("uts", "MODE", "private, host or container:NAME"),
         ("cgroupns", "MODE", "private or host"),
         ("userns", "MODE", "host, auto, or a user whose ids in /etc/subuid it gets")),
+    "compatibility": (
+        *_texts(("volume-driver", "DRIVER", "driver of the volumes that are made: local"),
+                ("kernel-memory", "BYTES", "accepted for compatibility; has no effect")),
+        *_lists(("storage-opt", "NAME=VALUE", "options of the storage driver: there are none")),
+        Flag("disable-content-trust", "bool", "signatures of images are not verified in any case", default=True)),
     "connections": (
         Flag("network", "list", "network to join: a name, none, host, container:NAME", value="NETWORK"),
-        Flag("net", "list", "the same as --network", value="NETWORK", hidden=True),
         Flag("publish", "list", "lead a port of this machine to one of the container", short="p",
              value="[ADDRESS:][PORT:]PORT[/PROTOCOL]"),
         Flag("publish-all", "bool", "publish all ports that the image or --expose names, at any that are free",
              short="P"),
         *_texts(("ip", "ADDRESS", "its address in the network"), ("ip6", "ADDRESS", "its IPv6 address in the network"),
                 ("mac-address", "ADDRESS", "its hardware address in the network")),
+        *(Flag(name, "list", f"the same as --{whole}", hidden=True) for name, whole in OLD_NAMES.items()),
         *_lists(("network-alias", "NAME", "another name in the network"),
                 ("link", "CONTAINER[:NAME]", "find another container of its networks by that name"),
                 ("expose", "PORT[/PROTOCOL]", "a port that it listens at"),
@@ -126,6 +132,7 @@ FIELDS = {"user": "user", "workdir": "workdir", "hostname": "hostname", "domainn
           "stop-signal": "stop_signal", "stop-timeout": "stop_timeout", "platform": "platform"}
 # What a caller reads of the command line, not of the settings.
 MAKING = (
+    Flag("attach", "list", "attach to STDIN, STDOUT or STDERR alone", short="a", value="STREAM"),
     Flag("name", "str", "name of the container", value="NAME"),
     Flag("pull", "str", "get the image from its registry: always, missing or never", default="missing", value="WHEN"),
     Flag("platform", "str", "which image of an index", value="OS/ARCH[/VARIANT]"),
@@ -162,8 +169,9 @@ def settings_of(parsed: Parsed) -> Settings:
     for name, value in given.items():
         if name in FIELDS:
             setattr(settings, FIELDS[name], value)
-    if "net" in given:
-        given["network"] = [*given.get("network", []), *given.pop("net")]
+    for old, name in OLD_NAMES.items():
+        if old in given:
+            given[name] = [*given.get(name, []), *given.pop(old)]
     for subject, flags in SUBJECTS.items():
         if any(flag.name in given for flag in flags):
             __import__(f"pyruntime.engine.{subject}", fromlist=["read"]).read(settings, given)
@@ -171,7 +179,7 @@ def settings_of(parsed: Parsed) -> Settings:
     if runtime != _RUNTIME and not runtime.startswith("io.containerd."):
         raise UsageError(f'--runtime "{runtime}": containers of pocker are run by {_RUNTIME} alone: leave it out')
     if settings.stop_signal:
-        from pyruntime.lifecycle.signals import signal_number
+        from pyruntime.signals import signal_number
 
         signal_number(settings.stop_signal)   # told now: `stop` would be the first to meet it
     if settings.hostname or settings.domainname:

@@ -7,9 +7,10 @@ import os
 from pyruntime.api import Runtime
 from pyruntime.cli.parse import Flag, Parsed
 from pyruntime.engine.attach import DETACH_KEYS as KEYS
-from pyruntime.engine.attach import Attached
+from pyruntime.engine.attach import ERR, OUT, Attached
 from pyruntime.engine.ending import clear_run, finish, settle
-from pyruntime.errors import NoSuchContainer, PyruntimeError, UsageError
+from pyruntime.engine.status import start_status
+from pyruntime.errors import Interrupted, NoSuchContainer, PyruntimeError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,16 +26,26 @@ SIG_PROXY = Flag("sig-proxy", "bool", "send signals that we get to the program",
 def failure(error: PyruntimeError) -> int:
     """Docker's exit code for a program that could not be started: 127 where there is none, 126 where it is no program,
     125 for everything else."""
-    text = str(error)
-    if 'exec: "' not in text:
-        return 125
-    return 127 if "executable file not found" in text or "no such file or directory" in text else 126
+    if isinstance(error, Interrupted):
+        return error.exit_code
+    status = start_status(str(error))
+    return 125 if status == 128 else status
 
 
 def check_terminal(*, terminal: bool, stdin: bool) -> None:
     """Raises UsageError where a terminal is to be typed into that is none."""
     if terminal and stdin and not os.isatty(0):
         raise UsageError("the input device is not a TTY: leave out --tty, or --interactive")
+
+
+def streams_of(parsed: Parsed) -> frozenset[str]:
+    """The streams that --attach names; none where it is not given. Raises UsageError."""
+    named = frozenset(text.lower() for text in parsed["attach"])
+    for name in named - {"stdin", "stdout", "stderr"}:
+        raise UsageError(f'--attach "{name}": write stdin, stdout or stderr')
+    if named and "detach" in parsed.values and parsed["detach"]:
+        raise UsageError("--attach and --detach do not go together: leave one out")
+    return named
 
 
 def forwarding(container: Container, parsed: Parsed) -> Callable[[int], None] | None:
@@ -52,15 +63,16 @@ def forwarding(container: Container, parsed: Parsed) -> Callable[[int], None] | 
 
 
 def follow(container: Container, record: Record, ours: _socket.socket, monitor: int, parsed: Parsed, *,
-           stdin: bool) -> int:
+           stdin: bool, outputs: frozenset[bytes] = frozenset((OUT, ERR))) -> int:
     """Be attached to a container that this process has just started, and see to its end."""
     settings = record.settings
-    status = Attached(ours, terminal=settings.terminal, stdin=stdin, keys=parsed["detach-keys"],
-                      forward=forwarding(container, parsed)).wait()
+    attached = Attached(ours, terminal=settings.terminal, stdin=stdin, outputs=outputs, keys=parsed["detach-keys"],
+                        forward=forwarding(container, parsed), patient=True)
+    status = attached.wait()
     if status is None:
         return 0   # detached: the monitor goes on
-    if settings.restart != "no":
-        settle(container, record)   # the monitor decides
+    if settings.restart != "no" or not attached.owner:
+        settle(container, record)   # the monitor decides, or did not wait for us, since we were slow
         return status
     try:
         with container.lock():

@@ -6,6 +6,7 @@ from pyruntime.cli.groups import Group
 
 _HERE = "pyruntime.cli.pocker"
 COMMAND = Group("pocker", "image", "commands about images", {
+    "build": "build an image from a Dockerfile",
     "history": "show how an image was made",
     "import": "make an image of a tar archive of a root filesystem",
     "inspect": "show everything about images",
@@ -17,6 +18,6 @@ COMMAND = Group("pocker", "image", "commands about images", {
     "rm": "remove images",
     "save": "write images into an archive",
     "tag": "give an image another name",
-}, _HERE, {"import": f"{_HERE}.import_", "ls": f"{_HERE}.images", "rm": f"{_HERE}.rmi",
-           "prune": f"{_HERE}.image_prune"}, text="Example:\n  pocker image ls")
+}, _HERE, {"import": f"{_HERE}.import_", "inspect": f"{_HERE}.image_inspect", "ls": f"{_HERE}.images",
+           "rm": f"{_HERE}.rmi", "prune": f"{_HERE}.image_prune"}, text="Example:\n  pocker image ls")
 run = COMMAND.run

@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
-from pyruntime.cli.image import prune as there
+from pyruntime.cli.image.prune import collected_lines, unused
 from pyruntime.cli.parse import Command, Flag, Parsed
-from pyruntime.cli.pocker.borrowed import borrowed
 from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.pocker.pruning import FILTER, FORCE, Aged, check_consent, filters, report
+from pyruntime.cli.program import out
 from pyruntime.engine.ending import sweep
 
-_IT = borrowed(there, "prune", "image prune --all")
-COMMAND = Command("prune", _IT.usage, "remove what no image and no container needs", *_IT.flags,
-                  Flag("force", "bool", "Docker's word for not asking, as we never do"), most=0, text=_IT.text)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.pocker.filters import Filters
+
+COMMAND = Command("prune", "[options]", "remove images without a name, and content that no image needs",
+                  Flag("all", "bool", "all images that no container uses", short="a"), FILTER, FORCE, most=0,
+                  text="Example:\n  pocker image prune --all --filter until=168h")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove it."""
+    """Remove them, and print what."""
+    from pyruntime.image.progress import size
+
+    wanted = filters(parsed["filter"])
+    check_consent(parsed, "all images that no container uses" if parsed["all"] else "all dangling images")
     sweep(context.places, context.warn)
-    return there.run(context.images, parsed)
+    lines = untag(context, wanted, everything=parsed["all"])
+    collected = context.places.store.collect()
+    report("Images", [*lines, *collected_lines(collected)])
+    out(f"Total reclaimed space: {size(collected.size)}\n")
+    return 0
+
+
+def untag(context: Context, wanted: Filters, *, everything: bool) -> list[str]:
+    """Take away the names of images that no container uses and that fit: of all, or of those alone that have no name of
+    their own. A line for each; their content goes with the next collection."""
+    from pyruntime.errors import PyruntimeError
+    from pyruntime.image.images import find
+    from pyruntime.image.reference import familiar
+    from pyruntime.image.store.names import is_nameless
+
+    store = context.places.store
+    lines = []
+    for name in unused(context.images, everything=everything):
+        try:
+            image = find(store, name).config
+            aged = Aged(str(image.document.get("created", "")), image.config.get("Labels") or {})
+        except PyruntimeError:
+            aged = Aged("", {})   # it cannot be read: nobody can use it
+        if wanted.fit(aged):
+            store.untag(name)
+            lines.append(f"untagged: {name.partition('@')[2] if is_nameless(name) else familiar(name)}")
+    return lines

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from pyruntime.cli.image.ls import plain, rows_of
-from pyruntime.cli.image.show import age, short, show
+from pyruntime.cli.image.show import age, short
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.filters import Filters
+from pyruntime.cli.pocker.listing import FORMAT, NONE, Listing, label_texts, local_time
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
-from pyruntime.cli.table import columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 COMMAND = Command("images", "[options] [REPOSITORY[:TAG]]", "list images",
                   Flag("all", "bool", "Docker's word for intermediate images, of which there are none", short="a"),
                   Flag("digests", "bool", "print the digests of the manifests too"),
-                  Flag("filter", "list", "show only those that fit: dangling, label, reference", short="f",
+                  Flag("filter", "list", "show only those that fit: before, dangling, label, reference, since,"
+                       " until", short="f",
                        value="KEY=VALUE"),
-                  Flag("format", "str", "table, json, or a template such as '{{.Repository}}:{{.Tag}}'",
-                       default="table"),
+                  FORMAT,
                   Flag("no-trunc", "bool", "print whole IDs"),
                   Flag("quiet", "bool", "print IDs alone", short="q"), most=1,
                   text="Example:\n  pocker images --format '{{.Repository}}:{{.Tag}} {{.ID}}'")
@@ -35,35 +35,63 @@ def _like(row: dict[str, Any], pattern: str) -> bool:
     return any(fnmatchcase(name, pattern) or fnmatchcase(name.rpartition(":")[0], pattern) for name in names)
 
 
+_UNKNOWN = "N/A"   # Docker's word for what `images` does not count
+_LISTING = Listing(
+    {"Repository": "", "Tag": "", "Digest": "", "ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "",
+     "Size": "", "VirtualSize": "", "SharedSize": "", "UniqueSize": "", "Containers": ""},
+    ("Repository", "Tag", "ID", "CreatedSince", "Size"))
 _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
-    "dangling": lambda row, value: (value in ("true", "1")) == (row["Repository"] == "<none>"),
+    "before": lambda row, value: row["Created"] < value,
+    "dangling": lambda row, value: (value in ("true", "1")) == (row["Repository"] == NONE),
     "label": lambda row, value: value in row["Labels"] or value in (f"{name}={text}" for name, text
                                                                     in row["Labels"].items()),
     "reference": _like,
+    "since": lambda row, value: row["Created"] > value,
+    "until": lambda row, value: bool(row["Created"] < value),
 }
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print them, one line a name."""
-    from pyruntime.image.progress import size
-
-    filters = Filters(parsed["filter"], _MATCH)
+    filters = _filters(context, parsed["filter"])
     rows = []
     for row in rows_of(context.images):
         row["Labels"] = row["Config"].get("Labels") or {}
-        row["CreatedSince"] = age(row["Created"])
         if filters.fit(row) and (not parsed.arguments or _named(row, parsed.arguments[0])):
             rows.append(row)
     rows.sort(key=lambda row: str(row["Created"]), reverse=True)
     shorten = str if parsed["no-trunc"] else short
     if parsed["quiet"]:
         out("".join(f"{one}\n" for one in dict.fromkeys(shorten(row["Id"]) for row in rows)))
-    elif not show(parsed["format"], rows):
-        table = [["REPOSITORY", "TAG", *(["DIGEST"] if parsed["digests"] else []), "IMAGE ID", "CREATED", "SIZE"]]
-        table += [[plain(row["Repository"]), row["Tag"], *([row["Digest"]] if parsed["digests"] else []),
-                   shorten(row["Id"]), row["CreatedSince"], size(row["Size"])] for row in rows]
-        out(columns(table))
+        return 0
+    _LISTING.show(parsed["format"], [_texts(row, shorten) for row in rows],
+                  ("Repository", "Tag", "Digest", *_LISTING.usual[2:]) if parsed["digests"] else ())
     return 0
+
+
+def _filters(context: Context, words: Sequence[str]) -> Filters:
+    """The filters; before and since name images, whose times count."""
+    from pyruntime.cli.pocker.times import moment
+    from pyruntime.image.images import find
+
+    found = []
+    for word in words:
+        key, _, name = word.partition("=")
+        if key in ("before", "since"):
+            word = f"{key}={find(context.places.store, name).config.document.get('created', '')}"
+        elif key == "until":
+            word = f"until={moment(name, '--filter until')}"
+        found.append(word)
+    return Filters(found, _MATCH)
+
+
+def _texts(row: dict[str, Any], shorten: Callable[[str], str]) -> dict[str, Any]:
+    """The row as Docker shows it."""
+    from pyruntime.image.progress import size
+
+    return {**row, **label_texts(row["Labels"]), "Repository": plain(row["Repository"]), "ID": shorten(row["Id"]),
+            "CreatedAt": local_time(row["Created"]), "CreatedSince": age(row["Created"]), "Size": size(row["Size"]),
+            "VirtualSize": size(row["Size"]), "SharedSize": _UNKNOWN, "UniqueSize": _UNKNOWN, "Containers": _UNKNOWN}
 
 
 def _named(row: dict[str, Any], text: str) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from pyruntime.cli.image.show import show
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.documents import show_one
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 from pyruntime.engine.container import every
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 COMMAND = Command("info", "[options]", "show how pocker is set up here",
-                  Flag("format", "str", "table, json, or a template such as '{{.Driver}}'", short="f",
-                       default="table"), most=0, text="Example:\n  pocker info --format '{{.ContainersRunning}}'")
+                  Flag("format", "str", "json, or a template such as '{{.Driver}}'", short="f"), most=0,
+                  text="Example:\n  pocker info --format '{{.ContainersRunning}}'")
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print it."""
     sweep(context.places, context.warn)
     facts = gather(context)
-    if not show(parsed["format"], facts):
+    if parsed["format"]:
+        show_one(parsed["format"], facts)
+    else:
         out("".join(f"{_words(name)}: {', '.join(value) if isinstance(value, list) else value}\n"
                     for name, value in facts.items()))
     return 0

@@ -2,56 +2,73 @@
 
 from __future__ import annotations
 
-from pyruntime.cli.image.show import describe as describe_image
-from pyruntime.cli.image.show import show
 from pyruntime.cli.log import LOG
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.documents import FORMAT, show
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.main import Context
-from pyruntime.engine.container import find
-from pyruntime.engine.describe import describe
-from pyruntime.errors import NoSuchContainer, NoSuchImage, NoSuchVolume, PyruntimeError, UsageError
+from pyruntime.errors import NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume, PyruntimeError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-COMMAND = Command("inspect", "[options] NAME...", "show everything about containers, images and volumes",
-                  Flag("format", "str", "json, or a template such as '{{.State.Status}}'", short="f", default="json"),
-                  Flag("type", "str", "look for container, image or volume alone", value="KIND"), least=1,
+SIZE = Flag("size", "bool", "what a container has written: SizeRw, and with its image SizeRootFs", short="s")
+COMMAND = Command("inspect", "[options] NAME...", "show everything about containers, images, networks and volumes",
+                  FORMAT, LATEST_FLAG, SIZE,
+                  Flag("type", "str", "look for container, image, network or volume alone", value="KIND"), least=1,
                   text="Example:\n  pocker inspect -f '{{.State.ExitCode}}' web")
 
 
-def _container(context: Context, name: str) -> dict[str, Any]:
+def _container(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+    from pyruntime.engine.container import find
+    from pyruntime.engine.describe import describe, sizes_of
+
     container = find(context.places, name)
-    return describe(container, container.read())
+    record = container.read()
+    return {**describe(container, record), **(sizes_of(container, record) if sizes else {})}
 
 
-def _image(context: Context, name: str) -> dict[str, Any]:
-    from pyruntime.image.images import find as find_image
+def _image(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+    from pyruntime.engine.describe_image import describe
+    from pyruntime.image.images import find
 
-    return describe_image(find_image(context.places.store, name))
-
-
-def _volume(context: Context, name: str) -> dict[str, Any]:
-    from pyruntime.engine.volumes import describe as describe_volume
-    from pyruntime.engine.volumes import find as find_volume
-
-    return describe_volume(context.places, find_volume(context.places, name))
+    return describe(find(context.places.store, name))
 
 
-KINDS: dict[str, Callable[[Context, str], dict[str, Any]]] = {"container": _container, "image": _image,
-                                                              "volume": _volume}
+def _network(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+    from pyruntime.engine.network import networks
+    from pyruntime.engine.network.picture import picture
+
+    with networks.lock(context.places):
+        network = networks.find(context.places, name)
+    return picture(context.places, network)
+
+
+def _volume(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+    from pyruntime.engine.volumes import describe, find, users
+
+    return {**describe(context.places, find(context.places, name)), "Containers": users(context.places).get(name, [])}
+
+
+KINDS: dict[str, Callable[..., dict[str, Any]]] = {"container": _container, "image": _image, "network": _network,
+                                                   "volume": _volume}   # in the order of the search
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Show what is found; what is not found is told, and the rest is shown."""
     if parsed["type"] and parsed["type"] not in KINDS:
         raise UsageError(f'--type "{parsed["type"]}": write {" or ".join(KINDS)}')
+    return inspect(context, parsed, [parsed["type"]] if parsed["type"] else list(KINDS), sizes=parsed["size"])
+
+
+def inspect(context: Context, parsed: Parsed, kinds: list[str], *, sizes: bool = False) -> int:
+    """Show the objects that the arguments name, of these kinds; 1 where one of them was not found."""
     found, status = [], 0
     for name in parsed.arguments:
         try:
-            found.append(_find(context, name, [parsed["type"]] if parsed["type"] else list(KINDS)))
+            found.append(_find(context, name, kinds, sizes=sizes))
         except PyruntimeError as error:
             LOG.error(error)
             status = 1
@@ -59,14 +76,14 @@ def run(context: Context, parsed: Parsed) -> int:
     return status
 
 
-def _find(context: Context, name: str, kinds: list[str]) -> dict[str, Any]:
+def _find(context: Context, name: str, kinds: list[str], *, sizes: bool) -> dict[str, Any]:
     for kind in kinds:
         try:
-            return KINDS[kind](context, name)
-        except (NoSuchContainer, NoSuchImage, NoSuchVolume):
+            return KINDS[kind](context, name, sizes=sizes)
+        except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume):
             if len(kinds) == 1:
                 raise
         except UsageError:   # it cannot be the name of one
-            if kind == kinds[-1]:
+            if len(kinds) == 1:
                 raise
-    raise NoSuchContainer(f'there is no container, image or volume "{name}"')
+    raise NoSuchContainer(f'no such object: "{name}"')

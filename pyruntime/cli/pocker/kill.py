@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Flag, Parsed
-from pyruntime.cli.pocker.each import each
+from pyruntime.cli.pocker.each import LATEST_FLAG, each
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import Container, Record
 from pyruntime.engine.ending import send_signal, settle, stop
@@ -11,7 +11,8 @@ from pyruntime.engine.status import PAUSED, RUNNING, status_of
 from pyruntime.errors import StateError
 
 COMMAND = Command("kill", "[options] CONTAINER...", "kill containers, or send them a signal",
-                  Flag("signal", "str", "signal to send", short="s", default="KILL", value="SIGNAL"), least=1,
+                  Flag("signal", "str", "signal to send", short="s", default="KILL", value="SIGNAL"),
+                  LATEST_FLAG, least=1,
                   text="Example:\n  pocker kill -s HUP web")
 
 

@@ -3,7 +3,26 @@
 from __future__ import annotations
 
 from pyruntime.cli.image import load as there
-from pyruntime.cli.pocker.borrowed import as_there, borrowed
+from pyruntime.cli.parse import Parsed
+from pyruntime.cli.pocker.borrowed import borrowed
+from pyruntime.cli.pocker.main import Context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.image.copy import Copied
 
 COMMAND = borrowed(there, "load", "load -i web.tar")
-run = as_there(there)
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Read all images, and say which, in Docker's words."""
+    from pyruntime.image.images import find
+    from pyruntime.image.reference import familiar
+
+    store = context.places.store
+
+    def told(names: list[str], copied: Copied) -> str:
+        if not names:
+            return f"Loaded image ID: {find(store, copied.root.digest).id}\n"
+        return "".join(f"Loaded image: {familiar(name)}\n" for name in names)
+    return there.load(context.images, parsed, told)

@@ -6,7 +6,7 @@ import os
 import sys
 
 from pyruntime.cli.log import LOG
-from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.parse import DOCKER, Command, Flag, Parsed
 from pyruntime.cli.program import Program, say
 from pyruntime.engine.places import Places
 
@@ -30,6 +30,7 @@ COMMANDS = {
     "attach": "attach to a container's input and output",
     "build": "build an image from a Dockerfile",
     "builder": "commands about what builds remember",
+    "buildx": "commands of the builder, as Docker's plugin has them",
     "commit": "make an image of a container",
     "completion": "print the completion script of a shell",
     "container": "commands about containers",
@@ -62,6 +63,7 @@ COMMANDS = {
     "rmi": "remove images",
     "run": "make a container of an image and run it",
     "save": "write images into an archive",
+    "search": "search Docker Hub, or another registry, for images",
     "start": "start containers",
     "stats": "show what containers use",
     "stop": "stop containers",
@@ -82,18 +84,28 @@ class Context:
     def __init__(self, parsed: Parsed) -> None:
         if parsed["store"]:   # what the monitor calls finds the same
             os.environ["PYRUNTIME_STORE"] = os.path.abspath(parsed["store"])
-        self.places = Places(parsed["root"], parsed["run-root"])
+        self._roots = parsed["root"], parsed["run-root"]
+        self._places: Places | None = None
         self.driver: str = parsed["storage-driver"] or os.environ.get("POCKER_STORAGE_DRIVER", "")
-        if os.geteuid():
-            from pyruntime.engine.rootless import enter
-            enter(self.places, self.warn)
+
+    @property
+    def places(self) -> Places:
+        """Where everything is. Without root we enter the user's namespace first, at the first use: before there are
+        threads. `version` and `completion` use nothing, and work wherever that cannot be done."""
+        if self._places is None:
+            places = Places(*self._roots)
+            if os.geteuid():
+                from pyruntime.engine.rootless import enter
+                enter(places, self.warn)
+            self._places = places
+        return self._places
 
     @property
     def images(self) -> ImageContext:
         """What pyimage's commands get: they work on the same store."""
         from pyruntime.cli.image.main import Context as ImageContext
 
-        return ImageContext.over(self.places.store)
+        return ImageContext.over(self.places.store, "pocker")
 
     @staticmethod
     def say(text: str) -> None:
@@ -110,14 +122,9 @@ def version() -> str:
     """What --version prints."""
     from pyruntime import __version__
 
-    return f"pocker version {__version__}\npython: {'.'.join(map(str, sys.version_info[:3]))}\n"
+    return f"pocker version {__version__}, python {'.'.join(map(str, sys.version_info[:3]))}\n"
 
 
 PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.cli.pocker", Context, version, hidden=("monitor",),
-                  glued=True)
+                  style=DOCKER)
 main = PROGRAM.main
-
-
-def console() -> None:
-    """The entry point of a wheel's console script."""
-    sys.exit(main())

@@ -54,7 +54,7 @@ def image_for(context: Context, parsed: Parsed, text: str) -> Image:
             if when == "never" or _is_id(text):
                 raise
             if not parsed["quiet"]:
-                context.say(f"{error.args[0].partition(';')[0]}: it is pulled")
+                context.say(f'unable to find image "{text}" locally: pulling it')
     from pyruntime.cli.pocker.pull import pull
 
     name = pull(context, text, parsed["platform"], quiet=parsed["quiet"])

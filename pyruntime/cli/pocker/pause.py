@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pyruntime.api import Runtime
 from pyruntime.cli.parse import Command, Parsed
-from pyruntime.cli.pocker.each import each
+from pyruntime.cli.pocker.each import LATEST_FLAG, each
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import Container, Record
 from pyruntime.engine.history import of_container
 from pyruntime.engine.status import RUNNING
 
-COMMAND = Command("pause", "CONTAINER...", "stop all processes of containers until unpause", least=1,
+COMMAND = Command("pause", "CONTAINER...", "stop all processes of containers until unpause", LATEST_FLAG, least=1,
                   text="Example:\n  pocker pause web")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 from pyruntime.engine.container import find
@@ -11,7 +12,7 @@ from pyruntime.engine.network.picture import host_port
 from pyruntime.errors import StateError
 
 COMMAND = Command("port", "CONTAINER [PORT[/PROTOCOL]]", "show where a container's ports are published",
-                  least=1, most=2, text="Example:\n  pocker port web\n  pocker port web 80/tcp")
+                  LATEST_FLAG, least=1, most=2, text="Example:\n  pocker port web\n  pocker port web 80/tcp")
 
 
 def run(context: Context, parsed: Parsed) -> int:

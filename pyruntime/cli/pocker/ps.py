@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pyruntime.cli.image.show import age, show
+from pyruntime.cli.image.show import age, since
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.filters import Filters
+from pyruntime.cli.pocker.listing import FORMAT, Listing, label_texts, local_time
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
-from pyruntime.cli.table import columns, printable
-from pyruntime.engine.container import every, find
+from pyruntime.cli.table import printable
+from pyruntime.engine.container import Container, every, find
 from pyruntime.engine.describe import labels, program
 from pyruntime.engine.ending import sweep
 from pyruntime.engine.network import endpoints
@@ -22,22 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from pyruntime.engine.container import Container, Record
+    from pyruntime.engine.container import Record
     from pyruntime.engine.status import Status
 
 COMMAND = Command("ps", "[options]", "list containers",
                   Flag("all", "bool", "those that do not run too", short="a"),
                   Flag("filter", "list", "show only those that fit: ancestor, before, exited, expose, health, id,"
                        " label, name, network, publish, since, status, volume", short="f", value="KEY=VALUE"),
-                  Flag("format", "str", "table, json, or a template such as '{{.Names}} {{.Status}}', with \"table \""
-                       " before it as a table", default="table"),
+                  FORMAT,
                   Flag("last", "int", "the last N that were created, running or not", short="n", default=0),
                   Flag("latest", "bool", "the one that was created last", short="l"),
                   Flag("no-trunc", "bool", "print everything whole"),
-                  Flag("quiet", "bool", "print IDs alone", short="q"), most=0,
+                  Flag("quiet", "bool", "print IDs alone", short="q"),
+                  Flag("size", "bool", "how much it has written, and that with its image", short="s"), most=0,
                   text="Example:\n  pocker ps -a --filter status=exited")
-_TRUNCATED = 20   # characters of a command, as Docker shows it
-_HEADINGS = {"ID": "CONTAINER ID", "RunningFor": "CREATED"}
+_TRUNCATED, _MOUNT = 20, 15   # characters of a command and of a mount's name, as Docker shows them
+_LISTING = Listing(
+    {"ID": "CONTAINER ID", "Image": "", "Command": "", "CreatedAt": "", "RunningFor": "CREATED", "Status": "",
+     "Ports": "", "Names": "", "Size": "", "State": "", "Labels": "", "LocalVolumes": "", "Mounts": "", "Networks": ""},
+    ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"))
 
 
 def _named(row: dict[str, Any], value: str) -> bool:
@@ -106,13 +110,25 @@ def run(context: Context, parsed: Parsed) -> int:
             break
     if parsed["quiet"]:
         out("".join(f"{row['ID'] if parsed['no-trunc'] else row['ID'][:12]}\n" for row in rows))
-    elif not show(parsed["format"], rows, _HEADINGS, lambda row: _texts(row, whole=parsed["no-trunc"])):
-        table = [["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]]
-        for row in rows:
-            texts = _texts(row, whole=parsed["no-trunc"])
-            table.append([texts[key] for key in ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")])
-        out(columns(table))
+        return 0
+    sizes = _sizes(context, rows) if parsed["size"] or ".Size" in parsed["format"] else {}
+    _LISTING.show(parsed["format"], [_texts(row, sizes.get(row["ID"], "0B"), whole=parsed["no-trunc"]) for row in rows],
+                  (*_LISTING.usual, "Size") if parsed["size"] else ())
     return 0
+
+
+def _sizes(context: Context, rows: list[dict[str, Any]]) -> dict[str, str]:
+    """What each container has written, and that with its image."""
+    from pyruntime.engine.changes import written
+    from pyruntime.image.images import by_manifest
+    from pyruntime.image.progress import size
+
+    found = {}
+    for row in rows:
+        container = Container(context.places, row["ID"])
+        own, image = written(container), by_manifest(context.places.store, row["manifest"])
+        found[row["ID"]] = f"{size(own)} (virtual {size(own + image.size)})"
+    return found
 
 
 def _row(container: Container, record: Record, status: Status) -> dict[str, Any]:
@@ -123,12 +139,18 @@ def _row(container: Container, record: Record, status: Status) -> dict[str, Any]
 
         found = health_of(container, record, status.run)
         health = found.status if found else ""
-    return {"ID": record.id, "Image": record.image, "ImageID": record.image_id, "Command": " ".join(program(record)),
+    return {"ID": record.id, "Image": record.image, "ImageID": record.image_id, "Command": _command(program(record)),
             "CreatedAt": record.created, "State": status.word, "Status": in_words(status, health),
             "ExitCode": status.exit.status if status.exit else 0, "Ports": ports_line(endpoint), "Names": record.name,
             "Labels": labels(record), "Pid": status.pid, "Health": health,
             "Networks": [network["name"] for network in record.settings.networks] or [DEFAULT],
-            "Mounts": [mount.get("source") or mount["target"] for mount in record.settings.mounts]}
+            "Mounts": [mount.get("source") or mount["target"] for mount in record.settings.mounts],
+            "mounts": record.settings.mounts, "manifest": record.manifest}
+
+
+def _command(words: Sequence[str]) -> str:
+    """The program and its arguments; those with a space in quotes, as Docker shows them."""
+    return " ".join([*words[:1], *(f"'{word}'" if " " in word else word for word in words[1:])])
 
 
 def _hidden(record: Record) -> dict[str, Any]:
@@ -136,19 +158,25 @@ def _hidden(record: Record) -> dict[str, Any]:
     published = [f"{port['to']}/{port['protocol']}" for port in record.settings.ports]
     exposed = [*(record.image_config.get("ExposedPorts") or {}), *record.settings.expose]
     exposed = [port if "/" in port else f"{port}/tcp" for port in exposed]
-    return {"mounts": record.settings.mounts, "published": [*published, *(exposed if record.settings.publish_all
-                                                                          else [])], "exposed": [*published, *exposed]}
+    return {"published": [*published, *(exposed if record.settings.publish_all else [])],
+            "exposed": [*published, *exposed]}
 
 
-def _texts(row: dict[str, Any], *, whole: bool) -> dict[str, Any]:
-    """The row for people and templates: short, and lists with commas, as Docker has it."""
+def _texts(row: dict[str, Any], size: str, *, whole: bool) -> dict[str, Any]:
+    """The row as Docker shows it: short, and lists with commas."""
     words = row["Command"]
     if not whole and len(words) > _TRUNCATED:
         words = words[:_TRUNCATED - 1] + "…"
-    return {**row, "ID": row["ID"] if whole else row["ID"][:12], "Command": f'"{printable(words)}"',
-            "RunningFor": age(row["CreatedAt"]), "Networks": ",".join(row["Networks"]),
-            "Mounts": ",".join(row["Mounts"]),
-            "Labels": ",".join(f"{name}={text}" for name, text in sorted(row["Labels"].items()))}
+    return {**row, **label_texts(row["Labels"]), "ID": row["ID"] if whole else row["ID"][:12],
+            "Command": f'"{printable(words)}"', "CreatedAt": local_time(row["CreatedAt"]),
+            "RunningFor": age(row["CreatedAt"]), "Networks": ",".join(row["Networks"]), "Size": size,
+            "Mounts": ",".join(_shown(name, whole=whole) for name in row["Mounts"]),
+            "LocalVolumes": str(sum(mount["kind"] == "volume" for mount in row["mounts"]))}
+
+
+def _shown(name: str, *, whole: bool) -> str:
+    """The name of a mount, as long as Docker shows it."""
+    return name if whole or len(name) <= _MOUNT else name[:_MOUNT - 1] + "…"
 
 
 def in_words(status: Status, health: str = "") -> str:
@@ -156,9 +184,9 @@ def in_words(status: Status, health: str = "") -> str:
     if status.word == CREATED:
         return "Created"
     if status.exit is not None:
-        since = age(status.exit.finished)
-        return f"{'Restarting' if status.word == RESTARTING else 'Exited'} ({status.exit.status}) {since}".rstrip()
-    since = age(status.run.started).removesuffix(" ago").replace("just now", "less than a minute")
+        word = "Restarting" if status.word == RESTARTING else "Exited"
+        return f"{word} ({status.exit.status}) {age(status.exit.finished)}".rstrip()
+    up = since(status.run.started)
     if status.word == PAUSED:
-        return f"Up {since} (paused)"
-    return f"Up {since}" + (f" ({'health: starting' if health == 'starting' else health})" if health else "")
+        return f"Up {up} (Paused)"
+    return f"Up {up}" + (f" ({'health: starting' if health == 'starting' else health})" if health else "")

@@ -1,14 +1,37 @@
-"""``pocker pull``."""
+"""``pocker pull REFERENCE...``."""
 
 from __future__ import annotations
 
 from pyruntime.cli.image import pull as there
-from pyruntime.cli.parse import parse
+from pyruntime.cli.parse import Command, Flag, Parsed, parse
 from pyruntime.cli.pocker.borrowed import as_there, borrowed, note_image
 from pyruntime.cli.pocker.main import Context
+from pyruntime.errors import UsageError
 
-COMMAND = borrowed(there, "pull", "pull debian:bookworm")
-run = as_there(there, "pull")
+TRUST = Flag("disable-content-trust", "bool", "signatures are not verified in any case", default=True, hidden=True)
+_IT = borrowed(there, "pull", "pull debian:bookworm", without=("all-platforms",))
+COMMAND = Command("pull", _IT.usage, _IT.about, *_IT.flags, TRUST,
+                  Flag("all-platforms", "bool", "every image of an index"),
+                  Flag("all-tags", "bool", "every tag of the repositories", short="a"), least=1, text=_IT.text)
+_pull = as_there(there, "pull")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Pull each image and print its name and digest."""
+    if parsed["all-tags"]:
+        parsed.arguments = [name for text in parsed.arguments for name in _tagged(context, parsed, text)]
+    return _pull(context, parsed)
+
+
+def _tagged(context: Context, parsed: Parsed, text: str) -> list[str]:
+    """The repository with each of its tags."""
+    from pyruntime.cli.image.remote import repository, settings_of
+
+    reference = settings_of(parsed).candidates(text)[0]
+    if reference.tag or reference.digest:
+        raise UsageError(f'--all-tags "{text}": write the repository without a tag')
+    with repository(context.images, parsed, reference) as found:
+        return [str(reference.with_tag(tag)) for tag in found.tags()]
 
 
 def pull(context: Context, text: str, platform: str = "", *, quiet: bool = False) -> str:

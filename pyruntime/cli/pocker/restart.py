@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Parsed
-from pyruntime.cli.pocker.each import each
+from pyruntime.cli.pocker.each import LATEST_FLAG, each
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.pocker.start import start
-from pyruntime.cli.pocker.stop import SIGNAL, TIME, stop_it
+from pyruntime.cli.pocker.stop import OLD_TIME, SIGNAL, TIME, stop_it
 from pyruntime.engine.container import Container, Record
 from pyruntime.engine.history import of_container
 
-COMMAND = Command("restart", "[options] CONTAINER...", "stop containers and start them again", SIGNAL, TIME, least=1,
-                  text="Example:\n  pocker restart web")
+COMMAND = Command("restart", "[options] CONTAINER...", "stop containers and start them again", LATEST_FLAG, SIGNAL,
+                  TIME, OLD_TIME, least=1, text="Example:\n  pocker restart web")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pyruntime.cli.log import LOG
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
-from pyruntime.engine.container import Record, find, forget_names
+from pyruntime.engine.container import LATEST, Record, find, forget_names
 from pyruntime.engine.ending import remove, sweep
 from pyruntime.errors import ConfigError, NoSuchContainer, PyruntimeError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command("rm", "[options] CONTAINER...", "remove containers",
                   Flag("force", "bool", "kill those that run; none is no error", short="f"),
+                  LATEST_FLAG,
                   Flag("volumes", "bool", "remove their anonymous volumes too", short="v"),
                   least=1, text="Example:\n  pocker rm -f web")
 
@@ -26,15 +28,16 @@ def run(context: Context, parsed: Parsed) -> int:
     status = 0
     for name in parsed.arguments:
         try:
-            _remove(context.places, name, force=parsed["force"], volumes=parsed["volumes"])
-            out(f"{name}\n")
+            removed = _remove(context.places, name, force=parsed["force"], volumes=parsed["volumes"])
+            out(f"{removed if name == LATEST else name}\n")
         except PyruntimeError as error:
             LOG.error(error)
             status = 1
     return status
 
 
-def _remove(places: Places, name: str, *, force: bool, volumes: bool) -> None:
+def _remove(places: Places, name: str, *, force: bool, volumes: bool) -> str:
+    """Remove one; its name."""
     try:
         container = find(places, name)
         try:
@@ -46,6 +49,8 @@ def _remove(places: Places, name: str, *, force: bool, volumes: bool) -> None:
         remove(container, record, force=force, volumes=volumes)
         if record.name == container.id:
             forget_names(places)
+        return record.name
     except NoSuchContainer:
         if not force:
             raise
+        return name

@@ -18,6 +18,14 @@ COMMAND = Command("rmi", "[options] IMAGE...", "remove images",
                        "container needs stays until that is removed.\n\nExample:\n  pocker rmi debian:bookworm")
 
 
+def _untagged(name: str) -> str:
+    """What is said of a name that was taken away; nothing of an image that had none."""
+    from pyruntime.image.reference import familiar
+    from pyruntime.image.store.names import is_nameless
+
+    return "" if is_nameless(name) else f"Untagged: {familiar(name)}\n"
+
+
 def run(context: Context, parsed: Parsed) -> int:
     """Remove them."""
     sweep(context.places, context.warn)
@@ -32,7 +40,7 @@ def run(context: Context, parsed: Parsed) -> int:
             return f"container {path.removeprefix(containers)[:12]}"
         return f'container "{record.name}"'
 
-    status = there.remove(context.images, parsed, user)
+    status = there.remove(context.images, parsed, user, _untagged, "Deleted")
     if status == 0:
         for name in parsed.arguments:
             note_image(context, "untag", name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Flag, Parsed
-from pyruntime.cli.pocker.each import each
+from pyruntime.cli.pocker.each import LATEST_FLAG, each
 from pyruntime.cli.pocker.foreground import DETACH_KEYS, SIG_PROXY, follow
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine import attach
@@ -15,7 +15,8 @@ from pyruntime.errors import UsageError
 
 COMMAND = Command("start", "[options] CONTAINER...", "start containers",
                   Flag("attach", "bool", "attach to its output, and end with its status", short="a"),
-                  Flag("interactive", "bool", "attach to its input too", short="i"), DETACH_KEYS, SIG_PROXY, least=1,
+                  Flag("interactive", "bool", "attach to its input too", short="i"), DETACH_KEYS,
+                  LATEST_FLAG, SIG_PROXY, least=1,
                   text="Nothing happens to one that runs.\n\nExample:\n  pocker start web")
 
 

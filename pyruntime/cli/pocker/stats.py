@@ -6,10 +6,9 @@ import os
 import time
 
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.each import LATEST_FLAG
+from pyruntime.cli.pocker.listing import FORMAT, Listing
 from pyruntime.cli.pocker.main import Context
-from pyruntime.cli.program import out
-from pyruntime.cli.table import columns
-from pyruntime.config.decode import encode
 from pyruntime.engine.container import every, find
 from pyruntime.engine.numbers import usage
 from pyruntime.engine.status import CREATED, EXITED, status_of
@@ -22,19 +21,21 @@ if TYPE_CHECKING:
     from pyruntime.engine.container import Container
     from pyruntime.engine.numbers import Usage
 
-_NAMES = {"CPUPerc": "CPU %", "MemPerc": "MEM %", "MemUsage": "MEM USAGE / LIMIT", "NetIO": "NET I/O",
-          "BlockIO": "BLOCK I/O"}   # of columns
+_LISTING = Listing(
+    {"ID": "CONTAINER ID", "Container": "", "Name": "", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT",
+     "MemPerc": "MEM %", "NetIO": "NET I/O", "BlockIO": "BLOCK I/O", "PIDs": "PIDS"},
+    ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"))
+_NUMBERS = ("CPUNanoseconds", "MemBytes", "MemLimitBytes", "NetReceived", "NetSent", "BlockRead", "BlockWritten")
 COMMAND = Command(
     "stats", "[options] [CONTAINER...]", "show what containers use",
     Flag("all", "bool", "those that do not run too", short="a"),
-    Flag("format", "str", "table, json (an object a line), or a template such as '{{.Name}} {{.CPUPerc}}'",
-         default="table"),
+    FORMAT,
     Flag("interval", "int", "seconds between two looks", short="i", default=1),
+    LATEST_FLAG,
     Flag("no-stream", "bool", "show them once"),
     Flag("no-trunc", "bool", "print IDs whole"),
     text="All that run, or those that are named. CPU is that of the last interval; 100 % is one CPU. Memory is\n"
          "without what the kernel keeps of files that are not in use.\n\nExample:\n  pocker stats --no-stream web")
-_HEADING = ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"]
 _CLEAR = b"\x1b[H\x1b[J"   # console_codes(4): to the upper left corner, and erase to the end
 
 
@@ -76,37 +77,23 @@ def _runs(container: Container) -> bool:
 
 
 def _row(container: Container, name: str, now: Usage | None, before: Usage | None) -> dict[str, Any]:
-    """In Docker's names and forms; the numbers themselves besides."""
+    """In Docker's members and forms; for templates the numbers themselves besides."""
+    row = {"ID": container.id, "Container": container.id[:12], "Name": name, "Running": now is not None}
+    numbers = (now.cpu, now.memory, now.limit, *now.net, *now.block) if now else (0,) * len(_NUMBERS)
+    _, memory, limit, received, sent, read, written = numbers
     cpu = now.cpu_since(before) if now and before else 0.0
-    memory, limit = (now.memory, now.limit) if now else (0, 0)
-    net, block = (now.net, now.block) if now else ((0, 0), (0, 0))
-    return {
-        "ID": container.id, "Container": container.id[:12], "Name": name, "CPUPerc": f"{cpu:.2f}%",
-        "MemUsage": f"{_binary(memory)} / {_binary(limit)}",
-        "MemPerc": f"{now.memory_share() if now else 0.0:.2f}%",
-        "NetIO": f"{_decimal(net[0])} / {_decimal(net[1])}", "BlockIO": f"{_decimal(block[0])} / {_decimal(block[1])}",
-        "PIDs": str(now.pids if now else 0),
-        "Running": now is not None, "CPUNanoseconds": now.cpu if now else 0, "MemBytes": memory,
-        "MemLimitBytes": limit, "NetReceived": net[0], "NetSent": net[1], "BlockRead": block[0],
-        "BlockWritten": block[1]}
+    return {**row, **dict(zip(_NUMBERS, numbers, strict=True)), "CPUPerc": f"{cpu:.2f}%",
+            "MemUsage": f"{_binary(memory)} / {_binary(limit)}",
+            "MemPerc": f"{now.memory_share() if now else 0.0:.2f}%",
+            "NetIO": f"{_decimal(received)} / {_decimal(sent)}",
+            "BlockIO": f"{_decimal(read)} / {_decimal(written)}", "PIDs": str(now.pids if now else 0)}
 
 
 def _show(parsed: Parsed, rows: list[dict[str, Any]]) -> None:
-    if parsed["format"] == "json":
-        out("".join(encode(row) + "\n" for row in rows))
-        return
-    if parsed["format"] != "table":
-        from pyruntime.cli.image.show import by_template
-        out(by_template(parsed["format"], rows, _NAMES))
-        return
-    table = [_HEADING]
-    for row in rows:
-        cells = [row["CPUPerc"], row["MemUsage"], row["MemPerc"], row["NetIO"], row["BlockIO"], row["PIDs"]]
-        table.append([row["ID"] if parsed["no-trunc"] else row["ID"][:12], row["Name"],
-                      *(cells if row["Running"] else ["--", "-- / --", "--", "-- / --", "-- / --", "--"])])
     if os.isatty(1) and not parsed["no-stream"]:
         os.write(1, _CLEAR)
-    out(columns(table))
+    width = 64 if parsed["no-trunc"] else 12
+    _LISTING.show(parsed["format"], [{**row, "ID": row["ID"][:width]} for row in rows])
 
 
 def _binary(number: int) -> str:

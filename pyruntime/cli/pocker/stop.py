@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Flag, Parsed
-from pyruntime.cli.pocker.each import each
+from pyruntime.cli.pocker.each import LATEST_FLAG, each
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import Container, Record
 from pyruntime.engine.ending import stop
 from pyruntime.engine.history import of_container
 
 SIGNAL = Flag("signal", "str", "signal to stop it with; default: the container's", short="s", value="SIGNAL")
-TIME = Flag("time", "int", "seconds before it is killed, -1: never; default: the container's, or 10", short="t",
+TIME = Flag("timeout", "int", "seconds before it is killed, -1: never; default: the container's, or 10", short="t",
             default=0, value="SECONDS")
-COMMAND = Command("stop", "[options] CONTAINER...", "stop containers", SIGNAL, TIME, least=1,
+OLD_TIME = Flag("time", "int", "the same as --timeout", hidden=True)
+COMMAND = Command("stop", "[options] CONTAINER...", "stop containers", LATEST_FLAG, SIGNAL, TIME, OLD_TIME, least=1,
                   text="Example:\n  pocker stop web")
 
 
@@ -23,6 +24,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 def stop_it(container: Container, record: Record, parsed: Parsed, *, keep: bool = False) -> None:
     """Stop one as the flags say; ``keep`` it, whatever --rm says."""
-    timeout = parsed["time"] if "time" in parsed.given else record.settings.stop_timeout
+    given = [parsed[name] for name in ("timeout", "time") if name in parsed.given]
+    timeout = given[0] if given else record.settings.stop_timeout
     if stop(container, record, signal=parsed["signal"], timeout=timeout, keep=keep):
         of_container(container.places, record, "stop")

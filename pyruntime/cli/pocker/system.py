@@ -7,7 +7,8 @@ from pyruntime.cli.groups import Group
 _HERE = "pyruntime.cli.pocker"
 COMMAND = Group("pocker", "system", "what is used, and what could be removed", {
     "df": "show how much room images, containers and volumes take",
+    "events": "show what happens to containers, images, networks and volumes",
     "info": "show how pocker is set up here",
     "prune": "remove what nothing uses",
-}, f"{_HERE}.systems", {"info": f"{_HERE}.info"}, text="Example:\n  pocker system df")
+}, f"{_HERE}.systems", {"events": f"{_HERE}.events", "info": f"{_HERE}.info"}, text="Example:\n  pocker system df")
 run = COMMAND.run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime.api import Runtime
 from pyruntime.cli.parse import Command, Parsed
+from pyruntime.cli.pocker.each import LATEST_FLAG
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 from pyruntime.engine.container import find
@@ -11,7 +12,8 @@ from pyruntime.engine.status import PAUSED, RUNNING, status_of
 from pyruntime.errors import StateError
 from pyruntime.lifecycle.ps import DEFAULT, table
 
-COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "show the processes of a container", least=1, stop_at_argument=True,
+COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "show the processes of a container",
+                  LATEST_FLAG, least=1, stop_at_argument=True,
                   text="What ps(1) of this machine says of them; the numbers are the machine's.\n\n"
                        "Example:\n  pocker top web -o pid,args")
 

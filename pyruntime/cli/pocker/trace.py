@@ -44,16 +44,17 @@ ELSEWHERE = {
     **dict.fromkeys(("interactive", "tty"), "the monitor, which holds the program's streams"),
     **dict.fromkeys(("network", "net", "ip", "ip6", "mac-address"), "the network above"),
     **dict.fromkeys(("publish", "publish-all", "expose"), "the network above: ports, rules and the proxy"),
-    **dict.fromkeys(("dns", "dns-search", "dns-option"), "the container's resolv.conf, and the name server"),
-    **dict.fromkeys(("network-alias", "link"), "the name server"),
+    **dict.fromkeys(("dns", "dns-search", "dns-option", "dns-opt"), "the container's resolv.conf, and the name server"),
+    **dict.fromkeys(("network-alias", "net-alias", "link"), "the name server"),
     "runtime": "nothing: there is no other",
+    **dict.fromkeys(("kernel-memory", "disable-content-trust", "volume-driver"), "nothing: accepted for compatibility"),
     "add-host": "the container's file hosts",
     **dict.fromkeys(("volume", "mount", "volumes-from"), "volumes: made now where they are not there"),
     "userns": "the user namespace: its ids, and the layers mounted with them, if it is one of its own",
     "name": "the directory of names: a link to the container",
     **dict.fromkeys(("pull", "platform", "quiet"), "the image above"),
     "cidfile": "this command, which has written the file",
-    **dict.fromkeys(("detach", "detach-keys", "sig-proxy"), "this command alone"),
+    **dict.fromkeys(("attach", "detach", "detach-keys", "sig-proxy"), "this command alone"),
 }
 
 

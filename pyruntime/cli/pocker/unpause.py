@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pyruntime.api import Runtime
 from pyruntime.cli.parse import Command, Parsed
-from pyruntime.cli.pocker.each import each
+from pyruntime.cli.pocker.each import LATEST_FLAG, each
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.container import Container, Record
 from pyruntime.engine.history import of_container
 from pyruntime.engine.status import PAUSED
 
-COMMAND = Command("unpause", "CONTAINER...", "let the processes of paused containers go on", least=1,
+COMMAND = Command("unpause", "CONTAINER...", "let the processes of paused containers go on", LATEST_FLAG, least=1,
                   text="Example:\n  pocker unpause web")
 
 

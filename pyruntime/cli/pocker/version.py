@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import sys
 
-from pyruntime.cli.image.show import show
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.documents import show_one
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 
 COMMAND = Command("version", "[options]", "show versions",
-                  Flag("format", "str", "table, json, or a template such as '{{.Client.Version}}'", short="f",
-                       default="table"), most=0, text="Example:\n  pocker version --format json")
+                  Flag("format", "str", "json, or a template such as '{{.Client.Version}}'", short="f"), most=0,
+                  text="Example:\n  pocker version --format json")
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print them. There is no server; Docker's scripts ask for its version all the same."""
     from pyruntime import __version__
+    from pyruntime.image.platform import Platform
 
     machine = os.uname()
     facts = {"Version": __version__, "PythonVersion": ".".join(map(str, sys.version_info[:3])), "Os": "linux",
-             "Arch": machine.machine, "KernelVersion": machine.release}
-    if not show(parsed["format"], {"Client": facts, "Server": facts}):
+             "Arch": Platform.host().architecture, "KernelVersion": machine.release}
+    if parsed["format"]:
+        show_one(parsed["format"], {"Client": facts, "Server": facts})
+    else:
         out("".join(f"{name}: {value}\n" for name, value in facts.items()))
     return 0

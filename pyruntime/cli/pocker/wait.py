@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Parsed
-from pyruntime.cli.pocker.each import each
+from pyruntime.cli.pocker.each import LATEST_FLAG, each
 from pyruntime.cli.pocker.main import Context
 from pyruntime.engine.waiting import wait
 
-COMMAND = Command("wait", "CONTAINER...", "wait until containers have ended, and print their exit statuses", least=1,
+COMMAND = Command("wait", "CONTAINER...", "wait until containers have ended, and print their exit statuses",
+                  LATEST_FLAG, least=1,
                   text="Example:\n  pocker wait job")
 
 

@@ -25,6 +25,7 @@
 #include "monitor.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -122,7 +123,7 @@ static void note_exit(int wait_status)
 		renameat(option[DIR], "exit.new", option[DIR], "exit");
 }
 
-static long long milliseconds(void)
+long long milliseconds(void)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -143,9 +144,10 @@ static void reap(int signals)
 		;
 	int wait_status;
 	for (pid_t pid; (pid = waitpid(-1, &wait_status, WNOHANG)) > 0;) {
-		if (pid == option[INIT])
+		if (pid == option[INIT]) {
 			note_exit(wait_status);
-		else if (pid == health_child) {
+			clients_make_room();
+		} else if (pid == health_child) {
 			health_child = 0;
 			if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0)
 				option[BEGIN] = 0;
@@ -227,6 +229,10 @@ static void hear(struct client *client)
 	case PACKET_END:
 		close_option(IN);
 		break;
+	case PACKET_HOLD:
+		if (!ended)
+			client->since = milliseconds();
+		break;
 	case PACKET_RESIZE:
 		if (count == 5 && option[TTY] >= 0) {
 			struct winsize size = {0};
@@ -278,10 +284,11 @@ static void stand_over(int signals)
 			fds[count++] = (struct pollfd){
 			    .fd = clients[i].fd,
 			    .events = (short)((clients[i].pending ? POLLOUT : 0) | (input_length ? 0 : POLLIN))};
-		int patience = -1;
+		int patience = (int)clients_patience(milliseconds());
 		if (health_due && !ended) {
 			long long left = health_due - milliseconds();
-			patience = left > 0 ? (int)left : 0;
+			left = left > 0 ? left : 0;
+			patience = patience < 0 || left < patience ? (int)left : patience;
 		}
 		if (poll(fds, (nfds_t)count, patience) < 0)
 			continue;
@@ -306,6 +313,7 @@ static void stand_over(int signals)
 			feed();
 		if (fds[2].revents && !clients_pending())
 			pump(OUT);
+		clients_drop_stuck(milliseconds());
 		if (fds[3].revents && !clients_pending())
 			pump(ERR);
 		if (fds[4].revents & (POLLIN | POLLHUP) && !clients_pending() && !pump(TTY) && option[TTY] >= 0 &&
@@ -318,19 +326,12 @@ static void stand_over(int signals)
 	}
 }
 
-/* Until each client has taken what is pending for it, or has gone. */
-static void await_clients(void)
+/* Whether the first client is to take away what belonged to the run: one that has not read yet what it was sent may be
+ * stopped, and nobody waits for it. */
+static bool client_is_owner(void)
 {
-	while (clients_pending()) {
-		struct pollfd fds[CLIENTS];
-		for (int i = 0; i < CLIENTS; i++)
-			fds[i] = (struct pollfd){.fd = clients[i].pending ? clients[i].fd : -1, .events = POLLOUT};
-		if (poll(fds, CLIENTS, -1) < 0)
-			continue;
-		for (int i = 0; i < CLIENTS; i++)
-			if (fds[i].revents)
-				client_flush(&clients[i]);
-	}
+	int unread = 0;
+	return option[OWNER] > 0 && option[CLIENT] >= 0 && !ioctl(option[CLIENT], SIOCOUTQ, &unread) && !unread;
 }
 
 int main(int argc, char **argv)
@@ -373,14 +374,12 @@ int main(int argc, char **argv)
 	if (option[CLIENT] >= 0)
 		client_add(option[CLIENT]);
 	reserve_exit();
-	bool owned = option[CLIENT] >= 0 && option[OWNER] > 0;
 
 	reap(signals); /* init may have ended before there was a signalfd */
 	stand_over(signals);
-	unsigned char byte = (unsigned char)status;
-	clients_send(PACKET_EXIT, &byte, 1);
-	await_clients(); /* a client whose socket is full would never hear how it ended */
-	if (owned && option[CLIENT] >= 0)
-		_exit(0); /* it has been told, and does the rest */
+	unsigned char last[2] = {(unsigned char)status, client_is_owner()};
+	clients_send(PACKET_EXIT, last, sizeof last);
+	if (last[1] && option[CLIENT] >= 0)
+		_exit(0); /* it is told, and does the rest */
 	call("finish");
 }

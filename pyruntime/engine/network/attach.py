@@ -93,6 +93,10 @@ def reserve(container: Container, record: Record) -> Reservation:
     return reservation
 
 
+NEED_ROOT = ("networks between containers need root; without root there are pasta, slirp4netns, none, host and"
+             " container:ID")
+
+
 def enrol(places: Places, endpoint: Endpoint, wanted: Sequence[dict[str, Any]]) -> None:
     """Take addresses in networks, or without root the program that leads out; ``wanted`` is as in Settings.networks,
     nothing the default network. Raises as `reserve` does, and what has come about then is `detach`'s."""
@@ -112,8 +116,7 @@ def _program(wanted: Sequence[dict[str, Any]]) -> str:
     """The program that a user without root asks for by --network; "" for any. Raises HostError."""
     for entry in wanted:
         if entry["name"] not in (outside.PASTA, outside.SLIRP, DEFAULT):
-            raise HostError(f'--network "{entry["name"]}": networks between containers need root; without root there'
-                            " are pasta, slirp4netns, none, host and container:ID")
+            raise HostError(f'--network "{entry["name"]}": {NEED_ROOT}')
     return "" if not wanted or wanted[0]["name"] == DEFAULT else str(wanted[0]["name"])
 
 
@@ -524,11 +527,11 @@ def remove(places: Places, name: str) -> Network:
     return network
 
 
-def unused(places: Places) -> list[str]:
-    """The names of the networks that no container is in, without the default one."""
+def unused(places: Places) -> list[Network]:
+    """The networks that no container is in, without the default one."""
     with networks.lock(places):
         users = _users(places)
-        return [network.name for network in networks.every(places) if network.name not in {*users, DEFAULT}]
+        return [network for network in networks.every(places) if network.name not in {*users, DEFAULT}]
 
 
 def _users(places: Places) -> dict[str, list[str]]:

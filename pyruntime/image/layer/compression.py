@@ -2,8 +2,9 @@
 
 Spec:   layer.md (+gzip, +zstd), RFC 1952, RFC 8878
 Reads:  gzip with any number of members, zstd with any number of frames and skippable frames before, between and after
-        them (zstd:chunked), and what is not compressed. The first bytes decide, not the media type: there are many
-        mislabelled layers, and none whose tar archive begins like gzip.
+        them (zstd:chunked), and what is not compressed; of archives that are no layers bzip2 and xz, too. The first
+        bytes decide, not the media type: there are many mislabelled layers, and none whose tar archive begins like
+        gzip.
 Guards: the caller's limit of bytes, a limit of the ratio (gzip ends at 1032:1, zstd does not), no zstd window above
         128 MiB. Not one output buffer is larger than CHUNK, so that a bomb costs time and no memory.
 
@@ -35,10 +36,13 @@ _FLOOR = 64 << 20       # bytes of output below which no ratio is suspicious: an
 _WINDOW = 27            # log2 of the largest zstd window (128 MiB), as zstd(1) has it without --long
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x04\x22\x4d\x18": "lz4", b"\x5d\x00\x00": "lzma"}
+_ARCHIVES = ("bzip2", "xz")
+_XZ_MEMORY = 256 << 20   # bytes that an xz stream may ask for; `xz -9` asks for 65 MiB
 
 
-def kind_of(head: bytes) -> str:
-    """The compression of a stream that begins with these bytes (6 are enough): "gzip", "zstd" or "none".
+def kind_of(head: bytes, *, archive: bool = False) -> str:
+    """The compression of a stream that begins with these bytes (6 are enough): "gzip", "zstd" or "none"; of an
+    ``archive``, which people pack as they like, also "bzip2" or "xz".
 
     Raises LayerError for compressions that other tools write and that no layer may have. A tar archive whose first
     name looks like one of them needs 262 bytes to be told apart.
@@ -49,7 +53,10 @@ def kind_of(head: bytes) -> str:
         return "zstd"
     for magic, name in _OTHERS.items():
         if head.startswith(magic) and head[257:262] != b"ustar":
-            raise LayerError(f"compressed with {name}, which no layer may be; compress it with gzip or zstd")
+            if archive and name in _ARCHIVES:
+                return name
+            raise LayerError(f"compressed with {name}, which no {'archive' if archive else 'layer'} may be; compress it"
+                             f" with gzip{', bzip2, xz' if archive else ''} or zstd")
     return "none"
 
 
@@ -62,8 +69,10 @@ class Inflater:
 
     __slots__ = ("_chunks", "_data", "_limit", "_pos", "_ratio", "_read", "given", "kind", "taken")
 
-    def __init__(self, read: Callable[[int], bytes], limit: int = 1 << 62, ratio: int = 1 << 62) -> None:
-        """``read(n)`` gives up to n compressed bytes, b"" at the end; ``limit`` of bytes, ``ratio`` of out to in."""
+    def __init__(self, read: Callable[[int], bytes], limit: int = 1 << 62, ratio: int = 1 << 62, *,
+                 archive: bool = False) -> None:
+        """``read(n)`` gives up to n compressed bytes, b"" at the end; ``limit`` of bytes, ``ratio`` of out to in;
+        ``archive``: it is no layer, and may be bzip2 or xz, too."""
         self._read = read
         self._limit = limit
         self._ratio = ratio
@@ -71,8 +80,9 @@ class Inflater:
         self._data = b""   # what has been read, used up to _pos
         self._pos = 0
         self._have(512)
-        self.kind = kind_of(self._data[:512])
-        self._chunks = {"gzip": self._gzip, "zstd": self._zstd, "none": self._plain}[self.kind]()
+        self.kind = kind_of(self._data[:512], archive=archive)
+        self._chunks = {"gzip": self._gzip, "zstd": self._zstd, "none": self._plain, "bzip2": self._bzip2,
+                        "xz": self._xz}[self.kind]()
 
     def read(self) -> bytes:
         """The next chunk, at most CHUNK bytes where something is inflated; b"" at the end."""
@@ -115,11 +125,28 @@ class Inflater:
         while True:
             yield from self._member(_Deflated(fresh()), errors, "gzip")
             # Tapes and block devices pad gzip files with zeros, and gzip(1) ignores them.
-            while self._have(1) and not self._data[self._pos]:
-                self._data = self._data[self._pos:].lstrip(b"\0")
-                self._pos = 0
+            self._skip_zeros()
             if not self._have(1):
                 return
+
+    def _bzip2(self) -> Iterator[bytes]:
+        import bz2
+
+        while self._have(1):
+            yield from self._member(_Framed(bz2.BZ2Decompressor()), OSError, "bzip2")
+
+    def _xz(self) -> Iterator[bytes]:
+        import lzma
+
+        while self._have(1):
+            engine = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+            yield from self._member(_Framed(engine), lzma.LZMAError, "xz")
+            self._skip_zeros()   # xz(5): streams may be padded
+
+    def _skip_zeros(self) -> None:
+        while self._have(1) and not self._data[self._pos]:
+            self._data = self._data[self._pos:].lstrip(b"\0")
+            self._pos = 0
 
     def _zstd(self) -> Iterator[bytes]:
         zstd = _zstd_module()
@@ -175,7 +202,7 @@ class _Deflated:
 
 
 class _Framed:
-    """zstd's interface."""
+    """The interface of zstd, bz2 and lzma."""
 
     __slots__ = ("_engine", "eof", "unused")
 

@@ -138,8 +138,10 @@ class Ingest:
                         self._waiting()
                     fcntl.flock(fd, fcntl.LOCK_EX)
                 if same(fd, path):   # else it has become the blob, was wrong, or was collected, while we waited
-                    self._fd, fd = fd, -1
-                    return
+                    if size(self._layout, self.digest) < 0:
+                        self._fd, fd = fd, -1
+                        return
+                    os.unlink(path)   # the blob came between our look and our open, which made this file
             finally:
                 if fd >= 0:
                     os.close(fd)

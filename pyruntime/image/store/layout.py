@@ -120,8 +120,8 @@ class Layout:
             return HostError(f'store "{self.root}": {doing}: no space left: remove images that are not needed and'
                              f" collect garbage, or name another store with PYRUNTIME_STORE: {words}")
         if error.errno in _CLOSED:
-            return HostError(f'store "{self.root}": {doing}: it cannot be written by user {os.geteuid()}: name another'
-                             f" store with PYRUNTIME_STORE: {words}")
+            return HostError(f'store "{self.root}": {doing}: it cannot be written by user {rootless.real_uid()}: name'
+                             f" another store with PYRUNTIME_STORE: {words}")
         return HostError(f'store "{self.root}": {doing}: {words}')
 
     def sync(self, *directories: str) -> None:
@@ -168,8 +168,8 @@ def _check_owner(root: str) -> None:
     except OSError:
         return   # it will be made, or what is wrong is said there
     if owner not in (os.geteuid(), 0):
-        raise HostError(f'store "{root}" belongs to user {owner}, not to {os.geteuid()}: name one of your own with'
-                        " PYRUNTIME_STORE")
+        raise HostError(f'store "{root}" belongs to user {owner}, not to {rootless.real_uid()}: name one of your own'
+                        " with PYRUNTIME_STORE")
 
 
 def _make(root: str) -> Layout:

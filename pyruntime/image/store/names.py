@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:@+")
 _LONGEST = 200
+NAMELESS = "localhost/nameless"   # with its digest: what keeps an image that has no name; Docker calls it dangling
+_NAMELESS = (NAMELESS, "localhost/built", "localhost/loaded")   # the others are of stores that version 0.1.0 wrote
+
+
+def is_nameless(name: str) -> bool:
+    """Whether a name stands for an image that has none."""
+    return name.partition("@")[0] in _NAMELESS
 
 
 def file_name(name: str) -> str:
@@ -90,6 +97,14 @@ def tag(layout: Layout, name: str, descriptor: Descriptor) -> None:
         layout.sync("names")
     except OSError as error:
         raise layout.failure(error, f'writing the name "{name}"') from None
+    if not is_nameless(name):
+        untag(layout, f"{NAMELESS}@{descriptor.digest}")   # it has a name now
+
+
+def keep(layout: Layout, descriptor: Descriptor) -> None:
+    """Keep an image that may have no name, until it gets one or is pruned."""
+    if all(there.digest != descriptor.digest for there in names(layout).values()):
+        tag(layout, f"{NAMELESS}@{descriptor.digest}", descriptor)
 
 
 def untag(layout: Layout, name: str) -> bool:

@@ -93,6 +93,10 @@ class Store:
         """Give a name to a manifest or an index; its content is to be under a lease."""
         names.tag(self.layout, name, descriptor)
 
+    def keep(self, descriptor: Descriptor) -> None:
+        """Keep an image that may have no name; see names.keep."""
+        names.keep(self.layout, descriptor)
+
     def untag(self, name: str) -> bool:
         """Take a name away; whether there was one."""
         return names.untag(self.layout, name)

@@ -79,25 +79,24 @@ class Archive(Files):
     def _plain(self, path: str, scratch: str) -> IO[bytes]:
         import tempfile
 
-        from pyruntime.image.layer.compression import GZIP, ZSTD, Inflater
+        from pyruntime.image.layer.compression import Inflater, kind_of
         from pyruntime.image.layer.options import Limits
 
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
-        if file.seekable():
-            head = file.read(4)
-            file.seek(0)   # reading begins where the file stands
-            if not head.startswith((GZIP, ZSTD)):
-                return file
-        with file:
+        try:
+            if file.seekable():
+                head = file.read(512)
+                file.seek(0)   # reading begins where the file stands
+                if kind_of(head, archive=True) == "none":
+                    return file
             spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
-            limits = Limits()
-            try:
-                inflater = Inflater(file.read, limits.bytes, limits.ratio)
+            with file:
+                limits = Limits()
+                inflater = Inflater(file.read, limits.bytes, limits.ratio, archive=True)
                 while data := inflater.read():
                     spool.write(data)
-            except LayerError as error:   # which archive it is, it cannot know
-                spool.close()
-                raise ImageError(f"{self.label}: {error}") from None
+        except LayerError as error:   # which archive it is, it cannot know
+            raise ImageError(f"{self.label}: {error}") from None
         spool.seek(0)
         return spool
 

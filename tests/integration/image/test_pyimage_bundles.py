@@ -183,7 +183,7 @@ def test_mount_of_an_image(loaded: Pyimage) -> None:
 
 def test_what_fails_leaves_nothing(loaded: Pyimage) -> None:
     bundle = loaded.path / "bundle"
-    for words, said in ((("absent:1",), 'no image "absent:1"'), (("--user", "nobody-here", "busy:1"), "no user"),
+    for words, said in ((("absent:1",), 'no such image: "absent:1"'), (("--user", "nobody-here", "busy:1"), "no user"),
                         (("--driver", "zfs", "busy:1"), 'no driver is called "zfs"'),
                         (("--platform", "linux/s390x", "multi:1"), "s390x"),
                         (("--platform", "x/y/z/w", "multi:1"), "is not a platform")):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.image.registries import serve
 from tests.integration.pocker.command import Pocker
-from tests.integration.pocker.test_streams import Terminal
+from tests.integration.pocker.test_streams import PockerTerminal
 
 NONE = ("--network", "none")
 
@@ -91,7 +91,8 @@ def test_the_environment_is_clean_and_the_prompt_has_the_name(pocker: Pocker) ->
     environment = {"SECRET": "of the caller", "LD_PRELOAD": ""}
     said = pocker.ok("run", "--rm", *NONE, "busybox", "env", env=environment).splitlines()
     assert sorted(line.partition("=")[0] for line in said) == ["HOME", "HOSTNAME", "PATH"]
-    terminal = Terminal(pocker, "run", "--rm", "-it", *NONE, "-h", "box", "-e", "PS1=\\u@\\h:\\w\\$ ", "busybox", "sh")
+    terminal = PockerTerminal(pocker, "run", "--rm", "-it", *NONE, "-h", "box", "-e", "PS1=\\u@\\h:\\w\\$ ", "busybox",
+                              "sh")
     terminal.expect(b"root@box:/# ")
     terminal.type(b"cd /tmp\n")
     terminal.expect(b"root@box:/tmp# ")

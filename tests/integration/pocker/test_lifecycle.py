@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
+from pyruntime.engine.describe import NEVER
 from tests.integration.pocker.command import Pocker
 
 
@@ -19,8 +21,47 @@ def test_the_exit_status_is_the_programs(pocker: Pocker, words: list[str], statu
     pocker.check()
 
 
+@pytest.mark.parametrize(("program", "status"), [("/nosuch", 127), ("nosuch", 127), ("/etc/passwd", 126)])
+def test_a_container_that_could_not_be_started_is_created(pocker: Pocker, program: str, status: int) -> None:
+    """As it was before: with the exit status of the attempt, and why it failed."""
+    done = pocker("run", "-d", "--name", "fresh", "--network", "none", "busybox", program)
+    assert done.returncode == status
+    assert done.stdout.strip() == pocker.ok("inspect", "-f", "{{.Id}}", "fresh"), "its ID, to remove it by"
+    form = "{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}} {{.State.FinishedAt}}"
+    for _ in range(2):
+        assert pocker.ok("inspect", "-f", form, "fresh") == f"created {status} {NEVER} {NEVER}"
+        assert 'exec: "' in pocker.ok("inspect", "-f", "{{.State.Error}}", "fresh")
+        assert pocker.ok("ps", "-a", "--format", "{{.Status}}") == "Created"
+        pocker.fails("start", "fresh")
+    pocker.ok("rm", "fresh")
+
+
+def test_a_start_that_fails_after_one_that_did_not(pocker: Pocker) -> None:
+    done = pocker("run", "--name", "once", "--network", "none", "busybox", "/bin/busybox", "rm", "/bin/busybox")
+    assert done.returncode == 0, done.stderr
+    began = pocker.ok("inspect", "-f", "{{.State.StartedAt}}", "once")
+    assert "no such file" in pocker.fails("start", "once")
+    assert pocker.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}}", "once"
+                     ) == f"exited 127 {began}"
+    pocker.ok("rm", "once")
+
+
+@pytest.mark.parametrize(("words", "status"), [
+    (("exec", "job", "touch", "/go"), "5"), (("rm", "-f", "job"), "137"), (("stop", "-t0", "job"), "137")], ids=str)
+def test_waiting_for_one_that_is_removed_at_its_end(pocker: Pocker, words: tuple[str, ...], status: str) -> None:
+    """Its status is known, though nothing else is left of it."""
+    script = "until [ -e /go ]; do usleep 1000; done; exit 5"
+    pocker.ok("run", "-d", "--rm", "--name", "job", "--network", "none", "busybox", "sh", "-c", script)
+    with pocker.start("wait", "job") as waiting:
+        pocker.eventually(lambda: "poll" in Path(f"/proc/{waiting.pid}/wchan").read_text(), "it waits")
+        pocker.ok(*words)
+        assert waiting.communicate(timeout=60) == (f"{status}\n", "")
+    assert "no such container" in pocker.fails("wait", "job")
+    pocker.check()
+
+
 def test_what_cannot_be_run_is_told_with_125(pocker: Pocker) -> None:
-    assert "no image" in pocker.fails("run", "--pull", "never", "nosuchimage", status=125)
+    assert "no such image" in pocker.fails("run", "--pull", "never", "nosuchimage", status=125)
     pocker.check()
 
 

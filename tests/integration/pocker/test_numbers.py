@@ -13,7 +13,7 @@ MEGABYTE = 1 << 20
 
 
 def _stats(pocker: Pocker, *words: str) -> list[dict[str, Any]]:
-    lines = pocker.ok("stats", "--no-stream", "--format", "json", *words).splitlines()
+    lines = pocker.ok("stats", "--no-stream", "--format", "{{json .}}", *words).splitlines()   # with the numbers
     return [json.loads(line) for line in lines]
 
 

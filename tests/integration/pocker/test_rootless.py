@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.image.test_pyimage_rootless import IDS, run
 
+TMP = "mount -t tmpfs -o mode=1777 tmpfs /tmp; "   # a /tmp of the test's own
 # Before a script's own lines: whatever becomes of it, no container is left, and nobody keeps the namespaces.
 ENDS = """
 let_go() {
@@ -75,3 +76,50 @@ pocker events --stream=false --filter event=health_status --format '{{.Action}}'
     assert done.stdout.split("\n") == [
         "text", "one", "A /in", "A /in/file", "A /in/link", "A /well", "text", "65534", "-rw-r--r-- 7/8", "2",
         "0:0 /again", "7:8 /in/file", "health_status: healthy", ""], (done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a session's", "no directory"])
+def test_without_a_session(tmp_path: Path, there: bool) -> None:
+    """As su, cron and CI call it: without XDG_RUNTIME_DIR."""
+    done = run(tmp_path, """
+pyimage load -q -i layout >/dev/null
+unset XDG_RUNTIME_DIR
+pocker run -d --name one --network none plain:1 sleep 1000 >/dev/null
+pocker ps --format '{{.Names}} {{.State}}'
+ls -d /run/user/65534/pocker /tmp/pocker-65534 2>/dev/null || :
+pocker rm -f one
+""", root=TMP + ("" if there else "rmdir /run/user/65534"))
+    place = "/run/user/65534/pocker" if there else "/tmp/pocker-65534"
+    assert done.stdout.split("\n") == ["one running", place, "one", ""]
+
+
+def test_what_needs_no_place_works_without_one(tmp_path: Path) -> None:
+    """And what does need one says so, `run` with its own exit status."""
+    done = run(tmp_path, """
+unset XDG_RUNTIME_DIR
+set +e
+for words in version "version --format json" "completion bash" --help "run --help" --version; do
+    pocker $words >/dev/null || echo "$words"
+done
+pocker ps; echo $?
+pocker run --rm plain:1 true; echo $?
+""" + "exit 0", root=TMP + "rmdir /run/user/65534; mkdir -m 755 /tmp/pocker-65534")
+    assert done.stdout.split("\n") == ["1", "125", ""]
+    assert done.stderr.count('"/tmp/pocker-65534" is not a directory that you alone may write') == 2
+
+
+def test_what_only_root_can_do_is_told_at_once(tmp_path: Path) -> None:
+    done = run(tmp_path, """
+pyimage load -q -i layout >/dev/null
+set +e
+pocker network create back; echo $?
+pocker network ls -q | wc -l
+for flags in "-m 64m" "--cpus 1" "--pids-limit 10"; do pocker run --rm --network none $flags plain:1 true; echo $?; done
+PYRUNTIME_STORE=/usr/nosuch pocker images; echo $?
+pocker ps -aq
+""" + "exit 0")
+    assert done.stdout.split("\n") == ["1", "1", "125", "125", "125", "1", ""]
+    said = done.stderr.splitlines()
+    assert said[0].startswith('error: network "back": networks between containers need root')
+    assert done.stderr.count("limits without root need a cgroup that is delegated to you") == 3
+    assert "it cannot be written by user 65534" in done.stderr

@@ -479,6 +479,26 @@ def test_propagation(pocker: Pocker, tmp_path: Path) -> None:
     assert done.returncode == 125 and "not shared" in done.stderr, done.stderr
 
 
+def test_home_is_that_of_the_user(pocker: Pocker) -> None:
+    pocker.ok("run", "-d", "--name", "plain", *NONE, "busybox", "sh", "-c",
+              "echo 'u:x:1234:1234::/home/u:' >>/etc/passwd; echo made; sleep 100")
+    while "made" not in pocker.ok("logs", "plain"):
+        pass
+    told = ["plain", "sh", "-c", "echo $HOME"]
+    for user, home in (("u", "/home/u"), ("1234", "/home/u"), ("4711", "/"), ("root", "/root")):
+        assert pocker.ok("exec", "-u", user, *told) == home
+    assert pocker.ok("exec", *told) == "/root"
+    assert pocker.ok("exec", "-u", "u", "-e", "HOME=/asked", *told) == "/asked"
+    pocker.ok("run", "-d", "--name", "given", *NONE, "-e", "HOME=/given", "busybox", "sleep", "100")
+    assert pocker.ok("exec", "-u", "1000", "given", *told[1:]) == "/given"
+
+
+def test_a_tmpfs_on_a_new_mount_point_is_for_everybody(pocker: Pocker) -> None:
+    pocker.ok("run", "--name", "tt", *NONE, "--user", "1000", "--tmpfs", "/new/x", "--mount", "type=tmpfs,dst=/new/y",
+              "busybox", "sh", "-c", "stat -c %a /new/x /new/y; touch /new/x/f /new/y/f")
+    assert pocker.ok("start", "-a", "tt") == "1777\n1777"   # the mount points are there by now
+
+
 def test_tmpfs(pocker: Pocker) -> None:
     said = run(pocker, "--tmpfs", "/t:size=1m,mode=700,exec", "--mount", "type=tmpfs,dst=/u,tmpfs-size=2m", "--",
                "mount | grep -E ' /[tu] '; stat -c %a /t /u")
@@ -516,3 +536,22 @@ def test_the_umask_is_not_the_caller_s(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "it", *NONE, "busybox", "sh", "-c", "umask > /u; sleep 1000", umask=0o077)
     pocker.eventually(lambda: pocker.ok("exec", "it", "cat", "/u") == "0022", "the container has another umask")
     assert pocker.ok("exec", "it", "sh", "-c", "umask", umask=0o077) == "0022"
+
+
+def test_the_last_variable_of_a_name_wins(pocker: Pocker, tmp_path: Path) -> None:
+    """The image's, --env-file, --env, exec's, RUN's: each before what comes after it."""
+    entries = "exec 3</proc/self/environ; tr '\\0' '\\n' <&3 | grep ^A="
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
+        f"FROM busybox\nARG A=argument\nENV A=first\nENV A=image\nRUN {entries} >/seen\n")
+    pocker.ok("build", "-q", "-t", "variables", "--network", "none", context)
+    assert pocker.ok("run", "--rm", "--network", "none", "variables", "sh", "-c", f"cat /seen; {entries}"
+                     ) == "A=image\nA=image"
+    (tmp_path / "file").write_text("A=file\n")
+    pocker.ok("run", "-d", "--name", "box", "--network", "none", "--env-file", tmp_path / "file", "-e", "A=flag",
+              "-e", "A=run", "variables", "sleep", "1000")
+    assert pocker.ok("exec", "box", "sh", "-c", entries) == "A=run"
+    assert pocker.ok("exec", "-e", "A=one", "-e", "A=exec", "box", "sh", "-c", entries) == "A=exec"
+    assert "A=run" in pocker.ok("inspect", "-f", "{{.Config.Env}}", "box")
+    assert "A=image" not in pocker.ok("inspect", "-f", "{{.Config.Env}}", "box")

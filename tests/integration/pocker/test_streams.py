@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import time
@@ -14,53 +12,21 @@ from pathlib import Path
 import pytest
 
 from tests.integration.pocker.command import BIN, Pocker
+from tests.terminal import Terminal
 
 
-class Terminal:
+class PockerTerminal(Terminal):
     """A pocker command on a terminal of its own."""
 
     def __init__(self, pocker: Pocker, *words: str) -> None:
-        self.pid, self.master = pty.fork()
-        if self.pid == 0:
-            os.execve(BIN / "pocker", ["pocker", *words], pocker.environment)
-        self.seen = b""
-
-    def type(self, text: bytes) -> None:
-        os.write(self.master, text)
-
-    def expect(self, text: bytes, seconds: float = 60) -> bytes:
-        """Read until the text comes; what came up to it."""
-        deadline = time.monotonic() + seconds
-        while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen
-            if select.select([self.master], [], [], 0.1)[0]:
-                try:
-                    self.seen += os.read(self.master, 65536)
-                except OSError:
-                    assert text in self.seen, self.seen
-        before, _, self.seen = self.seen.partition(text)
-        return before
-
-    def status(self) -> int:
-        """Wait for the command."""
-        while True:
-            try:
-                data = os.read(self.master, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            self.seen += data
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        os.close(self.master)
-        return code
+        super().__init__([BIN / "pocker", *words], pocker.environment)
 
 
 NONE = ("--network", "none")
 
 
 def test_a_terminal_is_one_inside(pocker: Pocker) -> None:
-    terminal = Terminal(pocker, "run", "--rm", "-it", *NONE, "busybox", "sh")
+    terminal = PockerTerminal(pocker, "run", "--rm", "-it", *NONE, "busybox", "sh")
     terminal.type(b"tty; stty -echo; echo rea''dy\n")
     terminal.expect(b"/dev/pts/0")
     terminal.expect(b"ready")
@@ -74,8 +40,8 @@ def test_the_size_of_the_terminal_follows_ours(pocker: Pocker) -> None:
     import struct
     import termios
 
-    terminal = Terminal(pocker, "run", "--rm", "-it", *NONE, "busybox", "sh", "-c",
-                        "trap 'stty size' WINCH; echo begun; while :; do sleep 0.1; done")
+    terminal = PockerTerminal(pocker, "run", "--rm", "-it", *NONE, "busybox", "sh", "-c",
+                              "trap 'stty size' WINCH; echo begun; while :; do sleep 0.1; done")
     terminal.expect(b"begun")
     fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
     terminal.expect(b"33 99")
@@ -84,26 +50,26 @@ def test_the_size_of_the_terminal_follows_ours(pocker: Pocker) -> None:
 
 
 def test_detach_keys_and_attach_again(pocker: Pocker) -> None:
-    terminal = Terminal(pocker, "run", "-it", "--name", "shell", *NONE, "busybox", "sh")
+    terminal = PockerTerminal(pocker, "run", "-it", "--name", "shell", *NONE, "busybox", "sh")
     terminal.type(b"X=kept; echo on''e\n")
     terminal.expect(b"one")
     terminal.type(b"\x10\x11")
     assert terminal.status() == 0
     assert pocker.statuses() == {"shell": "running"}
-    again = Terminal(pocker, "attach", "--detach-keys", "ctrl-a,d", "shell")
+    again = PockerTerminal(pocker, "attach", "--detach-keys", "ctrl-a,d", "shell")
     again.type(b"echo is-$X\n")
     again.expect(b"is-kept")
     again.type(b"\x01d")
     assert again.status() == 0
-    last = Terminal(pocker, "attach", "shell")
+    last = PockerTerminal(pocker, "attach", "shell")
     last.type(b"exit 9\n")
     assert last.status() == 9
     assert pocker.ok("wait", "shell") == "9"
 
 
 def test_keys_that_are_half_typed_arrive(pocker: Pocker) -> None:
-    terminal = Terminal(pocker, "run", "--rm", "-it", *NONE, "busybox", "sh", "-c",
-                        "stty raw -echo; echo begun; head -c 3 | od -An -tx1")
+    terminal = PockerTerminal(pocker, "run", "--rm", "-it", *NONE, "busybox", "sh", "-c",
+                              "stty raw -echo; echo begun; head -c 3 | od -An -tx1")
     terminal.expect(b"begun")
     terminal.type(b"\x10\x10x")
     terminal.expect(b"10 10 78")
@@ -166,7 +132,7 @@ def test_exec_as_it_is_asked(pocker: Pocker) -> None:
     assert pocker("exec", "box", "cat", input="text").stdout == ""
     pocker.ok("exec", "-d", "box", "touch", "/tmp/made")
     pocker.eventually(lambda: pocker("exec", "box", "test", "-e", "/tmp/made").returncode == 0, "it was made")
-    terminal = Terminal(pocker, "exec", "-it", "box", "sh", "-c", "tty; exit 3")
+    terminal = PockerTerminal(pocker, "exec", "-it", "box", "sh", "-c", "tty; exit 3")
     terminal.expect(b"/dev/pts/")
     assert terminal.status() == 3
     pocker.ok("pause", "box")
@@ -200,7 +166,7 @@ def test_exec_gives_its_program_none_of_our_files(pocker: Pocker, tmp_path: Path
         done = subprocess.run(words, stdin=into, stdout=out, stderr=out, env=pocker.environment, check=False,
                               timeout=60)
     assert done.returncode == 0 and log.read_text().startswith("kept\nsaid\n"), log.read_text()
-    terminal = Terminal(pocker, "exec", "box", "sh", "-c", "for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done")
+    terminal = PockerTerminal(pocker, "exec", "box", "sh", "-c", "for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done")
     assert terminal.status() == 0
     null, *others = terminal.seen.decode().split()
     assert null == "/dev/null" and all(other.startswith("pipe:") for other in others), terminal.seen
@@ -261,3 +227,153 @@ def test_a_program_that_fills_the_disk(pocker: Pocker) -> None:
     finally:
         pocker.clear()
         subprocess.run(["umount", pocker.root], check=True)
+
+
+@pytest.mark.parametrize(("flags", "out", "err"), [
+    ((), "in\no\n", "e\n"), (("-a", "stdout"), "o\n", ""), (("-a", "stderr"), "o\n", "e\n"),
+    (("-a", "STDIN", "-a", "STDOUT"), "in\no\n", ""), (("--attach", "stdout", "--attach", "stderr"), "o\n", "e\n")])
+def test_attach_names_the_streams(pocker: Pocker, flags: tuple[str, ...], out: str, err: str) -> None:
+    """As with docker, what is not named stays the container's own: its log has everything."""
+    program = ("cat; " if "in" in out else "") + "echo o; echo e >&2"
+    done = pocker("run", "-i", "--name", "it", *flags, *NONE, "busybox", "sh", "-c", program, input="in\n")
+    assert done.returncode == 0, done
+    assert (done.stdout, done.stderr) == ("" if flags == ("-a", "stderr") else out, err)
+    log = pocker("logs", "it")
+    assert (log.stdout, log.stderr) == (out, "e\n")
+
+
+def test_attach_to_the_input_alone_prints_the_id(pocker: Pocker) -> None:
+    done = pocker("run", "-i", "-a", "stdin", "--name", "it", *NONE, "busybox", "cat", input="typed\n")
+    assert done.stdout == pocker.ok("inspect", "-f", "{{.Id}}", "it") + "\n"
+    assert pocker.ok("logs", "it") == "typed"
+    for words, said in ((("run", "-a", "stdx"), "--attach"), (("run", "-d", "-a", "stdout"), "--detach")):
+        assert said in pocker.fails(*words, *NONE, "busybox", "true", status=125)
+
+
+def chatter(pocker: Pocker, *words: str) -> None:
+    pocker.ok("run", "-d", "--name", "chatter", *words, *NONE, "busybox", "sh", "-c",
+              "trap 'exit 4' TERM; number=0; while :; do number=$((number + 1));"
+              " echo $number of many lines; [ $((number % 500)) != 0 ] || sleep 0.02; done")
+
+
+def last_line(pocker: Pocker) -> int:
+    return int(pocker.ok("logs", "--tail", "1", "chatter").split()[0])
+
+
+def test_a_stopped_attach_holds_up_nothing(pocker: Pocker) -> None:
+    """Its socket fills within moments. Two seconds later the log goes on, and `stop` waits for nothing."""
+    chatter(pocker)
+    with pocker.start("attach", "chatter") as watching:
+        try:
+            assert watching.stdout and watching.stdout.readline()
+            watching.send_signal(signal.SIGSTOP)
+            time.sleep(3)
+            before = last_line(pocker)
+            pocker.eventually(lambda: last_line(pocker) > before, "the log goes on")
+            started = time.monotonic()
+            pocker.ok("stop", "chatter")
+            assert time.monotonic() - started < 9, "`stop` waited for the client until its own patience was over"
+            assert pocker.ok("wait", "chatter") == "4"
+        finally:
+            watching.kill()
+
+
+def test_an_attach_whose_reader_does_not_read_is_dropped(pocker: Pocker) -> None:
+    chatter(pocker)
+    with pocker.start("attach", "chatter") as watching:
+        try:
+            before = 0
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:   # until its pipe, its memory and its socket are full
+                before, after = last_line(pocker), before
+                if before == after:
+                    break
+                time.sleep(0.5)
+            pocker.eventually(lambda: last_line(pocker) > before, "the log goes on")
+            started = time.monotonic()
+            pocker.ok("rm", "-f", "chatter")
+            assert time.monotonic() - started < 9
+            said = watching.communicate(timeout=60)[1]
+            assert "was not taken for two seconds" in said and watching.returncode == 1
+        finally:
+            watching.kill()
+
+
+def test_a_stopped_client_in_the_foreground(pocker: Pocker) -> None:
+    with pocker.start("run", "--name", "chatter", *NONE, "busybox", "sh", "-c",
+                      "trap 'exit 4' TERM; while :; do echo many lines; done") as running:
+        try:
+            assert running.stdout and running.stdout.readline()
+            running.send_signal(signal.SIGSTOP)
+            time.sleep(0.5)
+            started = time.monotonic()
+            pocker.ok("stop", "chatter")
+            assert time.monotonic() - started < 9
+            assert pocker.ok("wait", "chatter") == "4"
+            pocker.ok("rm", "chatter")
+        finally:
+            running.send_signal(signal.SIGCONT)
+            running.kill()
+
+
+def test_a_program_waits_for_the_reader_of_a_foreground_client(pocker: Pocker) -> None:
+    """As in `pocker run db dump | slow`: nothing is lost, however long the reader rests."""
+    with pocker.start("run", "--rm", *NONE, "busybox", "seq", "1", "700000") as running:
+        time.sleep(6)
+        out = running.communicate(timeout=100)[0]
+    assert running.returncode == 0 and out == "".join(f"{number}\n" for number in range(1, 700001))
+
+
+def test_the_end_is_not_kept_by_a_reader_that_rests(pocker: Pocker) -> None:
+    with pocker.start("run", "--name", "once", *NONE, "busybox", "sh", "-c", "seq 1 60000; exit 3") as running:
+        pocker.eventually(lambda: pocker.statuses().get("once") == "exited", "it has ended, though nobody reads")
+        assert pocker.ok("wait", "once") == "3"
+        out = running.communicate(timeout=100)[0]
+    assert running.returncode == 3 and out.count("\n") == 60000
+    pocker.ok("rm", "once")
+
+
+@pytest.mark.parametrize("words", [["run", "--rm", "-t", *NONE, "busybox"], ["exec", "-t", "box"]], ids=["run", "exec"])
+def test_without_input_the_terminal_is_not_raw(pocker: Pocker, words: list[str]) -> None:
+    """Ctrl-C acts on the client, which passes it on, as every other key acts on the terminal."""
+    pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
+    with PockerTerminal(pocker, *words, "sh", "-c", "trap 'exit 5' INT; echo ready; while :; do sleep 0.1; done"
+                        ) as terminal:
+        terminal.expect(b"ready\r")
+        assert not terminal.is_raw()
+        terminal.type(b"\x03")
+        assert terminal.status() == 5
+
+
+@pytest.mark.parametrize("words", [["run", "-t", "--name", "deaf", *NONE, "busybox"],
+                                   ["run", "--name", "deaf", *NONE, "busybox"], ["exec", "-t", "box"],
+                                   ["exec", "box"]], ids=["run-t", "run", "exec-t", "exec"])
+def test_three_interrupts_end_a_client_whose_program_ignores_them(pocker: Pocker, words: list[str]) -> None:
+    pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
+    with PockerTerminal(pocker, *words, "sh", "-c", "trap '' INT; echo ready; while :; do sleep 0.1; done") as terminal:
+        terminal.expect(b"ready\r")
+        for _ in range(3):
+            terminal.type(b"\x03")
+            time.sleep(0.2)
+        assert terminal.status() == 1
+        assert b"it goes on, and this command ends" in terminal.seen.replace(b"\r\n", b" "), terminal.seen
+    name = words[3] if words[:2] == ["run", "-t"] else "deaf" if words[0] == "run" else "box"
+    assert pocker.statuses()[name] == "running"
+
+
+def test_exec_with_a_terminal_and_no_input_has_no_end_of_input(pocker: Pocker) -> None:
+    pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
+    with PockerTerminal(pocker, "exec", "-t", "box", "timeout", "-s", "KILL", "1", "cat") as terminal:
+        assert terminal.status() == 137
+
+
+def test_exec_hears_signals_though_its_output_is_not_read(pocker: Pocker) -> None:
+    pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
+    with pocker.start("exec", "box", "sh", "-c", "trap 'exit 6' TERM; yes & echo; while :; do sleep 0.1; done"
+                      ) as running:
+        assert running.stdout and running.stdout.readline()
+        time.sleep(0.5)
+        running.terminate()
+        time.sleep(0.5)
+        running.terminate()   # the rest of the output is not waited for
+        assert running.wait(60) == 6

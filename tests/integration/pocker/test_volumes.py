@@ -189,7 +189,8 @@ def test_filters_and_formats(pocker: Pocker) -> None:
     assert pocker.ok("volume", "ls", "-q", "--filter", "label=kind=a") == "alpha"
     assert pocker.ok("volume", "ls", "-q", "--filter", "dangling=false") == "beta"
     assert pocker.ok("volume", "ls", "--filter", "name=bet", "--format", "{{.Name}} {{.Driver}}") == "beta local"
-    assert [row["Name"] for row in json.loads(pocker.ok("volume", "ls", "--format", "json"))] == ["alpha", "beta"]
+    lines = pocker.ok("volume", "ls", "--format", "json").splitlines()
+    assert [json.loads(line)["Name"] for line in lines] == ["alpha", "beta"]
     assert "alpha" not in pocker.ok("volume", "prune") and names(pocker) == ["alpha", "beta"]
     assert "alpha" in pocker.ok("volume", "prune", "-a", "--filter", "label=kind") and names(pocker) == ["beta"]
     pocker.ok("rm", "it")

@@ -78,6 +78,33 @@ def test_a_v2_freezer_that_does_not_get_there_is_thawed(tmp_path: Path) -> None:
     assert (tmp_path / "cgroup.freeze").read_text().startswith("1")
 
 
+def test_a_cgroup_that_vanishes_is_no_error_for_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last process ended, and whoever waited for that removed the cgroup, between two of our own calls."""
+    listed = tmp_path / "listed"
+    listed.mkdir()
+    group = Group({"devices": directory(listed, cgroup__procs="4194305\n"), "freezer": str(tmp_path / "gone")})
+    killed: list[int] = []
+    monkeypatch.setattr("pyruntime.cgroups.group._kill", killed.append)
+    group.kill()
+    assert killed and set(killed) == {4194305}
+    group.thaw()
+    with pytest.raises(StateError, match="has gone"):
+        group.freeze()
+
+
+def test_kill_without_leave_to_freeze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = directory(tmp_path, freezer__state="THAWED\n", cgroup__procs="4194305\n")
+    killed: list[int] = []
+    monkeypatch.setattr("pyruntime.cgroups.group._kill", killed.append)
+
+    def refused(path: str, data: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("pyruntime.cgroups.group._write", refused)
+    Group({"freezer": path}).kill()
+    assert set(killed) == {4194305}
+
+
 def test_without_a_freezer() -> None:
     group = Group({"memory": "/nowhere"})
     assert not group.frozen()

@@ -17,7 +17,7 @@ VALUE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("text", "result"), [
-    ("{{.Name}} {{.name}} {{.State.Running}} {{.None}}", "web web true <no value>"),
+    ("{{.Name}} {{.name}} {{.State.Running}} {{.None}}", "web web true <nil>"),
     ("{{range .Networks}}{{.IPAddress}} {{end}}", "1.2 3.4 "),
     ("{{range $k, $v := .Networks}}{{$k}}={{$v.IPAddress}},{{end}}", "a=1.2,b=3.4,"),
     ("{{range $i, $e := .Config.Env}}{{if $i}}, {{end}}{{$e}}{{end}}", "A=1, B=2"),
@@ -54,8 +54,9 @@ def test_what_is_understood(text: str, result: str) -> None:
     ("{{foo .Id}}", "functions are and, eq"), ("{{index .State.Pid 0}}", "there is no item 0"),
     ("{{.Id .Name}}", "is not understood"), ("{{(.Id}}", "is not understood"), ("{{.Id", 'without "}}"'),
     ("{{}}", "is not understood"), ("{{.Id | }}", "is not understood"), ("{{$x}}", "there is no $x"),
-    ("{{len .State.Pid}}", "len is not for that"), ('{{printf "%z" .Id}}', "printf is not for that"),
-    ('{{printf "%s"}}', "there is no item"), ("{{gt .Id 3}}", "gt is not for that"),
+    ("{{len .State.Pid}}", "len does not take these values"),
+    ('{{printf "%z" .Id}}', "printf does not take these values"),
+    ('{{printf "%s"}}', "there is no item"), ("{{gt .Id 3}}", "gt does not take these values"),
 ])
 def test_what_is_not_understood_is_told(text: str, said: str) -> None:
     with pytest.raises(UsageError, match="--format") as error:

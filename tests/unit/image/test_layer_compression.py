@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -20,9 +23,9 @@ CONTENT = b"".join(b"%d of many lines\n" % number for number in range(60_000)) +
 SKIPPABLE = b"\x5f\x2a\x4d\x18" + struct.pack("<I", 300_000) + bytes(300_000)
 
 
-def inflate(blob: bytes, step: int = 1 << 20, **limits: int) -> bytes:
+def inflate(blob: bytes, step: int = 1 << 20, *, archive: bool = False, **limits: int) -> bytes:
     source = io.BytesIO(blob)
-    reader = Inflater(lambda size: source.read(min(size, step)), **limits)
+    reader = Inflater(lambda size: source.read(min(size, step)), archive=archive, **limits)
     chunks = list(iter(reader.read, b""))
     assert max(map(len, chunks), default=0) <= CHUNK
     assert reader.read() == b"" and reader.given == sum(map(len, chunks))
@@ -107,6 +110,22 @@ def test_limits() -> None:
     with pytest.raises(LayerError, match="bomb"):
         inflate(blob, ratio=1100)
     assert len(inflate(blob)) == 100 << 20
+
+
+@pytest.mark.parametrize(("pack", "kind"), [(bz2.compress, "bzip2"), (lzma.compress, "xz")])
+def test_archives_may_be_what_no_layer_may(pack: Callable[[bytes], bytes], kind: str) -> None:
+    packed = pack(b"one" * 100_000) + pack(b"two")   # packed piece by piece
+    assert inflate(packed, archive=True) == b"one" * 100_000 + b"two"
+    with pytest.raises(LayerError, match=f"compressed with {kind}, which no layer may be"):
+        inflate(packed)
+    with pytest.raises(LayerError, match=f"truncated {kind}"):
+        inflate(packed[:-20], archive=True)
+    broken = bytearray(packed)
+    broken[len(broken) // 4] ^= 0xFF
+    with pytest.raises(LayerError, match=f"corrupt {kind}"):
+        inflate(bytes(broken), archive=True)
+    with pytest.raises(LayerError, match="compressed with lz4, which no archive may be"):
+        kind_of(b"\x04\x22\x4d\x18" + bytes(100), archive=True)
 
 
 def test_no_other_compression() -> None:

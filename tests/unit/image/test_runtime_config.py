@@ -142,7 +142,7 @@ def test_annotations_and_labels(root: int) -> None:
 
 @pytest.mark.parametrize(("template", "text"), [
     ("{{.Id}}", "5"), ("{{.config.cmd}} x", "[a b] x"), ("{{json .Config}}", '{"Cmd":["a","b"]}'),
-    ("{{index .Config.Cmd 1}}", "b"), ("plain\\n", "plain\n"), ("{{.Yes}}{{.None}}", "true<no value>"),
+    ("{{index .Config.Cmd 1}}", "b"), ("plain\\n", "plain\n"), ("{{.Yes}}{{.None}}", "true<nil>"),
     ("{{ .Id }}", "5"),
 ])
 def test_templates(template: str, text: str) -> None:

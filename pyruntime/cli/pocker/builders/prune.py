@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.pocker.pruning import FORCE, check_consent
 from pyruntime.cli.program import out
 from pyruntime.errors import UsageError
 
@@ -11,7 +12,7 @@ COMMAND = Command("prune", "[options]", "remove what builds remember",
                   Flag("all", "bool", "steps whose layers an image has, too", short="a"),
                   Flag("filter", "list", "until=24h: only what no build has used since; type=regular: steps,"
                        " type=exec.cachemount: cache mounts", value="KEY=VALUE"),
-                  Flag("force", "bool", "Docker's word for not asking, as we never do", short="f"),
+                  FORCE,
                   Flag("keep-mounts", "bool", "leave the directories of RUN --mount=type=cache"),
                   Flag("unused-for", "str", "only what no build has used for so long: 24h, 7d", value="TIME"), most=0,
                   text="Steps whose layers no image has, and the directories of cache mounts. With --all everything;\n"
@@ -24,7 +25,7 @@ def run(context: Context, parsed: Parsed) -> int:
     """Remove it, and say how much room that made."""
     from pyruntime.image.progress import size
 
-    times = [_moment(parsed["unused-for"], "--unused-for")] if parsed["unused-for"] else []
+    times = [moment_of(parsed["unused-for"], "--unused-for")] if parsed["unused-for"] else []
     kinds = set()
     for text in parsed["filter"]:
         key, equals, value = text.partition("=")
@@ -33,8 +34,9 @@ def run(context: Context, parsed: Parsed) -> int:
         if key == "type":
             kinds.add(value)
         else:
-            times.append(_moment(value, f"--filter {key}"))
+            times.append(moment_of(value, f"--filter {key}"))
     kinds = (kinds or set(_TYPES)) - ({"exec.cachemount"} if parsed["keep-mounts"] else set())
+    check_consent(parsed, "all build cache" if parsed["all"] else "all dangling build cache")
     steps, mounts, freed = prune(context, oldest=min(times, default=None), everything=parsed["all"], kinds=kinds)
     out("".join(f"forgot: {title}\n" for title in steps) + (f"removed cache mounts: {mounts}\n" if mounts else ""))
     out(f"Total reclaimed space: {size(freed)}\n")
@@ -60,7 +62,7 @@ def prune(context: Context, *, oldest: float | None = None, everything: bool = F
     return found.steps, len(found.mounts), store.collect().size + freed
 
 
-def _moment(text: str, flag: str) -> float:
+def moment_of(text: str, flag: str) -> float:
     """Seconds since 1970 of what is a time, or how long ago: Go's durations, days and weeks too."""
     from datetime import datetime
 

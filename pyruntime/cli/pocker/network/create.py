@@ -6,7 +6,9 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 from pyruntime.engine.network import networks
-from pyruntime.errors import UsageError
+from pyruntime.engine.network.attach import NEED_ROOT
+from pyruntime.errors import HostError, UsageError
+from pyruntime.image.rootless import privileged
 
 COMMAND = Command(
     "create", "[options] NAME", "make a network",
@@ -29,7 +31,9 @@ def run(context: Context, parsed: Parsed) -> int:
         raise UsageError(f'--driver "{parsed["driver"]}" is not known: there is bridge')
     labels = dict(_named(text) for text in parsed["label"])
     options = dict(_named(text) for text in parsed["opt"])
-    with networks.lock(context.places):
+    with networks.lock(context.places):   # which makes us root where we are not
+        if not privileged():
+            raise HostError(f'network "{parsed.arguments[0]}": {NEED_ROOT}')
         network = networks.make(context.places, parsed.arguments[0], subnets=parsed["subnet"],
                                 gateways=parsed["gateway"], ranges=parsed["ip-range"], ipv6=parsed["ipv6"],
                                 internal=parsed["internal"], labels=labels, options=options)

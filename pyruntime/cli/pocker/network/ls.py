@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.listing import FORMAT, Listing, label_texts, local_time
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
-from pyruntime.cli.table import columns
 from pyruntime.engine.network import networks
-from pyruntime.engine.network.networks import DEFAULT
+from pyruntime.engine.network.networks import DEFAULT, Network
 from pyruntime.engine.network.present import HOST, NONE
 from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.engine.network.networks import Network
+    from typing import Any
 
 COMMAND = Command("ls", "[options]", "list networks",
                   Flag("filter", "list", "name=PART or label=NAME[=VALUE]", short="f", value="FILTER"),
-                  Flag("format", "str", "json, or a template such as {{.Name}}", value="FORMAT"),
+                  FORMAT,
                   Flag("no-trunc", "bool", "whole IDs"), Flag("quiet", "bool", "print IDs only", short="q"), most=0,
                   text="Example:\n  pocker network ls --filter label=stage=test")
+_LISTING = Listing({"ID": "NETWORK ID", "Name": "", "Driver": "", "Scope": "", "CreatedAt": "", "IPv4": "", "IPv6": "",
+                    "Internal": "", "Labels": ""}, ("ID", "Name", "Driver", "Scope"))
 
 
 def run(context: Context, parsed: Parsed) -> int:
@@ -27,26 +29,24 @@ def run(context: Context, parsed: Parsed) -> int:
     with networks.lock(context.places):
         networks.find(context.places, DEFAULT)   # it is there, whether it has been used or not
         found = [network for network in networks.every(context.places) if _fits(network, parsed["filter"])]
-    rows = [{"ID": network.id if parsed["no-trunc"] else network.id[:12], "Name": network.name, "Driver": "bridge",
-             "Subnet": ", ".join(entry["subnet"] for entry in network.subnets), "Interface": network.interface,
-             "Internal": network.internal, "Labels": network.labels} for network in found]
+    rows = [_texts(network, whole=parsed["no-trunc"]) for network in found]
     if not parsed["filter"]:
-        rows += [{"ID": "", "Name": name, "Driver": driver, "Subnet": "", "Interface": "", "Internal": False,
-                  "Labels": {}} for name, driver in ((HOST, "host"), (NONE, "null"))]
+        rows += [{**_texts(Network(name=name), whole=False), "Driver": driver} for name, driver in ((HOST, "host"),
+                                                                                                   (NONE, "null"))]
     if parsed["quiet"]:
         out("".join(f"{row['ID']}\n" for row in rows if row["ID"]))
-    elif parsed["format"] == "json":
-        from pyruntime.config.decode import encode
-
-        out("".join(encode(row) + "\n" for row in rows))
-    elif parsed["format"]:
-        from pyruntime.cli.image.show import by_template
-
-        out(by_template(parsed["format"], rows, {"ID": "NETWORK ID"}))
     else:
-        out(columns([["NETWORK ID", "NAME", "DRIVER", "SUBNET"],
-                     *([str(row[key]) for key in ("ID", "Name", "Driver", "Subnet")] for row in rows)]))
+        _LISTING.show(parsed["format"], rows)
     return 0
+
+
+def _texts(network: Network, *, whole: bool) -> dict[str, Any]:
+    """A network as Docker shows it, with its subnets and its bridge for templates."""
+    return {**label_texts(network.labels), "ID": network.id if whole else network.id[:12], "Name": network.name,
+            "Driver": "bridge", "Scope": "local", "Internal": str(network.internal).lower(),
+            "IPv4": str(network.subnet(4) is not None).lower(), "IPv6": str(network.subnet(6) is not None).lower(),
+            "CreatedAt": local_time(network.created), "Interface": network.interface,
+            "Subnet": ", ".join(entry["subnet"] for entry in network.subnets)}
 
 
 def _fits(network: Network, filters: list[str]) -> bool:

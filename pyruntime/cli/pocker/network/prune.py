@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.parse import Command, Parsed
 from pyruntime.cli.pocker.main import Context
-from pyruntime.cli.program import out
+from pyruntime.cli.pocker.pruning import FILTER, FORCE, Aged, check_consent, filters, report
 from pyruntime.engine.ending import sweep
 from pyruntime.engine.network import attach
 
-COMMAND = Command("prune", "[options]", "remove the networks that no container is in",
-                  Flag("force", "bool", "nothing is asked in any case", short="f"), most=0,
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.cli.pocker.filters import Filters
+
+COMMAND = Command("prune", "[options]", "remove the networks that no container is in", FILTER, FORCE, most=0,
                   text="Example:\n  pocker network prune")
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Remove them, and print their names."""
+    wanted = filters(parsed["filter"])
+    check_consent(parsed, "all networks that no container is in")
     sweep(context.places, context.warn)
-    for name in attach.unused(context.places):
-        attach.remove(context.places, name)
-        out(f"{name}\n")
+    report("Networks", prune(context, wanted))
     return 0
+
+
+def prune(context: Context, wanted: Filters) -> list[str]:
+    """Remove the networks that no container is in and that fit; their names."""
+    names = []
+    for network in attach.unused(context.places):
+        if wanted.fit(Aged(network.created, network.labels)):
+            attach.remove(context.places, network.name)
+            names.append(network.name)
+    return names

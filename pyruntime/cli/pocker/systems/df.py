@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pyruntime.cli.image.show import show
 from pyruntime.cli.parse import Command, Flag, Parsed
+from pyruntime.cli.pocker.listing import FORMAT, Listing
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.program import out
 from pyruntime.cli.table import columns
 from pyruntime.engine import volumes
+from pyruntime.engine.changes import written
 from pyruntime.engine.container import every
 from pyruntime.engine.ending import sweep
 from pyruntime.engine.status import CREATED, EXITED, status_of
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from pyruntime.image.store.usage import CacheUsage, Usage
 
 COMMAND = Command("df", "[options]", "show how much room images, containers, volumes and the build cache take",
-                  Flag("format", "str", "table, json, or a template such as '{{.Type}} {{.Size}}'", default="table"),
+                  FORMAT,
                   Flag("verbose", "bool", "each container, volume and step of a build too", short="v"), most=0,
                   text="Example:\n  pocker system df -v")
+_LISTING = Listing({"Type": "", "TotalCount": "TOTAL", "Active": "", "Size": "", "Reclaimable": ""},
+                   ("Type", "TotalCount", "Active", "Size", "Reclaimable"))
 
 
 def run(context: Context, parsed: Parsed) -> int:
@@ -33,22 +36,24 @@ def run(context: Context, parsed: Parsed) -> int:
     containers, places = _containers(context), _volumes(context)
     usage = context.places.store.usage()
     rows = [_images(context, usage), _sum("Containers", containers), _sum("Local Volumes", places), _cache(usage)]
-    if parsed["format"] == "table":
-        table = [["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]]
-        for row in rows:
-            part = f" ({100 * row['Reclaimable'] // row['Size']}%)" if row["Size"] else ""
-            table.append([row["Type"], str(row["TotalCount"]), str(row["Active"]), size(row["Size"]),
-                          size(row["Reclaimable"]) + part])
-        out(columns(table))
-        for title, found in (("CONTAINER", containers), ("VOLUME NAME", places)) if parsed["verbose"] else ():
+    _LISTING.show(parsed["format"], [_texts(row) for row in rows])
+    if parsed["verbose"]:
+        for title, found in (("CONTAINER", containers), ("VOLUME NAME", places)):
             out("\n" + columns([[title, "ACTIVE", "SIZE"],
                                 *([one["Name"], str(one["Active"]).lower(), size(one["Size"])] for one in found)]))
-        if parsed["verbose"]:
-            out("\n" + columns([["CACHE ID", "CACHE TYPE", "SIZE", "LAST USED", "SHARED", "STEP"],
-                                *(_remembered(entry, size) for entry in sorted(usage.cache, key=_by_use))]))
-    else:
-        show(parsed["format"], rows)
+        out("\n" + columns([["CACHE ID", "CACHE TYPE", "SIZE", "LAST USED", "SHARED", "STEP"],
+                            *(_remembered(entry, size) for entry in sorted(usage.cache, key=_by_use))]))
     return 0
+
+
+def _texts(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as Docker shows it; for templates the bytes besides."""
+    from pyruntime.image.progress import size
+
+    part = f" ({100 * row['Reclaimable'] // row['Size']}%)" if row["Size"] else ""
+    return {"Type": row["Type"], "TotalCount": str(row["TotalCount"]), "Active": str(row["Active"]),
+            "Size": size(row["Size"]), "Reclaimable": size(row["Reclaimable"]) + part,
+            "SizeBytes": row["Size"], "ReclaimableBytes": row["Reclaimable"]}
 
 
 def _by_use(entry: CacheUsage) -> float:
@@ -90,17 +95,8 @@ def _images(context: Context, usage: Usage) -> dict[str, Any]:
 
 
 def _containers(context: Context) -> list[dict[str, Any]]:
-    from pyruntime.image.store.trees import survey
-
-    rows = []
-    for container, record in every(context.places):
-        try:
-            written = survey(container.private)[1]
-        except OSError:
-            written = 0   # it has never been started, or is going
-        rows.append({"Name": record.name, "Active": status_of(container).word not in (CREATED, EXITED),
-                     "Size": written})
-    return rows
+    return [{"Name": record.name, "Active": status_of(container).word not in (CREATED, EXITED),
+             "Size": written(container)} for container, record in every(context.places)]
 
 
 def _volumes(context: Context) -> list[dict[str, Any]]:

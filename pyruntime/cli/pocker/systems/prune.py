@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from pyruntime.cli.image.prune import unused
+from pyruntime.cli.image.prune import collected_lines
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.builders.prune import prune as prune_cache
 from pyruntime.cli.pocker.container_prune import prune as prune_containers
-from pyruntime.cli.pocker.filters import Filters
+from pyruntime.cli.pocker.image_prune import untag
 from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.pocker.network.prune import prune as prune_networks
+from pyruntime.cli.pocker.pruning import FILTER, FORCE, check_consent, filters, report
 from pyruntime.cli.pocker.volumes.prune import prune as prune_volumes
 from pyruntime.cli.program import out
+from pyruntime.errors import UsageError
 
 COMMAND = Command("prune", "[options]", "remove what nothing uses",
                   Flag("all", "bool", "images that no container uses, and all of the build cache, too", short="a"),
-                  Flag("volumes", "bool", "anonymous volumes that no container uses too"),
-                  Flag("force", "bool", "Docker's word for not asking, as we never do", short="f"), most=0,
-                  text="Containers that do not run, content of images that have no name any more, what builds remember"
-                       "\nand no image has, and what commands that were killed have left.\n\n"
+                  Flag("volumes", "bool", "anonymous volumes that no container uses too"), FILTER, FORCE, most=0,
+                  text="Containers that do not run, networks that no container is in, images without a name, what\n"
+                       "builds remember and no image has, and what commands that were killed have left.\n\n"
                        "Example:\n  pocker system prune --all --volumes")
 
 
@@ -24,19 +26,35 @@ def run(context: Context, parsed: Parsed) -> int:
     """Remove it, and say what, and how much room that made."""
     from pyruntime.image.progress import size
 
-    prune_containers(context)
-    total = 0
+    wanted = filters(parsed["filter"])
+    if parsed["volumes"] and wanted.asks("until"):
+        raise UsageError('--filter "until=" and --volumes do not go together: `pocker volume prune` removes volumes')
+    check_consent(parsed, "containers that do not run, networks that no container is in, "
+                  + ("anonymous volumes that no container uses, " if parsed["volumes"] else "")
+                  + ("all images that no container uses, " if parsed["all"] else "dangling images, ") + "build cache")
+    containers, freed = prune_containers(context, wanted)
+    report("Containers", containers)
     if parsed["volumes"]:
-        names, total = prune_volumes(context, Filters([], {}), everything=False)
-        if names:
-            out("Deleted Volumes:\n" + "".join(f"{name}\n" for name in names) + "\n")
-    store = context.places.store
-    names = unused(context.images, {bundle.manifest for bundle in store.bundles()}) if parsed["all"] else []
-    for name in names:
-        store.untag(name)
-        out(f"untagged: {name}\n")
-    steps, mounts, freed = prune_cache(context, everything=parsed["all"])
-    if steps or mounts:
-        out(f"Deleted build cache: {len(steps)} steps, {mounts} cache mounts\n")
-    out(f"Total reclaimed space: {size(total + freed)}\n")
+        volumes, there = prune_volumes(context, wanted, everything=False)
+        report("Volumes", volumes)
+        freed += there
+    report("Networks", prune_networks(context, wanted))
+    lines = untag(context, wanted, everything=parsed["all"])
+    steps: list[str] = []
+    mounts = 0
+    if not wanted.asks("label", "label!"):   # what builds remember has no labels
+        steps, mounts, there = prune_cache(context, oldest=_oldest(parsed), everything=parsed["all"])
+        freed += there
+    collected = context.places.store.collect()
+    report("Images", [*lines, *collected_lines(collected)])
+    report("build cache objects", [*steps, *([f"{mounts} cache mounts"] if mounts else [])])
+    out(f"Total reclaimed space: {size(freed + collected.size)}\n")
     return 0
+
+
+def _oldest(parsed: Parsed) -> float | None:
+    """Of --filter until=, in seconds since 1970."""
+    from pyruntime.cli.pocker.builders.prune import moment_of
+
+    return min((moment_of(text.partition("=")[2], "--filter until") for text in parsed["filter"]
+                if text.startswith("until=")), default=None)

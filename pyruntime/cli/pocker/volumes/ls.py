@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pyruntime.cli.image.show import show
 from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.filters import Filters
+from pyruntime.cli.pocker.listing import FORMAT, Listing, label_texts
 from pyruntime.cli.pocker.main import Context
+from pyruntime.cli.pocker.pruning import label_fits
 from pyruntime.cli.program import out
-from pyruntime.cli.table import columns
 from pyruntime.engine.volumes import describe, every, sweep, users
 
 TYPE_CHECKING = False
@@ -18,17 +18,14 @@ if TYPE_CHECKING:
 COMMAND = Command("ls", "[options]", "list volumes",
                   Flag("filter", "list", "show only those that fit: dangling, driver, label, name", short="f",
                        value="KEY=VALUE"),
-                  Flag("format", "str", "table, json, or a template such as '{{.Name}}'", default="table"),
+                  FORMAT,
                   Flag("quiet", "bool", "print names alone", short="q"), most=0,
                   text="Example:\n  pocker volume ls --filter dangling=true")
 
 
-def label_fits(labels: dict[str, str], value: str) -> bool:
-    """Whether a label is there, as NAME or NAME=VALUE."""
-    name, equals, text = value.partition("=")
-    return name in labels and (not equals or labels[name] == text)
-
-
+_UNKNOWN = "N/A"   # Docker's word for what `system df -v` alone counts
+_LISTING = Listing({"Driver": "", "Name": "VOLUME NAME", "Labels": "", "Links": "", "Mountpoint": "", "Scope": "",
+                    "Size": ""}, ("Driver", "Name"))
 _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "dangling": lambda row, value: (not row["Containers"]) == (value.lower() in ("true", "1")),
     "driver": lambda row, value: row["Driver"] == value,
@@ -47,6 +44,7 @@ def run(context: Context, parsed: Parsed) -> int:
     rows = [row for row in rows if filters.fit(row)]
     if parsed["quiet"]:
         out("".join(f"{row['Name']}\n" for row in rows))
-    elif not show(parsed["format"], rows):
-        out(columns([["DRIVER", "VOLUME NAME"], *([row["Driver"], row["Name"]] for row in rows)]))
+    else:
+        _LISTING.show(parsed["format"], [{**row, **label_texts(row["Labels"]), "Links": _UNKNOWN, "Size": _UNKNOWN}
+                                         for row in rows])
     return 0

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from pyruntime.errors import UsageError
+from pyruntime.errors import Interrupted, UsageError
 
 # asm-generic/signal.h; the signal module would cost 5 ms.
 SIGNALS = {name: number for number, name in enumerate((
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
     "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
     "PWR", "SYS"), 1)} | {"IOT": 6, "CLD": 17, "POLL": 29}
+
+# What a command in the foreground passes on to the program: not what is about the command itself or its terminal, nor
+# what cannot be caught.
+FORWARDED = {*range(1, 32), *range(34, 65)} - {SIGNALS[name] for name in (
+    "CHLD", "KILL", "STOP", "URG", "WINCH", "TTIN", "TTOU", "TSTP", "CONT", "PIPE")}
+
+
+class Insistence:
+    """Counts the SIGINT and SIGTERM that a command gets: the third one ends it, whatever its program makes of them."""
+
+    LIMIT = 3
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._count = 0
+
+    def add(self, number: int) -> None:
+        """Raises Interrupted at the third."""
+        self._count += number in (SIGNALS["INT"], SIGNALS["TERM"])
+        if self._count >= self.LIMIT:
+            raise Interrupted(f"got {self.LIMIT} SIGINT or SIGTERM, which {self._program} ignores: it goes on, and this"
+                              " command ends")
 
 
 def signal_number(text: str) -> int:

@@ -1,0 +1,117 @@
+"""Streams read and written without waiting: for the relays between our streams and a program's.
+
+A relay that blocks on one stream keeps everything else from the program: its other stream, signals, a new window size.
+O_NONBLOCK belongs to the open file description, which the caller's shell shares with us, so it is set on a description
+of our own: a terminal or a pipe is opened again by /proc/self/fd (open(2), proc_pid_fd(5)).
+"""
+
+from __future__ import annotations
+
+import os
+from _stat import S_ISFIFO, S_ISREG, S_ISSOCK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHUNK = 1 << 16
+
+
+class Stream:
+    """A descriptor that never makes us wait. ``own``: nothing else has its open file description."""
+
+    def __init__(self, fd: int, flags: int, *, own: bool = False) -> None:
+        self.fd = fd
+        self._release: Callable[[], None] = lambda: None
+        self.read: Callable[[int], bytes] = lambda size: os.read(self.fd, size)
+        self.write: Callable[[memoryview], int] = lambda data: os.write(self.fd, data)
+        try:
+            mode = os.fstat(fd).st_mode
+        except OSError:   # closed when we were called: to read or to write says so
+            return
+        if own:
+            os.set_blocking(fd, False)
+        elif S_ISSOCK(mode):   # cannot be opened again, and need not
+            import _socket
+
+            sock = _socket.socket(fileno=os.dup(fd))
+            self.read = lambda size: sock.recv(size, _socket.MSG_DONTWAIT)
+            self.write = lambda data: sock.send(data, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
+            self._release = sock.close
+        elif not S_ISREG(mode):   # a file never makes anybody wait, and its offset belongs to the description
+            self._open_again(flags, S_ISFIFO(mode))
+
+    def _open_again(self, flags: int, pipe: bool) -> None:
+        shared = self.fd
+        if pipe or os.isatty(shared):
+            try:
+                self.fd = os.open(f"/proc/self/fd/{shared}", flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            except OSError:   # another user's, after su(1): what ssh(1) does, too
+                os.set_blocking(shared, False)
+                self._release = lambda: os.set_blocking(shared, True)
+            else:
+                self._release = lambda: os.close(self.fd)
+
+    def close(self) -> None:
+        """Leave the caller's descriptor as it was."""
+        self._release()
+
+
+class Inlet:
+    """A stream to read from. ``ended``: there is nothing more to come."""
+
+    def __init__(self, fd: int, *, own: bool = False) -> None:
+        self._stream = Stream(fd, os.O_RDONLY, own=own)
+        self.fd = self._stream.fd
+        self.ended = False
+        self.close = self._stream.close
+
+    def take(self, size: int = CHUNK) -> bytes:
+        """What can be read now, at most ``size`` bytes."""
+        try:
+            data = self._stream.read(size)
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError:   # EIO: a terminal that was hung up, or whose last program has closed it
+            data = b""
+        self.ended = not data
+        return data
+
+
+class Outlet:
+    """A stream to write to. What it does not take at once is kept: ``pending`` bytes. Whoever fills it looks at
+    ``full``. ``gone``: it takes nothing any more, and what is put into it is dropped."""
+
+    def __init__(self, fd: int, *, own: bool = False, limit: int = CHUNK) -> None:
+        self._stream = Stream(fd, os.O_WRONLY, own=own)
+        self._limit = limit
+        self._kept = bytearray()
+        self.fd = self._stream.fd
+        self.gone = False
+        self.close = self._stream.close
+
+    @property
+    def pending(self) -> int:
+        return len(self._kept)
+
+    @property
+    def full(self) -> bool:
+        return len(self._kept) >= self._limit
+
+    def put(self, data: bytes | memoryview) -> None:
+        """Write, or keep."""
+        self._kept += data
+        self.flush()
+
+    def flush(self) -> None:
+        """Write of what is kept as much as is taken now."""
+        written = 0
+        try:
+            with memoryview(self._kept) as view:
+                while written < len(view):
+                    written += self._stream.write(view[written:])
+        except (BlockingIOError, InterruptedError):
+            pass   # the rest stays; poll(2) says when it can go on
+        except OSError:   # EPIPE, EIO: the reader has gone; ENOSPC: a file takes no more
+            self.gone, written = True, len(self._kept)
+        del self._kept[:written]
