@@ -145,10 +145,11 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
     container.write_run(run)
     forget(f"{container.directory}/exit")
     try:
-        words = _start(container, record, run, options, client)
-        os.execv(MONITOR, words)   # the lock goes with it: it is closed
+        arguments = _start(container, record, run, options, client)
+        os.execv(MONITOR, arguments)   # the lock goes with it: it is closed
     except BaseException as error:
-        container.write_exit(Exit(status=start_status(str(error)), error=str(error),
+        said = words(error)
+        container.write_exit(Exit(status=start_status(said), error=said,
                                   finished=timestamp() if before.started else ""))
         try:
             clear_run(container, record)

@@ -90,11 +90,15 @@ class Archive(Files):
                 if kind_of(head, archive=True) == "none":
                     return file
             spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
-            with file:
-                limits = Limits()
-                inflater = Inflater(file.read, limits.bytes, limits.ratio, archive=True)
-                while data := inflater.read():
-                    spool.write(data)
+            try:
+                with file:
+                    limits = Limits()
+                    inflater = Inflater(file.read, limits.bytes, limits.ratio, archive=True)
+                    while data := inflater.read():
+                        spool.write(data)
+            except BaseException:
+                spool.close()
+                raise
         except LayerError as error:   # which archive it is, it cannot know
             raise ImageError(f"{self.label}: {error}") from None
         spool.seek(0)
