@@ -133,6 +133,11 @@ def _in_child(container: Container, record: Record, lock: Lock, options: Options
         os._exit(1)
 
 
+def _not_started(error: BaseException, before: Run) -> Exit:
+    said = words(error)
+    return Exit(status=start_status(said), error=said, finished=timestamp() if before.started else "")
+
+
 def _reserve_exit(container: Container) -> None:
     """Take the place for the exit status, which the monitor writes: its program may fill the disk at once."""
     fd = os.open(f"{container.directory}/exit.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -154,14 +159,12 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
               brief=before.brief + 1 if before.waiting else 0)
     container.write_run(run)
     forget(f"{container.directory}/exit")
+    _reserve_exit(container)
     try:
-        _reserve_exit(container)
-        arguments = _start(container, record, run, options, client)
-        os.execv(MONITOR, arguments)   # the lock goes with it: it is closed
+        words = _start(container, record, run, options, client)
+        os.execv(MONITOR, words)   # the lock goes with it: it is closed
     except BaseException as error:
-        said = words(error)
-        container.write_exit(Exit(status=start_status(said), error=said,
-                                  finished=timestamp() if before.started else ""))
+        container.write_exit(_not_started(error, before))
         try:
             clear_run(container, record)
         except PyruntimeError as second:
