@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 MONITOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor", "monitor")
 _LONGEST = (1 << 31) - 1   # milliseconds, 24 days: what poll(2) can wait
+_EXIT_SIZE = 192           # bytes: EXIT_SIZE of monitor.h
 _CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h, linux/mount.h
 
 
@@ -132,6 +133,20 @@ def _in_child(container: Container, record: Record, lock: Lock, options: Options
         os._exit(1)
 
 
+def _not_started(error: BaseException, before: Run) -> Exit:
+    said = words(error)
+    return Exit(status=start_status(said), error=said, finished=timestamp() if before.started else "")
+
+
+def _reserve_exit(container: Container) -> None:
+    """Take the place for the exit status, which the monitor writes: its program may fill the disk at once."""
+    fd = os.open(f"{container.directory}/exit.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, _EXIT_SIZE)
+    finally:
+        os.close(fd)
+
+
 def become_monitor(container: Container, record: Record, lock: Lock, options: Options, keep: set[int]) -> NoReturn:
     """Start the container and stand over it. Returns only by an error, after which nothing of the run is left."""
     from pyruntime.engine.ending import clear_run
@@ -144,12 +159,12 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
               brief=before.brief + 1 if before.waiting else 0)
     container.write_run(run)
     forget(f"{container.directory}/exit")
+    _reserve_exit(container)
     try:
         words = _start(container, record, run, options, client)
         os.execv(MONITOR, words)   # the lock goes with it: it is closed
     except BaseException as error:
-        container.write_exit(Exit(status=start_status(str(error)), error=str(error),
-                                  finished=timestamp() if before.started else ""))
+        container.write_exit(_not_started(error, before))
         try:
             clear_run(container, record)
         except PyruntimeError as second:

@@ -11,7 +11,7 @@ _DIGITS = frozenset("0123456789.")
 
 def wrong(flag: str, text: object, what: str) -> UsageError:
     """What is to be raised for a value of a flag; ``what`` says what to write."""
-    return UsageError(f'--{flag} "{text}": {what}')
+    return UsageError(f'--{flag} "{text!s:.200}": {what}')
 
 
 def size(flag: str, text: str) -> int:

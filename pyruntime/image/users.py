@@ -92,12 +92,12 @@ def _groups(root: int) -> Iterator[tuple[str, int, list[str]]]:
 
 
 def _group(root: int, group: str, whole: str) -> int:
+    if _numeric(group):   # also where a group is called so: it may have another number (CVE-2016-3697)
+        return _number(group, whole)
     for name, number, _ in _groups(root):
         if group == name:
             return number
-    if not _numeric(group):
-        raise ImageError(f'config.User: "{whole}": the image\'s /etc/group has no group "{group}"', "config.User")
-    return _number(group, whole)
+    raise ImageError(f'config.User: "{whole}": the image\'s /etc/group has no group "{group}"', "config.User")
 
 
 def _lines(root: int, path: bytes) -> Iterator[list[str]]:

@@ -26,6 +26,7 @@ from tests.integration.image.registries import (
     OCI_MANIFEST,
     Authority,
     FakeRegistry,
+    redirect,
     sha256,
     status,
 )
@@ -104,7 +105,7 @@ def test_a_layer_that_inflates_without_an_end(pyimage: Pyimage, tmp_path: Path) 
 # --- documents --------------------------------------------------------------------------------------------------------
 
 DIGESTS = ["sha256:" + "../" * 8 + "outside/canary", "sha256:..", "../../outside", "sha256:" + "0" * 63 + "/",
-           "sha256:" + "A" * 64, "sha256:", "md5:" + "0" * 32, "sha256:" + "0" * 64 + "/../../../outside/new", ""]
+           "sha256:" + "A" * 64, "sha256:", "sha256:" + "0" * 64 + "/../../../outside/new", ""]
 
 
 @pytest.mark.parametrize("digest", DIGESTS)
@@ -217,6 +218,21 @@ def test_no_way_back_from_https() -> None:
     for host in ("registry.example", "registry.example:80", "192.0.2.1:5000", "127.0.0.1.example:5000"):
         assert transport.base(host, insecure=False).scheme == "https"
     transport.close()
+
+
+def test_messages_hold_no_secrets(pyimage: Pyimage, fake: FakeRegistry, fakes: Callable[..., FakeRegistry]) -> None:
+    """CVE-2019-13509 (Docker: secrets in debug messages): passwords, tokens and signatures of URLs are in none, nor in
+    an error."""
+    storage = fakes()
+    fake.add_image("app", "1")
+    fake.fault("", "/v2/app", status(401, {"WWW-Authenticate": f'Bearer realm="{fake.url}/token",service="s"'}))
+    fake.fault("GET", "/token", status(200, None, b'{"token":"a-token-of-the-registry","expires_in":60}'), times=9)
+    fake.fault("GET", "blobs/", redirect(f"{storage.url}/blob?X-Signature=a-signature", 307), times=9)
+    words = ("--debug", "pull", "--retries", "0", "--creds", "user:a-password", f"{fake.host}/app:1")
+    done = pyimage(*words)
+    assert done.returncode == 1 and storage.asked("GET") and fake.asked("GET", "/token"), done.stderr
+    for secret in ("a-password", "a-token", "a-signature", "dXNlcjph"):
+        assert secret not in done.stdout + done.stderr
 
 
 # --- what is kept on the disk -----------------------------------------------------------------------------------------

@@ -106,7 +106,8 @@ static void call(const char *word)
 /* The program may fill the disk before it ends: the place for its status is taken before. */
 static void reserve_exit(void)
 {
-	exit_file = openat(option[DIR], "exit.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* Not O_TRUNC: who has started the program has taken the place, before the program could fill the disk. */
+	exit_file = openat(option[DIR], "exit.new", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (exit_file >= 0)
 		posix_fallocate(exit_file, 0, EXIT_SIZE); /* where it cannot be done, it is written as it comes */
 }

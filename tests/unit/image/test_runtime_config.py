@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Iterator[int]:
                                          "web:x:33:34:Web:/var/www:/bin/sh\n77:x:5:5::/five:/bin/sh\n"
                                          ":x:6:7::/:/bin/sh\n")
     (tmp_path / "etc/group").write_text("root:x:0:root\nwww:x:34:web\nmail:x:8:web,other\n"
-                                        "log:x:9:web\nwheel:x:10:root\n")
+                                        "log:x:9:web\nwheel:x:10:root\n88:x:0:\n")
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield fd
     os.close(fd)
@@ -45,6 +45,7 @@ def converted(root: int, config: dict[str, Any] | None = None, wishes: Wishes | 
     ("web:mail", 33, 8, [8], "/var/www"), ("web:99", 33, 99, [99], "/var/www"), ("33:34", 33, 34, [34], "/var/www"),
     ("1234", 1234, 0, [0], ""), ("1234:mail", 1234, 8, [8], ""), ("1234:5", 1234, 5, [5], ""),
     ("77", 77, 0, [0], ""),   # a number is a number, also when somebody is called so
+    ("77:88", 77, 88, [88], ""), ("web:88", 33, 88, [88], "/var/www"),
     ("6", 6, 7, [7], "/"),    # and a user without a name is not the empty member of each group without members
 ])
 def test_users(root: int, text: str, uid: int, gid: int, groups: list[int], home: str) -> None:
