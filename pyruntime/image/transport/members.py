@@ -77,10 +77,7 @@ class Archive(Files):
             raise ImageError(f"{self.label}: not a tar archive that can be read: {error}") from None
 
     def _plain(self, path: str, scratch: str) -> IO[bytes]:
-        import tempfile
-
-        from pyruntime.image.layer.compression import Inflater, kind_of
-        from pyruntime.image.layer.options import Limits
+        from pyruntime.image.layer.compression import kind_of
 
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
         try:
@@ -89,14 +86,28 @@ class Archive(Files):
                 file.seek(0)   # reading begins where the file stands
                 if kind_of(head, archive=True) == "none":
                     return file
-            spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
             with file:
-                limits = Limits()
-                inflater = Inflater(file.read, limits.bytes, limits.ratio, archive=True)
-                while data := inflater.read():
-                    spool.write(data)
+                return self._inflated(file, scratch)
         except LayerError as error:   # which archive it is, it cannot know
+            file.close()
             raise ImageError(f"{self.label}: {error}") from None
+
+    @staticmethod
+    def _inflated(file: IO[bytes], scratch: str) -> IO[bytes]:
+        import tempfile
+
+        from pyruntime.image.layer.compression import Inflater
+        from pyruntime.image.layer.options import Limits
+
+        limits = Limits()
+        spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
+        try:
+            inflater = Inflater(file.read, limits.bytes, limits.ratio, archive=True)
+            while data := inflater.read():
+                spool.write(data)
+        except BaseException:
+            spool.close()
+            raise
         spool.seek(0)
         return spool
 
