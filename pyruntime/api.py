@@ -104,7 +104,8 @@ class Runtime:
         return run(self.root, container_id, os.fspath(bundle), request, keep=keep, subreaper=False)
 
     def exec(self, container_id: str, args: Sequence[str] = (), *, process: Mapping[str, Any] | None = None,
-             cwd: str = "", env: Sequence[str] = (), user: str = "", gids: Sequence[int] = (), terminal: bool = False,
+             cwd: str = "", env: Sequence[str] = (), user: str = "", gids: Sequence[int] = (),
+             groups: Sequence[int] | None = None, terminal: bool = False,
              capabilities: Sequence[str] = (), no_new_privs: bool | None = None, cgroup: Sequence[str] = (),
              detach: bool = False, ignore_paused: bool = False, console_socket: str = "", pid_file: str = "",
              preserve_fds: int = 0, stdin: bool = True) -> int:
@@ -112,6 +113,7 @@ class Runtime:
         killed it; with ``detach`` its pid: it is a child of this process, which has to wait for it.
 
         ``args`` is the program and its arguments, which the next options change what the container's own process gets;
+        ``gids`` are added to the container's supplementary groups, ``groups`` replace them;
         or ``process`` is a whole process object (config.md#process). Signals are forwarded if the main thread waits;
         without ``stdin`` nothing is typed into the terminal, and the third SIGINT or SIGTERM raises Interrupted.
         Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of it is left.
@@ -119,8 +121,8 @@ class Runtime:
         from pyruntime.lifecycle.exec import ExecRequest, execute
 
         options: dict[str, Any] = {} if process is not None else {
-            "cwd": cwd, "env": env, "user": user, "gids": gids, "terminal": terminal, "capabilities": capabilities,
-            "no_new_privs": no_new_privs}
+            "cwd": cwd, "env": env, "user": user, "gids": gids, "groups": groups, "terminal": terminal,
+            "capabilities": capabilities, "no_new_privs": no_new_privs}
         return execute(self.root, container_id, ExecRequest(
             args, process=process or "", cgroup=cgroup, detached=detach, ignore_paused=ignore_paused,
             console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds, rootless=self.rootless,

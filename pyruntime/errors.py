@@ -34,6 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def words(error: BaseException) -> str:
+    """What an error says, without the number that Python puts in front of the system's words ("[Errno 2] ...")."""
+    if isinstance(error, OSError) and error.strerror:
+        about = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
+        return f'"{about}": {error.strerror}' if about else error.strerror
+    return str(error)
+
+
 class Problem:
     """One thing that is wrong in a document, and what to do about it.
 
@@ -73,6 +81,8 @@ class PyruntimeError(Exception):
     """The root of the tree. ``where``, ``step`` and ``spec`` go into ``--log-format json`` when they are set."""
 
     exit_code = 1
+    for_people = False   # whether the command is there to tell people: lines stay lines, wherever they go
+    place: str = ""
     where: str = ""
     step: str = ""
     spec: str = ""
@@ -82,7 +92,14 @@ class PyruntimeError(Exception):
         self.notes: list[str] = []
 
     def __str__(self) -> str:
-        return "\n  ".join([str(self.args[0]), *(f"and while cleaning up: {note}" for note in self.notes)])
+        place = [self.place] if self.place else []
+        return "\n  ".join([str(self.args[0]), *place, *(f"and while cleaning up: {note}" for note in self.notes)])
+
+    @property
+    def sentence(self) -> str:
+        """The error on one line, for a log and for the programs that read it; the step is left out."""
+        lines = str(self.args[0]).splitlines() + [f"and while cleaning up: {note}" for note in self.notes]
+        return "; ".join(" [".join(part.strip() for part in line.split("     [")) for line in lines)
 
 
 class ConfigError(PyruntimeError):
@@ -134,10 +151,13 @@ class NoSuchVolume(StateError):
 
 
 class StepError(PyruntimeError):
-    """A step of a plan failed: ``index`` counts from 0, ``errno`` is 0 where the step failed without a system call."""
+    """A step of a plan failed: ``index`` counts from 0, ``errno`` is 0 where the step failed without a system call;
+    ``place`` is where the step stands in the plan."""
 
-    def __init__(self, message: str, *, where: str = "", step: str = "", errno: int = 0, index: int = -1) -> None:
+    def __init__(self, message: str, *, where: str = "", step: str = "", errno: int = 0, index: int = -1,
+                 place: str = "") -> None:
         super().__init__(message)
+        self.place = place
         self.where = where
         self.step = step
         self.errno = errno
@@ -206,3 +226,15 @@ class RegistryError(PyruntimeError):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+# Whose message is all that they are made of, for those who look at their class.
+_PLAIN = (HostError, UsageError, StateError, ImageError, BuildError, RegistryError)
+
+
+def told(name: str, text: str, where: str = "") -> PyruntimeError:
+    """The error that another process of ours has met, by the name of its class and its message."""
+    kind = globals().get(name)
+    error = kind(text) if isinstance(kind, type) and issubclass(kind, _PLAIN) else PyruntimeError(text)
+    error.where = where
+    return error

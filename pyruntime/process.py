@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 
 
+def interpreter() -> str:
+    """The program that runs us, to run more of our own: the environment's PYTHONEXECUTABLE sets sys.executable, even
+    with -I, and would choose the program of a container's monitor."""
+    return os.readlink("/proc/self/exe").removesuffix(" (deleted)")
+
+
 def start_time(pid: int) -> int:
     """When the process was started, in clock ticks after boot: together with the pid it names a process for ever.
     0 when it does not exist or is a zombie. proc_pid_stat(5)."""

@@ -6,7 +6,7 @@ or comes as something else: ``Lost`` says so, the build is looked at once more, 
 
 from __future__ import annotations
 
-from pyruntime.errors import PyruntimeError
+from pyruntime.errors import PyruntimeError, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Caches:
             self._sources.append(source)
             found = known(source)
         except (PyruntimeError, OSError) as error:
-            self._warn(f'--cache-from "{place.text}": {error}; going on without it')
+            self._warn(f'--cache-from "{place.text}": {words(error)}; going on without it')
             return False
         for key, record in found.items():
             self._records.setdefault(key, []).append(record)
@@ -95,15 +95,27 @@ class Caches:
     def bring(self, diff_ids: list[str]) -> None:
         """Have these layers in the store, uncompressed. The caller holds a lease. Raises Lost."""
         missing = self.missing(diff_ids)
+        lost: set[str] = set()
+
+        def one(diff_id: str) -> None:
+            if not self._one(diff_id):
+                lost.add(diff_id)
         if len(missing) > 1:
-            from concurrent.futures import ThreadPoolExecutor
-            with ThreadPoolExecutor(_THREADS) as pool:
-                found = list(pool.map(self._one, missing))
+            from pyruntime.image.parallel import Crew
+
+            Crew().run(missing, one, min(_THREADS, len(missing)), self._stop)
         else:
-            found = [self._one(diff_id) for diff_id in missing]
-        if lost := {diff_id for diff_id, there in zip(missing, found, strict=True) if not there}:
+            for diff_id in missing:
+                one(diff_id)
+        if lost:
             self._lost |= lost
             raise Lost
+
+    def _stop(self) -> None:
+        """End what threads wait for; that it fails is no news."""
+        self._warn = lambda _text: None
+        for source in self._sources:
+            source.stop()
 
     def _one(self, diff_id: str) -> bool:
         from pyruntime.build.cache_read import fetch
@@ -113,5 +125,5 @@ class Caches:
                 fetch(self._store, source, record)
                 return True
             except (PyruntimeError, OSError) as error:
-                self._warn(f"a layer of the cache {source.label} cannot be used: {error}")
+                self._warn(f"a layer of the cache {source.label} cannot be used: {words(error)}")
         return False

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pyruntime.image.store.layout import Layout
 
 _GIT = ("git://", "git@", "ssh://", "git+")
+# How git speaks with others: a server that sends less than so many bytes a second, for so many seconds, is given up;
+# helpers that a URL could name (ext::, fd::) run programs, and wait at descriptors.
+_GIT_RULES = {"GIT_HTTP_LOW_SPEED_LIMIT": "1024", "GIT_HTTP_LOW_SPEED_TIME": "60",
+              "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
 _MAX_DOCKERFILE = 16 << 20
 
 
@@ -233,7 +237,7 @@ def git(*words: str, environment: Mapping[str, str] | None = None) -> str:
     ``environment`` is added to ours. Raises BuildError."""
     import subprocess
 
-    whole = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(environment or {})}
+    whole = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **_GIT_RULES, **(environment or {})}
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):   # of a hook that we were called by
         whole.pop(name, None)
     try:

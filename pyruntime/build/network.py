@@ -79,8 +79,6 @@ class Network:
 
     def files(self) -> dict[str, str]:
         """The texts of resolv.conf and hosts. Raises UsageError."""
-        if self._mode == NONE:
-            return {}
         hosts = _HOSTS + "".join(host_line(line, self.endpoint, on_host=self.on_host) for line in self._hosts)
         return {"resolv.conf": _content(RESOLV) if self.on_host else resolv(self.endpoint), "hosts": hosts}
 

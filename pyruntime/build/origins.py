@@ -6,7 +6,7 @@ import os
 
 from pyruntime.build.context import Scratch, check_out, git, git_source, is_git, open_named
 from pyruntime.build.tree import Tree
-from pyruntime.errors import BuildError
+from pyruntime.errors import BuildError, RegistryError, words
 from pyruntime.image.digest import Verifier, check, of
 from pyruntime.image.platform import Platform
 from pyruntime.image.snapshot.view import View
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 _SHORT = 7       # digits of a commit that say which one
-_PATIENCE = 60   # seconds without a byte from a server
+_PATIENCE = 60   # seconds for the head of an answer, and without content from a server
 
 
 class Remote:
@@ -194,9 +194,7 @@ class Origins:
 
     def _download(self, url: str, checksum: str) -> Tree:
         from email.utils import parsedate_to_datetime
-        from urllib.error import URLError
         from urllib.parse import unquote, urlsplit
-        from urllib.request import Request, urlopen
 
         verifier = Verifier(check(checksum)) if checksum else None
         name = unquote(urlsplit(url).path).rpartition("/")[2]
@@ -206,15 +204,10 @@ class Origins:
         os.mkdir(directory, 0o755)
         path = f"{directory}/{name}"
         try:
-            with urlopen(Request(url, headers={"User-Agent": "pyruntime"}), timeout=_PATIENCE) as answer, \
-                    open(path, "xb") as file:
-                while data := answer.read(1 << 20):
-                    file.write(data)
-                    if verifier is not None:
-                        verifier.update(data)
-                modified = answer.headers.get("Last-Modified")
-        except (URLError, OSError, ValueError) as error:
-            raise BuildError(f'"{url}": {getattr(error, "reason", error)}') from None
+            with open(path, "xb") as file:
+                modified = _get(url, file.write, verifier)
+        except (RegistryError, OSError) as error:
+            raise BuildError(f'"{url}": {words(error)}') from None
         if verifier is not None:
             verifier.done()
         when = 0.0
@@ -228,6 +221,31 @@ class Origins:
         tree = Tree(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{url}"', local=True)
         tree.single = name
         return tree
+
+
+def _get(url: str, write: Callable[[memoryview], object], verifier: Verifier | None) -> str:
+    """Read what a URL has, with the limits that registries have, and with nobody's credentials; its Last-Modified.
+    Raises RegistryError, DigestError."""
+    from pyruntime.image.registry.http import PIECE, Transport
+    from pyruntime.image.registry.settings import Settings
+    from pyruntime.image.registry.url import Url
+
+    transport = Transport(Settings(timeout=_PATIENCE))
+    try:
+        response = transport.request("GET", Url(url), {})
+        try:
+            if response.status != 200:
+                raise RegistryError(f"HTTP {response.status}", response.status)
+            view = memoryview(bytearray(PIECE))
+            while count := response.readinto(view):
+                write(view[:count])
+                if verifier is not None:
+                    verifier.update(view[:count])
+            return response.header("Last-Modified")
+        finally:
+            response.close()
+    finally:
+        transport.close()
 
 
 def is_url(source: str) -> bool:

@@ -18,7 +18,7 @@ from pyruntime.build.language.parse import parse_source, parse_trigger
 from pyruntime.build.language.source import Source
 from pyruntime.build.language.words import Expansion, WordError
 from pyruntime.build.origins import is_url
-from pyruntime.errors import BuildError, UsageError
+from pyruntime.errors import BuildError, PyruntimeError, UsageError
 from pyruntime.image.platform import Platform
 
 TYPE_CHECKING = False
@@ -254,10 +254,7 @@ class _Evaluation:
             image = self.bases.image(name, platform)
         except BuildError:
             raise
-        except Exception as error:   # whatever it is, the line belongs to it
-            from pyruntime.errors import PyruntimeError
-            if not isinstance(error, PyruntimeError):
-                raise
+        except PyruntimeError as error:   # whatever it is, the line belongs to it
             self.source.wrong(start.image.place, str(error))
             raise self.source.error() from None
         return image, Platform.of(image.config.document) or platform or host

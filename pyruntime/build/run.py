@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from errno import ENOENT, ENOTDIR, ENOTEMPTY
-from stat import S_ISLNK
 
 from pyruntime.api import Runtime
 from pyruntime.build.network import HOSTNAME
@@ -17,13 +16,14 @@ from pyruntime.engine.seccomp_profile import profile
 from pyruntime.engine.spec import confine, terminal_group
 from pyruntime.errors import BuildError, PyruntimeError
 from pyruntime.image.document import ImageConfig
+from pyruntime.image.layer.tree import not_there
 from pyruntime.image.rootless import privileged
 from pyruntime.image.runtime_config import Wishes, convert
 from pyruntime.native import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from pyruntime.build.network import Network
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pyruntime.engine.places import Places
 
 _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
-_LINKS = 40    # that the kernel follows in one path (path_resolution(7))
 _SCRIPT = "/dev/pipes"   # where scripts stand; /dev is the container's own
 
 
@@ -155,42 +154,10 @@ def _missing(root: int, targets: list[str]) -> list[tuple[bytes, int]]:
     that it is made in, in ns."""
     found: dict[bytes, int] = {}
     for target in targets:
-        for path in _not_there(root, os.fsencode(target)):
+        for path in not_there(root, os.fsencode(target)):
             found.setdefault(path, _mtime(root, path.rpartition(b"/")[0]))
     # What stands below /dev or /proc is in a filesystem of the container's own.
     return sorted(found.items(), key=lambda item: item[0].count(b"/"), reverse=True)
-
-
-def _not_there(root: int, target: bytes) -> Iterator[bytes]:
-    """The paths that have to be made for one to exist; links are followed, to what does not exist too."""
-    path: list[bytes] = []
-    waiting, links = target.split(b"/")[::-1], 0
-    while waiting and links < _LINKS:
-        part = waiting.pop()
-        if part in (b"", b"."):
-            continue
-        if part == b"..":
-            path = path[:-1]
-            continue
-        whole = b"/".join((*path, part))
-        try:
-            fd = kernel.openat2(whole, os.O_PATH | os.O_NOFOLLOW, dir_fd=root, resolve=_IN_ROOT)
-        except OSError as error:
-            if error.errno not in (ENOENT, ENOTDIR):
-                raise
-            yield whole
-            path.append(part)
-            continue
-        try:
-            link = os.readlink(b"", dir_fd=fd) if S_ISLNK(os.fstat(fd).st_mode) else None
-        finally:
-            os.close(fd)
-        if link is None:
-            path.append(part)
-            continue
-        links += 1
-        path = [] if link.startswith(b"/") else path
-        waiting += link.split(b"/")[::-1]
 
 
 def _mtime(root: int, path: bytes) -> int:

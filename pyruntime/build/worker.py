@@ -21,7 +21,7 @@ from pyruntime.build.run import Extra, Place, execute, failure
 from pyruntime.build.tree import Source, Tree
 from pyruntime.build.tree import select as select_sources
 from pyruntime.build.workspace import Workspace, layers_of
-from pyruntime.errors import BuildError, HostError, PyruntimeError
+from pyruntime.errors import HostError, PyruntimeError
 from pyruntime.image.snapshot.copy import Copy
 from pyruntime.image.snapshot.view import attach
 from pyruntime.image.store import steps
@@ -133,7 +133,7 @@ class Worker:
                 self.made = steps.Made(Descriptor(*value[:3]), *value[3:])
             else:
                 name, text = value
-                raise getattr(errors, name, BuildError)(text)
+                raise errors.told(name, text)
         return bool(data)
 
     def end(self, *, kill: bool) -> None:
@@ -175,9 +175,9 @@ def _in_worker(work: Work, out: int, end: int, life: tuple[int, int]) -> NoRetur
     except PyruntimeError as error:
         _tell(end, type(error).__name__, str(error))
     except OSError as error:
-        _tell(end, "BuildError", f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        _tell(end, "BuildError", errors.words(error))
     except BaseException as error:
-        _tell(end, "BuildError", f"{type(error).__name__}: {error}")
+        _tell(end, "BuildError", f"{type(error).__name__}: {errors.words(error)}")
     finally:
         os._exit(code)
 

@@ -156,6 +156,12 @@ def read(path: str) -> str:
     return os.fsdecode(b"".join(chunks))
 
 
+def directories_of(pid: int) -> dict[str, str]:
+    """The cgroup of another process in each hierarchy: hierarchy key -> directory."""
+    host = parse(read("/proc/self/mountinfo"), read(f"/proc/{pid}/cgroup"), _visible)
+    return {hierarchy.key: hierarchy.mountpoint + hierarchy.own.rstrip("/") for hierarchy in host.all()}
+
+
 def discover() -> CgroupHost:
     """Look at this machine. OSError only where /proc is not mounted."""
     host = parse(read("/proc/self/mountinfo"), read("/proc/self/cgroup"), _visible)

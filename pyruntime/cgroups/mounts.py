@@ -49,7 +49,7 @@ def emit_mount(mount: Node, host: CgroupHost, cgroup_paths: dict[str, str], *, c
     top: dict[str, Any] = {**attrs, "attr_set": attrs["attr_set"] & ~MOUNT_ATTR_RDONLY | HARMLESS,
                            "rec_set": attrs["rec_set"] & ~MOUNT_ATTR_RDONLY}
     yield step("mounts", "mount", mount.where, label=f"tmpfs on {dest}", fstype="tmpfs", source="tmpfs",
-               options=["mode=755"], dest=dest, how=0, **top)
+               options=["mode=755"], dest=dest, how=0, hold=NO_SLOT, **top)
     for hierarchy in host.hierarchies:
         name = directory_name(hierarchy)
         yield _hierarchy(mount, hierarchy, cgroup_paths, cgroup_namespace=cgroup_namespace,
@@ -78,9 +78,11 @@ def _hierarchy(mount: Node, hierarchy: Hierarchy, cgroup_paths: dict[str, str], 
         # one superblock that there is: without the present ones it would take nsdelegate away from the host.
         modern = hierarchy.version == 2
         return step("mounts", "mount", mount.where, fstype="cgroup2" if modern else "cgroup", source="cgroup",
-                    options=list(hierarchy.options) if modern else hierarchy.key.split(","), how=0, **fields)
-    # A hierarchy in which the container got no cgroup shows the one that it stands in: the runtime's.
-    source = cgroup_paths.get(hierarchy.key) or hierarchy.mountpoint + hierarchy.own.rstrip("/")
-    # In a user namespace (rootless) a hierarchy that could not be written has no directory of ours to show.
-    return step("mounts", "bind", mount.where, source=source, slot=NO_SLOT, recursive=0,
+                    options=list(hierarchy.options) if modern else hierarchy.key.split(","), how=0, hold=NO_SLOT,
+                    **fields)
+    # A hierarchy in which the container got no cgroup shows the one that it stands in: the runtime's. Rootless, that is
+    # not known before the cgroup has been tried to make.
+    stands = hierarchy.mountpoint + hierarchy.own.rstrip("/")
+    return step("mounts", "bind", mount.where, source=cgroup_paths.get(hierarchy.key) or stands,
+                otherwise=stands if user_namespace else "", slot=NO_SLOT, recursive=0, unnamed=0, hold=NO_SLOT,
                 tolerate=(ENOENT,) if user_namespace else (), **fields)

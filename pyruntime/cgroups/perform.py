@@ -35,7 +35,7 @@ def create(path: str) -> list[str]:
         if not made:
             _require_empty(path)
         _require_thawed(path)
-        _inherit_cpuset(path, made)
+        _inherit_cpuset(path)
     except OSError:
         for directory in reversed(made):
             remove(directory)
@@ -50,7 +50,7 @@ def adopt(path: str) -> list[str]:
     try:
         _make(path, made)
         _require_thawed(path)
-        _inherit_cpuset(path, made)
+        _inherit_cpuset(path)
     except OSError:
         for directory in reversed(made):
             remove(directory)
@@ -131,20 +131,28 @@ def _require_thawed(path: str) -> None:
             raise OSError(EBUSY, f"container's cgroup unexpectedly frozen: {path}")
 
 
-def _inherit_cpuset(path: str, made: Sequence[str]) -> None:
-    # A new v1 cpuset is empty and takes no process (ENOSPC) until it has CPUs and memory nodes; so must its ancestors.
-    # The file named here exists only in v1 cpusets: v2 inherits by itself.
+def _inherit_cpuset(path: str) -> None:
+    # A new v1 cpuset is empty and takes no process (ENOSPC) until it has CPUs and memory nodes; so must its ancestors,
+    # which somebody may have made and never filled. The file named here exists only in v1 cpusets: v2 inherits by
+    # itself.
     if not os.path.exists(path + "/cpuset.sched_load_balance"):
         return
-    for directory in made or [path]:
-        for file in ("cpuset.cpus", "cpuset.mems"):
-            try:
-                if read(f"{directory}/{file}").strip():
-                    continue
-                data = read(f"{os.path.dirname(directory)}/{file}").strip()
-            except OSError as error:
-                raise failure(error, f"{file}: read: {os.strerror(error.errno or 0)}") from None
-            _write_one(directory, file, data)
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        _inherit(path, file)
+
+
+def _inherit(directory: str, file: str) -> str:
+    """The value of a cpuset's file, after it was taken from the cpuset above where it was empty."""
+    try:
+        data = read(f"{directory}/{file}").strip()
+    except OSError as error:
+        raise failure(error, f"{file}: read: {os.strerror(error.errno or 0)} ({directory})") from None
+    above = os.path.dirname(directory)
+    if data or not os.path.exists(f"{above}/{file}"):
+        return data
+    data = _inherit(above, file)
+    _write_one(directory, file, data)
+    return data
 
 
 # --- cgroup_write ----------------------------------------------------------------------------------------------------

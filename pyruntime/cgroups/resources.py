@@ -95,13 +95,14 @@ def _dialect(modern: bool) -> ModuleType:
 def _read_unified(unified: Node, host: CgroupHost, limits: Limits) -> None:
     for name, node in unified.items():
         if host.unified is None:
-            raise HostError("unified resources need cgroup v2, and this machine has v1", node.where)
+            raise HostError("invalid configuration: cannot use unified on cgroup v1", node.where)
         if "/" in name or name in ("", ".", "..") or any(mark in name for mark in "+|>?"):
             raise HostError(f'unified resource "{name}" must be a file name', node.where)
         controller = name.partition(".")[0]
         if controller not in ("cgroup", *host.unified.controllers):
-            raise HostError(f'unified resource "{name}" cannot be set: controller "{controller}" not available',
-                            node.where)
+            invalid = "" if host.layout == "v2" else "invalid configuration: "
+            raise HostError(f'{invalid}unified resource "{name}" can\'t be set: controller "{controller}" not'
+                            " available", node.where)
         if controller != "cgroup":
             limits.needed.setdefault(controller, node.where)
         limits.writes.append(("", name, str(node.value), node.where))

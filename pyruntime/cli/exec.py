@@ -6,7 +6,7 @@ from pyruntime.cli.create import descriptors
 from pyruntime.cli.log import LOG
 from pyruntime.cli.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
-from pyruntime.errors import PyruntimeError, UsageError
+from pyruntime.errors import PyruntimeError, UsageError, words
 from pyruntime.lifecycle.exec import ExecRequest, execute
 
 COMMAND = Command(
@@ -45,7 +45,7 @@ def run(context: Context, parsed: Parsed) -> int:
         error.exit_code = 255   # not to be taken for a status of the program
         raise
     except OSError as error:
-        refused = PyruntimeError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        refused = PyruntimeError(words(error))
         refused.exit_code = 255
         raise refused from None
     return 0 if parsed["detach"] else status

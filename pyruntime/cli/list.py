@@ -30,13 +30,13 @@ def run(context: Context, parsed: Parsed) -> int:
         container = Container(context.root, name)
         try:
             record = container.read()
-        except NoSuchContainer:
+            state = document(record, status_of(container, record))
+            state["owner"] = _owner(container.directory)
+        except (NoSuchContainer, FileNotFoundError):
             continue   # deleted meanwhile
         except PyruntimeError as error:   # one that is damaged must not hide the others
             LOG.warning(str(error))
             continue
-        state = document(record, status_of(container, record))
-        state["owner"] = _owner(container.directory)
         rows.append(state)
     if parsed["quiet"]:
         out("".join(f"{row['id']}\n" for row in rows))

@@ -23,9 +23,12 @@ class Log:
         self.to_file = False
         self.json = False
         self.debug_wanted = False
+        self.sentences = False
 
-    def configure(self, *, file: str = "", format: str = "text", debug: bool = False) -> None:
-        """Apply the global options; raises UsageError for a format or file that cannot be used."""
+    def configure(self, *, file: str = "", format: str = "text", debug: bool = False, sentences: bool = False) -> None:
+        """Apply the global options; raises UsageError for a format or file that cannot be used. ``sentences``: a
+        message is one line where no person reads it."""
+        self.sentences = sentences
         if format not in ("", "text", "json"):
             raise UsageError(f'invalid log-format: {format}; write "text" or "json"')
         self.json = format == "json"
@@ -48,7 +51,7 @@ class Log:
             values = {"level": level, "msg": message, "time": now, **{k: v for k, v in fields.items() if v}}
             line = encode({key: values[key] for key in sorted(values)})
             line = line.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-        elif self.to_file:
+        elif self.to_file or level == "debug":
             line = f'time="{now}" level={level} msg={_quoted(message)}'
             line += "".join(f" {key}={_quoted(value)}" for key, value in fields.items() if value)
         else:
@@ -57,16 +60,26 @@ class Log:
 
     def error(self, error: PyruntimeError | str) -> None:
         """An error that ends the command."""
-        if isinstance(error, PyruntimeError):
-            self.write("error", str(error), path=error.where, step=error.step, spec=error.spec)
-        else:
+        if not isinstance(error, PyruntimeError):
             self.write("error", error)
+            if self.to_file:
+                self._put(2, safe(error))
+            return
+        for_people = str(error) if error.for_people or self._has_reader(2) else error.sentence
+        if error.place:
+            self.debug(error.place)
+        self.write("error", error.sentence if self.sentences and (self.to_file or self.json) else for_people,
+                   path=error.where, step=error.step, place=error.place, spec=error.spec)
         if self.to_file:
-            self._put(2, safe(str(error)))
+            self._put(2, safe(for_people))
+
+    def _has_reader(self, fd: int) -> bool:
+        """Whether a message may have several lines: a person reads them."""
+        return not self.sentences or os.isatty(fd)
 
     def warning(self, message: str) -> None:
         """Something that the specification says to warn about."""
-        self.write("warning", message)
+        self.write("warning", message if self._has_reader(self.fd) else PyruntimeError(message).sentence)
 
     def debug(self, message: str) -> None:
         """For those who look for the reason of something. It is called often: nothing is done where nobody does."""

@@ -95,6 +95,8 @@ def version() -> str:
 class Runtime(Program):
     """What callers of runc know."""
 
+    sentences = True   # programs read them: containerd, Podman, Docker
+
     def unknown(self, name: str, words: Sequence[str]) -> int:
         """In runc's words."""
         LOG.error(f"No help topic for '{name}'")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from pyruntime import errors
 from pyruntime.cli.log import LOG, safe
 from pyruntime.cli.parse import RUNC, Command, Parsed, Style, check_count, help_text, options, parse
 from pyruntime.errors import PyruntimeError, UsageError
@@ -27,7 +28,10 @@ class Program:
     ``version``    what --version prints
     ``hidden``     commands that are not for people
     ``style``      how command lines are read, and what is said of wrong ones
+    ``sentences``  messages are one line each where no person reads them
     """
+
+    sentences = False
 
     def __init__(self, name: str, about: Command, commands: dict[str, str], package: str,
                  context: Callable[[Parsed], Any], version: Callable[[], str], hidden: Sequence[str] = (), *,
@@ -76,7 +80,7 @@ class Program:
         except BrokenPipeError:
             return 1
         except OSError as error:
-            LOG.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            LOG.error(errors.words(error))
             return 1
 
     def _run(self, words: Sequence[str]) -> int:
@@ -86,7 +90,8 @@ class Program:
             if self.style.help:
                 out(f"{error}\n\n" + self.overview())
             raise
-        LOG.configure(file=parsed["log"], format=parsed["log-format"], debug=parsed["debug"])
+        LOG.configure(file=parsed["log"], format=parsed["log-format"], debug=parsed["debug"],
+                      sentences=self.sentences)
         if parsed["version"]:
             out(self.version())
             return 0

@@ -14,7 +14,7 @@ from pyruntime.errors import ConfigError, PyruntimeError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 # Of linux: what holds for every process of the container, and not only for its set-up.
@@ -34,10 +34,11 @@ def kept_of(config: Node, new_keyring: bool) -> dict[str, Any]:
 
 
 def asked_process(kept: dict[str, Any], args: Sequence[str], *, cwd: str = "", env: Sequence[str] = (),
-                  terminal: bool = False, user: str = "", gids: Sequence[int] = (), capabilities: Sequence[str] = (),
+                  terminal: bool = False, user: str = "", gids: Sequence[int] = (),
+                  groups: Sequence[int] | None = None, capabilities: Sequence[str] = (),
                   no_new_privs: bool | None = None, apparmor: str = "", label: str = "") -> dict[str, Any]:
-    """The container's own process object with another program and the changes of the options. Raises UsageError and
-    ConfigError."""
+    """The container's own process object with another program and the changes of the options. ``gids`` are added to its
+    supplementary groups, ``groups`` replace them. Raises UsageError and ConfigError."""
     if not args:
         raise UsageError("exec args cannot be empty: name the program to run, or give --process")
     process = {"cwd": "/", **kept["process"], "args": list(args), "terminal": terminal}
@@ -48,7 +49,8 @@ def asked_process(kept: dict[str, Any], args: Sequence[str], *, cwd: str = "", e
         person["uid"] = _number(uid, "uid", user)
         if colon:
             person["gid"] = _number(gid, "gid", user)
-    person["additionalGids"] = [*(person.get("additionalGids") or []), *gids]
+    kept_groups = (person.get("additionalGids") or []) if groups is None else groups
+    person["additionalGids"] = list(dict.fromkeys([*kept_groups, *gids]))
     process["user"] = person
     if capabilities:
         process["capabilities"] = _more(process.get("capabilities") or {}, capabilities)
@@ -73,9 +75,18 @@ def _more(sets: dict[str, Any], capabilities: Sequence[str]) -> dict[str, Any]:
     return {**sets, **{name: [*(sets.get(name) or []), *capabilities] for name in names}}
 
 
-def given_process(kept: dict[str, Any], data: bytes, document: str) -> dict[str, Any]:
-    """The process object that a file holds, with the container's values where it is silent. Raises ConfigError."""
+def given_process(kept: dict[str, Any], data: bytes, document: str, warn: Callable[[str], None]) -> dict[str, Any]:
+    """The process object that a file holds, with the container's values where it is silent; ``warn`` is called for
+    what other runtimes accept. Raises ConfigError."""
     process = decode(data, document)
+    if not conforms_process(process) or process_problems(Node(process, "process")):
+        from pyruntime.config.lenient import forgive
+
+        accepted = forgive({"process": process})
+        if conforms_process(accepted[0]["process"]):
+            process = accepted[0]["process"]
+            for problem in accepted[1]:
+                warn(f"{document}: {problem}")
     if not conforms_process(process):
         from pyruntime.config.validate import validate  # jsonschema: only to word the mistake
 

@@ -24,12 +24,15 @@ class Config(Node):
 
     ``document``  the file's name for messages, for example ``config.json``
     ``bundle``    the absolute path of the bundle directory
+    ``forgiven``  what breaks the specification and is accepted all the same, as runc and crun do
     """
 
-    __slots__ = ("bundle", "document")
+    __slots__ = ("bundle", "document", "forgiven")
 
-    def __init__(self, value: Any, document: str = FILE, bundle: str = "") -> None:
+    def __init__(self, value: Any, document: str = FILE, bundle: str = "", forgiven: list[Problem] | None = None
+                 ) -> None:
         super().__init__(value)
+        self.forgiven = forgiven or []
         self.document = document
         self.bundle = bundle
 
@@ -66,22 +69,32 @@ def load_bundle(bundle: str, process_needed: bool = True, file: str = "") -> Con
     """The checked configuration of the bundle directory ``bundle``, from ``file`` if its config.json is not to count.
 
     With ``process_needed`` a configuration without a process is refused, as other runtimes do in ``create``; the
-    specification has only ``start`` refuse it. Raises ConfigError with every problem found.
+    specification has only ``start`` refuse it. Raises ConfigError with every problem found, but for those that other
+    runtimes accept (config/lenient.py).
     """
     bundle = os.path.abspath(bundle)
     name = os.path.basename(file) or FILE
     value = decode(read_file(os.path.abspath(file) if file else os.path.join(bundle, FILE), name), name)
     if value is None:
         raise ConfigError(name, [Problem("", "config cannot be null", "write an object", "config.md#configuration")])
-    problems = check_value(value, name)
-    if not problems:
+    if conforms(value):
         config = Config(value, name, bundle)
-        problems = rules.unsupported(config, process_needed)
-        if not problems:
+        if not rules.problems(config) and not rules.unsupported(config, process_needed):
             return config
-    elif conforms(value):
+    from pyruntime.config.lenient import forgive
+
+    accepted, forgiven = forgive(value)
+    if not forgiven or problems_of(accepted, name, process_needed):
+        raise ConfigError(name, problems_of(value, name, process_needed))
+    return Config(accepted, name, bundle, forgiven)
+
+
+def problems_of(value: object, document: str, process_needed: bool = True) -> list[Problem]:
+    """Everything for which a configuration is refused: what breaks the specification, and what is not supported."""
+    problems = check_value(value, document)
+    if conforms(value):
         problems += rules.unsupported(Node(value), process_needed)
-    raise ConfigError(name, problems)
+    return problems
 
 
 def check_value(value: object, document: str) -> list[Problem]:

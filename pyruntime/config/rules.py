@@ -35,7 +35,7 @@ def problems(config: Node) -> list[Problem]:
     found = [*_root(config, platform)]
     if platform == "linux":
         # A user namespace that is joined by its path brings mappings that only the kernel knows.
-        found += mounts.problems(config["mounts"], mapped=bool(config.get("linux.uidMappings")))
+        found += mounts.problems(config["mounts"], mapped=_maps_ids(config["linux"]))
     if config["process"]:
         found += process.problems(config["process"], platform)
     if config["hooks"].value and platform != "windows":
@@ -110,6 +110,11 @@ def _root(config: Node, platform: str) -> Iterator[Problem]:
         yield Problem("root", "root must be specified", 'add "root": {"path": "rootfs"}', spec)
     elif not config.value["root"]["path"]:
         yield Problem("root.path", "must not be empty", 'write "rootfs"', spec)
+
+
+def _maps_ids(linux: Node) -> bool:
+    """Whether the container's user namespace has mappings: of the configuration, or as it is joined."""
+    return bool(linux["uidMappings"] or namespaces.requested(linux).get("user"))
 
 
 def _hooks(hooks: Node) -> Iterator[Problem]:

@@ -87,6 +87,12 @@ def list_error(text: str, limit: int = 1 << 16) -> str:
     return ""
 
 
+def count_of(text: str) -> int:
+    """How many numbers a list without mistakes names."""
+    ends = [part.strip().partition("-")[::2] for part in text.split(",")]
+    return sum(int(last or first) - int(first) + 1 for first, last in ends if first)
+
+
 def interface_error(name: str) -> str:
     """What is wrong with the name of a network interface; empty when nothing is. The kernel: dev_valid_name()."""
     if not name:
@@ -108,12 +114,18 @@ def shown(text: str) -> str:
     return f'"{text}"' if text.isprintable() else quote(text)
 
 
+LONGEST = 64    # a longer word is nobody's slip, and to compare takes time as the square of its length
+GUESSES = 100   # for how many words of one document the nearest is looked for
+
+
 def nearest(word: str, words: tuple[str, ...]) -> str:
     """The one of ``words`` that ``word`` was probably meant to be, or empty.
 
     Case, a missing prefix such as CAP_ and a slip in every third letter are forgiven; a prefix that they have in
     common does not count, or RLIMIT_BAD would be taken for RLIMIT_AS.
     """
+    if len(word) > LONGEST:
+        return ""
     folded = word.upper()
     best, best_distance = "", len(folded)
     for candidate in words:
@@ -125,8 +137,11 @@ def nearest(word: str, words: tuple[str, ...]) -> str:
             common += 1
         common = max(upper.rfind("_", 0, common), folded.rfind("_", 0, common)) + 1
         one, other = folded[common:], upper[common:]
+        allowed = min(best_distance - 1, max(len(one), len(other)) // 3)
+        if abs(len(one) - len(other)) > allowed:
+            continue
         distance = _distance(one, other)
-        if distance < best_distance and distance * 3 <= max(len(one), len(other)):
+        if distance <= allowed:
             best, best_distance = candidate, distance
     return best
 

@@ -15,7 +15,7 @@ from jsonschema.exceptions import ValidationError
 
 from pyruntime.config.node import member
 from pyruntime.config.schemas import inlined
-from pyruntime.config.text import nearest, shown
+from pyruntime.config.text import GUESSES, nearest, shown
 from pyruntime.errors import Problem
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def validate(value: object, kind: str = "config") -> list[Problem]:
     document = without_nulls(value)
     errors = list(_validator(kind).iter_errors(document))
     errors.sort(key=lambda error: _position(document, list(error.absolute_path)))
-    problems = [_problem(error, kind) for error in errors]
+    problems = [_problem(error, kind, guess=number < GUESSES) for number, error in enumerate(errors)]
     if kind == "features" and not problems:
         problems = _version_order(document)
     return problems
@@ -54,7 +54,12 @@ def validate(value: object, kind: str = "config") -> list[Problem]:
 
 def unknown_members(value: object, kind: str = "config") -> list[Problem]:
     """The members that the specification does not define. They are ignored, so these are warnings (config.md)."""
-    return list(_unknown(without_nulls(value), inlined(KINDS[kind]), ""))
+    problems = []
+    for number, (where, name, known) in enumerate(_unknown(without_nulls(value), inlined(KINDS[kind]), "")):
+        guess = nearest(name, known) if number < GUESSES else ""
+        remedy = f'write "{guess}", if that is what you mean' if guess else "remove it, if nothing reads it"
+        problems.append(Problem(where, "unknown property, ignored", remedy, "config.md#extensibility"))
+    return problems
 
 
 def without_nulls(value: Any) -> Any:
@@ -105,13 +110,14 @@ def _position(value: Any, path: list[str | int]) -> list[int]:
     return position
 
 
-def _problem(error: ValidationError, kind: str) -> Problem:
+def _problem(error: ValidationError, kind: str, *, guess: bool) -> Problem:
     path = list(error.absolute_path)
     where = ""
     for part in path:
         where = f"{where}[{part}]" if isinstance(part, int) else member(where, part)
     node, spec = _schema_at(kind, path)
-    what, remedy = _WORDS[str(error.validator)](error, node)
+    what, remedy = _WORDS[str(error.validator)](error, node) if guess or error.validator != "enum" else _listed(
+        error, node)
     return Problem(where, what, remedy, spec)
 
 
@@ -163,14 +169,15 @@ def _kind(value: Any) -> str:
 
 
 def _enum(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:
-    words = tuple(node["enum"])
-    value = error.instance
-    text = value if isinstance(value, str) else ""
+    what, remedy = _listed(error, node)
+    guess = nearest(error.instance, tuple(node["enum"])) if isinstance(error.instance, str) else ""
+    return what, f'write "{guess}", if that is what you mean' if guess else remedy
+
+
+def _listed(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:
+    text = error.instance if isinstance(error.instance, str) else ""
     what = _filled(node.get("x-problem", "{quoted} is not one of the values allowed here"), text)
-    guess = nearest(text, words)
-    if guess:
-        return what, f'write "{guess}", if that is what you mean'
-    return what, "write one of " + ", ".join(f'"{word}"' for word in words)
+    return what, "write one of " + ", ".join(f'"{word}"' for word in node["enum"])
 
 
 def _form(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:
@@ -210,7 +217,8 @@ _WORDS = {
 }
 
 
-def _unknown(value: Any, node: dict[str, Any], where: str) -> Iterator[Problem]:
+def _unknown(value: Any, node: dict[str, Any], where: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Place and name of what is not known, and what is known there."""
     if value.__class__ is dict:
         known = node.get("properties", {})
         for name, item in value.items():
@@ -218,9 +226,7 @@ def _unknown(value: Any, node: dict[str, Any], where: str) -> Iterator[Problem]:
             if below:
                 yield from _unknown(item, below, member(where, name))
             elif known:
-                guess = nearest(name, tuple(known))
-                remedy = f'write "{guess}", if that is what you mean' if guess else "remove it, if nothing reads it"
-                yield Problem(member(where, name), "unknown property, ignored", remedy, "config.md#extensibility")
+                yield member(where, name), name, tuple(known)
     elif value.__class__ is list and "items" in node:
         for index, item in enumerate(value):
             yield from _unknown(item, node["items"], f"{where}[{index}]")

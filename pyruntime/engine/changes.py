@@ -70,7 +70,7 @@ def export(container: Container, record: Record, write: Callable[[bytes], object
     store = container.places.store
     bundle = bundle_of(container, record)
     layers = bundle.layers
-    how = DiffOptions(living=True, warn=warn)
+    how = DiffOptions(living=True, whole=True, warn=warn)
     if container.run().prepared:
         there = bundle.driver.changes(layers, bundle.rootfs, bundle.private)
         if there.kind == "tree":

@@ -26,12 +26,12 @@ from pyruntime.engine.container import Exit, Run, timestamp
 from pyruntime.engine.network import files, present
 from pyruntime.engine.places import forget
 from pyruntime.engine.status import start_status
-from pyruntime.errors import HostError, PyruntimeError, StateError
+from pyruntime.errors import HostError, PyruntimeError, StateError, words
 from pyruntime.image.bundle import Bundle
 from pyruntime.image.rootless import privileged
 from pyruntime.image.snapshot.driver import named
 from pyruntime.native import kernel
-from pyruntime.process import start_time
+from pyruntime.process import interpreter, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ def _in_child(container: Container, record: Record, lock: Lock, options: Options
     try:
         become_monitor(container, record, lock, options, {writer})
     except (PyruntimeError, OSError) as error:
-        text, kind = str(error), type(error).__name__
+        text, kind = words(error), type(error).__name__
     except BaseException as error:
-        text, kind = f"{type(error).__name__}: {error}", "defect"
+        text, kind = f"{type(error).__name__}: {words(error)}", "defect"
     try:
         os.write(writer, encode({"text": text, "kind": kind}).encode())
     finally:
@@ -257,7 +257,7 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
 def monitor_command(places: Places, container_id: str) -> list[str]:
     """What the monitor calls when there is something to decide; % is what."""
-    return [sys.executable, "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.cli.bytecode "
+    return [interpreter(), "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.cli.bytecode "
             "import run; run('pyruntime.cli.pocker.main')", "--root", places.root, "--run-root", places.run, "monitor",
             "%", container_id]
 

@@ -16,6 +16,7 @@ import os
 from pyruntime.engine.launch import mount_rootfs, own_mounts
 from pyruntime.engine.status import status_of
 from pyruntime.errors import HostError
+from pyruntime.image.layer.tree import not_there
 from pyruntime.native import kernel
 from pyruntime.process import start_time
 
@@ -134,16 +135,15 @@ class Files:
             os.close(namespace)
 
     def _made(self, path: bytes, *, directory: bool) -> int:
-        parts = [part for part in path.split(b"/") if part]
-        for number, part in enumerate(parts):
-            above = self.open(b"/" + b"/".join(parts[:number]), os.O_PATH | os.O_DIRECTORY)
+        missing = list(not_there(self.root, path))   # beyond links that point to nothing, too
+        for made in missing:
+            head, _, name = made.rpartition(b"/")
+            above = self.open(b"/" + head, os.O_PATH | os.O_DIRECTORY)
             try:
-                if directory or number < len(parts) - 1:
-                    os.mkdir(part, 0o755, dir_fd=above)
+                if directory or made != missing[-1]:
+                    os.mkdir(name, 0o755, dir_fd=above)
                 else:
-                    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=above))
-            except FileExistsError:
-                continue
+                    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=above))
             finally:
                 os.close(above)
         return self.open(path, os.O_PATH)

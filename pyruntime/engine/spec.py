@@ -41,7 +41,7 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
     hostname = settings.hostname or record.id[:12]
     wishes = Wishes(args=settings.args, entrypoint=settings.entrypoint, env=settings.env, user=settings.user,
                     workdir=settings.workdir, terminal=settings.terminal, readonly=settings.read_only,
-                    hostname=hostname)
+                    hostname=hostname, home=False)
     image = ImageConfig(b"", {"config": record.image_config, "rootfs": {}})
     unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     result = convert(image, root, wishes, uid=os.geteuid(), gid=os.getegid(), unified=unified)
@@ -93,8 +93,7 @@ def _process(process: dict[str, Any], settings: Settings, root: int) -> None:
     if settings.group_add:
         from pyruntime.image.users import find_group
 
-        groups = process["user"].get("additionalGids", [])
-        groups += [find_group(text, root) for text in settings.group_add]
+        groups = [*process["user"].get("additionalGids", []), *(find_group(text, root) for text in settings.group_add)]
         process["user"]["additionalGids"] = list(dict.fromkeys(groups))
     if settings.init:
         process["args"] = [INIT_PLACE, "--", *process["args"]]

@@ -7,7 +7,8 @@
       volumes/N/       what the image says is data (config.Volumes), bind-mounted over the root filesystem
       .pyimage         the store's record of the bundle (pyruntime.image.store.bundles)
 
-An `unpack` that is killed leaves a directory without config.json, and the next one to the same place clears it away.
+An `unpack` that is killed leaves a directory without config.json; the next one to the same place clears it away, or
+`umount --remove`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: W
     """
     if volumes not in VOLUMES:
         raise UsageError(f'volumes "{volumes}": write {", ".join(VOLUMES)}')
-    path = os.path.abspath(path)
+    path = os.path.realpath(path)   # as the kernel tells of mounts
     new = _claim(path)
     try:
         if talk:
@@ -78,6 +79,20 @@ def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: W
         raise
     finally:
         os.close(new)
+
+
+def undo(path: str) -> bool:
+    """Remove what an unpack that was killed has left at ``path``, and unmount what it has mounted; False where there is
+    no such thing. Raises UsageError while one is at work there, HostError."""
+    path = os.path.realpath(path)
+    if not os.path.exists(f"{path}/{NEW}") or os.path.exists(f"{path}/config.json"):
+        return False
+    new = _claim(path)
+    try:
+        _clear(path)
+    finally:
+        os.close(new)
+    return True
 
 
 def _claim(path: str) -> int:
@@ -200,7 +215,7 @@ class Bundle:
     def __init__(self, store: Store, path: str) -> None:
         """Raises ImageError for a directory that is no bundle of this store."""
         self.store = store
-        self.path = os.path.abspath(path)
+        self.path = os.path.realpath(path)
         try:
             mark = bundles.read_mark(self.path)
             record: Record = bundles.read(store.layout, mark["id"])

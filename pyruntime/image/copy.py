@@ -155,7 +155,8 @@ def _check_image(work: _Work, image: Descriptor, root: Descriptor, raw: bytes, w
 
 
 def _move(work: _Work, threads: int) -> None:
-    """Move the blobs, ``threads`` at once; the first error stops all."""
+    """Move the blobs, ``threads`` at once; the first error, or an interrupt, stops all. What has come of a blob stays
+    where its target can go on from it."""
     waiting = [blob for blob in work.blobs.values() if not _foreign(work, blob)]
     for blob in waiting:
         work.progress.announce(blob)
@@ -163,15 +164,14 @@ def _move(work: _Work, threads: int) -> None:
         for blob in waiting:
             _one(work, blob)
         return
-    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+    from pyruntime.image.parallel import Crew
 
-    with ThreadPoolExecutor(threads) as pool:
-        running = [pool.submit(_one, work, blob) for blob in waiting]
-        done, rest = wait(running, return_when=FIRST_EXCEPTION)
-        for future in rest:
-            future.cancel()
-    for future in done:
-        future.result()
+    crew = Crew()
+
+    def stop() -> None:
+        work.source.stop()
+        work.target.stop()
+    crew.run(waiting, lambda blob: _one(work, blob, crew.check), min(threads, len(waiting)), stop)
 
 
 def _foreign(work: _Work, blob: Descriptor) -> bool:
@@ -179,11 +179,16 @@ def _foreign(work: _Work, blob: Descriptor) -> bool:
     return media.is_foreign(blob.media_type) and not work.target.takes_foreign
 
 
-def _one(work: _Work, blob: Descriptor) -> None:
+def _one(work: _Work, blob: Descriptor, check: Callable[[], None] = lambda: None) -> None:
+    """Move one blob; ``check`` is called again and again, and may raise what ends it."""
     if work.target.has(blob):
         work.progress.end(blob, "exists")
         return
     work.progress.begin(blob)
     source = Kept(work.read[blob.digest]) if blob.digest in work.read else work.source
-    outcome = work.target.blob(blob, source, lambda count: work.progress.advance(blob, count))
+
+    def advance(count: int) -> None:
+        check()
+        work.progress.advance(blob, count)
+    outcome = work.target.blob(blob, source, advance)
     work.progress.end(blob, outcome)

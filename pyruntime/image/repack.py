@@ -117,7 +117,7 @@ def export(store: Store, image: Image, write: Callable[[bytes], object], *, warn
     with store.lease():
         there = store.extract_layers(image.layers())
         with View(store, there) as view:
-            write_tree(store, view.fd, write, DiffOptions(warn=warn))
+            write_tree(store, view.fd, write, DiffOptions(whole=True, warn=warn))
 
 
 def write_tree(store: Store, root: int, write: Callable[[bytes], object], options: DiffOptions) -> None:

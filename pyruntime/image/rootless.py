@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import HostError
+from pyruntime.errors import HostError, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,13 @@ def mapped(kind: str) -> Callable[[int], int | None]:
     """A function from an id to itself, or to None where this user namespace does not have it."""
     ranges = [range(inside, inside + count) for inside, _, count in id_map(kind)]
     return lambda number: number if any(number in ids for ids in ranges) else None
+
+
+def setgroups_denied() -> bool:
+    """Whether no process of this user namespace may set its supplementary groups: no group but the user's own is mapped
+    (user_namespaces(7))."""
+    with open("/proc/self/setgroups", "rb") as file:
+        return file.read().strip() == b"deny"
 
 
 def subordinate_ids(path: str, user: str, uid: int) -> list[tuple[int, int]]:
@@ -154,7 +161,7 @@ def _help(ready: int, reply: int, others: tuple[int, int], own: tuple[int, int],
             # Nothing to read: its unshare failed, and it says so itself.
             problem = _map(os.getppid(), own, ranges) if os.read(ready, 1) else ""
         except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
+            problem = f"{type(error).__name__}: {words(error)}"
         os.write(reply, problem.encode())
     finally:
         os._exit(0)   # whatever happens, there are not to be two of the caller

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyruntime.config.environment import last_of_each
 from pyruntime.config.template import template
 from pyruntime.errors import ImageError
+from pyruntime.image.rootless import setgroups_denied
 from pyruntime.image.users import find_user
 
 TYPE_CHECKING = False
@@ -31,13 +32,14 @@ _ANNOTATIONS = {"os": "os", "architecture": "architecture", "variant": "variant"
 class Wishes:
     """What the caller wants other than the image says (conversion.md: externally provided inputs)."""
 
-    __slots__ = ("args", "entrypoint", "env", "host_network", "hostname", "readonly", "rootless", "terminal", "user",
-                 "workdir")
+    __slots__ = ("args", "entrypoint", "env", "home", "host_network", "hostname", "readonly", "rootless", "terminal",
+                 "user", "workdir")
 
     def __init__(self, **values: Any) -> None:
         self.args: list[str] = []             # instead of Cmd
         self.entrypoint: list[str] | None = None   # instead of Entrypoint; Cmd is dropped then
         self.env: list[str] = []
+        self.home = True   # write HOME down; the runtime finds it for other users, too
         self.user = ""
         self.workdir = ""
         self.terminal = False
@@ -61,11 +63,12 @@ def convert(image: ImageConfig, root: int, wishes: Wishes, *, uid: int, gid: int
     user = find_user(wishes.user or config.get("User") or "", root)
     process["terminal"] = wishes.terminal
     process["user"] = {"uid": user.uid, "gid": user.gid}
-    if user.additional:
-        process["user"]["additionalGids"] = user.additional
+    if not setgroups_denied():
+        process["user"]["additionalGids"] = user.groups
     process["args"] = _args(config, wishes)
     process["cwd"] = wishes.workdir or config.get("WorkingDir") or "/"
-    process["env"] = _environment(config.get("Env") or [], wishes, user.home)
+    home = [f"HOME={user.home or '/'}"] if wishes.home else []
+    process["env"] = _environment(config.get("Env") or [], wishes, home)
     process["rlimits"] = []
     process["capabilities"] = {name: list(CAPABILITIES) for name in ("bounding", "effective", "permitted")}
     if not process["cwd"].startswith("/"):   # Docker takes it as below the root
@@ -89,11 +92,14 @@ def _args(config: dict[str, Any], wishes: Wishes) -> list[str]:
     return args
 
 
-def _environment(env: list[str], wishes: Wishes, home: str) -> list[str]:
-    """The image's variables verbatim, the caller's instead of those of the same name, then what is missing."""
-    result = last_of_each([*env, *wishes.env])
+def _environment(env: list[str], wishes: Wishes, home: list[str]) -> list[str]:
+    """The image's variables verbatim, the caller's instead of those of the same name, then what is missing.
+
+    What is not NAME=VALUE sets no variable: to Docker a name alone means that the variable is not set.
+    """
+    result = last_of_each([*(entry for entry in env if entry.find("=") > 0), *wishes.env])
     names = {entry.partition("=")[0] for entry in result}
-    defaults = [PATH, f"HOME={home or '/'}", *(["TERM=xterm"] if wishes.terminal else [])]
+    defaults = [PATH, *home, *(["TERM=xterm"] if wishes.terminal else [])]
     return result + [entry for entry in defaults if entry.partition("=")[0] not in names]
 
 

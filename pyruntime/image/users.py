@@ -14,21 +14,27 @@ from pyruntime.native import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _LIMIT = 4 << 20
 _IDS = 1 << 32
 
 
 class User:
-    """Who a process runs as. ``home`` is "" where the image has no entry for the user."""
+    """Who a process runs as.
 
-    __slots__ = ("additional", "gid", "home", "name", "uid")
+    ``groups``  the supplementary groups, each once, the primary one first: a set-group-ID program replaces the primary
+                group of its process, which would then escape from files that deny access to that group
+                (CVE-2022-36109)
+    ``home``    "" where the image has no entry for the user
+    """
 
-    def __init__(self, uid: int, gid: int, additional: list[int], name: str = "", home: str = "") -> None:
+    __slots__ = ("gid", "groups", "home", "name", "uid")
+
+    def __init__(self, uid: int, gid: int, groups: Iterable[int] = (), name: str = "", home: str = "") -> None:
         self.uid = uid
         self.gid = gid
-        self.additional = additional
+        self.groups = list(dict.fromkeys([gid, *groups]))
         self.name = name
         self.home = home
 
@@ -37,8 +43,8 @@ def find_user(text: str, root: int) -> User:
     """The user that ``text`` means in the root filesystem behind the descriptor ``root``.
 
     Forms: ``user``, ``uid``, ``user:group``, ``uid:gid``, ``uid:group``, ``user:gid``; nothing is 0:0. Numbers are
-    taken as they are, also without an entry. Additional groups are given to a user by name when no group is named
-    (conversion.md#configuser). Raises ImageError for a name that the image does not know.
+    taken as they are, also without an entry. Where no group is named, the groups that /etc/group gives to the user are
+    added, by name or by number (config.md#properties, User). Raises ImageError for a name that the image does not know.
     """
     who, _, group = text.partition(":")
     entry = _passwd(root, who or "0")
@@ -46,12 +52,10 @@ def find_user(text: str, root: int) -> User:
         raise ImageError(f'config.User: "{text}": the image\'s /etc/passwd has no user "{who}"', "config.User")
     uid = entry[1] if entry else _number(who or "0", text)
     gid = entry[2] if entry else 0
-    additional: list[int] = []
+    name, home = (entry[0], entry[3]) if entry else ("", "")
     if group:
-        gid = _group(root, group, text)
-    elif entry and who and not _numeric(who):
-        additional = [number for _, number, members in _groups(root) if who in members and number != gid]
-    return User(uid, gid, additional, entry[0] if entry else "", entry[3] if entry else "")
+        return User(uid, _group(root, group, text), name=name, home=home)
+    return User(uid, gid, [number for _, number, members in _groups(root) if name and name in members], name, home)
 
 
 def find_group(text: str, root: int) -> int:

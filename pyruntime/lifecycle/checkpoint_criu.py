@@ -13,7 +13,7 @@ import select
 import signal
 import subprocess
 
-from pyruntime.errors import CriuError, HostError, PyruntimeError
+from pyruntime.errors import CriuError, HostError, PyruntimeError, words
 from pyruntime.lifecycle import checkpoint_protocol as protocol
 
 TYPE_CHECKING = False
@@ -65,7 +65,7 @@ def _version(path: str) -> tuple[int, ...]:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, env=environment(),
                               timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise HostError(f'"{path}" cannot be run: {error}') from None
+        raise HostError(f'"{path}" cannot be run: {words(error)}') from None
     found = re.search(r"^Version: (\d+)\.(\d+)(?:\.(\d+))?", done.stdout, re.M)
     if not found:
         said = (done.stderr or done.stdout).strip().partition("\n")[0]

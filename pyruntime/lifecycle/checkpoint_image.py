@@ -38,7 +38,7 @@ class CriuRequest:
 
     ``image_path``  directory of the image; by default ``checkpoint`` in the working directory
     ``work_path``   directory for CRIU's logs and statistics; by default the image's
-    ``empty_ns``    kinds of namespaces that are restored empty; CRIU knows ``network`` alone
+    ``empty_ns``    runc's flag for namespaces that are restored empty: CRIU knows ``network`` alone, which always is
     ``criu``        the CRIU program; by default the one in PATH
     """
 
@@ -59,7 +59,6 @@ class CriuRequest:
         for kind in empty_ns:
             if kind != "network":
                 raise UsageError(f'--empty-ns: namespace "{kind}" is not supported: CRIU knows "network" alone')
-        self.empty_ns = list(empty_ns)
         self.auto_dedup = auto_dedup
         self.lazy_pages = lazy_pages
         self.criu = criu
@@ -74,7 +73,9 @@ class CriuRequest:
             "tcp_established": self.tcp_established, "ext_unix_sk": self.ext_unix_sk, "shell_job": self.shell_job,
             "file_locks": self.file_locks, "auto_dedup": self.auto_dedup, "lazy_pages": self.lazy_pages,
             "manage_cgroups_mode": protocol.CGROUP_MODES[self.manage_cgroups_mode],
-            "empty_ns": _CLONE_NEWNET if self.empty_ns else None,
+            # Always, as with runc: what is in a network namespace belongs to whoever sets up networks, by hooks as a
+            # rule. CRIU would make a bridged container's veth anew, and fail where that is there already.
+            "empty_ns": _CLONE_NEWNET,
             "config_file": _config_file(annotations),
         }
 

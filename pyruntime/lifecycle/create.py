@@ -8,7 +8,7 @@ from pyruntime import sockets
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
 from pyruntime.config.rules import warnings
-from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError
+from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError, words
 from pyruntime.lifecycle import channel
 from pyruntime.lifecycle.descriptors import check_descriptors
 from pyruntime.lifecycle.facts import read_host
@@ -76,7 +76,7 @@ class Creation(Launch):
 
     def state(self, status: str) -> dict[str, Any]:
         """The state document for a hook, as it is now."""
-        return Setup.state_of(self.config, self.record.id, status, self.init)
+        return Setup.state_of(self.config, self.record.id, status, self.process)
 
     def commit(self) -> None:
         """Write down what is known, for `state` and `delete` of others."""
@@ -118,7 +118,7 @@ class Creation(Launch):
         try:
             Group(made).kill()
         except (OSError, PyruntimeError) as error:
-            return [str(error)]
+            return [words(error)]
         return []
 
     def let_go(self) -> None:
@@ -154,7 +154,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     plan = make_plan(config, container_id, request, os.path.join(root, ".seccomp"), container.directory)
     if notifies:
         _name_notify_socket(plan, len(config.value["mounts"]) - 1)
-    for problem in warnings(config):
+    for problem in (*config.forgiven, *warnings(config)):
         request.warn(f"{config.document}: {problem}")
     for warning in plan.warnings:
         request.warn(warning)
@@ -212,7 +212,7 @@ def _with_surroundings(config: Config, request: Request, notify_directory: str) 
         env.append(notify.VARIABLE)
         value["mounts"] = [*(value.get("mounts") or []), notify.mount(notify_directory)]
     process["env"] = [*env, *request.variables]
-    return Config(value, config.document, config.bundle)
+    return Config(value, config.document, config.bundle, config.forgiven)
 
 
 def check_bundle(config: Config) -> None:
@@ -232,10 +232,10 @@ def check_terminal(config: Config, request: Request) -> None:
     """Raise UsageError for a terminal that would end nowhere."""
     terminal = config.get("process.terminal", False)
     if request.detached and terminal and not request.console_socket:
-        raise UsageError("cannot allocate tty if runc will detach without setting console socket: give"
+        raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket: give"
                          " --console-socket, or set process.terminal to false")
     if request.console_socket and not (terminal and request.detached):
-        raise UsageError("cannot use console socket if runc will not detach or allocate tty")
+        raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
 
 
 def record_of(config: Config, container_id: str, plan: Plan) -> Record:

@@ -90,16 +90,19 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
         record = container.read()
     except NoSuchContainer:
         if container.exists():
+            _end_unrecorded(container)
             container.remove()
         else:
             container.clear()   # a `delete` that was killed may have given the ID back, and come no further
         if force:
             return
         raise
-    except PyruntimeError as error:   # a damaged record: nothing of the container can be found by it any more
+    except PyruntimeError as error:   # a damaged record
         if not force:
             raise
         warn(str(error))
+        for note in _end_unrecorded(container):
+            warn(note)
         container.remove()
         return
     status = status_of(container, record)
@@ -122,6 +125,23 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
         container.clear()
     elif not force:   # another `delete` was faster
         raise NoSuchContainer(f'container does not exist: "{container_id}"')
+
+
+def _end_unrecorded(container: Container) -> list[str]:
+    """Kill the init of a container whose record cannot be read, and remove its cgroup; what stays is returned."""
+    pid, started = container.init()
+    if not pid or start_time(pid) != started:
+        return []
+    from pyruntime.cgroups.host import directories_of
+
+    # A cgroup of another name may be a session's or a service's that the container was left in.
+    group = Group({key: path for key, path in directories_of(pid).items() if container.id in os.path.basename(path)})
+    end_process(pid, started, group if group.paths else None)
+    if not group.paths:
+        return ["the container's cgroup is not known any more, and stays"]
+    group.kill()   # what init leaves behind without a pid namespace of its own
+    group.delete()
+    return []
 
 
 def destroy(container: Container, record: Record) -> list[str]:

@@ -96,10 +96,10 @@ def _check_status(container: Container, record: Record, request: ExecRequest) ->
 
 def _check_terminal(terminal: bool, request: ExecRequest) -> None:
     if request.detached and terminal and not request.console_socket:
-        raise UsageError("cannot allocate tty if runc will detach without setting console socket: give"
+        raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket: give"
                          " --console-socket, or leave out --tty")
     if request.console_socket and not (terminal and request.detached):
-        raise UsageError("cannot use console socket if runc will not detach or allocate tty")
+        raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
 
 
 def _config(container: Container, record: Record, request: ExecRequest) -> Config:
@@ -111,7 +111,7 @@ def _config(container: Container, record: Record, request: ExecRequest) -> Confi
             document, data = os.path.basename(request.process), _read(request.process)
         else:
             document, data = "exec", encode(dict(request.process)).encode()
-        process = given_process(kept, data, document)
+        process = given_process(kept, data, document, request.warn)
     else:
         document = "exec"
         process = asked_process(kept, request.args, **request.options)
@@ -182,8 +182,10 @@ class Entry(Launch):
 
     def __init__(self, container: Container, record: Record, config: Config, request: ExecRequest,
                  console: _socket.socket | None) -> None:
-        fds = _open_init(record)
+        self._window = None if os.access(f"/proc/{record.pid}/root", os.X_OK) else _window(container)
+        fds = {}
         try:
+            fds = _open_init(record)
             plan = exec_plan(container, record, config, request)
             if "root" not in plan.slots:
                 os.close(fds.pop("root"))
@@ -199,9 +201,22 @@ class Entry(Launch):
         except BaseException:
             for fd in fds.values():
                 os.close(fd)
+            self._close_window()
             raise
         super().__init__(plan, fds, request.preserve_fds, request.debug)
         self.on_pid: Callable[[int], None] = lambda pid: None   # called before the program begins
+
+    def started(self) -> None:
+        self._close_window()   # the namespaces are joined
+
+    def left_behind(self) -> list[str]:
+        self._close_window()
+        return []
+
+    def _close_window(self) -> None:
+        if self._window is not None:
+            self._window.close()
+            self._window = None
 
     def over(self, report: channel.Report | None) -> bool:
         if report is not None and report.kind == channel.EXEC:
@@ -222,6 +237,22 @@ def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
     return exec_plan(container, record, _config(container, record, request), request)
 
 
+def _window(container: Container) -> _socket.socket | None:
+    """Without root, the kernel lets nobody look into an init that is not dumpable, as it is while it waits for `start`:
+    ask it to be, until the connection ends. None where it does not wait."""
+    import _socket
+
+    try:
+        sock = sockets.connect(os.path.join(container.directory, "start.sock"), "exec", _socket.SOCK_SEQPACKET)
+    except PyruntimeError:
+        return None   # started, or gone: what comes next says so
+    sock.send(b"d")
+    if sock.recv(1) == b"d":
+        return sock
+    sock.close()
+    return None
+
+
 def _open_init(record: Record) -> dict[str, int]:
     """Descriptors of init and of its root directory; they cannot name another process's. Raises StateError."""
     try:
@@ -235,9 +266,8 @@ def _open_init(record: Record) -> dict[str, int]:
             refuse("cannot exec in a stopped container", record.id, "stopped")
     except OSError as error:
         os.close(pidfd)
-        # Without root: while it waits for `start`, init is not dumpable, and the kernel lets nobody look in.
-        raise StateError(f'cannot look into process {record.pid}, the init of "{record.id}" (without root, only a'
-                         f" container that has been started can be joined): {error.strerror}") from None
+        raise StateError(f'cannot look into process {record.pid}, the init of "{record.id}": {error.strerror}'
+                         ) from None
     except StateError:
         os.close(pidfd)
         raise

@@ -40,6 +40,7 @@ def read_host(rootless: bool | None = None, *, cgroups: bool = True, systemd: bo
         resctrl=resctrl,
         proc_mounts=tuple(sorted(proc_mounts, key=len, reverse=True)),
         rootless=rootless,
+        nodename=os.uname().nodename,
         systemd=_systemd(user=user_namespace or os.geteuid() != 0) if systemd else None,
     )
 

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+from errno import EPERM
 
-from pyruntime.errors import PyruntimeError, StepError
+from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.lifecycle import channel, faults
 from pyruntime.lifecycle.perform import perform
 from pyruntime.plan.encode import encode
@@ -41,19 +42,27 @@ MFD_EXEC = 0x10   # linux/memfd.h, Linux 6.3; earlier kernels make every memfd e
 MAX_HANDED = 128  # as in native/stub.h
 
 
-def sealed(name: str, data: bytes, *, executable: bool = False) -> int:
-    """A memfd that nobody can change any more (memfd_create(2))."""
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    try:
-        fd = os.memfd_create(name, flags | (MFD_EXEC if executable else 0))
-    except OSError:
-        fd = os.memfd_create(name, flags)
+def sealed(name: str, data: bytes, extra: int = 0) -> int:
+    """A memfd that nobody can change any more (memfd_create(2)); ``extra`` flags are its maker's."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | extra)
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view):]
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS,
                 fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
     return fd
+
+
+def program() -> int:
+    """A descriptor of the stub's program that a container cannot use to change the installed file (CVE-2019-5736)."""
+    image = stub_image()
+    try:
+        return sealed("pyruntime", image, MFD_EXEC)
+    except PermissionError:   # vm.memfd_noexec=2
+        from pyruntime.lifecycle.private_copy import private_copy
+        return private_copy(image)
+    except OSError:           # a kernel before 6.3
+        return sealed("pyruntime", image)
 
 
 def stub_image() -> bytes:
@@ -86,6 +95,11 @@ class Launch:
         self.init = 0    # pid of init, or of the process that joins a container
         self.given: list[int] = []   # descriptors for the program, from 3 on, instead of ours of these numbers
         self._prepared = False
+
+    @property
+    def process(self) -> int:
+        """The pid of who stands in the container's namespaces: init, or before it exists the stub."""
+        return self.init or self.stub
 
     def started(self) -> None:
         """``init`` is known."""
@@ -123,10 +137,10 @@ class Launch:
 
     def hold(self) -> int:
         """Start the process that waits in a systemd scope; returns its pid. `release` ends it, and so does our end."""
-        program = sealed("pyruntime", stub_image(), executable=True)
+        image = program()
         theirs, ours = os.pipe2(os.O_CLOEXEC)
         try:
-            entry = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, 3)
+            entry = fcntl.fcntl(image, fcntl.F_DUPFD_CLOEXEC, 3)
             try:
                 pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold"], {},
                                      file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0)])
@@ -137,7 +151,7 @@ class Launch:
             raise
         finally:
             os.close(theirs)
-            os.close(program)
+            os.close(image)
         self._holder = (pid, ours)
         return pid
 
@@ -198,7 +212,7 @@ class Launch:
     def _spawn(self) -> None:
         ours, theirs = channel.pair()
         self._control = ours
-        program = sealed("pyruntime", stub_image(), executable=True)
+        image = program()
         plan = sealed("plan", encode(self.plan.steps, faults.for_stub(self.plan.steps)))
         wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
         base = 3 + self.preserve
@@ -206,18 +220,18 @@ class Launch:
         above = base + len(wanted)
         parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in wanted]
         given = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in self.given]
-        entry = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, above)
+        entry = fcntl.fcntl(image, fcntl.F_DUPFD_CLOEXEC, above)
         try:
             actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
             actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(given)]
             self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
                                        ["pyruntime-init", str(base), str(len(self.plan.slots))], {},
                                        file_actions=actions)
-            self.debug(f"nsexec container setup: the stub is process {self.stub}, from a sealed memfd")
+            self.debug(f"nsexec container setup: the stub is process {self.stub}, from a copy of its own")
             self._tell_of_plan()
         finally:
             theirs.close()
-            for fd in (program, plan, entry, *parked, *given):
+            for fd in (image, plan, entry, *parked, *given):
                 os.close(fd)
 
     def _tell_of_plan(self) -> None:
@@ -308,7 +322,7 @@ class Launch:
             try:
                 self._undo.pop()()
             except (OSError, PyruntimeError) as second:
-                notes.append(str(second))
+                notes.append(words(second))
 
     def _close(self) -> None:
         for fd in (*self.fds.values(), *self._handed.values()):
@@ -321,15 +335,24 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
     """The error for a step that failed, in runc's words where callers look for them."""
     step = steps[index]
     words = os.strerror(errno) if errno else ""
-    text = _familiar(step, errno, detail, call)
+    text = _familiar(step, errno, detail, call) or _refused(step, errno, steps)
     if not text:
         text = ": ".join(part for part in (call, detail, words) if part)
         if words and text.endswith(f"{words}: {words}"):
             text = text[:-len(words) - 2]
     name = f"{step.op.name}, {call}" if call and call != step.op.name else step.op.name
-    tail = f"\n  step {index + 1} of {total}, phase {step.phase} ({name})"
-    return StepError(f"{document}: {step.where}{step.subject}: {text}{tail}", where=step.where, step=step.op.name,
-                     errno=errno, index=index)
+    return StepError(f"{document}: {step.where}{step.subject}: {text}", where=step.where, step=step.op.name,
+                     errno=errno, index=index, place=f"step {index + 1} of {total}, phase {step.phase} ({name})")
+
+
+def _refused(step: Step, errno: int, steps: dict[int, Step]) -> str:
+    """The same for what depends on the rest of the plan."""
+    if step.op.name != "scheduler" or not errno:
+        return ""
+    pinned = any(other.op.name == "cgroup_write" and "cpuset.cpus" in other.args["file"] for other in steps.values())
+    if errno == EPERM and pinned:
+        return "process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)"
+    return f"error setting scheduler: {os.strerror(errno).lower()}"
 
 
 def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
@@ -348,6 +371,11 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
         return f'exec: "{step.label}": {words}'
     if step.op.name == "chdir" and call == "chdir":
         return f'chdir to cwd ("{detail}") set in config.json failed: {words}'
+    if step.op.name == "ambient" and detail.startswith("PR_CAP_AMBIENT_RAISE"):
+        from pyruntime.config.sections.process import CAPABILITIES
+        return f"can't raise ambient capability {CAPABILITIES[int(detail.rpartition(' ')[2])]}: {words}"
+    if step.op.name == "open_namespace" and call == "foreign":
+        return detail
     if step.op.name == "run_hook":
         kind, _, rest = step.where.removeprefix("hooks.").partition("[")
         return f"error running {kind} hook #{rest[:-1]}: " + (detail if call == "hook" else f"{call} {detail}: {words}")

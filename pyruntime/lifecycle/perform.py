@@ -86,7 +86,7 @@ def _cgroup_devices(launch: Launch, step: Step) -> Undo:
 
 
 def _cgroup_join(launch: Launch, step: Step) -> Undo:
-    cgroups.join(step.args["paths"], launch.init)
+    cgroups.join(step.args["paths"], launch.process)
     return None
 
 
@@ -137,7 +137,10 @@ def _idmap_sources(launch: Launch, step: Step) -> Undo:
     args = step.args
     tree = kernel.open_tree(args["source"], clone=True, recursive=bool(args["recursive"]))
     try:
-        namespace = kernel.user_namespace(args["uids"], args["gids"])
+        if args["namespace"]:
+            namespace = _foreign_user_namespace(args["namespace"])
+        else:
+            namespace = kernel.user_namespace(args["uids"], args["gids"])
         try:
             kernel.mount_idmap(tree, namespace, recursive=bool(args["recursive_map"]))
         finally:
@@ -149,6 +152,18 @@ def _idmap_sources(launch: Launch, step: Step) -> Undo:
     return None
 
 
+def _foreign_user_namespace(path: str) -> int:
+    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if os.path.sameopenfile(namespace, own := os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC)):
+        os.close(namespace)
+        namespace = -1
+    os.close(own)
+    if namespace < 0:
+        raise PyruntimeError(f'option "idmap" without mappings: "{path}" is the host\'s own user namespace, which has'
+                             " none to take")
+    return namespace
+
+
 def _rdt_group(launch: Creation, step: Step) -> Undo:
     from pyruntime.lifecycle import rdt
 
@@ -158,14 +173,14 @@ def _rdt_group(launch: Creation, step: Step) -> Undo:
 def _rdt_follow(launch: Launch, step: Step) -> Undo:
     from pyruntime.lifecycle import rdt
 
-    rdt.follow(step.args["groups"], launch.init)
+    rdt.follow(step.args["groups"], launch.process)
     return None
 
 
 def _net_device(launch: Launch, step: Step) -> Undo:
     from pyruntime.lifecycle import netdevices
 
-    netdevices.move(launch.init, step.args["name"], step.args["rename"])
+    netdevices.move(launch.process, step.args["name"], step.args["rename"])
     return None
 
 
@@ -183,7 +198,7 @@ def _host_hook(launch: Creation, step: Step) -> Undo:
 def _cgroup_follow(launch: Launch, step: Step) -> Undo:
     path, unit = step.args["path"], step.args["unit"]
     try:
-        cgroups.follow(path, launch.init, step.args["init"])
+        cgroups.follow(path, launch.process, step.args["init"])
     except PermissionError:
         # Who asked for a cgroup in a scope of his own systemd may be in a session now, out of which that alone can take
         # the process; not to be told of the scope makes it a wish.
@@ -194,7 +209,7 @@ def _cgroup_follow(launch: Launch, step: Step) -> Undo:
 
         below, user = path.rpartition(f"/{own}")[2], bool(step.args["user"]) or not unit
         try:
-            systemd_bus.attach(own, below, launch.init, user=user)
+            systemd_bus.attach(own, below, launch.process, user=user)
         except (HostError, SystemdError):
             if unit:
                 raise

@@ -44,7 +44,7 @@ def join(launch: Creation, *, root: str, closid: str, schemata: list[str], monit
             os.mkdir(own, 0o755)
             made.append(own)
         for directory in (group, *([own] if monitor else [])):
-            _write(os.path.join(directory, "tasks"), str(launch.init))
+            _write(os.path.join(directory, "tasks"), str(launch.process))
     except BaseException:
         _remove(made)
         raise

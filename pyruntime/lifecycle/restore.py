@@ -8,13 +8,14 @@ image, and its children become ours. docs/decisions/0013-checkpoint.md.
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 
 from pyruntime import sockets
 from pyruntime.cgroups.group import Group
 from pyruntime.config.joining import kept_of
 from pyruntime.config.load import Config, load_bundle
-from pyruntime.errors import HostError, PyruntimeError, UsageError
+from pyruntime.errors import HostError, PyruntimeError, UsageError, words
 from pyruntime.lifecycle import channel, notify
 from pyruntime.lifecycle import checkpoint_protocol as protocol
 from pyruntime.lifecycle.checkpoint_criu import Criu, environment, find_program
@@ -37,6 +38,7 @@ from pyruntime.lifecycle.launch import Launch
 from pyruntime.lifecycle.report import report_pid
 from pyruntime.lifecycle.store import Container, Record
 from pyruntime.native import kernel
+from pyruntime.plan import uapi
 from pyruntime.plan.compile import Plan, compile_restore
 from pyruntime.plan.setup import Options, Revived, Setup
 from pyruntime.process import start_time
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _STAGE = "stage"   # in the container's directory: where its root filesystem stands while CRIU is at work
+_SIOCSIFFLAGS = 0x8914       # linux/sockios.h
+_IFF_UP = 0x1                # linux/if.h
 _JOINED = ("ipc", "uts")   # namespaces that CRIU enters by path; network and pid by descriptor
 
 
@@ -123,7 +127,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
         node.get("destination") == notify.PLACE for node in config["mounts"].each())
     if notifies:   # `create` showed it a directory for a service manager's socket, unknown to config.json
         mounts = [*config.get("mounts", []), notify.mount(container.directory)]
-        config = Config({**config.value, "mounts": mounts}, config.document, config.bundle)
+        config = Config({**config.value, "mounts": mounts}, config.document, config.bundle, config.forgiven)
     make_directory(request.work_path, "--work-path")
     remove_log(request.work_path, RESTORE_LOG)
     manager = request.create.cgroup_manager
@@ -135,7 +139,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
                           environment=[f"{name}={value}" for name, value in environment().items()])
         plan = compile_restore(config, host, Options(scratch=stage, cgroup_manager=manager), container_id,
                                revived)
-        for warning in plan.warnings:
+        for warning in (*(f"{config.document}: {problem}" for problem in config.forgiven), *plan.warnings):
             request.create.warn(warning)
         record = record_of(config, container_id, plan)
         container.claim(record)
@@ -291,6 +295,9 @@ class Revival(Launch):
             self._hand_terminal(fd)
         elif script == "setup-namespaces":
             self._known(pid)
+            if any(node.get("type") == "network" and not node.get("path", "")
+                   for node in self.config["linux.namespaces"].each()):
+                _loopback_up(pid)
             self._run_hooks()
         elif script == "post-restore":
             self._known(pid)
@@ -333,5 +340,28 @@ class Revival(Launch):
                 # Before that `run` has undone what it did; the unit may be that of another container, which lives.
                 notes += destroy(self.container, self.record)
         except (OSError, PyruntimeError) as second:
-            notes.append(str(second))
+            notes.append(words(second))
         self._fail(error)
+
+
+def _loopback_up(pid: int) -> None:
+    """Bring up lo in the network namespace of a process: CRIU restores it empty (CriuRequest.options), and `create`
+    brings it up, too."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        kernel.setns(target, uapi.CLONE_NEWNET)
+        try:
+            # A socket belongs to the namespace in which it was made, so a short visit is enough.
+            sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0)
+        finally:
+            kernel.setns(home, uapi.CLONE_NEWNET)
+    finally:
+        os.close(target)
+        os.close(home)
+    try:
+        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + _IFF_UP.to_bytes(2, "little") + bytes(22))
+    except OSError as error:
+        raise PyruntimeError(f"cannot bring up lo: {error.strerror}") from None
+    finally:
+        sock.close()

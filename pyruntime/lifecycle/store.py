@@ -1,6 +1,7 @@
 """The state directory: one directory a container below ``--root``, with what later commands need to know.
 
     ROOT/ID/state.json    the record below; written to a temporary name and renamed
+    ROOT/ID/init          a link to nowhere, init's pid and start time, for `delete` when the record is damaged
     ROOT/ID/exec.json     the parts of the configuration that `exec` follows: what was checked at `create` holds
     ROOT/ID/start.sock    init listens here until `start` has spoken to it
 
@@ -138,6 +139,19 @@ class Container:
     def write(self, record: Record, directory: str = "") -> None:
         """Write state.json, whole or not at all."""
         self._write("state.json", {name: getattr(record, name) for name in Record.FIELDS}, directory)
+        if record.pid and not directory:
+            try:
+                os.symlink(f"{record.pid}:{record.started}", os.path.join(self.directory, "init"))
+            except FileExistsError:
+                return   # a container has one init
+
+    def init(self) -> tuple[int, int]:
+        """Pid and start time of init without the record; zeros where none is known."""
+        try:
+            pid, _, started = os.readlink(os.path.join(self.directory, "init")).partition(":")
+        except OSError:
+            return 0, 0
+        return int(pid), int(started)
 
     def keep(self, config: dict[str, Any]) -> None:
         """Write exec.json, whole or not at all."""

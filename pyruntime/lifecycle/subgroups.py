@@ -49,5 +49,5 @@ def _hierarchy(cgroup: Mapping[str, str], controller: str) -> str:
 def _below(directory: str, path: str) -> str:
     target = os.path.normpath(f"{directory}/{path}")
     if target != directory and not target.startswith(directory + "/"):
-        raise UsageError(f"--cgroup: {path} is not a sub cgroup path")
+        raise UsageError(f"--cgroup: bad sub cgroup path: {path} is not a sub cgroup path")
     return target

@@ -7,6 +7,7 @@ Emits:  mknod, bind_device, symlink, reopen_null, open_console   (phase DEVICES)
 from __future__ import annotations
 
 import errno
+import os
 
 from pyruntime.linux.namespaces import host_id
 from pyruntime.plan import uapi
@@ -46,6 +47,7 @@ def console(setup: Setup) -> Iterator[Step]:
         yield step("devices", "open_console", process["terminal"].where, slot=setup.slots.index("console"),
                    rows=size.get("height", 0), cols=size.get("width", 0), uid=process.get("user.uid", 0),
                    mount=int(setup.new("mount") and setup.joined_container is None))
+        yield step("session", "take_terminal", process["terminal"].where)
 
 
 def host_dev(setup: Setup) -> bool:
@@ -56,7 +58,10 @@ def host_dev(setup: Setup) -> bool:
 
 def nodes(setup: Setup) -> Iterator[Step]:
     """The steps that make the device nodes, or bind those of the host where none can be made."""
-    listed = {node.value["path"]: node for node in setup.config["linux.devices"].each()}
+    # The container's own /dev/ptmx is the link to pts/ptmx. Where nodes are bound, as in a user namespace, this one
+    # would make terminals of the host's devpts.
+    listed = {node.value["path"]: node for node in setup.config["linux.devices"].each()
+              if os.path.normpath(node.value["path"]) != "/dev/ptmx"}
     for path, node in listed.items():
         kind = node.value["type"]
         if setup.in_user_namespace and kind != "p":

@@ -52,13 +52,8 @@ def emit(setup: Setup) -> Iterator[Step]:
     # setns(2) into a pid namespace holds for children.
     yield step("unshare", "clone_init", "process", flags=0, cgroup=birthplace)
     yield step("isolate", "setsid", "process")
-    labelled = [node for node in (setup.config["process.apparmorProfile"], setup.config["process.selinuxLabel"])
-                if node.or_("")]
-    if labelled:
-        yield step("view", "own_proc", labelled[0].where)
+    yield from process.own_proc(setup)
     yield from _affinity(affinity["final"], "process")
-    if labelled:
-        yield step("created", "close_proc", labelled[0].where)
     yield step("created", "report_process", "process", pid_file=joined.pid_file, pidfd_socket=joined.pidfd_socket)
 
 

@@ -41,4 +41,5 @@ def _inside(setup: Setup, node: Node, phase: str, status: str, env: list[str]) -
     assert mark
     return step(phase, "run_hook", node.where, label=node.get("path"), path=node.get("path"),
                 args=node.get("args", []) or [node.get("path")], env=last_of_each(node.get("env", env)),
-                timeout=node.get("timeout", 0), state_head=head + '"pid":', state_tail=tail)
+                timeout=node.get("timeout", 0), home=int(phase == "start" and not node["env"]),
+                state_head=head + '"pid":', state_tail=tail)

@@ -1,14 +1,19 @@
 """linux.namespaces, uidMappings, gidMappings, timeOffsets; hostname, domainname: what the container is cut off from.
 
 Spec:   config-linux.md#namespaces, #user-namespace-mappings, #offset-for-time-namespace; config.md#hostname
-Emits:  open_namespace, setns, unshare, map_ids, become_root, clone_init, setsid, loopback_up, cgroup_namespace,
-        set_hostname, set_domainname   (phases ENTER, USER, UNSHARE, ISOLATE)
+Emits:  open_namespace, hold_pids, setns, unshare, map_ids, become_root, close_proc, clone_init, setsid, loopback_up,
+        cgroup_namespace, set_hostname, set_domainname   (phases ENTER, USER, UNSHARE, ISOLATE, HOOKS, SESSION)
+
+Processes of a pid namespace that is joined see init from its clone on: with CAP_SYS_PTRACE its root directory and
+every descriptor (/proc/PID/root, /proc/PID/fd). So there the stub does all of the set-up, outside of it, and init is
+cloned at the end (docs/decisions/0019-nothing-of-the-host-is-open.md).
 """
 
 from __future__ import annotations
 
 import errno
 
+from pyruntime.config.sections.namespaces import sysctl_namespace, sysctl_parts
 from pyruntime.plan import uapi
 from pyruntime.plan.setup import NAMESPACES
 from pyruntime.plan.steps import step
@@ -60,17 +65,44 @@ def cgroup_owner(setup: Setup) -> Iterator[Step]:
     yield step("cgroup", "cgroup_own", writable[0].where, path=path, uid=uid)
 
 
+def _changed(setup: Setup) -> dict[str, str]:
+    """What the configuration changes in a namespace: kind -> an example. In the runtime's own it would change the
+    host."""
+    found: dict[str, str] = {}
+    for key in setup.config["linux.sysctl"].value or {}:
+        found.setdefault(sysctl_namespace(sysctl_parts(key)), f'sysctl "{key}"')
+    for field, present in (("hostname", setup.host.nodename), ("domainname", "")):
+        if setup.config.get(field) not in (None, "", present):
+            found["uts"] = field
+    return found
+
+
 def _join(setup: Setup) -> Iterator[Step]:
     slots = {}
+    changed = _changed(setup)
     for kind, flag in NAMESPACES.items():
         path = setup.joined(kind)
         if path:
             slots[kind] = setup.slot()
             yield step("enter", "open_namespace", setup.where[kind] + ".path", label=f"{kind} namespace", path=path,
-                       kind=flag, slot=slots[kind])
+                       kind=flag, slot=slots[kind], foreign=changed.get(kind, ""))
+    late = shares_pids(setup)
+    if late:
+        slot = slots.pop("pid")
+        where = setup.where["pid"] + ".path"
+        yield step("enter", "hold_pids", where, slot=slot)
+        # Holds for children: the createContainer hooks, which see the container's namespaces, and then init.
+        yield step("hooks", "setns", where, label=f"pid namespace {setup.joined('pid')}", slot=slot,
+                   kind=NAMESPACES["pid"])
     for kind, slot in slots.items():
         yield step("user" if kind == "user" else "enter", "setns", setup.where[kind] + ".path",
                    label=f"{kind} namespace {setup.joined(kind)}", slot=slot, kind=NAMESPACES[kind])
+
+
+def shares_pids(setup: Setup) -> bool:
+    """Whether init comes into the pid namespace of others, and therefore late. Not from a new user namespace: that has
+    no rights in the pid namespace later on."""
+    return bool(setup.joined("pid")) and not setup.new("user")
 
 
 def mapping_lines(mappings: Node) -> list[str]:
@@ -102,17 +134,25 @@ def _unshare(setup: Setup) -> Iterator[Step]:
     offsets = setup.config["linux.timeOffsets"]
     lines = [f"{clock} {node.get('secs', 0)} {node.get('nanosecs', 0)}\n" for clock, node in offsets.items()]
     if lines:
+        if "user" in setup.namespaces:
+            # Or the file belongs to the host's root, since our ids have changed (proc(5), PR_SET_DUMPABLE).
+            yield step("unshare", "set_dumpable", offsets.where, value=1)
         yield step("unshare", "write_proc", offsets.where, path="self/timens_offsets", data="".join(lines))
     # A process of a joined pid namespace could look into the stub through /proc/PID (CVE-2016-9962).
     yield step("unshare", "set_dumpable", "linux.namespaces", value=0)
     pid = setup.new("pid")
-    yield step("unshare", "clone_init", setup.where["pid"] if pid else "process", label="init",
+    late = shares_pids(setup)
+    if late:
+        yield step("session", "close_proc", "linux.namespaces")
+    yield step("session" if late else "unshare", "clone_init", setup.where["pid"] if pid else "process", label="init",
                flags=uapi.CLONE_NEWPID if pid else 0, cgroup=setup.birthplace)
 
 
 def _isolate(setup: Setup) -> Iterator[Step]:
     config = setup.config
     yield step("isolate", "setsid", "process")
+    if shares_pids(setup):
+        yield step("session", "setsid", "process")
     if setup.new("network"):
         yield step("isolate", "loopback_up", setup.where["network"])
     if config["hostname"]:

@@ -12,6 +12,7 @@ import errno
 
 from pyruntime.config.environment import last_of_each
 from pyruntime.errors import HostError
+from pyruntime.linux.namespaces import shares_pids
 from pyruntime.plan.steps import step
 
 TYPE_CHECKING = False
@@ -36,6 +37,7 @@ SCHEDULER_FLAGS = {"SCHED_FLAG_RESET_ON_FORK": 0x1, "SCHED_FLAG_RECLAIM": 0x2, "
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}   # linux/ioprio.h
 
 KEEP_UMASK = -1   # the umask step: what the runtime's caller had
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -44,6 +46,8 @@ def emit(setup: Setup) -> Iterator[Step]:
     process = setup.config["process"]
     if setup.joined_container is None:
         yield from every_cpu()
+        if shares_pids(setup):
+            yield from own_proc(setup)
     if process["oomScoreAdj"]:
         # Inherited by init; later, in a user namespace, the file belongs to the host's root.
         yield step("enter", "write_proc", process["oomScoreAdj"].where, path="self/oom_score_adj",
@@ -115,8 +119,11 @@ def _program(setup: Setup) -> Iterator[Step]:
                    tolerate=(errno.EROFS, errno.ENOTDIR, errno.EACCES, errno.EEXIST))
     yield step("process", "umask", process["user.umask"].where, mask=process.get("user.umask", KEEP_UMASK))
     yield step("view", "find_home", process["env"].where, uid=process.get("user.uid", 0))
-    yield step("process", "chdir", process["cwd"].where, path=cwd)
+    # As root, who reaches what the program's user may not; or as that user, whom a supplementary group, an ACL, a
+    # mapped owner or a FUSE server lets in where root is kept out.
+    yield step("process", "chdir", process["cwd"].where, path=cwd, tolerate=_FORBIDDEN)
     yield from _user(setup)
+    yield step("process", "chdir", process["cwd"].where, path=cwd)
     yield step("process", "find_executable", process["args"].where + "[0]", label=args[0], name=args[0],
                candidates=candidates(args[0], env))
     yield from _wait(setup)
@@ -147,6 +154,15 @@ def _labels(setup: Setup) -> Iterator[Step]:
             raise HostError(f'"{label.value}": selinux label is specified in config, but selinux is disabled or not'
                             " supported", label.where)
         yield from _label(setup, label, "self/attr/exec", label.value)
+
+
+def own_proc(setup: Setup) -> Iterator[Step]:
+    """A procfs for the labels, where the host's is closed before the container can see us; and its end."""
+    for name in ("process.apparmorProfile", "process.selinuxLabel"):
+        if setup.config[name].or_(""):
+            yield step("session", "own_proc", setup.config[name].where)
+            yield step("created", "close_proc", setup.config[name].where)
+            return
 
 
 def _label(setup: Setup, node: Node, path: str, data: str) -> Iterator[Step]:

@@ -17,7 +17,7 @@ import errno
 
 from pyruntime.cgroups.mounts import emit_mount as emit_cgroup_mount
 from pyruntime.errors import HostError
-from pyruntime.linux import devices, mounts, rootfs
+from pyruntime.linux import devices, mounts, restrict, rootfs
 from pyruntime.plan import uapi
 from pyruntime.plan.steps import NO_SLOT, step
 
@@ -81,15 +81,18 @@ def _staged(setup: Setup) -> Iterator[Step]:
         else:
             plain = mounts.PLAIN_PLACE if fstype in ("proc", "sysfs") else 0
             yield step("mounts", "mount", mount.where, label=f"place of {fstype} on {dest}", fstype="tmpfs",
-                       source="tmpfs", options=["mode=755"], dest=dest, how=plain, **_PLAIN)
+                       source="tmpfs", options=["mode=755"], dest=dest, how=plain, hold=NO_SLOT,
+                       **_PLAIN)
             new.append(dest + "/")
     if setup.in_user_namespace and not devices.host_dev(setup):
         yield from devices.nodes(setup)
     read_only: dict[str, Any] = {**_PLAIN, "attr_set": uapi.MOUNT_ATTR_RDONLY}
-    for node in setup.config["linux.maskedPaths"].each():
+    for node in restrict.each(setup.config["linux.maskedPaths"]):
         if node.value.startswith(tuple(new)):
             # A file perhaps: the image knows. It is one here, and it does no harm if nobody asks for it.
-            yield step("restrict", "bind", node.where, label=node.value, source="/dev/null", slot=NO_SLOT, recursive=0,
-                       dest=node.value, tolerate=_TAKEN, **read_only)
+            yield step("restrict", "bind", node.where, label=node.value, source="/dev/null", otherwise="",
+                       slot=NO_SLOT, recursive=0,
+                       unnamed=0, hold=NO_SLOT, dest=node.value, tolerate=_TAKEN, **read_only)
         else:
-            yield step("restrict", "mask_path", node.where, path=node.value, tolerate=_TAKEN)
+            yield step("restrict", "mask_path", node.where, path=node.value, slot=NO_SLOT, below="",
+                       tolerate=_TAKEN)

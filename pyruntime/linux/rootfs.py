@@ -36,8 +36,10 @@ def emit(setup: Setup) -> Iterator[Step]:
     else:
         yield step("pivot", "move_root", where, hide=list(setup.host.proc_mounts))
     if flag:
+        # Not recursively: a mount with a propagation of its own keeps that. "unbindable" cannot come before the paths
+        # that are bound on themselves to be read-only.
         yield step("pivot", "propagation", "linux.rootfsPropagation", label=wanted, propagation=flag,
-                   recursive=int(wanted.startswith("r")))
+                   recursive=int(wanted == "runbindable"))
     if root.get("readonly", False):
         yield step("pivot", "root_readonly", root["readonly"].where)
 
@@ -45,6 +47,14 @@ def emit(setup: Setup) -> Iterator[Step]:
 def _wanted(setup: Setup) -> tuple[str, int]:
     wanted = setup.config.get("linux.rootfsPropagation", "")
     return wanted, _PROPAGATION.get(wanted.removeprefix("r"), 0)
+
+
+def below(setup: Setup) -> int:
+    """The propagation of every mount beneath the root that names none of its own; 0 for that of its source."""
+    wanted, flag = _wanted(setup)
+    if flag == uapi.MS_SHARED:
+        return flag if wanted == "rshared" else 0
+    return uapi.MS_PRIVATE if flag in (uapi.MS_PRIVATE, uapi.MS_UNBINDABLE) else 0
 
 
 def own_propagation(setup: Setup) -> int:
@@ -60,8 +70,7 @@ def opened(setup: Setup) -> Iterator[Step]:
     # The root filesystem itself is cut off even then (open_rootfs). Without pivot_root it is not done: letting go of
     # the host's /proc would reach the host as well.
     if flag != uapi.MS_SHARED or not setup.options.pivot:
-        base = uapi.MS_PRIVATE if flag in (uapi.MS_PRIVATE, uapi.MS_UNBINDABLE) else uapi.MS_SLAVE
         yield step("rootfs", "propagation", "linux.rootfsPropagation" if wanted else setup.where["mount"],
-                   propagation=base, recursive=1)
-    yield step("rootfs", "open_rootfs", setup.config["root.path"].where, path=setup.rootfs,
+                   propagation=uapi.MS_SLAVE, recursive=1)
+    yield step("rootfs", "open_rootfs", setup.config["root.path"].where, path=setup.rootfs, below=below(setup),
                propagation=own_propagation(setup))

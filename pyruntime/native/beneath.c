@@ -23,9 +23,14 @@ static int openat2_retry(int dir, const char *path, uint64_t flags, uint64_t mod
 	}
 }
 
+int open_below(int dir, const char *path, int flags)
+{
+	return openat2_retry(dir, path, (uint64_t)flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
 int open_beneath(struct stub *s, const char *path, int flags)
 {
-	return openat2_retry(s->root, path, (uint64_t)flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+	return open_below(s->root, path, flags);
 }
 
 /* The path of a directory beneath the root, as the kernel knows it, without a trailing slash: "" for the root. */
@@ -180,7 +185,7 @@ int make_plain(struct stub *s, const char *path)
 		close(made);
 		fd = openat2_retry(s->root, path, O_PATH | O_DIRECTORY, 0, resolve);
 	}
-	return fd >= 0 ? fd : fail(s, "openat2", "%s must be an ordinary directory", path);
+	return fd >= 0 ? fd : fail(s, "openat2", "filesystem on %s must be mounted on ordinary directory", path);
 }
 
 static int open_proc(struct stub *s, const char *path)

@@ -117,6 +117,28 @@ int send_with_fd(int sock, const void *data, size_t size, int fd)
 	return n < 0 ? -1 : 0;
 }
 
+int receive_fd(int sock)
+{
+	char byte;
+	struct iovec iov = {&byte, 1};
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} u;
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.buf, .msg_controllen = sizeof u.buf};
+	ssize_t n;
+	do
+		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+	int fd = -1;
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof fd);
+	else if (n >= 0)
+		errno = EBADMSG;
+	return fd;
+}
+
 int get_slot(struct stub *s, int64_t slot)
 {
 	if (slot < 0 || slot >= SLOTS || s->slot[slot] < 0)

@@ -119,13 +119,5 @@ static int copy_dir(struct stub *s, int from, int to, int depth)
 
 int copy_tree(struct stub *s, int from, int to)
 {
-	struct stat st;
-	int top = openat(to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (top < 0 || fstat(from, &st))
-		return fail(s, "openat", "copy-up");
-	int rc = copy_dir(s, from, top, 0);
-	if (!rc)
-		rc = copy_meta(s, top, &st);
-	close(top);
-	return rc;
+	return copy_dir(s, from, to, 0);
 }

@@ -147,6 +147,12 @@ int do_reopen_null(struct stub *s, const struct step_reopen_null *a)
 	return 0;
 }
 
+int do_take_terminal(struct stub *s, const struct step_take_terminal *a)
+{
+	(void)a;
+	return ioctl(0, TIOCSCTTY, 0) ? fail(s, "ioctl", "TIOCSCTTY") : 0;
+}
+
 int do_open_console(struct stub *s, const struct step_open_console *a)
 {
 	int sock = get_slot(s, a->slot);
@@ -182,8 +188,6 @@ int do_open_console(struct stub *s, const struct step_open_console *a)
 	close(master);
 	close(sock);
 	s->slot[a->slot] = -1;
-	if (ioctl(peer, TIOCSCTTY, 0))
-		return fail(s, "ioctl", "TIOCSCTTY");
 	for (int fd = 0; fd < 3; fd++)
 		if (dup2(peer, fd) < 0)
 			return fail(s, "dup2", "terminal");

@@ -34,15 +34,38 @@ static int state_file(struct stub *s, const struct step_run_hook *a)
 	return fd;
 }
 
+/* What a hook has printed instead of to the terminal: as the last words of its error, since nobody may read the
+ * terminal by then, or else to the terminal after all. */
+static int show(struct stub *s, int output, int rc)
+{
+	char how[sizeof s->detail], said[256];
+	off_t at = 0;
+	ssize_t n;
+	while (!rc && (n = pread(output, said, sizeof said, at)) > 0 && write(1, said, (size_t)n) == n)
+		at += n;
+	n = rc ? pread(output, said, sizeof said - 1, 0) : 0;
+	while (n > 0 && (said[n - 1] == '\n' || said[n - 1] == ' '))
+		n--;
+	said[n > 0 ? n : 0] = 0;
+	close(output);
+	if (!*said)
+		return rc;
+	snprintf(how, sizeof how, "%s", s->detail);
+	return fail_with(s, s->err, s->call, "%.*s, output: %s", (int)(sizeof how - sizeof said - 16), how, said);
+}
+
 int do_run_hook(struct stub *s, const struct step_run_hook *a)
 {
-	char **argv = vector(a->args, NULL), **env = vector(a->env, NULL);
+	bool home = a->home && *s->home;
+	FOR_EACH_STR(item, a->env)
+	home = home && strncmp(item, "HOME=", 5);
+	char **argv = vector(a->args, NULL), **env = vector(a->env, home ? s->home : NULL);
 	if (!argv || !env)
 		return fail(s, "mmap", "arguments of %s", a->path);
 	int input = state_file(s, a);
 	if (input < 0)
 		return -1;
-	int broken[2];
+	int broken[2], output = isatty(1) ? memfd_create("output", MFD_CLOEXEC) : -1;
 	if (pipe2(broken, O_CLOEXEC))
 		return fail(s, "pipe2", "%s", a->path);
 	int pidfd = -1;
@@ -52,7 +75,8 @@ int do_run_hook(struct stub *s, const struct step_run_hook *a)
 	if (!pid) {
 		setpgid(0, 0);
 		/* Before the pivot the root is where the caller's directory still shows; afterwards it is "/". */
-		bool placed = s->root < 0 || !fchdir(s->root);
+		bool placed =
+		    (s->root < 0 || !fchdir(s->root)) && (output < 0 || (dup2(output, 1) >= 0 && dup2(output, 2) >= 0));
 		if (placed && dup2(input, 0) >= 0 && !syscall(SYS_close_range, 3u, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */))
 			execve(a->path, argv, env);
 		int err = errno;
@@ -83,14 +107,15 @@ int do_run_hook(struct stub *s, const struct step_run_hook *a)
 	while (waitpid((pid_t)pid, &status, 0) < 0 && errno == EINTR)
 		;
 	close(pidfd);
+	int rc = 0;
 	if (n == (ssize_t)sizeof err)
-		return fail_with(s, err, "execve", "%s", a->path);
-	if (late)
-		return fail_with(s, ETIMEDOUT, "hook", "hook ran past specified timeout of %lld.0s",
-				 (long long)a->timeout);
-	if (WIFSIGNALED(status))
-		return fail_with(s, 0, "hook", "%s was killed by signal %d", a->path, WTERMSIG(status));
-	if (WEXITSTATUS(status))
-		return fail_with(s, 0, "hook", "%s exited with status %d", a->path, WEXITSTATUS(status));
-	return 0;
+		rc = fail_with(s, err, "execve", "%s", a->path);
+	else if (late)
+		rc = fail_with(s, ETIMEDOUT, "hook", "hook ran past specified timeout of %lld.0s",
+			       (long long)a->timeout);
+	else if (WIFSIGNALED(status))
+		rc = fail_with(s, 0, "hook", "%s was killed by signal %d", a->path, WTERMSIG(status));
+	else if (WEXITSTATUS(status))
+		rc = fail_with(s, 0, "hook", "%s exited with status %d", a->path, WEXITSTATUS(status));
+	return output < 0 ? rc : show(s, output, rc);
 }

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "stub.h"
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/nsfs.h>
 #include <linux/sched.h>
@@ -17,15 +16,30 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
-
-#define PROC_ROOT_INO 1 /* fs/proc/internal.h */
 
 int do_sync(struct stub *s, const struct step_sync *a)
 {
 	(void)a;
 	return send_report(s, REPORT_SYNC, 0) ? -1 : await_go(s);
+}
+
+/* Whether a namespace is the one that the runtime itself is in. */
+static bool own_namespace(struct stub *s, int fd, int kind)
+{
+	static const struct {
+		int kind;
+		const char *path;
+	} files[] = {{CLONE_NEWNET, "self/ns/net"},
+		     {CLONE_NEWIPC, "self/ns/ipc"},
+		     {CLONE_NEWUTS, "self/ns/uts"},
+		     {CLONE_NEWUSER, "self/ns/user"}};
+	struct stat theirs, ours;
+	for (size_t i = 0; i < countof(files); i++)
+		if (files[i].kind == kind)
+			return fstat(fd, &theirs) || fstatat(s->proc, files[i].path, &ours, 0) ||
+			       (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino);
+	return false;
 }
 
 int do_open_namespace(struct stub *s, const struct step_open_namespace *a)
@@ -42,6 +56,11 @@ int do_open_namespace(struct stub *s, const struct step_open_namespace *a)
 	if (kind != a->kind) {
 		close(fd);
 		return fail_with(s, EINVAL, "ioctl", "%s is a namespace of another type", a->path);
+	}
+	if (*a->foreign && own_namespace(s, fd, kind)) {
+		close(fd);
+		return fail_with(s, EPERM, "foreign", "%s is not allowed: %s is the host's own namespace", a->foreign,
+				 a->path);
 	}
 	return put_slot(s, a->slot, fd);
 }
@@ -83,6 +102,8 @@ int do_setns(struct stub *s, const struct step_setns *a)
 	}
 	close(fd);
 	s->slot[a->slot] = -1;
+	if (a->kind == CLONE_NEWPID)
+		s->pids = -1;
 	if (a->kind == CLONE_NEWUSER) {
 		for (int i = 0; i < s->deferred; i++) {
 			if (setns(s->defer[i].fd, s->defer[i].kind))
@@ -92,6 +113,12 @@ int do_setns(struct stub *s, const struct step_setns *a)
 		s->deferred = 0;
 	}
 	return 0;
+}
+
+int do_hold_pids(struct stub *s, const struct step_hold_pids *a)
+{
+	s->pids = get_slot(s, a->slot);
+	return s->pids < 0 ? -1 : 0;
 }
 
 int do_join_container(struct stub *s, const struct step_join_container *a)
@@ -125,33 +152,6 @@ int do_enter_root(struct stub *s, const struct step_enter_root *a)
 		return fail(s, "chdir", "/");
 	s->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return s->root < 0 ? fail(s, "open", "/") : 0;
-}
-
-int do_close_proc(struct stub *s, const struct step_close_proc *a)
-{
-	(void)a;
-	close(s->proc);
-	s->proc = -1;
-	return 0;
-}
-
-int do_own_proc(struct stub *s, const struct step_own_proc *a)
-{
-	(void)a;
-	static const char subset[] = "subset=pid"; /* no sys, no sysrq-trigger: it may be seen by the container */
-	s->proc = new_mount(s, "proc", "proc", (struct strs){1, subset},
-			    MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-	if (s->proc >= 0)
-		return 0;
-	struct stat st;
-	struct statfs fs;
-	s->proc = open_beneath(s, "/proc", O_PATH | O_DIRECTORY);
-	if (s->proc < 0)
-		return fail(s, "openat2", "/proc (a label is set through the container's procfs)");
-	/* The root of a procfs and nothing else: below it, open_proc crosses no mount (CVE-2019-16884). */
-	if (fstatfs(s->proc, &fs) || fstat(s->proc, &st) || fs.f_type != PROC_SUPER_MAGIC || st.st_ino != PROC_ROOT_INO)
-		return fail_with(s, EXDEV, "fstatfs", "the container's /proc is not procfs");
-	return 0;
 }
 
 int do_cpu_affinity(struct stub *s, const struct step_cpu_affinity *a)

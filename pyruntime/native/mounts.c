@@ -164,7 +164,8 @@ int do_open_rootfs(struct stub *s, const struct step_open_rootfs *a)
 		return fail(s, "open_tree", "%s", a->path);
 	/* Nothing mounted beneath it may show up on the host; a slave still hears of the host's mounts, so it must be
 	 * one before the mount that it was cloned from is made private. */
-	if (set_attr(tree, AT_RECURSIVE, 0, 0, MS_SLAVE_) || set_attr(tree, 0, 0, 0, (uint64_t)a->propagation))
+	if (set_attr(tree, AT_RECURSIVE, 0, 0, MS_SLAVE_) || set_attr(tree, AT_RECURSIVE, 0, 0, (uint64_t)a->below) ||
+	    set_attr(tree, 0, 0, 0, (uint64_t)a->propagation))
 		return fail(s, "mount_setattr", "propagation of %s", a->path);
 	if (make_parent_private(s, at))
 		return -1;
@@ -231,7 +232,44 @@ int new_mount(struct stub *s, const char *fstype, const char *source, struct str
 	return fd;
 }
 
-enum { COPY_UP = 1, INHERIT_MODE = 2, PLAIN_PLACE = 4 };
+enum { COPY_UP = 1, INHERIT_MODE = 2, PLAIN_PLACE = 4, INHERIT_OWNER = 8 };
+
+/* Make a new filesystem look like the directory that it is about to cover. */
+static int inherit(struct stub *s, int fd, int at, const struct step_mount *a)
+{
+	struct stat below;
+	int dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || fstat(at, &below) || (a->how & COPY_UP && copy_tree(s, at, dir)))
+		return fail(s, "fstat", "%s", a->dest);
+	/* The owner first: chown(2) may take bits of the mode away. */
+	if (a->how & INHERIT_OWNER && fchown(dir, below.st_uid, below.st_gid))
+		return fail(s, "fchown", "%s", a->dest);
+	if (a->how & INHERIT_MODE && fchmod(dir, below.st_mode & 07777))
+		return fail(s, "fchmod", "%s", a->dest);
+	return close(dir);
+}
+
+/* The place of a mount. A directory that is made for a tmpfs gets the mode of the tmpfs: it says nothing about the
+ * tmpfs itself, and the next container of this root filesystem finds it there. */
+static int place_of(struct stub *s, int fd, const struct step_mount *a, bool *was_there)
+{
+	struct stat st;
+	int at = open_beneath(s, a->dest, O_PATH);
+	*was_there = at >= 0;
+	if (at >= 0)
+		return at;
+	at = make_beneath(s, a->dest, WANT_DIR);
+	if (at < 0 || !(a->how & INHERIT_MODE) || fd < 0)
+		return at;
+	int dir = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || fstat(fd, &st) || fchmod(dir, st.st_mode & 07777)) {
+		fail(s, "fchmod", "%s", a->dest);
+		close(at);
+		at = -1;
+	}
+	close(dir);
+	return at;
+}
 
 /* fsconfig(2) takes 255 bytes a value; a list of overlay layers may be longer. */
 static bool needs_old_mount(const struct step_mount *a)
@@ -284,35 +322,54 @@ int do_mount(struct stub *s, const struct step_mount *a)
 {
 	/* The filesystem before its place: one that cannot be made leaves no directory behind. */
 	bool old = needs_old_mount(a);
-	int fd = old ? -1 : new_mount(s, a->fstype, a->source, a->options, 0);
+	int fd = old                                          ? -1
+		 : s->pids >= 0 && !strcmp(a->fstype, "proc") ? mount_proc_inside(s, a->source, a->options)
+							      : new_mount(s, a->fstype, a->source, a->options, 0);
 	if (fd < 0 && !old)
 		return -1;
 	int rc = -1;
-	int at = a->how & PLAIN_PLACE ? make_plain(s, a->dest) : make_beneath(s, a->dest, WANT_DIR);
+	bool was_there = true;
+	int at = a->how & PLAIN_PLACE ? make_plain(s, a->dest) : place_of(s, fd, a, &was_there);
 	if (at < 0)
 		goto out;
-	struct stat below;
-	int have_below = !fstat(at, &below);
 	if (old && (fd = old_mount(s, a, at)) < 0)
 		goto out;
-	if (a->how & INHERIT_MODE && have_below) {
-		int dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (dir < 0 || fchmod(dir, below.st_mode & 07777)) {
-			fail(s, "fchmod", "%s", a->dest);
-			goto out;
-		}
-		close(dir);
-	}
-	if (a->how & COPY_UP && copy_tree(s, at, fd))
+	if (was_there && a->how & (COPY_UP | INHERIT_MODE | INHERIT_OWNER) && inherit(s, fd, at, a))
 		goto out;
-	if (!apply(s, fd, ATTRS(a), a->dest))
-		rc = attach_at(s, fd, at, a->dest);
+	if (!apply(s, fd, ATTRS(a), a->dest) && !attach_at(s, fd, at, a->dest)) {
+		rc = a->hold == NO_SLOT ? close(fd) : put_slot(s, a->hold, fd);
+		fd = -1;
+	}
 out:
 	if (fd >= 0)
 		close(fd);
 	if (at >= 0)
 		close(at);
 	return rc;
+}
+
+int do_readonly_mount(struct stub *s, const struct step_readonly_mount *a)
+{
+	int fd = get_slot(s, a->slot);
+	if (fd < 0)
+		return -1;
+	if (set_attr(fd, 0, MOUNT_ATTR_RDONLY, 0, 0))
+		return fail(s, "mount_setattr", "%s", a->dest);
+	close(fd);
+	s->slot[a->slot] = -1;
+	return 0;
+}
+
+/* Attributes that the source has and the options do not name: off, as far as they are not locked, which they are in a
+ * mount namespace of another user namespace than the source's (mount_namespaces(7)). */
+static int clear_unnamed(struct stub *s, int fd, uint64_t attrs, const char *what)
+{
+	if (!set_attr(fd, 0, 0, attrs, 0))
+		return 0;
+	for (uint64_t one = 1; one <= attrs; one <<= 1)
+		if (attrs & one && set_attr(fd, 0, 0, one, 0) && errno != EPERM)
+			return fail(s, "mount_setattr", "%s", what);
+	return 0;
 }
 
 int do_bind(struct stub *s, const struct step_bind *a)
@@ -323,30 +380,33 @@ int do_bind(struct stub *s, const struct step_bind *a)
 		if (fd >= 0)
 			s->slot[a->slot] = -1;
 	} else {
-		fd = sys_open_tree(AT_FDCWD, a->source, OPEN_TREE_CLONE | (a->recursive ? AT_RECURSIVE : 0));
+		unsigned flags = OPEN_TREE_CLONE | (a->recursive ? AT_RECURSIVE : 0);
+		fd = sys_open_tree(AT_FDCWD, a->source, flags);
+		if (fd < 0 && errno == ENOENT && *a->otherwise)
+			fd = sys_open_tree(AT_FDCWD, a->otherwise, flags);
 		if (fd < 0)
 			fail(s, "open_tree", "%s", a->source);
 	}
 	if (fd < 0)
 		return -1;
-	int rc = apply(s, fd, ATTRS(a), a->dest);
+	int rc = clear_unnamed(s, fd, (uint64_t)a->unnamed, a->dest);
+	if (!rc)
+		rc = apply(s, fd, ATTRS(a), a->dest);
 	if (!rc)
 		rc = attach(s, fd, a->dest, want_for(fd));
+	if (!rc && a->hold != NO_SLOT)
+		return put_slot(s, a->hold, fd);
 	close(fd);
 	return rc;
 }
 
-/* A clone of what is at path beneath the root; with ENOENT (recorded by fail) when nothing is there. */
-static int clone_beneath(struct stub *s, const char *path, unsigned flags)
+int do_release_mount(struct stub *s, const struct step_release_mount *a)
 {
-	int at = open_beneath(s, path, O_PATH);
-	if (at < 0)
-		return fail(s, "openat2", "%s", path);
-	int fd = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | flags);
+	int fd = get_slot(s, a->slot);
 	if (fd < 0)
-		fail(s, "open_tree", "%s", path);
-	close(at);
-	return fd;
+		return -1;
+	s->slot[a->slot] = -1;
+	return close(fd);
 }
 
 int do_remount(struct stub *s, const struct step_remount *a)
@@ -370,30 +430,40 @@ int do_remount(struct stub *s, const struct step_remount *a)
 	return rc;
 }
 
+/* A path to hide or to make read-only, beneath the mount in a slot where that is known. */
+static int open_restricted(struct stub *s, const char *path, int64_t slot, const char *below)
+{
+	int mount = slot == NO_SLOT ? -1 : get_slot(s, slot);
+	if (slot != NO_SLOT && mount < 0)
+		return -1;
+	int at = mount < 0 ? open_beneath(s, path, O_PATH) : open_below(mount, below, O_PATH);
+	return at < 0 ? fail(s, "openat2", "%s", path) : at;
+}
+
 int do_readonly_path(struct stub *s, const struct step_readonly_path *a)
 {
-	int fd = clone_beneath(s, a->path, AT_RECURSIVE);
-	if (fd < 0)
+	/* One lookup for both: what is made read-only is what gets covered. */
+	int at = open_restricted(s, a->path, a->slot, a->below);
+	if (at < 0)
 		return -1;
-	int rc = set_attr(fd, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0, 0);
-	if (rc)
+	int fd = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE), rc = -1;
+	if (fd < 0)
+		fail(s, "open_tree", "%s", a->path);
+	else if (set_attr(fd, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0, 0))
 		fail(s, "mount_setattr", "%s", a->path);
-	else {
-		int at = open_beneath(s, a->path, O_PATH);
-		rc = at < 0 ? fail(s, "openat2", "%s", a->path) : sys_move_mount(fd, at);
-		if (at >= 0 && rc)
-			fail(s, "move_mount", "%s", a->path);
-		close(at);
-	}
-	close(fd);
+	else if ((rc = sys_move_mount(fd, at)))
+		fail(s, "move_mount", "%s", a->path);
+	if (fd >= 0)
+		close(fd);
+	close(at);
 	return rc;
 }
 
 int do_mask_path(struct stub *s, const struct step_mask_path *a)
 {
-	int at = open_beneath(s, a->path, O_PATH);
+	int at = open_restricted(s, a->path, a->slot, a->below);
 	if (at < 0)
-		return fail(s, "openat2", "%s", a->path);
+		return -1;
 	int fd, rc = -1;
 	bool first = false;
 	if (want_for(at) == WANT_FILE) {

@@ -146,6 +146,8 @@ int do_ambient(struct stub *s, const struct step_ambient *a)
 
 int do_chdir(struct stub *s, const struct step_chdir *a)
 {
+	if (s->arrived)
+		return 0;
 	if (chdir(a->path))
 		return fail(s, "chdir", "%s", a->path);
 	/* A working directory outside the root is a way out of it (CVE-2024-21626); getcwd(2) then starts with
@@ -154,7 +156,26 @@ int do_chdir(struct stub *s, const struct step_chdir *a)
 	long n = syscall(SYS_getcwd, here, sizeof here);
 	if (n < 0 || here[0] != '/')
 		return fail_with(s, n < 0 ? errno : EXDEV, "getcwd", "%s is outside the container", a->path);
+	s->arrived = true;
 	return 0;
+}
+
+/* "HOME=..." of a line of passwd(5), if it is that of uid; the line is cut up. */
+static bool home_of(struct stub *s, char *line, int64_t uid)
+{
+	char *field[7] = {line};
+	int count = 1;
+	for (char *c = line; *c && count < 7; c++)
+		if (*c == ':') {
+			*c = 0;
+			field[count++] = c + 1;
+		}
+	char *end;
+	if (count != 7 || !*field[2] || strtoull(field[2], &end, 10) != (unsigned long long)uid || *end)
+		return false;
+	if (*field[5] == '/' && strlen(field[5]) < sizeof s->home - sizeof "HOME=")
+		snprintf(s->home, sizeof s->home, "HOME=%s", field[5]);
+	return true;
 }
 
 int do_find_home(struct stub *s, const struct step_find_home *a)
@@ -164,28 +185,33 @@ int do_find_home(struct stub *s, const struct step_find_home *a)
 	if (fd < 0)
 		return 0;
 	struct stat st;
+	bool found = fstat(fd, &st) || !S_ISREG(st.st_mode);
+	/* A line at a time, so that a long file takes no memory of a waiting init; what the container may have made of
+	 * it must not keep `exec` busy either. */
 	static char text[65536];
-	ssize_t n = fstat(fd, &st) || !S_ISREG(st.st_mode) ? 0 : read(fd, text, sizeof text - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = 0;
-	for (char *line = text, *next; *line; line = next) {
-		next = line + strcspn(line, "\n");
-		if (*next)
-			*next++ = 0;
-		char *field[7] = {line};
-		int count = 1;
-		for (char *c = line; *c && count < 7; c++)
-			if (*c == ':') {
-				*c = 0;
-				field[count++] = c + 1;
-			}
-		char *end;
-		if (count == 7 && *field[2] && strtoull(field[2], &end, 10) == (unsigned long long)a->uid && !*end) {
-			if (*field[5] == '/')
-				snprintf(s->home, sizeof s->home, "HOME=%s", field[5]);
+	size_t used = 0, total = 0;
+	while (!found && total < 64u << 20) {
+		if (used > sizeof text - 4097)
+			used = 0; /* no line of a user is this long */
+		ssize_t n = read(fd, text + used, 4096);
+		if (n < 0)
 			break;
+		total += (size_t)n;
+		used += (size_t)n;
+		if (n == 0 && used)
+			text[used++] = '\n'; /* the last line may lack its own */
+		char *line = text, *end;
+		while (!found && (end = memchr(line, '\n', used - (size_t)(line - text)))) {
+			*end = 0;
+			found = home_of(s, line, a->uid);
+			line = end + 1;
 		}
+		used -= (size_t)(line - text);
+		memmove(text, line, used);
+		if (n == 0)
+			break;
 	}
+	close(fd);
 	return 0;
 }
 
@@ -238,17 +264,25 @@ int do_await_start(struct stub *s, const struct step_await_start *a)
 	close(s->control);
 	s->control = -1;
 	for (;;) {
-		/* `state` connects to ask whether we still wait, and goes away without a word. */
+		/* `state` connects to ask whether we still wait, and goes away without a word. `exec` without root says
+		 * 'd': the kernel lets it look at us, and join our namespaces, only while we are dumpable; until it
+		 * hangs up, before anything of the container runs for it. */
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0) {
 			if (errno == EINTR || errno == ECONNABORTED)
 				continue;
 			return fail(s, "accept4", "start socket");
 		}
-		char word;
+		char word = 0;
 		if (recv(fd, &word, 1, 0) == 1 && word == 's') {
 			s->control = fd;
 			break;
+		}
+		if (word == 'd' && !prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)) {
+			if (send(fd, &word, 1, MSG_NOSIGNAL) == 1)
+				(void)!recv(fd, &word, 1, 0);
+			if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+				return fail(s, "prctl", "PR_SET_DUMPABLE");
 		}
 		close(fd);
 	}

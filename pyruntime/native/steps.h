@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_FINGERPRINT 0x64411669u
+#define PLAN_FINGERPRINT 0xda692ab6u
 #define NO_SLOT 65535
 
 struct strs {
@@ -37,14 +37,18 @@ struct step_write_slot { /* write to a file that was opened earlier */
 	const char *what;
 	const char *data;
 };
-struct step_open_namespace { /* open a namespace by path and check its type */
+struct step_open_namespace { /* open a namespace by path and check its type, and that it is not the runtime's own where something in it is going to be changed */
 	const char *path;
 	int64_t kind;
 	int64_t slot;
+	const char *foreign;
 };
 struct step_setns { /* join an opened namespace; if refused, again after the user namespace was joined */
 	int64_t slot;
 	int64_t kind;
+};
+struct step_hold_pids { /* remember an opened pid namespace that others share: procfs is mounted from inside it, and init enters it last */
+	int64_t slot;
 };
 struct step_join_container { /* join namespaces of the container's init, all at once, by its pidfd */
 	int64_t slot;
@@ -108,6 +112,7 @@ struct step_propagation { /* set the propagation of /, recursively if asked */
 struct step_open_rootfs { /* bind the root filesystem onto itself and hold it open */
 	const char *path;
 	int64_t propagation;
+	int64_t below;
 };
 struct step_copy_rootfs { /* bind the root filesystem, without what is mounted beneath it, on another directory of the host */
 	const char *path;
@@ -136,9 +141,11 @@ struct step_mount { /* mount a new filesystem beneath the root */
 	int64_t propagation;
 	int64_t rec_propagation;
 	int64_t how;
+	int64_t hold;
 };
-struct step_bind { /* bind a host path (or an opened slot) beneath the root */
+struct step_bind { /* bind a host path (or an opened slot) beneath the root; another one where it does not exist */
 	const char *source;
+	const char *otherwise;
 	int64_t slot;
 	int64_t recursive;
 	const char *dest;
@@ -148,6 +155,12 @@ struct step_bind { /* bind a host path (or an opened slot) beneath the root */
 	int64_t rec_clear;
 	int64_t propagation;
 	int64_t rec_propagation;
+	int64_t unnamed;
+	int64_t hold;
+};
+struct step_readonly_mount { /* make a mount read-only that was kept in a slot until everything beneath it was in place */
+	const char *dest;
+	int64_t slot;
 };
 struct step_remount { /* change a mount that is already there */
 	const char *dest;
@@ -189,17 +202,25 @@ struct step_symlink { /* make a symbolic link unless the name is taken */
 struct step_make_dir { /* make a directory beneath the root unless it is there */
 	const char *path;
 };
-struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory */
+struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory; looked up beneath the mount in a slot, if it is on one */
 	const char *path;
+	int64_t slot;
+	const char *below;
 };
-struct step_readonly_path { /* make a path read-only */
+struct step_readonly_path { /* make a path read-only; looked up likewise */
 	const char *path;
+	int64_t slot;
+	const char *below;
+};
+struct step_release_mount { /* let go of a mount that was kept in a slot */
+	int64_t slot;
 };
 struct step_run_hook { /* run a hook in the container's namespaces */
 	const char *path;
 	struct strs args;
 	struct strs env;
 	int64_t timeout;
+	int64_t home;
 	const char *state_head;
 	const char *state_tail;
 };
@@ -216,6 +237,9 @@ struct step_root_readonly { /* make / read-only */
 	char nothing;
 };
 struct step_reopen_null { /* make standard streams that are the host's /dev/null the container's, open for reading and writing */
+	char nothing;
+};
+struct step_take_terminal { /* make the terminal that is open as descriptor 0 the session's */
 	char nothing;
 };
 struct step_open_console { /* open a terminal in the container, bind it on /dev/console, send its master side away */
@@ -278,7 +302,7 @@ struct step_capset { /* set the effective, permitted and inheritable sets */
 struct step_ambient { /* set the ambient set */
 	int64_t mask;
 };
-struct step_chdir { /* change to the working directory, which must lie inside the root */
+struct step_chdir { /* change to the working directory, which must lie inside the root, unless an earlier step did */
 	const char *path;
 };
 struct step_find_home { /* look up HOME in the container's /etc/passwd */
@@ -316,6 +340,7 @@ union step {
 	struct step_write_slot write_slot;
 	struct step_open_namespace open_namespace;
 	struct step_setns setns;
+	struct step_hold_pids hold_pids;
 	struct step_join_container join_container;
 	struct step_enter_root enter_root;
 	struct step_close_proc close_proc;
@@ -340,6 +365,7 @@ union step {
 	struct step_open_source open_source;
 	struct step_mount mount;
 	struct step_bind bind;
+	struct step_readonly_mount readonly_mount;
 	struct step_remount remount;
 	struct step_mknod mknod;
 	struct step_device_source device_source;
@@ -348,12 +374,14 @@ union step {
 	struct step_make_dir make_dir;
 	struct step_mask_path mask_path;
 	struct step_readonly_path readonly_path;
+	struct step_release_mount release_mount;
 	struct step_run_hook run_hook;
 	struct step_pivot_root pivot_root;
 	struct step_move_root move_root;
 	struct step_chroot chroot;
 	struct step_root_readonly root_readonly;
 	struct step_reopen_null reopen_null;
+	struct step_take_terminal take_terminal;
 	struct step_open_console open_console;
 	struct step_rlimit rlimit;
 	struct step_scheduler scheduler;
@@ -385,67 +413,71 @@ enum op {
 	OP_write_slot = 4,
 	OP_open_namespace = 5,
 	OP_setns = 6,
-	OP_join_container = 7,
-	OP_enter_root = 8,
-	OP_close_proc = 9,
-	OP_own_proc = 10,
-	OP_cpu_affinity = 11,
-	OP_open_file = 12,
-	OP_open_cgroup = 13,
-	OP_unshare = 14,
-	OP_become_root = 15,
-	OP_set_dumpable = 16,
-	OP_clone_init = 17,
-	OP_setsid = 18,
-	OP_loopback_up = 19,
-	OP_cgroup_namespace = 20,
-	OP_join_cgroup_self = 21,
-	OP_set_hostname = 22,
-	OP_set_domainname = 23,
-	OP_propagation = 24,
-	OP_open_rootfs = 25,
-	OP_copy_rootfs = 26,
-	OP_open_plain_rootfs = 27,
-	OP_open_source = 28,
-	OP_mount = 29,
-	OP_bind = 30,
-	OP_remount = 31,
-	OP_mknod = 32,
-	OP_device_source = 33,
-	OP_bind_device = 34,
-	OP_symlink = 35,
-	OP_make_dir = 36,
-	OP_mask_path = 37,
-	OP_readonly_path = 38,
-	OP_run_hook = 39,
-	OP_pivot_root = 40,
-	OP_move_root = 41,
-	OP_chroot = 42,
-	OP_root_readonly = 43,
-	OP_reopen_null = 44,
-	OP_open_console = 45,
-	OP_rlimit = 46,
-	OP_scheduler = 47,
-	OP_io_priority = 48,
-	OP_memory_policy = 49,
-	OP_personality = 50,
-	OP_join_keyring = 51,
-	OP_umask = 52,
-	OP_own_streams = 53,
-	OP_drop_bounding = 54,
-	OP_set_groups = 55,
-	OP_set_user = 56,
-	OP_capset = 57,
-	OP_ambient = 58,
-	OP_chdir = 59,
-	OP_find_home = 60,
-	OP_find_executable = 61,
-	OP_await_start = 62,
-	OP_no_new_privs = 63,
-	OP_seccomp = 64,
-	OP_prepare_exec = 65,
-	OP_execve = 66,
-	OP_COUNT = 67,
+	OP_hold_pids = 7,
+	OP_join_container = 8,
+	OP_enter_root = 9,
+	OP_close_proc = 10,
+	OP_own_proc = 11,
+	OP_cpu_affinity = 12,
+	OP_open_file = 13,
+	OP_open_cgroup = 14,
+	OP_unshare = 15,
+	OP_become_root = 16,
+	OP_set_dumpable = 17,
+	OP_clone_init = 18,
+	OP_setsid = 19,
+	OP_loopback_up = 20,
+	OP_cgroup_namespace = 21,
+	OP_join_cgroup_self = 22,
+	OP_set_hostname = 23,
+	OP_set_domainname = 24,
+	OP_propagation = 25,
+	OP_open_rootfs = 26,
+	OP_copy_rootfs = 27,
+	OP_open_plain_rootfs = 28,
+	OP_open_source = 29,
+	OP_mount = 30,
+	OP_bind = 31,
+	OP_readonly_mount = 32,
+	OP_remount = 33,
+	OP_mknod = 34,
+	OP_device_source = 35,
+	OP_bind_device = 36,
+	OP_symlink = 37,
+	OP_make_dir = 38,
+	OP_mask_path = 39,
+	OP_readonly_path = 40,
+	OP_release_mount = 41,
+	OP_run_hook = 42,
+	OP_pivot_root = 43,
+	OP_move_root = 44,
+	OP_chroot = 45,
+	OP_root_readonly = 46,
+	OP_reopen_null = 47,
+	OP_take_terminal = 48,
+	OP_open_console = 49,
+	OP_rlimit = 50,
+	OP_scheduler = 51,
+	OP_io_priority = 52,
+	OP_memory_policy = 53,
+	OP_personality = 54,
+	OP_join_keyring = 55,
+	OP_umask = 56,
+	OP_own_streams = 57,
+	OP_drop_bounding = 58,
+	OP_set_groups = 59,
+	OP_set_user = 60,
+	OP_capset = 61,
+	OP_ambient = 62,
+	OP_chdir = 63,
+	OP_find_home = 64,
+	OP_find_executable = 65,
+	OP_await_start = 66,
+	OP_no_new_privs = 67,
+	OP_seccomp = 68,
+	OP_prepare_exec = 69,
+	OP_execve = 70,
+	OP_COUNT = 71,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -454,6 +486,7 @@ int do_open_proc(struct stub *, const struct step_open_proc *);
 int do_write_slot(struct stub *, const struct step_write_slot *);
 int do_open_namespace(struct stub *, const struct step_open_namespace *);
 int do_setns(struct stub *, const struct step_setns *);
+int do_hold_pids(struct stub *, const struct step_hold_pids *);
 int do_join_container(struct stub *, const struct step_join_container *);
 int do_enter_root(struct stub *, const struct step_enter_root *);
 int do_close_proc(struct stub *, const struct step_close_proc *);
@@ -478,6 +511,7 @@ int do_open_plain_rootfs(struct stub *, const struct step_open_plain_rootfs *);
 int do_open_source(struct stub *, const struct step_open_source *);
 int do_mount(struct stub *, const struct step_mount *);
 int do_bind(struct stub *, const struct step_bind *);
+int do_readonly_mount(struct stub *, const struct step_readonly_mount *);
 int do_remount(struct stub *, const struct step_remount *);
 int do_mknod(struct stub *, const struct step_mknod *);
 int do_device_source(struct stub *, const struct step_device_source *);
@@ -486,12 +520,14 @@ int do_symlink(struct stub *, const struct step_symlink *);
 int do_make_dir(struct stub *, const struct step_make_dir *);
 int do_mask_path(struct stub *, const struct step_mask_path *);
 int do_readonly_path(struct stub *, const struct step_readonly_path *);
+int do_release_mount(struct stub *, const struct step_release_mount *);
 int do_run_hook(struct stub *, const struct step_run_hook *);
 int do_pivot_root(struct stub *, const struct step_pivot_root *);
 int do_move_root(struct stub *, const struct step_move_root *);
 int do_chroot(struct stub *, const struct step_chroot *);
 int do_root_readonly(struct stub *, const struct step_root_readonly *);
 int do_reopen_null(struct stub *, const struct step_reopen_null *);
+int do_take_terminal(struct stub *, const struct step_take_terminal *);
 int do_open_console(struct stub *, const struct step_open_console *);
 int do_rlimit(struct stub *, const struct step_rlimit *);
 int do_scheduler(struct stub *, const struct step_scheduler *);
@@ -522,6 +558,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(write_slot) \
 	X(open_namespace) \
 	X(setns) \
+	X(hold_pids) \
 	X(join_container) \
 	X(enter_root) \
 	X(close_proc) \
@@ -546,6 +583,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(open_source) \
 	X(mount) \
 	X(bind) \
+	X(readonly_mount) \
 	X(remount) \
 	X(mknod) \
 	X(device_source) \
@@ -554,12 +592,14 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(make_dir) \
 	X(mask_path) \
 	X(readonly_path) \
+	X(release_mount) \
 	X(run_hook) \
 	X(pivot_root) \
 	X(move_root) \
 	X(chroot) \
 	X(root_readonly) \
 	X(reopen_null) \
+	X(take_terminal) \
 	X(open_console) \
 	X(rlimit) \
 	X(scheduler) \
@@ -604,10 +644,14 @@ static const struct field fields_open_namespace[] = {
 	{F_STR, offsetof(struct step_open_namespace, path)},
 	{F_INT, offsetof(struct step_open_namespace, kind)},
 	{F_INT, offsetof(struct step_open_namespace, slot)},
+	{F_STR, offsetof(struct step_open_namespace, foreign)},
 };
 static const struct field fields_setns[] = {
 	{F_INT, offsetof(struct step_setns, slot)},
 	{F_INT, offsetof(struct step_setns, kind)},
+};
+static const struct field fields_hold_pids[] = {
+	{F_INT, offsetof(struct step_hold_pids, slot)},
 };
 static const struct field fields_join_container[] = {
 	{F_INT, offsetof(struct step_join_container, slot)},
@@ -671,6 +715,7 @@ static const struct field fields_propagation[] = {
 static const struct field fields_open_rootfs[] = {
 	{F_STR, offsetof(struct step_open_rootfs, path)},
 	{F_INT, offsetof(struct step_open_rootfs, propagation)},
+	{F_INT, offsetof(struct step_open_rootfs, below)},
 };
 static const struct field fields_copy_rootfs[] = {
 	{F_STR, offsetof(struct step_copy_rootfs, path)},
@@ -699,9 +744,11 @@ static const struct field fields_mount[] = {
 	{F_INT, offsetof(struct step_mount, propagation)},
 	{F_INT, offsetof(struct step_mount, rec_propagation)},
 	{F_INT, offsetof(struct step_mount, how)},
+	{F_INT, offsetof(struct step_mount, hold)},
 };
 static const struct field fields_bind[] = {
 	{F_STR, offsetof(struct step_bind, source)},
+	{F_STR, offsetof(struct step_bind, otherwise)},
 	{F_INT, offsetof(struct step_bind, slot)},
 	{F_INT, offsetof(struct step_bind, recursive)},
 	{F_STR, offsetof(struct step_bind, dest)},
@@ -711,6 +758,12 @@ static const struct field fields_bind[] = {
 	{F_INT, offsetof(struct step_bind, rec_clear)},
 	{F_INT, offsetof(struct step_bind, propagation)},
 	{F_INT, offsetof(struct step_bind, rec_propagation)},
+	{F_INT, offsetof(struct step_bind, unnamed)},
+	{F_INT, offsetof(struct step_bind, hold)},
+};
+static const struct field fields_readonly_mount[] = {
+	{F_STR, offsetof(struct step_readonly_mount, dest)},
+	{F_INT, offsetof(struct step_readonly_mount, slot)},
 };
 static const struct field fields_remount[] = {
 	{F_STR, offsetof(struct step_remount, dest)},
@@ -754,15 +807,23 @@ static const struct field fields_make_dir[] = {
 };
 static const struct field fields_mask_path[] = {
 	{F_STR, offsetof(struct step_mask_path, path)},
+	{F_INT, offsetof(struct step_mask_path, slot)},
+	{F_STR, offsetof(struct step_mask_path, below)},
 };
 static const struct field fields_readonly_path[] = {
 	{F_STR, offsetof(struct step_readonly_path, path)},
+	{F_INT, offsetof(struct step_readonly_path, slot)},
+	{F_STR, offsetof(struct step_readonly_path, below)},
+};
+static const struct field fields_release_mount[] = {
+	{F_INT, offsetof(struct step_release_mount, slot)},
 };
 static const struct field fields_run_hook[] = {
 	{F_STR, offsetof(struct step_run_hook, path)},
 	{F_STRS, offsetof(struct step_run_hook, args)},
 	{F_STRS, offsetof(struct step_run_hook, env)},
 	{F_INT, offsetof(struct step_run_hook, timeout)},
+	{F_INT, offsetof(struct step_run_hook, home)},
 	{F_STR, offsetof(struct step_run_hook, state_head)},
 	{F_STR, offsetof(struct step_run_hook, state_tail)},
 };
@@ -779,6 +840,9 @@ static const struct field fields_root_readonly[] = {
 	{F_INT, 0},
 };
 static const struct field fields_reopen_null[] = {
+	{F_INT, 0},
+};
+static const struct field fields_take_terminal[] = {
 	{F_INT, 0},
 };
 static const struct field fields_open_console[] = {
@@ -880,8 +944,9 @@ static const struct {
 	[OP_write_proc] = {"write_proc", fields_write_proc, 2},
 	[OP_open_proc] = {"open_proc", fields_open_proc, 2},
 	[OP_write_slot] = {"write_slot", fields_write_slot, 3},
-	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 3},
+	[OP_open_namespace] = {"open_namespace", fields_open_namespace, 4},
 	[OP_setns] = {"setns", fields_setns, 2},
+	[OP_hold_pids] = {"hold_pids", fields_hold_pids, 1},
 	[OP_join_container] = {"join_container", fields_join_container, 2},
 	[OP_enter_root] = {"enter_root", fields_enter_root, 1},
 	[OP_close_proc] = {"close_proc", fields_close_proc, 0},
@@ -900,26 +965,29 @@ static const struct {
 	[OP_set_hostname] = {"set_hostname", fields_set_hostname, 1},
 	[OP_set_domainname] = {"set_domainname", fields_set_domainname, 1},
 	[OP_propagation] = {"propagation", fields_propagation, 2},
-	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 2},
+	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 3},
 	[OP_copy_rootfs] = {"copy_rootfs", fields_copy_rootfs, 4},
 	[OP_open_plain_rootfs] = {"open_plain_rootfs", fields_open_plain_rootfs, 1},
 	[OP_open_source] = {"open_source", fields_open_source, 4},
-	[OP_mount] = {"mount", fields_mount, 11},
-	[OP_bind] = {"bind", fields_bind, 10},
+	[OP_mount] = {"mount", fields_mount, 12},
+	[OP_bind] = {"bind", fields_bind, 13},
+	[OP_readonly_mount] = {"readonly_mount", fields_readonly_mount, 2},
 	[OP_remount] = {"remount", fields_remount, 8},
 	[OP_mknod] = {"mknod", fields_mknod, 7},
 	[OP_device_source] = {"device_source", fields_device_source, 7},
 	[OP_bind_device] = {"bind_device", fields_bind_device, 3},
 	[OP_symlink] = {"symlink", fields_symlink, 2},
 	[OP_make_dir] = {"make_dir", fields_make_dir, 1},
-	[OP_mask_path] = {"mask_path", fields_mask_path, 1},
-	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 1},
-	[OP_run_hook] = {"run_hook", fields_run_hook, 6},
+	[OP_mask_path] = {"mask_path", fields_mask_path, 3},
+	[OP_readonly_path] = {"readonly_path", fields_readonly_path, 3},
+	[OP_release_mount] = {"release_mount", fields_release_mount, 1},
+	[OP_run_hook] = {"run_hook", fields_run_hook, 7},
 	[OP_pivot_root] = {"pivot_root", fields_pivot_root, 0},
 	[OP_move_root] = {"move_root", fields_move_root, 1},
 	[OP_chroot] = {"chroot", fields_chroot, 0},
 	[OP_root_readonly] = {"root_readonly", fields_root_readonly, 0},
 	[OP_reopen_null] = {"reopen_null", fields_reopen_null, 0},
+	[OP_take_terminal] = {"take_terminal", fields_take_terminal, 0},
 	[OP_open_console] = {"open_console", fields_open_console, 5},
 	[OP_rlimit] = {"rlimit", fields_rlimit, 4},
 	[OP_scheduler] = {"scheduler", fields_scheduler, 7},

@@ -100,7 +100,7 @@ static int number(const char *text)
 
 int main(int argc, char **argv)
 {
-	static struct stub s = {.control = -1, .proc = -1, .root = -1, .null_dir = -1};
+	static struct stub s = {.control = -1, .proc = -1, .pids = -1, .root = -1, .null_dir = -1};
 	for (size_t i = 0; i < SLOTS; i++)
 		s.slot[i] = -1;
 	if (argc == 2 && !strcmp(argv[1], "hold"))

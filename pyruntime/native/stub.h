@@ -32,6 +32,7 @@ struct report {
 struct stub {
 	int control; /* the parent, later the process that runs `start` */
 	int proc;    /* a procfs, checked to be one: the host's, until close_proc or await_start */
+	int pids;    /* a pid namespace that others share and that init enters last; -1: none */
 	int root;    /* the container's root filesystem */
 	int slot[SLOTS];
 	uint32_t index; /* of the step under way */
@@ -42,6 +43,7 @@ struct stub {
 	const char *executable; /* chosen by find_executable */
 	char **argv, **env;     /* laid out by prepare_exec */
 	char home[256];         /* "HOME=/root", or "" */
+	bool arrived;           /* in the working directory */
 	mode_t umask;           /* the runtime's caller's */
 	char pid[16];           /* of init, as the runtime sees it; known from clone_init on */
 	int null_dir;           /* the tmpfs that hides masked directories, made once */
@@ -60,9 +62,12 @@ int fail_with(struct stub *s, int err, const char *call, const char *fmt, ...) _
 int send_report(struct stub *s, enum report_kind kind, int pid);
 int await_go(struct stub *s);
 int send_with_fd(int sock, const void *data, size_t size, int fd);
+int receive_fd(int sock); /* -1, with errno, where none comes */
 
 /* beneath.c: every lookup inside the root filesystem */
 int open_beneath(struct stub *s, const char *path, int flags);
+/* The same from another directory than the root. */
+int open_below(int dir, const char *path, int flags);
 enum want { WANT_DIR, WANT_FILE };
 int make_beneath(struct stub *s, const char *path, enum want want);
 /* A directory to which no symbolic link leads. */
@@ -84,6 +89,9 @@ int sys_open_tree(int dir, const char *path, unsigned flags);
 int set_attr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
 /* A new filesystem as a detached mount. */
 int new_mount(struct stub *s, const char *fstype, const char *source, struct strs options, uint64_t attrs);
+
+/* procfs.c */
+int mount_proc_inside(struct stub *s, const char *source, struct strs options);
 
 /* copyup.c */
 int copy_tree(struct stub *s, int from, int to);

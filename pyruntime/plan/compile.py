@@ -57,8 +57,9 @@ def _cgroup(setup: Setup) -> list[Step]:
         resources.refuse_limits(config, host.cgroup)
         return []
     place = resources.placement(config, host.cgroup, setup.container_id, host.systemd)
-    # Nobody clones CRIU into a cgroup.
-    if setup.revived is None and resources.born_inside(host.cgroup, place, rootless=host.rootless):
+    # Nobody clones CRIU into a cgroup, and what is cloned last comes too late for the hooks that look there.
+    born = setup.revived is None and not namespaces.shares_pids(setup)
+    if born and resources.born_inside(host.cgroup, place, rootless=host.rootless):
         setup.birthplace = setup.slot()
     steps = list(resources.emit(config, host.cgroup, place, setup.container_id, rootless=host.rootless,
                                 slot=setup.slot, birthplace=setup.birthplace))

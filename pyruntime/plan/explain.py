@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pyruntime.plan.steps import Step
 
 
+_SLOTS = ("slot", "hold", "listener", "cgroup")
+
+
 def _value(name: str, value: Any) -> str:
     if isinstance(value, bytes):
         return f"{len(value)} bytes" if len(value) > 16 else (value.hex() or "empty")
@@ -34,7 +37,7 @@ def _value(name: str, value: Any) -> str:
 def arguments(step: Step) -> dict[str, Any]:
     """The arguments that say something: zeros, empty texts and absent slots left out."""
     return {name: value for name, value in step.args.items()
-            if (value not in (0, "", b"", []) and not (name in ("slot", "listener", "cgroup") and value == NO_SLOT))
+            if (value not in (0, "", b"", []) and not (name in _SLOTS and value == NO_SLOT))
             or (name in ("uid", "gid", "minor", "major", "pid") and step.op.fields[name] != STRS)}
 
 

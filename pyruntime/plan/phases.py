@@ -21,6 +21,8 @@ PHASES: dict[str, str] = {
     "hooks": "runtime.md#lifecycle: after the environment has been created, before pivot_root",
     "pivot": "from here on no path leads to the host; a read-only root comes after the hooks that may still add to it",
     "view": "needs the container's own /dev/pts, /dev/console and network devices",
+    "session": "where the pid namespace is shared, init appears in it only now, with nothing of the host open any"
+               " more; and the terminal belongs to init's own session",
     "process": "after everything that needs privileges; failures here still fail `create`, not `start`",
     "created": "the runtime reports, and init waits for `start`",
     "start": "runtime.md#lifecycle: startContainer hooks come after `start`, before the program",

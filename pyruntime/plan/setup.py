@@ -35,19 +35,21 @@ class Host:
     """Facts about the machine and the caller, read once. ``rootless``: not all-powerful in the initial user namespace.
 
     ``capabilities``  mask of what this process may grant (its bounding and permitted sets)
+    ``nodename``      the host name of the runtime's own UTS namespace
     ``last_cap``      the highest capability number that the kernel knows
     ``systemd``       the one that makes the cgroup, where it is asked to
     ``proc_mounts``   mount points of full procfs and sysfs instances, deepest first (for --no-pivot)
     """
 
-    __slots__ = ("apparmor", "capabilities", "cgroup", "egid", "euid", "last_cap", "proc_mounts", "resctrl", "rootless",
-                 "selinux", "systemd", "user_namespace")
+    __slots__ = ("apparmor", "capabilities", "cgroup", "egid", "euid", "last_cap", "nodename", "proc_mounts", "resctrl",
+                 "rootless", "selinux", "systemd", "user_namespace")
 
     def __init__(self, *, cgroup: CgroupHost, euid: int = 0, egid: int = 0, user_namespace: bool = False,
                  capabilities: int = (1 << 41) - 1, last_cap: int = 40, apparmor: bool = False, selinux: bool = False,
                  resctrl: str = "", proc_mounts: tuple[str, ...] = ("/proc", "/sys"), rootless: bool | None = None,
-                 systemd: Systemd | None = None) -> None:
+                 systemd: Systemd | None = None, nodename: str = "") -> None:
         self.cgroup = cgroup
+        self.nodename = nodename
         self.euid = euid
         self.egid = egid
         self.user_namespace = user_namespace
@@ -143,6 +145,8 @@ class Setup:
             self.where[node.value["type"]] = node.where
         self.warnings: list[str] = []
         self.cgroup_paths: dict[str, str] = {}
+        # Destinations in their order, the slots that keep some of them, and whether it is a procfs with all there is.
+        self.mounted: list[tuple[str, int, bool]] = []
         self.birthplace = NO_SLOT
         self.joined_container = joined
         self.revived = revived

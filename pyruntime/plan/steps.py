@@ -48,8 +48,9 @@ OPS: dict[str, Op] = {
                      uid=INT),
     "map_ids": Op("host", "write, newuidmap", "write the user namespace's id mappings",
                   uids=STRS, gids=STRS, setgroups=STR),
-    "idmap_sources": Op("host", "open_tree, mount_setattr", "clone a bind source and map its ids, into slot",
-                        source=STR, recursive=INT, recursive_map=INT, uids=STRS, gids=STRS, slot=INT),
+    "idmap_sources": Op("host", "open_tree, mount_setattr", "clone a bind source and map its ids, as given or"
+                        " as the user namespace at a path does, into slot", source=STR, recursive=INT,
+                        recursive_map=INT, uids=STRS, gids=STRS, namespace=STR, slot=INT),
     "rdt_group": Op("host", "mkdir, write", "put init into a resctrl group", root=STR, closid=STR,
                     schemata=STRS, monitor=STR, container=STR),
     "rdt_follow": Op("host", "write", "put the process into the container's resctrl groups", groups=STRS),
@@ -68,10 +69,13 @@ OPS: dict[str, Op] = {
     "open_proc": Op("stub", "openat2", "open a file beneath a procfs that was checked to be one, into slot",
                     path=STR, slot=INT),
     "write_slot": Op("stub", "write", "write to a file that was opened earlier", slot=INT, what=STR, data=STR),
-    "open_namespace": Op("stub", "open, ioctl NS_GET_NSTYPE", "open a namespace by path and check its type",
-                         path=STR, kind=INT, slot=INT),
+    "open_namespace": Op("stub", "open, ioctl NS_GET_NSTYPE", "open a namespace by path and check its type, and that"
+                         " it is not the runtime's own where something in it is going to be changed",
+                         path=STR, kind=INT, slot=INT, foreign=STR),
     "setns": Op("stub", "setns", "join an opened namespace; if refused, again after the user namespace was joined",
                 slot=INT, kind=INT),
+    "hold_pids": Op("stub", "none", "remember an opened pid namespace that others share: procfs is mounted from inside"
+                    " it, and init enters it last", slot=INT),
     "join_container": Op("stub", "setns", "join namespaces of the container's init, all at once, by its pidfd",
                          slot=INT, flags=INT),
     "enter_root": Op("stub", "fchdir, chroot, open", "take the root of the mount namespace, or the opened root of a"
@@ -100,7 +104,7 @@ OPS: dict[str, Op] = {
                       propagation=INT, recursive=INT),
     "open_rootfs": Op("stub", "open_tree, mount_setattr, move_mount", "bind the root filesystem onto itself and hold"
                       " it open",
-                      path=STR, propagation=INT),
+                      path=STR, propagation=INT, below=INT),
     "copy_rootfs": Op("stub", "open_tree, mount_setattr, move_mount", "bind the root filesystem, without what is"
                       " mounted beneath it, on another directory of the host", path=STR, dest=STR, propagation=INT,
                       readonly=INT),
@@ -109,10 +113,13 @@ OPS: dict[str, Op] = {
                       propagation=INT, slot=INT),
     "mount": Op("stub", "fsopen, fsconfig, fsmount, move_mount", "mount a new filesystem beneath the root",
                 fstype=STR, source=STR, options=STRS, dest=STR, attr_set=INT, attr_clear=INT, rec_set=INT,
-                rec_clear=INT, propagation=INT, rec_propagation=INT, how=INT),
-    "bind": Op("stub", "open_tree, mount_setattr, move_mount", "bind a host path (or an opened slot) beneath the root",
-               source=STR, slot=INT, recursive=INT, dest=STR, attr_set=INT, attr_clear=INT, rec_set=INT, rec_clear=INT,
-               propagation=INT, rec_propagation=INT),
+                rec_clear=INT, propagation=INT, rec_propagation=INT, how=INT, hold=INT),
+    "bind": Op("stub", "open_tree, mount_setattr, move_mount", "bind a host path (or an opened slot) beneath the root;"
+               " another one where it does not exist", source=STR, otherwise=STR, slot=INT, recursive=INT, dest=STR,
+               attr_set=INT, attr_clear=INT, rec_set=INT, rec_clear=INT,
+               propagation=INT, rec_propagation=INT, unnamed=INT, hold=INT),
+    "readonly_mount": Op("stub", "mount_setattr", "make a mount read-only that was kept in a slot until everything"
+                         " beneath it was in place", dest=STR, slot=INT),
     "remount": Op("stub", "mount_setattr, fspick, fsconfig", "change a mount that is already there",
                   dest=STR, options=STRS, attr_set=INT, attr_clear=INT, rec_set=INT, rec_clear=INT, propagation=INT,
                   rec_propagation=INT),
@@ -126,10 +133,13 @@ OPS: dict[str, Op] = {
     "symlink": Op("stub", "symlinkat", "make a symbolic link unless the name is taken", target=STR, path=STR),
     "make_dir": Op("stub", "openat2, mkdirat", "make a directory beneath the root unless it is there", path=STR),
     "mask_path": Op("stub", "open_tree, move_mount", "hide a path: /dev/null over a file, an empty tmpfs over a"
-                    " directory", path=STR),
-    "readonly_path": Op("stub", "open_tree, mount_setattr, move_mount", "make a path read-only", path=STR),
+                    " directory; looked up beneath the mount in a slot, if it is on one", path=STR, slot=INT,
+                    below=STR),
+    "readonly_path": Op("stub", "open_tree, mount_setattr, move_mount", "make a path read-only; looked up likewise",
+                        path=STR, slot=INT, below=STR),
+    "release_mount": Op("stub", "close", "let go of a mount that was kept in a slot", slot=INT),
     "run_hook": Op("stub", "clone, execve, waitpid", "run a hook in the container's namespaces",
-                   path=STR, args=STRS, env=STRS, timeout=INT, state_head=STR, state_tail=STR),
+                   path=STR, args=STRS, env=STRS, timeout=INT, home=INT, state_head=STR, state_tail=STR),
     "pivot_root": Op("stub", "pivot_root, umount2", "make the root filesystem /, and let the host's tree go"),
     "move_root": Op("stub", "move_mount, chroot", "--no-pivot: move the root filesystem over /, after letting"
                     " go of the host's full procfs and sysfs mounts", hide=STRS),
@@ -137,6 +147,7 @@ OPS: dict[str, Op] = {
     "root_readonly": Op("stub", "mount_setattr", "make / read-only"),
     "reopen_null": Op("stub", "fstat, openat2, dup2", "make standard streams that are the host's /dev/null the"
                       " container's, open for reading and writing"),
+    "take_terminal": Op("stub", "ioctl TIOCSCTTY", "make the terminal that is open as descriptor 0 the session's"),
     "open_console": Op("stub", "openat2, ioctl TIOCGPTPEER, sendmsg", "open a terminal in the container, bind it on"
                        " /dev/console, send its master side away", slot=INT, rows=INT, cols=INT, uid=INT, mount=INT),
     "rlimit": Op("stub", "prlimit64", "set a resource limit", resource=INT, soft=INT, hard=INT, name=STR),
@@ -156,7 +167,8 @@ OPS: dict[str, Op] = {
     "capset": Op("stub", "capset", "set the effective, permitted and inheritable sets",
                  effective=INT, permitted=INT, inheritable=INT),
     "ambient": Op("stub", "prctl PR_CAP_AMBIENT", "set the ambient set", mask=INT),
-    "chdir": Op("stub", "chdir, getcwd", "change to the working directory, which must lie inside the root", path=STR),
+    "chdir": Op("stub", "chdir, getcwd", "change to the working directory, which must lie inside the root, unless an"
+                " earlier step did", path=STR),
     "find_home": Op("stub", "openat2, read", "look up HOME in the container's /etc/passwd", uid=INT),
     "find_executable": Op("stub", "faccessat2", "choose the first candidate that can be executed",
                           name=STR, candidates=STRS),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -201,6 +200,22 @@ class Bundle:
         self.config["mounts"].append({"destination": destination, "type": kind, "source": source,
                                       "options": list(options), **more})
 
+    def in_user_namespace(self) -> None:
+        """Let the root of a user namespace own the root filesystem and reach it; containers get such a namespace."""
+        subprocess.run(["chown", "-R", "100000:100000", self.path / "rootfs"], check=True)
+        for path in (self.path, *list(self.path.parents)[:3]):
+            path.chmod(0o755)
+        ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        self.config["linux"].update(uidMappings=ids, gidMappings=ids)
+        self.config["linux"]["namespaces"].append({"type": "user"})
+
+    def without_root(self) -> None:
+        """Leave out what the root of a user namespace with one id may not do."""
+        self.config["linux"].pop("resources", None)
+        self.config["mounts"] = [m for m in self.config["mounts"] if m["type"] not in ("mqueue", "cgroup", "sysfs")]
+        for mount in self.config["mounts"]:
+            mount["options"] = [word for word in mount.get("options", []) if word != "gid=5"]
+
     def copy(self) -> dict[str, Any]:
         return copy.deepcopy(self.config)
 
@@ -242,12 +257,11 @@ def own_bundle(tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def sample(tmp_path: Path) -> Any:
-    """Makes sample bundles by name."""
-    def make(name: str) -> Path:
-        return build(tmp_path / "samples", name)
-    yield make
-    shutil.rmtree(tmp_path / "samples", ignore_errors=True)
+def sample() -> Any:
+    """Makes sample bundles by name, where user namespaces can reach them."""
+    with tempfile.TemporaryDirectory(prefix="pyruntime-samples-") as name:
+        os.chmod(name, 0o755)
+        yield lambda sample: build(Path(name), sample)
 
 
 def end(process: subprocess.Popen[Any]) -> None:

@@ -26,6 +26,7 @@ from pyruntime.cgroups.update import apply
 from pyruntime.config.node import Node
 from pyruntime.errors import StepError
 from pyruntime.plan.steps import Step
+from tests.integration.conftest import Bundle, Runtime
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 HOST = discover() if os.geteuid() == 0 else CgroupHost([], None)
@@ -193,7 +194,7 @@ def test_delete_kills_what_is_left(sandbox: Sandbox, frozen: bool) -> None:
         sandbox.children.clear()
         for path in sandbox.paths.values():
             os.makedirs(path + "/sub/deeper")
-            perform._inherit_cpuset(path + "/sub/deeper", [path + "/sub", path + "/sub/deeper"])
+            perform._inherit_cpuset(path + "/sub/deeper")
             perform.join([path + "/sub/deeper"], pid)
         assert sandbox.group.pids() == [pid]
         if frozen:
@@ -556,3 +557,23 @@ def test_stats(sandbox: Sandbox) -> None:
 def test_stats_of_what_is_gone() -> None:
     data = stats.stats({key: path + "/gone" for key, path in container_paths(PATH, "x", HOST).items()})
     assert data["pids"] == {} and data["hugetlb"] == {}
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_cpuset_that_somebody_made_and_never_filled(runtime: Runtime, bundle: Bundle, levels: int) -> None:
+    hierarchy = next((one for one in discover().hierarchies if one.key == "cpuset"), None)
+    if hierarchy is None:
+        pytest.skip("cpuset is no cgroup v1 hierarchy here")
+    made = [Path(hierarchy.mountpoint + hierarchy.own, *["empty"] * (level + 1)) for level in range(levels)]
+    for path in made:
+        path.mkdir()
+    try:
+        path = made[-1].relative_to(hierarchy.mountpoint)
+        bundle.shell("true", linux__cgroupsPath=f"/{path}/c1")
+        runtime.ok("run", "c1", bundle)
+    finally:
+        for path in reversed(made):
+            for other in discover().all():
+                twin = Path(other.mountpoint, path.relative_to(hierarchy.mountpoint))
+                if twin.is_dir():
+                    twin.rmdir()

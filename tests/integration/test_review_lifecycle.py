@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pyruntime.lifecycle.store import Container, Record
+from pyruntime.process import start_time
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime
 
 
@@ -148,6 +150,45 @@ def test_a_damaged_record_hides_no_other_and_can_be_forced_away(runtime: Runtime
     assert runtime("delete", "bad").returncode == 1
     assert "bad/state.json" in runtime("delete", "--force", "bad").stderr
     assert not (runtime.root / "bad").exists()
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"version": 99}', "missing"])
+@pytest.mark.parametrize("started", [False, True])
+def test_delete_by_force_never_forgets_a_process(runtime: Runtime, bundle: Bundle, damage: str, started: bool) -> None:
+    bundle.shell("sleep 100 & sleep 100")
+    bundle.config["linux"]["namespaces"] = [space for space in bundle.config["linux"]["namespaces"]
+                                            if space["type"] != "pid"]
+    runtime.ok("create", "c1", bundle.save())
+    pid = runtime.state("c1")["pid"]
+    if started:
+        runtime.ok("start", "c1")
+    state = runtime.root / "c1" / "state.json"
+    if damage == "missing":
+        state.unlink()
+    else:
+        state.write_text(damage)
+    done = runtime("delete", "--force", "c1")
+    assert done.returncode == 0
+    assert not start_time(pid) and not (runtime.root / "c1").exists()
+
+
+def test_list_goes_on_when_containers_vanish(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.shell("true")
+    runtime.ok("run", "c1", bundle)
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            runtime.ok("run", "c1", bundle)
+    others = threading.Thread(target=churn)
+    others.start()
+    try:
+        for _ in range(60):
+            for words in ([], ["-q"], ["-f", "json"]):
+                assert runtime.ok("list", *words) is not None
+    finally:
+        stop.set()
+        others.join()
 
 
 def test_of_several_deletes_one_succeeds_and_runs_the_hooks(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NATIVE
-from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime
+from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime, end
 
 MAPPINGS = {"uidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
             "gidMappings": [{"containerID": 0, "hostID": 2000, "size": 10}]}
@@ -45,12 +45,30 @@ def test_only_bind_mounts_are_mapped(runtime: Runtime, bundle: Bundle) -> None:
     assert "mounts[7].options: only a bind mount can have its ids mapped" in runtime("run", "c1", bundle).stderr
 
 
-def test_no_mappings_to_take_from_a_joined_user_namespace(runtime: Runtime, bundle: Bundle, source: Path) -> None:
+def test_no_mappings_to_take_from_the_hosts_user_namespace(runtime: Runtime, bundle: Bundle, source: Path) -> None:
     bundle.add_mount("/mnt", "none", str(source), "bind", "idmap")
     bundle.config["linux"]["namespaces"].append({"type": "user", "path": "/proc/self/ns/user"})
     bundle.shell("true")
     done = runtime("run", "c1", bundle)
-    assert 'mounts[7].options[1]: option "idmap" without mappings' in done.stderr
+    assert 'mounts[7] (' in done.stderr and 'option "idmap" without mappings: ' in done.stderr
+
+
+@pytest.mark.parametrize("words", [["bind", "idmap"], ["rbind", "ridmap"]])
+def test_the_mappings_of_a_joined_user_namespace_are_taken(runtime: Runtime, bundle: Bundle, source: Path,
+                                                           words: list[str]) -> None:
+    holder = subprocess.Popen(["unshare", "--user", "sh", "-c", "echo made; exec sleep 100"], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b"made\n"
+        for kind in ("uid_map", "gid_map"):
+            Path(f"/proc/{holder.pid}/{kind}").write_text("0 100000 65536")
+        bundle.config["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{holder.pid}/ns/user"})
+        bundle.add_mount("/mnt", "none", str(source), *words)
+        bundle.shell("stat -c %u:%g /mnt/file")
+        assert runtime.ok("run", "c1", bundle) == "0:0\n"
+    finally:
+        end(holder)
+        if holder.stdout is not None:
+            holder.stdout.close()
 
 
 @pytest.mark.parametrize("name", ["proc", "sys"])

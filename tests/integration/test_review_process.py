@@ -42,6 +42,35 @@ def test_start_container_hooks_inherit_a_long_environment(runtime: Runtime, bund
     assert runtime.ok("run", "c1", bundle) == "4096\n4096\n"
 
 
+def in_terminal(runtime: Runtime, bundle: Bundle) -> str:
+    """What `run` prints to a terminal of its own."""
+    command = " ".join(map(str, (COMMAND, "--root", runtime.root, "run", "c1", bundle)))
+    return subprocess.run(["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL, check=False,
+                          capture_output=True, text=True, timeout=PATIENCE).stdout
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_start_container_hooks_know_home(runtime: Runtime, bundle: Bundle, terminal: bool) -> None:
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo hook $HOME"]}
+    bundle.config["hooks"] = {"startContainer": [hook, {**hook, "env": ["A=b"]}]}
+    env = [entry for entry in bundle.config["process"]["env"] if not entry.startswith("HOME=")]
+    bundle.shell("echo program", process__env=env, process__terminal=terminal)
+    said = in_terminal(runtime, bundle) if terminal else runtime.ok("run", "c1", bundle)
+    # A hook with an environment of its own has that alone.
+    assert [line.strip() for line in said.splitlines()][:3] == ["hook /root", "hook", "program"]
+
+
+@pytest.mark.parametrize(("script", "words"), [
+    ("echo first; echo second >&2; exit 3", "exited with status 3, output: first"),
+    ("kill -9 $$", "killed by signal 9"),
+    ("echo last; kill -9 $$", "killed by signal 9, output: last")])
+def test_the_output_of_a_hook_that_fails_under_a_terminal(runtime: Runtime, bundle: Bundle, script: str,
+                                                          words: str) -> None:
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    bundle.shell("true", process__terminal=True)
+    assert words in in_terminal(runtime, bundle)
+
+
 @pytest.mark.parametrize("size", [10, 5000, 500_000])
 def test_a_seccomp_agent_gets_a_state_of_any_length(runtime: Runtime, bundle: Bundle, tmp_path: Path,
                                                     size: int) -> None:

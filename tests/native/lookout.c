@@ -54,7 +54,7 @@ static void look(const char *pid, const char *path)
 		return;
 	looked++;
 	ssize_t n = readlink(path, target, sizeof target - 1);
-	target[n > 0 ? n : 0] = 0;
+	snprintf(n > 0 ? target + n : target, n > 0 ? 1 : 32, "(closed since)");
 	const char *name = strrchr(target, '/') ? strrchr(target, '/') + 1 : target;
 	if (fstat(fd, &st))
 		;

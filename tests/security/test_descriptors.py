@@ -113,13 +113,18 @@ def test_exec_into_a_container_that_shares_the_hosts_mounts(watch: Watch) -> Non
     config["linux"]["maskedPaths"] = config["linux"]["readonlyPaths"] = []
     config["mounts"] = []
     library = watch.start()
-    # It sees its own pid namespace alone, through a procfs that is mounted for it on the host.
+    # It sees its own pid namespace alone, through a procfs that is mounted for it on the host; who mounts that comes
+    # into the namespace too, so it gets it afterwards.
+    aside = watch.bundle.path / "proc"
+    aside.mkdir()
     subprocess.run(["nsenter", "--target", str(library.state("watched").pid), "--pid", "mount", "-t", "proc", "proc",
-                    watch.rootfs / "proc"], check=True)
+                    aside], check=True)
+    subprocess.run(["mount", "--bind", aside, watch.rootfs / "proc"], check=True)
     try:
         _execute(library, 200)
     finally:
-        subprocess.run(["umount", "--lazy", watch.rootfs / "proc"], check=True)
+        for place in (watch.rootfs / "proc", aside):
+            subprocess.run(["umount", "--lazy", place], check=True)
     _prove(watch, 20)
 
 
@@ -131,3 +136,28 @@ def test_exec_into_a_user_namespace(watch: Watch) -> None:
     library = watch.start()
     _execute(library, 200)
     _prove(watch, 20)
+
+
+@pytest.mark.parametrize("users", [False, True], ids=["same users", "user namespace"])
+def test_containers_that_come_into_its_pid_namespace(watch: Watch, tmp_path: Path, users: bool) -> None:
+    """A pod with shared processes (`--pid container:NAME`): `create` sets up the whole container, and the other sees
+    none of it before its root has changed. With all that needs descriptors: cgroup namespace, hooks, a terminal."""
+    linux = watch.bundle.config["linux"]
+    if users:
+        linux["namespaces"].append({"type": "user"})
+        linux["uidMappings"] = linux["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        subprocess.run(["chown", "-R", "100000:100000", watch.rootfs], check=True)
+    library = watch.start()
+    pid = library.state("watched").pid
+    beside = Bundle(tmp_path / "beside", watch.rootfs)
+    shared = ("pid", "user") if users else ("pid",)
+    namespaces = [entry for entry in beside.config["linux"]["namespaces"] if entry["type"] not in (*shared, "cgroup")]
+    beside.config["linux"]["namespaces"] = [*namespaces, {"type": "cgroup"}, *(
+        {"type": kind, "path": f"/proc/{pid}/ns/{kind}"} for kind in shared)]
+    beside.config["linux"]["sysctl"] = {"net.ipv4.ping_group_range": "0 0"}
+    beside.config["hooks"] = {"createRuntime": [{"path": "/bin/true"}]}
+    beside.shell("test $$ -gt 1 && tty && exit 7", process__terminal=True)
+    for number in range(40):
+        done = watch.runtime("run", "--bundle", beside, f"beside-{number}")
+        assert (done.returncode, "/dev/pts/0" in done.stdout) == (7, True), done.stderr + done.stdout
+    _prove(watch, 10)

@@ -97,6 +97,30 @@ def test_no_silent_except() -> None:
                 assert "#" in around, f"{path.relative_to(TOP)}:{node.lineno}"
 
 
+def _bare(handler: ast.ExceptHandler) -> list[int]:
+    """Lines of a handler that turn its exception into text by itself, as Python's own words."""
+    found = []
+    for node in ast.walk(handler):
+        value = node.value if isinstance(node, ast.FormattedValue) else node.args[0] if isinstance(node, ast.Call) \
+            and isinstance(node.func, ast.Name) and node.func.id == "str" and node.args else None
+        if isinstance(value, ast.Name) and value.id == handler.name and not (
+                isinstance(node, ast.FormattedValue) and node.conversion == ord("r")):
+            found.append(value.lineno)
+    return found
+
+
+def test_no_error_of_the_system_is_told_with_its_number() -> None:
+    """"[Errno 28] No space left on device" is for programmers: errors.words says it without the number."""
+    system = re.compile(r"\b(OSError|Exception|BaseException|TimeoutError|URLError)\b")
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ExceptHandler) and node.name and system.search(ast.unparse(node.type or node)):
+                found += [f"{path.relative_to(TOP)}:{line}" for line in _bare(node)
+                          if "strerror or" not in path.read_text().split("\n")[line - 1]]
+    assert found == []
+
+
 def test_public_functions_have_docstrings() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.name == "_shape.py":
@@ -163,3 +187,10 @@ def test_every_test_is_collected() -> None:
     collected = {line.partition(":")[0] for line in done.stdout.splitlines()}
     wanted = {str(path.relative_to(TOP)) for path in (TOP / "tests").rglob("test_*.py")}
     assert wanted - collected == set()
+
+
+def test_nothing_starts_the_interpreter_that_the_environment_names() -> None:
+    # PYTHONEXECUTABLE sets sys.executable even with -I; only entry.py, which writes the commands, may look at it.
+    named = {str(path.relative_to(TOP)) for path in (TOP / "pyruntime").rglob("*.py")
+             if "sys.executable" in path.read_text().replace("sets sys.executable", "")}
+    assert named == {"pyruntime/cli/entry.py"}

@@ -43,7 +43,7 @@ def duration(text: str) -> int | None:
         if unit not in _UNITS or not number.replace(".", "", 1).isdigit():
             return None
         total += float(number) * _UNITS[unit]
-    return round(total)
+    return round(min(total, 1 << 64))   # more than anybody takes; it may be infinite
 
 
 def duration_text(nanoseconds: int) -> str:

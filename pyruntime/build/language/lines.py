@@ -213,7 +213,7 @@ def find_heredocs(text: str, escape: str = "\\") -> list[Heredoc]:
             quote = letter
             index += 1
         elif text.startswith("<<", index):
-            heredoc = _heredoc(text, index)
+            heredoc = _heredoc(text, index, escape)
             if heredoc:
                 found.append(heredoc)
                 index = heredoc.end
@@ -224,7 +224,7 @@ def find_heredocs(text: str, escape: str = "\\") -> list[Heredoc]:
     return found
 
 
-def _heredoc(text: str, index: int) -> Heredoc | None:
+def _heredoc(text: str, index: int, escape: str) -> Heredoc | None:
     start = index
     while start and text[start - 1].isdigit():
         start -= 1
@@ -235,16 +235,27 @@ def _heredoc(text: str, index: int) -> Heredoc | None:
     index += chomp
     blanks = len(text) - index - len(text[index:].lstrip(" \t"))
     index += blanks
-    quote = text[index:index + 1] if text[index:index + 1] in ("'", '"') else ""
-    index += len(quote)
-    end = index
-    while end < len(text) and (text[end] in _NAME or (quote and text[end] != quote) or
-                               (not quote and end > index and text[end] in ".-")):
-        end += 1
-    name = text[index:end]
-    if not name or (quote and text[end:end + 1] != quote) or (not quote and text[index] in "0123456789"):
+    name, end, quoted = _heredoc_name(text, index, escape)
+    if not name or text[index] in "0123456789" or (end < len(text) and text[end] not in SPACE + ";&|)<>"):
         return None
-    end += len(quote)
-    if end < len(text) and text[end] not in SPACE + ";&|)<>":
-        return None
-    return Heredoc(name, expand=not quote, chomp=chomp, start=start, end=end, apart=blanks > 0)
+    return Heredoc(name, expand=not quoted, chomp=chomp, start=start, end=end, apart=blanks > 0)
+
+
+def _heredoc_name(text: str, index: int, escape: str) -> tuple[str, int, bool]:
+    """A name that may be quoted, also in parts (``eo"f"``, ``\\EOF``): without its quotes, where it ends, and whether
+    anything of it was quoted; "" where it is none."""
+    name, begin, quoted = "", index, False
+    while index < len(text):
+        letter = text[index]
+        if letter in ("'", '"'):
+            end = text.find(letter, index + 1)
+            if end < 0:
+                return "", index, True
+            name, index, quoted = name + text[index + 1:end], end + 1, True
+        elif letter == escape and index + 1 < len(text):
+            name, index, quoted = name + text[index + 1], index + 2, True
+        elif letter in _NAME or (index > begin and letter in ".-"):
+            name, index = name + letter, index + 1
+        else:
+            break
+    return name, index, quoted

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _TIMES = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod",
           "start-interval": "StartInterval"}
 _LEAST = 10**6   # nanoseconds of a time of HEALTHCHECK: a millisecond, as Docker's daemon has it
+_MOST = (1 << 63) - 1   # what a reader of the image's configuration takes
 _STAGE_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 _NO_TRIGGERS = {"ONBUILD": "an ONBUILD cannot hold another", "FROM": "an ONBUILD cannot hold FROM",
                 "MAINTAINER": "an ONBUILD cannot hold MAINTAINER"}
@@ -250,8 +251,8 @@ class _Reader:
                     times["Retries"] = int(values[-1])
                 continue
             time = duration(values[-1])
-            if time is None or 0 < time < _LEAST:
-                self._wrong(place, f'"--{flag}" is a time of a millisecond or more, not "{values[-1]}"',
+            if time is None or 0 < time < _LEAST or time > _MOST:
+                self._wrong(place, f'"--{flag}" is a time from a millisecond to 292 years, not "{values[-1]:.60}"',
                             'write "30s" or "1m30s", for example')
             elif time:
                 times[_TIMES[flag]] = time

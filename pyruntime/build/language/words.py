@@ -264,7 +264,7 @@ class _Reader:
         everywhere = self._peek() == "/"
         self.index += everywhere
         pattern = "".join(part for part, _ in self.until("/", raw_escapes=True))
-        word = "".join(part for part, _ in self.until("}"))
+        word = "".join(part for part, _ in self.until("}", raw_escapes=True))   # what is escaped stays so: for sed, say
         value = self.expansion.values.get(name) or ""
         if not pattern:
             return value

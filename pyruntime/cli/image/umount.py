@@ -6,16 +6,17 @@ from pyruntime.cli.image.main import Context
 from pyruntime.cli.parse import Command, Flag, Parsed
 
 COMMAND = Command("umount", "[options] BUNDLE|DIR...", "unmount what mount or unpack mounted",
-                  Flag("remove", "bool", "remove the bundle, with what was written in it", short="r"), least=1)
+                  Flag("remove", "bool", "remove the bundle with what was written in it, or what a killed unpack left",
+                       short="r"), least=1)
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Unmount bundles, and directories that images are mounted at."""
-    from pyruntime.image.bundle import Bundle
+    from pyruntime.image.bundle import Bundle, undo
     from pyruntime.image.mounts import unmount
 
     for path in parsed.arguments:
-        if unmount(context.store, path):
+        if unmount(context.store, path) or (parsed["remove"] and undo(path)):
             continue
         bundle = Bundle(context.store, path)
         if parsed["remove"]:

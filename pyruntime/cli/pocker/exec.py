@@ -13,7 +13,8 @@ from pyruntime.engine.container import find
 from pyruntime.engine.history import of_container
 from pyruntime.engine.status import PAUSED, RUNNING, status_of
 from pyruntime.errors import PyruntimeError, StateError
-from pyruntime.image.users import find_user
+from pyruntime.image.rootless import setgroups_denied
+from pyruntime.image.users import find_group, find_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,12 +51,15 @@ def run(context: Context, parsed: Parsed) -> int:
         root = os.open(f"/proc/{status.pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             user = find_user(parsed["user"], root)
+            added = [find_group(text, root) for text in record.settings.group_add]
         except PyruntimeError as error:
             error.exit_code = 126   # Docker's for one that cannot be run
             raise
         finally:
             os.close(root)
-        options |= {"user": f"{user.uid}:{user.gid}", "gids": user.additional}
+        # Its own groups, and not those of the user that the container runs as, which may be root.
+        options |= {"user": f"{user.uid}:{user.gid}",
+                    "groups": added if setgroups_denied() else [*user.groups, *added]}
     if parsed["privileged"]:
         from pyruntime.config.sections.process import CAPABILITIES
         options["capabilities"] = list(CAPABILITIES)

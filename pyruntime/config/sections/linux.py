@@ -5,7 +5,7 @@ Spec:  config-linux.md#devices, #network-devices, #cgroups-path, #intelrdt, #mem
 
 from __future__ import annotations
 
-from pyruntime.config.text import interface_error, list_error, shown
+from pyruntime.config.text import count_of, interface_error, list_error, shown
 from pyruntime.errors import Problem
 
 TYPE_CHECKING = False
@@ -109,21 +109,25 @@ def _memory_policy(policy: Node) -> Iterator[Problem]:
     listed = nodes.or_("").strip()
     error = list_error(listed)
     if error:
-        yield Problem(nodes.where, error, 'write for example "0-3,7"', _POLICY)
-    if listed and mode in ("MPOL_DEFAULT", "MPOL_LOCAL"):
-        yield Problem(nodes.where, f'mode "{mode}" takes no nodes', "remove the nodes", _POLICY)
+        yield Problem(nodes.where, f"invalid memory policy node: {error}", 'write for example "0-3,7"', _POLICY)
+    elif listed and mode in ("MPOL_DEFAULT", "MPOL_LOCAL"):
+        what = f'invalid memory policy mode "{mode}": mode requires 0 nodes but got {count_of(listed)}'
+        yield Problem(nodes.where, what, "remove the nodes", _POLICY)
     if not listed and mode not in ("MPOL_DEFAULT", "MPOL_LOCAL", "MPOL_PREFERRED"):
-        yield Problem(nodes.where, f'mode "{mode}" needs at least one node', 'write for example "0"', _POLICY)
+        what = f'invalid memory policy mode "{mode}": mode requires at least 1 node but got 0'
+        yield Problem(nodes.where, what, 'write for example "0"', _POLICY)
     flags: list[str] = policy.get("flags", [])
     for index, flag in enumerate(flags):
         where = f"{policy['flags'].where}[{index}]"
+        wrong = ""
         if flag == "MPOL_F_NUMA_BALANCING":
-            if mode not in ("MPOL_BIND", "MPOL_PREFERRED_MANY"):
-                yield Problem(where, f'"{flag}" needs mode "MPOL_BIND"', "remove it", _POLICY)
+            wrong = "" if mode in ("MPOL_BIND", "MPOL_PREFERRED_MANY") else 'it needs mode "MPOL_BIND"'
         elif mode in ("MPOL_DEFAULT", "MPOL_LOCAL") or (mode == "MPOL_PREFERRED" and not listed):
-            yield Problem(where, f'"{flag}" has no meaning without nodes', "remove it", _POLICY)
+            wrong = "it has no meaning without nodes"
         elif flag == "MPOL_F_STATIC_NODES" and "MPOL_F_RELATIVE_NODES" in flags:
-            yield Problem(where, f'"{flag}" contradicts "MPOL_F_RELATIVE_NODES"', "remove one of them", _POLICY)
+            wrong = 'it contradicts "MPOL_F_RELATIVE_NODES"'
+        if wrong:
+            yield Problem(where, f'invalid memory policy flag "{flag}": {wrong}', "remove it", _POLICY)
 
 
 def warnings(linux: Node) -> Iterator[Problem]:

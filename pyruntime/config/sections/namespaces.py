@@ -178,18 +178,26 @@ def _sysctl(name: str, types: dict[str, str]) -> tuple[str, str]:
     if dotted == "kernel.hostname":
         what = f'sysctl {shown(name)} is not allowed as it conflicts with the OCI "hostname" field'
         return what, "write the name in hostname"
-    for kind, belongs in (
-        ("network", parts[0] == "net"),
-        ("ipc", dotted in _OF_IPC or dotted.startswith("fs.mqueue.")),
-        ("uts", dotted == "kernel.domainname"),
-        ("user", parts[0] == "user"),
-    ):
-        if belongs and kind not in types:
-            what = f"sysctl {shown(name)} is not allowed without a private {kind} namespace"
-            return what, f'add {{"type": "{kind}"}} to linux.namespaces, or set it on the host'
-        if belongs:
-            return "", ""
-    return f"sysctl {shown(name)} is not in a separate kernel namespace", "remove it, and set it on the host if need be"
+    kind = sysctl_namespace(parts)
+    if not kind:
+        return (f"sysctl {shown(name)} is not in a separate kernel namespace",
+                "remove it, and set it on the host if need be")
+    if kind not in types:
+        what = f"sysctl {shown(name)} is not allowed without a private {kind} namespace"
+        return what, f'add {{"type": "{kind}"}} to linux.namespaces, or set it on the host'
+    return "", ""
+
+
+def sysctl_namespace(parts: list[str]) -> str:
+    """The kind of namespace that a sysctl belongs to; empty for one of the whole machine's."""
+    dotted = ".".join(parts)
+    if parts[0] == "net":
+        return "network"
+    if dotted in _OF_IPC or dotted.startswith("fs.mqueue."):
+        return "ipc"
+    if dotted == "kernel.domainname":
+        return "uts"
+    return "user" if parts[0] == "user" else ""
 
 
 def sysctl_parts(name: str) -> list[str]:

@@ -5,7 +5,7 @@ Spec:  config.md#process, #posix-process, #linux-process, #user
 
 from __future__ import annotations
 
-from pyruntime.config.text import list_error, nearest, shown
+from pyruntime.config.text import GUESSES, list_error, nearest, shown
 from pyruntime.errors import Problem
 
 TYPE_CHECKING = False
@@ -104,7 +104,7 @@ def _rlimits(rlimits: Node, platform: str) -> Iterator[Problem]:
         where = f"{rlimits.where}[{index}]"
         kind = entry["type"]
         if platform == "linux" and kind not in RLIMITS:
-            guess = nearest(kind, RLIMITS)
+            guess = nearest(kind, RLIMITS) if index < GUESSES else ""
             remedy = f'write "{guess}", if that is what you mean' if guess else "write a name from getrlimit(2)"
             yield Problem(f"{where}.type", f"wrong rlimit value: {kind}", remedy, _POSIX)
         if kind in seen:
@@ -167,15 +167,18 @@ def warnings(process: Node) -> Iterator[Problem]:
     known = _KNOWN_CAPABILITIES
     for name, node in capabilities.items():
         if name in ("bounding", "effective", "inheritable", "permitted", "ambient") and not sets[name] <= known:
-            for item in node.each():
+            for index, item in enumerate(node.each()):
                 if item.value not in known:
-                    guess = nearest(item.value, CAPABILITIES)
+                    guess = nearest(item.value, CAPABILITIES) if index < GUESSES else ""
                     remedy = f'write "{guess}", if that is what you mean' if guess else "remove it"
                     yield Problem(item.where, f"{shown(item.value)} is not a capability, ignored", remedy, _LINUX)
     for name, needed in (("effective", "permitted"), ("ambient", "permitted"), ("ambient", "inheritable")):
         lacking = sets.get(name, frozenset()) & known - sets.get(needed, frozenset())
         if lacking:
-            listed = ", ".join(f'"{item}"' for item in sorted(lacking))
-            what = f"{listed} cannot be {name} without being {needed}, ignored"
+            listed = ", ".join(sorted(lacking))
+            if name == "ambient":
+                what = f"can't raise ambient capability {listed}: it is not {needed}, ignored"
+            else:
+                what = f"{listed} cannot be {name} without being {needed}, ignored"
             remedy = f"add to {capabilities.where}.{needed}, or remove here"
             yield Problem(f"{capabilities.where}.{name}", what, remedy, _LINUX)

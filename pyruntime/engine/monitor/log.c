@@ -47,10 +47,18 @@ static void rotate(struct log *log)
 
 static void put(struct log *log, const char *data, size_t length)
 {
+	off_t whole = log->size; /* where the last complete line ends */
 	while (length) {
 		ssize_t count = write(log->fd, data, length);
-		if (count <= 0)
+		if (count <= 0) {
+			/* The disk is full: what comes when there is room again must not go on with half a line. */
+			if (log->size != whole && !ftruncate(log->fd, whole))
+				log->size = whole;
 			return;
+		}
+		const char *end = memrchr(data, '\n', (size_t)count);
+		if (end)
+			whole = log->size + (end - data) + 1;
 		log->size += count;
 		data += count;
 		length -= (size_t)count;

@@ -15,7 +15,7 @@ import time
 
 from pyruntime.engine.network import bridges
 from pyruntime.engine.places import Lock
-from pyruntime.process import start_time
+from pyruntime.process import interpreter, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _start(places: Places) -> None:
             " main(*sys.argv[1:])")
     actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     # SIGHUP is held back until the program is ready for it: it would be killed by one that comes earlier.
-    pid = os.posix_spawn(sys.executable, [sys.executable, "-IS", "-c", code, places.root, places.run], {},
+    pid = os.posix_spawn(interpreter(), ["python", "-IS", "-c", code, places.root, places.run], {},
                          file_actions=actions, setsid=True, setsigmask=[_SIGHUP])
     from pyruntime.engine import scope
     from pyruntime.engine.container import write

@@ -136,7 +136,8 @@ class Names:
                         (other["network"], other["internal"]) for other in endpoint["joined"])
                     self._dns[text] = endpoint["dns"]
                     self._links[text] = endpoint.get("links", {})
-                    self._addresses[network, Address.parse(text).reverse] = endpoint["names"][0]
+                    # The first that a DNS answer can hold: one of them is the container's short ID.
+                    self._addresses[network, Address.parse(text).reverse] = next(filter(_fits, endpoint["names"]))
                 for name in {name.lower() for name in (*endpoint["names"], *entry["aliases"])}:
                     self._names.setdefault((network, name), []).extend(map(Address.parse, addresses))
 
@@ -174,6 +175,11 @@ class Names:
             records = [(PTR, labels + b"\0")] if question.kind in (PTR, ANY) else []
             return answer(query, question, NOERROR, records)
         return None
+
+
+def _fits(name: str) -> bool:
+    """Whether DNS can say it: 63 bytes between two dots, 253 in all (RFC 1035, 2.3.4)."""
+    return len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split("."))
 
 
 class _Asked:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import zlib
 
-from pyruntime.errors import HostError, LayerError
+from pyruntime.errors import HostError, LayerError, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Inflater:
             try:
                 more = self._read(_INPUT)
             except OSError as error:   # or it would be taken for an error of what is being written
-                raise HostError(f"the layer cannot be read: {error}") from None
+                raise HostError(f"the layer cannot be read: {words(error)}") from None
             if not more:
                 return False
             self.taken += len(more)

@@ -48,15 +48,17 @@ class DiffOptions:
                      directories' times have changed is no change then
     ``living``       others write to the new tree meanwhile: what vanishes is left out, and what becomes shorter is
                      filled up with zeros, as GNU tar does it
+    ``whole``        the archive is no layer, but all of a tree: names that mean something in layers are names
     ``warn``         is told what was left out
     ``newest``       is set: the latest time that was written, in seconds; None where none was
     """
 
-    __slots__ = ("gid", "latest", "living", "newest", "skip", "subsecond", "trust_times", "uid", "warn")
+    __slots__ = ("gid", "latest", "living", "newest", "skip", "subsecond", "trust_times", "uid", "warn",
+                 "whole")
 
     def __init__(self, *, trust_times: bool = False, subsecond: bool = False, latest: int | None = None,
                  uid: Callable[[int], int] | None = None, gid: Callable[[int], int] | None = None,
-                 skip: frozenset[bytes] = frozenset(), living: bool = False,
+                 skip: frozenset[bytes] = frozenset(), living: bool = False, whole: bool = False,
                  warn: Callable[[str], None] | None = None) -> None:
         self.trust_times = trust_times
         self.subsecond = subsecond
@@ -65,6 +67,7 @@ class DiffOptions:
         self.gid = gid
         self.skip = skip
         self.living = living
+        self.whole = whole
         self.warn = warn
         self.newest: int | None = None
 
@@ -127,6 +130,8 @@ class _Diff:
         self._walk()
         self._whole_links()
         self._parents()
+        if not self.options.whole:
+            self._check_names()
         writer = TarWriter(write, subsecond=self.options.subsecond)
         order = sorted((_key(path, removed=found is None), path) for path, found in self.changes.items())
         first: dict[tuple[int, int], bytes] = {}
@@ -217,9 +222,6 @@ class _Diff:
         elif S_ISSOCK(found.st_mode):
             self.sockets.add(full)
             self._left_out(full, "a socket, which no archive can hold", before)
-        elif name.startswith(WHITEOUT):
-            raise LayerError(f'"{shown(full)}": names that begin with ".wh." cannot be in a layer: rename it, or'
-                             " remove it", shown(full))
         elif S_ISDIR(found.st_mode):
             self._into(name, full, new, old, before, found)
             todo.append((full, before is not None and S_ISDIR(before.st_mode), opaque))
@@ -228,6 +230,12 @@ class _Diff:
                 self.changes[full] = found
             if found.st_nlink > 1:
                 self.names.setdefault((found.st_dev, found.st_ino), []).append((full, found))
+
+    def _check_names(self) -> None:
+        for path, found in self.changes.items():
+            if found is not None and path.rpartition(b"/")[2].startswith(WHITEOUT):
+                raise LayerError(f'"{shown(path)}": names that begin with ".wh." cannot be in a layer: rename it, or'
+                                 " remove it", shown(path))
 
     def _left_out(self, path: bytes, why: str, before: os.stat_result | None) -> None:
         if before is not None:

@@ -7,12 +7,18 @@ refuses links and mounts of magic; kernels before 5.6, and seccomp profiles olde
 from __future__ import annotations
 
 import os
-from errno import ENOENT, ENOSYS, EPERM
-from stat import S_ISREG
+from errno import ENOENT, ENOSYS, ENOTDIR, EPERM
+from stat import S_ISLNK, S_ISREG
 
 from pyruntime.native import kernel
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LINKS = 40    # that the kernel follows in one path (path_resolution(7))
+_IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _RESOLVE = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_NO_MAGICLINKS
 
 
@@ -47,3 +53,36 @@ def open_file(directory: int, name: bytes) -> int:
         return os.open(f"/proc/self/fd/{node}", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(node)
+
+
+def not_there(root: int, target: bytes) -> Iterator[bytes]:
+    """The paths that have to be made for one to exist; links are followed inside the root, to what does not exist too.
+    """
+    path: list[bytes] = []
+    waiting, links = target.split(b"/")[::-1], 0
+    while waiting and links < _LINKS:
+        part = waiting.pop()
+        if part in (b"", b"."):
+            continue
+        if part == b"..":
+            path = path[:-1]
+            continue
+        whole = b"/".join((*path, part))
+        try:
+            fd = kernel.openat2(whole, os.O_PATH | os.O_NOFOLLOW, dir_fd=root, resolve=_IN_ROOT)
+        except OSError as error:
+            if error.errno not in (ENOENT, ENOTDIR):
+                raise
+            yield whole
+            path.append(part)
+            continue
+        try:
+            link = os.readlink(b"", dir_fd=fd) if S_ISLNK(os.fstat(fd).st_mode) else None
+        finally:
+            os.close(fd)
+        if link is None:
+            path.append(part)
+            continue
+        links += 1
+        path = [] if link.startswith(b"/") else path
+        waiting += link.split(b"/")[::-1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import UsageError
+from pyruntime.errors import UsageError, words
 from pyruntime.image.registry.settings import HUB_HOST, home_config
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ def context(settings: Settings, host: str, *, verify: bool = True) -> ssl.SSLCon
         for path, key in certificates.clients:
             made.load_cert_chain(path, key)
     except (OSError, ValueError) as error:   # ssl.SSLError is an OSError
-        raise UsageError(f'"{path}": not a certificate that can be used: {error}') from None
+        raise UsageError(f'"{path}": not a certificate that can be used: {words(error)}') from None
     if not verify:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE

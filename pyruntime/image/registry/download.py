@@ -1,8 +1,8 @@
 """Blobs from endpoints into a sink: resumed where they were cut, from the next endpoint where one fails.
 
-Spec: distribution-spec, "Pulling blobs"; RFC 9110, 13.1.5 (If-Range), 14 (Range). Attempts count from the last byte
-that came: a transfer that progresses is never given up. What comes from another place than the registry (``urls`` of
-a descriptor) is asked for without any credentials.
+Spec: distribution-spec, "Pulling blobs"; RFC 9110, 13.1.5 (If-Range), 14 (Range). Attempts count anew where
+some content came: a transfer that progresses is never given up. What comes from another place than the registry
+(``urls`` of a descriptor) is asked for without any credentials.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         def restart(self) -> object: ...
 
 _RANGES = (200, 206, 416)
+_PROGRESS = 1024   # bytes; a server that sends fewer in each attempt would be asked without an end
 
 
 class Body:
@@ -146,7 +147,7 @@ def _fetch(source: Source, descriptor: Descriptor, sink: Sink, progress: Callabl
                 raise AttemptFailed(f'"{source.name}": blob {descriptor.digest} ended after {sink.offset} of'
                                        f" {descriptor.size} bytes", transient=True)
         except AttemptFailed as error:
-            if sink.offset > before:
+            if sink.offset >= before + _PROGRESS:
                 attempts.progressed()
             attempts.wait(error)
 

@@ -7,17 +7,17 @@ registry is insecure by configuration. Bodies are never compressed on the way, s
 
 from __future__ import annotations
 
-import time
 from _thread import allocate_lock
 
 from pyruntime.errors import PyruntimeError, RegistryError
 from pyruntime.image.registry import proxy as proxies
-from pyruntime.image.registry.retry import AttemptFailed
+from pyruntime.image.registry.retry import UNKNOWN_HOST, UNTRUSTED, AttemptFailed
 from pyruntime.image.registry.url import Url, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import http.client
+    import socket
     import ssl
     from collections.abc import Callable, Mapping
     from typing import Protocol
@@ -33,11 +33,22 @@ if TYPE_CHECKING:
         def readinto(self, view: memoryview, /) -> int | None: ...
         def close(self) -> None: ...
 
-PIECE = 1 << 20     # bytes that are read or sent at once
+PIECE = 1 << 17     # bytes that are read or sent at once, and between two reports of progress
 MAX_REDIRECTS = 10
-_READ_AHEAD = 8192  # io's buffer. More at first, and readinto1 loses what is in it when the connection fails then
+_READ_AHEAD = 8192  # connection's buffer. More at first, and readinto1 loses what is in it when the connection fails
 _MAX_IDLE = 8       # connections kept for one origin
 _REDIRECTS = (301, 302, 303, 307, 308)
+
+
+def _cut(sock: socket.socket) -> None:
+    """End what a thread waits for at a socket."""
+    import socket
+
+    try:
+        # Not SSLSocket's own, which takes away what the other thread is using.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        return   # it is closed, or not connected yet: then the connection fails
 
 
 def nothing(message: str) -> None:
@@ -120,7 +131,7 @@ class Response:
     def readinto(self, view: memoryview) -> int:
         """Fill the view with what comes next; fewer bytes only at the end, where it is 0.
 
-        Raises AttemptFailed where the connection is cut, or nothing comes for the transport's timeout.
+        Raises AttemptFailed where the connection is cut, or too little comes for the transport's timeout.
         """
         if self._failure:
             raise self._failure
@@ -197,7 +208,10 @@ class Response:
 
 
 class Transport:
-    """Connections to all hosts, for all threads. ``warn`` and ``debug`` take messages for people."""
+    """Connections to all hosts, for all threads. ``warn`` and ``debug`` take messages for people.
+
+    ``stopped``: ``stop`` was called, and every request fails.
+    """
 
     def __init__(self, settings: Settings, *, warn: Callable[[str], None] = nothing,
                  debug: Callable[[str], None] = nothing, sleep: Callable[[float], None] | None = None) -> None:
@@ -205,9 +219,13 @@ class Transport:
         self.settings = settings
         self.warn = warn
         self.debug = debug
-        self.sleep = sleep or time.sleep
+        self.sleep = sleep or self._sleep
+        self.stopped = False
         self.tokens: dict[tuple[str, ...], tuple[str, float]] = {}   # kept by auth, for all repositories of a command
         self._lock = allocate_lock()
+        self._running = allocate_lock()   # held until we are stopped
+        self._running.acquire()
+        self._sockets: list[socket.socket] = []   # that may be open
         self._idle: dict[Key, list[http.client.HTTPConnection]] = {}
         self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
         self._schemes: dict[tuple[str, bool], str] = {}
@@ -221,6 +239,26 @@ class Transport:
                 for connection in connections:
                     connection.close()
             self._idle.clear()
+
+    def stop(self) -> None:
+        """End every request of every thread at once, and let none begin. For who does not wait for them."""
+        self.warn = self.debug = nothing   # that they fail is no news
+        with self._lock:
+            self.stopped = True
+            for sock in self._sockets:
+                _cut(sock)
+        if self._running.locked():
+            self._running.release()
+
+    def _sleep(self, seconds: float) -> None:
+        if self._running.acquire(timeout=seconds):
+            self._running.release()   # for the next one who sleeps
+
+    def _opened(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._sockets = [*(other for other in self._sockets if other.fileno() >= 0), sock]
+            if self.stopped:
+                raise ConnectionAbortedError
 
     def base(self, host: str, *, insecure: bool) -> Url:
         """The root of a registry's API at host[:port]: https, but http where that is allowed and https is not spoken.
@@ -240,7 +278,9 @@ class Transport:
         try:
             self.keep((url.origin, insecure), self._dial(url, insecure))
         except AttemptFailed as error:
-            if error.untrusted:   # TLS is spoken, and what is wrong with it is said when something is asked
+            if error.reason == UNKNOWN_HOST and not proxies.find(self.settings.environ, "http", url.host, 80):
+                raise   # it would not be found for http either
+            if error.reason == UNTRUSTED:   # TLS is spoken, and what is wrong with it is said when something is asked
                 return
             scheme = "http"
         self._schemes[host, insecure] = scheme
@@ -299,6 +339,7 @@ class Transport:
     def _send(self, connection: http.client.HTTPConnection, method: str, url: Url, headers: Mapping[str, str],
               body: bytes | Stream | None) -> http.client.HTTPResponse:
         from pyruntime import __version__
+        from pyruntime.image.registry.connection import answer
 
         proxy = proxies.find(self.settings.environ, "http", url.host, url.port) if url.scheme == "http" else None
         connection.putrequest(method, str(url) if proxy else url.target, skip_host=True, skip_accept_encoding=True)
@@ -319,10 +360,10 @@ class Transport:
         except ConnectionError as error:
             # A server that refuses a body answers and closes before it has read all: the answer says why.
             try:
-                return connection.getresponse()
+                return answer(connection)
             except Exception:
                 raise error from None
-        return connection.getresponse()
+        return answer(connection)
 
     def _dial(self, url: Url, insecure: bool) -> http.client.HTTPConnection:
         from pyruntime.image.registry import connection
@@ -330,7 +371,8 @@ class Transport:
         proxy = proxies.find(self.settings.environ, url.scheme, url.host, url.port)
         tls = self._context(url, insecure) if url.scheme == "https" else None
         try:
-            return connection.dial(url.host, url.port, tls=tls, proxy=proxy, timeout=self.settings.timeout)
+            return connection.dial(url.host, url.port, tls=tls, proxy=proxy, timeout=self.settings.timeout,
+                                   opened=self._opened)
         except Exception as error:
             raise self.failure(error, url, "connecting") from None
 
@@ -360,6 +402,8 @@ class Transport:
         """What an exception on the way to a URL means."""
         from pyruntime.image.registry import connection
 
+        if self.stopped:
+            return AttemptFailed(f'"{url.netloc}": stopped', transient=False)
         reached = (url.host, url.port) in self._reached
         return connection.failure(error, url.host, url.port, doing=doing, reached=reached)
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LONGEST = 60.0     # seconds between two attempts
 PATIENCE = 300.0   # seconds that a server may ask for
 AT_MIRRORS = 2     # attempts
+# Why there is no answer, where that decides what is done next.
+UNTRUSTED = "untrusted"         # by its certificate
+UNKNOWN_HOST = "unknown host"   # its name does not resolve
 _NEVER = (501, 505, 511)   # 5xx that say that it will not work
 
 
@@ -44,27 +47,29 @@ def asked_wait(response: Response) -> float | None:
 class AttemptFailed(RegistryError):
     """One attempt failed: no answer, a cut one, or a refusal. ``transient``: another one may succeed.
 
-    ``asked``: the seconds that the server asks to wait, if it does. ``untrusted``: by its certificate.
+    ``asked``: the seconds that the server asks to wait, if it does. ``reason``: UNTRUSTED, UNKNOWN_HOST, or "".
     """
 
     def __init__(self, message: str, status: int = 0, *, transient: bool, asked: float | None = None,
-                 untrusted: bool = False) -> None:
+                 reason: str = "") -> None:
         super().__init__(message, status)
         self.transient = transient
         self.asked = asked
-        self.untrusted = untrusted
+        self.reason = reason
 
 
 class Attempts:
-    """Counts the attempts at one thing, and waits between them."""
+    """Counts the attempts at one thing, and waits between them. The first failure is shown: nobody is to wait without
+    knowing what for."""
 
-    __slots__ = ("failed", "most", "transport")
+    __slots__ = ("_is_told", "failed", "most", "transport")
 
     def __init__(self, transport: Transport, *, mirror: bool = False) -> None:
         """``mirror``: after which there is another place to ask, so that nobody waits long for a dead one."""
         self.transport = transport
         self.most = min(AT_MIRRORS, transport.settings.attempts) if mirror else transport.settings.attempts
         self.failed = 0
+        self._is_told = False
 
     def progressed(self) -> None:
         """Something came: what fails next fails for the first time."""
@@ -84,8 +89,9 @@ class Attempts:
             error.args = (f"{error.args[0]}; the server asks to try again in {asked:.0f} seconds",)
             raise error
         seconds = asked if asked is not None else min(LONGEST, 2.0 ** (self.failed - 1)) * (1 - _chance() / 2)
-        say = self.transport.warn if seconds >= 10 else self.transport.debug
-        say(f"{error.args[0]}; trying again in {seconds:.1f} seconds")
+        say = self.transport.debug if self._is_told and seconds < 10 else self.transport.warn
+        say(f"{error.args[0]}; trying again in {seconds:.1f} seconds, attempt {self.failed + 1} of {self.most}")
+        self._is_told = True
         self.transport.sleep(seconds)
 
 

@@ -218,7 +218,8 @@ def _start(layout: Layout, task: _Task, applier: Any, limits: Any) -> None:
         failure = layout.failure(error, f"extracting layer {task.blob.digest}")
         _say(end, "error", (type(failure).__name__, str(failure), ""))
     except BaseException as error:
-        _say(end, "error", ("PyruntimeError", f"layer {task.blob.digest}: {type(error).__name__}: {error}", ""))
+        said = f"layer {task.blob.digest}: {type(error).__name__}: {errors.words(error)}"
+        _say(end, "error", ("PyruntimeError", said, ""))
     finally:
         os._exit(code)
 
@@ -277,9 +278,7 @@ def _hear(task: _Task, talk: Talk, applier: Any) -> bool:
         elif kind == "warn":
             talk.warn(value)
         elif kind == "error":
-            error = getattr(errors, value[0])(value[1])
-            error.where = value[2]
-            raise error
+            raise errors.told(*value)
         else:
             fields, task.survey = value
             task.extracted = applier.Extracted.__new__(applier.Extracted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import DigestError, ImageError, PyruntimeError
+from pyruntime.errors import DigestError, ImageError, PyruntimeError, words
 from pyruntime.image.digest import Verifier
 from pyruntime.image.store import blobs, bundles, layers, names, trees
 from pyruntime.image.store.marks import Marks, well_known
@@ -44,7 +44,8 @@ def _blobs(layout: Layout) -> list[str]:
             blobs.hash_file(fd, verifier)
             verifier.done()
         except (DigestError, OSError) as error:
-            problems.append(f'blob "{path}" is damaged: {error}: remove it, and pull the images that use it again')
+            problems.append(f'blob "{path}" is damaged: {words(error)}: remove it, and pull the images that use it'
+                            " again")
         finally:
             os.close(fd)
     return problems
@@ -81,7 +82,7 @@ def _layers(layout: Layout) -> list[str]:
                 problems.append(f"layer {key} is incomplete: {remedy}")
             continue
         except (ImageError, OSError) as error:
-            problems.append(str(error))
+            problems.append(words(error))
             continue
         if key not in (layers.plain_key(info.diff_id), layers.chain_key(info.chain_id) if info.chain_id else ""):
             problems.append(f"layer {key} is that of {info.diff_id}: {remedy}")

@@ -94,6 +94,9 @@ class Source:
         finally:
             body.close()
 
+    def stop(self) -> None:
+        """End what other threads wait for here; nobody will use it any more."""
+
     def close(self) -> None:
         """Let go of files and connections."""
 
@@ -133,6 +136,9 @@ class Target:
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
         """Take the root document, and give it the names that were asked for."""
         raise NotImplementedError
+
+    def stop(self) -> None:
+        """End what other threads wait for here; nobody will use it any more."""
 
     def close(self) -> None:
         """Nothing more comes: everything is in its place."""

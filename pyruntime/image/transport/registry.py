@@ -56,6 +56,10 @@ class RegistrySource(Source):
         """A download that survives cuts."""
         self.repository.fetch_blob(descriptor, sink, advance)
 
+    def stop(self) -> None:
+        """End every request."""
+        self.repository.transport.stop()
+
     def close(self) -> None:
         """Close the connections."""
         self.repository.close()
@@ -88,6 +92,10 @@ class RegistryTarget(Target):
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
         """Push the root document by its tag."""
         self.repository.push_manifest(raw, descriptor.media_type, self.reference.tag or descriptor.digest)
+
+    def stop(self) -> None:
+        """End every request."""
+        self.repository.transport.stop()
 
     def close(self) -> None:
         """Close the connections."""

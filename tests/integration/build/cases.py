@@ -165,6 +165,8 @@ CASES = [
          peer=NO_HEREDOCS),
     Case("run-heredoc-quoted", B + "RUN cat <<'EOF' > /a\n$HOME\nEOF\n", script="cat /a", prints="$HOME",
          peer=NO_HEREDOCS),
+    Case("run-heredoc-pieces", B + 'RUN cat <<eo"f" > /a\n$HOME\neof\n', script="cat /a", prints="$HOME",
+         peer=NO_HEREDOCS),
     Case("run-heredoc-tabs", B + "RUN cat <<-EOF > /a\n\t\tx\n\tEOF\n", script="cat /a", prints="x", peer=NO_HEREDOCS),
     Case("run-heredocs", B + "RUN cat <<A > /a; cat <<B > /b\n1\nA\n2\nB\n", script="cat /a /b", prints="1\n2",
          peer=NO_HEREDOCS),

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,22 @@ def test_names(builder: Builder, tmp_path: Path) -> None:
     assert builder.ok("run", "--rm", "--network", "none", "app", "sh", "-c", "ls /etc") == builder.ok(
         "run", "--rm", "--network", "none", "busybox", "sh", "-c", "ls /etc")
     assert '--add-host "x"' in builder.fails("build", "--add-host", "n:x", context)
+
+
+@pytest.mark.parametrize("network", ["none", "host", "default"])
+def test_hosts_and_resolv_conf_are_mounted_whatever_the_network(builder: Builder, tmp_path: Path, network: str) -> None:
+    """What a step makes of them is not in the image, and what it finds in them is not from the image."""
+    text = ("FROM busybox AS base\nCOPY hosts resolv.conf /etc/\nFROM base\nRUN cat /etc/hosts; cat /etc/resolv.conf;"
+            " for file in hosts resolv.conf; do echo of the step >>/etc/$file; done\n")
+    context = write(tmp_path / "context", text, {"hosts": "of the image\n", "resolv.conf": "of the image\n"})
+    said = _said(builder, context, "--network", network, "--add-host", "there:192.0.2.7")
+    assert "127.0.0.1\tlocalhost" in said and "192.0.2.7\tthere" in said and "of the image" not in said
+    archive = tmp_path / "app.tar"
+    builder.ok("export", "app", "-o", archive, program="pyimage")
+    with tarfile.open(archive) as tar:
+        for name in ("hosts", "resolv.conf"):
+            file = tar.extractfile(f"etc/{name}")
+            assert file and file.read() == b"of the image\n"
 
 
 @contextmanager

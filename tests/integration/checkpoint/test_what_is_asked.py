@@ -34,7 +34,8 @@ def _asked(runtime: Runtime, directory: Path, *words: object, notify: str = "", 
 
 @pytest.mark.parametrize(("words", "options"), [
     ([], {"leave_running": 0, "tcp_established": 0, "file_locks": 0, "shell_job": 0, "ext_unix_sk": 0, "link_remap": 0,
-          "tcp_skip_in_flight": 0, "auto_dedup": 0, "lazy_pages": 0, "track_mem": 0, "manage_cgroups_mode": 3}),
+          "tcp_skip_in_flight": 0, "auto_dedup": 0, "lazy_pages": 0, "track_mem": 0, "manage_cgroups_mode": 3,
+          "empty_ns": 0x40000000}),
     (["--leave-running"], {"leave_running": 1}), (["--tcp-established"], {"tcp_established": 1}),
     (["--tcp-skip-in-flight"], {"tcp_skip_in_flight": 1}), (["--link-remap"], {"link_remap": 1}),
     (["--ext-unix-sk"], {"ext_unix_sk": 1}), (["--shell-job"], {"shell_job": 1}), (["--file-locks"], {"file_locks": 1}),
@@ -58,7 +59,7 @@ def test_what_criu_is_asked_for(runtime: Runtime, own_bundle: Bundle, tmp_path: 
 
 
 @pytest.mark.parametrize(("words", "options"), [
-    ([], {"rst_sibling": 1, "tcp_established": 0, "lazy_pages": 0, "manage_cgroups_mode": 3}),
+    ([], {"empty_ns": 0x40000000, "rst_sibling": 1, "tcp_established": 0, "lazy_pages": 0, "manage_cgroups_mode": 3}),
     (["--tcp-established"], {"tcp_established": 1}), (["--ext-unix-sk"], {"ext_unix_sk": 1}),
     (["--shell-job"], {"shell_job": 1}), (["--file-locks"], {"file_locks": 1}), (["--auto-dedup"], {"auto_dedup": 1}),
     (["--lazy-pages"], {"lazy_pages": 1}), (["--empty-ns", "network"], {"empty_ns": 0x40000000}),

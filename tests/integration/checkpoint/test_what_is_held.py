@@ -123,20 +123,26 @@ def test_a_deleted_file_that_is_open(criu: Runtime, own_bundle: Bundle, tmp_path
     assert criu.ok("exec", "c1", "cat", "/proc/1/fd/9") == "ghost\n"
 
 
-def test_an_empty_network(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
-    """--empty-ns network: a new network namespace that the hooks fill, as Docker's do."""
+@pytest.mark.parametrize("words", [[], ["--empty-ns", "network"]])
+def test_a_network_is_restored_empty(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path,
+                                     words: list[str]) -> None:
+    """A new network namespace that the hooks fill, as Docker's do: their devices could not be made twice."""
+    pid = criu.state("c1")["pid"]
+    inside = ["nsenter", "--net", "--target", str(pid), "ip", "link"]
+    subprocess.run([*inside, "add", "eth0", "type", "veth", "peer", "peer0"], check=True)
     assert "LOOPBACK,UP" in criu.ok("exec", "c1", "ip", "link")
-    criu.ok("checkpoint", "--empty-ns", "network", "--image-path", tmp_path / "image", "c1")
+    criu.ok("checkpoint", *words, "--image-path", tmp_path / "image", "c1")
     log = tmp_path / "hooks"
     hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat >>{log}; echo >>{log}; readlink /proc/self/cwd >>{log}"]}
     own_bundle.save(hooks={"prestart": [hook], "createRuntime": [hook], "poststop": [hook]})
-    criu.ok("restore", "-d", "--empty-ns", "network", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1")
+    criu.ok("restore", "-d", *words, "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1")
     pid = criu.state("c1")["pid"]
     lines = log.read_text().splitlines()
     assert len(lines) == 4 and lines[1] == str(own_bundle)
     assert json.loads(lines[0]) == {"ociVersion": own_bundle.config["ociVersion"], "id": "c1", "status": "creating",
                                     "pid": pid, "bundle": str(own_bundle)}
-    assert "LOOPBACK,UP" not in criu.ok("exec", "c1", "ip", "link")
+    links = criu.ok("exec", "c1", "ip", "link")
+    assert "LOOPBACK,UP" in links and "eth0" not in links
     grows(counter)
     criu.ok("delete", "--force", "c1")
     assert json.loads(log.read_text().splitlines()[4])["status"] == "stopped"

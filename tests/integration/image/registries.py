@@ -571,6 +571,25 @@ def stall(count: int) -> Action:
     return act
 
 
+def trickle(head: bytes, piece: bytes) -> Action:
+    """Send this, and then the same little piece again and again, until the client goes away."""
+    def act(handler: FakeHandler) -> None:
+        handler.close_connection = True
+        handler.connection.settimeout(0.02)
+        handler.wfile.write(head)
+        while True:
+            try:
+                handler.wfile.write(piece)
+                handler.wfile.flush()
+                if not handler.connection.recv(1):
+                    return
+            except TimeoutError:
+                continue   # the client is still there
+            except OSError:
+                return
+    return act
+
+
 def idle(handler: FakeHandler) -> None:
     """Say nothing, until the client goes away."""
     handler.rfile.read(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,35 @@ def test_wishes(loaded: Pyimage) -> None:
     found = config(bundle)
     process = found["process"]
     assert process["args"] == ["/bin/echo", "-n", "x"] and process["cwd"] == "/tmp" and process["terminal"] is True
-    assert process["user"] == {"uid": 1000, "gid": 1000, "additionalGids": [7]}
+    assert process["user"] == {"uid": 1000, "gid": 1000, "additionalGids": [1000, 7]}, \
+        "the primary group first (CVE-2022-36109)"
     assert {"A=c", "NEW=1", "PATH=/bin", "HOME=/home/user"} <= set(process["env"]) and "A=b" not in process["env"]
     assert found["hostname"] == "box" and found["root"]["readonly"] is True
     assert "network" not in [entry["type"] for entry in found["linux"]["namespaces"]]
+
+
+@pytest.mark.parametrize("moment", ["prepare", "_write"])
+@pytest.mark.parametrize("driver", ["overlay", "copy"])
+def test_an_unpack_that_was_killed_is_undone(loaded: Pyimage, driver: str, moment: str) -> None:
+    """By another unpack to the same place, or by `umount --remove`; through a symbolic link too."""
+    where = "pyruntime.image.bundle" if moment == "_write" else f"pyruntime.image.snapshot.{driver}"
+    code = (f"import os, {where} as there\nfrom pyruntime.cli.image.main import main\n"
+            f"owner = there if {moment!r} == '_write' else there.{driver.capitalize()}\nold = owner.{moment}\n"
+            "def act(*words, **more):\n"
+            f"    if {moment!r} != '_write': old(*words, **more)\n"   # config.json is what makes a bundle whole
+            f"    os.kill(os.getpid(), 9)\nowner.{moment} = act\nmain()")
+    (loaded.path / "link").symlink_to(loaded.path)
+    bundle = loaded.path / "link/bundle"
+    command = ["unpack", "--driver", driver, "busy:1", str(bundle)]
+    for undo in (["umount", "--remove", bundle], command):
+        done = subprocess.run([sys.executable, "-c", code, "--root", str(loaded.store), *command], check=False,
+                              env=loaded.environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == -9 and (bundle / "rootfs/bin").exists(), done.stderr
+        loaded.ok(*undo)
+        assert bundle.exists() == (undo is command)
+    loaded.ok("umount", "--remove", bundle)
+    assert not bundle.exists() and loaded.ok("verify") == ""
+    loaded.ok("prune")   # the leases of the dead
 
 
 def test_two_bundles_are_independent(loaded: Pyimage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import io
 import json
+import socket
 import socketserver
 import threading
 import time
@@ -17,6 +18,7 @@ from pyruntime.errors import DigestError, RegistryError
 from pyruntime.image import media
 from pyruntime.image.digest import Verifier, of
 from pyruntime.image.document import Descriptor
+from pyruntime.image.registry import connection
 from tests.integration.image import registries as fakes_
 from tests.integration.image.conftest import Client
 from tests.integration.image.registries import Authority, FakeRegistry, cut, redirect, status
@@ -123,9 +125,88 @@ def test_connections_are_kept(fake: FakeRegistry, client: Client) -> None:
 
 def test_a_silent_registry_is_left(fake: FakeRegistry, client: Client) -> None:
     fake.fault("GET", "manifests", fakes_.idle, times=9)
-    with pytest.raises(RegistryError, match="nothing came for too long"):
+    with pytest.raises(RegistryError, match=r"nothing came for 0\.2 seconds while waiting for an answer to GET"):
         client.open(f"{fake.host}/app", timeout=0.2).manifest("1")
     assert len(client.slept) == 4
+
+
+# What comes little by little has limits of its own: a timeout of the socket begins again with every byte.
+
+@pytest.mark.parametrize(("fault", "words"), [
+    (fakes_.trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no whole answer came within 0.5 seconds"),
+    (fakes_.trickle(b"HTTP/1.1 200 OK\r\nX: ", b"x"), "no whole answer came within 0.5 seconds"),
+    (fakes_.trickle(b"HTTP/1.1 100 Continue\r\n\r\n" * 50000, b""), "bytes came before an answer"),
+])
+def test_a_head_that_never_ends(fake: FakeRegistry, client: Client, fault: fakes_.Action, words: str) -> None:
+    fake.fault("GET", "manifests", fault, times=9)
+    with pytest.raises(RegistryError) as caught:
+        client.open(f"{fake.host}/app", timeout=0.5).manifest("1")
+    assert words in str(caught.value) and fake.host in str(caught.value)
+    assert len(fake.asked("GET", "manifests")) == 5
+
+
+@pytest.mark.parametrize("kind", ["sized", "chunked", "until close"])
+def test_a_body_byte_by_byte(fake: FakeRegistry, client: Client, kind: str) -> None:
+    """Each attempt brings a few bytes, and yet attempts end."""
+    headers = {"sized": b"Content-Length: %d\r\n" % len(LAYER), "chunked": b"Transfer-Encoding: chunked\r\n",
+               "until close": b""}[kind]
+    piece = b"1\r\n\0\r\n" if kind == "chunked" else b"\0"
+    fake.fault("GET", "blobs", fakes_.trickle(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n", piece), times=99)
+    with pytest.raises(RegistryError) as caught:
+        fetch(client, fake, timeout=0.5)
+    assert "less than 1024 bytes a second came for 0.5 seconds while reading the answer (after 5 attempts)" in \
+        str(caught.value) and fake.host in str(caught.value)
+    assert len(fake.asked("GET", "blobs")) == 5
+
+
+def test_a_server_that_takes_nothing() -> None:
+    here, there = socket.socketpair()
+    with here, there, pytest.raises(connection.Late, match=r"less than 65536 bytes were taken in 0\.3 seconds"):
+        connection.Watched(here, 0.3).sendall(bytes(64 << 20))
+
+
+def test_a_connection_has_one_limit_for_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10 addresses of which none answers are not waited for ten times."""
+    limits: list[float] = []
+
+    class Silent(socket.socket):
+        def connect(self, _address: object) -> None:
+            limits.append(self.gettimeout() or 0)
+            raise TimeoutError
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_words, **_more: [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", number)) for number in range(10)])
+    monkeypatch.setattr(socket, "socket", Silent)
+    with pytest.raises(connection.Late, match="no connection within 20 seconds"):
+        connection.dial("registry.example", 443, tls=None, proxy=None, timeout=20, opened=lambda _sock: None)
+    assert len(limits) == 10 and limits[0] <= 2, limits
+
+
+def test_the_first_failure_is_shown(fake: FakeRegistry, client: Client) -> None:
+    """Nobody looks at a silent terminal for the time of five attempts."""
+    fake.fault("GET", "manifests", status(503), times=4)
+    client.open(f"{fake.host}/app").manifest("1")
+    assert len(client.warned) == 1 and "HTTP 503; trying again in " in client.warned[0]
+    assert client.warned[0].endswith(" seconds, attempt 2 of 5") and fake.host in client.warned[0]
+
+
+@pytest.mark.parametrize(("code", "words"), [
+    (socket.EAI_AGAIN, "is this machine connected to a network"), (socket.EAI_NONAME, "check the name")])
+def test_a_name_that_does_not_resolve_is_asked_for_once(client: Client, monkeypatch: pytest.MonkeyPatch, code: int,
+                                                        words: str) -> None:
+    """The resolver has patience of its own: five times of it is a minute of silence."""
+    asked = []
+
+    def getaddrinfo(host: str, *_words: object, **_more: object) -> None:
+        asked.append(host)
+        raise socket.gaierror(code, "an error of the resolver")
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    for insecure in (None, True):
+        with pytest.raises(RegistryError) as caught:
+            client.open("registry.example/app", insecure=insecure).manifest("1")
+        assert 'cannot find the host "registry.example"' in str(caught.value) and words in str(caught.value)
+    with pytest.raises(RegistryError, match=r'cannot find the host "proxy\.example"'):
+        client.open("registry.example/app", environ={"HTTPS_PROXY": "http://proxy.example:3128"}).manifest("1")
+    assert asked == ["registry.example", "registry.example", "proxy.example"] and not client.slept
 
 
 def test_nobody_there(client: Client) -> None:
@@ -153,7 +234,8 @@ def test_a_cut_blob_is_resumed(fake: FakeRegistry, client: Client, chunked: bool
 def test_what_came_before_a_stall_is_kept(fake: FakeRegistry, client: Client) -> None:
     fake.fault("GET", "blobs", fakes_.stall(1234))
     assert fetch(client, fake, timeout=0.3) == LAYER
-    assert fake.asked("GET", "blobs")[-1]["Range"] == "bytes=1234-" and "came for too long" in "".join(client.said)
+    assert fake.asked("GET", "blobs")[-1]["Range"] == "bytes=1234-"
+    assert "nothing came for 0.3 seconds" in "".join(client.warned)
 
 
 def test_attempts_count_from_the_last_byte(fake: FakeRegistry, client: Client) -> None:
@@ -395,7 +477,7 @@ def test_nobody_waits_long_for_a_dead_mirror(fake: FakeRegistry, client: Client,
     assert repository.manifest("1")[0] and len(client.slept) == 1
     mirror.requests.clear()
     body = repository.blob(DESCRIPTOR)
-    assert repository.has_blob(of(LAYER)) and body.read() == LAYER[:1 << 20]
+    assert repository.has_blob(of(LAYER)) and body.read(1 << 20) == LAYER[:1 << 20]
     body.close()
     assert not mirror.requests   # the endpoint that gave the manifest comes first now
 

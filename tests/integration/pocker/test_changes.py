@@ -52,6 +52,23 @@ def test_what_was_changed_is_listed(pocker: Pocker, driver: str) -> None:
     assert json.loads(pocker.ok("diff", "--format", "json", "web"))[0] == {"Kind": "A", "Path": "/data"}
 
 
+def test_names_that_mean_something_in_layers(own: Pocker, tmp_path: Path) -> None:
+    """A container may call a file as layers call the removal of one: it is listed, copied and exported as a file, and
+    refused only where a layer is made."""
+    own.ok("run", "--name", "it", *NONE, "busybox", "sh", "-c",
+           "echo x >/etc/.wh.passwd; mkdir -p /d/.wh.d; echo y >/d/.wh.d/f; echo z >/d/.wh..wh..opq; mkfifo /.wh.")
+    listed = own.ok("diff", "it").splitlines()
+    assert listed == ["A /.wh.", "A /d", "A /d/.wh..wh..opq", "A /d/.wh.d", "A /d/.wh.d/f", "C /etc",
+                      "A /etc/.wh.passwd"]
+    own.ok("export", "-o", tmp_path / "it.tar", "it")
+    with tarfile.open(tmp_path / "it.tar") as archive:
+        assert {"d/.wh.d/f", "d/.wh..wh..opq", "etc/.wh.passwd", "etc/passwd", ".wh."} <= set(archive.getnames())
+    own.ok("cp", "it:/d", tmp_path / "copy")
+    assert (tmp_path / "copy/.wh.d/f").read_text() == "y\n"
+    said = own.fails("commit", "it", "new")
+    assert 'cannot be in a layer: rename it, or remove it' in said and ".wh." in said
+
+
 def test_a_container_that_has_changed_nothing(pocker: Pocker) -> None:
     pocker.ok("create", "--name", "new", "--network", "none", "busybox", "true")
     assert pocker.ok("diff", "new") == ""

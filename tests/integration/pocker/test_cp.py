@@ -266,6 +266,23 @@ def test_volumes_and_binds_are_part_of_what_is_seen(pocker: Pocker, tmp_path: Pa
     assert pocker.ok("run", "--rm", "--network", "none", "-v", "named:/v", "busybox", "cat", "/v/in") == "in"
 
 
+def test_mount_points_beyond_links_to_nothing(pocker: Pocker, tmp_path: Path) -> None:
+    """The runtime makes them at the first start; `cp` comes before."""
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN ln -s /far/away /l && mkdir /d && ln -s near /d/m\n")
+    pocker.ok("build", "--network", "none", "-t", "links", tmp_path)
+    (tmp_path / "file").write_text("x\n")
+    pocker.ok("create", "--name", "it", "--network", "none", "-v", "it:/l/sub", "-v", f"{tmp_path}/file:/d/m/file",
+              "links", "cat", "/far/away/sub/new", "/d/near/file")
+    (tmp_path / "new").write_text("y\n")
+    pocker.ok("cp", tmp_path / "new", "it:/l/sub/")
+    pocker.ok("cp", "it:/d/m/file", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "x\n"
+    assert pocker.ok("start", "-a", "it") == "y\nx"
+    pocker.ok("rm", "it")
+    pocker.ok("volume", "rm", "it")
+    pocker.ok("rmi", "links")
+
+
 @pytest.mark.parametrize("state", ["running", "stopped"])
 def test_a_read_only_root_stays_as_it_is(pocker: Pocker, tmp_path: Path, state: str) -> None:
     pocker.ok("run", "-d", "--name", "web", "--network", "none", "--read-only", "busybox", "sleep", "1000")

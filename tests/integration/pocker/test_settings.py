@@ -76,6 +76,53 @@ def test_user_groups_and_directory(pocker: Pocker) -> None:
                                       status=125)
 
 
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[str]:
+    """An image whose users have groups, made of the busybox image: alice has 50 and 10 beside her own 1100."""
+    path = tmp_path_factory.mktemp("grouped")
+    made = Pocker(path, store)
+    (path / "Dockerfile").write_text(
+        "FROM busybox\n"
+        "RUN echo alice:x:1100:1100::/home/alice:/bin/sh >>/etc/passwd && echo bob:x:1101:1100::/:/bin/sh >>/etc/passwd"
+        " && echo alice:x:1100:alice >>/etc/group && echo staff:x:50:alice,alice >>/etc/group"
+        " && echo wheel:x:10:root,alice >>/etc/group && touch /denied && chown 0:1100 /denied && chmod 604 /denied\n"
+        "USER alice\nRUN id -G >/tmp/alice\nUSER 5:6\nRUN id -G >/tmp/numbers\nUSER root\n")
+    made.ok("build", "--network", "none", "-t", "grouped", path)
+    yield "grouped"
+    made.ok("rmi", "grouped")
+    made.clear()
+    made.check()
+
+
+def groups(said: str) -> list[int]:
+    """The supplementary groups that the kernel knows a process to have, as /proc/PID/status lists them."""
+    return [int(word) for word in said.removeprefix("Groups:").split()]
+
+
+@pytest.mark.parametrize(("user", "expected"), [
+    ("", [0, 10]), ("alice", [10, 50, 1100]), ("1100", [10, 50, 1100]), ("bob", [1100]), ("alice:staff", [50]),
+    ("1100:1100", [1100]), ("5000:6000", [6000]), ("5000", [0])])
+def test_supplementary_groups(user: str, expected: list[int], pocker: Pocker, grouped: str) -> None:
+    """CVE-2022-36109, -2989, -2990, CVE-2023-25173: the primary group is among them, else a program that changes its
+    primary group gets at files that are denied to that group. Each comes once; numeric users have those of /etc/group;
+    an exec has its own user's and not those of the container's user."""
+    flags = ["-u", user] if user else []
+    look = ["grep", "Groups", "/proc/self/status"]
+    assert groups(pocker.ok("run", "--rm", *NONE, *flags, grouped, *look)) == expected
+    pocker.ok("run", "-d", "--name", "it", *NONE, "-u", "root", "--group-add", "7", grouped, "sleep", "1000")
+    if user:
+        assert groups(pocker.ok("exec", *flags, "it", *look)) == sorted([*expected, 7])
+    assert groups(pocker.ok("exec", "it", *look)) == [0, 7, 10]
+    pocker.ok("rm", "-f", "it")
+
+
+def test_a_group_that_is_denied_access_stays_denied(pocker: Pocker, grouped: str) -> None:
+    for user in ("alice", "1100:1100", "bob"):
+        assert "Permission denied" in pocker.fails("run", "--rm", *NONE, "-u", user, grouped, "cat", "/denied"), user
+    said = pocker.ok("run", "--rm", *NONE, grouped, "cat", "/tmp/alice", "/tmp/numbers").splitlines()
+    assert [sorted(map(int, line.split())) for line in said] == [[10, 50, 1100], [6]], "of RUN in a build"
+
+
 def test_entrypoint(pocker: Pocker) -> None:
     assert pocker.ok("run", "--rm", *NONE, "--entrypoint", "echo", "busybox", "a", "b") == "a b"
     assert "does not say what to run" in pocker.fails("run", "--rm", *NONE, "--entrypoint", "", "busybox", status=125)
@@ -430,6 +477,26 @@ def test_propagation(pocker: Pocker, tmp_path: Path) -> None:
                            "/proc/self/ns:/s:rshared", "busybox", "true"], capture_output=True, text=True, check=False,
                           env=pocker.environment, timeout=120, stdin=subprocess.DEVNULL)
     assert done.returncode == 125 and "not shared" in done.stderr, done.stderr
+
+
+def test_home_is_that_of_the_user(pocker: Pocker) -> None:
+    pocker.ok("run", "-d", "--name", "plain", *NONE, "busybox", "sh", "-c",
+              "echo 'u:x:1234:1234::/home/u:' >>/etc/passwd; echo made; sleep 100")
+    while "made" not in pocker.ok("logs", "plain"):
+        pass
+    told = ["plain", "sh", "-c", "echo $HOME"]
+    for user, home in (("u", "/home/u"), ("1234", "/home/u"), ("4711", "/"), ("root", "/root")):
+        assert pocker.ok("exec", "-u", user, *told) == home
+    assert pocker.ok("exec", *told) == "/root"
+    assert pocker.ok("exec", "-u", "u", "-e", "HOME=/asked", *told) == "/asked"
+    pocker.ok("run", "-d", "--name", "given", *NONE, "-e", "HOME=/given", "busybox", "sleep", "100")
+    assert pocker.ok("exec", "-u", "1000", "given", *told[1:]) == "/given"
+
+
+def test_a_tmpfs_on_a_new_mount_point_is_for_everybody(pocker: Pocker) -> None:
+    pocker.ok("run", "--name", "tt", *NONE, "--user", "1000", "--tmpfs", "/new/x", "--mount", "type=tmpfs,dst=/new/y",
+              "busybox", "sh", "-c", "stat -c %a /new/x /new/y; touch /new/x/f /new/y/f")
+    assert pocker.ok("start", "-a", "tt") == "1777\n1777"   # the mount points are there by now
 
 
 def test_tmpfs(pocker: Pocker) -> None:

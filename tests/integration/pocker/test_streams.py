@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -190,6 +191,26 @@ def test_exec_passes_on_everything(pocker: Pocker) -> None:
         assert running.stdout and running.stdout.readline() == "ready\n"
         running.send_signal(signal.SIGINT)
         assert running.wait(60) == 7
+
+
+def test_after_a_full_disk_a_log_has_whole_lines(pocker: Pocker) -> None:
+    """What did not fit is lost; what comes later is not glued to half a line."""
+    pocker.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", pocker.root], check=True)
+    try:
+        pocker.ok("run", "-d", "--name", "it", "--network", "none", "busybox", "sh", "-c",
+                  "cat /dev/zero >/fill; i=0; while [ $i -lt 3000 ]; do echo line $i is not so short; i=$((i+1)); done;"
+                  " rm /fill; echo there is room; sleep 0.1; echo last")
+        assert pocker.ok("wait", "it") == "0"
+        log = (pocker.directory("it") / "log").read_text()
+        lines = log.split("\n")
+        whole = re.compile(r"\S+Z stdout F (line \d+ is not so short|there is room|last)")
+        assert lines.pop() == "" and all(whole.fullmatch(line) for line in lines), lines[-3:]
+        assert lines[-1].endswith(" F last") and pocker.ok("logs", "--tail", "1", "it") == "last"
+        pocker.ok("rm", "it")
+    finally:
+        pocker.clear()
+        subprocess.run(["umount", pocker.root], check=True)
 
 
 def test_a_program_that_fills_the_disk(pocker: Pocker) -> None:

@@ -26,7 +26,9 @@ VALUES = {"A": "one", "EMPTY": "", "PATH": "/a/b/c.tar.gz", "B": "two words", "Ã
     ("${NONE:-a b}", "a b"), ("${NONE:-'}'}", "}"), ("${NONE:-\"}\"}", "}"), ("${NONE:-\\}}", "}"), ("${A:?no}", "one"),
     ("${EMPTY?no}", ""), ("${PATH#*/}", "a/b/c.tar.gz"), ("${PATH##*/}", "c.tar.gz"), ("${PATH%.*}", "/a/b/c.tar"),
     ("${PATH%%.*}", "/a/b/c"), ("${PATH#x}", "/a/b/c.tar.gz"), ("${PATH%/*}", "/a/b"), ("${PATH/a/X}", "/X/b/c.tar.gz"),
-    ("${PATH//a/X}", "/X/b/c.tXr.gz"), ("${PATH//\\//_}", "_a_b_c.tar.gz"), ("${PATH/?b/X}", "/aX/c.tar.gz"),
+    ("${PATH//a/X}", "/X/b/c.tXr.gz"), ("${PATH//\\//_}", "_a_b_c.tar.gz"),
+    ("${PATH//\\//\\/}", "\\/a\\/b\\/c.tar.gz"), ("${PATH/\\//\\}}", "\\}a/b/c.tar.gz"),   # an escape stays in it
+    ("${PATH/?b/X}", "/aX/c.tar.gz"),
     ("${A#o*}", "ne"), ("${A##o*}", ""), ("${A%n?}", "o"), ("${NONE#x}", ""), ("${A//o/$B}", "two wordsne"),
     ("${A/z/y}", "one"), ("${A//?/x}", "xxx"), ("a\\ b", "a b"), ("\\", ""), ("[$A]", "[one]"),
 ])

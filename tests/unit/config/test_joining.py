@@ -66,7 +66,7 @@ def test_nothing_to_run() -> None:
 
 
 def test_given_takes_what_it_lacks() -> None:
-    process = given_process(kept(), json.dumps({"args": ["ls"], "cwd": "/"}).encode(), "p.json")
+    process = given_process(kept(), json.dumps({"args": ["ls"], "cwd": "/"}).encode(), "p.json", pytest.fail)
     assert process["capabilities"] == PROCESS["capabilities"] and process["rlimits"] == PROCESS["rlimits"]
     assert process["oomScoreAdj"] == 5 and process["apparmorProfile"] == "p"
     assert process["user"] == {"uid": 0, "gid": 0, "umask": 7}
@@ -77,7 +77,7 @@ def test_given_takes_what_it_lacks() -> None:
 def test_given_overrides() -> None:
     given = {"args": ["ls"], "cwd": "/", "rlimits": [], "oomScoreAdj": 0, "capabilities": {},
              "user": {"uid": 4, "gid": 4, "umask": 0}}
-    process = given_process(kept(), json.dumps(given).encode(), "p.json")
+    process = given_process(kept(), json.dumps(given).encode(), "p.json", pytest.fail)
     assert {name: process[name] for name in given} == given
 
 
@@ -86,6 +86,15 @@ def test_given_overrides() -> None:
     ('{"args": ["ls"], "cwd": "/", "user": {"uid": "0", "gid": 0}}', "process.user.uid")])
 def test_given_wrong(text: str, where: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        given_process(kept(), text.encode(), "p.json")
+        given_process(kept(), text.encode(), "p.json", pytest.fail)
     assert [problem.where for problem in caught.value.problems] == [where]
     assert str(caught.value).startswith("p.json: process")
+
+
+def test_given_with_what_other_runtimes_accept() -> None:
+    told: list[str] = []
+    given = {"args": ["ls"], "cwd": "/", "user": {"uid": 4}, "ioPriority": {"class": "IOPRIO_CLASS_BE"}}
+    process = given_process(kept(), json.dumps(given).encode(), "p.json", told.append)
+    assert process["user"]["gid"] == 0 and process["ioPriority"]["priority"] == 0
+    assert [line.split(": is missing")[0] for line in told] == [
+        "p.json: process.user.gid", "p.json: process.ioPriority.priority"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pyruntime.config import generate, text
+from pyruntime.config import generate, rules, text, validate
+from pyruntime.config.node import Node
 from pyruntime.config.schemas import schema
 from pyruntime.config.sections.process import CAPABILITIES, RLIMITS
 
@@ -100,3 +102,31 @@ def test_shown_is_one_line_and_not_endless(word: str) -> None:
     assert shown[0] == shown[-1] == '"'
     assert shown.isprintable()
     assert len(shown) <= 12 * 80 + 2
+
+
+@pytest.mark.parametrize("document", [
+    {"process": {"capabilities": {"bounding": ["CAP_" + "x" * 200_000]}}},
+    {"process": {"capabilities": {"bounding": [f"CAP_{number}_ADMIN" for number in range(5000)]}}},
+    {"linux": {"namespaces": [{"type": "networ" + "k" * 200_000}]}},
+    {"linux": {"namespaces": [{"type": f"networ{number}"} for number in range(5000)]}},
+    {"linux": {f"resource{number}": 1 for number in range(5000)}},
+    {"process": {"rlimits": [{"type": f"RLIMIT_{'A' * (number % 40)}{chr(65 + number % 26)}", "soft": 1, "hard": 1}
+                             for number in range(5000)]}},
+])
+def test_what_guesses_cost_does_not_grow_with_the_document(document: dict[str, Any],
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def distance(one: str, other: str) -> int:
+        asked.append((len(one), len(other)))
+        return 99
+    monkeypatch.setattr(text, "_distance", distance)
+    value = {"ociVersion": "1.0.2", "root": {"path": "r"}, **document}
+    value["process"] = {"cwd": "/", "args": ["x"], "user": {"uid": 0, "gid": 0}, **value.get("process", {})}
+    validate.validate(value)
+    validate.unknown_members(value)
+    for check in (rules.problems, rules.warnings):
+        if not validate.validate(value):
+            check(Node(value))
+    assert len(asked) <= 4 * text.GUESSES * 50
+    assert all(one <= text.LONGEST for one, _ in asked)

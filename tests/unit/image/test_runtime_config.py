@@ -20,8 +20,10 @@ from pyruntime.image.users import find_user
 def root(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n# comment\nbroken\n"
-                                         "web:x:33:34:Web:/var/www:/bin/sh\n77:x:5:5::/five:/bin/sh\n")
-    (tmp_path / "etc/group").write_text("root:x:0:\nwww:x:34:web\nmail:x:8:web,other\nlog:x:9:web\n")
+                                         "web:x:33:34:Web:/var/www:/bin/sh\n77:x:5:5::/five:/bin/sh\n"
+                                         ":x:6:7::/:/bin/sh\n")
+    (tmp_path / "etc/group").write_text("root:x:0:root\nwww:x:34:web\nmail:x:8:web,other\n"
+                                        "log:x:9:web\nwheel:x:10:root\n")
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield fd
     os.close(fd)
@@ -37,15 +39,18 @@ def converted(root: int, config: dict[str, Any] | None = None, wishes: Wishes | 
     return convert(image(config, **more), root, wishes or Wishes(), uid=0, gid=0, unified=True)
 
 
-@pytest.mark.parametrize(("text", "uid", "gid", "additional", "home"), [
-    ("", 0, 0, [], "/root"), ("root", 0, 0, [], "/root"), ("web", 33, 34, [8, 9], "/var/www"),
-    ("33", 33, 34, [], "/var/www"), ("web:mail", 33, 8, [], "/var/www"), ("web:99", 33, 99, [], "/var/www"),
-    ("1234", 1234, 0, [], ""), ("1234:mail", 1234, 8, [], ""), ("1234:5", 1234, 5, [], ""),
-    ("77", 77, 0, [], ""),   # a number is a number, also when somebody is called so
+@pytest.mark.parametrize(("text", "uid", "gid", "groups", "home"), [
+    ("", 0, 0, [0, 10], "/root"), ("root", 0, 0, [0, 10], "/root"), ("0", 0, 0, [0, 10], "/root"),
+    ("web", 33, 34, [34, 8, 9], "/var/www"), ("33", 33, 34, [34, 8, 9], "/var/www"),
+    ("web:mail", 33, 8, [8], "/var/www"), ("web:99", 33, 99, [99], "/var/www"), ("33:34", 33, 34, [34], "/var/www"),
+    ("1234", 1234, 0, [0], ""), ("1234:mail", 1234, 8, [8], ""), ("1234:5", 1234, 5, [5], ""),
+    ("77", 77, 0, [0], ""),   # a number is a number, also when somebody is called so
+    ("6", 6, 7, [7], "/"),    # and a user without a name is not the empty member of each group without members
 ])
-def test_users(root: int, text: str, uid: int, gid: int, additional: list[int], home: str) -> None:
+def test_users(root: int, text: str, uid: int, gid: int, groups: list[int], home: str) -> None:
+    """The primary group comes first among the supplementary ones, and no group comes twice."""
     user = find_user(text, root)
-    assert (user.uid, user.gid, user.additional, user.home) == (uid, gid, additional, home)
+    assert (user.uid, user.gid, user.groups, user.home) == (uid, gid, groups, home)
 
 
 @pytest.mark.parametrize(("text", "words"), [
@@ -85,7 +90,7 @@ def test_verbatim_fields(root: int) -> None:
     process = document["process"]
     assert process["args"] == ["/entry", "a", "b"] and process["cwd"] == "/srv"
     assert process["env"] == ["PATH=/only", "X=1", "HOME=/h"]
-    assert process["user"] == {"uid": 33, "gid": 34, "additionalGids": [8, 9]}
+    assert process["user"] == {"uid": 33, "gid": 34, "additionalGids": [34, 8, 9]}
     assert process["terminal"] is False and document["root"] == {"path": "rootfs", "readonly": False}
 
 
@@ -102,10 +107,18 @@ def test_wishes_go_before_the_image(root: int) -> None:
     document = converted(root, {"Entrypoint": ["e"], "Env": ["A=1", "C=1"]}, wishes)
     process = document["process"]
     assert process["args"] == ["e", "x"] and process["env"][:3] == ["A=2", "C=1", "B=3"] and process["cwd"] == "/w"
-    assert process["user"] == {"uid": 5, "gid": 6} and "TERM=xterm" in process["env"] and document["hostname"] == "h"
+    assert process["user"] == {"uid": 5, "gid": 6, "additionalGids": [6]}
+    assert "TERM=xterm" in process["env"] and document["hostname"] == "h"
     assert "network" not in [entry["type"] for entry in document["linux"]["namespaces"]]
     replaced = converted(root, {"Entrypoint": ["e"], "Cmd": ["c"]}, Wishes(entrypoint=["/bin/sh"]))
     assert replaced["process"]["args"] == ["/bin/sh"], "a new entrypoint drops the image's Cmd"
+
+
+def test_variables_without_a_value_are_not_set(root: int) -> None:
+    """As with Docker: NAME alone in an image's Env sets nothing, and refuses nothing."""
+    config = {"Env": ["PATH=/only", "ALONE", "=nameless", "", "A=", "HOME=/h"]}
+    assert converted(root, config)["process"]["env"] == ["PATH=/only", "A=", "HOME=/h"]
+    assert "ALONE=1" in converted(root, config, Wishes(env=["ALONE=1"]))["process"]["env"]
 
 
 def test_nothing_to_run_is_an_error(root: int) -> None:
