@@ -146,13 +146,13 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
     container.write_run(run)
     forget(f"{container.directory}/exit")
     try:
-        words = _start(container, record, run, options, client)
+        line = _start(container, record, run, options, client)
         for fd in users:
             os.set_inheritable(fd, True)
-        os.execv(MONITOR, words)   # the lock goes with it: it is closed
+        os.execv(MONITOR, line)   # the lock goes with it: it is closed
     except BaseException as error:
-        container.write_exit(Exit(status=start_status(str(error)), error=str(error),
-                                  finished=timestamp() if before.started else ""))
+        text = words(error)
+        container.write_exit(Exit(status=start_status(text), error=text, finished=timestamp() if before.started else ""))
         try:
             clear_run(container, record)
         except PyruntimeError as second:
