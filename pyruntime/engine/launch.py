@@ -152,7 +152,8 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
         os.execv(MONITOR, line)   # the lock goes with it: it is closed
     except BaseException as error:
         text = words(error)
-        container.write_exit(Exit(status=start_status(text), error=text, finished=timestamp() if before.started else ""))
+        finished = timestamp() if before.started else ""
+        container.write_exit(Exit(status=start_status(text), error=text, finished=finished))
         try:
             clear_run(container, record)
         except PyruntimeError as second:
