@@ -97,7 +97,7 @@ class Runtime:
     def run(self, container_id: str, bundle: str | os.PathLike[str], *, detach: bool = False, keep: bool = False,
             preserve_fds: int = 0) -> int:
         """Create and start; unless ``detach``, wait for the program, delete the container (unless ``keep``) and return
-        its exit status, 128 + N when signal N killed it. Waiting needs the main thread: signals are forwarded."""
+        its exit status, 128 + N when signal N killed it. Signals are forwarded if the main thread waits."""
         from pyruntime.lifecycle.run import run
 
         request = self._request("", "", preserve_fds, detached=detach)

@@ -1,18 +1,44 @@
 """Completion scripts for bash, zsh and fish, made of the declarations of a program's commands.
 
-The scripts know the commands and their options; where an image or a container can stand they ask the program.
+The scripts know the commands, those of two words too, and their options; where the name of an image, a container, a
+network or a volume can stand they ask the program.
 """
 
 from __future__ import annotations
 
+from pyruntime.cli.groups import Group
 from pyruntime.cli.parse import Command, Flag
 from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pyruntime.cli.program import Program
+
+
+class Names:
+    """Names that commands take. ``commands``: which; ``asks``: command lines after the program's name, which print
+    them."""
+
+    def __init__(self, commands: Sequence[str], *asks: str) -> None:
+        self.commands = commands
+        self.asks = asks
+
+
+class _Tree:
+    """A program's commands: ``every`` by their one or two words, ``groups`` with their members' names."""
+
+    def __init__(self, program: Program) -> None:
+        self.every: dict[str, Command] = {}
+        self.groups: dict[str, Group] = {}
+        for name in program.commands:
+            command = program.module(name).COMMAND
+            self.every[name] = command
+            if isinstance(command, Group):
+                self.groups[name] = command
+                self.every |= {f"{name} {member}": command.member(member)[0] for member in command.members}
+
 
 # Readline ends words at colons, of which names are full: the words are taken from the line itself, and what stands
 # before the last colon is taken off the answers again.
@@ -26,9 +52,14 @@ _{name}() {{
     COMPREPLY=()
     for ((index = 1; index < count; index++)); do
         case ${{words[index]}} in
-            {globals}) globals+=("${{words[index]}}" "${{words[index + 1]-}}"); ((index++)) ;;
-            -*) globals+=("${{words[index]}}") ;;
-            *) command=${{words[index]}}; break ;;
+            {globals}) [[ -n $command ]] && continue
+                globals+=("${{words[index]}}" "${{words[index + 1]-}}"); ((index++)) ;;
+            -*) [[ -n $command ]] || globals+=("${{words[index]}}") ;;
+            *) command+=${{command:+ }}${{words[index]}}
+               case $command in
+                   {groups}) ;;
+                   *) break ;;
+               esac ;;
         esac
     done
     ((index > count)) && return   # the value of a global option
@@ -40,7 +71,7 @@ _{name}() {{
         COMPREPLY=()   # the value of an option: the default, files
     elif [[ $word != -* ]]; then
         case $command in
-            {asking}) COMPREPLY=($(compgen -W "$({name} "${{globals[@]}}" {ask} 2>/dev/null)" -- "$word")) ;;
+{asking}
         esac
         [[ $COMP_WORDBREAKS == *:* && $word == *:* ]] && COMPREPLY=("${{COMPREPLY[@]#"${{word%"${{word##*:}}"}}"}}")
     fi
@@ -56,37 +87,70 @@ def _words(flags: tuple[Flag, ...], *, valued: bool = False) -> list[str]:
                 [] if valued else ["--help"])
 
 
-def bash(program: Program, commands: dict[str, Command], ask: str, asking: list[str]) -> str:
+def bash(program: Program, tree: _Tree, names: Sequence[Names]) -> str:
     """The script for bash."""
-    cases = "\n".join(f'        {name}) valued="{" ".join(_words(command.flags, valued=True))}"\n'
-                      f'            COMPREPLY=($(compgen -W "{" ".join(_words(command.flags))}" -- "$word")) ;;'
-                      for name, command in commands.items())
-    return _BASH.format(name=program.name, commands=" ".join(commands), flags=" ".join(_words(program.about.flags)),
-                        globals="|".join(_words(program.about.flags, valued=True)), cases=cases, ask=ask,
-                        asking="|".join(asking))
+    cases = [f'        "{path}") COMPREPLY=($(compgen -W "{" ".join(group.members)} --help" -- "$word")); return ;;'
+             for path, group in tree.groups.items()]
+    cases += [f'        "{path}") valued="{" ".join(_words(command.flags, valued=True))}"\n'
+              f'            COMPREPLY=($(compgen -W "{" ".join(_words(command.flags))}" -- "$word")) ;;'
+              for path, command in tree.every.items() if path not in tree.groups]
+    asking = [f'            {_either(entry.commands)}) COMPREPLY=($(compgen -W "$({{ '
+              + "; ".join(f'{program.name} "${{globals[@]}}" {ask}' for ask in entry.asks)
+              + '; } 2>/dev/null)" -- "$word")) ;;' for entry in names]
+    return _BASH.format(name=program.name, commands=" ".join(program.commands), cases="\n".join(cases),
+                        flags=" ".join(_words(program.about.flags)), groups=_either(list(tree.groups) or ["-"]),
+                        globals="|".join(_words(program.about.flags, valued=True)), asking="\n".join(asking))
 
 
-def zsh(program: Program, commands: dict[str, Command], ask: str, asking: list[str]) -> str:
-    """The script for zsh."""
-    lines = [f"#compdef {program.name}", f"_{program.name}() {{", "    local -a commands images", "    commands=("]
-    lines += [f"        {_quoted(f'{name}:{command.about}')}" for name, command in commands.items()]
-    lines += ["    )", "    local line state", "    _arguments -C \\"]
+def _either(paths: Sequence[str]) -> str:
+    return "|".join(f'"{path}"' for path in paths)
+
+
+def zsh(program: Program, tree: _Tree, names: Sequence[Names]) -> str:
+    """The script for zsh; it may be sourced, or stand in a directory of $fpath."""
+    name = program.name
+    lines = [f"#compdef {name}", f"_{name}() {{", "    local context state state_descr line", "    typeset -A opt_args",
+             "    local -a words_of", *_described("    ", {path: command.about for path, command in tree.every.items()
+                                                           if " " not in path}), "    _arguments -C \\"]
     lines += [f"        {_option(flag)} \\" for flag in program.about.flags if not flag.hidden]
     lines += ["        '1: :->command' '*:: :->arguments'", "    case $state in",
-              "        command) _describe command commands ;;", "        arguments)", "            case $line[1] in"]
-    for name, command in commands.items():
-        options = " ".join(_option(flag) for flag in command.flags if not flag.hidden)
-        rest = "'*:name:->name'" if name in asking else "'*:file:_files'"
-        lines.append(f"                {name}) _arguments {options} {rest} ;;")
-    lines += ["            esac", "            [[ $state == name ]] && {",
-              f"                images=(${{(f)\"$({program.name} {ask} 2>/dev/null)\"}})",
-              "                compadd -a images; _files; } ;;", "    esac", "}", f"_{program.name} \"$@\"", ""]
-    return "\n".join(lines)
+              "        command) _describe command words_of ;;", "        arguments)", "            case $line[1] in"]
+    for path in tree.every:
+        if path in tree.groups:
+            lines += [f"                {path})",
+                      *_described("                    ", tree.groups[path].members),
+                      "                    _arguments -C '1: :->command' '*:: :->arguments'",
+                      "                    case $state in",
+                      "                        command) _describe command words_of ;;",
+                      "                        arguments) case $line[1] in",
+                      *(f"                            {member}) {_arguments(f'{path} {member}', tree, names)} ;;"
+                        for member in tree.groups[path].members),
+                      "                        esac ;;", "                    esac ;;"]
+        elif " " not in path:
+            lines.append(f"                {path}) {_arguments(path, tree, names)} ;;")
+    lines += ["            esac ;;", "    esac", "    case $state in"]
+    lines += [f"        names{number}) words_of=(${{(f)\"$({{ {'; '.join(f'{name} {ask}' for ask in entry.asks)}; }}"
+              " 2>/dev/null)\"}); compadd -a words_of; _files ;;" for number, entry in enumerate(names)]
+    # Sourced, the function is declared alone; found by compinit in $fpath, this file is its first call.
+    return "\n".join([*lines, "    esac", "}", f'if [[ $funcstack[1] == _{name} ]]; then _{name} "$@"; else',
+                      f"    compdef _{name} {name}", "fi", ""])
+
+
+def _described(indent: str, about: dict[str, str]) -> list[str]:
+    return [f"{indent}words_of=(", *(f"{indent}    {_quoted(f'{name}:{text}')}" for name, text in about.items()),
+            f"{indent})"]
+
+
+def _arguments(path: str, tree: _Tree, names: Sequence[Names]) -> str:
+    options = " ".join(_option(flag) for flag in tree.every[path].flags if not flag.hidden)
+    rest = next((f"'*:name:->names{number}'" for number, entry in enumerate(names) if path in entry.commands),
+                "'*:file:_files'")
+    return f"_arguments -C {options} {rest}"
 
 
 def _option(flag: Flag) -> str:
     about = flag.help.replace("[", "(").replace("]", ")").replace(":", " ")
-    value = "" if flag.switch else f":{flag.value}:_files"
+    value = "" if flag.switch else f":{flag.value.replace('[', '(').replace(']', ')').replace(':', ' ')}:_files"
     names = f"{{-{flag.short},--{flag.name}}}" if flag.short else f"--{flag.name}"
     many = "'*'" if flag.kind == "list" else ""
     return f"{many}{names}{_quoted(f'[{about}]{value}')}"
@@ -96,19 +160,44 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def fish(program: Program, commands: dict[str, Command], ask: str, asking: list[str]) -> str:
+# The commands of the line, without options, and without the values of global ones.
+_FISH = """# fish completion for {name}: put it into ~/.config/fish/completions/{name}.fish
+function __{name}_words
+    set -l found
+    set -l skipped 0
+    for word in (commandline -opc)[2..-1]
+        if test $skipped = 1
+            set skipped 0
+        else if test (count $found) = 0; and contains -- $word {globals}
+            set skipped 1
+        else if not string match -q -- '-*' $word
+            set -a found $word
+        end
+    end
+    string join ' ' $found
+end
+function __{name}_at
+    string match -q -- "$argv*" (__{name}_words)' '
+end
+"""
+
+
+def fish(program: Program, tree: _Tree, names: Sequence[Names]) -> str:
     """The script for fish."""
-    lines = [f"# fish completion for {program.name}: put it into ~/.config/fish/completions/{program.name}.fish"]
-    none = "__fish_use_subcommand"
-    lines += [_fish(program.name, none, flag) for flag in program.about.flags if not flag.hidden]
-    for name, command in commands.items():
-        lines.append(f"complete -c {program.name} -n {none} -f -a {name} -d {_in_fish(command.about)}")
-        lines += [_fish(program.name, f"'__fish_seen_subcommand_from {name}'", flag) for flag in command.flags
-                  if not flag.hidden]
-    seen = f"'__fish_seen_subcommand_from {' '.join(asking)}'"
-    lines.append(f"complete -c {program.name} -n {seen} -a "
-                 + _in_fish(f"({program.name} {ask} 2>/dev/null)"))
-    return "\n".join(lines) + "\n"
+    name = program.name
+    text = _FISH.format(name=name, globals=" ".join(_words(program.about.flags, valued=True)))
+    none = f"'test -z (__{name}_words | string collect -a)'"
+    lines = [_fish(name, none, flag) for flag in program.about.flags if not flag.hidden]
+    for path, command in tree.every.items():
+        above, _, last = path.rpartition(" ")
+        here = f"'test (__{name}_words | string collect -a) = {above}'" if above else none
+        lines.append(f"complete -c {name} -n {here} -f -a {last} -d {_in_fish(command.about)}")
+        if path not in tree.groups:
+            lines += [_fish(name, f"'__{name}_at {path} '", flag) for flag in command.flags if not flag.hidden]
+    for entry in names:
+        asks = _in_fish("(" + "; ".join(f"{name} {ask} 2>/dev/null" for ask in entry.asks) + ")")
+        lines += [f"complete -c {name} -n '__{name}_at {path} ' -a {asks}" for path in entry.commands]
+    return text + "\n".join(lines) + "\n"
 
 
 def _fish(program: str, condition: str, flag: Flag) -> str:
@@ -121,17 +210,11 @@ def _in_fish(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-SHELLS: dict[str, Callable[[Program, dict[str, Command], str, list[str]], str]] = {
-    "bash": bash, "zsh": zsh, "fish": fish}
+SHELLS: dict[str, Callable[[Program, _Tree, Sequence[Names]], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
 
 
-def script(program: Program, shell: str, ask: str, asking: list[str]) -> str:
-    """The completion script of a program.
-
-    ``ask`` is the command line after the program's name that lists what ``asking``, the commands, take. Raises
-    UsageError for a shell that is not known.
-    """
+def script(program: Program, shell: str, names: Sequence[Names]) -> str:
+    """The completion script of a program. Raises UsageError for a shell that is not known."""
     if shell not in SHELLS:
         raise UsageError(f'no completion for "{shell}": {", ".join(SHELLS)} are known')
-    commands = {name: program.module(name).COMMAND for name in program.commands}
-    return SHELLS[shell](program, commands, ask, asking)
+    return SHELLS[shell](program, _Tree(program), names)

@@ -21,7 +21,7 @@ import sys
 
 from pyruntime import sockets
 from pyruntime.config.decode import decode, encode
-from pyruntime.engine import history, spec
+from pyruntime.engine import history, rootless, spec
 from pyruntime.engine.container import Exit, Run, timestamp
 from pyruntime.engine.network import files, present
 from pyruntime.engine.places import forget
@@ -152,7 +152,8 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
     from pyruntime.engine.ending import clear_run
 
     client = options.client.fileno() if options.client else -1
-    _leave_caller({lock.fd, client, *keep, *([options.trace.fd] if options.trace else [])})
+    users = rootless.uses(container.places, handed_on=False)
+    _leave_caller({lock.fd, client, *keep, *users, *([options.trace.fd] if options.trace else [])})
     before = container.run()
     run = Run(started=timestamp(), monitor=[os.getpid(), start_time(os.getpid())], over=False,
               prepared=before.prepared, restarts=before.restarts + 1 if before.waiting else 0,
@@ -161,8 +162,10 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
     forget(f"{container.directory}/exit")
     _reserve_exit(container)
     try:
-        words = _start(container, record, run, options, client)
-        os.execv(MONITOR, words)   # the lock goes with it: it is closed
+        line = _start(container, record, run, options, client)
+        for fd in users:
+            os.set_inheritable(fd, True)
+        os.execv(MONITOR, line)   # the lock goes with it: it is closed
     except BaseException as error:
         container.write_exit(_not_started(error, before))
         try:

@@ -1,17 +1,21 @@
 """Without root: all of a user's containers live in one user namespace, which every command enters.
 
 The first command makes it (pyruntime.image.rootless: root inside is the user, and the ids of /etc/subuid follow) and
-leaves a process behind that does nothing but keep it; the others join its user and mount namespaces (setns(2)). What
-root inside owns are the user's files outside.
+leaves a process behind that keeps it; the others join its user and mount namespaces (setns(2)). What root inside owns
+are the user's files outside.
+
+    RUN/namespace         pid and start time of that process, flock(1)
+    RUN/namespace.users   flock'ed shared by every command and every monitor as long as they live; that process waits
+                          for the file to be its own, which it is when the last container and command have ended
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from pyruntime.config.decode import decode, encode
 from pyruntime.engine.container import write
-from pyruntime.engine.launch import MONITOR
 from pyruntime.engine.places import Lock
 from pyruntime.errors import HostError
 from pyruntime.image import rootless
@@ -33,9 +37,39 @@ def enter(places: Places, warn: Callable[[str], None]) -> None:
     HostError."""
     path = f"{places.below_run()}/namespace"
     with Lock(f"{path}.lock"):
+        _use(places)
         if not _join(path):
             rootless.enter("", warn)
             _keep(path)
+
+
+def _use(places: Places) -> None:
+    """Count among the users of the namespace until this process ends. Before the process that keeps it is looked at:
+    what it has seen alive then stays."""
+    fd = os.open(_users(places), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_SH)   # waits where the process is just about to end
+
+
+def _users(places: Places) -> str:
+    return f"{places.run}/namespace.users"
+
+
+def uses(places: Places, *, handed_on: bool) -> list[int]:
+    """The descriptors by which this process counts as a user; whether a program that it becomes has them, too: a
+    monitor is to, and nothing that gets into a container."""
+    try:
+        wanted = os.stat(_users(places))
+    except FileNotFoundError:
+        return []   # root needs no namespace
+    found = []
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if os.path.samestat(os.fstat(fd), wanted):
+                os.set_inheritable(fd, handed_on)
+                found.append(fd)
+        except OSError:
+            continue   # the descriptor of the listing itself
+    return found
 
 
 def _join(path: str) -> bool:
@@ -79,7 +113,12 @@ def _keep(path: str) -> None:
     actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, fd, null, os.O_RDWR, 0) for fd in (0, 1, 2)]
     # What our caller left open for us would stay open with the process.
     actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and _inherited(fd)]
-    pid = os.posix_spawn(MONITOR, ["pocker-monitor", "hold=1", "--", "%"], {}, file_actions=actions, setsid=True)
+    words = ["flock", "--exclusive", f"{path}.users", "true"]
+    try:
+        pid = os.posix_spawnp(words[0], words, os.environ, file_actions=actions, setsid=True)
+    except OSError as error:
+        raise HostError(f"cannot keep the user namespace of your containers: flock(1): {error.strerror}: install"
+                        " util-linux") from None
     write(path, encode([pid, start_time(pid)]).encode())
 
 

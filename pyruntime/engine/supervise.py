@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.engine import rootless
 from pyruntime.engine.container import seconds
 from pyruntime.engine.ending import clear_run, discard, finish
 from pyruntime.engine.launch import MONITOR, Options, become_monitor, monitor_command
@@ -15,6 +16,8 @@ from pyruntime.process import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyruntime.engine.container import Container, Exit, Record, Run
 
 _FIRST_WAIT, _LONGEST_WAIT = 100, 60_000   # milliseconds before a container is started again; doubled each time
@@ -37,6 +40,7 @@ def at_end(container: Container) -> int:
             clear_run(container, record, waits=run)
     except NoSuchContainer:
         return 0   # it was removed
+    rootless.uses(container.places, handed_on=True)
     wait = min(_FIRST_WAIT << min(brief, 20), _LONGEST_WAIT)
     os.execv(MONITOR, ["pocker-monitor", f"after={wait}", "--", *monitor_command(container.places, container.id)])
 
@@ -44,8 +48,9 @@ def at_end(container: Container) -> int:
 def decide_apart(container: Container) -> None:
     """Have a process of its own do what the monitor would have done at the end, had it not left that to a client."""
     words = ["finish" if word == "%" else word for word in monitor_command(container.places, container.id)]
-    null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-    os.posix_spawn(words[0], words, os.environ, file_actions=null, setsid=True)
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+    actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in rootless.uses(container.places, handed_on=False)]
+    os.posix_spawn(words[0], words, os.environ, file_actions=actions, setsid=True)
 
 
 def _again(record: Record, run: Run, end: Exit | None) -> bool:

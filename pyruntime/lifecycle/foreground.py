@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from _thread import get_native_id
 
 from pyruntime.errors import PyruntimeError
 from pyruntime.streams import Inlet, Outlet
@@ -38,7 +39,10 @@ class Foreground:
         self._warn: Callable[[str], None] = lambda text: None
 
     def begin(self) -> None:
-        """Start to collect signals, before there is a container to send them to."""
+        """Start to collect signals, before there is a container to send them to. In another thread than the first one
+        they are nobody's: Python handles them in that one alone."""
+        if os.getpid() != get_native_id():
+            return
         signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
         for number in (*(set(signal.Signals) - _KEPT), signal.SIGCHLD, signal.SIGWINCH):
             self._old[number] = signal.signal(number, lambda number, frame: None)
@@ -126,7 +130,8 @@ class Foreground:
         """Give the signals back."""
         if self._relay:
             self._relay.close()
-        signal.set_wakeup_fd(-1)
+        if self._old:
+            signal.set_wakeup_fd(-1)
         for number, handler in self._old.items():
             signal.signal(number, handler)
         os.close(self._wake)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,30 @@ def test_a_whole_life(runtime: Runtime, bundle: Bundle) -> None:
 
 def test_run_returns_the_status(runtime: Runtime, bundle: Bundle) -> None:
     assert Library(runtime.root).run("c1", bundle.shell("exit 7").path) == 7
+
+
+def test_calls_from_several_threads(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """Waiting ones too: signals are the main thread's, and nothing is taken from it."""
+    library = Library(runtime.root)
+    rootfs = Path(bundle.config["root"]["path"])
+    bundles = [Bundle(tmp_path / f"bundle{number}", rootfs).shell(f"exit {number}") for number in range(8)]
+
+    def whole(number: int) -> tuple[int, str]:
+        status = library.run(f"run{number}", bundles[number].path)
+        name = f"life{number}"
+        library.create(name, bundles[number].shell("sleep 1000").path)
+        library.start(name)
+        assert library.exec(name, ["sh", "-c", f"exit {number}"]) == number
+        assert library.pids(name)
+        library.pause(name)
+        library.resume(name)
+        library.kill(name, "KILL")
+        library.delete(name, force=True)
+        return status, name
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(whole, range(8))) == [(number, f"life{number}") for number in range(8)]
+    assert list(library.list()) == []
 
 
 def test_problems_are_typed(runtime: Runtime, bundle: Bundle) -> None:

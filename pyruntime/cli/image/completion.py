@@ -14,7 +14,7 @@ _ASKING = ["copy", "export", "history", "inspect", "mount", "push", "rm", "save"
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print the script."""
-    from pyruntime.cli.shells import script
+    from pyruntime.cli.shells import Names, script
 
-    out(script(PROGRAM, parsed.arguments[0], _ASK, _ASKING))
+    out(script(PROGRAM, parsed.arguments[0], [Names(_ASKING, _ASK)]))
     return 0

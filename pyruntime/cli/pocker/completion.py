@@ -11,14 +11,27 @@ For bash: `. <(pocker completion bash)`, or into /usr/share/bash-completion/comp
 
 Example:
   pocker completion zsh >"${fpath[1]}/_pocker\"""")
-_ASK = "ps -a --format '{{.Names}}'"
-_ASKING = ["attach", "commit", "cp", "diff", "exec", "export", "inspect", "kill", "logs", "pause", "port", "rename",
-           "restart", "rm", "start", "stats", "stop", "top", "unpause", "update", "wait"]
+_CONTAINERS = "ps -a --format '{{.Names}}'"
+_IMAGES = "images --format '{{.Repository}}:{{.Tag}}'"
+_NETWORKS = "network ls --format '{{.Name}}'"
+_VOLUMES = "volume ls -q"
+_OF_CONTAINERS = ["attach", "commit", "cp", "diff", "exec", "export", "inspect", "kill", "logs", "pause", "port",
+                  "rename", "restart", "rm", "start", "stats", "stop", "top", "unpause", "update", "wait"]
+_OF_IMAGES = ["history", "push", "run", "create", "rmi", "save", "tag"]
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print the script."""
-    from pyruntime.cli.shells import script
+    from pyruntime.cli.shells import Names, script
 
-    out(script(PROGRAM, parsed.arguments[0], _ASK, _ASKING))
+    names = (
+        Names([*(name for name in _OF_CONTAINERS if name != "inspect"),
+               *(f"container {name}" for name in _OF_CONTAINERS)], _CONTAINERS),
+        Names([*_OF_IMAGES, "image inspect", *(f"image {name}" for name in (
+            "history", "push", "rm", "save", "tag")), "container run", "container create"], _IMAGES),
+        Names(["network inspect", "network rm"], _NETWORKS),
+        Names(["network connect", "network disconnect"], _NETWORKS, _CONTAINERS),
+        Names(["volume inspect", "volume rm"], _VOLUMES),
+        Names(["inspect"], _CONTAINERS, _IMAGES, _NETWORKS, _VOLUMES))
+    out(script(PROGRAM, parsed.arguments[0], names))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime.cli.parse import Command, Parsed
 from pyruntime.cli.pocker.main import Context
+from pyruntime.engine import rootless
 from pyruntime.engine.container import Container
 from pyruntime.engine.supervise import EVENTS
 
@@ -14,4 +15,5 @@ COMMAND = Command("monitor", "EVENT ID", "decide for a container's monitor", lea
 def run(context: Context, parsed: Parsed) -> int:
     """Decide."""
     event, container_id = parsed.arguments
+    rootless.uses(context.places, handed_on=False)   # the monitor has handed it on to us, and a health check must not
     return EVENTS[event](Container(context.places, container_id))

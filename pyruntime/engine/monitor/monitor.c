@@ -18,7 +18,6 @@
  * health=MS    the time between the end of a health check and the next one; the first is due after it, too
  * begin=MS soon=MS   until so long after the start, or until a check was passed, the time is this one
  * after=MS     wait so long, then become COMMAND, and nothing else
- * hold=1       do nothing, for ever: the namespaces that we are in are to last (a user's, without root)
  *
  * In COMMAND the word % stands for what it is called for: finish, health or restart. */
 #define _GNU_SOURCE
@@ -39,9 +38,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum option { DIR, LISTEN, INIT, OUT, ERR, IN, TTY, CLIENT, OWNER, ONCE, HEALTH, BEGIN, SOON, AFTER, HOLD, OPTIONS };
-static const char *const names[OPTIONS] = {"dir",   "listen", "init",   "out",   "err",  "in",    "tty", "client",
-					   "owner", "once",   "health", "begin", "soon", "after", "hold"};
+enum option { DIR, LISTEN, INIT, OUT, ERR, IN, TTY, CLIENT, OWNER, ONCE, HEALTH, BEGIN, SOON, AFTER, OPTIONS };
+static const char *const names[OPTIONS] = {"dir",    "listen", "init", "out",    "err",   "in",   "tty",
+					   "client", "owner",  "once", "health", "begin", "soon", "after"};
 static int option[OPTIONS];
 static struct log output_log = {.fd = -1};
 static char **command;
@@ -68,8 +67,7 @@ static bool parse(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--")) {
 			command = argv + i + 1;
-			return i + 1 < argc &&
-			       (option[AFTER] >= 0 || option[HOLD] > 0 || (option[DIR] >= 0 && option[INIT] > 0));
+			return i + 1 < argc && (option[AFTER] >= 0 || (option[DIR] >= 0 && option[INIT] > 0));
 		}
 		char *value = strchr(argv[i], '=');
 		if (!value)
@@ -342,8 +340,6 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	prctl(PR_SET_NAME, "pocker-monitor");
-	while (option[HOLD] > 0)
-		pause();
 	if (option[AFTER] >= 0) {
 		struct timespec time = {.tv_sec = option[AFTER] / 1000, .tv_nsec = option[AFTER] % 1000 * 1000000};
 		while (nanosleep(&time, &time) && errno == EINTR)

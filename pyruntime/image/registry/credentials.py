@@ -130,13 +130,17 @@ def files(environ: Mapping[str, str]) -> list[str]:
     config, home = home_config(environ), environ.get("HOME", "")
     if config:
         found.append(f"{config}/containers/auth.json")
-    if environ.get("DOCKER_CONFIG"):
-        found.append(f"{environ['DOCKER_CONFIG']}/config.json")
-    elif home:
-        found.append(f"{home}/.docker/config.json")
+    if environ.get("DOCKER_CONFIG") or home:
+        found.append(docker_file(environ))
     if home:
         found.append(f"{home}/.dockercfg")
     return found
+
+
+def docker_file(environ: Mapping[str, str]) -> str:
+    """Docker's file, which outlives a reboot."""
+    directory = environ.get("DOCKER_CONFIG") or f"{environ.get('HOME') or os.path.expanduser('~')}/.docker"
+    return f"{directory}/config.json"
 
 
 def runtime_file(environ: Mapping[str, str]) -> str:

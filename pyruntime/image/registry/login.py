@@ -83,7 +83,9 @@ def keep(name: str, found: Login, environ: Mapping[str, str], authfile: str = ""
             auths[name] = {}   # the secret was here before there was a helper
             write_file(path, document)
         return f"credential helper {helper}"
-    auths[name] = {"auth": found.basic.removeprefix("Basic ")}
+    # In Docker's own file its Hub has a name of its own, which docker looks for.
+    key = HUB_KEY if name == HUB and path.endswith("/config.json") else name
+    auths[key] = {"auth": found.basic.removeprefix("Basic ")}
     write_file(path, document)
     return path
 

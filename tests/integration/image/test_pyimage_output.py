@@ -92,7 +92,7 @@ def test_messages_as_json_and_in_a_file(pyimage: Pyimage, tmp_path: Path) -> Non
 
 
 BAD = [
-    (("pull",), "requires a minimum of 1 argument"),
+    (("pull",), "requires at least 1 argument"),
     (("pull", "team/Case"), 'write "team/case"'),
     (("pull", "a:b:c"), "reference"),
     (("pull", "x@sha256:abc"), '"sha256:abc" is not a digest'),
@@ -134,11 +134,11 @@ BAD = [
     (("export", "absent:1", "-o", "{path}/x"), 'no such image: "absent:1"'),
     (("export", "--platform", "linux/s390x", "multi:1", "-o", "{path}/x"), "s390x"),
     (("history", "absent:1"), 'no such image: "absent:1"'),
-    (("unpack", "busy:1"), "requires a minimum of 2 argument"),
+    (("unpack", "busy:1"), "requires at least 2 argument"),
     (("repack", "{path}", "x:1"), "is not a bundle"),
     (("mount", "absent:1", "{path}/m"), 'no such image: "absent:1"'),
     (("umount", "{path}"), "is not a bundle"),
-    (("tag", "busy:1"), "requires a minimum of 2 argument"),
+    (("tag", "busy:1"), "requires at least 2 argument"),
     (("rm", "absent:1"), 'no such image: "absent:1"'),
     (("completion", "tcsh"), 'no completion for "tcsh"'),
     (("login", "-u", "x", "127.0.0.1:1"), "--password-stdin"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.image.registries import serve
+from tests.integration.image.registries import PASSWORD, USER, serve
 from tests.integration.pocker.command import Pocker
 from tests.integration.pocker.test_settings import NONE
 
@@ -128,6 +128,24 @@ def test_all_tags_of_a_repository(own: Pocker, tmp_path: Path) -> None:
         for words, said in ((("push", "-a", f"{name}:1"), "without a tag"), (("push", "-a", "nosuch"), "no such image"),
                             (("pull", "-a", f"{name}:1"), "without a tag")):
             assert said in own.fails(*words, "--tls-verify", "false")
+
+
+def test_credentials_outlive_a_reboot(own: Pocker, tmp_path: Path) -> None:
+    """They are in Docker's file, and of no directory that is gone then."""
+    (tmp_path / "registry").mkdir()
+    with serve(tmp_path / "registry", htpasswd=True) as registry:
+        words = ("login", "-u", USER, "--password-stdin", "--tls-verify", "false", registry.host)
+        own.ok(*words, input=PASSWORD)
+        auths = json.loads((tmp_path / ".docker/config.json").read_text())["auths"]
+        assert list(auths) == [registry.host] and (tmp_path / ".docker/config.json").stat().st_mode & 0o077 == 0
+        name = f"{registry.host}/box"
+        own.ok("tag", "busybox", name)
+        own.ok("push", "-q", "--tls-verify", "false", name)
+        own.ok("logout", registry.host)
+        assert json.loads((tmp_path / ".docker/config.json").read_text())["auths"] == {}
+        own.fails("pull", "-q", "--tls-verify", "false", name)
+        own.ok(*words, input=PASSWORD, env={"DOCKER_CONFIG": str(tmp_path / "other")})
+        assert registry.host in json.loads((tmp_path / "other/config.json").read_text())["auths"]
 
 
 def test_an_image_for_another_platform_is_not_taken_for_ours(own: Pocker) -> None:

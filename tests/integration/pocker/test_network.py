@@ -347,7 +347,7 @@ def test_networks_are_made_listed_and_removed(lab: Lab) -> None:
     assert "no such network" in lab.fails("run", "--rm", "--network", "nosuch", "busybox", "true", status=125)
     assert "stays" in lab.fails("network", "rm", "bridge")
     lab.ok("network", "rm", network_id[:10])
-    assert lab.ok("network", "prune") == "Deleted Networks:\ntwo\n"
+    assert lab.ok("network", "prune") == "Deleted Networks:\ntwo"
     assert "pocker network create" in lab.ok("network", "create", "--help")
 
 
