@@ -3,8 +3,11 @@ PYTHON   ?= python3
 VENV     := .venv
 PY       := $(VENV)/bin/python
 NATIVE   := pyruntime/native
-SOURCES  := $(filter-out $(NATIVE)/_%.c,$(wildcard $(NATIVE)/*.c))
-HEADERS  := $(wildcard $(NATIVE)/*.h)
+STUB     := $(NATIVE)/stub
+# The programs in C: $(NATIVE)/NAME/NAME, of all that is in its directory.
+PROGRAMS := stub monitor proxy init
+BUILT    := $(foreach name,$(PROGRAMS),$(NATIVE)/$(name)/$(name))
+C_FILES  := $(wildcard $(NATIVE)/*/*.c $(NATIVE)/*/*.h tests/native/*.c)
 WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wno-missing-field-initializers
 # musl makes a stub of a tenth of glibc's size; every page of it counts in a waiting container. The question is asked when a
 # program is compiled, not when this file is read: the first build on a machine installs musl in between.
@@ -15,16 +18,9 @@ PACKAGES := build/.packages
 
 .PHONY: all help deps demo test test-critest test-vm conformance fuzz bench lint generate clean
 
-MONITOR  := pyruntime/engine/monitor
-MONITOR_SOURCES := $(wildcard $(MONITOR)/*.c)
-MONITOR_HEADERS := $(wildcard $(MONITOR)/*.h)
-PROXY    := pyruntime/engine/proxy
-PROXY_SOURCES := $(wildcard $(PROXY)/*.c)
-PROXY_HEADERS := $(wildcard $(PROXY)/*.h)
-INIT     := pyruntime/engine/init
 STATIC   := -static -Os $(WARN) -fno-asynchronous-unwind-tables -s
 
-all: $(VENV)/.installed $(VENV)/.bytecode $(NATIVE)/stub $(MONITOR)/monitor $(PROXY)/proxy $(INIT)/init  ## build everything into .venv
+all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +31,7 @@ build/.packages: tools/install-deps
 	@tools/install-deps
 	@mkdir -p $(@D) && touch $@
 
-$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(NATIVE)/stub | $(PACKAGES)
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(STUB)/stub | $(PACKAGES)
 	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests hypothesis mypy pytest ruff"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --upgrade pip setuptools wheel cffi
@@ -43,29 +39,23 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py 
 	@touch $@
 
 $(VENV)/.bytecode: $(VENV)/.installed $(shell find pyruntime -name '*.py')
-	@$(PY) -m pyruntime.cli.entry $(VENV)/bin
+	@$(PY) -m pyruntime.commandline.entry $(VENV)/bin
 	@touch $@
 
-$(NATIVE)/stub: $(SOURCES) $(HEADERS) | $(PACKAGES)
-	$(STUB_CC) $(STATIC) -o $@ $(SOURCES)
-
-$(MONITOR)/monitor: $(MONITOR_SOURCES) $(MONITOR_HEADERS) | $(PACKAGES)
-	$(STUB_CC) $(STATIC) -o $@ $(MONITOR_SOURCES)
-
-$(PROXY)/proxy: $(PROXY_SOURCES) $(PROXY_HEADERS) | $(PACKAGES)
-	$(STUB_CC) $(STATIC) -o $@ $(PROXY_SOURCES)
-
-$(INIT)/init: $(INIT)/init.c | $(PACKAGES)
-	$(STUB_CC) $(STATIC) -o $@ $<
+define program
+$(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.c $(NATIVE)/$(1)/*.h) | $(PACKAGES)
+	$$(STUB_CC) $$(STATIC) -o $$@ $$(filter %.c,$$^)
+endef
+$(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
 # The commands of an installed package are one program under three names.
 build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front.c | $(PACKAGES)
 	@mkdir -p $(@D)
 	$(STUB_CC) $(STATIC) -o $@ $<
 
-generate:  ## write native/steps.h, config/_shape.py and the golden plans anew
-	$(PY) -m pyruntime.plan.generate > $(NATIVE)/steps.h
-	$(PY) -m pyruntime.config.generate
+generate:  ## write native/stub/steps.h, config/_shape.py and the golden plans anew
+	$(PY) -m pyruntime.runtime.plan.generate > $(STUB)/steps.h
+	$(PY) -m pyruntime.runtime.config.generate
 	$(PY) -m bundles.golden
 	$(PY) -m docs.generate > docs/plan.md
 
@@ -91,11 +81,11 @@ conformance: all  ## judge RUNTIME=path (AGAINST=path beside it) by the official
 	$(PY) -m conformance --runtime "$(RUNTIME)" $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
 
 FUZZ_SECONDS ?= 300
-fuzz: $(NATIVE)/plan.c  ## fuzz the plan decoder for FUZZ_SECONDS
+fuzz: $(STUB)/plan.c  ## fuzz the plan decoder for FUZZ_SECONDS
 	@mkdir -p build/fuzz
-	clang -g -O1 -I$(NATIVE) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz/plan \
-		tests/native/fuzz_plan.c $(NATIVE)/plan.c
-	$(PY) -c 'from bundles.build import names; from bundles.golden import reference_plan; from pyruntime.plan.encode \
+	clang -g -O1 -I$(STUB) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz/plan \
+		tests/native/fuzz_plan.c $(STUB)/plan.c
+	$(PY) -c 'from bundles.build import names; from bundles.golden import reference_plan; from pyruntime.runtime.plan.encode \
 		import encode; [open(f"build/fuzz/seed-{n}", "wb").write(encode(reference_plan(n).steps)) for n in names()]'
 	cd build/fuzz && ./plan -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
 
@@ -105,9 +95,7 @@ bench: all  ## compare with the peers that are installed (ARGS=--record: into th
 lint: $(VENV)/.bytecode  ## ruff, mypy --strict, clang-format
 	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
-	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(NATIVE)/_%.c,$(SOURCES)) \
-		$(filter-out $(NATIVE)/steps.h,$(HEADERS)) $(MONITOR_SOURCES) $(MONITOR_HEADERS) $(PROXY_SOURCES) \
-		$(PROXY_HEADERS) $(INIT)/init.c $(NATIVE)/front/front.c tests/native/*.c
+	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h,$(C_FILES))
 
 clean:  ## remove what was built
-	rm -rf $(VENV) build *.egg-info $(NATIVE)/stub $(MONITOR)/monitor $(PROXY)/proxy $(INIT)/init $(NATIVE)/_*.so $(NATIVE)/_*.c
+	rm -rf $(VENV) build *.egg-info $(BUILT) $(NATIVE)/_*.so $(NATIVE)/_*.c

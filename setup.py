@@ -6,13 +6,15 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 
+PROGRAMS = ("stub", "monitor", "proxy", "init")
+
+
 class BuildWithStub(build_py):
     """Build the static stub before the package's files are collected."""
 
     def run(self) -> None:
-        subprocess.run(["make", "-s", "PACKAGES=", "pyruntime/native/stub", "pyruntime/engine/monitor/monitor",
-                        "pyruntime/engine/proxy/proxy", "pyruntime/engine/init/init", "build/front/pyruntime",
-                        "build/front/pyimage", "build/front/pocker"], check=True)
+        subprocess.run(["make", "-s", "PACKAGES=", *(f"pyruntime/native/{name}/{name}" for name in PROGRAMS),
+                        *(f"build/front/{name}" for name in ("pyruntime", "pyimage", "pocker"))], check=True)
         super().run()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.peers import Failed, Peer
 from bundles.build import busybox_rootfs
-from pyruntime.config.template import template
+from pyruntime.runtime.config.template import template
 
 PAGE = 4       # KiB; limits are whole pages
 MOST = 16384   # KiB; the search for the least memory starts here

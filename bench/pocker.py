@@ -23,7 +23,7 @@ from pathlib import Path
 from bench.peers import HYBRID, WITHOUT_HYBRID
 from bundles.build import busybox_rootfs
 from bundles.images import Layout
-from pyruntime.native import kernel
+from pyruntime.system import kernel
 
 BIN = Path(sys.executable).parent
 IMAGE = "localhost/box:latest"

@@ -9,11 +9,11 @@ import json
 import re
 
 from bundles.build import HERE, names
-from pyruntime.cgroups.host import parse
-from pyruntime.config.load import Config
-from pyruntime.plan import explain
-from pyruntime.plan.compile import Plan, compile_plan
-from pyruntime.plan.setup import Host, Options
+from pyruntime.runtime.cgroups.host import parse
+from pyruntime.runtime.compiler.compile import Plan, compile_plan
+from pyruntime.runtime.compiler.setup import Host, Options
+from pyruntime.runtime.config.load import Config
+from pyruntime.runtime.plan import explain
 
 MOUNTINFO = "30 23 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime - cgroup2 cgroup2 rw,nsdelegate\n"
 CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma")

@@ -1,6 +1,6 @@
 """pyruntime: an OCI-spec low-level container runtime.
 
-``Runtime`` and ``State`` are the library (pyruntime.api); ``errors`` is the tree of everything that it raises. They are
+``Runtime`` and ``State`` are the library (pyruntime.runtime.api); ``errors`` is the tree of everything that it raises. They are
 loaded when they are first asked for: the command imports this package too, and each import counts there.
 """
 
@@ -12,12 +12,12 @@ __all__ = ["Runtime", "State", "__version__", "errors"]
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime import errors
-    from pyruntime.api import Runtime, State
+    from pyruntime.runtime.api import Runtime, State
 
 
 def __getattr__(name: str) -> object:
     if name in ("Runtime", "State"):
-        from pyruntime import api
+        from pyruntime.runtime import api
 
         return getattr(api, name)
     if name == "errors":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parent.parent
-NATIVE = TOP / "pyruntime" / "native"
+NATIVE = TOP / "pyruntime/native/stub"
 FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wno-missing-field-initializers", "-g", "-O1"]
 # Who is started in the background, or by nohup(1), has these ignored, and so has all that tests run and signal.
 for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL),

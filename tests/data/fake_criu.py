@@ -9,7 +9,7 @@ import json
 import socket
 import sys
 
-from pyruntime.lifecycle import checkpoint_protocol as protocol
+from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
 
 
 def main(words: list[str]) -> None:

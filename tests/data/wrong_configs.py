@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pyruntime.config.schemas import inlined
+from pyruntime.runtime.config.schemas import inlined
 from tests.data.good_configs import NAMESPACES, SECTIONS, Config, rich, section
 
 Case = tuple[str, "Config | bytes", str]

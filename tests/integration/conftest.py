@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from bundles.build import build, busybox_rootfs
-from pyruntime.cgroups.host import discover
-from pyruntime.config.template import template
+from pyruntime.runtime.cgroups.host import discover
+from pyruntime.runtime.config.template import template
 from tests.conftest import TOP
 
 COMMAND = TOP / ".venv/bin/pyruntime"

@@ -18,9 +18,9 @@ from typing import Any
 from jeepney import DBusAddress, HeaderFields, MessageType, message_bus, new_error, new_method_return, new_signal
 from jeepney.io.blocking import DBusConnection
 
-from pyruntime.cgroups.host import discover
-from pyruntime.cgroups.systemd import expand_slice, managed
-from pyruntime.cgroups.systemd_bus import MANAGER, NAME, OBJECT, _connect
+from pyruntime.runtime.cgroups.host import discover
+from pyruntime.runtime.cgroups.systemd import expand_slice, managed
+from pyruntime.runtime.cgroups.systemd_bus import MANAGER, NAME, OBJECT, _connect
 
 ERRORS = NAME + "."
 

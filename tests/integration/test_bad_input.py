@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pyruntime.config.lenient import forgive
-from pyruntime.config.load import problems_of
 from pyruntime.errors import ConfigError, PyruntimeError
-from pyruntime.lifecycle.create import Request, create
+from pyruntime.runtime.config.lenient import forgive
+from pyruntime.runtime.config.load import problems_of
+from pyruntime.runtime.lifecycle.create import Request, create
 from tests.data.wrong_configs import cases
 from tests.integration.conftest import Bundle, Leftovers, Runtime
 

@@ -18,14 +18,14 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cgroups import perform, resources, stats
-from pyruntime.cgroups.group import Group
-from pyruntime.cgroups.host import CgroupHost, discover
-from pyruntime.cgroups.paths import container_paths
-from pyruntime.cgroups.update import apply
-from pyruntime.config.node import Node
 from pyruntime.errors import StepError
-from pyruntime.plan.steps import Step
+from pyruntime.runtime.cgroups import perform, resources, stats
+from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.cgroups.host import CgroupHost, discover
+from pyruntime.runtime.cgroups.paths import container_paths
+from pyruntime.runtime.cgroups.update import apply
+from pyruntime.runtime.config.node import Node
+from pyruntime.runtime.plan.steps import Step
 from tests.integration.conftest import Bundle, Runtime
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cli.events import seconds
 from pyruntime.errors import UsageError
+from pyruntime.runtime.cli.events import seconds
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime, end
 
 M = 1 << 20

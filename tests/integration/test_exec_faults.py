@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pyruntime.lifecycle.exec import ExecRequest, _config, exec_plan
-from pyruntime.lifecycle.store import Container
-from pyruntime.plan.steps import Step
+from pyruntime.runtime.lifecycle.exec import ExecRequest, _config, exec_plan
+from pyruntime.runtime.lifecycle.store import Container
+from pyruntime.runtime.plan.steps import Step
 from tests.integration.conftest import Leftovers, Runtime
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bundles.build import names
-from pyruntime.config.load import load_bundle
-from pyruntime.lifecycle.create import Request, make_plan
+from pyruntime.runtime.config.load import load_bundle
+from pyruntime.runtime.lifecycle.create import Request, make_plan
 from tests.integration.conftest import Leftovers, Runtime
 from tests.integration.test_samples import HOOK_LOG, open_path
 

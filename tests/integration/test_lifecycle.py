@@ -315,7 +315,7 @@ def test_help_and_version() -> None:
     for words in ([], ["--help"], ["help"]):
         done = subprocess.run([COMMAND, *words], capture_output=True, text=True, check=True)
         assert done.stdout.startswith("NAME:\n   pyruntime - ")
-    from pyruntime.cli.main import COMMANDS
+    from pyruntime.runtime.cli.main import COMMANDS
     for name in COMMANDS:
         done = subprocess.run([COMMAND, name, "--help"], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[1].startswith(f"   pyruntime {name} - ")
@@ -336,5 +336,5 @@ def test_spec_runs(runtime: Runtime, tmp_path: Path, shared_rootfs: Path) -> Non
 def test_features(runtime: Runtime) -> None:
     features = json.loads(runtime.ok("features"))
     assert features["ociVersionMax"] == "1.3.0" and "rro" in features["mountOptions"]
-    from pyruntime.config.validate import validate
+    from pyruntime.runtime.config.validate import validate
     assert validate(features, "features") == []

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.cgroups.host import discover
+from pyruntime.runtime.cgroups.host import discover
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime, end
 
 

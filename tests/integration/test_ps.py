@@ -10,7 +10,7 @@ import pytest
 
 from pyruntime import Runtime as Library
 from pyruntime.errors import PyruntimeError
-from pyruntime.lifecycle.ps import choose
+from pyruntime.runtime.lifecycle.ps import choose
 from tests.integration.conftest import Bundle, Runtime
 
 needs_ps = pytest.mark.skipif(not shutil.which("ps"), reason="needs ps(1)")

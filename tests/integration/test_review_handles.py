@@ -47,8 +47,8 @@ def test_a_label_is_written_though_the_host_s_proc_is_given_up(runtime: Runtime,
     bundle.shell("cat /proc/self/oom_score_adj", process__selinuxLabel="label")
     script = """
 import sys
-from pyruntime.lifecycle import create
-from pyruntime.linux import process
+from pyruntime.runtime.lifecycle import create
+from pyruntime.runtime.compiler.sections import process
 original, read_host = process._label, create.read_host
 def host(*arguments, **options):
     found = read_host(*arguments, **options)
@@ -56,7 +56,7 @@ def host(*arguments, **options):
     return found
 process._label = lambda setup, node, path, data: original(setup, node, "self/oom_score_adj", "321")
 create.read_host = host
-from pyruntime.cli.main import main
+from pyruntime.runtime.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
     done = subprocess.run([sys.executable, "-c", script, "--root", runtime.root, "run", "c1", bundle.path], cwd=TOP,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.lifecycle.store import Container, Record
-from pyruntime.process import start_time
+from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.system.processes import start_time
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import PyruntimeError
-from pyruntime.lifecycle.store import Container, Record, default_root
+from pyruntime.runtime.lifecycle.store import Container, Record, default_root
 from tests.conftest import TOP
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime, end
 
@@ -107,7 +107,7 @@ def test_few_descriptors_suffice(runtime: Runtime, bundle: Bundle) -> None:
 
 
 def test_id_mapping_helpers_do_not_outlive_a_killed_runtime() -> None:
-    script = ("import os; from pyruntime.native import kernel;"
+    script = ("import os; from pyruntime.system import kernel;"
               "print(kernel._bindings().lib.k_user_namespace_process(), flush=True); os.kill(os.getpid(), 9)")
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=False, cwd=TOP)
     deadline = time.monotonic() + PATIENCE

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bundles.build import busybox_rootfs
-from pyruntime.config.template import template
+from pyruntime.runtime.config.template import template
 from tests.integration.conftest import COMMAND, PATIENCE
 
 USER = 12345

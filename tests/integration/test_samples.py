@@ -61,8 +61,8 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_sample_under_sanitizers(runtime: Runtime, sample: Any, open_path: None, sanitized: Path, name: str) -> None:
-    script = (f"import sys; sys.path.insert(0, {str(TOP)!r}); from pyruntime.lifecycle import launch;"
-              f" launch.STUB = {str(sanitized)!r}; from pyruntime.cli.main import main;"
+    script = (f"import sys; sys.path.insert(0, {str(TOP)!r}); from pyruntime.runtime.lifecycle import launch;"
+              f" launch.STUB = {str(sanitized)!r}; from pyruntime.runtime.cli.main import main;"
               f" sys.exit(main(['--root', {str(runtime.root)!r}, 'run', 'c1', {str(sample(name))!r}]))")
     python = COMMAND.parent / "python"
     done = subprocess.run([python, "-c", script], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)

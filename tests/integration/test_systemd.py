@@ -18,10 +18,10 @@ import pytest
 
 from bundles.build import busybox_rootfs
 from pyruntime import Runtime as Library
-from pyruntime.cgroups import systemd_bus
-from pyruntime.cgroups.host import discover
 from pyruntime.errors import HostError, SystemdError
-from pyruntime.process import start_time
+from pyruntime.runtime.cgroups import systemd_bus
+from pyruntime.runtime.cgroups.host import discover
+from pyruntime.system.processes import start_time
 from tests.conftest import TOP
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime, end
 
@@ -242,8 +242,8 @@ def test_what_fails_leaves_nothing(fake: Fake, runtime: Runtime, bundle: Bundle,
 
 
 def test_a_death_of_the_runtime_ends_the_holder(tmp_path: Path) -> None:
-    from pyruntime.lifecycle.launch import Launch
-    from pyruntime.plan.compile import Plan
+    from pyruntime.runtime.compiler.compile import Plan
+    from pyruntime.runtime.lifecycle.launch import Launch
 
     launch = Launch(Plan([], [], {}, []), {}, 0, lambda text: None)
     pid = launch.hold()
@@ -334,7 +334,7 @@ def test_another_configuration_file(runtime: Runtime, bundle: Bundle, tmp_path: 
 
 def test_a_period_alone_keeps_the_quota(runtime: Runtime, bundle: Bundle) -> None:
     """cgroup v2 has both in one line, which always begins with the quota."""
-    from pyruntime.cgroups.update import cpu_max
+    from pyruntime.runtime.cgroups.update import cpu_max
 
     bundle.config["linux"]["resources"] = {"cpu": {"quota": 50000, "period": 100000}}
     runtime.ok("run", "-d", "c1", bundle.shell("sleep 1000"))
@@ -478,7 +478,7 @@ def test_a_user(where: str, shared_rootfs: Path, bundle: Bundle) -> None:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
     ours = Bundle(home, shared_rootfs)
-    from pyruntime.config.template import template
+    from pyruntime.runtime.config.template import template
 
     number = 0 if where == "namespace" else 1000
     ours.config = template(rootless=True, uid=number, gid=number, unified=True)

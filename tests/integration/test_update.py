@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cgroups.host import discover
-from pyruntime.cli.update import _size
 from pyruntime.errors import UsageError
+from pyruntime.runtime.cgroups.host import discover
+from pyruntime.runtime.cli.update import _size
 from tests.integration.conftest import Bundle, Runtime
 
 HOST = discover()

@@ -66,8 +66,8 @@ def prefix(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 def test_the_source_archive_has_what_a_build_needs(archive: Path) -> None:
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    assert {"Makefile", "tools/install-deps", "pyruntime/native/stub.c", "pyruntime/native/front/front.c",
-            "pyruntime/engine/monitor/monitor.c", "spec/runtime/config.json"} <= names
+    assert {"Makefile", "tools/install-deps", "pyruntime/native/stub/stub.c", "pyruntime/native/front/front.c",
+            "pyruntime/native/monitor/monitor.c", "spec/runtime/config.json"} <= names
     assert not [name for name in names if name.endswith((".so", "/stub", "/monitor/monitor", ".pyc"))]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.image.images import find
-from pyruntime.image.make import derive
-from pyruntime.image.store.store import Store
+from pyruntime.images.lookup import find
+from pyruntime.images.make import derive
+from pyruntime.images.store.store import Store
 from tests.integration.build.conftest import Builder, write
 from tests.integration.image.hostile import file, hardlink, symlink, tar
 from tests.security.conftest import SECRET, Outside

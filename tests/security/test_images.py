@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from bundles.images import Layout
-from pyruntime.image.registry.http import Transport
-from pyruntime.image.registry.settings import Settings
+from pyruntime.images.registry.http import Transport
+from pyruntime.images.registry.settings import Settings
 from tests.integration.image.command import Pyimage
 from tests.integration.image.hostile import directory, file, hardlink, header, symlink, tar
 from tests.integration.image.registries import (
@@ -174,7 +174,7 @@ def test_documents_of_archives_have_a_limit(name: str, pyimage: Pyimage, tmp_pat
         with open("/dev/zero", "rb") as zeros:
             archive.addfile(info, zeros)
     code = ("import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2)\n"
-            "from pyruntime.cli.image.main import main\nsys.exit(main())")
+            "from pyruntime.images.cli.main import main\nsys.exit(main())")
     done = subprocess.run([BIN / "python", "-c", code, "--root", pyimage.store, "load", "-q", "-i", path],
                           capture_output=True, text=True, check=False, env=pyimage.environment, timeout=120)
     assert done.returncode == 1 and name in done.stderr and "no more than" in done.stderr, done.stderr

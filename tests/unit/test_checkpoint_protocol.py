@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyruntime.lifecycle.checkpoint_criu import log_errors
-from pyruntime.lifecycle.checkpoint_protocol import MESSAGES, decode, encode
+from pyruntime.runtime.lifecycle.checkpoint_criu import log_errors
+from pyruntime.runtime.lifecycle.checkpoint_protocol import MESSAGES, decode, encode
 
 
 def test_the_bytes() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path as File
 
 import pytest
 
-from pyruntime.engine.copying import Path, landing, split
-from pyruntime.engine.reach import Ids
 from pyruntime.errors import UsageError
+from pyruntime.pocker.containers.copy import Path, landing, split
+from pyruntime.pocker.containers.paths import Ids
 
 
 @pytest.mark.parametrize(("text", "parts"), [

@@ -219,7 +219,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 def commands() -> list[str]:
     """The commands of the program."""
-    from pyruntime.cli.main import COMMANDS
+    from pyruntime.runtime.cli.main import COMMANDS
 
     return list(COMMANDS)
 
@@ -249,9 +249,9 @@ def test_the_readme_shows_every_command() -> None:
 
 def test_every_option_in_the_documents_exists() -> None:
     """Options of the command, and of pocker, that documents name in backticks."""
-    from pyruntime.cli.pocker.build import COMMAND as BUILD
-    from pyruntime.cli.pocker.main import GLOBAL
-    from pyruntime.cli.pocker.run import COMMAND as RUN
+    from pyruntime.pocker.cli.build import COMMAND as BUILD
+    from pyruntime.pocker.cli.main import GLOBAL
+    from pyruntime.pocker.cli.run import COMMAND as RUN
 
     helps = "".join(run(name, "--help").stdout for name in commands()) + run("--help").stdout
     helps += "".join(f" --{flag.name}" for flag in (*GLOBAL.flags, *RUN.flags, *BUILD.flags))

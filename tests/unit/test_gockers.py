@@ -8,10 +8,10 @@ import shlex
 
 import pytest
 
-from pyruntime.cli.groups import Group
-from pyruntime.cli.parse import check_count, parse
-from pyruntime.cli.pocker.flags import settings_of
-from pyruntime.cli.pocker.main import GLOBAL, PROGRAM
+from pyruntime.commandline.groups import Group
+from pyruntime.commandline.parse import check_count, parse
+from pyruntime.pocker.cli.flags import settings_of
+from pyruntime.pocker.cli.main import GLOBAL, PROGRAM
 from tests.conftest import TOP
 
 PAGE = (TOP / "docs/gockers.md").read_text()

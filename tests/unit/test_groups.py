@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cli.groups import Group
-from pyruntime.cli.parse import Command, Flag, Parsed, parse
+from pyruntime.commandline.groups import Group
+from pyruntime.commandline.parse import Command, Flag, Parsed, parse
 from pyruntime.errors import UsageError
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pyruntime.engine import history
-from pyruntime.engine.places import Places
+from pyruntime.pocker import events as history
+from pyruntime.pocker.directories import Places
 
 
 @pytest.fixture

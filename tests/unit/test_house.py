@@ -18,15 +18,15 @@ PACKAGE = TOP / "pyruntime"
 CHEAP = {"os", "os.path", "sys", "stat", "posixpath", "genericpath", "errno", "time", "fcntl", "select", "binascii",
          "struct", "io", "abc", "codecs", "encodings", "builtins", "marshal", "posix", "zipimport", "warnings", "site"}
 HOT = {
-    "create": "pyruntime.cli.create", "start": "pyruntime.cli.start", "state": "pyruntime.cli.state",
-    "kill": "pyruntime.cli.kill", "delete": "pyruntime.cli.delete", "pause": "pyruntime.cli.pause",
-    "resume": "pyruntime.cli.resume", "exec": "pyruntime.cli.exec", "ps": "pyruntime.cli.ps",
+    "create": "pyruntime.runtime.cli.create", "start": "pyruntime.runtime.cli.start", "state": "pyruntime.runtime.cli.state",
+    "kill": "pyruntime.runtime.cli.kill", "delete": "pyruntime.runtime.cli.delete", "pause": "pyruntime.runtime.cli.pause",
+    "resume": "pyruntime.runtime.cli.resume", "exec": "pyruntime.runtime.cli.exec", "ps": "pyruntime.runtime.cli.ps",
 }
 
 
 @pytest.mark.parametrize("module", HOT.values(), ids=list(HOT))
 def test_hot_commands_import_only_what_is_cheap(module: str) -> None:
-    code = f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.cli.main, {module}; print(*sys.modules)"
+    code = f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.runtime.cli.main, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.split() if not name.startswith(("pyruntime", "_", "encodings"))}
     assert loaded - CHEAP <= {"__main__"}, sorted(loaded - CHEAP)
@@ -34,7 +34,7 @@ def test_hot_commands_import_only_what_is_cheap(module: str) -> None:
 
 def test_no_command_of_the_image_tool_imports_what_is_dear() -> None:
     """Before it runs, that is: its help and completion load them all. What a run imports is in test_pyimage_imports."""
-    code = (f"import sys; sys.path.insert(0, {str(TOP)!r})\nfrom pyruntime.cli.image.main import PROGRAM\n"
+    code = (f"import sys; sys.path.insert(0, {str(TOP)!r})\nfrom pyruntime.images.cli.main import PROGRAM\n"
             "for name in PROGRAM.commands: PROGRAM.module(name)\nprint(*sys.modules)")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.split() if not name.startswith(("pyruntime", "_", "encodings"))}
@@ -158,7 +158,7 @@ def test_fuzz_target_survives(tmp_path: Path) -> None:
     """A short run from the golden plans as a corpus; `make fuzz` runs it for longer."""
     from bundles.build import names
     from bundles.golden import reference_plan
-    from pyruntime.plan.encode import encode
+    from pyruntime.runtime.plan.encode import encode
 
     corpus = tmp_path / "corpus"
     corpus.mkdir()
@@ -193,4 +193,4 @@ def test_nothing_starts_the_interpreter_that_the_environment_names() -> None:
     # PYTHONEXECUTABLE sets sys.executable even with -I; only entry.py, which writes the commands, may look at it.
     named = {str(path.relative_to(TOP)) for path in (TOP / "pyruntime").rglob("*.py")
              if "sys.executable" in path.read_text().replace("sets sys.executable", "")}
-    assert named == {"pyruntime/cli/entry.py"}
+    assert named == {"pyruntime/commandline/entry.py"}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pyruntime.engine.instructions import apply
 from pyruntime.errors import UsageError
+from pyruntime.pocker.instructions import apply
 
 BASE = {"Env": ["PATH=/bin", "A=1"], "Cmd": ["old"], "WorkingDir": "/srv", "Labels": {"keep": "me"}}
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from bundles.build import names
 from bundles.golden import golden, reference_plan
-from pyruntime.plan import encode as wire
-from pyruntime.plan.explain import json as explain_json
-from pyruntime.plan.generate import header
-from pyruntime.plan.phases import ORDER, PHASES
-from pyruntime.plan.steps import BYTES, INT, OPS, STR, step
+from pyruntime.runtime.plan import encode as wire
+from pyruntime.runtime.plan.explain import json as explain_json
+from pyruntime.runtime.plan.generate import header
+from pyruntime.runtime.plan.phases import ORDER, PHASES
+from pyruntime.runtime.plan.steps import BYTES, INT, OPS, STR, step
 from tests.conftest import NATIVE, TOP, compile_c
 
 
@@ -47,7 +47,7 @@ def test_every_operation_is_described() -> None:
 
 def test_every_operation_is_emitted_somewhere() -> None:
     emitters = [path.read_text() for room in ("linux", "cgroups") for path in (TOP / "pyruntime" / room).glob("*.py")]
-    emitters.append((TOP / "pyruntime/plan/encode.py").read_text())   # sync
+    emitters.append((TOP / "pyruntime/runtime/plan/encode.py").read_text())   # sync
     assert [name for name in OPS if not any(f'"{name}"' in text for text in emitters)] == []
 
 

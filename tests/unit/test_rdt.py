@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cgroups.host import CgroupHost
-from pyruntime.config.joining import kept_of
-from pyruntime.config.load import Config
-from pyruntime.config.template import template
-from pyruntime.lifecycle import rdt
-from pyruntime.plan.compile import compile_exec
-from pyruntime.plan.setup import Host, Joined, Options
-from pyruntime.plan.steps import Step
+from pyruntime.runtime.cgroups.host import CgroupHost
+from pyruntime.runtime.compiler.compile import compile_exec
+from pyruntime.runtime.compiler.setup import Host, Joined, Options
+from pyruntime.runtime.config.joining import kept_of
+from pyruntime.runtime.config.load import Config
+from pyruntime.runtime.config.template import template
+from pyruntime.runtime.lifecycle import rdt
+from pyruntime.runtime.plan.steps import Step
 
 
 def joins(root: Path, **settings: Any) -> list[Step]:

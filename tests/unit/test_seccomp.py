@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.cgroups.host import CgroupHost
-from pyruntime.config.load import Config
-from pyruntime.config.node import Node
 from pyruntime.errors import ConfigError
-from pyruntime.linux import seccomp
-from pyruntime.plan.setup import Host, Options, Setup
-from pyruntime.plan.steps import NO_SLOT
+from pyruntime.runtime.cgroups.host import CgroupHost
+from pyruntime.runtime.compiler.sections import seccomp
+from pyruntime.runtime.compiler.setup import Host, Options, Setup
+from pyruntime.runtime.config.load import Config
+from pyruntime.runtime.config.node import Node
+from pyruntime.runtime.plan.steps import NO_SLOT
 
 pytest.importorskip("pyruntime.native._seccomp", reason="the libseccomp binding is not built")
 
@@ -391,7 +391,7 @@ def test_the_cache_does_not_grow_without_bound(tmp_path: os.PathLike[str]) -> No
 def test_a_hit_loads_neither_cffi_nor_libseccomp(tmp_path: os.PathLike[str]) -> None:
     cache = f"{tmp_path}/cache"
     seccomp.load(node(**PROFILE), cache)
-    script = ("import sys\nfrom pyruntime.config.node import Node\nfrom pyruntime.linux import seccomp\n"
+    script = ("import sys\nfrom pyruntime.runtime.config.node import Node\nfrom pyruntime.runtime.compiler.sections import seccomp\n"
               f"seccomp.load(Node({PROFILE!r}, ''), {cache!r})\n"
               "print(*{'_cffi_backend', 'pyruntime.native._seccomp', 'hashlib', 're', 'json', 'typing', 'dataclasses',"
               " 'enum', 'collections', 'subprocess'} & sys.modules.keys())")

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from bundles.build import busybox_rootfs
-from pyruntime.image.images import find
-from pyruntime.image.store.store import Store
+from pyruntime.images.lookup import find
+from pyruntime.images.store.store import Store
 from tests.integration.build.cases import File
 from tests.integration.pocker.command import BIN
 from tests.integration.pocker.lab import Lab

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pyruntime.image.images import find
-from pyruntime.image.store.store import Store
+from pyruntime.images.lookup import find
+from pyruntime.images.store.store import Store
 from tests.integration.image.registries import FakeRegistry
 from tests.integration.pocker.command import Pocker
 

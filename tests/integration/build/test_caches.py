@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pyruntime.image.store import steps
-from pyruntime.image.store.store import Store
+from pyruntime.images.store import steps
+from pyruntime.images.store.store import Store
 from tests.integration.build.conftest import write
 from tests.integration.build.machines import Machine, builder, fake, other
 from tests.integration.image.registries import Authority, FakeRegistry, Registry, free_port, serve, sha256

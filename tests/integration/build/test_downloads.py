@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.build import origins
-from pyruntime.build.origins import Origins
+from pyruntime.builder.steps import origins
+from pyruntime.builder.steps.origins import Origins
 from pyruntime.errors import BuildError, DigestError
-from pyruntime.image.store.store import Store
+from pyruntime.images.store.store import Store
 from tests.integration.image.registries import FakeHandler, FakeRegistry, redirect, status, trickle
 
 

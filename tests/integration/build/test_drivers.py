@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.build import worker
-from pyruntime.build.network import Network
-from pyruntime.build.origins import Origins
-from pyruntime.build.plan import Plan
-from pyruntime.build.run import Place
-from pyruntime.build.workspace import Workspace, layers_of
-from pyruntime.engine.places import Places
+from pyruntime.builder.graph.plan import Plan
+from pyruntime.builder.steps import worker
+from pyruntime.builder.steps.network import Network
+from pyruntime.builder.steps.origins import Origins
+from pyruntime.builder.steps.run import Place
+from pyruntime.builder.steps.workspace import Workspace, layers_of
 from pyruntime.errors import HostError
-from pyruntime.image.images import find
-from pyruntime.image.store.store import Store
+from pyruntime.images.lookup import find
+from pyruntime.images.store.store import Store
+from pyruntime.pocker.directories import Places
 from tests.integration.build.cases import CASES, Case
 from tests.integration.build.conftest import Builder, write
 from tests.integration.build.test_peers import listing

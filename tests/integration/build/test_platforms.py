@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pyruntime.image.images import find
-from pyruntime.image.platform import Platform
-from pyruntime.image.store.store import Store
+from pyruntime.images.lookup import find
+from pyruntime.images.platform import Platform
+from pyruntime.images.store.store import Store
 from tests.integration.build.conftest import write
 from tests.integration.build.machines import Machine, builder, fake
 from tests.integration.image.registries import FakeRegistry

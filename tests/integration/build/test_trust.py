@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.build.agent import Relay
+from pyruntime.builder.steps.ssh_agent import Relay
 from tests.integration.build.conftest import Builder, write
 
 _GATE = "RUN --mount=target=/x echo begun; cat /x/gate > /dev/null; cat /x/f > /o\n"

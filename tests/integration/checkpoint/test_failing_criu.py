@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.process import start_time
+from pyruntime.system.processes import start_time
 from tests.integration.checkpoint.stage import COUNT, fake_criu, grows
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Leftovers, Runtime
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pyruntime.image.reference import Reference
-from pyruntime.image.registry.client import Repository
-from pyruntime.image.registry.credentials import Credentials, Login
-from pyruntime.image.registry.http import Transport
-from pyruntime.image.registry.settings import Settings
+from pyruntime.images.reference import Reference
+from pyruntime.images.registry.client import Repository
+from pyruntime.images.registry.credentials import Credentials, Login
+from pyruntime.images.registry.http import Transport
+from pyruntime.images.registry.settings import Settings
 from tests.integration.image.command import Pyimage
 from tests.integration.image.registries import Authority, FakeRegistry, Registry, TokenServer, serve
 from tests.integration.image.samples import samples

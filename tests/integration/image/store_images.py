@@ -11,12 +11,12 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pyruntime.config.decode import encode
-from pyruntime.image import media
-from pyruntime.image.digest import chain_ids, of
-from pyruntime.image.document import Descriptor, parse_config, parse_manifest
-from pyruntime.image.store.layers import Layers
-from pyruntime.image.store.store import Store
+from pyruntime.images import media
+from pyruntime.images.digest import chain_ids, of
+from pyruntime.images.document import Descriptor, parse_config, parse_manifest
+from pyruntime.images.store.layers import Layers
+from pyruntime.images.store.store import Store
+from pyruntime.system.json import encode
 
 Entry = tuple[str, bytes | str | None]   # name; content, None for a directory, "-> target" or "=> hard link"
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bundles.images import Layout
-from pyruntime.image.layer.compression import Inflater
+from pyruntime.images.layers.compression import Inflater
 from tests.integration.image.command import Pyimage
 from tests.integration.image.hostile import CASES, LIMITS, OUTSIDE, Case
 

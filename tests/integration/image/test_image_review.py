@@ -15,9 +15,9 @@ import pytest
 
 from bundles.images import Layout
 from pyruntime.errors import LayerError, RegistryError
-from pyruntime.image.layer.apply import Limits, extract
-from pyruntime.image.registry.credentials import Login
-from pyruntime.image.store import trees
+from pyruntime.images.layers.apply import Limits, extract
+from pyruntime.images.registry.credentials import Login
+from pyruntime.images.store import trees
 from tests.integration.image.command import PYIMAGE, Pyimage
 from tests.integration.image.conftest import Client
 from tests.integration.image.registries import FakeRegistry, redirect, status

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pyruntime.errors import LayerError
-from pyruntime.image.layer.apply import Limits, Options, complete, extract
+from pyruntime.images.layers.apply import Limits, Options, complete, extract
 from tests.integration.image.hostile import CASES, LIMITS, OUTSIDE, Case
 
 

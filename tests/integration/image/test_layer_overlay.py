@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyruntime.errors import LayerError
-from pyruntime.image.layer.diff import DiffOptions, diff, diff_upper
+from pyruntime.images.layers.diff import DiffOptions, diff, diff_upper
 from tests.integration.image.hostile import directory, file, hardlink, header, node, symlink, tar
 from tests.integration.image.trees import Layers, listing, opened
 

@@ -110,7 +110,7 @@ def test_merged_as_mounted(tmp_path: Path, content: list[bytes]) -> None:
 
 IN_NAMESPACE = """
 import io, os, sys
-from pyruntime.image.layer.apply import Options, complete, extract
+from pyruntime.images.layers.apply import Options, complete, extract
 from tests.integration.image.hostile import directory, file, node, pax, tar
 layer = tar(directory(b"d", mode=b"0000555"), file(b"d/f"), file(b"d/.wh..wh..opq", b""), file(b".wh.gone", b""),
             node(b"null", b"3", 1, 3), pax((b"SCHILY.xattr.trusted.a", b"b")), file(b"t"))
@@ -134,7 +134,7 @@ def test_in_a_user_namespace(tmp_path: Path) -> None:
 
 def test_without_root_a_foreign_owner_is_refused(tmp_path: Path) -> None:
     from pyruntime.errors import LayerError
-    from pyruntime.image.layer.apply import Options, extract
+    from pyruntime.images.layers.apply import Options, extract
     from tests.integration.image.trees import opened
 
     with opened(tmp_path) as fd, pytest.raises(LayerError, match="is not mapped"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pyruntime.errors import LayerError
-from pyruntime.image.layer.apply import Options, extract
+from pyruntime.images.layers.apply import Options, extract
 from tests.integration.image.hostile import directory, file, hardlink, node, pax, symlink, tar
 from tests.integration.image.trees import Layers, listing, opened
 

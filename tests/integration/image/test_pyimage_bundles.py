@@ -60,8 +60,8 @@ def test_wishes(loaded: Pyimage) -> None:
 @pytest.mark.parametrize("driver", ["overlay", "copy"])
 def test_an_unpack_that_was_killed_is_undone(loaded: Pyimage, driver: str, moment: str) -> None:
     """By another unpack to the same place, or by `umount --remove`; through a symbolic link too."""
-    where = "pyruntime.image.bundle" if moment == "_write" else f"pyruntime.image.snapshot.{driver}"
-    code = (f"import os, {where} as there\nfrom pyruntime.cli.image.main import main\n"
+    where = "pyruntime.images.bundle" if moment == "_write" else f"pyruntime.images.snapshots.{driver}"
+    code = (f"import os, {where} as there\nfrom pyruntime.images.cli.main import main\n"
             f"owner = there if {moment!r} == '_write' else there.{driver.capitalize()}\nold = owner.{moment}\n"
             "def act(*words, **more):\n"
             f"    if {moment!r} != '_write': old(*words, **more)\n"   # config.json is what makes a bundle whole

@@ -37,14 +37,14 @@ def foreign(names: set[str]) -> set[str]:
 def test_local_commands(loaded: Pyimage, words: tuple[str, ...]) -> None:
     names = imported(loaded, *words)
     assert foreign(names) == set()
-    assert not [name for name in names if name.startswith(("pyruntime.image.registry.", "pyruntime.image.layer."))]
+    assert not [name for name in names if name.startswith(("pyruntime.images.registry.", "pyruntime.images.layers."))]
 
 
 def test_unpack_of_what_is_here(loaded: Pyimage) -> None:
     names = imported(loaded, "unpack", "busy:1", loaded.path / "bundle")
     assert foreign(names) == set()
-    assert not {"pyruntime.image.layer.apply", "pyruntime.image.layer.tar", "pyruntime.image.layer.merge",
-                "pyruntime.image.registry.http", "pyruntime.image.copy", "zlib"} & names
+    assert not {"pyruntime.images.layers.apply", "pyruntime.images.layers.tar", "pyruntime.images.layers.merge",
+                "pyruntime.images.registry.http", "pyruntime.images.copy", "zlib"} & names
 
 
 def test_pull_of_what_is_here(pyimage: Pyimage, fake: FakeRegistry) -> None:
@@ -53,6 +53,6 @@ def test_pull_of_what_is_here(pyimage: Pyimage, fake: FakeRegistry) -> None:
     imported(pyimage, *words)
     names = imported(pyimage, *words)
     dear = {"argparse", "concurrent.futures", "dataclasses", "json", "pathlib", "rich", "subprocess", "tarfile",
-            "tempfile", "urllib.request", "pyruntime.image.copy", "pyruntime.image.receive",
-            "pyruntime.image.progress", "pyruntime.image.layer.apply", "pyruntime.native._kernel"}
+            "tempfile", "urllib.request", "pyruntime.images.copy", "pyruntime.images.receive",
+            "pyruntime.images.progress", "pyruntime.images.layers.apply", "pyruntime.native._kernel"}
     assert not dear & names, dear & names

@@ -36,9 +36,9 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/mnt XDG_DATA_H
     PYTHON="/opt/bin/$5" sh -euc "$6"
 """
 INSIDE = """
-pyimage() { "$PYTHON" -c 'import sys; from pyruntime.cli.image.main import main; sys.exit(main())' "$@"; }
-pyruntime() { "$PYTHON" -c 'import sys; from pyruntime.cli.main import main; sys.exit(main())' "$@"; }
-pocker() { "$PYTHON" -c 'import sys; from pyruntime.cli.pocker.main import main; sys.exit(main())' "$@"; }
+pyimage() { "$PYTHON" -c 'import sys; from pyruntime.images.cli.main import main; sys.exit(main())' "$@"; }
+pyruntime() { "$PYTHON" -c 'import sys; from pyruntime.runtime.cli.main import main; sys.exit(main())' "$@"; }
+pocker() { "$PYTHON" -c 'import sys; from pyruntime.pocker.cli.main import main; sys.exit(main())' "$@"; }
 """
 IDS = "65534:100000:65536\n"
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import DigestError, RegistryError
-from pyruntime.image import media
-from pyruntime.image.digest import of
-from pyruntime.image.document import Descriptor, parse_manifest
-from pyruntime.image.registry import login
-from pyruntime.image.registry.client import Repository
-from pyruntime.image.registry.credentials import Credentials, Login
+from pyruntime.images import media
+from pyruntime.images.digest import of
+from pyruntime.images.document import Descriptor, parse_manifest
+from pyruntime.images.registry import login
+from pyruntime.images.registry.client import Repository
+from pyruntime.images.registry.credentials import Credentials, Login
 from tests.integration.image.conftest import Client
 from tests.integration.image.registries import PASSWORD, USER, Registry, TokenServer
 

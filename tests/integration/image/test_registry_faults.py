@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import DigestError, RegistryError
-from pyruntime.image import media
-from pyruntime.image.digest import Verifier, of
-from pyruntime.image.document import Descriptor
-from pyruntime.image.registry import connection
+from pyruntime.images import media
+from pyruntime.images.digest import Verifier, of
+from pyruntime.images.document import Descriptor
+from pyruntime.images.registry import connection
 from tests.integration.image import registries as fakes_
 from tests.integration.image.conftest import Client
 from tests.integration.image.registries import Authority, FakeRegistry, cut, redirect, status
@@ -706,7 +706,7 @@ def tunnel() -> Iterator[tuple[str, list[str]]]:
 
 def test_a_proxy_is_asked_with_its_password(client: Client, authority: Authority, fakes: Callable[..., FakeRegistry],
                                             tunnel: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    from pyruntime.image.registry import proxy
+    from pyruntime.images.registry import proxy
 
     monkeypatch.setattr(proxy, "is_loopback", lambda host: False)   # which is always reached directly
     secure = fakes(authority)

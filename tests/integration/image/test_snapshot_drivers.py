@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from pyruntime.errors import HostError, UsageError
-from pyruntime.image.snapshot import overlay, subvolumes
-from pyruntime.image.snapshot.btrfs import Btrfs
-from pyruntime.image.snapshot.copy import Copy
-from pyruntime.image.snapshot.driver import Driver, choose
-from pyruntime.image.snapshot.overlay import Overlay
-from pyruntime.image.snapshot.view import View
-from pyruntime.image.store.layers import Layers
-from pyruntime.image.store.store import Store
-from pyruntime.native import kernel
+from pyruntime.images.snapshots import overlay, subvolumes
+from pyruntime.images.snapshots.btrfs import Btrfs
+from pyruntime.images.snapshots.copy import Copy
+from pyruntime.images.snapshots.driver import Driver, choose
+from pyruntime.images.snapshots.overlay import Overlay
+from pyruntime.images.snapshots.view import View
+from pyruntime.images.store.layers import Layers
+from pyruntime.images.store.store import Store
+from pyruntime.system import kernel
 from tests.integration.image.store_images import Image, archive, dying, listing, pull
 
 BASE = archive(("etc/", None), ("etc/passwd", b"root"), ("private/", None), ("private/key", b"secret"), ("gone", b"x"),
@@ -149,7 +149,7 @@ def test_btrfs_killed_at_every_step(btrfs: Path, image: Image) -> None:
 
 def test_btrfs_subvolumes_are_removed_without_their_ioctl(btrfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a user may not use it."""
-    from pyruntime.image.store import trees
+    from pyruntime.images.store import trees
 
     subvolumes.create(str(btrfs / "volume"))
     (btrfs / "volume/a/b").mkdir(parents=True)

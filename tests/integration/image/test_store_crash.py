@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from pyruntime.errors import DigestError, HostError, ImageError, LayerError, PyruntimeError
-from pyruntime.image.digest import of
-from pyruntime.image.document import Descriptor
-from pyruntime.image.store import layers
-from pyruntime.image.store.store import Store
+from pyruntime.images.digest import of
+from pyruntime.images.document import Descriptor
+from pyruntime.images.store import layers
+from pyruntime.images.store.store import Store
 from tests.integration.image.store_images import Image, archive, child, dying, fetch, listing, pull, status
 
 BIG = random.Random(1).randbytes(3 << 20)
@@ -415,7 +415,7 @@ def test_wrong_layers(store: Store) -> None:
 
 
 def test_progress_and_warnings_come_from_the_workers(store: Store) -> None:
-    from pyruntime.image.store.extract import Talk
+    from pyruntime.images.store.extract import Talk
 
     image = Image(archive(("dir/", None), (".wh..wh.plnk", b"")), archive(("big", BIG)))
     for descriptor in image.layers:

@@ -32,12 +32,12 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/mnt XDG_DATA_H
 INSIDE = """
 import os, sys
 from pathlib import Path
-from pyruntime.image import rootless
-from pyruntime.image.snapshot.driver import choose
-from pyruntime.image.snapshot import overlay
-from pyruntime.image.snapshot.overlay import Overlay
-from pyruntime.image.store.layout import default_root
-from pyruntime.image.store.store import Store
+from pyruntime.images import rootless
+from pyruntime.images.snapshots.driver import choose
+from pyruntime.images.snapshots import overlay
+from pyruntime.images.snapshots.overlay import Overlay
+from pyruntime.images.store.layout import default_root
+from pyruntime.images.store.store import Store
 from tests.integration.image.store_images import Image, archive, listing, pull
 
 warnings = []

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyruntime.image.layer.apply import Extracted, Options, complete, extract
-from pyruntime.image.layer.merge import merge
-from pyruntime.native import kernel
+from pyruntime.images.layers.apply import Extracted, Options, complete, extract
+from pyruntime.images.layers.merge import merge
+from pyruntime.system import kernel
 
 Listing = dict[str, tuple[object, ...]]
 

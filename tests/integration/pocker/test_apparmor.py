@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.engine import apparmor
+from pyruntime.profiles import apparmor
 from tests.integration.pocker.command import Pocker
 
 pytestmark = pytest.mark.skipif(not apparmor.usable(), reason="this kernel has no AppArmor, or there is no"

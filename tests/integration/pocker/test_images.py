@@ -181,8 +181,8 @@ def test_what_is_used_and_what_is_not(own: Pocker) -> None:
 
 
 def test_every_command_has_help_with_an_example(own: Pocker) -> None:
-    from pyruntime.cli.groups import Group
-    from pyruntime.cli.pocker.main import PROGRAM
+    from pyruntime.commandline.groups import Group
+    from pyruntime.pocker.cli.main import PROGRAM
 
     for name in PROGRAM.commands:
         if name == "monitor":
@@ -204,12 +204,12 @@ def test_no_command_imports_what_is_dear() -> None:
     from tests.conftest import TOP
     from tests.unit.test_house import CHEAP
 
-    code = (f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.cli.pocker.run, pyruntime.engine.spec;"
+    code = (f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.pocker.cli.run, pyruntime.pocker.containers.runtime_config;"
             "print(*sys.modules)")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.split() if not name.startswith(("pyruntime", "_", "encodings"))}
     assert not loaded & {"re", "json", "subprocess", "typing", "pathlib", "contextlib", "dataclasses", "argparse",
                          "datetime", "dateutil", "hashlib", "random", "tempfile", "shutil"}, sorted(loaded - CHEAP)
-    own_modules = {name for name in done.stdout.split() if name.startswith("pyruntime.engine.")}
+    own_modules = {name for name in done.stdout.split() if name.startswith("pyruntime.pocker.")}
     for lazy in ("mounts", "volumes", "limits", "devices", "cdi", "namespaces", "security", "connections", "living"):
-        assert f"pyruntime.engine.{lazy}" not in own_modules, lazy
+        assert f"pyruntime.pocker.{lazy}" not in own_modules, lazy

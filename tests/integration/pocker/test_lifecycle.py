@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.engine.describe import NEVER
+from pyruntime.pocker.containers.inspect import NEVER
 from tests.integration.pocker.command import Pocker
 
 

@@ -383,9 +383,9 @@ def test_flushed_rules_are_made_anew(lab: Lab) -> None:
 
 _OUTSIDE = """
     import sys
-    from pyruntime.engine.network import outside, ports
-    from pyruntime.engine.network.endpoints import Endpoint
-    from pyruntime.engine.places import Places
+    from pyruntime.networks import outside, ports
+    from pyruntime.networks.endpoints import Endpoint
+    from pyruntime.pocker.directories import Places
     import subprocess
     held = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 1000"], stdout=subprocess.PIPE)
     held.stdout.readline()

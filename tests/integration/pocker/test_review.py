@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.engine import supervise
-from pyruntime.engine.container import Container, Exit, Record, Run
-from pyruntime.engine.launch import MONITOR
-from pyruntime.engine.places import Places
 from pyruntime.errors import NoSuchContainer
+from pyruntime.pocker.containers import restart as supervise
+from pyruntime.pocker.containers.container import Container, Exit, Record, Run
+from pyruntime.pocker.containers.start import MONITOR
+from pyruntime.pocker.directories import Places
 from tests.integration.pocker.command import Pocker
 from tests.integration.pocker.lab import Lab
 
@@ -171,8 +171,8 @@ def test_a_running_one_is_not_started_again_by_who_made_it(pocker: Pocker) -> No
     for one in started:
         one.communicate(timeout=60)
     assert pocker.statuses() == {"both": "running"}
-    code = ("import sys; from pyruntime.engine.places import Places; from pyruntime.engine.container import find;"
-            " from pyruntime.engine.launch import Options, launch\n"
+    code = ("import sys; from pyruntime.pocker.directories import Places; from pyruntime.pocker.containers.container import find;"
+            " from pyruntime.pocker.containers.start import Options, launch\n"
             "container = find(Places(), 'both')\nwith container.lock() as lock:\n"
             "    launch(container, container.read(), lock, Options())")
     done = subprocess.run(

@@ -157,14 +157,14 @@ def test_status_by_init(pocker: Pocker, words: list[str], status: int) -> None:
 
 
 def capabilities(said: str) -> set[str]:
-    from pyruntime.engine.security import ALL
+    from pyruntime.pocker.options.security import ALL
 
     bits = int(said.rsplit(maxsplit=1)[-1], 16)
     return {name for number, name in enumerate(ALL) if bits >> number & 1}
 
 
 def test_capabilities(pocker: Pocker) -> None:
-    from pyruntime.image.runtime_config import CAPABILITIES
+    from pyruntime.images.runtime_config import CAPABILITIES
 
     look = "grep CapEff /proc/self/status"
     assert capabilities(run(pocker, "--", look)) == set(CAPABILITIES)
@@ -215,7 +215,7 @@ def test_nothing_of_the_machine_shows(pocker: Pocker) -> None:
 
 
 def test_privileged(pocker: Pocker) -> None:
-    from pyruntime.engine.security import known
+    from pyruntime.pocker.options.security import known
 
     said = run(pocker, "--privileged", "--",
                "grep -E 'CapEff|Seccomp:' /proc/self/status; test -c /dev/kmsg && echo dev;"

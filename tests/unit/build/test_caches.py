@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.build.language.mounts import parse_mount
-from pyruntime.build.mounting import Mounting, Secrets
-from pyruntime.build.run import Extra
-from pyruntime.image.store.store import Store
+from pyruntime.builder.dockerfile.mounts import parse_mount
+from pyruntime.builder.steps.mounts import Mounting, Secrets
+from pyruntime.builder.steps.run import Extra
+from pyruntime.images.store.store import Store
 
 
 def _order(store: Store, scratch: Path, *texts: str) -> list[tuple[str, str]]:

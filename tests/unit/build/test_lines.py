@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyruntime.build.language.instructions import Copy, Env, Healthcheck, Onbuild
-from pyruntime.build.language.lines import Lines, find_heredocs
-from pyruntime.build.language.parse import parse_source
-from pyruntime.build.language.source import Source
+from pyruntime.builder.dockerfile.instructions import Copy, Env, Healthcheck, Onbuild
+from pyruntime.builder.dockerfile.lines import Lines, find_heredocs
+from pyruntime.builder.dockerfile.parse import parse_source
+from pyruntime.builder.dockerfile.source import Source
 from pyruntime.errors import DockerfileError
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyruntime.build.language.forms import duration
-from pyruntime.build.language.mounts import MountError, parse_mount
-from pyruntime.build.modes import mode_of
+from pyruntime.builder.dockerfile.forms import duration
+from pyruntime.builder.dockerfile.mounts import MountError, parse_mount
+from pyruntime.builder.steps.modes import mode_of
 from pyruntime.errors import BuildError
 
 

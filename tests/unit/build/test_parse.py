@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from pyruntime.build.language import instructions as kinds
-from pyruntime.build.language.parse import parse, parse_source, parse_trigger
-from pyruntime.build.language.source import Source
+from pyruntime.builder.dockerfile import instructions as kinds
+from pyruntime.builder.dockerfile.parse import parse, parse_source, parse_trigger
+from pyruntime.builder.dockerfile.source import Source
 from pyruntime.errors import DockerfileError
 
 

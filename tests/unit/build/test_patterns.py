@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pyruntime.build.ignore import Ignore
-from pyruntime.build.patterns import PatternError, component, has_magic, whole
+from pyruntime.builder.ignore import Ignore
+from pyruntime.builder.patterns import PatternError, component, has_magic, whole
 from pyruntime.errors import BuildError
 
 

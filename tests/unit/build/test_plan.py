@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pyruntime.build.language.forms import duration, duration_text
-from pyruntime.build.plan import Plan
+from pyruntime.builder.dockerfile.forms import duration, duration_text
+from pyruntime.builder.graph.plan import Plan
 from pyruntime.errors import DockerfileError
-from pyruntime.image.document import ImageConfig
-from pyruntime.image.platform import Platform
+from pyruntime.images.document import ImageConfig
+from pyruntime.images.platform import Platform
 
 
 class _Image:

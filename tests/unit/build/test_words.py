@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyruntime.build.language.words import Expansion, WordError, split_fields, split_words
+from pyruntime.builder.dockerfile.words import Expansion, WordError, split_fields, split_words
 
 VALUES = {"A": "one", "EMPTY": "", "PATH": "/a/b/c.tar.gz", "B": "two words", "ÄÖ": "umlaut", "1": "first",
 "12": "twelve"}

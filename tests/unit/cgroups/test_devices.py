@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pyruntime.cgroups import device_bpf, devices, resources
-from pyruntime.cgroups.devices import Rule
-from pyruntime.cgroups.host import CgroupHost, Hierarchy
-from pyruntime.config.node import Node
 from pyruntime.errors import ConfigError, HostError
+from pyruntime.runtime.cgroups import device_bpf, devices, resources
+from pyruntime.runtime.cgroups.devices import Rule
+from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
+from pyruntime.runtime.config.node import Node
 
 BITS = {"m": 1, "r": 2, "w": 4}
 

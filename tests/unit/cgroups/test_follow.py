@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pyruntime.cgroups import perform
+from pyruntime.runtime.cgroups import perform
 
 CONTAINER = "/sys/fs/cgroup/user.slice/x"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.cgroups.group import Group
 from pyruntime.errors import HostError, StateError
+from pyruntime.runtime.cgroups.group import Group
 
 
 def directory(path: Path, **content: str) -> str:
@@ -84,7 +84,7 @@ def test_a_cgroup_that_vanishes_is_no_error_for_kill(tmp_path: Path, monkeypatch
     listed.mkdir()
     group = Group({"devices": directory(listed, cgroup__procs="4194305\n"), "freezer": str(tmp_path / "gone")})
     killed: list[int] = []
-    monkeypatch.setattr("pyruntime.cgroups.group._kill", killed.append)
+    monkeypatch.setattr("pyruntime.runtime.cgroups.group._kill", killed.append)
     group.kill()
     assert killed and set(killed) == {4194305}
     group.thaw()
@@ -95,12 +95,12 @@ def test_a_cgroup_that_vanishes_is_no_error_for_kill(tmp_path: Path, monkeypatch
 def test_kill_without_leave_to_freeze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = directory(tmp_path, freezer__state="THAWED\n", cgroup__procs="4194305\n")
     killed: list[int] = []
-    monkeypatch.setattr("pyruntime.cgroups.group._kill", killed.append)
+    monkeypatch.setattr("pyruntime.runtime.cgroups.group._kill", killed.append)
 
     def refused(path: str, data: str) -> None:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("pyruntime.cgroups.group._write", refused)
+    monkeypatch.setattr("pyruntime.runtime.cgroups.group._write", refused)
     Group({"freezer": path}).kill()
     assert set(killed) == {4194305}
 

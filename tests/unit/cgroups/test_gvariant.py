@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyruntime.cgroups.gvariant import KEYWORDS, RANGES, parse, quote
+from pyruntime.runtime.cgroups.gvariant import KEYWORDS, RANGES, parse, quote
 
 GOOD: list[tuple[str, str, Any]] = [
     ("true", "b", True), ("false", "b", False), ("'inactive'", "s", "inactive"), ('"a\'b"', "s", "a'b"),

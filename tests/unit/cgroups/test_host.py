@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyruntime.cgroups.host import CgroupHost, below, discover, parse, unescape
+from pyruntime.runtime.cgroups.host import CgroupHost, below, discover, parse, unescape
 
 V1 = """\
 22 28 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw

@@ -13,8 +13,8 @@ SCRIPT = f"""
 import sys
 before = set(sys.modules)
 sys.path.insert(0, {str(ROOT)!r})
-from pyruntime.cgroups import group, host, mounts, paths, perform, resources
-from pyruntime.config.node import Node
+from pyruntime.runtime.cgroups import group, host, mounts, paths, perform, resources
+from pyruntime.runtime.config.node import Node
 found = host.discover()
 limits = {{"memory": {{"limit": 1}}, "devices": [{{"allow": False, "access": "rwm"}}]}}
 if found.find("memory"):

@@ -6,12 +6,12 @@ import errno
 
 import pytest
 
-from pyruntime.cgroups.host import CgroupHost, Hierarchy
-from pyruntime.cgroups.mounts import emit_mount
-from pyruntime.config.node import Node
 from pyruntime.errors import HostError
-from pyruntime.plan.steps import Step
-from pyruntime.plan.uapi import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
+from pyruntime.runtime.cgroups.mounts import emit_mount
+from pyruntime.runtime.config.node import Node
+from pyruntime.runtime.plan.steps import Step
+from pyruntime.system.uapi import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
 V1 = [Hierarchy("cpu,cpuacct", 1, ("cpu", "cpuacct"), "/sys/fs/cgroup/cpu,cpuacct"),
       Hierarchy("memory", 1, ("memory",), "/sys/fs/cgroup/memory"),

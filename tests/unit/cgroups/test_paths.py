@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pyruntime.cgroups.host import CgroupHost, Hierarchy
-from pyruntime.cgroups.paths import clean, container_paths
 from pyruntime.errors import ConfigError
+from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
+from pyruntime.runtime.cgroups.paths import clean, container_paths
 
 CPU = Hierarchy("cpu,cpuacct", 1, ("cpu", "cpuacct"), "/cg/cpu")
 MEMORY = Hierarchy("memory", 1, ("memory",), "/cg/memory", own="/mine/own")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cgroups import perform
+from pyruntime.runtime.cgroups import perform
 
 
 def files(directory: Path, **content: str) -> Path:

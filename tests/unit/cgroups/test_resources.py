@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cgroups import resources, values
-from pyruntime.cgroups.host import CgroupHost, Hierarchy
-from pyruntime.config.node import Node
 from pyruntime.errors import ConfigError, HostError
-from pyruntime.plan.steps import Step
+from pyruntime.runtime.cgroups import resources, values
+from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
+from pyruntime.runtime.config.node import Node
+from pyruntime.runtime.plan.steps import Step
 
 NAMES = ("blkio", "cpu,cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "net_cls,net_prio", "pids",
          "rdma")

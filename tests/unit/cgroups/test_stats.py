@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyruntime.cgroups.stats import UNLIMITED, stats
+from pyruntime.runtime.cgroups.stats import UNLIMITED, stats
 
 PRESSURE = "some avg10=0.50 avg60=1.00 avg300=0.00 total=12\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n"
 PSI = {"some": {"avg10": 0.5, "avg60": 1.0, "avg300": 0.0, "total": 12},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyruntime.errors import UsageError
-from pyruntime.lifecycle.subgroups import chosen_cgroup
+from pyruntime.runtime.lifecycle.subgroups import chosen_cgroup
 
 PATHS = {"cpu,cpuacct": "/c/cpu/x", "pids": "/c/pids/x", "name=systemd": "/c/systemd/x", "": "/c/unified/x"}
 

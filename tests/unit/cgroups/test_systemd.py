@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cgroups import devices, gvariant, resources, systemd
-from pyruntime.cgroups.host import CgroupHost, Hierarchy
-from pyruntime.config.node import Node
 from pyruntime.errors import ConfigError, HostError
-from pyruntime.plan.steps import Step
+from pyruntime.runtime.cgroups import devices, gvariant, resources, systemd
+from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
+from pyruntime.runtime.config.node import Node
+from pyruntime.runtime.plan.steps import Step
 
 MANAGER = systemd.Systemd(252)
 USER = systemd.Systemd(252, "/user.slice/user-1000.slice/user@1000.service", user=True)

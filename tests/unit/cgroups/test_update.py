@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.cgroups.update import apply, present
 from pyruntime.errors import StepError
-from pyruntime.plan.steps import Step, step
+from pyruntime.runtime.cgroups.update import apply, present
+from pyruntime.runtime.plan.steps import Step, step
 
 
 def write(path: Path, file: str, data: str, where: str = "x") -> Step:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.cli.main import COMMANDS, GLOBAL, PROGRAM
-from pyruntime.cli.parse import Command, Flag, parse
+from pyruntime.commandline.parse import Command, Flag, parse
 from pyruntime.errors import UsageError
-from pyruntime.lifecycle import store
+from pyruntime.runtime.cli.main import COMMANDS, GLOBAL, PROGRAM
+from pyruntime.runtime.lifecycle import store
 from tests.conftest import TOP
 
 COMMAND = TOP / ".venv/bin/pyruntime"
@@ -247,8 +247,8 @@ def test_debug_messages_name_their_place(tmp_path: Path) -> None:
     assert done.stderr == 'container does not exist: "c1"\n'
     entry = json.loads(log.read_text().splitlines()[-1])
     assert list(entry) == ["file", "func", "level", "msg", "time"]
-    assert re.fullmatch(r"pyruntime/cli/program\.py:\d+", entry["file"])
-    assert entry["func"].startswith("pyruntime.cli.program.")
+    assert re.fullmatch(r"pyruntime/commandline/program\.py:\d+", entry["file"])
+    assert entry["func"].startswith("pyruntime.commandline.program.")
     call("--debug", "--log", log, "state", "c1")
     assert re.search(r' func=\S+ file=\S+:\d+$', log.read_text().splitlines()[-1].replace('"', ""))
     call("--log", log, "--log-format", "json", "state", "c1")

@@ -10,7 +10,7 @@ import pytest
 
 def end(code: str, redirection: str = "") -> subprocess.CompletedProcess[str]:
     """Run Python code that ends with ``leave(7)``; a shell may redirect its output."""
-    program = f"import sys\nfrom pyruntime.cli.program import leave\n{code}\nleave(7)\n"
+    program = f"import sys\nfrom pyruntime.commandline.program import leave\n{code}\nleave(7)\n"
     return subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-IS", "-c",
                            f"import sys; sys.path[:0] = {sys.path!r}\n{program}"],
                           capture_output=True, text=True, check=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pyruntime.cli.image.main import PROGRAM as PYIMAGE
-from pyruntime.cli.pocker.main import PROGRAM as POCKER
-from pyruntime.cli.program import Program
+from pyruntime.commandline.program import Program
+from pyruntime.images.cli.main import PROGRAM as PYIMAGE
+from pyruntime.pocker.cli.main import PROGRAM as POCKER
 
 
 @pytest.mark.parametrize(("program", "word", "hint"), [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pyruntime.cli.groups import Group
-from pyruntime.cli.image.main import PROGRAM as PYIMAGE
-from pyruntime.cli.main import PROGRAM as PYRUNTIME
-from pyruntime.cli.pocker.main import PROGRAM as POCKER
-from pyruntime.cli.program import Program
+from pyruntime.commandline.groups import Group
+from pyruntime.commandline.program import Program
+from pyruntime.images.cli.main import PROGRAM as PYIMAGE
+from pyruntime.pocker.cli.main import PROGRAM as POCKER
+from pyruntime.runtime.cli.main import PROGRAM as PYRUNTIME
 
 PROGRAMS = {"pyruntime": (PYRUNTIME, 1), "pyimage": (PYIMAGE, 1), "pocker": (POCKER, 125)}
 COMMANDS = [(name, word) for name, (program, _) in PROGRAMS.items() for word in program.commands]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cli.template import heading, render
+from pyruntime.commandline.template import heading, render
 from pyruntime.errors import UsageError
 
 VALUE: dict[str, Any] = {

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyruntime.config import check, generate
-from pyruntime.config.node import Node
-from pyruntime.config.rules import problems, unsupported, warnings
-from pyruntime.config.schemas import inlined
-from pyruntime.config.validate import validate
+from pyruntime.runtime.config import check, generate
+from pyruntime.runtime.config.node import Node
+from pyruntime.runtime.config.rules import problems, unsupported, warnings
+from pyruntime.runtime.config.schemas import inlined
+from pyruntime.runtime.config.validate import validate
 from tests.data import good_configs, wrong_configs
 
 SLOW = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
@@ -150,18 +150,18 @@ def test_process_and_resources_stand_alone() -> None:
 
 def test_the_generated_module_is_fresh() -> None:
     with open(generate.TARGET, encoding="utf-8") as file:
-        assert file.read() == generate.render(), "run python -m pyruntime.config.generate"
+        assert file.read() == generate.render(), "run python -m pyruntime.runtime.config.generate"
     assert generate.main(["--check"]) == 0
 
 
 def test_the_hot_path_imports_nothing_that_costs() -> None:
-    program = "import sys; sys.path[:0] = %r; import pyruntime.config.load; print('\\n'.join(sys.modules))"
+    program = "import sys; sys.path[:0] = %r; import pyruntime.runtime.config.load; print('\\n'.join(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program % sys.path], capture_output=True, text=True, check=True
     )
     loaded = set(done.stdout.split())
     banned = {"json", "re", "typing", "enum", "dataclasses", "collections", "functools", "jsonschema", "itertools"}
     assert not loaded & banned
-    ours = {name for name in loaded if name.startswith("pyruntime.config.")}
-    assert not ours & {f"pyruntime.config.{name}" for name in ("syntax", "validate", "schemas", "generate", "partial")}
-    assert "pyruntime.config.sections.platforms" not in ours
+    ours = {name for name in loaded if name.startswith("pyruntime.runtime.config.")}
+    assert not ours & {f"pyruntime.runtime.config.{name}" for name in ("syntax", "validate", "schemas", "generate", "partial")}
+    assert "pyruntime.runtime.config.sections.platforms" not in ours

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyruntime.config import decode as fast
-from pyruntime.config import syntax
-from pyruntime.config.decode import DEPTH, decode, encode
 from pyruntime.errors import ConfigError
+from pyruntime.system import json as fast
+from pyruntime.system import json_syntax as syntax
+from pyruntime.system.json import DEPTH, decode, encode
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -158,10 +158,10 @@ def test_encode_refuses_values_that_json_has_not(value: object) -> None:
 def test_an_interpreter_without_the_accelerator_reads_the_same() -> None:
     program = (
         "import sys; sys.modules['_json'] = None; sys.path[:0] = %r\n"
-        "from pyruntime.config.decode import decode, encode\n"
+        "from pyruntime.system.json import decode, encode\n"
         'value = decode(b\'{"a": [1, 1e2, "\\\\u00e9", null, true], "b.c": {}}\', \'x\')\n'
         'assert encode(value) == \'{"a":[1,100,"\\\\u00e9",null,true],"b.c":{}}\', encode(value)\n'
-        "from pyruntime.config.node import member\n"
+        "from pyruntime.runtime.config.node import member\n"
         "assert member('a', 'b.c') == 'a[\"b.c\"]'\n"
         "assert 'json' not in sys.modules and 're' not in sys.modules\n"
     )

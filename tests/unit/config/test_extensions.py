@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cgroups.host import CgroupHost, Hierarchy
-from pyruntime.config.load import Config
-from pyruntime.config.rules import unsupported, warnings
-from pyruntime.config.sections import extensions as known
-from pyruntime.config.template import template
-from pyruntime.plan.compile import Plan, compile_plan
-from pyruntime.plan.setup import Host, Options
+from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
+from pyruntime.runtime.compiler.compile import Plan, compile_plan
+from pyruntime.runtime.compiler.setup import Host, Options
+from pyruntime.runtime.config.load import Config
+from pyruntime.runtime.config.rules import unsupported, warnings
+from pyruntime.runtime.config.sections import extensions as known
+from pyruntime.runtime.config.template import template
 
 HOST = Host(cgroup=CgroupHost([], Hierarchy("", 2, ("pids",), "/cg")), selinux=True)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pyruntime.config.joining import asked_process, given_process, kept_of
-from pyruntime.config.node import Node
 from pyruntime.errors import ConfigError, UsageError
+from pyruntime.runtime.config.joining import asked_process, given_process, kept_of
+from pyruntime.runtime.config.node import Node
 
 PROCESS: dict[str, Any] = {
     "args": ["init"], "cwd": "/srv", "env": ["A=1"], "terminal": True, "noNewPrivileges": True,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cli.main import PROGRAM
-from pyruntime.config.load import load_bundle, problems_of
 from pyruntime.errors import ConfigError
+from pyruntime.runtime.cli.main import PROGRAM
+from pyruntime.runtime.config.load import load_bundle, problems_of
 
 BASE: dict[str, Any] = {"ociVersion": "1.0.2", "root": {"path": "rootfs"},
                         "process": {"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0}},

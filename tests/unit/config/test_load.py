@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyruntime.config import load
 from pyruntime.errors import ConfigError
+from pyruntime.runtime.config import load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyruntime.config.node import Node, member
+from pyruntime.runtime.config.node import Node, member
 
 ROOT = Node(
     {

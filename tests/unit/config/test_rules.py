@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pyruntime.config import load, rules
-from pyruntime.config.node import Node
-from pyruntime.config.sections.mounts import GENERIC, for_filesystem
-from pyruntime.config.sections.namespaces import sysctl_parts
+from pyruntime.runtime.config import load, rules
+from pyruntime.runtime.config.node import Node
+from pyruntime.runtime.config.sections.mounts import GENERIC, for_filesystem
+from pyruntime.runtime.config.sections.namespaces import sysctl_parts
 from tests.data import good_configs, wrong_configs
 from tests.data.wrong_configs import DROP
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pyruntime.config.decode import decode
-from pyruntime.config.load import check_value
-from pyruntime.config.schemas import FILES, directory, inlined, schema
-from pyruntime.config.validate import KINDS, validate
 from pyruntime.errors import ConfigError
+from pyruntime.runtime.config.load import check_value
+from pyruntime.runtime.config.schemas import FILES, directory, inlined, schema
+from pyruntime.runtime.config.validate import KINDS, validate
+from pyruntime.system.json import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,7 +225,7 @@ def test_the_directory_is_found_when_it_is_installed(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[3]
     shutil.copytree(root / "pyruntime", tmp_path / "pyruntime", ignore=shutil.ignore_patterns("__pycache__", "native"))
     shutil.copytree(root / "spec", tmp_path / "pyruntime" / "spec", ignore=shutil.ignore_patterns("__pycache__"))
-    program = "from pyruntime.config import schemas; print(schemas.directory())"
+    program = "from pyruntime.runtime.config import schemas; print(schemas.directory())"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True

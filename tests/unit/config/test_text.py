@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pyruntime.config import generate, rules, text, validate
-from pyruntime.config.node import Node
-from pyruntime.config.schemas import schema
-from pyruntime.config.sections.process import CAPABILITIES, RLIMITS
+from pyruntime.runtime.config import generate, rules, text, validate
+from pyruntime.runtime.config.node import Node
+from pyruntime.runtime.config.schemas import schema
+from pyruntime.runtime.config.sections.process import CAPABILITIES, RLIMITS
 
 VERSION = schema("types.json")["$defs"]["version"]["pattern"]
 CALLS = {**generate.PATTERNS, VERSION: "is_version({})"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pyruntime.config.load import check_value
-from pyruntime.config.validate import KINDS, unknown_members, validate, without_nulls
 from pyruntime.errors import ConfigError, PyruntimeError
+from pyruntime.runtime.config.load import check_value
+from pyruntime.runtime.config.validate import KINDS, unknown_members, validate, without_nulls
 from tests.data import good_configs
 from tests.data.wrong_configs import DROP, changed, read_path
 
@@ -147,7 +147,7 @@ def test_a_config_error_has_a_line_for_every_problem() -> None:
 
 
 def test_check_value_says_so_when_its_two_halves_disagree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyruntime.config.load.conforms", lambda _: False)
+    monkeypatch.setattr("pyruntime.runtime.config.load.conforms", lambda _: False)
     with pytest.raises(PyruntimeError, match=r"x\.json: the fast check and the schema disagree"):
         check_value(good_configs.MINIMAL, "x.json")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyruntime.config.load import load_bundle, problems_of
-from pyruntime.config.schemas import inlined
 from pyruntime.errors import ConfigError
+from pyruntime.runtime.config.load import load_bundle, problems_of
+from pyruntime.runtime.config.schemas import inlined
 from tests.data import wrong_configs
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import ConfigError, DigestError, ImageError, PyruntimeError
-from pyruntime.image import digest, media
-from pyruntime.image.document import parse_config, parse_manifest
+from pyruntime.images import digest, media
+from pyruntime.images.document import parse_config, parse_manifest
 
 SHA = "sha256:" + "a" * 64
 LAYER = {"mediaType": media.OCI_LAYER + "+gzip", "digest": SHA, "size": 5}

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import ConfigError, ImageError
-from pyruntime.image import media
-from pyruntime.image.document import parse_config, parse_manifest
-from pyruntime.image.layer.compression import writer
-from pyruntime.image.store import trees
-from pyruntime.image.transport.directory import DirectorySource
-from pyruntime.image.transport.location import Location, sources
-from pyruntime.image.transport.members import Archive
-from pyruntime.image.users import find_user
-from pyruntime.native import kernel
+from pyruntime.images import media
+from pyruntime.images.document import parse_config, parse_manifest
+from pyruntime.images.layers.compression import writer
+from pyruntime.images.store import trees
+from pyruntime.images.transports.directory import DirectorySource
+from pyruntime.images.transports.location import Location, sources
+from pyruntime.images.transports.members import Archive
+from pyruntime.images.users import find_user
+from pyruntime.system import kernel
 
 
 def test_a_directory_that_is_moved_up_does_not_lead_out_of_the_tree(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyruntime.errors import LayerError
-from pyruntime.image.layer.compression import CHUNK, Inflater, kind_of, writer
+from pyruntime.images.layers.compression import CHUNK, Inflater, kind_of, writer
 
 CONTENT = b"".join(b"%d of many lines\n" % number for number in range(60_000)) + bytes(3_000_000)
 SKIPPABLE = b"\x5f\x2a\x4d\x18" + struct.pack("<I", 300_000) + bytes(300_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyruntime.errors import LayerError
-from pyruntime.image.layer.names import OPAQUE, clean, whiteout
+from pyruntime.images.layers.names import OPAQUE, clean, whiteout
 
 
 @pytest.mark.parametrize(("name", "wanted"), [

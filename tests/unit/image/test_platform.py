@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pyruntime.errors import ImageError, UsageError
-from pyruntime.image import media
-from pyruntime.image.document import Descriptor
-from pyruntime.image.platform import Platform, select
+from pyruntime.images import media
+from pyruntime.images.document import Descriptor
+from pyruntime.images.platform import Platform, select
 
 
 @pytest.mark.parametrize(("text", "meant"), [

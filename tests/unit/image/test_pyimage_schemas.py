@@ -1,4 +1,4 @@
-"""The schemas of spec/image/ and the reader of pyruntime.image.document: the same documents are right to both."""
+"""The schemas of spec/image/ and the reader of pyruntime.images.document: the same documents are right to both."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from pyruntime.config.validate import without_nulls
 from pyruntime.errors import PyruntimeError
-from pyruntime.image import media
-from pyruntime.image.document import Manifest, parse_config, parse_manifest
+from pyruntime.images import media
+from pyruntime.images.document import Manifest, parse_config, parse_manifest
+from pyruntime.runtime.config.validate import without_nulls
 from tests.conftest import TOP
 
 SHA = "sha256:" + "a" * 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyruntime.errors import UsageError
-from pyruntime.image.reference import Reference, is_short
+from pyruntime.images.reference import Reference, is_short
 
 SHA = "sha256:" + "ab" * 32
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import ConfigError, UsageError
-from pyruntime.image.registry import login
-from pyruntime.image.registry.credentials import Credentials, Login, files, keys
+from pyruntime.images.registry import login
+from pyruntime.images.registry.credentials import Credentials, Login, files, keys
 
 HELPER = """#!/usr/bin/python3
 import json, pathlib, sys
@@ -162,7 +162,7 @@ def test_logins_go_to_the_helper(tmp_path: Path, environ: dict[str, str]) -> Non
 @pytest.mark.parametrize(("name", "user", "password"), [("", "u", "p"), ("a b", "u", "p"), ("h", "", "p"),
                                                          ("h", "u:v", "p"), ("h", "u", "")])
 def test_what_is_no_login(name: str, user: str, password: str) -> None:
-    from pyruntime.image.registry.settings import Settings
+    from pyruntime.images.registry.settings import Settings
 
     with pytest.raises(UsageError):
         login.login(name, user, password, settings=Settings(environ={}))

@@ -13,8 +13,8 @@ DEAR = {"json", "re", "enum", "typing", "subprocess", "argparse", "dataclasses",
 
 def test_nothing_dear_is_imported_before_it_is_needed() -> None:
     modules = ("client", "settings", "credentials", "login", "certificates", "proxy", "auth", "session")
-    code = (f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.image.platform; "
-            + "; ".join(f"import pyruntime.image.registry.{module}" for module in modules) + "; print(*sys.modules)")
+    code = (f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.images.platform; "
+            + "; ".join(f"import pyruntime.images.registry.{module}" for module in modules) + "; print(*sys.modules)")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & DEAR, loaded & DEAR

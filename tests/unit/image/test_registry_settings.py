@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pyruntime.errors import ConfigError, RegistryError, UsageError
-from pyruntime.image.reference import Reference
-from pyruntime.image.registry import certificates, proxy
-from pyruntime.image.registry.settings import Settings
+from pyruntime.images.reference import Reference
+from pyruntime.images.registry import certificates, proxy
+from pyruntime.images.registry.settings import Settings
 
 CONF = """
 unqualified-search-registries = ["one.example", "two.example:5000"]

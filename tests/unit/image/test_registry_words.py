@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pyruntime.errors import RegistryError
-from pyruntime.image.registry.answers import codes
-from pyruntime.image.registry.auth import Challenge, challenges, merged
-from pyruntime.image.registry.referrers import described, subject_of, tag_of
-from pyruntime.image.registry.tags import version, worth_asking
-from pyruntime.image.registry.upload import end
-from pyruntime.image.registry.url import Url, printable
+from pyruntime.images.registry.answers import codes
+from pyruntime.images.registry.auth import Challenge, challenges, merged
+from pyruntime.images.registry.referrers import described, subject_of, tag_of
+from pyruntime.images.registry.tags import version, worth_asking
+from pyruntime.images.registry.upload import end
+from pyruntime.images.registry.url import Url, printable
 
 
 @pytest.mark.parametrize(("values", "expected"), [

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cli.template import render
+from pyruntime.commandline.template import render
 from pyruntime.errors import ImageError, UsageError
-from pyruntime.image.document import ImageConfig
-from pyruntime.image.runtime_config import Wishes, convert
-from pyruntime.image.users import find_user
+from pyruntime.images.document import ImageConfig
+from pyruntime.images.runtime_config import Wishes, convert
+from pyruntime.images.users import find_user
 
 
 @pytest.fixture

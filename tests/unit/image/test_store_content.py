@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from pyruntime.config.decode import encode
 from pyruntime.errors import ConfigError, DigestError, ImageError, NoSuchImage, PyruntimeError, UsageError
-from pyruntime.image import media, rootless
-from pyruntime.image.digest import chain_ids, of
-from pyruntime.image.document import Descriptor
-from pyruntime.image.store import layers, names
-from pyruntime.image.store.layout import default_root
-from pyruntime.image.store.store import Store
+from pyruntime.images import media, rootless
+from pyruntime.images.digest import chain_ids, of
+from pyruntime.images.document import Descriptor
+from pyruntime.images.store import layers, names
+from pyruntime.images.store.layout import default_root
+from pyruntime.images.store.store import Store
+from pyruntime.system.json import encode
 
 
 @pytest.fixture

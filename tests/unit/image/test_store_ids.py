@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.image.rootless import map_words, subordinate_ids
+from pyruntime.images.rootless import map_words, subordinate_ids
 
 
 @pytest.mark.parametrize(("text", "expected"), [

@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pyruntime.errors import LayerError
-from pyruntime.image.layer import pax
-from pyruntime.image.layer.stream import Ahead, Stream
-from pyruntime.image.layer.tar import CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry, Reader
-from pyruntime.image.layer.write import TarWriter
+from pyruntime.images.layers import pax
+from pyruntime.images.layers.stream import Ahead, Stream
+from pyruntime.images.layers.tar import CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry, Reader
+from pyruntime.images.layers.write import TarWriter
 
 
 def stream(data: bytes, size: int = 700) -> Stream:

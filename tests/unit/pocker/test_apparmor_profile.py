@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pyruntime.engine.apparmor import NAME, profile
+from pyruntime.profiles.apparmor import NAME, profile
 
 # apparmor.d(5), "Globbing": what we use of it.
 GLOBS = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", ",": "|", "}": ")"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pyruntime.engine.cdi import inject
-from pyruntime.engine.devices import is_cdi
 from pyruntime.errors import HostError, UsageError
+from pyruntime.pocker.cdi import inject
+from pyruntime.pocker.options.devices import is_cdi
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from pyruntime.cli.groups import Group
-from pyruntime.cli.parse import Command
-from pyruntime.cli.pocker.main import PROGRAM
+from pyruntime.commandline.groups import Group
+from pyruntime.commandline.parse import Command
+from pyruntime.pocker.cli.main import PROGRAM
 from tests.conftest import TOP
 
 DOCKER = {

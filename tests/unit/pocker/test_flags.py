@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cli.parse import DOCKER, Command, parse
-from pyruntime.cli.pocker.flags import FLAGS, SUBJECTS, settings_of
-from pyruntime.engine.settings import Settings
+from pyruntime.commandline.parse import DOCKER, Command, parse
 from pyruntime.errors import PyruntimeError, UsageError
+from pyruntime.pocker.cli.flags import FLAGS, SUBJECTS, settings_of
+from pyruntime.pocker.options.settings import Settings
 
 RUN = Command("run", "", "", *FLAGS, stop_at_argument=True)
 
@@ -35,7 +35,7 @@ def port(host: str, low: int, high: int, to: int, protocol: str = "tcp") -> dict
 
 def test_every_flag_has_a_reader() -> None:
     """A flag that nobody reads would be accepted and ignored."""
-    from pyruntime.cli.pocker.flags import FIELDS, MAKING
+    from pyruntime.pocker.cli.flags import FIELDS, MAKING
 
     read = {flag.name for flags in SUBJECTS.values() for flag in flags} | set(FIELDS) | {flag.name for flag in MAKING}
     assert {flag.name for flag in FLAGS} - read == {"entrypoint", "runtime", "shm-size"}   # read in settings_of itself
@@ -43,7 +43,7 @@ def test_every_flag_has_a_reader() -> None:
 
 def test_flags_of_a_subject_are_read_by_its_module() -> None:
     for subject, flags in SUBJECTS.items():
-        source = (Path(__file__).parents[3] / f"pyruntime/engine/{subject}.py").read_text()
+        source = (Path(__file__).parents[3] / f"pyruntime/pocker/options/{subject}.py").read_text()
         missing = [flag.name for flag in flags if f'"{flag.name}"' not in source and not flag.hidden]
         assert not missing, (subject, missing)
 
@@ -68,12 +68,12 @@ def test_flags_of_a_subject_are_read_by_its_module() -> None:
     (["--blkio-weight", "300"], {"blockIO": {"weight": 300}}),
 ])
 def test_limits(words: list[str], limits: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyruntime.engine.limits.swap_is_counted", lambda: True)
+    monkeypatch.setattr("pyruntime.pocker.options.resources.swap_is_counted", lambda: True)
     assert settings(*words).limits == limits
 
 
 def test_no_swap_limit_where_the_kernel_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyruntime.engine.limits.swap_is_counted", lambda: False)
+    monkeypatch.setattr("pyruntime.pocker.options.resources.swap_is_counted", lambda: False)
     assert settings("-m", "512m").limits == {"memory": {"limit": 512 << 20}}
 
 
@@ -175,7 +175,7 @@ def test_no_swap_limit_where_the_kernel_has_none(monkeypatch: pytest.MonkeyPatch
 ])
 def test_what_is_said_of_wrong_values(words: list[str], says: str) -> None:
     if says == "pass":   # found out when the other container is looked at
-        from pyruntime.engine.mounts import _borrowed
+        from pyruntime.pocker.options.mounts import _borrowed
 
         with pytest.raises(UsageError, match="CONTAINER"):
             _borrowed(None, words[1])   # type: ignore[arg-type]
@@ -294,7 +294,7 @@ def test_life() -> None:
 
 
 def test_a_health_check_of_image_and_flags() -> None:
-    from pyruntime.engine.living import whole_health
+    from pyruntime.pocker.options.restart_log_health import whole_health
 
     image = {"Test": ["CMD", "check"], "Interval": 5_000_000_000, "Retries": 7}
     assert whole_health({}, image) == {"test": ["CMD", "check"], "interval": 5.0, "timeout": 30.0, "start_period": 0.0,
@@ -317,7 +317,7 @@ def test_entrypoint_and_words_after_the_image() -> None:
 
 
 def test_settings_survive_being_written_down() -> None:
-    from pyruntime.config.decode import decode, encode
+    from pyruntime.system.json import decode, encode
 
     found = settings("-p", "80:80", "-v", "a1:/x", "-m", "64m", "--health-cmd", "x", "--cap-add", "net_admin")
     again = Settings(**decode(encode(found.document()).encode(), "x"))   # type: ignore[arg-type]

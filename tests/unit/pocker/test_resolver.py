@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.engine.network.resolver import PTR, Names, Question
+from pyruntime.networks.dns_server import PTR, Names, Question
 
 LONG = "a" * 63
 

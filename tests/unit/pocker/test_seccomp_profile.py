@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pyruntime.config.node import Node
-from pyruntime.engine.seccomp_profile import EVERYBODY, MACHINES, NEW_NAMESPACES, WITH_CAPABILITY, of_document, profile
-from pyruntime.engine.security import ALL
-from pyruntime.image.runtime_config import CAPABILITIES
-from pyruntime.linux.seccomp_compile import compile_filter
+from pyruntime.images.runtime_config import CAPABILITIES
+from pyruntime.pocker.options.security import ALL
+from pyruntime.profiles.seccomp import EVERYBODY, MACHINES, NEW_NAMESPACES, WITH_CAPABILITY, of_document, profile
+from pyruntime.runtime.compiler.sections.seccomp_filter import compile_filter
+from pyruntime.runtime.config.node import Node
 
 # docs.docker.com/engine/security/seccomp, "significant syscalls blocked by the default profile"; without ptrace and
 # process_vm_*, which it blocks on kernels before 4.8 alone, clock_adjtime, which can ask as well as set, and clone and
@@ -117,7 +117,7 @@ def test_the_kernel_does_what_the_profile_says() -> None:
 
 @pytest.mark.parametrize("machine", [*MACHINES, "unknown"])
 def test_it_is_a_profile_for_every_machine(machine: str) -> None:
-    from pyruntime.config.check import conforms
+    from pyruntime.runtime.config.check import conforms
 
     found = profile(CAPABILITIES, machine)
     assert conforms({"ociVersion": "1.0.2", "linux": {"seccomp": found}}), found.keys()

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pyruntime.cli.parse import parse
-from pyruntime.cli.pocker.run import COMMAND
-from pyruntime.cli.pocker.trace import ELSEWHERE, differences, given, record_without, together
-from pyruntime.engine.container import Record
+from pyruntime.commandline.parse import parse
+from pyruntime.pocker.cli.run import COMMAND
+from pyruntime.pocker.cli.trace import ELSEWHERE, differences, given, record_without, together
+from pyruntime.pocker.containers.container import Record
 
 
 @pytest.mark.parametrize(("before", "after", "lines"), [

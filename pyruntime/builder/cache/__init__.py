@@ -1,0 +1,1 @@
+"""The build cache: keys of steps, and caches that travel between machines."""

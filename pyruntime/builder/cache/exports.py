@@ -1,0 +1,153 @@
+"""--cache-to: the steps of a build, and their layers, are written where other machines find them.
+
+A layer that the target has already is not compressed again: the cache that stands there under that name, and those
+that the build read, say as what.
+"""
+
+from __future__ import annotations
+
+import _hashlib
+import os
+
+from pyruntime.builder.cache import document as documents
+from pyruntime.builder.cache.document import Record
+from pyruntime.builder.cache.imports import Lost
+from pyruntime.builder.cache.read import known
+from pyruntime.builder.context import Scratch
+from pyruntime.errors import BuildError, PyruntimeError
+from pyruntime.images import media
+from pyruntime.images.copy import Kept
+from pyruntime.images.digest import Verifier, of
+from pyruntime.images.document import MAX_LAYERS, Descriptor
+from pyruntime.images.layers.compression import writer
+from pyruntime.images.transports.base import Source
+from pyruntime.images.transports.files import Window
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pyruntime.builder.cache.imports import Caches
+    from pyruntime.builder.cache.locations import CachePlace
+    from pyruntime.images.store.steps import Made
+    from pyruntime.images.store.store import Store
+    from pyruntime.images.transports.base import Body, Target
+
+_STEP = 1 << 20
+
+
+class Steps:
+    """What a build has used: a layer for each key, and the diffIDs of the results' layers.
+
+    ``created``: when each layer was made, if that is not for the layer to say (SOURCE_DATE_EPOCH).
+    """
+
+    __slots__ = ("created", "made", "results")
+
+    def __init__(self, made: Mapping[str, Made], results: set[str], created: str = "") -> None:
+        self.made = made
+        self.results = results
+        self.created = created
+
+    def records(self, blobs: Mapping[str, Descriptor]) -> dict[str, Record]:
+        """Every step; ``blobs`` has the archives of those whose layer comes along, by diffID."""
+        return {key: Record(made.diff_id, made.descriptor.size, self.created or made.created, blobs.get(made.diff_id))
+                for key, made in self.made.items()}
+
+
+def inline(steps: Steps, layers: list[tuple[str, Descriptor]]) -> dict[str, object]:
+    """The object for an image's configuration. ``layers``: diffID and descriptor of each of its layers."""
+    return documents.write(steps.records(dict(layers)), [descriptor for _, descriptor in layers])
+
+
+def export(store: Store, place: CachePlace, target: Target, old: Callable[[], Source], steps: Steps,
+           caches: Caches) -> None:
+    """Write a cache, under a lease of the caller. ``old`` opens what stands at the place now. Raises what the target
+    raises; BuildError for a cache that no manifest can hold."""
+    wanted = dict.fromkeys(made.diff_id for made in steps.made.values()
+                           if place.full or made.diff_id in steps.results)
+    there = _there(old)
+    blobs: dict[str, Descriptor] = {}
+    target.begin()
+    for diff_id in wanted:
+        doubted = caches.is_lost(diff_id)   # or a damaged cache would be written anew with its damage
+        known_as = [] if doubted else [one for one in (there.get(diff_id), caches.blob(diff_id))
+                                       if one is not None and target.has(one)]
+        descriptor = known_as[0] if known_as else _write(store, diff_id, target, place.compression, caches)
+        if descriptor:
+            blobs[diff_id] = descriptor
+    layers = list({descriptor.digest: descriptor for descriptor in blobs.values()}.values())
+    if len(layers) > MAX_LAYERS:
+        raise BuildError(f'--cache-to "{place.text}": {len(layers)} layers, and a manifest has at most {MAX_LAYERS}:'
+                         " write mode=min, or make fewer steps")
+    raw, config, manifest = documents.manifest(documents.write(steps.records(blobs), layers), layers)
+    if not target.has(config):
+        target.blob(config, Kept(raw), _silent)
+    target.finish(manifest, Descriptor(media.OCI_MANIFEST, of(manifest), len(manifest)))
+
+
+def _silent(_count: int) -> None:
+    """Take the progress of what nobody watches."""
+
+
+def _there(old: Callable[[], Source]) -> dict[str, Descriptor]:
+    """The archives of the cache that is to be replaced, by diffID; none where it cannot be read, which is no news."""
+    try:
+        source = old()
+        try:
+            return {record.diff_id: record.blob for record in known(source).values() if record.blob}
+        finally:
+            source.close()
+    except (PyruntimeError, OSError):
+        return {}
+
+
+def _write(store: Store, diff_id: str, target: Target, compression: str, caches: Caches) -> Descriptor | None:
+    """Write a layer; None for one that is known by name only."""
+    if not store.has(diff_id):
+        try:
+            caches.bring([diff_id])
+        except Lost:
+            return None
+    with Scratch(store.layout) as scratch:
+        source, descriptor = _compressed(store, diff_id, compression, f"{scratch.path}/blob")
+        if caches.is_lost(diff_id) or not target.has(descriptor):
+            target.blob(descriptor, source, _silent)
+        return descriptor
+
+
+def _compressed(store: Store, diff_id: str, compression: str, path: str) -> tuple[Source, Descriptor]:
+    media_type = media.layer_type(compression)
+    if compression == "none":
+        return _File(store.path(diff_id)), Descriptor(media_type, diff_id, store.size(diff_id))
+    compressor, size = writer(compression), 0
+    check = Verifier(diff_id)   # what leaves this machine has been looked at: a disk may have rotted
+    fd = store.open_blob(diff_id)
+    try:
+        with open(path, "wb") as file:
+            digest = _hashlib.openssl_sha256()
+            ended = False
+            while not ended:
+                data = os.read(fd, _STEP)
+                ended = not data
+                check.update(data)
+                out = compressor.compress(data) if data else compressor.flush()
+                digest.update(out)
+                size += len(out)
+                file.write(out)
+            check.done()
+    finally:
+        os.close(fd)
+    return _File(path), Descriptor(media_type, f"sha256:{digest.hexdigest()}", size)
+
+
+class _File(Source):
+    """A blob that is a file here."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
+        """Its bytes from ``offset`` on."""
+        return Window(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC), offset, descriptor.size, owned=True)

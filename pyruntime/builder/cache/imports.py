@@ -1,0 +1,129 @@
+"""--cache-from: steps are looked for in caches elsewhere, and their layers brought only when somebody needs the files.
+
+A cache that is not there, cannot be reached or is damaged is a warning, and no hit. So is a layer that does not come,
+or comes as something else: ``Lost`` says so, the build is looked at once more, and the step is carried out.
+"""
+
+from __future__ import annotations
+
+from pyruntime.errors import PyruntimeError, words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.builder.cache.document import Record
+    from pyruntime.builder.cache.locations import CachePlace
+    from pyruntime.images.document import Descriptor
+    from pyruntime.images.store.store import Store
+    from pyruntime.images.transports.base import Source
+
+_THREADS = 3   # downloads at once
+
+
+class Lost(Exception):
+    """Layers that a cache promised cannot be had; the cache does not promise them any more."""
+
+
+class Caches:
+    """The caches of one command, in their order. A context manager: closes connections."""
+
+    def __init__(self, store: Store, places: list[CachePlace], connect: Callable[[CachePlace], Source],
+                 warn: Callable[[str], None]) -> None:
+        """``connect`` gives what a place is read from; it need not look whether anything is there."""
+        self._store = store
+        self._connect = connect
+        self._warn = warn
+        self._sources: list[Source] = []
+        self._records: dict[str, list[Record]] = {}
+        self._blobs: dict[str, list[tuple[Source, Record]]] = {}   # by diffID
+        self._lost: set[str] = set()
+        self.waiting = list(places)   # that nobody has looked into
+
+    def __enter__(self) -> Caches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for source in self._sources:
+            source.close()
+
+    def look(self, place: CachePlace) -> bool:
+        """Read what a waiting place knows; whether it is a cache. The warning says why it is none."""
+        from pyruntime.builder.cache.read import known
+
+        self.waiting.remove(place)
+        try:
+            source = self._connect(place)
+            self._sources.append(source)
+            found = known(source)
+        except (PyruntimeError, OSError) as error:
+            self._warn(f'--cache-from "{place.text}": {words(error)}; going on without it')
+            return False
+        for key, record in found.items():
+            self._records.setdefault(key, []).append(record)
+        for diff_id, record in {record.diff_id: record for record in found.values() if record.blob}.items():
+            self._blobs.setdefault(diff_id, []).append((source, record))
+        return True
+
+    def find(self, key: str) -> Record | None:
+        """What the first cache says of a step. Its layer need not be in the store: see ``bring``. The caller holds a
+        lease that has the layer, or adds it and asks again."""
+        for record in self._records.get(key, []):
+            there = self._store.size(record.diff_id)
+            if there == record.size or (there < 0 and record.diff_id not in self._lost):
+                return record
+        return None
+
+    def blob(self, diff_id: str) -> Descriptor | None:
+        """The archive of a layer as the first cache has it."""
+        return next((record.blob for _, record in self._blobs.get(diff_id, [])), None)
+
+    def is_lost(self, diff_id: str) -> bool:
+        """Whether a cache could not give this layer, so that what it has of it is not to be relied on."""
+        return diff_id in self._lost
+
+    def missing(self, diff_ids: list[str]) -> list[str]:
+        """Which of these layers are not in the store. Raises Lost if one of them is in no cache: before any is brought,
+        since once that one is made anew, the others may not be needed."""
+        missing = [diff_id for diff_id in diff_ids if not self._store.has(diff_id)]
+        nowhere = {diff_id for diff_id in missing if not self._blobs.get(diff_id)}
+        if nowhere:
+            self._lost |= nowhere
+            raise Lost
+        return missing
+
+    def bring(self, diff_ids: list[str]) -> None:
+        """Have these layers in the store, uncompressed. The caller holds a lease. Raises Lost."""
+        missing = self.missing(diff_ids)
+        lost: set[str] = set()
+
+        def one(diff_id: str) -> None:
+            if not self._one(diff_id):
+                lost.add(diff_id)
+        if len(missing) > 1:
+            from pyruntime.images.parallel import Crew
+
+            Crew().run(missing, one, min(_THREADS, len(missing)), self._stop)
+        else:
+            for diff_id in missing:
+                one(diff_id)
+        if lost:
+            self._lost |= lost
+            raise Lost
+
+    def _stop(self) -> None:
+        """End what threads wait for; that it fails is no news."""
+        self._warn = lambda _text: None
+        for source in self._sources:
+            source.stop()
+
+    def _one(self, diff_id: str) -> bool:
+        from pyruntime.builder.cache.read import fetch
+
+        for source, record in self._blobs[diff_id]:
+            try:
+                fetch(self._store, source, record)
+                return True
+            except (PyruntimeError, OSError) as error:
+                self._warn(f"a layer of the cache {source.label} cannot be used: {words(error)}")
+        return False

@@ -1,0 +1,1 @@
+"""``build``, of pocker and of pyimage."""

@@ -1,0 +1,114 @@
+"""ARG: which names have which values where.
+
+    global    before the first FROM; seen in FROM lines, and in a stage that declares the name again without a default
+    a stage   from its ARG on, and in stages that build on it
+    given     --build-arg; counts where the name is declared, or is one of the proxy names, which RUN always has
+    automatic TARGETPLATFORM and others: seen in FROM lines, and in stages that declare them
+
+What ENV says of a name is stronger than any ARG.
+"""
+
+from __future__ import annotations
+
+from pyruntime.builder.dockerfile.words import Expansion, WordError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyruntime.builder.dockerfile.instructions import Arg, Dockerfile, Word
+    from pyruntime.builder.dockerfile.source import Source
+    from pyruntime.images.platform import Platform
+
+# Known without a declaration, and part of neither the cache key nor the history.
+PROXIES = frozenset(name for pair in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+                    for name in (pair, pair.lower()))
+_SETTINGS = ("BUILDKIT_", "SOURCE_DATE_EPOCH")   # change how is built, and need no declaration either
+
+
+def automatic(build: Platform, target: Platform, stage: str) -> dict[str, str]:
+    """The arguments that every build has."""
+    values: dict[str, str] = {}
+    for prefix, platform in (("BUILD", build), ("TARGET", target)):
+        values |= {f"{prefix}PLATFORM": str(platform), f"{prefix}OS": platform.os,
+                   f"{prefix}ARCH": platform.architecture, f"{prefix}VARIANT": platform.variant}
+    return {**values, "TARGETSTAGE": stage or "default"}
+
+
+class Globals:
+    """The arguments before the first FROM, and those that are given."""
+
+    __slots__ = ("_source", "automatic", "declared", "escape", "given", "known")
+
+    def __init__(self, source: Source, dockerfile: Dockerfile, given: Mapping[str, str],
+                 automatic: Mapping[str, str]) -> None:
+        self._source = source
+        self.escape = dockerfile.escape
+        self.given = given
+        self.automatic = automatic
+        self.declared: dict[str, str] = {}
+        self.known: set[str] = set()   # names that some ARG declares
+        for arg in dockerfile.arguments:
+            for name, default in arg.pairs:
+                self.known.add(name.text)
+                value = given.get(name.text)
+                if value is None and default is not None:
+                    value = self.expand(default, {**automatic, **self.declared})
+                if value is None:
+                    value = automatic.get(name.text)
+                if value is not None:
+                    self.declared[name.text] = value
+
+    def expand(self, word: Word, values: Mapping[str, str]) -> str:
+        """The word with these values; what is wrong with it becomes a problem, and the word stays as it is."""
+        try:
+            return Expansion(values, self.escape).word(word.text)
+        except WordError as error:
+            self._source.wrong(word.line.at(word.offset + error.offset), str(error), error.remedy)
+            return word.text
+
+    def values(self) -> dict[str, str]:
+        """What FROM lines see."""
+        return {**self.automatic, **self.declared}
+
+    def unused(self) -> list[str]:
+        """Names that are given and that nothing declares; to be asked when all stages have been read."""
+        return sorted(name for name in self.given
+                      if name not in self.known and name not in PROXIES and not name.startswith(_SETTINGS))
+
+
+class Scope:
+    """The arguments of a stage, as far as it has been read."""
+
+    __slots__ = ("_globals", "declared")
+
+    def __init__(self, above: Globals, declared: dict[str, str | None] | None = None) -> None:
+        self._globals = above
+        self.declared: dict[str, str | None] = dict(declared or {})
+
+    def copy(self) -> Scope:
+        """The scope that a stage on top of this one begins with."""
+        return Scope(self._globals, self.declared)
+
+    def declare(self, arg: Arg, env: Mapping[str, str]) -> None:
+        """Take an ARG; ``env`` are the variables of ENV at this point."""
+        above = self._globals
+        for name, default in arg.pairs:
+            above.known.add(name.text)
+            value = above.given.get(name.text)
+            if value is None and default is not None:
+                value = above.expand(default, {**self.values(), **env})
+            if value is None and default is None:
+                value = above.declared.get(name.text, above.automatic.get(name.text))
+                if value is None:   # to be declared once more takes no value away
+                    value = self.declared.get(name.text)
+            self.declared[name.text] = value
+
+    def values(self) -> dict[str, str]:
+        """The declared names that have a value."""
+        return {name: value for name, value in self.declared.items() if value is not None}
+
+    def proxies(self) -> dict[str, str]:
+        """The proxy names that are given and not declared: RUN has them, the cache does not know of them."""
+        return {name: value for name, value in self._globals.given.items()
+                if name in PROXIES and name not in self.declared}

@@ -1,0 +1,1 @@
+"""The steps of a build: COPY, ADD and RUN, and what they stand on."""

@@ -1,0 +1,239 @@
+"""Where COPY takes files from: a tree behind a descriptor of its root, read in place.
+
+No path is looked up but by openat2(2) with the tree as its root: ".." stops there, and so do links.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import ELOOP, ENOENT, ENOTDIR
+from stat import S_ISDIR, S_ISLNK
+
+from pyruntime.builder.ignore import Ignore
+from pyruntime.builder.patterns import PatternError, component, has_magic
+from pyruntime.errors import BuildError
+from pyruntime.system import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class Node:
+    """A name in an open directory: ``path`` below where the walk began, ``found`` is its lstat."""
+
+    __slots__ = ("directory", "found", "name", "path")
+
+    def __init__(self, path: bytes, directory: int, name: bytes, found: os.stat_result) -> None:
+        self.path = path
+        self.directory = directory
+        self.name = name
+        self.found = found
+
+
+class Tree:
+    """A tree. ``local``: its owners mean nothing; ``live``: it is somebody's working directory, and may change any
+    time; ``name`` is for messages; ``single``: the one file of it that counts."""
+
+    __slots__ = ("_path", "fd", "ignore", "live", "local", "name", "single")
+
+    def __init__(self, fd: int, name: str, *, ignore: Ignore | None = None, local: bool = False,
+                 live: bool = False) -> None:
+        self.fd = fd
+        self.name = name
+        self.ignore = ignore or Ignore()
+        self.local = local or live
+        self.live = live
+        self.single = ""
+        self._path = b""
+
+    def open(self, path: bytes, flags: int = os.O_PATH) -> int:
+        """Open a path; links are followed within the tree. OSError."""
+        return kernel.openat2(path.lstrip(b"/") or b".", flags, dir_fd=self.fd, resolve=_IN_ROOT)
+
+    def real(self, fd: int) -> bytes:
+        """Where in the tree an open file stands, b"" for the root."""
+        self._path = self._path or os.readlink(b"/proc/self/fd/%d" % self.fd)
+        here = os.readlink(b"/proc/self/fd/%d" % fd)
+        return here[len(self._path):].lstrip(b"/")
+
+    def excluded(self, path: bytes) -> bool:
+        """Whether .dockerignore keeps it out."""
+        return bool(self.ignore) and self.ignore.excluded(os.fsdecode(path))
+
+    def find(self, pattern: str, *, deep: bool = False) -> list[bytes]:
+        """The paths that a pattern means, sorted; none where there are none. ``deep``: ``**`` is any number of
+        directories, else it is one. Raises BuildError for a bad pattern."""
+        parts = [part for part in pattern.split("/") if part not in ("", ".")]
+        found = [b""]
+        for index, part in enumerate(parts):
+            if part == "**" and deep:
+                found = [below for path in found for below in (path, *self._directories_below(path))]
+                if index == len(parts) - 1:
+                    found = [path for path in found if path]
+                continue
+            found = [match for path in found for match in self._matching(path, part, last=index == len(parts) - 1)]
+        return sorted(dict.fromkeys(found))
+
+    def _matching(self, path: bytes, part: str, *, last: bool) -> list[bytes]:
+        above = path + b"/" if path else b""
+        if part == "..":
+            return [path.rpartition(b"/")[0]]
+        if not has_magic(part):
+            whole = above + os.fsencode(part)
+            return [whole] if self.exists(whole) and not (last and self._out(whole)) else []
+        try:
+            matches = component(part).fullmatch
+        except PatternError as error:
+            raise BuildError(f'"{part}" is no pattern: {error}') from None
+        try:
+            fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno in (ENOENT, ENOTDIR, ELOOP):
+                return []
+            raise
+        try:
+            names = os.listdir(fd)
+        finally:
+            os.close(fd)
+        return [above + os.fsencode(name) for name in names
+                if matches(name) and not (last and self._out(above + os.fsencode(name)))]
+
+    def _out(self, path: bytes) -> bool:
+        """Whether nothing of it is in the context: of a directory something may be."""
+        return bool(self.ignore) and self.ignore.excluded(os.fsdecode(path)) and (
+            self.ignore.skips(os.fsdecode(path)) or not self._is_directory(path))
+
+    def _is_directory(self, path: bytes) -> bool:
+        fd = self.open(path)
+        try:
+            return S_ISDIR(os.fstat(fd).st_mode)
+        finally:
+            os.close(fd)
+
+    def _directories_below(self, path: bytes) -> list[bytes]:
+        above = path + b"/" if path else b""
+        return [above + node.path for node in self.walk(path) if S_ISDIR(node.found.st_mode)]
+
+    def exists(self, path: bytes) -> bool:
+        """Whether there is such a path, a link to nothing too."""
+        try:
+            os.close(self.open(path, os.O_PATH | os.O_NOFOLLOW))
+        except OSError as error:
+            if error.errno in (ENOENT, ENOTDIR, ELOOP):
+                return False
+            raise
+        return True
+
+    def walk(self, path: bytes, exclude: Ignore | None = None) -> Iterator[Node]:
+        """Everything in a directory, names sorted as bytes, a directory before what is in it.
+
+        ``exclude``: patterns of paths below where the walk begins. A directory that is excluded itself and holds
+        something that is not comes nevertheless.
+        """
+        fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        above = self.real(fd) if self.ignore else b""
+        yield from self._walk(fd, b"", above, exclude)
+
+    def _walk(self, fd: int, path: bytes, above: bytes, exclude: Ignore | None) -> Iterator[Node]:
+        try:
+            with os.scandir(fd) as entries:
+                there = sorted((os.fsencode(entry.name), entry.stat(follow_symlinks=False)) for entry in entries)
+            for name, found in there:
+                below = path + b"/" + name if path else name
+                node = Node(below, fd, name, found)
+                out = False
+                for ignore, full in ((self.ignore, above + b"/" + below if above else below), (exclude, below)):
+                    if ignore and ignore.excluded(text := os.fsdecode(full)):
+                        out = True
+                        if not S_ISDIR(found.st_mode) or ignore.skips(text):
+                            break
+                else:
+                    if not S_ISDIR(found.st_mode):
+                        yield node
+                        continue
+                    inside = self._walk(os.open(name, _DIRECTORY, dir_fd=fd), below, above, exclude)
+                    if out:   # it comes with the first thing in it that is wanted
+                        first = next(inside, None)
+                        if first is None:
+                            continue
+                        yield node
+                        yield first
+                    else:
+                        yield node
+                    yield from inside
+        finally:
+            os.close(fd)
+
+
+class Source:
+    """One thing to be copied: ``path`` in the tree with links followed, ``name`` below the target ("" for all that is
+    in a directory), ``found`` its stat."""
+
+    __slots__ = ("found", "name", "path", "tree")
+
+    def __init__(self, tree: Tree, path: bytes, name: bytes, found: os.stat_result) -> None:
+        self.tree = tree
+        self.path = path
+        self.name = name
+        self.found = found
+
+    @property
+    def directory(self) -> bool:
+        """Whether it is a directory, of which the content is copied."""
+        return S_ISDIR(self.found.st_mode)
+
+
+def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, parents: bool = False) -> list[Source]:
+    """What the patterns of one COPY mean. A pattern may match nothing: ``COPY package.json yarn.lock* .`` is how a file
+    is taken if it is there. Raises BuildError where a name does not exist."""
+    sources: list[Source] = []
+    for pattern in patterns:
+        pivot = ""
+        if parents and "/./" in f"/{pattern}":
+            pivot = f"/{pattern}".partition("/./")[0].strip("/")
+        matches = tree.find(pattern, deep=parents)
+        if not matches and not any(letter in pattern for letter in "*?["):
+            where = ": .dockerignore keeps it out" if tree.ignore and tree.exists(os.fsencode(pattern)) else ""
+            raise BuildError(f'"{pattern}" is not in {tree.name}{where}')
+        for path in matches:
+            source = _source(tree, path, os.fsencode(pivot), parents=parents)
+            if not (exclude and not source.directory and exclude.excluded(os.fsdecode(os.path.basename(path)))):
+                sources.append(source)
+    return sources
+
+
+def literal(tree: Tree, path: str) -> Source:
+    """What a path means in which no character is a pattern's. Raises BuildError."""
+    name = os.fsencode(path)
+    try:
+        os.close(tree.open(name))
+    except OSError as error:
+        raise BuildError(f'"{path}" is not in {tree.name}: {os.strerror(error.errno or 0)}') from None
+    source = _source(tree, name, b"", parents=False)
+    if not source.directory and tree.excluded(source.path):
+        raise BuildError(f'"{path}" is not in {tree.name}: .dockerignore keeps it out')
+    return source
+
+
+def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> Source:
+    try:
+        fd = tree.open(path)
+    except OSError as error:
+        raise BuildError(f'"{os.fsdecode(path)}" in {tree.name}: {os.strerror(error.errno or 0)}') from None
+    try:
+        found = os.fstat(fd)
+        real = tree.real(fd)
+    finally:
+        os.close(fd)
+    if real != path and tree.ignore and not S_ISDIR(found.st_mode) and tree.excluded(real):
+        raise BuildError(f'"{os.fsdecode(path)}" is a link to "{os.fsdecode(real)}", which .dockerignore keeps out')
+    assert not S_ISLNK(found.st_mode)
+    if parents:
+        name = path[len(pivot):].lstrip(b"/") if pivot and (path == pivot or path.startswith(pivot + b"/")) else path
+    else:
+        name = b"" if S_ISDIR(found.st_mode) else os.path.basename(path)
+    return Source(tree, real, name, found)

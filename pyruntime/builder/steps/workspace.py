@@ -1,0 +1,173 @@
+"""A root filesystem to build in: layers below, and above what one step writes, which becomes the next layer.
+
+Mounted in the mount namespace of the process that carries the step out: however that process ends, nothing stays
+mounted. The directory is below STORE/work, flock'ed; gc removes what a killed one leaves.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.builder.context import Scratch
+from pyruntime.errors import HostError
+from pyruntime.images.digest import of
+from pyruntime.images.layers.diff import DiffOptions, diff, diff_upper
+from pyruntime.images.make import LayerFile
+from pyruntime.images.snapshots.driver import choose
+from pyruntime.images.snapshots.view import View
+from pyruntime.images.store import layers as extracted
+from pyruntime.images.store import trees
+from pyruntime.images.store.layers import Info, Layers
+from pyruntime.images.store.layout import write_file
+from pyruntime.images.store.steps import Made
+from pyruntime.system import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.images.document import Descriptor
+    from pyruntime.images.store.store import Store
+
+
+_MNT_DETACH = 2   # linux/fs.h: programs may be slow to let go of what they had open
+
+
+class Workspace:
+    """A context manager; ``root`` is the path of the root filesystem, ``fd`` a descriptor of it, ``scratch`` a
+    directory for what does not become part of the image."""
+
+    def __init__(self, store: Store, layers: Layers, warn: Callable[[str], None], *, latest: int | None,
+                 driver: str = "") -> None:
+        """``latest``: times after it become it, in seconds (SOURCE_DATE_EPOCH); ``driver`` "": the best one."""
+        self._store = store
+        self._layers = layers
+        self._warn = warn
+        self._latest = latest
+        self._kind = driver
+        self._own = Scratch(store.layout)
+        self.scratch = f"{self._own.path}/scratch"
+        self.root = f"{self._own.path}/rootfs"
+        self._private = f"{self._own.path}/private"
+        self.fd = -1
+
+    def __enter__(self) -> Workspace:
+        try:
+            os.mkdir(self.scratch, 0o700)
+            os.mkdir(self.root, 0o755)
+            self._driver = choose(self._kind, self._store, self.root, lasting=False)
+            self._driver.prepare(self._layers, self.root, self._private, volatile=True)
+            self.fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            self._own.__exit__()
+            raise HostError(f'cannot make "{self.root}": {error.strerror}') from None
+        except BaseException:
+            self._own.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+        self._own.__exit__()
+
+    def _close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            for target in _mounts_below(self._own.path):
+                kernel.umount2(target, kernel.UMOUNT_NOFOLLOW | _MNT_DETACH)
+
+    def commit(self, below: str, title: str) -> Made:
+        """What was written becomes a layer of the store, on top of the chainID ``below`` ("" for none).
+
+        Of a workspace without layers the result is the same on top of whatever. The caller holds a lease. Nothing can
+        be written any more afterwards.
+        """
+        left_out: list[str] = []
+
+        def warn(text: str) -> None:
+            left_out.append(text)
+            self._warn(text)
+
+        options = DiffOptions(latest=self._latest, warn=warn)
+        changes = self._driver.changes(self._layers, self.root, self._private)
+        if changes.kind == "upper":
+            self._close()   # an overlay's changes are written to its upper directory at the latest now
+        with LayerFile(self._store, "none") as file:
+            self._write(changes.kind, changes.path, changes.base, file.write, options)
+            descriptor, diff_id = file.done()
+        chain_id = of(f"{below} {diff_id}".encode()) if below else diff_id
+        made = Made(descriptor, diff_id, chain_id, title)
+        # Else the files have other times than the archive's, or there are more of them.
+        if changes.kind == "upper" and self._latest is None and not left_out:
+            self._publish(made, changes.path)
+        return made
+
+    def _write(self, kind: str, path: str, base: str, write: Callable[[bytes], object], options: DiffOptions) -> None:
+        new = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        old = -1
+        try:
+            if base or not self._layers.directories:
+                old = os.open(base or self._empty(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                (diff_upper if kind == "upper" else _swapped)(new, old, write, options)
+                return
+            with View(self._store, self._layers) as view:
+                (diff_upper if kind == "upper" else _swapped)(new, view.fd, write, options)
+        finally:
+            os.close(new)
+            if old >= 0:
+                os.close(old)
+
+    def _empty(self) -> str:
+        path = f"{self.scratch}/empty"
+        os.mkdir(path, 0o755)
+        return path
+
+    def _publish(self, made: Made, upper: str) -> None:
+        """The upper directory is what extracting the layer would give: it need not be extracted."""
+        layout = self._store.layout
+        alone = not self._layers.directories
+        target = layout.layer(extracted.candidates(made.diff_id, made.chain_id)[alone])
+        if extracted.present(layout, extracted.candidates(made.diff_id, made.chain_id)):
+            return
+        names, size = trees.survey(upper)
+        info = Info(diff_id=made.diff_id, chain_id="" if alone else made.chain_id, blob=made.descriptor.digest,
+                    names=names, size=size, usage=_usage(size, names))
+        directory = f"{self._own.path}/layer"
+        fd = os.open(self._own.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.mkdir(directory, 0o700)
+            os.rename(upper, f"{directory}/fs")
+            write_file(f"{directory}/info", info.json().encode())
+            kernel.syncfs(fd)   # a rename must not survive a power failure that its content does not
+            os.rename(directory, target)
+        except OSError as error:
+            if not os.path.exists(target):   # else somebody was faster
+                raise layout.failure(error, "keeping a layer") from None
+        finally:
+            os.close(fd)
+        layout.sync("layers")
+
+
+def _mounts_below(path: str) -> list[str]:
+    """Where something is mounted in a directory of ours, the last one first (proc_pid_mountinfo(5))."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        targets = [line.split()[4] for line in file]
+    quoted = path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
+    return [path + target[len(quoted):] for target in reversed(targets) if target.startswith(quoted + "/")]
+
+
+def _swapped(new: int, old: int, write: Callable[[bytes], object], options: DiffOptions) -> int:
+    return diff(old, new, write, options)
+
+
+def _usage(size: int, names: int) -> int:
+    """Bytes on disk, about: each name with half a block."""
+    return size + names * 2048
+
+
+def layers_of(store: Store, chain: list[tuple[str, str, Descriptor]], warn: Callable[[str], None]) -> Layers:
+    """The extracted layers of a root filesystem: diffID, chainID and descriptor each, the base first."""
+    from pyruntime.images.store.extract import Talk
+
+    return store.extract_layers(chain, talk=Talk(warn=warn))

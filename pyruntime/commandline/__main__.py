@@ -1,0 +1,20 @@
+"""A command by its name, ``python -IS .../pyruntime/commandline/__main__.py NAME ARGUMENT...``: how the front starts Python."""
+
+import os
+import sys
+
+PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+if os.path.exists(f"{PACKAGES}/cffi"):
+    sys.path.insert(0, PACKAGES)
+else:   # what we depend on lies elsewhere: where site knows to look
+    import site
+
+    site.main()
+    sys.path.insert(0, PACKAGES)
+
+from pyruntime.commandline.bytecode import run  # noqa: E402  # only now it can be found
+from pyruntime.commandline.entry import COMMANDS  # noqa: E402
+
+del sys.argv[0]
+run(COMMANDS[sys.argv[0]])

@@ -1,0 +1,40 @@
+"""Write the commands ``pyruntime`` and ``pyimage``: ``python -m pyruntime.commandline.entry DIRECTORY``.
+
+A console script of setuptools would import site and re before the first line of ours (20 ms); these start the
+interpreter with ``-I -S`` and know where the package is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyruntime.commandline import bytecode
+
+SCRIPT = '''#!{python} -IS
+import sys
+sys.path[:0] = {path!r}
+from pyruntime.commandline.bytecode import run
+run({module!r})
+'''
+COMMANDS = {"pyruntime": "pyruntime.runtime.cli.main", "pyimage": "pyruntime.images.cli.main",
+            "pocker": "pyruntime.pocker.cli.main"}
+
+
+def write(directory: str, name: str) -> str:
+    """Write one command into ``directory``; return its path."""
+    here = os.path.dirname(bytecode.TOP)
+    path = [here, *(entry for entry in sys.path if entry.endswith("site-packages") and entry != here)]
+    target = os.path.join(directory, name)
+    temporary = f"{target}.new"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(SCRIPT.format(python=os.path.abspath(sys.executable), path=path, module=COMMANDS[name]))
+    os.chmod(temporary, 0o755)
+    os.rename(temporary, target)
+    return target
+
+
+if __name__ == "__main__":
+    for command in COMMANDS:
+        print(write(sys.argv[1], command))
+    bytecode.write()

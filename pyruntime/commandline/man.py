@@ -1,0 +1,80 @@
+"""Manual pages of a program, made of the declarations of its commands: ``python -m pyruntime.commandline.man DIRECTORY``.
+
+One page for the program and one for each command, in the layout of man-pages(7).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.commandline.parse import Command, Flag
+    from pyruntime.commandline.program import Program
+
+
+def _escape(text: str) -> str:
+    """Text for roff: a hyphen that is to be copied, no backslash, no dot at a line's beginning."""
+    lines = text.replace("\\", "\\e").replace("-", "\\-").splitlines()
+    return "\n".join("\\&" + line if line.startswith((".", "'")) else line for line in lines)
+
+
+def _options(flags: tuple[Flag, ...]) -> Iterator[str]:
+    for flag in flags:
+        if not flag.hidden:
+            short = f", \\fB\\-{flag.short}\\fR" if flag.short else ""
+            value = f" \\fI{_escape(flag.value)}\\fR" if flag.value else ""
+            default = f" (default: {flag.default})" if flag.default not in (False, "", 0, []) else ""
+            yield f".TP\n\\fB\\-\\-{_escape(flag.name)}\\fR{short}{value}\n{_escape(flag.help + default)}\n"
+
+
+def _head(title: str, program: str, about: str, usage: str) -> str:
+    return (f'.TH "{title.upper()}" "1" "" "{program}" "User Commands"\n'
+            f".SH NAME\n{_escape(title)} \\- {_escape(about)}\n.SH SYNOPSIS\n\\fB{program}\\fR {_escape(usage)}\n")
+
+
+def overview(program: Program) -> str:
+    """The page of the program."""
+    page = _head(program.name, program.name, program.about.about, program.about.usage) + ".SH COMMANDS\n"
+    for name, about in program.commands.items():
+        page += f".TP\n\\fB{_escape(name)}\\fR\n{_escape(about)}; see {program.name}\\-{_escape(name)}(1)\n"
+    page += ".SH OPTIONS\n" + "".join(_options(program.about.flags))
+    return page + ".SH EXIT STATUS\n0 on success, 1 on an error, which is told on standard error.\n"
+
+
+def page_of(program: Program, command: Command) -> str:
+    """The page of a command."""
+    page = _head(f"{program.name}-{command.name}", program.name, command.about, f"{command.name} {command.usage}")
+    if command.text:
+        page += ".SH DESCRIPTION\n" + _escape(command.text.strip()) + "\n"
+    if command.flags:
+        page += ".SH OPTIONS\n" + "".join(_options(command.flags))
+    return page + f".SH SEE ALSO\n{program.name}(1)\n"
+
+
+def pages(program: Program) -> dict[str, str]:
+    """File name -> content."""
+    found = {f"{program.name}.1": overview(program)}
+    for name in program.commands:
+        found[f"{program.name}-{name}.1"] = page_of(program, program.module(name).COMMAND)
+    return found
+
+
+def write(directory: str) -> None:
+    """Write the pages of our programs into a directory."""
+    from pyruntime.images.cli import main as image
+    from pyruntime.pocker.cli import main as pocker
+    from pyruntime.runtime.cli import main as runtime
+
+    os.makedirs(directory, exist_ok=True)
+    for program in (runtime.PROGRAM, image.PROGRAM, pocker.PROGRAM):
+        for name, content in pages(program).items():
+            with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+                file.write(content)
+
+
+if __name__ == "__main__":
+    write(sys.argv[1])

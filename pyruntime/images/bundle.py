@@ -1,0 +1,270 @@
+"""Bundles of images: a root filesystem, config.json, and what is needed to find the layers again.
+
+    BUNDLE/            0700: set-user-ID programs of an image are nobody else's business
+      config.json      written last: a bundle that has it is whole
+      rootfs/          the root filesystem, by a driver of pyruntime.images.snapshots
+      .rootfs/         what the driver keeps: upper and work directories
+      volumes/N/       what the image says is data (config.Volumes), bind-mounted over the root filesystem
+      .pyimage         the store's record of the bundle (pyruntime.images.store.bundles)
+
+An `unpack` that is killed leaves a directory without config.json; the next one to the same place clears it away, or
+`umount --remove`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import HostError, ImageError, UsageError
+from pyruntime.images.lookup import tell_of_platform
+from pyruntime.images.runtime_config import Wishes, convert
+from pyruntime.images.snapshots.driver import Driver, choose, named
+from pyruntime.images.store import bundles, layers, trees
+from pyruntime.images.store.store import Store
+from pyruntime.system import kernel
+from pyruntime.system.json import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.images.layers.options import Limits
+    from pyruntime.images.lookup import Image
+    from pyruntime.images.store.bundles import Bundle as Record
+    from pyruntime.images.store.extract import Talk
+    from pyruntime.images.store.layers import Layers
+
+NEW = ".pyimage.new"   # there while an unpack is at work, flock'ed by it
+VOLUMES = ("bind", "tmpfs", "none")
+
+
+def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: Wishes | None = None,
+           volumes: str = "bind", talk: Talk | None = None, limits: Limits | None = None) -> str:
+    """Make a bundle of an image at ``path``, which must not exist or be empty; the name of the driver that was used.
+
+    ``volumes``: what becomes of the image's volumes: directories of the bundle ("bind"), memory ("tmpfs"), or a part of
+    the root filesystem ("none"). Raises what goes wrong with layers, drivers and the configuration;
+    nothing is left then.
+    """
+    if volumes not in VOLUMES:
+        raise UsageError(f'volumes "{volumes}": write {", ".join(VOLUMES)}')
+    path = os.path.realpath(path)   # as the kernel tells of mounts
+    new = _claim(path)
+    try:
+        if talk:
+            tell_of_platform(image, talk.warn)
+        with store.lease():
+            there = store.extract_layers(image.layers(), talk=talk, limits=limits)
+            made = choose(driver, store, f"{path}/rootfs")
+            os.mkdir(f"{path}/rootfs", 0o755)
+            made.prepare(there, f"{path}/rootfs", f"{path}/.rootfs")
+            try:
+                document = _configuration(image, path, wishes or Wishes(), volumes)
+                record = store.add_bundle(path, manifest=image.descriptor.digest, driver=made.name, layers=there)
+                try:
+                    _write(f"{path}/config.json", encode(document, 1).encode() + b"\n")
+                except BaseException:
+                    store.remove_bundle(record)
+                    raise
+            except BaseException:
+                made.unmount(f"{path}/rootfs")
+                raise
+        os.unlink(f"{path}/{NEW}")
+        return made.name
+    except OSError as error:
+        _clear(path)
+        raise HostError(f'cannot make the bundle "{path}": {error.strerror}') from None
+    except BaseException:
+        _clear(path)
+        raise
+    finally:
+        os.close(new)
+
+
+def undo(path: str) -> bool:
+    """Remove what an unpack that was killed has left at ``path``, and unmount what it has mounted; False where there is
+    no such thing. Raises UsageError while one is at work there, HostError."""
+    path = os.path.realpath(path)
+    if not os.path.exists(f"{path}/{NEW}") or os.path.exists(f"{path}/config.json"):
+        return False
+    new = _claim(path)
+    try:
+        _clear(path)
+    finally:
+        os.close(new)
+    return True
+
+
+def _claim(path: str) -> int:
+    """Make the bundle's directory and mark it as unfinished; a leftover of an unpack that was killed goes first."""
+    import fcntl
+
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+        owner = os.stat(path).st_uid
+        if owner != os.geteuid():   # who could put links in the place of what we make
+            raise UsageError(f'"{path}" belongs to user {owner}: name a directory that does not exist yet')
+        names = os.listdir(path)
+        if names and NEW not in names:
+            raise UsageError(f'"{path}" is not empty: name a directory that does not exist yet')
+        fd = os.open(f"{path}/{NEW}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.chmod(path, 0o700)
+            for name in names:
+                if name != NEW:
+                    _remove(f"{path}/{name}")
+        except BlockingIOError:
+            os.close(fd)
+            raise UsageError(f'"{path}": another unpack is at work there') from None
+        except BaseException:
+            os.close(fd)
+            raise
+    except OSError as error:
+        raise HostError(f'cannot make the bundle "{path}": {error.strerror}') from None
+    return fd
+
+
+def _remove(path: str) -> None:
+    """Remove what an unpack has made, with all that it has mounted there."""
+    for target in reversed(_mounts()):
+        if target == path or target.startswith(path + "/"):
+            kernel.umount2(target)
+    trees.remove(path)
+
+
+def _mounts() -> list[str]:
+    """Where something is mounted, in the order in which it was (proc_pid_mountinfo(5))."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        fields = [line.split()[4] for line in file]
+    return [os.fsdecode(field.replace(b"\\040", b" ").replace(b"\\011", b"\t").replace(b"\\012", b"\n")
+                        .replace(b"\\134", b"\\")) for field in fields]
+
+
+def _clear(path: str) -> None:
+    """Undo what was made; the mark goes last."""
+    for name in sorted(os.listdir(path), key=lambda name: name == NEW):
+        _remove(f"{path}/{name}")
+    os.rmdir(path)
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        while data:
+            data = data[os.write(fd, data):]
+    finally:
+        os.close(fd)
+    os.rename(f"{path}.new", path)
+
+
+def _configuration(image: Image, path: str, wishes: Wishes, volumes: str) -> dict[str, Any]:
+    root = os.open(f"{path}/rootfs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+        document = convert(image.config, root, wishes, uid=os.geteuid(), gid=os.getegid(), unified=unified)
+        if wishes.rootless:
+            linux = document["linux"]
+            linux["uidMappings"], linux["gidMappings"] = _mappings("uid"), _mappings("gid")
+        for number, volume in enumerate(sorted(image.config.config.get("Volumes") or {})):
+            if volumes != "none":
+                document["mounts"].append(_volume(path, root, number, volume, volumes))
+    finally:
+        os.close(root)
+    return document
+
+
+def _mappings(kind: str) -> list[dict[str, int]]:
+    """The maps of the user namespace that we are in, for a container whose files have its ids."""
+    with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
+        rows = [list(map(int, line.split())) for line in file]
+    return [{"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in rows]
+
+
+def _volume(path: str, root: int, number: int, volume: str, kind: str) -> dict[str, Any]:
+    """A mount for a volume, with what the image has there already."""
+    destination = os.path.normpath("/" + volume.lstrip("/"))   # which would keep two slashes at the beginning
+    if destination == "/" or f"{destination}/".startswith("/proc/"):   # the kernel's /proc is what the rest relies on
+        raise ImageError(f'config.Volumes: "{volume}" cannot be a volume: give --volumes none', "config.Volumes")
+    if kind == "tmpfs":
+        return {"destination": destination, "type": "tmpfs", "source": "tmpfs",
+                "options": ["nosuid", "nodev", "mode=0755", "tmpcopyup"]}
+    target = f"{path}/volumes/{number}"
+    os.makedirs(target, 0o755)
+    try:
+        found = kernel.openat2(os.fsencode(destination), os.O_RDONLY | os.O_DIRECTORY, dir_fd=root,
+                               resolve=kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS)
+    except OSError:   # the image does not have it, or not as a directory: an empty one is mounted
+        found = -1
+    if found >= 0:
+        from pyruntime.images.layers.merge import merge
+        made = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            merge(found, made)
+        finally:
+            os.close(made)
+            os.close(found)
+    return {"destination": destination, "type": "bind", "source": f"volumes/{number}", "options": ["rbind", "rw"]}
+
+
+class Bundle:
+    """A bundle that is there, with the layers that it stands on."""
+
+    __slots__ = ("driver", "layers", "path", "record", "store")
+
+    def __init__(self, store: Store, path: str) -> None:
+        """Raises ImageError for a directory that is no bundle of this store."""
+        self.store = store
+        self.path = os.path.realpath(path)
+        try:
+            mark = bundles.read_mark(self.path)
+            record: Record = bundles.read(store.layout, mark["id"])
+        except (FileNotFoundError, NotADirectoryError):
+            raise ImageError(f'"{path}" is not a bundle that `pyimage unpack` made with the store "{store.root}"'
+                             ) from None
+        self.record = record
+        self.driver: Driver = named(record.driver, store)
+        self.layers: Layers = layers.layers_of(store.layout, record.keys, record.chain_ids)
+
+    @property
+    def rootfs(self) -> str:
+        """Its root filesystem."""
+        return f"{self.path}/rootfs"
+
+    @property
+    def private(self) -> str:
+        """What the driver keeps."""
+        return f"{self.path}/.rootfs"
+
+    def mounted(self) -> bool:
+        """Whether the root filesystem is there to be used."""
+        return not self.driver.mounts or os.path.ismount(self.rootfs)
+
+    def mount(self) -> None:
+        """Mount it again, after a reboot or `umount`."""
+        if not self.mounted():
+            self.driver.mount(self.layers, self.rootfs, self.private)
+
+    def unmount(self) -> None:
+        """Unmount it."""
+        self.driver.unmount(self.rootfs)
+
+    def remove(self) -> None:
+        """Remove the bundle with all that was written in it, and have the store forget it."""
+        self.driver.remove(self.rootfs, self.private)
+        for name in os.listdir(self.path):
+            if name != bundles.MARK:   # it goes last: a removal that is killed can be repeated
+                trees.remove(f"{self.path}/{name}")
+        self.store.remove_bundle(self.record)
+        trees.remove(self.path)
+
+    def configuration(self) -> dict[str, Any]:
+        """Its config.json."""
+        with open(f"{self.path}/config.json", "rb") as file:
+            document = decode(file.read(), f"{self.path}/config.json")
+        if not isinstance(document, dict):
+            raise ImageError(f'"{self.path}/config.json": expected an object')
+        return document
+
+
+

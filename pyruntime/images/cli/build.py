@@ -1,0 +1,19 @@
+"""``pyimage build CONTEXT``."""
+
+from __future__ import annotations
+
+from pyruntime.builder.cli.build import FLAGS, TEXT, Surroundings
+from pyruntime.builder.cli.build import build as carry_out
+from pyruntime.commandline.parse import Command, Parsed
+from pyruntime.images.cli.main import Context
+
+COMMAND = Command("build", "[options] [CONTEXT]", "build an image from a Dockerfile", *FLAGS, most=1,
+                  text=TEXT + "pyimage build -t app .")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Build the image."""
+    from pyruntime.pocker.directories import Places
+
+    places = Places()   # before a user namespace makes root of us
+    return carry_out(Surroundings(context.store, places, context.warn, context.debug), parsed)

@@ -1,0 +1,20 @@
+"""``pyimage completion``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.images.cli.main import PROGRAM, Context
+
+COMMAND = Command("completion", "bash|zsh|fish", "print the completion script of a shell", least=1, most=1, text="""
+For bash: `. <(pyimage completion bash)`, or into /usr/share/bash-completion/completions/pyimage.""")
+_ASK = r"ls --format '{{.Familiar}}\n{{.Name}}'"
+_ASKING = ["copy", "export", "history", "inspect", "mount", "push", "rm", "save", "tag", "umount", "unpack"]
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the script."""
+    from pyruntime.commandline.completion import Names, script
+
+    out(script(PROGRAM, parsed.arguments[0], [Names(_ASKING, _ASK)]))
+    return 0

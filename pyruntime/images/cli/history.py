@@ -1,0 +1,64 @@
+"""``pyimage history``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.commandline.table import columns
+from pyruntime.images.cli.main import Context
+from pyruntime.images.cli.places import source_of
+from pyruntime.images.cli.remote import REMOTE
+from pyruntime.images.cli.show import FORMAT, age, show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+COMMAND = Command("history", "[options] IMAGE", "show how an image was made", FORMAT,
+                  Flag("no-trunc", "bool", "print whole commands"),
+                  Flag("platform", "str", "which image of an index", value="OS/ARCH[/VARIANT]"), *REMOTE,
+                  least=1, most=1)
+_WIDTH = 60
+
+
+def made_by(row: dict[str, Any], *, whole: bool) -> str:
+    """The command of a step in one line, cut where it is long."""
+    made = " ".join(str(row["CreatedBy"]).split())
+    return made if whole or len(made) <= _WIDTH else made[:_WIDTH - 3] + "..."
+
+
+def rows_of(context: Context, parsed: Parsed) -> list[dict[str, Any]]:
+    """The steps as documents, the latest first; the first one has the image's ID. ``parsed``: COMMAND's flags."""
+    from pyruntime.images.copy import image_of
+    from pyruntime.images.platform import Platform
+
+    source = source_of(context, parsed, parsed.arguments[0])
+    try:
+        image = image_of(source, Platform.parse(parsed["platform"]) if parsed["platform"] else None)
+    finally:
+        source.close()
+    layers = iter(image.manifest.layers)
+    rows = []
+    for entry in image.config.history or [{} for _ in image.manifest.layers]:
+        layer = None if entry.get("empty_layer") else next(layers, None)
+        rows.append({"Created": entry.get("created", ""), "CreatedBy": entry.get("created_by", ""),
+                     "Size": layer.size if layer else 0, "Layer": layer.digest if layer else "",
+                     "Comment": entry.get("comment", "")})
+    rows.reverse()
+    for number, row in enumerate(rows):
+        row["Id"] = "" if number else image.id
+    return rows
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the steps, the latest first."""
+    from pyruntime.images.progress import size
+
+    rows = rows_of(context, parsed)
+    if not show(parsed["format"], rows):
+        table = [["CREATED", "CREATED BY", "SIZE", "COMMENT"]]
+        for row in rows:
+            table.append([age(str(row["Created"])), made_by(row, whole=parsed["no-trunc"]), size(int(row["Size"])),
+                          str(row["Comment"])])
+        out(columns(table))
+    return 0

@@ -1,0 +1,32 @@
+"""Options that say how much a layer may unpack to."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Flag, Parsed
+from pyruntime.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.images.layers.options import Limits
+
+LIMITS = (
+    Flag("max-size", "str", "refuse a layer that unpacks to more, for example 500M; default: 256G", value="SIZE"),
+    Flag("max-entries", "int", "refuse a layer of more entries", default=2_000_000),
+)
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def limits_of(parsed: Parsed) -> Limits | None:
+    """The limits that the options set; None where they set none."""
+    if not {"max-size", "max-entries"} & parsed.given:
+        return None
+    from pyruntime.images.layers.options import Limits
+
+    limits = Limits(entries=parsed["max-entries"])
+    text = parsed["max-size"].upper().removesuffix("B").removesuffix("I")
+    if text:
+        number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "")
+        if not (number.isascii() and number.isdigit()):
+            raise UsageError(f'--max-size "{parsed["max-size"]}": write a number of bytes, or one with K, M, G or T')
+        limits.bytes = int(number) * _UNITS[unit]
+    return limits

@@ -1,0 +1,60 @@
+"""``pyimage login``."""
+
+from __future__ import annotations
+
+import sys
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.errors import UsageError
+from pyruntime.images.cli.main import Context
+from pyruntime.images.cli.remote import REMOTE, settings_of
+
+COMMAND = Command("login", "[options] [REGISTRY]", "keep the credentials of a registry",
+                  Flag("username", "str", "user name", short="u"),
+                  Flag("password", "str", "password; seen by every user of this machine", short="p"),
+                  Flag("password-stdin", "bool", "read the password from standard input"),
+                  Flag("get-login", "bool", "print who is logged in"),
+                  *(flag for flag in REMOTE if flag.name != "creds"), most=1, text="""
+The credentials are tried at the registry before they are kept: in the file of --authfile, $REGISTRY_AUTH_FILE, or
+containers/auth.json of the user, or in the credential helper that is configured for the registry. REGISTRY is
+docker.io when it is left out.""")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Ask for what was not given, try it, keep it."""
+    from pyruntime.images.registry.credentials import Credentials
+    from pyruntime.images.registry.login import login
+
+    registry = parsed.arguments[0] if parsed.arguments else "docker.io"
+    known = Credentials(authfile=parsed["authfile"], warn=context.warn)
+    if parsed["get-login"]:
+        found = known.find(registry)
+        if found is None:
+            raise UsageError(f'not logged in to "{registry}"')
+        out(f"{found.username}\n")
+        return 0
+    username = parsed["username"] or _ask("Username: ")
+    if parsed["password-stdin"]:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = parsed["password"] or _ask_secretly()
+    file = login(registry, username, password, settings=settings_of(parsed), authfile=parsed["authfile"])
+    out(f"logged in to {registry}; kept in {file}\n")
+    return 0
+
+
+def _ask(prompt: str) -> str:
+    if not sys.stdin.isatty():
+        raise UsageError("no terminal to ask on: give --username and --password-stdin")
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _ask_secretly() -> str:
+    import getpass
+
+    if not sys.stdin.isatty():
+        raise UsageError("no terminal to ask on: give --username and --password-stdin")
+    return getpass.getpass("Password: ", stream=sys.stderr)

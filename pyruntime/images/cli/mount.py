@@ -1,0 +1,34 @@
+"""``pyimage mount``."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.images.cli.main import Context
+
+COMMAND = Command("mount", "[options] IMAGE DIR | BUNDLE", "mount an image's root filesystem, or a bundle's again",
+                  Flag("platform", "str", "which image of an index", value="OS/ARCH[/VARIANT]"), least=1, most=2,
+                  text="""
+IMAGE is mounted at DIR, an empty directory that is made if need be, to be read only. With one argument, the root
+filesystem of BUNDLE is mounted again: after a reboot, or after `pyimage umount`.""")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Mount, and print where."""
+    from pyruntime.images.bundle import Bundle
+    from pyruntime.images.lookup import find
+    from pyruntime.images.mounts import mount
+    from pyruntime.images.platform import Platform
+
+    if len(parsed.arguments) == 1:
+        bundle = Bundle(context.store, parsed.arguments[0])
+        bundle.mount()
+        out(f"{bundle.rootfs}\n")
+        return 0
+    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
+    directory = os.path.abspath(parsed.arguments[1])
+    mount(context.store, find(context.store, parsed.arguments[0], platform), directory)
+    out(f"{directory}\n")
+    return 0

@@ -1,0 +1,66 @@
+"""``pyimage pull``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out, say
+from pyruntime.images.cli.limits import LIMITS, limits_of
+from pyruntime.images.cli.main import Context
+from pyruntime.images.cli.remote import REMOTE, remote_source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.images.platform import Platform
+
+COMMAND = Command(
+    "pull", "[options] REFERENCE...", "get images from a registry",
+    Flag("platform", "str", "which image of an index; default: this machine's", value="OS/ARCH[/VARIANT]"),
+    Flag("all-platforms", "bool", "every image of an index", short="a"),
+    *LIMITS, Flag("no-extract", "bool", "leave the layers packed; unpack extracts them then"),
+    Flag("threads", "int", "blobs that are downloaded at once", default=3),
+    Flag("quiet", "bool", "no progress; the digest alone", short="q"), *REMOTE, least=1, text="""
+alpine means docker.io/library/alpine:latest. Where no tag is given and there is no latest, the newest tag is taken and
+named. What is here already is not downloaded again; what broke off is resumed, also by another command.""")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Pull each image and print its name and digest."""
+    from pyruntime.images.platform import Platform
+
+    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
+    context.store   # noqa: B018  may enter a user namespace: before any thread or connection
+    for text in parsed.arguments:
+        name, digest = pull(context, parsed, text.removeprefix("docker://"), platform)
+        out(f"{digest}\n" if parsed["quiet"] else f"{name}@{digest}\n")
+    return 0
+
+
+def pull(context: Context, parsed: Parsed, text: str, platform: Platform | None) -> tuple[str, str]:
+    """Pull one image; its name, without a digest, and the digest. ``parsed`` has the flags of COMMAND."""
+    from pyruntime.images.lookup import key
+    from pyruntime.images.present import is_present
+
+    source = remote_source(context, parsed, text)
+    try:
+        name = key(source.reference)
+        known = context.store.names().get(name)
+        wanted = source.reference.digest or (source.found.digest if source.found else "")
+        if known and known.digest == wanted and is_present(
+                context.store, known, platform, everything=parsed["all-platforms"],
+                extracted=not parsed["no-extract"]):
+            if not parsed["quiet"]:
+                say(f"{name}: up to date")
+            return name.partition("@")[0], wanted
+        from pyruntime.images.progress import progress
+        from pyruntime.images.receive import receive
+
+        shown = progress(quiet=parsed["quiet"])
+        try:
+            copied = receive(context.store, source, [name], platform=platform, everything=parsed["all-platforms"],
+                             extract=not parsed["no-extract"], limits=limits_of(parsed), threads=parsed["threads"],
+                             progress=shown, warn=context.warn)
+        finally:
+            shown.close()
+    finally:
+        source.close()
+    return name.partition("@")[0], copied.root.digest

@@ -1,0 +1,45 @@
+"""``pyimage repack``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.images.cli.changes import CHANGES, changes
+from pyruntime.images.cli.main import Context
+
+COMMAND = Command(
+    "repack", "[options] BUNDLE NAME", "make a new image of a bundle's changes",
+    Flag("message", "str", "comment in the history", short="m", value="TEXT"),
+    Flag("author", "str", "author of the change", value="NAME"),
+    Flag("created-by", "str", "what made the change, for the history", default="pyimage repack", value="COMMAND"),
+    Flag("created", "str", "time of creation, RFC 3339; default: of the newest change", value="TIME"),
+    Flag("compression", "str", "of the layer: gzip, zstd or none", default="gzip"),
+    Flag("level", "int", "of the compression; default: the compression's own", default=-1),
+    *CHANGES, Flag("quiet", "bool", "the digest alone", short="q"), least=2, most=2, text="""
+What was changed, added and removed in the bundle's root filesystem becomes a layer on top of the image that it was
+unpacked from. The same changes give the same bytes. What lies in volumes is left out.""")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Make the image and give it its name."""
+    from pyruntime.images.bundle import Bundle
+    from pyruntime.images.layers.diff import DiffOptions
+    from pyruntime.images.lookup import by_manifest, key
+    from pyruntime.images.make import checked_time
+    from pyruntime.images.reference import Reference
+    from pyruntime.images.repack import repack
+
+    name = key(Reference.parse(parsed.arguments[1]))
+    created = checked_time(parsed["created"]) if parsed["created"] else ""
+    store = context.store
+    bundle = Bundle(store, parsed.arguments[0])
+    with store.lease() as lease:
+        lease.add(bundle.record.manifest)
+        base = by_manifest(store, bundle.record.manifest)
+        descriptor, entries = repack(
+            bundle, base, created=created, created_by=parsed["created-by"], author=parsed["author"],
+            comment=parsed["message"], compression=parsed["compression"], level=parsed["level"],
+            changes=changes(parsed), options=DiffOptions(warn=context.warn))
+        store.tag(name, descriptor)
+    out(f"{descriptor.digest}\n" if parsed["quiet"] else f"{name}@{descriptor.digest} ({entries} entries)\n")
+    return 0

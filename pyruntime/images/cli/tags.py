@@ -1,0 +1,22 @@
+"""``pyimage tags``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.images.cli.main import Context
+from pyruntime.images.cli.remote import REMOTE, repository, settings_of
+from pyruntime.images.cli.show import show
+
+COMMAND = Command("tags", "[options] REPOSITORY", "list the tags of a repository",
+                  Flag("format", "str", "lines or json", short="f", default="table"), *REMOTE, least=1, most=1)
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the tags as the registry lists them."""
+    reference = settings_of(parsed).candidates(parsed.arguments[0].removeprefix("docker://"))[0]
+    with repository(context, parsed, reference) as there:
+        found = there.tags()
+    if not show(parsed["format"], {"Repository": reference.name, "Tags": found}):
+        out("".join(f"{tag}\n" for tag in found))
+    return 0

@@ -1,0 +1,143 @@
+"""New content of ours: layers that are written piece by piece, configurations, manifests.
+
+The same input gives the same bytes: gzip headers have no time, documents no order of chance, and ``created`` is what
+the caller says, or SOURCE_DATE_EPOCH (reproducible-builds.org).
+"""
+
+from __future__ import annotations
+
+import _hashlib
+import fcntl
+import os
+import time
+
+from pyruntime.errors import UsageError
+from pyruntime.images import media
+from pyruntime.images.document import Descriptor
+from pyruntime.images.layers.compression import writer
+from pyruntime.system.json import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.images.lookup import Image
+    from pyruntime.images.store.store import Store
+
+
+class LayerFile:
+    """A layer's archive on its way into the store: ``write`` takes the uncompressed archive. A context manager; with
+    ``done`` it becomes a blob, without it nothing is left."""
+
+    def __init__(self, store: Store, compression: str = "gzip", level: int = -1) -> None:
+        """``compression``: gzip, zstd or none."""
+        if compression not in ("gzip", "zstd", "none"):
+            raise UsageError(f'compression "{compression}": write gzip, zstd or none')
+        self._store = store
+        self._compression = compression
+        self._writer = writer(compression, level)
+        self._diff = _hashlib.new("sha256")
+        self._blob = _hashlib.new("sha256")
+        self._path = store.layout.work()
+        self._file = open(self._path, "xb")   # noqa: SIM115  closed by __exit__
+        fcntl.flock(self._file, fcntl.LOCK_EX)   # gc takes what nobody holds away
+        self._size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes of the archive."""
+        self._diff.update(data)
+        self._put(self._writer.compress(data))
+
+    def _put(self, data: bytes) -> None:
+        self._blob.update(data)
+        self._size += len(data)
+        self._file.write(data)
+
+    def done(self, *, docker: bool = False) -> tuple[Descriptor, str]:
+        """The blob's descriptor and the layer's diffID. The caller holds a lease of the store."""
+        self._put(self._writer.flush())
+        self._file.flush()
+        digest = f"sha256:{self._blob.hexdigest()}"
+        self._store.adopt(self._file.fileno(), self._path, digest)
+        media_type = media.layer_type(self._compression, docker=docker)
+        return Descriptor(media_type, digest, self._size), f"sha256:{self._diff.hexdigest()}"
+
+    def __enter__(self) -> LayerFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if os.path.exists(self._path):
+            os.unlink(self._path)
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """A time of RFC 3339: ``seconds`` after 1970, where that is not said SOURCE_DATE_EPOCH, or now."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch:
+        if not epoch.isascii() or not epoch.isdigit():
+            raise UsageError(f'SOURCE_DATE_EPOCH "{epoch}": write seconds after 1970')
+        seconds = int(epoch)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if seconds is None else seconds))
+
+
+def checked_time(text: str) -> str:
+    """The text itself; raises UsageError for one that is no time of RFC 3339."""
+    from datetime import datetime
+
+    try:
+        if datetime.fromisoformat(text).tzinfo is not None and "T" in text.upper():
+            return text
+    except ValueError:
+        pass   # told below
+    raise UsageError(f'"{text}" is not a time: write it as in 2024-12-31T23:59:59Z')
+
+
+def changed(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's ``config`` with other members, as `docker commit --change` does it.
+
+    Variables, labels, ports and volumes are added to those that are there, or take the place of one of the same name;
+    any other member takes the place of the old one. An entry point of its own makes an end of the old Cmd, which were
+    the arguments of another program.
+    """
+    result = dict(config)
+    if "Entrypoint" in changes:
+        result.pop("Cmd", None)
+    for member, value in changes.items():
+        old = config.get(member)
+        if isinstance(value, dict):
+            result[member] = {**(old or {}), **value}
+        elif member == "Env":
+            named = {entry.partition("=")[0]: entry for entry in [*(old or []), *value]}
+            result[member] = list(named.values())
+        else:
+            result[member] = value
+    return result
+
+
+def derive(store: Store, base: Image | None, layer: tuple[Descriptor, str] | None, *, created: str, created_by: str,
+           comment: str = "", author: str = "", changes: dict[str, Any] | None = None,
+           platform: dict[str, str] | None = None) -> Descriptor:
+    """Store the configuration and the manifest of ``base`` with another layer on top; the manifest's descriptor.
+
+    ``changes`` are members of the configuration's ``config``: see changed. The base's own history, and its kind of
+    documents (OCI or Docker), stay. The caller holds a lease.
+    """
+    docker = base is not None and base.manifest.media_type == media.DOCKER_MANIFEST
+    document: dict[str, Any] = dict(base.config.document) if base else dict(platform or {})
+    document["created"] = created
+    if author:
+        document["author"] = author
+    document["config"] = changed(base.config.config if base else {}, changes or {})
+    diff_ids = (base.config.diff_ids if base else []) + ([layer[1]] if layer else [])
+    document["rootfs"] = {"type": "layers", "diff_ids": diff_ids}
+    entry = {"created": created, "created_by": created_by, **({"comment": comment} if comment else {}),
+             **({"author": author} if author else {}), **({} if layer else {"empty_layer": True})}
+    document["history"] = (base.config.history if base else []) + [entry]
+    raw = encode(document).encode()
+    config = Descriptor(media.DOCKER_CONFIG if docker else media.OCI_CONFIG, store.put(raw), len(raw))
+    layers = (base.manifest.layers if base else []) + ([layer[0]] if layer else [])
+    media_type = media.DOCKER_MANIFEST if docker else media.OCI_MANIFEST
+    manifest = encode({"schemaVersion": 2, "mediaType": media_type, "config": config.json(),
+                       "layers": [one.json() for one in layers]}).encode()
+    return Descriptor(media_type, store.put(manifest), len(manifest))

@@ -1,0 +1,45 @@
+"""Is an image here, with all that is needed to run it? What `pull` asks before it asks a registry for anything."""
+
+from __future__ import annotations
+
+from pyruntime.errors import PyruntimeError
+from pyruntime.images import media
+from pyruntime.images.digest import chain_ids
+from pyruntime.images.document import parse_config, parse_manifest
+from pyruntime.images.platform import Platform, select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.images.document import Descriptor
+    from pyruntime.images.store.store import Store
+
+_DOCUMENTS = media.INDEXES + media.MANIFESTS
+
+
+def is_present(store: Store, root: Descriptor, platform: Platform | None, *, everything: bool, extracted: bool) -> bool:
+    """Whether the documents and blobs of ``root`` are in the store, and with ``extracted`` its layers' trees.
+
+    Of an index: those of the image for ``platform`` (the host's for None), or with ``everything`` of all. What is
+    missing or damaged in any way is not here, and comes by a pull.
+    """
+    try:
+        return _holds(store, root, platform or Platform.host(), everything, extracted)
+    except PyruntimeError:
+        return False   # whoever gets it anew says what is wrong with it
+
+
+def _holds(store: Store, descriptor: Descriptor, platform: Platform, everything: bool, extracted: bool) -> bool:
+    if not store.has(descriptor.digest):
+        return False
+    manifest = parse_manifest(store.read(descriptor), descriptor.media_type, descriptor.digest)
+    if manifest.is_index:
+        chosen = select(manifest.manifests, platform)   # the one whose layers are extracted
+        return all(_holds(store, child, platform, everything, extracted and child is chosen)
+                   if child.media_type in _DOCUMENTS else store.has(child.digest)
+                   for child in (manifest.manifests if everything else [chosen]))
+    if not all(store.has(blob.digest) for blob in manifest.references()):
+        return False
+    if not extracted or manifest.config is None or manifest.config.media_type not in media.CONFIGS:
+        return True
+    diff_ids = parse_config(store.read(manifest.config), manifest).diff_ids
+    return all(store.is_extracted(*pair) for pair in zip(diff_ids, chain_ids(diff_ids), strict=True))

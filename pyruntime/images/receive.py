@@ -1,0 +1,68 @@
+"""An image comes into the store: its blobs, then its layers extracted, and only when all of that was right its names.
+
+What is refused on the way leaves the store as it was: no name, and no blob that nothing else needs.
+"""
+
+from __future__ import annotations
+
+from pyruntime.errors import ConfigError, ImageError, PyruntimeError
+from pyruntime.images.copy import Copied, copy, image_of
+from pyruntime.images.document import parse_manifest
+from pyruntime.images.lookup import tell_of_platform
+from pyruntime.images.store.extract import Talk
+from pyruntime.images.transports.local import StoreSource, StoreTarget
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.images.document import Descriptor
+    from pyruntime.images.layers.options import Limits
+    from pyruntime.images.platform import Platform
+    from pyruntime.images.progress import Progress
+    from pyruntime.images.store.store import Store
+    from pyruntime.images.transports.base import Source
+
+
+def receive(store: Store, source: Source, names: list[str], *, platform: Platform | None = None,
+            everything: bool = False, extract: bool = True, threads: int = 3, limits: Limits | None = None,
+            progress: Progress, warn: Callable[[str], None]) -> Copied:
+    """Move the image of ``source`` into the store under ``names``, or by its digest alone.
+
+    The other arguments are those of copy. With ``extract`` the layers are extracted, of several images those of the
+    one for ``platform``. Raises what copy and the extraction raise; DigestError also for a layer that is not what the
+    configuration's diffID says.
+    """
+    try:
+        with store.lease():
+            copied = copy(source, StoreTarget(store, []), platform=platform, everything=everything, threads=threads,
+                          progress=progress, warn=warn)
+            chosen = _to_extract(store, copied.images, platform) if extract else None
+            if chosen:
+                image = image_of(StoreSource(store, chosen, names), platform)
+                if platform is None:   # else it is what was asked for
+                    tell_of_platform(image, warn)
+                store.extract_layers(image.layers(), talk=Talk(warn=warn), limits=limits)
+            for name in names:
+                store.tag(name, copied.root)
+            store.keep(copied.root)
+            return copied
+    except (ImageError, ConfigError) as error:
+        try:
+            store.collect()
+        except PyruntimeError as other:   # another image is damaged, say: it is not what failed here
+            error.notes.append(str(other))
+        raise
+
+
+def _to_extract(store: Store, images: list[Descriptor], platform: Platform | None) -> Descriptor | None:
+    """The one whose layers are extracted; none of several that are all for other machines, and no other artifact."""
+    from pyruntime.images import media
+    from pyruntime.images.platform import Platform, select
+
+    try:
+        chosen = images[0] if len(images) == 1 else select(images, platform or Platform.host())
+    except ImageError:
+        return None
+    config = parse_manifest(store.read(chosen), chosen.media_type).config
+    return chosen if config and config.media_type in media.CONFIGS else None

@@ -1,0 +1,264 @@
+"""Credentials: who we are to a registry (containers-auth.json(5), Docker's config.json and credential helpers).
+
+The files, in order: the one named by --authfile, alone; else ``$REGISTRY_AUTH_FILE``,
+``$XDG_RUNTIME_DIR/containers/auth.json`` (``/run/containers/UID`` without that variable),
+``$XDG_CONFIG_HOME/containers/auth.json``, ``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``, and
+``~/.dockercfg``.
+In each, the most specific key counts: ``host/team/app``, ``host/team``, ``host``, then ``https://host/v1/`` of old.
+
+Absent, or a helper that fails: nobody in particular, which is enough for public images.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import ConfigError, Problem, RegistryError, UsageError
+from pyruntime.images.reference import HUB
+from pyruntime.images.registry.http import nothing
+from pyruntime.images.registry.settings import HUB_HOST, home_config
+from pyruntime.system.json import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+HUB_KEY = "https://index.docker.io/v1/"    # what Docker calls its Hub in files and to helpers
+TOKEN_USER = "<token>"                     # the user by which a helper says that the secret is an identity token
+_HELPER = "docker-credential-"
+_HELPER_TIME = 60                          # seconds: some ask the user for a password
+
+
+class Login:
+    """A user with a password, or an identity token, which a registry gives instead of a password."""
+
+    __slots__ = ("identity_token", "password", "username")
+
+    def __init__(self, username: str, password: str = "", identity_token: str = "") -> None:
+        self.username = username
+        self.password = password
+        self.identity_token = identity_token
+
+    @classmethod
+    def parse(cls, text: str) -> Login:
+        """Read ``user:password``; raises UsageError, which does not show it."""
+        username, colon, password = text.partition(":")
+        if not colon or not username:
+            raise UsageError("credentials are written as user:password")
+        return cls(username, password)
+
+    @property
+    def basic(self) -> str:
+        """The value of an Authorization header."""
+        from base64 import b64encode
+
+        pair = f"{self.username}:{self.password or self.identity_token}"
+        return "Basic " + b64encode(pair.encode()).decode()
+
+    def __repr__(self) -> str:
+        return f"Login({self.username!r}, ...)"   # never the password: this gets into tracebacks and logs
+
+
+class Credentials:
+    """Finds the login for a repository."""
+
+    __slots__ = ("_known", "environ", "explicit", "files", "warn")
+
+    def __init__(self, *, explicit: Login | None = None, authfile: str = "",
+                 environ: Mapping[str, str] | None = None, warn: Callable[[str], None] = nothing) -> None:
+        """``explicit``: --creds, for every repository's origin, but for no mirror. ``authfile``: --authfile."""
+        self.explicit = explicit
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self.files = [authfile] if authfile else files(self.environ)
+        self.warn = warn
+        self._known: dict[str, Login | None] = {}
+
+    def find(self, name: str, *, mirror: bool = False) -> Login | None:
+        """The login for ``host[:port][/path]``; None for nobody in particular.
+
+        Raises ConfigError for a file that is none.
+        """
+        if self.explicit and not mirror:
+            return self.explicit
+        if name not in self._known:
+            self._known[name] = next((login for path in self.files if (login := self._in_file(path, name))), None)
+        return self._known[name]
+
+    def forget(self) -> None:
+        """Read the files anew next time."""
+        self._known.clear()
+
+    def _in_file(self, path: str, name: str) -> Login | None:
+        document = read_file(path)
+        for key in keys(name):
+            helper = member(document, "credHelpers").get(key)
+            if isinstance(helper, str) and helper:
+                login = self._ask(helper, name)
+                return login if login else None   # the file's own entry is not used then: containers-auth.json(5)
+        login = self._ask(document["credsStore"], name) if isinstance(document.get("credsStore"), str) else None
+        return login or _in_auths(member(document, "auths"), name, path)
+
+    def _ask(self, helper: str, name: str) -> Login | None:
+        servers = [HUB_KEY, HUB] if name.partition("/")[0] == HUB else [name.partition("/")[0]]
+        for server in servers:
+            try:
+                output = run_helper(helper, "get", server, self.environ)
+            except RegistryError as error:
+                if "credentials not found" in str(error):
+                    continue
+                self.warn(f"{error}; going on without credentials")
+                return None
+            try:
+                answer = decode(output, f"{_HELPER}{helper}")
+            except ConfigError:   # its words are not repeated: what is broken may hold a secret
+                answer = None
+            if not isinstance(answer, dict) or not isinstance(answer.get("Secret"), str):
+                self.warn(f'credential helper "{helper}" gave no valid answer; going on without credentials')
+                return None
+            user = str(answer.get("Username", ""))
+            if user == TOKEN_USER:
+                return Login(user, identity_token=answer["Secret"])
+            return Login(user, answer["Secret"]) if user or answer["Secret"] else None
+        return None
+
+
+def files(environ: Mapping[str, str]) -> list[str]:
+    """The authentication files to look into, in their order, whether they exist or not."""
+    found = [environ["REGISTRY_AUTH_FILE"]] if environ.get("REGISTRY_AUTH_FILE") else []
+    found.append(runtime_file(environ))
+    config, home = home_config(environ), environ.get("HOME", "")
+    if config:
+        found.append(f"{config}/containers/auth.json")
+    if environ.get("DOCKER_CONFIG") or home:
+        found.append(docker_file(environ))
+    if home:
+        found.append(f"{home}/.dockercfg")
+    return found
+
+
+def docker_file(environ: Mapping[str, str]) -> str:
+    """Docker's file, which outlives a reboot."""
+    directory = environ.get("DOCKER_CONFIG") or f"{environ.get('HOME') or os.path.expanduser('~')}/.docker"
+    return f"{directory}/config.json"
+
+
+def runtime_file(environ: Mapping[str, str]) -> str:
+    """The file that a login is written to where nothing else was said."""
+    directory = environ.get("XDG_RUNTIME_DIR")
+    return f"{directory}/containers/auth.json" if directory else f"/run/containers/{os.getuid()}/auth.json"
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """An authentication file as an object; empty if there is none. Raises ConfigError, without any secret."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except PermissionError:
+        return {}   # /run/containers/0 for a user in a namespace, for example: not ours
+    except OSError as error:
+        raise UsageError(f'"{path}": {error.strerror}') from None
+    if not raw.strip():
+        return {}   # podman writes an empty file sometimes
+    document = decode(raw, path)
+    if not isinstance(document, dict):
+        raise ConfigError(path, [Problem("", "expected an object", 'write {"auths": {}}', "containers-auth.json(5)")])
+    if path.endswith(".dockercfg") and "auths" not in document:
+        return {"auths": document}
+    return document
+
+
+def member(document: dict[str, Any], key: str) -> dict[str, Any]:
+    """A member that is an object; an empty one where it is absent, or something else."""
+    value = document.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def keys(name: str) -> list[str]:
+    """The keys by which ``host/team/app`` may be found, the most specific first."""
+    parts = name.split("/")
+    found = ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
+    if parts[0] in (HUB, HUB_HOST):
+        found += [HUB, "index.docker.io", HUB_HOST]
+    return list(dict.fromkeys(found))
+
+
+def host_of(key: str) -> str:
+    """The host[:port] of a key of old, which is a URL: ``https://host/v1/``; the key itself where it is none."""
+    for scheme in ("https://", "http://"):
+        if key.startswith(scheme):
+            return key.removeprefix(scheme).partition("/")[0]
+    return key
+
+
+def _in_auths(auths: dict[str, Any], name: str, path: str) -> Login | None:
+    urls = {host_of(key): key for key in auths if key.startswith(("https://", "http://"))}
+    for key in keys(name):
+        for entry in (auths.get(key), auths.get(urls.get(key, ""))):
+            login = _login(entry, f'{path}: "{key}"') if isinstance(entry, dict) and entry else None
+            if login:
+                return login
+    return None
+
+
+def _login(entry: dict[str, Any], where: str) -> Login | None:
+    from base64 import b64decode
+
+    user, password = str(entry.get("username") or ""), str(entry.get("password") or "")
+    if isinstance(entry.get("auth"), str) and entry["auth"]:
+        try:
+            user, colon, password = b64decode(entry["auth"], validate=False).decode().rstrip("\0").partition(":")
+        except ValueError:
+            colon = ""
+        if not colon:
+            raise UsageError(f"{where}: auth is not the base64 of user:password; log in again")
+    token = str(entry.get("identitytoken") or "")
+    return Login(user, "" if token else password, token) if user or token else None
+
+
+def run_helper(helper: str, action: str, text: str, environ: Mapping[str, str]) -> bytes:
+    """Run ``docker-credential-HELPER ACTION`` with a text on its input; raises RegistryError if it fails."""
+    import subprocess
+
+    if not helper or "/" in helper:
+        raise RegistryError(f'"{helper:.60}" is not the name of a credential helper')
+    try:
+        done = subprocess.run([_HELPER + helper, action], input=text.encode(), capture_output=True, check=False,
+                              timeout=_HELPER_TIME, env=dict(environ))
+    except FileNotFoundError:
+        raise RegistryError(f'credential helper "{_HELPER}{helper}" is not installed') from None
+    except OSError as error:
+        raise RegistryError(f'credential helper "{_HELPER}{helper}": {error.strerror}') from None
+    except subprocess.TimeoutExpired:
+        raise RegistryError(f'credential helper "{_HELPER}{helper}" took longer than {_HELPER_TIME} seconds') from None
+    if done.returncode:
+        from pyruntime.images.registry.url import printable
+
+        said = printable((done.stdout or done.stderr).decode(errors="replace"))
+        raise RegistryError(f'credential helper "{_HELPER}{helper}" failed to {action}: {said or done.returncode}')
+    return done.stdout
+
+
+def write_file(path: str, document: dict[str, Any]) -> None:
+    """Replace an authentication file: for its owner alone, and never half of it."""
+    directory = os.path.dirname(path) or "."
+    temporary = f"{path}.{os.getpid()}.new"
+    try:
+        os.makedirs(directory, 0o700, exist_ok=True)
+        # A link (to a file in a synchronised home, say) stays one: what it leads to is replaced.
+        path = os.path.realpath(path)
+        temporary = f"{path}.{os.getpid()}.new"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(handle, "w", encoding="ascii") as file:
+                file.write(encode(document, 4) + "\n")
+                file.flush()
+                os.fsync(handle)
+            os.rename(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise UsageError(f'"{path}": cannot be written: {error.strerror}; name another file by --authfile') from None

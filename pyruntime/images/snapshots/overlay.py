@@ -1,0 +1,193 @@
+"""Root filesystems as overlayfs mounts: layers below, unchanged, and PRIVATE/upper above, where everything is written.
+
+Mounted with index=off, redirect_dir=off, metacopy=off: what is in upper is then complete, and can be made a layer
+(images.md 3.3). Layers are given one by one (``lowerdir+``, Linux 6.8). Before that, all their names had to fit into
+a page: then they are given as short relative names. In a user namespace the layers' attributes are user.overlay.*;
+where the kernel does not mount overlayfs there (before 5.11), fuse-overlayfs does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from _thread import get_native_id
+
+from pyruntime.errors import HostError
+from pyruntime.images.snapshots.driver import Changes, Driver, copy_root, existing
+from pyruntime.system import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.images.store.layers import Layers
+
+_UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)   # what kernels answer that do not know lowerdir+
+_OFF = ("index", "redirect_dir", "metacopy")
+
+
+class Overlay(Driver):
+    """The overlay driver."""
+
+    name = "overlay"
+    mounts = True
+
+    def usable(self, target: str) -> str:
+        """Whether upper directories can be on the target's filesystem is what the kernel is asked, by a mount."""
+        from pyruntime.images.store import trees
+
+        trial = os.path.join(existing(target), f".pyruntime-overlay-{os.getpid()}.{get_native_id()}")
+        try:
+            trees.remove(trial)   # of a killed one that had our number
+            for name in ("", "lower", "upper", "work", "merged"):
+                os.mkdir(os.path.join(trial, name), 0o700)
+            mount_layers([f"{trial}/lower"], f"{trial}/merged", trial, userxattr=self._userxattr)
+            kernel.umount2(f"{trial}/merged")
+            return ""
+        except HostError as error:
+            return str(error)
+        except OSError as error:
+            return f'"{trial}" cannot be made: {error.strerror}'
+        finally:
+            trees.remove(trial)
+
+    @property
+    def _userxattr(self) -> bool:
+        return self.store.layout.overlay == "user."
+
+    def prepare(self, layers: Layers, target: str, private: str, *, volatile: bool = False) -> None:
+        """Make upper and work, and mount."""
+        try:
+            os.makedirs(private, 0o700, exist_ok=True)
+            for name in ("upper", "work"):
+                os.mkdir(f"{private}/{name}", 0o755)
+            if layers.root:
+                copy_root(layers.root, f"{private}/upper")
+            if self.mapping is not None:
+                found = os.stat(f"{private}/upper")
+                os.chown(f"{private}/upper", *self.mapping.owner(found.st_uid, found.st_gid))
+        except OSError as error:
+            raise HostError(f'cannot make "{error.filename or private}": {error.strerror}') from None
+        self.mount(layers, target, private, volatile=volatile)
+
+    def mount(self, layers: Layers, target: str, private: str, *, volatile: bool = False) -> None:
+        """Mount what ``prepare`` has made."""
+        directories = layers.directories
+        if not directories:   # overlayfs wants one
+            os.makedirs(f"{private}/empty", 0o755, exist_ok=True)
+            directories = [f"{private}/empty"]
+        if self.mapping is None:
+            mount_layers(directories, target, private, userxattr=self._userxattr, volatile=volatile)
+            return
+        from pyruntime.images.snapshots.idmapped import Mapped
+
+        with Mapped(self.mapping, directories, f"{private}/ids") as mapped:
+            mount_layers(mapped, target, private, userxattr=self._userxattr, volatile=volatile)
+
+    def unmount(self, target: str) -> None:
+        """Unmount; a busy one is not taken away from whoever uses it."""
+        try:
+            kernel.umount2(target)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise HostError(f'"{target}" is in use: end what runs or works in it first') from None
+            if error.errno not in (errno.EINVAL, errno.ENOENT):   # EINVAL: not mounted
+                raise HostError(f'cannot unmount "{target}": {error.strerror}') from None
+
+    def changes(self, layers: Layers, target: str, private: str) -> Changes:
+        """The upper directory."""
+        return Changes("upper", f"{private}/upper", layers.directories)
+
+
+def mount_layers(directories: list[str], target: str, private: str, *, userxattr: bool, volatile: bool = False) -> None:
+    """Mount layers, bottom first, below PRIVATE/upper at ``target``, the best way that this kernel has."""
+    flags = [name for name, wanted in (("userxattr", userxattr), ("volatile", volatile)) if wanted]
+    try:
+        mount_by_settings(directories, target, private, flags)
+        return
+    except OSError as error:
+        first = error
+    ways: list[Callable[[], None]] = []
+    if first.errno in _UNKNOWN:
+        ways.append(lambda: mount_by_names(directories, target, private, flags))
+    if userxattr and (program := _fuse_overlayfs()):
+        ways.append(lambda: mount_by_fuse(program, directories, target, private))
+    for way in ways:
+        try:
+            way()
+            return
+        except OSError:
+            continue   # the first way's words are the kernel's own, and tell most
+    remedy = ": install fuse-overlayfs, or use another driver" if userxattr and not _fuse_overlayfs() else ""
+    raise HostError(f'cannot mount an overlay of {len(directories)} layers at "{target}":'
+                    f" {first.strerror or first}{remedy}")
+
+
+def mount_by_settings(directories: list[str], target: str, private: str, flags: list[str]) -> None:
+    """fsconfig(2) with lowerdir+ for each layer: nothing limits the names' length. OSError."""
+    settings: list[tuple[str, str | None]] = [("source", "overlay")]
+    settings += [("lowerdir+", path) for path in reversed(directories)]
+    settings += [("upperdir", f"{private}/upper"), ("workdir", f"{private}/work")]
+    if "userxattr" not in flags:   # which implies them, and refuses to hear so
+        settings += [(name, "off") for name in _OFF]
+    kernel.mount_filesystem("overlay", target, [*settings, *((flag, None) for flag in flags)])
+
+
+def mount_by_names(directories: list[str], target: str, private: str, flags: list[str]) -> None:
+    """mount(2), whose options are one page: layers as PRIVATE/l/0, l/1, ... and named relative to it. OSError."""
+    options = [*flags, *(f"{name}=off" for name in _OFF if "userxattr" not in flags)]
+
+    def act(names: str) -> int:
+        data = ",".join([f"lowerdir={names}", "upperdir=../upper", "workdir=../work", *options])
+        if len(data) > 4095:
+            return errno.E2BIG
+        try:
+            kernel.mount("overlay", os.path.abspath(target), "overlay", 0, data)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
+    _among_links(directories, private, act)
+
+
+def mount_by_fuse(program: str, directories: list[str], target: str, private: str) -> None:
+    """fuse-overlayfs(1): a process of its own, which ends when it is unmounted. OSError."""
+    def act(names: str) -> int:
+        words = [program, "-o", f"lowerdir={names},upperdir=../upper,workdir=../work", os.path.abspath(target)]
+        silent = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+        status = os.waitpid(os.posix_spawn(program, words, os.environ, file_actions=silent), 0)[1]
+        return errno.EIO if status else 0
+
+    _among_links(directories, private, act)
+
+
+def _among_links(directories: list[str], private: str, act: Callable[[str], int]) -> None:
+    """Call ``act`` with the layers' short names, in a child whose working directory they are in."""
+    links = os.path.abspath(f"{private}/l")
+    os.makedirs(links, 0o700, exist_ok=True)
+    for name in os.listdir(links):
+        os.unlink(f"{links}/{name}")
+    for number, path in enumerate(directories):
+        os.symlink(os.path.abspath(path), f"{links}/{number}")
+    names = ":".join(str(number) for number in reversed(range(len(directories))))
+    child = os.fork()   # the working directory is the process's, and we may have threads
+    if child == 0:
+        code = errno.EIO
+        try:
+            os.chdir(links)
+            code = act(names)
+        except OSError as error:
+            code = error.errno or errno.EIO
+        finally:
+            os._exit(code if code < 256 else errno.EIO)
+    status = os.waitpid(child, 0)[1]
+    if status:
+        code = status >> 8 or errno.EIO
+        raise OSError(code, os.strerror(code))
+
+
+def _fuse_overlayfs() -> str:
+    for place in (*os.environ.get("PATH", "").split(":"), "/usr/bin", "/usr/local/bin"):
+        if place and os.access(f"{place}/fuse-overlayfs", os.X_OK):
+            return f"{place}/fuse-overlayfs"
+    return ""

@@ -1,0 +1,111 @@
+"""A merged view of layers to read from, as a descriptor of its root directory: mounted nowhere, so that nothing is
+left behind whatever happens to the reader."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from pyruntime.errors import HostError
+from pyruntime.images.store.mountings import EMPTY
+from pyruntime.system import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.images.store.layers import Layers
+    from pyruntime.images.store.store import Store
+
+# linux/mount.h: RDONLY, NOSUID, NODEV. An image's set-user-ID programs and device nodes are not to be had by whoever
+# comes to where it is mounted.
+_ATTRIBUTES = 1 | 2 | 4
+
+
+def _settings(store: Store, directories: list[str]) -> list[tuple[str, str | None]]:
+    """An overlay of these layers, topmost first."""
+    flags: list[tuple[str, str | None]] = [("userxattr", None)] if store.layout.overlay == "user." else []
+    return [("source", "overlay"), *flags, *(("lowerdir+", path) for path in directories)]
+
+
+def _detached(store: Store, directories: list[str]) -> int:
+    """A mount of these layers, topmost first, that is mounted nowhere. OSError."""
+    try:
+        return kernel.detached_filesystem("overlay", _settings(store, directories), _ATTRIBUTES)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    return _detached_by_descriptors(store, directories)
+
+
+def _detached_by_descriptors(store: Store, directories: list[str]) -> int:
+    """For kernels before 6.8, which want all layers in one text of less than 256 bytes (fsconfig(2)). OSError."""
+    opened: list[int] = []
+    try:
+        for path in directories:
+            opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        names = ":".join(f"/proc/self/fd/{fd}" for fd in opened)
+        settings = [*_settings(store, []), ("lowerdir", names)]
+        return kernel.detached_filesystem("overlay", settings, _ATTRIBUTES)
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def attach(store: Store, layers: Layers, target: str) -> None:
+    """Mount the merged view of layers at ``target``, to be read only. Raises HostError."""
+    empty = store.layout.below("mounts", EMPTY)
+    os.makedirs(empty, 0o755, exist_ok=True)
+    # Overlayfs without an upper directory wants two.
+    directories = layers.directories[::-1] + ([empty] if len(layers.directories) == 1 else [])
+    try:
+        kernel.mount_filesystem("overlay", target, _settings(store, directories), _ATTRIBUTES)
+    except OSError as error:
+        raise HostError(f'cannot mount {len(layers.directories)} layers at "{target}": {error.strerror}') from None
+
+
+class View:
+    """The view; ``fd`` is its root directory. A context manager."""
+
+    __slots__ = ("_copy", "_lock", "fd")
+
+    def __init__(self, store: Store, layers: Layers) -> None:
+        self._copy = ""
+        self._lock = -1
+        directories = layers.directories[::-1]
+        if len(directories) == 1:   # overlayfs without an upper directory wants two
+            self.fd = os.open(directories[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return
+        try:
+            if not directories:
+                raise OSError("no layers")
+            mount = _detached(store, directories)
+        except OSError:   # no overlayfs for us, or too many layers for an old kernel: a copy shows the same
+            self.fd = self._merged(store, layers)
+            return
+        try:
+            self.fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
+        finally:
+            os.close(mount)
+
+    def _merged(self, store: Store, layers: Layers) -> int:
+        from pyruntime.images.snapshots.copy import Copy
+
+        self._copy = store.layout.work()
+        try:
+            os.makedirs(f"{self._copy}/root", 0o700)
+            self._lock = os.open(self._copy, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)   # gc takes what nobody holds away
+        except OSError as error:
+            raise HostError(f'cannot make "{self._copy}": {error.strerror}') from None
+        Copy(store).prepare(layers, f"{self._copy}/root", f"{self._copy}/private")
+        return os.open(f"{self._copy}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+        if self._copy:
+            from pyruntime.images.store import trees
+            trees.remove(self._copy)
+            os.close(self._lock)

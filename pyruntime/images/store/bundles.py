@@ -1,0 +1,127 @@
+"""Who uses which layers: a record in STORE/bundles for each bundle (or container) whose root filesystem needs them.
+
+A record counts as long as its bundle does: the bundle's directory holds MARK with the record's id. A bundle that was
+removed by hand, or whose making was killed before the mark, leaves a record that the next gc removes. Whoever makes a
+bundle holds a lease on the layers until both are written.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import ConfigError, ImageError
+from pyruntime.images.store.layout import now, read_file, write_file
+from pyruntime.system.json import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.images.store.layers import Layers
+    from pyruntime.images.store.layout import Layout
+
+MARK = ".pyimage"   # beside config.json
+_ID = 16            # bytes
+
+
+class Bundle:
+    """One record: ``path`` of the bundle, its manifest's digest, the driver of its root filesystem, its layers."""
+
+    FIELDS = ("id", "path", "manifest", "driver", "keys", "chain_ids", "when")
+    __slots__ = FIELDS
+
+    def __init__(self, **values: Any) -> None:
+        self.id: str = ""
+        self.path: str = ""
+        self.manifest: str = ""
+        self.driver: str = ""
+        self.keys: list[str] = []
+        self.chain_ids: list[str] = []
+        self.when: str = now()
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def alive(self) -> bool:
+        """Whether the bundle is there, and is the one that was recorded. In doubt it is."""
+        try:
+            return read_mark(self.path).get("id") == self.id
+        except OSError as error:
+            return not isinstance(error, FileNotFoundError | NotADirectoryError)
+        except ImageError:
+            return True   # damaged: somebody's bundle nevertheless
+
+
+def add(layout: Layout, path: str, *, manifest: str, driver: str, layers: Layers, at: str = "",
+        lasting: bool = True) -> Bundle:
+    """Record that the bundle at ``path``, an existing directory, uses these layers; ``at``: where that directory is
+    now, if it is to be renamed to ``path`` while the layers are still under a lease; ``lasting``: it is to be there
+    after a power failure. Raises HostError."""
+    record = Bundle(id=os.urandom(_ID).hex(), path=os.path.abspath(path), manifest=manifest, driver=driver,
+                    keys=layers.keys, chain_ids=layers.chain_ids)
+    mark = encode({"id": record.id, "store": layout.root, "manifest": manifest, "driver": driver}).encode()
+    try:
+        with layout.shared():   # gc must find neither the temporary file unlocked, nor the record without its mark
+            temporary = layout.work()
+            data = encode({name: getattr(record, name) for name in Bundle.FIELDS}).encode()
+            fd = write_file(temporary, data, lock=True, sync=lasting)
+            try:
+                os.rename(temporary, layout.below("bundles", record.id))
+            finally:
+                os.close(fd)
+            here = at or record.path
+            write_file(f"{here}/{MARK}.{record.id}", mark, sync=lasting)
+            os.rename(f"{here}/{MARK}.{record.id}", f"{here}/{MARK}")
+    except OSError as error:
+        raise layout.failure(error, f'recording the bundle "{path}"') from None
+    return record
+
+
+def read_mark(path: str) -> dict[str, str]:
+    """What the bundle at ``path`` says: id, store, manifest, driver. OSError where it says nothing, ImageError where
+    that is damaged."""
+    file = f"{path}/{MARK}"
+    try:
+        value = decode(read_file(file), file)
+    except ConfigError:
+        value = None
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("id", "store", "driver")):
+        raise ImageError(f'"{file}" is damaged: remove the bundle', file)
+    return value
+
+
+def read(layout: Layout, name: str) -> Bundle:
+    """The record with this id; raises ImageError for a damaged one, FileNotFoundError where there is none."""
+    if len(name) != 2 * _ID or not frozenset("0123456789abcdef").issuperset(name):   # a stranger's mark may say ".."
+        raise FileNotFoundError
+    path = layout.below("bundles", name)
+    try:
+        value = decode(read_file(path), path)
+    except ConfigError:
+        value = None
+    blank = Bundle()
+    if not isinstance(value, dict) or value.get("id") != name or any(
+            type(value.get(field)) is not type(getattr(blank, field)) for field in Bundle.FIELDS):
+        raise ImageError(f'"{path}" is damaged: remove it when no bundle has the id "{name}"', path)
+    return Bundle(**{field: value[field] for field in Bundle.FIELDS})
+
+
+def records(layout: Layout) -> list[Bundle]:
+    """Every record, also of bundles that are gone; raises ImageError for a damaged one."""
+    found = []
+    for name in sorted(os.listdir(layout.below("bundles"))):
+        try:
+            found.append(read(layout, name))
+        except FileNotFoundError:
+            continue   # removed meanwhile
+    return found
+
+
+def remove(layout: Layout, record: Bundle) -> None:
+    """Forget a bundle; its own files are the caller's."""
+    for path in (f"{record.path}/{MARK}", layout.below("bundles", record.id)):
+        try:
+            os.unlink(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue   # nothing to forget
+        except OSError as error:
+            raise layout.failure(error, f'forgetting the bundle "{record.path}"') from None

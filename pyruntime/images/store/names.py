@@ -1,0 +1,118 @@
+"""Names: which manifest or index a reference stands for. One file each, replaced by rename(2).
+
+The file's name is the reference, quoted as in a URL, so that a listing can be read; where that is too long for a file
+name, its end is a hash. The reference itself stands inside.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import ImageError, NoSuchImage, UsageError
+from pyruntime.images.digest import check, of
+from pyruntime.images.document import Descriptor
+from pyruntime.images.store.layout import now, read_file, write_file
+from pyruntime.system.json import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.images.store.layout import Layout
+
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:@+")
+_LONGEST = 200
+NAMELESS = "localhost/nameless"   # with its digest: what keeps an image that has no name; Docker calls it dangling
+_NAMELESS = (NAMELESS, "localhost/built", "localhost/loaded")   # the others are of stores that version 0.1.0 wrote
+
+
+def is_nameless(name: str) -> bool:
+    """Whether a name stands for an image that has none."""
+    return name.partition("@")[0] in _NAMELESS
+
+
+def file_name(name: str) -> str:
+    """The file of a name; raises UsageError for what cannot be a name."""
+    if not name or "\0" in name or "\n" in name:
+        raise UsageError(f"{encode(name)} cannot be the name of an image")
+    data = os.fsencode(name)
+    quoted = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in data)
+    if quoted.startswith("."):   # hidden, or worse: ".."
+        quoted = "%2E" + quoted[1:]
+    return quoted if len(quoted) <= _LONGEST else f"{quoted[:100]}~{of(data)[7:]}"
+
+
+def read(layout: Layout, file: str) -> tuple[str, Descriptor, str]:
+    """Name, descriptor and time of one file in names/; raises ImageError for a damaged one."""
+    path = layout.below("names", file)
+    value = decode(read_file(path), path)
+    try:
+        assert isinstance(value, dict)
+        members = dict(value["descriptor"])
+        found = Descriptor(members.pop("mediaType"), check(members.pop("digest")), int(members.pop("size")), members)
+        return str(value["name"]), found, str(value.get("when", ""))
+    except (AssertionError, KeyError, TypeError, ValueError, AttributeError):
+        raise ImageError(f'"{path}" is damaged: remove it, and pull the image again', path) from None
+
+
+def names(layout: Layout) -> dict[str, Descriptor]:
+    """Every name, sorted, and what it stands for."""
+    found = []
+    for file in os.listdir(layout.below("names")):
+        try:
+            name, descriptor, _ = read(layout, file)
+        except FileNotFoundError:
+            continue   # untagged meanwhile
+        found.append((name, descriptor))
+    return dict(sorted(found, key=lambda item: item[0]))
+
+
+def resolve(layout: Layout, name: str) -> Descriptor:
+    """What a name stands for; raises NoSuchImage."""
+    try:
+        stored, descriptor, _ = read(layout, file_name(name))
+    except FileNotFoundError:
+        raise NoSuchImage(f'no image has the name "{name}": pull it, or look at the list of images', name) from None
+    if stored != name:
+        raise ImageError(f'"{layout.below("names", file_name(name))}" is damaged: it is of "{stored}": remove it', name)
+    return descriptor
+
+
+def tag(layout: Layout, name: str, descriptor: Descriptor) -> None:
+    """Give a name to a manifest or an index that is there, from whatever had it before.
+
+    The content that it stands for is to be under a lease until this has returned.
+    """
+    file = file_name(name)
+    plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)   # not its annotations, of any length
+    data = encode({"name": name, "descriptor": plain.json(), "when": now()}).encode()
+    try:
+        # The content's own names first: after a power failure the name must not lead to nothing.
+        layout.sync("blobs/sha256", "blobs/sha512")
+        with layout.shared():   # gc must not find the temporary file before it is locked
+            temporary = layout.work()
+            fd = write_file(temporary, data, lock=True)
+            try:
+                os.rename(temporary, layout.below("names", file))
+            finally:
+                os.close(fd)
+        layout.sync("names")
+    except OSError as error:
+        raise layout.failure(error, f'writing the name "{name}"') from None
+    if not is_nameless(name):
+        untag(layout, f"{NAMELESS}@{descriptor.digest}")   # it has a name now
+
+
+def keep(layout: Layout, descriptor: Descriptor) -> None:
+    """Keep an image that may have no name, until it gets one or is pruned."""
+    if all(there.digest != descriptor.digest for there in names(layout).values()):
+        tag(layout, f"{NAMELESS}@{descriptor.digest}", descriptor)
+
+
+def untag(layout: Layout, name: str) -> bool:
+    """Take a name away; whether there was one. What it stood for goes with the next gc."""
+    try:
+        os.unlink(layout.below("names", file_name(name)))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise layout.failure(error, f'removing the name "{name}"') from None
+    return True

@@ -1,0 +1,106 @@
+"""``docker://REFERENCE``: a registry (distribution-spec)."""
+
+from __future__ import annotations
+
+from pyruntime.images import media
+from pyruntime.images.digest import of, verify
+from pyruntime.images.document import MAX_DOCUMENT, Descriptor
+from pyruntime.images.transports.base import Source, Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.images.reference import Reference
+    from pyruntime.images.registry.client import Repository
+    from pyruntime.images.transports.base import Body, Sink
+
+
+class RegistrySource(Source):
+    """One image of a repository. ``found`` is what the reference stands for, as far as that is known already."""
+
+    def __init__(self, repository: Repository, reference: Reference, found: Descriptor | None = None) -> None:
+        super().__init__()
+        self.found = found
+        self.label = str(reference)
+        self.repository = repository
+        self.reference = reference
+        self._root: tuple[bytes, str] | None = None
+
+    def root(self) -> tuple[bytes, str]:
+        """The document that the tag or digest names; it is asked for once."""
+        if self._root is None:
+            # By the digest that the tag was found to stand for: what was decided by it holds for what comes.
+            wanted = self.reference.digest or (self.found.digest if self.found else self.reference.tag)
+            raw, media_type, _ = self.repository.manifest(wanted)
+            self._root = raw, media_type
+        return self._root
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        """A whole document, verified. Manifests and blobs are different things to a registry."""
+        if descriptor.media_type not in media.INDEXES + media.MANIFESTS or descriptor.size > MAX_DOCUMENT:
+            return super().document(descriptor)
+        raw = self.repository.manifest(descriptor.digest)[0]
+        verify(raw, descriptor.digest, descriptor.size)
+        return raw
+
+    def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
+        """A blob's bytes from ``offset`` on."""
+        body = self.repository.blob(descriptor, offset)
+        skip = offset - body.offset
+        while skip > 0 and (data := body.read(min(skip, 1 << 16))):   # a server without Range starts from the beginning
+            skip -= len(data)
+        return body
+
+    def fetch(self, descriptor: Descriptor, sink: Sink, advance: Callable[[int], None]) -> None:
+        """A download that survives cuts."""
+        self.repository.fetch_blob(descriptor, sink, advance)
+
+    def stop(self) -> None:
+        """End every request."""
+        self.repository.transport.stop()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.repository.close()
+
+
+class RegistryTarget(Target):
+    """A repository that is pushed to. ``mount_from`` is a repository of the same registry that has the layers."""
+
+    takes_foreign = False
+
+    def __init__(self, repository: Repository, reference: Reference, mount_from: str = "") -> None:
+        self.label = str(reference)
+        self.repository = repository
+        self.reference = reference
+        self._mount_from = mount_from
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether the repository has the blob."""
+        return self.repository.has_blob(descriptor.digest)
+
+    def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
+        """Push a blob, or have the registry mount it."""
+        return self.repository.push_blob(descriptor, lambda offset: source.open(descriptor, offset), self._mount_from,
+                                         progress=advance)
+
+    def document(self, raw: bytes, descriptor: Descriptor) -> None:
+        """Push a manifest by its digest."""
+        self.repository.push_manifest(raw, descriptor.media_type, of(raw))
+
+    def finish(self, raw: bytes, descriptor: Descriptor) -> None:
+        """Push the root document by its tag."""
+        self.repository.push_manifest(raw, descriptor.media_type, self.reference.tag or descriptor.digest)
+
+    def stop(self) -> None:
+        """End every request."""
+        self.repository.transport.stop()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.repository.close()
+
+    def abandon(self) -> None:
+        """Close the connections: blobs without a manifest are the registry's to remove."""
+        self.repository.close()

@@ -1,0 +1,203 @@
+"""A network on the host: bridge, packet rules and sysctls. They come with its first container and go with its last.
+
+    RUN/networks/up/NETWORK   JSON: what stands for it now; the name servers' addresses are read from there
+
+Everything here is done under the lock of networks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pyruntime.errors import HostError, StateError
+from pyruntime.networks import definitions as networks
+from pyruntime.networks import endpoints, forwarding
+from pyruntime.networks import nftables as rules
+from pyruntime.networks.addresses import Address, Subnet, routed
+from pyruntime.networks.rtnetlink import Netlink
+from pyruntime.pocker.containers.container import write
+from pyruntime.pocker.directories import forget
+from pyruntime.system.json import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.networks.definitions import Network
+    from pyruntime.networks.rtnetlink import Link
+    from pyruntime.pocker.directories import Places
+
+
+def directory(places: Places) -> str:
+    """Where it is written down which networks are up."""
+    return f"{places.run}/networks/up"
+
+
+def up(places: Places) -> dict[str, dict[str, Any]]:
+    """The networks that are up."""
+    found = {}
+    try:
+        names = os.listdir(directory(places))
+    except FileNotFoundError:
+        return {}
+    for name in names:
+        try:
+            with open(f"{directory(places)}/{name}", "rb") as file:
+                value = decode(file.read(), "network")
+        except FileNotFoundError:
+            continue   # it went this very moment
+        if isinstance(value, dict) and not name.endswith(".new"):
+            found[name] = value
+    return found
+
+
+def raise_up(places: Places, netlink: Netlink, network: Network, *, anew: bool = False) -> Link:
+    """Make a network's bridge and rules, if they are not there, or ``anew``; the bridge. Raises HostError."""
+    link = _ours(netlink, network)
+    if link and not anew and os.path.exists(f"{directory(places)}/{network.name}"):
+        return link
+    places.below_run("networks", "up")
+    state: dict[str, Any] = {"interface": network.interface, "internal": network.internal,
+             "gateways": [entry["gateway"] for entry in network.subnets], "opened": []}
+    write(f"{directory(places)}/{network.name}", encode(state).encode())
+    try:
+        rebuild(places, network)
+        if not network.internal:
+            forwarding.allow(places, ipv6=network.subnet(6) is not None)
+            state["opened"] = rules.droppers()
+            if state["opened"]:
+                write(f"{directory(places)}/{network.name}", encode(state).encode())
+            for program, chain in state["opened"]:
+                rules.let_in(program, chain, network.interface, add=True)
+        return link or _make(netlink, network)
+    except BaseException:
+        if link is None or not endpoints.used(places, network.name):   # who has asked for it has an address already
+            take_down(places, network.name)
+        raise
+
+
+def _ours(netlink: Netlink, network: Network) -> Link | None:
+    link = netlink.link(network.interface)
+    return link if link and link.kind == "bridge" and link.mac == network.mac else None
+
+
+def find_room(places: Places, network: Network) -> None:
+    """The name of the bridge and the subnet of a network that is not up have to be free; the default network, which
+    nobody uses then, takes others if they are not. Raises StateError."""
+    if endpoints.used(places, network.name):
+        return
+    netlink = Netlink()
+    try:
+        if _ours(netlink, network):
+            return
+        foreign = netlink.link(network.interface) is not None
+        number = 0
+        while foreign and netlink.link(f"pocker{number}"):
+            number += 1
+    finally:
+        netlink.close()
+    taken = list(routed())
+    collisions = [(entry["subnet"], other) for entry in network.subnets for other in taken
+                  if Subnet.parse(entry["subnet"]).overlaps(other)]
+    if not collisions and not foreign:
+        return
+    if network.name != networks.DEFAULT:
+        if foreign:
+            raise StateError(f'network "{network.name}" cannot have the bridge "{network.interface}": there is another'
+                             " interface of that name; remove one of them")
+        raise StateError(f'the subnet {collisions[0][0]} of network "{network.name}" overlaps with {collisions[0][1]},'
+                         " to which this host has a route: make the network anew with another --subnet")
+    if foreign:
+        network.interface = f"pocker{number}"
+    if collisions:
+        others = [Subnet.parse(entry["subnet"]) for other in networks.every(places) if other.name != network.name
+                  for entry in other.subnets]
+        subnet = networks.free_subnet(network.name, taken + others)
+        network.subnets[0] = {"subnet": str(subnet), "gateway": str(subnet.at(1)), "range": ""}
+    networks.save(places, network)
+
+
+def mtu_of(network: Network) -> int:
+    """What the network asks for, or the default route's interface has."""
+    if network.options.get("mtu"):
+        return int(network.options["mtu"])
+    try:
+        with open("/proc/net/route", encoding="ascii") as file:
+            for line in file:
+                words = line.split()
+                if words[1] == "00000000" and words[7] == "00000000":
+                    with Interface(words[0]) as link:
+                        return link.mtu if link else 1500
+    except FileNotFoundError:
+        pass   # a kernel without IPv4
+    return 1500
+
+
+class Interface:
+    """An interface by name, asked once: ``with Interface("eth0") as link``. /sys/class/net would be that of the network
+    namespace in which it was mounted."""
+
+    def __init__(self, name: str) -> None:
+        self._netlink = Netlink()
+        self._name = name
+
+    def __enter__(self) -> Link | None:
+        return self._netlink.link(self._name)
+
+    def __exit__(self, *_: object) -> None:
+        self._netlink.close()
+
+
+def _make(netlink: Netlink, network: Network) -> Link:
+    try:
+        netlink.add_bridge(network.interface, network.mac, mtu_of(network))
+    except OSError as error:
+        kernel = ": the kernel has no bridges (load the module bridge)" if error.errno == errno.EOPNOTSUPP else ""
+        raise HostError(f'cannot make the bridge "{network.interface}": {error.strerror}{kernel}') from None
+    link = netlink.link(network.interface)
+    if link is None:
+        raise HostError(f'the bridge "{network.interface}" vanished while it was made')
+    try:
+        if os.path.isdir("/proc/sys/net/ipv6"):
+            # A container could tell the host by router advertisements where to send its packets (CVE-2020-10749).
+            forwarding.put(f"ipv6/conf/{network.interface}/accept_ra", "0")
+            if network.subnet(6) is None:
+                forwarding.put(f"ipv6/conf/{network.interface}/disable_ipv6", "1")
+        for entry in network.subnets:
+            netlink.add_address(link.index, Address.parse(entry["gateway"]), Subnet.parse(entry["subnet"]))
+        netlink.set_up(link.index)
+    except OSError as error:
+        raise HostError(f'cannot set the bridge "{network.interface}" up: {error.strerror}') from None
+    return link
+
+
+def rebuild(places: Places, network: Network) -> None:
+    """Make the network's packet rules anew, with the published ports of all its containers."""
+    text = rules.table(network)
+    for endpoint in endpoints.every(places):
+        entry = endpoint.publisher()
+        if entry and entry["network"] == network.name and endpoint.pid:
+            text += rules.elements(network.interface, endpoint.ports, endpoint.targets(), add=True)
+    rules.apply(text)
+
+
+def take_down(places: Places, name: str) -> None:
+    """Remove what stands for a network that no container uses; with the last one the host's sysctls are as before."""
+    state = up(places).get(name)
+    if state is None:
+        return
+    netlink = Netlink()
+    try:
+        link = netlink.link(state["interface"])
+        if link and link.kind == "bridge":
+            netlink.remove(state["interface"])
+    finally:
+        netlink.close()
+    for program, chain in state["opened"]:
+        rules.let_in(program, chain, state["interface"], add=False)
+    if rules.possible():
+        rules.apply(rules.without(state["interface"]))
+    forget(f"{directory(places)}/{name}")
+    if not up(places):
+        forwarding.restore(places)

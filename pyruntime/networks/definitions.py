@@ -1,0 +1,223 @@
+"""Networks: what they are, and where that is written down.
+
+    ROOT/networks/NAME.json    the record of one that was made (`bridge` is made when it is first needed)
+    ROOT/networks/.lock        flock'ed by whoever makes or removes networks, or takes or gives back addresses
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import NoSuchNetwork, PyruntimeError, StateError, UsageError
+from pyruntime.images.store.layout import read_file
+from pyruntime.networks.addresses import Address, Subnet, routed
+from pyruntime.networks.present import HOST, NONE
+from pyruntime.pocker import events as history
+from pyruntime.pocker.containers.container import check_name, timestamp, write
+from pyruntime.pocker.directories import forget
+from pyruntime.system.json import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from pyruntime.pocker.directories import Lock, Places
+
+DEFAULT = "bridge"
+RESERVED = (NONE, HOST, "container", "default", "slirp4netns", "pasta", "private")
+# The first of them that nothing on this host has a route to. Docker's are 172.17-31, libvirt's 192.168.122, Kubernetes'
+# 10.96 and 10.244.
+_FIRST = ("10.88.0.0/16", "10.98.0.0/16", "172.31.0.0/16", "10.188.0.0/16", "192.168.188.0/24")
+_POOLS = ("10.89.0.0/16", "10.90.0.0/16", "10.189.0.0/16", "172.30.0.0/16", "192.168.0.0/16")   # a /24 for each network
+
+
+class Network:
+    """One network.
+
+    ``subnets``   {"subnet", "gateway", "range"}: at most one of each IP version, IPv4's first; the range is where
+                  addresses are taken from, "" the whole subnet
+    ``internal``  nothing goes out of it or comes in
+    ``options``   {"mtu": "1400"}
+    ``interface`` the name of its bridge
+    """
+
+    FIELDS = ("id", "name", "created", "subnets", "internal", "labels", "options", "interface")
+
+    def __init__(self, **values: Any) -> None:
+        self.id: str = ""
+        self.name: str = ""
+        self.created: str = ""
+        self.subnets: list[dict[str, str]] = []
+        self.internal: bool = False
+        self.labels: dict[str, str] = {}
+        self.options: dict[str, str] = {}
+        self.interface: str = ""
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def document(self) -> dict[str, Any]:
+        """What is written."""
+        return {name: getattr(self, name) for name in self.FIELDS}
+
+    def subnet(self, version: int) -> dict[str, str] | None:
+        """The subnet of this IP version."""
+        return next((entry for entry in self.subnets if (":" in entry["subnet"]) == (version == 6)), None)
+
+    @property
+    def mac(self) -> bytes:
+        """The address of its bridge: by it the bridge is known to be this network's, and not somebody else's."""
+        return b"\x02\x50" + bytes.fromhex(self.id[:8])
+
+
+def lock(places: Places) -> Lock:
+    """The lock of networks, addresses and bridges."""
+    return places.lock("networks")
+
+
+def _path(places: Places, name: str) -> str:
+    return f"{places.root}/networks/{name}.json"
+
+
+def read(places: Places, name: str) -> Network | None:
+    """The network of this name, if there is one."""
+    path = _path(places, name)
+    try:
+        data = read_file(path, 1 << 20)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PyruntimeError(f'cannot read "{path}": {error.strerror}') from None
+    value = decode(data, path)
+    return Network(**value) if isinstance(value, dict) else None
+
+
+def every(places: Places) -> Iterator[Network]:
+    """All networks by name; `bridge` only once it has been used."""
+    try:
+        names = sorted(os.listdir(f"{places.root}/networks"))
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.endswith(".json") and (network := read(places, name.removesuffix(".json"))):
+            yield network
+
+
+def find(places: Places, text: str) -> Network:
+    """The network that a person means: a name, an ID or the beginning of one; `bridge` is made. It is locked.
+
+    Raises NoSuchNetwork.
+    """
+    name = DEFAULT if text in ("default", "") else text
+    network = read(places, name) if "/" not in name else None
+    if network:
+        return network
+    if name == DEFAULT:
+        return make(places, DEFAULT)
+    fitting = [network for network in every(places) if network.id.startswith(text)]
+    if len(fitting) != 1:
+        raise NoSuchNetwork(f'no such network: "{text}": see "pocker network ls", or make it with "pocker network'
+                            f' create {text}"')
+    return fitting[0]
+
+
+def save(places: Places, network: Network) -> None:
+    """Write the record."""
+    places.below("networks")
+    write(_path(places, network.name), encode(network.document()).encode())
+
+
+def make(places: Places, name: str, *, subnets: Sequence[str] = (), gateways: Sequence[str] = (),
+         ranges: Sequence[str] = (), ipv6: bool = False, internal: bool = False, labels: dict[str, str] | None = None,
+         options: dict[str, str] | None = None) -> Network:
+    """Make a network; the caller holds the lock. Raises UsageError, StateError."""
+    check_name(name)
+    if name in RESERVED:
+        raise UsageError(f'"{name}" cannot be the name of a network: it stands for something else in --network')
+    if read(places, name):
+        raise StateError(f'there is a network "{name}" already: remove it, or take another name')
+    network = Network(id=os.urandom(32).hex(), name=name, created=timestamp(), internal=internal, labels=labels or {},
+                      options=_options(options or {}))
+    network.subnets = _subnets(places, network, [Subnet.parse(text, "--subnet") for text in subnets], ipv6=ipv6)
+    for text in gateways:
+        address = Address.parse(text, "--gateway")
+        entry = _entry_of(network, address, "--gateway")
+        entry["gateway"] = str(address)
+    for text in ranges:
+        part = Subnet.parse(text, "--ip-range")
+        entry = _entry_of(network, part.at(0), "--ip-range")
+        if part.prefix < Subnet.parse(entry["subnet"]).prefix:
+            raise UsageError(f'--ip-range "{text}" is larger than the subnet {entry["subnet"]}')
+        entry["range"] = str(part)
+    network.interface = "pocker0" if name == DEFAULT else f"pocker-{network.id[:8]}"   # IFNAMSIZ: 15 letters
+    save(places, network)
+    history.note(places, "network", "create", network.id, {"name": name})
+    return network
+
+
+def _options(options: dict[str, str]) -> dict[str, str]:
+    known = {"mtu": "mtu", "com.docker.network.driver.mtu": "mtu"}
+    result = {}
+    for name, value in options.items():
+        if name not in known:
+            raise UsageError(f'--opt "{name}" is not known: there is mtu')
+        if not value.isdecimal() or not 1280 <= int(value) <= 65535:
+            raise UsageError(f'--opt "{name}={value}": write a number from 1280 to 65535')
+        result[known[name]] = value
+    return result
+
+
+def _entry_of(network: Network, address: Address, flag: str) -> dict[str, str]:
+    for entry in network.subnets:
+        if address in Subnet.parse(entry["subnet"]):
+            return entry
+    there = ", ".join(entry["subnet"] for entry in network.subnets)
+    raise UsageError(f'{flag} "{address}" is in no subnet of the network: it has {there}')
+
+
+def _subnets(places: Places, network: Network, wanted: list[Subnet], *, ipv6: bool) -> list[dict[str, str]]:
+    taken = list(occupied(places))
+    for subnet in wanted:
+        if subnet.size < 4:
+            raise UsageError(f'--subnet "{subnet}" has no room for a gateway and a container')
+        for other, whose in taken:
+            if subnet.overlaps(other):
+                raise StateError(f'--subnet "{subnet}" overlaps with {other}, {whose}: take another one')
+    found = {subnet.version: subnet for subnet in wanted}
+    if len(found) < len(wanted):
+        raise UsageError("--subnet: a network has one subnet of IPv4 and one of IPv6")
+    if 4 not in found:
+        found[4] = free_subnet(network.name, [subnet for subnet, _ in taken])
+    if ipv6 and 6 not in found:
+        # RFC 4193: a random global ID; the network's own is random.
+        found[6] = Subnet(6, (0xfd << 120) | (int(network.id[:10], 16) << 80) | (int(network.id[10:14], 16) << 64), 64)
+    return [{"subnet": str(found[version]), "gateway": str(found[version].at(1)), "range": ""}
+            for version in sorted(found)]
+
+
+def occupied(places: Places) -> Iterator[tuple[Subnet, str]]:
+    """What no new subnet may overlap with, and whose it is: our networks', and what this host has routes to."""
+    for network in every(places):
+        for entry in network.subnets:
+            yield Subnet.parse(entry["subnet"]), f'the subnet of network "{network.name}"'
+    for subnet in routed():
+        yield subnet, "to which this host has a route"
+
+
+def free_subnet(name: str, taken: Sequence[Subnet]) -> Subnet:
+    """An IPv4 subnet that overlaps with none of those. Raises StateError."""
+    candidates = [Subnet.parse(text) for text in _FIRST] if name == DEFAULT else []
+    for text in _POOLS:
+        pool = Subnet.parse(text)
+        candidates += (Subnet(4, pool.base + (number << 8), 24) for number in range(pool.size >> 8))
+    for candidate in candidates:
+        if not any(candidate.overlaps(other) for other in taken):
+            return candidate
+    raise StateError("no subnet is free: all that we would choose overlap with other networks or with this host's"
+                     " routes: name one with --subnet, or remove networks (\"pocker network prune\")")
+
+
+def remove(places: Places, network: Network) -> None:
+    """Forget a network that nobody uses; the caller holds the lock. Raises StateError."""
+    forget(_path(places, network.name))
+    history.note(places, "network", "destroy", network.id, {"name": network.name})

@@ -1,0 +1,222 @@
+"""What containers have of networks at present: addresses, interfaces, published ports.
+
+    RUN/networks/containers/ID            a container's endpoint: JSON, see Endpoint
+    RUN/networks/leases/NETWORK/ADDRESS   a link to the ID of the container that has the address
+    RUN/networks/leases/NETWORK/.last     the address that was given last
+
+It does not outlive a reboot, as interfaces do not. Taken and given back under the lock of networks.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import StateError
+from pyruntime.networks.addresses import Address, Subnet
+from pyruntime.pocker.containers.container import write
+from pyruntime.pocker.directories import forget
+from pyruntime.system.json import decode, encode
+from pyruntime.system.processes import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pyruntime.networks.definitions import Network
+    from pyruntime.pocker.directories import Places
+
+
+class Endpoint:
+    """A container's place in its networks.
+
+    ``names``   by which other containers find it: its name, short ID and host name
+    ``pid``     its init process, once it has been attached
+    ``joined``  {"network", "interface" (the bridge), "ip", "ip6", "mac", "link" (on the host), "inside", "aliases",
+                "gateway", "gateway6", "prefix", "prefix6", "internal"}
+    ``ports``   {"host", "port", "to", "protocol"}: what is bound; an entry for each IP version
+    ``proxy``   pid and start time of the process that holds the ports
+    ``dns``     name servers instead of the host's
+    ``links``   names that it alone has for others, and the short ID of whom they mean
+    ``outside`` the program that connects it, for a container without root; and ``helper``, its pid and start time
+    ``owner``   pid and start time of the process with which it goes, for a step of a build; [0, 0] for a container
+    """
+
+    FIELDS = ("id", "names", "pid", "joined", "ports", "proxy", "dns", "outside", "helper", "owner", "links")
+
+    def __init__(self, **values: Any) -> None:
+        self.id: str = ""
+        self.names: list[str] = []
+        self.pid: int = 0
+        self.joined: list[dict[str, Any]] = []
+        self.ports: list[dict[str, Any]] = []
+        self.proxy: list[int] = [0, 0]
+        self.dns: list[str] = []
+        self.outside: str = ""
+        self.helper: list[int] = [0, 0]
+        self.owner: list[int] = [0, 0]
+        self.links: dict[str, str] = {}
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def document(self) -> dict[str, Any]:
+        """What is written."""
+        return {name: getattr(self, name) for name in self.FIELDS}
+
+    def publisher(self) -> dict[str, Any] | None:
+        """The network that published ports go to: the first one that has a way out."""
+        return next((entry for entry in self.joined if not entry["internal"]), None)
+
+    def targets(self) -> dict[int, str]:
+        """Where published ports go: an address by IP version."""
+        if self.outside:   # the proxy is in the container's network namespace
+            return {4: "127.0.0.1"}
+        entry = self.publisher() or {"ip": "", "ip6": ""}
+        return {version: address for version, address in ((4, entry["ip"]), (6, entry["ip6"])) if address}
+
+    def of_a_build(self) -> bool:
+        """Whether it is a step's of a build that goes on."""
+        return self.owner[0] > 0 and start_time(self.owner[0]) == self.owner[1]
+
+    def in_network(self, name: str) -> dict[str, Any] | None:
+        """What it has of this network."""
+        return next((entry for entry in self.joined if entry["network"] == name), None)
+
+
+def directory(places: Places) -> str:
+    """Where endpoints are."""
+    return f"{places.run}/networks/containers"
+
+
+def save(places: Places, endpoint: Endpoint) -> None:
+    """Write it down."""
+    places.below_run("networks", "containers")
+    write(f"{directory(places)}/{endpoint.id}", encode(endpoint.document()).encode())
+
+
+def read(places: Places, container_id: str) -> Endpoint | None:
+    """The container's endpoint, if it has one."""
+    try:
+        with open(f"{directory(places)}/{container_id}", "rb") as file:
+            value = decode(file.read(), "endpoint")
+    except FileNotFoundError:
+        return None
+    return Endpoint(**value) if isinstance(value, dict) else None
+
+
+def drop(places: Places, container_id: str) -> None:
+    """Forget it."""
+    forget(f"{directory(places)}/{container_id}")
+
+
+def identifiers(places: Places) -> list[str]:
+    """The IDs of the containers that have one."""
+    try:
+        return sorted(name for name in os.listdir(directory(places)) if len(name) == 64)
+    except FileNotFoundError:
+        return []
+
+
+def every(places: Places) -> Iterator[Endpoint]:
+    """All endpoints."""
+    for container_id in identifiers(places):
+        if endpoint := read(places, container_id):
+            yield endpoint
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+def _leases(places: Places, network: str) -> str:
+    return f"{places.run}/networks/leases/{network}"
+
+
+def leased(places: Places, network: str) -> dict[str, str]:
+    """The addresses of a network that are taken, and by whom."""
+    path = _leases(places, network)
+    try:
+        return {name: os.readlink(f"{path}/{name}") for name in os.listdir(path) if name[0] != "."}
+    except FileNotFoundError:
+        return {}
+
+
+def used(places: Places, network: str) -> bool:
+    """Whether a container has an address of this network."""
+    try:
+        return any(name[0] != "." for name in os.listdir(_leases(places, network)))
+    except FileNotFoundError:
+        return False
+
+
+def lease(places: Places, network: Network, version: int, container_id: str, wanted: str = "") -> str:
+    """An address of the network for a container, "" where it has none of this IP version.
+
+    The next one after the one that was given last, so that an address stands idle for as long as possible before
+    somebody else gets it. Raises UsageError, StateError.
+    """
+    entry = network.subnet(version)
+    if entry is None:
+        if wanted:
+            raise StateError(f'--ip{"6" if version == 6 else ""} "{wanted}": network "{network.name}" has no subnet of'
+                             f" IPv{version}")
+        return ""
+    subnet = Subnet.parse(entry["subnet"])
+    path = places.below_run("networks", "leases", network.name)
+    if wanted:
+        address = Address.parse(wanted, "--ip")
+        first, last = subnet.hosts()
+        if address not in subnet or not first <= address.value <= last:
+            raise StateError(f'address "{wanted}" is not one that a container of network "{network.name}" can have: its'
+                             f" subnet is {subnet}")
+        if str(address) == entry["gateway"] or not _take(path, str(address), container_id):
+            owner = leased(places, network.name).get(str(address), "")
+            raise StateError(f'address "{wanted}" of network "{network.name}" is taken by'
+                             f" {f'container {owner[:12]}' if owner else 'its gateway'}: choose another one")
+        return str(address)
+    first, last = (Subnet.parse(entry["range"]) if entry["range"] else subnet).hosts()
+    mark = f"{path}/.last{version}"
+    try:
+        before = Address.parse(os.readlink(mark)).value
+    except FileNotFoundError:
+        before = first - 1
+    start = before + 1 if first <= before + 1 <= last else first
+    taken = {*os.listdir(path), entry["gateway"]}
+    for number in range(min(last - first + 1, len(taken) + 1)):
+        text = str(Address(version, first + (start - first + number) % (last - first + 1)))
+        if text not in taken and _take(path, text, container_id):
+            forget(mark)
+            os.symlink(text, mark)
+            return text
+    raise StateError(f'network "{network.name}" has no free address of IPv{version}: {last - first + 1} are there;'
+                     " remove containers, or make a network with a larger --subnet")
+
+
+def _take(path: str, address: str, container_id: str) -> bool:
+    try:
+        os.symlink(container_id, f"{path}/{address}")
+    except FileExistsError:
+        return False
+    return True
+
+
+def give_back(places: Places, network: str, container_id: str, *addresses: str) -> None:
+    """Give addresses back, if they are still the container's."""
+    for address in addresses:
+        path = f"{_leases(places, network)}/{address}"
+        try:
+            if address and os.readlink(path) == container_id:
+                os.unlink(path)
+        except FileNotFoundError:
+            continue   # it was given back before
+
+
+def forget_lost(places: Places) -> None:
+    """Give back the addresses of containers that have no endpoint: they were killed between the two."""
+    try:
+        networks = os.listdir(f"{places.run}/networks/leases")
+    except FileNotFoundError:
+        return
+    for network in networks:
+        for address, owner in leased(places, network).items():
+            if not os.path.exists(f"{directory(places)}/{owner}"):
+                give_back(places, network, owner, address)

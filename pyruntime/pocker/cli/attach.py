@@ -1,0 +1,34 @@
+"""``pocker attach CONTAINER``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.errors import StateError
+from pyruntime.pocker.cli.each import LATEST_FLAG
+from pyruntime.pocker.cli.foreground import DETACH_KEYS, SIG_PROXY, check_terminal, forwarding
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers import attach
+from pyruntime.pocker.containers.container import find
+from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
+
+COMMAND = Command("attach", "[options] CONTAINER", "attach to a container's input and output",
+                  Flag("no-stdin", "bool", "leave its input alone"), DETACH_KEYS,
+                  LATEST_FLAG, SIG_PROXY, least=1, most=1,
+                  text="What it wrote before is in its log: `pocker logs`. The exit status is the program's.\n\n"
+                       "Example:\n  pocker attach web")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Attach."""
+    container = find(context.places, parsed.arguments[0])
+    record = container.read()
+    status = status_of(container).word
+    if status != RUNNING:
+        remedy = f"`pocker unpause {record.name}`" if status == PAUSED else f"`pocker start -a {record.name}`"
+        raise StateError(f'cannot attach to container "{record.name}", which is {status}: {remedy}')
+    settings = record.settings
+    stdin = settings.stdin and not parsed["no-stdin"]
+    check_terminal(terminal=settings.terminal, stdin=stdin)
+    ended = attach.Attached(attach.connect(container.socket), terminal=settings.terminal, stdin=stdin,
+                            keys=parsed["detach-keys"], forward=forwarding(container, parsed)).wait()
+    return ended or 0

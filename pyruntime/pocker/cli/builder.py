@@ -1,0 +1,11 @@
+"""``pocker builder``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.groups import Group
+
+COMMAND = Group("pocker", "builder", "commands about what builds remember", {
+    "build": "build an image from a Dockerfile",
+    "prune": "remove what builds remember",
+}, "pyruntime.pocker.cli.builders", {"build": "pyruntime.pocker.cli.build"}, text="Example:\n  pocker builder prune")
+run = COMMAND.run

@@ -1,0 +1,76 @@
+"""``pocker builder prune``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.errors import UsageError
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.pruning import FORCE, check_consent
+
+COMMAND = Command("prune", "[options]", "remove what builds remember",
+                  Flag("all", "bool", "steps whose layers an image has, too", short="a"),
+                  Flag("filter", "list", "until=24h: only what no build has used since; type=regular: steps,"
+                       " type=exec.cachemount: cache mounts", value="KEY=VALUE"),
+                  FORCE,
+                  Flag("keep-mounts", "bool", "leave the directories of RUN --mount=type=cache"),
+                  Flag("unused-for", "str", "only what no build has used for so long: 24h, 7d", value="TIME"), most=0,
+                  text="Steps whose layers no image has, and the directories of cache mounts. With --all everything;\n"
+                       "layers that an image has stay in it.\n\nExample:\n  pocker builder prune --filter until=168h")
+_KEYS = ("until", "unused-for", "type")
+_TYPES = ("regular", "exec.cachemount")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove it, and say how much room that made."""
+    from pyruntime.images.progress import size
+
+    times = [moment_of(parsed["unused-for"], "--unused-for")] if parsed["unused-for"] else []
+    kinds = set()
+    for text in parsed["filter"]:
+        key, equals, value = text.partition("=")
+        if not equals or key not in _KEYS or (key == "type" and value not in _TYPES):
+            raise UsageError(f'--filter "{text}": write until=24h, unused-for=24h, or type={"|".join(_TYPES)}')
+        if key == "type":
+            kinds.add(value)
+        else:
+            times.append(moment_of(value, f"--filter {key}"))
+    kinds = (kinds or set(_TYPES)) - ({"exec.cachemount"} if parsed["keep-mounts"] else set())
+    check_consent(parsed, "all build cache" if parsed["all"] else "all dangling build cache")
+    steps, mounts, freed = prune(context, oldest=min(times, default=None), everything=parsed["all"], kinds=kinds)
+    out("".join(f"forgot: {title}\n" for title in steps) + (f"removed cache mounts: {mounts}\n" if mounts else ""))
+    out(f"Total reclaimed space: {size(freed)}\n")
+    return 0
+
+
+def prune(context: Context, *, oldest: float | None = None, everything: bool = False, kinds: set[str] | None = None
+          ) -> tuple[list[str], int, int]:
+    """What was forgotten, how many cache mounts were removed, and the bytes that the store has now less.
+
+    ``oldest``: what was used after that stays, in seconds since 1970; ``everything``: also steps whose layer an image
+    has; ``kinds`` of --filter type=.
+    """
+    from pyruntime.images.store import steps
+    from pyruntime.images.store.usage import digests_of_images, mounts_size
+
+    store = context.places.store
+    keep = set() if everything else digests_of_images(store.layout)
+    before = mounts_size(store.layout)
+    found = steps.prune(store.layout, oldest=oldest, keep=keep, steps=kinds is None or "regular" in kinds,
+                        mounts=kinds is None or "exec.cachemount" in kinds)
+    freed = max(0, before - mounts_size(store.layout)) if found.mounts else 0
+    return found.steps, len(found.mounts), store.collect().size + freed
+
+
+def moment_of(text: str, flag: str) -> float:
+    """Seconds since 1970 of what is a time, or how long ago: Go's durations, days and weeks too."""
+    from datetime import datetime
+
+    from pyruntime.pocker.cli.times import moment
+
+    hours = {"d": 24, "w": 168}.get(text[-1:])
+    if hours and text[:-1].isascii() and text[:-1].isdigit():
+        text = f"{int(text[:-1]) * hours}h"
+    elif text.isdecimal() and flag == "--unused-for":
+        raise UsageError(f'{flag} "{text}": write a number and m, h, d or w, for example "24h"')
+    return datetime.fromisoformat(moment(text, flag)[:26] + "+00:00").timestamp()

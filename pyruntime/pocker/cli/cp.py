@@ -1,0 +1,67 @@
+"""``pocker cp SOURCE TARGET``."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import say
+from pyruntime.errors import UsageError
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers import copy as copying
+from pyruntime.pocker.containers.container import find
+from pyruntime.pocker.containers.copy_tree import write_all
+from pyruntime.pocker.events import of_container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.pocker.containers.container import Container, Record
+
+COMMAND = Command(
+    "cp", "[options] CONTAINER:PATH PATH|-  or  PATH|- CONTAINER:PATH",
+    "copy files between a container and this machine",
+    Flag("archive", "bool", "keep owners; out of a container also set-user-ID bits, capabilities and devices",
+         short="a"),
+    Flag("follow-link", "bool", "copy what a symbolic link at the end of the source points to", short="L"),
+    Flag("quiet", "bool", "do not say how much was copied", short="q"), least=2, most=2,
+    text="The container may run or not. - is a tar archive on the standard output or input. A source that ends\n"
+         "with /. means the content of the directory. Without --archive, what is copied into a container belongs to\n"
+         "its root, and what is copied out of it to you.\n\n"
+         "Example:\n  pocker cp web:/etc/nginx/nginx.conf .")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Copy."""
+    (source_of, source), (target_of, target) = map(copying.split, parsed.arguments)
+    if source_of and target_of:
+        raise UsageError("copying between containers is not supported: copy to this machine first")
+    if not source_of and not target_of:
+        raise UsageError(f'neither "{source}" nor "{target}" is in a container: write CONTAINER:PATH for one of them')
+    if not (source if source_of else target):
+        raise UsageError("the path in the container is missing: write CONTAINER:PATH")
+    container = find(context.places, source_of or target_of)
+    record = container.read()
+    size = (_out if source_of else _in)(context, parsed, container, record, source, target)
+    of_container(context.places, record, "archive-path" if source_of else "extract-to-dir",
+                 path=source if source_of else target)
+    if not parsed["quiet"] and (target if source_of else source) != "-":
+        say(f"Successfully copied {size} bytes to {parsed.arguments[1]}")
+    return 0
+
+
+def _out(context: Context, parsed: Parsed, container: Container, record: Record, source: str, target: str) -> int:
+    if target != "-":
+        return copying.copy_out(container, record, source, target, archive=parsed["archive"],
+                              follow=parsed["follow-link"], warn=context.warn)
+    if os.isatty(1):
+        raise UsageError("a tar archive is not for a terminal: redirect the output, or name a path")
+    return copying.archive_out(container, record, source, lambda data: write_all(1, data),
+                               follow=parsed["follow-link"], warn=context.warn)
+
+
+def _in(context: Context, parsed: Parsed, container: Container, record: Record, source: str, target: str) -> int:
+    if source == "-":
+        return copying.archive_in(container, record, lambda size: os.read(0, size), target, archive=parsed["archive"],
+                                warn=context.warn)
+    return copying.copy_in(container, record, source, target, archive=parsed["archive"],
+                         follow=parsed["follow-link"], warn=context.warn)

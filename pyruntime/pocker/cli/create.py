@@ -1,0 +1,24 @@
+"""``pocker create IMAGE [COMMAND]``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.pocker.cli.flags import FLAGS, settings_of
+from pyruntime.pocker.cli.foreground import streams_of
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.making import check_making, make
+
+COMMAND = Command(
+    "create", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image", *FLAGS,
+    least=1, stop_at_argument=True, text="Prints its ID.\n\nExample:\n  pocker create --name web nginx")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Make the container."""
+    settings = settings_of(parsed)
+    check_making(parsed)
+    streams_of(parsed)   # `start --attach` decides what is attached
+    container, _ = make(context, parsed, settings)
+    out(container.id + "\n")
+    return 0

@@ -1,0 +1,39 @@
+"""Commands that do the same to several containers: what fails for one is told, and the others have their turn."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.log import LOG
+from pyruntime.commandline.parse import Flag
+from pyruntime.commandline.program import out
+from pyruntime.errors import PyruntimeError, StateError
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers.container import LATEST, find
+from pyruntime.pocker.containers.status import status_of
+
+LATEST_FLAG = Flag("latest", "argument", "the container that was created last, instead of a name", short="l")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyruntime.pocker.containers.container import Container, Record
+
+
+def each(context: Context, names: Sequence[str], act: Callable[[Container, Record], str | None], *,
+         only: str = "") -> int:
+    """Call ``act`` with each container that is named and print its answer, or the name; 1 where one of them failed.
+
+    ``only``: to those alone that have this status; it is an error for the others.
+    """
+    status = 0
+    for name in names:
+        try:
+            container = find(context.places, name)
+            record = container.read()
+            if only and (word := status_of(container).word) != only:
+                raise StateError(f'container "{record.name}" is not {only}: it is {word}')
+            answer = act(container, record)
+            out(f"{(record.name if name == LATEST else name) if answer is None else answer}\n")
+        except PyruntimeError as error:
+            LOG.error(error)
+            status = 1
+    return status

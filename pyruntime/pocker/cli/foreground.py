@@ -1,0 +1,91 @@
+"""What `run`, `start`, `attach` and `exec` share: being in the foreground of a program in a container."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.commandline.parse import Flag, Parsed
+from pyruntime.errors import Interrupted, NoSuchContainer, PyruntimeError, UsageError
+from pyruntime.pocker.containers.attach import DETACH_KEYS as KEYS
+from pyruntime.pocker.containers.attach import ERR, OUT, Attached
+from pyruntime.pocker.containers.status import start_status
+from pyruntime.pocker.containers.stop import clear_run, finish, settle
+from pyruntime.runtime.api import Runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+
+    from pyruntime.pocker.containers.container import Container, Record
+
+DETACH_KEYS = Flag("detach-keys", "str", "keys that leave it running", default=KEYS, value="KEYS")
+SIG_PROXY = Flag("sig-proxy", "bool", "send signals that we get to the program", default=True)
+
+
+def failure(error: PyruntimeError) -> int:
+    """Docker's exit code for a program that could not be started: 127 where there is none, 126 where it is no program,
+    125 for everything else."""
+    if isinstance(error, Interrupted):
+        return error.exit_code
+    status = start_status(str(error))
+    return 125 if status == 128 else status
+
+
+def check_terminal(*, terminal: bool, stdin: bool) -> None:
+    """Raises UsageError where a terminal is to be typed into that is none."""
+    if terminal and stdin and not os.isatty(0):
+        raise UsageError("the input device is not a TTY: leave out --tty, or --interactive")
+
+
+def streams_of(parsed: Parsed) -> frozenset[str]:
+    """The streams that --attach names; none where it is not given. Raises UsageError."""
+    named = frozenset(text.lower() for text in parsed["attach"])
+    for name in named - {"stdin", "stdout", "stderr"}:
+        raise UsageError(f'--attach "{name}": write stdin, stdout or stderr')
+    if named and "detach" in parsed.values and parsed["detach"]:
+        raise UsageError("--attach and --detach do not go together: leave one out")
+    return named
+
+
+def forwarding(container: Container, parsed: Parsed) -> Callable[[int], None] | None:
+    """What is done with our signals."""
+    if not parsed["sig-proxy"]:
+        return None
+    runtime = Runtime(container.places.runtime)
+
+    def forward(number: int) -> None:
+        try:
+            runtime.kill(container.id, number)
+        except PyruntimeError:
+            return   # it has ended: word of that is on its way to us
+    return forward
+
+
+def follow(container: Container, record: Record, ours: _socket.socket, monitor: int, parsed: Parsed, *,
+           stdin: bool, outputs: frozenset[bytes] = frozenset((OUT, ERR))) -> int:
+    """Be attached to a container that this process has just started, and see to its end."""
+    settings = record.settings
+    attached = Attached(ours, terminal=settings.terminal, stdin=stdin, outputs=outputs, keys=parsed["detach-keys"],
+                        forward=forwarding(container, parsed), patient=True)
+    status = attached.wait()
+    if status is None:
+        return 0   # detached: the monitor goes on
+    if settings.restart != "no" or not attached.owner:
+        settle(container, record)   # the monitor decides, or did not wait for us, since we were slow
+        return status
+    try:
+        with container.lock():
+            policy = container.read().settings.restart   # `update` may have given it one
+            if policy == "no" and not container.run().over:
+                clear_run(container, record)    # meanwhile the monitor ends, and with it what it had mounted
+            os.waitpid(monitor, 0)
+            if policy == "no":
+                finish(container, record)
+                return status
+        from pyruntime.pocker.containers.restart import decide_apart
+
+        decide_apart(container)
+    except NoSuchContainer:
+        os.waitpid(monitor, 0)      # `rm --force` was faster, and there is nothing to lock
+    return status

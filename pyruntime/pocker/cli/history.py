@@ -1,0 +1,46 @@
+"""``pocker history``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.images.cli import history as there
+from pyruntime.images.cli.show import age, short
+from pyruntime.pocker.cli.borrowed import borrowed
+from pyruntime.pocker.cli.listing import FORMAT, Listing
+from pyruntime.pocker.cli.main import Context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_IT = borrowed(there, "history", "history --no-trunc debian", without=("format",))
+COMMAND = Command(
+    "history", _IT.usage, _IT.about, *_IT.flags, FORMAT,
+    Flag("human", "bool", "sizes and times for people; --human=false: bytes, and times of RFC 3339", short="H",
+         default=True),
+    Flag("quiet", "bool", "print IDs alone", short="q"), least=1, most=1, text=_IT.text)
+_MISSING = "<missing>"   # Docker's word for a step that is no image of its own
+_LISTING = Listing(
+    {"ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "", "CreatedBy": "", "Size": "", "Comment": ""},
+    ("ID", "CreatedSince", "CreatedBy", "Size", "Comment"))
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the steps, the latest first; only the last one is an image that has an ID."""
+    rows = [_texts(row, whole=parsed["no-trunc"], human=parsed["human"])
+            for row in there.rows_of(context.images, parsed)]
+    if parsed["quiet"]:
+        out("".join(f"{row['ID']}\n" for row in rows))
+    else:
+        _LISTING.show(parsed["format"], rows)
+    return 0
+
+
+def _texts(row: dict[str, Any], *, whole: bool, human: bool) -> dict[str, Any]:
+    from pyruntime.images.progress import size
+
+    created = str(row["Created"])
+    return {"ID": (row["Id"] if whole else short(row["Id"])) or _MISSING, "CreatedAt": created,
+            "CreatedSince": age(created) if human else created, "CreatedBy": there.made_by(row, whole=whole),
+            "Size": size(int(row["Size"])) if human else str(row["Size"]), "Comment": str(row["Comment"])}

@@ -1,0 +1,54 @@
+"""``pocker image prune``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.images.cli.prune import collected_lines, unused
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.pruning import FILTER, FORCE, Aged, check_consent, filters, report
+from pyruntime.pocker.containers.stop import sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.pocker.cli.filters import Filters
+
+COMMAND = Command("prune", "[options]", "remove images without a name, and content that no image needs",
+                  Flag("all", "bool", "all images that no container uses", short="a"), FILTER, FORCE, most=0,
+                  text="Example:\n  pocker image prune --all --filter until=168h")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove them, and print what."""
+    from pyruntime.images.progress import size
+
+    wanted = filters(parsed["filter"])
+    check_consent(parsed, "all images that no container uses" if parsed["all"] else "all dangling images")
+    sweep(context.places, context.warn)
+    lines = untag(context, wanted, everything=parsed["all"])
+    collected = context.places.store.collect()
+    report("Images", [*lines, *collected_lines(collected)])
+    out(f"Total reclaimed space: {size(collected.size)}\n")
+    return 0
+
+
+def untag(context: Context, wanted: Filters, *, everything: bool) -> list[str]:
+    """Take away the names of images that no container uses and that fit: of all, or of those alone that have no name of
+    their own. A line for each; their content goes with the next collection."""
+    from pyruntime.errors import PyruntimeError
+    from pyruntime.images.lookup import find
+    from pyruntime.images.reference import familiar
+    from pyruntime.images.store.names import is_nameless
+
+    store = context.places.store
+    lines = []
+    for name in unused(context.images, everything=everything):
+        try:
+            image = find(store, name).config
+            aged = Aged(str(image.document.get("created", "")), image.config.get("Labels") or {})
+        except PyruntimeError:
+            aged = Aged("", {})   # it cannot be read: nobody can use it
+        if wanted.fit(aged):
+            store.untag(name)
+            lines.append(f"untagged: {name.partition('@')[2] if is_nameless(name) else familiar(name)}")
+    return lines

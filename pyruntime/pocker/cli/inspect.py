@@ -1,0 +1,89 @@
+"""``pocker inspect NAME...``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.log import LOG
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.errors import NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume, PyruntimeError, UsageError
+from pyruntime.pocker.cli.documents import FORMAT, show
+from pyruntime.pocker.cli.each import LATEST_FLAG
+from pyruntime.pocker.cli.main import Context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SIZE = Flag("size", "bool", "what a container has written: SizeRw, and with its image SizeRootFs", short="s")
+COMMAND = Command("inspect", "[options] NAME...", "show everything about containers, images, networks and volumes",
+                  FORMAT, LATEST_FLAG, SIZE,
+                  Flag("type", "str", "look for container, image, network or volume alone", value="KIND"), least=1,
+                  text="Example:\n  pocker inspect -f '{{.State.ExitCode}}' web")
+
+
+def _container(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+    from pyruntime.pocker.containers.container import find
+    from pyruntime.pocker.containers.inspect import describe, sizes_of
+
+    container = find(context.places, name)
+    record = container.read()
+    return {**describe(container, record), **(sizes_of(container, record) if sizes else {})}
+
+
+def _image(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+    from pyruntime.images.lookup import find
+    from pyruntime.pocker.image_inspect import describe
+
+    return describe(find(context.places.store, name))
+
+
+def _network(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+    from pyruntime.networks import definitions as networks
+    from pyruntime.networks.inspect import picture
+
+    with networks.lock(context.places):
+        network = networks.find(context.places, name)
+    return picture(context.places, network)
+
+
+def _volume(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+    from pyruntime.pocker.volumes import describe, find, users
+
+    return {**describe(context.places, find(context.places, name)), "Containers": users(context.places).get(name, [])}
+
+
+KINDS: dict[str, Callable[..., dict[str, Any]]] = {"container": _container, "image": _image, "network": _network,
+                                                   "volume": _volume}   # in the order of the search
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Show what is found; what is not found is told, and the rest is shown."""
+    if parsed["type"] and parsed["type"] not in KINDS:
+        raise UsageError(f'--type "{parsed["type"]}": write {" or ".join(KINDS)}')
+    return inspect(context, parsed, [parsed["type"]] if parsed["type"] else list(KINDS), sizes=parsed["size"])
+
+
+def inspect(context: Context, parsed: Parsed, kinds: list[str], *, sizes: bool = False) -> int:
+    """Show the objects that the arguments name, of these kinds; 1 where one of them was not found."""
+    found, status = [], 0
+    for name in parsed.arguments:
+        try:
+            found.append(_find(context, name, kinds, sizes=sizes))
+        except PyruntimeError as error:
+            LOG.error(error)
+            status = 1
+    show(parsed["format"], found)
+    return status
+
+
+def _find(context: Context, name: str, kinds: list[str], *, sizes: bool) -> dict[str, Any]:
+    for kind in kinds:
+        try:
+            return KINDS[kind](context, name, sizes=sizes)
+        except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume):
+            if len(kinds) == 1:
+                raise
+        except UsageError:   # it cannot be the name of one
+            if len(kinds) == 1:
+                raise
+    raise NoSuchContainer(f'no such object: "{name}"')

@@ -1,0 +1,73 @@
+"""``pocker logs CONTAINER``."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.errors import StateError, UsageError
+from pyruntime.pocker.cli.each import LATEST_FLAG
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers.container import find
+from pyruntime.pocker.containers.logs import entries
+from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.pocker.containers.container import Record
+
+COMMAND = Command(
+    "logs", "[options] CONTAINER", "show what a container has written",
+    Flag("details", "bool", "with the labels and variables that --log-opt labels=NAME,... and env=NAME,... named"),
+    Flag("follow", "bool", "go on until it ends", short="f"),
+    LATEST_FLAG,
+    Flag("since", "str", "nothing from before: a time (RFC 3339 or seconds since 1970), or how long ago (10m)",
+         value="TIME"),
+    Flag("until", "str", "nothing from after", value="TIME"),
+    Flag("tail", "str", "the last N lines alone", short="n", default="all", value="N"),
+    Flag("timestamps", "bool", "with the time of each line", short="t"), least=1, most=1,
+    text="Example:\n  pocker logs -f --tail 20 web")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Show the log."""
+    container = find(context.places, parsed.arguments[0])
+    record = container.read()
+    if record.settings.log_driver == "none":
+        raise StateError(f'container "{record.name}" keeps no log: it was made with --log-driver none')
+    tail = parsed["tail"]
+    if tail != "all" and not tail.isdecimal():
+        raise UsageError(f'--tail "{tail}": write a number of lines, or all')
+    details = f"{_details(record)} ".encode() if parsed["details"] else b""
+    begun = {"stdout": True, "stderr": True}   # whether a new line begins there
+    for entry in entries(container, since=_time(parsed, "since"), until=_time(parsed, "until"),
+                         tail=-1 if tail == "all" else int(tail),
+                         follow=(lambda: status_of(container).word not in (EXITED, CREATED))
+                         if parsed["follow"] else None):
+        stamp = b""
+        if begun[entry.stream]:
+            stamp = (f"{entry.when} ".encode() if parsed["timestamps"] else b"") + details
+        begun[entry.stream] = entry.text.endswith(b"\n")
+        data = memoryview(stamp + entry.text)
+        while data:
+            data = data[os.write(2 if entry.stream == "stderr" else 1, data):]
+    return 0
+
+
+def _details(record: Record) -> str:
+    """What --log-opt has named, as Docker shows it: NAME=VALUE,NAME=VALUE."""
+    from pyruntime.pocker.containers.inspect import labels
+
+    env = [*(record.image_config.get("Env") or []), *record.settings.env]
+    there = {"labels": labels(record), "env": dict(entry.partition("=")[::2] for entry in env)}
+    found = {name: there[kind][name] for kind, names in record.settings.log_details.items() for name in names
+             if name in there[kind]}
+    return ",".join(f"{name}={value}" for name, value in sorted(found.items()))
+
+
+def _time(parsed: Parsed, flag: str) -> str:
+    if not parsed[flag]:
+        return ""
+    from pyruntime.pocker.cli.times import moment
+
+    return moment(parsed[flag], f"--{flag}")

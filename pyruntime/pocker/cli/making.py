@@ -1,0 +1,97 @@
+"""What `create` and `run` share: the image, pulled where it is missing, and a container of it."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.commandline.parse import Parsed
+from pyruntime.errors import ImageError, NoSuchImage, UsageError
+from pyruntime.images.lookup import find
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers.create import create
+from pyruntime.pocker.containers.stop import sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.images.lookup import Image
+    from pyruntime.images.platform import Platform
+    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.options.settings import Settings
+
+PULL = ("always", "missing", "never")
+
+
+def check_making(parsed: Parsed) -> None:
+    """Raise UsageError for what can be told before anything is done."""
+    if parsed["pull"] not in PULL:
+        raise UsageError(f'--pull "{parsed["pull"]}": write {", ".join(PULL)}')
+    if parsed["cidfile"] and os.path.lexists(parsed["cidfile"]):
+        raise UsageError(f'--cidfile "{parsed["cidfile"]}" exists: remove it, or name another one')
+
+
+def make(context: Context, parsed: Parsed, settings: Settings) -> tuple[Container, Record]:
+    """A container of the image that the command line names. Raises NoSuchImage and what else goes wrong."""
+    sweep(context.places, context.warn)
+    image = image_for(context, parsed, parsed.arguments[0])
+    container, record = create(context.places, image, parsed.arguments[0], settings, name=parsed["name"],
+                               driver=context.driver)
+    if parsed["cidfile"]:
+        _write_id(parsed["cidfile"], container, record)
+    return container, record
+
+
+def image_for(context: Context, parsed: Parsed, text: str) -> Image:
+    """The image of this name, and of the platform that is asked for; pulled as --pull says."""
+    platform = _platform(parsed["platform"]) if parsed["platform"] else None
+    when = parsed["pull"]
+    if when != "always":
+        try:
+            return _checked(find(context.places.store, text, platform), platform)
+        except ImageError as error:
+            # Of an index that is here for other platforms, the one that is asked for is missing, too.
+            if platform is None and not isinstance(error, NoSuchImage):
+                raise
+            if when == "never" or _is_id(text):
+                raise
+            if not parsed["quiet"]:
+                context.say(f'unable to find image "{text}" locally: pulling it')
+    from pyruntime.pocker.cli.pull import pull
+
+    name = pull(context, text, parsed["platform"], quiet=parsed["quiet"])
+    return find(context.places.store, name, platform)
+
+
+def _checked(image: Image, platform: Platform | None) -> Image:
+    """The image itself, if it is for the platform: a name of one platform does not say that there is no other."""
+    if platform is not None:
+        from pyruntime.images.platform import Platform
+
+        there = Platform.of(image.config.document)
+        if there and not platform.runs(there):
+            raise NoSuchImage(f'the image that is here is for "{there}", not "{platform}"')
+    return image
+
+
+def _platform(text: str) -> Platform:
+    from pyruntime.images.platform import Platform
+
+    return Platform.parse(text)
+
+
+def _is_id(text: str) -> bool:
+    return text.startswith("sha256:") or (len(text) == 64 and set(text) <= set("0123456789abcdef"))
+
+
+def _write_id(path: str, container: Container, record: Record) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, container.id.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        from pyruntime.pocker.containers.stop import discard
+
+        with container.lock():
+            discard(container, record, volumes=True)
+        raise UsageError(f'--cidfile "{path}": {error.strerror}') from None

@@ -1,0 +1,19 @@
+"""``pocker monitor``: what a container's monitor calls when something is to be decided. Not for people."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Parsed
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers import rootless
+from pyruntime.pocker.containers.container import Container
+from pyruntime.pocker.containers.restart import EVENTS
+
+COMMAND = Command("monitor", "EVENT ID", "decide for a container's monitor", least=2, most=2,
+                  text="Events: finish, restart, health. Called by the monitor, which it becomes again.")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Decide."""
+    event, container_id = parsed.arguments
+    rootless.uses(context.places, handed_on=False)   # the monitor has handed it on to us, and a health check must not
+    return EVENTS[event](Container(context.places, container_id))

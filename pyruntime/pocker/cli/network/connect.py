@@ -1,0 +1,27 @@
+"""``pocker network connect NETWORK CONTAINER``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.networks import attach
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers.container import find
+
+COMMAND = Command(
+    "connect", "[options] NETWORK CONTAINER", "connect a container to a network",
+    Flag("alias", "list", "another name by which it is found in that network", value="NAME"),
+    Flag("ip", "str", "its IPv4 address there", value="ADDRESS"),
+    Flag("ip6", "str", "its IPv6 address there", value="ADDRESS"),
+    least=2, most=2,
+    text="One that runs gets another interface now; the connection stays for its next starts.\n\n"
+         "Example:\n  pocker network connect --alias db backend postgres1")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Connect it."""
+    network, name = parsed.arguments
+    container = find(context.places, name)
+    with container.lock():
+        attach.connect(container, container.read(), {
+            "name": network, "ip": parsed["ip"], "ip6": parsed["ip6"], "mac": "", "aliases": parsed["alias"]})
+    return 0

@@ -1,0 +1,35 @@
+"""``pocker network prune``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Parsed
+from pyruntime.networks import attach
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.pruning import FILTER, FORCE, Aged, check_consent, filters, report
+from pyruntime.pocker.containers.stop import sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.pocker.cli.filters import Filters
+
+COMMAND = Command("prune", "[options]", "remove the networks that no container is in", FILTER, FORCE, most=0,
+                  text="Example:\n  pocker network prune")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove them, and print their names."""
+    wanted = filters(parsed["filter"])
+    check_consent(parsed, "all networks that no container is in")
+    sweep(context.places, context.warn)
+    report("Networks", prune(context, wanted))
+    return 0
+
+
+def prune(context: Context, wanted: Filters) -> list[str]:
+    """Remove the networks that no container is in and that fit; their names."""
+    names = []
+    for network in attach.unused(context.places):
+        if wanted.fit(Aged(network.created, network.labels)):
+            attach.remove(context.places, network.name)
+            names.append(network.name)
+    return names

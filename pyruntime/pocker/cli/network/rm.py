@@ -1,0 +1,27 @@
+"""``pocker network rm NETWORK...``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.errors import NoSuchNetwork
+from pyruntime.networks import attach
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers.stop import sweep
+
+COMMAND = Command("rm", "[options] NETWORK...", "remove networks",
+                  Flag("force", "bool", "no error where there is none", short="f"), least=1,
+                  text="One that containers are in stays.\n\nExample:\n  pocker network rm backend")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove them."""
+    sweep(context.places, context.warn)
+    for name in parsed.arguments:
+        try:
+            attach.remove(context.places, name)
+        except NoSuchNetwork:
+            if not parsed["force"]:
+                raise
+        out(f"{name}\n")
+    return 0

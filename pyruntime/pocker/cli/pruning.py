@@ -1,0 +1,69 @@
+"""What the ``prune`` commands have in common: the question on a terminal, and the filters."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.commandline.parse import Flag, Parsed
+from pyruntime.commandline.program import out, say
+from pyruntime.errors import UsageError
+from pyruntime.pocker.cli.filters import Filters
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+FORCE = Flag("force", "bool", "do not ask first", short="f")
+FILTER = Flag("filter", "list", "remove only what fits: until=24h, label=NAME[=VALUE], label!=NAME[=VALUE]",
+              value="KEY=VALUE")
+LABELS = Flag("filter", "list", "remove only what fits: label=NAME[=VALUE], label!=NAME[=VALUE]", value="KEY=VALUE")
+
+
+class Aged:
+    """What is filtered: when something was made (RFC 3339; "" where that is not known), and its labels."""
+
+    __slots__ = ("created", "labels")
+
+    def __init__(self, created: str, labels: Mapping[str, str]) -> None:
+        self.created = created
+        self.labels = labels
+
+
+def label_fits(labels: Mapping[str, str], value: str) -> bool:
+    """Whether a label is there, as NAME or NAME=VALUE."""
+    name, equals, text = value.partition("=")
+    return name in labels and (not equals or labels[name] == text)
+
+
+_LABELS: dict[str, Callable[[Aged, str], bool]] = {
+    "label": lambda item, value: label_fits(item.labels, value),
+    "label!": lambda item, value: not label_fits(item.labels, value)}
+_UNTIL: dict[str, Callable[[Aged, str], bool]] = {"until": lambda item, value: item.created < value}
+
+
+def filters(words: Sequence[str], *, by_age: bool = True) -> Filters:
+    """The filters of a command line. Raises UsageError."""
+    from pyruntime.pocker.cli.times import moment
+
+    read = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        read.append(f"until={moment(value, '--filter until')}" if key == "until" and equals else word)
+    return Filters(read, {**_LABELS, **(_UNTIL if by_age else {})})
+
+
+def check_consent(parsed: Parsed, warning: str) -> None:
+    """On a terminal ask whether to go on, unless --force is given. Raises UsageError where the answer is not yes."""
+    if parsed["force"] or not os.isatty(0):
+        return
+    say(f"WARNING! This will remove {warning}.")
+    os.write(2, b"Are you sure you want to continue? [y/N] ")
+    answer = os.read(0, 1024).decode("utf-8", "replace").strip().lower()
+    if answer not in ("y", "yes"):
+        raise UsageError("nothing was removed")
+
+
+def report(title: str, names: Sequence[str]) -> None:
+    """A paragraph of what was removed; nothing for nothing."""
+    if names:
+        out(f"Deleted {title}:\n" + "".join(f"{name}\n" for name in names) + "\n")

@@ -1,0 +1,192 @@
+"""``pocker ps``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.commandline.table import printable
+from pyruntime.errors import UsageError
+from pyruntime.images.cli.show import age, since
+from pyruntime.networks import endpoints
+from pyruntime.networks.definitions import DEFAULT
+from pyruntime.networks.inspect import ports_line
+from pyruntime.pocker.cli.filters import Filters
+from pyruntime.pocker.cli.listing import FORMAT, Listing, label_texts, local_time
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers.container import Container, every, find
+from pyruntime.pocker.containers.inspect import labels, program
+from pyruntime.pocker.containers.status import CREATED, EXITED, PAUSED, RESTARTING, status_of
+from pyruntime.pocker.containers.stop import sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from pyruntime.pocker.containers.container import Record
+    from pyruntime.pocker.containers.status import Status
+
+COMMAND = Command("ps", "[options]", "list containers",
+                  Flag("all", "bool", "those that do not run too", short="a"),
+                  Flag("filter", "list", "show only those that fit: ancestor, before, exited, expose, health, id,"
+                       " label, name, network, publish, since, status, volume", short="f", value="KEY=VALUE"),
+                  FORMAT,
+                  Flag("last", "int", "the last N that were created, running or not", short="n", default=0),
+                  Flag("latest", "bool", "the one that was created last", short="l"),
+                  Flag("no-trunc", "bool", "print everything whole"),
+                  Flag("quiet", "bool", "print IDs alone", short="q"),
+                  Flag("size", "bool", "how much it has written, and that with its image", short="s"), most=0,
+                  text="Example:\n  pocker ps -a --filter status=exited")
+_TRUNCATED, _MOUNT = 20, 15   # characters of a command and of a mount's name, as Docker shows them
+_LISTING = Listing(
+    {"ID": "CONTAINER ID", "Image": "", "Command": "", "CreatedAt": "", "RunningFor": "CREATED", "Status": "",
+     "Ports": "", "Names": "", "Size": "", "State": "", "Labels": "", "LocalVolumes": "", "Mounts": "", "Networks": ""},
+    ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"))
+
+
+def _named(row: dict[str, Any], value: str) -> bool:
+    """A name fits a regular expression anywhere, with or without the slash that Docker has before it."""
+    import re
+
+    try:
+        return any(re.search(value, name) for name in (row["Names"], f"/{row['Names']}"))
+    except re.error:
+        raise UsageError(f'--filter "name={value}": that is no regular expression') from None
+
+
+def _has_port(ports: Iterable[str], value: str) -> bool:
+    """Whether one of the ports, such as 80/tcp, is meant by 80, 80-90 or 80/tcp."""
+    numbers, _, protocol = value.partition("/")
+    first, _, last = numbers.partition("-")
+    if not first.isdecimal() or not (last or first).isdecimal():
+        raise UsageError(f'--filter: "{value}" is no port: write PORT[-PORT][/tcp|udp|sctp]')
+    for port in ports:
+        number, _, kind = port.partition("/")
+        if int(first) <= int(number) <= int(last or first) and kind == (protocol or "tcp"):
+            return True
+    return False
+
+
+_MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
+    "id": lambda row, value: row["ID"].startswith(value),
+    "name": _named,
+    "status": lambda row, value: row["State"] == value,
+    "health": lambda row, value: (row["Health"] or "none") == value,
+    "exited": lambda row, value: row["State"] == EXITED and str(row["ExitCode"]) == value,
+    "ancestor": lambda row, value: value in (row["Image"], row["ImageID"], row["ImageID"].partition(":")[2][:12]),
+    "label": lambda row, value: value in (f"{key}={text}" for key, text in row["Labels"].items())
+             or value in row["Labels"],
+    "network": lambda row, value: value in row["Networks"],
+    "volume": lambda row, value: any(value in (mount.get("source"), mount["target"]) for mount in row["mounts"]),
+    "publish": lambda row, value: _has_port(row["published"], value),
+    "expose": lambda row, value: _has_port(row["exposed"], value),
+    "before": lambda row, value: row["CreatedAt"] < value,
+    "since": lambda row, value: row["CreatedAt"] > value,
+}
+
+
+def _filters(context: Context, words: Sequence[str]) -> Filters:
+    """The filters; before and since name containers, whose times count."""
+    found = []
+    for word in words:
+        key, _, name = word.partition("=")
+        found.append(f"{key}={find(context.places, name).read().created}" if key in ("before", "since") else word)
+    return Filters(found, _MATCH)
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """List them."""
+    sweep(context.places, context.warn)
+    filters = _filters(context, parsed["filter"])
+    last = 1 if parsed["latest"] else parsed["last"]
+    everything = parsed["all"] or last or filters.asks("status", "exited")
+    rows = []
+    for container, record in every(context.places, context.warn):
+        status = status_of(container)
+        row = _row(container, record, status)
+        if (everything or status.word not in (CREATED, EXITED)) and filters.fit({**row, **_hidden(record)}):
+            rows.append(row)
+        if last and len(rows) == last:
+            break
+    if parsed["quiet"]:
+        out("".join(f"{row['ID'] if parsed['no-trunc'] else row['ID'][:12]}\n" for row in rows))
+        return 0
+    sizes = _sizes(context, rows) if parsed["size"] or ".Size" in parsed["format"] else {}
+    _LISTING.show(parsed["format"], [_texts(row, sizes.get(row["ID"], "0B"), whole=parsed["no-trunc"]) for row in rows],
+                  (*_LISTING.usual, "Size") if parsed["size"] else ())
+    return 0
+
+
+def _sizes(context: Context, rows: list[dict[str, Any]]) -> dict[str, str]:
+    """What each container has written, and that with its image."""
+    from pyruntime.images.lookup import by_manifest
+    from pyruntime.images.progress import size
+    from pyruntime.pocker.containers.diff import written
+
+    found = {}
+    for row in rows:
+        container = Container(context.places, row["ID"])
+        own, image = written(container), by_manifest(context.places.store, row["manifest"])
+        found[row["ID"]] = f"{size(own)} (virtual {size(own + image.size)})"
+    return found
+
+
+def _row(container: Container, record: Record, status: Status) -> dict[str, Any]:
+    endpoint = endpoints.read(container.places, record.id)
+    health = ""
+    if record.settings.health.get("test"):
+        from pyruntime.pocker.containers.health import health_of
+
+        found = health_of(container, record, status.run)
+        health = found.status if found else ""
+    return {"ID": record.id, "Image": record.image, "ImageID": record.image_id, "Command": _command(program(record)),
+            "CreatedAt": record.created, "State": status.word, "Status": in_words(status, health),
+            "ExitCode": status.exit.status if status.exit else 0, "Ports": ports_line(endpoint), "Names": record.name,
+            "Labels": labels(record), "Pid": status.pid, "Health": health,
+            "Networks": [network["name"] for network in record.settings.networks] or [DEFAULT],
+            "Mounts": [mount.get("source") or mount["target"] for mount in record.settings.mounts],
+            "mounts": record.settings.mounts, "manifest": record.manifest}
+
+
+def _command(words: Sequence[str]) -> str:
+    """The program and its arguments; those with a space in quotes, as Docker shows them."""
+    return " ".join([*words[:1], *(f"'{word}'" if " " in word else word for word in words[1:])])
+
+
+def _hidden(record: Record) -> dict[str, Any]:
+    """What filters ask for beside what is shown."""
+    published = [f"{port['to']}/{port['protocol']}" for port in record.settings.ports]
+    exposed = [*(record.image_config.get("ExposedPorts") or {}), *record.settings.expose]
+    exposed = [port if "/" in port else f"{port}/tcp" for port in exposed]
+    return {"published": [*published, *(exposed if record.settings.publish_all else [])],
+            "exposed": [*published, *exposed]}
+
+
+def _texts(row: dict[str, Any], size: str, *, whole: bool) -> dict[str, Any]:
+    """The row as Docker shows it: short, and lists with commas."""
+    words = row["Command"]
+    if not whole and len(words) > _TRUNCATED:
+        words = words[:_TRUNCATED - 1] + "…"
+    return {**row, **label_texts(row["Labels"]), "ID": row["ID"] if whole else row["ID"][:12],
+            "Command": f'"{printable(words)}"', "CreatedAt": local_time(row["CreatedAt"]),
+            "RunningFor": age(row["CreatedAt"]), "Networks": ",".join(row["Networks"]), "Size": size,
+            "Mounts": ",".join(_shown(name, whole=whole) for name in row["Mounts"]),
+            "LocalVolumes": str(sum(mount["kind"] == "volume" for mount in row["mounts"]))}
+
+
+def _shown(name: str, *, whole: bool) -> str:
+    """The name of a mount, as long as Docker shows it."""
+    return name if whole or len(name) <= _MOUNT else name[:_MOUNT - 1] + "…"
+
+
+def in_words(status: Status, health: str = "") -> str:
+    """The status as people read it: ``Up 5 minutes (healthy)``, ``Exited (0) 2 hours ago``."""
+    if status.word == CREATED:
+        return "Created"
+    if status.exit is not None:
+        word = "Restarting" if status.word == RESTARTING else "Exited"
+        return f"{word} ({status.exit.status}) {age(status.exit.finished)}".rstrip()
+    up = since(status.run.started)
+    if status.word == PAUSED:
+        return f"Up {up} (Paused)"
+    return f"Up {up}" + (f" ({'health: starting' if health == 'starting' else health})" if health else "")

@@ -1,0 +1,47 @@
+"""``pocker pull REFERENCE...``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed, parse
+from pyruntime.errors import UsageError
+from pyruntime.images.cli import pull as there
+from pyruntime.pocker.cli.borrowed import as_there, borrowed, note_image
+from pyruntime.pocker.cli.main import Context
+
+TRUST = Flag("disable-content-trust", "bool", "signatures are not verified in any case", default=True, hidden=True)
+_IT = borrowed(there, "pull", "pull debian:bookworm", without=("all-platforms",))
+COMMAND = Command("pull", _IT.usage, _IT.about, *_IT.flags, TRUST,
+                  Flag("all-platforms", "bool", "every image of an index"),
+                  Flag("all-tags", "bool", "every tag of the repositories", short="a"), least=1, text=_IT.text)
+_pull = as_there(there, "pull")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Pull each image and print its name and digest."""
+    if parsed["all-tags"]:
+        parsed.arguments = [name for text in parsed.arguments for name in _tagged(context, parsed, text)]
+    return _pull(context, parsed)
+
+
+def _tagged(context: Context, parsed: Parsed, text: str) -> list[str]:
+    """The repository with each of its tags."""
+    from pyruntime.images.cli.remote import repository, settings_of
+
+    reference = settings_of(parsed).candidates(text)[0]
+    if reference.tag or reference.digest:
+        raise UsageError(f'--all-tags "{text}": write the repository without a tag')
+    with repository(context.images, parsed, reference) as found:
+        return [str(reference.with_tag(tag)) for tag in found.tags()]
+
+
+def pull(context: Context, text: str, platform: str = "", *, quiet: bool = False) -> str:
+    """Pull one image, as the command without further flags does; its name."""
+    from pyruntime.images.platform import Platform
+
+    parsed = parse(there.COMMAND, [*(["--quiet"] if quiet else []), "--", text])
+    images = context.images
+    images.store   # noqa: B018  may enter a user namespace: before any thread or connection
+    name: str = there.pull(images, parsed, text.removeprefix("docker://"),
+                           Platform.parse(platform) if platform else None)[0]
+    note_image(context, "pull", text)
+    return name

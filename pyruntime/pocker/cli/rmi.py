@@ -1,0 +1,47 @@
+"""``pocker rmi``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.errors import NoSuchContainer
+from pyruntime.images.cli import rm as there
+from pyruntime.pocker.cli.borrowed import note_image
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers.container import Container
+from pyruntime.pocker.containers.stop import sweep
+
+COMMAND = Command("rmi", "[options] IMAGE...", "remove images",
+                  Flag("force", "bool", "also an image of several names by its ID, or one that a container uses",
+                       short="f"),
+                  Flag("no-prune", "bool", "remove the name alone"), least=1,
+                  text="A name is taken away; what no other name and no container needs then is removed. What a\n"
+                       "container needs stays until that is removed.\n\nExample:\n  pocker rmi debian:bookworm")
+
+
+def _untagged(name: str) -> str:
+    """What is said of a name that was taken away; nothing of an image that had none."""
+    from pyruntime.images.reference import familiar
+    from pyruntime.images.store.names import is_nameless
+
+    return "" if is_nameless(name) else f"Untagged: {familiar(name)}\n"
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove them."""
+    sweep(context.places, context.warn)
+    containers = f"{context.places.root}/containers/"
+
+    def user(path: str) -> str:
+        if not path.startswith(containers):
+            return f'the bundle "{path}"'
+        try:
+            record = Container(context.places, path.removeprefix(containers)).read()
+        except NoSuchContainer:
+            return f"container {path.removeprefix(containers)[:12]}"
+        return f'container "{record.name}"'
+
+    status = there.remove(context.images, parsed, user, _untagged, "Deleted")
+    if status == 0:
+        for name in parsed.arguments:
+            note_image(context, "untag", name)
+    return status

@@ -1,0 +1,73 @@
+"""``pocker run IMAGE [COMMAND]``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.errors import PyruntimeError
+from pyruntime.pocker.cli.flags import FLAGS, settings_of
+from pyruntime.pocker.cli.foreground import DETACH_KEYS, SIG_PROXY, check_terminal, failure, follow, streams_of
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.making import check_making, make
+from pyruntime.pocker.containers import attach
+from pyruntime.pocker.containers.start import Options, launch
+from pyruntime.pocker.containers.stop import discard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.pocker.cli.trace import Trace
+
+COMMAND = Command(
+    "run", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image and run it", *FLAGS,
+    Flag("detach", "bool", "print the container's ID and leave it running", short="d"),
+    Flag("trace", "bool", "tell what is done for each flag, and where to read on"),
+    DETACH_KEYS, SIG_PROXY,
+    least=1, stop_at_argument=True,
+    text="The exit status is the program's (128 + N when signal N killed it), 127 where there is no such program, 126\n"
+         "where it cannot be run, and 125 for all other failures.\n\n"
+         "Example:\n  pocker run --rm -it debian bash")
+
+_STREAMS = frozenset(("stdin", "stdout", "stderr"))
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Run the container."""
+    try:
+        return _run(context, parsed)
+    except PyruntimeError as error:
+        error.exit_code = failure(error)
+        raise
+
+
+def _run(context: Context, parsed: Parsed) -> int:
+    settings = settings_of(parsed)
+    check_making(parsed)
+    streams = streams_of(parsed) or _STREAMS
+    stdin = settings.stdin and "stdin" in streams
+    outputs = frozenset(kind for kind, name in ((attach.OUT, "stdout"), (attach.ERR, "stderr")) if name in streams)
+    if not parsed["detach"]:
+        check_terminal(terminal=settings.terminal, stdin=stdin)
+    trace = _trace(parsed) if parsed["trace"] else None
+    container, record = make(context, parsed, settings)
+    with container.lock() as lock:
+        try:
+            if parsed["detach"]:
+                out(container.id + "\n")   # also of one that cannot be started: it is there, and has to be removed
+                launch(container, record, lock, Options(trace=trace))
+                return 0
+            ours, theirs = attach.pair()
+            monitor = launch(container, record, lock, Options(client=theirs, owner=True, once=True, trace=trace))
+            theirs.close()
+            if not outputs:
+                out(container.id + "\n")   # as of one in the background
+        except PyruntimeError:
+            if settings.remove:
+                discard(container, record, volumes=True)
+            raise
+    return follow(container, record, ours, monitor, parsed, stdin=stdin, outputs=outputs)
+
+
+def _trace(parsed: Parsed) -> Trace:
+    from pyruntime.pocker.cli.trace import Trace
+
+    return Trace(COMMAND, parsed)

@@ -1,0 +1,45 @@
+"""``pocker start CONTAINER...``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.errors import UsageError
+from pyruntime.pocker.cli.each import LATEST_FLAG, each
+from pyruntime.pocker.cli.foreground import DETACH_KEYS, SIG_PROXY, follow
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers import attach
+from pyruntime.pocker.containers.container import Container, Record, find
+from pyruntime.pocker.containers.start import Options, launch
+from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
+from pyruntime.pocker.containers.stop import sweep
+
+COMMAND = Command("start", "[options] CONTAINER...", "start containers",
+                  Flag("attach", "bool", "attach to its output, and end with its status", short="a"),
+                  Flag("interactive", "bool", "attach to its input too", short="i"), DETACH_KEYS,
+                  LATEST_FLAG, SIG_PROXY, least=1,
+                  text="Nothing happens to one that runs.\n\nExample:\n  pocker start web")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Start them."""
+    sweep(context.places, context.warn)
+    if not parsed["attach"] and not parsed["interactive"]:
+        return each(context, parsed.arguments, start)
+    if len(parsed.arguments) > 1:
+        raise UsageError(f"only one container can be attached to, not {len(parsed.arguments)}: leave out --attach")
+    container = find(context.places, parsed.arguments[0])
+    record = container.read()
+    ours, theirs = attach.pair()
+    with container.lock() as lock:
+        if status_of(container).word not in (CREATED, EXITED):
+            raise UsageError(f'container "{record.name}" runs already: `pocker attach {record.name}`')
+        monitor = launch(container, record, lock, Options(client=theirs, owner=True, once=True))
+        theirs.close()
+    return follow(container, record, ours, monitor, parsed, stdin=parsed["interactive"])
+
+
+def start(container: Container, record: Record) -> None:
+    """Start one that does not run."""
+    with container.lock() as lock:
+        if status_of(container).word in (CREATED, EXITED):
+            launch(container, record, lock, Options())

@@ -1,0 +1,114 @@
+"""``pocker stats [CONTAINER...]``."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.errors import NoSuchContainer
+from pyruntime.pocker.cli.each import LATEST_FLAG
+from pyruntime.pocker.cli.listing import FORMAT, Listing
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers.container import every, find
+from pyruntime.pocker.containers.stats import usage
+from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.pocker.containers.container import Container
+    from pyruntime.pocker.containers.stats import Usage
+
+_LISTING = Listing(
+    {"ID": "CONTAINER ID", "Container": "", "Name": "", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT",
+     "MemPerc": "MEM %", "NetIO": "NET I/O", "BlockIO": "BLOCK I/O", "PIDs": "PIDS"},
+    ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"))
+_NUMBERS = ("CPUNanoseconds", "MemBytes", "MemLimitBytes", "NetReceived", "NetSent", "BlockRead", "BlockWritten")
+COMMAND = Command(
+    "stats", "[options] [CONTAINER...]", "show what containers use",
+    Flag("all", "bool", "those that do not run too", short="a"),
+    FORMAT,
+    Flag("interval", "int", "seconds between two looks", short="i", default=1),
+    LATEST_FLAG,
+    Flag("no-stream", "bool", "show them once"),
+    Flag("no-trunc", "bool", "print IDs whole"),
+    text="All that run, or those that are named. CPU is that of the last interval; 100 % is one CPU. Memory is\n"
+         "without what the kernel keeps of files that are not in use.\n\nExample:\n  pocker stats --no-stream web")
+_CLEAR = b"\x1b[H\x1b[J"   # console_codes(4): to the upper left corner, and erase to the end
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Show them, again and again."""
+    interval = max(1, parsed["interval"])
+    before: dict[str, Usage] = {}
+    for container, _ in _wanted(context, parsed):   # CPU is a difference: the first look shows nothing
+        if (first := usage(container)) is not None:
+            before[container.id] = first
+    while True:
+        time.sleep(interval)
+        rows, now = [], {}
+        for container, name in _wanted(context, parsed):
+            found = usage(container)
+            if found is not None:
+                now[container.id] = found
+            rows.append(_row(container, name, found, before.get(container.id)))
+        _show(parsed, rows)
+        if parsed["no-stream"]:
+            return 0
+        before = now
+
+
+def _wanted(context: Context, parsed: Parsed) -> list[tuple[Container, str]]:
+    """The containers and their names. Raises NoSuchContainer where one that is named has gone."""
+    if parsed.arguments:
+        named = [find(context.places, name) for name in parsed.arguments]
+        return [(container, container.read().name) for container in named]
+    return [(container, record.name) for container, record in every(context.places)
+            if parsed["all"] or _runs(container)]
+
+
+def _runs(container: Container) -> bool:
+    try:
+        return status_of(container).word not in (CREATED, EXITED)
+    except NoSuchContainer:
+        return False   # removed meanwhile
+
+
+def _row(container: Container, name: str, now: Usage | None, before: Usage | None) -> dict[str, Any]:
+    """In Docker's members and forms; for templates the numbers themselves besides."""
+    row = {"ID": container.id, "Container": container.id[:12], "Name": name, "Running": now is not None}
+    numbers = (now.cpu, now.memory, now.limit, *now.net, *now.block) if now else (0,) * len(_NUMBERS)
+    _, memory, limit, received, sent, read, written = numbers
+    cpu = now.cpu_since(before) if now and before else 0.0
+    return {**row, **dict(zip(_NUMBERS, numbers, strict=True)), "CPUPerc": f"{cpu:.2f}%",
+            "MemUsage": f"{_binary(memory)} / {_binary(limit)}",
+            "MemPerc": f"{now.memory_share() if now else 0.0:.2f}%",
+            "NetIO": f"{_decimal(received)} / {_decimal(sent)}",
+            "BlockIO": f"{_decimal(read)} / {_decimal(written)}", "PIDs": str(now.pids if now else 0)}
+
+
+def _show(parsed: Parsed, rows: list[dict[str, Any]]) -> None:
+    if os.isatty(1) and not parsed["no-stream"]:
+        os.write(1, _CLEAR)
+    width = 64 if parsed["no-trunc"] else 12
+    _LISTING.show(parsed["format"], [{**row, "ID": row["ID"][:width]} for row in rows])
+
+
+def _binary(number: int) -> str:
+    """Bytes as `docker stats` writes memory: 1.5MiB."""
+    return _scaled(number, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
+
+
+def _decimal(number: int) -> str:
+    """Bytes as `docker stats` writes traffic: 1.57MB."""
+    return _scaled(number, 1000, ("B", "kB", "MB", "GB", "TB"))
+
+
+def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
+    for unit in units[:-1]:
+        if number < base:
+            return f"{number:.4g}{unit}"
+        number /= base
+    return f"{number:.4g}{units[-1]}"

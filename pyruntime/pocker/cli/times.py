@@ -1,0 +1,34 @@
+"""Times as people write them: RFC 3339, seconds since 1970, or how long ago."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from dateutil.parser import ParserError, isoparse
+
+from pyruntime.errors import UsageError
+from pyruntime.pocker.options.units import duration
+
+
+def seconds(text: str, flag: str) -> float:
+    """A duration as Go writes it (``1h30m``, ``10s``, ``500ms``), or a plain number of seconds. Raises UsageError."""
+    return float(text) if text.replace(".", "", 1).isdecimal() else duration(flag.lstrip("-"), text)
+
+
+def moment(text: str, flag: str) -> str:
+    """The moment as our records write it: RFC 3339 with nanoseconds, UTC. A time without a zone is local. Raises
+    UsageError."""
+    head, _, fraction = text.partition(".")
+    try:
+        if head.isdecimal() and (fraction.isdecimal() or not fraction):
+            when = datetime.fromtimestamp(int(head), UTC)
+        elif text[:4].isdecimal() and text[4:5] == "-":
+            when = isoparse(text[:19] + text[19:].lstrip(".0123456789")).astimezone(UTC)
+            fraction = text[20:] if text[19:20] == "." else ""
+        else:
+            return (datetime.now(UTC) - timedelta(seconds=seconds(text, flag))).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    except (ParserError, ValueError, OverflowError):
+        raise UsageError(f'{flag} "{text}": write a time such as 2026-01-31T12:00:00Z, seconds since 1970, or how long'
+                         " ago: 10m") from None
+    digits = fraction[:len(fraction) - len(fraction.lstrip("0123456789"))]
+    return when.strftime("%Y-%m-%dT%H:%M:%S") + f".{digits[:9]:0<9}Z"

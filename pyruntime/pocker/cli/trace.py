@@ -1,0 +1,293 @@
+"""``pocker run --trace``: what is done for each flag, layer by layer.
+
+Told by the process that starts the container, when its root filesystem is mounted, its addresses are chosen and its
+configuration is written, before anything is created. What a flag does is found out, not written down here: the
+configuration is made once more without it, and what differs is the flag's. Where a flag goes that the configuration
+knows nothing of, stands in ELSEWHERE.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from pyruntime.commandline.parse import Parsed
+from pyruntime.errors import PyruntimeError
+from pyruntime.images.bundle import Bundle
+from pyruntime.networks.attach import mode_of
+from pyruntime.pocker.cli.flags import FLAGS, settings_of
+from pyruntime.pocker.containers import runtime_config as spec
+from pyruntime.pocker.containers.container import Record
+from pyruntime.pocker.options.settings import Settings
+from pyruntime.runtime.config.load import load_bundle
+from pyruntime.runtime.lifecycle.create import Request, make_plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pyruntime.commandline.parse import Command
+    from pyruntime.networks.attach import Reservation
+    from pyruntime.pocker.containers.container import Container
+
+_LINES = 12    # of one flag
+_WIDTH = 200   # of a value
+# Flag -> who reads it, where it is more or something else than a change of config.json.
+ELSEWHERE = {
+    **dict.fromkeys(("rm", "restart"), "container.json: read when the program has ended"),
+    **dict.fromkeys(("stop-signal", "stop-timeout"), "container.json: read by `pocker stop`"),
+    **dict.fromkeys(("label", "label-file"), "container.json: shown by `pocker inspect`, asked for by filters"),
+    **dict.fromkeys(("log-driver", "log-opt"), "the monitor, which writes the log"),
+    **dict.fromkeys((flag.name for flag in FLAGS if "health" in flag.name),
+                    "the monitor, which runs the check in the container"),
+    **dict.fromkeys(("interactive", "tty"), "the monitor, which holds the program's streams"),
+    **dict.fromkeys(("network", "net", "ip", "ip6", "mac-address"), "the network above"),
+    **dict.fromkeys(("publish", "publish-all", "expose"), "the network above: ports, rules and the proxy"),
+    **dict.fromkeys(("dns", "dns-search", "dns-option", "dns-opt"), "the container's resolv.conf, and the name server"),
+    **dict.fromkeys(("network-alias", "net-alias", "link"), "the name server"),
+    "runtime": "nothing: there is no other",
+    **dict.fromkeys(("kernel-memory", "disable-content-trust", "volume-driver"), "nothing: accepted for compatibility"),
+    "add-host": "the container's file hosts",
+    **dict.fromkeys(("volume", "mount", "volumes-from"), "volumes: made now where they are not there"),
+    "userns": "the user namespace: its ids, and the layers mounted with them, if it is one of its own",
+    "name": "the directory of names: a link to the container",
+    **dict.fromkeys(("pull", "platform", "quiet"), "the image above"),
+    "cidfile": "this command, which has written the file",
+    **dict.fromkeys(("attach", "detach", "detach-keys", "sig-proxy"), "this command alone"),
+}
+
+
+class Given:
+    """A flag of the command line, or the words after the image (``name`` is "" then).
+
+    ``asked``    the settings of the whole command line, as long as image and other containers have said nothing
+    ``without``  the same without this flag, and without the one that cannot be without it, as --memory-swap without
+                 --memory; None where several cannot
+    """
+
+    __slots__ = ("asked", "name", "text", "without")
+
+    def __init__(self, name: str, text: str, asked: Settings, without: Settings | None) -> None:
+        self.name = name
+        self.text = text
+        self.asked = asked
+        self.without = without
+
+
+def given(command: Command, parsed: Parsed) -> Iterator[Given]:
+    """What the command line says, in the order of the flags' names."""
+    asked = settings_of(parsed)
+    for flag in command.flags:
+        if flag.name in parsed.given and flag.name != "trace":
+            value = parsed[flag.name]
+            text = (f"--{flag.name}" + ("" if value else "=false") if flag.kind == "bool" else
+                    " ".join(f"--{flag.name} {item}" for item in (value if flag.kind == "list" else [value])))
+            yield _given(command, parsed, flag.name, text, asked)
+    if len(parsed.arguments) > 1:
+        yield _given(command, parsed, "", " ".join(parsed.arguments[1:]), asked)
+
+
+def _given(command: Command, parsed: Parsed, name: str, text: str, asked: Settings) -> Given:
+    for other in ("", *sorted(parsed.given - {name})):
+        rest = Parsed(command)
+        rest.given = parsed.given - {name, other}
+        rest.values |= {left: parsed[left] for left in rest.given}
+        rest.arguments = parsed.arguments if name else parsed.arguments[:1]
+        try:
+            without = settings_of(rest)
+        except PyruntimeError:
+            continue   # the next one may be what cannot be without it
+        return Given(name, text + (f", with --{other} that needs it" if other else ""), asked, without)
+    return Given(name, text, asked, None)
+
+
+def record_without(record: Record, flag: Given) -> Record:
+    """The record as it would be without the flag. What was completed since (names of volumes, what the image and other
+    containers have mounted, ids) stays as it is, so that nothing differs by chance."""
+    assert flag.without is not None
+    values = record.settings.document()
+    for name in _settings_by(flag):
+        values[name] = getattr(flag.without, name)
+    asked = {mount["target"] for mount in flag.asked.mounts}
+    left = {mount["target"] for mount in flag.without.mounts}
+    borrows = bool(flag.without.volumes_from) or not flag.asked.volumes_from
+    values["mounts"] = [mount for mount in record.settings.mounts if mount["target"] in left or (
+        mount["target"] not in asked and (borrows or mount.get("anonymous")))]
+    if values["userns"] in ("", "host"):
+        values["ids"] = {}
+    return Record(**{**Record.document(record), "settings": values})
+
+
+class Trace:
+    """Writes to the descriptor of the standard error as it is now: the process that starts the container has none."""
+
+    def __init__(self, command: Command, parsed: Parsed) -> None:
+        self.fd = os.dup(2)
+        self._given = list(given(command, parsed))
+
+    def __call__(self, container: Container, record: Record, root: int, network: Reservation | None) -> None:
+        """Tell of a container that is about to be created; ``root`` is its root filesystem."""
+        document = spec.document(container, record, root)
+        parts = (_image(container, record), _network(record, network), self._flags(container, record, root, document),
+                 _configuration(container, document), _plan(container, record))
+        data = "\n".join(line for part in parts for line in part).encode(errors="surrogateescape") + b"\n"
+        while data:
+            data = data[os.write(self.fd, data):]
+
+    def _flags(self, container: Container, record: Record, root: int, document: dict[str, Any]) -> Iterator[str]:
+        yield "flags: what each of them changes, beside a container without it"
+        if not self._given:
+            yield "  none"
+        for flag in self._given:
+            yield f"  {flag.text}"
+            found = list(_changes_by(flag, container, record, root, document))
+            yield from (f"    config.json: {line}" for line in found[:_LINES])
+            if len(found) > _LINES:
+                yield f"    config.json: and {len(found) - _LINES} places more"
+            if flag.name in ELSEWHERE:
+                yield f"    {ELSEWHERE[flag.name]}"
+            elif flag.without is None:
+                yield "    it cannot be told apart from the flags that need it"
+            elif not found:
+                kept = _settings_by(flag)
+                yield from (f"    container.json: settings.{name} = {_short(value)}" for name, value in kept.items())
+                yield f"    config.json: is the same without it{'' if kept else ', as is everything'}"
+
+
+def _settings_by(flag: Given) -> dict[str, Any]:
+    return {name: value for name, value in flag.asked.document().items() if value != getattr(flag.without, name)}
+
+
+def _changes_by(flag: Given, container: Container, record: Record, root: int,
+                document: dict[str, Any]) -> Iterator[str]:
+    if flag.without is None:
+        return
+    try:
+        before = spec.document(container, record_without(record, flag), root)
+    except PyruntimeError as error:
+        yield f"there would be no container without it: {error}"
+        return
+    yield from together(differences(before, document))
+
+
+# --- the layers around the flags --------------------------------------------------------------------------------------
+
+
+def _image(container: Container, record: Record) -> Iterator[str]:
+    bundle = Bundle(container.places.store, container.directory)
+    yield f"image: {record.image}"
+    yield f"  manifest     {record.manifest}"
+    yield f"  image ID     {record.image_id}"
+    for number, directory in enumerate(bundle.layers.directories, 1):
+        yield f"  layer {number:<6} {directory}"
+    yield f"  root         {container.rootfs}: {record.driver}, in the monitor's mount namespace alone"
+    yield f"  changes      {container.private}"
+    for name, value in record.image_config.items():
+        if value and name != "Labels":
+            yield f"  {name:<12} {_short(value)}"
+
+
+def _network(record: Record, network: Reservation | None) -> Iterator[str]:
+    endpoint = network.endpoint if network else None
+    mode = mode_of(record)
+    if endpoint is None:
+        what = {"none": "a loopback interface", "host": "the host's interfaces"}
+        yield f"network: {mode} ({what.get(mode, 'the interfaces of that container')})"
+        return
+    yield "network: " + (", ".join(entry["network"] for entry in endpoint.joined) or endpoint.outside)
+    for entry in endpoint.joined:
+        yield f"  interface    {entry['inside']} with {entry['mac']}; on the host {entry['link']}, in the bridge" \
+              f" {entry['interface']}"
+        for number, address, gateway in (("", "ip", "gateway"), ("6", "ip6", "gateway6")):
+            if entry[address]:
+                yield f"  address      {entry[address]} of {entry['subnet' + number]}, way out by {entry[gateway]}"
+        yield f"  rules        nft list table inet {entry['interface']}"
+    for port in endpoint.ports:
+        yield f"  port         {port['host']} {port['port']}/{port['protocol']} leads to {port['to']}"
+    yield f"  names        {', '.join(endpoint.names)}"
+
+
+def _configuration(container: Container, document: dict[str, Any]) -> Iterator[str]:
+    process, linux = document["process"], document["linux"]
+    yield f"configuration: {container.directory}/config.json"
+    yield f"  namespaces   {', '.join(entry['type'] for entry in linux['namespaces'])}"
+    yield f"  mounts       {', '.join(entry['destination'] for entry in document['mounts'])}"
+    yield f"  hidden       {len(linux['maskedPaths'])} paths, and {len(linux['readonlyPaths'])} read-only"
+    yield f"  may          {len(process['capabilities']['bounding'])} capabilities; " + (
+        f"{sum(len(rule['names']) for rule in linux['seccomp']['syscalls'])} names of system calls in its filter"
+        if linux.get("seccomp") else "no filter of system calls")
+    yield f"  cgroup       {linux.get('cgroupsPath', 'where the runtime may make one')}"
+
+
+def _plan(container: Container, record: Record) -> Iterator[str]:
+    plan = make_plan(load_bundle(container.directory), container.id, Request())
+    counts: dict[str, int] = {}
+    for step in plan.steps:
+        counts[step.phase] = counts.get(step.phase, 0) + 1
+    yield f"plan: {len(plan.steps)} steps"
+    yield "  " + ", ".join(f"{phase} {count}" for phase, count in counts.items())
+    yield f"  read it{' while the container is there' if record.settings.remove else ''}:"
+    yield f"  pyruntime explain {container.directory}"
+
+
+# --- what differs -----------------------------------------------------------------------------------------------------
+
+
+def differences(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Where two documents differ, as places of the second one, and how."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in [*after, *(name for name in before if name not in after)]:
+            inner = f"{place}.{name}" if place else name
+            if name not in after:
+                yield inner, f"is not there; without the flag {_short(before[name])}"
+            elif name not in before and isinstance(after[name], dict) and after[name]:
+                yield from differences({}, after[name], inner)
+            elif name not in before or before[name] != after[name]:
+                yield from differences(before.get(name), after[name], inner)
+    elif isinstance(before, list) and isinstance(after, list) and place != "process.args":
+        yield from _of_lists(before, after, place)
+    elif before != after:
+        yield place, f"= {_short(after)}" + (f"; without the flag {_short(before)}" if before is not None else "")
+
+
+def _of_lists(before: list[Any], after: list[Any], place: str) -> Iterator[tuple[str, str]]:
+    there = {_key(item): item for item in before}
+    words: list[str] = []
+    for number, item in enumerate(after):
+        old = there.pop(_key(item), None)
+        if old is None and isinstance(item, str):
+            words.append(item)
+        elif old is None:
+            yield f"{place}[{number}]", f"= {_short(item)}"
+        else:
+            yield from differences(old, item, f"{place}[{number}]")
+    if words:
+        yield place, f"with {_short(words)}"
+    if there:
+        yield place, f"without {_short(list(there.values()))}"
+
+
+def _key(item: Any) -> str:
+    """By what an item of a list is known: its name, if it has one, else all of it."""
+    if isinstance(item, dict):
+        name = item.get("destination", item.get("path", item.get("type") if "access" not in item else None))
+        return json.dumps(item if name is None else name)
+    return str(item).partition("=")[0]
+
+
+def together(changes: Iterator[tuple[str, str]]) -> Iterator[str]:
+    """A line for each change; one for what changes in the same way at neighbouring places (sets of capabilities)."""
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for place, how in changes:
+        above, _, name = place.partition("[")[0].rpartition(".")
+        index = place[len(above) + bool(above) + len(name):]
+        grouped.setdefault((above, index, how), []).append(name)
+    for (above, index, how), names in grouped.items():
+        last = names[0] if len(names) == 1 else "{" + ",".join(names) + "}"
+        yield f"{above}{'.' if above else ''}{last}{index} {how}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _WIDTH else text[:_WIDTH] + "..."

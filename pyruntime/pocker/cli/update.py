@@ -1,0 +1,28 @@
+"""``pocker update CONTAINER...``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Parsed
+from pyruntime.errors import UsageError
+from pyruntime.pocker.cli.each import each
+from pyruntime.pocker.cli.flags import SUBJECTS
+from pyruntime.pocker.cli.main import Context
+
+_NAMES = {"blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus",
+          "cpuset-cpus", "cpuset-mems", "mem", "memory", "memory-reservation", "memory-swap", "pids", "pids-limit",
+          "restart"}
+_FLAGS = sorted((flag for subject in ("resources", "restart_log_health") for flag in SUBJECTS[subject] if flag.name in _NAMES),
+                key=lambda flag: flag.name)
+COMMAND = Command("update", "[options] CONTAINER...", "change the limits and the restart policy of containers", *_FLAGS,
+                  least=1, text="At once where they run; what is not given stays.\n\n"
+                                "Example:\n  pocker update --memory 1g --cpus 2 web")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Change them."""
+    from pyruntime.pocker.containers.update import update
+
+    given = {name: parsed[name] for name in parsed.given}
+    if not given:
+        raise UsageError("nothing to change: give a limit, or --restart")
+    return each(context, parsed.arguments, lambda container, record: update(container, given))

@@ -1,0 +1,30 @@
+"""``pocker version``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.pocker.cli.documents import show_one
+from pyruntime.pocker.cli.main import Context
+
+COMMAND = Command("version", "[options]", "show versions",
+                  Flag("format", "str", "json, or a template such as '{{.Client.Version}}'", short="f"), most=0,
+                  text="Example:\n  pocker version --format json")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print them. There is no server; Docker's scripts ask for its version all the same."""
+    from pyruntime import __version__
+    from pyruntime.images.platform import Platform
+
+    machine = os.uname()
+    facts = {"Version": __version__, "PythonVersion": ".".join(map(str, sys.version_info[:3])), "Os": "linux",
+             "Arch": Platform.host().architecture, "KernelVersion": machine.release}
+    if parsed["format"]:
+        show_one(parsed["format"], {"Client": facts, "Server": facts})
+    else:
+        out("".join(f"{name}: {value}\n" for name, value in facts.items()))
+    return 0

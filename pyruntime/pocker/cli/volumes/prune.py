@@ -1,0 +1,51 @@
+"""``pocker volume prune``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.errors import StateError
+from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.pruning import FORCE, LABELS, Aged, check_consent, filters, report
+from pyruntime.pocker.containers import stop as ending
+from pyruntime.pocker.volumes import every, remove, size, sweep, users
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.pocker.cli.filters import Filters
+
+COMMAND = Command("prune", "[options]", "remove volumes that no container uses",
+                  Flag("all", "bool", "those with a name of their own too", short="a"),
+                  LABELS, FORCE, most=0,
+                  text="Without --all only volumes that were invented for a container.\n\n"
+                       "Example:\n  pocker volume prune --all")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Remove them, and say how much room that made."""
+    from pyruntime.images.progress import size as in_words
+
+    wanted = filters(parsed["filter"], by_age=False)
+    check_consent(parsed, f"all {'' if parsed['all'] else 'anonymous '}volumes that no container uses")
+    names, total = prune(context, wanted, everything=parsed["all"])
+    report("Volumes", names)
+    out(f"Total reclaimed space: {in_words(total)}\n")
+    return 0
+
+
+def prune(context: Context, wanted: Filters, *, everything: bool) -> tuple[list[str], int]:
+    """Remove the volumes that nobody uses and that fit; their names, and the bytes that were in them."""
+    ending.sweep(context.places, context.warn)
+    sweep(context.places)
+    using, names, total = users(context.places), [], 0
+    for volume in list(every(context.places)):
+        if volume.name not in using and (everything or volume.anonymous) and wanted.fit(
+                Aged(volume.created, volume.labels)):
+            room = size(context.places, volume.name)
+            try:
+                remove(context.places, volume.name)
+            except StateError:
+                continue   # a container has come meanwhile
+            names.append(volume.name)
+            total += room
+    return names, total

@@ -1,0 +1,1 @@
+"""The containers of pocker: created, started, stopped, inspected, removed."""

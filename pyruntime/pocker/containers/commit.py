@@ -1,0 +1,103 @@
+"""An image of what a container has become: its changes as a layer, its settings as the configuration."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from pyruntime.images.lookup import by_manifest
+from pyruntime.images.make import changed, derive, timestamp
+from pyruntime.images.repack import repack
+from pyruntime.pocker import events as history
+from pyruntime.pocker import instructions
+from pyruntime.pocker.containers import diff as changes
+from pyruntime.pocker.containers.status import RUNNING, status_of
+from pyruntime.runtime.api import Runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyruntime.pocker.containers.container import Container, Record
+
+
+def commit(container: Container, record: Record, *, name: str, author: str = "", message: str = "", lines: list[str],
+           pause: bool = True, warn: Callable[[str], None]) -> str:
+    """Make the image; its ID. ``lines`` are instructions of a Dockerfile; ``name`` may be "".
+
+    ``pause``: a container at work is paused meanwhile. Raises UsageError, ImageError, HostError.
+    """
+    store = container.places.store
+    config = instructions.apply(configuration(record), lines)
+    arguments = record.settings.args or record.image_config.get("Cmd") or []
+    with store.lease() as lease:
+        lease.add(record.manifest)
+        base = by_manifest(store, record.manifest)
+        told: dict[str, Any] = {"created": timestamp(), "created_by": " ".join(arguments), "author": author,
+                                "comment": message, "changes": config}
+        if container.run().prepared:
+            with _Pause(container, record, wanted=pause):
+                bundle = changes.bundle_of(container, record)
+                descriptor, _ = repack(bundle, base, options=changes.options(container, warn), **told)
+        else:
+            descriptor = derive(store, base, None, **told)
+        if name:
+            store.tag(name, descriptor)
+        store.keep(descriptor)
+        image = by_manifest(store, descriptor.digest)
+    history.of_container(container.places, record, "commit", comment=message, imageID=image.id, imageRef=name)
+    return image.id
+
+
+def configuration(record: Record) -> dict[str, Any]:
+    """The image's ``config`` with what was asked of the container."""
+    settings = record.settings
+    change: dict[str, Any] = {}
+    if settings.entrypoint is not None:
+        change["Entrypoint"] = settings.entrypoint
+    if settings.args:
+        change["Cmd"] = settings.args
+    change |= {name: value for name, value in (
+        ("Env", settings.env), ("User", settings.user), ("WorkingDir", settings.workdir), ("Labels", settings.labels),
+        ("StopSignal", settings.stop_signal), ("ExposedPorts", {port: {} for port in settings.expose}),
+        ("Volumes", {mount["target"]: {} for mount in settings.mounts if mount.get("anonymous")}),
+        ("Healthcheck", _health(settings.health))) if value}
+    return changed(record.image_config, change)
+
+
+def _health(health: dict[str, Any]) -> dict[str, Any]:
+    """A health check as images have it: times are billionths of a second."""
+    if not health.get("test"):
+        return {}
+    times = {"Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period",
+             "StartInterval": "start_interval"}
+    found = {member: int(health[key] * 10**9) for member, key in times.items() if health.get(key)}
+    return {"Test": health["test"], **found, **({"Retries": health["retries"]} if health.get("retries") else {})}
+
+
+class _Pause:
+    """A context in which the container stands still, if it ran. Whoever asks us to end does not leave it so."""
+
+    def __init__(self, container: Container, record: Record, *, wanted: bool) -> None:
+        self._container = container
+        self._record = record
+        self._wanted = wanted
+        self._paused = False
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if not self._wanted or status_of(self._container).word != RUNNING:
+            return
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._old[number] = signal.signal(number, lambda number, frame: sys.exit(128 + number))
+        self._paused = True
+        Runtime(self._container.places.runtime).pause(self._container.id)
+        history.of_container(self._container.places, self._record, "pause")
+
+    def __exit__(self, *_: object) -> None:
+        if self._paused:
+            Runtime(self._container.places.runtime).resume(self._container.id)
+            history.of_container(self._container.places, self._record, "unpause")
+        for number, handler in self._old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,112 @@
+"""A container as a document: what `inspect` shows and `ps --format` chooses from, in Docker's names."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.networks import endpoints
+from pyruntime.networks.inspect import settings_of
+from pyruntime.pocker.containers.host_config import host_config
+from pyruntime.pocker.containers.status import PAUSED, RESTARTING, RUNNING, status_of
+from pyruntime.pocker.image_inspect import config_of
+from pyruntime.runtime.config.environment import last_of_each
+from pyruntime.system.json import NullList, decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.status import Status
+
+NEVER = "0001-01-01T00:00:00Z"   # Docker's word for a time that was not
+
+
+def describe(container: Container, record: Record, status: Status | None = None) -> dict[str, Any]:
+    """The document of `pocker inspect`."""
+    status = status or status_of(container)
+    args = program(record)
+    settings, config = record.settings, record.image_config
+    return {
+        "Id": record.id, "Name": f"/{record.name}", "Created": record.created, "Path": args[0] if args else "",
+        "Args": args[1:], "Image": record.image_id, "ImageName": record.image, "ImageManifest": record.manifest,
+        "Driver": record.driver, "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "ExecIDs": NullList(),
+        "ResolvConfPath": f"{container.directory}/resolv.conf", "HostsPath": f"{container.directory}/hosts",
+        "HostnamePath": f"{container.directory}/hostname",
+        "State": {**state(status), **_health(container, record, status)}, "RestartCount": status.run.restarts,
+        "LogPath": f"{container.directory}/log" if settings.log_driver != "none" else "",
+        "ConfigPath": f"{container.directory}/config.json", "Rootfs": container.rootfs,
+        "AppArmorProfile": _apparmor(container),
+        "Config": config_of(config, {
+            "Image": record.image, "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
+            "User": settings.user or config.get("User") or "", "Tty": settings.terminal, "OpenStdin": settings.stdin,
+            "Env": last_of_each([*(config.get("Env") or []), *settings.env]),
+            "Cmd": settings.args or (None if settings.entrypoint is None else NullList()),
+            "Entrypoint": settings.entrypoint, "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
+            "Labels": labels(record), "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
+            "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None}),
+        "HostConfig": host_config(settings), "Mounts": [_mount(container, mount) for mount in settings.mounts],
+        "NetworkSettings": settings_of(endpoints.read(container.places, record.id)), "Settings": settings.document()}
+
+
+def sizes_of(container: Container, record: Record) -> dict[str, int]:
+    """SizeRw, what the container has written, and SizeRootFs, with its image."""
+    from pyruntime.images.lookup import by_manifest
+    from pyruntime.pocker.containers.diff import written
+
+    own = written(container)
+    return {"SizeRw": own, "SizeRootFs": own + by_manifest(container.places.store, record.manifest).size}
+
+
+def _apparmor(container: Container) -> str:
+    """What confines the container since its last start, as its configuration has it; "" before the first."""
+    if not os.path.exists("/sys/module/apparmor"):
+        return ""
+    try:
+        with open(f"{container.directory}/config.json", "rb") as file:
+            document = decode(file.read(), "config.json")
+    except FileNotFoundError:
+        return ""
+    assert isinstance(document, dict)
+    return str(document["process"].get("apparmorProfile", "unconfined"))
+
+
+def _mount(container: Container, mount: dict[str, Any]) -> dict[str, Any]:
+    result = {"Type": mount["kind"], "Source": mount.get("source", ""), "Destination": mount["target"],
+              "RW": not mount.get("read_only", False), "Mode": ",".join(mount.get("options", []))}
+    if mount["kind"] == "volume":
+        from pyruntime.pocker.volumes import data
+
+        result |= {"Name": mount["source"], "Source": data(container.places, mount["source"]), "Driver": "local"}
+    return result
+
+
+def program(record: Record) -> list[str]:
+    """What the container runs: entrypoint and arguments."""
+    settings, config = record.settings, record.image_config
+    if settings.entrypoint is not None:
+        return settings.entrypoint + settings.args
+    return (config.get("Entrypoint") or []) + (settings.args or config.get("Cmd") or [])
+
+
+def labels(record: Record) -> dict[str, str]:
+    """The image's labels, and the container's, which win."""
+    return {**(record.image_config.get("Labels") or {}), **record.settings.labels}
+
+
+def _health(container: Container, record: Record, status: Status) -> dict[str, Any]:
+    from pyruntime.pocker.containers.health import health_of
+
+    found = health_of(container, record, status.run)
+    return {"Health": found.document()} if found else {}
+
+
+def state(status: Status) -> dict[str, Any]:
+    """The part of `inspect` that changes."""
+    end = status.exit
+    return {
+        "Status": status.word, "Running": status.word in (RUNNING, PAUSED), "Paused": status.word == PAUSED,
+        "Dead": False, "Restarting": status.word == RESTARTING, "OOMKilled": bool(end and end.oom), "Pid": status.pid,
+        "ExitCode": end.status if end else 0, "Error": end.error if end else "",
+        "StartedAt": status.run.started or NEVER, "FinishedAt": (end and end.finished) or NEVER,
+        "MonitorPid": status.run.monitor[0] if status.run.watched() else 0}

@@ -1,0 +1,155 @@
+"""What a container's program wrote, as the monitor keeps it: see pyruntime/native/monitor/log.c for the form."""
+
+from __future__ import annotations
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyruntime.pocker.containers.container import Container
+
+_LOOK = 0.1   # seconds between two looks at a log that is followed
+_BLOCK = 1 << 16
+_ENDLESS = 1 << 62   # bytes
+
+
+class Entry:
+    """A piece of output: a whole line, or the part of one that was written at once.
+
+    ``when`` as in the log (RFC 3339, UTC); ``stream`` stdout or stderr; ``text`` with the newline where there was one.
+    """
+
+    __slots__ = ("stream", "text", "when")
+
+    def __init__(self, line: bytes) -> None:
+        when, stream, kind, text = line.split(b" ", 3)
+        self.when = when.decode("ascii", "replace")
+        self.stream = stream.decode("ascii", "replace")
+        self.text = text + (b"\n" if kind == b"F" else b"")
+
+
+def _files(container: Container) -> list[str]:
+    """The log's files, the oldest first."""
+    names: list[str] = []
+    number = 1
+    while os.path.exists(f"{container.directory}/log.{number}"):
+        names.insert(0, f"{container.directory}/log.{number}")
+        number += 1
+    return [*names, f"{container.directory}/log"]
+
+
+def entries(container: Container, *, since: str = "", until: str = "", tail: int = -1,
+            follow: Callable[[], bool] | None = None) -> Iterator[Entry]:
+    """The log's entries between two times; ``tail``: the last so many lines of them.
+
+    ``follow``: go on as long as it says that the container runs.
+    """
+    opened = _open_all(container)
+    try:
+        # What is there now: a program that writes faster than we read would keep us for ever.
+        sizes = [os.fstat(fd).st_size for fd in opened]
+        start = _tail_start(opened, sizes, tail) if tail >= 0 else (0, 0)
+        for number, fd in enumerate(opened):
+            if number < start[0]:
+                continue
+            last = number == len(opened) - 1
+            lines = _lines(fd, start[1] if number == start[0] else 0, sizes[number] if follow is None else _ENDLESS)
+            yield from _between(lines, since, until)
+            if last and follow is not None:
+                yield from _between(_followed(container, fd, follow), since, until)
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _open_all(container: Container) -> list[int]:
+    opened = []
+    for path in _files(container):
+        try:
+            opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except FileNotFoundError:
+            continue   # it never ran, or the log is being rotated
+    return opened
+
+
+def _between(lines: Iterator[bytes], since: str, until: str) -> Iterator[Entry]:
+    for line in lines:
+        try:
+            entry = Entry(line)
+        except ValueError:
+            continue   # the disk was full once, and a line is broken
+        if until and entry.when > until:
+            return
+        if entry.when >= since:
+            yield entry
+
+
+def _lines(fd: int, offset: int, end: int = _ENDLESS) -> Iterator[bytes]:
+    """The whole lines from ``offset`` on, up to ``end``; the descriptor stands behind the last of them then."""
+    rest = b""
+    while block := os.pread(fd, min(_BLOCK, end - offset), offset):
+        offset += len(block)
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        yield from lines
+    os.lseek(fd, offset - len(rest), os.SEEK_SET)
+
+
+def _followed(container: Container, fd: int, running: Callable[[], bool]) -> Iterator[bytes]:
+    """Lines as they come, over rotations, until the container has ended and everything was read."""
+    mine = -1
+    try:
+        while True:
+            alive = running()   # asked before the last look: what comes between is not lost
+            yield from _lines(fd, os.lseek(fd, 0, os.SEEK_CUR))
+            try:
+                there = os.stat(f"{container.directory}/log")
+            except FileNotFoundError:
+                if not os.path.isdir(container.directory):
+                    return   # removed
+                there = None
+            here = os.fstat(fd)
+            if there is not None and (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+                yield from _lines(fd, os.lseek(fd, 0, os.SEEK_CUR))   # what was written before it was rotated
+                if mine >= 0:
+                    os.close(mine)
+                fd = mine = os.open(f"{container.directory}/log", os.O_RDONLY | os.O_CLOEXEC)
+                continue
+            if not alive:
+                return
+            time.sleep(_LOOK)
+    finally:
+        if mine >= 0:
+            os.close(mine)
+
+
+def _tail_start(opened: list[int], sizes: list[int], count: int) -> tuple[int, int]:
+    """The file, and the place in it, where the last ``count`` lines begin."""
+    for number in range(len(opened) - 1, -1, -1):
+        found, place = _back(opened[number], sizes[number], count)
+        if found == count:
+            return number, place
+        count -= found
+    return 0, 0
+
+
+def _back(fd: int, size: int, count: int) -> tuple[int, int]:
+    """How many of the last ``count`` lines are in so much of the file, and where they begin; parts of one are one."""
+    if not size:
+        return 0, 0
+    from mmap import PROT_READ, mmap
+
+    found = 0
+    with mmap(fd, size, prot=PROT_READ) as data:
+        end = whole = data.rfind(b"\n") + 1     # the last line may be on its way into the file
+        while end > 0:
+            begin = data.rfind(b"\n", 0, end - 1) + 1
+            if end == whole or data[begin:begin + 64].split(b" ", 3)[2:3] == [b"F"]:
+                if found == count:
+                    return found, end
+                found += 1
+            end = begin
+    return found, 0

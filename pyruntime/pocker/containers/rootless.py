@@ -1,0 +1,129 @@
+"""Without root: all of a user's containers live in one user namespace, which every command enters.
+
+The first command makes it (pyruntime.images.rootless: root inside is the user, and the ids of /etc/subuid follow) and
+leaves a process behind that keeps it; the others join its user and mount namespaces (setns(2)). What root inside owns
+are the user's files outside.
+
+    RUN/namespace         pid and start time of that process, flock(1)
+    RUN/namespace.users   flock'ed shared by every command and every monitor as long as they live; that process waits
+                          for the file to be its own, which it is when the last container and command have ended
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from pyruntime.errors import HostError
+from pyruntime.images import rootless
+from pyruntime.pocker.containers.container import write
+from pyruntime.pocker.directories import Lock
+from pyruntime.system import kernel
+from pyruntime.system.json import decode, encode
+from pyruntime.system.processes import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyruntime.pocker.directories import Places
+
+_NAMESPACES = (("user", 0x10000000), ("mnt", 0x00020000))   # linux/sched.h: CLONE_NEWUSER, CLONE_NEWNS
+
+
+def enter(places: Places, warn: Callable[[str], None]) -> None:
+    """Become root in the user's namespace; to be called by who is not root, before there are threads. Raises
+    HostError."""
+    path = f"{places.below_run()}/namespace"
+    with Lock(f"{path}.lock"):
+        _use(places)
+        if not _join(path):
+            rootless.enter("", warn)
+            _keep(path)
+
+
+def _use(places: Places) -> None:
+    """Count among the users of the namespace until this process ends. Before the process that keeps it is looked at:
+    what it has seen alive then stays."""
+    fd = os.open(_users(places), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_SH)   # waits where the process is just about to end
+
+
+def _users(places: Places) -> str:
+    return f"{places.run}/namespace.users"
+
+
+def uses(places: Places, *, handed_on: bool) -> list[int]:
+    """The descriptors by which this process counts as a user; whether a program that it becomes has them, too: a
+    monitor is to, and nothing that gets into a container."""
+    try:
+        wanted = os.stat(_users(places))
+    except FileNotFoundError:
+        return []   # root needs no namespace
+    found = []
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if os.path.samestat(os.fstat(fd), wanted):
+                os.set_inheritable(fd, handed_on)
+                found.append(fd)
+        except OSError:
+            continue   # the descriptor of the listing itself
+    return found
+
+
+def _join(path: str) -> bool:
+    """Join the namespaces of the process that is written down, if it still is there."""
+    try:
+        with open(path, "rb") as file:
+            pid, started = _holder(file.read(), path)
+    except FileNotFoundError:
+        return False
+    if start_time(pid) != started:
+        return False
+    here = os.getcwd()
+    fds = []
+    try:
+        # Opened before the first is joined: then we are somebody else.
+        fds = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name, _ in _NAMESPACES]
+        for fd, (_, kind) in zip(fds, _NAMESPACES, strict=True):
+            kernel.setns(fd, kind)
+        os.chdir(here)   # to join a mount namespace is to be at its root, and paths may be relative (setns(2))
+    except OSError as error:
+        raise HostError(f"cannot join the user namespace of your containers, which process {pid} keeps:"
+                        f" {error.strerror}") from None
+    finally:
+        for fd in fds:
+            os.close(fd)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    return True
+
+
+def _holder(data: bytes, path: str) -> tuple[int, int]:
+    value = decode(data, path)
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(entry, int) for entry in value):
+        return 0, -1   # damaged: as if there were none
+    return value[0], value[1]
+
+
+def _keep(path: str) -> None:
+    """Leave a process behind that stays in our namespaces."""
+    null = "/dev/null"
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, fd, null, os.O_RDWR, 0) for fd in (0, 1, 2)]
+    # What our caller left open for us would stay open with the process.
+    actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and _inherited(fd)]
+    words = ["flock", "--exclusive", f"{path}.users", "true"]
+    try:
+        pid = os.posix_spawnp(words[0], words, os.environ, file_actions=actions, setsid=True)
+    except OSError as error:
+        raise HostError(f"cannot keep the user namespace of your containers: flock(1): {error.strerror}: install"
+                        " util-linux") from None
+    write(path, encode([pid, start_time(pid)]).encode())
+
+
+def _inherited(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False   # the descriptor of the listing itself

@@ -1,0 +1,129 @@
+"""Where pocker keeps what.
+
+    ROOT/containers/ID/   a container: its record, root filesystem, log (pyruntime.pocker.containers.container)
+    ROOT/containers/~...  one that is being made or removed; whose process is gone, the next command clears away
+    ROOT/names/NAME       a symbolic link to the ID of the container that has the name
+    ROOT/networks/, ROOT/volumes/
+    RUN/runtime/          the runtime's state directory
+    RUN/attach/           the sockets of monitors
+
+ROOT is POCKER_ROOT, /var/lib/pocker for root, $XDG_DATA_HOME/pocker for others; RUN is POCKER_RUN, /run/pocker or
+$XDG_RUNTIME_DIR/pocker. Where that is not set (su, cron), it is /run/user/UID/pocker, which a session of the same user
+has, too, or a directory in /tmp that nobody else may write. What stands in RUN does not outlive a reboot, as containers
+do not. Images are pyimage's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from pyruntime.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyruntime.images.store.store import Store
+
+
+class Places:
+    """The directories of one installation, made when they are first needed."""
+
+    def __init__(self, root: str = "", run: str = "", store: str = "") -> None:
+        """An empty name stands for the usual place. Raises HostError where the place cannot be used."""
+        self.root = os.path.abspath(root or os.environ.get("POCKER_ROOT") or _default_root())
+        self.run = os.path.abspath(run or os.environ.get("POCKER_RUN") or _default_run())
+        self._store_root = store
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        """The content store of images."""
+        if self._store is None:
+            from pyruntime.images.store.store import Store
+
+            self._store = Store.open(self._store_root)
+        return self._store
+
+    @property
+    def runtime(self) -> str:
+        """The runtime's state directory."""
+        return f"{self.run}/runtime"
+
+    def below(self, *names: str) -> str:
+        """A directory below ROOT, which is made."""
+        return _made(self.root, *names)
+
+    def below_run(self, *names: str) -> str:
+        """A directory below RUN, which is made."""
+        return _made(self.run, *names)
+
+    def lock(self, name: str) -> Lock:
+        """The lock of a part of ROOT, for example its names: ``with places.lock("names")``."""
+        return Lock(f"{self.below(name)}/.lock")
+
+
+class Lock:
+    """flock(2) of a file while the context lasts; who is killed lets go. Not held across a program of the user's."""
+
+    __slots__ = ("_wait", "fd", "path")
+
+    def __init__(self, path: str, *, wait: bool = True) -> None:
+        self.path = path
+        self._wait = wait
+        self.fd = -1
+
+    def __enter__(self) -> Lock:
+        """Raises BlockingIOError where somebody has it and we do not want to wait."""
+        self.fd = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
+        except BaseException:
+            os.close(self.fd)
+            self.fd = -1
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+
+def forget(path: str) -> None:
+    """Remove a file; none is fine."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def _made(top: str, *names: str) -> str:
+    path = "/".join((top, *names))
+    if not os.path.isdir(path):
+        try:
+            # Apart: what makedirs makes on its way has the mode that the umask leaves, and all is below the top.
+            os.makedirs(top, 0o700, exist_ok=True)
+            os.makedirs(path, 0o700, exist_ok=True)
+        except OSError as error:
+            raise HostError(f'cannot make "{path}": {error.strerror}: name other places with POCKER_ROOT and POCKER_RUN'
+                            ) from None
+    return path
+
+
+def _default_root() -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/pocker"
+    data = os.environ.get("XDG_DATA_HOME", "")
+    if not data.startswith("/"):   # basedir-spec: a relative path is to be ignored
+        data = os.path.join(os.path.expanduser("~"), ".local/share")
+    return f"{data}/pocker"
+
+
+def _default_run() -> str:
+    if os.geteuid() == 0:
+        return "/run/pocker"
+    run = os.environ.get("XDG_RUNTIME_DIR", "")
+    usual = f"/run/user/{os.geteuid()}"
+    if not run and not os.access(usual, os.W_OK):
+        from pyruntime.system.directories import private
+
+        return private(f"/tmp/pocker-{os.geteuid()}", "name one of your own with POCKER_RUN")
+    return f"{run or usual}/pocker"

@@ -1,0 +1,1 @@
+"""Docker's flags as settings of a container."""

@@ -1,0 +1,1 @@
+"""The default profiles of containers: seccomp and AppArmor."""

@@ -1,0 +1,130 @@
+"""AppArmor: the profile that confines containers where the kernel has AppArmor, and its way into the kernel.
+
+It is written after what Docker's documentation says its own keeps away ("AppArmor security profiles for Docker"), in
+the language of apparmor.d(5). It needs no file of the host: neither abstractions nor tunables.
+
+Loaded by root alone, by apparmor_parser(8), when the kernel does not have it, or has another version's. Without that
+program, and without privileges, containers are not confined by AppArmor, as with Docker.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.pocker.directories import Places
+
+NAME = "pocker-default"
+ENABLED = "/sys/module/apparmor/parameters/enabled"   # not there: a kernel without AppArmor
+LOADED = "/sys/kernel/security/apparmor/profiles"     # NAME (MODE), a line each
+_PATH = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")    # a user's PATH may lack them
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")
+
+
+def usable() -> bool:
+    """Whether a container that we make is confined by our profile. To be asked by root of the machine."""
+    try:
+        with open(ENABLED, "rb") as file:
+            return file.read(1) == b"Y" and os.path.exists(LOADED) and bool(parser())
+    except OSError:
+        return False
+
+
+def parser() -> str:
+    """Where apparmor_parser is; "" where it is not."""
+    return next((path for path in (f"{one}/apparmor_parser" for one in _PATH) if os.access(path, os.X_OK)), "")
+
+
+def provide(places: Places) -> str:
+    """The profile's name, once the kernel has it; "" where there is no way to have it. Raises HostError."""
+    if not usable():
+        return ""
+    text = profile(_ourselves())
+    stamp = f"{places.below_run()}/apparmor"
+    if not _loaded() or _read(stamp) != text:
+        _load(text)
+        # After it: who is killed in between loads it again. A profile is replaced in one go, also under containers.
+        from pyruntime.pocker.containers.container import write
+
+        write(stamp, text.encode())
+    return NAME
+
+
+def _loaded() -> bool:
+    return any(line.rpartition(" (")[0] == NAME for line in _read(LOADED).splitlines())
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _ourselves() -> str:
+    """The profile that confines this process: it sends the signals of `stop` and `kill`; "" for none."""
+    for name in ("apparmor/current", "current"):   # the first since Linux 5.1
+        if label := _read(f"/proc/self/attr/{name}").rstrip("\0\n"):
+            label = label.rpartition(" (")[0] or label
+            return label if label != "unconfined" and _PLAIN.issuperset(label) else ""
+    return ""
+
+
+def _load(text: str) -> None:
+    import subprocess
+
+    # -r: replaces one that is there; -K: no cache is written, ours would never be found again.
+    done = subprocess.run([parser(), "-r", "-K"], input=text.encode(), capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().replace("\n", "; ")
+        raise HostError(f'cannot load the AppArmor profile "{NAME}": {said or f"apparmor_parser: {done.returncode}"};'
+                        " give --security-opt apparmor=unconfined to go without")
+
+
+# --- the profile ------------------------------------------------------------------------------------------------------
+
+
+def profile(ourselves: str = "") -> str:
+    """The text; ``ourselves``: the profile of the process that makes and ends containers, if it has one."""
+    senders = ["unconfined", *([ourselves] if ourselves else [])]
+    lines = [
+        "network,",
+        # Refused by seccomp too, which cannot look into socketcall(2) of 32-bit programs.
+        "deny network alg,",
+        "deny network vsock,",
+        "capability,",
+        "file,",
+        "umount,",
+        *(f"signal (receive) peer={peer}," for peer in senders),
+        f"signal (send, receive) peer={NAME},",
+        f"ptrace (trace, tracedby, read, readby) peer={NAME},",
+        "deny mount,",
+        # What is not a process's is the machine's: /proc/sys, /proc/irq, /proc/sysrq-trigger and all others.
+        "deny /proc/[^0-9]* wkl,",
+        "deny /proc/[^0-9]*/** wkl,",
+        "deny /proc/{kcore,kmem,mem,sysrq-trigger} rwklx,",
+        *(f"deny {pattern} wkl," for pattern in _all_but("/sys", "fs")),
+        *(f"deny {pattern} wkl," for pattern in _all_but("/sys/fs", "cgroup")),
+        "deny /sys/firmware/{,**} rwklx,",
+        "deny /sys/devices/virtual/powercap/{,**} rwklx,",
+        "deny /sys/kernel/security/{,**} rwklx,",
+    ]
+    # A container's files are not below our root: the kernel cannot name them all (attach_disconnected), and may have
+    # to judge those that are unlinked (mediate_deleted).
+    return (f"profile {NAME} flags=(attach_disconnected, mediate_deleted) {{\n"
+            + "".join(f"  {line}\n" for line in lines) + "}\n")
+
+
+def _all_but(directory: str, name: str) -> Iterator[str]:
+    """Patterns of what is below a directory, except for one entry: the language cannot say "not"."""
+    for place, letter in enumerate(name):
+        yield f"{directory}/{name[:place]}[^{letter}/]*{{,/**}}"
+        if place:
+            yield f"{directory}/{name[:place]}{{,/**}}"
+    yield f"{directory}/{name}?*{{,/**}}"

@@ -1,0 +1,233 @@
+"""A container's cgroup, for the commands that come after `create`: its processes, freezing, killing, removal."""
+
+from __future__ import annotations
+
+# ruff: noqa: SIM105 -- contextlib is too dear for the hot path
+import os
+from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
+
+from pyruntime.errors import HostError, StateError
+from pyruntime.runtime.cgroups.host import read
+from pyruntime.runtime.cgroups.perform import children, processes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SIGKILL = 9
+
+
+class Group:
+    """The directories of one container's cgroup, by hierarchy key (empty: v2), as `container_paths` gives them."""
+
+    __slots__ = ("paths",)
+
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self.paths = dict(paths)
+
+    def main(self) -> str:
+        """The directory whose processes are the container's: ``devices`` in v1 (no other program touches it), else
+        v2, else any. Raises HostError when there is none."""
+        for key in ("devices", ""):
+            if key in self.paths:
+                return self.paths[key]
+        for path in self.paths.values():
+            return path
+        raise HostError("the container has no cgroup")
+
+    def exists(self) -> bool:
+        """Whether the container's cgroup is there in any hierarchy."""
+        return any(os.path.isdir(path) for path in self.paths.values())
+
+    def pids(self, recursive: bool = True) -> list[int]:
+        """The container's processes, in its sub-cgroups too if ``recursive``; empty when the cgroup is gone."""
+        return processes(self.main(), recursive=recursive) if self.paths else []
+
+    # --- the freezer -------------------------------------------------------------------------------------------------
+
+    def _freezer(self) -> tuple[str, bool]:
+        # The directory that freezes, and whether it is v2's. A v1 freezer stands in a hierarchy of its own or joined.
+        for key, path in self.paths.items():
+            if "freezer" in key.split(","):
+                return path, False
+        if "" in self.paths:
+            return self.paths[""], True
+        raise HostError("this machine has no cgroup freezer")
+
+    def freezer(self) -> str:
+        """The directory whose freezer stops the container. Raises HostError when there is none."""
+        return self._freezer()[0]
+
+    def freeze(self, timeout: float = 10.0) -> None:
+        """Stop every process of the container; returns when all have stopped.
+
+        Raises StateError when they have not within ``timeout`` seconds; then the container runs again.
+        """
+        path, modern = self._freezer()
+        if not _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN"):
+            raise StateError(f"unable to freeze: the container's cgroup has gone ({path})")
+        if self._wait(timeout):
+            return
+        self.thaw()
+        raise StateError(f"unable to freeze: processes did not stop within {timeout:g} s")
+
+    def _wait(self, timeout: float) -> bool:
+        pause = 0.0005
+        while timeout > 0:
+            if self.frozen():
+                return True
+            _sleep(pause)
+            timeout -= pause
+            pause = min(pause * 2, 0.05)
+            path, modern = self._freezer()
+            if not modern:
+                _set(path, "freezer.state", "FROZEN")   # v1 may miss a task that forked meanwhile: asked again
+        return self.frozen()
+
+    def thaw(self) -> None:
+        """Let the container's processes go on. No effect on one that is not frozen, or whose cgroup has gone."""
+        path, modern = self._freezer()
+        _set(path, "cgroup.freeze" if modern else "freezer.state", "0" if modern else "THAWED")
+
+    def frozen(self) -> bool:
+        """Whether every process of the container is stopped by its own or an ancestor's freezer."""
+        try:
+            path, modern = self._freezer()
+            if modern:
+                return "frozen 1" in read(path + "/cgroup.events")
+            return read(path + "/freezer.state").strip() == "FROZEN"
+        except (OSError, HostError):
+            return False
+
+    def kill(self) -> None:
+        """Send SIGKILL to every process of the container, so that none can fork its way out; does not wait."""
+        path = self.paths.get("")
+        if path is not None:
+            try:
+                _write(path + "/cgroup.kill", "1")   # Linux 5.14
+            except OSError:
+                pass
+            if list(self.paths) == [""] and not self.pids():
+                return
+        for _round in range(5):
+            pids = self.pids()
+            if not pids:
+                return
+            self._kill_frozen(pids)
+
+    def _kill_frozen(self, pids: list[int]) -> None:
+        # While it is frozen nothing can fork. A frozen task takes the signal when it is thawed.
+        try:
+            path, modern = self._freezer()
+            was_frozen = self.frozen()
+            if not was_frozen:
+                _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN")
+                pids = self.pids()
+        except (HostError, StateError):   # no freezer, or one that may not be written: killed as they run
+            path = ""
+        for pid in pids:
+            _kill(pid)
+        if path:
+            _thaw_tree(path)
+
+    # --- removal -----------------------------------------------------------------------------------------------------
+
+    def delete(self, timeout: float = 5.0) -> None:
+        """Remove the cgroup in every hierarchy, its sub-cgroups first, its left-over processes killed.
+
+        Gone already is fine. Raises StateError that names the directory when it is still in use after ``timeout``
+        seconds, after the other hierarchies have been dealt with.
+        """
+        failed: list[str] = []
+        for path in self.paths.values():
+            try:
+                os.rmdir(path)
+            except OSError as error:
+                # A read-only hierarchy says so (EROFS) of what is not there, too.
+                if error.errno in (ENOENT, ENODEV) or not os.path.isdir(path):
+                    continue
+                self._thaw_for_death()
+                reason = _remove_tree(path, timeout)
+                if reason:
+                    failed.append(f'rmdir "{path}": {reason}')
+        if failed:
+            raise StateError("unable to remove the container's cgroup: " + "; ".join(failed))
+
+    def _thaw_for_death(self) -> None:
+        # In whatever hierarchy the process is that is in the way: it was the freezer's that stopped it.
+        try:
+            path, _modern = self._freezer()
+        except HostError:
+            return
+        _thaw_tree(path)
+
+
+def _remove_tree(path: str, timeout: float) -> str:
+    # A killed process leaves its cgroup only when its exit is done: EBUSY for a moment.
+    pause = 0.001
+    while True:
+        reason = _rmdir_tree(path)
+        if not reason or timeout <= 0:
+            return reason
+        if reason in (os.strerror(EBUSY), os.strerror(ENOTEMPTY)):
+            for pid in processes(path, recursive=True):
+                _kill(pid)
+        _sleep(pause)
+        timeout -= pause
+        pause = min(pause * 2, 0.1)
+
+
+def _rmdir_tree(path: str) -> str:
+    """Remove a cgroup and those below it, depth first; the reason of the last failure, empty when all is gone."""
+    for child in children(path):
+        _rmdir_tree(child)
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        return "" if error.errno in (ENOENT, ENODEV) else os.strerror(error.errno or 0)
+    return ""
+
+
+def _thaw_tree(path: str) -> None:
+    # A frozen v1 task does not die of SIGKILL before it is thawed; and a sub-cgroup may have been frozen on its own.
+    for file, data in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        try:
+            _write(f"{path}/{file}", data)
+        except OSError:
+            pass   # this hierarchy has no freezer, or the cgroup is gone
+    for child in children(path):
+        _thaw_tree(child)
+
+
+def _kill(pid: int) -> None:
+    # The number was just read from the cgroup. 0 would be a process of another pid namespace, not ours to name.
+    if pid > 0:
+        try:
+            os.kill(pid, SIGKILL)
+        except ProcessLookupError:
+            pass   # it went by itself
+
+
+def _write(path: str, data: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, data.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _set(path: str, file: str, data: str) -> bool:
+    """Write; False where the cgroup has gone, and its processes with it."""
+    try:
+        _write(f"{path}/{file}", data)
+        return True
+    except OSError as error:
+        if error.errno in (ENOENT, ENODEV):
+            return False
+        raise StateError(f'{file}: write "{data}": {os.strerror(error.errno or 0)} ({path})') from None
+
+
+def _sleep(seconds: float) -> None:
+    import time  # only where something has to be waited for
+
+    time.sleep(seconds)

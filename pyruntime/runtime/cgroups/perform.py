@@ -1,0 +1,444 @@
+"""What the parent does for the cgroup steps of a plan, and how each is undone.
+
+Every function raises OSError: ``errno`` is the kernel's (for a step's tolerated numbers), ``strerror`` a whole message
+such as ``memory.limit_in_bytes: write "1024": Device or resource busy``. The caller adds the place in config.json.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, ENOTSUP, EPERM, ESRCH
+
+from pyruntime.runtime.cgroups.host import read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def failure(error: OSError, message: str) -> OSError:
+    """The same errno, with a message that says what was being done."""
+    return OSError(error.errno or 0, message)
+
+
+# --- cgroup_create ---------------------------------------------------------------------------------------------------
+
+def create(path: str) -> list[str]:
+    """Make the cgroup ``path`` with the ancestors it lacks; return the directories made, outermost first.
+
+    A cgroup that is already there must be fit for use: empty and not frozen (config-linux.md#control-groups). What was
+    made is removed again when a later part fails.
+    """
+    made: list[str] = []
+    try:
+        _make(path, made)
+        if not made:
+            _require_empty(path)
+        _require_thawed(path)
+        _inherit_cpuset(path)
+    except OSError:
+        for directory in reversed(made):
+            remove(directory)
+        raise
+    return made
+
+
+def adopt(path: str) -> list[str]:
+    """Make ready a cgroup that systemd has made, and make it in a hierarchy that systemd leaves alone; return what was
+    made. There may be a process in it: the one that the scope was made for."""
+    made: list[str] = []
+    try:
+        _make(path, made)
+        _require_thawed(path)
+        _inherit_cpuset(path)
+    except OSError:
+        for directory in reversed(made):
+            remove(directory)
+        raise
+    return made
+
+
+def _make(path: str, made: list[str]) -> None:
+    try:
+        os.mkdir(path, 0o755)
+    except FileNotFoundError:
+        _make(os.path.dirname(path), made)
+        try:
+            os.mkdir(path, 0o755)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise failure(error, f'mkdir "{path}": {os.strerror(error.errno or 0)}') from None
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise failure(error, f'mkdir "{path}": {os.strerror(error.errno or 0)}') from None
+    made.append(path)
+
+
+def remove(path: str) -> None:
+    """The undo of `create`, for one directory that it made. Gone already, or in use by another by now: left alone."""
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (ENOENT, EBUSY, ENOTEMPTY):
+            raise failure(error, f'rmdir "{path}": {os.strerror(error.errno or 0)}') from None
+
+
+def processes(path: str, *, recursive: bool) -> list[int]:
+    """The process numbers in a cgroup, with its sub-cgroups if ``recursive``; empty when it does not exist.
+
+    A threaded v2 sub-cgroup refuses to list (EOPNOTSUPP): its processes are listed by its threaded root.
+    """
+    try:
+        found = [int(number) for number in read(path + "/cgroup.procs").split()]
+    except OSError as error:
+        if error.errno in (ENOENT, ENODEV):
+            return []
+        if error.errno != ENOTSUP:
+            raise
+        found = []
+    if recursive:
+        for child in children(path):
+            found += processes(child, recursive=True)
+    return found
+
+
+def children(path: str) -> list[str]:
+    """The sub-cgroups of a cgroup; empty when it does not exist. Symbolic links are never followed."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _require_empty(path: str) -> None:
+    count = len(processes(path, recursive=True))
+    if count:
+        raise OSError(EBUSY, f"container's cgroup is not empty: {count} process(es) found in {path}")
+
+
+def _require_thawed(path: str) -> None:
+    # The task that joins a frozen cgroup stops at once, and `create` would wait for it for ever. Only the freezer's
+    # own directory and v2 have such a file; a new cgroup is frozen when an ancestor is.
+    for file, frozen in (("freezer.state", "FROZEN"), ("cgroup.events", "frozen 1")):
+        try:
+            state = read(f"{path}/{file}")
+        except OSError:
+            continue
+        if frozen in state:
+            raise OSError(EBUSY, f"container's cgroup unexpectedly frozen: {path}")
+
+
+def _inherit_cpuset(path: str) -> None:
+    # A new v1 cpuset is empty and takes no process (ENOSPC) until it has CPUs and memory nodes; so must its ancestors,
+    # which somebody may have made and never filled. The file named here exists only in v1 cpusets: v2 inherits by
+    # itself.
+    if not os.path.exists(path + "/cpuset.sched_load_balance"):
+        return
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        _inherit(path, file)
+
+
+def _inherit(directory: str, file: str) -> str:
+    """The value of a cpuset's file, after it was taken from the cpuset above where it was empty."""
+    try:
+        data = read(f"{directory}/{file}").strip()
+    except OSError as error:
+        raise failure(error, f"{file}: read: {os.strerror(error.errno or 0)} ({directory})") from None
+    above = os.path.dirname(directory)
+    if data or not os.path.exists(f"{above}/{file}"):
+        return data
+    data = _inherit(above, file)
+    _write_one(directory, file, data)
+    return data
+
+
+# --- cgroup_write ----------------------------------------------------------------------------------------------------
+
+def write(path: str, file: str, data: str) -> None:
+    """Set one resource. ``file`` is a file name, or says how several belong together:
+
+    ========== =======================================================================================
+    ``a?``     skip it where the kernel has no such file, or says EOPNOTSUPP to it
+    ``a|b``    the first that exists, with the part of ``data`` (``x|y``) that belongs to it
+    ``a+b+c``  files that constrain each other: in the given order, and again those that the kernel
+               refused with EINVAL after the others are set, as long as that gets further
+    ``a>b``    only if the number is above the one in ``b`` (memory.checkBeforeUpdate)
+    ========== =======================================================================================
+
+    ``cpu.max`` with ``-`` in the place of the quota keeps the one that holds: the kernel knows no line with a period
+    alone.
+    Text of several lines is written line by line: the kernel's parsers take one at a time.
+    ``cgroup.subtree_control`` is special: what is enabled already is left out, the rest is enabled one by one.
+    """
+    if file == "cgroup.subtree_control":
+        _enable(path, data.split())
+    elif "+" in file:
+        _write_group(path, list(zip(file.split("+"), data.split("+"), strict=True)))
+    elif "|" in file:
+        _write_first(path, file.split("|"), data.split("|"))
+    elif ">" in file:
+        name, usage = file.split(">")
+        _write_above(path, name, usage, data)
+    else:
+        _write_one(path, file, data)
+
+
+def _write_one(path: str, file: str, data: str) -> None:
+    optional = file.endswith("?")
+    file = file.rstrip("?")
+    try:
+        descriptor = os.open(f"{path}/{file}", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        if optional and os.path.isdir(path):
+            return
+        raise failure(error, _missing(path, file)) from None
+    except OSError as error:
+        raise failure(error, f"{file}: open: {os.strerror(error.errno or 0)}") from None
+    if file == "cpu.max" and data.startswith("- "):
+        data = read(f"{path}/{file}").partition(" ")[0] + data[1:]
+    try:
+        for line in data.split("\n") if "\n" in data else (data or "\n",):   # an empty write would do nothing
+            if line:
+                os.write(descriptor, os.fsencode(line))
+    except OSError as error:
+        # memory.kmem.limit_in_bytes of Linux 5.16 to 6.0 is there, and refuses every value.
+        if not optional or error.errno != ENOTSUP:
+            raise failure(error, _refused(path, file, data, error)) from None
+    finally:
+        os.close(descriptor)
+
+
+def _write_group(path: str, pairs: list[tuple[str, str]]) -> None:
+    while pairs:
+        refused: list[tuple[str, str]] = []
+        reason = None
+        for file, data in pairs:
+            try:
+                _write_one(path, file, data)
+            except OSError as error:
+                if error.errno != EINVAL:
+                    raise
+                refused.append((file, data))
+                reason = reason or error
+        if reason and len(refused) == len(pairs):
+            raise reason
+        pairs = refused
+
+
+def _write_first(path: str, files: list[str], data: list[str]) -> None:
+    for index, file in enumerate(files):
+        if os.path.exists(f"{path}/{file}"):
+            _write_one(path, file, data[index] if len(data) > 1 else data[0])
+            return
+    raise OSError(ENOENT, _missing(path, " or ".join(files)))
+
+
+def _write_above(path: str, file: str, usage: str, data: str) -> None:
+    if data != "max":
+        used = _number(path, usage)
+        if int(data) <= used:
+            what = "memory+swap" if "swap" in file else "memory"
+            raise OSError(EBUSY, f"rejecting {what} limit {data} <= usage {used}")
+    _write_one(path, file, data)
+
+
+def _number(path: str, file: str) -> int:
+    try:
+        return int(read(f"{path}/{file}"))
+    except (OSError, ValueError):
+        return 0
+
+
+# Why a file may be missing, by the beginning of its name.
+_FEATURES = (
+    ("memory.memsw.", "swap accounting is off: boot with swapaccount=1"),
+    ("memory.swap.", "swap accounting is off: boot with swapaccount=1"),
+    ("memory.kmem.", "the kernel has no limit of its own for kernel memory any more"),
+    ("cpu.rt_", "the kernel lacks CONFIG_RT_GROUP_SCHED"),
+    ("cpu.cfs_burst_us", "burst needs Linux 5.14"),
+    ("cpu.max.burst", "burst needs Linux 5.14"),
+    ("cpu.idle", "idle needs Linux 5.15"),
+    ("cpu.cfs_", "the kernel lacks CONFIG_CFS_BANDWIDTH"),
+    ("cpu.max", "the kernel lacks CONFIG_CFS_BANDWIDTH"),
+    ("blkio.leaf_weight", "leaf weights went away with the CFQ scheduler in Linux 5.0"),
+    ("blkio.weight", "weights need the BFQ scheduler (CONFIG_BFQ_GROUP_IOSCHED, and the module loaded)"),
+    ("io.bfq.weight", "weights need the BFQ scheduler (CONFIG_BFQ_GROUP_IOSCHED, and the module loaded) or io.cost"),
+    ("hugetlb.", "the kernel has no huge pages of this size"),
+)
+
+
+def _missing(path: str, file: str) -> str:
+    if not os.path.isdir(path):
+        return f"{file}: the cgroup {path} does not exist"
+    if os.path.exists(path + "/cgroup.controllers") and not file.startswith("cgroup."):
+        controller = file.partition(".")[0]
+        if controller not in read(path + "/cgroup.controllers").split():
+            return f'{file}: the controller "{controller}" is not available in {path}'
+    for start, reason in _FEATURES:
+        if file.startswith(start):
+            return f"{file}: no such file in {path}: {reason}"
+    return f"{file}: no such file in {path}"
+
+
+def _refused(path: str, file: str, data: str, error: OSError) -> str:
+    text = os.strerror(error.errno or 0)
+    message = f'{file}: write "{data}": {text}'
+    if file in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max") and error.errno == EBUSY:
+        prefix = file.removesuffix("limit_in_bytes")
+        if file == "memory.max":
+            used, peak = _number(path, "memory.current"), _number(path, "memory.peak")
+        else:
+            used, peak = _number(path, prefix + "usage_in_bytes"), _number(path, prefix + "max_usage_in_bytes")
+        return (f"unable to set memory limit to {data} (current usage: {used}, peak usage: {peak})\n  {message}")
+    if file in ("devices.allow", "devices.deny") and error.errno == EPERM:
+        return f"{message} (the parent cgroup does not allow it)"
+    return message
+
+
+def _enable(path: str, controllers: list[str]) -> None:
+    file = "cgroup.subtree_control"
+    try:
+        enabled = read(f"{path}/{file}").split()
+    except OSError as error:
+        raise failure(error, f"{file}: read: {os.strerror(error.errno or 0)} ({path})") from None
+    missing = [name for name in controllers if name.lstrip("+") not in enabled]
+    if not missing:
+        return
+    # The kernel would hand cpu or pids down from a cgroup with processes, but make it a thread root by that: its
+    # children turn "domain invalid" and take no process any more. The root alone is exempt, and has no type.
+    if os.path.exists(path + "/cgroup.type") and processes(path, recursive=False):
+        raise OSError(EBUSY, _not_enabled(path, " ".join(missing), OSError(EBUSY, "")))
+    try:
+        descriptor = os.open(f"{path}/{file}", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise failure(error, _not_enabled(path, " ".join(missing), error)) from None
+    try:
+        refused = _enable_all(path, descriptor, missing)
+    finally:
+        os.close(descriptor)
+    if refused:
+        raise refused
+
+
+def _enable_all(path: str, descriptor: int, names: list[str]) -> OSError | None:
+    try:
+        os.write(descriptor, os.fsencode(" ".join(names)))
+        return None
+    except OSError as error:
+        if len(names) == 1:
+            return failure(error, _not_enabled(path, names[0], error))
+    # One controller that cannot be enabled makes the kernel refuse them all.
+    refused = None
+    for name in names:
+        refused = _enable_all(path, descriptor, [name]) or refused
+    return refused
+
+
+def _type(path: str) -> str:
+    try:
+        return read(path + "/cgroup.type").strip()
+    except OSError:
+        return ""
+
+
+def _not_enabled(path: str, name: str, error: OSError) -> str:
+    message = f'cgroup.subtree_control: write "{name}": {os.strerror(error.errno or 0)} ({path})'
+    if error.errno == EBUSY:
+        return message + ": processes stand in this cgroup itself, so its children get no controllers"
+    if error.errno in (ENOTSUP, ENOENT) and _type(path) in ("threaded", "domain invalid"):
+        return message + f": the cgroup is {_type(path)}, and this controller works on whole processes"
+    if error.errno == ENOENT:
+        return message + ": its parent does not offer this controller"
+    if error.errno in (EACCES, EPERM):
+        return message + ": the controller is not delegated to this user"
+    return message
+
+
+# --- cgroup_devices, cgroup_join -------------------------------------------------------------------------------------
+
+def devices(path: str, rules: Sequence[str]) -> None:
+    """Attach the filter that ``rules`` make to a v2 cgroup. Goes away with the cgroup, so there is no undo."""
+    from pyruntime.runtime.cgroups import device_bpf  # only v2 hosts need the compiler and the binding
+    from pyruntime.system import kernel
+
+    program = kernel.bpf_prog_load(device_bpf.compile_rules(rules), "Apache-2.0")
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            kernel.bpf_prog_attach(directory, program, BPF_F_ALLOW_MULTI)
+        finally:
+            os.close(directory)
+    finally:
+        os.close(program)
+
+
+BPF_F_ALLOW_MULTI = 2   # <linux/bpf.h>: all programs up the tree must agree, and the container may add its own
+
+
+DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
+
+
+def own(path: str, uid: int) -> None:
+    """Give the v2 cgroup to a user: the directory and the files that /sys/kernel/cgroup/delegate lists, nothing else,
+    or the container could lift its own limits (config-linux.md#cgroup-ownership). Goes away with the cgroup."""
+    try:
+        names: Sequence[str] = read("/sys/kernel/cgroup/delegate").split()
+    except OSError:
+        names = DELEGATED
+    for name in ("", *names):
+        try:
+            os.chown(f"{path}/{name}", uid, -1, follow_symlinks=False)
+        except FileNotFoundError as error:
+            if not name:
+                raise failure(error, f'chown "{path}": {os.strerror(ENOENT)}') from None
+        except OSError as error:
+            raise failure(error, f'chown "{path}/{name}": {os.strerror(error.errno or 0)}') from None
+
+
+def join(paths: Sequence[str], pid: int) -> None:
+    """Move the process ``pid`` (0: this one) into the cgroups. Undone by the process's end."""
+    data = b"%d" % pid
+    for path in paths:
+        try:
+            descriptor = os.open(path + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, data)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise failure(error, _not_joined(path, pid, error)) from None
+
+
+def follow(path: str, pid: int, init: int) -> None:
+    """Move the process ``pid`` into a v2 cgroup, or, where that takes no processes because it hands controllers to its
+    children ("no internal processes", cgroups(7)), into the cgroup that the process ``init`` (0: none) is in by now.
+    Nothing is written for a process that is there already: a move takes a lock that every fork waits for."""
+    if pid in processes(path, recursive=False):
+        return
+    try:
+        join([path], pid)
+    except OSError as error:
+        if error.errno not in (EBUSY, ENOTSUP) or not init:
+            raise
+        # Counted from the root of our cgroup namespace; the container's cgroup says where that is mounted.
+        own = read(f"/proc/{init}/cgroup").rpartition("0::")[2].partition("\n")[0].split("/")
+        for count in range(len(own), 1, -1):
+            if path.endswith("/".join(own[:count])):
+                join(["/".join([path, *own[count:]])], pid)
+                return
+        raise
+
+
+def _not_joined(path: str, pid: int, error: OSError) -> str:
+    message = f'cgroup.procs: write "{pid}": {os.strerror(error.errno or 0)} ({path})'
+    if error.errno in (EBUSY, ENOTSUP) and os.path.exists(path + "/cgroup.subtree_control"):
+        return message + ": the cgroup hands controllers to its children, or is threaded, and so takes no process"
+    if error.errno == ENOSPC and os.path.exists(path + "/cpuset.cpus"):
+        return message + ": cpuset.cpus or cpuset.mems is empty"
+    if error.errno == ESRCH:
+        return message + ": the process has ended"
+    return message
+

@@ -1,0 +1,68 @@
+"""``pyruntime exec ID COMMAND [ARGS]``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.log import LOG
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.errors import PyruntimeError, UsageError, words
+from pyruntime.runtime.cli.create import descriptors
+from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.lifecycle.exec import ExecRequest, execute
+
+COMMAND = Command(
+    "exec", "[options] ID COMMAND [ARGS] | --process FILE ID", "run another program in a container",
+    Flag("process", "str", "file with the whole process object of config.json", short="p", value="FILE"),
+    Flag("cwd", "str", "working directory in the container", value="DIR"),
+    Flag("env", "list", "set a variable of the environment", short="e", value="NAME=VALUE"),
+    Flag("tty", "bool", "allocate a terminal", short="t"),
+    Flag("user", "str", "numbers of the user and the group", short="u", value="UID[:GID]"),
+    Flag("additional-gids", "list", "add a supplementary group", short="g", value="GID"),
+    Flag("detach", "bool", "return when the program has started", short="d"),
+    Flag("console-socket", "str", "AF_UNIX socket that gets the terminal's master side", value="PATH"),
+    Flag("pidfd-socket", "str", "AF_UNIX socket that gets a pidfd of the process", value="PATH"),
+    Flag("pid-file", "str", "file to write the process's pid to", value="PATH"),
+    Flag("process-label", "str", "SELinux label", value="LABEL"),
+    Flag("apparmor", "str", "AppArmor profile", value="PROFILE"),
+    Flag("no-new-privs", "bool", "never gain privileges by execve"),
+    Flag("cap", "list", "add a capability", short="c", value="CAP"),
+    Flag("cgroup", "list", "enter an existing sub-cgroup of the container's cgroup", value="[CONTROLLER:]PATH"),
+    Flag("ignore-paused", "bool", "do not refuse a paused container; the program waits for `resume`"),
+    Flag("preserve-fds", "int", "pass N more descriptors (3, 4, ...) to the program"),
+    least=1, stop_at_argument=True,
+    text="The program gets the environment, user, capabilities and limits of the container's own process, as far as\n"
+         "the options do not change them. Signals and the terminal are forwarded, and the exit status is the\n"
+         "program's (128 + N when signal N killed it, 255 for every error of ours).\n\n"
+         "   pyruntime exec web ps\n"
+         "   pyruntime exec --tty --user 1000:1000 --cwd /tmp web sh")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Run the program."""
+    try:
+        container_id, *args = parsed.arguments
+        status = execute(context.root, container_id, _request(context, parsed, args))
+    except PyruntimeError as error:
+        error.exit_code = 255   # not to be taken for a status of the program
+        raise
+    except OSError as error:
+        refused = PyruntimeError(words(error))
+        refused.exit_code = 255
+        raise refused from None
+    return 0 if parsed["detach"] else status
+
+
+def _request(context: Context, parsed: Parsed, args: list[str]) -> ExecRequest:
+    gids = []
+    for text in parsed["additional-gids"]:
+        if not (text.isascii() and text.isdecimal() and int(text) < (1 << 32) - 1):
+            raise UsageError(f'--additional-gids "{text}": not a number')
+        gids.append(int(text))
+    options = {} if parsed["process"] else {
+        "cwd": parsed["cwd"], "env": parsed["env"], "terminal": parsed["tty"], "user": parsed["user"], "gids": gids,
+        "capabilities": parsed["cap"], "apparmor": parsed["apparmor"], "label": parsed["process-label"],
+        "no_new_privs": parsed["no-new-privs"] if "no-new-privs" in parsed.given else None}
+    return ExecRequest(
+        args, process=parsed["process"], console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
+        pidfd_socket=parsed["pidfd-socket"], preserve_fds=descriptors(parsed), cgroup=parsed["cgroup"],
+        ignore_paused=parsed["ignore-paused"], detached=parsed["detach"], rootless=context.rootless, warn=LOG.warning,
+        debug=LOG.debug, **options)

@@ -1,0 +1,19 @@
+"""``pyruntime features``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.runtime.cli.main import Context
+from pyruntime.system.json import encode
+
+COMMAND = Command("features", "", "print what this runtime supports", most=0,
+                  text="The document of features.md: what config.json may use, as far as the runtime is concerned.")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the features document."""
+    from pyruntime.runtime.lifecycle.features import document
+
+    out(encode(document(context.criu), 4) + "\n")
+    return 0

@@ -1,0 +1,107 @@
+"""``pyruntime``: the runtime's commands and global options."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyruntime.commandline.log import LOG
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import Program
+from pyruntime.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SPEC = "1.3.0"
+GLOBAL = Command(
+    "", "[global options] command [command options] [arguments...]", "Open Container Initiative runtime",
+    Flag("debug", "bool", "write debug messages too"),
+    Flag("log", "str", "append messages to FILE instead of stderr", value="FILE"),
+    Flag("log-format", "str", "of messages: text or json", default="text"),
+    Flag("root", "str", "directory for the state of containers", value="DIR"),
+    Flag("systemd-cgroup", "bool", "let systemd make the cgroup; cgroupsPath is then slice:prefix:name"),
+    Flag("cgroup-manager", "str", "who makes the cgroup: cgroupfs, systemd or disabled", default="cgroupfs",
+         value="NAME"),
+    Flag("rootless", "str", "ignore cgroup permission errors: true, false or auto", default="auto"),
+    Flag("criu", "str", "the CRIU program", value="FILE", hidden=True),
+    Flag("version", "bool", "print the version", short="v"),
+    stop_at_argument=True)
+# command -> what it does; each is a module of this package with COMMAND and run().
+COMMANDS = {
+    "checkpoint": "write a running container to disk",
+    "completion": "print the completion script of a shell",
+    "create": "create a container",
+    "delete": "delete a container and what it holds",
+    "events": "print a container's statistics, and tell when it runs out of memory",
+    "exec": "run another program in a container",
+    "explain": "print the launch plan of a bundle",
+    "features": "print what this runtime supports",
+    "kill": "send a signal to a container",
+    "list": "list containers",
+    "pause": "suspend all processes of a container",
+    "ps": "list the processes of a container",
+    "restore": "bring a container back from disk",
+    "resume": "resume all processes of a paused container",
+    "run": "create and start a container",
+    "spec": "write a new config.json",
+    "start": "start a created container",
+    "state": "print the state of a container",
+    "update": "change the limits of a container",
+    "validate": "check the config.json of a bundle",
+}
+
+
+class Context:
+    """The global options that commands use."""
+
+    def __init__(self, parsed: Parsed) -> None:
+        from pyruntime.runtime.lifecycle.store import default_root
+
+        root = parsed["root"]
+        if root and not os.path.abspath(root).strip("/"):   # "//" stays what it is
+            raise UsageError('Option --root argument should not be set to /; give a directory of its own')
+        self.root_given = bool(root)
+        self.root = os.path.abspath(root) if root else default_root()
+        value = parsed["rootless"]
+        if value not in ("auto", "true", "false"):
+            raise UsageError(f'invalid --rootless value "{value}": write true, false or auto')
+        self.criu: str = parsed["criu"]
+        self.rootless = None if value == "auto" else value == "true"
+        self.cgroup_manager = _cgroup_manager(parsed)
+
+
+def _cgroup_manager(parsed: Parsed) -> str:
+    manager: str = parsed["cgroup-manager"]
+    if manager not in ("cgroupfs", "systemd", "disabled"):
+        raise UsageError(f'invalid --cgroup-manager value "{manager}": write cgroupfs, systemd or disabled')
+    if not parsed["systemd-cgroup"]:
+        return manager
+    if "cgroup-manager" in parsed.given and manager != "systemd":
+        raise UsageError(f"--systemd-cgroup and --cgroup-manager={manager} contradict each other: leave one out")
+    return "systemd"
+
+
+def version() -> str:
+    """What --version prints; the third line is what callers look for."""
+    from pyruntime import __version__
+    from pyruntime.runtime.lifecycle.features import libseccomp_version
+
+    return (f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC}\n"
+            f"python: {'.'.join(map(str, sys.version_info[:3]))}\nlibseccomp: {libseccomp_version()}\n")
+
+
+class Runtime(Program):
+    """What callers of runc know."""
+
+    sentences = True   # programs read them: containerd, Podman, Docker
+
+    def unknown(self, name: str, words: Sequence[str]) -> int:
+        """In runc's words."""
+        LOG.error(f"No help topic for '{name}'")
+        return 1 if "-h" in words or "--help" in words else 3
+
+
+PROGRAM = Runtime("pyruntime", GLOBAL, COMMANDS, "pyruntime.runtime.cli", Context, version)
+main = PROGRAM.main

@@ -1,0 +1,28 @@
+"""``pyruntime ps ID [PS OPTIONS]``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.program import out
+from pyruntime.errors import UsageError
+from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.lifecycle.ps import DEFAULT, pids, table
+from pyruntime.system.json import encode
+
+COMMAND = Command("ps", "[--format table|json] ID [PS OPTIONS]", "list the processes of a container", Flag(
+    "format", "str", "table or json", short="f", default="table"), least=1, stop_at_argument=True,
+    text="table prints what ps(1) says with PS OPTIONS (default: -ef), json the process IDs alone. Both are numbers\n"
+         "of the host.")
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Print the processes."""
+    if parsed["format"] not in ("table", "json"):
+        raise UsageError(f'invalid format option "{parsed["format"]}": write table or json')
+    container_id, *options = parsed.arguments
+    found = pids(context.root, container_id)
+    if parsed["format"] == "json":
+        out(encode(found or None) + "\n")   # runc and its callers know the empty list as null
+    else:
+        out(table(found, options or DEFAULT))
+    return 0

@@ -1,0 +1,15 @@
+"""``pyruntime resume ID``."""
+
+from __future__ import annotations
+
+from pyruntime.commandline.parse import Command, Parsed
+from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.lifecycle.pause import resume
+
+COMMAND = Command("resume", "ID", "resume all processes of a paused container", least=1, most=1)
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Let the processes go on."""
+    resume(context.root, parsed.arguments[0])
+    return 0

@@ -1,0 +1,40 @@
+"""``pyruntime spec``."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.errors import UsageError
+from pyruntime.runtime.cli.main import Context
+from pyruntime.system.json import encode
+
+COMMAND = Command("spec", "[options]", "write a new config.json",
+                  Flag("bundle", "str", "directory to write to; default: the working directory", short="b",
+                       value="DIR"),
+                  Flag("rootless", "bool", "for a user without privileges"), most=0)
+
+
+def run(context: Context, parsed: Parsed) -> int:
+    """Write config.json; one that is there already stays."""
+    from pyruntime.runtime.config.template import template
+
+    path = os.path.join(parsed["bundle"] or ".", "config.json")
+    text = encode(template(rootless=parsed["rootless"], uid=os.geteuid(), gid=os.getegid(),
+                           unified=os.path.exists("/sys/fs/cgroup/cgroup.controllers")), 1)
+    # One tab a level, as the tools that edit these files expect.
+    lines = []
+    for line in text.splitlines():
+        stripped = line.lstrip(" ")
+        lines.append("\t" * (len(line) - len(stripped)) + stripped)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        raise UsageError(f"File config.json exists. Remove it first ({path})") from None
+    except OSError as error:
+        raise UsageError(f'"{path}": {error.strerror}') from None
+    try:
+        os.write(fd, "\n".join(lines).encode())
+    finally:
+        os.close(fd)
+    return 0

@@ -1,0 +1,1 @@
+"""From a checked configuration, facts of the host and options to a launch plan. No I/O."""

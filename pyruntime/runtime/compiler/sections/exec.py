@@ -1,0 +1,104 @@
+"""The way into a container that exists, for `exec`: its namespaces, its root, its cgroup.
+
+Spec:   none; runc's `exec` is the model
+Emits:  write_proc, cpu_affinity, set_dumpable, join_container, become_root, enter_root, close_proc, clone_init, setsid,
+        open_file, open_cgroup, join_cgroup_self, cgroup_follow, own_proc, report_process
+        (phases ENTER, USER, UNSHARE, ISOLATE, JOIN, VIEW, PROCESS, CREATED)
+Absent: namespaces that init shares with the runtime are not joined.
+
+A container with CAP_SYS_PTRACE sees every descriptor and the root of each process in its pid namespace (/proc/PID/fd,
+/proc/PID/root), so nothing that leads to the host's files may be open in one: all of it is closed before the clone that
+brings the process in. What is open then are the container's root, single files of its cgroups, sockets, and what the
+caller hands over.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, EBADF, ENOENT, EPERM, EROFS
+
+from pyruntime.runtime.compiler.sections import process
+from pyruntime.runtime.compiler.sections.kernel import numbers
+from pyruntime.runtime.plan.steps import NO_SLOT, step
+from pyruntime.system import uapi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from pyruntime.runtime.compiler.setup import Joined, Setup
+    from pyruntime.runtime.config.node import Node
+    from pyruntime.runtime.plan.steps import Step
+
+_UNPERMITTED = (EACCES, EPERM, EROFS, ENOENT)
+
+
+def emit(setup: Setup) -> Iterator[Step]:
+    """The steps from the host into the container; then the process is like one that init has forked."""
+    joined = setup.joined_container
+    assert joined is not None
+    affinity = setup.config["process.execCPUAffinity"]
+    yield from (_affinity(affinity["initial"], "enter") if affinity["initial"].or_("") else process.every_cpu())
+    yield from _cgroup(setup, joined)
+    birthplace = yield from _birthplace(setup, joined)
+    where = "linux.namespaces"
+    yield step("enter", "set_dumpable", where, value=0)   # CVE-2016-9962
+    if joined.flags:
+        yield step("user", "join_container", where, label=f"of process {joined.pid}", slot=setup.slots.index("init"),
+                   flags=joined.flags)
+    if joined.flags & uapi.CLONE_NEWUSER:
+        yield step("user", "become_root", where)
+    yield step("unshare", "enter_root", "root.path", slot=NO_SLOT if joined.own_root else setup.slots.index("root"))
+    yield step("unshare", "close_proc", where)
+    # setns(2) into a pid namespace holds for children.
+    yield step("unshare", "clone_init", "process", flags=0, cgroup=birthplace)
+    yield step("isolate", "setsid", "process")
+    yield from process.own_proc(setup)
+    yield from _affinity(affinity["final"], "process")
+    yield step("created", "report_process", "process", pid_file=joined.pid_file, pidfd_socket=joined.pidfd_socket)
+
+
+def _affinity(node: Node, phase: str) -> Iterator[Step]:
+    listed = numbers(node.or_(""))
+    if listed:
+        mask = 0
+        for number in listed:
+            mask |= 1 << number
+        size = (mask.bit_length() + 63) // 64 * 8
+        yield step(phase, "cpu_affinity", node.where, label=node.value, mask=mask.to_bytes(size, "little"))
+
+
+def _birthplace(setup: Setup, joined: Joined) -> Generator[Step, None, int]:
+    """The slot of the cgroup v2 directory in which the process can be made. Writing a pid there takes 5 to 20 ms, for
+    every fork on the machine waits (docs/decisions/0004-late-cgroup-join.md); to be born there costs nothing. But the
+    kernel asks for a writer of cgroup.procs who sees both cgroups: not us, once we are in another user or cgroup
+    namespace."""
+    path = joined.cgroup.get("", "")
+    if not path or setup.host.rootless or joined.flags & (uapi.CLONE_NEWUSER | uapi.CLONE_NEWCGROUP):
+        return NO_SLOT
+    slot = setup.slot()
+    yield step("enter", "open_cgroup", joined.cgroup_where or "linux.cgroupsPath", label="cgroup v2", path=path,
+               slot=slot)
+    return slot
+
+
+def _cgroup(setup: Setup, joined: Joined) -> Iterator[Step]:
+    # v1 by the task itself, v2 by the parent, as in cgroups/resources.py.
+    where = joined.cgroup_where or "linux.cgroupsPath"
+    slots: list[int] = []
+    # Rootless, what may not be written was left out by `create` too.
+    lenient = setup.host.rootless
+    for key, path in joined.cgroup.items():
+        if key:
+            slots.append(setup.slot())
+            yield step("enter", "open_file", where, label=f"cgroup {key}", path=f"{path}/tasks", slot=slots[-1],
+                       tolerate=_UNPERMITTED if lenient else ())
+        else:
+            yield step("join", "cgroup_follow", where, path=path, init=0 if joined.cgroup_where else joined.pid,
+                       unit=joined.unit, user=int(joined.user),
+                       tolerate=_UNPERMITTED if lenient else ())
+    if lenient:
+        for slot in slots:
+            yield step("join", "join_cgroup_self", where, slots=bytes([slot]), tolerate=(EACCES, EPERM, EBADF))
+    elif slots:
+        yield step("join", "join_cgroup_self", where, label=", ".join(key for key in joined.cgroup if key),
+                   slots=bytes(slots))

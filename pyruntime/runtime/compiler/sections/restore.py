@@ -1,0 +1,98 @@
+"""How CRIU is brought to where it can restore a container.
+
+Spec:   none (runc-checkpoint(8)); https://criu.org/Docker for what CRIU asks of a root filesystem
+Emits:  unshare, propagation, copy_rootfs, open_rootfs, make_dir, mount, bind, mask_path, find_executable,
+        prepare_exec, execve
+        (phases SOURCES, UNSHARE, ROOTFS, MOUNTS, DEVICES, RESTRICT, PROCESS, SEAL, EXEC)
+
+CRIU makes the container's namespaces, mounts and processes anew from the image. It wants a root filesystem that is a
+mount point, with a place for every mount of the image, and to be told where on the host the others come from. And it
+has to stand in the container's cgroup: its children are the container's first processes. All of that is done in a
+mount namespace of CRIU's own, so that nothing is left on the host when it dies.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from pyruntime.errors import HostError
+from pyruntime.runtime.cgroups.mounts import emit_mount as emit_cgroup_mount
+from pyruntime.runtime.compiler.sections import devices, mounts, restrict, rootfs
+from pyruntime.runtime.plan.steps import NO_SLOT, step
+from pyruntime.system import uapi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pyruntime.runtime.compiler.setup import Setup
+    from pyruntime.runtime.plan.steps import Step
+
+_PLAIN: dict[str, Any] = {"attr_set": 0, "attr_clear": 0, "rec_set": 0, "rec_clear": 0, "propagation": 0,
+                          "rec_propagation": 0}
+_TAKEN = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST)   # absent, or below another masked path
+
+
+def emit(setup: Setup) -> Iterator[Step]:
+    """The steps from the runtime's namespaces to a CRIU that waits for its request."""
+    revived = setup.revived
+    assert revived is not None
+    if not setup.new("mount"):
+        raise HostError("CRIU cannot restore a container that has no mount namespace of its own", "linux.namespaces")
+    root = setup.config["root.path"].where
+    yield step("unshare", "unshare", root, label="mount", flags=uapi.CLONE_NEWNS)
+    *cut, entered = rootfs.opened(setup)
+    yield from cut
+    # CRIU binds its root, which must not have anything mounted beneath it: the kernel refuses that to a user namespace,
+    # for which those mounts are locked. 4.1 forgets that the root is read-only, and a bind mount inherits it.
+    yield step("rootfs", "copy_rootfs", root, path=setup.rootfs, dest=setup.options.scratch,
+               propagation=rootfs.own_propagation(setup), readonly=int(setup.config.get("root.readonly", False)))
+    yield entered
+    if setup.config.get("root.readonly", False):
+        # CRIU puts the old root there for a moment, and where there is none, makes a directory that it removes again.
+        yield step("mounts", "make_dir", root, path="/tmp",
+                   tolerate=(errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP))
+    yield from _staged(setup)
+    yield step("process", "find_executable", "criu", label=revived.program, name=revived.program,
+               candidates=[revived.program])
+    # Its descriptors: 3 is the socket that it is spoken to, then those of namespaces.
+    yield step("seal", "prepare_exec", "criu", label=revived.program, args=[revived.program, "swrk", "3"],
+               env=revived.environment, preserve=revived.descriptors)
+    yield step("exec", "execve", "criu", label=revived.program)
+
+
+def _staged(setup: Setup) -> Iterator[Step]:
+    """Everything that the container gets of the host, mounted where the container has it, but in CRIU's namespace: CRIU
+    binds it from there, with the attributes that it has there. (Its own way to set them forgets "ro" where two mounts
+    are of one filesystem: mount-v2.c of 4.2, do_bind_mount_v2.) What CRIU makes anew is an empty tmpfs here."""
+    new: list[str] = []
+    for mount in setup.config["mounts"].each():
+        options = mounts.Options(mount)
+        dest = "/" + mount.value["destination"].strip("/")
+        fstype = mount.get("type", "none")
+        if "remount" in options.words or (fstype in ("", "none") and not options.bind):
+            continue
+        if options.bind:
+            yield from mounts.bind(setup, mount)
+        elif fstype == "cgroup":   # a bind mount also where the container has a cgroup namespace: it looks the same
+            yield from emit_cgroup_mount(mount, setup.host.cgroup, setup.cgroup_paths, cgroup_namespace=False,
+                                         user_namespace=False, attrs=options.attributes, dest=dest)
+        else:
+            plain = mounts.PLAIN_PLACE if fstype in ("proc", "sysfs") else 0
+            yield step("mounts", "mount", mount.where, label=f"place of {fstype} on {dest}", fstype="tmpfs",
+                       source="tmpfs", options=["mode=755"], dest=dest, how=plain, hold=NO_SLOT,
+                       **_PLAIN)
+            new.append(dest + "/")
+    if setup.in_user_namespace and not devices.host_dev(setup):
+        yield from devices.nodes(setup)
+    read_only: dict[str, Any] = {**_PLAIN, "attr_set": uapi.MOUNT_ATTR_RDONLY}
+    for node in restrict.each(setup.config["linux.maskedPaths"]):
+        if node.value.startswith(tuple(new)):
+            # A file perhaps: the image knows. It is one here, and it does no harm if nobody asks for it.
+            yield step("restrict", "bind", node.where, label=node.value, source="/dev/null", otherwise="",
+                       slot=NO_SLOT, recursive=0,
+                       unnamed=0, hold=NO_SLOT, dest=node.value, tolerate=_TAKEN, **read_only)
+        else:
+            yield step("restrict", "mask_path", node.where, path=node.value, slot=NO_SLOT, below="",
+                       tolerate=_TAKEN)

@@ -1,0 +1,261 @@
+"""linux.seccomp: the filter that every system call of the container passes.
+
+Spec:   config-linux.md#seccomp
+Emits:  seccomp   (phase seal: the filter need not allow our own set-up calls)
+Absent: no filter. ``flags`` absent: SPEC_ALLOW, as runc; ``[]``: none.
+
+libseccomp makes a profile into a program in some milliseconds, and most containers of a machine share one profile: the
+program is kept in a directory under the profile's digest. With a hit neither cffi nor libseccomp is loaded.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: SIM105 -- contextlib is too dear for the hot path
+import os
+import stat
+
+from pyruntime.errors import ConfigError, Problem
+from pyruntime.runtime.plan.steps import NO_SLOT, step
+from pyruntime.system.json import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pyruntime.runtime.compiler.setup import Setup
+    from pyruntime.runtime.config.node import Node
+    from pyruntime.runtime.plan.steps import Step
+
+SPEC = "config-linux.md#seccomp"
+
+# <linux/seccomp.h>. TSYNC is accepted and counts as 0: the task that loads the filter has no other threads.
+FLAG_LOG = 1 << 1
+FLAG_SPEC_ALLOW = 1 << 2
+FLAG_NEW_LISTENER = 1 << 3
+FLAG_WAIT_KILLABLE_RECV = 1 << 5
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 0,
+    "SECCOMP_FILTER_FLAG_LOG": FLAG_LOG,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": FLAG_SPEC_ALLOW,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": FLAG_WAIT_KILLABLE_RECV,
+}
+
+MAGIC = b"pyruntime seccomp 2\n"
+MAX_ENTRIES = 64          # profiles kept; the oldest go first
+INSTRUCTION = 8           # sizeof(struct sock_filter)
+MAX_INSTRUCTIONS = 4096   # BPF_MAXINSNS
+
+
+class Filter:
+    """A compiled profile.
+
+    ``program``   an array of ``struct sock_filter``
+    ``flags``     for seccomp(2), with SECCOMP_FILTER_FLAG_NEW_LISTENER when ``listener``
+    ``listener``  whether some rule notifies, so that the kernel gives a listener to hand away
+    ``unknown``   names of system calls in the profile that libseccomp does not know; they have no rule
+    """
+
+    __slots__ = ("flags", "listener", "program", "unknown")
+
+    def __init__(self, program: bytes, flags: int, listener: bool, unknown: tuple[str, ...] = ()) -> None:
+        self.program = program
+        self.flags = flags
+        self.listener = listener
+        self.unknown = unknown
+
+
+def mistake(node: Node, what: str, remedy: str = "") -> ConfigError:
+    """A wrong value at ``node``."""
+    return ConfigError("config.json", [Problem(node.where, what, remedy, SPEC)])
+
+
+def read_flags(seccomp: Node, listener: bool) -> int:
+    """linux.seccomp.flags as the number for seccomp(2). Raises ConfigError for a flag that does not exist."""
+    if not seccomp["flags"]:
+        flags = FLAG_SPEC_ALLOW
+    else:
+        flags = 0
+        for node in seccomp["flags"].each():
+            if node.value not in FLAGS:
+                raise mistake(node, f'unknown seccomp flag "{node.value}"')
+            flags |= FLAGS[node.value]
+    if listener:
+        return flags | FLAG_NEW_LISTENER
+    # How a task waits for the listener's reply means nothing without one, and the kernel refuses the flag alone.
+    return flags & ~FLAG_WAIT_KILLABLE_RECV
+
+
+def compile_filter(seccomp: Node) -> Filter:
+    """Compile the section with libseccomp. Raises ConfigError that names the place, HostError without libseccomp."""
+    from pyruntime.runtime.compiler.sections import (
+        seccomp_filter as seccomp_compile,  # cffi and libseccomp: only when no compiled program is at hand
+    )
+
+    return seccomp_compile.compile_filter(seccomp)
+
+
+def load(seccomp: Node, cache: str) -> Filter:
+    """The filter of the section, from the directory ``cache`` or compiled and put there.
+
+    ``cache`` is made (mode 0700) if it is not there; empty means not to keep anything. A directory or an entry that
+    someone else may write, or an entry that is damaged, is not used; a cache that cannot be written is no error.
+    """
+    listens = seccomp["listenerPath"].or_("") != ""
+    if seccomp["listenerMetadata"] and not listens:
+        raise mistake(seccomp["listenerMetadata"], "there is no listenerPath to send it to", "set listenerPath")
+    path = _entry(seccomp, cache) if cache and _trusted_directory(cache) else ""
+    found = _read_entry(path) if path else None
+    if found is None:
+        found = compile_filter(seccomp)
+        if path:
+            _write_entry(path, found)
+    if found.listener and not listens:
+        raise mistake(seccomp["listenerPath"], "SCMP_ACT_NOTIFY is used, but there is nobody to notify",
+                      "set listenerPath to the socket of the seccomp agent")
+    return found
+
+
+def emit(setup: Setup) -> Iterator[Step]:
+    """The step that loads the filter; it is compiled here, so that a profile which does not compile fails `create`."""
+    seccomp = setup.config["linux.seccomp"]
+    if not seccomp:
+        return
+    compiled = load(seccomp, setup.options.filter_cache)
+    message: list[str] = []
+    if compiled.listener:
+        # config-linux.md#containerprocessstate, split where the pid stands: the stub puts it in.
+        state = encode({"ociVersion": setup.config.get("ociVersion"), "fds": ["seccompFd"], "pid": 0,
+                        "metadata": seccomp.get("listenerMetadata", ""), "state": setup.state_now()})
+        *heads, last = state.split('"pid":0')
+        message = [*(head + '"pid":' for head in heads), last]
+    yield step("seal", "seccomp", seccomp.where, label=f"default {seccomp.get('defaultAction')}",
+               flags=compiled.flags & ~FLAG_NEW_LISTENER, program=compiled.program,
+               listener=setup.slots.index("seccomp") if compiled.listener else NO_SLOT, message=message)
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+def _sha256(data: bytes) -> Any:
+    # hashlib would load OpenSSL, which costs more than everything else here.
+    try:
+        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]   # Python 3.12
+    except ImportError:
+        try:
+            from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore,no-redef]
+        except ImportError:
+            from hashlib import sha256
+    return sha256(data)
+
+
+def _entry(seccomp: Node, cache: str) -> str:
+    # Everything that the program and the flags depend on. Where the listener is may differ between containers.
+    section = {name: value for name, value in seccomp.value.items() if name not in ("listenerPath", "listenerMetadata")}
+    return f"{cache}/{_sha256(repr((section, os.uname().machine)).encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _trusted_directory(path: str) -> bool:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        try:
+            os.mkdir(path, 0o700)
+        except OSError:
+            return False
+        status = os.lstat(path)
+    return stat.S_ISDIR(status.st_mode) and _only_mine(status)
+
+
+def _only_mine(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _read_entry(path: str) -> Filter | None:
+    """The entry, or None for one that is not there, not ours alone, damaged, or made by another libseccomp."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or not _only_mine(status) or status.st_size > 1 << 20:
+            return None
+        data = os.read(descriptor, status.st_size)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return unpack(data)
+
+
+def pack(compiled: Filter, library: str) -> bytes:
+    """An entry: magic, digest of the rest, then four lines (flags, listener, unknown names, libseccomp's file with its
+    identity) and the program. Text lines because their reader must be short, not fast."""
+    lines = [str(compiled.flags), str(int(compiled.listener)), " ".join(compiled.unknown), library]
+    body = "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape") + compiled.program
+    digest: bytes = _sha256(body).digest()
+    return MAGIC + digest + body
+
+
+def unpack(data: bytes) -> Filter | None:
+    """Read an entry back; None for anything but what `pack` wrote with the libseccomp of this machine."""
+    start = len(MAGIC) + 32
+    body = data[start:]
+    if not data.startswith(MAGIC) or _sha256(body).digest() != data[len(MAGIC):start]:
+        return None
+    try:
+        flags, listener, unknown, library, program = body.split(b"\n", 4)
+        if not program or len(program) % INSTRUCTION or len(program) > MAX_INSTRUCTIONS * INSTRUCTION:
+            return None
+        text = library.decode("utf-8", "surrogateescape")
+        # An update of libseccomp may know more system calls.
+        if identity(text.split(" ", 1)[-1]) != text:
+            return None
+        return Filter(program, int(flags), listener == b"1", tuple(unknown.decode("utf-8", "surrogateescape").split()))
+    except ValueError:
+        return None
+
+
+def identity(path: str) -> str:
+    """A file as ``mtime:size:inode path``; empty when it is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    return f"{status.st_mtime_ns}:{status.st_size}:{status.st_ino} {path}"
+
+
+def _write_entry(path: str, compiled: Filter) -> None:
+    # Written under another name and renamed: a reader sees all of it or nothing. Not fsynced: a damaged entry is found
+    # by its digest and costs one compilation.
+    from pyruntime.runtime.compiler.sections import seccomp_filter as seccomp_compile
+
+    library = identity(seccomp_compile.library_path())
+    if not library:
+        return
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        _drop_oldest(os.path.dirname(path))
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            data = pack(compiled, library)
+            complete = os.write(descriptor, data) == len(data)
+        finally:
+            os.close(descriptor)
+        if complete:
+            os.rename(temporary, path)
+        else:
+            os.unlink(temporary)
+    except OSError:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass   # it was never made; a cache that cannot be written is no error
+
+
+def _drop_oldest(cache: str) -> None:
+    with os.scandir(cache) as entries:
+        files = [(entry.stat(follow_symlinks=False).st_mtime_ns, entry.path) for entry in entries]
+    files.sort()
+    for _time, path in files[:len(files) - MAX_ENTRIES + 1] if len(files) >= MAX_ENTRIES else ():
+        os.unlink(path)

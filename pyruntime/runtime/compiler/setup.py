@@ -1,0 +1,209 @@
+"""What a plan is compiled from: the configuration, facts of the host, and the options of the command."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.runtime.plan.steps import NO_SLOT
+from pyruntime.system import uapi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyruntime.runtime.cgroups.host import CgroupHost
+    from pyruntime.runtime.cgroups.systemd import Systemd
+    from pyruntime.runtime.config.load import Config
+
+# linux.namespaces[].type and the flag behind it, in the order in which they are joined: the user namespace last, so
+# that namespaces of the host are joined with the host's rights (setns is tried again after it where those do not
+# suffice).
+NAMESPACES: dict[str, int] = {
+    "pid": uapi.CLONE_NEWPID,
+    "network": uapi.CLONE_NEWNET,
+    "ipc": uapi.CLONE_NEWIPC,
+    "uts": uapi.CLONE_NEWUTS,
+    "cgroup": uapi.CLONE_NEWCGROUP,
+    "time": uapi.CLONE_NEWTIME,
+    "mount": uapi.CLONE_NEWNS,
+    "user": uapi.CLONE_NEWUSER,
+}
+PROC_NAMES = {"network": "net", "mount": "mnt"}   # names below /proc/PID/ns that differ from the specification's
+
+
+class Host:
+    """Facts about the machine and the caller, read once. ``rootless``: not all-powerful in the initial user namespace.
+
+    ``capabilities``  mask of what this process may grant (its bounding and permitted sets)
+    ``nodename``      the host name of the runtime's own UTS namespace
+    ``last_cap``      the highest capability number that the kernel knows
+    ``systemd``       the one that makes the cgroup, where it is asked to
+    ``proc_mounts``   mount points of full procfs and sysfs instances, deepest first (for --no-pivot)
+    """
+
+    __slots__ = ("apparmor", "capabilities", "cgroup", "egid", "euid", "last_cap", "nodename", "proc_mounts", "resctrl",
+                 "rootless", "selinux", "systemd", "user_namespace")
+
+    def __init__(self, *, cgroup: CgroupHost, euid: int = 0, egid: int = 0, user_namespace: bool = False,
+                 capabilities: int = (1 << 41) - 1, last_cap: int = 40, apparmor: bool = False, selinux: bool = False,
+                 resctrl: str = "", proc_mounts: tuple[str, ...] = ("/proc", "/sys"), rootless: bool | None = None,
+                 systemd: Systemd | None = None, nodename: str = "") -> None:
+        self.cgroup = cgroup
+        self.nodename = nodename
+        self.euid = euid
+        self.egid = egid
+        self.user_namespace = user_namespace
+        self.capabilities = capabilities
+        self.last_cap = last_cap
+        self.apparmor = apparmor
+        self.selinux = selinux
+        self.systemd = systemd
+        self.resctrl = resctrl
+        self.proc_mounts = proc_mounts
+        self.rootless = (euid != 0 or user_namespace) if rootless is None else rootless
+
+
+CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
+
+
+class Options:
+    """What the command line adds to config.json. ``scratch``: a directory of the host that is the container's own;
+    ``cgroup_manager``: one of CGROUP_MANAGERS."""
+
+    __slots__ = ("cgroup_manager", "console", "filter_cache", "new_keyring", "pivot", "preserve_fds", "scratch")
+
+    def __init__(self, *, pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0, console: bool = False,
+                 filter_cache: str = "", scratch: str = "", cgroup_manager: str = "cgroupfs") -> None:
+        self.cgroup_manager = cgroup_manager
+        self.scratch = scratch
+        self.pivot = pivot
+        self.new_keyring = new_keyring
+        self.preserve_fds = preserve_fds
+        self.console = console
+        self.filter_cache = filter_cache
+
+
+class Joined:
+    """The container that a process joins by `exec`, instead of setting one up.
+
+    ``pid``            its init, as the runtime numbers it
+    ``flags``          the namespaces of init that are not the runtime's (CLONE_NEW*)
+    ``own_root``       whether its root filesystem is the root of its mount namespace, not just init's root directory
+    ``cgroup``         the directory to enter in each hierarchy; ``cgroup_where`` the option that chose it, if one did
+    ``unit``, ``user`` the systemd unit that it is in, or empty, and whether that is a user's
+    ``pid_file``, ``pidfd_socket``   as the command line gave them
+    """
+
+    __slots__ = ("cgroup", "cgroup_where", "flags", "own_root", "pid", "pid_file", "pidfd_socket", "unit", "user")
+
+    def __init__(self, *, pid: int, flags: int, own_root: bool, cgroup: dict[str, str], cgroup_where: str = "",
+                 pid_file: str = "", pidfd_socket: str = "", unit: str = "", user: bool = False) -> None:
+        self.pid = pid
+        self.unit = unit
+        self.user = user
+        self.flags = flags
+        self.own_root = own_root
+        self.cgroup = cgroup
+        self.cgroup_where = cgroup_where
+        self.pid_file = pid_file
+        self.pidfd_socket = pidfd_socket
+
+
+class Revived:
+    """The CRIU that brings a container back by `restore`, instead of the stub becoming its init.
+
+    ``program``        its path; ``environment`` what it gets of ours
+    ``descriptors``    how many it gets besides the standard ones, from 3 on
+    """
+
+    __slots__ = ("descriptors", "environment", "program")
+
+    def __init__(self, *, program: str, environment: list[str], descriptors: int) -> None:
+        self.program = program
+        self.environment = environment
+        self.descriptors = descriptors
+
+
+class Setup:
+    """The input of every section's ``emit``: plain values, no I/O.
+
+    ``slots`` names the descriptors that the parent hands to the stub at its start, in order; ``next_slot`` continues
+    after them for what the plan itself opens. ``birthplace`` is the slot of the cgroup that init is made in, if any.
+    """
+
+    def __init__(self, config: Config, host: Host, options: Options, container_id: str,
+                 joined: Joined | None = None, revived: Revived | None = None) -> None:
+        self.config = config
+        self.host = host
+        self.options = options
+        self.container_id = container_id
+        self.rootfs = os.path.normpath(os.path.join(config.bundle, config.get("root.path", "rootfs")))
+        self.namespaces: dict[str, str] = {}
+        self.where: dict[str, str] = {}
+        for node in config["linux.namespaces"].each():
+            self.namespaces[node.value["type"]] = node.get("path", "")
+            self.where[node.value["type"]] = node.where
+        self.warnings: list[str] = []
+        self.cgroup_paths: dict[str, str] = {}
+        # Destinations in their order, the slots that keep some of them, and whether it is a procfs with all there is.
+        self.mounted: list[tuple[str, int, bool]] = []
+        self.birthplace = NO_SLOT
+        self.joined_container = joined
+        self.revived = revived
+        self.slots = ["start"] if joined is None else ["init"] if joined.own_root else ["init", "root"]
+        if config.get("process.terminal", False) and options.console:
+            self.slots.append("console")
+        if self._notifies():
+            self.slots.append("seccomp")
+        if revived is not None:   # nobody waits, and terminal and filter come out of the image
+            self.slots = []
+        self._next_slot = len(self.slots)
+
+    def _notifies(self) -> bool:
+        seccomp = self.config["linux.seccomp"]
+        actions = [rule.get("action") for rule in seccomp["syscalls"].each()]
+        return "SCMP_ACT_NOTIFY" in (*actions, seccomp.get("defaultAction"))
+
+    def slot(self) -> int:
+        """A slot of its own for something that the plan opens."""
+        self._next_slot += 1
+        return self._next_slot - 1
+
+    def new(self, kind: str) -> bool:
+        """Whether the container gets a new namespace of this kind."""
+        return self.namespaces.get(kind) == ""
+
+    def joined(self, kind: str) -> str:
+        """The path of the namespace that the container joins, or the empty text."""
+        return self.namespaces.get(kind, "")
+
+    @property
+    def in_user_namespace(self) -> bool:
+        """Whether init cannot make device nodes: it lives in a user namespace other than the initial one."""
+        return "user" in self.namespaces or self.host.user_namespace or self.host.euid != 0
+
+    def warn(self, where: str, what: str) -> None:
+        """Record what the specification says to warn about."""
+        self.warnings.append(f"{self.config.document}: {where}: {what}")
+
+    def state_now(self) -> dict[str, Any]:
+        """The state document while the plan is carried out; the pid of an init that is yet to be made is 0."""
+        if self.joined_container:
+            return self.state("running", pid=self.joined_container.pid)
+        return self.state("creating", pid=0)
+
+    def state(self, status: str, *, pid: int | None) -> dict[str, Any]:
+        """The state document for a hook of this container."""
+        return self.state_of(self.config, self.container_id, status, pid)
+
+    @staticmethod
+    def state_of(config: Config, container_id: str, status: str, pid: int | None) -> dict[str, Any]:
+        """The state document of runtime.md#state for a hook; pid None leaves the property out."""
+        state: dict[str, Any] = {"ociVersion": config.get("ociVersion"), "id": container_id, "status": status}
+        if pid is not None:
+            state["pid"] = pid
+        state["bundle"] = config.bundle
+        annotations = config.get("annotations")
+        if annotations:
+            state["annotations"] = annotations
+        return state

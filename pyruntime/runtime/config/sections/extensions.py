@@ -1,0 +1,52 @@
+"""annotations: those of crun that Podman and CRI-O pass on, and what is done about each.
+
+Source: crun(1), "Extensions to OCI". Any other key is nobody's business but the caller's (config.md#annotations:
+unknown keys MUST NOT be an error). Reasons: docs/decisions/0014-systemd.md.
+"""
+
+from __future__ import annotations
+
+from pyruntime.errors import Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyruntime.runtime.config.node import Node
+
+SPEC = "config.md#annotations"
+KEEP_GROUPS = "run.oci.keep_original_groups"          # done: linux/user.py
+CONTEXT_TYPE = "run.oci.mount_context_type"           # done: linux/mounts.py
+CONTEXT_TYPES = ("context", "fscontext", "defcontext", "rootcontext")
+# To run the container without these would be to run something else than was asked for.
+REFUSED = {
+    "run.oci.handler": "this runtime runs programs itself, not in a virtual machine or a WebAssembly engine",
+    "run.oci.seccomp.receiver": "write linux.seccomp.listenerPath instead",
+    "run.oci.seccomp.plugins": "write linux.seccomp.listenerPath, and run an agent there",
+    "run.oci.seccomp_bpf_data": "write the rules in linux.seccomp",
+    "run.oci.systemd.force_cgroup_v1": "mount a cgroup v1 hierarchy of the host with a bind mount",
+}
+# The container runs as it should without these; what they add is missing.
+LEFT_OUT = {
+    "run.oci.delegate-cgroup": "the container may make cgroups below its own",
+    "run.oci.hooks.stderr": "what a hook that fails writes is in the error",
+    "run.oci.hooks.stdout": "what a hook that fails writes is in the error",
+    "run.oci.seccomp_fail_unknown_syscall": "system calls that nobody knows are left out of the filter",
+    "run.oci.systemd.subgroup": "the container is in its scope itself, as with runc",
+    "run.oci.timens_offset": "write linux.timeOffsets",
+}
+
+
+def unsupported(annotations: Node) -> Iterator[Problem]:
+    for key, node in annotations.items():
+        if key in REFUSED:
+            yield Problem(f'annotations["{key}"]', f'"{node.value}" is not supported', REFUSED[key], SPEC)
+        elif key == CONTEXT_TYPE and node.value not in CONTEXT_TYPES:
+            yield Problem(f'annotations["{key}"]', f'"{node.value}" is no kind of SELinux context',
+                          "write " + ", ".join(CONTEXT_TYPES[:-1]) + " or " + CONTEXT_TYPES[-1], SPEC)
+
+
+def warnings(annotations: Node) -> Iterator[Problem]:
+    for key, node in annotations.items():
+        if key in LEFT_OUT and node.value:
+            yield Problem(f'annotations["{key}"]', "is not supported and left out", LEFT_OUT[key], SPEC)

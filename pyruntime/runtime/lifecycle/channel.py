@@ -1,0 +1,53 @@
+"""The talk with the stub: reports, and the go-ahead with descriptors."""
+
+from __future__ import annotations
+
+import _socket
+from struct import Struct
+
+from pyruntime.errors import PyruntimeError
+from pyruntime.runtime.lifecycle import faults
+
+REPORT = Struct("<IIii32s464s")   # struct report of native/stub.h
+SYNC, CLONED, CREATED, EXEC, FAULT, FAILED = range(1, 7)
+
+
+class Report:
+    """What the stub says: see enum report_kind in native/stub.h."""
+
+    __slots__ = ("call", "detail", "errno", "index", "kind", "pid")
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) != REPORT.size:
+            raise PyruntimeError(f"the stub sent {len(data)} bytes instead of a report")
+        self.kind, self.index, self.errno, self.pid, call, detail = REPORT.unpack(data)
+        self.call = call.partition(b"\0")[0].decode("ascii", "replace")
+        self.detail = detail.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def pair() -> tuple[_socket.socket, _socket.socket]:
+    """A connected pair that keeps messages apart."""
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
+
+
+def receive(sock: _socket.socket) -> Report | None:
+    """The next report; None at the end of the stream."""
+    try:
+        data = sock.recv(REPORT.size)
+    except ConnectionResetError:
+        return None
+    report = Report(data) if data else None
+    if report is not None and report.kind == FAULT:
+        faults.die()
+    return report
+
+
+def go(sock: _socket.socket, slots: dict[int, int]) -> None:
+    """Let the stub go on, handing it descriptors for the given slots."""
+    data = b"g" + b"".join(slot.to_bytes(2, "little") for slot in slots)
+    fds = b"".join(fd.to_bytes(4, "little") for fd in slots.values())
+    ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)] if slots else []
+    try:
+        sock.sendmsg([data], ancillary, _socket.MSG_NOSIGNAL)
+    except (BrokenPipeError, ConnectionResetError):
+        return   # it has died; the next receive says so

@@ -1,0 +1,175 @@
+"""`checkpoint`: a container's processes, with their memory, files and sockets, are written to a directory.
+
+Not part of the specification; the command line and the directory are runc's (runc-checkpoint(8)). CRIU does it
+(pyruntime/runtime/lifecycle/checkpoint_criu.py). When it fails the container goes on as before.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import CriuError, HostError, PyruntimeError, UsageError
+from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
+from pyruntime.runtime.lifecycle.checkpoint_criu import Criu, find_program, lacking
+from pyruntime.runtime.lifecycle.checkpoint_image import (
+    DUMP_LOG,
+    EXTERNAL_NAMESPACES,
+    CriuRequest,
+    descriptor_names,
+    external_mounts,
+    make_directory,
+    open_directory,
+    refuse_rootless,
+    remove_log,
+    write_descriptors,
+)
+from pyruntime.runtime.lifecycle.delete import delete
+from pyruntime.runtime.lifecycle.status import PAUSED, RUNNING, status_of
+from pyruntime.runtime.lifecycle.store import Container, Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_LACKING = {
+    "mem_track": "this kernel does not track which pages were written (CONFIG_MEM_SOFT_DIRTY): leave out --pre-dump"
+                 " and --parent-path",
+    "lazy_pages": "this kernel cannot fill in pages later (CONFIG_USERFAULTFD): leave out --lazy-pages",
+}
+
+
+class CheckpointRequest(CriuRequest):
+    """What `checkpoint` is asked for, besides the ID and what `CriuRequest` has.
+
+    ``parent_path``  an earlier --pre-dump, relative to the image's directory
+    ``page_server``  HOST:PORT of a page server that takes the memory
+    ``status_fd``    a descriptor to write a zero byte to when the lazy page server listens; -1 for none
+    """
+
+    def __init__(self, *, parent_path: str = "", leave_running: bool = False, tcp_skip_in_flight: bool = False,
+                 link_remap: bool = False, status_fd: int = -1, page_server: str = "", pre_dump: bool = False,
+                 warn: Callable[[str], None] = lambda text: None, **options: Any) -> None:
+        super().__init__(**options)
+        if os.path.isabs(parent_path):
+            raise UsageError(f'--parent-path must be relative: "{parent_path}"; write it from --image-path on')
+        self.parent_path = parent_path
+        self.leave_running = leave_running
+        self.tcp_skip_in_flight = tcp_skip_in_flight
+        self.link_remap = link_remap
+        self.status_fd = status_fd
+        self.page_server = _address(page_server)
+        self.pre_dump = pre_dump
+        self.warn = warn
+
+    def dump_options(self) -> dict[str, Any]:
+        """CRIU's options that only a dump has."""
+        return {
+            "leave_running": self.leave_running, "tcp_skip_in_flight": self.tcp_skip_in_flight,
+            "link_remap": self.link_remap, "parent_img": self.parent_path or None, "ps": self.page_server,
+            "track_mem": self.pre_dump or bool(self.parent_path)}
+
+
+def _address(text: str) -> dict[str, Any] | None:
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise UsageError(f'Use --page-server ADDRESS:PORT to specify page server: "{text}"')
+    return {"address": host.strip("[]"), "port": int(port)}
+
+
+def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None:
+    """Write a running or paused container to an image. Unless it is left running it is killed by that and deleted.
+
+    Raises StateError, UsageError, HostError, CriuError; then the container runs (or is paused) as before.
+    """
+    container = Container(root, container_id)
+    record = container.read()
+    status = status_of(container, record)
+    if status not in (RUNNING, PAUSED):
+        from pyruntime.errors import StateError
+        raise StateError(f'Container cannot be checkpointed in {status} state: "{container_id}"')
+    refuse_rootless(request, "checkpoint")
+    program = find_program(request.criu)
+    _check_features(program, request)
+    make_directory(request.image_path, "--image-path")
+    make_directory(request.work_path, "--work-path")
+    parent = os.path.join(request.image_path, request.parent_path)
+    if request.parent_path and not os.path.isdir(parent):
+        raise UsageError(f'invalid --parent-path: stat {parent}: no such file or directory')
+    options = {**request.options(DUMP_LOG, record.annotations), "root": record.rootfs, **request.dump_options(),
+               "pid": record.pid, "freeze_cgroup": Group(record.cgroup).freezer() if record.cgroup else None}
+    if not request.pre_dump:
+        names = descriptor_names(record.pid)
+        options["ext_mnt"] = [{"key": point, "val": key} for point, key in external_mounts(record.pid)]
+        options["external"] = [name for name in sorted(set(names)) if name.startswith("file[")]
+        options["external"] += _joined_namespaces(container, record)
+        write_descriptors(request.image_path, names)
+    try:
+        _dump(program, request, options)
+    except BaseException as error:
+        _let_go_on(record, status, error)
+        raise
+    if not (request.leave_running or request.pre_dump):
+        delete(root, container_id, force=True, warn=request.warn)
+
+
+def _check_features(program: str, request: CheckpointRequest) -> None:
+    wanted = [name for name, asked in (("mem_track", request.pre_dump or bool(request.parent_path)),
+                                       ("lazy_pages", request.lazy_pages)) if asked]
+    missing = lacking(program, *wanted) if wanted else []
+    if missing:
+        raise HostError("CRIU is missing features: " + "; ".join(f"{name}: {_LACKING[name]}" for name in missing))
+
+
+def _joined_namespaces(container: Container, record: Record) -> list[str]:
+    """The namespaces that the container was given: CRIU does not look into them, and `restore` gives them again."""
+    found = []
+    for entry in container.kept()["linux"].get("namespaces") or []:
+        if entry["type"] in EXTERNAL_NAMESPACES and entry.get("path"):
+            name, key = EXTERNAL_NAMESPACES[entry["type"]]
+            found.append(f"{name}[{os.stat(f'/proc/{record.pid}/ns/{name}').st_ino}]:{key}")
+    return found
+
+
+def _dump(program: str, request: CheckpointRequest, options: dict[str, Any]) -> None:
+    image = open_directory(request.image_path, "--image-path")
+    try:
+        work = open_directory(request.work_path, "--work-path")
+        try:
+            def notified(script: str, pid: int, fd: int) -> None:
+                if script == "status-ready" and request.status_fd >= 0:
+                    _say_ready(request.status_fd)
+
+            log = os.path.join(request.work_path, DUMP_LOG)
+            remove_log(request.work_path, DUMP_LOG)
+            Criu.spawn(program, log).request(
+                protocol.PRE_DUMP if request.pre_dump else protocol.DUMP,
+                {"opts": {**options, "images_dir_fd": image, "work_dir_fd": work}}, notified)
+        finally:
+            os.close(work)
+    finally:
+        os.close(image)
+
+
+def _say_ready(fd: int) -> None:
+    try:
+        os.write(fd, b"\0")
+        os.close(fd)
+    except OSError as error:
+        raise CriuError(f"--status-fd {fd}: {error.strerror}") from None
+
+
+def _let_go_on(record: Record, status: str, error: BaseException) -> None:
+    """A CRIU that died may have left the container frozen, or on the way there."""
+    group = Group(record.cgroup)
+    try:
+        if status == PAUSED:
+            group.freeze()
+        elif record.cgroup:
+            group.thaw()
+    except PyruntimeError as second:
+        if isinstance(error, PyruntimeError):
+            error.notes.append(str(second))

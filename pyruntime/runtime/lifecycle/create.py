@@ -1,0 +1,323 @@
+"""`create`: from a bundle to a container that waits for `start` (runtime.md#create)."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError, words
+from pyruntime.runtime.compiler.compile import Plan, compile_plan
+from pyruntime.runtime.compiler.setup import Options, Setup
+from pyruntime.runtime.config.joining import kept_of
+from pyruntime.runtime.config.load import Config, load_bundle
+from pyruntime.runtime.config.rules import warnings
+from pyruntime.runtime.lifecycle import channel
+from pyruntime.runtime.lifecycle.descriptors import check_descriptors
+from pyruntime.runtime.lifecycle.facts import read_host
+from pyruntime.runtime.lifecycle.launch import Launch
+from pyruntime.runtime.lifecycle.report import report_pid
+from pyruntime.runtime.lifecycle.store import Container, Record, timestamp
+from pyruntime.system import sockets
+from pyruntime.system.processes import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from pyruntime.runtime.plan.steps import Step
+
+
+class Request:
+    """What `create` and `run` are asked for, besides the ID and the bundle.
+
+    ``console_socket``  path of a listening AF_UNIX socket that gets the terminal's master side; "" for none
+    ``console``         the connected socket itself (a foreground `run` keeps the other end)
+    ``rootless``        None: as euid and user namespace say
+    ``cgroup_manager``  who makes the cgroup: "cgroupfs", "systemd", or "disabled" (nobody)
+    ``config_file``     the configuration, if it is not the bundle's config.json
+    ``notify``          the service manager's socket (sd_notify(3)) that the program may speak to; "" for none
+    ``listen``          how many of the preserved descriptors are sockets for the program, ``variables`` tell it of them
+    ``debug``           called with what is being done, for those who look for the reason of something
+    """
+
+    def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
+                 pidfd_socket: str = "", pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0,
+                 rootless: bool | None = None, detached: bool = True, cgroup_manager: str = "cgroupfs",
+                 config_file: str = "", notify: str = "", listen: int = 0, variables: Sequence[str] = (),
+                 warn: Callable[[str], None] = lambda text: None,
+                 debug: Callable[[str], None] = lambda text: None) -> None:
+        self.console_socket = os.path.abspath(console_socket) if console_socket else ""
+        self.console = console
+        self.pid_file = os.path.abspath(pid_file) if pid_file else ""
+        self.pidfd_socket = os.path.abspath(pidfd_socket) if pidfd_socket else ""
+        self.pivot = pivot
+        self.new_keyring = new_keyring
+        self.preserve_fds = preserve_fds + listen
+        self.listen = listen
+        self.variables = list(variables)
+        self.notify = notify
+        self.rootless = rootless
+        self.detached = detached
+        self.cgroup_manager = cgroup_manager
+        self.config_file = config_file
+        self.warn = warn
+        self.debug = debug
+
+
+class Creation(Launch):
+    """The plan of `create`: followed until init waits for `start`."""
+
+    def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: Request) -> None:
+        super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug)
+        self.config = config
+        self.container = container
+        self.record = record
+
+    def state(self, status: str) -> dict[str, Any]:
+        """The state document for a hook, as it is now."""
+        return Setup.state_of(self.config, self.record.id, status, self.process)
+
+    def commit(self) -> None:
+        """Write down what is known, for `state` and `delete` of others."""
+        self.container.write(self.record)
+
+    def ready(self) -> None:
+        own_unit(self.record, self.plan)
+        self.commit()
+
+    def started(self) -> None:
+        self.record.pid, self.record.started = self.init, start_time(self.init)
+
+    def over(self, report: channel.Report | None) -> bool:
+        if report is None or report.kind != channel.CREATED:
+            return False
+        self.debug("init: closing the pipe to signal completion")
+        for step in self.plan.steps:
+            if step.op.name == "device_source":
+                os.unlink(step.args["path"])   # it is mounted by now
+        return True
+
+    def cause_of_death(self) -> str:
+        from pyruntime.runtime.cgroups.stats import killed_for_memory
+
+        limit = self.config["linux.resources.memory.limit"]
+        peak = killed_for_memory(self.record.cgroup)
+        if peak < 0 or not limit:
+            return ""
+        return (f"{self.config.document}: {limit.where}: unable to set memory limit to {limit.value} (peak usage:"
+                f" {peak}): the kernel killed init, which could not be set up with so little")
+
+    def left_behind(self) -> list[str]:
+        from pyruntime.runtime.cgroups.group import Group
+
+        made = {key: path for key, path in self.record.cgroup.items() if path in self.record.cgroup_made}
+        if not made:
+            return []
+        # Without a pid namespace of its own, what a hook or init left behind lives on in the cgroup.
+        try:
+            Group(made).kill()
+        except (OSError, PyruntimeError) as error:
+            return [words(error)]
+        return []
+
+    def let_go(self) -> None:
+        """The record is on disk: init may wait without us."""
+        channel.go(self._control, {})
+        self._control.close()
+
+    def abandon(self, error: BaseException) -> None:
+        """Undo a container that was created but could not be handed over (for example: its pid file was refused)."""
+        self._fail(error)
+
+
+def make_plan(config: Config, container_id: str, request: Request, cache: str = "", scratch: str = "") -> Plan:
+    """Compile the plan for this host. ``cache`` keeps compiled filters, ``scratch`` is the container's directory."""
+    options = Options(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
+                      console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch,
+                      cgroup_manager=request.cgroup_manager)
+    host = read_host(request.rootless, systemd=request.cgroup_manager == "systemd")
+    return compile_plan(config, host, options, container_id)
+
+
+def create(root: str, container_id: str, bundle: str, request: Request) -> Record:
+    """Create a container; on any failure nothing of it is left. Raises the tree of pyruntime.errors."""
+    container = Container(root, container_id)
+    config = load_bundle(bundle, process_needed=False, file=request.config_file)
+    check_bundle(config)
+    check_terminal(config, request)
+    check_descriptors(request.preserve_fds, request.listen)
+    kept = kept_of(config, request.new_keyring)   # what comes from our environment is for init alone, as with runc
+    notifies = bool(request.notify) and _may_notify(config)
+    if notifies or request.variables:
+        config = _with_surroundings(config, request, container.directory if notifies else "")
+    plan = make_plan(config, container_id, request, os.path.join(root, ".seccomp"), container.directory)
+    if notifies:
+        _name_notify_socket(plan, len(config.value["mounts"]) - 1)
+    for problem in (*config.forgiven, *warnings(config)):
+        request.warn(f"{config.document}: {problem}")
+    for warning in plan.warnings:
+        request.warn(warning)
+    record = record_of(config, container_id, plan)
+    container.claim(record)
+    launch = None
+    try:
+        container.keep(kept)
+        if notifies:
+            from pyruntime.runtime.lifecycle import notify
+            notify.prepare(container.directory)
+        launch = Creation(plan, config, container, record, request)
+        launch.run()
+        report_pid(record.pid, request.pid_file, request.pidfd_socket)
+        record.creator = [0, 0]
+        container.write(record)
+    except BaseException as error:
+        if launch is not None and record.pid:
+            launch.abandon(error)
+            _poststop(record, error)
+        if not isinstance(error, Exception):
+            # KeyboardInterrupt, which may have come between a step and the note of how to undo it. The record knows
+            # all that was going to be made.
+            from pyruntime.runtime.lifecycle.delete import destroy
+            destroy(container, record)
+        container.remove()
+        raise
+    launch.let_go()
+    return record
+
+
+def _may_notify(config: Config) -> bool:
+    # In somebody else's mount namespace there is no place for the socket.
+    return bool(config["process"]) and any(node.get("type") == "mount" and not node.get("path", "")
+                                           for node in config["linux.namespaces"].each())
+
+
+def _name_notify_socket(plan: Plan, index: int) -> None:
+    # config.json has no such mount: whoever reads a message would look for it there in vain.
+    for step in plan.steps:
+        if step.where.startswith(f"mounts[{index}]"):
+            step.where = "NOTIFY_SOCKET"
+
+
+def _with_surroundings(config: Config, request: Request, notify_directory: str) -> Config:
+    """The configuration with what our environment has for the program: sockets, and a way to the service manager."""
+    process = dict(config.get("process", {}))
+    told = [f"{entry.partition('=')[0]}=" for entry in request.variables]
+    if notify_directory:
+        told.append("NOTIFY_SOCKET=")
+    env = [entry for entry in process.get("env") or [] if not entry.startswith(tuple(told))]
+    value = {**config.value, "process": process}
+    if notify_directory:
+        from pyruntime.runtime.lifecycle import notify
+        env.append(notify.VARIABLE)
+        value["mounts"] = [*(value.get("mounts") or []), notify.mount(notify_directory)]
+    process["env"] = [*env, *request.variables]
+    return Config(value, config.document, config.bundle, config.forgiven)
+
+
+def check_bundle(config: Config) -> None:
+    """Raise ConfigError where the root filesystem is not there."""
+    root = config["root"]
+    if not root:
+        raise ConfigError(config.document, [Problem(
+            "root", "root must be specified", 'add {"path": "rootfs"}', "config.md#root")])
+    path = os.path.join(config.bundle, root.get("path", ""))
+    if not os.path.isdir(path):
+        raise ConfigError(config.document, [Problem(
+            "root.path", f'invalid rootfs: "{path}" is not a directory',
+            "unpack the image there, or write the path of the root filesystem", "config.md#root")])
+
+
+def check_terminal(config: Config, request: Request) -> None:
+    """Raise UsageError for a terminal that would end nowhere."""
+    terminal = config.get("process.terminal", False)
+    if request.detached and terminal and not request.console_socket:
+        raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket: give"
+                         " --console-socket, or set process.terminal to false")
+    if request.console_socket and not (terminal and request.detached):
+        raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
+
+
+def record_of(config: Config, container_id: str, plan: Plan) -> Record:
+    """What is written down about a container that is about to be made by ``plan``."""
+    # Past the end for a plan of `restore`: nothing is left for `start`.
+    waiting = next((number for number, step in enumerate(plan.steps) if step.op.name == "await_start"),
+                   len(plan.steps))
+    record = Record(
+        id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
+        rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
+        annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
+        cgroup=plan.cgroup_paths,
+        # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
+        cgroup_made=_to_be_made(plan), has_process=bool(config["process"]), total=len(plan.steps),
+        own_pids=any(node.get("type") == "pid" and not node.get("path", "")
+                     for node in config["linux.namespaces"].each()),
+        hooks={kind: config.get(f"hooks.{kind}") for kind in ("poststart", "poststop") if config[f"hooks.{kind}"]},
+        tail=[[number, step.phase, step.op.name, step.where, step.label]
+              for number, step in enumerate(plan.steps) if number > waiting and step.op.actor == "stub"])
+    if not any(os.path.isdir(path) for path in _managed(plan)):
+        own_unit(record, plan)   # else the unit may be another's, and is ours when systemd has made it for us
+    return record
+
+
+def own_unit(record: Record, plan: Plan) -> None:
+    """Write down that systemd's unit, if the plan has one, is the container's: `delete` ends it with all in it."""
+    scope = _scope(plan)
+    if scope and not record.unit:
+        record.unit, record.user_unit = scope.args["unit"], bool(scope.args["user"])
+        record.cgroup_made = [*record.cgroup_made, *_managed(plan)]
+
+
+def _scope(plan: Plan) -> Step | None:
+    return next((step for step in plan.steps if step.op.name == "cgroup_scope"), None)
+
+
+def _to_be_made(plan: Plan) -> list[str]:
+    """The directories of cgroups, outermost first, that `delete` removes, but for those that systemd makes."""
+    by_systemd = _managed(plan)
+    return [path for group in plan.cgroup_paths.values() if group not in by_systemd for path in _missing(group)]
+
+
+def _managed(plan: Plan) -> list[str]:
+    """The directories that systemd makes for the container. The slices above them are its own."""
+    if not _scope(plan):
+        return []
+    from pyruntime.runtime.cgroups.systemd import managed
+
+    return [group for key, group in plan.cgroup_paths.items() if managed(key)]
+
+
+def _missing(path: str) -> list[str]:
+    """The directories, outermost first, that have to be made for ``path``."""
+    missing: list[str] = []
+    while not os.path.isdir(path):
+        missing.insert(0, path)
+        path = os.path.dirname(path)
+    return missing
+
+
+def _descriptors(container: Container, config: Config, plan: Plan, request: Request) -> dict[str, int]:
+    fds: dict[str, int] = {}
+    try:
+        for name in plan.slots:
+            if name == "start":
+                sock = sockets.listen(os.path.join(container.directory, "start.sock"))
+            elif name == "console":
+                sock = request.console or sockets.connect(request.console_socket, "--console-socket")
+            else:
+                sock = sockets.connect(config.get("linux.seccomp.listenerPath"),
+                                       "config.json: linux.seccomp.listenerPath")
+            fds[name] = sock.detach()
+    except BaseException:
+        for fd in fds.values():
+            os.close(fd)
+        raise
+    return fds
+
+
+def _poststop(record: Record, error: BaseException) -> None:
+    """A container whose hooks ran and that failed then is destroyed, and poststop hooks follow (runtime.md#lifecycle,
+    steps 4, 5, 6 and 13)."""
+    if record.hooks.get("poststop") and isinstance(error, (HookError, StepError)):
+        from pyruntime.runtime.lifecycle.delete import poststop
+        error.notes += [str(failure) for failure in poststop(record)]

@@ -1,0 +1,101 @@
+"""`events`: a container's numbers, and a word when the kernel kills for memory.
+
+cgroup v1 tells of it through an eventfd (memcg_oom in admin-guide/cgroup-v1/memory.rst), v2 by the counter ``oom_kill``
+in memory.events, which can be polled for.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from pyruntime.errors import StateError
+from pyruntime.runtime.cgroups.host import read
+from pyruntime.runtime.cgroups.stats import stats
+from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, status_of
+from pyruntime.runtime.lifecycle.store import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pyruntime.runtime.lifecycle.store import Record
+
+_STEP = 0.5   # seconds between two looks whether the cgroup is still there: nothing tells when it goes
+
+
+def statistics(root: str, container_id: str) -> dict[str, Any]:
+    """The numbers of a container's cgroup, in runc's shape. Raises StateError unless it lives."""
+    return stats(_living(root, container_id).cgroup)
+
+
+def _living(root: str, container_id: str) -> Record:
+    container = Container(root, container_id)
+    record = container.read()
+    if status_of(container, record) not in (CREATING, CREATED, RUNNING, PAUSED):
+        raise StateError(f'container with id {container_id} is not running')
+    return record
+
+
+class _Oom:
+    """Tells how often the kernel has killed in a memory cgroup since the last look."""
+
+    def __init__(self, paths: dict[str, str]) -> None:
+        self.fds: list[int] = []
+        self.directory = paths.get("", "") if list(paths) == [""] else next(
+            (path for key, path in paths.items() if "memory" in key.split(",")), "")
+        self.event = select.POLLIN
+        self._seen = 0
+        if os.path.exists(f"{self.directory}/memory.events"):
+            self.event = select.POLLPRI
+            self._seen = self._killed()
+            self.fds = [os.open(f"{self.directory}/memory.events", os.O_RDONLY | os.O_CLOEXEC)]
+        elif os.path.exists(f"{self.directory}/memory.oom_control"):
+            control = os.open(f"{self.directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+            self.fds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), control]
+            with open(f"{self.directory}/cgroup.event_control", "w", encoding="ascii") as file:
+                file.write(f"{self.fds[0]} {control}")
+
+    def _killed(self) -> int:
+        words = read(f"{self.directory}/memory.events").split()
+        return int(dict(zip(words[::2], words[1::2], strict=True)).get("oom_kill", 0))
+
+    def count(self) -> int:
+        """Kills since the last look; the end of the cgroup is none."""
+        try:
+            if self.event == select.POLLIN:
+                found = os.eventfd_read(self.fds[0])
+                return found if os.path.isdir(self.directory) else 0
+            before, self._seen = self._seen, self._killed()
+            return self._seen - before
+        except OSError:   # EAGAIN: none; ENODEV, ENOENT: the cgroup has gone
+            return 0
+
+    def close(self) -> None:
+        for fd in self.fds:
+            os.close(fd)
+
+
+def events(root: str, container_id: str, interval: float) -> Iterator[dict[str, Any]]:
+    """Stats every ``interval`` seconds, and an ``oom`` for each kill, until the container's cgroup has gone."""
+    record = _living(root, container_id)
+    place = next(iter(record.cgroup.values()), "")
+    oom = _Oom(record.cgroup)
+    try:
+        poll = select.poll()
+        for fd in oom.fds[:1]:
+            poll.register(fd, oom.event)
+        due = time.monotonic() + interval
+        while os.path.isdir(place):
+            left = due - time.monotonic()
+            if left <= 0:
+                yield {"type": "stats", "id": container_id, "data": stats(record.cgroup)}
+                due = time.monotonic() + interval
+                continue
+            poll.poll(min(left, _STEP) * 1000)
+            for _ in range(oom.count()):
+                yield {"type": "oom", "id": container_id}
+    finally:
+        oom.close()

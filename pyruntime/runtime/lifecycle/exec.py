@@ -1,0 +1,305 @@
+"""`exec`: another process in a container that exists.
+
+The same instruction set and stub as `create`, another plan: pyruntime/runtime/compiler/sections/exec.py says how the stub comes into the
+container, and the rest is what every process of it gets. The process is a child of ours, and after us of whoever takes
+over our children, as containerd's shim and conmon expect.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import get_native_id
+
+from pyruntime.errors import PyruntimeError, StateError, UsageError
+from pyruntime.runtime.compiler.compile import Plan, compile_exec
+from pyruntime.runtime.compiler.setup import NAMESPACES, PROC_NAMES, Joined, Options
+from pyruntime.runtime.config.joining import asked_process, given_process
+from pyruntime.runtime.config.load import SIZE, Config
+from pyruntime.runtime.lifecycle import channel
+from pyruntime.runtime.lifecycle.descriptors import check_descriptors
+from pyruntime.runtime.lifecycle.facts import read_host
+from pyruntime.runtime.lifecycle.launch import Launch
+from pyruntime.runtime.lifecycle.report import report_pid
+from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, status_of
+from pyruntime.runtime.lifecycle.store import Container, Record, refuse
+from pyruntime.runtime.lifecycle.subgroups import chosen_cgroup
+from pyruntime.system import sockets
+from pyruntime.system.json import encode
+from pyruntime.system.processes import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from pyruntime.runtime.lifecycle.foreground import Foreground
+
+
+class ExecRequest:
+    """What `exec` is asked for, besides the ID.
+
+    ``args``           the program and its arguments; empty where there is a process object
+    ``process``        the process object (config.md#process), or the name of a file that holds it
+    ``options``        keyword arguments of config.joining.asked_process
+    ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
+    ``stdin``          whether our input is typed into the terminal; without, the third SIGINT or SIGTERM ends us
+    """
+
+    def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
+                 pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
+                 ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
+                 stdin: bool = True, warn: Callable[[str], None] = lambda text: None,
+                 debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
+        self.args = args
+        self.process = process
+        self.console_socket = os.path.abspath(console_socket) if console_socket else ""
+        self.pid_file = os.path.abspath(pid_file) if pid_file else ""
+        self.pidfd_socket = os.path.abspath(pidfd_socket) if pidfd_socket else ""
+        self.preserve_fds = preserve_fds
+        self.cgroup = cgroup
+        self.ignore_paused = ignore_paused
+        self.detached = detached
+        self.rootless = rootless
+        self.stdin = stdin
+        self.warn = warn
+        self.debug = debug
+        self.options = options
+
+
+def execute(root: str, container_id: str, request: ExecRequest) -> int:
+    """Run a process in a created or running container. Returns its exit status (128 + N when signal N killed it), or
+    detached its pid, once its program has taken over. After an error nothing of it is left.
+
+    Raises StateError, UsageError, ConfigError, HostError, StepError.
+    """
+    container = Container(root, container_id)
+    record = container.read()
+    _check_status(container, record, request)
+    config = _config(container, record, request)
+    terminal = bool(config.get("process.terminal", False))
+    _check_terminal(terminal, request)
+    check_descriptors(request.preserve_fds)
+    if request.detached:
+        return Entry(container, record, config, request, None).run()
+    return _in_foreground(container, record, config, request, terminal)
+
+
+def _check_status(container: Container, record: Record, request: ExecRequest) -> None:
+    status = status_of(container, record)
+    if status == PAUSED and not request.ignore_paused:
+        refuse("cannot exec in a paused container (use --ignore-paused to override)", record.id, status)
+    if status not in (CREATED, RUNNING, PAUSED):
+        what = "a container that is being created" if status == CREATING else "a stopped container"
+        refuse(f"cannot exec in {what}", record.id, status)
+
+
+def _check_terminal(terminal: bool, request: ExecRequest) -> None:
+    if request.detached and terminal and not request.console_socket:
+        raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket: give"
+                         " --console-socket, or leave out --tty")
+    if request.console_socket and not (terminal and request.detached):
+        raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
+
+
+def _config(container: Container, record: Record, request: ExecRequest) -> Config:
+    kept = container.kept()
+    if request.process:
+        if request.args:
+            raise UsageError(f'the program is given twice: "{request.args[0]}", and by --process')
+        if isinstance(request.process, str):
+            document, data = os.path.basename(request.process), _read(request.process)
+        else:
+            document, data = "exec", encode(dict(request.process)).encode()
+        process = given_process(kept, data, document, request.warn)
+    else:
+        document = "exec"
+        process = asked_process(kept, request.args, **request.options)
+    return Config({**kept, "process": process}, document, record.bundle)
+
+
+def _read(path: str) -> bytes:
+    # Not load.read_file: callers give pipes, too (--process /dev/fd/63).
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts, size = [], 0
+            while size <= SIZE and (part := os.read(fd, 1 << 16)):
+                parts.append(part)
+                size += len(part)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise UsageError(f'--process: open {path}: {(error.strerror or "").lower()}') from None
+    if size > SIZE:
+        raise UsageError(f'--process "{path}": more than {SIZE} bytes')
+    return b"".join(parts)
+
+
+def _in_foreground(container: Container, record: Record, config: Config, request: ExecRequest, terminal: bool) -> int:
+    foreground = None
+    if os.getpid() == get_native_id():   # Python handles signals in the main thread alone
+        from pyruntime.runtime.lifecycle.foreground import Foreground
+
+        insistence = None
+        if not request.stdin:
+            from pyruntime.system.signals import Insistence
+
+            insistence = Insistence("the program")
+        foreground = Foreground(insistence)
+        foreground.begin()
+    elif terminal:
+        raise UsageError("a terminal can be forwarded by the main thread alone: give a console socket")
+    ends: tuple[_socket.socket, ...] = ()
+    try:
+        if terminal:
+            import _socket
+            ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+        entry = Entry(container, record, config, request, ends[1] if ends else None)
+        if foreground is not None and ends:
+            entry.on_pid = lambda pid: foreground.terminal(sockets.receive_fd(ends[0]), stdin=request.stdin)
+        return _wait(entry.run(), foreground)
+    finally:
+        for end in ends:
+            end.close()
+        if foreground is not None:
+            foreground.end()
+
+
+def _wait(pid: int, foreground: Foreground | None) -> int:
+    if foreground is None:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return 128 - code if code < 0 else code
+    pidfd = os.pidfd_open(pid)
+    try:
+        return foreground.wait(pid, pidfd)
+    finally:
+        os.close(pidfd)
+
+
+class Entry(Launch):
+    """The plan of `exec`: followed until the program has taken over."""
+
+    def __init__(self, container: Container, record: Record, config: Config, request: ExecRequest,
+                 console: _socket.socket | None) -> None:
+        self._window = None if os.access(f"/proc/{record.pid}/root", os.X_OK) else _window(container)
+        fds = {}
+        try:
+            fds = _open_init(record)
+            plan = exec_plan(container, record, config, request)
+            if "root" not in plan.slots:
+                os.close(fds.pop("root"))
+            for warning in plan.warnings:
+                request.warn(warning)
+            for name in plan.slots:
+                if name == "console":
+                    sock = console or sockets.connect(request.console_socket, "--console-socket")
+                    fds[name] = sock.detach()
+                elif name == "seccomp":
+                    fds[name] = sockets.connect(config.get("linux.seccomp.listenerPath"),
+                                                "config.json: linux.seccomp.listenerPath").detach()
+        except BaseException:
+            for fd in fds.values():
+                os.close(fd)
+            self._close_window()
+            raise
+        super().__init__(plan, fds, request.preserve_fds, request.debug)
+        self.on_pid: Callable[[int], None] = lambda pid: None   # called before the program begins
+
+    def started(self) -> None:
+        self._close_window()   # the namespaces are joined
+
+    def left_behind(self) -> list[str]:
+        self._close_window()
+        return []
+
+    def _close_window(self) -> None:
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def over(self, report: channel.Report | None) -> bool:
+        if report is not None and report.kind == channel.EXEC:
+            self.debug("setns_init: about to exec")
+        return self.taken_over(report)
+
+    def report(self, pid_file: str, pidfd_socket: str) -> None:
+        """Name the process to the caller."""
+        self.on_pid(self.init)
+        report_pid(self.init, pid_file, pidfd_socket, b"setns")
+
+
+def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
+    """The plan that `execute` would carry out. Raises as it does."""
+    container = Container(root, container_id)
+    record = container.read()
+    _check_status(container, record, request)
+    return exec_plan(container, record, _config(container, record, request), request)
+
+
+def _window(container: Container) -> _socket.socket | None:
+    """Without root, the kernel lets nobody look into an init that is not dumpable, as it is while it waits for `start`:
+    ask it to be, until the connection ends. None where it does not wait."""
+    import _socket
+
+    try:
+        sock = sockets.connect(os.path.join(container.directory, "start.sock"), "exec", _socket.SOCK_SEQPACKET)
+    except PyruntimeError:
+        return None   # started, or gone: what comes next says so
+    sock.send(b"d")
+    if sock.recv(1) == b"d":
+        return sock
+    sock.close()
+    return None
+
+
+def _open_init(record: Record) -> dict[str, int]:
+    """Descriptors of init and of its root directory; they cannot name another process's. Raises StateError."""
+    try:
+        pidfd = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        refuse("cannot exec in a stopped container", record.id, "stopped")
+    try:
+        root = os.open(f"/proc/{record.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if start_time(record.pid) != record.started:
+            os.close(root)
+            refuse("cannot exec in a stopped container", record.id, "stopped")
+    except OSError as error:
+        os.close(pidfd)
+        raise StateError(f'cannot look into process {record.pid}, the init of "{record.id}": {error.strerror}'
+                         ) from None
+    except StateError:
+        os.close(pidfd)
+        raise
+    return {"init": pidfd, "root": root}
+
+
+def exec_plan(container: Container, record: Record, config: Config, request: ExecRequest) -> Plan:
+    """Compile the plan. Raises ConfigError, HostError, UsageError."""
+    namespaces = {node.get("type"): node.get("path", "") for node in config["linux.namespaces"].each()}
+    joined = Joined(
+        pid=record.pid, flags=_foreign_namespaces(record.pid),
+        own_root=namespaces.get("mount") == "", cgroup=chosen_cgroup(record.cgroup, request.cgroup),
+        cgroup_where="--cgroup" if request.cgroup else "", unit=record.unit, user=record.user_unit,
+        pid_file=request.pid_file, pidfd_socket=request.pidfd_socket)
+    options = Options(new_keyring=config.get("newKeyring", True), preserve_fds=request.preserve_fds,
+                      console=bool(config.get("process.terminal", False)),
+                      filter_cache=os.path.join(container.root, ".seccomp"))
+    return compile_exec(config, read_host(request.rootless, cgroups=False), options, record.id, joined)
+
+
+def _foreign_namespaces(pid: int) -> int:
+    """The kinds of namespaces (CLONE_NEW*) that the process has and we do not: to join our own asks for rights that
+    nobody needs."""
+    flags = 0
+    for kind, flag in NAMESPACES.items():
+        name = PROC_NAMES.get(kind, kind)
+        try:
+            theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
+        except FileNotFoundError:
+            continue   # a kernel without this kind
+        except OSError as error:
+            raise PyruntimeError(f"cannot see the namespaces of process {pid}: {error.strerror}") from None
+        if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+            flags |= flag
+    return flags

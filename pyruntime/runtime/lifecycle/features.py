@@ -1,0 +1,63 @@
+"""The features document: what the runtime can do (features.md, features-linux.md)."""
+
+from __future__ import annotations
+
+from pyruntime import __version__
+from pyruntime.errors import HostError
+from pyruntime.runtime.compiler.sections import mounts, seccomp
+from pyruntime.runtime.compiler.sections.kernel import MEMORY_FLAGS, MEMORY_MODES
+from pyruntime.runtime.compiler.setup import NAMESPACES
+from pyruntime.runtime.config.sections.process import CAPABILITIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+
+
+def _seccomp() -> dict[str, Any]:
+    from pyruntime.runtime.compiler.sections import seccomp_filter as seccomp_compile
+
+    flags = sorted(seccomp.FLAGS)
+    return {"enabled": True, "actions": sorted(seccomp_compile.ACTIONS), "operators": sorted(seccomp_compile.OPERATORS),
+            "archs": sorted(seccomp_compile.ARCHITECTURES), "knownFlags": flags, "supportedFlags": flags}
+
+
+def libseccomp_version() -> str:
+    """The version of libseccomp that makes filters, or ``none``: containers without linux.seccomp need none."""
+    try:
+        from pyruntime.runtime.compiler.sections import seccomp_filter as seccomp_compile
+    except HostError:
+        return "none"
+    return seccomp_compile.libseccomp_version()
+
+
+def document(criu: str = "") -> dict[str, Any]:
+    """What is supported, whether this machine's kernel has it or not. ``criu`` is the CRIU program, by default that in
+    PATH: without one there is no checkpoint."""
+    from pyruntime.runtime.lifecycle.checkpoint_criu import search
+
+    return {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.3.0",
+        "hooks": HOOKS,
+        "mountOptions": mounts.OPTIONS,
+        "linux": {
+            "namespaces": sorted(NAMESPACES),
+            "capabilities": list(CAPABILITIES),
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
+            "seccomp": _seccomp(),
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+            "memoryPolicy": {"modes": sorted(MEMORY_MODES), "flags": sorted(MEMORY_FLAGS)},
+            "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": True},
+        },
+        "annotations": {"io.github.seccomp.libseccomp.version": libseccomp_version(),
+                        "org.opencontainers.runc.checkpoint.enabled": str(bool(search(criu))).lower(),
+                        "io.pyruntime.version": __version__},
+        # A property can be a program to run, or a limit to lift; CRIU runs as root.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "org.criu.config"],
+    }

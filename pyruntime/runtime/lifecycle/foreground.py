@@ -1,0 +1,222 @@
+"""`run` in the foreground: signals and the terminal forwarded, the program's exit status returned."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from _thread import get_native_id
+
+from pyruntime.errors import PyruntimeError
+from pyruntime.system.streams import Inlet, Outlet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyruntime.runtime.lifecycle.notify import Relay
+    from pyruntime.system.signals import Insistence
+
+_KEPT = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN,
+         signal.SIGTTOU, signal.SIGTSTP}
+_REST = 1 << 20   # bytes that are still passed on when the program has ended; a terminal holds less
+_HUNG_UP = 50     # milliseconds between two looks at a terminal that no program has open
+
+
+class Foreground:
+    """Between ``begin`` and ``end`` signals do not act on us but are kept for the container.
+
+    ``insistence``  lets the third SIGINT or SIGTERM end us; None: the program alone decides
+    """
+
+    def __init__(self, insistence: Insistence | None = None) -> None:
+        self._insistence = insistence
+        self._wake, self._signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._old: dict[int, Any] = {}
+        self._terminal: Terminal | None = None
+        self._relay: Relay | None = None
+        self._warn: Callable[[str], None] = lambda text: None
+
+    def begin(self) -> None:
+        """Start to collect signals, before there is a container to send them to. In another thread than the first one
+        they are nobody's: Python handles them in that one alone."""
+        if os.getpid() != get_native_id():
+            return
+        signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
+        for number in (*(set(signal.Signals) - _KEPT), signal.SIGCHLD, signal.SIGWINCH):
+            self._old[number] = signal.signal(number, lambda number, frame: None)
+
+    def terminal(self, master: int, *, stdin: bool = True) -> None:
+        """Forward our terminal to the container's, whose master side this is; without ``stdin`` its output alone."""
+        self._terminal = Terminal(master, stdin=stdin)
+
+    def relay(self, relay: Relay, warn: Callable[[str], None]) -> None:
+        """Pass on what the container's program tells the service manager; ``warn`` of a manager that cannot be told."""
+        self._relay, self._warn = relay, warn
+
+    def wait(self, pid: int, pidfd: int) -> int:
+        """Forward until init ends; its status as a shell has it (128 + N when signal N killed it)."""
+        terminal = self._terminal
+        try:
+            if terminal:
+                terminal.begin()
+            while True:
+                ready = self._poll(pidfd)
+                if self._wake in ready:
+                    self._forward(pid)
+                if self._relay and self._relay.fileno() in ready:
+                    self._pass_on(self._relay)
+                if terminal:
+                    terminal.pump()
+                if pidfd in ready:   # what ended with the program comes after what it still said
+                    self._last_words()
+                    if terminal:
+                        self._drain(terminal)
+                    return _exit_status(pid)
+        finally:
+            if terminal:
+                terminal.end()
+
+    def _poll(self, pidfd: int) -> set[int]:
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        if pidfd >= 0:
+            poll.register(pidfd, select.POLLIN)
+            if self._relay:
+                poll.register(self._relay, select.POLLIN)
+        patience = self._terminal.register(poll, reading=pidfd >= 0) if self._terminal else None
+        return {fd for fd, _ in poll.poll(patience)}
+
+    def _drain(self, terminal: Terminal) -> None:
+        """What the program wrote before it ended, as fast as it is taken; a signal that would end us ends that."""
+        terminal.take_rest()
+        while terminal.output.pending:
+            if self._wake in self._poll(-1) and any(number not in _KEPT for number in os.read(self._wake, 4096)):
+                return
+            terminal.output.flush()
+            terminal.take_rest()
+
+    def _last_words(self) -> None:
+        """What the program told its service manager before it ended; others that live on may go on telling."""
+        if self._relay is None:
+            return
+        poll = select.poll()
+        poll.register(self._relay, select.POLLIN)
+        for _ in range(64):
+            if not poll.poll(0):
+                return
+            self._pass_on(self._relay)
+
+    def _pass_on(self, relay: Relay) -> None:
+        try:
+            relay.pass_on(os.getpid())
+        except PyruntimeError as error:
+            self._warn(str(error))   # no reason to end a service
+
+    def _forward(self, pid: int) -> None:
+        for number in os.read(self._wake, 4096):
+            if number == signal.SIGWINCH and self._terminal:
+                self._terminal.resize()
+            elif number not in _KEPT:
+                if self._insistence:
+                    self._insistence.add(number)
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    return
+
+    def end(self) -> None:
+        """Give the signals back."""
+        if self._relay:
+            self._relay.close()
+        if self._old:
+            signal.set_wakeup_fd(-1)
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        os.close(self._wake)
+        os.close(self._signalled)
+
+
+def _exit_status(pid: int) -> int:
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return 128 - code if code < 0 else code
+
+
+class Terminal:
+    """Our own terminal in raw mode on one side, the container's on the other; neither ever holds up the other."""
+
+    def __init__(self, master: int, *, stdin: bool) -> None:
+        self.master = master
+        self._stdin = stdin
+        self.tty = next((fd for fd in (0, 1, 2) if os.isatty(fd)), -1)
+        self._saved: list[Any] | None = None
+        self._typed = Outlet(master, own=True)
+        self._written = Inlet(master, own=True)
+        self._left = _REST
+        self.input = Inlet(0)
+        self.input.ended = not stdin
+        self.output = Outlet(1)
+        self.resize()   # before `start`: the program may ask at once
+
+    def begin(self) -> None:
+        """Go raw, where what is typed comes to us."""
+        if self._stdin and os.isatty(0):
+            import termios
+            import tty
+
+            self._saved = termios.tcgetattr(0)
+            tty.setraw(0, termios.TCSANOW)   # what was typed already is for the program
+
+    def resize(self) -> None:
+        """Give the container's terminal the size of ours."""
+        if self.tty >= 0:
+            import fcntl
+            import termios
+
+            size = fcntl.ioctl(self.tty, termios.TIOCGWINSZ, bytes(8))
+            if size[:4] != bytes(4):
+                fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
+
+    def register(self, poll: select.poll, *, reading: bool) -> int | None:
+        """What is to be waited for; for how many milliseconds at most (None: without an end)."""
+        if self.output.pending:
+            poll.register(self.output.fd, select.POLLOUT)
+        if not reading:
+            return None
+        if not self.input.ended and not self._typed.full:
+            poll.register(self.input.fd, select.POLLIN)
+        events = (select.POLLOUT if self._typed.pending else 0) | (0 if self.output.full else select.POLLIN)
+        if self._written.ended:   # no program has it open: poll(2) would return at once, until one opens it
+            return _HUNG_UP
+        if events:
+            poll.register(self.master, events)
+        return None
+
+    def pump(self) -> None:
+        """Pass on what can be passed on now, each way."""
+        if not self.input.ended and not self._typed.full:
+            self._typed.put(self.input.take())
+            if self.input.ended:
+                # Our input has ended; a terminal says that by a character at the beginning of a line.
+                self._typed.put(b"\x04")
+        self._typed.flush()
+        self.output.flush()
+        if not self.output.full:
+            self.output.put(self._written.take())
+
+    def take_rest(self) -> None:
+        """What the program wrote before it ended, as far as there is room; processes that it left may go on writing."""
+        while self._left > 0 and not self.output.full and (data := self._written.take()):
+            self._left -= len(data)
+            self.output.put(data)
+
+    def end(self) -> None:
+        """Give our terminal back as it was."""
+        if self._saved is not None:
+            import termios
+
+            termios.tcsetattr(0, termios.TCSANOW, self._saved)   # to drain would wait for a reader
+        self.input.close()
+        self.output.close()
+        os.close(self.master)

@@ -1,0 +1,385 @@
+"""Carrying out a plan: the parent's half, and the conversation with the stub.
+
+`create` (lifecycle/create.py) and `exec` (lifecycle/exec.py) follow it with what is their own. For `create`:
+
+    parent                                    stub                      init
+    cgroup_create, cgroup_write, ...
+    spawn, plan in a sealed memfd ─────────▶  verify all, first steps
+    ◀───────────────────────────── SYNC 12    (host steps 12..)
+    map_ids ──── go, descriptors ──────────▶  unshare, clone ────────▶  mounts, devices, ...
+    ◀──────────────────────────── CLONED pid  exit
+    ◀───────────────────────────────────────────────────────── SYNC 61
+    cgroup_join, hooks ── go ────────────────────────────────────────▶  pivot_root, ...
+    ◀───────────────────────────────────────────────────────── CREATED
+    state.json ── go ────────────────────────────────────────────────▶  waits for `start`
+
+Whoever dies, the other sees the end of the stream: the stub exits, the parent undoes its steps in reverse order.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from errno import EPERM
+
+from pyruntime.errors import PyruntimeError, StepError, words
+from pyruntime.runtime.lifecycle import channel, faults
+from pyruntime.runtime.lifecycle.perform import perform
+from pyruntime.runtime.plan.encode import encode
+from pyruntime.runtime.plan.phases import FIRST
+from pyruntime.system.installed import native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyruntime.runtime.compiler.compile import Plan
+    from pyruntime.runtime.lifecycle.channel import Report
+    from pyruntime.runtime.plan.steps import Step
+
+STUB = native("stub")
+MFD_EXEC = 0x10   # linux/memfd.h, Linux 6.3; earlier kernels make every memfd executable
+MAX_HANDED = 128  # as in native/stub/stub.h
+
+
+def sealed(name: str, data: bytes, extra: int = 0) -> int:
+    """A memfd that nobody can change any more (memfd_create(2)); ``extra`` flags are its maker's."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | extra)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view):]
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS,
+                fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return fd
+
+
+def program() -> int:
+    """A descriptor of the stub's program that a container cannot use to change the installed file (CVE-2019-5736)."""
+    image = stub_image()
+    try:
+        return sealed("pyruntime", image, MFD_EXEC)
+    except PermissionError:   # vm.memfd_noexec=2
+        from pyruntime.runtime.lifecycle.private_copy import private_copy
+        return private_copy(image)
+    except OSError:           # a kernel before 6.3
+        return sealed("pyruntime", image)
+
+
+def stub_image() -> bytes:
+    """The bytes of the stub's program file."""
+    try:
+        fd = os.open(STUB, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise PyruntimeError(f'the stub "{STUB}" has not been built: run `make`') from None
+    try:
+        return os.read(fd, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+
+
+class Launch:
+    """One plan being carried out. A subclass says what is done when there is a process, and when the plan is over."""
+
+    def __init__(self, plan: Plan, fds: dict[str, int], preserve: int, debug: Callable[[str], None]) -> None:
+        """``fds``: the descriptor of each of ``plan.slots``; they are closed with the launch. ``debug`` is told what
+        happens, with the phrases by which runc's messages of that are known."""
+        self.plan = plan
+        self.fds = fds
+        self.preserve = preserve
+        self.debug = debug
+        self._undo: list[Callable[[], None]] = []
+        self._handed: dict[int, int] = {}
+        self._control: Any = None
+        self._holder = (0, -1)   # pid of the process that waits in a scope, and the pipe that it waits at
+        self.stub = 0    # pid of the stub before it clones init
+        self.init = 0    # pid of init, or of the process that joins a container
+        self.given: list[int] = []   # descriptors for the program, from 3 on, instead of ours of these numbers
+        self._prepared = False
+
+    @property
+    def process(self) -> int:
+        """The pid of who stands in the container's namespaces: init, or before it exists the stub."""
+        return self.init or self.stub
+
+    def started(self) -> None:
+        """``init`` is known."""
+
+    def over(self, report: Report | None) -> bool:
+        """Whether the plan has been carried out as far as we follow it, now that the stub said this (None: the end of
+        the stream, which otherwise is its death)."""
+        raise NotImplementedError
+
+    def taken_over(self, report: Report | None) -> bool:
+        """What `over` says where the plan ends in a program: execve(2) has done its work."""
+        if report is not None and report.kind == channel.EXEC:
+            self._prepared = True   # the filter and execve are left: their success is the end of the stream
+        if report is None and self._prepared:
+            self._control.close()
+            return True
+        return False
+
+    def cause_of_death(self) -> str:
+        """Called when the stub or init is dead: why, where something tells."""
+        return ""
+
+    def left_behind(self) -> list[str]:
+        """Called after a failure when everybody has been killed: see to what they left; what fails at that."""
+        return []
+
+    # --- what performers use ---------------------------------------------------------------------------------------
+
+    def hand_over(self, slot: int, fd: int) -> None:
+        """Give the stub this descriptor with the next go-ahead."""
+        if len(self._handed) == MAX_HANDED:
+            os.close(fd)
+            raise PyruntimeError(f"more than {MAX_HANDED} id-mapped mounts")
+        self._handed[slot] = fd
+
+    def hold(self) -> int:
+        """Start the process that waits in a systemd scope; returns its pid. `release` ends it, and so does our end."""
+        image = program()
+        theirs, ours = os.pipe2(os.O_CLOEXEC)
+        try:
+            entry = fcntl.fcntl(image, fcntl.F_DUPFD_CLOEXEC, 3)
+            try:
+                pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold"], {},
+                                     file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0)])
+            finally:
+                os.close(entry)
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+            os.close(image)
+        self._holder = (pid, ours)
+        return pid
+
+    def release(self) -> None:
+        """End the process that `hold` started, if it has not been ended."""
+        pid, pipe = self._holder
+        self._holder = (0, -1)
+        if pid:
+            os.close(pipe)
+            os.waitpid(pid, 0)
+
+    # --- the conversation --------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Carry out the plan; return init's pid. On failure everything is undone and raised."""
+        try:
+            self._perform_from(0)
+            self.ready()
+            self._spawn()
+            self._converse()
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            self._close()
+        return self.init
+
+    def ready(self) -> None:
+        """The steps of the first phase have been performed; there is no stub yet."""
+
+    def _perform_from(self, index: int) -> None:
+        """Perform the host steps from ``index`` up to the next step of the stub; before there is one, those of the
+        first phase alone."""
+        steps = self.plan.steps
+        while index < len(steps) and steps[index].op.actor == "host" and (
+                self._control is not None or steps[index].phase == FIRST):
+            step = steps[index]
+            self.debug(f"step {index + 1} of {len(steps)}, phase {step.phase}: {step.op.name} <- "
+                       f"{step.where}{step.subject}")
+            try:
+                faults.before(index)
+                undo = perform(step, self)
+            except OSError as error:
+                if error.errno not in step.tolerate:
+                    raise self._error(index, error.errno or 0, str(error.args[-1]) if error.args else "",
+                                      error.filename) from None
+            except PyruntimeError as error:
+                if not error.where:
+                    error.args = (f"{self.plan.document}: {step.where}{step.subject}: {error.args[0]}",)
+                    error.where = step.where
+                raise
+            else:
+                if undo:
+                    self._undo.append(undo)
+            faults.after(index)
+            index += 1
+
+    def _spawn(self) -> None:
+        ours, theirs = channel.pair()
+        self._control = ours
+        image = program()
+        plan = sealed("plan", encode(self.plan.steps, faults.for_stub(self.plan.steps)))
+        wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
+        base = 3 + self.preserve
+        # Parked above the places where they are wanted, so that none is overwritten before it is put there.
+        above = base + len(wanted)
+        parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in wanted]
+        given = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in self.given]
+        entry = fcntl.fcntl(image, fcntl.F_DUPFD_CLOEXEC, above)
+        try:
+            actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
+            actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(given)]
+            self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
+                                       ["pyruntime-init", str(base), str(len(self.plan.slots))], {},
+                                       file_actions=actions)
+            self.debug(f"nsexec container setup: the stub is process {self.stub}, from a copy of its own")
+            self._tell_of_plan()
+        finally:
+            theirs.close()
+            for fd in (image, plan, entry, *parked, *given):
+                os.close(fd)
+
+    def _tell_of_plan(self) -> None:
+        affinity = sum(1 << number for number in os.sched_getaffinity(0))
+        for step in self.plan.steps:
+            if step.op.name == "cpu_affinity" and step.phase == "enter" and step.args["mask"]:
+                affinity = int.from_bytes(step.args["mask"], "little")
+            elif step.op.name == "seccomp":
+                self.debug(f"seccomp filter flags: {step.args['flags']}")
+        self.debug(f"nsexec: affinity: {affinity:#x}")
+
+    def _converse(self) -> None:
+        while True:
+            report = channel.receive(self._control)
+            if report is None:
+                if self.over(None):
+                    return
+                words = self._last_words()
+                raise StepError(self.cause_of_death()
+                                or f"the stub died before the plan was carried out ({words})")
+            if report.kind == channel.CLONED:
+                self._cloned(report.pid)
+                continue
+            if not self.init and self._past_clone(report.index):
+                self._await_clone()
+            if report.kind == channel.SYNC:
+                self._perform_from(report.index)
+                channel.go(self._control, self._handed)
+                for fd in self._handed.values():
+                    os.close(fd)
+                self._handed.clear()
+            elif report.kind == channel.FAILED:
+                raise self._error(report.index, report.errno, report.detail, call=report.call)
+            elif self.over(report):
+                return
+
+    def _past_clone(self, index: int) -> bool:
+        return any(step.op.name == "clone_init" for step in self.plan.steps[:index])
+
+    def _await_clone(self) -> None:
+        # Init's first words may overtake the stub's last ones: they are two processes on one socket.
+        while not self.init:
+            report = channel.receive(self._control)
+            if report is None or report.kind != channel.CLONED:
+                words = self._last_words()
+                raise StepError(self.cause_of_death() or f"the stub died before it named init ({words})")
+            self._cloned(report.pid)
+
+    def _cloned(self, pid: int) -> None:
+        self.init = pid
+        self.debug(f"child process in init(): {pid}")
+        self.started()
+        os.waitpid(self.stub, 0)
+        self.stub = 0
+
+    def _last_words(self) -> str:
+        pid = self.init or self.stub
+        if not pid:
+            return "it was never started"
+        _, status = os.waitpid(pid, 0)
+        self.init = self.stub = 0
+        code = os.waitstatus_to_exitcode(status)
+        return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+
+    # --- failure -----------------------------------------------------------------------------------------------------
+
+    def _error(self, index: int, errno: int, detail: str, filename: str | None = None, call: str = "") -> StepError:
+        return step_error(dict(enumerate(self.plan.steps)), len(self.plan.steps), index, errno,
+                          detail or filename or "", call, self.plan.document)
+
+    def _fail(self, error: BaseException) -> None:
+        """Kill what runs, undo what was done, in reverse order; failures of this are notes to the first error."""
+        notes = error.notes if isinstance(error, PyruntimeError) else []
+        if self._control is not None:
+            self._control.close()
+        for pid in (self.stub, self.init):
+            if pid:
+                try:
+                    os.kill(pid, 9)
+                    os.waitpid(pid, 0)
+                except (ProcessLookupError, ChildProcessError):
+                    continue   # it went by itself
+        had_init = self.init
+        self.stub = self.init = 0   # their numbers may soon name other processes
+        if had_init:
+            notes += self.left_behind()
+        while self._undo:
+            try:
+                self._undo.pop()()
+            except (OSError, PyruntimeError) as second:
+                notes.append(words(second))
+
+    def _close(self) -> None:
+        for fd in (*self.fds.values(), *self._handed.values()):
+            os.close(fd)
+        self.fds, self._handed = {}, {}
+
+
+def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detail: str, call: str,
+               document: str = "config.json") -> StepError:
+    """The error for a step that failed, in runc's words where callers look for them."""
+    step = steps[index]
+    words = os.strerror(errno) if errno else ""
+    text = _familiar(step, errno, detail, call) or _refused(step, errno, steps)
+    if not text:
+        text = ": ".join(part for part in (call, detail, words) if part)
+        if words and text.endswith(f"{words}: {words}"):
+            text = text[:-len(words) - 2]
+    name = f"{step.op.name}, {call}" if call and call != step.op.name else step.op.name
+    return StepError(f"{document}: {step.where}{step.subject}: {text}", where=step.where, step=step.op.name,
+                     errno=errno, index=index, place=f"step {index + 1} of {total}, phase {step.phase} ({name})")
+
+
+def _refused(step: Step, errno: int, steps: dict[int, Step]) -> str:
+    """The same for what depends on the rest of the plan."""
+    if step.op.name != "scheduler" or not errno:
+        return ""
+    pinned = any(other.op.name == "cgroup_write" and "cpuset.cpus" in other.args["file"] for other in steps.values())
+    if errno == EPERM and pinned:
+        return "process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)"
+    return f"error setting scheduler: {os.strerror(errno).lower()}"
+
+
+def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
+    """Phrases that containerd, Podman and Docker know from runc."""
+    words = os.strerror(errno).lower() if errno else ""
+    if step.op.name == "find_executable":
+        name = step.args["name"]
+        if errno == 2 and "/" not in name:
+            return f'exec: "{name}": executable file not found in $PATH'
+        if errno == 2:
+            return f'exec: "{name}": stat {name}: {words}'
+        if errno == 21:   # Docker 20.10 and Podman make exit status 126 of the second phrase alone, runc's until 1.1
+            return f'exec: "{name}": {words}: permission denied'
+        return f'exec: "{name}": {words}'
+    if step.op.name == "execve" and call == "execve":
+        return f'exec: "{step.label}": {words}'
+    if step.op.name == "chdir" and call == "chdir":
+        return f'chdir to cwd ("{detail}") set in config.json failed: {words}'
+    if step.op.name == "ambient" and detail.startswith("PR_CAP_AMBIENT_RAISE"):
+        from pyruntime.runtime.config.sections.process import CAPABILITIES
+        return f"can't raise ambient capability {CAPABILITIES[int(detail.rpartition(' ')[2])]}: {words}"
+    if step.op.name == "open_namespace" and call == "foreign":
+        return detail
+    if step.op.name == "run_hook":
+        kind, _, rest = step.where.removeprefix("hooks.").partition("[")
+        return f"error running {kind} hook #{rest[:-1]}: " + (detail if call == "hook" else f"{call} {detail}: {words}")
+    if call == "seccomp" and errno == 22:
+        return f"{call}: {detail}: {words} (an action or flag that this kernel lacks?)"
+    return ""

@@ -1,0 +1,81 @@
+"""linux.netDevices: move network devices of the host into the container's network namespace.
+
+Spec: config-linux.md#network-devices. Addresses that are permanent and of global scope move
+along; the device is set up.
+pyroute2 is loaded here and nowhere else on the way of `create`: few containers ask for this.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import PyruntimeError
+from pyruntime.system import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CLONE_NEWNET = 0x40000000   # linux/sched.h
+IFA_F_PERMANENT = 0x80      # linux/if_addr.h
+RT_SCOPE_UNIVERSE = 0       # linux/rtnetlink.h
+
+
+def move(pid: int, name: str, new_name: str) -> None:
+    """Move device ``name`` into the network namespace of process ``pid`` and call it ``new_name``, in which ``%d``
+    stands for a number that the kernel chooses. Raises PyruntimeError."""
+    from pyroute2 import NetlinkError
+
+    target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        host, container = _sockets(target)
+        with host, container:
+            try:
+                _move(host, container, target, name, new_name)
+            except NetlinkError as error:
+                raise PyruntimeError(f'moving network device "{name}" to "{new_name}": {os.strerror(error.code)}'
+                                     ) from None
+    finally:
+        os.close(target)
+
+
+def _sockets(target: int) -> tuple[Any, Any]:
+    # A netlink socket belongs to the namespace in which it was made, so a short visit is enough. We are
+    # single-threaded: nobody else is moved.
+    from pyroute2 import IPRoute
+
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        host = IPRoute()
+        kernel.setns(target, CLONE_NEWNET)
+        try:
+            container = IPRoute()
+        finally:
+            kernel.setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)
+    return host, container
+
+
+def _move(host: Any, container: Any, target: int, name: str, new_name: str) -> None:
+    found = host.link_lookup(ifname=name)
+    if not found:
+        raise PyruntimeError(f'there is no network device "{name}" on the host')
+    if "%d" not in new_name and container.link_lookup(ifname=new_name):
+        raise PyruntimeError(f'the container already has a network device "{new_name}"; choose another name, or one'
+                             ' with "%d" for a free number')
+    addresses = [address for address in host.get_addr(index=found[0])
+                 if address["scope"] == RT_SCOPE_UNIVERSE and _flags(address) & IFA_F_PERMANENT]
+    before = {link["index"] for link in container.get_links()}
+    host.link("set", index=found[0], net_ns_fd=target, ifname=new_name)
+    (index,) = {link["index"] for link in container.get_links()} - before
+    for address in addresses:
+        wanted = {key: address.get_attr(attribute) for key, attribute in
+                  (("address", "IFA_ADDRESS"), ("local", "IFA_LOCAL"), ("broadcast", "IFA_BROADCAST"))}
+        container.addr("add", index=index, family=address["family"], prefixlen=address["prefixlen"],
+                       **{key: value for key, value in wanted.items() if value})
+    container.link("set", index=index, state="up")
+
+
+def _flags(address: Any) -> int:
+    return int(address.get_attr("IFA_FLAGS") or address["flags"])

@@ -1,0 +1,39 @@
+"""`pause` and `resume`: a container's processes are stopped by its cgroup's freezer, and go on.
+
+Nothing is written down: a container is paused when its cgroup is frozen (docs/decisions/0003-no-lock.md).
+"""
+
+from __future__ import annotations
+
+from pyruntime.errors import HostError
+from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.lifecycle.status import CREATED, PAUSED, RUNNING, status_of
+from pyruntime.runtime.lifecycle.store import Container, Record, refuse
+
+
+def pause(root: str, container_id: str) -> None:
+    """Stop every process of a created or running container; returns when all have stopped. Raises StateError."""
+    container = Container(root, container_id)
+    record = container.read()
+    status = status_of(container, record)
+    if status not in (CREATED, RUNNING):
+        refuse("container not running", container_id, status)
+    _group(record).freeze()
+
+
+def resume(root: str, container_id: str) -> None:
+    """Let the processes of a paused container go on. Raises StateError."""
+    container = Container(root, container_id)
+    record = container.read()
+    status = status_of(container, record)
+    if status != PAUSED:
+        refuse("container not paused", container_id, status)
+    _group(record).thaw()
+
+
+def _group(record: Record) -> Group:
+    group = Group(record.cgroup)
+    if not group.exists():   # rootless, where no hierarchy could be written
+        raise HostError(f'"{record.id}" has no cgroup, and only a cgroup can be frozen: give it a cgroupsPath that'
+                        " you may write")
+    return group

@@ -1,0 +1,62 @@
+"""The stub's program where no memfd may be executed (vm.memfd_noexec=2): a file without a name.
+
+What keeps CVE-2019-5736 closed is that the container's processes meet a copy, which is gone with the last of them, and
+never the installed file: who writes to it by /proc/PID/exe changes what nobody will run.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def private_copy(image: bytes) -> int:
+    """A descriptor, open for reading, of a new file with these bytes that can be executed. Raises HostError."""
+    for directory in _directories():
+        try:
+            fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o500, dir_fd=directory)
+        except OSError:
+            continue   # read-only, not ours, or a filesystem without O_TMPFILE
+        finally:
+            os.close(directory)
+        try:
+            view = memoryview(image)
+            while view:
+                view = view[os.write(fd, view):]
+            # execve(2) refuses a file that somebody has open for writing.
+            return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(fd)
+    raise HostError("vm.memfd_noexec=2 forbids to execute the stub from memory, and no directory takes a copy of it:"
+                    f" all of {', '.join(_PLACES)} are read-only or noexec; lower the setting to 1, or mount one of"
+                    " them with exec")
+
+
+_PLACES = ("/run", "/dev/shm", "/tmp", "/var/tmp")
+
+
+def _directories() -> Iterator[int]:
+    """Descriptors of directories whose files may be executed: of a tmpfs that is mounted nowhere, or, for those who may
+    mount nothing, of the machine's."""
+    from pyruntime.system import kernel
+
+    try:
+        unmounted = kernel.detached_filesystem("tmpfs", [("size", "4m"), ("mode", "0700")])
+    except PermissionError:   # without CAP_SYS_ADMIN
+        unmounted = -1
+    if unmounted >= 0:
+        yield unmounted
+    for place in (os.environ.get("XDG_RUNTIME_DIR") or "/run", *_PLACES):
+        try:
+            directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            continue   # not on this machine
+        if os.fstatvfs(directory).f_flag & os.ST_NOEXEC:
+            os.close(directory)
+            continue
+        yield directory

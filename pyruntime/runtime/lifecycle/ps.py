@@ -1,0 +1,56 @@
+"""`ps`: the processes of a container, as its cgroup knows them, and what ps(1) says of them."""
+
+from __future__ import annotations
+
+from pyruntime.errors import HostError, PyruntimeError
+from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.lifecycle.store import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT = ("-ef",)
+
+
+def pids(root: str, container_id: str) -> list[int]:
+    """The processes of a container in its cgroup and the cgroups below it, as numbers of our pid namespace; none of one
+    that has stopped. Raises NoSuchContainer, HostError for a container without a cgroup."""
+    record = Container(root, container_id).read()
+    group = Group(record.cgroup)
+    if not group.exists() and record.alive():   # rootless, where no hierarchy could be written
+        raise HostError(f'ps requires cgroups: "{container_id}" has none')
+    return group.pids()
+
+
+def table(found: Sequence[int], options: Sequence[str] = DEFAULT) -> str:
+    """What ps(1) prints with ``options``, without the lines of processes that are not in ``found``."""
+    import os
+    import subprocess
+
+    by_pid = ["-q", ",".join(map(str, found))] if found else []
+    try:
+        # By their pids: else ps(1) shows the processes of our own terminal where no option selects others.
+        done = subprocess.run(["ps", *options, *by_pid], capture_output=True, check=False)
+        if done.returncode and by_pid:   # some options, such as the forest, do not go with -q
+            done = subprocess.run(["ps", *options, "-e"], capture_output=True, check=False)
+    except OSError as error:
+        raise HostError(f'the program "ps" cannot be run: {error.strerror}; install procps, or use --format json'
+                        ) from None
+    if done.returncode:
+        said = os.fsdecode(done.stderr or done.stdout).strip()
+        raise PyruntimeError(f"ps {' '.join(options)}: exit status {done.returncode}: {said}")
+    return choose(os.fsdecode(done.stdout), found)
+
+
+def choose(text: str, found: Sequence[int]) -> str:
+    """The heading of ps(1)'s output and the lines of the processes ``found``. Raises PyruntimeError where no column is
+    headed PID."""
+    heading, *lines = text.split("\n")
+    names = heading.split()
+    if "PID" not in names:
+        raise PyruntimeError("couldn't find PID field in ps output: ask for the column pid")
+    column = names.index("PID")
+    wanted = {str(pid) for pid in found}
+    chosen = [line for line in lines if line.split()[column:column + 1] and line.split()[column] in wanted]
+    return "".join(f"{line}\n" for line in (heading, *chosen))

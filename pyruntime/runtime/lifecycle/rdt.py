@@ -1,0 +1,122 @@
+"""linux.intelRdt: put the container into a class of service of the resctrl filesystem.
+
+Spec: config-linux.md#intelrdt. Kernel: Documentation/filesystems/resctrl.rst.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import PyruntimeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.runtime.lifecycle.create import Creation
+
+
+def join(launch: Creation, *, root: str, closid: str, schemata: list[str], monitor: str,
+         container: str) -> Callable[[], None] | None:
+    """Put init into the group; returns how to remove what was made.
+
+    Without ``closid`` the group is the container's own and goes with it. A group that is there already must have the
+    schemata that the configuration names; without schemata it must be there.
+    """
+    group = os.path.normpath(os.path.join(root, (closid or container).lstrip("/")))
+    if group != root and os.path.dirname(group) != root:
+        raise PyruntimeError(f'closID "{closid}" is not the name of a group')
+    made: list[str] = []
+    exists = os.path.isdir(group)
+    if closid and not exists and not schemata:
+        raise PyruntimeError(f'closID "{closid}": there is no such group, and no schemata to make one')
+    try:
+        if not exists:
+            os.mkdir(group, 0o755)
+            made.append(group)
+        if exists and closid and schemata:
+            _compare(group, schemata)
+        elif schemata:
+            for line in schemata:
+                _write(os.path.join(group, "schemata"), line + "\n")
+        if monitor:
+            own = os.path.join(group, "mon_groups", monitor)
+            os.mkdir(own, 0o755)
+            made.append(own)
+        for directory in (group, *([own] if monitor else [])):
+            _write(os.path.join(directory, "tasks"), str(launch.process))
+    except BaseException:
+        _remove(made)
+        raise
+    # What `delete` removes: the monitoring group always, the class only if it was made for this container alone.
+    launch.record.rdt += [path for path in reversed(made) if path != group or not closid]
+    return lambda: _remove(made)
+
+
+def follow(groups: list[str], pid: int) -> None:
+    """Put a process that joins a container into its groups, the class first: a monitoring group takes only members of
+    the class that it is in."""
+    for group in groups:
+        _write(os.path.join(group, "tasks"), str(pid))
+
+
+def _compare(group: str, schemata: list[str]) -> None:
+    with open(os.path.join(group, "schemata"), encoding="ascii") as file:
+        present = {_normal(part) for part in _split(file.read())}
+    for part in _split("\n".join(schemata)):
+        if _normal(part) not in present:
+            raise PyruntimeError(f'"{part}" is not in the schemata of the group "{group}", which is there already')
+
+
+def _split(text: str) -> list[str]:
+    parts = []
+    for line in text.splitlines():
+        resource, _, domains = line.strip().partition(":")
+        parts += [f"{resource}:{domain}" for domain in domains.split(";") if domain]
+    return parts
+
+
+def _normal(part: str) -> str:
+    resource, _, setting = part.replace(" ", "").partition(":")
+    domain, _, value = setting.partition("=")
+    return f"{resource}:{int(domain)}={value.lower().lstrip('0') or '0'}"
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    except OSError as error:
+        status = os.path.join(os.path.dirname(path), "..", "info", "last_cmd_status")
+        raise OSError(error.errno or 0, f'write "{text.strip()}" to "{path}": {error.strerror} {_read(status)}'
+                      .strip()) from None
+    finally:
+        os.close(fd)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return f"({file.read().strip()})"
+    except OSError:
+        return ""
+
+
+def _remove(made: list[str]) -> None:
+    for path in reversed(made):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            continue
+
+
+def rewrite(root: str, container_id: str, lines: list[str]) -> None:
+    """Write schemata of a container's group anew. Raises HostError for a container that has none."""
+    from pyruntime.errors import HostError
+    from pyruntime.runtime.lifecycle.store import Container
+
+    record = Container(root, container_id).read()
+    if not record.rdt:
+        raise HostError(f'"{container_id}" has no group in resctrl: its config.json has no linux.intelRdt of its own')
+    for line in lines:
+        _write(os.path.join(record.rdt[0], "schemata"), line + "\n")

@@ -1,0 +1,365 @@
+"""`restore`: a container is brought back from the directory that `checkpoint` wrote.
+
+Not part of the specification; the command line is runc's (runc-restore(8)). What the container stands in is made as
+`create` makes it: its cgroup with the limits of config.json, the places for its mounts. CRIU makes the rest out of the
+image, and its children become ours. docs/decisions/0013-checkpoint.md.
+"""
+
+from __future__ import annotations
+
+import _socket
+import fcntl
+import os
+
+from pyruntime.errors import HostError, PyruntimeError, UsageError, words
+from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.compiler.compile import Plan, compile_restore
+from pyruntime.runtime.compiler.setup import Options, Revived, Setup
+from pyruntime.runtime.config.joining import kept_of
+from pyruntime.runtime.config.load import Config, load_bundle
+from pyruntime.runtime.lifecycle import channel, notify
+from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
+from pyruntime.runtime.lifecycle.checkpoint_criu import Criu, environment, find_program
+from pyruntime.runtime.lifecycle.checkpoint_image import (
+    EXTERNAL_NAMESPACES,
+    RESTORE_LOG,
+    CriuRequest,
+    has_mount,
+    make_directory,
+    mount_sources,
+    open_directory,
+    read_descriptors,
+    refuse_rootless,
+    remove_log,
+)
+from pyruntime.runtime.lifecycle.create import Request, check_bundle, check_terminal, own_unit, record_of
+from pyruntime.runtime.lifecycle.delete import delete, destroy
+from pyruntime.runtime.lifecycle.facts import read_host
+from pyruntime.runtime.lifecycle.launch import Launch
+from pyruntime.runtime.lifecycle.report import report_pid
+from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.system import kernel, sockets, uapi
+from pyruntime.system.processes import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_STAGE = "stage"   # in the container's directory: where its root filesystem stands while CRIU is at work
+_SIOCSIFFLAGS = 0x8914       # linux/sockios.h
+_IFF_UP = 0x1                # linux/if.h
+_JOINED = ("ipc", "uts")   # namespaces that CRIU enters by path; network and pid by descriptor
+
+
+class RestoreRequest(CriuRequest):
+    """What `restore` is asked for, besides the ID, the bundle and what `CriuRequest` has.
+
+    ``lsm_profile``   TYPE:NAME, ``apparmor`` or ``selinux``: the label instead of the image's
+    ``lsm_context``   SELinux context of the mounts
+    The others are those of `create`.
+    """
+
+    def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
+                 detached: bool = True, lsm_profile: str = "", lsm_mount_context: str = "",
+                 cgroup_manager: str = "cgroupfs", warn: Callable[[str], None] = lambda text: None,
+                 debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
+        super().__init__(**options)
+        if lsm_profile and lsm_profile.partition(":")[0] not in ("apparmor", "selinux"):
+            raise UsageError(f'--lsm-profile "{lsm_profile}": write apparmor:NAME or selinux:LABEL')
+        self.lsm_profile = lsm_profile
+        self.lsm_mount_context = lsm_mount_context
+        self.create = Request(console_socket=console_socket, console=console, pid_file=pid_file, detached=detached,
+                              rootless=self.rootless, cgroup_manager=cgroup_manager, warn=warn, debug=debug)
+
+
+def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, *, subreaper: bool = True) -> int:
+    """Bring a container back. Detached: return 0 once it runs. Otherwise forward signals and the terminal, wait, delete
+    it and return its exit status (128 + N when signal N killed it).
+
+    Raises the tree of pyruntime.errors; then nothing of it is left.
+    """
+    if request.create.detached:
+        _restore(root, container_id, bundle, request)
+        return 0
+    from pyruntime.runtime.lifecycle.foreground import Foreground
+
+    foreground = Foreground()
+    foreground.begin()
+    try:
+        ours = theirs = None
+        if load_bundle(bundle).get("process.terminal", False):
+            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+            request.create.console = theirs
+        if subreaper:
+            kernel.become_subreaper()
+        record = _restore(root, container_id, bundle, request)
+        pidfd = os.pidfd_open(record.pid)
+        try:
+            if ours is not None and theirs is not None:
+                theirs.close()   # or we would wait for ourselves where the image has no terminal
+                try:
+                    foreground.terminal(sockets.receive_fd(ours))
+                except PyruntimeError as error:
+                    delete(root, container_id, force=True, warn=error.notes.append)
+                    raise
+            status = foreground.wait(record.pid, pidfd)
+        finally:
+            os.close(pidfd)
+        delete(root, container_id, force=True, warn=request.create.warn)
+        return status
+    finally:
+        foreground.end()
+
+
+def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest) -> Record:
+    container = Container(root, container_id)
+    config = load_bundle(bundle)
+    check_bundle(config)
+    check_terminal(config, request.create)
+    refuse_rootless(request, "restore")
+    program = find_program(request.criu)
+    names = read_descriptors(request.image_path)
+    kept = kept_of(config, new_keyring=True)
+    notifies = has_mount(request.image_path, notify.PLACE) and not any(
+        node.get("destination") == notify.PLACE for node in config["mounts"].each())
+    if notifies:   # `create` showed it a directory for a service manager's socket, unknown to config.json
+        mounts = [*config.get("mounts", []), notify.mount(container.directory)]
+        config = Config({**config.value, "mounts": mounts}, config.document, config.bundle, config.forgiven)
+    make_directory(request.work_path, "--work-path")
+    remove_log(request.work_path, RESTORE_LOG)
+    manager = request.create.cgroup_manager
+    host = read_host(request.rootless, systemd=manager == "systemd")
+    stage = os.path.join(container.directory, _STAGE)
+    namespaces = _open_namespaces(config)
+    try:
+        revived = Revived(program=program, descriptors=1 + len(namespaces),
+                          environment=[f"{name}={value}" for name, value in environment().items()])
+        plan = compile_restore(config, host, Options(scratch=stage, cgroup_manager=manager), container_id,
+                               revived)
+        for warning in (*(f"{config.document}: {problem}" for problem in config.forgiven), *plan.warnings):
+            request.create.warn(warning)
+        record = record_of(config, container_id, plan)
+        container.claim(record)
+        revival = Revival(plan, config, container, record, request)
+        try:
+            container.keep(kept)
+            if notifies:
+                notify.prepare(container.directory)
+            os.mkdir(stage, 0o700)
+            revival.bring_back(names, namespaces)
+            os.rmdir(stage)
+            record.creator = [0, 0]
+            container.write(record)
+        except BaseException as error:
+            revival.abandon(error)
+            container.remove()
+            raise
+        return record
+    finally:
+        for fd in namespaces.values():
+            os.close(fd)
+
+
+def _open_namespaces(config: Config) -> dict[str, int]:
+    """The namespaces that the container does not own, opened: CRIU's key -> descriptor."""
+    opened: dict[str, int] = {}
+    try:
+        for node in config["linux.namespaces"].each():
+            kind, path = node.get("type"), node.get("path", "")
+            if not path or kind in _JOINED:
+                continue
+            if kind not in EXTERNAL_NAMESPACES:
+                raise HostError(f"{config.document}: {node.where}.path: CRIU cannot restore a container into a given"
+                                f" {kind} namespace", f"{node.where}.path")
+            try:
+                opened[EXTERNAL_NAMESPACES[kind][1]] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise HostError(f'{config.document}: {node.where}.path: open "{path}": {error.strerror}',
+                                f"{node.where}.path") from None
+    except BaseException:
+        for fd in opened.values():
+            os.close(fd)
+        raise
+    return opened
+
+
+class Revival(Launch):
+    """The plan of `restore`, and then the talk with the CRIU that it ends in. CRIU stands in the place of init: what
+    puts init into cgroups puts CRIU and its children there."""
+
+    def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: RestoreRequest,
+                 ) -> None:
+        super().__init__(plan, {}, 0, request.create.debug)
+        self.config = config
+        self.container = container
+        self.record = record
+        self.request = request
+        self._began = False
+        self._nodes = [step.args["path"] for step in plan.steps if step.op.name == "device_source"]
+
+    def ready(self) -> None:
+        own_unit(self.record, self.plan)
+        self.container.write(self.record)
+
+    def _spawn(self) -> None:
+        super()._spawn()
+        self.init, self.stub = self.stub, 0
+
+    def over(self, report: channel.Report | None) -> bool:
+        for path in self._nodes if report is not None and report.kind == channel.EXEC else ():
+            os.unlink(path)   # it is mounted by now
+        return self.taken_over(report)
+
+    def bring_back(self, names: list[str], namespaces: dict[str, int]) -> None:
+        """Start CRIU and have it restore the container; returns when its processes run."""
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
+        try:
+            self.given = [theirs.fileno(), *namespaces.values()]
+            self.preserve = len(self.given)
+            self.run()
+            self._began = True
+        finally:
+            theirs.close()
+        criu = Criu(self.init, ours, os.path.join(self.request.work_path, RESTORE_LOG))
+        self.init = 0
+        # In CRIU's mount namespace: it works in these directories, and mounts nothing where it is not at home.
+        inside = f"/proc/{criu.pid}/root"
+        opened: list[int] = []
+        try:
+            try:
+                opened.append(self._open_image(inside))
+                opened.append(open_directory(self.request.work_path, "--work-path", inside))
+                options = self._options(criu.pid, names, list(namespaces))
+            except (OSError, UsageError) as error:
+                # Both directories are there: it is CRIU that has gone.
+                raise criu.gone(protocol.RESTORE, error) from None
+            criu.request(protocol.RESTORE, {"opts": {
+                **options, "images_dir_fd": opened[0], "work_dir_fd": opened[1]}}, self._notified)
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def _open_image(self, inside: str) -> int:
+        """The image's directory.
+
+        With a user namespace CRIU's children read from it under two ids, the host's root and the container's, and it is
+        for the first alone. They get an overlay of it that may be entered by all, and that stands nowhere.
+        """
+        if not any(node.get("type") == "user" for node in self.config["linux.namespaces"].each()):
+            return open_directory(self.request.image_path, "--image-path", inside)
+        image = open_directory(self.request.image_path, "--image-path")
+        top = os.path.join(self.container.directory, "image")
+        os.mkdir(top)
+        try:
+            os.chmod(top, 0o755)
+            return kernel.detached_filesystem("overlay", [("lowerdir", f"{top}:/proc/self/fd/{image}")])
+        finally:
+            os.rmdir(top)   # the overlay holds it
+            os.close(image)
+
+    def _options(self, criu: int, names: list[str], namespaces: list[str]) -> dict[str, Any]:
+        request = self.request
+        inherited = [{"key": name, "fd": number} for number, name in enumerate(names)
+                     if name.startswith(("pipe:[", "file["))]
+        inherited += [{"key": key, "fd": 4 + number} for number, key in enumerate(namespaces)]
+        joined = [{"ns": node.get("type"), "ns_file": node.get("path")}
+                  for node in self.config["linux.namespaces"].each()
+                  if node.get("path") and node.get("type") in _JOINED]
+        return {
+            **request.options(RESTORE_LOG, self.record.annotations),
+            "root": os.path.join(self.container.directory, _STAGE), "rst_sibling": True,
+            "ext_mnt": [{"key": key, "val": path} for key, path in mount_sources(criu, self.record.rootfs)],
+            "inherit_fd": inherited,
+            # The file that takes the place of one of the host has a mode of its own.
+            "skip_file_rwx_check": any(name.startswith("file[") for name in names),
+            "join_ns": joined, "cg_root": self._cgroup_roots() if request.manage_cgroups_mode != "ignore" else [],
+            "lsm_profile": request.lsm_profile or None, "lsm_mount_context": request.lsm_mount_context or None}
+
+    def _cgroup_roots(self) -> list[dict[str, str]]:
+        """The container's cgroup in each hierarchy, as CRIU counts it: the image may come from another one."""
+        roots = []
+        for hierarchy in read_host(self.request.rootless).cgroup.all():
+            if hierarchy.key in self.record.cgroup:
+                path = hierarchy.root.rstrip("/") + self.record.cgroup[hierarchy.key][len(hierarchy.mountpoint):]
+                # Without a controller it is the place in every hierarchy that has none of its own here: v2's.
+                roots.append({"ctrl": hierarchy.key, "path": path} if hierarchy.key else {"path": path})
+        return roots
+
+    # --- what CRIU tells on the way --------------------------------------------------------------------------------
+
+    def _notified(self, script: str, pid: int, fd: int) -> None:
+        if script == "orphan-pts-master":
+            self._hand_terminal(fd)
+        elif script == "setup-namespaces":
+            self._known(pid)
+            if any(node.get("type") == "network" and not node.get("path", "")
+                   for node in self.config["linux.namespaces"].each()):
+                _loopback_up(pid)
+            self._run_hooks()
+        elif script == "post-restore":
+            self._known(pid)
+            self.container.write(self.record)
+            report_pid(pid, self.request.create.pid_file, "")
+
+    def _known(self, pid: int) -> None:
+        self.record.pid, self.record.started = pid, start_time(pid)
+
+    def _run_hooks(self) -> None:
+        """prestart and createRuntime: they set up the network, and the image's namespaces are new and empty."""
+        from pyruntime.runtime.lifecycle.hooks import environment, run_hook
+
+        self.container.write(self.record)
+        state = Setup.state_of(self.config, self.record.id, "creating", self.record.pid)
+        for kind in ("prestart", "createRuntime"):
+            for hook in self.config[f"hooks.{kind}"].each():
+                run_hook(hook.where, path=hook.get("path"), args=hook.get("args") or [hook.get("path")],
+                         env=environment(hook.get("env")), timeout=hook.get("timeout", 0), state=state)
+
+    def _hand_terminal(self, master: int) -> None:
+        """The master side of a terminal that the image's processes hold the other side of."""
+        request = self.request.create
+        if master < 0 or not (request.console or request.console_socket):
+            return   # a terminal of the container's own making, whose master it holds itself
+        sock = request.console or sockets.connect(request.console_socket, "--console-socket")
+        try:
+            sock.sendmsg([b"/dev/pts/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, "little"))])
+        except OSError as error:
+            raise PyruntimeError(f"--console-socket: send the terminal: {error.strerror}") from None
+        finally:
+            sock.close()
+
+    def abandon(self, error: BaseException) -> None:
+        """Undo everything: CRIU's children are killed by their cgroup, in which CRIU stood."""
+        notes = error.notes if isinstance(error, PyruntimeError) else []
+        try:
+            if self._began:   # also where the cgroup was there before: it was empty
+                Group(self.record.cgroup).kill()
+                # Before that `run` has undone what it did; the unit may be that of another container, which lives.
+                notes += destroy(self.container, self.record)
+        except (OSError, PyruntimeError) as second:
+            notes.append(words(second))
+        self._fail(error)
+
+
+def _loopback_up(pid: int) -> None:
+    """Bring up lo in the network namespace of a process: CRIU restores it empty (CriuRequest.options), and `create`
+    brings it up, too."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        kernel.setns(target, uapi.CLONE_NEWNET)
+        try:
+            # A socket belongs to the namespace in which it was made, so a short visit is enough.
+            sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0)
+        finally:
+            kernel.setns(home, uapi.CLONE_NEWNET)
+    finally:
+        os.close(target)
+        os.close(home)
+    try:
+        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + _IFF_UP.to_bytes(2, "little") + bytes(22))
+    except OSError as error:
+        raise PyruntimeError(f"cannot bring up lo: {error.strerror}") from None
+    finally:
+        sock.close()

@@ -1,0 +1,82 @@
+"""`run`: create and start, and in the foreground wait and delete."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import PyruntimeError
+from pyruntime.runtime.config.load import load_bundle
+from pyruntime.runtime.lifecycle.create import Request, create
+from pyruntime.runtime.lifecycle.delete import delete
+from pyruntime.runtime.lifecycle.start import start_record, start_until_ready
+from pyruntime.runtime.lifecycle.store import Container
+from pyruntime.system import sockets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyruntime.runtime.lifecycle.foreground import Foreground
+
+
+def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bool = False,
+        subreaper: bool = True) -> int:
+    """Create and start a container. Detached: return 0 once it runs. Otherwise forward signals and the terminal, wait,
+    delete it (unless ``keep``) and return its exit status."""
+    container = Container(root, container_id)
+    if request.detached:
+        record = create(root, container_id, bundle, request)
+        _or_delete(container, lambda: start_until_ready(container, record, request.notify))
+        return 0
+    from pyruntime.runtime.lifecycle.foreground import Foreground
+
+    foreground = Foreground()
+    foreground.begin()
+    try:
+        ours = None
+        if load_bundle(bundle, process_needed=False, file=request.config_file).get("process.terminal", False):
+            import _socket
+            ours, request.console = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+        if subreaper:
+            _become_subreaper()
+        record = create(root, container_id, bundle, request)
+        pidfd = os.pidfd_open(record.pid)
+        try:
+            if ours is not None:
+                foreground.terminal(sockets.receive_fd(ours))
+            if request.notify:
+                _or_delete(container, lambda: _relay(foreground, container, request))
+            _or_delete(container, lambda: start_record(container, record))
+            status = foreground.wait(record.pid, pidfd)
+        finally:
+            os.close(pidfd)
+        if not keep:
+            delete(root, container_id, force=True, warn=request.warn)
+        return status
+    finally:
+        foreground.end()
+
+
+def _relay(foreground: Foreground, container: Container, request: Request) -> None:
+    from pyruntime.runtime.lifecycle.notify import Relay, prepared
+
+    if prepared(container.directory):
+        foreground.relay(Relay(container.directory, request.notify), request.warn)
+
+
+def _become_subreaper() -> None:
+    # Processes that outlive init (a pid namespace shared with the host) become ours, not the machine's init's.
+    from pyruntime.system import kernel
+
+    kernel.become_subreaper()
+
+
+def _or_delete(container: Container, start: Callable[[], None]) -> None:
+    try:
+        start()
+    except PyruntimeError as error:
+        try:
+            delete(container.root, container.id, force=True, warn=error.notes.append)
+        except PyruntimeError as second:
+            error.notes.append(str(second))
+        raise

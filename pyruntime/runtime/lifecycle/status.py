@@ -1,0 +1,48 @@
+"""What a container is doing, asked of the kernel (runtime.md#state)."""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.system import sockets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+
+
+def status_of(container: Container, record: Record) -> str:
+    """One of the five words. A `create` that was killed leaves a stopped container behind."""
+    if record.being_created():
+        return CREATING
+    if not record.alive():
+        return STOPPED
+    if record.cgroup and Group(record.cgroup).frozen():
+        return PAUSED
+    return CREATED if sockets.waits(os.path.join(container.directory, "start.sock")) else RUNNING
+
+
+def document(record: Record, status: str) -> dict[str, Any]:
+    """The state document of the specification, with runc's additional properties rootfs, created and owner."""
+    state: dict[str, Any] = {
+        "ociVersion": record.ociVersion, "id": record.id, "pid": 0 if status == STOPPED else record.pid,
+        "status": status, "bundle": record.bundle, "rootfs": record.rootfs, "created": record.created}
+    if record.annotations:
+        state["annotations"] = record.annotations
+    state["owner"] = ""
+    return state
+
+
+def hook_state(record: Record, status: str) -> dict[str, Any]:
+    """The state document for a hook: the specification's properties alone, no pid once the process is gone."""
+    state: dict[str, Any] = {"ociVersion": record.ociVersion, "id": record.id, "status": status}
+    if status != STOPPED:
+        state["pid"] = record.pid
+    state["bundle"] = record.bundle
+    if record.annotations:
+        state["annotations"] = record.annotations
+    return state

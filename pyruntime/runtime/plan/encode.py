@@ -1,0 +1,97 @@
+"""The bytes of a plan, as the stub reads them from a sealed memfd.
+
+    header   8 bytes magic, u32 size of the whole, u32 number of records, u32 crc32 of all after the header,
+             u32 fingerprint of the instruction table
+    record   u32 size, u32 index of the step in the plan, u16 operation, u8 fault, u8 0, 4 x u8 tolerated errno,
+             the fields in the table's order, zeros up to a multiple of 8
+    field    int: 8 bytes; str: u32 length, bytes, NUL; strs: u32 count, u32 length of the rest, strings each with NUL;
+             bytes: u32 length, bytes
+
+All numbers are little-endian. The stub verifies the whole plan before it performs the first step; a lenient reader
+would turn a damaged plan into a container with a step missing. Host steps are not encoded: in the place of each run
+of them stands one ``sync`` record with the index of the first.
+"""
+
+from __future__ import annotations
+
+from binascii import crc32
+from struct import Struct
+
+from pyruntime.errors import PyruntimeError
+from pyruntime.runtime.plan.phases import FIRST
+from pyruntime.runtime.plan.steps import BYTES, INT, OPS, STR, STRS, Op, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAGIC = b"PYRPLAN\x01"
+HEADER = Struct("<8sIIII")
+RECORD = Struct("<IIHBB4B")
+STUB_OPS: list[Op] = [op for op in OPS.values() if op.actor == "stub"]
+NUMBERS: dict[str, int] = {op.name: number for number, op in enumerate(STUB_OPS, 1)}
+
+FAULT_FAIL = 1   # the record's fault byte: report EIO instead of performing the step
+FAULT_KILL = 2   # raise SIGKILL before the step
+FAULT_KILL_AFTER = 3
+FAULT_KILL_PARENT = 4   # ask for the death of the process at the other end of the socket, and go on
+
+
+def fingerprint() -> int:
+    """A number that changes whenever the instruction table does: stub and Python must have been built together."""
+    text = ";".join(f"{op.name}({','.join(f'{n}:{k}' for n, k in op.fields.items())})" for op in STUB_OPS)
+    return crc32(text.encode())
+
+
+FINGERPRINT = fingerprint()
+
+
+def _text(value: str, step: Step) -> bytes:
+    data = value.encode("utf-8", "surrogateescape")
+    if b"\0" in data:
+        raise PyruntimeError(f'{step.where}: "{value}" holds a NUL character')
+    return data
+
+
+def _field(kind: str, value: object, step: Step) -> bytes:
+    if kind == INT:
+        assert isinstance(value, int), (step, value)
+        return (value & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
+    if kind == STR:
+        assert isinstance(value, str), (step, value)
+        data = _text(value, step)
+        return len(data).to_bytes(4, "little") + data + b"\0"
+    if kind == STRS:
+        assert isinstance(value, (list, tuple)), (step, value)
+        data = b"".join([_text(item, step) + b"\0" for item in value])
+        return len(value).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
+    assert kind == BYTES and isinstance(value, bytes), (step, value)
+    return len(value).to_bytes(4, "little") + value
+
+
+def _record(index: int, step: Step, fault: int) -> bytes:
+    op = step.op
+    body = b"".join([_field(kind, step.args[name], step) for name, kind in op.fields.items()])
+    body += bytes(-(RECORD.size + len(body)) % 8)
+    tolerate = (*step.tolerate, 0, 0, 0, 0)[:4]
+    return RECORD.pack(RECORD.size + len(body), index, NUMBERS[op.name], fault, 0, *tolerate) + body
+
+
+def encode(steps: Sequence[Step], faults: dict[int, int] | None = None) -> bytes:
+    """The stub's part of a plan. ``faults`` maps step indices to FAULT_* (see lifecycle/faults.py)."""
+    records = []
+    after_host = False
+    started = False
+    for index, step in enumerate(steps):
+        fault = (faults or {}).get(index, 0)
+        # The host steps of the first phase are done before there is a stub.
+        started = started or step.phase != FIRST
+        if step.op.actor == "stub":
+            after_host = False
+            records.append(_record(index, step, fault))
+        elif started and not after_host:
+            after_host = True
+            sync = Step(step.phase, "sync", step.where, {}, "", ())
+            records.append(_record(index, sync, 0))
+    body = b"".join(records)
+    return HEADER.pack(MAGIC, HEADER.size + len(body), len(records), crc32(body), FINGERPRINT) + body
