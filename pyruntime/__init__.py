@@ -1,12 +1,13 @@
 """pyruntime: an OCI-spec low-level container runtime.
 
-``Runtime`` and ``State`` are the library (pyruntime.runtime.api); ``errors`` is the tree of everything that it raises. They are
-loaded when they are first asked for: the command imports this package too, and each import counts there.
+``Runtime`` and ``State`` are the library (pyruntime.runtime.api); ``errors`` is the tree of everything that it raises.
+They are loaded when they are first asked for: the command imports this package too, and each import counts there.
 """
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from pyruntime._version import __version__
+
 __all__ = ["Runtime", "State", "__version__", "errors"]
 
 TYPE_CHECKING = False

@@ -1,4 +1,7 @@
-"""A command by its name, ``python -IS .../pyruntime/commandline/__main__.py NAME ARGUMENT...``: how the front starts Python."""
+"""Start a command by its name: what the front executes.
+
+    python -IS .../pyruntime/commandline/__main__.py NAME ARGUMENT...
+"""
 
 import os
 import sys

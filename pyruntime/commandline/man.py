@@ -1,12 +1,9 @@
-"""Manual pages of a program, made of the declarations of its commands: ``python -m pyruntime.commandline.man DIRECTORY``.
+"""Manual pages of a program, made of the declarations of its commands: `python -m docs.man DIRECTORY` writes them.
 
 One page for the program and one for each command, in the layout of man-pages(7).
 """
 
 from __future__ import annotations
-
-import os
-import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,20 +58,3 @@ def pages(program: Program) -> dict[str, str]:
     for name in program.commands:
         found[f"{program.name}-{name}.1"] = page_of(program, program.module(name).COMMAND)
     return found
-
-
-def write(directory: str) -> None:
-    """Write the pages of our programs into a directory."""
-    from pyruntime.images.cli import main as image
-    from pyruntime.pocker.cli import main as pocker
-    from pyruntime.runtime.cli import main as runtime
-
-    os.makedirs(directory, exist_ok=True)
-    for program in (runtime.PROGRAM, image.PROGRAM, pocker.PROGRAM):
-        for name, content in pages(program).items():
-            with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
-                file.write(content)
-
-
-if __name__ == "__main__":
-    write(sys.argv[1])

@@ -16,8 +16,7 @@ from pyruntime.networks import endpoints, forwarding
 from pyruntime.networks import nftables as rules
 from pyruntime.networks.addresses import Address, Subnet, routed
 from pyruntime.networks.rtnetlink import Netlink
-from pyruntime.pocker.containers.container import write
-from pyruntime.pocker.directories import forget
+from pyruntime.system.files import forget, write
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False

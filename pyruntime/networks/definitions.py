@@ -13,16 +13,18 @@ from pyruntime.images.store.layout import read_file
 from pyruntime.networks.addresses import Address, Subnet, routed
 from pyruntime.networks.present import HOST, NONE
 from pyruntime.pocker import events as history
-from pyruntime.pocker.containers.container import check_name, timestamp, write
-from pyruntime.pocker.directories import forget
+from pyruntime.system.files import forget, write
 from pyruntime.system.json import decode, encode
+from pyruntime.system.names import check_name
+from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from pyruntime.pocker.directories import Lock, Places
+    from pyruntime.pocker.directories import Places
+    from pyruntime.system.files import Lock
 
 DEFAULT = "bridge"
 RESERVED = (NONE, HOST, "container", "default", "slirp4netns", "pasta", "private")

@@ -14,7 +14,7 @@ import sys
 import time
 
 from pyruntime.networks import bridges
-from pyruntime.pocker.directories import Lock
+from pyruntime.system.files import Lock
 from pyruntime.system.processes import interpreter, start_time
 
 TYPE_CHECKING = False
@@ -86,7 +86,7 @@ def _start(places: Places) -> None:
     pid = os.posix_spawn(interpreter(), ["python", "-IS", "-c", code, places.root, places.run], {},
                          file_actions=actions, setsid=True, setsigmask=[_SIGHUP])
     from pyruntime.pocker.containers import scope
-    from pyruntime.pocker.containers.container import write
+    from pyruntime.system.files import write
 
     scope.move("pocker-names", pid)
     write(f"{places.run}/networks/names", f"{pid} {start_time(pid)}\n".encode())

@@ -23,8 +23,9 @@ from pyruntime.networks import bridges, endpoints
 from pyruntime.networks import definitions as networks
 from pyruntime.networks.addresses import Address
 from pyruntime.networks.etc_files import host_resolv
-from pyruntime.pocker.directories import Lock, Places
+from pyruntime.pocker.directories import Places
 from pyruntime.system import kernel
+from pyruntime.system.files import Lock
 from pyruntime.system.json import decode
 
 TYPE_CHECKING = False

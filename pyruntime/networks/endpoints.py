@@ -13,8 +13,7 @@ import os
 
 from pyruntime.errors import StateError
 from pyruntime.networks.addresses import Address, Subnet
-from pyruntime.pocker.containers.container import write
-from pyruntime.pocker.directories import forget
+from pyruntime.system.files import forget, write
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
 

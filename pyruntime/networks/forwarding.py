@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError
-from pyruntime.pocker.containers.container import write
-from pyruntime.pocker.directories import forget
+from pyruntime.system.files import forget, write
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False

@@ -15,10 +15,10 @@ do not. Images are pyimage's.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from pyruntime.errors import HostError
+from pyruntime.system.files import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,39 +60,6 @@ class Places:
     def lock(self, name: str) -> Lock:
         """The lock of a part of ROOT, for example its names: ``with places.lock("names")``."""
         return Lock(f"{self.below(name)}/.lock")
-
-
-class Lock:
-    """flock(2) of a file while the context lasts; who is killed lets go. Not held across a program of the user's."""
-
-    __slots__ = ("_wait", "fd", "path")
-
-    def __init__(self, path: str, *, wait: bool = True) -> None:
-        self.path = path
-        self._wait = wait
-        self.fd = -1
-
-    def __enter__(self) -> Lock:
-        """Raises BlockingIOError where somebody has it and we do not want to wait."""
-        self.fd = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
-        except BaseException:
-            os.close(self.fd)
-            self.fd = -1
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
-
-
-def forget(path: str) -> None:
-    """Remove a file; none is fine."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
 
 
 def _made(top: str, *names: str) -> str:

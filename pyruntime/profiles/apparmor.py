@@ -49,7 +49,7 @@ def provide(places: Places) -> str:
     if not _loaded() or _read(stamp) != text:
         _load(text)
         # After it: who is killed in between loads it again. A profile is replaced in one go, also under containers.
-        from pyruntime.pocker.containers.container import write
+        from pyruntime.system.files import write
 
         write(stamp, text.encode())
     return NAME

@@ -131,7 +131,7 @@ class Runtime:
     def checkpoint(self, container_id: str, image_path: str | os.PathLike[str], *, leave_running: bool = False,
                    **options: Any) -> None:
         """Write a running or paused container to a directory; unless it is left running it is deleted then. ``options``
-        are those of pyruntime.runtime.lifecycle.checkpoint.CheckpointRequest: tcp_established, file_locks, pre_dump, criu, ...
+        are those of pyruntime.runtime.lifecycle.checkpoint.CheckpointRequest: tcp_established, file_locks, ...
         Raises StateError, UsageError, HostError, CriuError; then the container goes on as before."""
         from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint
 

@@ -8,12 +8,12 @@ is an integer, as JSON Schema has it.
 
 from __future__ import annotations
 
+from pyruntime.system.json_path import quote
+
 try:
-    from _json import encode_basestring_ascii as quote
     from _json import make_scanner
 except ImportError:  # an interpreter without the accelerator: the slow reader does the same work
     make_scanner = None  # type: ignore[assignment,misc]
-    from pyruntime.system.json_syntax import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ reported as ``linux.seccomp: line 9, column 5: ...``. It accepts exactly what ``
 from __future__ import annotations
 
 from pyruntime.errors import ConfigError, Problem
+from pyruntime.system.json_path import member, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,23 +17,6 @@ _SPACE = " \t\n\r"
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WORDS = {"true": True, "false": False, "null": None}
 _DEPTH = 128  # decode.DEPTH, which cannot be imported here: decode imports this module where there is no accelerator
-
-
-def quote(text: str) -> str:
-    """``text`` as a JSON string in ASCII."""
-    out = ['"']
-    back = {value: key for key, value in _ESCAPES.items() if key != "/"}
-    for char in text:
-        if char in back:
-            out.append("\\" + back[char])
-        elif " " <= char <= "~":
-            out.append(char)
-        elif char <= "\uffff":
-            out.append(f"\\u{ord(char):04x}")
-        else:
-            code = ord(char) - 0x10000
-            out.append(f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}")
-    return "".join([*out, '"'])
 
 
 def read(data: bytes, document: str) -> object:
@@ -266,8 +250,6 @@ def _number_kind(token: str) -> str:
 
 
 def _where(path: list[str | int]) -> str:
-    from pyruntime.runtime.config.node import member
-
     where = ""
     for part in path:
         where = f"{where}[{part}]" if isinstance(part, int) else member(where, part)

@@ -23,7 +23,8 @@ def test_the_place_of_root(environment: dict[str, str], inside: bool, expected: 
     """Rootless Podman calls the runtime as root of a user namespace."""
     if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
         pytest.skip("the tests themselves run in a user namespace")
-    command = [sys.executable, "-c", "from pyruntime.runtime.lifecycle.store import default_root; print(default_root())"]
+    command = [sys.executable, "-c",
+               "from pyruntime.runtime.lifecycle.store import default_root; print(default_root())"]
     if inside:
         command = ["unshare", "--user", "--map-root-user", *command]
     done = subprocess.run(command, cwd=TOP, env={"PATH": "/usr/bin:/bin", **environment}, capture_output=True,

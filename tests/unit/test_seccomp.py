@@ -391,7 +391,8 @@ def test_the_cache_does_not_grow_without_bound(tmp_path: os.PathLike[str]) -> No
 def test_a_hit_loads_neither_cffi_nor_libseccomp(tmp_path: os.PathLike[str]) -> None:
     cache = f"{tmp_path}/cache"
     seccomp.load(node(**PROFILE), cache)
-    script = ("import sys\nfrom pyruntime.runtime.config.node import Node\nfrom pyruntime.runtime.compiler.sections import seccomp\n"
+    script = ("import sys\nfrom pyruntime.runtime.config.node import Node\n"
+              "from pyruntime.runtime.compiler.sections import seccomp\n"
               f"seccomp.load(Node({PROFILE!r}, ''), {cache!r})\n"
               "print(*{'_cffi_backend', 'pyruntime.native._seccomp', 'hashlib', 're', 'json', 'typing', 'dataclasses',"
               " 'enum', 'collections', 'subprocess'} & sys.modules.keys())")

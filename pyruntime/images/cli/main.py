@@ -100,7 +100,7 @@ class Context:
 
 def version() -> str:
     """What --version prints."""
-    from pyruntime import __version__
+    from pyruntime._version import __version__
 
     return (f"pyimage version {__version__}\nimage-spec: 1.1.1\ndistribution-spec: 1.1.1\n"
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\n")

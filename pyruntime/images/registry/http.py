@@ -338,7 +338,7 @@ class Transport:
 
     def _send(self, connection: http.client.HTTPConnection, method: str, url: Url, headers: Mapping[str, str],
               body: bytes | Stream | None) -> http.client.HTTPResponse:
-        from pyruntime import __version__
+        from pyruntime._version import __version__
         from pyruntime.images.registry.connection import answer
 
         proxy = proxies.find(self.settings.environ, "http", url.host, url.port) if url.scheme == "http" else None

@@ -1,7 +1,7 @@
 """What the places of images have in common: a source is read from, a target is written to.
 
-``pyruntime.images.copy`` moves an image from any source to any target. A blob travels as bytes of which nobody knows yet
-whether they are right; the target verifies them with the descriptor's digest and size before they get their name.
+``pyruntime.images.copy`` moves an image from any source to any target. A blob travels as bytes that are not verified
+yet; the target verifies them with the descriptor's digest and size before they get their name.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 def gather(context: Context) -> dict[str, Any]:
     """What there is to say, by Docker's names where it has one."""
-    from pyruntime import __version__
+    from pyruntime._version import __version__
     from pyruntime.pocker.containers import scope
     from pyruntime.pocker.containers.create import driver_of
     from pyruntime.pocker.volumes import every as every_volume

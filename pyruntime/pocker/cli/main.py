@@ -120,7 +120,7 @@ class Context:
 
 def version() -> str:
     """What --version prints."""
-    from pyruntime import __version__
+    from pyruntime._version import __version__
 
     return f"pocker version {__version__}, python {'.'.join(map(str, sys.version_info[:3]))}\n"
 

@@ -11,8 +11,8 @@ from pyruntime.pocker.cli.main import Context
 _NAMES = {"blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus",
           "cpuset-cpus", "cpuset-mems", "mem", "memory", "memory-reservation", "memory-swap", "pids", "pids-limit",
           "restart"}
-_FLAGS = sorted((flag for subject in ("resources", "restart_log_health") for flag in SUBJECTS[subject] if flag.name in _NAMES),
-                key=lambda flag: flag.name)
+_FLAGS = sorted((flag for subject in ("resources", "restart_log_health") for flag in SUBJECTS[subject]
+                 if flag.name in _NAMES), key=lambda flag: flag.name)
 COMMAND = Command("update", "[options] CONTAINER...", "change the limits and the restart policy of containers", *_FLAGS,
                   least=1, text="At once where they run; what is not given stays.\n\n"
                                 "Example:\n  pocker update --memory 1g --cpus 2 web")

@@ -17,7 +17,7 @@ COMMAND = Command("version", "[options]", "show versions",
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print them. There is no server; Docker's scripts ask for its version all the same."""
-    from pyruntime import __version__
+    from pyruntime._version import __version__
     from pyruntime.images.platform import Platform
 
     machine = os.uname()

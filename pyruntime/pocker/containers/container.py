@@ -16,17 +16,17 @@ A container comes into being, and ends, by rename(2): under ~ID.THREAD.PID it is
 from __future__ import annotations
 
 import os
-import time
 from _thread import get_native_id
-from errno import EDQUOT, ENOSPC
 
 from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, PyruntimeError, UsageError
 from pyruntime.images.store.layout import read_file
 from pyruntime.pocker import events as history
-from pyruntime.pocker.directories import Lock, forget
 from pyruntime.pocker.options.settings import Settings
+from pyruntime.system.files import Lock, forget, write
 from pyruntime.system.json import decode, encode
+from pyruntime.system.names import check_name
 from pyruntime.system.processes import start_time
+from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,32 +37,7 @@ if TYPE_CHECKING:
 
 UNCLAIMED = "~"
 LATEST = "--latest"   # instead of a container's name
-_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 _HEX = frozenset("0123456789abcdef")
-
-
-def timestamp() -> str:
-    """Now, as records and logs have it: RFC 3339 with nanoseconds, UTC."""
-    now = time.time_ns()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09}Z"
-
-
-def seconds(stamp: str) -> float:
-    """Seconds of such a time since some day long ago."""
-    days, clock = stamp[:19].split("T")
-    year, month, day = map(int, days.split("-"))
-    hour, minute, second = map(int, clock.split(":"))
-    year, month = (year - 1, month + 12) if month < 3 else (year, month)   # so that the day of a leap year is the last
-    day += 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5
-    return ((day * 24 + hour) * 60 + minute) * 60 + second + int(stamp[20:29] or 0) / 10**9
-
-
-def check_name(name: str) -> str:
-    """The name itself; raises UsageError for one that no container, network or volume can have."""
-    if len(name) < 2 or not _NAME.issuperset(name) or name[0] in "_.-":
-        raise UsageError(f'"{name}" cannot be a name: two or more letters, digits, "_", "." and "-", and a letter or'
-                         " digit first")
-    return name
 
 
 class _Values:
@@ -236,46 +211,6 @@ class Container:
             raise PyruntimeError(f'cannot read "{path}": {error.strerror}') from None
         value = decode(data, path)
         return value if isinstance(value, dict) else {}
-
-
-def write(path: str, data: bytes, *, sync: bool = False) -> None:
-    """Write a file, whole or not at all, and with ``sync`` to disk. Raises PyruntimeError.
-
-    On a full disk what is there already is written over: otherwise a container that filled it could not be removed.
-    """
-    temporary = f"{path}.{get_native_id()}.new"
-    try:
-        try:
-            _fill(temporary, data, os.O_CREAT | os.O_TRUNC, sync=sync)
-            os.rename(temporary, path)
-        except OSError as error:
-            forget(temporary)
-            if error.errno not in (ENOSPC, EDQUOT) or not _has_room(path, len(data)):
-                raise
-            _fill(path, data, 0, sync=sync)
-    except OSError as error:
-        raise PyruntimeError(f'cannot write "{path}": {error.strerror}') from None
-
-
-def _fill(path: str, data: bytes, flags: int, *, sync: bool) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
-    try:
-        length = len(data)
-        while data:
-            data = data[os.write(fd, data):]
-        os.ftruncate(fd, length)
-        if sync:
-            os.fdatasync(fd)
-    finally:
-        os.close(fd)
-
-
-def _has_room(path: str, size: int) -> bool:
-    """Whether the file has as many bytes on the disk."""
-    try:
-        return os.stat(path).st_blocks * 512 >= size
-    except FileNotFoundError:
-        return False
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

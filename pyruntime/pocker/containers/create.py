@@ -8,7 +8,8 @@ from pyruntime.errors import UsageError
 from pyruntime.images.snapshots.driver import choose
 from pyruntime.images.store import trees
 from pyruntime.pocker import events as history
-from pyruntime.pocker.containers.container import Container, Record, claim, find, unclaimed, write
+from pyruntime.pocker.containers.container import Container, Record, claim, find, unclaimed
+from pyruntime.system.files import write
 from pyruntime.system.json import encode
 
 TYPE_CHECKING = False

@@ -14,11 +14,11 @@ import time
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.images.store.layout import read_file
 from pyruntime.pocker import events as history
-from pyruntime.pocker.containers.container import seconds, timestamp
 from pyruntime.pocker.containers.status import RUNNING, status_of
 from pyruntime.runtime.api import Runtime
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
+from pyruntime.system.times import seconds, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

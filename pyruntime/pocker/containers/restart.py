@@ -9,10 +9,10 @@ import os
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError
 from pyruntime.pocker.containers import rootless
-from pyruntime.pocker.containers.container import seconds
 from pyruntime.pocker.containers.start import MONITOR, Options, become_monitor, monitor_command
 from pyruntime.pocker.containers.stop import clear_run, discard, finish
 from pyruntime.system.processes import start_time
+from pyruntime.system.times import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,9 +16,8 @@ import os
 
 from pyruntime.errors import HostError
 from pyruntime.images import rootless
-from pyruntime.pocker.containers.container import write
-from pyruntime.pocker.directories import Lock
 from pyruntime.system import kernel
+from pyruntime.system.files import Lock, write
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
 

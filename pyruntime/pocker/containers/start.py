@@ -28,13 +28,14 @@ from pyruntime.networks import present
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers import rootless
 from pyruntime.pocker.containers import runtime_config as spec
-from pyruntime.pocker.containers.container import Exit, Run, timestamp
+from pyruntime.pocker.containers.container import Exit, Run
 from pyruntime.pocker.containers.status import start_status
-from pyruntime.pocker.directories import forget
 from pyruntime.system import kernel, sockets
+from pyruntime.system.files import forget
 from pyruntime.system.installed import native
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import interpreter, start_time
+from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
 
     from pyruntime.networks.attach import Reservation
     from pyruntime.pocker.containers.container import Container, Record
-    from pyruntime.pocker.directories import Lock, Places
+    from pyruntime.pocker.directories import Places
     from pyruntime.pocker.options.settings import Settings
+    from pyruntime.system.files import Lock
 
     class Trace(Protocol):
         """Who tells a person what is done."""

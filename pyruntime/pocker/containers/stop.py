@@ -20,13 +20,13 @@ from pyruntime.pocker.containers.container import (
     Exit,
     forget_names,
     identifiers,
-    timestamp,
     unclaimed,
     unname,
 )
-from pyruntime.pocker.directories import forget
 from pyruntime.runtime.api import Runtime
+from pyruntime.system.files import forget
 from pyruntime.system.processes import start_time
+from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

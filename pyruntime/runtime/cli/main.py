@@ -85,7 +85,7 @@ def _cgroup_manager(parsed: Parsed) -> str:
 
 def version() -> str:
     """What --version prints; the third line is what callers look for."""
-    from pyruntime import __version__
+    from pyruntime._version import __version__
     from pyruntime.runtime.lifecycle.features import libseccomp_version
 
     return (f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC}\n"

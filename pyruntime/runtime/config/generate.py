@@ -167,7 +167,7 @@ def main(arguments: list[str]) -> int:
         with open(TARGET, encoding="utf-8") as file:
             fresh = file.read() == text
         if not fresh:
-            sys.stderr.write("pyruntime/runtime/config/_shape.py is stale: run python -m pyruntime.runtime.config.generate\n")
+            sys.stderr.write("pyruntime/runtime/config/_shape.py is stale: run `make generate`\n")
         return 0 if fresh else 1
     with open(TARGET, "w", encoding="utf-8") as file:
         file.write(text)

@@ -7,9 +7,9 @@ are left to the schema, which words the mistake.
 from __future__ import annotations
 
 from pyruntime.errors import Problem
-from pyruntime.runtime.config.node import member
 from pyruntime.runtime.config.rules import VERSION
 from pyruntime.runtime.config.text import is_version, shown
+from pyruntime.system.json_path import member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

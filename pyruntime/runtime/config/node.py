@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from pyruntime.system.json import quote
+from pyruntime.system.json_path import member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
-
-
-def plain(name: str) -> bool:
-    """Whether ``name`` reads well after a dot in a path: letters, digits and underscores, no digit first."""
-    return name.isidentifier() and name.isascii()
-
-
-def member(where: str, name: str) -> str:
-    """The path of the member ``name`` of the object at ``where``: ``a.name``, or ``a["net.ipv4.x"]``."""
-    if plain(name):
-        return f"{where}.{name}" if where else name
-    return f"{where}[{quote(name)}]"
 
 
 class Node:

@@ -6,9 +6,10 @@ All three functions read a document that conforms to the schema (``check.conform
 from __future__ import annotations
 
 from pyruntime.errors import Problem
-from pyruntime.runtime.config.node import Node, member
+from pyruntime.runtime.config.node import Node
 from pyruntime.runtime.config.sections import extensions, linux, mounts, namespaces, process, resources, seccomp
 from pyruntime.runtime.config.text import shown
+from pyruntime.system.json_path import member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from pyruntime.errors import Problem
-from pyruntime.runtime.config.node import member
 from pyruntime.runtime.config.schemas import inlined
 from pyruntime.runtime.config.text import GUESSES, nearest, shown
+from pyruntime.system.json_path import member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """`exec`: another process in a container that exists.
 
-The same instruction set and stub as `create`, another plan: pyruntime/runtime/compiler/sections/exec.py says how the stub comes into the
-container, and the rest is what every process of it gets. The process is a child of ours, and after us of whoever takes
-over our children, as containerd's shim and conmon expect.
+The same instruction set and stub as `create`, another plan: pyruntime/runtime/compiler/sections/exec.py says how the
+stub comes into the container, and the rest is what every process of it gets. The process is a child of ours, and after
+us of whoever takes over our children, as containerd's shim and conmon expect.
 """
 
 from __future__ import annotations

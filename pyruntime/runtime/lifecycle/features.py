@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyruntime import __version__
+from pyruntime._version import __version__
 from pyruntime.errors import HostError
 from pyruntime.runtime.compiler.sections import mounts, seccomp
 from pyruntime.runtime.compiler.sections.kernel import MEMORY_FLAGS, MEMORY_MODES

@@ -1,4 +1,4 @@
-"""Write the C side of the instruction set: ``python -m pyruntime.runtime.plan.generate > pyruntime/native/stub/steps.h``."""
+"""Write the C side of the instruction set: ``python -m pyruntime.runtime.plan.generate``, into native/stub/steps.h."""
 
 from __future__ import annotations
 

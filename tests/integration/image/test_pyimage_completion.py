@@ -87,7 +87,7 @@ def test_fish(loaded: Pyimage) -> None:
 
 def test_manual_pages(loaded: Pyimage) -> None:
     """A page for each program and each of its commands, which groff reads without a word of warning."""
-    subprocess.run([BIN / "python", "-m", "pyruntime.commandline.man", loaded.path / "man"], check=True, timeout=60)
+    subprocess.run([BIN / "python", "-m", "docs.man", loaded.path / "man"], check=True, timeout=60, cwd=TOP)
     pages = {path.name: path for path in (loaded.path / "man").iterdir()}
     for program in ("pyimage", "pyruntime"):
         helped = subprocess.run([BIN / program, "--help"], capture_output=True, text=True, check=True).stdout

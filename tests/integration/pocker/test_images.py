@@ -204,8 +204,8 @@ def test_no_command_imports_what_is_dear() -> None:
     from tests.conftest import TOP
     from tests.unit.test_house import CHEAP
 
-    code = (f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.pocker.cli.run, pyruntime.pocker.containers.runtime_config;"
-            "print(*sys.modules)")
+    code = (f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.pocker.cli.run;"
+            "import pyruntime.pocker.containers.runtime_config; print(*sys.modules)")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.split() if not name.startswith(("pyruntime", "_", "encodings"))}
     assert not loaded & {"re", "json", "subprocess", "typing", "pathlib", "contextlib", "dataclasses", "argparse",

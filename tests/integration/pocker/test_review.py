@@ -171,7 +171,8 @@ def test_a_running_one_is_not_started_again_by_who_made_it(pocker: Pocker) -> No
     for one in started:
         one.communicate(timeout=60)
     assert pocker.statuses() == {"both": "running"}
-    code = ("import sys; from pyruntime.pocker.directories import Places; from pyruntime.pocker.containers.container import find;"
+    code = ("import sys; from pyruntime.pocker.directories import Places;"
+            " from pyruntime.pocker.containers.container import find;"
             " from pyruntime.pocker.containers.start import Options, launch\n"
             "container = find(Places(), 'both')\nwith container.lock() as lock:\n"
             "    launch(container, container.read(), lock, Options())")

@@ -29,7 +29,8 @@ def package(tmp_path: Path) -> Path:
 def run(top: Path, code: str, before: str = "") -> str:
     """Run code in an interpreter that takes modules from the package's file."""
     program = (f"import os, sys; sys.path[:0] = {[str(top.parent), *sys.path]!r}; sys.dont_write_bytecode = True\n"
-               f"from pyruntime.commandline import bytecode\nfound = bytecode.read({str(top)!r}, '{top}.bytecode')\n{before}\n"
+               "from pyruntime.commandline import bytecode\n"
+               f"found = bytecode.read({str(top)!r}, '{top}.bytecode')\n{before}\n"
                f"if found: sys.meta_path.insert(0, found)\n{code}\n")
     return subprocess.run([sys.executable, "-IS", "-c", program], capture_output=True, text=True, check=True,
                           timeout=60).stdout

@@ -163,5 +163,6 @@ def test_the_hot_path_imports_nothing_that_costs() -> None:
     banned = {"json", "re", "typing", "enum", "dataclasses", "collections", "functools", "jsonschema", "itertools"}
     assert not loaded & banned
     ours = {name for name in loaded if name.startswith("pyruntime.runtime.config.")}
-    assert not ours & {f"pyruntime.runtime.config.{name}" for name in ("syntax", "validate", "schemas", "generate", "partial")}
+    assert "pyruntime.system.json_syntax" not in loaded
+    assert not ours & {f"pyruntime.runtime.config.{name}" for name in ("validate", "schemas", "generate", "partial")}
     assert "pyruntime.runtime.config.sections.platforms" not in ours

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pyruntime.errors import ConfigError
 from pyruntime.system import json as fast
+from pyruntime.system import json_quote
 from pyruntime.system import json_syntax as syntax
 from pyruntime.system.json import DEPTH, decode, encode
 
@@ -52,7 +53,7 @@ def test_encode_agrees_with_the_standard_library_to_the_byte(value: object) -> N
 
 @given(st.text())
 def test_quote_agrees_with_the_accelerator(text: str) -> None:
-    assert syntax.quote(text) == json.dumps(text)
+    assert json_quote.quote(text) == json.dumps(text)
 
 
 @given(st.text(st.sampled_from('{}[]",:0123456789.eE+-truefalsn \n\t\\u/"ab'), max_size=30))
@@ -161,7 +162,7 @@ def test_an_interpreter_without_the_accelerator_reads_the_same() -> None:
         "from pyruntime.system.json import decode, encode\n"
         'value = decode(b\'{"a": [1, 1e2, "\\\\u00e9", null, true], "b.c": {}}\', \'x\')\n'
         'assert encode(value) == \'{"a":[1,100,"\\\\u00e9",null,true],"b.c":{}}\', encode(value)\n'
-        "from pyruntime.runtime.config.node import member\n"
+        "from pyruntime.system.json_path import member\n"
         "assert member('a', 'b.c') == 'a[\"b.c\"]'\n"
         "assert 'json' not in sys.modules and 're' not in sys.modules\n"
     )

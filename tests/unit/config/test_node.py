@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pyruntime.runtime.config.node import Node, member
+from pyruntime.runtime.config.node import Node
+from pyruntime.system.json_path import member
 
 ROOT = Node(
     {

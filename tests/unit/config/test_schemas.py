@@ -164,7 +164,7 @@ def anchors(text: str) -> set[str]:
 def sections() -> set[str]:
     """Every section that the schemas and the rules name."""
     found = {node["x-spec"] for file in FILES for node in nodes(schema(file)) if isinstance(node.get("x-spec"), str)}
-    package = Path(__file__).resolve().parents[3] / "pyruntime" / "config"
+    package = Path(__file__).resolve().parents[3] / "pyruntime/runtime/config"
     for path in package.rglob("*.py"):
         found |= set(
             re.findall(r'"((?:config|features|runtime)[a-z-]*\.md#[a-z0-9-]+)"', path.read_text(encoding="utf-8"))

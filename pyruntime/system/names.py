@@ -1,0 +1,15 @@
+"""Names that people give to containers, networks and volumes."""
+
+from __future__ import annotations
+
+from pyruntime.errors import UsageError
+
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+
+
+def check_name(name: str) -> str:
+    """The name itself; raises UsageError for one that no container, network or volume can have."""
+    if len(name) < 2 or not _LETTERS.issuperset(name) or name[0] in "_.-":
+        raise UsageError(f'"{name}" cannot be a name: two or more letters, digits, "_", "." and "-", and a letter or'
+                         " digit first")
+    return name
