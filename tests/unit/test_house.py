@@ -52,8 +52,9 @@ ROOMS = {
     "images": BELOW | {"commandline", "runtime"},
     "profiles": BELOW,
     "networks": BELOW | {"images"},
-    "builder": BELOW | {"commandline", "runtime", "images", "networks", "profiles"},
-    "pocker": BELOW | {"commandline", "runtime", "images", "networks", "profiles", "builder"},
+    "builder": BELOW | {"commandline", "runtime", "images", "images.cli", "networks", "profiles"},
+    "images.cli": BELOW | {"commandline", "images", "builder"},   # `pyimage build`
+    "pocker": BELOW | {"images.cli", "commandline", "runtime", "images", "networks", "profiles", "builder"},
 }
 # Within the products: room -> what of its own product it may not import.
 ABOVE = {
@@ -97,7 +98,7 @@ def _imports(path: Path) -> set[str]:
 
 
 def _room(name: str) -> str:
-    return [*name.split("."), "pyruntime"][1]
+    return "images.cli" if name.startswith("pyruntime.images.cli") else [*name.split("."), "pyruntime"][1]
 
 
 def arrows() -> dict[tuple[str, str], list[str]]:
