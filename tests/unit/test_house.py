@@ -131,6 +131,14 @@ def test_every_room_is_known() -> None:
     assert {_room(name) for name in MODULES} - {"pyruntime"} == set(ROOMS)
 
 
+def test_the_table_of_rooms_is_complete() -> None:
+    text = (TOP / "HACKING.md").read_text()
+    table = text[text.index("## The rooms of the house"):text.index("## The life of a plan")]
+    listed = set(re.findall(r"^\| `pyruntime/([\w/]+?)/?(?:\.py)?` \|", table, re.MULTILINE))
+    inner = {"images.cli", "_version"}   # a product's command line, and a number
+    assert {room for room in ROOMS if room not in inner} <= {name.replace("/", ".") for name in listed}
+
+
 def test_no_circle_of_imports() -> None:
     """Neither at the top of modules nor hidden in function bodies."""
     edges = {name: _imports(path) for name, path in MODULES.items()}
