@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from pyruntime.process import start_time
 
 from pyruntime.runtime.cgroups.host import directories_of
 from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.system.processes import start_time
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime
 
 

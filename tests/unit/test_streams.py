@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from pyruntime.streams import Inlet, Outlet
 
+from pyruntime.system.streams import Inlet, Outlet
 from tests.conftest import TOP
 
 # Another user's terminal or pipe cannot be opened again by /proc/self/fd.
