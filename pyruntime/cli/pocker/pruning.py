@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.cli.image.show import is_before
 from pyruntime.cli.parse import Flag, Parsed
 from pyruntime.cli.pocker.filters import Filters
 from pyruntime.cli.program import out, say
@@ -38,7 +39,7 @@ def label_fits(labels: Mapping[str, str], value: str) -> bool:
 _LABELS: dict[str, Callable[[Aged, str], bool]] = {
     "label": lambda item, value: label_fits(item.labels, value),
     "label!": lambda item, value: not label_fits(item.labels, value)}
-_UNTIL: dict[str, Callable[[Aged, str], bool]] = {"until": lambda item, value: item.created < value}
+_UNTIL: dict[str, Callable[[Aged, str], bool]] = {"until": lambda item, value: is_before(item.created, value)}
 
 
 def filters(words: Sequence[str], *, by_age: bool = True) -> Filters:
