@@ -6,6 +6,7 @@ from pyruntime.cli.image import pull as there
 from pyruntime.cli.parse import Command, Flag, Parsed, parse
 from pyruntime.cli.pocker.borrowed import as_there, borrowed, note_image
 from pyruntime.cli.pocker.main import Context
+from pyruntime.engine.compatibility import check_trust
 from pyruntime.errors import UsageError
 
 TRUST = Flag("disable-content-trust", "bool", "signatures are not verified in any case", default=True, hidden=True)
@@ -18,6 +19,7 @@ _pull = as_there(there, "pull")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Pull each image and print its name and digest."""
+    check_trust(disabled=parsed["disable-content-trust"])
     if parsed["all-tags"]:
         parsed.arguments = [name for text in parsed.arguments for name in _tagged(context, parsed, text)]
     return _pull(context, parsed)

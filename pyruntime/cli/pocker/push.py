@@ -7,6 +7,7 @@ from pyruntime.cli.parse import Command, Flag, Parsed
 from pyruntime.cli.pocker.borrowed import as_there, borrowed
 from pyruntime.cli.pocker.main import Context
 from pyruntime.cli.pocker.pull import TRUST
+from pyruntime.engine.compatibility import check_trust
 from pyruntime.errors import NoSuchImage, UsageError
 from pyruntime.image.reference import Reference
 
@@ -19,6 +20,7 @@ _push = as_there(there, "push")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Push, and print the digests that the registry knows the images by."""
+    check_trust(disabled=parsed["disable-content-trust"])
     if not parsed["all-tags"]:
         return _push(context, parsed)
     wanted = Reference.parse(parsed.arguments[0])
