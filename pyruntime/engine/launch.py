@@ -134,7 +134,7 @@ def _in_child(container: Container, record: Record, lock: Lock, options: Options
 
 
 def _not_started(error: BaseException, before: Run) -> Exit:
-    said = words(error)
+    said = error.sentence if isinstance(error, PyruntimeError) else words(error)
     return Exit(status=start_status(said), error=said, finished=timestamp() if before.started else "")
 
 
