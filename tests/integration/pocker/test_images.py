@@ -49,7 +49,8 @@ def test_times_of_images_are_times(own: Pocker, store: Path) -> None:
         own.ok("import", "--created", created, archive, f"t:{name}", program="pyimage")
 
     def tags(*filters: str) -> str:
-        return own.ok("images", "--format", "{{.Tag}}", *(f"--filter={text}" for text in filters), "t").replace("\n", " ")
+        words = (f"--filter={text}" for text in filters)
+        return " ".join(own.ok("images", "--format", "{{.Tag}}", *words, "t").split())
 
     assert tags() == "latest late early"
     assert tags("before=t:late") == "early" and tags("since=t:early") == "latest late"
