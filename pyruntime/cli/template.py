@@ -64,6 +64,8 @@ _NO_VALUE = _NoValue("<no value>")
 # Members whose keys are no names of ours, in lower case.
 _MAPS = frozenset({"annotations", "containers", "driveropts", "exposedports", "labels", "networks", "options",
                    "portbindings", "ports", "storageopt", "sysctls", "tmpfs", "volumes"})
+# Pointers that Docker leaves out of the JSON where they are nil, in lower case.
+_POINTERS = frozenset({"health", "sizerootfs", "sizerw"})
 
 
 class _Block:
@@ -259,6 +261,9 @@ class _Template:
             key = name if isinstance(value, dict) and name in value else found.get(name.lower())
             if key is None and above in _MAPS and (value is None or isinstance(value, dict)):
                 value = _NO_VALUE
+                continue
+            if key is None and name.lower() in _POINTERS and isinstance(value, dict):
+                value = None
                 continue
             if key is None:
                 there = ", ".join(found.values()) or "nothing"

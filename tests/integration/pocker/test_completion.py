@@ -58,7 +58,7 @@ def _fish(world: Pocker, line: str) -> str:
     return "\n".join(text.partition("\t")[0] for text in done.stdout.splitlines())
 
 
-def _zsh(world: Pocker, line: str, directory: str = "/proc/self/fdinfo") -> str:
+def _zsh(world: Pocker, line: str, directory: Path | str = "/proc/self/fdinfo") -> str:
     """What zsh lists at the end of a line: typed at a terminal, as its completion works nowhere else."""
     setup = (f"autoload -Uz compinit; compinit -u -D; . {world.path}/zsh; bindkey '^I' list-choices;"
              " zstyle ':completion:*' verbose no; PS1=; cd {directory}; print rea'dy'\n")
@@ -108,11 +108,13 @@ def test_files_do_not_stand_among_names(world: Pocker, shell: str, monkeypatch: 
         pytest.skip(f"{shell} is not installed")
     (world.path / "myfile").touch()
     monkeypatch.chdir(world.path)
-    ask = {"bash": _bash, "fish": _fish, "zsh": lambda world, line: _zsh(world, line, str(world.path))}[shell]
-    said = ask(world, "pocker rm my")
+
+    def ask(line: str) -> str:
+        return {"bash": _bash, "fish": _fish}[shell](world, line) if shell != "zsh" else _zsh(world, line, world.path)
+    said = ask("pocker rm my")
     assert "mybox" in said and "myfile" not in said, said
     if shell != "bash":   # readline adds them by itself
-        assert "myfile" in ask(world, "pocker cp myf")
+        assert "myfile" in ask("pocker cp myf")
 
 
 @pytest.mark.parametrize(("line", "offered"), [
