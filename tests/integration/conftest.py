@@ -75,8 +75,18 @@ def own_cgroup() -> Iterator[None]:
     for old, inner, top in home:
         Path(old, "cgroup.procs").write_text(str(os.getpid()))
         for path in (inner, top):
-            if path.exists():   # systemd clears away empty ones of cgroup v1 by itself
-                path.rmdir()
+            _remove(path)
+
+
+def _remove(cgroup: Path) -> None:
+    """A killed process leaves its cgroup only when its exit is done; systemd removes empty ones of v1 by itself."""
+    deadline = time.monotonic() + 10
+    while cgroup.exists():
+        try:
+            cgroup.rmdir()
+        except OSError:
+            assert time.monotonic() < deadline, f"{cgroup}: {(cgroup / 'cgroup.procs').read_text().split()}"
+            time.sleep(0.05)
 
 
 def processes(below: str) -> set[int]:
