@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 class Names:
     """Names that commands take. ``commands``: which; ``asks``: command lines after the program's name, which print
-    them."""
+    them; ``files``: the commands that take files, too."""
 
-    def __init__(self, commands: Sequence[str], *asks: str) -> None:
+    def __init__(self, commands: Sequence[str], *asks: str, files: Sequence[str] = ()) -> None:
         self.commands = commands
         self.asks = asks
+        self.files = files
 
 
 class _Tree:
@@ -130,7 +131,7 @@ def zsh(program: Program, tree: _Tree, names: Sequence[Names]) -> str:
             lines.append(f"                {path}) {_arguments(path, tree, names)} ;;")
     lines += ["            esac ;;", "    esac", "    case $state in"]
     lines += [f"        names{number}) words_of=(${{(f)\"$({{ {'; '.join(f'{name} {ask}' for ask in entry.asks)}; }}"
-              " 2>/dev/null)\"}); compadd -a words_of; _files ;;" for number, entry in enumerate(names)]
+              " 2>/dev/null)\"}); compadd -a words_of || _files ;;" for number, entry in enumerate(names)]
     # Sourced, the function is declared alone; found by compinit in $fpath, this file is its first call.
     return "\n".join([*lines, "    esac", "}", f'if [[ $funcstack[1] == _{name} ]]; then _{name} "$@"; else',
                       f"    compdef _{name} {name}", "fi", ""])
@@ -196,7 +197,8 @@ def fish(program: Program, tree: _Tree, names: Sequence[Names]) -> str:
             lines += [_fish(name, f"'__{name}_at {path} '", flag) for flag in command.flags if not flag.hidden]
     for entry in names:
         asks = _in_fish("(" + "; ".join(f"{name} {ask} 2>/dev/null" for ask in entry.asks) + ")")
-        lines += [f"complete -c {name} -n '__{name}_at {path} ' -a {asks}" for path in entry.commands]
+        lines += [f"complete -c {name} -n '__{name}_at {path} '{'' if path in entry.files else ' -f'} -a {asks}"
+                  for path in entry.commands]
     return text + "\n".join(lines) + "\n"
 
 

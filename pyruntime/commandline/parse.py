@@ -176,12 +176,13 @@ def _letters(command: Command, word: str, *, glued: bool) -> list[str]:
 
 
 def _store(parsed: Parsed, flag: Flag, value: str, style: Style) -> None:
+    if flag.switch and value not in TRUE | FALSE:
+        raise style.error("boolean", value=value, name=flag.name)
     if flag.kind == "bool":
-        if value not in TRUE | FALSE:
-            raise style.error("boolean", value=value, name=flag.name)
         parsed.values[flag.name] = value in TRUE
     elif flag.kind == "argument":
-        parsed.arguments.insert(0, f"--{flag.name}")
+        if value in TRUE:
+            parsed.arguments.insert(0, f"--{flag.name}")
     elif flag.kind == "int":
         try:
             parsed.values[flag.name] = int(value, 0)

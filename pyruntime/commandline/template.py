@@ -8,6 +8,7 @@ What scripts use of Go's templates (pkg.go.dev/text/template) with these tools:
     {{.Name | upper}}  {{- trims blanks -}}  {{/* says nothing */}}  {{.Label "name"}}  and the functions below
 
 Members are found whatever the case of their names. One that is not there is an error, but in a condition it is false.
+A key that a map such as Labels does not have is "<no value>", as in Docker, and so is what is asked of it.
 Anything else is refused with what is understood, not printed as it stands.
 """
 
@@ -48,6 +49,23 @@ def _spaced(name: str) -> str:
 
 class _Missing(UsageError):
     """A member that is not there."""
+
+
+class _NoValue(str):
+    """What a map has for a key that is not in it: Go's words in a text, false in a condition."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+_NO_VALUE = _NoValue("<no value>")
+# Members whose keys are no names of ours, in lower case.
+_MAPS = frozenset({"annotations", "containers", "driveropts", "exposedports", "labels", "networks", "options",
+                   "portbindings", "ports", "storageopt", "sysctls", "tmpfs", "volumes"})
+# Pointers that Docker leaves out of the JSON where they are nil, in lower case.
+_POINTERS = frozenset({"health", "sizerootfs", "sizerw"})
 
 
 class _Block:
@@ -235,15 +253,22 @@ class _Template:
         return self._follow(path, start)
 
     def _follow(self, path: str, value: Any) -> Any:
+        above = ""
         for name in path.split(".")[1:]:
-            if not name:
+            if not name or value is _NO_VALUE:
                 continue   # "." alone is the value itself
             found = {key.lower(): key for key in value} if isinstance(value, dict) else {}
             key = name if isinstance(value, dict) and name in value else found.get(name.lower())
+            if key is None and above in _MAPS and (value is None or isinstance(value, dict)):
+                value = _NO_VALUE
+                continue
+            if key is None and name.lower() in _POINTERS and isinstance(value, dict):
+                value = None
+                continue
             if key is None:
                 there = ", ".join(found.values()) or "nothing"
                 raise _Missing(f'--format "{self._text}": there is no "{name}"; there is: {there}')
-            value = value[key]
+            value, above = value[key], name.lower()
         return value
 
 
@@ -285,8 +310,13 @@ def plain(value: Any) -> str:
     return "<nil>" if value is None else str(value)
 
 
+def _json(value: Any) -> str:
+    return encode(None if value is _NO_VALUE else value)
+
+
 def _index(value: Any, *keys: Any) -> Any:
-    for key in keys:   # of a map that has no such key, Go gives the empty value
+    for key in keys:   # of a map that has no such key, or is nil, Go gives the empty value
+        value = {} if value is None else value
         if not isinstance(value, dict | list | str):
             raise IndexError
         value = value.get(key, "") if isinstance(value, dict) else value[int(key)]
@@ -327,7 +357,7 @@ def _printf(form: str, *values: Any) -> str:
 _CONSTANTS: dict[str, Any] = {"true": True, "false": False, "nil": None}
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "and": _all_of, "eq": _equal, "ge": lambda a, b: a >= b, "gt": lambda a, b: a > b, "index": _index,
-    "join": lambda words, sign: sign.join(map(plain, words)), "json": encode, "le": lambda a, b: a <= b, "len": len,
+    "join": lambda words, sign: sign.join(map(plain, words)), "json": _json, "le": lambda a, b: a <= b, "len": len,
     "lower": lambda text: text.lower(), "lt": lambda a, b: a < b, "ne": lambda a, b: a != b,
     "not": lambda value: not value, "or": _any_of, "print": lambda *values: "".join(map(plain, values)),
     "printf": _printf, "println": lambda *values: " ".join(map(plain, values)) + "\n",

@@ -9,7 +9,8 @@
 
 ROOT is POCKER_ROOT, /var/lib/pocker for root, $XDG_DATA_HOME/pocker for others; RUN is POCKER_RUN, /run/pocker or
 $XDG_RUNTIME_DIR/pocker. Where that is not set (su, cron), it is /run/user/UID/pocker, which a session of the same user
-has, too, or a directory in /tmp that nobody else may write. What stands in RUN does not outlive a reboot, as containers
+has, too, or a directory in /tmp that nobody else may write; as long as containers run that were started with it, a
+session of the same user has it, too. What stands in RUN does not outlive a reboot, as containers
 do not. Images are pyimage's.
 """
 
@@ -88,9 +89,23 @@ def _default_run() -> str:
     if os.geteuid() == 0:
         return "/run/pocker"
     run = os.environ.get("XDG_RUNTIME_DIR", "")
-    usual = f"/run/user/{os.geteuid()}"
-    if not run and not os.access(usual, os.W_OK):
-        from pyruntime.system.directories import private
+    usual, spare = f"/run/user/{os.geteuid()}", f"/tmp/pocker-{os.geteuid()}"
+    if (run or os.access(usual, os.W_OK)) and not _in_use(spare):
+        return f"{run or usual}/pocker"
+    from pyruntime.system.directories import private
 
-        return private(f"/tmp/pocker-{os.geteuid()}", "name one of your own with POCKER_RUN")
-    return f"{run or usual}/pocker"
+    return private(spare, "name one of your own with POCKER_RUN")
+
+
+def _in_use(run: str) -> bool:
+    """Whether containers or commands are at work with this directory of ours. Elsewhere they would not be found: `ps`
+    would show none running, and `rm` would leave their programs."""
+    try:
+        if os.lstat(run).st_uid != os.geteuid():
+            return False   # anybody may have made it
+        with Lock(f"{run}/namespace.users", wait=False):   # see rootless
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True

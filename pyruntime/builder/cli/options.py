@@ -24,7 +24,7 @@ FLAGS = (
     Flag("cgroup-parent", "str", "the cgroup that those of RUN are made in", value="PATH"),
     Flag("check", "bool", "check the Dockerfile and build nothing: the same as --call=check"),
     Flag("compress", "bool", _NO_EFFECT),
-    Flag("disable-content-trust", "bool", _NO_EFFECT, default=True),
+    Flag("disable-content-trust", "bool", "signatures of images are not verified in any case", default=True),
     Flag("force-rm", "bool", _NO_EFFECT),
     Flag("load", "bool", "put the image into the store, beside what --output asks for; without --output it is there"),
     Flag("metadata-file", "str", "write digest, descriptor and names of the image to FILE, as JSON", value="FILE"),
@@ -41,6 +41,9 @@ _KINDS = ("manifest", "index", "manifest-descriptor")
 
 def check_options(parsed: Parsed, outputs: list[Output], warn: Callable[[str], None]) -> None:
     """Raise UsageError for what cannot be; ``warn`` of attestations, which are not made."""
+    from pyruntime.pocker.options.compatibility import check_trust
+
+    check_trust(disabled=parsed["disable-content-trust"])
     if parsed["call"] not in CALLS:
         raise UsageError(f'--call "{parsed["call"]}": write {" or ".join(CALLS)}')
     if (parsed["push"] or any(output.push for output in outputs)) and not parsed["tag"]:

@@ -274,7 +274,7 @@ class Execution:
             state.chain, state.history = list(below.chain), list(below.history)
             state.created, state.base_layers = below.created, below.base_layers
         elif base is not None:
-            self._title(state, f"FROM {base.names[0] if base.names else base.root.digest}", "done")
+            self._title(state, f"FROM {state.plan.origin}", "done")
             state.chain, state.history = base.layers(), list(base.config.history)
             state.base_layers = len(state.chain)
             state.created = str(base.config.document.get("created") or "")

@@ -106,9 +106,9 @@ class CopyData:
 
 class StagePlan:
     """A stage with its steps. ``base`` is another StagePlan, an image, or None for scratch; ``config`` is what its
-    image's configuration will have as ``config``, ``author`` beside it."""
+    image's configuration will have as ``config``, ``author`` beside it. ``origin`` is what stands behind its FROM."""
 
-    __slots__ = ("author", "base", "config", "index", "name", "platform", "scope", "steps")
+    __slots__ = ("author", "base", "config", "index", "name", "origin", "platform", "scope", "steps")
 
     def __init__(self, stage: Stage, base: StagePlan | Image | None, platform: Platform) -> None:
         self.index = stage.index
@@ -118,6 +118,7 @@ class StagePlan:
         self.steps: list[Step] = []
         self.config: dict[str, Any] = {}
         self.author = ""
+        self.origin = ""
         self.scope: Scope | None = None
 
 
@@ -202,6 +203,7 @@ class _Evaluation:
         self.stage = stage
         base, platform = self._base(stage, wanted, host)
         self.plan = StagePlan(stage, base, platform)
+        self.plan.origin = plan.globals.expand(stage.start.image, plan.globals.values())
         self.triggers: list[str] = []
         self.env: dict[str, str] = {}
         if isinstance(base, StagePlan):

@@ -10,11 +10,12 @@ COMMAND = Command("completion", "bash|zsh|fish", "print the completion script of
 For bash: `. <(pyimage completion bash)`, or into /usr/share/bash-completion/completions/pyimage.""")
 _ASK = r"ls --format '{{.Familiar}}\n{{.Name}}'"
 _ASKING = ["copy", "export", "history", "inspect", "mount", "push", "rm", "save", "tag", "umount", "unpack"]
+_WITH_FILES = ["copy", "export", "mount", "push", "save", "umount", "unpack"]
 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print the script."""
     from pyruntime.commandline.completion import Names, script
 
-    out(script(PROGRAM, parsed.arguments[0], [Names(_ASKING, _ASK)]))
+    out(script(PROGRAM, parsed.arguments[0], [Names(_ASKING, _ASK, files=_WITH_FILES)]))
     return 0

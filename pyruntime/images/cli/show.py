@@ -102,10 +102,25 @@ def age(created: str) -> str:
 
 def since(created: str) -> str:
     """How much time has passed since a time of RFC 3339; "" for one that is not there or is none."""
+    from time import time
+
+    when = instant(created)
+    return "" if when is None else duration(time() - when)
+
+
+def instant(created: str) -> float | None:
+    """A time of RFC 3339 in seconds since 1970, by which times with different zones and digits can be compared; None
+    for one that is not there or is none."""
     from datetime import UTC, datetime
 
     try:
         then = datetime.fromisoformat(created)
     except ValueError:
-        return ""
-    return duration((datetime.now(UTC) - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds())
+        return None
+    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
+
+
+def is_before(created: str, other: str) -> bool:
+    """Whether one time of RFC 3339 comes before another. One that is none comes before all, as Docker has it."""
+    first, second = instant(created), instant(other)
+    return second is not None and (first is None or first < second)

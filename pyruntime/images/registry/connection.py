@@ -15,6 +15,8 @@ import io
 import socket
 import ssl
 import time
+from _thread import start_new_thread
+from queue import Empty, SimpleQueue
 
 from pyruntime.images.registry.retry import UNKNOWN_HOST, UNTRUSTED, AttemptFailed
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pyruntime.images.registry.proxy import Proxy
 
 CONNECT = 30.0   # seconds for TCP, for a proxy's tunnel and for TLS each, if the transport's timeout is not shorter
+SILENCE = 3.0    # seconds for a name server to answer before it is said what is waited for
 SLOWEST = 1024   # bytes a second: a body that comes slower for as long as the transport's timeout has failed
 _MAX_HEAD = 65536        # bytes of a proxy's answer to CONNECT
 _MAX_HEADS = 1 << 20     # bytes of an answer's head, with all that are informational before it
@@ -115,17 +118,17 @@ class _Answer(io.RawIOBase):
 
 
 def dial(host: str, port: int, *, tls: ssl.SSLContext | None, proxy: Proxy | None, timeout: float,
-         opened: Callable[[socket.socket], None]) -> http.client.HTTPConnection:
+         opened: Callable[[socket.socket], None], warn: Callable[[str], None]) -> http.client.HTTPConnection:
     """Connect. ``tls`` is None for plain HTTP; ``timeout`` in seconds; ``opened`` is told of each socket before it is
     waited for. Raises OSError, HTTPException, AttemptFailed."""
     limit = min(timeout, CONNECT)
     if proxy:
         try:
-            sock = _connect(proxy.host, proxy.port, limit, opened)
+            sock = _connect(proxy.host, proxy.port, limit, opened, warn)
         except OSError as error:
             raise failure(error, proxy.host, proxy.port, doing="connecting to the proxy", reached=False) from None
     else:
-        sock = _connect(host, port, limit, opened)
+        sock = _connect(host, port, limit, opened, warn)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
@@ -152,10 +155,32 @@ def answer(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
     return found
 
 
-def _connect(host: str, port: int, limit: float, opened: Callable[[socket.socket], None]) -> socket.socket:
+def _addresses(host: str, port: int, warn: Callable[[str], None]) -> list[Any]:
+    """The host's addresses. Raises OSError, UnicodeError."""
+    found: SimpleQueue[list[Any] | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            found.put(error)
+    # Not in our own thread: the C library does not return for a signal, and Ctrl-C would wait until it gives up.
+    start_new_thread(ask, ())
+    try:
+        answer = found.get(timeout=SILENCE)
+    except Empty:
+        warn(f'still looking up "{host}": does a server of /etc/resolv.conf answer?')
+        answer = found.get()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _connect(host: str, port: int, limit: float, opened: Callable[[socket.socket], None],
+             warn: Callable[[str], None]) -> socket.socket:
     """A TCP connection to one of the host's addresses, ``limit`` seconds for all of them. Raises OSError."""
+    places = _addresses(host, port, warn)   # the resolver has limits of its own
     end = time.monotonic() + limit
-    places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     failed: OSError = Late(f"there was no connection within {limit:g} seconds")
     for number, (family, kind, protocol, _, address) in enumerate(places):
         left = (end - time.monotonic()) / (len(places) - number)   # the last one gets what the others leave

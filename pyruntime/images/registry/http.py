@@ -372,7 +372,7 @@ class Transport:
         tls = self._context(url, insecure) if url.scheme == "https" else None
         try:
             return connection.dial(url.host, url.port, tls=tls, proxy=proxy, timeout=self.settings.timeout,
-                                   opened=self._opened)
+                                   opened=self._opened, warn=self.warn)
         except Exception as error:
             raise self.failure(error, url, "connecting") from None
 

@@ -21,7 +21,7 @@ enum packet {
 	PACKET_OUT = '1',    /* monitor: bytes of standard output, or of the terminal */
 	PACKET_ERR = '2',    /* monitor: bytes of standard error */
 	PACKET_EXIT = 'x',   /* monitor: the program has ended with this status (one byte); a second byte, 1: the client
-				is   to take away what belonged to the run */
+				is to take away what belonged to the run */
 };
 
 /* log.c */

@@ -18,6 +18,8 @@ _VOLUMES = "volume ls -q"
 _OF_CONTAINERS = ["attach", "commit", "cp", "diff", "exec", "export", "inspect", "kill", "logs", "pause", "port",
                   "rename", "restart", "rm", "start", "stats", "stop", "top", "unpause", "update", "wait"]
 _OF_IMAGES = ["history", "push", "run", "create", "rmi", "save", "tag"]
+# What follows the name, or stands beside it, may be a file.
+_WITH_FILES = [f"{group}{name}" for group in ("", "container ") for name in ("cp", "create", "exec", "run")]
 
 
 def run(context: Context, parsed: Parsed) -> int:
@@ -26,9 +28,9 @@ def run(context: Context, parsed: Parsed) -> int:
 
     names = (
         Names([*(name for name in _OF_CONTAINERS if name != "inspect"),
-               *(f"container {name}" for name in _OF_CONTAINERS)], _CONTAINERS),
+               *(f"container {name}" for name in _OF_CONTAINERS)], _CONTAINERS, files=_WITH_FILES),
         Names([*_OF_IMAGES, "image inspect", *(f"image {name}" for name in (
-            "history", "push", "rm", "save", "tag")), "container run", "container create"], _IMAGES),
+            "history", "push", "rm", "save", "tag")), "container run", "container create"], _IMAGES, files=_WITH_FILES),
         Names(["network inspect", "network rm"], _NETWORKS),
         Names(["network connect", "network disconnect"], _NETWORKS, _CONTAINERS),
         Names(["volume inspect", "volume rm"], _VOLUMES),

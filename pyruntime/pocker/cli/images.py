@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.ls import plain, rows_of
-from pyruntime.images.cli.show import age, short
+from pyruntime.images.cli.show import age, instant, is_before, short
 from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.listing import FORMAT, NONE, Listing, label_texts, local_time
 from pyruntime.pocker.cli.main import Context
@@ -41,13 +41,13 @@ _LISTING = Listing(
      "Size": "", "VirtualSize": "", "SharedSize": "", "UniqueSize": "", "Containers": ""},
     ("Repository", "Tag", "ID", "CreatedSince", "Size"))
 _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
-    "before": lambda row, value: row["Created"] < value,
+    "before": lambda row, value: is_before(row["Created"], value),
     "dangling": lambda row, value: (value in ("true", "1")) == (row["Repository"] == NONE),
     "label": lambda row, value: value in row["Labels"] or value in (f"{name}={text}" for name, text
                                                                     in row["Labels"].items()),
     "reference": _like,
-    "since": lambda row, value: row["Created"] > value,
-    "until": lambda row, value: bool(row["Created"] < value),
+    "since": lambda row, value: is_before(value, row["Created"]),
+    "until": lambda row, value: is_before(row["Created"], value),
 }
 
 
@@ -59,7 +59,7 @@ def run(context: Context, parsed: Parsed) -> int:
         row["Labels"] = row["Config"].get("Labels") or {}
         if filters.fit(row) and (not parsed.arguments or _named(row, parsed.arguments[0])):
             rows.append(row)
-    rows.sort(key=lambda row: str(row["Created"]), reverse=True)
+    rows.sort(key=lambda row: instant(row["Created"]) or 0.0, reverse=True)
     shorten = str if parsed["no-trunc"] else short
     if parsed["quiet"]:
         out("".join(f"{one}\n" for one in dict.fromkeys(shorten(row["Id"]) for row in rows)))

@@ -7,6 +7,7 @@ import os
 from pyruntime.commandline.parse import Flag, Parsed
 from pyruntime.commandline.program import out, say
 from pyruntime.errors import UsageError
+from pyruntime.images.cli.show import is_before
 from pyruntime.pocker.cli.filters import Filters
 
 TYPE_CHECKING = False
@@ -38,7 +39,7 @@ def label_fits(labels: Mapping[str, str], value: str) -> bool:
 _LABELS: dict[str, Callable[[Aged, str], bool]] = {
     "label": lambda item, value: label_fits(item.labels, value),
     "label!": lambda item, value: not label_fits(item.labels, value)}
-_UNTIL: dict[str, Callable[[Aged, str], bool]] = {"until": lambda item, value: item.created < value}
+_UNTIL: dict[str, Callable[[Aged, str], bool]] = {"until": lambda item, value: is_before(item.created, value)}
 
 
 def filters(words: Sequence[str], *, by_age: bool = True) -> Filters:

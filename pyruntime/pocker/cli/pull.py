@@ -7,6 +7,7 @@ from pyruntime.errors import UsageError
 from pyruntime.images.cli import pull as there
 from pyruntime.pocker.cli.borrowed import as_there, borrowed, note_image
 from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.options.compatibility import check_trust
 
 TRUST = Flag("disable-content-trust", "bool", "signatures are not verified in any case", default=True, hidden=True)
 _IT = borrowed(there, "pull", "pull debian:bookworm", without=("all-platforms",))
@@ -18,6 +19,7 @@ _pull = as_there(there, "pull")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Pull each image and print its name and digest."""
+    check_trust(disabled=parsed["disable-content-trust"])
     if parsed["all-tags"]:
         parsed.arguments = [name for text in parsed.arguments for name in _tagged(context, parsed, text)]
     return _pull(context, parsed)

@@ -9,6 +9,7 @@ from pyruntime.images.reference import Reference
 from pyruntime.pocker.cli.borrowed import as_there, borrowed
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.cli.pull import TRUST
+from pyruntime.pocker.options.compatibility import check_trust
 
 _IT = borrowed(there, "push", "push registry.example/team/web:1.2")
 COMMAND = Command("push", _IT.usage, _IT.about, *_IT.flags, TRUST,
@@ -19,6 +20,7 @@ _push = as_there(there, "push")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Push, and print the digests that the registry knows the images by."""
+    check_trust(disabled=parsed["disable-content-trust"])
     if not parsed["all-tags"]:
         return _push(context, parsed)
     wanted = Reference.parse(parsed.arguments[0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.errors import StateError
+from pyruntime.errors import HostError, StateError
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers.container import find
@@ -21,7 +23,28 @@ COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "show the processes of a cont
 def run(context: Context, parsed: Parsed) -> int:
     """Show them."""
     container = find(context.places, parsed.arguments[0])
-    if status_of(container).word not in (RUNNING, PAUSED):
+    status = status_of(container)
+    if status.word not in (RUNNING, PAUSED):
         raise StateError(f'container "{container.read().name}" is not running')
-    out(table(Runtime(context.places.runtime).pids(container.id), parsed.arguments[1:] or DEFAULT))
+    try:
+        pids = Runtime(context.places.runtime).pids(container.id)
+    except HostError:   # without root it may have no cgroup
+        pids = _sharing(status.pid)
+        if not pids:
+            raise
+    out(table(pids, parsed.arguments[1:] or DEFAULT))
     return 0
+
+
+def _sharing(init: int) -> list[int]:
+    """The processes in the pid namespace of the container's init; none where that is ours, too."""
+    wanted = os.readlink(f"/proc/{init}/ns/pid")
+    found = []
+    if wanted != os.readlink("/proc/self/ns/pid"):
+        for name in filter(str.isdecimal, os.listdir("/proc")):
+            try:
+                if os.readlink(f"/proc/{name}/ns/pid") == wanted:
+                    found.append(int(name))
+            except OSError:
+                continue   # it has ended meanwhile, or is another user's
+    return found

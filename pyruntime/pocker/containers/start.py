@@ -40,6 +40,7 @@ from pyruntime.system.times import timestamp
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
     from typing import NoReturn, Protocol
 
     from pyruntime.networks.attach import Reservation
@@ -139,8 +140,17 @@ def _in_child(container: Container, record: Record, lock: Lock, options: Options
 
 
 def _not_started(error: BaseException, before: Run) -> Exit:
-    said = words(error)
+    said = error.sentence if isinstance(error, PyruntimeError) else words(error)
     return Exit(status=start_status(said), error=said, finished=timestamp() if before.started else "")
+
+
+def _also(error: BaseException, step: Callable[[], None]) -> None:
+    """Do what is due after an error; a failure of that is a note to it."""
+    try:
+        step()
+    except PyruntimeError as second:
+        if isinstance(error, PyruntimeError):
+            error.notes.append(str(second))
 
 
 def _reserve_exit(container: Container) -> None:
@@ -172,12 +182,9 @@ def become_monitor(container: Container, record: Record, lock: Lock, options: Op
             os.set_inheritable(fd, True)
         os.execv(MONITOR, line)   # the lock goes with it: it is closed
     except BaseException as error:
-        container.write_exit(_not_started(error, before))
-        try:
-            clear_run(container, record)
-        except PyruntimeError as second:
-            if isinstance(error, PyruntimeError):
-                error.notes.append(str(second))
+        end = _not_started(error, before)
+        _also(error, lambda: container.write_exit(end))   # which may fail on a full disk
+        _also(error, lambda: clear_run(container, record))
         run = container.run()
         run.started = before.started   # it did not run: it is created, or has exited, as before
         container.write_run(run)

@@ -20,6 +20,11 @@ def read(settings: Settings, given: dict[str, Any]) -> None:
     for text in given.get("storage-opt", []):
         raise wrong("storage-opt", text, "the storage drivers have no options: limit what is written by a volume of a"
                     " filesystem that has quotas")
-    if not given.get("disable-content-trust", True):
+    check_trust(disabled=given.get("disable-content-trust", True))
+
+
+def check_trust(*, disabled: bool) -> None:
+    """Raise UsageError where --disable-content-trust=false asks for signatures to be verified."""
+    if not disabled:
         raise wrong("disable-content-trust", "false", "signatures are not verified here: leave it out, and name the"
                     " image by its digest")

@@ -31,6 +31,15 @@ def _cached(builder: Builder, context: Path, *flags: str) -> list[bool]:
             if event["event"] == "end" and "FROM" not in titles[event["step"]]]
 
 
+def test_a_base_is_shown_by_the_name_in_the_file(builder: Builder, tmp_path: Path) -> None:
+    """Not by another one that the image has, too."""
+    builder.ok("tag", "busybox", "aaa.example/first:1")
+    for name in ("busybox", "aaa.example/first:1"):
+        context = write(tmp_path / "context", f"ARG B={name}\nFROM $B\nENV A=1\n", {})
+        assert f"FROM {name}\n" in builder("build", "--progress", "plain", context).stderr
+    builder.ok("rmi", "aaa.example/first:1")
+
+
 def test_the_second_build_does_nothing(builder: Builder, tmp_path: Path) -> None:
     context = write(tmp_path / "context", TEXT, {"a": "1", "d/b": "2"})
     assert _cached(builder, context) == [False, False]

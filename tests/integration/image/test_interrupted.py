@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,12 +51,12 @@ def interrupted(process: subprocess.Popen[str], begun: Callable[[], bool], what:
     return said[1]
 
 
-def start(path: Path, program: str, *words: object) -> subprocess.Popen[str]:
-    """A command with places of its own."""
+def start(path: Path, program: str, *words: object, before: Sequence[object] = ()) -> subprocess.Popen[str]:
+    """A command with places of its own; ``before``: what becomes it."""
     environment = {**os.environ, "HOME": str(path), "XDG_RUNTIME_DIR": str(path),
                    "PYRUNTIME_STORE": str(path / "store"), "POCKER_ROOT": str(path / "root"),
                    "POCKER_RUN": str(path / "run")}
-    return subprocess.Popen([*PROGRAMS[program], *map(str, words)], env=environment, text=True,
+    return subprocess.Popen([*map(str, before), *PROGRAMS[program], *map(str, words)], env=environment, text=True,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -84,6 +84,17 @@ def test_a_pull_ends_where_no_answer_comes(program: str, fake: FakeRegistry, tmp
     interrupted(start(tmp_path, program, "pull", f"{fake.host}/app:1"),
                 lambda: all(fake.asked("GET", one) for one in asked), "three layers have been asked for")
     assert list((tmp_path / "store/ingest").iterdir()) == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_it_ends_while_a_name_is_looked_up(program: str, tmp_path: Path) -> None:
+    """The C library's resolver goes on after a signal, until it has asked a silent server often enough."""
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\noptions timeout:30 attempts:3\n")
+    silent = "ip link set lo up; ip route add 192.0.2.1 dev lo; mount --bind $0 /etc/resolv.conf; exec \"$@\""
+    process = start(tmp_path, program, "pull", "registry.example/app:1",
+                    before=["unshare", "-mn", "sh", "-ec", silent, tmp_path / "resolv.conf"])
+    interrupted(process, lambda: "010200C0:0035" in Path(f"/proc/{process.pid}/net/udp").read_text(),
+                "the name server has been asked")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

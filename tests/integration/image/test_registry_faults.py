@@ -177,7 +177,8 @@ def test_a_connection_has_one_limit_for_all_addresses(monkeypatch: pytest.Monkey
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", number)) for number in range(10)])
     monkeypatch.setattr(socket, "socket", Silent)
     with pytest.raises(connection.Late, match="no connection within 20 seconds"):
-        connection.dial("registry.example", 443, tls=None, proxy=None, timeout=20, opened=lambda _sock: None)
+        connection.dial("registry.example", 443, tls=None, proxy=None, timeout=20, opened=lambda _sock: None,
+                        warn=lambda _text: None)
     assert len(limits) == 10 and limits[0] <= 2, limits
 
 
@@ -207,6 +208,26 @@ def test_a_name_that_does_not_resolve_is_asked_for_once(client: Client, monkeypa
     with pytest.raises(RegistryError, match=r'cannot find the host "proxy\.example"'):
         client.open("registry.example/app", environ={"HTTPS_PROXY": "http://proxy.example:3128"}).manifest("1")
     assert asked == ["registry.example", "registry.example", "proxy.example"] and not client.slept
+
+
+def test_a_name_server_that_is_silent_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person who looks at a terminal learns what is waited for before the resolver gives up."""
+    told = threading.Event()
+
+    def getaddrinfo(*_words: object, **_more: object) -> None:
+        assert told.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    def warn(text: str) -> None:
+        client.warned.append(text)
+        told.set()
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(connection, "SILENCE", 0.05)
+    repository = client.open("registry.example/app")
+    client.transports[-1].warn = warn
+    with pytest.raises(RegistryError, match="no answer"):
+        repository.manifest("1")
+    assert client.warned == ['still looking up "registry.example": does a server of /etc/resolv.conf answer?']
 
 
 def test_nobody_there(client: Client) -> None:

@@ -58,10 +58,10 @@ def _fish(world: Pocker, line: str) -> str:
     return "\n".join(text.partition("\t")[0] for text in done.stdout.splitlines())
 
 
-def _zsh(world: Pocker, line: str) -> str:
+def _zsh(world: Pocker, line: str, directory: Path | str = "/proc/self/fdinfo") -> str:
     """What zsh lists at the end of a line: typed at a terminal, as its completion works nowhere else."""
     setup = (f"autoload -Uz compinit; compinit -u -D; . {world.path}/zsh; bindkey '^I' list-choices;"
-             " zstyle ':completion:*' verbose no; PS1=; cd /proc/self/fdinfo; print rea'dy'\n")
+             " zstyle ':completion:*' verbose no; PS1=; cd {directory}; print rea'dy'\n")
     pid, master = pty.fork()
     if pid == 0:
         os.execvpe("zsh", ["zsh", "-f", "-i"], {**world.environment, "TERM": "dumb", "COLUMNS": "200"})
@@ -99,6 +99,22 @@ def test_what_is_offered(world: Pocker, shell: str, line: str, offered: str) -> 
     assert set(offered.split()) <= set(said)
     if offered not in ("bridge", "network"):
         assert set(said) - set(offered.split()) <= {"--help"}, "and nothing else"
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_files_do_not_stand_among_names(world: Pocker, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home directory is full of them. Where a file may stand, too, they are offered."""
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    (world.path / "myfile").touch()
+    monkeypatch.chdir(world.path)
+
+    def ask(line: str) -> str:
+        return {"bash": _bash, "fish": _fish}[shell](world, line) if shell != "zsh" else _zsh(world, line, world.path)
+    said = ask("pocker rm my")
+    assert "mybox" in said and "myfile" not in said, said
+    if shell != "bash":   # readline adds them by itself
+        assert "myfile" in ask("pocker cp myf")
 
 
 @pytest.mark.parametrize(("line", "offered"), [

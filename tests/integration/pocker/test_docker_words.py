@@ -144,6 +144,9 @@ def test_flags_that_have_one_value_here(pocker: Pocker) -> None:
     for words in (("--volume-driver", "nfs"), ("--storage-opt", "size=1g"), ("--disable-content-trust=false",)):
         said = pocker.fails("run", "--rm", *NONE, *words, "busybox", "true", status=125)
         assert words[0].partition("=")[0] in said
+    for command in ("pull", "push", "build"):
+        said = pocker.fails(command, "--disable-content-trust=false", "busybox")
+        assert "signatures are not verified here" in said
 
 
 def test_an_image_does_not_cover_procfs(pocker: Pocker, tmp_path: Path) -> None:

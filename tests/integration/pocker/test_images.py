@@ -41,6 +41,25 @@ def test_lists(own: Pocker) -> None:
     assert row.split()[0] == own.ok("images", "-q")
 
 
+def test_times_of_images_are_times(own: Pocker, store: Path) -> None:
+    """Other builders write local times, and times without a fraction: as texts they have another order."""
+    archive = next(store.parent.glob("*.tar"))
+    for name, created in (("early", "2024-05-01T12:00:00+02:00"), ("late", "2024-05-01T11:00:00.5Z"),
+                          ("latest", "2024-05-01T11:00:00.75Z")):
+        own.ok("import", "--created", created, archive, f"t:{name}", program="pyimage")
+
+    def tags(*filters: str) -> str:
+        words = (f"--filter={text}" for text in filters)
+        return " ".join(own.ok("images", "--format", "{{.Tag}}", *words, "t").split())
+
+    assert tags() == "latest late early"
+    assert tags("before=t:late") == "early" and tags("since=t:early") == "latest late"
+    assert tags("until=2024-05-01T10:30:00Z") == "early"
+    assert tags("until=2024-05-01T11:00:00.6Z") == "late early"
+    own.ok("image", "prune", "-af", "--filter", "until=2024-05-01T10:30:00Z")
+    assert tags() == "latest late"
+
+
 def test_an_image_that_a_container_uses_is_not_removed(own: Pocker) -> None:
     own.ok("create", "--name", "user", *NONE, "busybox", "echo", "still here")
     assert 'used by container "user"' in own.fails("rmi", "busybox")

@@ -33,13 +33,14 @@ pocker run --rm --network none plain:1 sh -c 'id -u; echo written >/file; cat /f
 pocker run -d --name one --network none plain:1 sh -c 'echo hello; sleep 1000' >/dev/null
 pocker ps --format '{{.Names}} {{.State}}'
 pocker exec one sh -c 'echo again'
+pocker top one -o pid,comm | sed -n 's/^ *[1-9][0-9]* //p'
 pocker logs one
 pocker stop -t 0 one
 pocker start one
 pocker kill one
 pocker ps -a --format '{{.Names}} {{.Status}}' | cut -c1-16
 """, ids)
-    assert done.stdout.split("\n") == ["0", "written", "one running", "again", "hello", "one", "one", "one",
+    assert done.stdout.split("\n") == ["0", "written", "one running", "again", "sleep", "hello", "one", "one", "one",
                                        "one Exited (137)", ""]
 
 
@@ -116,6 +117,24 @@ pocker rm -f one
 """, root=TMP + ("" if there else "rmdir /run/user/65534"))
     place = "/run/user/65534/pocker" if there else "/tmp/pocker-65534"
     assert done.stdout.split("\n") == ["one running", place, "one", ""]
+
+
+def test_a_session_that_begins_later_finds_the_containers(tmp_path: Path) -> None:
+    """cron starts a container, and its user logs in: it must not be taken for one that does not run."""
+    done = run(tmp_path, """
+pyimage load -q -i layout >/dev/null
+session=$PWD/session
+mkdir -m 700 "$session"
+unset XDG_RUNTIME_DIR
+pocker run -d --name one --network none plain:1 sleep 1000 >/dev/null
+export XDG_RUNTIME_DIR=$session
+pocker ps --format '{{.Names}} {{.State}}'
+pocker rm -f one
+until flock -n /tmp/pocker-65534/namespace.users true; do sleep 0.1; done
+pocker ps -q
+ls -d $session/pocker | sed "s|$session|session|"
+""", root=TMP + "rmdir /run/user/65534")
+    assert done.stdout.split("\n") == ["one running", "one", "session/pocker", ""]
 
 
 def test_what_needs_no_place_works_without_one(tmp_path: Path) -> None:

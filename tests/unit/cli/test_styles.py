@@ -38,6 +38,8 @@ def test_a_wrong_flag_is_one_line_on_standard_error(name: str, word: str, capfd:
     ("run -v", 125, "flag needs an argument: -v: see `pocker run --help`"),
     ("run -z x", 125, "unknown flag: -z: see `pocker run --help`"),
     ("run --rm=maybe x", 125, 'invalid argument "maybe" for "--rm": write true or false'),
+    ("logs --latest=maybe", 125, 'invalid argument "maybe" for "--latest": write true or false'),
+    ("logs --latest=false", 1, '"pocker logs" requires exactly 1 argument(s): see `pocker logs --help`'),
     ("stop -t x box", 125, 'invalid argument "x" for "--timeout": write a number'),
     ("run", 1, '"pocker run" requires at least 1 argument(s): see `pocker run --help`'),
     ("volume rm", 1, '"pocker volume rm" requires at least 1 argument(s): see `pocker volume rm --help`'),

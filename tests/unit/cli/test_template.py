@@ -13,10 +13,13 @@ VALUE: dict[str, Any] = {
     "Id": "x", "Name": "web", "State": {"Running": True, "Pid": 5}, "None": None, "Mounts": [],
     "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "90/tcp": []},
     "Networks": {"b": {"IPAddress": "3.4"}, "a": {"IPAddress": "1.2"}},
-    "Config": {"Env": ["A=1", "B=2"], "Labels": {"k.x": "v"}}}
+    "Config": {"Env": ["A=1", "B=2"], "Labels": {"k.x": "v"}, "Volumes": None}}
 
 
 @pytest.mark.parametrize(("text", "result"), [
+    ("{{.Config.Labels.no}} {{.Networks.c.IPAddress}} {{.Config.Volumes.v}}", "<no value> <no value> <no value>"),
+    ("{{if .Config.Labels.no}}a{{else}}b{{end}}{{json .Config.Labels.no}}", "bnull"),
+    ('{{index .Config.Volumes "v"}}!', "!"), ("{{.State.Health}} {{.SizeRw}}", "<nil> <nil>"),
     ("{{.Name}} {{.name}} {{.State.Running}} {{.None}}", "web web true <nil>"),
     ("{{range .Networks}}{{.IPAddress}} {{end}}", "1.2 3.4 "),
     ("{{range $k, $v := .Networks}}{{$k}}={{$v.IPAddress}},{{end}}", "a=1.2,b=3.4,"),
@@ -50,7 +53,8 @@ def test_what_is_understood(text: str, result: str) -> None:
     ("{{if .Id}}a{{else}}b{{else}}c{{end}}", "there is no {{end}}"),
     ("{{if .Id}}a{{else foo}}b{{end}}", "is not understood"),
     ("{{range .Id}}a{{end}}", "that is no list"), ("{{.Nope}}", "there is: Id, Name, State"),
-    ("{{.Id.More}}", "there is no"), ("{{index .Id 3}}", "there is no item 3"),
+    ("{{.State.Health.Status}}", 'there is no "Status"'), ("{{.Id.More}}", "there is no"),
+    ("{{index .Id 3}}", "there is no item 3"),
     ("{{foo .Id}}", "functions are and, eq"), ("{{index .State.Pid 0}}", "there is no item 0"),
     ("{{.Id .Name}}", "is not understood"), ("{{(.Id}}", "is not understood"), ("{{.Id", 'without "}}"'),
     ("{{}}", "is not understood"), ("{{.Id | }}", "is not understood"), ("{{$x}}", "there is no $x"),
