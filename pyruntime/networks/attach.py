@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pyruntime.networks.rtnetlink import Link
     from pyruntime.networks.site import Site
 
+NEED_ROOT = ("networks between containers need root; without root there are pasta, slirp4netns, none, host and"
+             " container:ID")
 _CLONE_NEWNET = 0x40000000   # linux/sched.h
 
 
@@ -85,10 +87,6 @@ def reserve(site: Site, config: EndpointConfig) -> Reservation:
         reservation.bound = ports.bind(site, config.ports)
         endpoint.ports = [one.document() for one in reservation.bound]
     return reservation
-
-
-NEED_ROOT = ("networks between containers need root; without root there are pasta, slirp4netns, none, host and"
-             " container:ID")
 
 
 def _enrol(site: Site, endpoint: Endpoint, wanted: Sequence[dict[str, Any]]) -> None:
