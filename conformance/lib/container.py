@@ -42,7 +42,8 @@ class Runtime:
 
     def call(self, *words: str, cwd: Path | None = None, **streams: Any) -> Done:
         """Run an operation and capture what it says; ``streams`` replaces stdin, stdout or stderr."""
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+        # An empty pipe, not /dev/null: crun gives its standard streams to the container's user, the host's device too.
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
         with subprocess.Popen([*self.command, *words], cwd=cwd, text=True, **streams) as process:
             try:
                 out, err = process.communicate(timeout=self.seconds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, UsageError
-from pyruntime.pocker.options.devices import allowance, node_of
+from pyruntime.pocker.options.device_nodes import allowance, node_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -47,8 +47,9 @@ class Stream:
             try:
                 self.fd = os.open(f"/proc/self/fd/{shared}", flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
             except OSError:   # another user's, after su(1): what ssh(1) does, too
-                os.set_blocking(shared, False)
-                self._release = lambda: os.set_blocking(shared, True)
+                if os.get_blocking(shared):
+                    os.set_blocking(shared, False)
+                    self._release = lambda: os.set_blocking(shared, True)
             else:
                 self._release = lambda: os.close(self.fd)
 

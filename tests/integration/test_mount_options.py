@@ -85,8 +85,9 @@ def test_a_read_only_tmpfs_still_gets_what_belongs_into_it(runtime: Runtime, own
 @pytest.mark.parametrize(("options", "wanted"), [
     ([], {"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"}),
     (["rprivate"], {"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"}),
-    (["rw"], {"rw", "noatime"}), (["ro"], {"ro", "noatime"}), (["exec"], {"rw", "noatime"}),
-    (["nosuid", "rprivate"], {"rw", "nosuid", "noatime"}), (["relatime"], {"rw"})])
+    (["rw"], {"rw", "noatime", "nodiratime"}), (["ro"], {"ro", "noatime", "nodiratime"}),
+    (["exec"], {"rw", "noatime", "nodiratime"}), (["diratime"], {"rw", "noatime"}),
+    (["nosuid", "rprivate"], {"rw", "nosuid", "noatime", "nodiratime"}), (["relatime"], {"rw"})])
 def test_the_options_of_a_bind_mount_are_all_that_it_has_once_there_are_any(
         runtime: Runtime, bundle: Bundle, restricted: Path, options: list[str], wanted: set[str]) -> None:
     bundle.add_mount("/mnt", "none", str(restricted), "rbind", *options)

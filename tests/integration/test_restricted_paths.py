@@ -70,6 +70,15 @@ def test_proc_sys_is_there_unless_the_procfs_has_processes_alone(runtime: Runtim
     assert runtime.ok("run", "c1", own_bundle) == "none\n"
 
 
+@pytest.mark.parametrize("options", [[], ["ro"]])
+def test_a_tmpfs_in_the_place_of_sysfs(runtime: Runtime, own_bundle: Bundle, options: list[str]) -> None:
+    own_bundle.config["mounts"] = [m for m in own_bundle.config["mounts"] if not m["destination"].startswith("/sys")]
+    own_bundle.add_mount("/sys", "tmpfs", "tmpfs", *options)
+    own_bundle.config["linux"].update(maskedPaths=["/sys/firmware"], readonlyPaths=["/sys/fs", "/proc/sys"])
+    own_bundle.shell("ls -A /sys; touch /sys/x 2>/dev/null && echo written || echo read-only")
+    assert runtime.ok("run", "c1", own_bundle) == ("read-only\n" if options else "written\n")
+
+
 def test_the_last_mount_at_a_place_is_the_one_that_is_restricted(runtime: Runtime, own_bundle: Bundle,
                                                                  tmp_path: Path) -> None:
     (tmp_path / "over" / "version").mkdir(parents=True)

@@ -68,16 +68,17 @@ def test_the_source_archive_has_what_a_build_needs(archive: Path) -> None:
         names = {name.partition("/")[2] for name in file.getnames()}
     assert {"Makefile", "tools/install-deps", "pyruntime/native/stub/stub.c", "pyruntime/native/front/front.c",
             "pyruntime/native/monitor/monitor.c", "spec/runtime/config.json"} <= names
-    assert not [name for name in names if name.endswith((".so", "/stub", "/monitor/monitor", ".pyc"))]
+    assert not [name for name in names if name.endswith((".so", "/stub/stub", "/monitor/monitor", ".pyc"))]
 
 
 def test_the_wheel_has_the_programs(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as file:
         sizes = {info.filename: info.file_size for info in file.infolist()}
         modes = {info.filename: info.external_attr >> 16 for info in file.infolist()}
-    for name in ("native/stub", "engine/monitor/monitor", "engine/proxy/proxy", "engine/init/init"):
-        assert 0 < sizes[f"pyruntime/{name}"] < MUSL_STUB, name
-        assert modes[f"pyruntime/{name}"] & 0o111, name
+    for name in ("stub", "monitor", "proxy", "init"):
+        program = f"pyruntime/native/{name}/{name}"
+        assert 0 < sizes[program] < MUSL_STUB, name
+        assert modes[program] & 0o111, name
     for name in COMMANDS:
         assert any(path.endswith(f".data/data/bin/{name}") for path in sizes), name
 

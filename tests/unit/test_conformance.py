@@ -14,6 +14,7 @@ import pytest
 from conformance import cli, official
 from conformance.lib import mountinfo
 from conformance.lib.bundle import add_namespace, base_config, remove_namespace, use_user_namespace
+from conformance.lib.container import Runtime
 from conformance.lib.requirement import Case, all_cases
 from conformance.outcome import Program, Run, Subtest, Verdict
 from conformance.report import compare, junit, store, taps, text
@@ -302,3 +303,9 @@ def test_program_list_of_the_official_suite(tmp_path: Path) -> None:
 def test_case_is_a_value() -> None:
     case = all_cases()[0]
     assert case == Case(case.name, case.section, case.rule, case.level, case.body)
+
+
+def test_no_runtime_gets_the_hosts_null() -> None:
+    # crun would give it to the container's user, for the whole machine.
+    done = Runtime(("sh", "-c", "stat -L -c %F /dev/stdin; cat; echo end"), 60).call()
+    assert (done.status, done.stdout) == (0, "fifo\nend\n")

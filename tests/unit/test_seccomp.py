@@ -15,7 +15,7 @@ import pytest
 
 from pyruntime.errors import ConfigError
 from pyruntime.runtime.cgroups.host import CgroupHost
-from pyruntime.runtime.compiler.sections import seccomp
+from pyruntime.runtime.compiler.sections import seccomp, seccomp_values
 from pyruntime.runtime.compiler.setup import Host, Options, Setup
 from pyruntime.runtime.config.load import Config
 from pyruntime.runtime.config.node import Node
@@ -325,8 +325,8 @@ def test_a_second_load_takes_the_entry(tmp_path: os.PathLike[str], monkeypatch: 
     assert len(entries(cache)) == 1
     monkeypatch.setattr(seccomp, "compile_filter", lambda _: pytest.fail("compiled again"))
     second = seccomp.load(node(**PROFILE), cache)   # the listener's place does not count
-    assert [getattr(first, name) for name in seccomp.Filter.__slots__] == [
-        getattr(second, name) for name in seccomp.Filter.__slots__]
+    assert [getattr(first, name) for name in seccomp_values.Filter.__slots__] == [
+        getattr(second, name) for name in seccomp_values.Filter.__slots__]
 
 
 def test_a_damaged_entry_is_written_anew(tmp_path: os.PathLike[str]) -> None:
@@ -343,7 +343,7 @@ def test_a_damaged_entry_is_written_anew(tmp_path: os.PathLike[str]) -> None:
 
 @pytest.mark.parametrize("byte", range(0, 150, 7))
 def test_no_changed_byte_goes_unnoticed(tmp_path: os.PathLike[str], byte: int) -> None:
-    data = bytearray(seccomp.pack(seccomp.Filter(b"12345678" * 12, 4, False), seccomp.identity("/")))
+    data = bytearray(seccomp.pack(seccomp_values.Filter(b"12345678" * 12, 4, False), seccomp.identity("/")))
     assert seccomp.unpack(bytes(data)) is not None
     data[byte] ^= 0x10
     assert seccomp.unpack(bytes(data)) is None
@@ -354,7 +354,7 @@ def test_an_entry_that_others_may_write_is_not_used(tmp_path: os.PathLike[str], 
     cache = f"{tmp_path}/cache"
     seccomp.load(node(**PROFILE), cache)
     [path] = entries(cache)
-    evil = seccomp.pack(seccomp.Filter(struct.pack("<HBBI", 6, 0, 0, ALLOW), 0, False), seccomp.identity("/"))
+    evil = seccomp.pack(seccomp_values.Filter(struct.pack("<HBBI", 6, 0, 0, ALLOW), 0, False), seccomp.identity("/"))
     with open(path, "wb") as file:
         file.write(evil)
     assert run(seccomp.load(node(**PROFILE), cache).program, "x86_64", 1) == ALLOW   # ours, so it is believed
@@ -378,7 +378,7 @@ def test_links_and_open_directories_are_not_used(tmp_path: os.PathLike[str]) -> 
 
 
 def test_another_libseccomp_compiles_anew() -> None:
-    assert seccomp.unpack(seccomp.pack(seccomp.Filter(b"8" * 8, 0, False), "1:2:3 /")) is None
+    assert seccomp.unpack(seccomp.pack(seccomp_values.Filter(b"8" * 8, 0, False), "1:2:3 /")) is None
 
 
 def test_the_cache_does_not_grow_without_bound(tmp_path: os.PathLike[str]) -> None:

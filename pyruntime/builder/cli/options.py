@@ -60,8 +60,8 @@ def only_check(parsed: Parsed) -> bool:
 
 def limit(parsed: Parsed, place: Place) -> None:
     """What RUN may use, into the place where its containers are made. Raises UsageError."""
-    from pyruntime.pocker.options.resources import parent, ulimit
-    from pyruntime.pocker.options.units import size
+    from pyruntime.commandline.limits import parent, ulimit
+    from pyruntime.commandline.units import size
 
     place.shm_size = size("shm-size", parsed["shm-size"])
     place.ulimits = [ulimit(text) for text in parsed["ulimit"]]

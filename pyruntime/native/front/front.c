@@ -3,8 +3,8 @@
  * A script that pip makes imports site and whatever lies in the environment's .pth files before the first line of ours
  * (8 to 15 ms). This program finds the package beside itself and starts the interpreter without them:
  *
- *     PREFIX/bin/pocker ARGUMENT...  ->  python3.N -IS PREFIX/lib/python3.N/site-packages/pyruntime/commandline/__main__.py
- *                                        pocker ARGUMENT... */
+ *     PREFIX/bin/pocker ARGUMENT...  ->  python3.N -IS
+ * PREFIX/lib/python3.N/site-packages/pyruntime/commandline/__main__.py pocker ARGUMENT... */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -49,8 +49,8 @@ static int find_package(const char *lib)
 		if (strncmp(entry->d_name, "python3.", 8))
 			continue;
 		for (int kind = 0; kind < 2 && !found; kind++) {
-			snprintf(start, sizeof start, "%s/%s/%s/pyruntime/commandline/__main__.py", place, entry->d_name,
-				 kinds[kind]);
+			snprintf(start, sizeof start, "%s/%s/%s/pyruntime/commandline/__main__.py", place,
+				 entry->d_name, kinds[kind]);
 			found = !access(start, R_OK) && find_python(entry->d_name);
 		}
 	}

@@ -1,9 +1,9 @@
 /* The process that stands over a running container of pocker, from its start to its end.
  *
- * It was pocker itself: the Python process that made the container (pyruntime/pocker/containers/start.py) executes this program,
- * and so init stays its child. While the container runs, nobody decides anything: output goes to the log and to whoever
- * is attached, input and sizes to the program. When something is to be decided (the program has ended, a health check
- * is due), it calls pocker again: for a health check as a child, at the end by becoming it.
+ * It was pocker itself: the Python process that made the container (pyruntime/pocker/containers/start.py) executes this
+ * program, and so init stays its child. While the container runs, nobody decides anything: output goes to the log and
+ * to whoever is attached, input and sizes to the program. When something is to be decided (the program has ended, a
+ * health check is due), it calls pocker again: for a health check as a child, at the end by becoming it.
  *
  *     pocker-monitor KEY=VALUE... -- COMMAND ARGUMENT...
  *

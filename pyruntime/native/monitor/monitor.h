@@ -10,7 +10,8 @@
 #define PATIENCE 2000 /* milliseconds in which a client has to take something */
 #define EXIT_SIZE 192 /* bytes of the file "exit" at most */
 
-/* The first byte of each packet on the attach socket (SOCK_SEQPACKET); pyruntime/pocker/containers/attach.py has the same. */
+/* The first byte of each packet on the attach socket (SOCK_SEQPACKET); pyruntime/pocker/containers/attach.py has the
+ * same. */
 enum packet {
 	PACKET_INPUT = 'i',  /* client: bytes for the program's standard input */
 	PACKET_END = 'e',    /* client: the input has ended */

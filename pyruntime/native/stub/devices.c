@@ -40,7 +40,7 @@ int do_mknod(struct stub *s, const struct step_mknod *a)
 	if (!same) { /* a default device (keep): what the configuration put there wins */
 		if (!taken || !a->keep)
 			rc = fail_with(s, EEXIST, "mknodat", "%s is something else", a->path);
-	} else {
+	} else if (!taken) { /* one that was there may be the host's own, bound or in a devtmpfs */
 		char self[32];
 		snprintf(self, sizeof self, "self/fd/%d", fd);
 		/* mknod(2) applies the umask. */

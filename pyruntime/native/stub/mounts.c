@@ -360,14 +360,15 @@ int do_readonly_mount(struct stub *s, const struct step_readonly_mount *a)
 	return 0;
 }
 
-/* Attributes that the source has and the options do not name: off, as far as they are not locked, which they are in a
- * mount namespace of another user namespace than the source's (mount_namespaces(7)). */
+/* Attributes that the source has and the options do not name: off, as far as they are not locked (EPERM), which they
+ * are in a mount namespace of another user namespace than the source's (mount_namespaces(7)), and as far as the kernel
+ * has them (EINVAL: nosymfollow before Linux 5.14). */
 static int clear_unnamed(struct stub *s, int fd, uint64_t attrs, const char *what)
 {
 	if (!set_attr(fd, 0, 0, attrs, 0))
 		return 0;
 	for (uint64_t one = 1; one <= attrs; one <<= 1)
-		if (attrs & one && set_attr(fd, 0, 0, one, 0) && errno != EPERM)
+		if (attrs & one && set_attr(fd, 0, 0, one, 0) && errno != EPERM && errno != EINVAL)
 			return fail(s, "mount_setattr", "%s", what);
 	return 0;
 }

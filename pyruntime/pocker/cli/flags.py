@@ -188,7 +188,7 @@ def settings_of(parsed: Parsed) -> Settings:
         single("hostname", settings.hostname)
         single("domainname", settings.domainname)
     if "shm-size" in given:
-        from pyruntime.pocker.options.units import size
+        from pyruntime.commandline.units import size
 
         settings.shm_size = size("shm-size", given["shm-size"])
     return settings

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from dateutil.parser import ParserError, isoparse
 
+from pyruntime.commandline.units import duration
 from pyruntime.errors import UsageError
-from pyruntime.pocker.options.units import duration
 
 
 def seconds(text: str, flag: str) -> float:

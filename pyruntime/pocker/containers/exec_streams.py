@@ -96,21 +96,24 @@ class Piped:
         pidfd = os.pidfd_open(pid)
         pipes = {stream: Pipe(Inlet(0), Outlet(ours, own=True)) if stream == 0 else
                  Pipe(Inlet(ours, own=True), Outlet(stream)) for stream, ours in self._ours.items()}
-        while True:
-            ready = self._poll(pidfd, pipes)
-            if self._wake in ready:
-                self._forward(pid)
-            for stream, pipe in list(pipes.items()):
-                pipe.pump()
-                if pipe.over:   # the program reads an end of its input, or gets SIGPIPE by its output
-                    os.close(self._ours[stream])
-                    pipe.close()
-                    del pipes[stream]
-            if pidfd in ready:
-                pipes.pop(0, None)
-                self._pass_on_rest(pipes)
-                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-                return 128 - code if code < 0 else code
+        try:
+            while True:
+                ready = self._poll(pidfd, pipes)
+                if self._wake in ready:
+                    self._forward(pid)
+                for stream, pipe in list(pipes.items()):
+                    pipe.pump()
+                    if pipe.over:   # the program reads an end of its input, or gets SIGPIPE by its output
+                        os.close(self._ours[stream])
+                        pipes.pop(stream).close()
+                if pidfd in ready:
+                    self._pass_on_rest([pipe for stream, pipe in pipes.items() if stream != 0])
+                    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                    return 128 - code if code < 0 else code
+        finally:
+            os.close(pidfd)
+            for pipe in pipes.values():   # or the terminal of another user's shell would stay non-blocking
+                pipe.close()
 
     def _poll(self, pidfd: int, pipes: dict[int, Pipe]) -> set[int]:
         poll = select.poll()
@@ -120,9 +123,9 @@ class Piped:
             pipe.register(poll)
         return {fd for fd, _ in poll.poll()}
 
-    def _pass_on_rest(self, pipes: dict[int, Pipe]) -> None:
+    def _pass_on_rest(self, pipes: list[Pipe]) -> None:
         """What it wrote before it ended, as fast as that is taken; a signal ends that."""
-        for pipe in pipes.values():
+        for pipe in pipes:
             left = _REST
             while not pipe.target.gone:
                 if left > 0 and not pipe.target.full and (data := pipe.source.take()):
@@ -138,7 +141,6 @@ class Piped:
                     pipe.target.flush()
                 else:
                     break
-            pipe.close()
 
     def _forward(self, pid: int) -> None:
         for number in os.read(self._wake, 4096):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyruntime.pocker.options.units import wrong
+from pyruntime.commandline.units import wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

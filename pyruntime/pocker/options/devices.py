@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import stat
 
-from pyruntime.errors import HostError, UsageError
-from pyruntime.pocker.options.units import whole, wrong
+from pyruntime.commandline.units import whole, wrong
+from pyruntime.pocker.options.device_nodes import all_below, allowance, named, node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from pyruntime.pocker.options.settings import Settings
 
 _ACCESS = frozenset("rwm")
 # Not given to privileged containers: each has its own.
-_OWN = {"pts", "shm", "fd", "mqueue", "console", "ptmx", "stdin", "stdout", "stderr", ".lxc", ".lxd-mounts", ".udev"}
 GPUS = "nvidia.com/gpu"
 
 
@@ -89,8 +86,8 @@ def apply(settings: Settings, document: dict[str, Any]) -> None:
     nodes: dict[str, dict[str, Any]] = {}
     if settings.privileged:
         rules.append({"allow": True, "access": "rwm"})
-        for path in _all("/dev"):
-            nodes[path] = _node(path, path)
+        for path in all_below("/dev"):
+            nodes[path] = node(path, path)
     for text in settings.devices:
         if is_cdi(text):
             from pyruntime.pocker.cdi import inject
@@ -98,8 +95,8 @@ def apply(settings: Settings, document: dict[str, Any]) -> None:
             inject(text, document)
             continue
         host, path, access = split(text)
-        for found, place in _named(host, path):
-            nodes[place] = _node(found, place)
+        for found, place in named(host, path):
+            nodes[place] = node(found, place)
             rules.append(allowance(nodes[place], access))
     for text in settings.device_rules:
         kind, numbers, access = text.split()
@@ -110,56 +107,3 @@ def apply(settings: Settings, document: dict[str, Any]) -> None:
         rules.append(entry)
     if nodes:
         linux["devices"] = [*linux.get("devices", []), *nodes.values()]
-
-
-def allowance(node: dict[str, Any], access: str) -> dict[str, Any]:
-    """The rule that lets a device be used."""
-    return {"allow": True, "type": "b" if node["type"] == "b" else "c", "major": node["major"],
-            "minor": node["minor"], "access": access}
-
-
-def node_of(host: str, path: str) -> dict[str, Any] | None:
-    """One of linux.devices like the host's; None for what is no device. Symbolic links are followed. OSError."""
-    found = os.stat(host)
-    if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
-        return None
-    return {"path": path, "type": "b" if stat.S_ISBLK(found.st_mode) else "c", "major": os.major(found.st_rdev),
-            "minor": os.minor(found.st_rdev), "fileMode": stat.S_IMODE(found.st_mode), "uid": found.st_uid,
-            "gid": found.st_gid}
-
-
-def _node(host: str, path: str) -> dict[str, Any]:
-    try:
-        node = node_of(host, path)
-    except OSError as error:
-        raise HostError(f'--device "{host}": {error.strerror}') from None
-    if node is None:
-        raise UsageError(f'--device "{host}": not a device: give a device, or a directory with some')
-    return node
-
-
-def _named(host: str, path: str) -> Iterator[tuple[str, str]]:
-    """The devices that a --device means, each with its place: itself, or all below a directory."""
-    if not os.path.isdir(host):
-        yield host, path
-        return
-    found = False
-    for place in _all(host):
-        found = True
-        yield place, path.rstrip("/") + place[len(host.rstrip("/")):]
-    if not found:
-        raise UsageError(f'--device "{host}": no device is in that directory')
-
-
-def _all(top: str) -> Iterator[str]:
-    """The devices in a directory and those below it, without links and what containers have of their own."""
-    with os.scandir(top) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
-            if top == "/dev" and entry.name in _OWN:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _all(entry.path)
-            elif not entry.is_symlink():
-                mode = entry.stat(follow_symlinks=False).st_mode
-                if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-                    yield entry.path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.commandline.units import wrong
 from pyruntime.errors import UsageError
-from pyruntime.pocker.options.units import wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.commandline.units import size, wrong
 from pyruntime.errors import UsageError
-from pyruntime.pocker.options.units import size, wrong
+from pyruntime.pocker.options.volume_names import volume_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ _TMPFS_WORDS = {"ro", "rw", "noexec", "exec", "nosuid", "suid", "nodev", "dev", 
                 "mpol", "huge", "private", "rprivate", "slave", "rslave", "shared", "rshared", "inode64", "inode32"}
 _COVERABLE = ("cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "uptime",
               "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled")
-_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 def read(settings: Settings, given: dict[str, Any]) -> None:
@@ -87,15 +87,6 @@ def of_volume_flag(text: str) -> dict[str, Any]:
             raise wrong("volume", text, f'"{word}" is no option: write ro, rw, z, Z, nocopy, nosuid, nodev, noexec or'
                         f" {', '.join(PROPAGATIONS)}")
     return mount
-
-
-def volume_name(flag: str, text: str, name: str) -> str:
-    """The name itself; raises UsageError for what cannot be one."""
-    if len(name) < 2 or not _NAME.issuperset(name) or name[0] in "_.-":
-        hint = "; a directory of this machine starts with / or ./" if "/" in name else ""
-        raise wrong(flag, text, f'"{name}" cannot be the name of a volume: two or more letters, digits, "_", "." and'
-                    f' "-"{hint}')
-    return name
 
 
 def _target(flag: str, text: str, path: str) -> str:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.commandline.units import wrong
 from pyruntime.errors import HostError, StateError, UsageError
 from pyruntime.pocker.containers.container import find
-from pyruntime.pocker.options.units import wrong
 from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pyruntime.commandline.units import whole, wrong
 from pyruntime.errors import UsageError
-from pyruntime.pocker.options.units import whole, wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

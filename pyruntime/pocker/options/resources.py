@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import stat
 
+from pyruntime.commandline.limits import parent, ulimit
+from pyruntime.commandline.units import pair, size, whole, wrong
 from pyruntime.errors import UsageError
-from pyruntime.pocker.options.units import pair, size, whole, wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 PERIOD = 100_000                # microseconds: the kernel's own cpu.cfs_period_us
 LEAST_MEMORY = 6 << 20          # below it not even the set-up of a container gets through
 _MOST = (1 << 63) - 1
-_UNLIMITED = (1 << 64) - 1      # RLIM_INFINITY
-RLIMITS = ("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
-           "rtprio", "rttime", "sigpending", "stack")
 # Flag -> (member of blockIO, whether it is a number of bytes)
 _RATES = {"device-read-bps": ("throttleReadBpsDevice", True),
           "device-write-bps": ("throttleWriteBpsDevice", True),
@@ -41,13 +39,6 @@ def read(settings: Settings, given: dict[str, Any]) -> None:
     if "cgroup-parent" in given:
         settings.cgroup_parent = parent(given["cgroup-parent"])
     settings.sysctls = dict(pair("sysctl", text) for text in given.get("sysctl", []))
-
-
-def parent(text: str) -> str:
-    """The cgroup, or slice of systemd, that containers' own are made in."""
-    if ".." in text.split("/"):
-        raise wrong("cgroup-parent", text, 'write a path without ".."')
-    return text if text.endswith(".slice") else "/" + text.strip("/")
 
 
 def memory(given: dict[str, Any]) -> dict[str, Any]:
@@ -189,17 +180,3 @@ def _device(flag: str, text: str, form: str) -> tuple[int, int, str]:
     if not stat.S_ISBLK(found.st_mode):
         raise wrong(flag, text, f'"{path}" is not a block device')
     return os.major(found.st_rdev), os.minor(found.st_rdev), value
-
-
-def ulimit(text: str) -> dict[str, Any]:
-    """One of process.rlimits, of ``nofile=1024:2048``; -1 is no limit."""
-    name, value = pair("ulimit", text, "NAME=SOFT[:HARD]")
-    if name not in RLIMITS:
-        raise wrong("ulimit", text, f"there is no such limit: there are {', '.join(RLIMITS)}")
-    soft, colon, hard = value.partition(":")
-    low = whole("ulimit", soft, -1, _MOST, "write NAME=SOFT[:HARD], numbers or -1")
-    high = whole("ulimit", hard, -1, _MOST, "write NAME=SOFT[:HARD], numbers or -1") if colon else low
-    if high != -1 and (low == -1 or low > high):
-        raise wrong("ulimit", text, f"the soft limit {low} is more than the hard limit {high}")
-    return {"type": f"RLIMIT_{name.upper()}", "soft": _UNLIMITED if low == -1 else low,
-            "hard": _UNLIMITED if high == -1 else high}

@@ -134,14 +134,20 @@ def _end_unrecorded(container: Container) -> list[str]:
         return []
     from pyruntime.runtime.cgroups.host import directories_of
 
-    # A cgroup of another name may be a session's or a service's that the container was left in.
-    group = Group({key: path for key, path in directories_of(pid).items() if container.id in os.path.basename(path)})
+    group = Group({key: path for key, path in directories_of(pid).items()
+                   if _named_after(container.id, os.path.basename(path))})
     end_process(pid, started, group if group.paths else None)
     if not group.paths:
         return ["the container's cgroup is not known any more, and stays"]
     group.kill()   # what init leaves behind without a pid namespace of its own
     group.delete()
     return []
+
+
+def _named_after(container_id: str, cgroup: str) -> bool:
+    """Whether a cgroup has the name that is made of the ID: ``ID`` or ``PREFIX-ID.scope``. Everything in it is going to
+    be killed, and another one may be a session's or a service's that the container was left in."""
+    return cgroup == container_id or (cgroup.endswith(f"-{container_id}.scope") and not cgroup.startswith("session-"))
 
 
 def destroy(container: Container, record: Record) -> list[str]:

@@ -246,9 +246,12 @@ def _window(container: Container) -> _socket.socket | None:
         sock = sockets.connect(os.path.join(container.directory, "start.sock"), "exec", _socket.SOCK_SEQPACKET)
     except PyruntimeError:
         return None   # started, or gone: what comes next says so
-    sock.send(b"d")
-    if sock.recv(1) == b"d":
-        return sock
+    try:
+        sock.send(b"d")
+        if sock.recv(1) == b"d":
+            return sock
+    except OSError:
+        pass   # `start` came first: init has closed the socket, and can be looked into now
     sock.close()
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime._version import __version__
 from pyruntime.errors import HostError
-from pyruntime.runtime.compiler.sections import mounts, seccomp
+from pyruntime.runtime.compiler.sections import mounts
 from pyruntime.runtime.compiler.sections.kernel import MEMORY_FLAGS, MEMORY_MODES
 from pyruntime.runtime.compiler.setup import NAMESPACES
 from pyruntime.runtime.config.sections.process import CAPABILITIES
@@ -17,20 +17,20 @@ HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "post
 
 
 def _seccomp() -> dict[str, Any]:
-    from pyruntime.runtime.compiler.sections import seccomp_filter as seccomp_compile
+    from pyruntime.runtime.compiler.sections import seccomp_filter, seccomp_values
 
-    flags = sorted(seccomp.FLAGS)
-    return {"enabled": True, "actions": sorted(seccomp_compile.ACTIONS), "operators": sorted(seccomp_compile.OPERATORS),
-            "archs": sorted(seccomp_compile.ARCHITECTURES), "knownFlags": flags, "supportedFlags": flags}
+    flags = sorted(seccomp_values.FLAGS)
+    return {"enabled": True, "actions": sorted(seccomp_filter.ACTIONS), "operators": sorted(seccomp_filter.OPERATORS),
+            "archs": sorted(seccomp_filter.ARCHITECTURES), "knownFlags": flags, "supportedFlags": flags}
 
 
 def libseccomp_version() -> str:
     """The version of libseccomp that makes filters, or ``none``: containers without linux.seccomp need none."""
     try:
-        from pyruntime.runtime.compiler.sections import seccomp_filter as seccomp_compile
+        from pyruntime.runtime.compiler.sections import seccomp_filter
     except HostError:
         return "none"
-    return seccomp_compile.libseccomp_version()
+    return seccomp_filter.libseccomp_version()
 
 
 def document(criu: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.pocker.command import Pocker
-from tests.integration.pocker.test_settings import NONE, in_range, ranges
+from tests.integration.pocker.test_run_flags import NONE, in_range, ranges
 
 __all__ = ["ranges"]   # a fixture
 

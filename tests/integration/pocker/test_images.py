@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.image.registries import PASSWORD, USER, serve
 from tests.integration.pocker.command import Pocker
-from tests.integration.pocker.test_settings import NONE
+from tests.integration.pocker.test_run_flags import NONE
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.pocker.command import BIN, Pocker
-from tests.integration.pocker.test_settings import NONE, run
+from tests.integration.pocker.test_run_flags import NONE, run
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,9 @@ PLAIN_PLACE = 4
 INHERIT_OWNER = 8
 # What a bind mount has of its source until an option for the mount itself is given; then the options alone count.
 _OF_THE_SOURCE = (uapi.MOUNT_ATTR_RDONLY | uapi.MOUNT_ATTR_NOSUID | uapi.MOUNT_ATTR_NODEV | uapi.MOUNT_ATTR_NOEXEC
-                  | uapi.MOUNT_ATTR_NODIRATIME | uapi.MOUNT_ATTR_NOSYMFOLLOW)
+                  | uapi.MOUNT_ATTR_NOSYMFOLLOW)
+# Of these the source's stay until one of them is named (mount(2), MS_REMOUNT).
+_TIMES = uapi.MOUNT_ATTR__ATIME | uapi.MOUNT_ATTR_NODIRATIME
 # New and empty: what is mounted or made beneath has no place yet, so "ro" comes after all of that.
 _FILLED_LATER = {"tmpfs", "ramfs", "devtmpfs"}
 # Their superblocks are the kernel's own, shared or in memory: "ro" is a matter of the mount alone. Anything else may
@@ -101,8 +103,10 @@ class Options:
         self.recursive = "rbind" in self.words
         # Whether the mount says itself how it propagates.
         self.propagates = bool(self.attributes["propagation"] or self.attributes["rec_propagation"])
-        if self.attributes["attr_set"] or self.attributes["attr_clear"]:
-            self.unnamed = _OF_THE_SOURCE & ~(self.attributes["attr_set"] | self.attributes["attr_clear"])
+        named = self.attributes["attr_set"] | self.attributes["attr_clear"]
+        if named:
+            of_the_source = _OF_THE_SOURCE | (uapi.MOUNT_ATTR_NODIRATIME if named & _TIMES else 0)
+            self.unnamed = of_the_source & ~named
 
     def _attribute(self, prefix: str, action: str, attribute: int) -> None:
         # The last word wins, as with mount(8).
@@ -230,7 +234,7 @@ def _held(setup: Setup, fstype: str, dest: str, *, full: bool = False) -> int:
     the mount itself no rename in the root filesystem leads a lookup astray."""
     linux = setup.config["linux"]
     hold = NO_SLOT
-    if (fstype in ("proc", "sysfs") or dest in ("/proc", "/sys")) and any(
+    if (fstype in ("proc", "sysfs") or (dest in ("/proc", "/sys") and fstype not in _FILLED_LATER)) and any(
             path.startswith(dest + "/") for name in ("maskedPaths", "readonlyPaths") for path in linux.get(name, [])):
         hold = setup.slot()
     setup.mounted.append((dest, hold, full))

@@ -14,7 +14,13 @@ from __future__ import annotations
 import os
 import stat
 
-from pyruntime.errors import ConfigError, Problem
+from pyruntime.runtime.compiler.sections.seccomp_values import (
+    FLAG_NEW_LISTENER,
+    INSTRUCTION,
+    MAX_INSTRUCTIONS,
+    Filter,
+    mistake,
+)
 from pyruntime.runtime.plan.steps import NO_SLOT, step
 from pyruntime.system.json import encode
 
@@ -27,72 +33,16 @@ if TYPE_CHECKING:
     from pyruntime.runtime.config.node import Node
     from pyruntime.runtime.plan.steps import Step
 
-SPEC = "config-linux.md#seccomp"
-
-# <linux/seccomp.h>. TSYNC is accepted and counts as 0: the task that loads the filter has no other threads.
-FLAG_LOG = 1 << 1
-FLAG_SPEC_ALLOW = 1 << 2
-FLAG_NEW_LISTENER = 1 << 3
-FLAG_WAIT_KILLABLE_RECV = 1 << 5
-FLAGS = {
-    "SECCOMP_FILTER_FLAG_TSYNC": 0,
-    "SECCOMP_FILTER_FLAG_LOG": FLAG_LOG,
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": FLAG_SPEC_ALLOW,
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": FLAG_WAIT_KILLABLE_RECV,
-}
-
 MAGIC = b"pyruntime seccomp 2\n"
 MAX_ENTRIES = 64          # profiles kept; the oldest go first
-INSTRUCTION = 8           # sizeof(struct sock_filter)
-MAX_INSTRUCTIONS = 4096   # BPF_MAXINSNS
-
-
-class Filter:
-    """A compiled profile.
-
-    ``program``   an array of ``struct sock_filter``
-    ``flags``     for seccomp(2), with SECCOMP_FILTER_FLAG_NEW_LISTENER when ``listener``
-    ``listener``  whether some rule notifies, so that the kernel gives a listener to hand away
-    ``unknown``   names of system calls in the profile that libseccomp does not know; they have no rule
-    """
-
-    __slots__ = ("flags", "listener", "program", "unknown")
-
-    def __init__(self, program: bytes, flags: int, listener: bool, unknown: tuple[str, ...] = ()) -> None:
-        self.program = program
-        self.flags = flags
-        self.listener = listener
-        self.unknown = unknown
-
-
-def mistake(node: Node, what: str, remedy: str = "") -> ConfigError:
-    """A wrong value at ``node``."""
-    return ConfigError("config.json", [Problem(node.where, what, remedy, SPEC)])
-
-
-def read_flags(seccomp: Node, listener: bool) -> int:
-    """linux.seccomp.flags as the number for seccomp(2). Raises ConfigError for a flag that does not exist."""
-    if not seccomp["flags"]:
-        flags = FLAG_SPEC_ALLOW
-    else:
-        flags = 0
-        for node in seccomp["flags"].each():
-            if node.value not in FLAGS:
-                raise mistake(node, f'unknown seccomp flag "{node.value}"')
-            flags |= FLAGS[node.value]
-    if listener:
-        return flags | FLAG_NEW_LISTENER
-    # How a task waits for the listener's reply means nothing without one, and the kernel refuses the flag alone.
-    return flags & ~FLAG_WAIT_KILLABLE_RECV
 
 
 def compile_filter(seccomp: Node) -> Filter:
     """Compile the section with libseccomp. Raises ConfigError that names the place, HostError without libseccomp."""
-    from pyruntime.runtime.compiler.sections import (
-        seccomp_filter as seccomp_compile,  # cffi and libseccomp: only when no compiled program is at hand
-    )
+    # cffi and libseccomp: only when no compiled program is at hand
+    from pyruntime.runtime.compiler.sections import seccomp_filter
 
-    return seccomp_compile.compile_filter(seccomp)
+    return seccomp_filter.compile_filter(seccomp)
 
 
 def load(seccomp: Node, cache: str) -> Filter:
@@ -228,9 +178,9 @@ def identity(path: str) -> str:
 def _write_entry(path: str, compiled: Filter) -> None:
     # Written under another name and renamed: a reader sees all of it or nothing. Not fsynced: a damaged entry is found
     # by its digest and costs one compilation.
-    from pyruntime.runtime.compiler.sections import seccomp_filter as seccomp_compile
+    from pyruntime.runtime.compiler.sections import seccomp_filter
 
-    library = identity(seccomp_compile.library_path())
+    library = identity(seccomp_filter.library_path())
     if not library:
         return
     temporary = f"{path}.{os.getpid()}"

@@ -15,7 +15,13 @@ import os
 from errno import EDOM, EEXIST, ENOSYS, EPERM
 
 from pyruntime.errors import HostError
-from pyruntime.runtime.compiler.sections.seccomp import INSTRUCTION, MAX_INSTRUCTIONS, Filter, mistake, read_flags
+from pyruntime.runtime.compiler.sections.seccomp_values import (
+    INSTRUCTION,
+    MAX_INSTRUCTIONS,
+    Filter,
+    mistake,
+    read_flags,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -77,6 +78,21 @@ def test_no_mode_or_owner_is_set_by_a_name_that_may_have_become_a_link() -> None
     # A container that shares the directory could replace a new node by a link to a file of the host.
     text = (NATIVE / "devices.c").read_text()
     assert "fchmodat(dir" not in text and "fchownat(dir" not in text
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_a_device_node_that_was_there_keeps_its_mode_and_owner(runtime: Runtime, own_bundle: Bundle, tmp_path: Path,
+                                                               bound: bool) -> None:
+    # It may be the host's: bound, or in a devtmpfs, of which there is one for the whole machine.
+    node = tmp_path / "node" if bound else own_bundle.path / "rootfs/node"
+    os.mknod(node, stat.S_IFCHR | 0o640, os.makedev(1, 3))
+    os.chown(node, 3, 4)
+    if bound:
+        own_bundle.add_mount("/node", "none", str(node), "bind")
+    own_bundle.config["linux"]["devices"] = [
+        {"path": "/node", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666, "uid": 5, "gid": 6}]
+    own_bundle.shell("stat -c '%a %u:%g' /node")
+    assert runtime.ok("run", "c1", own_bundle) == "640 3:4\n"
 
 
 @pytest.fixture

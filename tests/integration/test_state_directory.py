@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pyruntime.runtime.cgroups.host import directories_of
 from pyruntime.runtime.lifecycle.store import Container, Record
 from pyruntime.system.processes import start_time
 from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime
@@ -170,6 +171,25 @@ def test_delete_by_force_never_forgets_a_process(runtime: Runtime, bundle: Bundl
     done = runtime("delete", "--force", "c1")
     assert done.returncode == 0
     assert not start_time(pid) and not (runtime.root / "c1").exists()
+
+
+def test_delete_by_force_kills_no_neighbour_of_a_process(runtime: Runtime, bundle: Bundle) -> None:
+    # The cgroup's name holds the container's by chance: it may be a session's.
+    bundle.shell("sleep 100", linux__cgroupsPath="session-c1-of-a-user")
+    runtime.ok("create", "c1", bundle)
+    pid = runtime.state("c1")["pid"]
+    directories = {path for path in directories_of(pid).values() if path.endswith("/session-c1-of-a-user")}
+    with subprocess.Popen(["sleep", "100"]) as neighbour:
+        for path in directories:
+            Path(path, "cgroup.procs").write_text(str(neighbour.pid))
+        (runtime.root / "c1" / "state.json").write_text("")
+        done = runtime("delete", "--force", "c1")
+        alive = neighbour.poll() is None
+        neighbour.kill()
+    for path in filter(os.path.isdir, directories):
+        os.rmdir(path)
+    assert directories and alive and not start_time(pid)
+    assert "cgroup is not known any more" in done.stderr
 
 
 def test_list_goes_on_when_containers_vanish(runtime: Runtime, bundle: Bundle) -> None:
