@@ -59,6 +59,7 @@ def test_a_process_is_confined_where_the_machine_has_apparmor(usable: bool, tmp_
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
     monkeypatch.setattr(apparmor, "usable", lambda: usable)
+    monkeypatch.setattr(apparmor, "_ourselves", lambda: "")
     monkeypatch.setattr(apparmor, "_loaded", lambda: bool(loaded))
     monkeypatch.setattr(apparmor, "_load", loaded.append)
     for _ in range(2):   # the second time the kernel has the profile, and the note of its text is the same
