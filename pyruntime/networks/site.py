@@ -1,4 +1,4 @@
-"""Where the networks of an installation are, and what their owner, pocker, does for them."""
+"""Where the networks of an installation are, and what their owner does for them."""
 
 from __future__ import annotations
 
