@@ -1,9 +1,9 @@
 """A container's way into its networks and out of them.
 
-    reserve     before it is made: addresses, ports, files; all written down
+    reserve     before it is made: addresses, ports; all written down
     attach      when its network namespace is there: interfaces, rules, proxy
     detach      after its end, whatever of this had come about; may be done twice
-    connect, disconnect   another network, for one that runs or not
+    join, connect, disconnect   another network, for one that runs
     sweep       what was left by processes that were killed
 """
 
@@ -16,16 +16,12 @@ from pyruntime.images.rootless import privileged
 from pyruntime.networks import bridges, endpoints, forwarding, ports
 from pyruntime.networks import definitions as networks
 from pyruntime.networks import dns_process as names
-from pyruntime.networks import etc_files as files
 from pyruntime.networks import nftables as rules
 from pyruntime.networks import slirp as outside
 from pyruntime.networks.addresses import Address, Subnet
 from pyruntime.networks.definitions import DEFAULT
 from pyruntime.networks.endpoints import Endpoint
-from pyruntime.networks.present import CONTAINER, HOST, NONE
 from pyruntime.networks.rtnetlink import Netlink
-from pyruntime.pocker import events as history
-from pyruntime.pocker.containers.status import status_of
 from pyruntime.system import kernel
 
 TYPE_CHECKING = False
@@ -36,85 +32,75 @@ if TYPE_CHECKING:
     from pyruntime.networks.definitions import Network
     from pyruntime.networks.ports import Bound
     from pyruntime.networks.rtnetlink import Link
-    from pyruntime.pocker.containers.container import Container, Record
-    from pyruntime.pocker.directories import Places
-
-_CLONE_NEWNET = 0x40000000   # linux/sched.h
-
-
-class Reservation:
-    """What a container is going to have.
-
-    ``endpoint``   its place in networks of ours, if it has one
-    ``bound``      the sockets of its published ports, until the proxy has them
-    """
-
-    __slots__ = ("bound", "endpoint", "places")
-
-    def __init__(self, places: Places) -> None:
-        self.places = places
-        self.endpoint: Endpoint | None = None
-        self.bound: list[Bound] = []
-
-
-def mode_of(record: Record) -> str:
-    """none, host, container:ID, or "" for networks of ours. Raises UsageError."""
-    wanted = [entry["name"] for entry in record.settings.networks]
-    special = [name for name in wanted if name in (NONE, HOST) or name.startswith(CONTAINER)]
-    if special and len(wanted) > 1:
-        raise UsageError(f'--network "{special[0]}" stands alone: it cannot be had together with other networks')
-    if special and special[0] != NONE and (record.settings.ports or record.settings.publish_all):
-        raise UsageError(f'--publish does not go with --network "{special[0]}": the ports are those of '
-                         + ("the host already" if special[0] == HOST else "the other container"))
-    return special[0] if special else ""
-
-
-def check(places: Places, record: Record) -> None:
-    """Raises what `reserve` would raise for networks that are not there, without reserving anything."""
-    if not mode_of(record):
-        with networks.lock(places):
-            for entry in record.settings.networks:
-                networks.find(places, entry["name"])
-
-
-def reserve(container: Container, record: Record) -> Reservation:
-    """Choose addresses and ports, and write the files. Raises UsageError, StateError, HostError; what has come about
-    then is `detach`'s."""
-    places, settings = container.places, record.settings
-    mode = mode_of(record)
-    reservation = Reservation(places)
-    if mode.startswith(CONTAINER):
-        return reservation   # it has all of that container's
-    if not mode:
-        reservation.endpoint = endpoint = Endpoint(
-            id=record.id, names=_names(record), dns=settings.dns,
-            links={alias: other[:12] for alias, other in settings.links.items()})
-        enrol(places, endpoint, settings.networks)
-        wanted_ports = ports.wanted(settings.ports, _exposed(record), every=settings.publish_all)
-        if wanted_ports and endpoint.targets():
-            reservation.bound = ports.bind(places, wanted_ports)
-            endpoint.ports = [one.document() for one in reservation.bound]
-    files.write(container, record, reservation.endpoint)
-    return reservation
-
+    from pyruntime.networks.site import Site
 
 NEED_ROOT = ("networks between containers need root; without root there are pasta, slirp4netns, none, host and"
              " container:ID")
+_CLONE_NEWNET = 0x40000000   # linux/sched.h
 
 
-def enrol(places: Places, endpoint: Endpoint, wanted: Sequence[dict[str, Any]]) -> None:
-    """Take addresses in networks, or without root the program that leads out; ``wanted`` is as in Settings.networks,
-    nothing the default network. Raises as `reserve` does, and what has come about then is `detach`'s."""
+class EndpointConfig:
+    """What a container asks of networks.
+
+    ``id``, ``names``, ``dns``, ``links``, ``owner``   as its Endpoint has them
+    ``networks``   {"name", "ip", "ip6", "mac", "aliases"} of each network; the last four may be missing, "" or [] where
+                   they are not asked for; nothing is the default network
+    ``ports``      what is to be published, as `ports.wanted` has it
+    """
+
+    __slots__ = ("dns", "id", "links", "names", "networks", "owner", "ports")
+
+    def __init__(self, id: str, names: Sequence[str], networks: Sequence[dict[str, Any]] = (), *,
+                 ports: Sequence[dict[str, Any]] = (), dns: Sequence[str] = (), links: dict[str, str] | None = None,
+                 owner: Sequence[int] = (0, 0)) -> None:
+        self.id = id
+        self.names = list(names)
+        self.networks = list(networks)
+        self.ports = list(ports)
+        self.dns = list(dns)
+        self.links = links or {}
+        self.owner = list(owner)
+
+    def endpoint(self, pid: int = 0) -> Endpoint:
+        """An endpoint that has none of it yet."""
+        return Endpoint(id=self.id, names=self.names, dns=self.dns, links=self.links, owner=self.owner, pid=pid)
+
+
+class Reservation:
+    """What a container is going to have: ``endpoint`` is its place in networks; ``bound``, the sockets of its published
+    ports, until the proxy has them."""
+
+    __slots__ = ("bound", "endpoint", "site")
+
+    def __init__(self, site: Site, endpoint: Endpoint) -> None:
+        self.site = site
+        self.endpoint = endpoint
+        self.bound: list[Bound] = []
+
+
+def reserve(site: Site, config: EndpointConfig) -> Reservation:
+    """Choose addresses and ports. Raises UsageError, StateError, HostError; what has come about then is `detach`'s."""
+    reservation = Reservation(site, config.endpoint())
+    endpoint = reservation.endpoint
+    _enrol(site, endpoint, config.networks)
+    if config.ports and endpoint.targets():
+        reservation.bound = ports.bind(site, config.ports)
+        endpoint.ports = [one.document() for one in reservation.bound]
+    return reservation
+
+
+def _enrol(site: Site, endpoint: Endpoint, wanted: Sequence[dict[str, Any]]) -> None:
+    """Take addresses in networks, or without root the program that leads out."""
     if not privileged():
         endpoint.outside = outside.choose(_program(wanted))
-        endpoints.save(places, endpoint)
+        endpoints.save(site, endpoint)
         return
-    with networks.lock(places):
-        for number, entry in enumerate(wanted or [{"name": DEFAULT}]):
-            _join(places, endpoint, networks.find(places, entry["name"]), entry, number)
+    with networks.lock(site):
+        for entry in wanted or [{"name": DEFAULT}]:
+            join(site, endpoint, networks.find(site, entry["name"]), entry)
         # Now, so that the name server begins while the container is being made.
-        _raise(places, [entry["network"] for entry in endpoint.joined])
-    names.ensure(places)
+        _raise(site, [entry["network"] for entry in endpoint.joined])
+    names.ensure(site)
 
 
 def _program(wanted: Sequence[dict[str, Any]]) -> str:
@@ -125,33 +111,32 @@ def _program(wanted: Sequence[dict[str, Any]]) -> str:
     return "" if not wanted or wanted[0]["name"] == DEFAULT else str(wanted[0]["name"])
 
 
-def _names(record: Record) -> list[str]:
-    return list(dict.fromkeys((record.name, record.id[:12], files.hostname_of(record))))
-
-
-def _exposed(record: Record) -> list[str]:
-    return [*record.image_config.get("ExposedPorts", {}), *record.settings.expose]
-
-
-def _join(places: Places, endpoint: Endpoint, network: Network, wanted: dict[str, Any], number: int) -> dict[str, Any]:
-    """Take addresses of a network; it is locked."""
+def join(site: Site, endpoint: Endpoint, network: Network, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Take addresses of a network; ``wanted`` is as in EndpointConfig.networks. Networks are locked. What is written
+    down in the endpoint is returned. Raises StateError, UsageError."""
     if endpoint.in_network(network.name):
         raise StateError(f'the container is connected to network "{network.name}" already')
-    bridges.find_room(places, network)
+    bridges.find_room(site, network)
+    number = _free_number(endpoint)
     entry: dict[str, Any] = {
         "network": network.name, "interface": network.interface, "internal": network.internal, "ip": "", "ip6": "",
         "link": f"pk{endpoint.id[:10]}.{number}", "inside": f"eth{number}", "aliases": wanted.get("aliases") or []}
     endpoint.joined.append(entry)
     # Written down before an address is taken: it is given back whenever we are killed.
-    endpoints.save(places, endpoint)
+    endpoints.save(site, endpoint)
     for version, key in ((4, ""), (6, "6")):
         subnet = network.subnet(version)
-        entry[f"ip{key}"] = endpoints.lease(places, network, version, endpoint.id, wanted.get(f"ip{key}") or "")
+        entry[f"ip{key}"] = endpoints.lease(site, network, version, endpoint.id, wanted.get(f"ip{key}") or "")
         entry[f"gateway{key}"] = subnet["gateway"] if subnet else ""
         entry[f"subnet{key}"] = subnet["subnet"] if subnet else ""
     entry["mac"] = _mac(wanted.get("mac") or "", entry["ip"])
-    endpoints.save(places, endpoint)
+    endpoints.save(site, endpoint)
     return entry
+
+
+def _free_number(endpoint: Endpoint) -> int:
+    taken = {entry["inside"] for entry in endpoint.joined}
+    return next(number for number in range(len(taken) + 1) if f"eth{number}" not in taken)
 
 
 def _mac(wanted: str, address: str) -> str:
@@ -173,32 +158,30 @@ def _mac(wanted: str, address: str) -> str:
 def attach(reservation: Reservation, pid: int) -> None:
     """Give the network namespace of a process, the container's init, what was reserved. Raises HostError, StateError,
     PyruntimeError."""
-    endpoint, places = reservation.endpoint, reservation.places
-    if endpoint is None:
-        return
+    endpoint, site = reservation.endpoint, reservation.site
     endpoint.pid = pid
     if endpoint.outside:
         outside.start(endpoint)
-        endpoints.save(places, endpoint)
+        endpoints.save(site, endpoint)
     else:
-        _plug(places, endpoint, endpoint.joined)
+        _plug(site, endpoint, endpoint.joined)
     if reservation.bound:
         ports.start_proxy(endpoint, reservation.bound)
-        endpoints.save(places, endpoint)   # before anything else can fail: who detaches has to know of the proxy
+        endpoints.save(site, endpoint)   # before anything else can fail: who detaches has to know of the proxy
         ports.release(reservation.bound)
         reservation.bound = []
-        _publish(places, endpoint)
+        _publish(site, endpoint)
     else:
-        endpoints.save(places, endpoint)
+        endpoints.save(site, endpoint)
 
 
-def _plug(places: Places, endpoint: Endpoint, entries: Sequence[dict[str, Any]]) -> None:
+def _plug(site: Site, endpoint: Endpoint, entries: Sequence[dict[str, Any]]) -> None:
     """Make the interfaces of a container that runs."""
     namespace = os.open(f"/proc/{endpoint.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     host = Netlink()
     try:
-        with networks.lock(places):
-            links = _raise(places, [entry["network"] for entry in entries])
+        with networks.lock(site):
+            links = _raise(site, [entry["network"] for entry in entries])
         # For interfaces to come. A neighbour could pretend to be the router (CVE-2020-10749).
         ipv6 = any(entry["ip6"] for entry in entries)
         inside = _visit(namespace, [("ipv6/conf/default/accept_ra", "0"),
@@ -224,15 +207,15 @@ def _leads_out(entry: dict[str, Any], version: int) -> bool:
     return bool(entry["ip6" if version == 6 else "ip"]) and not entry["internal"]
 
 
-def _raise(places: Places, wanted: Sequence[str]) -> list[Link]:
+def _raise(site: Site, wanted: Sequence[str]) -> list[Link]:
     """Have networks up; their bridges. They are locked."""
     netlink, links = Netlink(), []
     try:
         for name in wanted:
-            network = networks.read(places, name)
+            network = networks.read(site, name)
             if network is None:
                 raise StateError(f'network "{name}" has been removed meanwhile')
-            links.append(bridges.raise_up(places, netlink, network))
+            links.append(bridges.raise_up(site, netlink, network))
     finally:
         netlink.close()
     return links
@@ -270,7 +253,7 @@ def _address(inside: Netlink, entry: dict[str, Any], routed: set[int]) -> None:
             routed.add(version)
 
 
-def _publish(places: Places, endpoint: Endpoint) -> None:
+def _publish(site: Site, endpoint: Endpoint) -> None:
     """Add the rules of its published ports."""
     entry = endpoint.publisher()
     text = rules.elements(entry["interface"], endpoint.ports, endpoint.targets(), add=True) if entry else ""
@@ -280,11 +263,11 @@ def _publish(places: Places, endpoint: Endpoint) -> None:
         rules.apply(text)
     except PyruntimeError:
         # Somebody has flushed the rules, or an element was left there: with all that is true they are made anew.
-        with networks.lock(places):
-            network = networks.read(places, entry["network"])
+        with networks.lock(site):
+            network = networks.read(site, entry["network"])
             if network is None:
                 raise
-            bridges.rebuild(places, network)
+            bridges.rebuild(site, network)
     _forget_flows(endpoint)
 
 
@@ -296,7 +279,7 @@ def _forget_flows(endpoint: Endpoint) -> None:
         forget(endpoint.ports, endpoint.targets())
 
 
-def _unpublish(places: Places, endpoint: Endpoint, entry: dict[str, Any]) -> None:
+def _unpublish(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
     """Remove them; networks are locked, and the endpoint no longer says that it has ports."""
     text = rules.elements(entry["interface"], endpoint.ports, endpoint.targets(), add=False)
     if not text:
@@ -304,9 +287,9 @@ def _unpublish(places: Places, endpoint: Endpoint, entry: dict[str, Any]) -> Non
     try:
         rules.apply(text)
     except PyruntimeError:
-        network = networks.read(places, entry["network"])
-        if network is not None and network.name in bridges.up(places):
-            bridges.rebuild(places, network)
+        network = networks.read(site, entry["network"])
+        if network is not None and network.name in bridges.up(site):
+            bridges.rebuild(site, network)
 
 
 # --- detach -----------------------------------------------------------------------------------------------------------
@@ -316,12 +299,12 @@ class Departure:
     """A container leaves its networks: begun before its end, which goes on meanwhile, and finished after it. The
     kernel takes 20 ms to remove an interface."""
 
-    __slots__ = ("_child", "_endpoint", "_places")
+    __slots__ = ("_child", "_endpoint", "_site")
 
-    def __init__(self, places: Places, container_id: str) -> None:
+    def __init__(self, site: Site, container_id: str) -> None:
         """Begin it; nothing is fine."""
-        self._places = places
-        self._endpoint = endpoints.read(places, container_id)
+        self._site = site
+        self._endpoint = endpoints.read(site, container_id)
         self._child = 0
         if self._endpoint is None or not self._endpoint.joined:
             return
@@ -336,7 +319,7 @@ class Departure:
 
     def finish(self) -> None:
         """Give everything back that the container has of networks. May be done twice. Raises PyruntimeError."""
-        places, endpoint = self._places, self._endpoint
+        site, endpoint = self._site, self._endpoint
         if endpoint is None:
             return
         ports.stop_proxy(endpoint)
@@ -344,22 +327,22 @@ class Departure:
         if self._child and os.waitpid(self._child, 0)[1]:
             _unplug(endpoint.joined)   # it is told why that cannot be
         self._child = 0
-        with networks.lock(places):
+        with networks.lock(site):
             publisher = endpoint.publisher()
             for entry in endpoint.joined:
-                endpoints.give_back(places, entry["network"], endpoint.id, entry["ip"], entry["ip6"])
-            endpoints.drop(places, endpoint.id)   # last: as long as it is there, this is done again
-            if publisher and endpoint.ports and endpoints.used(places, publisher["network"]):
-                _unpublish(places, endpoint, publisher)
+                endpoints.give_back(site, entry["network"], endpoint.id, entry["ip"], entry["ip6"])
+            endpoints.drop(site, endpoint.id)   # last: as long as it is there, this is done again
+            if publisher and endpoint.ports and endpoints.used(site, publisher["network"]):
+                _unpublish(site, endpoint, publisher)
             _forget_flows(endpoint)
-            idle = any(not endpoints.used(places, entry["network"]) for entry in endpoint.joined)
+            idle = any(not endpoints.used(site, entry["network"]) for entry in endpoint.joined)
         if idle:
-            names.ensure(places)   # the name server takes the network down
+            names.ensure(site)   # the name server takes the network down
 
 
-def detach(places: Places, container_id: str) -> None:
+def detach(site: Site, container_id: str) -> None:
     """Give everything back that a container has of networks; nothing is fine. Raises PyruntimeError."""
-    Departure(places, container_id).finish()
+    Departure(site, container_id).finish()
 
 
 def _unplug(entries: Sequence[dict[str, Any]]) -> None:
@@ -374,107 +357,63 @@ def _unplug(entries: Sequence[dict[str, Any]]) -> None:
         netlink.close()
 
 
-def sweep(places: Places) -> None:
+def sweep(site: Site) -> None:
     """Take away what belongs to no container, and have a name server. Raises PyruntimeError."""
-    known = endpoints.identifiers(places)
-    for container_id in known:
-        if not os.path.isdir(f"{places.root}/containers/{container_id}") and not _of_a_build(places, container_id):
-            detach(places, container_id)
-    if bridges.up(places) and not names.alive(places):
-        with networks.lock(places):
-            endpoints.forget_lost(places)
-            for name in bridges.up(places):
-                if not endpoints.used(places, name):
-                    bridges.take_down(places, name)
-        names.ensure(places)
+    for container_id in endpoints.identifiers(site):
+        if not site.exists(container_id) and not _of_a_build(site, container_id):
+            detach(site, container_id)
+    if bridges.up(site) and not names.alive(site):
+        with networks.lock(site):
+            endpoints.forget_lost(site)
+            for name in bridges.up(site):
+                if not endpoints.used(site, name):
+                    bridges.take_down(site, name)
+        names.ensure(site)
 
 
-def _of_a_build(places: Places, identifier: str) -> bool:
+def _of_a_build(site: Site, identifier: str) -> bool:
     """Whether an endpoint belongs to a process that is not gone: a step of a build has no directory below ROOT."""
-    endpoint = endpoints.read(places, identifier)
+    endpoint = endpoints.read(site, identifier)
     return endpoint is not None and endpoint.of_a_build()
 
 
 # --- networks of a container that is there already --------------------------------------------------------------------
 
 
-def connect(container: Container, record: Record, wanted: dict[str, Any]) -> None:
-    """Connect a container to a network, now if it runs, and at its next starts; it is locked. ``wanted`` is as in
-    Settings.networks. Raises StateError, UsageError, HostError."""
-    places = container.places
-    if not privileged():
-        raise HostError("networks between containers need root: a container of yours can share another one's with"
-                        " --network container:ID")
-    left = any(entry.get("left") for entry in record.settings.networks)
-    if not left and (mode := mode_of(record)):
-        raise StateError(f'container "{record.name}" has --network "{mode}": it cannot be connected to others')
-    with networks.lock(places):
-        network = networks.find(places, wanted["name"])
-        have = [] if left else record.settings.networks or [{"name": DEFAULT}]
-        if network.name in (networks.find(places, entry["name"]).name for entry in have):
-            raise StateError(f'container "{record.name}" is connected to network "{network.name}" already')
-        endpoint = endpoints.read(places, record.id)
-        if endpoint is None and (pid := status_of(container).pid):   # started after it had left its last network
-            endpoint = Endpoint(id=record.id, names=_names(record), dns=record.settings.dns, pid=pid)
-        entry = _join(places, endpoint, network, wanted, _free_number(endpoint)) if endpoint else None
-    if endpoint and entry:
-        try:
-            _plug(places, endpoint, [entry])
-        except BaseException:
-            _leave(places, endpoint, entry)
-            raise
-        names.ensure(places)
-        files.write_hosts(container, record, endpoint)
-        files.write_resolv(container, record, endpoint)   # the first network brings the name server
-    record.settings.networks = [*have, wanted]
-    container.write(record)
-    history.note(places, "network", "connect", network.id, {"name": network.name, "container": record.id})
+def connect(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
+    """Give a container that runs the interface for what it has joined. Raises HostError, StateError, PyruntimeError; it
+    has left the network then."""
+    try:
+        _plug(site, endpoint, [entry])
+    except BaseException:
+        _leave(site, endpoint, entry)
+        raise
+    names.ensure(site)
 
 
-def _free_number(endpoint: Endpoint) -> int:
-    taken = {entry["inside"] for entry in endpoint.joined}
-    return next(number for number in range(len(taken) + 1) if f"eth{number}" not in taken)
+def disconnect(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
+    """Take a container that runs out of a network; its published ports go to another one. Raises PyruntimeError."""
+    republish = bool(endpoint.ports) and entry is endpoint.publisher()
+    if republish:
+        ports.stop_proxy(endpoint)
+    _leave(site, endpoint, entry)
+    _reroute(endpoint)
+    if republish and endpoint.publisher():
+        _republish(site, endpoint)
 
 
-def disconnect(container: Container, record: Record, name: str) -> None:
-    """Take a container out of a network, now if it runs, and at its next starts; it is locked. Raises StateError."""
-    places = container.places
-    with networks.lock(places):
-        network = networks.find(places, name)
-        have = record.settings.networks or [{"name": DEFAULT}]
-        rest = [entry for entry in have
-                if entry["name"] in (NONE, HOST) or networks.find(places, entry["name"]).name != network.name]
-    if len(rest) == len(have) or mode_of(record):
-        raise StateError(f'container "{record.name}" is not connected to network "{network.name}"')
-    endpoint = endpoints.read(places, record.id)
-    entry = endpoint.in_network(network.name) if endpoint else None
-    if endpoint and entry:
-        republish = bool(endpoint.ports) and entry is endpoint.publisher()
-        if republish:
-            ports.stop_proxy(endpoint)
-        _leave(places, endpoint, entry)
-        _reroute(endpoint)
-        if republish and endpoint.publisher():
-            _republish(places, endpoint)
-        files.write_hosts(container, record, endpoint)
-        files.write_resolv(container, record, endpoint)
-    record.settings.networks = rest or [{"name": NONE, "left": True}]   # unlike --network none, it may join others
-    container.write(record)
-    history.note(places, "network", "disconnect", network.id, {"name": network.name, "container": record.id})
-
-
-def _leave(places: Places, endpoint: Endpoint, entry: dict[str, Any]) -> None:
-    """Undo what `_join` and `_plug` did."""
+def _leave(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
+    """Undo what `join` and `_plug` did."""
     _unplug([entry])
-    with networks.lock(places):
+    with networks.lock(site):
         publisher, before = endpoint.publisher(), Endpoint(**endpoint.document())
         before.joined = list(endpoint.joined)
         endpoint.joined.remove(entry)
-        endpoints.save(places, endpoint)
-        endpoints.give_back(places, entry["network"], endpoint.id, entry["ip"], entry["ip6"])
+        endpoints.save(site, endpoint)
+        endpoints.give_back(site, entry["network"], endpoint.id, entry["ip"], entry["ip6"])
         if entry is publisher and endpoint.ports:
-            _unpublish(places, before, entry)
-    names.ensure(places)
+            _unpublish(site, before, entry)
+    names.ensure(site)
 
 
 def _reroute(endpoint: Endpoint) -> None:
@@ -496,80 +435,29 @@ def _reroute(endpoint: Endpoint) -> None:
         inside.close()
 
 
-def _republish(places: Places, endpoint: Endpoint) -> None:
+def _republish(site: Site, endpoint: Endpoint) -> None:
     """The published ports lead to another network from now on."""
-    bound = ports.bind(places, [{**port, "last": port["port"]} for port in endpoint.ports])
+    bound = ports.bind(site, [{**port, "last": port["port"]} for port in endpoint.ports])
     try:
         ports.start_proxy(endpoint, bound)
-        endpoints.save(places, endpoint)
+        endpoints.save(site, endpoint)
     finally:
         ports.release(bound)
-    _publish(places, endpoint)
+    _publish(site, endpoint)
 
 
-def rename(places: Places, record: Record) -> None:
-    """The container has another name: those who ask for it shall find it."""
-    endpoint = endpoints.read(places, record.id)
-    if endpoint:
-        endpoint.names = _names(record)
-        endpoints.save(places, endpoint)
-
-
-def remove(places: Places, name: str) -> Network:
-    """Remove a network that no container is in. Raises StateError."""
-    with networks.lock(places):
-        network = networks.find(places, name)
-        if network.name == DEFAULT:
-            raise StateError(f'network "{DEFAULT}" stays: containers without --network are in it')
-        if users := _users(places).get(network.name):
-            if all(user.startswith("a build ") for user in users):
-                raise StateError(f'network "{network.name}" is used by {", ".join(users)}: wait for its end')
-            raise StateError(f'network "{network.name}" is used by {", ".join(users)}: remove them, or'
-                             f' "pocker network disconnect {network.name} {users[0]}"')
-        endpoints.forget_lost(places)
-        bridges.take_down(places, network.name)
-        networks.remove(places, network)
-    return network
-
-
-def unused(places: Places) -> list[Network]:
-    """The networks that no container is in, without the default one."""
-    with networks.lock(places):
-        users = _users(places)
-        return [network for network in networks.every(places) if network.name not in {*users, DEFAULT}]
-
-
-def _users(places: Places) -> dict[str, list[str]]:
-    """Network -> names of the containers that are in it, or will be when they are started."""
-    from pyruntime.pocker.containers.container import every
-
-    result: dict[str, list[str]] = {}
-    for _, record in every(places):
-        for entry in record.settings.networks or [{"name": DEFAULT}]:
-            if not mode_of(record):
-                try:
-                    result.setdefault(networks.find(places, entry["name"]).name, []).append(record.name)
-                except StateError:
-                    continue   # it never was there: the container has not been started yet, and cannot be
-    for endpoint in endpoints.every(places):
-        if endpoint.of_a_build():
-            for entry in endpoint.joined:
-                result.setdefault(entry["network"], []).append(f"a build (process {endpoint.owner[0]})")
-    return result
-
-
-def reload(places: Places) -> list[str]:
+def reload(site: Site) -> list[str]:
     """Make what stands for the networks that are up anew: the packet rules, the openings in other firewalls. Their
     names. Raises PyruntimeError."""
-    with networks.lock(places):
-        names_up = sorted(bridges.up(places))
+    with networks.lock(site):
+        names_up = sorted(bridges.up(site))
         netlink = Netlink()
         try:
             for name in names_up:
-                network = networks.read(places, name)
+                network = networks.read(site, name)
                 if network is not None:
-                    bridges.raise_up(places, netlink, network, anew=True)
+                    bridges.raise_up(site, netlink, network, anew=True)
         finally:
             netlink.close()
-    names.ensure(places)
+    names.ensure(site)
     return names_up

@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
     from pyruntime.networks.definitions import Network
     from pyruntime.networks.rtnetlink import Link
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
 
 
-def directory(places: Places) -> str:
+def directory(site: Site) -> str:
     """Where it is written down which networks are up."""
-    return f"{places.run}/networks/up"
+    return f"{site.run}/networks/up"
 
 
-def up(places: Places) -> dict[str, dict[str, Any]]:
+def up(site: Site) -> dict[str, dict[str, Any]]:
     """The networks that are up."""
     found = {}
     try:
-        names = os.listdir(directory(places))
+        names = os.listdir(directory(site))
     except FileNotFoundError:
         return {}
     for name in names:
         try:
-            with open(f"{directory(places)}/{name}", "rb") as file:
+            with open(f"{directory(site)}/{name}", "rb") as file:
                 value = decode(file.read(), "network")
         except FileNotFoundError:
             continue   # it went this very moment
@@ -51,28 +51,28 @@ def up(places: Places) -> dict[str, dict[str, Any]]:
     return found
 
 
-def raise_up(places: Places, netlink: Netlink, network: Network, *, anew: bool = False) -> Link:
+def raise_up(site: Site, netlink: Netlink, network: Network, *, anew: bool = False) -> Link:
     """Make a network's bridge and rules, if they are not there, or ``anew``; the bridge. Raises HostError."""
     link = _ours(netlink, network)
-    if link and not anew and os.path.exists(f"{directory(places)}/{network.name}"):
+    if link and not anew and os.path.exists(f"{directory(site)}/{network.name}"):
         return link
-    places.below_run("networks", "up")
+    site.below_run("networks", "up")
     state: dict[str, Any] = {"interface": network.interface, "internal": network.internal,
              "gateways": [entry["gateway"] for entry in network.subnets], "opened": []}
-    write(f"{directory(places)}/{network.name}", encode(state).encode())
+    write(f"{directory(site)}/{network.name}", encode(state).encode())
     try:
-        rebuild(places, network)
+        rebuild(site, network)
         if not network.internal:
-            forwarding.allow(places, ipv6=network.subnet(6) is not None)
+            forwarding.allow(site, ipv6=network.subnet(6) is not None)
             state["opened"] = rules.droppers()
             if state["opened"]:
-                write(f"{directory(places)}/{network.name}", encode(state).encode())
+                write(f"{directory(site)}/{network.name}", encode(state).encode())
             for program, chain in state["opened"]:
                 rules.let_in(program, chain, network.interface, add=True)
         return link or _make(netlink, network)
     except BaseException:
-        if link is None or not endpoints.used(places, network.name):   # who has asked for it has an address already
-            take_down(places, network.name)
+        if link is None or not endpoints.used(site, network.name):   # who has asked for it has an address already
+            take_down(site, network.name)
         raise
 
 
@@ -81,10 +81,10 @@ def _ours(netlink: Netlink, network: Network) -> Link | None:
     return link if link and link.kind == "bridge" and link.mac == network.mac else None
 
 
-def find_room(places: Places, network: Network) -> None:
+def find_room(site: Site, network: Network) -> None:
     """The name of the bridge and the subnet of a network that is not up have to be free; the default network, which
     nobody uses then, takes others if they are not. Raises StateError."""
-    if endpoints.used(places, network.name):
+    if endpoints.used(site, network.name):
         return
     netlink = Netlink()
     try:
@@ -110,11 +110,11 @@ def find_room(places: Places, network: Network) -> None:
     if foreign:
         network.interface = f"pocker{number}"
     if collisions:
-        others = [Subnet.parse(entry["subnet"]) for other in networks.every(places) if other.name != network.name
+        others = [Subnet.parse(entry["subnet"]) for other in networks.every(site) if other.name != network.name
                   for entry in other.subnets]
         subnet = networks.free_subnet(network.name, taken + others)
         network.subnets[0] = {"subnet": str(subnet), "gateway": str(subnet.at(1)), "range": ""}
-    networks.save(places, network)
+    networks.save(site, network)
 
 
 def mtu_of(network: Network) -> int:
@@ -171,19 +171,19 @@ def _make(netlink: Netlink, network: Network) -> Link:
     return link
 
 
-def rebuild(places: Places, network: Network) -> None:
+def rebuild(site: Site, network: Network) -> None:
     """Make the network's packet rules anew, with the published ports of all its containers."""
     text = rules.table(network)
-    for endpoint in endpoints.every(places):
+    for endpoint in endpoints.every(site):
         entry = endpoint.publisher()
         if entry and entry["network"] == network.name and endpoint.pid:
             text += rules.elements(network.interface, endpoint.ports, endpoint.targets(), add=True)
     rules.apply(text)
 
 
-def take_down(places: Places, name: str) -> None:
+def take_down(site: Site, name: str) -> None:
     """Remove what stands for a network that no container uses; with the last one the host's sysctls are as before."""
-    state = up(places).get(name)
+    state = up(site).get(name)
     if state is None:
         return
     netlink = Netlink()
@@ -197,6 +197,6 @@ def take_down(places: Places, name: str) -> None:
         rules.let_in(program, chain, state["interface"], add=False)
     if rules.possible():
         rules.apply(rules.without(state["interface"]))
-    forget(f"{directory(places)}/{name}")
-    if not up(places):
-        forwarding.restore(places)
+    forget(f"{directory(site)}/{name}")
+    if not up(site):
+        forwarding.restore(site)

@@ -12,7 +12,6 @@ from pyruntime.errors import NoSuchNetwork, PyruntimeError, StateError, UsageErr
 from pyruntime.images.store.layout import read_file
 from pyruntime.networks.addresses import Address, Subnet, routed
 from pyruntime.networks.present import HOST, NONE
-from pyruntime.pocker import events as history
 from pyruntime.system.files import forget, write
 from pyruntime.system.json import decode, encode
 from pyruntime.system.names import check_name
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
     from pyruntime.system.files import Lock
 
 DEFAULT = "bridge"
@@ -72,18 +71,18 @@ class Network:
         return b"\x02\x50" + bytes.fromhex(self.id[:8])
 
 
-def lock(places: Places) -> Lock:
+def lock(site: Site) -> Lock:
     """The lock of networks, addresses and bridges."""
-    return places.lock("networks")
+    return site.lock("networks")
 
 
-def _path(places: Places, name: str) -> str:
-    return f"{places.root}/networks/{name}.json"
+def _path(site: Site, name: str) -> str:
+    return f"{site.root}/networks/{name}.json"
 
 
-def read(places: Places, name: str) -> Network | None:
+def read(site: Site, name: str) -> Network | None:
     """The network of this name, if there is one."""
-    path = _path(places, name)
+    path = _path(site, name)
     try:
         data = read_file(path, 1 << 20)
     except FileNotFoundError:
@@ -94,53 +93,53 @@ def read(places: Places, name: str) -> Network | None:
     return Network(**value) if isinstance(value, dict) else None
 
 
-def every(places: Places) -> Iterator[Network]:
+def every(site: Site) -> Iterator[Network]:
     """All networks by name; `bridge` only once it has been used."""
     try:
-        names = sorted(os.listdir(f"{places.root}/networks"))
+        names = sorted(os.listdir(f"{site.root}/networks"))
     except FileNotFoundError:
         return
     for name in names:
-        if name.endswith(".json") and (network := read(places, name.removesuffix(".json"))):
+        if name.endswith(".json") and (network := read(site, name.removesuffix(".json"))):
             yield network
 
 
-def find(places: Places, text: str) -> Network:
+def find(site: Site, text: str) -> Network:
     """The network that a person means: a name, an ID or the beginning of one; `bridge` is made. It is locked.
 
     Raises NoSuchNetwork.
     """
     name = DEFAULT if text in ("default", "") else text
-    network = read(places, name) if "/" not in name else None
+    network = read(site, name) if "/" not in name else None
     if network:
         return network
     if name == DEFAULT:
-        return make(places, DEFAULT)
-    fitting = [network for network in every(places) if network.id.startswith(text)]
+        return make(site, DEFAULT)
+    fitting = [network for network in every(site) if network.id.startswith(text)]
     if len(fitting) != 1:
         raise NoSuchNetwork(f'no such network: "{text}": see "pocker network ls", or make it with "pocker network'
                             f' create {text}"')
     return fitting[0]
 
 
-def save(places: Places, network: Network) -> None:
+def save(site: Site, network: Network) -> None:
     """Write the record."""
-    places.below("networks")
-    write(_path(places, network.name), encode(network.document()).encode())
+    site.below("networks")
+    write(_path(site, network.name), encode(network.document()).encode())
 
 
-def make(places: Places, name: str, *, subnets: Sequence[str] = (), gateways: Sequence[str] = (),
+def make(site: Site, name: str, *, subnets: Sequence[str] = (), gateways: Sequence[str] = (),
          ranges: Sequence[str] = (), ipv6: bool = False, internal: bool = False, labels: dict[str, str] | None = None,
          options: dict[str, str] | None = None) -> Network:
     """Make a network; the caller holds the lock. Raises UsageError, StateError."""
     check_name(name)
     if name in RESERVED:
         raise UsageError(f'"{name}" cannot be the name of a network: it stands for something else in --network')
-    if read(places, name):
+    if read(site, name):
         raise StateError(f'there is a network "{name}" already: remove it, or take another name')
     network = Network(id=os.urandom(32).hex(), name=name, created=timestamp(), internal=internal, labels=labels or {},
                       options=_options(options or {}))
-    network.subnets = _subnets(places, network, [Subnet.parse(text, "--subnet") for text in subnets], ipv6=ipv6)
+    network.subnets = _subnets(site, network, [Subnet.parse(text, "--subnet") for text in subnets], ipv6=ipv6)
     for text in gateways:
         address = Address.parse(text, "--gateway")
         entry = _entry_of(network, address, "--gateway")
@@ -152,8 +151,8 @@ def make(places: Places, name: str, *, subnets: Sequence[str] = (), gateways: Se
             raise UsageError(f'--ip-range "{text}" is larger than the subnet {entry["subnet"]}')
         entry["range"] = str(part)
     network.interface = "pocker0" if name == DEFAULT else f"pocker-{network.id[:8]}"   # IFNAMSIZ: 15 letters
-    save(places, network)
-    history.note(places, "network", "create", network.id, {"name": name})
+    save(site, network)
+    site.event("create", network.id, name)
     return network
 
 
@@ -177,8 +176,8 @@ def _entry_of(network: Network, address: Address, flag: str) -> dict[str, str]:
     raise UsageError(f'{flag} "{address}" is in no subnet of the network: it has {there}')
 
 
-def _subnets(places: Places, network: Network, wanted: list[Subnet], *, ipv6: bool) -> list[dict[str, str]]:
-    taken = list(occupied(places))
+def _subnets(site: Site, network: Network, wanted: list[Subnet], *, ipv6: bool) -> list[dict[str, str]]:
+    taken = list(occupied(site))
     for subnet in wanted:
         if subnet.size < 4:
             raise UsageError(f'--subnet "{subnet}" has no room for a gateway and a container')
@@ -197,9 +196,9 @@ def _subnets(places: Places, network: Network, wanted: list[Subnet], *, ipv6: bo
             for version in sorted(found)]
 
 
-def occupied(places: Places) -> Iterator[tuple[Subnet, str]]:
+def occupied(site: Site) -> Iterator[tuple[Subnet, str]]:
     """What no new subnet may overlap with, and whose it is: our networks', and what this host has routes to."""
-    for network in every(places):
+    for network in every(site):
         for entry in network.subnets:
             yield Subnet.parse(entry["subnet"]), f'the subnet of network "{network.name}"'
     for subnet in routed():
@@ -219,7 +218,7 @@ def free_subnet(name: str, taken: Sequence[Subnet]) -> Subnet:
                      " routes: name one with --subnet, or remove networks (\"pocker network prune\")")
 
 
-def remove(places: Places, network: Network) -> None:
+def remove(site: Site, network: Network) -> None:
     """Forget a network that nobody uses; the caller holds the lock. Raises StateError."""
-    forget(_path(places, network.name))
-    history.note(places, "network", "destroy", network.id, {"name": network.name})
+    forget(_path(site, network.name))
+    site.event("destroy", network.id, network.name)

@@ -14,27 +14,27 @@ import sys
 import time
 
 from pyruntime.networks import bridges
-from pyruntime.system.files import Lock
+from pyruntime.system.files import Lock, write
 from pyruntime.system.processes import interpreter, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
 
 _SIGHUP = 1
 
 
-def ensure(places: Places) -> None:
+def ensure(site: Site) -> None:
     """A network has come or gone: have a name server that knows, as long as there is a network."""
-    with Lock(f"{places.below_run('networks')}/names.lock"):
+    with Lock(f"{site.below_run('networks')}/names.lock"):
         # Under the lock, because one that is about to end does that under it too (resolver.py).
-        if not _tell(places) and bridges.up(places):
-            _start(places)
+        if not _tell(site) and bridges.up(site):
+            _start(site)
 
 
-def alive(places: Places) -> bool:
+def alive(site: Site) -> bool:
     """Whether there is one."""
-    return _process(places) > 0
+    return _process(site) > 0
 
 
 def answers(gateway: str, seconds: float = 3.0) -> bool:
@@ -58,18 +58,18 @@ def answers(gateway: str, seconds: float = 3.0) -> bool:
         time.sleep(0.005)
 
 
-def _process(places: Places) -> int:
+def _process(site: Site) -> int:
     try:
-        with open(f"{places.run}/networks/names", encoding="ascii") as file:
+        with open(f"{site.run}/networks/names", encoding="ascii") as file:
             pid, started = map(int, file.read().split())
     except (FileNotFoundError, ValueError):
         return 0
     return pid if start_time(pid) == started else 0
 
 
-def _tell(places: Places) -> bool:
+def _tell(site: Site) -> bool:
     """Have it look which networks are up; False where there is none to hear it."""
-    pid = _process(places)
+    pid = _process(site)
     if pid:
         try:
             os.kill(pid, _SIGHUP)
@@ -78,15 +78,12 @@ def _tell(places: Places) -> bool:
     return pid > 0
 
 
-def _start(places: Places) -> None:
+def _start(site: Site) -> None:
     code = (f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.networks.dns_server import main;"
             " main(*sys.argv[1:])")
     actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     # SIGHUP is held back until the program is ready for it: it would be killed by one that comes earlier.
-    pid = os.posix_spawn(interpreter(), ["python", "-IS", "-c", code, places.root, places.run], {},
+    pid = os.posix_spawn(interpreter(), ["python", "-IS", "-c", code, site.root, site.run], {},
                          file_actions=actions, setsid=True, setsigmask=[_SIGHUP])
-    from pyruntime.pocker.containers import scope
-    from pyruntime.system.files import write
-
-    scope.move("pocker-names", pid)
-    write(f"{places.run}/networks/names", f"{pid} {start_time(pid)}\n".encode())
+    site.adopt(pid)
+    write(f"{site.run}/networks/names", f"{pid} {start_time(pid)}\n".encode())

@@ -22,8 +22,8 @@ from pyruntime.errors import PyruntimeError
 from pyruntime.networks import bridges, endpoints
 from pyruntime.networks import definitions as networks
 from pyruntime.networks.addresses import Address
-from pyruntime.networks.etc_files import host_resolv
-from pyruntime.pocker.directories import Places
+from pyruntime.networks.host_files import host_resolv
+from pyruntime.networks.site import Site
 from pyruntime.system import kernel
 from pyruntime.system.files import Lock
 from pyruntime.system.json import decode
@@ -229,9 +229,9 @@ class _Far:
 class Server:
     """The server: one thread, one loop."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        self._run = run = places.run
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._run = run = site.run
         self._names = Names(run)
         self._idle: dict[str, float] = {}       # network without containers -> since when
         self._poll = select.poll()
@@ -244,18 +244,18 @@ class Server:
     # --- which networks are up ----------------------------------------------------------------------------------------
 
     def _gateways(self) -> set[str]:
-        return {gateway for state in bridges.up(self._places).values() for gateway in state["gateways"]}
+        return {gateway for state in bridges.up(self._site).values() for gateway in state["gateways"]}
 
     def _tidy(self, now: float) -> None:
         """Take down the networks that nobody has used for a while. Who ends a container need not wait for that; and the
         next container finds its network still there."""
-        idle = [name for name in bridges.up(self._places) if not endpoints.used(self._places, name)]
+        idle = [name for name in bridges.up(self._site) if not endpoints.used(self._site, name)]
         self._idle = {name: self._idle.get(name, now) for name in idle}
         for name in [name for name, since in self._idle.items() if now - since >= LINGER]:
             try:
-                with networks.lock(self._places):
-                    if not endpoints.used(self._places, name):
-                        bridges.take_down(self._places, name)
+                with networks.lock(self._site):
+                    if not endpoints.used(self._site, name):
+                        bridges.take_down(self._site, name)
                 del self._idle[name]
             except (PyruntimeError, OSError):
                 self._idle[name] = now + _LOOK   # the next command meets the same, and tells
@@ -557,25 +557,25 @@ def _listen(address: str) -> list[_socket.socket]:
     return made
 
 
-def _let_go(places: Places) -> None:
+def _let_go(site: Site) -> None:
     """Who started us may have been in the mount namespace of one container, whose root filesystem we would hold."""
     kernel.unshare(_CLONE_NEWNS)
     with open("/proc/self/mountinfo", "rb") as file:
         points = [os.fsdecode(line.split()[4].replace(b"\\040", b" ")) for line in file]
     for point in reversed(points):
-        if point.startswith(f"{places.root}/"):
+        if point.startswith(f"{site.root}/"):
             kernel.umount2(point, _MNT_DETACH)
 
 
 def main(root: str, run: str) -> NoReturn:
     """The process: serves until no network is up."""
     os.chdir("/")
-    places = Places(root, run)
-    _let_go(places)
+    site = Site(root, run)
+    _let_go(site)
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _signal.set_wakeup_fd(writer)
     _signal.signal(_signal.SIGHUP, lambda number, frame: None)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGHUP])
-    server = Server(places)
+    server = Server(site)
     server.serve(reader)
     os._exit(0)

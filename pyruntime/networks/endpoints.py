@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.networks.definitions import Network
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
 
 
 class Endpoint:
@@ -82,72 +82,72 @@ class Endpoint:
         return next((entry for entry in self.joined if entry["network"] == name), None)
 
 
-def directory(places: Places) -> str:
+def directory(site: Site) -> str:
     """Where endpoints are."""
-    return f"{places.run}/networks/containers"
+    return f"{site.run}/networks/containers"
 
 
-def save(places: Places, endpoint: Endpoint) -> None:
+def save(site: Site, endpoint: Endpoint) -> None:
     """Write it down."""
-    places.below_run("networks", "containers")
-    write(f"{directory(places)}/{endpoint.id}", encode(endpoint.document()).encode())
+    site.below_run("networks", "containers")
+    write(f"{directory(site)}/{endpoint.id}", encode(endpoint.document()).encode())
 
 
-def read(places: Places, container_id: str) -> Endpoint | None:
+def read(site: Site, container_id: str) -> Endpoint | None:
     """The container's endpoint, if it has one."""
     try:
-        with open(f"{directory(places)}/{container_id}", "rb") as file:
+        with open(f"{directory(site)}/{container_id}", "rb") as file:
             value = decode(file.read(), "endpoint")
     except FileNotFoundError:
         return None
     return Endpoint(**value) if isinstance(value, dict) else None
 
 
-def drop(places: Places, container_id: str) -> None:
+def drop(site: Site, container_id: str) -> None:
     """Forget it."""
-    forget(f"{directory(places)}/{container_id}")
+    forget(f"{directory(site)}/{container_id}")
 
 
-def identifiers(places: Places) -> list[str]:
+def identifiers(site: Site) -> list[str]:
     """The IDs of the containers that have one."""
     try:
-        return sorted(name for name in os.listdir(directory(places)) if len(name) == 64)
+        return sorted(name for name in os.listdir(directory(site)) if len(name) == 64)
     except FileNotFoundError:
         return []
 
 
-def every(places: Places) -> Iterator[Endpoint]:
+def every(site: Site) -> Iterator[Endpoint]:
     """All endpoints."""
-    for container_id in identifiers(places):
-        if endpoint := read(places, container_id):
+    for container_id in identifiers(site):
+        if endpoint := read(site, container_id):
             yield endpoint
 
 
 # --- addresses --------------------------------------------------------------------------------------------------------
 
 
-def _leases(places: Places, network: str) -> str:
-    return f"{places.run}/networks/leases/{network}"
+def _leases(site: Site, network: str) -> str:
+    return f"{site.run}/networks/leases/{network}"
 
 
-def leased(places: Places, network: str) -> dict[str, str]:
+def leased(site: Site, network: str) -> dict[str, str]:
     """The addresses of a network that are taken, and by whom."""
-    path = _leases(places, network)
+    path = _leases(site, network)
     try:
         return {name: os.readlink(f"{path}/{name}") for name in os.listdir(path) if name[0] != "."}
     except FileNotFoundError:
         return {}
 
 
-def used(places: Places, network: str) -> bool:
+def used(site: Site, network: str) -> bool:
     """Whether a container has an address of this network."""
     try:
-        return any(name[0] != "." for name in os.listdir(_leases(places, network)))
+        return any(name[0] != "." for name in os.listdir(_leases(site, network)))
     except FileNotFoundError:
         return False
 
 
-def lease(places: Places, network: Network, version: int, container_id: str, wanted: str = "") -> str:
+def lease(site: Site, network: Network, version: int, container_id: str, wanted: str = "") -> str:
     """An address of the network for a container, "" where it has none of this IP version.
 
     The next one after the one that was given last, so that an address stands idle for as long as possible before
@@ -160,7 +160,7 @@ def lease(places: Places, network: Network, version: int, container_id: str, wan
                              f" IPv{version}")
         return ""
     subnet = Subnet.parse(entry["subnet"])
-    path = places.below_run("networks", "leases", network.name)
+    path = site.below_run("networks", "leases", network.name)
     if wanted:
         address = Address.parse(wanted, "--ip")
         first, last = subnet.hosts()
@@ -168,7 +168,7 @@ def lease(places: Places, network: Network, version: int, container_id: str, wan
             raise StateError(f'address "{wanted}" is not one that a container of network "{network.name}" can have: its'
                              f" subnet is {subnet}")
         if str(address) == entry["gateway"] or not _take(path, str(address), container_id):
-            owner = leased(places, network.name).get(str(address), "")
+            owner = leased(site, network.name).get(str(address), "")
             raise StateError(f'address "{wanted}" of network "{network.name}" is taken by'
                              f" {f'container {owner[:12]}' if owner else 'its gateway'}: choose another one")
         return str(address)
@@ -198,10 +198,10 @@ def _take(path: str, address: str, container_id: str) -> bool:
     return True
 
 
-def give_back(places: Places, network: str, container_id: str, *addresses: str) -> None:
+def give_back(site: Site, network: str, container_id: str, *addresses: str) -> None:
     """Give addresses back, if they are still the container's."""
     for address in addresses:
-        path = f"{_leases(places, network)}/{address}"
+        path = f"{_leases(site, network)}/{address}"
         try:
             if address and os.readlink(path) == container_id:
                 os.unlink(path)
@@ -209,13 +209,13 @@ def give_back(places: Places, network: str, container_id: str, *addresses: str) 
             continue   # it was given back before
 
 
-def forget_lost(places: Places) -> None:
+def forget_lost(site: Site) -> None:
     """Give back the addresses of containers that have no endpoint: they were killed between the two."""
     try:
-        networks = os.listdir(f"{places.run}/networks/leases")
+        networks = os.listdir(f"{site.run}/networks/leases")
     except FileNotFoundError:
         return
     for network in networks:
-        for address, owner in leased(places, network).items():
-            if not os.path.exists(f"{directory(places)}/{owner}"):
-                give_back(places, network, owner, address)
+        for address, owner in leased(site, network).items():
+            if not os.path.exists(f"{directory(site)}/{owner}"):
+                give_back(site, network, owner, address)

@@ -13,7 +13,7 @@ from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
 
 _NET = "/proc/sys/net"
 
@@ -32,7 +32,7 @@ def put(name: str, value: str) -> None:
         raise HostError(f"cannot set net.{name.replace('/', '.')} to {value}: {error.strerror}") from None
 
 
-def allow(places: Places, *, ipv6: bool) -> None:
+def allow(site: Site, *, ipv6: bool) -> None:
     """Let the host forward packets; networks are locked. Raises HostError."""
     wanted = {"ipv4/ip_forward": "1"}
     if ipv6 and os.path.isdir(f"{_NET}/ipv6"):
@@ -43,36 +43,36 @@ def allow(places: Places, *, ipv6: bool) -> None:
                 if name not in ("all", "default", "lo") and _get(f"ipv6/conf/{name}/accept_ra") == "1":
                     wanted[f"ipv6/conf/{name}/accept_ra"] = "2"
         wanted["ipv6/conf/all/forwarding"] = "1"
-    before = _read(places)
+    before = _read(site)
     changed = {name: value for name, value in wanted.items() if _get(name) != value}
     if not changed:
         return
     # Written down first: who is killed in between has then at most nothing to put back.
     for name, value in changed.items():
         before.setdefault(name, [_get(name), value])
-    write(_path(places), encode(before).encode())
+    write(_path(site), encode(before).encode())
     for name in sorted(changed, key=lambda name: not name.endswith("accept_ra")):
         put(name, changed[name])
 
 
-def restore(places: Places) -> None:
+def restore(site: Site) -> None:
     """No network is up any more: put back what was there before."""
-    for name, (old, ours) in sorted(_read(places).items()):
+    for name, (old, ours) in sorted(_read(site).items()):
         try:
             if _get(name) == ours:
                 put(name, old)
         except (OSError, HostError):
             continue   # the interface is gone, and its sysctls with it
-    forget(_path(places))
+    forget(_path(site))
 
 
-def _path(places: Places) -> str:
-    return f"{places.below_run('networks')}/forwarding"
+def _path(site: Site) -> str:
+    return f"{site.below_run('networks')}/forwarding"
 
 
-def _read(places: Places) -> dict[str, list[str]]:
+def _read(site: Site) -> dict[str, list[str]]:
     try:
-        with open(_path(places), "rb") as file:
+        with open(_path(site), "rb") as file:
             value = decode(file.read(), "forwarding")
     except FileNotFoundError:
         return {}

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
     from pyruntime.networks.definitions import Network
     from pyruntime.networks.endpoints import Endpoint
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
 
 
-def picture(places: Places, network: Network) -> dict[str, Any]:
+def picture(site: Site, network: Network) -> dict[str, Any]:
     """All about a network; its containers are those that run."""
     containers = {}
-    for endpoint in endpoints.every(places):
+    for endpoint in endpoints.every(site):
         if entry := endpoint.in_network(network.name):
             containers[endpoint.id] = {
                 "Name": endpoint.names[0], "MacAddress": entry["mac"], "IPv4Address": _with_prefix(entry, ""),
@@ -27,7 +27,7 @@ def picture(places: Places, network: Network) -> dict[str, Any]:
         "IPAM": {"Driver": "default", "Config": [
             {"Subnet": entry["subnet"], "Gateway": entry["gateway"],
              **({"IPRange": entry["range"]} if entry["range"] else {})} for entry in network.subnets]},
-        "Interface": network.interface, "Up": network.name in bridges.up(places), "Containers": containers,
+        "Interface": network.interface, "Up": network.name in bridges.up(site), "Containers": containers,
         "Options": network.options, "Labels": network.labels}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.networks.endpoints import Endpoint
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
 
 PROXY = native("proxy")
 _IPPROTO_SCTP = 132   # netinet/in.h; Python's socket module has it on some builds alone
@@ -64,12 +64,12 @@ def wanted(ports: Sequence[dict[str, Any]], exposed: Sequence[str], *, every: bo
     return result
 
 
-def bind(places: Places, ports: Sequence[dict[str, Any]]) -> list[Bound]:
+def bind(site: Site, ports: Sequence[dict[str, Any]]) -> list[Bound]:
     """Bind them all, or none. Raises StateError where one is taken, HostError where the kernel cannot."""
     result: list[Bound] = []
     try:
         for entry in ports:
-            result += _bind(places, entry)
+            result += _bind(site, entry)
     except BaseException:
         release(result)
         raise
@@ -82,7 +82,7 @@ def release(bound: Sequence[Bound]) -> None:
         one.sock.close()
 
 
-def _bind(places: Places, entry: dict[str, Any]) -> list[Bound]:
+def _bind(site: Site, entry: dict[str, Any]) -> list[Bound]:
     hosts = [entry["host"]] if entry["host"] else ["0.0.0.0", "::"]
     first, last = entry["port"], entry.get("last") or entry["port"]
     problem: OSError | None = None
@@ -94,7 +94,7 @@ def _bind(places: Places, entry: dict[str, Any]) -> list[Bound]:
             if error.errno != errno.EADDRINUSE:
                 break
     assert problem is not None
-    raise _problem(places, entry, first, last, problem)
+    raise _problem(site, entry, first, last, problem)
 
 
 def _bind_port(hosts: list[str], port: int, entry: dict[str, Any]) -> list[Bound]:
@@ -131,11 +131,11 @@ def _bind_port(hosts: list[str], port: int, entry: dict[str, Any]) -> list[Bound
         raise
 
 
-def _problem(places: Places, entry: dict[str, Any], first: int, last: int, error: OSError) -> Exception:
+def _problem(site: Site, entry: dict[str, Any], first: int, last: int, error: OSError) -> Exception:
     span = f"{first}-{last}" if last > first else str(first)
     what = f"cannot publish port {entry['host'] + ':' if entry['host'] else ''}{span}/{entry['protocol']}"
     if error.errno == errno.EADDRINUSE:
-        who = _owner(places, first, entry["protocol"]) if first == last else ""
+        who = _owner(site, first, entry["protocol"]) if first == last else ""
         return StateError(f"{what}: address already in use{who}: choose another one, or none for any that is free")
     if error.errno == errno.EADDRNOTAVAIL:
         return StateError(f"{what}: no interface of this host has that address")
@@ -147,9 +147,9 @@ def _problem(places: Places, entry: dict[str, Any], first: int, last: int, error
     return HostError(f"{what}: {error.strerror}")
 
 
-def _owner(places: Places, port: int, protocol: str) -> str:
+def _owner(site: Site, port: int, protocol: str) -> str:
     """Who has the port, as far as can be seen."""
-    for endpoint in endpoints.every(places):
+    for endpoint in endpoints.every(site):
         if any((one["port"], one["protocol"]) == (port, protocol) for one in endpoint.ports):
             return f' by container "{endpoint.names[0]}"'
     inodes = _inodes(f"/proc/net/{protocol}", port) + _inodes(f"/proc/net/{protocol}6", port)

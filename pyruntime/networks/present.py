@@ -7,28 +7,17 @@ from __future__ import annotations
 
 import os
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyruntime.pocker.containers.container import Record
-    from pyruntime.pocker.directories import Places
-
-
 NONE, HOST, CONTAINER = "none", "host", "container:"   # what there is instead of networks of ours
 
 
-def wanted(record: Record) -> bool:
-    """Whether the container asks for more than ``--network none``."""
-    return [entry["name"] for entry in record.settings.networks] != [NONE]
+def has_endpoint(run: str, container_id: str) -> bool:
+    """Whether something of networks is written down for a container below the directory RUN."""
+    return os.path.exists(f"{run}/networks/containers/{container_id}")
 
 
-def has_endpoint(places: Places, container_id: str) -> bool:
-    """Whether something of networks is written down for a container."""
-    return os.path.exists(f"{places.run}/networks/containers/{container_id}")
-
-
-def in_use(places: Places) -> bool:
+def in_use(run: str) -> bool:
     """Whether some container has something of networks, or a network is up."""
-    return any(_names(f"{places.run}/networks/{name}") for name in ("containers", "up"))
+    return any(_names(f"{run}/networks/{name}") for name in ("containers", "up"))
 
 
 def _names(directory: str) -> list[str]:

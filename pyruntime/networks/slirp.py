@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError
-from pyruntime.networks import etc_files as files
+from pyruntime.networks.host_files import host_resolv
 from pyruntime.system.processes import start_time
 from pyruntime.system.programs import IGNORED, run, where_is
 
@@ -36,7 +36,7 @@ def name_servers(program: str) -> list[str]:
     """Whom the container asks for names."""
     if program == SLIRP:
         return [_SLIRP_DNS]
-    servers = files.host_resolv()[0]
+    servers = host_resolv()[0]
     return [server for server in servers if not server.startswith(_LOOPBACK)] or [_PASTA_DNS]
 
 

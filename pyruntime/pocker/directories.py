@@ -18,21 +18,22 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import HostError
-from pyruntime.system.files import Lock
+from pyruntime.system.roots import Roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.store.store import Store
+    from pyruntime.networks.site import Site
 
 
-class Places:
+class Places(Roots):
     """The directories of one installation, made when they are first needed."""
 
     def __init__(self, root: str = "", run: str = "", store: str = "") -> None:
         """An empty name stands for the usual place. Raises HostError where the place cannot be used."""
-        self.root = os.path.abspath(root or os.environ.get("POCKER_ROOT") or _default_root())
-        self.run = os.path.abspath(run or os.environ.get("POCKER_RUN") or _default_run())
+        super().__init__(os.path.abspath(root or os.environ.get("POCKER_ROOT") or _default_root()),
+                         os.path.abspath(run or os.environ.get("POCKER_RUN") or _default_run()),
+                         "name other places with POCKER_ROOT and POCKER_RUN")
         self._store_root = store
         self._store: Store | None = None
 
@@ -50,30 +51,23 @@ class Places:
         """The runtime's state directory."""
         return f"{self.run}/runtime"
 
-    def below(self, *names: str) -> str:
-        """A directory below ROOT, which is made."""
-        return _made(self.root, *names)
+    @property
+    def networks(self) -> Site:
+        """The networks of this installation. The imports are inside, because most commands use no network."""
+        from pyruntime.networks.site import Site
 
-    def below_run(self, *names: str) -> str:
-        """A directory below RUN, which is made."""
-        return _made(self.run, *names)
+        def event(action: str, id: str, name: str) -> None:
+            from pyruntime.pocker.events import note
 
-    def lock(self, name: str) -> Lock:
-        """The lock of a part of ROOT, for example its names: ``with places.lock("names")``."""
-        return Lock(f"{self.below(name)}/.lock")
+            note(self, "network", action, id, {"name": name})
 
+        def adopt(pid: int) -> None:
+            from pyruntime.pocker.containers.scope import move
 
-def _made(top: str, *names: str) -> str:
-    path = "/".join((top, *names))
-    if not os.path.isdir(path):
-        try:
-            # Apart: what makedirs makes on its way has the mode that the umask leaves, and all is below the top.
-            os.makedirs(top, 0o700, exist_ok=True)
-            os.makedirs(path, 0o700, exist_ok=True)
-        except OSError as error:
-            raise HostError(f'cannot make "{path}": {error.strerror}: name other places with POCKER_ROOT and POCKER_RUN'
-                            ) from None
-    return path
+            move("pocker-names", pid)
+
+        return Site(self.root, self.run, self.remedy, event=event, adopt=adopt,
+                    exists=lambda id: os.path.isdir(f"{self.root}/containers/{id}"))
 
 
 def _default_root() -> str:

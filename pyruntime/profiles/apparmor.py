@@ -16,8 +16,7 @@ from pyruntime.errors import HostError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from pyruntime.pocker.directories import Places
+    from typing import Any
 
 NAME = "pocker-default"
 ENABLED = "/sys/module/apparmor/parameters/enabled"   # not there: a kernel without AppArmor
@@ -40,19 +39,23 @@ def parser() -> str:
     return next((path for path in (f"{one}/apparmor_parser" for one in _PATH) if os.access(path, os.X_OK)), "")
 
 
-def provide(places: Places) -> str:
-    """The profile's name, once the kernel has it; "" where there is no way to have it. Raises HostError."""
-    if not usable():
-        return ""
+def confine(process: dict[str, Any], directory: str) -> None:
+    """Have the process of a configuration confined by AppArmor, where this machine has it; the kernel has the profile
+    then, and ``directory`` a note of its text. Only root of the machine may load profiles. Raises HostError."""
+    if usable():
+        _provide(directory)
+        process["apparmorProfile"] = NAME
+
+
+def _provide(directory: str) -> None:
     text = profile(_ourselves())
-    stamp = f"{places.below_run()}/apparmor"
+    stamp = f"{directory}/apparmor"
     if not _loaded() or _read(stamp) != text:
         _load(text)
         # After it: who is killed in between loads it again. A profile is replaced in one go, also under containers.
         from pyruntime.system.files import write
 
         write(stamp, text.encode())
-    return NAME
 
 
 def _loaded() -> bool:

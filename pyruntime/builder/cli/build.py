@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyruntime.images.platform import Platform
     from pyruntime.images.store.store import Store
     from pyruntime.images.transports.base import Source
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
 
 _OWN = (
     Flag("add-host", "list", "a line of /etc/hosts for RUN; host-gateway is the host", value="NAME:ADDRESS"),
@@ -78,9 +78,9 @@ class Surroundings:
     """What the two programs have in common: messages, the store, where containers and networks are, the driver that is
     asked for."""
 
-    def __init__(self, store: Store, places: Places, warn: Any, debug: Any, driver: str = "") -> None:
+    def __init__(self, store: Store, site: Site, warn: Any, debug: Any, driver: str = "") -> None:
         self.store = store
-        self.places = places
+        self.site = site
         self.warn = warn
         self.debug = debug
         self.driver = driver
@@ -199,7 +199,7 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
     from pyruntime.builder.steps import network
     from pyruntime.builder.steps.run import Place
 
-    made = execute.Settings(Place(around.places))
+    made = execute.Settings(Place(around.site))
     build_options.limit(parsed, made.place)
     arguments = {}
     for text in parsed["build-arg"]:
@@ -223,7 +223,7 @@ def _settings(around: Surroundings, parsed: Parsed) -> tuple[Settings, dict[str,
     made.driver = around.driver
     made.cache = not parsed["no-cache"]
     made.no_cache = frozenset(name.lower() for text in parsed["no-cache-filter"] for name in text.split(","))
-    made.network = network.check(around.places, parsed["network"])
+    made.network = network.check(around.site, parsed["network"])
     made.hosts = [_host(text) for text in parsed["add-host"]]
     made.secrets = _secrets(parsed)
     return made, arguments

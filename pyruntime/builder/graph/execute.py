@@ -524,4 +524,4 @@ def sweep(place: Place) -> None:
         if len(words) == 3 and words[0] == "build" and words[1].isdigit() and words[2].isdigit() and \
                 start_time(int(words[1])) != int(words[2]):
             runtime.delete(name, force=True)
-    network.sweep(place.places)
+    network.sweep(place.site)

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, PyruntimeError
-from pyruntime.networks.etc_files import RESOLV, host_line, resolv
+from pyruntime.networks.etc_files import host_line, resolv
+from pyruntime.networks.host_files import RESOLV
 from pyruntime.networks.present import HOST, NONE
 from pyruntime.system.processes import start_time
 
@@ -22,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.networks.attach import Departure, Reservation
     from pyruntime.networks.endpoints import Endpoint
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
 
 DEFAULT = "default"
 HOSTNAME = "build"   # and its address a loopback one: what a program makes of them is the same in each build
@@ -35,9 +36,9 @@ class Network:
     To be entered before what is mounted for the step: the name server of networks, which may begin here, would hold it.
     """
 
-    def __init__(self, places: Places, mode: str, hosts: list[str]) -> None:
+    def __init__(self, site: Site, mode: str, hosts: list[str]) -> None:
         """``hosts``: NAME:ADDRESS for /etc/hosts."""
-        self._places = places
+        self._site = site
         self._mode = mode
         self._hosts = hosts
         self._reservation: Reservation | None = None
@@ -58,17 +59,15 @@ class Network:
         if self._mode in (NONE, HOST):
             return self
         from pyruntime.networks import attach
-        from pyruntime.networks.endpoints import Endpoint
 
         identifier = os.urandom(32).hex()
-        self._reservation = attach.Reservation(self._places)
-        self._reservation.endpoint = Endpoint(
-            id=identifier, names=[identifier[:12]], owner=[os.getpid(), start_time(os.getpid())])
+        config = attach.EndpointConfig(identifier, [identifier[:12]],
+                                       [] if self._mode == DEFAULT else [{"name": self._mode}],
+                                       owner=(os.getpid(), start_time(os.getpid())))
         try:
-            attach.enrol(self._places, self._reservation.endpoint,
-                         [] if self._mode == DEFAULT else [{"name": self._mode}])
+            self._reservation = attach.reserve(self._site, config)
         except BaseException as error:
-            self.leave()
+            attach.detach(self._site, identifier)
             if isinstance(error, HostError):
                 raise _without(error) from None
             raise
@@ -103,7 +102,7 @@ class Network:
         if self.endpoint:
             from pyruntime.networks.attach import Departure
 
-            self._departure = Departure(self._places, self.endpoint.id)
+            self._departure = Departure(self._site, self.endpoint.id)
             if self.endpoint.outside:
                 self.leave()   # at once: slirp4netns keeps what is mounted for the step
 
@@ -112,7 +111,7 @@ class Network:
         if self.endpoint:
             from pyruntime.networks.attach import Departure
 
-            (self._departure or Departure(self._places, self.endpoint.id)).finish()
+            (self._departure or Departure(self._site, self.endpoint.id)).finish()
             self._reservation = None
 
 
@@ -120,17 +119,17 @@ def _without(error: HostError) -> HostError:
     return HostError(f"RUN has no network: {error}; or build with --network host or none")
 
 
-def sweep(places: Places) -> None:
+def sweep(site: Site) -> None:
     """Give back what builds and others had that were killed. Raises PyruntimeError."""
     from pyruntime.networks import present
 
-    if present.in_use(places):
+    if present.in_use(site.run):
         from pyruntime.networks import attach
 
-        attach.sweep(places)
+        attach.sweep(site)
 
 
-def check(places: Places, name: str) -> str:
+def check(site: Site, name: str) -> str:
     """The network of ``--network``, as RUN has it. Raises PyruntimeError for one that there is not."""
     if name in (DEFAULT, NONE, HOST):
         return name
@@ -146,8 +145,8 @@ def check(places: Places, name: str) -> str:
         raise HostError(f'--network "{name}": networks between containers need root; without root there are default,'
                         " pasta, slirp4netns, host and none")
     try:
-        with networks.lock(places):
-            return networks.find(places, name).name
+        with networks.lock(site):
+            return networks.find(site, name).name
     except PyruntimeError as error:
         raise type(error)(f"--network: {error}") from None
 

@@ -15,7 +15,8 @@ from pyruntime.images.document import ImageConfig
 from pyruntime.images.layers.tree import not_there
 from pyruntime.images.rootless import privileged
 from pyruntime.images.runtime_config import Wishes, convert
-from pyruntime.pocker.containers.runtime_config import confine, terminal_group
+from pyruntime.profiles import apparmor
+from pyruntime.profiles.devpts import terminal_group
 from pyruntime.profiles.seccomp import profile
 from pyruntime.runtime.api import Runtime
 from pyruntime.system import kernel
@@ -29,21 +30,21 @@ if TYPE_CHECKING:
     from pyruntime.builder.graph.plan import Step
     from pyruntime.builder.steps.network import Network
     from pyruntime.builder.steps.workspace import Workspace
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
 
 _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _SCRIPT = "/dev/pipes"   # where scripts stand; /dev is the container's own
 
 
 class Place:
-    """Where builds keep their containers: ``root`` the runtime's state directory; who they are known by; ``places``
-    pocker's, for networks; what each of them may use."""
+    """Where builds keep their containers: ``root`` the runtime's state directory; who they are known by; ``site`` the
+    networks that they may join; what each of them may use."""
 
-    __slots__ = ("cgroup", "places", "root", "shm_size", "ulimits")
+    __slots__ = ("cgroup", "root", "shm_size", "site", "ulimits")
 
-    def __init__(self, places: Places, cgroup: str = "/pocker") -> None:
-        self.places = places
-        self.root = f"{places.run}/build"
+    def __init__(self, site: Site, cgroup: str = "/pocker") -> None:
+        self.site = site
+        self.root = f"{site.run}/build"
         self.cgroup = cgroup
         self.shm_size = 64 << 20   # bytes of /dev/shm
         self.ulimits: list[dict[str, Any]] = []   # process.rlimits
@@ -89,8 +90,8 @@ def execute(step: Step, workspace: Workspace, place: Place, container_id: str, e
         os.chmod(path, 0o644)
         extra.bind(path, f"/etc/{name}", readonly=False)
     document = _configuration(step, args, workspace, place, extra, host_network=network.on_host)
-    confine(document["process"], place.places)
     if privileged():
+        apparmor.confine(document["process"], place.site.below_run())
         document["linux"]["cgroupsPath"] = f"{place.cgroup}/{container_id}"
     bundle = f"{workspace.scratch}/bundle"
     os.mkdir(bundle, 0o700)

@@ -207,7 +207,7 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
                 if found is not None:
                     return found
         mode, hosts = (work.step.data.network, work.hosts) if work.step.kind == "run" else ("none", [])
-        with Network(work.place.places, mode, hosts) as network:
+        with Network(work.place.site, mode, hosts) as network:
             kernel.unshare(_CLONE_NEWNS)
             kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
             made = _Step(work, store, network, life, warn).make()

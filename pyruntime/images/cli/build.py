@@ -16,4 +16,4 @@ def run(context: Context, parsed: Parsed) -> int:
     from pyruntime.pocker.directories import Places
 
     places = Places()   # before a user namespace makes root of us
-    return carry_out(Surroundings(context.store, places, context.warn, context.debug), parsed)
+    return carry_out(Surroundings(context.store, places.networks, context.warn, context.debug), parsed)

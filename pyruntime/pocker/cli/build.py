@@ -13,5 +13,5 @@ COMMAND = Command("build", "[options] [CONTEXT]", "build an image from a Dockerf
 
 def run(context: Context, parsed: Parsed) -> int:
     """Build the image."""
-    return carry_out(Surroundings(context.places.store, context.places, context.warn, context.images.debug,
+    return carry_out(Surroundings(context.places.store, context.places.networks, context.warn, context.images.debug,
                                   context.driver), parsed)

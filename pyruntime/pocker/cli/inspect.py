@@ -41,9 +41,9 @@ def _network(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
     from pyruntime.networks import definitions as networks
     from pyruntime.networks.inspect import picture
 
-    with networks.lock(context.places):
-        network = networks.find(context.places, name)
-    return picture(context.places, network)
+    with networks.lock(context.places.networks):
+        network = networks.find(context.places.networks, name)
+    return picture(context.places.networks, network)
 
 
 def _volume(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:

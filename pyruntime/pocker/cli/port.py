@@ -18,7 +18,7 @@ COMMAND = Command("port", "CONTAINER [PORT[/PROTOCOL]]", "show where a container
 def run(context: Context, parsed: Parsed) -> int:
     """Show them."""
     container = find(context.places, parsed.arguments[0])
-    endpoint = endpoints.read(context.places, container.id)
+    endpoint = endpoints.read(context.places.networks, container.id)
     ports = endpoint.ports if endpoint else []
     if len(parsed.arguments) == 1:
         out("".join(f"{port['to']}/{port['protocol']} -> {host_port(port)}\n" for port in ports))

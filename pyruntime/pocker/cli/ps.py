@@ -132,7 +132,7 @@ def _sizes(context: Context, rows: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _row(container: Container, record: Record, status: Status) -> dict[str, Any]:
-    endpoint = endpoints.read(container.places, record.id)
+    endpoint = endpoints.read(container.places.networks, record.id)
     health = ""
     if record.settings.health.get("test"):
         from pyruntime.pocker.containers.health import health_of

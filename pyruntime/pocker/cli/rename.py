@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
-from pyruntime.networks import attach
 from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers import network
 from pyruntime.pocker.containers.container import find, rename
 
 COMMAND = Command("rename", "CONTAINER NAME", "give a container another name", least=2, most=2,
@@ -15,5 +15,5 @@ def run(context: Context, parsed: Parsed) -> int:
     """Rename it."""
     container = find(context.places, parsed.arguments[0])
     rename(container, parsed.arguments[1])
-    attach.rename(context.places, container.read())
+    network.rename(context.places, container.read())
     return 0

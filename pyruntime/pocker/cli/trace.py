@@ -14,10 +14,10 @@ import os
 from pyruntime.commandline.parse import Parsed
 from pyruntime.errors import PyruntimeError
 from pyruntime.images.bundle import Bundle
-from pyruntime.networks.attach import mode_of
 from pyruntime.pocker.cli.flags import FLAGS, settings_of
 from pyruntime.pocker.containers import runtime_config as spec
 from pyruntime.pocker.containers.container import Record
+from pyruntime.pocker.containers.network import mode_of
 from pyruntime.pocker.options.settings import Settings
 from pyruntime.runtime.config.load import load_bundle
 from pyruntime.runtime.lifecycle.create import Request, make_plan

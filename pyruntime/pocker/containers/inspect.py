@@ -46,7 +46,8 @@ def describe(container: Container, record: Record, status: Status | None = None)
             "Labels": labels(record), "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
             "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None}),
         "HostConfig": host_config(settings), "Mounts": [_mount(container, mount) for mount in settings.mounts],
-        "NetworkSettings": settings_of(endpoints.read(container.places, record.id)), "Settings": settings.document()}
+        "NetworkSettings": settings_of(endpoints.read(container.places.networks, record.id)),
+        "Settings": settings.document()}
 
 
 def sizes_of(container: Container, record: Record) -> dict[str, int]:

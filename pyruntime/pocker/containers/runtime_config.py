@@ -11,6 +11,9 @@ import os
 from pyruntime.images.document import ImageConfig
 from pyruntime.images.rootless import privileged
 from pyruntime.images.runtime_config import Wishes, convert
+from pyruntime.pocker.containers.etc_files import NAMES
+from pyruntime.profiles import apparmor
+from pyruntime.profiles.devpts import terminal_group
 from pyruntime.profiles.seccomp import profile
 from pyruntime.system.installed import native
 
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.pocker.containers.container import Container, Record
-    from pyruntime.pocker.directories import Places
     from pyruntime.pocker.options.settings import Settings
 
 INIT = native("init")
@@ -62,8 +64,8 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
     _process(result["process"], settings, root)
     if not settings.privileged:
         linux["seccomp"] = profile(result["process"]["capabilities"]["bounding"])
-    if _by_default(settings):
-        confine(result["process"], container.places)
+    if _by_default(settings) and privileged():
+        apparmor.confine(result["process"], container.places.below_run())
     _namespaces(container, record, result)
     _files(container, settings, result)
     if settings.privileged or settings.security:
@@ -106,15 +108,6 @@ def _by_default(settings: Settings) -> bool:
     return named[-1].endswith("pocker-default") if named else not settings.privileged
 
 
-def confine(process: dict[str, Any], places: Places) -> None:
-    """Have a process confined by AppArmor, where this machine has it. Raises HostError."""
-    if os.path.exists("/sys/module/apparmor") and privileged():   # nobody else may load a profile
-        from pyruntime.profiles import apparmor
-
-        if name := apparmor.provide(places):
-            process["apparmorProfile"] = name
-
-
 def _mounts(settings: Settings) -> list[dict[str, Any]]:
     """What every container has, as Docker makes it."""
     return [
@@ -129,15 +122,6 @@ def _mounts(settings: Settings) -> list[dict[str, Any]]:
         {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_CLOSED, "ro"]},
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*_CLOSED, "ro"]},
     ]
-
-
-def terminal_group() -> list[str]:
-    """Terminals belong to the group tty, unless we are a user that has no such group to give."""
-    if privileged():
-        return ["gid=5"]
-    with open("/proc/self/gid_map", encoding="ascii") as file:
-        ranges = [tuple(map(int, line.split())) for line in file]
-    return ["gid=5"] if any(first <= 5 < first + count for first, _, count in ranges) else []
 
 
 def _thermal() -> list[str]:
@@ -192,5 +176,5 @@ def network_files(container: Container, settings: Settings) -> list[tuple[str, s
         from pyruntime.pocker.containers.container import find
 
         directory = find(container.places, network.removeprefix("container:")).directory
-    there = [(name, f"{directory}/{name}") for name in ("hosts", "resolv.conf", "hostname")]
+    there = [(name, f"{directory}/{name}") for name in NAMES]
     return [(name, path) for name, path in there if os.path.exists(path)]

@@ -23,10 +23,9 @@ from pyruntime.errors import HostError, PyruntimeError, StateError, words
 from pyruntime.images.bundle import Bundle
 from pyruntime.images.rootless import privileged
 from pyruntime.images.snapshots.driver import named
-from pyruntime.networks import etc_files as files
-from pyruntime.networks import present
+from pyruntime.networks.present import NONE
 from pyruntime.pocker import events as history
-from pyruntime.pocker.containers import rootless
+from pyruntime.pocker.containers import etc_files, rootless
 from pyruntime.pocker.containers import runtime_config as spec
 from pyruntime.pocker.containers.container import Exit, Run
 from pyruntime.pocker.containers.status import start_status
@@ -223,12 +222,13 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     shared = own_mounts(settings)
     mount_rootfs(container, record, run)
     network = None
-    if present.wanted(record):
-        from pyruntime.networks import attach
-
-        network = attach.reserve(container, record)
+    if [entry["name"] for entry in settings.networks] == [NONE]:
+        etc_files.write(container, record, None)   # without what networks need: 3 ms of imports
     else:
-        files.write(container, record, None)
+        from pyruntime.networks import attach
+        from pyruntime.pocker.containers.network import reserve
+
+        network = reserve(container, record)
     if settings.ids:
         from pyruntime.pocker.options import namespaces
 

@@ -54,10 +54,10 @@ def clear_run(container: Container, record: Record, *, waits: Run | None = None)
         if end.oom:
             container.write_exit(end)
     departure = None
-    if present.has_endpoint(container.places, container.id):
+    if present.has_endpoint(container.places.run, container.id):
         from pyruntime.networks.attach import Departure
 
-        departure = Departure(container.places, container.id)
+        departure = Departure(container.places.networks, container.id)
     runtime.delete(container.id, force=True)
     if departure is not None:
         departure.finish()
@@ -281,12 +281,12 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
             continue   # somebody is at it
         except PyruntimeError as error:
             warn(str(error))
-    if not present.in_use(places):
+    if not present.in_use(places.run):
         return
     from pyruntime.networks import attach
 
     try:
-        attach.sweep(places)
+        attach.sweep(places.networks)
     except PyruntimeError as error:
         warn(str(error))
 

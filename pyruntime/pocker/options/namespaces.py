@@ -192,7 +192,7 @@ def give_ids(places: Places, record: Record) -> None:
 def own_files(container: Container, settings: Settings) -> None:
     """Give the files of its network to the root of the container's user namespace, as they are elsewhere."""
     from pyruntime.images.snapshots.idmapped import Mapping
-    from pyruntime.networks.etc_files import NAMES
+    from pyruntime.pocker.containers.etc_files import NAMES
 
     for name in NAMES:
         os.chown(f"{container.directory}/{name}", *Mapping(**settings.ids).owner(0, 0))

@@ -383,14 +383,15 @@ def test_flushed_rules_are_made_anew(lab: Lab) -> None:
 
 _OUTSIDE = """
     import sys
-    from pyruntime.networks import outside, ports
+    from pyruntime.networks import ports
+    from pyruntime.networks import slirp as outside
     from pyruntime.networks.endpoints import Endpoint
-    from pyruntime.pocker.directories import Places
+    from pyruntime.networks.site import Site
     import subprocess
     held = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 1000"], stdout=subprocess.PIPE)
     held.stdout.readline()
     endpoint = Endpoint(id="0" * 64, names=["web"], pid=held.pid, outside=outside.choose(sys.argv[1]))
-    bound = ports.bind(Places(sys.argv[2], sys.argv[2]), [
+    bound = ports.bind(Site(sys.argv[2], sys.argv[2]), [
         {"host": "", "port": 8080, "last": 8080, "to": 80, "protocol": kind} for kind in ("tcp", "udp")])
     outside.start(endpoint)
     ports.start_proxy(endpoint, bound)

@@ -1,11 +1,13 @@
-"""The text of the AppArmor profile: which paths its rules mean."""
+"""The AppArmor profile: which paths its rules mean, and who is confined by it."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from pyruntime.profiles import apparmor
 from pyruntime.profiles.apparmor import NAME, profile
 
 # apparmor.d(5), "Globbing": what we use of it.
@@ -50,3 +52,18 @@ def test_what_may_not_even_be_read() -> None:
 def test_who_ends_containers_may_send_them_signals() -> None:
     assert "signal (receive) peer=unconfined,\n" in profile()
     assert "signal (receive) peer=/usr/bin/x,\n" in profile("/usr/bin/x") and f"profile {NAME} " in profile()
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_a_process_is_confined_where_the_machine_has_apparmor(usable: bool, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(apparmor, "usable", lambda: usable)
+    monkeypatch.setattr(apparmor, "_ourselves", lambda: "")
+    monkeypatch.setattr(apparmor, "_loaded", lambda: bool(loaded))
+    monkeypatch.setattr(apparmor, "_load", loaded.append)
+    for _ in range(2):   # the second time the kernel has the profile, and the note of its text is the same
+        process: dict[str, object] = {}
+        apparmor.confine(process, str(tmp_path))
+        assert process == ({"apparmorProfile": apparmor.NAME} if usable else {})
+    assert len(loaded) == int(usable)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
-from pyruntime.networks import attach
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers.container import find
+from pyruntime.pocker.containers.network import connect
 
 COMMAND = Command(
     "connect", "[options] NETWORK CONTAINER", "connect a container to a network",
@@ -22,6 +22,6 @@ def run(context: Context, parsed: Parsed) -> int:
     network, name = parsed.arguments
     container = find(context.places, name)
     with container.lock():
-        attach.connect(container, container.read(), {
+        connect(container, container.read(), {
             "name": network, "ip": parsed["ip"], "ip6": parsed["ip6"], "mac": "", "aliases": parsed["alias"]})
     return 0

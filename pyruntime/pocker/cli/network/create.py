@@ -31,10 +31,11 @@ def run(context: Context, parsed: Parsed) -> int:
         raise UsageError(f'--driver "{parsed["driver"]}" is not known: there is bridge')
     labels = dict(_named(text) for text in parsed["label"])
     options = dict(_named(text) for text in parsed["opt"])
-    with networks.lock(context.places):   # which makes us root where we are not
+    site = context.places.networks   # which makes us root where we are not
+    with networks.lock(site):
         if not privileged():
             raise HostError(f'network "{parsed.arguments[0]}": {NEED_ROOT}')
-        network = networks.make(context.places, parsed.arguments[0], subnets=parsed["subnet"],
+        network = networks.make(site, parsed.arguments[0], subnets=parsed["subnet"],
                                 gateways=parsed["gateway"], ranges=parsed["ip-range"], ipv6=parsed["ipv6"],
                                 internal=parsed["internal"], labels=labels, options=options)
     out(f"{network.id}\n")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import NoSuchContainer, StateError
-from pyruntime.networks import attach
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers.container import find
+from pyruntime.pocker.containers.network import disconnect
 
 COMMAND = Command("disconnect", "[options] NETWORK CONTAINER", "take a container out of a network",
                   Flag("force", "bool", "no error where it is not in it", short="f"), least=2, most=2,
@@ -19,7 +19,7 @@ def run(context: Context, parsed: Parsed) -> int:
     try:
         container = find(context.places, name)
         with container.lock():
-            attach.disconnect(container, container.read(), network)
+            disconnect(container, container.read(), network)
     except (NoSuchContainer, StateError):
         if not parsed["force"]:
             raise

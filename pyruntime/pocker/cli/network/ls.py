@@ -26,9 +26,10 @@ _LISTING = Listing({"ID": "NETWORK ID", "Name": "", "Driver": "", "Scope": "", "
 
 def run(context: Context, parsed: Parsed) -> int:
     """List them."""
-    with networks.lock(context.places):
-        networks.find(context.places, DEFAULT)   # it is there, whether it has been used or not
-        found = [network for network in networks.every(context.places) if _fits(network, parsed["filter"])]
+    site = context.places.networks
+    with networks.lock(site):
+        networks.find(site, DEFAULT)   # it is there, whether it has been used or not
+        found = [network for network in networks.every(site) if _fits(network, parsed["filter"])]
     rows = [_texts(network, whole=parsed["no-trunc"]) for network in found]
     if not parsed["filter"]:
         rows += [{**_texts(Network(name=name), whole=False), "Driver": driver} for name, driver in ((HOST, "host"),

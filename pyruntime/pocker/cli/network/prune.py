@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
-from pyruntime.networks import attach
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.cli.pruning import FILTER, FORCE, Aged, check_consent, filters, report
+from pyruntime.pocker.containers.network import remove, unused
 from pyruntime.pocker.containers.stop import sweep
 
 TYPE_CHECKING = False
@@ -28,8 +28,8 @@ def run(context: Context, parsed: Parsed) -> int:
 def prune(context: Context, wanted: Filters) -> list[str]:
     """Remove the networks that no container is in and that fit; their names."""
     names = []
-    for network in attach.unused(context.places):
+    for network in unused(context.places):
         if wanted.fit(Aged(network.created, network.labels)):
-            attach.remove(context.places, network.name)
+            remove(context.places, network.name)
             names.append(network.name)
     return names

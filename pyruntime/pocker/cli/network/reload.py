@@ -14,5 +14,5 @@ COMMAND = Command("reload", "", "make bridges and packet rules anew, after someb
 
 def run(context: Context, parsed: Parsed) -> int:
     """Make them anew, and print the networks' names."""
-    out("".join(f"{name}\n" for name in attach.reload(context.places)))
+    out("".join(f"{name}\n" for name in attach.reload(context.places.networks)))
     return 0

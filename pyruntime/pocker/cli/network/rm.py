@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import NoSuchNetwork
-from pyruntime.networks import attach
 from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.containers.network import remove
 from pyruntime.pocker.containers.stop import sweep
 
 COMMAND = Command("rm", "[options] NETWORK...", "remove networks",
@@ -19,7 +19,7 @@ def run(context: Context, parsed: Parsed) -> int:
     sweep(context.places, context.warn)
     for name in parsed.arguments:
         try:
-            attach.remove(context.places, name)
+            remove(context.places, name)
         except NoSuchNetwork:
             if not parsed["force"]:
                 raise
