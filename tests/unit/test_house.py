@@ -53,7 +53,8 @@ ROOMS = {
     "profiles": BELOW,
     "networks": BELOW | {"images"},
     "builder": BELOW | {"commandline", "runtime", "images", "images.cli", "networks", "profiles"},
-    "images.cli": BELOW | {"commandline", "images", "builder"},   # `pyimage build`
+    # Command lines stand above all rooms: `pyimage build` uses pocker's directories and networks.
+    "images.cli": BELOW | {"commandline", "images", "builder", "pocker"},
     "pocker": BELOW | {"images.cli", "commandline", "runtime", "images", "networks", "profiles", "builder"},
 }
 # Within the products: room -> what of its own product it may not import.
