@@ -53,7 +53,7 @@ ROOMS = {
     "profiles": BELOW,
     "networks": BELOW | {"images"},
     "builder": BELOW | {"commandline", "runtime", "images", "images.cli", "networks", "profiles"},
-    # Command lines stand above all rooms: `pyimage build` uses pocker's directories and networks.
+    # Command lines stand above all rooms: `pyimage build` uses the directories and networks of pocker.
     "images.cli": BELOW | {"commandline", "images", "builder", "pocker"},
     "pocker": BELOW | {"images.cli", "commandline", "runtime", "images", "networks", "profiles", "builder"},
 }

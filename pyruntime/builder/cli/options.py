@@ -41,7 +41,7 @@ _KINDS = ("manifest", "index", "manifest-descriptor")
 
 def check_options(parsed: Parsed, outputs: list[Output], warn: Callable[[str], None]) -> None:
     """Raise UsageError for what cannot be; ``warn`` of attestations, which are not made."""
-    from pyruntime.pocker.options.compatibility import check_trust
+    from pyruntime.commandline.trust import check_trust
 
     check_trust(disabled=parsed["disable-content-trust"])
     if parsed["call"] not in CALLS:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed, parse
+from pyruntime.commandline.trust import check_trust
 from pyruntime.errors import UsageError
 from pyruntime.images.cli import pull as there
 from pyruntime.pocker.cli.borrowed import as_there, borrowed, note_image
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.options.compatibility import check_trust
 
 TRUST = Flag("disable-content-trust", "bool", "signatures are not verified in any case", default=True, hidden=True)
 _IT = borrowed(there, "pull", "pull debian:bookworm", without=("all-platforms",))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
+from pyruntime.commandline.trust import check_trust
 from pyruntime.errors import NoSuchImage, UsageError
 from pyruntime.images.cli import push as there
 from pyruntime.images.reference import Reference
 from pyruntime.pocker.cli.borrowed import as_there, borrowed
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.cli.pull import TRUST
-from pyruntime.pocker.options.compatibility import check_trust
 
 _IT = borrowed(there, "push", "push registry.example/team/web:1.2")
 COMMAND = Command("push", _IT.usage, _IT.about, *_IT.flags, TRUST,

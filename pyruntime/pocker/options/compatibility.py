@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyruntime.commandline.trust import check_trust
 from pyruntime.commandline.units import wrong
 
 TYPE_CHECKING = False
@@ -21,10 +22,3 @@ def read(settings: Settings, given: dict[str, Any]) -> None:
         raise wrong("storage-opt", text, "the storage drivers have no options: limit what is written by a volume of a"
                     " filesystem that has quotas")
     check_trust(disabled=given.get("disable-content-trust", True))
-
-
-def check_trust(*, disabled: bool) -> None:
-    """Raise UsageError where --disable-content-trust=false asks for signatures to be verified."""
-    if not disabled:
-        raise wrong("disable-content-trust", "false", "signatures are not verified here: leave it out, and name the"
-                    " image by its digest")
