@@ -73,4 +73,4 @@ def test_the_same_as_runc(room: Room, script: str) -> None:
 def test_what_runs_is_pyruntime(room: Room) -> None:
     """A runtime that fails is what buildah reports: the option is heeded."""
     shown = played(room, _prelude(room.path, "pyruntime"), "from; run $n nosuch; buildah rm $n >/dev/null", "which")
-    assert "phase process (find_executable, execve)" in shown.stderr, shown
+    assert "error: config.json: process.args[0] (nosuch): exec: " in shown.stderr, shown

@@ -60,7 +60,7 @@ def test_every_step(c1: Runtime, tmp_path: Path, kind: str) -> None:
         if kind == "parent" and step.op.name in ("seccomp", "execve"):
             continue   # the filter may forbid to report, and after it nobody waits
         pid_file = tmp_path / "pid"
-        done = c1("exec", "--pid-file", pid_file, "c1", "true", env={"PYRUNTIME_FAULT": f"{kind}:{index}"})
+        done = c1("--debug", "exec", "--pid-file", pid_file, "c1", "true", env={"PYRUNTIME_FAULT": f"{kind}:{index}"})
         where = f"{kind} {step.op.name} ({index + 1}, {step.phase})"
         if kind in ("kill", "after") and index >= prepared + (kind == "kill"):
             # Nobody can tell a program that is killed at once from one that was killed just before.

@@ -25,7 +25,7 @@ def test_every_step(runtime: Runtime, sample: Any, open_path: None, name: str, k
     for index, step in enumerate(steps):
         if kind == "after" and step.op.name in ("execve", "clone_init"):
             continue   # there is no "after": the program has taken over, or the stub has gone
-        done = runtime("run", "c1", path, env={"PYRUNTIME_FAULT": f"{kind}:{index}"})
+        done = runtime("--debug", "run", "c1", path, env={"PYRUNTIME_FAULT": f"{kind}:{index}"})
         where = f"{kind} {step.op.name} ({index + 1}, {step.phase})"
         if done.returncode == 0:
             wrong.append(f"{where}: succeeded")

@@ -77,7 +77,7 @@ def test_one_platform_is_no_index(builder: Machine, tmp_path: Path) -> None:
 def test_an_index_for_other_machines_is_listed(builder: Machine, tmp_path: Path) -> None:
     context = write(tmp_path / "context", "FROM scratch\nCOPY own /\n", {"own": "1"})
     builder.ok("build", "--platform", "linux/s390x,linux/ppc64le", "-t", "foreign", context)
-    done = builder("images", "--format", "{{.Repository}} {{.ID}}")
+    done = builder("images", "--no-trunc", "--format", "{{.Repository}} {{.ID}}")
     name, image_id = next(line.split() for line in done.stdout.splitlines() if "foreign" in line)
     assert not done.stderr
     assert builder.ok("inspect", "--platform", "linux/s390x", "-f", "{{.Id}}", "foreign", program="pyimage") == image_id

@@ -110,9 +110,9 @@ def test_terminals_that_end_nowhere(criu: Runtime, own_bundle: Bundle, counter: 
     criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
     words = ["restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1"]
     own_bundle.save(process__terminal=True)
-    assert "cannot allocate tty if runc will detach without setting console socket" in criu(*words).stderr
+    assert "cannot allocate tty if pyruntime will detach without setting console socket" in criu(*words).stderr
     own_bundle.save(process__terminal=False)
-    assert "cannot use console socket if runc will not detach or allocate tty" in criu(
+    assert "cannot use console socket if pyruntime will not detach or allocate tty" in criu(
         *words[:1], "--console-socket", tmp_path / "none", *words[1:]).stderr
     done = criu(*words[:1], "--lsm-mount-context", "system_u:object_r:x", "--lsm-profile", "nothing", *words[1:])
     assert done.returncode == 1 and '--lsm-profile "nothing": write apparmor:NAME' in done.stderr
