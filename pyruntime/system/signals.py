@@ -29,8 +29,8 @@ class Insistence:
         """Raises Interrupted at the third."""
         self._count += number in (SIGNALS["INT"], SIGNALS["TERM"])
         if self._count >= self.LIMIT:
-            raise Interrupted(f"got {self.LIMIT} SIGINT or SIGTERM, which {self._program} ignores: it goes on, and this"
-                              " command ends")
+            raise Interrupted(f"got {self.LIMIT} SIGINT or SIGTERM signals that {self._program} ignores: exiting;"
+                              f" {self._program} keeps running")
 
 
 def signal_number(text: str) -> int:

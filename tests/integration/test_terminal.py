@@ -109,3 +109,13 @@ def test_output_into_a_pipe_that_is_read_late(runtime: Runtime, bundle: Bundle) 
     finally:
         end(process)
     assert out.decode().replace("^D\b\b", "").split() == [str(number) for number in range(1, 100001)]
+
+
+def test_a_terminal_that_is_hung_up(start: Start) -> None:
+    """SIGHUP goes to the program as every signal does, and the end of the command says nothing of a lost terminal."""
+    terminal = start("trap 'exit 8' HUP; stty -echo; echo ready; while :; do sleep 0.1; done")
+    terminal.expect(b"ready")
+    os.close(terminal.master)
+    assert terminal.ended(PATIENCE)
+    terminal.master = -1
+    assert os.waitstatus_to_exitcode(os.waitpid(terminal.pid, 0)[1]) == 8

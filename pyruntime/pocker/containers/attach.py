@@ -214,7 +214,10 @@ class Attached:
         if self._saved is not None:
             import termios
 
-            termios.tcsetattr(0, termios.TCSANOW, self._saved)   # to drain would wait for a reader
+            try:   # noqa: SIM105  # contextlib is too dear for commands
+                termios.tcsetattr(0, termios.TCSANOW, self._saved)   # to drain would wait for a reader
+            except termios.error:
+                pass   # the terminal has been hung up
         _signal.set_wakeup_fd(-1)
         for number, handler in self._old.items():
             _signal.signal(number, handler)

@@ -216,7 +216,10 @@ class Terminal:
         if self._saved is not None:
             import termios
 
-            termios.tcsetattr(0, termios.TCSANOW, self._saved)   # to drain would wait for a reader
+            try:   # noqa: SIM105  # contextlib is too dear for commands
+                termios.tcsetattr(0, termios.TCSANOW, self._saved)   # to drain would wait for a reader
+            except termios.error:
+                pass   # the terminal has been hung up
         self.input.close()
         self.output.close()
         os.close(self.master)
