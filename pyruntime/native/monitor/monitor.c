@@ -365,6 +365,8 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0)
+		call("finish"); /* the end of init could not be seen: the run is ended instead */
 	output_log.dir = option[DIR];
 	if (output_log.files > 0)
 		log_open(&output_log);

@@ -56,7 +56,8 @@ static int path_of(struct stub *s, int fd, char *out, size_t size)
 }
 
 /* Walk path from the root one component at a time, making directories that are missing. The last component is left to
- * the caller when name is given. A dangling symbolic link is followed to the place that it names inside the root. */
+ * the caller when name is given; it points into a static buffer, which the next walk of the same depth overwrites. A
+ * dangling symbolic link is followed to the place that it names inside the root. */
 static int walk(struct stub *s, const char *path, const char **name, int depth)
 {
 	static char rest[2][8192];

@@ -59,7 +59,7 @@ int do_run_hook(struct stub *s, const struct step_run_hook *a)
 	bool home = a->home && *s->home;
 	FOR_EACH_STR(item, a->env)
 	home = home && strncmp(item, "HOME=", 5);
-	char **argv = vector(a->args, NULL), **env = vector(a->env, home ? s->home : NULL);
+	char **argv = make_argv(a->args, NULL), **env = make_argv(a->env, home ? s->home : NULL);
 	if (!argv || !env)
 		return fail(s, "mmap", "arguments of %s", a->path);
 	int input = state_file(s, a);

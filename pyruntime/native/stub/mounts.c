@@ -100,8 +100,8 @@ static int attach_at(struct stub *s, int mount, int at, const char *dest)
 	    S_ISDIR(here.st_mode) != S_ISDIR(what.st_mode))
 		fail_with(s, S_ISDIR(here.st_mode) ? EISDIR : ENOTDIR, "move_mount", "%s", dest);
 	if (!rc && !fstat(s->root, &root) && !fstat(at, &here) && root.st_ino == here.st_ino &&
-	    root.st_dev == here.st_dev && !strcmp(dest + strspn(dest, "/."), ""))
-		dup3(mount, s->root, O_CLOEXEC);
+	    root.st_dev == here.st_dev && !strcmp(dest + strspn(dest, "/."), "") && dup3(mount, s->root, O_CLOEXEC) < 0)
+		return fail(s, "dup3", "%s, which covers the root filesystem", dest);
 	return rc;
 }
 
@@ -140,14 +140,15 @@ static int make_parent_private(struct stub *s, int dir)
 	int fd = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	while (fd >= 0 && set_attr(fd, 0, 0, 0, MS_PRIVATE_)) {
 		struct stat here, above;
-		int up = errno == EINVAL ? openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+		int err = errno;
+		int up = err == EINVAL ? openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 		bool top = up < 0 || fstat(fd, &here) || fstat(up, &above) ||
 			   (here.st_ino == above.st_ino && here.st_dev == above.st_dev);
 		close(fd);
 		fd = up;
 		if (top) {
 			close(up);
-			return fail(s, "mount_setattr", "private parent of the root filesystem");
+			return fail_with(s, err, "mount_setattr", "private parent of the root filesystem");
 		}
 	}
 	close(fd);
@@ -484,9 +485,9 @@ int do_mask_path(struct stub *s, const struct step_mask_path *a)
 	}
 	if (fd >= 0) {
 		rc = set_attr(fd, 0, MOUNT_ATTR_RDONLY, 0, MS_PRIVATE_);
-		if (!rc)
-			rc = sys_move_mount(fd, at);
 		if (rc)
+			fail(s, "mount_setattr", "%s", a->path);
+		else if ((rc = sys_move_mount(fd, at)))
 			fail(s, "move_mount", "%s", a->path);
 		if (first && !rc)
 			s->null_dir = fd;
@@ -502,12 +503,23 @@ static int enter_root(struct stub *s)
 	int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return fail(s, "open", "/");
-	dup3(fd, s->root, O_CLOEXEC);
+	if (dup3(fd, s->root, O_CLOEXEC) < 0)
+		return fail(s, "dup3", "/");
 	close(fd);
 	if (s->null_dir >= 0)
 		close(s->null_dir);
 	s->null_dir = -1;
 	return 0;
+}
+
+/* The working directory becomes the root. */
+static int change_root(struct stub *s)
+{
+	if (chroot("."))
+		return fail(s, "chroot", ".");
+	if (chdir("/"))
+		return fail(s, "chdir", "/");
+	return enter_root(s);
 }
 
 int do_pivot_root(struct stub *s, const struct step_pivot_root *a)
@@ -517,7 +529,9 @@ int do_pivot_root(struct stub *s, const struct step_pivot_root *a)
 	if (old < 0)
 		return fail(s, "open", "/");
 	/* The old root ends up over the new one at ".": no directory for it is needed in the container. */
-	if (fchdir(s->root) || syscall(SYS_pivot_root, ".", "."))
+	if (fchdir(s->root))
+		return fail(s, "fchdir", "root filesystem");
+	if (syscall(SYS_pivot_root, ".", "."))
 		return fail(s, "pivot_root", ".");
 	if (fchdir(old))
 		return fail(s, "fchdir", "old root");
@@ -543,28 +557,32 @@ int do_move_root(struct stub *s, const struct step_move_root *a)
 			continue;
 		int fd = new_mount(s, "tmpfs", "tmpfs", (struct strs){0, ""}, MOUNT_ATTR_RDONLY);
 		int at = open(path, O_PATH | O_CLOEXEC);
-		if (fd < 0 || at < 0 || sys_move_mount(fd, at))
-			return fail(s, "umount2", "%s", path);
+		if (fd < 0)
+			return -1;
+		if (at < 0)
+			return fail(s, "open", "%s", path);
+		if (sys_move_mount(fd, at))
+			return fail(s, "move_mount", "%s", path);
 		close(fd);
 		close(at);
 	}
 	int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (top < 0)
 		return fail(s, "open", "/");
-	if (fchdir(s->root) || sys_move_mount(s->root, top))
+	if (fchdir(s->root))
+		return fail(s, "fchdir", "root filesystem");
+	if (sys_move_mount(s->root, top))
 		return fail(s, "move_mount", "root filesystem to /");
 	close(top);
-	if (chroot(".") || chdir("/"))
-		return fail(s, "chroot", ".");
-	return enter_root(s);
+	return change_root(s);
 }
 
 int do_chroot(struct stub *s, const struct step_chroot *a)
 {
 	(void)a;
-	if (fchdir(s->root) || chroot(".") || chdir("/"))
-		return fail(s, "chroot", ".");
-	return enter_root(s);
+	if (fchdir(s->root))
+		return fail(s, "fchdir", "root filesystem");
+	return change_root(s);
 }
 
 int do_root_readonly(struct stub *s, const struct step_root_readonly *a)

@@ -56,12 +56,14 @@ static bool decode_field(struct cursor *c, const struct field *f, union step *ou
 	void *target = (char *)out + f->offset;
 	const unsigned char *p;
 	uint32_t size, count;
+	int64_t number;
 
 	switch (f->kind) {
 	case F_INT:
 		if (!take(c, 8, &p))
 			return false;
-		memcpy(target, p, 8);
+		number = (int64_t)(u32_at(p) | (uint64_t)u32_at(p + 4) << 32); /* little endian on every host */
+		memcpy(target, &number, sizeof number);
 		return true;
 	case F_STR:
 		if (!take_u32(c, &size) || size >= c->left || !take(c, (size_t)size + 1, &p))

@@ -291,19 +291,19 @@ int do_await_start(struct stub *s, const struct step_await_start *a)
 	return 0;
 }
 
-void *room(size_t size)
+void *xcalloc(size_t size)
 {
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
 }
 
-char **vector(struct strs list, const char *extra)
+char **make_argv(struct strs list, const char *extra)
 {
 	/* Without hooks the program's two lists, mostly short, cost no page of their own. */
 	static char *small[2][256];
 	static int used;
 	size_t size = list.count + 2u;
-	char **v = size <= countof(small[0]) && used < 2 ? small[used++] : room(size * sizeof *v);
+	char **v = size <= countof(small[0]) && used < 2 ? small[used++] : xcalloc(size * sizeof *v);
 	if (!v)
 		return NULL;
 	size_t n = 0;
@@ -320,8 +320,8 @@ int do_prepare_exec(struct stub *s, const struct step_prepare_exec *a)
 	bool has_home = !*s->home;
 	FOR_EACH_STR(item, a->env)
 	has_home = has_home || (!strncmp(item, "HOME=", 5) && item[5]);
-	s->argv = vector(a->args, NULL);
-	s->env = vector(a->env, has_home ? NULL : s->home);
+	s->argv = make_argv(a->args, NULL);
+	s->env = make_argv(a->env, has_home ? NULL : s->home);
 	if (!s->argv || !s->env)
 		return fail(s, "mmap", "argument list");
 	if (!has_home) { /* an empty HOME= counts as unset: ours must be the one that is found */

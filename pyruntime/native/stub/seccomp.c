@@ -51,7 +51,7 @@ int do_seccomp(struct stub *s, const struct step_seccomp *a)
 	size_t room_needed = 1;
 	FOR_EACH_STR(some, a->message)
 	room_needed += strlen(some) + sizeof s->pid;
-	m.message = room(room_needed);
+	m.message = xcalloc(room_needed);
 	if (!m.message)
 		return fail(s, "mmap", "state for the listener");
 	FOR_EACH_STR(part, a->message)

@@ -79,9 +79,9 @@ int put_slot(struct stub *s, int64_t slot, int fd);
 
 /* process.c */
 /* Zeroed memory that stays; NULL when there is none. */
-void *room(size_t size);
+void *xcalloc(size_t size);
 /* A list as execve(2) wants it, with one more string if extra is given; NULL when there is no memory. */
-char **vector(struct strs list, const char *extra);
+char **make_argv(struct strs list, const char *extra);
 
 /* mounts.c */
 int sys_open_tree(int dir, const char *path, unsigned flags);
