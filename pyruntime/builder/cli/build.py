@@ -1,4 +1,4 @@
-"""``build``, of pocker and of pyimage: the flags, and the way from them to an image."""
+"""``build`` of pocker and of pyimage: its flags, and how a build runs."""
 
 from __future__ import annotations
 
@@ -31,52 +31,54 @@ if TYPE_CHECKING:
     from pyruntime.networks.site import Site
 
 _OWN = (
-    Flag("add-host", "list", "a line of /etc/hosts for RUN; host-gateway is the host", value="NAME:ADDRESS"),
-    Flag("allow", "list", "what RUN may have beside the usual: network.host (RUN --network=host)",
+    Flag("add-host", "list", "add a line to /etc/hosts for RUN; host-gateway is the host's address",
+         value="NAME:ADDRESS"),
+    Flag("allow", "list", "allow an extra privilege: network.host, for RUN --network=host",
          value="ENTITLEMENT"),
-    Flag("build-arg", "list", "value of an ARG; without =, the environment's", value="NAME[=VALUE]"),
-    Flag("build-context", "list", "another context for --from: a directory, a git URL, docker-image://NAME",
+    Flag("build-arg", "list", "set a build-time variable (ARG); NAME alone copies the host's value",
+         value="NAME[=VALUE]"),
+    Flag("build-context", "list", "additional build context: a directory, a git URL or docker-image://NAME",
          value="NAME=CONTEXT"),
-    Flag("cache-from", "list", "look for steps in a cache that --cache-to has written: in a registry or a directory",
+    Flag("cache-from", "list", "import build cache from a registry or a directory, as --cache-to wrote it",
          value="NAME|DIR|type=KIND,..."),
-    Flag("cache-to", "list", "write the steps of this build into a registry, a directory or the image itself (inline);"
-         " mode=max: the layers of all stages", value="NAME|DIR|type=KIND,..."),
-    Flag("compression", "str", "of new layers: none, gzip or zstd", default="none"),
-    Flag("file", "str", "the Dockerfile; default: Dockerfile, or Containerfile, in the context; -: standard input",
+    Flag("cache-to", "list", "export the build cache to a registry, a directory or the image itself (inline);"
+         " mode=max: with the layers of all stages", value="NAME|DIR|type=KIND,..."),
+    Flag("compression", "str", "compression of new layers: none, gzip or zstd", default="none"),
+    Flag("file", "str", "path of the Dockerfile; -: standard input (default: Dockerfile or Containerfile in CONTEXT)",
          short="f", value="FILE"),
-    Flag("iidfile", "str", "write the image's ID into a file", value="FILE"),
-    Flag("label", "list", "a label of the image", value="NAME=VALUE"),
-    Flag("network", "str", "of RUN: default (pocker's default network), host, none, or the name of a network",
+    Flag("iidfile", "str", "write the image ID to FILE", value="FILE"),
+    Flag("label", "list", "set a label on the image", value="NAME=VALUE"),
+    Flag("network", "str", "network of RUN: NAME, host, none, or default for pocker's default network",
          default="default"),
-    Flag("no-cache", "bool", "take nothing from the cache"),
-    Flag("no-cache-filter", "list", "take nothing from the cache for a stage", value="STAGE"),
-    Flag("output", "list", "write the root filesystem (local, tar) or the image (oci, docker) to a file or directory,"
-         " instead of into the store", short="o", value="type=KIND,dest=PATH"),
-    Flag("platform", "list", "what the image runs on; default: this machine's; several, with commas: an image for each,"
-         " and an index", value="OS/ARCH[/VARIANT]"),
-    Flag("progress", "str", "auto, plain, json or quiet", default="auto"),
-    Flag("pull", "bool", "ask the registry for newer base images, too"),
-    Flag("quiet", "bool", "print the image's ID and nothing else", short="q"),
-    Flag("secret", "list", "what RUN --mount=type=secret may have", value="id=NAME,src=FILE|env=NAME"),
-    Flag("squash", "bool", "make one layer of all new ones"),
-    Flag("ssh", "list", "an SSH agent for RUN --mount=type=ssh", value="default|NAME[=SOCKET]"),
-    Flag("tag", "list", "name of the image", short="t", value="NAME[:TAG]"),
-    Flag("target", "str", "build this stage; default: the last one", value="STAGE"))
+    Flag("no-cache", "bool", "do not use the build cache"),
+    Flag("no-cache-filter", "list", "do not use the build cache for STAGE", value="STAGE"),
+    Flag("output", "list", "export the root filesystem (local, tar) or the image (oci, docker)"
+         " instead of storing the image", short="o", value="type=KIND,dest=PATH"),
+    Flag("platform", "list", "target platform; several, separated by commas, make an index (default: the host's)",
+         value="OS/ARCH[/VARIANT]"),
+    Flag("progress", "str", "type of progress output: auto, plain, json or quiet", default="auto"),
+    Flag("pull", "bool", "always try to pull newer base images"),
+    Flag("quiet", "bool", "print only the image ID", short="q"),
+    Flag("secret", "list", "secret to expose to RUN --mount=type=secret", value="id=NAME,src=FILE|env=NAME"),
+    Flag("squash", "bool", "squash the new layers into one layer"),
+    Flag("ssh", "list", "SSH agent socket to expose to RUN --mount=type=ssh", value="default|NAME[=SOCKET]"),
+    Flag("tag", "list", "name of the image, with an optional tag", short="t", value="NAME[:TAG]"),
+    Flag("target", "str", "target stage to build (default: the last stage)", value="STAGE"))
 FLAGS = (*sorted((*_OWN, *build_options.FLAGS), key=lambda flag: flag.name), *REMOTE)
-_LATEST = 253402300799   # seconds: what RFC 3339 can say
+_LATEST = 253402300799   # seconds: the last time that RFC 3339 can express
 _MOST = 1 << 20   # bytes of a secret
-TEXT = """CONTEXT is a directory, - for a tar archive (or a Dockerfile alone) on standard input, or the URL of a git
-repository, with #REF:DIRECTORY behind it.
+TEXT = """CONTEXT is a directory, the URL of a git repository, optionally with #REF:DIRECTORY, or - for
+a tar archive or a Dockerfile on standard input.
 
-SOURCE_DATE_EPOCH, from the environment or --build-arg, makes two builds of the same files the same image.
+SOURCE_DATE_EPOCH, from the environment or --build-arg, makes builds reproducible:
+builds of the same files give the same image.
 
 Example:
   """
 
 
 class Surroundings:
-    """What the two programs have in common: messages, the store, where containers and networks are, the driver that is
-    asked for."""
+    """What both programs hand in: the store, the directories of networks, messages, the requested storage driver."""
 
     def __init__(self, store: Store, site: Site, warn: Any, debug: Any, driver: str = "") -> None:
         self.store = store
@@ -142,10 +144,10 @@ def build(around: Surroundings, parsed: Parsed) -> int:
 
 def _export(around: Surroundings, parsed: Parsed, targets: list[CachePlace], steps: Steps, caches: Caches,
             shown: Progress, number: int) -> None:
-    """After the image is where it belongs: an export that fails does not cost the build."""
+    """Export the build cache after the image is delivered, so that a failed export does not lose the build."""
     for place in targets:
         if place.kind == "inline":
-            continue   # it is in the image
+            continue   # the image holds it already
         from pyruntime.builder.cli.caches import export
         number += 1
         outcome = "failed"
@@ -158,7 +160,7 @@ def _export(around: Surroundings, parsed: Parsed, targets: list[CachePlace], ste
 
 
 def _places(parsed: Parsed) -> tuple[list[CachePlace], list[CachePlace]]:
-    """Of --cache-from and --cache-to."""
+    """The caches of --cache-from and --cache-to."""
     from pyruntime.builder.cache.locations import readable, writable
 
     targets = [writable(text) for text in parsed["cache-to"]]
@@ -182,7 +184,7 @@ def _check_outputs(outputs: list[Output], platforms: list[Platform]) -> None:
 
 def _execute(plans: list[Plan], tree: Any, origins: Origins, settings: Settings, caches: Caches, shown: Progress,
              around: Surroundings) -> list[Execution]:
-    """One platform after the other: what they have in common is cached then."""
+    """Build one platform after the other, so that common steps come from the build cache."""
     from pyruntime.builder.graph.execute import Execution
 
     built: list[Execution] = []
@@ -284,7 +286,7 @@ def _secrets(parsed: Parsed) -> Secrets:
 
 def _pull(around: Surroundings, parsed: Parsed, text: str, platform: Platform | None, *, always: bool
           ) -> tuple[Image, Remote | None]:
-    """An image, and where its layers come from if they are not all in the store."""
+    """An image, and the source of its layers if the local store lacks some of them."""
     from pyruntime.errors import ImageError
     from pyruntime.images.lookup import find
 

@@ -1,4 +1,4 @@
-"""The caches of --cache-from and --cache-to, with the connections that the other flags ask for."""
+"""The caches of --cache-from and --cache-to, over connections as the other flags configure them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def source_of(around: Surroundings, parsed: Parsed, place: CachePlace) -> Source:
-    """What a cache is read from. Raises ImageError for a directory that has none; a registry is not asked yet."""
+    """The source of a cache. Raises ImageError for a directory without a cache; a registry is not contacted yet."""
     if place.kind == "local":
         from pyruntime.images.transports.files import Directory
         from pyruntime.images.transports.layout import LayoutSource, choose, entries
@@ -41,8 +41,7 @@ def _target(around: Surroundings, parsed: Parsed, place: CachePlace) -> Target:
 
 
 def export(around: Surroundings, parsed: Parsed, place: CachePlace, steps: Steps, caches: Caches) -> bool:
-    """Write one cache; whether it is written. Raises BuildError, unless the place may fail (ignore-error): then there
-    is a warning."""
+    """Write one cache; whether it was written. Raises BuildError, or warns if the export may fail (ignore-error)."""
     from pyruntime.builder.cache.exports import export as write
 
     try:

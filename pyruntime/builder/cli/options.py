@@ -1,4 +1,4 @@
-"""The options of ``build`` that are Docker's own: what RUN may use, annotations, attestations, checks, metadata."""
+"""Docker's options of ``build``: resource limits of RUN, annotations, attestations, checks, metadata."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ if TYPE_CHECKING:
 
 _NO_EFFECT = "accepted for compatibility; has no effect"
 FLAGS = (
-    Flag("annotation", "list", "an annotation of the image's manifest, or of the index of several platforms",
+    Flag("annotation", "list", "add an annotation to the image's manifest or index",
          value="[manifest|index|manifest-descriptor:]NAME=VALUE"),
-    Flag("attest", "list", "attestations: there are none, so only type=...,disabled=true", value="type=KIND,..."),
+    Flag("attest", "list", "attestations are not supported; only type=...,disabled=true is accepted",
+         value="type=KIND,..."),
     Flag("builder", "str", _NO_EFFECT, value="NAME"),
-    Flag("call", "str", "what to do: build, or check", default="build", value="METHOD"),
-    Flag("cgroup-parent", "str", "the cgroup that those of RUN are made in", value="PATH"),
-    Flag("check", "bool", "check the Dockerfile and build nothing: the same as --call=check"),
+    Flag("call", "str", "evaluation method: build, or check for the Dockerfile alone", default="build", value="METHOD"),
+    Flag("cgroup-parent", "str", "parent cgroup of the containers of RUN", value="PATH"),
+    Flag("check", "bool", "check the Dockerfile without building, as --call=check"),
     Flag("compress", "bool", _NO_EFFECT),
-    Flag("disable-content-trust", "bool", "signatures of images are not verified in any case", default=True),
+    Flag("disable-content-trust", "bool", "accepted for compatibility; image signatures are never verified",
+         default=True),
     Flag("force-rm", "bool", _NO_EFFECT),
-    Flag("load", "bool", "put the image into the store, beside what --output asks for; without --output it is there"),
-    Flag("metadata-file", "str", "write digest, descriptor and names of the image to FILE, as JSON", value="FILE"),
-    Flag("provenance", "str", "attestations of provenance: there are none, so only false", value="BOOL"),
-    Flag("push", "bool", "send the image to the registries of its names"),
+    Flag("load", "bool", "load the image into the local store too; the default without --output"),
+    Flag("metadata-file", "str", "write the image's digest, descriptor and names to FILE, as JSON", value="FILE"),
+    Flag("provenance", "str", "provenance attestations are not supported; only false is accepted", value="BOOL"),
+    Flag("push", "bool", "push the image to the registries of its tags"),
     Flag("rm", "bool", _NO_EFFECT, default=True),
-    Flag("sbom", "str", "attestations of contents: there are none, so only false", value="BOOL"),
+    Flag("sbom", "str", "SBOM attestations are not supported; only false is accepted", value="BOOL"),
     Flag("shm-size", "str", "size of /dev/shm for RUN", default="64m", value="BYTES"),
-    Flag("ulimit", "list", "a limit of each process of RUN, as nofile=1024", value="NAME=SOFT[:HARD]"),
+    Flag("ulimit", "list", "resource limit of each process of RUN, for example nofile=1024", value="NAME=SOFT[:HARD]"),
 )
 CALLS = ("build", "check")
 _KINDS = ("manifest", "index", "manifest-descriptor")
 
 
 def check_options(parsed: Parsed, outputs: list[Output], warn: Callable[[str], None]) -> None:
-    """Raise UsageError for what cannot be; ``warn`` of attestations, which are not made."""
+    """Raise UsageError for values that exclude each other; ``warn`` about attestations, which are not supported."""
     from pyruntime.commandline.trust import check_trust
 
     check_trust(disabled=parsed["disable-content-trust"])
@@ -57,12 +59,12 @@ def check_options(parsed: Parsed, outputs: list[Output], warn: Callable[[str], N
 
 
 def only_check(parsed: Parsed) -> bool:
-    """Whether the Dockerfile is to be checked alone."""
+    """Whether the Dockerfile is only checked."""
     return bool(parsed["check"] or parsed["call"] == "check")
 
 
 def limit(parsed: Parsed, place: Place) -> None:
-    """What RUN may use, into the place where its containers are made. Raises UsageError."""
+    """Set the resource limits of the containers of RUN. Raises UsageError."""
     from pyruntime.commandline.limits import parent, ulimit
     from pyruntime.commandline.units import size
 

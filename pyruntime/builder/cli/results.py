@@ -1,4 +1,4 @@
-"""What ``build`` gives back: names in the store, files, archives, the image's ID."""
+"""The results of ``build``: tags in the local store, files, archives, the image's ID."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def steps_of(built: list[Execution], settings: Settings) -> Steps:
-    """What the builds of all platforms have used, for a cache."""
+    """The steps that the builds of all platforms have used, for a cache."""
     from pyruntime.builder.cache.exports import Steps
     from pyruntime.images.make import timestamp
 
@@ -33,9 +33,9 @@ def steps_of(built: list[Execution], settings: Settings) -> Steps:
 
 def deliver(around: Surroundings, parsed: Parsed, built: list[Execution], settings: Settings, outputs: list[Output], *,
             is_inline: bool) -> None:
-    """Write what --output asks for, or name the image; print its ID, or of several platforms the index's digest.
+    """Write the outputs of --output, or tag the image; print its ID, or for several platforms the digest of the index.
 
-    ``is_inline``: whether the images hold their steps, as a cache.
+    ``is_inline``: whether the images hold their build cache.
     """
     from pyruntime.builder.result import store_image, store_index, write_local, write_tar
     from pyruntime.images.lookup import by_manifest, key
@@ -94,7 +94,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 class _Target:
-    """A file that appears when it is whole, or standard output."""
+    """A file that appears once it is complete, or standard output."""
 
     def __init__(self, path: str) -> None:
         if path == "-" and os.isatty(1):

@@ -11,10 +11,11 @@ from pyruntime.pocker.containers import attach
 from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 
-COMMAND = Command("attach", "[options] CONTAINER", "attach to a container's input and output",
-                  Flag("no-stdin", "bool", "leave its input alone"), DETACH_KEYS,
+COMMAND = Command("attach", "[options] CONTAINER", "attach to the standard streams of a running container",
+                  Flag("no-stdin", "bool", "do not attach standard input"), DETACH_KEYS,
                   LATEST_FLAG, SIG_PROXY, least=1, most=1,
-                  text="What it wrote before is in its log: `pocker logs`. The exit status is the program's.\n\n"
+                  text="Earlier output is in the container's log: `pocker logs`.\n"
+                       "The exit status is that of the container.\n\n"
                        "Example:\n  pocker attach web")
 
 

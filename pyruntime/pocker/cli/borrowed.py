@@ -1,4 +1,4 @@
-"""Commands that pyimage has already, under Docker's names: the same flags, done by the same function."""
+"""Commands that pocker shares with pyimage: the same flags and the same function, under Docker's names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def borrowed(module: ModuleType, name: str, example: str, *, without: tuple[str,
 
 
 def as_there(module: ModuleType, event: str = "") -> Callable[[Context, Parsed], int]:
-    """What runs it. ``event``: what has happened to the image that the last argument names."""
+    """The function that runs the command. ``event``: the event of the image that the last argument names."""
     def run(context: Context, parsed: Parsed) -> int:
         status: int = module.run(context.images, parsed)
         if event and status == 0 and parsed.arguments:
@@ -30,7 +30,7 @@ def as_there(module: ModuleType, event: str = "") -> Callable[[Context, Parsed],
 
 
 def note_image(context: Context, event: str, name: str) -> None:
-    """Append an event of an image, by the name that a person gave it."""
+    """Record an event of an image, under the name on the command line."""
     from pyruntime.pocker.events import note
 
     note(context.places, "image", event, name, {"name": name})

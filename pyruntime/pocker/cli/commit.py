@@ -12,18 +12,18 @@ from pyruntime.pocker.containers.commit import commit
 from pyruntime.pocker.containers.container import find
 
 COMMAND = Command(
-    "commit", "[options] CONTAINER [NAME[:TAG]]", "make an image of a container",
+    "commit", "[options] CONTAINER [NAME[:TAG]]", "create an image from a container's changes",
     Flag("author", "str", "author of the image", short="a", value="NAME"),
     CHANGE,
-    Flag("message", "str", "comment in the history", short="m", value="TEXT"),
-    Flag("pause", "bool", "pause the container meanwhile", short="p", default=True), least=1, most=2,
-    text="What it has changed in its files becomes a layer on top of its image; what is in volumes is left out.\n"
-         "Prints the image's ID. Without a name the image is dangling.\n\n"
+    Flag("message", "str", "commit message, for the history", short="m", value="TEXT"),
+    Flag("pause", "bool", "pause the container during the commit", short="p", default=True), least=1, most=2,
+    text="The container's changes to its files become a layer on top of its image. The content of volumes\n"
+         "is not included. Prints the image's ID. Without NAME, the image is dangling.\n\n"
          "Example:\n  pocker commit -m 'with my settings' -c 'CMD [\"serve\"]' web web:2")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Make the image and give it its name."""
+    """Create the image and tag it."""
     container = find(context.places, parsed.arguments[0])
     name = key(Reference.parse(parsed.arguments[1])) if len(parsed.arguments) > 1 else ""
     image_id = commit(container, container.read(), author=parsed["author"], message=parsed["message"], name=name,

@@ -6,8 +6,9 @@ from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.pocker.cli.main import PROGRAM, Context
 
-COMMAND = Command("completion", "bash|zsh|fish", "print the completion script of a shell", least=1, most=1, text="""
-For bash: `. <(pocker completion bash)`, or into /usr/share/bash-completion/completions/pocker.
+COMMAND = Command("completion", "bash|zsh|fish", "print the completion script for a shell", least=1, most=1, text="""
+For bash: `. <(pocker completion bash)`, or save the script as
+/usr/share/bash-completion/completions/pocker.
 
 Example:
   pocker completion zsh >"${fpath[1]}/_pocker\"""")
@@ -18,7 +19,7 @@ _VOLUMES = "volume ls -q"
 _OF_CONTAINERS = ["attach", "commit", "cp", "diff", "exec", "export", "inspect", "kill", "logs", "pause", "port",
                   "rename", "restart", "rm", "start", "stats", "stop", "top", "unpause", "update", "wait"]
 _OF_IMAGES = ["history", "push", "run", "create", "rmi", "save", "tag"]
-# What follows the name, or stands beside it, may be a file.
+# Their arguments may be files, too.
 _WITH_FILES = [f"{group}{name}" for group in ("", "container ") for name in ("cp", "create", "exec", "run")]
 
 

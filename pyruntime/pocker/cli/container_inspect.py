@@ -8,7 +8,7 @@ from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.inspect import SIZE, inspect
 from pyruntime.pocker.cli.main import Context
 
-COMMAND = Command("inspect", "[options] CONTAINER...", "show everything about containers", FORMAT,
+COMMAND = Command("inspect", "[options] CONTAINER...", "show detailed information about containers", FORMAT,
                   LATEST_FLAG, SIZE, least=1,
                   text="Example:\n  pocker container inspect -f '{{.State.ExitCode}}' web")
 

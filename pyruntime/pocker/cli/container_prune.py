@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.pocker.cli.filters import Filters
 
-COMMAND = Command("prune", "[options]", "remove containers that do not run", FILTER, FORCE, most=0,
+COMMAND = Command("prune", "[options]", "remove stopped containers", FILTER, FORCE, most=0,
                   text="Example:\n  pocker container prune --filter until=24h")
 
 
@@ -33,8 +33,8 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def prune(context: Context, wanted: Filters) -> tuple[list[str], int]:
-    """Remove the containers that do not run and that fit; their IDs, and the bytes that they had written. Their volumes
-    stay."""
+    """Remove the stopped containers that match the filters; their IDs, and the bytes that they had written. Volumes are
+    kept."""
     from pyruntime.pocker.containers.diff import written
 
     sweep(context.places, context.warn)
@@ -47,7 +47,7 @@ def prune(context: Context, wanted: Filters) -> tuple[list[str], int]:
             try:
                 remove(container, record)
             except StateError:
-                continue   # it was started meanwhile
+                continue   # it has been started since
             removed.append(record.id)
             freed += own
     return removed, freed

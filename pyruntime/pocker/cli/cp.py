@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "cp", "[options] CONTAINER:PATH PATH|-  or  PATH|- CONTAINER:PATH",
-    "copy files between a container and this machine",
-    Flag("archive", "bool", "keep owners; out of a container also set-user-ID bits, capabilities and devices",
+    "copy files between a container and the host",
+    Flag("archive", "bool", "archive mode: keep owners; from a container also set-user-ID bits, capabilities, devices",
          short="a"),
-    Flag("follow-link", "bool", "copy what a symbolic link at the end of the source points to", short="L"),
-    Flag("quiet", "bool", "do not say how much was copied", short="q"), least=2, most=2,
-    text="The container may run or not. - is a tar archive on the standard output or input. A source that ends\n"
-         "with /. means the content of the directory. Without --archive, what is copied into a container belongs to\n"
-         "its root, and what is copied out of it to you.\n\n"
+    Flag("follow-link", "bool", "follow a symbolic link at the end of the source path", short="L"),
+    Flag("quiet", "bool", "suppress the message about the copied size", short="q"), least=2, most=2,
+    text="The container may be running or stopped. - is a tar archive on standard output or standard input.\n"
+         "A source path that ends with /. copies the content of the directory. Without --archive, files\n"
+         "copied to the container belong to its root user, and files copied to the host belong to the\n"
+         "caller.\n\n"
          "Example:\n  pocker cp web:/etc/nginx/nginx.conf .")
 
 
@@ -34,7 +35,7 @@ def run(context: Context, parsed: Parsed) -> int:
     """Copy."""
     (source_of, source), (target_of, target) = map(copying.split, parsed.arguments)
     if source_of and target_of:
-        raise UsageError("copying between containers is not supported: copy to this machine first")
+        raise UsageError("copying between containers is not supported: copy to the host first")
     if not source_of and not target_of:
         raise UsageError(f'neither "{source}" nor "{target}" is in a container: write CONTAINER:PATH for one of them')
     if not (source if source_of else target):

@@ -10,12 +10,12 @@ from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.cli.making import check_making, make
 
 COMMAND = Command(
-    "create", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image", *FLAGS,
-    least=1, stop_at_argument=True, text="Prints its ID.\n\nExample:\n  pocker create --name web nginx")
+    "create", "[options] IMAGE [COMMAND [ARGUMENT...]]", "create a container from an image", *FLAGS,
+    least=1, stop_at_argument=True, text="Prints the container's ID.\n\nExample:\n  pocker create --name web nginx")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Make the container."""
+    """Create the container."""
     settings = settings_of(parsed)
     check_making(parsed)
     streams_of(parsed)   # `start --attach` decides what is attached

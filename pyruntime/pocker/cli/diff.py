@@ -11,15 +11,16 @@ from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.diff import changed
 
-COMMAND = Command("diff", "[options] CONTAINER", "show what a container has changed in its files",
-                  Flag("format", "str", "table, json, or a template such as '{{.Path}}'", default="table"),
+COMMAND = Command("diff", "[options] CONTAINER", "list changes to the files of a container",
+                  Flag("format", "str", "output format: table, json, or a template such as '{{.Path}}'",
+                       default="table"),
                   LATEST_FLAG, least=1, most=1,
-                  text="A: added, C: changed, D: removed, since the container was made. What is in volumes and other\n"
-                       "mounts is no part of it.\n\nExample:\n  pocker diff web")
+                  text="A: added, C: changed, D: deleted, since the container was created. Changes in volumes and\n"
+                       "other mounts are not listed.\n\nExample:\n  pocker diff web")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Show it."""
+    """Print the changes."""
     container = find(context.places, parsed.arguments[0])
     found = changed(container, container.read())
     if not show(parsed["format"], [{"Kind": kind, "Path": path} for kind, path in found]):

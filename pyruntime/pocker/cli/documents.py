@@ -1,4 +1,4 @@
-"""``inspect`` and the like: documents as JSON, or a template over each of them, as Docker prints them."""
+"""The output of the ``inspect`` commands: documents as JSON, or by a template, as Docker prints them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-FORMAT = Flag("format", "str", "json (all in one line), or a template such as '{{.Id}}' [default: JSON, indented]",
+FORMAT = Flag("format", "str", "json (on one line), or a template such as '{{.Id}}' (default: indented JSON)",
               short="f")
 
 
 def show(form: str, found: Sequence[dict[str, Any]]) -> None:
-    """Print the documents: a JSON array, or a line for each by a template. Raises UsageError for another form."""
+    """Print the documents: a JSON array, or one line for each by a template. Raises UsageError for any other form."""
     if form in ("", "json"):
         out(encode(list(found), None if form else 4) + "\n")
         return
@@ -28,7 +28,7 @@ def show(form: str, found: Sequence[dict[str, Any]]) -> None:
 
 
 def show_one(form: str, document: dict[str, Any]) -> None:
-    """Print a document that stands alone. Raises UsageError for a form that is none."""
+    """Print one document. Raises UsageError for an unknown form."""
     if form == "json":
         out(encode(document) + "\n")
         return

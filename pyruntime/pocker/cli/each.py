@@ -1,4 +1,4 @@
-"""Commands that do the same to several containers: what fails for one is told, and the others have their turn."""
+"""Commands that act on several containers: a failure is logged, and the other containers are still processed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers.container import LATEST, find
 from pyruntime.pocker.containers.status import status_of
 
-LATEST_FLAG = Flag("latest", "argument", "the container that was created last, instead of a name", short="l")
+LATEST_FLAG = Flag("latest", "argument", "use the last created container instead of a name", short="l")
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 def each(context: Context, names: Sequence[str], act: Callable[[Container, Record], str | None], *,
          only: str = "") -> int:
-    """Call ``act`` with each container that is named and print its answer, or the name; 1 where one of them failed.
+    """Call ``act`` for each named container and print its answer, or the name; 1 if one of them failed.
 
-    ``only``: to those alone that have this status; it is an error for the others.
+    ``only``: the status that a container must have; any other status is an error.
     """
     status = 0
     for name in names:

@@ -17,19 +17,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 COMMAND = Command(
-    "events", "[options]", "show what happens to containers, images, networks and volumes",
-    Flag("filter", "list", "show only those that fit: container, event, image, label, network, type, volume",
+    "events", "[options]", "show events of containers, images, networks and volumes",
+    Flag("filter", "list", "filter by container, event, image, label, network, type or volume",
          short="f", value="KEY=VALUE"),
-    Flag("format", "str", "json, or a template such as '{{.Action}} {{.Actor.ID}}'", value="FORMAT"),
-    Flag("since", "str", "from then on: a time (RFC 3339 or seconds since 1970), or how long ago (10m)", value="TIME"),
-    Flag("stream", "bool", "wait for what is to come; --stream=false shows what was", default=True),
-    Flag("until", "str", "end then", value="TIME"), most=0,
-    text="Without --since only what happens from now on. The journal begins when the machine starts, and forgets what\n"
-         "is old.\n\nExample:\n  pocker events --since 10m --filter event=die")
+    Flag("format", "str", "output format: json, or a template such as '{{.Action}} {{.Actor.ID}}'", value="FORMAT"),
+    Flag("since", "str", "show events since a timestamp (RFC 3339 or seconds since 1970) or relative time (10m)",
+         value="TIME"),
+    Flag("stream", "bool", "wait for new events; --stream=false: show past events and exit", default=True),
+    Flag("until", "str", "show events until a timestamp or relative time, then exit", value="TIME"), most=0,
+    text="Without --since, only new events are shown. Events are kept since the last boot;\n"
+         "old events are dropped.\n\n"
+         "Example:\n  pocker events --since 10m --filter event=die")
 
 
 def _of(event: dict[str, Any], kind: str, value: str) -> bool:
-    """Whether the event is of the object that the value names, or of a container that has to do with it."""
+    """Whether the event is of the object that the value names, or refers to that object."""
     actor = event["Actor"]
     if event["Type"] == kind:
         return bool(actor["Attributes"].get("name") == value or (value and actor["ID"].startswith(value)))
@@ -65,7 +67,7 @@ def run(context: Context, parsed: Parsed) -> int:
     filters = Filters(parsed["filter"], _MATCH)
     since = _time(parsed, "since")
     if since is None and not parsed["stream"]:
-        since = 0   # all that is known
+        since = 0   # all recorded events
     for event in events(context.places, since=since, until=_time(parsed, "until"), follow=parsed["stream"]):
         if filters.fit(event):
             out(_line(event, parsed["format"]) + "\n")

@@ -21,22 +21,24 @@ if TYPE_CHECKING:
     from typing import Any
 
 COMMAND = Command(
-    "exec", "[options] CONTAINER COMMAND [ARGUMENT...]", "run another program in a container",
-    Flag("detach", "bool", "do not wait for it", short="d"),
-    Flag("env", "list", "set a variable of its environment", short="e", value="NAME=VALUE"),
-    Flag("env-file", "list", "read variables from a file", value="FILE"),
-    Flag("interactive", "bool", "give it our input", short="i"),
+    "exec", "[options] CONTAINER COMMAND [ARGUMENT...]", "run a command in a running container",
+    Flag("detach", "bool", "run the command in the background", short="d"),
+    Flag("env", "list", "set an environment variable", short="e", value="NAME=VALUE"),
+    Flag("env-file", "list", "read environment variables from FILE, one per line", value="FILE"),
+    Flag("interactive", "bool", "keep standard input open", short="i"),
     LATEST_FLAG,
-    Flag("privileged", "bool", "give it all capabilities"),
-    Flag("tty", "bool", "give it a terminal", short="t"),
-    Flag("user", "str", "user, and group, to run as", short="u", value="USER[:GROUP]"),
-    Flag("workdir", "str", "working directory", short="w", value="DIR"), least=2, stop_at_argument=True,
-    text="The exit status is the program's; 127 where there is no such program, 126 where it cannot be run.\n\n"
+    Flag("privileged", "bool", "give the command all capabilities"),
+    Flag("tty", "bool", "allocate a pseudo-terminal", short="t"),
+    Flag("user", "str", "user and group to run as", short="u", value="USER[:GROUP]"),
+    Flag("workdir", "str", "working directory in the container", short="w", value="DIR"),
+    least=2, stop_at_argument=True,
+    text="The exit status is that of the command, 127 if the command is not found, and 126 if the\n"
+         "command cannot be executed.\n\n"
          "Example:\n  pocker exec -it web sh")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Run the program."""
+    """Run the command."""
     container = find(context.places, parsed.arguments[0])
     record = container.read()
     name = record.name
@@ -53,11 +55,11 @@ def run(context: Context, parsed: Parsed) -> int:
             user = find_user(parsed["user"], root)
             added = [find_group(text, root) for text in record.settings.group_add]
         except PyruntimeError as error:
-            error.exit_code = 126   # Docker's for one that cannot be run
+            error.exit_code = 126   # Docker's exit status for a command that cannot be executed
             raise
         finally:
             os.close(root)
-        # Its own groups, and not those of the user that the container runs as, which may be root.
+        # The groups of --user, not those of the container's user, which may be root.
         options |= {"user": f"{user.uid}:{user.gid}",
                     "groups": added if setgroups_denied() else [*user.groups, *added]}
     if parsed["privileged"]:
@@ -72,7 +74,7 @@ def run(context: Context, parsed: Parsed) -> int:
         error.exit_code = failure(error)
         raise
     if parsed["detach"]:
-        return 0   # nobody waits for it
+        return 0   # its exit status is not waited for
     of_container(context.places, record, "exec_die", execID=exec_id, exitCode=str(result))
     return result
 
@@ -86,7 +88,7 @@ def _environment(parsed: Parsed) -> list[str]:
 
 
 def _execute(runtime: Runtime, container_id: str, parsed: Parsed, options: dict[str, Any]) -> int:
-    """Run it, with the streams that it is to have; its status, or 0 where nobody waits for it."""
+    """Run the command with its streams; its exit status, or 0 for a detached command."""
     args = parsed.arguments[1:]
     if parsed["detach"] or parsed["tty"]:
         if parsed["detach"]:
@@ -99,7 +101,7 @@ def _execute(runtime: Runtime, container_id: str, parsed: Parsed, options: dict[
 
 
 def _leave_streams() -> None:
-    """A detached program has none of our streams."""
+    """Detach the standard streams: a command in the background must not hold the caller's."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for fd in (0, 1, 2):
         os.dup2(null, fd)

@@ -17,17 +17,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMAND = Command("export", "[options] CONTAINER", "write a container's files as a tar archive",
+COMMAND = Command("export", "[options] CONTAINER", "export a container's filesystem as a tar archive",
                   LATEST_FLAG,
-                  Flag("output", "str", "write to FILE instead of the standard output", short="o", value="FILE"),
+                  Flag("output", "str", "write to FILE instead of standard output", short="o", value="FILE"),
                   least=1, most=1,
-                  text="The places of volumes and other mounts are empty in it. `pocker import` makes an image of it."
-                       "\n\n"
+                  text="The content of volumes and other mounts is not included.\n"
+                       "`pocker import` creates an image from the archive.\n\n"
                        "Example:\n  pocker export -o web.tar web")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Write it."""
+    """Write the archive."""
     container = find(context.places, parsed.arguments[0])
     record = container.read()
     path = parsed["output"]

@@ -1,4 +1,4 @@
-"""``--filter KEY=VALUE``: several values of one key are alternatives, but labels and several keys must all fit."""
+"""``--filter KEY=VALUE``: one of the values of a key must match; for labels, and across keys, all must match."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-_EVERY = ("label", "label!")   # keys whose values must all fit
+_EVERY = ("label", "label!")   # keys whose values must all match
 
 
 class Filters:
-    """The filters of a command line. ``match``: what each key means."""
+    """The filters of a command line. ``match``: key -> whether an item matches a value."""
 
     def __init__(self, words: Sequence[str], match: Mapping[str, Callable[[Any, str], bool]]) -> None:
-        """Raises UsageError for a key that is not known."""
+        """Raises UsageError for an unknown key."""
         self._match = match
         self._wanted: dict[str, list[str]] = {}
         for word in words:
@@ -26,7 +26,7 @@ class Filters:
             self._wanted.setdefault(key, []).append(value)
 
     def asks(self, *keys: str) -> bool:
-        """Whether one of these keys is filtered by."""
+        """Whether there is a filter with one of these keys."""
         return any(key in self._wanted for key in keys)
 
     def fit(self, item: Any) -> bool:

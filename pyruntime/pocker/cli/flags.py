@@ -1,7 +1,7 @@
 """The flags of `create` and `run`, and the settings that they stand for.
 
-A flag that is taken as it is has a field of the settings; the others belong to a subject, whose module reads them. That
-is loaded when one of them is given: `pocker run IMAGE` is to be fast.
+A flag whose value is used unchanged has a field of the settings; the other flags belong to a subject, whose module
+reads them. The module is loaded only when one of its flags is given, so that `pocker run IMAGE` starts fast.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _texts(*rows: tuple[str, str, str]) -> tuple[Flag, ...]:
-    """Flags with a text: name, value, help."""
+    """Flags with a value: name, value, help."""
     return tuple(Flag(name, "str", about, value=value) for name, value, about in rows)
 
 
@@ -33,134 +33,136 @@ def _switches(*rows: tuple[str, str]) -> tuple[Flag, ...]:
     return tuple(Flag(name, "bool", about) for name, about in rows)
 
 
-OLD_NAMES = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option"}   # Docker's, and still in use
+OLD_NAMES = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option"}   # still in use
 # Subject -> its flags; the subject is the module of pyruntime.pocker.options that reads them.
 SUBJECTS: dict[str, tuple[Flag, ...]] = {
     "environment": (
-        Flag("env", "list", "set a variable of the environment; NAME alone: as it is here", short="e",
+        Flag("env", "list", "set an environment variable; NAME alone copies the host's value", short="e",
              value="NAME[=VALUE]"),
-        Flag("label", "list", "give it a label", short="l", value="NAME[=VALUE]"),
-        *_lists(("env-file", "FILE", "read variables from the lines of FILE"),
-                ("label-file", "FILE", "read labels from the lines of FILE"),
-                ("annotation", "NAME=VALUE", "give it an annotation of the runtime"))),
+        Flag("label", "list", "set a label on the container", short="l", value="NAME[=VALUE]"),
+        *_lists(("env-file", "FILE", "read environment variables from FILE, one per line"),
+                ("label-file", "FILE", "read labels from FILE, one per line"),
+                ("annotation", "NAME=VALUE", "add an annotation, passed on to the OCI runtime"))),
     "resources": (
-        Flag("memory", "str", "how much memory it may use, as 512m", short="m", value="BYTES"),
+        Flag("memory", "str", "memory limit, for example 512m", short="m", value="BYTES"),
         *_texts(("mem", "BYTES", "the same as --memory"),
-                ("memory-swap", "BYTES", "memory and swap together; -1: no limit; default: twice --memory"),
-                ("memory-reservation", "BYTES", "how much it is brought back to when memory is scarce"),
-                ("cpus", "NUMBER", "how many CPUs' time it may use, as 1.5"),
-                ("cpuset-cpus", "LIST", "the CPUs that it may run on, as 0-2,4"),
-                ("cpuset-mems", "LIST", "the memory nodes that it may use"),
-                ("cgroup-parent", "PATH", "the cgroup, or slice of systemd, that its own is made in"),
-                ("oom-score-adj", "N", "-1000 to 1000: how likely it is killed when memory runs out")),
-        *_numbers(("memory-swappiness", "0 to 100: how readily its memory is swapped out"),
-                  ("cpu-period", "microseconds of a period of the scheduler"),
-                  ("cpu-quota", "microseconds of each period that it may run"),
-                  ("cpu-rt-period", "microseconds of a period of real-time scheduling"),
-                  ("cpu-rt-runtime", "microseconds of each such period that it may run"),
-                  ("pids-limit", "how many processes it may have; -1: no limit"),
+                ("memory-swap", "BYTES", "limit of memory plus swap; -1: unlimited swap (default: twice --memory)"),
+                ("memory-reservation", "BYTES", "memory soft limit, applied when host memory is scarce"),
+                ("cpus", "NUMBER", "number of CPUs, for example 1.5"),
+                ("cpuset-cpus", "LIST", "CPUs to run on, for example 0-2,4"),
+                ("cpuset-mems", "LIST", "memory nodes to use, for example 0,1"),
+                ("cgroup-parent", "PATH", "parent cgroup, or systemd slice, of the container"),
+                ("oom-score-adj", "N", "OOM killer preference (-1000 to 1000)")),
+        *_numbers(("memory-swappiness", "memory swappiness (0 to 100; cgroup v1 only)"),
+                  ("cpu-period", "CPU CFS period, in microseconds"),
+                  ("cpu-quota", "CPU CFS quota per period, in microseconds"),
+                  ("cpu-rt-period", "CPU real-time period, in microseconds"),
+                  ("cpu-rt-runtime", "CPU real-time runtime per period, in microseconds"),
+                  ("pids-limit", "limit of processes; -1: unlimited"),
                   ("pids", "the same as --pids-limit"),
-                  ("blkio-weight", "10 to 1000: its share of the disks, beside others")),
-        Flag("cpu-shares", "int", "its share of the CPUs, beside others; the usual is 1024", short="c"),
-        *_switches(("oom-kill-disable", "let it wait, instead of killing it, when it has used all of --memory")),
-        *_lists(("blkio-weight-device", "DEVICE:N", "its share of one disk"),
-                ("device-read-bps", "DEVICE:RATE", "how many bytes a second it may read, as /dev/sda:1mb"),
-                ("device-write-bps", "DEVICE:RATE", "how many bytes a second it may write"),
-                ("device-read-iops", "DEVICE:RATE", "how many reads a second"),
-                ("device-write-iops", "DEVICE:RATE", "how many writes a second"),
-                ("ulimit", "NAME=SOFT[:HARD]", "a limit of each process, as nofile=1024"),
-                ("sysctl", "NAME=VALUE", "set a parameter of the kernel, for its namespaces"))),
+                  ("blkio-weight", "block I/O relative weight (10 to 1000)")),
+        Flag("cpu-shares", "int", "CPU shares (relative weight; 1024 is the kernel's default)", short="c"),
+        *_switches(("oom-kill-disable", "disable the OOM killer (cgroup v1 only)")),
+        *_lists(("blkio-weight-device", "DEVICE:N", "block I/O relative weight for one device"),
+                ("device-read-bps", "DEVICE:RATE", "limit of the read rate, in bytes per second: /dev/sda:1mb"),
+                ("device-write-bps", "DEVICE:RATE", "limit of the write rate, in bytes per second"),
+                ("device-read-iops", "DEVICE:RATE", "limit of the read rate, in operations per second"),
+                ("device-write-iops", "DEVICE:RATE", "limit of the write rate, in operations per second"),
+                ("ulimit", "NAME=SOFT[:HARD]", "resource limit of each process, for example nofile=1024"),
+                ("sysctl", "NAME=VALUE", "set a kernel parameter in the container's namespaces"))),
     "mounts": (
-        Flag("volume", "list", "mount a directory or file of this machine, or a volume", short="v",
+        Flag("volume", "list", "bind mount a host path, or mount a volume", short="v",
              value="[SOURCE:]PATH[:OPTIONS]"),
-        *_lists(("mount", "KEY=VALUE,...", "mount, spelled out: type=bind|volume|tmpfs,source=...,target=..."),
-                ("tmpfs", "PATH[:OPTIONS]", "a directory in memory"),
-                ("volumes-from", "CONTAINER[:ro]", "mount what that container has mounted"))),
+        *_lists(("mount", "KEY=VALUE,...", "attach a mount: type=bind|volume|tmpfs,source=...,target=..."),
+                ("tmpfs", "PATH[:OPTIONS]", "mount a tmpfs"),
+                ("volumes-from", "CONTAINER[:ro]", "mount the volumes and bind mounts of another container"))),
     "devices": (
-        *_lists(("device", "DEVICE[:PATH][:rwm]", "a device of this machine, a directory of them, or the name of a"
-                 " device of CDI, VENDOR/CLASS=NAME"),
-                ("device-cgroup-rule", "RULE", 'allow devices, as "c 188:* rwm"')),
-        *_texts(("gpus", "all|N|device=...", "GPUs, by CDI"))),
+        *_lists(("device", "DEVICE[:PATH][:rwm]", "add a host device, a directory of devices, or the CDI device"
+                 " VENDOR/CLASS=NAME"),
+                ("device-cgroup-rule", "RULE", 'add a rule to the list of allowed devices: "c 188:* rwm"')),
+        *_texts(("gpus", "all|N|device=...", "add GPUs, by their CDI devices"))),
     "security": (
-        *_lists(("cap-add", "NAME", "give it a capability, or ALL"),
-                ("cap-drop", "NAME", "take a capability from it, or ALL"),
-                ("security-opt", "OPTION", "seccomp=FILE|unconfined, apparmor=PROFILE|unconfined, label=...,"
-                 " no-new-privileges, systempaths=unconfined, mask=PATH, unmask=PATH")),
-        *_switches(("privileged", "give it all capabilities and devices, and hide nothing from it"))),
+        *_lists(("cap-add", "NAME", "add a Linux capability, or ALL"),
+                ("cap-drop", "NAME", "drop a Linux capability, or ALL"),
+                ("security-opt", "OPTION", "security option: seccomp=FILE|unconfined, apparmor=PROFILE|unconfined,"
+                 " label=..., no-new-privileges, systempaths=unconfined, mask=PATH, unmask=PATH")),
+        *_switches(("privileged", "extended privileges: all capabilities and devices, no masked paths"))),
     "namespaces": _texts(
-        ("ipc", "MODE", "private, shareable, host, none or container:NAME"),
-        ("pid", "MODE", "private, host or container:NAME"),
-        ("uts", "MODE", "private, host or container:NAME"),
-        ("cgroupns", "MODE", "private or host"),
-        ("userns", "MODE", "host, auto, or a user whose ids in /etc/subuid it gets")),
+        ("ipc", "MODE", "IPC namespace: private, shareable, host, none or container:NAME"),
+        ("pid", "MODE", "PID namespace: private, host or container:NAME"),
+        ("uts", "MODE", "UTS namespace: private, host or container:NAME"),
+        ("cgroupns", "MODE", "cgroup namespace: private or host"),
+        ("userns", "MODE", "user namespace: host, auto, or a user with a range in /etc/subuid")),
     "compatibility": (
-        *_texts(("volume-driver", "DRIVER", "driver of the volumes that are made: local"),
+        *_texts(("volume-driver", "DRIVER", "driver of new volumes: local is the only one"),
                 ("kernel-memory", "BYTES", "accepted for compatibility; has no effect")),
-        *_lists(("storage-opt", "NAME=VALUE", "options of the storage driver: there are none")),
-        Flag("disable-content-trust", "bool", "signatures of images are not verified in any case", default=True)),
+        *_lists(("storage-opt", "NAME=VALUE", "storage driver option; no options are supported")),
+        Flag("disable-content-trust", "bool", "accepted for compatibility; image signatures are never verified",
+             default=True)),
     "network": (
-        Flag("network", "list", "network to join: a name, none, host, container:NAME", value="NETWORK"),
-        Flag("publish", "list", "lead a port of this machine to one of the container", short="p",
+        Flag("network", "list", "connect to a network: NAME, none, host or container:NAME", value="NETWORK"),
+        Flag("publish", "list", "publish a container port on the host", short="p",
              value="[ADDRESS:][PORT:]PORT[/PROTOCOL]"),
-        Flag("publish-all", "bool", "publish all ports that the image or --expose names, at any that are free",
+        Flag("publish-all", "bool", "publish all exposed ports on free ports of the host",
              short="P"),
-        *_texts(("ip", "ADDRESS", "its address in the network"), ("ip6", "ADDRESS", "its IPv6 address in the network"),
-                ("mac-address", "ADDRESS", "its hardware address in the network")),
+        *_texts(("ip", "ADDRESS", "IPv4 address of the container"), ("ip6", "ADDRESS", "IPv6 address of the container"),
+                ("mac-address", "ADDRESS", "MAC address of the container")),
         *(Flag(name, "list", f"the same as --{whole}", hidden=True) for name, whole in OLD_NAMES.items()),
-        *_lists(("network-alias", "NAME", "another name in the network"),
-                ("link", "CONTAINER[:NAME]", "find another container of its networks by that name"),
-                ("expose", "PORT[/PROTOCOL]", "a port that it listens at"),
-                ("dns", "ADDRESS", "server to ask for names"),
-                ("dns-search", "DOMAIN", "domain to look in for names"),
-                ("dns-option", "OPTION", "option of resolv.conf(5)"),
-                ("add-host", "NAME:ADDRESS", "a line of /etc/hosts; host-gateway: the address of this machine"))),
+        *_lists(("network-alias", "NAME", "network-scoped alias of the container"),
+                ("link", "CONTAINER[:NAME]", "add a link to another container of the network"),
+                ("expose", "PORT[/PROTOCOL]", "expose a port of the container"),
+                ("dns", "ADDRESS", "DNS server of the container"),
+                ("dns-search", "DOMAIN", "DNS search domain"),
+                ("dns-option", "OPTION", "DNS option, see resolv.conf(5)"),
+                ("add-host", "NAME:ADDRESS", "add a line to /etc/hosts; host-gateway is the host's address"))),
     "restart_log_health": (
-        *_texts(("restart", "POLICY", "when to start it again: no, on-failure[:N], always, unless-stopped"),
-                ("log-driver", "DRIVER", "where its output is kept: json-file, local or none"),
-                ("health-cmd", "COMMAND", "a line of shell that says whether it is well"),
-                ("health-interval", "TIME", "time between checks, as 30s"),
-                ("health-timeout", "TIME", "how long a check may take"),
-                ("health-start-period", "TIME", "time in which failures do not count"),
-                ("health-start-interval", "TIME", "time between checks in that time")),
-        *_lists(("log-opt", "NAME=VALUE", "max-size=SIZE, max-file=N")),
-        *_numbers(("health-retries", "failures in a row that make it unhealthy")),
-        *_switches(("no-healthcheck", "do without the image's check"))),
+        *_texts(("restart", "POLICY", "restart policy: no, on-failure[:N], always or unless-stopped"),
+                ("log-driver", "DRIVER", "logging driver: json-file, local or none"),
+                ("health-cmd", "COMMAND", "command of the health check, run by a shell"),
+                ("health-interval", "TIME", "time between health checks, for example 30s"),
+                ("health-timeout", "TIME", "maximum time that a health check may take"),
+                ("health-start-period", "TIME", "start period, in which failures do not count"),
+                ("health-start-interval", "TIME", "time between health checks in the start period")),
+        *_lists(("log-opt", "NAME=VALUE", "logging driver option: max-size=SIZE, max-file=N")),
+        *_numbers(("health-retries", "consecutive failures that make the container unhealthy")),
+        *_switches(("no-healthcheck", "disable the image's health check"))),
 }
-# Flag -> field of the settings that it is.
+# Flag -> field of the settings that holds its value.
 FIELDS = {"user": "user", "workdir": "workdir", "hostname": "hostname", "domainname": "domainname", "tty": "terminal",
           "interactive": "stdin", "rm": "remove", "init": "init", "read-only": "read_only", "group-add": "group_add",
           "stop-signal": "stop_signal", "stop-timeout": "stop_timeout", "platform": "platform"}
-# What a caller reads of the command line, not of the settings.
+# Read from the command line by the caller; the settings do not hold them.
 MAKING = (
-    Flag("attach", "list", "attach to STDIN, STDOUT or STDERR alone", short="a", value="STREAM"),
+    Flag("attach", "list", "attach only to STDIN, STDOUT or STDERR", short="a", value="STREAM"),
     Flag("name", "str", "name of the container", value="NAME"),
-    Flag("pull", "str", "get the image from its registry: always, missing or never", default="missing", value="WHEN"),
-    Flag("platform", "str", "which image of an index", value="OS/ARCH[/VARIANT]"),
+    Flag("pull", "str", "pull the image before creating: always, missing or never", default="missing", value="WHEN"),
+    Flag("platform", "str", "platform of the image in an index", value="OS/ARCH[/VARIANT]"),
     Flag("cidfile", "str", "write the container's ID to FILE, which must not exist", value="FILE"),
-    Flag("quiet", "bool", "no progress when an image is pulled", short="q"),
+    Flag("quiet", "bool", "suppress the progress of the pull", short="q"),
 )
 FLAGS = tuple(sorted((
     Flag("domainname", "str", "NIS domain name of the container", value="NAME"),
-    Flag("entrypoint", "str", "program instead of the image's entrypoint", value="PROGRAM"),
-    Flag("group-add", "list", "another group to run as", value="GROUP"),
+    Flag("entrypoint", "str", "overwrite the image's entrypoint", value="PROGRAM"),
+    Flag("group-add", "list", "add a supplementary group", value="GROUP"),
     Flag("hostname", "str", "host name of the container", short="h", value="NAME"),
-    Flag("init", "bool", "run a small init that collects orphans and passes on signals"),
-    Flag("interactive", "bool", "keep the standard input open", short="i"),
-    Flag("read-only", "bool", "make the root filesystem read-only"),
-    Flag("rm", "bool", "remove the container, and its anonymous volumes, when it has ended"),
-    Flag("runtime", "str", "Docker's word for another runtime; there is this one", default="pyruntime", value="NAME"),
+    Flag("init", "bool", "run an init that forwards signals and reaps processes"),
+    Flag("interactive", "bool", "keep standard input open", short="i"),
+    Flag("read-only", "bool", "mount the root filesystem read-only"),
+    Flag("rm", "bool", "remove the container and its anonymous volumes when it exits"),
+    Flag("runtime", "str", "accepted for compatibility; no other runtime is supported", default="pyruntime",
+         value="NAME"),
     Flag("shm-size", "str", "size of /dev/shm", default="64m", value="BYTES"),
-    Flag("stop-signal", "str", "signal that `stop` sends; default: the image's, or TERM", value="SIGNAL"),
-    Flag("stop-timeout", "int", "seconds that `stop` waits before it kills", default=10),
-    Flag("tty", "bool", "give it a terminal", short="t"),
-    Flag("user", "str", "user, and group, to run as", short="u", value="USER[:GROUP]"),
-    Flag("workdir", "str", "working directory", short="w", value="DIR"),
+    Flag("stop-signal", "str", "signal to stop the container (default: the image's, or TERM)", value="SIGNAL"),
+    Flag("stop-timeout", "int", "seconds to wait before the stopped container is killed", default=10),
+    Flag("tty", "bool", "allocate a pseudo-terminal", short="t"),
+    Flag("user", "str", "user and group to run as", short="u", value="USER[:GROUP]"),
+    Flag("workdir", "str", "working directory in the container", short="w", value="DIR"),
     *(flag for flags in SUBJECTS.values() for flag in flags), *MAKING), key=lambda flag: flag.name))
-_RUNTIME = "pyruntime"   # so are those that containerd's shims would run
+_RUNTIME = "pyruntime"   # a runtime name of containerd's shims is accepted for it, too
 
 
 def settings_of(parsed: Parsed) -> Settings:
-    """What the flags and the words after the image say. Raises UsageError."""
+    """The settings that the flags and the words after the image ask for. Raises UsageError."""
     settings = Settings()
     settings.args = parsed.arguments[1:]
     given: dict[str, Any] = {name: parsed[name] for name in parsed.given}
@@ -181,7 +183,7 @@ def settings_of(parsed: Parsed) -> Settings:
     if settings.stop_signal:
         from pyruntime.system.signals import signal_number
 
-        signal_number(settings.stop_signal)   # told now: `stop` would be the first to meet it
+        signal_number(settings.stop_signal)   # an unknown signal is refused now: `stop` would be too late
     if settings.hostname or settings.domainname:
         from pyruntime.pocker.options.network import single
 

@@ -1,4 +1,4 @@
-"""What `run`, `start`, `attach` and `exec` share: being in the foreground of a program in a container."""
+"""Shared by `run`, `start`, `attach` and `exec`: keep a command of a container in the foreground."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from pyruntime.pocker.containers.container import Container, Record
 
-DETACH_KEYS = Flag("detach-keys", "str", "keys that leave it running", default=KEYS, value="KEYS")
-SIG_PROXY = Flag("sig-proxy", "bool", "send signals that we get to the program", default=True)
+DETACH_KEYS = Flag("detach-keys", "str", "key sequence that detaches from the container", default=KEYS, value="KEYS")
+SIG_PROXY = Flag("sig-proxy", "bool", "forward received signals to the container", default=True)
 
 
 def failure(error: PyruntimeError) -> int:
-    """Docker's exit code for a program that could not be started: 127 where there is none, 126 where it is no program,
-    125 for everything else."""
+    """Docker's exit status of a command that could not be started: 127 if it is not found, 126 if it cannot be
+    executed, 125 for all other errors."""
     if isinstance(error, Interrupted):
         return error.exit_code
     status = start_status(str(error))
@@ -33,13 +33,13 @@ def failure(error: PyruntimeError) -> int:
 
 
 def check_terminal(*, terminal: bool, stdin: bool) -> None:
-    """Raises UsageError where a terminal is to be typed into that is none."""
+    """Raise UsageError if --tty and --interactive are given and standard input is not a terminal."""
     if terminal and stdin and not os.isatty(0):
         raise UsageError("the input device is not a TTY: leave out --tty, or --interactive")
 
 
 def streams_of(parsed: Parsed) -> frozenset[str]:
-    """The streams that --attach names; none where it is not given. Raises UsageError."""
+    """The streams that --attach names; an empty set without --attach. Raises UsageError."""
     named = frozenset(text.lower() for text in parsed["attach"])
     for name in named - {"stdin", "stdout", "stderr"}:
         raise UsageError(f'--attach "{name}": write stdin, stdout or stderr')
@@ -49,7 +49,7 @@ def streams_of(parsed: Parsed) -> frozenset[str]:
 
 
 def forwarding(container: Container, parsed: Parsed) -> Callable[[int], None] | None:
-    """What is done with our signals."""
+    """The function that forwards a signal to the container; None for --sig-proxy=false."""
     if not parsed["sig-proxy"]:
         return None
     runtime = Runtime(container.places.runtime)
@@ -58,13 +58,13 @@ def forwarding(container: Container, parsed: Parsed) -> Callable[[int], None] | 
         try:
             runtime.kill(container.id, number)
         except PyruntimeError:
-            return   # it has ended: word of that is on its way to us
+            return   # the container has stopped, which the monitor is about to report
     return forward
 
 
 def follow(container: Container, record: Record, ours: _socket.socket, monitor: int, parsed: Parsed, *,
            stdin: bool, outputs: frozenset[bytes] = frozenset((OUT, ERR))) -> int:
-    """Be attached to a container that this process has just started, and see to its end."""
+    """Attach to a container that this process has just started, until it stops; its exit status."""
     settings = record.settings
     attached = Attached(ours, terminal=settings.terminal, stdin=stdin, outputs=outputs, keys=parsed["detach-keys"],
                         forward=forwarding(container, parsed), patient=True)
@@ -78,7 +78,7 @@ def follow(container: Container, record: Record, ours: _socket.socket, monitor: 
         with container.lock():
             policy = container.read().settings.restart   # `update` may have given it one
             if policy == "no" and not container.run().over:
-                clear_run(container, record)    # meanwhile the monitor ends, and with it what it had mounted
+                clear_run(container, record)    # while the monitor exits, and its mounts with it
             os.waitpid(monitor, 0)
             if policy == "no":
                 finish(container, record)

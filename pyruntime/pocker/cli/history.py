@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 _IT = borrowed(there, "history", "history --no-trunc debian", without=("format",))
 COMMAND = Command(
     "history", _IT.usage, _IT.about, *_IT.flags, FORMAT,
-    Flag("human", "bool", "sizes and times for people; --human=false: bytes, and times of RFC 3339", short="H",
+    Flag("human", "bool", "print sizes and times in human-readable form; --human=false: bytes and RFC 3339", short="H",
          default=True),
-    Flag("quiet", "bool", "print IDs alone", short="q"), least=1, most=1, text=_IT.text)
-_MISSING = "<missing>"   # Docker's word for a step that is no image of its own
+    Flag("quiet", "bool", "print only IDs", short="q"), least=1, most=1, text=_IT.text)
+_MISSING = "<missing>"   # Docker's value for a step that is not an image
 _LISTING = Listing(
     {"ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "", "CreatedBy": "", "Size": "", "Comment": ""},
     ("ID", "CreatedSince", "CreatedBy", "Size", "Comment"))
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Print the steps, the latest first; only the last one is an image that has an ID."""
+    """Print the steps, latest first; only the latest step has the ID of an image."""
     rows = [_texts(row, whole=parsed["no-trunc"], human=parsed["human"])
             for row in there.rows_of(context.images, parsed)]
     if parsed["quiet"]:

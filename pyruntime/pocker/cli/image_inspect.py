@@ -7,7 +7,7 @@ from pyruntime.pocker.cli.documents import FORMAT
 from pyruntime.pocker.cli.inspect import inspect
 from pyruntime.pocker.cli.main import Context
 
-COMMAND = Command("inspect", "[options] IMAGE...", "show everything about images", FORMAT, least=1,
+COMMAND = Command("inspect", "[options] IMAGE...", "show detailed information about images", FORMAT, least=1,
                   text="Example:\n  pocker image inspect -f '{{.Config.Cmd}}' debian")
 
 

@@ -13,13 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.pocker.cli.filters import Filters
 
-COMMAND = Command("prune", "[options]", "remove images without a name, and content that no image needs",
-                  Flag("all", "bool", "all images that no container uses", short="a"), FILTER, FORCE, most=0,
+COMMAND = Command("prune", "[options]", "remove unused images",
+                  Flag("all", "bool", "remove all images that no container uses, not only dangling ones", short="a"),
+                  FILTER, FORCE, most=0,
                   text="Example:\n  pocker image prune --all --filter until=168h")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove them, and print what."""
+    """Remove the images and print which."""
     from pyruntime.images.progress import size
 
     wanted = filters(parsed["filter"])
@@ -33,8 +34,8 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def untag(context: Context, wanted: Filters, *, everything: bool) -> list[str]:
-    """Take away the names of images that no container uses and that fit: of all, or of those alone that have no name of
-    their own. A line for each; their content goes with the next collection."""
+    """Untag the images that no container uses and that match the filters: all of them, or only dangling ones. Returns a
+    line for each; the next collection removes their blobs and layers."""
     from pyruntime.errors import PyruntimeError
     from pyruntime.images.lookup import find
     from pyruntime.images.reference import familiar
@@ -47,7 +48,7 @@ def untag(context: Context, wanted: Filters, *, everything: bool) -> list[str]:
             image = find(store, name).config
             aged = Aged(str(image.document.get("created", "")), image.config.get("Labels") or {})
         except PyruntimeError:
-            aged = Aged("", {})   # it cannot be read: nobody can use it
+            aged = Aged("", {})   # it cannot be read, so no container can use it
         if wanted.fit(aged):
             store.untag(name)
             lines.append(f"untagged: {name.partition('@')[2] if is_nameless(name) else familiar(name)}")

@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from typing import Any
 
 COMMAND = Command("images", "[options] [REPOSITORY[:TAG]]", "list images",
-                  Flag("all", "bool", "Docker's word for intermediate images, of which there are none", short="a"),
-                  Flag("digests", "bool", "print the digests of the manifests too"),
-                  Flag("filter", "list", "show only those that fit: before, dangling, label, reference, since,"
-                       " until", short="f",
+                  Flag("all", "bool", "accepted for compatibility; has no effect: there are no intermediate images",
+                       short="a"),
+                  Flag("digests", "bool", "print the digests of the manifests"),
+                  Flag("filter", "list", "filter by before, dangling, label, reference, since or until", short="f",
                        value="KEY=VALUE"),
                   FORMAT,
-                  Flag("no-trunc", "bool", "print whole IDs"),
-                  Flag("quiet", "bool", "print IDs alone", short="q"), most=1,
+                  Flag("no-trunc", "bool", "do not truncate IDs"),
+                  Flag("quiet", "bool", "print only IDs", short="q"), most=1,
                   text="Example:\n  pocker images --format '{{.Repository}}:{{.Tag}} {{.ID}}'")
 
 
 def _like(row: dict[str, Any], pattern: str) -> bool:
-    """Whether a name fits a pattern of the shell; a pattern without a tag means all tags."""
+    """Whether a name matches a shell pattern; a pattern without a tag matches all tags."""
     from fnmatch import fnmatchcase
 
     names = [row["Name"], row["Familiar"], plain(row["Name"])]
     return any(fnmatchcase(name, pattern) or fnmatchcase(name.rpartition(":")[0], pattern) for name in names)
 
 
-_UNKNOWN = "N/A"   # Docker's word for what `images` does not count
+_UNKNOWN = "N/A"   # Docker's value for members that `images` does not compute
 _LISTING = Listing(
     {"Repository": "", "Tag": "", "Digest": "", "ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "",
      "Size": "", "VirtualSize": "", "SharedSize": "", "UniqueSize": "", "Containers": ""},
@@ -52,7 +52,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Print them, one line a name."""
+    """Print one line for each name."""
     filters = _filters(context, parsed["filter"])
     rows = []
     for row in rows_of(context.images):
@@ -70,7 +70,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def _filters(context: Context, words: Sequence[str]) -> Filters:
-    """The filters; before and since name images, whose times count."""
+    """The filters; before and since take the name of an image and stand for the time of its creation."""
     from pyruntime.images.lookup import find
     from pyruntime.pocker.cli.times import moment
 

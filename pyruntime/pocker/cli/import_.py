@@ -13,14 +13,14 @@ from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.instructions import apply
 
 _IT = borrowed(there, "import", "import -c 'CMD [\"sh\"]' rootfs.tar.xz mine")
-CHANGE = Flag("change", "list", "a line of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL,"
-              " USER, VOLUME or WORKDIR", short="c", value="LINE")
+CHANGE = Flag("change", "list", "apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD,"
+              " STOPSIGNAL, USER, VOLUME or WORKDIR", short="c", value="LINE")
 COMMAND = Command("import", "[options] FILE|- [NAME[:TAG]]", _IT.about, *_IT.flags, CHANGE, least=1, most=2,
                   text=_IT.text)
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Make the image and print its ID; without a name it is dangling."""
+    """Create the image and print its ID; without a name the image is dangling."""
     name = key(Reference.parse(parsed.arguments[1])) if len(parsed.arguments) > 1 else ""
     descriptor = there.make(context.images, parsed, apply(changes(parsed), parsed["change"]), name)
     out(f"{by_manifest(context.places.store, descriptor.digest).id}\n")

@@ -17,13 +17,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-COMMAND = Command("info", "[options]", "show how pocker is set up here",
+COMMAND = Command("info", "[options]", "show system-wide information",
                   Flag("format", "str", "json, or a template such as '{{.Driver}}'", short="f"), most=0,
                   text="Example:\n  pocker info --format '{{.ContainersRunning}}'")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Print it."""
+    """Print the information."""
     sweep(context.places, context.warn)
     facts = gather(context)
     if parsed["format"]:
@@ -35,7 +35,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def gather(context: Context) -> dict[str, Any]:
-    """What there is to say, by Docker's names where it has one."""
+    """The facts, under Docker's names where Docker has one."""
     from pyruntime._version import __version__
     from pyruntime.pocker.containers import scope
     from pyruntime.pocker.containers.create import driver_of
@@ -61,7 +61,7 @@ def gather(context: Context) -> dict[str, Any]:
 
 
 def _security(*, unified: bool) -> list[str]:
-    """What keeps containers from the machine by default, as Docker writes it."""
+    """The security features that are on by default, as Docker writes them."""
     from pyruntime.profiles import apparmor
 
     return [*(["name=apparmor,profile=pocker-default"] if _initial() and apparmor.usable() else []),
@@ -70,7 +70,7 @@ def _security(*, unified: bool) -> list[str]:
 
 
 def _initial() -> bool:
-    """Whether we are in the user namespace that the machine started with."""
+    """Whether this process is in the host's initial user namespace."""
     from pyruntime.images.rootless import privileged
 
     return privileged()

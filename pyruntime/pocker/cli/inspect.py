@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-SIZE = Flag("size", "bool", "what a container has written: SizeRw, and with its image SizeRootFs", short="s")
-COMMAND = Command("inspect", "[options] NAME...", "show everything about containers, images, networks and volumes",
+SIZE = Flag("size", "bool", "add the sizes of containers: SizeRw and SizeRootFs", short="s")
+COMMAND = Command("inspect", "[options] NAME...",
+                  "show detailed information about containers, images, networks and volumes",
                   FORMAT, LATEST_FLAG, SIZE,
-                  Flag("type", "str", "look for container, image, network or volume alone", value="KIND"), least=1,
+                  Flag("type", "str", "inspect only this kind: container, image, network or volume", value="KIND"),
+                  least=1,
                   text="Example:\n  pocker inspect -f '{{.State.ExitCode}}' web")
 
 
@@ -57,14 +59,14 @@ KINDS: dict[str, Callable[..., dict[str, Any]]] = {"container": _container, "ima
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Show what is found; what is not found is told, and the rest is shown."""
+    """Show the objects that are found, and log an error for each of the others."""
     if parsed["type"] and parsed["type"] not in KINDS:
         raise UsageError(f'--type "{parsed["type"]}": write {" or ".join(KINDS)}')
     return inspect(context, parsed, [parsed["type"]] if parsed["type"] else list(KINDS), sizes=parsed["size"])
 
 
 def inspect(context: Context, parsed: Parsed, kinds: list[str], *, sizes: bool = False) -> int:
-    """Show the objects that the arguments name, of these kinds; 1 where one of them was not found."""
+    """Show the named objects of these kinds; 1 if one of them was not found."""
     found, status = [], 0
     for name in parsed.arguments:
         try:
@@ -83,7 +85,7 @@ def _find(context: Context, name: str, kinds: list[str], *, sizes: bool) -> dict
         except (NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume):
             if len(kinds) == 1:
                 raise
-        except UsageError:   # it cannot be the name of one
+        except UsageError:   # the name is not valid for this kind
             if len(kinds) == 1:
                 raise
     raise NoSuchContainer(f'no such object: "{name}"')

@@ -10,7 +10,7 @@ from pyruntime.pocker.containers.container import Container, Record
 from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 from pyruntime.pocker.containers.stop import send_signal, settle, stop
 
-COMMAND = Command("kill", "[options] CONTAINER...", "kill containers, or send them a signal",
+COMMAND = Command("kill", "[options] CONTAINER...", "kill containers or send them a signal",
                   Flag("signal", "str", "signal to send", short="s", default="KILL", value="SIGNAL"),
                   LATEST_FLAG, least=1,
                   text="Example:\n  pocker kill -s HUP web")
@@ -25,7 +25,7 @@ def run(context: Context, parsed: Parsed) -> int:
         status = status_of(container).word
         if status not in (RUNNING, PAUSED):
             raise StateError(f'container "{record.name}" is not running: it is {status}')
-        if final:   # as a stop without patience: its restart policy is to leave it alone
+        if final:   # a stop without a wait: the restart policy must not start the container again
             stop(container, record, signal="KILL", timeout=10)
             settle(container, record)
         else:

@@ -1,4 +1,4 @@
-"""Lists in Docker's three forms: a table, a JSON object a line, a template; all of the same texts.
+"""Lists in Docker's three forms: a table, one JSON object per line, a template; all with the same values.
 
 A command names its columns by Docker's members (docs.docker.com, "Format the output" of each command), and gives a row
 of texts for each object: what a table shows, ``jq`` finds and a template prints is the same text. A row may hold more
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-FORMAT = Flag("format", "str", "table, json (an object a line), or a template such as '{{.Name}}', as a table with"
-              " \"table \" before it", default="table")
+FORMAT = Flag("format", "str", "output format: table, json (one object per line), or a template such as '{{.Name}}'"
+              " or 'table {{.Name}}'", default="table")
 NONE = "<none>"
 
 
@@ -37,7 +37,7 @@ class Listing:
         self.usual = usual
 
     def show(self, form: str, rows: Sequence[dict[str, Any]], usual: Sequence[str] = ()) -> None:
-        """Print the rows; ``usual``: other columns for the table. Raises UsageError for a form that is none."""
+        """Print the rows; ``usual``: other columns for the table. Raises UsageError for an unknown form."""
         headings = {name: heading for name, heading in self._members.items() if heading}
         if form in ("table", ""):
             form = "table " + "\t".join(f"{{{{.{name}}}}}" for name in usual or self.usual)
@@ -57,7 +57,7 @@ def label_texts(labels: Mapping[str, str]) -> dict[str, Any]:
 
 
 def local_time(stamp: str) -> str:
-    """A time of RFC 3339 as Docker lists it: ``2026-01-31 12:00:00 +0000 UTC``; "" for one that is none."""
+    """A time of RFC 3339 as Docker lists it: ``2026-01-31 12:00:00 +0000 UTC``; "" for a malformed time."""
     try:
         when = datetime.fromisoformat(stamp)
     except ValueError:

@@ -15,7 +15,7 @@ COMMAND = borrowed(there, "load", "load -i web.tar")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Read all images, and say which, in Docker's words."""
+    """Load all images and print their names, in Docker's words."""
     from pyruntime.images.lookup import find
     from pyruntime.images.reference import familiar
 

@@ -14,13 +14,13 @@ COMMAND.text = COMMAND.text.replace("containers/auth.json of the user", "Docker'
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Try the login, and keep it in Docker's file: it is there after a reboot, too."""
+    """Log in, and save the credentials in Docker's file, which survives a reboot."""
     in_dockers_file(parsed)
     return there.run(context.images, parsed)
 
 
 def in_dockers_file(parsed: Parsed) -> None:
-    """Docker's file is meant where neither --authfile nor $REGISTRY_AUTH_FILE names another."""
+    """Use Docker's file unless --authfile or $REGISTRY_AUTH_FILE names another."""
     from pyruntime.images.registry.credentials import docker_file
 
     parsed.values["authfile"] = parsed["authfile"] or os.environ.get("REGISTRY_AUTH_FILE") or docker_file(os.environ)

@@ -12,6 +12,6 @@ COMMAND = borrowed(there, "logout", "logout registry.example")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove the credentials from where login keeps them."""
+    """Remove the credentials from the file in which `login` saves them."""
     in_dockers_file(parsed)
     return there.run(context.images, parsed)

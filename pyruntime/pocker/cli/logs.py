@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from pyruntime.pocker.containers.container import Record
 
 COMMAND = Command(
-    "logs", "[options] CONTAINER", "show what a container has written",
-    Flag("details", "bool", "with the labels and variables that --log-opt labels=NAME,... and env=NAME,... named"),
-    Flag("follow", "bool", "go on until it ends", short="f"),
+    "logs", "[options] CONTAINER", "show the logs of a container",
+    Flag("details", "bool", "print the labels and variables that --log-opt labels=NAME,... and env=NAME,... name"),
+    Flag("follow", "bool", "follow the log output", short="f"),
     LATEST_FLAG,
-    Flag("since", "str", "nothing from before: a time (RFC 3339 or seconds since 1970), or how long ago (10m)",
+    Flag("since", "str", "print lines since a timestamp (RFC 3339 or seconds since 1970) or relative time (10m)",
          value="TIME"),
-    Flag("until", "str", "nothing from after", value="TIME"),
-    Flag("tail", "str", "the last N lines alone", short="n", default="all", value="N"),
-    Flag("timestamps", "bool", "with the time of each line", short="t"), least=1, most=1,
+    Flag("until", "str", "print lines before a timestamp or relative time", value="TIME"),
+    Flag("tail", "str", "number of lines to print from the end of the logs", short="n", default="all", value="N"),
+    Flag("timestamps", "bool", "print the time of each line", short="t"), least=1, most=1,
     text="Example:\n  pocker logs -f --tail 20 web")
 
 
@@ -55,7 +55,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def _details(record: Record) -> str:
-    """What --log-opt has named, as Docker shows it: NAME=VALUE,NAME=VALUE."""
+    """The labels and variables that --log-opt names, in Docker's form: NAME=VALUE,NAME=VALUE."""
     from pyruntime.pocker.containers.inspect import labels
 
     env = [*(record.image_config.get("Env") or []), *record.settings.env]

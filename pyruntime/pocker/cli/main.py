@@ -15,66 +15,66 @@ if TYPE_CHECKING:
     from pyruntime.images.cli.main import Context as ImageContext
 
 GLOBAL = Command(
-    "", "[global options] command [command options] [arguments...]", "containers of images, without a daemon",
-    Flag("debug", "bool", "write debug messages too"),
-    Flag("log", "str", "append messages to FILE instead of stderr", value="FILE"),
-    Flag("log-format", "str", "of messages: text or json", default="text"),
-    Flag("root", "str", "directory of containers, networks and volumes", value="DIR"),
-    Flag("run-root", "str", "directory of what does not outlive a reboot", value="DIR"),
-    Flag("storage-driver", "str", "how root filesystems are made: overlay, btrfs or copy; default: the first usable",
+    "", "[global options] command [command options] [arguments...]", "run containers and build images without a daemon",
+    Flag("debug", "bool", "print debug messages"),
+    Flag("log", "str", "append messages to FILE instead of standard error", value="FILE"),
+    Flag("log-format", "str", "format of messages: text or json", default="text"),
+    Flag("root", "str", "directory of the containers, networks and volumes", value="DIR"),
+    Flag("run-root", "str", "directory of state that does not survive a reboot", value="DIR"),
+    Flag("storage-driver", "str", "storage driver: overlay, btrfs or copy (default: the first one that works)",
          value="NAME"),
-    Flag("store", "str", "directory of images (pyimage's store)", value="DIR"),
-    Flag("version", "bool", "print the version", short="v"),
+    Flag("store", "str", "directory of the local store of images, shared with pyimage", value="DIR"),
+    Flag("version", "bool", "print version information", short="v"),
     stop_at_argument=True)
 COMMANDS = {
-    "attach": "attach to a container's input and output",
+    "attach": "attach to the standard streams of a running container",
     "build": "build an image from a Dockerfile",
-    "builder": "commands about what builds remember",
-    "buildx": "commands of the builder, as Docker's plugin has them",
-    "commit": "make an image of a container",
-    "completion": "print the completion script of a shell",
-    "container": "commands about containers",
-    "cp": "copy files between a container and this machine",
-    "create": "make a container of an image",
-    "diff": "show what a container has changed in its files",
-    "events": "show what happens to containers, images, networks and volumes",
-    "exec": "run another program in a container",
-    "export": "write a container's files as a tar archive",
-    "history": "show how an image was made",
-    "image": "commands about images",
+    "builder": "manage the build cache",
+    "buildx": "build images and manage the build cache, by Buildx's names",
+    "commit": "create an image from a container's changes",
+    "completion": "print the completion script for a shell",
+    "container": "manage containers",
+    "cp": "copy files between a container and the host",
+    "create": "create a container from an image",
+    "diff": "list changes to the files of a container",
+    "events": "show events of containers, images, networks and volumes",
+    "exec": "run a command in a running container",
+    "export": "export a container's filesystem as a tar archive",
+    "history": "show the history of an image",
+    "image": "manage images",
     "images": "list images",
-    "import": "make an image of a tar archive of a root filesystem",
-    "info": "show how pocker is set up here",
-    "inspect": "show everything about containers, images and volumes",
-    "kill": "kill containers, or send them a signal",
-    "load": "read images from an archive",
-    "login": "keep the credentials of a registry",
-    "logout": "forget the credentials of a registry",
-    "logs": "show what a container has written",
+    "import": "create an image from a tar archive of a root filesystem",
+    "info": "show system-wide information",
+    "inspect": "show detailed information about containers, images, networks and volumes",
+    "kill": "kill containers or send them a signal",
+    "load": "load images from an archive",
+    "login": "log in to a registry",
+    "logout": "log out of a registry",
+    "logs": "show the logs of a container",
     "network": "manage networks",
-    "pause": "stop all processes of containers until unpause",
-    "port": "show where a container's ports are published",
+    "pause": "pause all processes of containers",
+    "port": "list the published ports of a container",
     "ps": "list containers",
-    "pull": "get images from a registry",
-    "push": "send an image to a registry",
-    "rename": "give a container another name",
-    "restart": "stop containers and start them again",
+    "pull": "pull images from a registry",
+    "push": "push an image to a registry",
+    "rename": "rename a container",
+    "restart": "restart containers",
     "rm": "remove containers",
     "rmi": "remove images",
-    "run": "make a container of an image and run it",
-    "save": "write images into an archive",
-    "search": "search Docker Hub, or another registry, for images",
-    "start": "start containers",
-    "stats": "show what containers use",
-    "stop": "stop containers",
-    "system": "what is used, and what could be removed",
-    "tag": "give an image another name",
-    "top": "show the processes of a container",
-    "unpause": "let the processes of paused containers go on",
-    "update": "change the limits and the restart policy of containers",
-    "version": "show versions",
-    "volume": "commands about volumes",
-    "wait": "wait until containers have ended, and print their exit statuses",
+    "run": "create a container from an image and run it",
+    "save": "save images to an archive",
+    "search": "search Docker Hub or another registry for images",
+    "start": "start stopped containers",
+    "stats": "show the resource usage of containers",
+    "stop": "stop running containers",
+    "system": "show disk usage, events and information; remove unused data",
+    "tag": "add a tag to an image",
+    "top": "list the processes of a container",
+    "unpause": "resume paused containers",
+    "update": "update the resource limits and the restart policy of containers",
+    "version": "show version information",
+    "volume": "manage volumes",
+    "wait": "wait until containers stop, then print their exit statuses",
 }
 
 
@@ -82,7 +82,7 @@ class Context:
     """The global options that commands use."""
 
     def __init__(self, parsed: Parsed) -> None:
-        if parsed["store"]:   # what the monitor calls finds the same
+        if parsed["store"]:   # inherited by the commands that the monitor runs
             os.environ["PYRUNTIME_STORE"] = os.path.abspath(parsed["store"])
         self._roots = parsed["root"], parsed["run-root"]
         self._places: Places | None = None
@@ -90,8 +90,8 @@ class Context:
 
     @property
     def places(self) -> Places:
-        """Where everything is. Without root we enter the user's namespace first, at the first use: before there are
-        threads. `version` and `completion` use nothing, and work wherever that cannot be done."""
+        """The directories. Without root, the first use enters a user namespace, which must be done before there are
+        threads. `version` and `completion` use no directory, so they also work where that fails."""
         if self._places is None:
             places = Places(*self._roots)
             if os.geteuid():
@@ -102,24 +102,24 @@ class Context:
 
     @property
     def images(self) -> ImageContext:
-        """What pyimage's commands get: they work on the same store."""
+        """The context of pyimage's commands, which work on the same local store."""
         from pyruntime.images.cli.main import Context as ImageContext
 
         return ImageContext.over(self.places.store, "pocker")
 
     @staticmethod
     def say(text: str) -> None:
-        """Tell a person something that is no result."""
+        """Print a message that is not part of the result."""
         say(text)
 
     @staticmethod
     def warn(text: str) -> None:
-        """Tell of something that is not as it should be, and goes on."""
+        """Log a warning."""
         LOG.warning(text)
 
 
 def version() -> str:
-    """What --version prints."""
+    """The output of --version."""
     from pyruntime._version import __version__
 
     return f"pocker version {__version__}, python {'.'.join(map(str, sys.version_info[:3]))}\n"

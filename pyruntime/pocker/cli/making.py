@@ -1,4 +1,4 @@
-"""What `create` and `run` share: the image, pulled where it is missing, and a container of it."""
+"""Shared by `create` and `run`: pull a missing image, and create a container from the image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PULL = ("always", "missing", "never")
 
 
 def check_making(parsed: Parsed) -> None:
-    """Raise UsageError for what can be told before anything is done."""
+    """Raise UsageError for wrong values of flags, before anything is done."""
     if parsed["pull"] not in PULL:
         raise UsageError(f'--pull "{parsed["pull"]}": write {", ".join(PULL)}')
     if parsed["cidfile"] and os.path.lexists(parsed["cidfile"]):
@@ -30,7 +30,7 @@ def check_making(parsed: Parsed) -> None:
 
 
 def make(context: Context, parsed: Parsed, settings: Settings) -> tuple[Container, Record]:
-    """A container of the image that the command line names. Raises NoSuchImage and what else goes wrong."""
+    """Create a container from the image that the command line names. Raises NoSuchImage and other PyruntimeErrors."""
     sweep(context.places, context.warn)
     image = image_for(context, parsed, parsed.arguments[0])
     container, record = create(context.places, image, parsed.arguments[0], settings, name=parsed["name"],
@@ -41,14 +41,14 @@ def make(context: Context, parsed: Parsed, settings: Settings) -> tuple[Containe
 
 
 def image_for(context: Context, parsed: Parsed, text: str) -> Image:
-    """The image of this name, and of the platform that is asked for; pulled as --pull says."""
+    """The image of this name and of the requested platform; pulled as --pull says."""
     platform = _platform(parsed["platform"]) if parsed["platform"] else None
     when = parsed["pull"]
     if when != "always":
         try:
             return _checked(find(context.places.store, text, platform), platform)
         except ImageError as error:
-            # Of an index that is here for other platforms, the one that is asked for is missing, too.
+            # An index in the local store may lack the image of the requested platform: that is pulled, too.
             if platform is None and not isinstance(error, NoSuchImage):
                 raise
             if when == "never" or _is_id(text):
@@ -62,13 +62,13 @@ def image_for(context: Context, parsed: Parsed, text: str) -> Image:
 
 
 def _checked(image: Image, platform: Platform | None) -> Image:
-    """The image itself, if it is for the platform: a name of one platform does not say that there is no other."""
+    """The image itself, if it is for the platform; its name in a registry may have images for other platforms, too."""
     if platform is not None:
         from pyruntime.images.platform import Platform
 
         there = Platform.of(image.config.document)
         if there and not platform.runs(there):
-            raise NoSuchImage(f'the image that is here is for "{there}", not "{platform}"')
+            raise NoSuchImage(f'the local image is for "{there}", not "{platform}"')
     return image
 
 

@@ -1,4 +1,4 @@
-"""``pocker monitor``: what a container's monitor calls when something is to be decided. Not for people."""
+"""``pocker monitor``: called by a container's monitor when a decision is needed. Not for users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pyruntime.pocker.containers.container import Container
 from pyruntime.pocker.containers.restart import EVENTS
 
 COMMAND = Command("monitor", "EVENT ID", "decide for a container's monitor", least=2, most=2,
-                  text="Events: finish, restart, health. Called by the monitor, which it becomes again.")
+                  text="Events: finish, restart, health. The monitor executes this command, which then executes the\n"
+                       "monitor again.")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -10,12 +10,12 @@ from pyruntime.pocker.containers.status import RUNNING
 from pyruntime.pocker.events import of_container
 from pyruntime.runtime.api import Runtime
 
-COMMAND = Command("pause", "CONTAINER...", "stop all processes of containers until unpause", LATEST_FLAG, least=1,
+COMMAND = Command("pause", "CONTAINER...", "pause all processes of containers", LATEST_FLAG, least=1,
                   text="Example:\n  pocker pause web")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Do it to each."""
+    """Pause each container."""
     runtime = Runtime(context.places.runtime)
 
     def act(container: Container, record: Record) -> None:

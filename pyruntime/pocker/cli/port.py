@@ -11,7 +11,7 @@ from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers.container import find
 
-COMMAND = Command("port", "CONTAINER [PORT[/PROTOCOL]]", "show where a container's ports are published",
+COMMAND = Command("port", "CONTAINER [PORT[/PROTOCOL]]", "list the published ports of a container",
                   LATEST_FLAG, least=1, most=2, text="Example:\n  pocker port web\n  pocker port web 80/tcp")
 
 

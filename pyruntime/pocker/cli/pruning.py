@@ -14,14 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-FORCE = Flag("force", "bool", "do not ask first", short="f")
-FILTER = Flag("filter", "list", "remove only what fits: until=24h, label=NAME[=VALUE], label!=NAME[=VALUE]",
+FORCE = Flag("force", "bool", "do not prompt for confirmation", short="f")
+FILTER = Flag("filter", "list", "filter by until=24h, label=NAME[=VALUE] or label!=NAME[=VALUE]",
               value="KEY=VALUE")
-LABELS = Flag("filter", "list", "remove only what fits: label=NAME[=VALUE], label!=NAME[=VALUE]", value="KEY=VALUE")
+LABELS = Flag("filter", "list", "filter by label=NAME[=VALUE] or label!=NAME[=VALUE]", value="KEY=VALUE")
 
 
 class Aged:
-    """What is filtered: when something was made (RFC 3339; "" where that is not known), and its labels."""
+    """What filters match: the time of creation (RFC 3339; "" if unknown) and the labels."""
 
     __slots__ = ("created", "labels")
 
@@ -31,7 +31,7 @@ class Aged:
 
 
 def label_fits(labels: Mapping[str, str], value: str) -> bool:
-    """Whether a label is there, as NAME or NAME=VALUE."""
+    """Whether the labels have the label NAME, or NAME=VALUE."""
     name, equals, text = value.partition("=")
     return name in labels and (not equals or labels[name] == text)
 
@@ -54,7 +54,7 @@ def filters(words: Sequence[str], *, by_age: bool = True) -> Filters:
 
 
 def check_consent(parsed: Parsed, warning: str) -> None:
-    """On a terminal ask whether to go on, unless --force is given. Raises UsageError where the answer is not yes."""
+    """Prompt for confirmation on a terminal, unless --force is given. Raises UsageError if the answer is not yes."""
     if parsed["force"] or not os.isatty(0):
         return
     say(f"WARNING! This will remove {warning}.")
@@ -65,6 +65,6 @@ def check_consent(parsed: Parsed, warning: str) -> None:
 
 
 def report(title: str, names: Sequence[str]) -> None:
-    """A paragraph of what was removed; nothing for nothing."""
+    """Print the removed objects under a title, if there are any."""
     if names:
         out(f"Deleted {title}:\n" + "".join(f"{name}\n" for name in names) + "\n")

@@ -27,15 +27,16 @@ if TYPE_CHECKING:
     from pyruntime.pocker.containers.status import Status
 
 COMMAND = Command("ps", "[options]", "list containers",
-                  Flag("all", "bool", "those that do not run too", short="a"),
-                  Flag("filter", "list", "show only those that fit: ancestor, before, exited, expose, health, id,"
-                       " label, name, network, publish, since, status, volume", short="f", value="KEY=VALUE"),
+                  Flag("all", "bool", "list all containers (default: only running ones)", short="a"),
+                  Flag("filter", "list", "filter by ancestor, before, exited, expose, health, id, label, name,"
+                       " network, publish, since, status or volume", short="f", value="KEY=VALUE"),
                   FORMAT,
-                  Flag("last", "int", "the last N that were created, running or not", short="n", default=0),
-                  Flag("latest", "bool", "the one that was created last", short="l"),
-                  Flag("no-trunc", "bool", "print everything whole"),
-                  Flag("quiet", "bool", "print IDs alone", short="q"),
-                  Flag("size", "bool", "how much it has written, and that with its image", short="s"), most=0,
+                  Flag("last", "int", "list the last N created containers, in all states", short="n", default=0),
+                  Flag("latest", "bool", "list the last created container, in all states", short="l"),
+                  Flag("no-trunc", "bool", "do not truncate output"),
+                  Flag("quiet", "bool", "print only IDs", short="q"),
+                  Flag("size", "bool", "print the size of the files that each container has written", short="s"),
+                  most=0,
                   text="Example:\n  pocker ps -a --filter status=exited")
 _TRUNCATED, _MOUNT = 20, 15   # characters of a command and of a mount's name, as Docker shows them
 _LISTING = Listing(
@@ -45,7 +46,7 @@ _LISTING = Listing(
 
 
 def _named(row: dict[str, Any], value: str) -> bool:
-    """A name fits a regular expression anywhere, with or without the slash that Docker has before it."""
+    """Whether a regular expression matches anywhere in the name, with or without Docker's slash before it."""
     import re
 
     try:
@@ -55,7 +56,7 @@ def _named(row: dict[str, Any], value: str) -> bool:
 
 
 def _has_port(ports: Iterable[str], value: str) -> bool:
-    """Whether one of the ports, such as 80/tcp, is meant by 80, 80-90 or 80/tcp."""
+    """Whether the value (80, 80-90 or 80/tcp) matches one of the ports, such as 80/tcp."""
     numbers, _, protocol = value.partition("/")
     first, _, last = numbers.partition("-")
     if not first.isdecimal() or not (last or first).isdecimal():

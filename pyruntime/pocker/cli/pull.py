@@ -9,11 +9,12 @@ from pyruntime.images.cli import pull as there
 from pyruntime.pocker.cli.borrowed import as_there, borrowed, note_image
 from pyruntime.pocker.cli.main import Context
 
-TRUST = Flag("disable-content-trust", "bool", "signatures are not verified in any case", default=True, hidden=True)
+TRUST = Flag("disable-content-trust", "bool", "accepted for compatibility; image signatures are never verified",
+             default=True, hidden=True)
 _IT = borrowed(there, "pull", "pull debian:bookworm", without=("all-platforms",))
 COMMAND = Command("pull", _IT.usage, _IT.about, *_IT.flags, TRUST,
-                  Flag("all-platforms", "bool", "every image of an index"),
-                  Flag("all-tags", "bool", "every tag of the repositories", short="a"), least=1, text=_IT.text)
+                  Flag("all-platforms", "bool", "pull the images of all platforms of an index"),
+                  Flag("all-tags", "bool", "pull all tags of the repositories", short="a"), least=1, text=_IT.text)
 _pull = as_there(there, "pull")
 
 

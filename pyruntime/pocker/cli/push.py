@@ -13,13 +13,13 @@ from pyruntime.pocker.cli.pull import TRUST
 
 _IT = borrowed(there, "push", "push registry.example/team/web:1.2")
 COMMAND = Command("push", _IT.usage, _IT.about, *_IT.flags, TRUST,
-                  Flag("all-tags", "bool", "every tag of the repository that is here", short="a"), least=1, most=2,
+                  Flag("all-tags", "bool", "push all tags of the repository", short="a"), least=1, most=2,
                   text=_IT.text)
 _push = as_there(there, "push")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Push, and print the digests that the registry knows the images by."""
+    """Push, and print the digests of the images in the registry."""
     check_trust(disabled=parsed["disable-content-trust"])
     if not parsed["all-tags"]:
         return _push(context, parsed)

@@ -7,7 +7,7 @@ from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers import network
 from pyruntime.pocker.containers.container import find, rename
 
-COMMAND = Command("rename", "CONTAINER NAME", "give a container another name", least=2, most=2,
+COMMAND = Command("rename", "CONTAINER NAME", "rename a container", least=2, most=2,
                   text="Example:\n  pocker rename web old-web")
 
 

@@ -10,7 +10,7 @@ from pyruntime.pocker.cli.stop import OLD_TIME, SIGNAL, TIME, stop_it
 from pyruntime.pocker.containers.container import Container, Record
 from pyruntime.pocker.events import of_container
 
-COMMAND = Command("restart", "[options] CONTAINER...", "stop containers and start them again", LATEST_FLAG, SIGNAL,
+COMMAND = Command("restart", "[options] CONTAINER...", "restart containers", LATEST_FLAG, SIGNAL,
                   TIME, OLD_TIME, least=1, text="Example:\n  pocker restart web")
 
 

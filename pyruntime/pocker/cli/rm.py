@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pyruntime.pocker.directories import Places
 
 COMMAND = Command("rm", "[options] CONTAINER...", "remove containers",
-                  Flag("force", "bool", "kill those that run; none is no error", short="f"),
+                  Flag("force", "bool", "kill running containers; ignore containers that do not exist", short="f"),
                   LATEST_FLAG,
-                  Flag("volumes", "bool", "remove their anonymous volumes too", short="v"),
+                  Flag("volumes", "bool", "remove the containers' anonymous volumes too", short="v"),
                   least=1, text="Example:\n  pocker rm -f web")
 
 
@@ -37,12 +37,12 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def _remove(places: Places, name: str, *, force: bool, volumes: bool) -> str:
-    """Remove one; its name."""
+    """Remove one container and return its name."""
     try:
         container = find(places, name)
         try:
             record = container.read()
-        except ConfigError:   # damaged: of what it was, the directory and the name are left
+        except ConfigError:   # its record is damaged: the directory and the name can still be removed
             if not force:
                 raise
             record = Record(id=container.id, name=container.id)

@@ -11,15 +11,15 @@ from pyruntime.pocker.containers.container import Container
 from pyruntime.pocker.containers.stop import sweep
 
 COMMAND = Command("rmi", "[options] IMAGE...", "remove images",
-                  Flag("force", "bool", "also an image of several names by its ID, or one that a container uses",
+                  Flag("force", "bool", "remove also images with several tags, and images that containers use",
                        short="f"),
-                  Flag("no-prune", "bool", "remove the name alone"), least=1,
-                  text="A name is taken away; what no other name and no container needs then is removed. What a\n"
-                       "container needs stays until that is removed.\n\nExample:\n  pocker rmi debian:bookworm")
+                  Flag("no-prune", "bool", "remove only the tag"), least=1,
+                  text="Removes the tag, then the image if no other tag and no container needs it. The layers that a\n"
+                       "container needs stay until the container is removed.\n\nExample:\n  pocker rmi debian:bookworm")
 
 
 def _untagged(name: str) -> str:
-    """What is said of a name that was taken away; nothing of an image that had none."""
+    """The line for a removed tag; empty for an image without a tag."""
     from pyruntime.images.reference import familiar
     from pyruntime.images.store.names import is_nameless
 

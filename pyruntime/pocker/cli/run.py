@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from pyruntime.pocker.cli.trace import Trace
 
 COMMAND = Command(
-    "run", "[options] IMAGE [COMMAND [ARGUMENT...]]", "make a container of an image and run it", *FLAGS,
-    Flag("detach", "bool", "print the container's ID and leave it running", short="d"),
-    Flag("trace", "bool", "tell what is done for each flag, and where to read on"),
+    "run", "[options] IMAGE [COMMAND [ARGUMENT...]]", "create a container from an image and run it", *FLAGS,
+    Flag("detach", "bool", "run the container in the background and print its ID", short="d"),
+    Flag("trace", "bool", "print the effect of each flag on the container's configuration"),
     DETACH_KEYS, SIG_PROXY,
     least=1, stop_at_argument=True,
-    text="The exit status is the program's (128 + N when signal N killed it), 127 where there is no such program, 126\n"
-         "where it cannot be run, and 125 for all other failures.\n\n"
+    text="The exit status is that of the command (128 + N if signal N killed the command), 127 if the\n"
+         "command is not found, 126 if the command cannot be executed, and 125 for all other errors.\n\n"
          "Example:\n  pocker run --rm -it debian bash")
 
 _STREAMS = frozenset(("stdin", "stdout", "stderr"))
@@ -52,14 +52,14 @@ def _run(context: Context, parsed: Parsed) -> int:
     with container.lock() as lock:
         try:
             if parsed["detach"]:
-                out(container.id + "\n")   # also of one that cannot be started: it is there, and has to be removed
+                out(container.id + "\n")   # before the start, which may fail: the container exists then
                 launch(container, record, lock, Options(trace=trace))
                 return 0
             ours, theirs = attach.pair()
             monitor = launch(container, record, lock, Options(client=theirs, owner=True, once=True, trace=trace))
             theirs.close()
             if not outputs:
-                out(container.id + "\n")   # as of one in the background
+                out(container.id + "\n")   # as for a container in the background
         except PyruntimeError:
             if settings.remove:
                 discard(container, record, volumes=True)

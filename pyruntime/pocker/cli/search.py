@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-COMMAND = Command("search", "[options] [REGISTRY/]TERM", "search Docker Hub, or another registry, for images",
-                  Flag("filter", "list", "show only those that fit: is-official=true, stars=N", short="f",
+COMMAND = Command("search", "[options] [REGISTRY/]TERM", "search Docker Hub or another registry for images",
+                  Flag("filter", "list", "filter by is-official=true or stars=N", short="f",
                        value="KEY=VALUE"),
-                  FORMAT, Flag("limit", "int", "how many at most", default=25),
-                  Flag("no-trunc", "bool", "print descriptions whole"), *REMOTE, least=1, most=1,
+                  FORMAT, Flag("limit", "int", "maximum number of results", default=25),
+                  Flag("no-trunc", "bool", "do not truncate descriptions"), *REMOTE, least=1, most=1,
                   text="Example:\n  pocker search --filter is-official=true debian")
 _LISTING = Listing({"Name": "", "Description": "", "StarCount": "STARS", "IsOfficial": "OFFICIAL"},
                    ("Name", "Description", "StarCount", "IsOfficial"))

@@ -13,11 +13,11 @@ from pyruntime.pocker.containers.start import Options, launch
 from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 from pyruntime.pocker.containers.stop import sweep
 
-COMMAND = Command("start", "[options] CONTAINER...", "start containers",
-                  Flag("attach", "bool", "attach to its output, and end with its status", short="a"),
-                  Flag("interactive", "bool", "attach to its input too", short="i"), DETACH_KEYS,
+COMMAND = Command("start", "[options] CONTAINER...", "start stopped containers",
+                  Flag("attach", "bool", "attach to the output, and exit with the container's exit status", short="a"),
+                  Flag("interactive", "bool", "attach to the input too", short="i"), DETACH_KEYS,
                   LATEST_FLAG, SIG_PROXY, least=1,
-                  text="Nothing happens to one that runs.\n\nExample:\n  pocker start web")
+                  text="A running container stays as it is.\n\nExample:\n  pocker start web")
 
 
 def run(context: Context, parsed: Parsed) -> int:
@@ -39,7 +39,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def start(container: Container, record: Record) -> None:
-    """Start one that does not run."""
+    """Start the container unless it runs."""
     with container.lock() as lock:
         if status_of(container).word in (CREATED, EXITED):
             launch(container, record, lock, Options())

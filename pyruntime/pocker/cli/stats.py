@@ -27,23 +27,23 @@ _LISTING = Listing(
     ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"))
 _NUMBERS = ("CPUNanoseconds", "MemBytes", "MemLimitBytes", "NetReceived", "NetSent", "BlockRead", "BlockWritten")
 COMMAND = Command(
-    "stats", "[options] [CONTAINER...]", "show what containers use",
-    Flag("all", "bool", "those that do not run too", short="a"),
+    "stats", "[options] [CONTAINER...]", "show the resource usage of containers",
+    Flag("all", "bool", "show all containers (default: only running ones)", short="a"),
     FORMAT,
-    Flag("interval", "int", "seconds between two looks", short="i", default=1),
+    Flag("interval", "int", "seconds between two updates", short="i", default=1),
     LATEST_FLAG,
-    Flag("no-stream", "bool", "show them once"),
-    Flag("no-trunc", "bool", "print IDs whole"),
-    text="All that run, or those that are named. CPU is that of the last interval; 100 % is one CPU. Memory is\n"
-         "without what the kernel keeps of files that are not in use.\n\nExample:\n  pocker stats --no-stream web")
+    Flag("no-stream", "bool", "print the first result only"),
+    Flag("no-trunc", "bool", "do not truncate IDs"),
+    text="Shows the named containers, or all running containers. CPU usage is that of the last interval;\n"
+         "100 % is one CPU. Memory usage excludes the inactive page cache.\n\nExample:\n  pocker stats --no-stream web")
 _CLEAR = b"\x1b[H\x1b[J"   # console_codes(4): to the upper left corner, and erase to the end
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Show them, again and again."""
+    """Show the usage, once or at each interval."""
     interval = max(1, parsed["interval"])
     before: dict[str, Usage] = {}
-    for container, _ in _wanted(context, parsed):   # CPU is a difference: the first look shows nothing
+    for container, _ in _wanted(context, parsed):   # CPU usage is a difference: the first sample shows nothing
         if (first := usage(container)) is not None:
             before[container.id] = first
     while True:
@@ -61,7 +61,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def _wanted(context: Context, parsed: Parsed) -> list[tuple[Container, str]]:
-    """The containers and their names. Raises NoSuchContainer where one that is named has gone."""
+    """The containers and their names. Raises NoSuchContainer if a named container has been removed."""
     if parsed.arguments:
         named = [find(context.places, name) for name in parsed.arguments]
         return [(container, container.read().name) for container in named]
@@ -73,11 +73,11 @@ def _runs(container: Container) -> bool:
     try:
         return status_of(container).word not in (CREATED, EXITED)
     except NoSuchContainer:
-        return False   # removed meanwhile
+        return False   # it has been removed since
 
 
 def _row(container: Container, name: str, now: Usage | None, before: Usage | None) -> dict[str, Any]:
-    """In Docker's members and forms; for templates the numbers themselves besides."""
+    """The row in Docker's members and forms; the plain numbers are there for templates."""
     row = {"ID": container.id, "Container": container.id[:12], "Name": name, "Running": now is not None}
     numbers = (now.cpu, now.memory, now.limit, *now.net, *now.block) if now else (0,) * len(_NUMBERS)
     _, memory, limit, received, sent, read, written = numbers

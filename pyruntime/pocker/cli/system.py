@@ -5,10 +5,10 @@ from __future__ import annotations
 from pyruntime.commandline.groups import Group
 
 _HERE = "pyruntime.pocker.cli"
-COMMAND = Group("pocker", "system", "what is used, and what could be removed", {
-    "df": "show how much room images, containers and volumes take",
-    "events": "show what happens to containers, images, networks and volumes",
-    "info": "show how pocker is set up here",
-    "prune": "remove what nothing uses",
+COMMAND = Group("pocker", "system", "show disk usage, events and information; remove unused data", {
+    "df": "show disk usage of images, containers, volumes and the build cache",
+    "events": "show events of containers, images, networks and volumes",
+    "info": "show system-wide information",
+    "prune": "remove unused data",
 }, f"{_HERE}.systems", {"events": f"{_HERE}.events", "info": f"{_HERE}.info"}, text="Example:\n  pocker system df")
 run = COMMAND.run

@@ -1,4 +1,4 @@
-"""Times as people write them: RFC 3339, seconds since 1970, or how long ago."""
+"""Times on the command line: RFC 3339, seconds since 1970, or a duration before now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def seconds(text: str, flag: str) -> float:
 
 
 def moment(text: str, flag: str) -> str:
-    """The moment as our records write it: RFC 3339 with nanoseconds, UTC. A time without a zone is local. Raises
+    """The time in the form of the records: RFC 3339 with nanoseconds, UTC. A time without a zone is local. Raises
     UsageError."""
     head, _, fraction = text.partition(".")
     try:

@@ -14,9 +14,9 @@ from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 from pyruntime.runtime.api import Runtime
 from pyruntime.runtime.lifecycle.ps import DEFAULT, table
 
-COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "show the processes of a container",
+COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "list the processes of a container",
                   LATEST_FLAG, least=1, stop_at_argument=True,
-                  text="What ps(1) of this machine says of them; the numbers are the machine's.\n\n"
+                  text="The list is the output of ps(1) on the host, with process IDs of the host.\n\n"
                        "Example:\n  pocker top web -o pid,args")
 
 
@@ -28,7 +28,7 @@ def run(context: Context, parsed: Parsed) -> int:
         raise StateError(f'container "{container.read().name}" is not running')
     try:
         pids = Runtime(context.places.runtime).pids(container.id)
-    except HostError:   # without root it may have no cgroup
+    except HostError:   # without root, a container may have no cgroup
         pids = _sharing(status.pid)
         if not pids:
             raise
@@ -37,7 +37,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def _sharing(init: int) -> list[int]:
-    """The processes in the pid namespace of the container's init; none where that is ours, too."""
+    """The processes in the PID namespace of the container's init process; none if it is the host's namespace."""
     wanted = os.readlink(f"/proc/{init}/ns/pid")
     found = []
     if wanted != os.readlink("/proc/self/ns/pid"):
@@ -46,5 +46,5 @@ def _sharing(init: int) -> list[int]:
                 if os.readlink(f"/proc/{name}/ns/pid") == wanted:
                     found.append(int(name))
             except OSError:
-                continue   # it has ended meanwhile, or is another user's
+                continue   # the process has exited, or belongs to another user
     return found

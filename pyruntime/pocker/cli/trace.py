@@ -1,9 +1,9 @@
-"""``pocker run --trace``: what is done for each flag, layer by layer.
+"""``pocker run --trace``: the effect of each flag, layer by layer.
 
-Told by the process that starts the container, when its root filesystem is mounted, its addresses are chosen and its
-configuration is written, before anything is created. What a flag does is found out, not written down here: the
-configuration is made once more without it, and what differs is the flag's. Where a flag goes that the configuration
-knows nothing of, stands in ELSEWHERE.
+The process that starts the container prints the trace after it has mounted the root filesystem, chosen the addresses
+and written the configuration, and before it creates the container. The effect of a flag is computed: the configuration
+is made a second time without the flag, and the difference is the effect. ELSEWHERE lists the flags that act outside the
+configuration.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from pyruntime.networks.attach import Reservation
     from pyruntime.pocker.containers.container import Container
 
-_LINES = 12    # of one flag
+_LINES = 12    # per flag
 _WIDTH = 200   # of a value
-# Flag -> who reads it, where it is more or something else than a change of config.json.
+# Flag -> what reads it, for flags that do more than change config.json, or something else.
 ELSEWHERE = {
     **dict.fromkeys(("rm", "restart"), "container.json: read when the program has ended"),
     **dict.fromkeys(("stop-signal", "stop-timeout"), "container.json: read by `pocker stop`"),
@@ -61,9 +61,9 @@ ELSEWHERE = {
 class Given:
     """A flag of the command line, or the words after the image (``name`` is "" then).
 
-    ``asked``    the settings of the whole command line, as long as image and other containers have said nothing
-    ``without``  the same without this flag, and without the one that cannot be without it, as --memory-swap without
-                 --memory; None where several cannot
+    ``asked``    the settings of the whole command line, before those of the image and of other containers are added
+    ``without``  the same without this flag, and without the flag that needs it (--memory-swap needs --memory); None if
+                 several flags need it
     """
 
     __slots__ = ("asked", "name", "text", "without")
@@ -76,7 +76,7 @@ class Given:
 
 
 def given(command: Command, parsed: Parsed) -> Iterator[Given]:
-    """What the command line says, in the order of the flags' names."""
+    """The flags of the command line, in the order of their names, then the words after the image."""
     asked = settings_of(parsed)
     for flag in command.flags:
         if flag.name in parsed.given and flag.name != "trace":
@@ -97,14 +97,14 @@ def _given(command: Command, parsed: Parsed, name: str, text: str, asked: Settin
         try:
             without = settings_of(rest)
         except PyruntimeError:
-            continue   # the next one may be what cannot be without it
+            continue   # the next flag may be the one that needs it
         return Given(name, text + (f", with --{other} that needs it" if other else ""), asked, without)
     return Given(name, text, asked, None)
 
 
 def record_without(record: Record, flag: Given) -> Record:
-    """The record as it would be without the flag. What was completed since (names of volumes, what the image and other
-    containers have mounted, ids) stays as it is, so that nothing differs by chance."""
+    """The record as it would be without the flag. Values that were completed since (names of volumes, mounts of the
+    image and of other containers, ids) stay as they are, so that nothing differs by chance."""
     assert flag.without is not None
     values = record.settings.document()
     for name in _settings_by(flag):
@@ -120,14 +120,14 @@ def record_without(record: Record, flag: Given) -> Record:
 
 
 class Trace:
-    """Writes to the descriptor of the standard error as it is now: the process that starts the container has none."""
+    """Prints to a duplicate of standard error, because the process that starts the container has closed its own."""
 
     def __init__(self, command: Command, parsed: Parsed) -> None:
         self.fd = os.dup(2)
         self._given = list(given(command, parsed))
 
     def __call__(self, container: Container, record: Record, root: int, network: Reservation | None) -> None:
-        """Tell of a container that is about to be created; ``root`` is its root filesystem."""
+        """Print the trace of a container that is about to be created; ``root`` is its root filesystem."""
         document = spec.document(container, record, root)
         parts = (_image(container, record), _network(record, network), self._flags(container, record, root, document),
                  _configuration(container, document), _plan(container, record))
@@ -235,7 +235,7 @@ def _plan(container: Container, record: Record) -> Iterator[str]:
 
 
 def differences(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Where two documents differ, as places of the second one, and how."""
+    """The differences of two documents: the place in the second document, and how it differs."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in [*after, *(name for name in before if name not in after)]:
             inner = f"{place}.{name}" if place else name
@@ -269,7 +269,7 @@ def _of_lists(before: list[Any], after: list[Any], place: str) -> Iterator[tuple
 
 
 def _key(item: Any) -> str:
-    """By what an item of a list is known: its name, if it has one, else all of it."""
+    """The key of an item of a list: its name, if it has one, else the whole item."""
     if isinstance(item, dict):
         name = item.get("destination", item.get("path", item.get("type") if "access" not in item else None))
         return json.dumps(item if name is None else name)
@@ -277,7 +277,7 @@ def _key(item: Any) -> str:
 
 
 def together(changes: Iterator[tuple[str, str]]) -> Iterator[str]:
-    """A line for each change; one for what changes in the same way at neighbouring places (sets of capabilities)."""
+    """A line for each change; a single line for equal changes at neighbouring places (sets of capabilities)."""
     grouped: dict[tuple[str, str, str], list[str]] = {}
     for place, how in changes:
         above, _, name = place.partition("[")[0].rpartition(".")

@@ -10,12 +10,12 @@ from pyruntime.pocker.containers.status import PAUSED
 from pyruntime.pocker.events import of_container
 from pyruntime.runtime.api import Runtime
 
-COMMAND = Command("unpause", "CONTAINER...", "let the processes of paused containers go on", LATEST_FLAG, least=1,
+COMMAND = Command("unpause", "CONTAINER...", "resume paused containers", LATEST_FLAG, least=1,
                   text="Example:\n  pocker unpause web")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Do it to each."""
+    """Resume each container."""
     runtime = Runtime(context.places.runtime)
 
     def act(container: Container, record: Record) -> None:

@@ -13,13 +13,14 @@ _NAMES = {"blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-ru
           "restart"}
 _FLAGS = sorted((flag for subject in ("resources", "restart_log_health") for flag in SUBJECTS[subject]
                  if flag.name in _NAMES), key=lambda flag: flag.name)
-COMMAND = Command("update", "[options] CONTAINER...", "change the limits and the restart policy of containers", *_FLAGS,
-                  least=1, text="At once where they run; what is not given stays.\n\n"
-                                "Example:\n  pocker update --memory 1g --cpus 2 web")
+COMMAND = Command("update", "[options] CONTAINER...",
+                  "update the resource limits and the restart policy of containers", *_FLAGS, least=1,
+                  text="Running containers are updated at once. Values that are not given stay as they are.\n\n"
+                       "Example:\n  pocker update --memory 1g --cpus 2 web")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Change them."""
+    """Update each container."""
     from pyruntime.pocker.containers.update import update
 
     given = {name: parsed[name] for name in parsed.given}

@@ -10,13 +10,13 @@ from pyruntime.commandline.program import out
 from pyruntime.pocker.cli.documents import show_one
 from pyruntime.pocker.cli.main import Context
 
-COMMAND = Command("version", "[options]", "show versions",
+COMMAND = Command("version", "[options]", "show version information",
                   Flag("format", "str", "json, or a template such as '{{.Client.Version}}'", short="f"), most=0,
                   text="Example:\n  pocker version --format json")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Print them. There is no server; Docker's scripts ask for its version all the same."""
+    """Print the versions. There is no server, but scripts for Docker ask for its version."""
     from pyruntime._version import __version__
     from pyruntime.images.platform import Platform
 

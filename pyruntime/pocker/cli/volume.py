@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pyruntime.commandline.groups import Group
 
-COMMAND = Group("pocker", "volume", "commands about volumes", {
-    "create": "make a volume",
-    "inspect": "show everything about volumes",
+COMMAND = Group("pocker", "volume", "manage volumes", {
+    "create": "create a volume",
+    "inspect": "show detailed information about volumes",
     "ls": "list volumes",
-    "prune": "remove volumes that no container uses",
+    "prune": "remove unused volumes",
     "rm": "remove volumes",
 }, "pyruntime.pocker.cli.volumes", text="Example:\n  pocker volume create data")
 run = COMMAND.run

@@ -7,7 +7,7 @@ from pyruntime.pocker.cli.each import LATEST_FLAG, each
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers.wait import wait
 
-COMMAND = Command("wait", "CONTAINER...", "wait until containers have ended, and print their exit statuses",
+COMMAND = Command("wait", "CONTAINER...", "wait until containers stop, then print their exit statuses",
                   LATEST_FLAG, least=1,
                   text="Example:\n  pocker wait job")
 

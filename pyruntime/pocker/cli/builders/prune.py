@@ -8,21 +8,22 @@ from pyruntime.errors import UsageError
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.cli.pruning import FORCE, check_consent
 
-COMMAND = Command("prune", "[options]", "remove what builds remember",
-                  Flag("all", "bool", "steps whose layers an image has, too", short="a"),
-                  Flag("filter", "list", "until=24h: only what no build has used since; type=regular: steps,"
+COMMAND = Command("prune", "[options]", "remove build cache",
+                  Flag("all", "bool", "remove all build cache, not only dangling entries", short="a"),
+                  Flag("filter", "list", "until=24h: only entries unused for 24 hours; type=regular: build steps;"
                        " type=exec.cachemount: cache mounts", value="KEY=VALUE"),
                   FORCE,
-                  Flag("keep-mounts", "bool", "leave the directories of RUN --mount=type=cache"),
-                  Flag("unused-for", "str", "only what no build has used for so long: 24h, 7d", value="TIME"), most=0,
-                  text="Steps whose layers no image has, and the directories of cache mounts. With --all everything;\n"
-                       "layers that an image has stay in it.\n\nExample:\n  pocker builder prune --filter until=168h")
+                  Flag("keep-mounts", "bool", "keep the cache mounts of RUN --mount=type=cache"),
+                  Flag("unused-for", "str", "only entries that no build has used for TIME: 24h, 7d", value="TIME"),
+                  most=0,
+                  text="Removes build steps whose layers no image has, and cache mounts; with --all, all build steps.\n"
+                       "Images keep their layers.\n\nExample:\n  pocker builder prune --filter until=168h")
 _KEYS = ("until", "unused-for", "type")
 _TYPES = ("regular", "exec.cachemount")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove it, and say how much room that made."""
+    """Remove the entries and print the reclaimed space."""
     from pyruntime.images.progress import size
 
     times = [moment_of(parsed["unused-for"], "--unused-for")] if parsed["unused-for"] else []
@@ -45,10 +46,10 @@ def run(context: Context, parsed: Parsed) -> int:
 
 def prune(context: Context, *, oldest: float | None = None, everything: bool = False, kinds: set[str] | None = None
           ) -> tuple[list[str], int, int]:
-    """What was forgotten, how many cache mounts were removed, and the bytes that the store has now less.
+    """Remove build cache: the titles of removed steps, the number of removed cache mounts, and the reclaimed bytes.
 
-    ``oldest``: what was used after that stays, in seconds since 1970; ``everything``: also steps whose layer an image
-    has; ``kinds`` of --filter type=.
+    ``oldest``: keep entries used after this time, in seconds since 1970; ``everything``: also steps whose layer an
+    image has; ``kinds`` of --filter type=.
     """
     from pyruntime.images.store import steps
     from pyruntime.images.store.usage import digests_of_images, mounts_size
@@ -63,7 +64,7 @@ def prune(context: Context, *, oldest: float | None = None, everything: bool = F
 
 
 def moment_of(text: str, flag: str) -> float:
-    """Seconds since 1970 of what is a time, or how long ago: Go's durations, days and weeks too."""
+    """A time, or a duration before now (Go's form, or days and weeks), as seconds since 1970."""
     from datetime import datetime
 
     from pyruntime.pocker.cli.times import moment

@@ -9,11 +9,11 @@ from pyruntime.pocker.containers.network import connect
 
 COMMAND = Command(
     "connect", "[options] NETWORK CONTAINER", "connect a container to a network",
-    Flag("alias", "list", "another name by which it is found in that network", value="NAME"),
-    Flag("ip", "str", "its IPv4 address there", value="ADDRESS"),
-    Flag("ip6", "str", "its IPv6 address there", value="ADDRESS"),
+    Flag("alias", "list", "network-scoped alias of the container", value="NAME"),
+    Flag("ip", "str", "IPv4 address of the container", value="ADDRESS"),
+    Flag("ip6", "str", "IPv6 address of the container", value="ADDRESS"),
     least=2, most=2,
-    text="One that runs gets another interface now; the connection stays for its next starts.\n\n"
+    text="A running container gets the interface at once. The connection is kept for the next starts.\n\n"
          "Example:\n  pocker network connect --alias db backend postgres1")
 
 

@@ -11,27 +11,30 @@ from pyruntime.networks.attach import NEED_ROOT
 from pyruntime.pocker.cli.main import Context
 
 COMMAND = Command(
-    "create", "[options] NAME", "make a network",
-    Flag("driver", "str", "kind of network: there is bridge", short="d", default="bridge", value="DRIVER"),
-    Flag("gateway", "list", "address of this host in it; default: the subnet's first", value="ADDRESS"),
-    Flag("internal", "bool", "nothing goes out of it or comes in"),
-    Flag("ip-range", "list", "where addresses are taken from; default: the whole subnet", value="SUBNET"),
-    Flag("ipv6", "bool", "give it a subnet of IPv6 too"),
-    Flag("label", "list", "give it a label", value="NAME[=VALUE]"),
-    Flag("opt", "list", "mtu=BYTES", short="o", value="NAME=VALUE"),
-    Flag("subnet", "list", "its addresses, one of IPv4 and one of IPv6; default: any that is free", value="SUBNET"),
+    "create", "[options] NAME", "create a network",
+    Flag("driver", "str", "network driver: bridge is the only one", short="d", default="bridge", value="DRIVER"),
+    Flag("gateway", "list", "gateway: the host's address in the network (default: the first of the subnet)",
+         value="ADDRESS"),
+    Flag("internal", "bool", "restrict external access to and from the network"),
+    Flag("ip-range", "list", "range to allocate container addresses from (default: the whole subnet)", value="SUBNET"),
+    Flag("ipv6", "bool", "enable IPv6: add an IPv6 subnet"),
+    Flag("label", "list", "set a label on the network", value="NAME[=VALUE]"),
+    Flag("opt", "list", "driver option: mtu=BYTES", short="o", value="NAME=VALUE"),
+    Flag("subnet", "list", "subnet in CIDR format, at most one for IPv4 and one for IPv6 (default: a free subnet)",
+         value="SUBNET"),
     least=1, most=1,
-    text="Containers of a network reach one another by name. Those of different networks do not reach one another.\n\n"
+    text="Containers of the same network reach each other by name. Containers of different\n"
+         "networks do not reach each other.\n\n"
          "Example:\n  pocker network create backend\n  pocker network create --subnet 10.7.0.0/24 --ipv6 both")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Make it, and print its ID."""
+    """Create the network and print its ID."""
     if parsed["driver"] != "bridge":
         raise UsageError(f'--driver "{parsed["driver"]}" is not known: there is bridge')
     labels = dict(_named(text) for text in parsed["label"])
     options = dict(_named(text) for text in parsed["opt"])
-    site = context.places.networks   # which makes us root where we are not
+    site = context.places.networks   # enters a user namespace, where this process is root
     with networks.lock(site):
         if not privileged():
             raise HostError(f'network "{parsed.arguments[0]}": {NEED_ROOT}')

@@ -8,8 +8,9 @@ from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.network import disconnect
 
-COMMAND = Command("disconnect", "[options] NETWORK CONTAINER", "take a container out of a network",
-                  Flag("force", "bool", "no error where it is not in it", short="f"), least=2, most=2,
+COMMAND = Command("disconnect", "[options] NETWORK CONTAINER", "disconnect a container from a network",
+                  Flag("force", "bool", "ignore a container that does not exist or is not connected", short="f"),
+                  least=2, most=2,
                   text="Example:\n  pocker network disconnect backend postgres1")
 
 

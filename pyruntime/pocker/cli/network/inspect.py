@@ -7,7 +7,7 @@ from pyruntime.pocker.cli.documents import FORMAT
 from pyruntime.pocker.cli.inspect import inspect
 from pyruntime.pocker.cli.main import Context
 
-COMMAND = Command("inspect", "[options] NETWORK...", "show everything about networks", FORMAT, least=1,
+COMMAND = Command("inspect", "[options] NETWORK...", "show detailed information about networks", FORMAT, least=1,
                   text="Example:\n  pocker network inspect bridge")
 
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 COMMAND = Command("ls", "[options]", "list networks",
-                  Flag("filter", "list", "name=PART or label=NAME[=VALUE]", short="f", value="FILTER"),
+                  Flag("filter", "list", "filter by name=PART or label=NAME[=VALUE]", short="f", value="FILTER"),
                   FORMAT,
-                  Flag("no-trunc", "bool", "whole IDs"), Flag("quiet", "bool", "print IDs only", short="q"), most=0,
+                  Flag("no-trunc", "bool", "do not truncate IDs"),
+                  Flag("quiet", "bool", "print only IDs", short="q"), most=0,
                   text="Example:\n  pocker network ls --filter label=stage=test")
 _LISTING = Listing({"ID": "NETWORK ID", "Name": "", "Driver": "", "Scope": "", "CreatedAt": "", "IPv4": "", "IPv6": "",
                     "Internal": "", "Labels": ""}, ("ID", "Name", "Driver", "Scope"))
@@ -28,7 +29,7 @@ def run(context: Context, parsed: Parsed) -> int:
     """List them."""
     site = context.places.networks
     with networks.lock(site):
-        networks.find(site, DEFAULT)   # it is there, whether it has been used or not
+        networks.find(site, DEFAULT)   # the default network is listed even before its first use
         found = [network for network in networks.every(site) if _fits(network, parsed["filter"])]
     rows = [_texts(network, whole=parsed["no-trunc"]) for network in found]
     if not parsed["filter"]:

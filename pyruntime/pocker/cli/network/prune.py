@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.pocker.cli.filters import Filters
 
-COMMAND = Command("prune", "[options]", "remove the networks that no container is in", FILTER, FORCE, most=0,
+COMMAND = Command("prune", "[options]", "remove unused networks", FILTER, FORCE, most=0,
                   text="Example:\n  pocker network prune")
 
 
@@ -26,7 +26,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def prune(context: Context, wanted: Filters) -> list[str]:
-    """Remove the networks that no container is in and that fit; their names."""
+    """Remove the unused networks that match the filters; their names."""
     names = []
     for network in unused(context.places):
         if wanted.fit(Aged(network.created, network.labels)):

@@ -10,8 +10,8 @@ from pyruntime.pocker.containers.network import remove
 from pyruntime.pocker.containers.stop import sweep
 
 COMMAND = Command("rm", "[options] NETWORK...", "remove networks",
-                  Flag("force", "bool", "no error where there is none", short="f"), least=1,
-                  text="One that containers are in stays.\n\nExample:\n  pocker network rm backend")
+                  Flag("force", "bool", "ignore networks that do not exist", short="f"), least=1,
+                  text="A network with containers cannot be removed.\n\nExample:\n  pocker network rm backend")
 
 
 def run(context: Context, parsed: Parsed) -> int:

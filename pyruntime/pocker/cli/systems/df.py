@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     from pyruntime.images.store.usage import CacheUsage, Usage
 
-COMMAND = Command("df", "[options]", "show how much room images, containers, volumes and the build cache take",
+COMMAND = Command("df", "[options]", "show disk usage of images, containers, volumes and the build cache",
                   FORMAT,
-                  Flag("verbose", "bool", "each container, volume and step of a build too", short="v"), most=0,
+                  Flag("verbose", "bool", "list each container, volume and build cache entry", short="v"), most=0,
                   text="Example:\n  pocker system df -v")
 _LISTING = Listing({"Type": "", "TotalCount": "TOTAL", "Active": "", "Size": "", "Reclaimable": ""},
                    ("Type", "TotalCount", "Active", "Size", "Reclaimable"))
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Print what there is, what of it is used, and what could be removed, in bytes."""
+    """Print the number of objects, how many are active, their size and the reclaimable size."""
     from pyruntime.images.progress import size
 
     sweep(context.places, context.warn)
@@ -71,7 +71,7 @@ def _remembered(entry: CacheUsage, size: Callable[[int], str]) -> list[str]:
 
 
 def _cache(usage: Usage) -> dict[str, Any]:
-    """Active are the steps whose layer an image has; what they hold counts there."""
+    """Entries whose layer an image has are active; their bytes are counted with the image."""
     size = sum(entry.size for entry in usage.cache)
     return {"Type": "Build Cache", "TotalCount": len(usage.cache), "Size": size, "Reclaimable": size,
             "Active": sum(entry.shared for entry in usage.cache)}

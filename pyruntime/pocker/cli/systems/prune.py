@@ -14,16 +14,16 @@ from pyruntime.pocker.cli.network.prune import prune as prune_networks
 from pyruntime.pocker.cli.pruning import FILTER, FORCE, check_consent, filters, report
 from pyruntime.pocker.cli.volumes.prune import prune as prune_volumes
 
-COMMAND = Command("prune", "[options]", "remove what nothing uses",
-                  Flag("all", "bool", "images that no container uses, and all of the build cache, too", short="a"),
-                  Flag("volumes", "bool", "anonymous volumes that no container uses too"), FILTER, FORCE, most=0,
-                  text="Containers that do not run, networks that no container is in, images without a name, what\n"
-                       "builds remember and no image has, and what commands that were killed have left.\n\n"
+COMMAND = Command("prune", "[options]", "remove unused data",
+                  Flag("all", "bool", "remove all unused images and build cache, not only dangling ones", short="a"),
+                  Flag("volumes", "bool", "remove unused anonymous volumes too"), FILTER, FORCE, most=0,
+                  text="Removes stopped containers, unused networks, dangling images, dangling build cache, and files\n"
+                       "that killed commands have left behind.\n\n"
                        "Example:\n  pocker system prune --all --volumes")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove it, and say what, and how much room that made."""
+    """Remove the data; print what was removed and the reclaimed space."""
     from pyruntime.images.progress import size
 
     wanted = filters(parsed["filter"])
@@ -42,7 +42,7 @@ def run(context: Context, parsed: Parsed) -> int:
     lines = untag(context, wanted, everything=parsed["all"])
     steps: list[str] = []
     mounts = 0
-    if not wanted.asks("label", "label!"):   # what builds remember has no labels
+    if not wanted.asks("label", "label!"):   # build cache has no labels
         steps, mounts, there = prune_cache(context, oldest=_oldest(parsed), everything=parsed["all"])
         freed += there
     collected = context.places.store.collect()

@@ -12,17 +12,19 @@ from pyruntime.pocker.options.environment import labels
 from pyruntime.pocker.options.volume_names import volume_name
 from pyruntime.pocker.volumes import Volume, make
 
-COMMAND = Command("create", "[options] [NAME]", "make a volume",
-                  Flag("driver", "str", "local is the only one", short="d", default="local"),
-                  Flag("label", "list", "give it a label", value="NAME[=VALUE]"),
-                  Flag("opt", "list", "type, o and device, as mount(8) has them", short="o", value="NAME=VALUE"),
-                  Flag("name", "str", "the name, in Docker's old way", value="NAME", hidden=True), most=1,
-                  text="Prints its name. Without a name it gets one of 64 digits. Nothing happens to one that exists.\n"
+COMMAND = Command("create", "[options] [NAME]", "create a volume",
+                  Flag("driver", "str", "volume driver: local is the only one", short="d", default="local"),
+                  Flag("label", "list", "set a label on the volume", value="NAME[=VALUE]"),
+                  Flag("opt", "list", "driver option: type, o or device, as for mount(8)", short="o",
+                       value="NAME=VALUE"),
+                  Flag("name", "str", "name of the volume; Docker's old form", value="NAME", hidden=True), most=1,
+                  text="Prints the name of the volume. Without NAME, a name of 64 hexadecimal digits is generated.\n"
+                       "A volume that exists stays as it is.\n"
                        "\nExample:\n  pocker volume create -o type=tmpfs -o o=size=100m scratch")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Make it."""
+    """Create the volume and print its name."""
     name = (parsed.arguments or [parsed["name"]])[0]
     anonymous = not name
     name = volume_name("name", name, name) if name else os.urandom(32).hex()

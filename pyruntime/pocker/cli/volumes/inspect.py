@@ -7,7 +7,7 @@ from pyruntime.pocker.cli.documents import FORMAT
 from pyruntime.pocker.cli.inspect import inspect
 from pyruntime.pocker.cli.main import Context
 
-COMMAND = Command("inspect", "[options] VOLUME...", "show everything about volumes", FORMAT, least=1,
+COMMAND = Command("inspect", "[options] VOLUME...", "show detailed information about volumes", FORMAT, least=1,
                   text="Example:\n  pocker volume inspect -f '{{.Mountpoint}}' data")
 
 

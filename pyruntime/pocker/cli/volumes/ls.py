@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 COMMAND = Command("ls", "[options]", "list volumes",
-                  Flag("filter", "list", "show only those that fit: dangling, driver, label, name", short="f",
+                  Flag("filter", "list", "filter by dangling, driver, label or name", short="f",
                        value="KEY=VALUE"),
                   FORMAT,
-                  Flag("quiet", "bool", "print names alone", short="q"), most=0,
+                  Flag("quiet", "bool", "print only names", short="q"), most=0,
                   text="Example:\n  pocker volume ls --filter dangling=true")
 
 
-_UNKNOWN = "N/A"   # Docker's word for what `system df -v` alone counts
+_UNKNOWN = "N/A"   # Docker's value for what only `system df -v` computes
 _LISTING = Listing({"Driver": "", "Name": "VOLUME NAME", "Labels": "", "Links": "", "Mountpoint": "", "Scope": "",
                     "Size": ""}, ("Driver", "Name"))
 _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {

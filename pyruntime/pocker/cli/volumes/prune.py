@@ -14,15 +14,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.pocker.cli.filters import Filters
 
-COMMAND = Command("prune", "[options]", "remove volumes that no container uses",
-                  Flag("all", "bool", "those with a name of their own too", short="a"),
+COMMAND = Command("prune", "[options]", "remove unused volumes",
+                  Flag("all", "bool", "remove all unused volumes, not only anonymous ones", short="a"),
                   LABELS, FORCE, most=0,
-                  text="Without --all only volumes that were invented for a container.\n\n"
+                  text="Without --all, only anonymous volumes are removed.\n\n"
                        "Example:\n  pocker volume prune --all")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove them, and say how much room that made."""
+    """Remove the volumes and print the reclaimed space."""
     from pyruntime.images.progress import size as in_words
 
     wanted = filters(parsed["filter"], by_age=False)
@@ -34,7 +34,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def prune(context: Context, wanted: Filters, *, everything: bool) -> tuple[list[str], int]:
-    """Remove the volumes that nobody uses and that fit; their names, and the bytes that were in them."""
+    """Remove the unused volumes that match the filters; their names, and the bytes that were in them."""
     ending.sweep(context.places, context.warn)
     sweep(context.places)
     using, names, total = users(context.places), [], 0
@@ -45,7 +45,7 @@ def prune(context: Context, wanted: Filters, *, everything: bool) -> tuple[list[
             try:
                 remove(context.places, volume.name)
             except StateError:
-                continue   # a container has come meanwhile
+                continue   # a container uses it by now
             names.append(volume.name)
             total += room
     return names, total

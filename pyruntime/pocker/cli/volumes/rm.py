@@ -11,13 +11,13 @@ from pyruntime.pocker.containers import stop as ending
 from pyruntime.pocker.volumes import remove, sweep
 
 COMMAND = Command("rm", "[options] VOLUME...", "remove volumes",
-                  Flag("force", "bool", "none is no error", short="f"), least=1,
-                  text="One that a container uses, running or not, is not removed.\n\n"
+                  Flag("force", "bool", "ignore volumes that do not exist", short="f"), least=1,
+                  text="A volume that a container uses, running or not, cannot be removed.\n\n"
                        "Example:\n  pocker volume rm data")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove them; what cannot be removed does not keep us from the rest."""
+    """Remove the volumes; a failure is logged, and the other volumes are still removed."""
     ending.sweep(context.places, context.warn)
     sweep(context.places)
     status = 0
