@@ -39,7 +39,7 @@ def overview(program: Program) -> str:
     for name, about in program.commands.items():
         page += f".TP\n\\fB{_escape(name)}\\fR\n{_escape(about)}; see {program.name}\\-{_escape(name)}(1)\n"
     page += ".SH OPTIONS\n" + "".join(_options(program.about.flags))
-    return page + ".SH EXIT STATUS\n0 on success, 1 on an error, which is told on standard error.\n"
+    return page + ".SH EXIT STATUS\n0 on success; 1 on an error, with a message on standard error.\n"
 
 
 def page_of(program: Program, command: Command) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 TRUE = {"1", "t", "T", "true", "TRUE", "True"}
 FALSE = {"0", "f", "F", "false", "FALSE", "False"}
 
+_COLUMNS, _LEFT = 100, 32   # of a help text; of the flags in it
+
 
 class Flag:
     """One option. ``kind``: ``bool``, ``str``, ``int``, ``list``, or ``argument`` for one that stands in the place of
@@ -217,14 +219,31 @@ def help_text(command: Command, program: str) -> str:
 
 
 def options(flags: Sequence[Flag]) -> list[str]:
-    """The lines that describe the flags."""
+    """The lines that describe the flags, at most _COLUMNS wide; a long flag has its text on the next line."""
     rows = []
     for flag in flags:
         if not flag.hidden:
             left = f"--{flag.name}" + (f", -{flag.short}" if flag.short else "")
             left += f" {flag.value}" if flag.value else ""
-            default = f" (default: {flag.default})" if flag.default not in (False, "", 0, []) else ""
-            rows.append((left, flag.help + default))
+            value = "true" if flag.default is True else flag.default
+            rows.append((left, flag.help + (f" (default: {value})" if value not in (False, "", 0, []) else "")))
     rows.append(("--help" if any(flag.short == "h" for flag in flags) else "--help, -h", "show help"))
-    width = max(len(left) for left, _ in rows)
-    return [f"   {left:{width}}  {right}" for left, right in rows]
+    width = min(max(len(left) for left, _ in rows), _LEFT)
+    lines = []
+    for left, right in rows:
+        first, *rest = _wrapped(right, _COLUMNS - width - 5)
+        if len(left) > width:
+            lines.append(f"   {left}")
+            left = ""
+        lines += [f"   {left:{width}}  {first}", *(" " * (width + 5) + line for line in rest)]
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The words of a text in lines; textwrap would import re."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return lines

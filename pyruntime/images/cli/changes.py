@@ -5,15 +5,15 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Flag, Parsed
 
 CHANGES = (
-    Flag("entrypoint", "list", "a word of the entry point (repeatable)", value="WORD"),
-    Flag("cmd", "list", "a word of the default arguments (repeatable)", value="WORD"),
-    Flag("env", "list", "an environment variable", short="e", value="NAME=VALUE"),
-    Flag("workdir", "str", "working directory", short="w", value="DIR"),
-    Flag("user", "str", "whom the program runs as", short="u", value="USER[:GROUP]"),
-    Flag("label", "list", "a label", short="l", value="NAME=VALUE"),
-    Flag("expose", "list", "a port that the program listens on", value="PORT/PROTOCOL"),
-    Flag("volume", "list", "a place of data", value="DIR"),
-    Flag("stop-signal", "str", "what the program is to be stopped with", value="SIGNAL"),
+    Flag("entrypoint", "list", "set a word of the entrypoint (repeatable)", value="WORD"),
+    Flag("cmd", "list", "set a word of the default arguments (repeatable)", value="WORD"),
+    Flag("env", "list", "set an environment variable", short="e", value="NAME=VALUE"),
+    Flag("workdir", "str", "set the working directory", short="w", value="DIR"),
+    Flag("user", "str", "set the user that the program runs as", short="u", value="USER[:GROUP]"),
+    Flag("label", "list", "set a label", short="l", value="NAME=VALUE"),
+    Flag("expose", "list", "expose a port", value="PORT/PROTOCOL"),
+    Flag("volume", "list", "declare a volume", value="DIR"),
+    Flag("stop-signal", "str", "set the signal that stops the container", value="SIGNAL"),
 )
 # Option -> member of the configuration
 _TEXTS = {"workdir": "WorkingDir", "user": "User", "stop-signal": "StopSignal"}

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 COMMAND = Command(
-    "copy", "[options] SOURCE TARGET", "copy an image from any place to any other",
-    Flag("platform", "str", "which image of an index; default: this machine's", value="OS/ARCH[/VARIANT]"),
-    Flag("all-platforms", "bool", "the whole index, byte for byte", short="a"),
-    Flag("threads", "int", "blobs that are transferred at once", default=3),
-    Flag("quiet", "bool", "no progress; the digest alone", short="q"), *REMOTE, least=2, most=2, text="""
-SOURCE and TARGET are docker://REFERENCE, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:REFERENCE],
-dir:DIR, or a name in the store. Documents are copied byte for byte: digests never change.""")
+    "copy", "[options] SOURCE TARGET",
+    "copy an image between registries, layouts, archives, directories and the local store",
+    Flag("platform", "str", "platform to select from an index (default: the host's)", value="OS/ARCH[/VARIANT]"),
+    Flag("all-platforms", "bool", "copy all images of an index", short="a"),
+    Flag("threads", "int", "number of blobs to transfer in parallel", default=3),
+    Flag("quiet", "bool", "suppress progress; print only the digest", short="q"), *REMOTE, least=2, most=2, text="""
+SOURCE and TARGET are docker://REFERENCE, oci:DIR[:NAME], oci-archive:FILE[:NAME],
+docker-archive:FILE[:REFERENCE], dir:DIR, or a name in the local store. Manifests and configurations are
+copied byte for byte: digests do not change.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -8,8 +8,9 @@ from pyruntime.commandline.table import columns
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.show import FORMAT, show
 
-COMMAND = Command("du", "[options]", "show what the store holds", FORMAT, most=0, text="""
-For each image its blobs and its extracted layers, and what of them no other image has; then the store as a whole.""")
+COMMAND = Command("du", "[options]", "show the disk usage of the local store", FORMAT, most=0, text="""
+For each image, shows the size of its blobs and extracted layers, and of those that no other image uses; then the
+totals of the local store.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

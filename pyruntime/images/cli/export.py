@@ -8,9 +8,10 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
 from pyruntime.images.cli.main import Context
 
-COMMAND = Command("export", "[options] IMAGE", "write an image's whole root filesystem as a tar archive",
+COMMAND = Command("export", "[options] IMAGE", "export the root filesystem of an image as a tar archive",
                   Flag("output", "str", "write to FILE instead of standard output", short="o", value="FILE"),
-                  Flag("platform", "str", "which image of an index", value="OS/ARCH[/VARIANT]"), least=1, most=1)
+                  Flag("platform", "str", "platform to select from an index (default: the host's)",
+                       value="OS/ARCH[/VARIANT]"), least=1, most=1)
 
 
 def run(context: Context, parsed: Parsed) -> int:

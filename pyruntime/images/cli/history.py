@@ -14,9 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-COMMAND = Command("history", "[options] IMAGE", "show how an image was made", FORMAT,
-                  Flag("no-trunc", "bool", "print whole commands"),
-                  Flag("platform", "str", "which image of an index", value="OS/ARCH[/VARIANT]"), *REMOTE,
+COMMAND = Command("history", "[options] IMAGE", "show the history of an image", FORMAT,
+                  Flag("no-trunc", "bool", "do not truncate commands"),
+                  Flag("platform", "str", "platform to select from an index (default: the host's)",
+                       value="OS/ARCH[/VARIANT]"), *REMOTE,
                   least=1, most=1)
 _WIDTH = 60
 

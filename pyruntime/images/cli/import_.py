@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from pyruntime.images.document import Descriptor
 
 COMMAND = Command(
-    "import", "[options] FILE|- NAME", "make an image of a tar archive of a root filesystem",
+    "import", "[options] FILE|- NAME", "create an image from a tar archive of a root filesystem",
     *CHANGES, *LIMITS,
-    Flag("platform", "str", "what it runs on; default: this machine's", value="OS/ARCH[/VARIANT]"),
-    Flag("message", "str", "for the history", short="m", value="TEXT"),
-    Flag("created", "str", "time of creation, RFC 3339; default: now, or SOURCE_DATE_EPOCH", value="TIME"),
-    Flag("compression", "str", "of the layer: gzip, zstd or none", default="gzip"), least=2, most=2, text="""
+    Flag("platform", "str", "set the platform of the image (default: the host's platform)", value="OS/ARCH[/VARIANT]"),
+    Flag("message", "str", "comment for the image history", short="m", value="TEXT"),
+    Flag("created", "str", "creation time in RFC 3339 format (default: SOURCE_DATE_EPOCH, or the current time)",
+         value="TIME"),
+    Flag("compression", "str", "compression of the layer: gzip, zstd or none",
+         default="gzip"), least=2, most=2, text="""
 The archive may be compressed with gzip, bzip2, xz or zstd.""")
 
 

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from pyruntime.images.platform import Platform
 
 COMMAND = Command(
-    "inspect", "[options] IMAGE...", "show an image's documents",
-    Flag("format", "str", "json, or a template such as '{{.Config.Cmd}}'", short="f", default="json"),
-    Flag("raw", "bool", "print the manifest or index as it is"),
-    Flag("config", "bool", "print the configuration; with --raw as it is"),
-    Flag("platform", "str", "which image of an index; default: this machine's", value="OS/ARCH[/VARIANT]"), *REMOTE,
+    "inspect", "[options] IMAGE...", "show detailed information on images",
+    Flag("format", "str", "output format: json, or a template such as '{{.Config.Cmd}}'", short="f", default="json"),
+    Flag("raw", "bool", "print the manifest or index byte for byte"),
+    Flag("config", "bool", "print the configuration; with --raw, byte for byte"),
+    Flag("platform", "str", "platform to select from an index (default: the host's)",
+         value="OS/ARCH[/VARIANT]"), *REMOTE,
     least=1, text="""
-IMAGE is a name in the store, or where else an image can be: docker://REFERENCE asks the registry without pulling
-anything but the documents, oci:DIR, oci-archive:FILE, docker-archive:FILE and dir:DIR read those.""")
+IMAGE is a name in the local store, or docker://REFERENCE, oci:DIR, oci-archive:FILE, docker-archive:FILE or
+dir:DIR. From a registry, only the manifest and the configuration are downloaded.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from pyruntime.images.layers.options import Limits
 
 LIMITS = (
-    Flag("max-size", "str", "refuse a layer that unpacks to more, for example 500M; default: 256G", value="SIZE"),
-    Flag("max-entries", "int", "refuse a layer of more entries", default=2_000_000),
+    Flag("max-size", "str", "maximum unpacked size of a layer, for example 500M (default: 256G)", value="SIZE"),
+    Flag("max-entries", "int", "maximum number of entries in a layer", default=2_000_000),
 )
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
     from pyruntime.images.copy import Copied
 
-COMMAND = Command("load", "[options]", "read images from an archive into the store",
-                  Flag("input", "str", "read FILE instead of standard input", short="i", value="FILE"),
-                  Flag("platform", "str", "one image of an index", value="OS/ARCH[/VARIANT]"),
-                  *LIMITS, Flag("no-extract", "bool", "leave the layers packed; unpack extracts them then"),
-                  Flag("quiet", "bool", "no progress", short="q"), most=0, text="""
-The archive is one of `docker save` (of any age), an image layout in a tar archive, or an image layout's directory;
-compressed or not. Every image in it is read, with all of its names; an index stays one.""")
+COMMAND = Command("load", "[options]", "load images from an archive into the local store",
+                  Flag("input", "str", "read from FILE instead of standard input", short="i", value="FILE"),
+                  Flag("platform", "str", "load only the image of an index for this platform",
+                       value="OS/ARCH[/VARIANT]"),
+                  *LIMITS, Flag("no-extract", "bool", "do not extract layers until an unpack needs them"),
+                  Flag("quiet", "bool", "suppress progress", short="q"), most=0, text="""
+The archive is the output of `docker save` (of any version), a tar archive of an image layout, or the
+directory of an image layout. Archives may be compressed. All images are loaded with all of their names; an
+index stays one index.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

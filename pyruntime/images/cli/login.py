@@ -10,15 +10,15 @@ from pyruntime.errors import UsageError
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.remote import REMOTE, settings_of
 
-COMMAND = Command("login", "[options] [REGISTRY]", "keep the credentials of a registry",
+COMMAND = Command("login", "[options] [REGISTRY]", "log in to a registry",
                   Flag("username", "str", "user name", short="u"),
-                  Flag("password", "str", "password; seen by every user of this machine", short="p"),
+                  Flag("password", "str", "password; visible to every user of the host", short="p"),
                   Flag("password-stdin", "bool", "read the password from standard input"),
-                  Flag("get-login", "bool", "print who is logged in"),
+                  Flag("get-login", "bool", "print the user who is logged in"),
                   *(flag for flag in REMOTE if flag.name != "creds"), most=1, text="""
-The credentials are tried at the registry before they are kept: in the file of --authfile, $REGISTRY_AUTH_FILE, or
-containers/auth.json of the user, or in the credential helper that is configured for the registry. REGISTRY is
-docker.io when it is left out.""")
+The credentials are checked with the registry and then stored in the credential helper that is configured for
+the registry, or in the file of --authfile, $REGISTRY_AUTH_FILE or containers/auth.json of the user. REGISTRY
+defaults to docker.io.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

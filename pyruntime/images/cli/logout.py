@@ -6,9 +6,9 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 
-COMMAND = Command("logout", "[options] [REGISTRY]", "forget the credentials of a registry",
-                  Flag("authfile", "str", "the credentials are in FILE", value="FILE"),
-                  Flag("all", "bool", "of all registries", short="a"), most=1)
+COMMAND = Command("logout", "[options] [REGISTRY]", "log out of a registry",
+                  Flag("authfile", "str", "remove the credentials from FILE", value="FILE"),
+                  Flag("all", "bool", "log out of all registries", short="a"), most=1)
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -12,10 +12,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-COMMAND = Command("ls", "[options] [REPOSITORY...]", "list the images of the store", FORMAT,
-                  Flag("quiet", "bool", "print the IDs alone", short="q"),
-                  Flag("digests", "bool", "print the digests of the manifests too"),
-                  Flag("no-trunc", "bool", "print whole IDs"))
+COMMAND = Command("ls", "[options] [REPOSITORY...]", "list the images in the local store", FORMAT,
+                  Flag("quiet", "bool", "print only image IDs", short="q"),
+                  Flag("digests", "bool", "show digests"),
+                  Flag("no-trunc", "bool", "do not truncate IDs"))
 _HEADING = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "PLATFORM"]
 
 

@@ -8,11 +8,12 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 
-COMMAND = Command("mount", "[options] IMAGE DIR | BUNDLE", "mount an image's root filesystem, or a bundle's again",
-                  Flag("platform", "str", "which image of an index", value="OS/ARCH[/VARIANT]"), least=1, most=2,
+COMMAND = Command("mount", "[options] IMAGE DIR | BUNDLE", "mount the root filesystem of an image or of a bundle",
+                  Flag("platform", "str", "platform to select from an index (default: the host's)",
+                       value="OS/ARCH[/VARIANT]"), least=1, most=2,
                   text="""
-IMAGE is mounted at DIR, an empty directory that is made if need be, to be read only. With one argument, the root
-filesystem of BUNDLE is mounted again: after a reboot, or after `pyimage umount`.""")
+IMAGE is mounted read-only at DIR, an empty directory that is created if it does not exist. With one argument,
+the root filesystem of BUNDLE is mounted again, for example after a reboot or after `pyimage umount`.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -11,13 +11,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.document import Descriptor
 
-COMMAND = Command("prune", "[options]", "remove what no image and no bundle needs",
-                  Flag("all", "bool", "images that no bundle uses too", short="a"),
-                  Flag("partial", "bool", "unfinished downloads too, however young"),
-                  Flag("dry-run", "bool", "only say what would be removed", short="n"),
-                  Flag("format", "str", "table or json", short="f", default="table"), most=0, text="""
-Images without a name, blobs and extracted layers that no name leads to, unfinished downloads of more than a week ago,
-and what commands that were killed have left. What a command at work is about to use stays.""")
+COMMAND = Command("prune", "[options]", "remove data that no image and no bundle uses",
+                  Flag("all", "bool", "remove all images that no bundle uses, with or without a name", short="a"),
+                  Flag("partial", "bool", "remove unfinished downloads of any age"),
+                  Flag("dry-run", "bool", "print what would be removed, and remove nothing", short="n"),
+                  Flag("format", "str", "output format: table or json", short="f", default="table"), most=0, text="""
+Removes images without a name, blobs and extracted layers that no image uses, unfinished downloads older than a week,
+and temporary files of killed commands. Data that a running command is about to use is kept.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from pyruntime.images.platform import Platform
 
 COMMAND = Command(
-    "pull", "[options] REFERENCE...", "get images from a registry",
-    Flag("platform", "str", "which image of an index; default: this machine's", value="OS/ARCH[/VARIANT]"),
-    Flag("all-platforms", "bool", "every image of an index", short="a"),
-    *LIMITS, Flag("no-extract", "bool", "leave the layers packed; unpack extracts them then"),
-    Flag("threads", "int", "blobs that are downloaded at once", default=3),
-    Flag("quiet", "bool", "no progress; the digest alone", short="q"), *REMOTE, least=1, text="""
-alpine means docker.io/library/alpine:latest. Where no tag is given and there is no latest, the newest tag is taken and
-named. What is here already is not downloaded again; what broke off is resumed, also by another command.""")
+    "pull", "[options] REFERENCE...", "download images from a registry",
+    Flag("platform", "str", "platform to select from an index (default: the host's)", value="OS/ARCH[/VARIANT]"),
+    Flag("all-platforms", "bool", "download all images of an index", short="a"),
+    *LIMITS, Flag("no-extract", "bool", "do not extract layers until an unpack needs them"),
+    Flag("threads", "int", "number of blobs to download in parallel", default=3),
+    Flag("quiet", "bool", "suppress progress; print only the digest", short="q"), *REMOTE, least=1, text="""
+alpine means docker.io/library/alpine:latest. If REFERENCE has no tag and the repository has no tag latest,
+the newest tag is pulled and its name is printed. Blobs in the local store are not downloaded again. An
+interrupted download is resumed by the next command that needs the blob.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -8,11 +8,13 @@ from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.remote import REMOTE, remote_target
 
 COMMAND = Command(
-    "push", "[options] IMAGE [REFERENCE]", "send an image to a registry",
-    Flag("platform", "str", "one image of an index, which is left out", value="OS/ARCH[/VARIANT]"),
-    Flag("threads", "int", "blobs that are sent at once", default=3),
-    Flag("quiet", "bool", "no progress; the digest alone", short="q"), *REMOTE, least=1, most=2, text="""
-Layers that the registry has in another repository are mounted instead of sent, where the store knows of one.""")
+    "push", "[options] IMAGE [REFERENCE]", "upload an image to a registry",
+    Flag("platform", "str", "push only the image of an index for this platform, without the index",
+         value="OS/ARCH[/VARIANT]"),
+    Flag("threads", "int", "number of blobs to upload in parallel", default=3),
+    Flag("quiet", "bool", "suppress progress; print only the digest", short="q"), *REMOTE, least=1, most=2, text="""
+A layer is not uploaded if the local store knows another repository of the registry that has the layer: the
+registry mounts the layer from there.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 # What every command that may speak with a registry takes.
 REMOTE = (
     Flag("creds", "str", "credentials for the registry", value="USER[:PASSWORD]"),
-    Flag("authfile", "str", "read credentials from FILE alone", value="FILE"),
-    Flag("tls-verify", "str", "whether to demand HTTPS with a valid certificate: true or false; default: as"
-         " registries.conf says", value="BOOL"),
-    Flag("cert-dir", "str", "CA and client certificates are in DIR", value="DIR"),
-    Flag("registries-conf", "str", "read FILE alone instead of registries.conf", value="FILE"),
-    Flag("retries", "int", "how often a failed request is tried again", default=4),
+    Flag("authfile", "str", "read credentials only from FILE", value="FILE"),
+    Flag("tls-verify", "str", "require HTTPS and verify certificates: true or false (default: as in"
+         " registries.conf)", value="BOOL"),
+    Flag("cert-dir", "str", "read CA and client certificates from DIR", value="DIR"),
+    Flag("registries-conf", "str", "read only FILE instead of registries.conf", value="FILE"),
+    Flag("retries", "int", "number of times to retry a failed request", default=4),
 )
 
 

@@ -8,16 +8,17 @@ from pyruntime.images.cli.changes import CHANGES, changes
 from pyruntime.images.cli.main import Context
 
 COMMAND = Command(
-    "repack", "[options] BUNDLE NAME", "make a new image of a bundle's changes",
-    Flag("message", "str", "comment in the history", short="m", value="TEXT"),
-    Flag("author", "str", "author of the change", value="NAME"),
-    Flag("created-by", "str", "what made the change, for the history", default="pyimage repack", value="COMMAND"),
-    Flag("created", "str", "time of creation, RFC 3339; default: of the newest change", value="TIME"),
-    Flag("compression", "str", "of the layer: gzip, zstd or none", default="gzip"),
-    Flag("level", "int", "of the compression; default: the compression's own", default=-1),
-    *CHANGES, Flag("quiet", "bool", "the digest alone", short="q"), least=2, most=2, text="""
-What was changed, added and removed in the bundle's root filesystem becomes a layer on top of the image that it was
-unpacked from. The same changes give the same bytes. What lies in volumes is left out.""")
+    "repack", "[options] BUNDLE NAME", "create an image from the changes in a bundle",
+    Flag("message", "str", "comment for the image history", short="m", value="TEXT"),
+    Flag("author", "str", "author for the image history", value="NAME"),
+    Flag("created-by", "str", "command for the image history", default="pyimage repack", value="COMMAND"),
+    Flag("created", "str", "creation time in RFC 3339 format (default: the time of the newest change)", value="TIME"),
+    Flag("compression", "str", "compression of the layer: gzip, zstd or none", default="gzip"),
+    Flag("level", "int", "compression level; -1 for the default level of the compression", default=-1),
+    *CHANGES, Flag("quiet", "bool", "print only the digest", short="q"), least=2, most=2, text="""
+Files that were changed, added or removed in the root filesystem of the bundle become a layer on top of the
+image that the bundle was unpacked from. The same changes give the same bytes. Contents of volumes are left
+out.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from pyruntime.images.store.store import Store
 
 COMMAND = Command("rm", "[options] IMAGE...", "remove images",
-                  Flag("force", "bool", "also an image of several names by its ID, one that a bundle uses, or none",
+                  Flag("force", "bool", "remove images in use, and by ID images of several names; ignore missing ones",
                        short="f"),
-                  Flag("no-prune", "bool", "remove the name alone"), least=1, text="""
-A name is taken away; what no other name and no bundle needs then is removed from the store. An ID means the image under
-all of its names.""")
+                  Flag("no-prune", "bool", "remove only the name"), least=1, text="""
+Removes a name, and then the blobs and layers that no other name and no bundle uses. An ID stands for all
+names of the image.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

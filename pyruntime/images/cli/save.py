@@ -8,12 +8,13 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
 from pyruntime.images.cli.main import Context
 
-COMMAND = Command("save", "[options] IMAGE...", "write images into an archive",
+COMMAND = Command("save", "[options] IMAGE...", "save images to an archive",
                   Flag("output", "str", "write to FILE instead of standard output", short="o", value="FILE"),
-                  Flag("format", "str", "docker-archive (image layout and Docker's manifest.json) or oci-archive",
+                  Flag("format", "str", "docker-archive (with Docker's manifest.json) or oci-archive",
                        default="docker-archive"),
-                  Flag("platform", "str", "one image of an index, which is left out", value="OS/ARCH[/VARIANT]"),
-                  Flag("quiet", "bool", "no progress", short="q"), least=1)
+                  Flag("platform", "str", "save only the image of an index for this platform, without the index",
+                       value="OS/ARCH[/VARIANT]"),
+                  Flag("quiet", "bool", "suppress progress", short="q"), least=1)
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pyruntime.images.lookup import Image
 
 _WIDTH = 10   # of a column at least, as Docker has it
-FORMAT = Flag("format", "str", "table, json, or a template such as '{{.Id}}'", short="f", default="table")
+FORMAT = Flag("format", "str", "output format: table, json, or a template such as '{{.Id}}'", short="f",
+              default="table")
 
 
 def show(form: str, value: Any, headings: Mapping[str, str] | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.images.cli.main import Context
 
-COMMAND = Command("tag", "IMAGE NAME...", "give an image another name", least=2)
+COMMAND = Command("tag", "IMAGE NAME...", "add names to an image", least=2)
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -9,7 +9,8 @@ from pyruntime.images.cli.remote import REMOTE, repository, settings_of
 from pyruntime.images.cli.show import show
 
 COMMAND = Command("tags", "[options] REPOSITORY", "list the tags of a repository",
-                  Flag("format", "str", "lines or json", short="f", default="table"), *REMOTE, least=1, most=1)
+                  Flag("format", "str", "output format: table (a tag per line) or json", short="f",
+                       default="table"), *REMOTE, least=1, most=1)
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.images.cli.main import Context
 
-COMMAND = Command("umount", "[options] BUNDLE|DIR...", "unmount what mount or unpack mounted",
-                  Flag("remove", "bool", "remove the bundle with what was written in it, or what a killed unpack left",
+COMMAND = Command("umount", "[options] BUNDLE|DIR...", "unmount images and bundles",
+                  Flag("remove", "bool", "remove the bundle and its changes, or the files that a killed unpack left",
                        short="r"), least=1)
 
 

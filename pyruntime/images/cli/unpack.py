@@ -9,23 +9,23 @@ from pyruntime.images.cli.limits import LIMITS, limits_of
 from pyruntime.images.cli.main import Context
 
 COMMAND = Command(
-    "unpack", "[options] IMAGE BUNDLE [ARG...]", "make a bundle of an image",
-    Flag("driver", "str", "of the root filesystem: overlay, btrfs or copy; default: the best that can be used"),
-    Flag("platform", "str", "which image of an index; default: this machine's", value="OS/ARCH[/VARIANT]"),
-    Flag("entrypoint", "str", "instead of the image's; its Cmd is left out then", value="PROGRAM"),
-    Flag("env", "list", "another environment variable", short="e", value="NAME=VALUE"),
-    Flag("user", "str", "instead of the image's", short="u", value="USER[:GROUP]"),
-    Flag("workdir", "str", "instead of the image's", short="w", value="DIR"),
-    Flag("hostname", "str", "of the container", value="NAME"),
-    Flag("tty", "bool", "give the process a terminal", short="t"),
-    Flag("read-only", "bool", "a root filesystem that the container cannot write to"),
-    Flag("host-network", "bool", "leave the container in the host's network namespace"),
-    Flag("volumes", "str", "what the image's volumes are: bind (directories of the bundle), tmpfs, or none",
+    "unpack", "[options] IMAGE BUNDLE [ARG...]", "unpack an image into a bundle",
+    Flag("driver", "str", "storage driver for the rootfs: overlay, btrfs or copy (default: the best available)"),
+    Flag("platform", "str", "platform to select from an index (default: the host's)", value="OS/ARCH[/VARIANT]"),
+    Flag("entrypoint", "str", "override the image's entrypoint; the image's Cmd is not used", value="PROGRAM"),
+    Flag("env", "list", "set an environment variable", short="e", value="NAME=VALUE"),
+    Flag("user", "str", "override the image's user", short="u", value="USER[:GROUP]"),
+    Flag("workdir", "str", "override the image's working directory", short="w", value="DIR"),
+    Flag("hostname", "str", "set the hostname of the container", value="NAME"),
+    Flag("tty", "bool", "allocate a terminal", short="t"),
+    Flag("read-only", "bool", "make the container's root filesystem read-only"),
+    Flag("host-network", "bool", "use the host's network namespace"),
+    Flag("volumes", "str", "type of the image's volumes: bind (to the bundle), tmpfs or none",
          default="bind"),
     *LIMITS, least=2, stop_at_argument=True, text="""
-BUNDLE is made: rootfs and a config.json that `pyruntime run` takes as it is. ARGs take the place of the image's Cmd.
-With the overlay driver the layers are not copied: the root filesystem is mounted, and `pyimage umount BUNDLE` unmounts
-it. An image that is not in the store is pulled first with `pyimage pull`.""")
+Creates BUNDLE with a root filesystem and a config.json, ready for `pyruntime run`. ARGs replace the image's
+Cmd. With the overlay driver, layers are not copied: the root filesystem is mounted, and `pyimage umount
+BUNDLE` unmounts it. The image must be in the local store: download the image with `pyimage pull` first.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -6,10 +6,11 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 
-COMMAND = Command("verify", "[options]", "check everything in the store",
-                  Flag("quick", "bool", "sizes and references alone, not the content of blobs"), most=0, text="""
-Every blob against its digest, every name's documents and layers, every extracted layer against what was counted when it
-was extracted, every bundle's layers. The exit status is 1 when something is wrong.""")
+COMMAND = Command("verify", "[options]", "verify the integrity of the local store",
+                  Flag("quick", "bool", "check only sizes and references, not the content of blobs"), most=0, text="""
+Checks every blob against its digest, the manifests and layers of every name, every extracted layer against
+the counts that were recorded at extraction, and the layers of every bundle. The exit status is 1 if there are
+problems.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -11,30 +11,32 @@ if TYPE_CHECKING:
     from typing import Any
 
 FLAGS = (
-    Flag("image-path", "str", 'directory of the image; default: "checkpoint" in the working directory', value="DIR"),
-    Flag("work-path", "str", "directory for CRIU's log and statistics; default: the image's", value="DIR"),
+    Flag("image-path", "str", "directory of the checkpoint's image files (default: ./checkpoint)", value="DIR"),
+    Flag("work-path", "str", "directory for CRIU's log and statistics (default: the directory of --image-path)",
+         value="DIR"),
     Flag("tcp-established", "bool", "allow open TCP connections"),
-    Flag("ext-unix-sk", "bool", "allow UNIX sockets that are connected to the outside"),
-    Flag("shell-job", "bool", "allow a terminal that is not the container's own"),
-    Flag("file-locks", "bool", "keep file locks"),
-    Flag("manage-cgroups-mode", "str", "what CRIU does about cgroups: soft (default), full, strict or ignore",
+    Flag("ext-unix-sk", "bool", "allow external UNIX sockets"),
+    Flag("shell-job", "bool", "allow shell jobs: a terminal from outside the container"),
+    Flag("file-locks", "bool", "save and restore file locks"),
+    Flag("manage-cgroups-mode", "str", "cgroups mode of CRIU: soft, full, strict or ignore (default: soft)",
          value="MODE"),
-    Flag("empty-ns", "list", "leave out what a namespace holds; CRIU knows network", value="KIND"),
-    Flag("auto-dedup", "bool", "give memory that was written anew back to the disk that holds older images"),
-    Flag("lazy-pages", "bool", "hand over memory when it is used first (userfaultfd)"),
+    Flag("empty-ns", "list", "create a namespace without restoring its contents; supported: network", value="KIND"),
+    Flag("auto-dedup", "bool", "free pages of older memory images that the new image replaces"),
+    Flag("lazy-pages", "bool", "transfer memory pages on first use (userfaultfd)"),
 )
 COMMAND = Command(
-    "checkpoint", "[options] ID", "write a running container to disk", *FLAGS,
-    Flag("parent-path", "str", "earlier image of --pre-dump, relative to --image-path", value="DIR"),
-    Flag("leave-running", "bool", "let the container go on afterwards"),
-    Flag("tcp-skip-in-flight", "bool", "leave out TCP connections that are not established yet"),
-    Flag("link-remap", "bool", "keep files that are open and deleted, by a link of their own"),
-    Flag("status-fd", "int", "descriptor that gets a zero byte when the lazy page server listens", default=-1),
-    Flag("page-server", "str", "page server that takes the memory", value="ADDRESS:PORT"),
-    Flag("pre-dump", "bool", "only write the memory, and let the container go on; --parent-path builds on it"),
+    "checkpoint", "[options] ID", "checkpoint a running container to disk", *FLAGS,
+    Flag("parent-path", "str", "directory of an earlier --pre-dump, relative to --image-path", value="DIR"),
+    Flag("leave-running", "bool", "leave the container running after the checkpoint"),
+    Flag("tcp-skip-in-flight", "bool", "skip TCP connections that are not yet established"),
+    Flag("link-remap", "bool", "link deleted files that are still open back into the filesystem"),
+    Flag("status-fd", "int", "file descriptor that receives a zero byte when lazy pages are ready",
+         default=-1),
+    Flag("page-server", "str", "page server that receives the memory pages", value="ADDRESS:PORT"),
+    Flag("pre-dump", "bool", "save only the memory, for a later --parent-path; leave the container running"),
     least=1, most=1,
-    text="CRIU 4.0 or later has to be installed. Unless --leave-running is given, the container is deleted when it\n"
-         "has been written. When something fails it goes on as before, and dump.log in --work-path says more.\n\n"
+    text="Requires CRIU 4.0 or later. The container is deleted after the checkpoint unless --leave-running is given.\n"
+         "If the checkpoint fails, the container keeps running, and dump.log in --work-path has the details.\n\n"
          "   pyruntime checkpoint --image-path /var/lib/web.image web\n"
          "   pyruntime restore --image-path /var/lib/web.image --bundle /containers/web web")
 

@@ -6,8 +6,9 @@ from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.runtime.cli.main import PROGRAM, Context
 
-COMMAND = Command("completion", "bash|zsh|fish", "print the completion script of a shell", least=1, most=1, text="""
-For bash: `. <(pyruntime completion bash)`, or into /usr/share/bash-completion/completions/pyruntime.""")
+COMMAND = Command("completion", "bash|zsh|fish", "print the completion script for a shell", least=1, most=1, text="""
+For bash: run `. <(pyruntime completion bash)`, or save the script as
+/usr/share/bash-completion/completions/pyruntime.""")
 _ASK = "list -q"
 _ASKING = ["delete", "events", "exec", "kill", "pause", "ps", "resume", "start", "state", "update"]
 

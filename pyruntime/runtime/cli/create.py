@@ -12,22 +12,22 @@ from pyruntime.runtime.lifecycle.activation import handed_over
 from pyruntime.runtime.lifecycle.create import Request, create
 
 FLAGS = (
-    Flag("bundle", "str", "directory that holds config.json; default: the working directory", short="b", value="DIR"),
-    Flag("config", "str", "file to read instead of the bundle's config.json", value="FILE"),
-    Flag("console-socket", "str", "AF_UNIX socket that gets the terminal's master side", value="PATH"),
-    Flag("pidfd-socket", "str", "AF_UNIX socket that gets a pidfd of init", value="PATH"),
-    Flag("pid-file", "str", "file to write init's pid to", value="PATH"),
-    Flag("no-pivot", "bool", "do not use pivot_root (for a root filesystem on a ramdisk)"),
-    Flag("no-new-keyring", "bool", "do not make a session keyring for the container"),
-    Flag("preserve-fds", "int", "pass N more descriptors (3, 4, ...) to the container"),
+    Flag("bundle", "str", "path of the bundle directory (default: the working directory)", short="b", value="DIR"),
+    Flag("config", "str", "read FILE instead of the bundle's config.json", value="FILE"),
+    Flag("console-socket", "str", "AF_UNIX socket that receives the master end of the pseudoterminal", value="PATH"),
+    Flag("pidfd-socket", "str", "AF_UNIX socket that receives a pidfd of the init process", value="PATH"),
+    Flag("pid-file", "str", "write the process ID of the init process to PATH", value="PATH"),
+    Flag("no-pivot", "bool", "do not use pivot_root; for a root filesystem on a ramdisk"),
+    Flag("no-new-keyring", "bool", "do not create a new session keyring for the container"),
+    Flag("preserve-fds", "int", "pass N additional file descriptors (3, 4, ...) to the container"),
 )
 COMMAND = Command(
     "create", "[options] ID [BUNDLE]", "create a container", *FLAGS, least=1, most=2,
-    text="Everything of config.json is set up, and the container waits for `start`.\n\n"
+    text="Sets up the container as config.json describes. The container's program does not run until `start`.\n\n"
          "   pyruntime create web /containers/web && pyruntime start web\n\n"
-         "Sockets that a service manager opened (LISTEN_FDS, LISTEN_PID) are passed on, before the descriptors of\n"
-         "--preserve-fds. With NOTIFY_SOCKET the program can tell the service manager that it is\n"
-         "ready (sd_notify(3)), and `start` waits for that.")
+         "Sockets of a service manager (LISTEN_FDS, LISTEN_PID) are passed to the container before the descriptors of\n"
+         "--preserve-fds. If NOTIFY_SOCKET is set, the program can report to the service manager that it is ready\n"
+         "(sd_notify(3)), and `start` waits for that report.")
 
 
 def bundle_of(parsed: Parsed) -> str:

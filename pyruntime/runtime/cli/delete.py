@@ -9,8 +9,9 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.runtime.cli.main import Context
 from pyruntime.runtime.lifecycle.delete import delete
 
-COMMAND = Command("delete", "[--force] ID", "delete a container and what it holds", Flag(
-    "force", "bool", "kill it first if it still runs; no error if there is none", short="f"), least=1, most=1)
+COMMAND = Command("delete", "[--force] ID", "delete a container and its resources", Flag(
+    "force", "bool", "kill a running container first; do not fail if the container does not exist", short="f"),
+    least=1, most=1)
 
 
 def run(context: Context, parsed: Parsed) -> int:

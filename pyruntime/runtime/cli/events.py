@@ -9,10 +9,10 @@ from pyruntime.runtime.cli.main import Context
 from pyruntime.system.json import encode
 
 COMMAND = Command(
-    "events", "[options] ID", "print a container's statistics, and tell when it runs out of memory",
-    Flag("interval", "str", "between two lines of statistics, 500ms or 1m30s for example", default="5s",
+    "events", "[options] ID", "print container events: resource usage statistics and OOM notifications",
+    Flag("interval", "str", "interval between statistics, for example 500ms or 1m30s", default="5s",
          value="DURATION"),
-    Flag("stats", "bool", "print the statistics once and end"), least=1, most=1)
+    Flag("stats", "bool", "print the statistics once and exit"), least=1, most=1)
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

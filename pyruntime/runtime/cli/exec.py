@@ -10,28 +10,28 @@ from pyruntime.runtime.cli.main import Context
 from pyruntime.runtime.lifecycle.exec import ExecRequest, execute
 
 COMMAND = Command(
-    "exec", "[options] ID COMMAND [ARGS] | --process FILE ID", "run another program in a container",
-    Flag("process", "str", "file with the whole process object of config.json", short="p", value="FILE"),
+    "exec", "[options] ID COMMAND [ARGS] | --process FILE ID", "run a command in a running container",
+    Flag("process", "str", "read the process object, as in config.json, from FILE", short="p", value="FILE"),
     Flag("cwd", "str", "working directory in the container", value="DIR"),
-    Flag("env", "list", "set a variable of the environment", short="e", value="NAME=VALUE"),
+    Flag("env", "list", "set an environment variable", short="e", value="NAME=VALUE"),
     Flag("tty", "bool", "allocate a terminal", short="t"),
-    Flag("user", "str", "numbers of the user and the group", short="u", value="UID[:GID]"),
+    Flag("user", "str", "user ID and group ID of the command", short="u", value="UID[:GID]"),
     Flag("additional-gids", "list", "add a supplementary group", short="g", value="GID"),
-    Flag("detach", "bool", "return when the program has started", short="d"),
-    Flag("console-socket", "str", "AF_UNIX socket that gets the terminal's master side", value="PATH"),
-    Flag("pidfd-socket", "str", "AF_UNIX socket that gets a pidfd of the process", value="PATH"),
-    Flag("pid-file", "str", "file to write the process's pid to", value="PATH"),
-    Flag("process-label", "str", "SELinux label", value="LABEL"),
-    Flag("apparmor", "str", "AppArmor profile", value="PROFILE"),
-    Flag("no-new-privs", "bool", "never gain privileges by execve"),
+    Flag("detach", "bool", "run in the background: return when the command has started", short="d"),
+    Flag("console-socket", "str", "AF_UNIX socket that receives the master end of the pseudoterminal", value="PATH"),
+    Flag("pidfd-socket", "str", "AF_UNIX socket that receives a pidfd of the process", value="PATH"),
+    Flag("pid-file", "str", "write the process ID of the command to PATH", value="PATH"),
+    Flag("process-label", "str", "SELinux label of the process", value="LABEL"),
+    Flag("apparmor", "str", "AppArmor profile of the process", value="PROFILE"),
+    Flag("no-new-privs", "bool", "set no_new_privs: the process cannot gain privileges by execve"),
     Flag("cap", "list", "add a capability", short="c", value="CAP"),
-    Flag("cgroup", "list", "enter an existing sub-cgroup of the container's cgroup", value="[CONTROLLER:]PATH"),
-    Flag("ignore-paused", "bool", "do not refuse a paused container; the program waits for `resume`"),
-    Flag("preserve-fds", "int", "pass N more descriptors (3, 4, ...) to the program"),
+    Flag("cgroup", "list", "run the process in an existing sub-cgroup of the container", value="[CONTROLLER:]PATH"),
+    Flag("ignore-paused", "bool", "allow exec in a paused container; the command waits for `resume`"),
+    Flag("preserve-fds", "int", "pass N additional file descriptors (3, 4, ...) to the command"),
     least=1, stop_at_argument=True,
-    text="The program gets the environment, user, capabilities and limits of the container's own process, as far as\n"
-         "the options do not change them. Signals and the terminal are forwarded, and the exit status is the\n"
-         "program's (128 + N when signal N killed it, 255 for every error of ours).\n\n"
+    text="The command has the environment, user, capabilities and limits of the container's init process, unless\n"
+         "options change them. Signals and the terminal are forwarded. The exit status is that of the command: 128+N\n"
+         "when signal N killed the command; 255 when pyruntime itself fails.\n\n"
          "   pyruntime exec web ps\n"
          "   pyruntime exec --tty --user 1000:1000 --cwd /tmp web sh")
 

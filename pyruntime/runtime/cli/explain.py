@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "explain", "[--json] [BUNDLE] | --exec ID COMMAND [ARGS]",
-    "print the launch plan of a bundle, or that of `exec`",
-    Flag("exec", "str", "the plan by which COMMAND enters this container; options of COMMAND stand after --",
+    "print the launch plan of a bundle or of `exec`",
+    Flag("exec", "str", "print the plan of `exec` in the container ID; COMMAND's options follow --",
          value="ID"),
-    Flag("json", "bool", "print one JSON document, for other tools"),
-    Flag("config", "str", "as with create", value="FILE"),
-    Flag("id", "str", "the container ID to plan for", default="ID"),
-    Flag("no-pivot", "bool", "as with create"), Flag("preserve-fds", "int", "as with create"),
-    text="Each step: its number, who performs it (host: pyruntime itself; stub: before init exists; init: in the\n"
-         "container's namespaces), what is called with which arguments, and the place in config.json that asks for\n"
-         "it.\n"
-         "Nothing is done; no privileges are needed, except to look into a container.")
+    Flag("json", "bool", "print the plan as JSON"),
+    Flag("config", "str", "read FILE instead of the bundle's config.json", value="FILE"),
+    Flag("id", "str", "container ID in the plan", default="ID"),
+    Flag("no-pivot", "bool", "do not use pivot_root; for a root filesystem on a ramdisk"),
+    Flag("preserve-fds", "int", "pass N additional file descriptors (3, 4, ...) to the container"),
+    text="Each step is printed with its number, the process that performs the step (host: pyruntime itself; stub:\n"
+         "before init exists; init: in the container's namespaces), the arguments, the system calls, and the place in\n"
+         "config.json that the step comes from. Nothing is executed. No privileges are needed, except with --exec.")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -7,8 +7,8 @@ from pyruntime.commandline.program import out
 from pyruntime.runtime.cli.main import Context
 from pyruntime.system.json import encode
 
-COMMAND = Command("features", "", "print what this runtime supports", most=0,
-                  text="The document of features.md: what config.json may use, as far as the runtime is concerned.")
+COMMAND = Command("features", "", "print the features that this runtime supports", most=0,
+                  text="Prints the features document of the runtime specification (features.md) as JSON.")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -8,8 +8,8 @@ from pyruntime.runtime.lifecycle.delete import kill
 from pyruntime.system.signals import signal_number
 
 COMMAND = Command("kill", "[--all] ID [SIGNAL]", "send a signal to a container", Flag(
-    "all", "bool", "to every process of the container, not to init alone", short="a"), least=1, most=2,
-    text="SIGNAL is a name, with or without SIG, or a number; the default is SIGTERM.")
+    "all", "bool", "send the signal to all processes in the container, not only to init", short="a"), least=1, most=2,
+    text="SIGNAL is a name, with or without SIG, or a number (default: SIGTERM).")
 
 
 def run(context: Context, parsed: Parsed) -> int:

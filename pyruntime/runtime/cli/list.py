@@ -15,8 +15,8 @@ from pyruntime.runtime.lifecycle.store import Container, identifiers
 from pyruntime.system.json import encode
 
 COMMAND = Command("list", "[options]", "list containers",
-                  Flag("format", "str", "table or json", short="f", default="table"),
-                  Flag("quiet", "bool", "print the IDs alone", short="q"), most=0)
+                  Flag("format", "str", "output format: table or json", short="f", default="table"),
+                  Flag("quiet", "bool", "print only container IDs", short="q"), most=0)
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -6,8 +6,8 @@ from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.runtime.cli.main import Context
 from pyruntime.runtime.lifecycle.pause import pause
 
-COMMAND = Command("pause", "ID", "suspend all processes of a container", least=1, most=1,
-                  text="They stop where they are until `resume`: their cgroup is frozen.")
+COMMAND = Command("pause", "ID", "pause all processes in a container", least=1, most=1,
+                  text="Freezes the cgroup of the container until `resume`.")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -9,10 +9,10 @@ from pyruntime.runtime.cli.main import Context
 from pyruntime.runtime.lifecycle.ps import DEFAULT, pids, table
 from pyruntime.system.json import encode
 
-COMMAND = Command("ps", "[--format table|json] ID [PS OPTIONS]", "list the processes of a container", Flag(
-    "format", "str", "table or json", short="f", default="table"), least=1, stop_at_argument=True,
-    text="table prints what ps(1) says with PS OPTIONS (default: -ef), json the process IDs alone. Both are numbers\n"
-         "of the host.")
+COMMAND = Command("ps", "[--format table|json] ID [PS OPTIONS]", "list the processes in a container", Flag(
+    "format", "str", "output format: table or json", short="f", default="table"), least=1, stop_at_argument=True,
+    text="The table is the output of ps(1) with PS OPTIONS (default: -ef); json is a list of process IDs. All process\n"
+         "IDs are those of the host.")
 
 
 def run(context: Context, parsed: Parsed) -> int:

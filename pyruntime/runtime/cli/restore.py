@@ -9,22 +9,23 @@ from pyruntime.runtime.cli.create import bundle_of
 from pyruntime.runtime.cli.main import Context
 
 COMMAND = Command(
-    "restore", "[options] ID [BUNDLE]", "bring a container back from disk",
-    Flag("bundle", "str", "directory that holds config.json; default: the working directory", short="b", value="DIR"),
+    "restore", "[options] ID [BUNDLE]", "restore a container from a checkpoint",
+    Flag("bundle", "str", "path of the bundle directory (default: the working directory)", short="b", value="DIR"),
     *checkpoint.FLAGS,
-    Flag("console-socket", "str", "AF_UNIX socket that gets the terminal's master side", value="PATH"),
-    Flag("detach", "bool", "return when the container runs", short="d"),
-    Flag("pid-file", "str", "file to write init's pid to", value="PATH"),
-    Flag("lsm-profile", "str", "label of the processes, instead of the image's", value="TYPE:NAME"),
-    Flag("lsm-mount-context", "str", "SELinux context of the mounts, instead of the image's", value="CONTEXT"),
-    Flag("no-pivot", "bool", "accepted, and without effect: CRIU enters the root filesystem"),
+    Flag("console-socket", "str", "AF_UNIX socket that receives the master end of the pseudoterminal", value="PATH"),
+    Flag("detach", "bool", "run in the background: return when the container is running", short="d"),
+    Flag("pid-file", "str", "write the process ID of the init process to PATH", value="PATH"),
+    Flag("lsm-profile", "str", "LSM profile of the processes (default: as in the checkpoint)", value="TYPE:NAME"),
+    Flag("lsm-mount-context", "str", "SELinux context of the mounts (default: as in the checkpoint)", value="CONTEXT"),
+    Flag("no-pivot", "bool", "accepted for compatibility; has no effect"),
     Flag("no-subreaper", "bool", "do not become the parent of orphaned processes"),
     # containerd gives it here as well; the image itself knows its parent.
-    Flag("parent-path", "str", "accepted, and without effect", value="DIR", hidden=True),
+    Flag("parent-path", "str", "accepted for compatibility; has no effect", value="DIR", hidden=True),
     least=1, most=2,
-    text="The bundle has to be like the one of the container that was written: the same root filesystem, mounts and\n"
-         "namespaces. The cgroup is new, with the limits of its config.json. In the foreground, signals and the\n"
-         "terminal are forwarded and the program's exit status is returned; then the container is deleted.")
+    text="The bundle must have the same root filesystem, mounts and namespaces as that of the checkpointed container.\n"
+         "A new cgroup is created with the limits of the bundle's config.json. Without --detach, signals and the\n"
+         "terminal are forwarded, the container is deleted when its program exits, and the exit status is that of the\n"
+         "program.")
 
 
 def run(context: Context, parsed: Parsed) -> int:

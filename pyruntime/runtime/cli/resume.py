@@ -6,7 +6,7 @@ from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.runtime.cli.main import Context
 from pyruntime.runtime.lifecycle.pause import resume
 
-COMMAND = Command("resume", "ID", "resume all processes of a paused container", least=1, most=1)
+COMMAND = Command("resume", "ID", "resume all processes in a paused container", least=1, most=1)
 
 
 def run(context: Context, parsed: Parsed) -> int:

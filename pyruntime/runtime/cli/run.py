@@ -9,12 +9,12 @@ from pyruntime.runtime.lifecycle.run import run as run_container
 
 COMMAND = Command(
     "run", "[options] ID [BUNDLE]", "create and start a container", *FLAGS,
-    Flag("detach", "bool", "return when the program has started", short="d"),
-    Flag("keep", "bool", "do not delete the container when it ends"),
+    Flag("detach", "bool", "run in the background: return when the program has started", short="d"),
+    Flag("keep", "bool", "do not delete the container after it exits"),
     Flag("no-subreaper", "bool", "do not become the parent of orphaned processes"),
     least=1, most=2,
-    text="In the foreground, signals and the terminal are forwarded and the program's exit status is returned\n"
-         "(128 + N when signal N killed it); then the container is deleted.")
+    text="Without --detach, signals and the terminal are forwarded, and the container is deleted when its program\n"
+         "exits. The exit status is that of the program: 128+N when signal N killed the program.")
 
 
 def run(context: Context, parsed: Parsed) -> int:

@@ -9,10 +9,10 @@ from pyruntime.errors import UsageError
 from pyruntime.runtime.cli.main import Context
 from pyruntime.system.json import encode
 
-COMMAND = Command("spec", "[options]", "write a new config.json",
-                  Flag("bundle", "str", "directory to write to; default: the working directory", short="b",
+COMMAND = Command("spec", "[options]", "create a new config.json",
+                  Flag("bundle", "str", "write config.json to DIR (default: the working directory)", short="b",
                        value="DIR"),
-                  Flag("rootless", "bool", "for a user without privileges"), most=0)
+                  Flag("rootless", "bool", "create the configuration of a rootless container"), most=0)
 
 
 def run(context: Context, parsed: Parsed) -> int:

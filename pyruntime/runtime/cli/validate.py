@@ -15,8 +15,8 @@ from pyruntime.runtime.config.rules import warnings
 from pyruntime.system.json import decode
 
 COMMAND = Command("validate", "[options] [BUNDLE]", "check the config.json of a bundle",
-                  Flag("strict", "bool", "refuse what other runtimes and this one accept with a warning"), most=1,
-                  text="Every violation is printed with its place, the value, a remedy and the section that says so.")
+                  Flag("strict", "bool", "refuse values that are otherwise accepted with a warning"), most=1,
+                  text="Prints each violation with its place, the value, a remedy and the specification's section.")
 
 
 def run(context: Context, parsed: Parsed) -> int:
