@@ -171,7 +171,7 @@ else:
 def test_no_user_namespaces(tmp_path: Path) -> None:
     run(tmp_path, """
 from pyruntime.errors import HostError
-from pyruntime.native import kernel
+from pyruntime.system import kernel
 def refuse(kind):
     raise OSError(28, "unshare: No space left on device")
 kernel.unshare = refuse
