@@ -327,10 +327,10 @@ def test_a_terminal_that_is_resized(runtime: Runtime, bundle: Bundle) -> None:
 def test_a_terminal_whose_input_is_no_terminal(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("tty; read line; echo got $line", process__terminal=True)
     done = runtime("run", "c1", bundle)   # standard input is /dev/null
-    assert done.stdout == "/dev/pts/0\ngot\n"
+    assert done.stdout == "/dev/pts/0\r\ngot\r\n"
     done = subprocess.run([COMMAND, "--root", runtime.root, "run", "c1", str(bundle)], input=b"typed\n",
                           capture_output=True, timeout=PATIENCE, check=False)  # type: ignore[assignment]
-    assert b"got typed\n" in done.stdout   # type: ignore[operator]
+    assert b"got typed\r\n" in done.stdout   # type: ignore[operator]
 
 
 # --- the caller ----------------------------------------------------------------------------------------------------
