@@ -45,7 +45,7 @@ def test_cve_2019_5736_the_program_that_sets_a_container_up(runtime: Runtime, ow
     evil.chmod(0o755)
     before = (NATIVE / "stub").read_bytes()
     capture = ("for round in $(seq 300); do for exe in /proc/[0-9]*/exe; do"
-               " case $(readlink $exe) in *busybox|'') ;; *) : 3<>$exe && echo written to $(readlink $exe);; esac;"
+               " case $(readlink $exe) in *busybox|'') ;; *) (exec 3<>$exe) && echo written to $exe;; esac;"
                " done; done 2>/dev/null; echo looked")
     own_bundle.shell(capture)
     if how == "create":
