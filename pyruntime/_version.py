@@ -1,3 +1,3 @@
-"""The version, for whoever wants nothing else of the package."""
+"""The version of the package, importable without anything else."""
 
 __version__ = "0.1.0"

@@ -76,7 +76,7 @@ class Bytecode:
         return spec
 
     def knows(self, name: str) -> bool:
-        """Whether a module is the one that was compiled."""
+        """Whether the source of a module is the one that was compiled."""
         if name not in self._index:
             return False
         found = os.stat(f"{self._top}/{self._index[name][1]}")
