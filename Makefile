@@ -5,7 +5,7 @@ PY       := $(VENV)/bin/python
 NATIVE   := pyruntime/native
 STUB     := $(NATIVE)/stub
 # The programs in C: $(NATIVE)/NAME/NAME, of all that is in its directory.
-PROGRAMS := stub monitor proxy init
+PROGRAMS := stub monitor proxy init front
 BUILT    := $(foreach name,$(PROGRAMS),$(NATIVE)/$(name)/$(name))
 C_FILES  := $(wildcard $(NATIVE)/*/*.c $(NATIVE)/*/*.h tests/native/*.c)
 WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wno-missing-field-initializers
@@ -38,23 +38,27 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py 
 	@$(PY) -m pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
 
-$(VENV)/.bytecode: $(VENV)/.installed $(shell find pyruntime -name '*.py')
+$(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(shell find pyruntime -name '*.py')
 	@$(PY) -m pyruntime.commandline.entry $(VENV)/bin
 	@touch $@
 
 define program
 $(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.c $(NATIVE)/$(1)/*.h) | $(PACKAGES)
-	$$(STUB_CC) $$(STATIC) -o $$@ $$(filter %.c,$$^)
+	$$(STUB_CC) $$(STATIC) -o $$@ $$(filter $(NATIVE)/$(1)/%.c,$$^)
 endef
 $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
-# The commands of an installed package are one program under three names.
-build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front.c | $(PACKAGES)
-	@mkdir -p $(@D)
-	$(STUB_CC) $(STATIC) -o $@ $<
+# The front reads plans with the stub's decoder.
+$(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h
 
-generate:  ## write native/stub/steps.h, config/_shape.py and the golden plans anew
+# The commands of an installed package are one program under three names.
+build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front
+	@mkdir -p $(@D)
+	cp $< $@
+
+generate:  ## write the C headers of the plans, config/_shape.py and the golden plans anew
 	$(PY) -m pyruntime.runtime.plan.generate > $(STUB)/steps.h
+	$(PY) -m pyruntime.runtime.cli.front > $(NATIVE)/front/life.h
 	$(PY) -m pyruntime.runtime.config.generate
 	$(PY) -m bundles.golden
 	$(PY) -m docs.generate > docs/plan.md
@@ -95,7 +99,7 @@ bench: all  ## compare with the peers that are installed (ARGS=--record: into th
 lint: $(VENV)/.bytecode  ## ruff, mypy --strict, clang-format
 	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
-	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h,$(C_FILES))
+	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h $(NATIVE)/front/life.h,$(C_FILES))
 
 clean:  ## remove what was built
 	rm -rf $(VENV) build *.egg-info $(BUILT) $(NATIVE)/_*.so $(NATIVE)/_*.c

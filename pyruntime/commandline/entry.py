@@ -1,7 +1,8 @@
-"""Write the commands ``pyruntime`` and ``pyimage``: ``python -m pyruntime.commandline.entry DIRECTORY``.
+"""Write the commands into a virtual environment: ``python -m pyruntime.commandline.entry DIRECTORY``.
 
 A console script of setuptools would import site and re before the first line of ours (20 ms); these start the
-interpreter with ``-I -S`` and know where the package is.
+interpreter with ``-I -S`` and know where the package is. ``pyruntime`` itself is the front (native/front), which starts
+the script of that name in DIRECTORY/../libexec for what it does not do itself.
 """
 
 from __future__ import annotations
@@ -21,14 +22,31 @@ COMMANDS = {"pyruntime": "pyruntime.runtime.cli.main", "pyimage": "pyruntime.ima
             "pocker": "pyruntime.pocker.cli.main"}
 
 
+FRONT = os.path.join(bytecode.TOP, "native/front/front")
+
+
 def write(directory: str, name: str) -> str:
     """Write one command into ``directory``; return its path."""
+    if name != "pyruntime":
+        return _replace(os.path.join(directory, name), _script(name))
+    scripts = os.path.join(os.path.dirname(os.path.abspath(directory)), "libexec")
+    os.makedirs(scripts, exist_ok=True)
+    _replace(os.path.join(scripts, name), _script(name))
+    with open(FRONT, "rb") as file:
+        return _replace(os.path.join(directory, name), file.read())
+
+
+def _script(name: str) -> bytes:
     here = os.path.dirname(bytecode.TOP)
     path = [here, *(entry for entry in sys.path if entry.endswith("site-packages") and entry != here)]
-    target = os.path.join(directory, name)
+    return SCRIPT.format(python=os.path.abspath(sys.executable), path=path, module=COMMANDS[name]).encode()
+
+
+def _replace(target: str, data: bytes) -> str:
+    """By a rename: a program that runs cannot be written to."""
     temporary = f"{target}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(SCRIPT.format(python=os.path.abspath(sys.executable), path=path, module=COMMANDS[name]))
+    with open(temporary, "wb") as file:
+        file.write(data)
     os.chmod(temporary, 0o755)
     os.rename(temporary, target)
     return target

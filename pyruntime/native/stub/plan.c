@@ -120,12 +120,12 @@ int plan_verify(const unsigned char *data, size_t size, struct plan *plan, const
 	if (size < HEADER_SIZE)
 		return -1;
 	*why = "plan: not a plan";
-	if (memcmp(data, "PYRPLAN\1", 8))
+	if (memcmp(data, PLAN_MAGIC, 8))
 		return -1;
 	*why = "plan: the size in the header is not its size";
 	if (u32_at(data + 8) != size)
 		return -1;
-	*why = "plan: made for another version of the stub";
+	*why = "plan: made for another version of its reader";
 	if (u32_at(data + 20) != PLAN_FINGERPRINT)
 		return -1;
 	*why = "plan: the checksum does not match";

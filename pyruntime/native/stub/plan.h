@@ -1,6 +1,9 @@
 /* The verified plan: see pyruntime/runtime/plan/encode.py for its bytes. */
 #pragma once
-#include "steps.h"
+#ifndef PLAN_TABLE /* the front has another table of instructions, and the same decoder */
+#define PLAN_TABLE "steps.h"
+#endif
+#include PLAN_TABLE
 
 enum fault { FAULT_NONE, FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER, FAULT_KILL_PARENT };
 

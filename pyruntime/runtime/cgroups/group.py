@@ -45,8 +45,9 @@ class Group:
 
     # --- the freezer -------------------------------------------------------------------------------------------------
 
-    def _freezer(self) -> tuple[str, bool]:
-        # The directory that freezes, and whether it is v2's. A v1 freezer stands in a hierarchy of its own or joined.
+    def find_freezer(self) -> tuple[str, bool]:
+        """The directory that freezes, and whether it is v2's. Raises HostError when there is none."""
+        # A v1 freezer stands in a hierarchy of its own or joined.
         for key, path in self.paths.items():
             if "freezer" in key.split(","):
                 return path, False
@@ -56,14 +57,14 @@ class Group:
 
     def freezer(self) -> str:
         """The directory whose freezer stops the container. Raises HostError when there is none."""
-        return self._freezer()[0]
+        return self.find_freezer()[0]
 
     def freeze(self, timeout: float = 10.0) -> None:
         """Stop every process of the container; returns when all have stopped.
 
         Raises StateError when they have not within ``timeout`` seconds; then the container runs again.
         """
-        path, modern = self._freezer()
+        path, modern = self.find_freezer()
         if not _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN"):
             raise StateError(f"unable to freeze: the container's cgroup has gone ({path})")
         if self._wait(timeout):
@@ -79,20 +80,20 @@ class Group:
             _sleep(pause)
             timeout -= pause
             pause = min(pause * 2, 0.05)
-            path, modern = self._freezer()
+            path, modern = self.find_freezer()
             if not modern:
                 _set(path, "freezer.state", "FROZEN")   # v1 may miss a task that forked meanwhile: asked again
         return self.frozen()
 
     def thaw(self) -> None:
         """Let the container's processes go on. No effect on one that is not frozen, or whose cgroup has gone."""
-        path, modern = self._freezer()
+        path, modern = self.find_freezer()
         _set(path, "cgroup.freeze" if modern else "freezer.state", "0" if modern else "THAWED")
 
     def frozen(self) -> bool:
         """Whether every process of the container is stopped by its own or an ancestor's freezer."""
         try:
-            path, modern = self._freezer()
+            path, modern = self.find_freezer()
             if modern:
                 return "frozen 1" in read(path + "/cgroup.events")
             return read(path + "/freezer.state").strip() == "FROZEN"
@@ -118,7 +119,7 @@ class Group:
     def _kill_frozen(self, pids: list[int]) -> None:
         # While it is frozen nothing can fork. A frozen task takes the signal when it is thawed.
         try:
-            path, modern = self._freezer()
+            path, modern = self.find_freezer()
             was_frozen = self.frozen()
             if not was_frozen:
                 _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN")
@@ -156,7 +157,7 @@ class Group:
     def _thaw_for_death(self) -> None:
         # In whatever hierarchy the process is that is in the way: it was the freezer's that stopped it.
         try:
-            path, _modern = self._freezer()
+            path, _modern = self.find_freezer()
         except HostError:
             return
         _thaw_tree(path)

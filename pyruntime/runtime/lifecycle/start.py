@@ -32,6 +32,19 @@ def start(root: str, container_id: str, *, notify: str = "") -> None:
     start_until_ready(container, record, notify)
 
 
+def finish_start(root: str, container_id: str, connection: int) -> None:
+    """The rest of a start that the front began: ``connection`` is the descriptor over which init reports. The front
+    leaves to us what it does not expect."""
+    import _socket
+
+    record = Container(root, container_id).read()
+    sock = _socket.socket(fileno=connection)
+    try:
+        _follow(sock, record)
+    finally:
+        sock.close()
+
+
 def start_until_ready(container: Container, record: Record, notify: str) -> None:
     """start_record; if the container was created to notify a service manager and ``notify`` names its socket, then wait
     until the program is ready and the manager knows it."""

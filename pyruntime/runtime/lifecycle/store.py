@@ -3,6 +3,7 @@
     ROOT/ID/state.json    the record below; written to a temporary name and renamed
     ROOT/ID/init          a link to nowhere, init's pid and start time, for `delete` when the record is damaged
     ROOT/ID/exec.json     the parts of the configuration that `exec` follows: what was checked at `create` holds
+    ROOT/ID/life.plan     what the front does of later commands; holds only beside the state.json that it was made for
     ROOT/ID/start.sock    init listens here until `start` has spoken to it
 
 Spec: runtime.md#state. No lock is held: an ID is taken and given back by rename(2), what a container is doing is asked
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
-_UNCLAIMED = "~"   # no ID can begin with it
+UNCLAIMED = "~"   # no ID can begin with it
+SYSTEM_ROOT = "/run/pyruntime"   # of root, without --root
 VERSION = 1
 
 
@@ -157,8 +159,14 @@ class Container:
         """Write exec.json, whole or not at all."""
         self._write("exec.json", config)
 
+    def keep_plan(self, plan: bytes) -> None:
+        """Write life.plan, whole or not at all."""
+        self._write_file("life.plan", plan)
+
     def _write(self, name: str, value: dict[str, Any], directory: str = "") -> None:
-        data = encode(value).encode()
+        self._write_file(name, encode(value).encode(), directory)
+
+    def _write_file(self, name: str, data: bytes, directory: str = "") -> None:
         path = os.path.join(directory or self.directory, name)
         temporary = f"{path}.{os.getpid()}"
         try:
@@ -242,13 +250,13 @@ class Container:
         except FileNotFoundError:
             return   # there never was a container
         for name in names:
-            if name.startswith(_UNCLAIMED):
+            if name.startswith(UNCLAIMED):
                 thread, pid = name.rsplit(".", 2)[1:]
                 if int(thread) == get_native_id() or not start_time(int(pid)):
                     _clear(os.path.join(self.root, name))
 
     def _unclaimed(self) -> str:
-        return os.path.join(self.root, f"{_UNCLAIMED}{self.id}.{get_native_id()}.{os.getpid()}")
+        return os.path.join(self.root, f"{UNCLAIMED}{self.id}.{get_native_id()}.{os.getpid()}")
 
 
 def _clear(directory: str) -> None:
@@ -312,5 +320,5 @@ def default_root() -> str:
     if below := _below_runtime_directory():
         return below
     if os.geteuid() == 0:
-        return "/run/pyruntime"
+        return SYSTEM_ROOT
     return os.path.join(private(f"/tmp/pyruntime-{os.geteuid()}", "give --root, or set XDG_RUNTIME_DIR"), "pyruntime")
