@@ -85,13 +85,17 @@ conformance: all  ## judge RUNTIME=path (AGAINST=path beside it) by the official
 	$(PY) -m conformance --runtime "$(RUNTIME)" $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
 
 FUZZ_SECONDS ?= 300
-fuzz: $(STUB)/plan.c  ## fuzz the plan decoder for FUZZ_SECONDS
+fuzz: $(STUB)/plan.c  ## fuzz the decoders of launch plans and of life plans for FUZZ_SECONDS each
 	@mkdir -p build/fuzz
 	clang -g -O1 -I$(STUB) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz/plan \
 		tests/native/fuzz_plan.c $(STUB)/plan.c
 	$(PY) -c 'from bundles.build import names; from bundles.golden import reference_plan; from pyruntime.runtime.plan.encode \
 		import encode; [open(f"build/fuzz/seed-{n}", "wb").write(encode(reference_plan(n).steps)) for n in names()]'
 	cd build/fuzz && ./plan -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
+	@mkdir -p build/fuzz-front
+	clang -g -O1 -I$(NATIVE)/front -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz-front/life \
+		tests/native/fuzz_life.c $(addprefix $(NATIVE)/front/,plan.c request.c files.c)
+	cd build/fuzz-front && ./life -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
 
 bench: all  ## compare with the peers that are installed (ARGS=--record: into the documents)
 	$(PY) -m bench $(ARGS)

@@ -22,6 +22,13 @@ from tests.conftest import TOP
 
 COMMAND = TOP / ".venv/bin/pyruntime"
 PATIENCE = 30
+# Their tests run twice: through the front, and with the front switched off.
+BOTH_WAYS = {"test_lifecycle", "test_state_directory", "test_pause", "test_ps"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "front" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] in BOTH_WAYS:
+        metafunc.parametrize("front", ["on", "off"], ids=["front", "python"], indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -139,14 +146,15 @@ class Leftovers:
 class Runtime:
     """The command line, with a state directory of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, command: Path = COMMAND) -> None:
         self.root = root
+        self.command = command
         self.environment = dict(os.environ)
 
     def __call__(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
         options.setdefault("stdin", subprocess.DEVNULL)
         environment = {**self.environment, **options.pop("env", {})}
-        command = [COMMAND, "--root", self.root, *words]
+        command = [self.command, "--root", self.root, *words]
         # Files, not pipes: a detached container keeps them open, and a pipe would be waited for.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.run([str(word) for word in command], env=environment, timeout=PATIENCE, stdout=out,
@@ -241,7 +249,15 @@ def shared_rootfs() -> Iterator[Path]:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
+def front(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether the front may do what it can."""
+    value = getattr(request, "param", "on")
+    monkeypatch.setenv("PYRUNTIME_FRONT", value)
+    return str(value)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, front: str) -> Iterator[Runtime]:
     """A runtime; at the end everything of it must be gone."""
     runtime = Runtime(tmp_path / "state")
     leftovers = Leftovers(runtime.root)
