@@ -207,11 +207,13 @@ def test_console_socket(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> Non
     master = fds[0]
     try:
         runtime.ok("start", "c1")
-        os.write(master, b"hi\n")
         text = b""
+        while not text.endswith(b"c\r\n"):  # before that, the terminal would echo the input between these lines
+            text += os.read(master, 1000)
+        assert text == b"/dev/pts/0\r\n25 81\r\nc\r\n"
+        os.write(master, b"hi\n")
         while b"got hi" not in text:
             text += os.read(master, 1000)
-        assert b"/dev/pts/0\r\n25 81\r\nc\r\n" in text
     finally:
         os.close(master)
 
