@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from tests.commands import COMMAND
 from tests.conftest import TOP
 
-PYRUNTIME = str(TOP / ".venv/bin/pyruntime")
+PYRUNTIME = str(COMMAND)
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 
