@@ -8,7 +8,7 @@ import pytest
 
 from tests.containers import Bundle, Runtime
 from tests.criu import path_with_criu
-from tests.runtime.integration.checkpoint.stage import COUNT
+from tests.runtime.integration.checkpoint.checkpointed import COUNT
 
 
 @pytest.fixture

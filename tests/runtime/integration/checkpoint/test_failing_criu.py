@@ -12,7 +12,7 @@ import pytest
 from pyruntime.system.processes import start_time
 from tests.commands import COMMAND
 from tests.containers import PATIENCE, Bundle, Leftovers, Runtime
-from tests.runtime.integration.checkpoint.stage import COUNT, fake_criu, grows
+from tests.runtime.integration.checkpoint.checkpointed import COUNT, fake_criu, grows
 
 
 @pytest.mark.parametrize("swrk", ["exit 1", "kill -9 $$", "echo not a message >&3; exit 0",

@@ -16,7 +16,7 @@ import pytest
 from bundles.build import busybox_rootfs
 from tests.conftest import TOP, compile_c
 from tests.containers import PATIENCE, Bundle, Runtime, end
-from tests.runtime.integration.checkpoint.stage import COUNT, QUIET, grows, mountinfo
+from tests.runtime.integration.checkpoint.checkpointed import COUNT, QUIET, grows, mountinfo
 
 
 def test_mounts_of_the_host(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:

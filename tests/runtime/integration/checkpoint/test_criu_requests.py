@@ -17,7 +17,7 @@ from pyruntime import Runtime as Library
 from pyruntime.errors import CriuError
 from tests.conftest import TOP
 from tests.containers import PATIENCE, Bundle, Runtime, end
-from tests.runtime.integration.checkpoint.stage import COUNT, fake_criu, grows, script
+from tests.runtime.integration.checkpoint.checkpointed import COUNT, fake_criu, grows, script
 
 
 def _asked(runtime: Runtime, directory: Path, *words: object, notify: str = "", **options: Any) -> dict[str, Any]:

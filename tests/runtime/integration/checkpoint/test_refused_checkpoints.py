@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.containers import Bundle, Runtime
-from tests.runtime.integration.checkpoint.stage import COUNT, grows, script
+from tests.runtime.integration.checkpoint.checkpointed import COUNT, grows, script
 
 
 def test_only_what_runs_can_be_written(criu: Runtime, bundle: Bundle, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.commands import COMMAND
 from tests.containers import PATIENCE, Bundle, Runtime
-from tests.runtime.integration.checkpoint.stage import COUNT, grows, mountinfo
+from tests.runtime.integration.checkpoint.checkpointed import COUNT, grows, mountinfo
 
 
 def test_there_and_back(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
