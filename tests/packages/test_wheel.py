@@ -103,8 +103,8 @@ def test_the_installed_command_is_the_front(prefix: Path, tmp_path: Path) -> Non
     """It answers by itself what needs no Python: here, that there is no container."""
     tmp_path.chmod(0o700)
     trace = tmp_path / "trace"
-    command = [prefix / "bin/pyruntime", "--root", tmp_path, "list", "-q"]
-    subprocess.run(["strace", "-f", "-e", "trace=execve", "-o", trace, *command], check=True)
+    command = [str(prefix / "bin/pyruntime"), "--root", str(tmp_path), "list", "-q"]
+    subprocess.run(["strace", "-f", "-e", "trace=execve", "-o", str(trace), *command], check=True)
     assert trace.read_text().count("execve(") == 1
 
 
