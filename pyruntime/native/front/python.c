@@ -124,7 +124,10 @@ int hand_over(char **argv, const char *variable)
 	char **env = variable ? with(variable) : environ;
 	if (!env)
 		return complain("no memory", strerror(errno));
-	if (join(start, sizeof start, (const char *[]){bin, "/../libexec/", name, NULL}))
+	if (join(start, sizeof start, (const char *[]){bin, "/../libexec/", name, NULL})) {
 		execve(start, argv, env);
+		if (errno != ENOENT)
+			return complain(start, strerror(errno));
+	}
 	return start_package(argv, env);
 }
