@@ -94,7 +94,7 @@ fuzz: $(STUB)/plan.c  ## fuzz the decoders of launch plans and of life plans for
 	cd build/fuzz && ./plan -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
 	@mkdir -p build/fuzz-front
 	clang -g -O1 -I$(NATIVE)/front -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz-front/life \
-		tests/native/fuzz_life.c $(addprefix $(NATIVE)/front/,plan.c request.c files.c)
+		tests/native/fuzz_life.c $(addprefix $(NATIVE)/front/,plan.c request.c exec.c files.c)
 	cd build/fuzz-front && ./life -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
 
 bench: all  ## compare with the peers that are installed (ARGS=--record: into the documents)

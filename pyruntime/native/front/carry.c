@@ -71,6 +71,20 @@ int do_require_path(struct front *f, const struct step_require_path *a)
 
 static struct pids processes;
 
+int do_require_request(struct front *f, const struct step_require_request *a)
+{
+	const struct request *request = f->request;
+	return a->key.size == request->key_size && !memcmp(a->key.data, request->key, request->key_size) ? 0
+													 : HAND_OVER;
+}
+
+int do_require_file(struct front *f, const struct step_require_file *a)
+{
+	(void)f;
+	struct stat st;
+	return !stat(a->path, &st) && (int64_t)st.st_dev == a->device && (int64_t)st.st_ino == a->inode ? 0 : HAND_OVER;
+}
+
 int do_require_empty(struct front *f, const struct step_require_empty *a)
 {
 	(void)f;
@@ -98,8 +112,8 @@ int do_print_processes(struct front *f, const struct step_print_processes *a)
 	return put(a->after);
 }
 
-/* Of init, and of no process that has its pid by now: the start time is compared when the pidfd holds the process. */
-static int open_init(struct front *f)
+/* The start time is compared when the pidfd holds the process. */
+int open_init(struct front *f)
 {
 	if (f->pidfd >= 0)
 		return 0;
@@ -185,10 +199,10 @@ static int perform(struct front *f, unsigned op, const union step *step)
 	return HAND_OVER;
 }
 
-int perform_plan(struct front *f, const char *id)
+int perform_plan(struct front *f, const char *id, const char *name)
 {
 	struct plan plan;
-	if (open_container(f, id) || read_plan(f, &plan))
+	if (open_container(f, id) || read_plan(f, name, &plan))
 		return HAND_OVER;
 	union step step;
 	const struct record *r;
@@ -211,7 +225,25 @@ static int open_log(const char *path)
 	return path && fd < 0 ? HAND_OVER : 0;
 }
 
-int carry_out(const struct request *request)
+static int perform_request(struct front *f)
+{
+	const struct request *request = f->request;
+	char name[] = "exec.0";
+	if (request->verb == VERB_list)
+		return perform_lists(f);
+	if (request->verb != VERB_exec)
+		return perform_plan(f, request->id, "life.plan");
+	name[sizeof name - 2] += (char)(plan_checksum(request->key, request->key_size) % EXEC_SLOTS);
+	if (!request->detach)
+		keep_signals();
+	if (!perform_plan(f, request->id, name))
+		return 0;
+	abandon_launch(f);
+	release_signals();
+	return HAND_OVER;
+}
+
+int carry_out(const struct request *request, int *exit_status)
 {
 	static struct front f = {.root = -1, .directory = -1, .connection = -1, .pidfd = -1};
 	f.request = request;
@@ -219,9 +251,9 @@ int carry_out(const struct request *request)
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0)
 			return HAND_OVER;
-	if (open_log(request->log) || open_root(&f))
+	if (open_log(request->log) || open_root(&f) || perform_request(&f))
 		return HAND_OVER;
-	if (request->id ? perform_plan(&f, request->id) : perform_lists(&f))
-		return HAND_OVER;
+	if (request->verb == VERB_exec && !request->detach)
+		*exit_status = wait_for_process(launched_process(&f));
 	return flush();
 }

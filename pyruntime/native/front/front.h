@@ -17,6 +17,11 @@ struct request {
 	const char *log;  /* NULL: none */
 	const char *id;
 	int signal;
+	/* of `exec` */
+	const unsigned char *key; /* what makes it the same request as another: lifecycle/replay.py */
+	size_t key_size;
+	const char *pid_file;
+	bool detach;
 };
 
 struct front {
@@ -29,6 +34,7 @@ struct front {
 	bool ours;           /* this one is our verb's, */
 	bool found;          /* and there was one */
 	const uint8_t *tolerate;
+	struct launch *launch; /* launch.c; NULL: none */
 	struct step_container container;
 	struct step_paused_while paused;
 	struct step_created_while created;
@@ -36,6 +42,22 @@ struct front {
 
 /* request.c */
 int read_request(char **argv, struct request *out);
+struct flag;
+/* The value of a flag in *word: "" of one that takes none, NULL where the word is another or is not understood.
+ * Advances over a value that is a word of its own. */
+const char *flag_value(const struct flag *flag, char ***word);
+bool names_container(const char *id);
+
+/* exec.c: the words after `exec` */
+int read_exec(char **word, struct request *out);
+
+/* launch.c, wait.c */
+/* Undo a launch that has not come to its program: nothing of it is left. */
+void abandon_launch(struct front *f);
+int launched_process(const struct front *f);
+void keep_signals(void); /* for the process, from now on, */
+void release_signals(void);
+int wait_for_process(int pid);  /* until it ends: its exit status as a shell has it */
 const char *default_root(void); /* NULL: Python knows */
 
 /* directory.c */
@@ -43,17 +65,21 @@ int open_root(struct front *f);
 int open_container(struct front *f, const char *id);
 void close_container(struct front *f);
 /* The plan of the open container, checked; it lies in memory of its own until the next call. */
-int read_plan(struct front *f, struct plan *plan);
+int read_plan(struct front *f, const char *name, struct plan *plan);
+
+/* carry.c */
+/* Open f->pidfd: of init, and of no process that has its pid by now. */
+int open_init(struct front *f);
 
 /* status.c */
 int status_of(struct front *f); /* enum status, or 0 where Python is to find out */
 
 /* carry.c: the instructions */
-int carry_out(const struct request *request);
+int carry_out(const struct request *request, int *exit_status);
 
 /* list.c */
 int perform_lists(struct front *f);
-int perform_plan(struct front *f, const char *id); /* carry.c */
+int perform_plan(struct front *f, const char *id, const char *name); /* carry.c */
 
 /* process.c */
 /* When a process was started, in clock ticks after boot; 0 when it has gone or is a zombie, -1 where that is not known.
@@ -65,6 +91,7 @@ struct pids {
 };
 /* The processes of a cgroup and of those below it; none of one that is not there. */
 int read_processes(const char *path, struct pids *out);
+int read_own_processes(const char *path, struct pids *out); /* of the cgroup alone */
 
 /* files.c */
 /* Call visit for each name but . and .. in an open directory, until one is not 0: that is returned. */

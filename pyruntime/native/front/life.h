@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC "PYRLIFE\001"
-#define PLAN_FINGERPRINT 0x5baf1c2au
+#define PLAN_FINGERPRINT 0xacc3ffaeu
 #define NO_SLOT 65535
 
 struct strs {
@@ -97,6 +97,35 @@ struct step_remove_directory { /* remove an empty directory */
 struct step_remove_state { /* give the ID back and remove the state directory, which must hold nothing but these files */
 	struct strs names;
 };
+struct step_require_request { /* go on only if the words of the command line, and what the process file holds, are these */
+	struct blob key;
+};
+struct step_require_file { /* go on only if a path leads to this file */
+	const char *path;
+	int64_t device;
+	int64_t inode;
+};
+struct step_launch { /* start the stub with a launch plan, and with descriptors of init and of its root directory in these slots */
+	const char *program;
+	struct blob plan;
+	struct strs slots;
+	int64_t clone;
+};
+struct step_await_sync { /* wait until the stub, or the process that it made, is at this step */
+	int64_t index;
+};
+struct step_follow_cgroup { /* move the process into a cgroup v2, unless it is there */
+	const char *path;
+};
+struct step_report_process { /* write the pid file that the command line names */
+	char nothing;
+};
+struct step_go { /* let the process go on */
+	char nothing;
+};
+struct step_await_program { /* wait until the process has become its program */
+	char nothing;
+};
 
 union step {
 	struct step_container container;
@@ -117,6 +146,14 @@ union step {
 	struct step_await_text await_text;
 	struct step_remove_directory remove_directory;
 	struct step_remove_state remove_state;
+	struct step_require_request require_request;
+	struct step_require_file require_file;
+	struct step_launch launch;
+	struct step_await_sync await_sync;
+	struct step_follow_cgroup follow_cgroup;
+	struct step_report_process report_process;
+	struct step_go go;
+	struct step_await_program await_program;
 };
 
 enum op {
@@ -138,7 +175,15 @@ enum op {
 	OP_await_text = 16,
 	OP_remove_directory = 17,
 	OP_remove_state = 18,
-	OP_COUNT = 19,
+	OP_require_request = 19,
+	OP_require_file = 20,
+	OP_launch = 21,
+	OP_await_sync = 22,
+	OP_follow_cgroup = 23,
+	OP_report_process = 24,
+	OP_go = 25,
+	OP_await_program = 26,
+	OP_COUNT = 27,
 };
 
 int do_container(struct front *, const struct step_container *);
@@ -159,6 +204,14 @@ int do_write_file(struct front *, const struct step_write_file *);
 int do_await_text(struct front *, const struct step_await_text *);
 int do_remove_directory(struct front *, const struct step_remove_directory *);
 int do_remove_state(struct front *, const struct step_remove_state *);
+int do_require_request(struct front *, const struct step_require_request *);
+int do_require_file(struct front *, const struct step_require_file *);
+int do_launch(struct front *, const struct step_launch *);
+int do_await_sync(struct front *, const struct step_await_sync *);
+int do_follow_cgroup(struct front *, const struct step_follow_cgroup *);
+int do_report_process(struct front *, const struct step_report_process *);
+int do_go(struct front *, const struct step_go *);
+int do_await_program(struct front *, const struct step_await_program *);
 
 #define FOR_EACH_OP(X) \
 	X(container) \
@@ -179,6 +232,14 @@ int do_remove_state(struct front *, const struct step_remove_state *);
 	X(await_text) \
 	X(remove_directory) \
 	X(remove_state) \
+	X(require_request) \
+	X(require_file) \
+	X(launch) \
+	X(await_sync) \
+	X(follow_cgroup) \
+	X(report_process) \
+	X(go) \
+	X(await_program) \
 
 #ifdef STEPS_TABLES
 static const struct field fields_container[] = {
@@ -256,6 +317,35 @@ static const struct field fields_remove_directory[] = {
 static const struct field fields_remove_state[] = {
 	{F_STRS, offsetof(struct step_remove_state, names)},
 };
+static const struct field fields_require_request[] = {
+	{F_BYTES, offsetof(struct step_require_request, key)},
+};
+static const struct field fields_require_file[] = {
+	{F_STR, offsetof(struct step_require_file, path)},
+	{F_INT, offsetof(struct step_require_file, device)},
+	{F_INT, offsetof(struct step_require_file, inode)},
+};
+static const struct field fields_launch[] = {
+	{F_STR, offsetof(struct step_launch, program)},
+	{F_BYTES, offsetof(struct step_launch, plan)},
+	{F_STRS, offsetof(struct step_launch, slots)},
+	{F_INT, offsetof(struct step_launch, clone)},
+};
+static const struct field fields_await_sync[] = {
+	{F_INT, offsetof(struct step_await_sync, index)},
+};
+static const struct field fields_follow_cgroup[] = {
+	{F_STR, offsetof(struct step_follow_cgroup, path)},
+};
+static const struct field fields_report_process[] = {
+	{F_INT, 0},
+};
+static const struct field fields_go[] = {
+	{F_INT, 0},
+};
+static const struct field fields_await_program[] = {
+	{F_INT, 0},
+};
 static const struct {
 	const char *name;
 	const struct field *fields;
@@ -279,6 +369,14 @@ static const struct {
 	[OP_await_text] = {"await_text", fields_await_text, 6},
 	[OP_remove_directory] = {"remove_directory", fields_remove_directory, 1},
 	[OP_remove_state] = {"remove_state", fields_remove_state, 1},
+	[OP_require_request] = {"require_request", fields_require_request, 1},
+	[OP_require_file] = {"require_file", fields_require_file, 3},
+	[OP_launch] = {"launch", fields_launch, 4},
+	[OP_await_sync] = {"await_sync", fields_await_sync, 1},
+	[OP_follow_cgroup] = {"follow_cgroup", fields_follow_cgroup, 1},
+	[OP_report_process] = {"report_process", fields_report_process, 0},
+	[OP_go] = {"go", fields_go, 0},
+	[OP_await_program] = {"await_program", fields_await_program, 0},
 };
 #endif
 
@@ -303,11 +401,16 @@ enum verb {
 	VERB_delete_force = 10,
 	VERB_ps = 11,
 	VERB_list = 12,
+	VERB_exec = 13,
 };
 
 /* What init says when only its program is left to be executed: lifecycle/channel.py. */
 #define REPORT_SIZE 512
 #define REPORT_EXEC 4
+#define REPORT_SYNC 1
+#define REPORT_CLONED 2
+#define EXEC_SLOTS 8
+#define FORWARDED 0x800000027782feffull /* signals: lifecycle/foreground.py */
 #define DEFAULT_ROOT "/run/pyruntime"
 #define UNCLAIMED '~' /* what begins so is no ID: lifecycle/store.py */
 
@@ -325,6 +428,10 @@ struct form { /* command lines with this flag, or without one, ask for the verb'
 	const char *value;
 	int sigkill;
 	enum verb verb;
+};
+struct exec_flag {
+	struct flag flag;
+	enum { EXEC_KEPT, EXEC_DETACH, EXEC_PID_FILE, EXEC_PROCESS } role;
 };
 struct signal_name {
 	const char *name;
@@ -348,6 +455,7 @@ static const struct command commands[] = {
 	{"delete", 1, 1, 0},
 	{"ps", 1, 1048576, 1},
 	{"list", 0, 0, 0},
+	{"exec", 1, 1048576, 1},
 };
 static const struct form forms[] = {
 	{"state", {0}, "", 0, VERB_state},
@@ -362,6 +470,20 @@ static const struct form forms[] = {
 	{"delete", {"force", "f", 0}, "", 0, VERB_delete_force},
 	{"ps", {"format", "f", 1}, "json", 0, VERB_ps},
 	{"list", {"quiet", "q", 0}, "", 0, VERB_list},
+	{"exec", {0}, "", 0, VERB_exec},
+};
+static const struct exec_flag exec_flags[] = {
+	{{"detach", "d", 0}, EXEC_DETACH},
+	{{"pid-file", "", 1}, EXEC_PID_FILE},
+	{{"process", "p", 1}, EXEC_PROCESS},
+	{{"cwd", "", 1}, EXEC_KEPT},
+	{{"env", "e", 1}, EXEC_KEPT},
+	{{"user", "u", 1}, EXEC_KEPT},
+	{{"additional-gids", "g", 1}, EXEC_KEPT},
+	{{"process-label", "", 1}, EXEC_KEPT},
+	{{"apparmor", "", 1}, EXEC_KEPT},
+	{{"no-new-privs", "", 0}, EXEC_KEPT},
+	{{"cap", "c", 1}, EXEC_KEPT},
 };
 static const struct signal_name signals[] = {
 	{"HUP", 1},

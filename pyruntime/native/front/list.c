@@ -41,7 +41,7 @@ int perform_lists(struct front *f)
 		return HAND_OVER;
 	qsort(names.name, names.count, sizeof *names.name, by_name);
 	for (size_t i = 0; i < names.count; i++) {
-		if (perform_plan(f, names.name[i]))
+		if (perform_plan(f, names.name[i], "life.plan"))
 			return HAND_OVER;
 		close_container(f);
 	}

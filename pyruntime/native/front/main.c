@@ -18,8 +18,9 @@ int main(int argc, char **argv)
 {
 	(void)argc;
 	struct request request;
+	int exit_status = 0;
 	arguments = argv;
-	if (wanted() && !read_request(argv, &request) && !carry_out(&request))
-		return 0;
+	if (wanted() && !read_request(argv, &request) && !carry_out(&request, &exit_status))
+		return exit_status;
 	return hand_over(argv, NULL);
 }

@@ -77,13 +77,23 @@ static int below(void *context, const char *name, unsigned char type)
 	return result;
 }
 
-int read_processes(const char *path, struct pids *out)
+static int read_cgroup(const char *path, struct pids *out, int (*read_dir)(int, struct pids *))
 {
 	out->count = 0;
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return errno == ENOENT ? 0 : HAND_OVER;
-	int result = read_below(dir, out);
+	int result = read_dir(dir, out);
 	close(dir);
 	return result;
+}
+
+int read_processes(const char *path, struct pids *out)
+{
+	return read_cgroup(path, out, read_below);
+}
+
+int read_own_processes(const char *path, struct pids *out)
+{
+	return read_cgroup(path, out, add_processes);
 }

@@ -10,9 +10,7 @@
 
 #define countof(a) (sizeof(a) / sizeof((a)[0]))
 
-/* The value of a flag in *word: "" of one that takes none, NULL where the word is another or is not understood.
- * Advances over a value that is a word of its own. */
-static const char *flag_value(const struct flag *flag, char ***word)
+const char *flag_value(const struct flag *flag, char ***word)
 {
 	const char *name = **word + 1;
 	name += *name == '-';
@@ -105,7 +103,7 @@ static int signal_number(const char *text)
 	return -1;
 }
 
-static bool names_container(const char *id)
+bool names_container(const char *id)
 {
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.";
 	size_t size = strspn(id, allowed);
@@ -133,21 +131,28 @@ static int find_form(const struct words *words, struct request *out)
 	return HAND_OVER;
 }
 
+/* What the global options say; HAND_OVER where Python has to look at them. */
+static int use_globals(const char *const values[GLOBALS], struct request *out)
+{
+	const char *format = values[GLOBAL_LOG_FORMAT], *root = values[GLOBAL_ROOT], *log = values[GLOBAL_LOG];
+	if (format && *format && strcmp(format, "text") && strcmp(format, "json"))
+		return HAND_OVER;
+	*out = (struct request){.root = root, .log = log && *log ? log : NULL};
+	return root && !names_root(root) ? HAND_OVER : 0;
+}
+
 int read_request(char **argv, struct request *out)
 {
 	const char *globals[GLOBALS] = {0};
 	char **word = *argv ? read_globals(argv + 1, globals) : NULL;
 	struct words words = {.command = word ? find_command(*word) : NULL};
-	if (!words.command || read_words(word + 1, &words))
+	if (!words.command || use_globals(globals, out))
 		return HAND_OVER;
-	const char *format = globals[GLOBAL_LOG_FORMAT];
-	if (format && *format && strcmp(format, "text") && strcmp(format, "json"))
+	if (!strcmp(words.command->name, "exec"))
+		return read_exec(word + 1, out);
+	if (read_words(word + 1, &words))
 		return HAND_OVER;
-	if (globals[GLOBAL_ROOT] && !names_root(globals[GLOBAL_ROOT]))
-		return HAND_OVER;
-	*out = (struct request){.root = globals[GLOBAL_ROOT], .id = words.argument[0]};
-	if (globals[GLOBAL_LOG] && *globals[GLOBAL_LOG])
-		out->log = globals[GLOBAL_LOG];
+	out->id = words.argument[0];
 	if (out->id && !names_container(out->id))
 		return HAND_OVER;
 	bool kills = !strcmp(words.command->name, "kill");

@@ -6,7 +6,7 @@
 
 #define HEADER_SIZE 24u
 
-static uint32_t crc32_of(const unsigned char *data, size_t size)
+uint32_t plan_checksum(const unsigned char *data, size_t size)
 {
 	uint32_t crc = ~0u;
 	for (size_t i = 0; i < size; i++) {
@@ -129,7 +129,7 @@ int plan_verify(const unsigned char *data, size_t size, struct plan *plan, const
 	if (u32_at(data + 20) != PLAN_FINGERPRINT)
 		return -1;
 	*why = "plan: the checksum does not match";
-	if (u32_at(data + 16) != crc32_of(data + HEADER_SIZE, size - HEADER_SIZE))
+	if (u32_at(data + 16) != plan_checksum(data + HEADER_SIZE, size - HEADER_SIZE))
 		return -1;
 
 	uint32_t count = u32_at(data + 12);

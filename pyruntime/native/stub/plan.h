@@ -30,6 +30,9 @@ const struct record *plan_next(const struct plan *plan, uint32_t *offset, union 
 
 const char *op_name(unsigned op);
 
+/* CRC-32 as in zlib */
+uint32_t plan_checksum(const unsigned char *data, size_t size);
+
 /* Walk a list of strings: s is each in turn. */
 #define FOR_EACH_STR(s, list)                                          \
 	for (uint32_t s##_left = (list).count; s##_left; s##_left = 0) \

@@ -11,6 +11,8 @@ import sys
 from pyruntime.commandline.parse import Command, Flag
 from pyruntime.runtime.cli.main import GLOBAL, PROGRAM
 from pyruntime.runtime.lifecycle import channel
+from pyruntime.runtime.lifecycle.foreground import FORWARDED
+from pyruntime.runtime.lifecycle.replay import KEPT
 from pyruntime.runtime.lifecycle.store import SYSTEM_ROOT, UNCLAIMED
 from pyruntime.runtime.plan import life
 from pyruntime.runtime.plan.generate import header
@@ -18,6 +20,9 @@ from pyruntime.system.signals import SIGNALS
 
 # Global options with which the front goes on: those that change nothing of what a life plan does.
 PASSED = ("root", "log", "log-format", "systemd-cgroup")
+# Options of `exec`: those that change the plan of a launch belong to the request, the others the front understands.
+EXEC = {"detach": "EXEC_DETACH", "pid-file": "EXEC_PID_FILE", "process": "EXEC_PROCESS",
+        **dict.fromkeys(KEPT, "EXEC_KEPT")}
 STATUSES = ("CREATED", "RUNNING", "PAUSED", "STOPPED", "ALIVE", "ANY")
 
 
@@ -37,6 +42,10 @@ struct form { /* command lines with this flag, or without one, ask for the verb'
 	int sigkill;
 	enum verb verb;
 };
+struct exec_flag {
+	struct flag flag;
+	enum { EXEC_KEPT, EXEC_DETACH, EXEC_PID_FILE, EXEC_PROCESS } role;
+};
 struct signal_name {
 	const char *name;
 	int number;
@@ -53,6 +62,10 @@ def tables() -> str:
         "/* What init says when only its program is left to be executed: lifecycle/channel.py. */",
         f"#define REPORT_SIZE {channel.REPORT.size}",
         f"#define REPORT_EXEC {channel.EXEC}",
+        f"#define REPORT_SYNC {channel.SYNC}",
+        f"#define REPORT_CLONED {channel.CLONED}",
+        f"#define EXEC_SLOTS {life.SLOTS}",
+        f"#define FORWARDED {sum(1 << number - 1 for number in FORWARDED):#x}ull /* signals: lifecycle/foreground.py */",
         f'#define DEFAULT_ROOT "{SYSTEM_ROOT}"',
         f"#define UNCLAIMED '{UNCLAIMED}' /* what begins so is no ID: lifecycle/store.py */", STRUCTS,
         "#ifdef COMMAND_TABLES",
@@ -62,6 +75,8 @@ def tables() -> str:
         "static const struct command commands[] = {",
         *map(_row, dict.fromkeys(verb.command for verb in life.VERBS.values())), "};",
         "static const struct form forms[] = {", *(_form(name, verb) for name, verb in life.VERBS.items()), "};",
+        "static const struct exec_flag exec_flags[] = {",
+        *(f'\t{{{_flag(_command("exec"), name)}, {role}}},' for name, role in EXEC.items()), "};",
         "static const struct signal_name signals[] = {",
         *(f'\t{{"{name}", {number}}},' for name, number in SIGNALS.items()), "};", "#endif", ""])
 

@@ -95,6 +95,7 @@ class Launch:
         self.stub = 0    # pid of the stub before it clones init
         self.init = 0    # pid of init, or of the process that joins a container
         self.given: list[int] = []   # descriptors for the program, from 3 on, instead of ours of these numbers
+        self.encoded = b""   # the plan as the stub got it
         self._prepared = False
 
     @property
@@ -214,7 +215,8 @@ class Launch:
         ours, theirs = channel.pair()
         self._control = ours
         image = program()
-        plan = sealed("plan", encode(self.plan.steps, faults.for_stub(self.plan.steps)))
+        self.encoded = encode(self.plan.steps, faults.for_stub(self.plan.steps))
+        plan = sealed("plan", self.encoded)
         wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
         base = 3 + self.preserve
         # Parked above the places where they are wanted, so that none is overwritten before it is put there.

@@ -13,7 +13,7 @@ from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 from pyruntime.errors import HostError
 from pyruntime.runtime.cgroups.group import Group
 from pyruntime.runtime.lifecycle.status import document
-from pyruntime.runtime.plan.life import ALIVE, ANY, CREATED, LIFE, NUMBERS, PAUSED, RUNNING, STOPPED
+from pyruntime.runtime.plan.life import ALIVE, ANY, CREATED, LIFE, NUMBERS, PAUSED, RUNNING, SLOTS, STOPPED
 from pyruntime.system.json import encode
 
 TYPE_CHECKING = False
@@ -27,8 +27,8 @@ _WORDS = {CREATED: "created", RUNNING: "running", PAUSED: "paused", STOPPED: "st
 _PATIENCE = 10_000   # milliseconds, as in delete.py and cgroups/group.py
 _SIGKILL = 9
 _TRANSIENT = "/run/systemd/transient"
-# What `create` leaves in the state directory; with anything else in it, Python clears it.
-_FILES = ("state.json", "init", "exec.json", "start.sock", "life.plan")
+# What is left in the state directory; with anything else in it, Python clears it.
+_FILES = ("state.json", "init", "exec.json", "start.sock", "life.plan", *(f"exec.{slot}" for slot in range(SLOTS)))
 
 
 def settle(container: Container, record: Record, *, notifies: bool = False) -> None:
@@ -36,17 +36,13 @@ def settle(container: Container, record: Record, *, notifies: bool = False) -> N
     service manager, for which `start` then waits."""
     container.write(record)
     file = os.stat(os.path.join(container.directory, "state.json"))
-    container.keep_plan(life_plan(record, file, notifies=notifies))
+    container.keep_plan("life.plan", life_plan(record, file, notifies=notifies))
 
 
 def life_plan(record: Record, file: os.stat_result, *, notifies: bool) -> bytes:
     """The plan of a created container. ``file`` is its state.json: the plan is void when that is written again."""
-    plan = _Life(record)
-    plan.emit("container", id=record.id, pid=record.pid, started=record.started)
-    plan.emit("unchanged", name="state.json", inode=file.st_ino, size=file.st_size, modified=file.st_mtime_ns,
-              changed=file.st_ctime_ns)
-    plan.emit("paused_while", path=plan.freezer.state, text=plan.freezer.frozen)
-    plan.emit("created_while", socket="start.sock")
+    plan = Life(record)
+    plan.head(file)
     plan.state()
     if record.has_process and not notifies and not record.hooks.get("poststart"):
         plan.verb("start", CREATED)
@@ -74,7 +70,7 @@ class _Freezer:
         self.freeze, self.thaw, self.frozen = ("1", "0", "frozen 1") if modern else ("FROZEN", "THAWED", "FROZEN")
 
 
-class _Life:
+class Life:
     """The records of a plan in the making."""
 
     def __init__(self, record: Record) -> None:
@@ -89,6 +85,15 @@ class _Life:
     def emit(self, op: str, /, tolerate: Sequence[int] = (), **args: Any) -> None:
         """Add one instruction."""
         self.records.append(LIFE.record(len(self.records), op, args, "life.plan", tolerate))
+
+    def head(self, file: os.stat_result) -> None:
+        """What comes before the lists."""
+        record = self.record
+        self.emit("container", id=record.id, pid=record.pid, started=record.started)
+        self.emit("unchanged", name="state.json", inode=file.st_ino, size=file.st_size, modified=file.st_mtime_ns,
+                  changed=file.st_ctime_ns)
+        self.emit("paused_while", path=self.freezer.state, text=self.freezer.frozen)
+        self.emit("created_while", socket="start.sock")
 
     def verb(self, name: str, statuses: int) -> None:
         """Begin a list."""

@@ -4,6 +4,7 @@
     ROOT/ID/init          a link to nowhere, init's pid and start time, for `delete` when the record is damaged
     ROOT/ID/exec.json     the parts of the configuration that `exec` follows: what was checked at `create` holds
     ROOT/ID/life.plan     what the front does of later commands; holds only beside the state.json that it was made for
+    ROOT/ID/exec.0 ...    the same for an `exec` that has been asked for before (replay.py)
     ROOT/ID/start.sock    init listens here until `start` has spoken to it
 
 Spec: runtime.md#state. No lock is held: an ID is taken and given back by rename(2), what a container is doing is asked
@@ -159,9 +160,9 @@ class Container:
         """Write exec.json, whole or not at all."""
         self._write("exec.json", config)
 
-    def keep_plan(self, plan: bytes) -> None:
-        """Write life.plan, whole or not at all."""
-        self._write_file("life.plan", plan)
+    def keep_plan(self, name: str, plan: bytes) -> None:
+        """Write a plan for the front, whole or not at all."""
+        self._write_file(name, plan)
 
     def _write(self, name: str, value: dict[str, Any], directory: str = "") -> None:
         self._write_file(name, encode(value).encode(), directory)

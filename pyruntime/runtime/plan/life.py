@@ -10,8 +10,9 @@ one that may be carried out twice. Encoded as a launch plan (encode.py); ``nativ
 from __future__ import annotations
 
 from pyruntime.runtime.plan.encode import InstructionSet
-from pyruntime.runtime.plan.steps import INT, STR, STRS, Op
+from pyruntime.runtime.plan.steps import BYTES, INT, STR, STRS, Op
 
+SLOTS = 8   # plans of `exec` that are kept, by the checksum of the request
 # What a container can be doing, as bits: an instruction names those for which it is.
 CREATED, RUNNING, PAUSED, STOPPED = 1, 2, 4, 8
 ALIVE = CREATED | RUNNING | PAUSED
@@ -42,6 +43,7 @@ VERBS = {
     "delete_force": Verb("delete", "force"),
     "ps": Verb("ps", "format", "json"),
     "list": Verb("list", "quiet"),
+    "exec": Verb("exec"),
 }
 NUMBERS = {name: number for number, name in enumerate(VERBS, 1)}
 
@@ -74,6 +76,17 @@ OPS: dict[str, Op] = {
     "remove_directory": Op("front", "rmdir", "remove an empty directory", path=STR),
     "remove_state": Op("front", "renameat, unlinkat", "give the ID back and remove the state directory, which must hold"
                        " nothing but these files", names=STRS),
+    # --- in the list of `exec`: the launch of a process, as lifecycle/launch.py has it --
+    "require_request": Op("front", "none", "go on only if the words of the command line, and what the process file"
+                          " holds, are these", key=BYTES),
+    "require_file": Op("front", "stat", "go on only if a path leads to this file", path=STR, device=INT, inode=INT),
+    "launch": Op("front", "memfd_create, posix_spawn", "start the stub with a launch plan, and with descriptors of init"
+                 " and of its root directory in these slots", program=STR, plan=BYTES, slots=STRS, clone=INT),
+    "await_sync": Op("front", "recv", "wait until the stub, or the process that it made, is at this step", index=INT),
+    "follow_cgroup": Op("front", "write", "move the process into a cgroup v2, unless it is there", path=STR),
+    "report_process": Op("front", "rename", "write the pid file that the command line names"),
+    "go": Op("front", "send", "let the process go on"),
+    "await_program": Op("front", "recv", "wait until the process has become its program"),
 }
 for _name, _op in OPS.items():
     _op.name = _name

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -38,7 +40,8 @@ class Both:
     def answer(self, words: str, front: str) -> tuple[tuple[int, str, str], bool]:
         """The answer, and whether the front gave it."""
         self.called.unlink(missing_ok=True)
-        done = self.runtime(*words.replace("{log}", str(self.place / "log")).split(), env={"PYRUNTIME_FRONT": front})
+        line = shlex.split(words.replace("{log}", str(self.place / "log")))
+        done = self.runtime(*line, env={"PYRUNTIME_FRONT": front})
         return (done.returncode, done.stdout, done.stderr), not self.called.exists()
 
     def bring(self, bundle: Bundle, status: str) -> None:
@@ -321,21 +324,26 @@ def test_faults_after_start(both: Both, bundle: Bundle, kind: str) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace, which kills the front at a system call")
-@pytest.mark.parametrize("words", ["delete c1", "delete --force c1", "start c1", "pause c1", "kill -a c1 KILL"])
+@pytest.mark.parametrize("words", ["delete c1", "delete --force c1", "start c1", "pause c1", "kill -a c1 KILL",
+                                   "exec c1 true"])
 def test_the_front_is_killed_at_every_system_call(both: Both, bundle: Bundle, words: str) -> None:
     """`state` tells the truth, `delete --force` leaves nothing, and a second delete says so."""
     status = {"delete c1": "stopped", "start c1": "created"}.get(words, "running")
     command = [str(both.place / "bin/pyruntime"), "--root", str(both.runtime.root), *words.split()]
     leftovers = Leftovers(both.runtime.root)
     both.bring(bundle.shell(WAITS), status)
+    if words.startswith("exec"):
+        both.runtime.ok(*words.split())
     subprocess.run(["strace", "-qq", "-o", str(both.place / "trace"), *command], check=True)
     calls = re.findall(r"^(\w+)\(", (both.place / "trace").read_text(), re.MULTILINE)
     assert len(calls) > 20 and calls.count("execve") == 1
     both.runtime.ok("delete", "--force", "c1")
     for number, name in enumerate(calls):
-        if name in ("execve", "exit_group"):
+        if name in ("execve", "exit_group") or (words.startswith("exec") and number % 3):
             continue
         both.bring(bundle, status)
+        if words.startswith("exec"):
+            both.runtime.ok(*words.split())
         inject = f"inject={name}:signal=SIGKILL:when={calls[:number + 1].count(name)}"
         done = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", inject, *command], check=False)
         assert done.returncode == -9, (number, name)
@@ -346,6 +354,88 @@ def test_the_front_is_killed_at_every_system_call(both: Both, bundle: Bundle, wo
         both.runtime.ok("delete", "--force", "c1")
         assert both.answer("delete c1", "on")[0][0] == 1
         leftovers.check()
+
+
+EXECS = ["exec c1 true", "exec c1 false", "exec c1 echo a b", "exec c1 sh -c 'exit 7'", "exec c1 env",
+         "exec -e A=1 --env B=2 c1 env", "exec --cwd /bin c1 pwd", "exec --cwd=/bin c1 pwd", "exec -u 1000:1000 c1 id",
+         "exec --cap CAP_NET_ADMIN c1 grep Cap /proc/self/status", "exec c1 cat /proc/self/cgroup",
+         "exec c1 grep -c . /proc/self/mountinfo", "exec --no-new-privs c1 grep NoNewPrivs /proc/self/status",
+         "exec c1 ls /proc/self/fd", "--log {log} exec c1 echo logged", "exec c1 readlink /proc/self/ns/pid",
+         "exec -g 5 -g 6 c1 id", "exec c1 cat /proc/self/limits", "exec c1 sh -c umask"]
+
+
+@pytest.mark.parametrize("status", ["created", "running"])
+def test_an_exec_that_is_asked_for_again(both: Both, bundle: Bundle, status: str) -> None:
+    """By Python alone, by Python, and then by the front from what Python kept."""
+    both.bring(bundle.shell(WAITS), status)
+    for words in EXECS:
+        expected, _ = both.answer(words, "off")
+        assert both.answer(words, "on") == (expected, False), words
+        assert both.answer(words, "on") == (expected, True), words
+        assert expected[1] or expected[0] or words == "exec c1 true"
+    assert both.left(status)
+
+
+@pytest.mark.parametrize("words", [
+    "exec c1 nosuch", "exec c1 /etc", "exec c1", "exec nosuch true", "exec -t c1 true", "exec --cwd /nosuch c1 true",
+    "exec -u x c1 true", "exec --bad c1 true", "exec --preserve-fds 0 c1 true", "exec --detach=true c1 true",
+    "exec --cgroup / c1 true", "exec --ignore-paused c1 true", "--rootless true exec c1 true", "exec --help",
+    "exec --process /nosuch c1", "exec --pid-file /no/such c1 true"])
+def test_an_exec_that_is_python_s(both: Both, bundle: Bundle, words: str) -> None:
+    both.bring(bundle.shell(WAITS), "running")
+    answers = [both.answer(words, front) for front in ("off", "on", "on")]
+    assert answers == [(answers[0][0], False)] * 3
+
+
+def test_an_exec_by_a_process_file(both: Both, bundle: Bundle) -> None:
+    """Its name and the pid file's change each time, as with containerd; what it holds is the request."""
+    both.bring(bundle.shell(WAITS), "running")
+    text = ('{"args": ["sh", "-c", "echo $A; exec sleep 0.2"], "cwd": "/", "env": ["PATH=/bin", "A=%s"],'
+            ' "user": {"uid": 0, "gid": 0}}')
+    by_front = []
+    for number, value in enumerate(["1", "1", "1", "2", "2"]):
+        file, pid = both.place / f"process{number}", both.place / f"pid{number}"
+        file.write_text(text % value)
+        said, front_did = both.answer(f"exec --process {file} --detach --pid-file {pid} c1", "on")
+        assert said in ((0, f"{value}\n", ""), (0, "", ""))   # the program may not have spoken yet
+        by_front.append(front_did)
+        state = Path(f"/proc/{pid.read_text()}/stat").read_text().rpartition(")")[2].split()
+        assert state[1] != str(os.getpid())
+    assert by_front == [False, True, True, False, True]
+
+
+def test_a_plan_that_does_not_hold_here_is_not_replayed(both: Both, bundle: Bundle) -> None:
+    """In another network namespace, or in a new life of the container, the namespaces to be joined are others."""
+    both.bring(bundle.shell(WAITS), "running")
+    assert [both.answer("exec c1 true", "on")[1] for _ in range(2)] == [False, True]
+    command = ["unshare", "-n", both.place / "bin/pyruntime", "--root", both.runtime.root, "exec", "c1", "true"]
+    both.called.unlink(missing_ok=True)
+    subprocess.run(command, check=True)
+    assert both.called.exists()
+    kept = {path.name: path.read_bytes() for path in (both.runtime.root / "c1").glob("exec.[0-7]")}
+    assert len(kept) == 1
+    both.runtime.ok("delete", "--force", "c1")
+    both.bring(bundle, "running")
+    for name, data in kept.items():
+        (both.runtime.root / "c1" / name).write_bytes(data)
+        (both.runtime.root / "c1" / name).chmod(0o600)
+    assert [both.answer("exec c1 true", "on")[1] for _ in range(2)] == [False, True]
+    both.runtime.ok("pause", "c1")
+    assert both.answer("exec c1 true", "on") == (both.answer("exec c1 true", "off")[0], False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGKILL])
+def test_signals_of_an_exec_that_is_replayed(both: Both, bundle: Bundle, number: signal.Signals) -> None:
+    both.bring(bundle.shell(WAITS), "running")
+    script = "trap 'exit 41' TERM; trap 'exit 42' INT; trap 'exit 43' USR1; echo ready; while :; do sleep 0.05; done"
+    command = [both.place / "bin/pyruntime", "--root", both.runtime.root, "exec", "c1", "sh", "-c", script]
+    statuses = []
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout and process.stdout.readline() == b"ready\n"
+            process.send_signal(number)
+            statuses.append(process.wait(PATIENCE))
+    assert statuses[0] == statuses[1] == {15: 41, 2: 42, 10: 43, 9: -9}[number]
 
 
 def test_the_files_of_a_container_are_the_owner_s(both: Both, bundle: Bundle) -> None:
