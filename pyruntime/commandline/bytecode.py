@@ -131,10 +131,9 @@ def write(top: str = TOP, file: str = FILE) -> None:
         return len(known).to_bytes(8, "little") + known
 
     os.makedirs(os.path.dirname(file), exist_ok=True)
-    temporary = f"{file}.{os.getpid()}"
-    with open(temporary, "wb") as made:
-        made.write(head(len(head(0))) + data)
-    os.rename(temporary, file)
+    from pyruntime.system.files import replace  # lazy: when `run` imports this module, imports are still slow
+
+    replace(file, head(len(head(0))) + data, mode=0o666)
 
 
 def _compiled(source: str, found: os.stat_result) -> bytes:

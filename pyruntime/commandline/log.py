@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
 from pyruntime.errors import PyruntimeError, UsageError
 from pyruntime.system.json import encode
+from pyruntime.system.times import timestamp_in_seconds
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._/@^+")
 
@@ -46,7 +46,7 @@ class Log:
             return
         if self.debug_wanted and "func" not in fields:
             fields = {**_caller(), **fields}
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        now = timestamp_in_seconds()
         if self.json:
             values = {"level": level, "msg": message, "time": now, **{k: v for k, v in fields.items() if v}}
             line = encode({key: values[key] for key in sorted(values)})

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pyruntime.pocker.containers.container import Container, Record
     from pyruntime.pocker.directories import Places
     from pyruntime.pocker.options.settings import Settings
-    from pyruntime.system.files import Lock
+    from pyruntime.system.locks import Lock
 
     class Trace(Protocol):
         """Who tells a person what is done."""

@@ -9,12 +9,12 @@ from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 from pyruntime.errors import HostError, StateError
 from pyruntime.runtime.cgroups.host import read
 from pyruntime.runtime.cgroups.perform import children, processes
+from pyruntime.system.uapi import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SIGKILL = 9
 
 
 class Group:

@@ -10,6 +10,7 @@ import os
 from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, ENOTSUP, EPERM, ESRCH
 
 from pyruntime.runtime.cgroups.host import read
+from pyruntime.system import uapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -368,14 +369,11 @@ def devices(path: str, rules: Sequence[str]) -> None:
     try:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            kernel.bpf_prog_attach(directory, program, BPF_F_ALLOW_MULTI)
+            kernel.bpf_prog_attach(directory, program, uapi.BPF_F_ALLOW_MULTI)
         finally:
             os.close(directory)
     finally:
         os.close(program)
-
-
-BPF_F_ALLOW_MULTI = 2   # <linux/bpf.h>: all programs up the tree must agree, and the container may add its own
 
 
 DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")

@@ -14,6 +14,7 @@ from pyruntime.errors import PyruntimeError, UsageError
 from pyruntime.runtime.cgroups.host import unescape
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
 from pyruntime.system.json import decode, encode
+from pyruntime.system.uapi import CLONE_NEWNET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ _NULL_ROOT = "/null"
 # runc's keys of network and pid namespaces that the container does not own.
 EXTERNAL_NAMESPACES = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
 _CONFIG_ANNOTATION, _CONFIG_FILE = "org.criu.config", "/etc/criu/runc.conf"
-_CLONE_NEWNET = 0x40000000
 NETWORK_LOCK_NFTABLES = 2
 # Made by the kernel for each namespace or for all: CRIU mounts a new one wherever it finds a whole one.
 _KERNELS_OWN = {"proc", "sysfs", "mqueue", "devpts"}
@@ -75,7 +75,7 @@ class CriuRequest:
             "manage_cgroups_mode": protocol.CGROUP_MODES[self.manage_cgroups_mode],
             # Always, as with runc: what is in a network namespace belongs to whoever sets up networks, by hooks as a
             # rule. CRIU would make a bridged container's veth anew, and fail where that is there already.
-            "empty_ns": _CLONE_NEWNET,
+            "empty_ns": CLONE_NEWNET,
             "config_file": _config_file(annotations),
         }
 

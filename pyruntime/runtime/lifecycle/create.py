@@ -15,9 +15,10 @@ from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.lifecycle.report import report_pid
-from pyruntime.runtime.lifecycle.store import Container, Record, timestamp
+from pyruntime.runtime.lifecycle.store import Container, Record
 from pyruntime.system import sockets
 from pyruntime.system.processes import start_time
+from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import select
-from errno import EBUSY, ENOENT, ENOTEMPTY, ESRCH
+from errno import EBUSY, ENOENT, ENOTEMPTY
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
 from pyruntime.runtime.cgroups.group import Group
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
 from pyruntime.runtime.lifecycle.store import Container, Record
-from pyruntime.system.processes import start_time
+from pyruntime.system import processes
+from pyruntime.system.uapi import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SIGKILL = 9
-_PATIENCE = 10_000   # milliseconds that a killed process may take to go; it may be in uninterruptible sleep
+_PATIENCE = 10.0   # seconds that a killed process may take to go; it may be in uninterruptible sleep
 
 
 def kill(root: str, container_id: str, signal: int, *, everything: bool = False) -> None:
@@ -49,22 +48,12 @@ def _thaw(group: Group) -> None:
 
 
 def _signal_init(record: Record, signal: int) -> None:
-    from _signal import pidfd_send_signal  # type: ignore[import-not-found]
-
     try:
-        pidfd = os.pidfd_open(record.pid)
-    except ProcessLookupError:
-        raise StateError(f'container not running: "{record.id}"') from None
-    try:
-        if start_time(record.pid) != record.started:   # the pid names another process by now
-            raise StateError(f'container not running: "{record.id}"')
-        pidfd_send_signal(pidfd, signal)
+        processes.send_signal(record.pid, record.started, signal)
     except ProcessLookupError:
         raise StateError(f'container not running: "{record.id}"') from None
     except OSError as error:
         raise PyruntimeError(f'cannot send signal {signal} to "{record.id}": {error.strerror}') from None
-    finally:
-        os.close(pidfd)
 
 
 def _signal_group(record: Record, signal: int, *, but: int = 0) -> None:
@@ -130,7 +119,7 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
 def _end_unrecorded(container: Container) -> list[str]:
     """Kill the init of a container whose record cannot be read, and remove its cgroup; what stays is returned."""
     pid, started = container.init()
-    if not pid or start_time(pid) != started:
+    if not processes.alive(pid, started):
         return []
     from pyruntime.runtime.cgroups.host import directories_of
 
@@ -217,26 +206,6 @@ def poststop(record: Record) -> list[PyruntimeError]:
 
 
 def end_process(pid: int, started: int, group: Group | None = None) -> None:
-    """Kill a process and wait until it is gone; ``group`` is the cgroup it stands in."""
-    from _signal import pidfd_send_signal
-
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError as error:
-        if error.errno == ESRCH:
-            return
-        raise
-    try:
-        if start_time(pid) != started:
-            return
-        pidfd_send_signal(pidfd, SIGKILL)
-        if group:
-            _thaw(group)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if not poll.poll(_PATIENCE):
-            raise StateError(f"process {pid} does not die (uninterruptible sleep?)")
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(pidfd)
+    """Kill a process and wait until it is gone; ``group`` is the cgroup it stands in. Raises StateError."""
+    if not processes.kill(pid, started, seconds=_PATIENCE, thaw=(lambda: _thaw(group)) if group else None):
+        raise StateError(f"process {pid} does not die (uninterruptible sleep?)")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from errno import EPERM
+from errno import EINVAL, EISDIR, ENOENT, EPERM
 
 from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.runtime.lifecycle import channel, faults
@@ -28,6 +28,7 @@ from pyruntime.runtime.lifecycle.perform import perform
 from pyruntime.runtime.plan.encode import encode
 from pyruntime.runtime.plan.phases import FIRST
 from pyruntime.system.installed import native
+from pyruntime.system.uapi import MFD_EXEC, SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from pyruntime.runtime.plan.steps import Step
 
 STUB = native("stub")
-MFD_EXEC = 0x10   # linux/memfd.h, Linux 6.3; earlier kernels make every memfd executable
 MAX_HANDED = 128  # as in native/stub/stub.h
 
 
@@ -311,7 +311,7 @@ class Launch:
         for pid in (self.stub, self.init):
             if pid:
                 try:
-                    os.kill(pid, 9)
+                    os.kill(pid, SIGKILL)
                     os.waitpid(pid, 0)
                 except (ProcessLookupError, ChildProcessError):
                     continue   # it went by itself
@@ -361,11 +361,11 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
     words = os.strerror(errno).lower() if errno else ""
     if step.op.name == "find_executable":
         name = step.args["name"]
-        if errno == 2 and "/" not in name:
+        if errno == ENOENT and "/" not in name:
             return f'exec: "{name}": executable file not found in $PATH'
-        if errno == 2:
+        if errno == ENOENT:
             return f'exec: "{name}": stat {name}: {words}'
-        if errno == 21:   # Docker 20.10 and Podman make exit status 126 of the second phrase alone, runc's until 1.1
+        if errno == EISDIR:   # Docker 20.10 and Podman turn the second phrase alone (that of runc 1.0) into status 126
             return f'exec: "{name}": {words}: permission denied'
         return f'exec: "{name}": {words}'
     if step.op.name == "execve" and call == "execve":
@@ -380,6 +380,6 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
     if step.op.name == "run_hook":
         kind, _, rest = step.where.removeprefix("hooks.").partition("[")
         return f"error running {kind} hook #{rest[:-1]}: " + (detail if call == "hook" else f"{call} {detail}: {words}")
-    if call == "seccomp" and errno == 22:
+    if call == "seccomp" and errno == EINVAL:
         return f"{call}: {detail}: {words} (an action or flag that this kernel lacks?)"
     return ""

@@ -11,14 +11,12 @@ import os
 
 from pyruntime.errors import PyruntimeError
 from pyruntime.system import kernel
+from pyruntime.system.uapi import CLONE_NEWNET
+from pyruntime.system.uapi_netlink import IFA_F_PERMANENT, RT_SCOPE_UNIVERSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-CLONE_NEWNET = 0x40000000   # linux/sched.h
-IFA_F_PERMANENT = 0x80      # linux/if_addr.h
-RT_SCOPE_UNIVERSE = 0       # linux/rtnetlink.h
 
 
 def move(pid: int, name: str, new_name: str) -> None:

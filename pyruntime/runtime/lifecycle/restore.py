@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _STAGE = "stage"   # in the container's directory: where its root filesystem stands while CRIU is at work
-_SIOCSIFFLAGS = 0x8914       # linux/sockios.h
-_IFF_UP = 0x1                # linux/if.h
 _JOINED = ("ipc", "uts")   # namespaces that CRIU enters by path; network and pid by descriptor
 
 
@@ -358,7 +356,8 @@ def _loopback_up(pid: int) -> None:
         os.close(target)
         os.close(home)
     try:
-        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + _IFF_UP.to_bytes(2, "little") + bytes(22))
+        request = b"lo".ljust(16, b"\0") + uapi.IFF_UP.to_bytes(2, "little") + bytes(22)   # struct ifreq
+        fcntl.ioctl(sock.fileno(), uapi.SIOCSIFFLAGS, request)
     except OSError as error:
         raise PyruntimeError(f"cannot bring up lo: {error.strerror}") from None
     finally:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from _thread import get_native_id
 
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.system.directories import private
+from pyruntime.system.files import replace
 from pyruntime.system.json import decode, encode
-from pyruntime.system.processes import start_time
+from pyruntime.system.processes import alive, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,12 +43,6 @@ def check_id(container_id: str) -> str:
 def refuse(phrase: str, container_id: str, status: str) -> NoReturn:
     """Raise StateError: an operation that the container's status does not allow, in runc's phrase."""
     raise StateError(f'{phrase}: "{container_id}" is {status}')
-
-
-def timestamp() -> str:
-    """Now, in RFC 3339 with nanoseconds, UTC."""
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
 
 
 class Record:
@@ -95,11 +89,11 @@ class Record:
 
     def alive(self) -> bool:
         """Whether init still runs."""
-        return self.started > 0 and start_time(self.pid) == self.started
+        return alive(self.pid, self.started)
 
     def being_created(self) -> bool:
         """Whether a `create` is still at work on it."""
-        return self.creator[0] > 0 and start_time(self.creator[0]) == self.creator[1]
+        return alive(*self.creator)
 
 
 class Container:
@@ -160,22 +154,9 @@ class Container:
     def _write(self, name: str, value: dict[str, Any], directory: str = "") -> None:
         data = encode(value).encode()
         path = os.path.join(directory or self.directory, name)
-        temporary = f"{path}.{os.getpid()}"
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                view = memoryview(data)
-                while view:   # a disk that is nearly full takes a part
-                    view = view[os.write(fd, view):]
-            finally:
-                os.close(fd)
-            os.rename(temporary, path)
+            replace(path, data)
         except OSError as error:
-            try:
-                os.unlink(temporary)
-            except OSError as second:
-                if second.errno not in (errno.ENOENT, errno.EROFS):
-                    raise
             raise PyruntimeError(f'cannot write "{path}": {error.strerror}') from None
 
     def read(self) -> Record:

@@ -10,19 +10,14 @@ program is kept in a directory under the profile's digest. With a hit neither cf
 
 from __future__ import annotations
 
-# ruff: noqa: SIM105 -- contextlib is too dear for the hot path
 import os
 import stat
 
-from pyruntime.runtime.compiler.sections.seccomp_values import (
-    FLAG_NEW_LISTENER,
-    INSTRUCTION,
-    MAX_INSTRUCTIONS,
-    Filter,
-    mistake,
-)
+from pyruntime.runtime.compiler.sections.seccomp_values import INSTRUCTION, MAX_INSTRUCTIONS, Filter, mistake
 from pyruntime.runtime.plan.steps import NO_SLOT, step
+from pyruntime.system.files import replace
 from pyruntime.system.json import encode
+from pyruntime.system.uapi import SECCOMP_FILTER_FLAG_NEW_LISTENER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +75,7 @@ def emit(setup: Setup) -> Iterator[Step]:
         *heads, last = state.split('"pid":0')
         message = [*(head + '"pid":' for head in heads), last]
     yield step("seal", "seccomp", seccomp.where, label=f"default {seccomp.get('defaultAction')}",
-               flags=compiled.flags & ~FLAG_NEW_LISTENER, program=compiled.program,
+               flags=compiled.flags & ~SECCOMP_FILTER_FLAG_NEW_LISTENER, program=compiled.program,
                listener=setup.slots.index("seccomp") if compiled.listener else NO_SLOT, message=message)
 
 
@@ -183,24 +178,11 @@ def _write_entry(path: str, compiled: Filter) -> None:
     library = identity(seccomp_filter.library_path())
     if not library:
         return
-    temporary = f"{path}.{os.getpid()}"
     try:
         _drop_oldest(os.path.dirname(path))
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            data = pack(compiled, library)
-            complete = os.write(descriptor, data) == len(data)
-        finally:
-            os.close(descriptor)
-        if complete:
-            os.rename(temporary, path)
-        else:
-            os.unlink(temporary)
+        replace(path, pack(compiled, library))
     except OSError:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass   # it was never made; a cache that cannot be written is no error
+        return   # a cache that cannot be written is no error
 
 
 def _drop_oldest(cache: str) -> None:
