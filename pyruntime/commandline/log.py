@@ -10,7 +10,6 @@ import sys
 
 from pyruntime.errors import PyruntimeError, UsageError
 from pyruntime.system.json import encode
-from pyruntime.system.times import timestamp_in_seconds
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._/@^+")
 
@@ -46,6 +45,8 @@ class Log:
             return
         if self.debug_wanted and "func" not in fields:
             fields = {**_caller(), **fields}
+        from pyruntime.system.times import timestamp_in_seconds  # lazy: most commands log nothing
+
         now = timestamp_in_seconds()
         if self.json:
             values = {"level": level, "msg": message, "time": now, **{k: v for k, v in fields.items() if v}}

@@ -17,8 +17,7 @@ from pyruntime.networks import bridges
 from pyruntime.system import processes
 from pyruntime.system.files import write
 from pyruntime.system.locks import Lock
-from pyruntime.system.processes import interpreter, start_time
-from pyruntime.system.uapi import SIGHUP
+from pyruntime.system.processes import SIGHUP, interpreter, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

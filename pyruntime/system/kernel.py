@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.system.uapi import AT_EMPTY_PATH, AT_FDCWD, SIGKILL
+from pyruntime.system.processes import SIGKILL
+from pyruntime.system.uapi import AT_EMPTY_PATH, AT_FDCWD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError
-from pyruntime.system.uapi import SIGPIPE, SIGXFSZ
+from pyruntime.system.processes import SIGPIPE, SIGXFSZ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,13 +5,6 @@ Flags of a call that ``system.kernel`` binds are defined there, beside the call;
 
 from __future__ import annotations
 
-# asm-generic/signal.h, those with the same number on every architecture
-SIGHUP = 1
-SIGKILL = 9
-SIGPIPE = 13
-SIGTERM = 15
-SIGXFSZ = 25
-
 # linux/sched.h
 CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000

@@ -9,7 +9,7 @@ from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 from pyruntime.errors import HostError, StateError
 from pyruntime.runtime.cgroups.host import read
 from pyruntime.runtime.cgroups.perform import children, processes
-from pyruntime.system.uapi import SIGKILL
+from pyruntime.system.processes import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pyruntime.runtime.cgroups.group import Group
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
 from pyruntime.runtime.lifecycle.store import Container, Record
 from pyruntime.system import processes
-from pyruntime.system.uapi import SIGKILL
+from pyruntime.system.processes import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

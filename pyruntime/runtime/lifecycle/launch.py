@@ -28,7 +28,8 @@ from pyruntime.runtime.lifecycle.perform import perform
 from pyruntime.runtime.plan.encode import encode
 from pyruntime.runtime.plan.phases import FIRST
 from pyruntime.system.installed import native
-from pyruntime.system.uapi import MFD_EXEC, SIGKILL
+from pyruntime.system.processes import SIGKILL
+from pyruntime.system.uapi import MFD_EXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from _thread import get_native_id
 
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.system.directories import private
-from pyruntime.system.files import replace
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import alive, start_time
 
@@ -152,6 +151,8 @@ class Container:
         self._write("exec.json", config)
 
     def _write(self, name: str, value: dict[str, Any], directory: str = "") -> None:
+        from pyruntime.system.files import replace  # lazy: `state` and `list` write nothing
+
         data = encode(value).encode()
         path = os.path.join(directory or self.directory, name)
         try:
