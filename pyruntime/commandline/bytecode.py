@@ -168,6 +168,6 @@ def run(module: str) -> NoReturn:
     if found:
         sys.meta_path.insert(0, found)
     main = __import__(module, fromlist=["main"]).main
-    from pyruntime.commandline.program import leave
+    from pyruntime.commandline.program import leave  # lazy: when this module is imported, imports are still slow
 
     leave(main())

@@ -275,7 +275,7 @@ def _publish(site: Site, endpoint: Endpoint) -> None:
 def _forget_flows(endpoint: Endpoint) -> None:
     """Clients that have sent datagrams to its ports all the time shall find what is there now."""
     if any(port["protocol"] == "udp" for port in endpoint.ports):
-        from pyruntime.networks.conntrack import forget
+        from pyruntime.networks.conntrack import forget  # lazy: only for published UDP ports
 
         forget(endpoint.ports, endpoint.targets())
 

@@ -9,11 +9,13 @@ Whoever finds it dead starts it again.
 
 from __future__ import annotations
 
+import _socket
 import os
 import sys
 import time
 
 from pyruntime.networks import bridges
+from pyruntime.networks.addresses import FAMILIES
 from pyruntime.system import processes
 from pyruntime.system.files import write
 from pyruntime.system.locks import Lock
@@ -40,10 +42,6 @@ def alive(site: Site) -> bool:
 
 def answers(gateway: str, seconds: float = 3.0) -> bool:
     """Wait until the name server listens at a bridge's address; False where it does not within that time."""
-    import _socket
-
-    from pyruntime.networks.addresses import FAMILIES
-
     deadline = time.monotonic() + seconds
     while True:
         sock = _socket.socket(FAMILIES[6 if ":" in gateway else 4][0], _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)

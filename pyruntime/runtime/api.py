@@ -98,6 +98,7 @@ class Runtime:
             preserve_fds: int = 0) -> int:
         """Create and start; unless ``detach``, wait for the program, delete the container (unless ``keep``) and return
         its exit status, 128 + N when signal N killed it. Signals are forwarded if the main thread waits."""
+        # lazy: the face of the library loads each verb with its first call
         from pyruntime.runtime.lifecycle.run import run
 
         request = self._request("", "", preserve_fds, detached=detach)
@@ -118,7 +119,7 @@ class Runtime:
         without ``stdin`` nothing is typed into the terminal, and the third SIGINT or SIGTERM raises Interrupted.
         Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of it is left.
         """
-        from pyruntime.runtime.lifecycle.exec import ExecRequest, execute
+        from pyruntime.runtime.lifecycle.exec import ExecRequest, execute  # lazy: as in run
 
         options: dict[str, Any] = {} if process is not None else {
             "cwd": cwd, "env": env, "user": user, "gids": gids, "groups": groups, "terminal": terminal,
@@ -133,7 +134,7 @@ class Runtime:
         """Write a running or paused container to a directory; unless it is left running it is deleted then. ``options``
         are those of pyruntime.runtime.lifecycle.checkpoint.CheckpointRequest: tcp_established, file_locks, ...
         Raises StateError, UsageError, HostError, CriuError; then the container goes on as before."""
-        from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint
+        from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint  # lazy: as in run
 
         checkpoint(self.root, container_id, CheckpointRequest(
             image_path=os.fspath(image_path), leave_running=leave_running, rootless=self.rootless, warn=self.warn,
@@ -146,7 +147,7 @@ class Runtime:
         status. ``options`` are those of pyruntime.runtime.lifecycle.restore.RestoreRequest.
         Raises ConfigError, UsageError, HostError, ContainerExists, StepError, HookError, CriuError; after an error
         nothing of it is left."""
-        from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore
+        from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore  # lazy: as in run
 
         return restore(self.root, container_id, os.fspath(bundle), RestoreRequest(
             image_path=os.fspath(image_path), detached=detach, console_socket=console_socket, pid_file=pid_file,
@@ -158,26 +159,26 @@ class Runtime:
 
     def kill(self, container_id: str, signal: int | str = "TERM", *, everything: bool = False) -> None:
         """Send a signal, by number or name, to init or to every process. Raises StateError, UsageError."""
-        from pyruntime.system.signals import signal_number
+        from pyruntime.system.signals import signal_number  # lazy: as in run
 
         number = signal if isinstance(signal, int) else signal_number(signal)
         kill(self.root, container_id, number, everything=everything)
 
     def pause(self, container_id: str) -> None:
         """Stop every process of a created or running container until `resume`. Raises StateError."""
-        from pyruntime.runtime.lifecycle.pause import pause
+        from pyruntime.runtime.lifecycle.pause import pause  # lazy: as in run
 
         pause(self.root, container_id)
 
     def resume(self, container_id: str) -> None:
         """Let the processes of a paused container go on. Raises StateError."""
-        from pyruntime.runtime.lifecycle.pause import resume
+        from pyruntime.runtime.lifecycle.pause import resume  # lazy: as in run
 
         resume(self.root, container_id)
 
     def pids(self, container_id: str) -> Sequence[int]:
         """The container's processes, as the host numbers them. Raises NoSuchContainer."""
-        from pyruntime.runtime.lifecycle.ps import pids
+        from pyruntime.runtime.lifecycle.ps import pids  # lazy: as in run
 
         return pids(self.root, container_id)
 
@@ -189,20 +190,20 @@ class Runtime:
         """Change limits: ``resources`` is a ``linux.resources`` object; what it does not name stays, and so do devices.
 
         All or nothing. Raises ConfigError, StateError, HostError, StepError."""
-        from pyruntime.runtime.lifecycle.update import update
+        from pyruntime.runtime.lifecycle.update import update  # lazy: as in run
 
         update(self.root, container_id, resources)
 
     def stats(self, container_id: str) -> dict[str, Any]:
         """The numbers of the container's cgroup, as `events --stats` prints them. Raises StateError."""
-        from pyruntime.runtime.lifecycle.events import statistics
+        from pyruntime.runtime.lifecycle.events import statistics  # lazy: as in run
 
         return statistics(self.root, container_id)
 
     def oom_kills(self, container_id: str) -> int:
         """How many processes of the container the kernel has killed for want of memory; also of one that has stopped.
         0 where nobody counts: no memory controller, or no cgroup. Raises NoSuchContainer."""
-        from pyruntime.runtime.cgroups.oom import kills
+        from pyruntime.runtime.cgroups.oom import kills  # lazy: as in run
 
         record = Container(self.root, container_id).read()
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def _bindings() -> Any:
+    # lazy: a shared library, and the common `create` makes none of these calls
     from pyruntime.native import _kernel  # type: ignore[attr-defined,unused-ignore]
 
     return _kernel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+
 # For other modules, too: ``signal`` would cost 5 ms of import.
 from _signal import SIGHUP, SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ, pidfd_send_signal  # type: ignore[import-not-found]
 

@@ -228,6 +228,6 @@ def _set(path: str, file: str, data: str) -> bool:
 
 
 def _sleep(seconds: float) -> None:
-    import time  # only where something has to be waited for
+    import time  # lazy: only while a process leaves its cgroup
 
     time.sleep(seconds)

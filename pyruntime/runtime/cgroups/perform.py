@@ -361,7 +361,7 @@ def _not_enabled(path: str, name: str, error: OSError) -> str:
 
 def devices(path: str, rules: Sequence[str]) -> None:
     """Attach the filter that ``rules`` make to a v2 cgroup. Goes away with the cgroup, so there is no undo."""
-    from pyruntime.runtime.cgroups import device_bpf  # only v2 hosts need the compiler and the binding
+    from pyruntime.runtime.cgroups import device_bpf  # lazy: only v2 hosts need the compiler and the binding
     from pyruntime.system import kernel, uapi
 
     program = kernel.bpf_prog_load(device_bpf.compile_rules(rules), "Apache-2.0")

@@ -84,10 +84,10 @@ def read_limits(resources: Node, host: CgroupHost) -> Limits:
 def _dialect(modern: bool) -> ModuleType:
     # A machine needs one of the two.
     if modern:
-        from pyruntime.runtime.cgroups import v2
+        from pyruntime.runtime.cgroups import v2  # lazy: only the dialect of this host
 
         return v2
-    from pyruntime.runtime.cgroups import v1
+    from pyruntime.runtime.cgroups import v1  # lazy: only the dialect of this host
 
     return v1
 
@@ -124,7 +124,7 @@ def placement(config: Node, host: CgroupHost, container_id: str, systemd: System
     location = config.get("linux.cgroupsPath", "")
     if systemd is None:
         return Placement(container_paths(location, container_id, host))
-    from pyruntime.runtime.cgroups import systemd as units
+    from pyruntime.runtime.cgroups import systemd as units  # lazy: only for the systemd driver
 
     scope = units.locate(location, container_id, systemd)
     return Placement(units.container_paths(scope, host), scope, systemd)
@@ -183,7 +183,7 @@ def _emit_scope(config: Node, host: CgroupHost, scope: Scope, systemd: Systemd, 
                 container_id: str, limits: Limits, rules: list[devices.Rule], slot: Callable[[], int], *,
                 rootless: bool) -> Iterator[Step]:
     # The same, with systemd as the one who makes the cgroup, hands controllers down and moves processes of others.
-    from pyruntime.runtime.cgroups import systemd as units
+    from pyruntime.runtime.cgroups import systemd as units  # lazy: as in placement
 
     where, user = config["linux.cgroupsPath"].where, int(systemd.user)
     # A user's systemd has no say in v1 hierarchies.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from pyruntime.errors import ConfigError, Problem
 from pyruntime.runtime.cgroups import gvariant
+from pyruntime.runtime.cgroups.host import below
 from pyruntime.runtime.cgroups.values import blkio_to_io_weight, shares_to_weight, swap_alone
 
 TYPE_CHECKING = False
@@ -104,8 +105,6 @@ def locate(cgroups_path: str, container_id: str, systemd: Systemd) -> Scope:
 
 def container_paths(scope: Scope, host: CgroupHost) -> dict[str, str]:
     """The directory of the scope in every hierarchy, as `paths.container_paths` has them."""
-    from pyruntime.runtime.cgroups.host import below
-
     return {hierarchy.key: hierarchy.mountpoint + below(scope.path, hierarchy.root) for hierarchy in host.all()}
 
 

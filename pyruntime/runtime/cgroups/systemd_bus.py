@@ -10,6 +10,7 @@ systemd to talk to, SystemdError for what it answers.
 from __future__ import annotations
 
 import os
+import time
 
 from pyruntime.errors import HostError, SystemdError
 from pyruntime.runtime.cgroups import gvariant
@@ -36,6 +37,7 @@ class Bus:
         self.user = user
         address, told = address_of(user=user)
         try:
+            # lazy: the systemd driver alone needs jeepney (30 ms), and says so if it is missing
             from jeepney import DBusAddress
             from jeepney.io.blocking import DBusConnection
         except ImportError:
@@ -59,7 +61,7 @@ class Bus:
     def call(self, method: str, signature: str = "", *body: Any, path: str = OBJECT, interface: str = MANAGER,
              name: str = NAME) -> tuple[Any, ...]:
         """Call a method; the values of its answer. Raises SystemdError."""
-        from jeepney import DBusErrorResponse, new_method_call
+        from jeepney import DBusErrorResponse, new_method_call  # lazy: as in __init__
         from jeepney.wrappers import unwrap_msg
 
         message = new_method_call(self._address(path, bus_name=name, interface=interface), method, signature or None,
@@ -82,7 +84,7 @@ class Bus:
 
     def job(self, what: str, method: str, signature: str, *body: Any) -> None:
         """Call a method that makes a job, and wait for the job's end. Raises SystemdError unless it is done."""
-        from collections import deque
+        from collections import deque  # lazy: as in __init__
 
         from jeepney import MatchRule, message_bus
 
@@ -100,8 +102,6 @@ class Bus:
             self._await(what, job, removed)
 
     def _await(self, what: str, job: str, removed: Any) -> None:
-        import time
-
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -160,7 +160,7 @@ def _connect(address: str) -> socket.socket:
     EXTERNAL without a name: the bus asks the kernel who we are. jeepney's own would say the number that we have in a
     user namespace (rootless Podman's 0), which is not what the bus sees, and it would be turned away.
     """
-    import socket
+    import socket  # lazy: only for a bus (5 ms)
 
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:

@@ -81,7 +81,7 @@ def shares_to_weight(shares: int) -> int:
         return 1
     if shares >= 262144:
         return 10000
-    import math  # v2 with shares only
+    import math  # lazy: only for cpu.shares on v2
 
     log = math.log2(shares)
     return math.ceil(round(10 ** ((log * log + 125 * log) / 612 - 7 / 34), 9))

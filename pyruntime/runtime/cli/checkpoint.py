@@ -50,6 +50,7 @@ def common(context: Context, parsed: Parsed) -> dict[str, Any]:
 
 def run(context: Context, parsed: Parsed) -> int:
     """Write the container to disk."""
+    # lazy: help and completion load every command's module
     from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint
 
     checkpoint(context.root, parsed.arguments[0], CheckpointRequest(

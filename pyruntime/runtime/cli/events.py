@@ -18,6 +18,7 @@ COMMAND = Command(
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print one JSON object a line until the container's cgroup is gone."""
+    # lazy: help and completion load every command's module
     from pyruntime.runtime.lifecycle.events import events, statistics
 
     container_id = parsed.arguments[0]

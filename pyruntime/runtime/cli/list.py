@@ -50,7 +50,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def _owner(directory: str) -> str:
-    import pwd
+    import pwd  # lazy: only for containers that exist
 
     uid = os.stat(directory).st_uid
     try:

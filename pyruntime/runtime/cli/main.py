@@ -58,7 +58,7 @@ class Context:
     """The global options that commands use."""
 
     def __init__(self, parsed: Parsed) -> None:
-        from pyruntime.runtime.lifecycle.store import default_root
+        from pyruntime.runtime.lifecycle.store import default_root  # lazy: help needs no state directory
 
         root = parsed["root"]
         if root and not os.path.abspath(root).strip("/"):   # "//" stays what it is
@@ -86,7 +86,7 @@ def _cgroup_manager(parsed: Parsed) -> str:
 
 def version() -> str:
     """What --version prints; the third line is what callers look for."""
-    from pyruntime._version import __version__
+    from pyruntime._version import __version__  # lazy: only for --version
     from pyruntime.runtime.lifecycle.features import libseccomp_version
 
     return (f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC}\n"

@@ -30,6 +30,7 @@ COMMAND = Command(
 
 def run(context: Context, parsed: Parsed) -> int:
     """Bring the container back."""
+    # lazy: help and completion load every command's module
     from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore
 
     request = RestoreRequest(

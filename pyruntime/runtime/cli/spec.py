@@ -17,7 +17,7 @@ COMMAND = Command("spec", "[options]", "create a new config.json",
 
 def run(context: Context, parsed: Parsed) -> int:
     """Write config.json; one that is there already stays."""
-    from pyruntime.runtime.config.template import template
+    from pyruntime.runtime.config.template import template  # lazy: help and completion load every command's module
 
     path = os.path.join(parsed["bundle"] or ".", "config.json")
     text = encode(template(rootless=parsed["rootless"], uid=os.geteuid(), gid=os.getegid(),

@@ -101,7 +101,7 @@ def compile_exec(config: Config, host: Host, options: Options, container_id: str
 def compile_restore(config: Config, host: Host, options: Options, container_id: str, revived: Revived) -> Plan:
     """Compile the plan by which CRIU comes to restore a container: the cgroup as in `create`, then CRIU in the place of
     init. Raises ConfigError, HostError."""
-    from pyruntime.runtime.compiler.sections import restore as revive  # no other command needs it
+    from pyruntime.runtime.compiler.sections import restore as revive  # lazy: no other command needs it
 
     setup = Setup(config, host, options, container_id, revived=revived)
     try:

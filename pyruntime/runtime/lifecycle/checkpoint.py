@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import CriuError, HostError, PyruntimeError, UsageError
+from pyruntime.errors import CriuError, HostError, PyruntimeError, StateError, UsageError
 from pyruntime.runtime.cgroups.group import Group
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
 from pyruntime.runtime.lifecycle.checkpoint_criu import Criu, find_program, lacking
@@ -89,7 +89,6 @@ def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None
     record = container.read()
     status = status_of(container, record)
     if status not in (RUNNING, PAUSED):
-        from pyruntime.errors import StateError
         raise StateError(f'Container cannot be checkpointed in {status} state: "{container_id}"')
     refuse_rootless(request, "checkpoint")
     program = find_program(request.criu)

@@ -7,9 +7,11 @@ It is run as ``criu swrk 3`` with a socket at descriptor 3, takes one request, t
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 
@@ -54,8 +56,6 @@ def find_program(name: str = "") -> str:
 
 def search(name: str = "") -> str:
     """The path of a program that may be CRIU; empty when there is none."""
-    import shutil
-
     found = shutil.which(name or "criu", path=environment()["PATH"])
     return os.path.abspath(found) if found else ""
 
@@ -91,7 +91,6 @@ class Criu:
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             # 3 may be the number of theirs itself; dup2(2) would leave it close-on-exec then.
-            import fcntl
             parked = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 4)
             try:
                 pid = os.posix_spawn(program, [program, "swrk", "3"], environment(), setpgroup=0, file_actions=[

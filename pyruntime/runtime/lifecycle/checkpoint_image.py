@@ -13,6 +13,7 @@ import stat
 from pyruntime.errors import PyruntimeError, UsageError
 from pyruntime.runtime.cgroups.host import unescape
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
+from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.system.json import decode, encode
 from pyruntime.system.uapi import CLONE_NEWNET
 
@@ -92,8 +93,6 @@ def _config_file(annotations: dict[str, str]) -> str | None:
 
 def refuse_rootless(request: CriuRequest, verb: str) -> None:
     """Raise UsageError where CRIU cannot work: it needs the rights of the machine's root."""
-    from pyruntime.runtime.lifecycle.facts import read_host
-
     if read_host(request.rootless, cgroups=False).rootless:
         raise UsageError(f"cannot {verb} a rootless container: CRIU needs the rights of the machine's root")
 

@@ -100,7 +100,7 @@ class Creation(Launch):
         return True
 
     def cause_of_death(self) -> str:
-        from pyruntime.runtime.cgroups.stats import killed_for_memory
+        from pyruntime.runtime.cgroups.stats import killed_for_memory  # lazy: only for a create that fails
 
         limit = self.config["linux.resources.memory.limit"]
         peak = killed_for_memory(self.record.cgroup)
@@ -110,7 +110,7 @@ class Creation(Launch):
                 f" {peak}): the kernel killed init, which could not be set up with so little")
 
     def left_behind(self) -> list[str]:
-        from pyruntime.runtime.cgroups.group import Group
+        from pyruntime.runtime.cgroups.group import Group  # lazy: only for a create that fails
 
         made = {key: path for key, path in self.record.cgroup.items() if path in self.record.cgroup_made}
         if not made:
@@ -165,7 +165,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     try:
         container.keep(kept)
         if notifies:
-            from pyruntime.runtime.lifecycle import notify
+            from pyruntime.runtime.lifecycle import notify  # lazy: only with $NOTIFY_SOCKET
             notify.prepare(container.directory)
         launch = Creation(plan, config, container, record, request)
         launch.run()
@@ -179,7 +179,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
         if not isinstance(error, Exception):
             # KeyboardInterrupt, which may have come between a step and the note of how to undo it. The record knows
             # all that was going to be made.
-            from pyruntime.runtime.lifecycle.delete import destroy
+            from pyruntime.runtime.lifecycle.delete import destroy  # lazy: only for a create that fails
             destroy(container, record)
         container.remove()
         raise
@@ -209,7 +209,7 @@ def _with_surroundings(config: Config, request: Request, notify_directory: str) 
     env = [entry for entry in process.get("env") or [] if not entry.startswith(tuple(told))]
     value = {**config.value, "process": process}
     if notify_directory:
-        from pyruntime.runtime.lifecycle import notify
+        from pyruntime.runtime.lifecycle import notify  # lazy: only with $NOTIFY_SOCKET
         env.append(notify.VARIABLE)
         value["mounts"] = [*(value.get("mounts") or []), notify.mount(notify_directory)]
     process["env"] = [*env, *request.variables]
@@ -283,7 +283,7 @@ def _managed(plan: Plan) -> list[str]:
     """The directories that systemd makes for the container. The slices above them are its own."""
     if not _scope(plan):
         return []
-    from pyruntime.runtime.cgroups.systemd import managed
+    from pyruntime.runtime.cgroups.systemd import managed  # lazy: only for the systemd driver
 
     return [group for key, group in plan.cgroup_paths.items() if managed(key)]
 
@@ -320,5 +320,5 @@ def _poststop(record: Record, error: BaseException) -> None:
     """A container whose hooks ran and that failed then is destroyed, and poststop hooks follow (runtime.md#lifecycle,
     steps 4, 5, 6 and 13)."""
     if record.hooks.get("poststop") and isinstance(error, (HookError, StepError)):
-        from pyruntime.runtime.lifecycle.delete import poststop
+        from pyruntime.runtime.lifecycle.delete import poststop  # lazy: only for a create that fails
         error.notes += [str(failure) for failure in poststop(record)]

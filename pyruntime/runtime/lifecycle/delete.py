@@ -7,6 +7,7 @@ from errno import EBUSY, ENOENT, ENOTEMPTY
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
 from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.cgroups.host import directories_of
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
 from pyruntime.runtime.lifecycle.store import Container, Record
 from pyruntime.system import processes
@@ -121,8 +122,6 @@ def _end_unrecorded(container: Container) -> list[str]:
     pid, started = container.init()
     if not processes.alive(pid, started):
         return []
-    from pyruntime.runtime.cgroups.host import directories_of
-
     group = Group({key: path for key, path in directories_of(pid).items()
                    if _named_after(container.id, os.path.basename(path))})
     end_process(pid, started, group if group.paths else None)
@@ -179,6 +178,7 @@ def _stop_unit(record: Record) -> list[str]:
     # Before the directories go: systemd removes its own, and would take their absence for the scope's end.
     if _forgotten(record):
         return []
+    # lazy: jeepney (30 ms): only for a unit that systemd still has
     from pyruntime.runtime.cgroups.systemd_bus import stop_unit
 
     try:
@@ -200,7 +200,7 @@ def poststop(record: Record) -> list[PyruntimeError]:
     """Run the poststop hooks. What one does wrong is a warning, and the others still run (runtime.md#lifecycle)."""
     if not record.hooks.get("poststop"):
         return []
-    from pyruntime.runtime.lifecycle.hooks import run_all
+    from pyruntime.runtime.lifecycle.hooks import run_all  # lazy: only with poststop hooks
 
     return list(run_all("poststop", record.hooks["poststop"], hook_state(record, STOPPED)))
 

@@ -7,6 +7,7 @@ us of whoever takes over our children, as containerd's shim and conmon expect.
 
 from __future__ import annotations
 
+import _socket
 import os
 from _thread import get_native_id
 
@@ -29,7 +30,6 @@ from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
@@ -139,11 +139,11 @@ def _read(path: str) -> bytes:
 def _in_foreground(container: Container, record: Record, config: Config, request: ExecRequest, terminal: bool) -> int:
     foreground = None
     if os.getpid() == get_native_id():   # Python handles signals in the main thread alone
-        from pyruntime.runtime.lifecycle.foreground import Foreground
+        from pyruntime.runtime.lifecycle.foreground import Foreground  # lazy: only without --detach
 
         insistence = None
         if not request.stdin:
-            from pyruntime.system.signals import Insistence
+            from pyruntime.system.signals import Insistence  # lazy: only without --detach
 
             insistence = Insistence("the program")
         foreground = Foreground(insistence)
@@ -153,7 +153,6 @@ def _in_foreground(container: Container, record: Record, config: Config, request
     ends: tuple[_socket.socket, ...] = ()
     try:
         if terminal:
-            import _socket
             ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         entry = Entry(container, record, config, request, ends[1] if ends else None)
         if foreground is not None and ends:
@@ -240,8 +239,6 @@ def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
 def _window(container: Container) -> _socket.socket | None:
     """Without root, the kernel lets nobody look into an init that is not dumpable, as it is while it waits for `start`:
     ask it to be, until the connection ends. None where it does not wait."""
-    import _socket
-
     try:
         sock = sockets.connect(os.path.join(container.directory, "start.sock"), "exec", _socket.SOCK_SEQPACKET)
     except PyruntimeError:

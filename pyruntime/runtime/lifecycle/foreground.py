@@ -162,7 +162,7 @@ class Terminal:
     def begin(self) -> None:
         """Go raw, where what is typed comes to us."""
         if self._stdin and os.isatty(0):
-            import termios
+            import termios  # lazy: only with a terminal
             import tty
 
             self._saved = termios.tcgetattr(0)
@@ -171,7 +171,7 @@ class Terminal:
     def resize(self) -> None:
         """Give the container's terminal the size of ours."""
         if self.tty >= 0:
-            import fcntl
+            import fcntl  # lazy: only with a terminal
             import termios
 
             size = fcntl.ioctl(self.tty, termios.TIOCGWINSZ, bytes(8))
@@ -214,7 +214,7 @@ class Terminal:
     def end(self) -> None:
         """Give our terminal back as it was."""
         if self._saved is not None:
-            import termios
+            import termios  # lazy: only with a terminal
 
             try:   # noqa: SIM105  # contextlib is too dear for commands
                 termios.tcsetattr(0, termios.TCSANOW, self._saved)   # to drain would wait for a reader

@@ -61,6 +61,7 @@ def program() -> int:
     try:
         return sealed("pyruntime", image, MFD_EXEC)
     except PermissionError:   # vm.memfd_noexec=2
+        # lazy: only if vm.memfd_noexec forbids to run a memfd
         from pyruntime.runtime.lifecycle.private_copy import private_copy
         return private_copy(image)
     except OSError:           # a kernel before 6.3
@@ -374,7 +375,7 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
     if step.op.name == "chdir" and call == "chdir":
         return f'chdir to cwd ("{detail}") set in config.json failed: {words}'
     if step.op.name == "ambient" and detail.startswith("PR_CAP_AMBIENT_RAISE"):
-        from pyruntime.runtime.config.sections.process import CAPABILITIES
+        from pyruntime.runtime.config.sections.process import CAPABILITIES  # lazy: only for a step that failed
         return f"can't raise ambient capability {CAPABILITIES[int(detail.rpartition(' ')[2])]}: {words}"
     if step.op.name == "open_namespace" and call == "foreign":
         return detail

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+from pyroute2 import IPRoute, NetlinkError
+
 from pyruntime.errors import PyruntimeError
 from pyruntime.system import kernel
 from pyruntime.system.uapi import CLONE_NEWNET
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 def move(pid: int, name: str, new_name: str) -> None:
     """Move device ``name`` into the network namespace of process ``pid`` and call it ``new_name``, in which ``%d``
     stands for a number that the kernel chooses. Raises PyruntimeError."""
-    from pyroute2 import NetlinkError
-
     target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         host, container = _sockets(target)
@@ -40,8 +40,6 @@ def move(pid: int, name: str, new_name: str) -> None:
 def _sockets(target: int) -> tuple[Any, Any]:
     # A netlink socket belongs to the namespace in which it was made, so a short visit is enough. We are
     # single-threaded: nobody else is moved.
-    from pyroute2 import IPRoute
-
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         host = IPRoute()

@@ -14,13 +14,15 @@ has been passed on, as sd_notify_barrier(3) wants.
 
 from __future__ import annotations
 
+import _socket
 import os
+import select
 
 from pyruntime.errors import PyruntimeError, UsageError
+from pyruntime.system.sockets import address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from typing import Any
 
 DIRECTORY = "notify"   # in the container's state directory
@@ -55,8 +57,6 @@ def prepared(directory: str) -> bool:
 
 
 def _manager(name: str) -> _socket.socket:
-    import _socket
-
     if not name.startswith(("/", "@")):
         raise UsageError(f'NOTIFY_SOCKET="{name}": neither a path nor the name of an abstract socket; unset it if'
                          " nobody is to be told")
@@ -74,10 +74,6 @@ class Relay:
 
     def __init__(self, directory: str, name: str) -> None:
         """``directory``: the container's state; ``name``: the manager's socket. Raises UsageError, PyruntimeError."""
-        import _socket
-
-        from pyruntime.system.sockets import address
-
         self._manager = _manager(name)
         self.ready = False   # whether the program has said so
         self.path = os.path.join(directory, DIRECTORY, "notify.sock")
@@ -101,8 +97,6 @@ class Relay:
 
     def pass_on(self, pid: int) -> None:
         """Receive one datagram and tell the manager of it; ``pid`` is to be the service's main process."""
-        import _socket
-
         data, ancillary, _, _ = self._inside.recvmsg(_SIZE, _socket.CMSG_SPACE(4 * _MOST_FDS),
                                                      _socket.MSG_CMSG_CLOEXEC)
         lines = [line for line in data.split(b"\n") if line.partition(b"=")[0].decode("ascii", "replace") in _PASSED]
@@ -127,8 +121,6 @@ class Relay:
 
     def await_ready(self, pid: int, pidfd: int) -> None:
         """Pass on until the program is ready or has ended, then until the manager has taken note of it."""
-        import select
-
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
         poll.register(pidfd, select.POLLIN)
@@ -141,9 +133,6 @@ class Relay:
         self._barrier()
 
     def _barrier(self) -> None:
-        import _socket
-        import select
-
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             try:

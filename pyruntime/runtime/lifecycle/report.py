@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 
 from pyruntime.errors import PyruntimeError
@@ -17,7 +18,6 @@ def report_pid(pid: int, pid_file: str, pidfd_socket: str, name: bytes = b"stand
         except OSError as error:
             raise PyruntimeError(f'--pid-file "{pid_file}": {error.strerror}') from None
     if pidfd_socket:
-        import _socket
         sock = sockets.connect(pidfd_socket, "--pidfd-socket")
         pidfd = os.pidfd_open(pid)
         try:

@@ -80,7 +80,7 @@ def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, 
     if request.create.detached:
         _restore(root, container_id, bundle, request)
         return 0
-    from pyruntime.runtime.lifecycle.foreground import Foreground
+    from pyruntime.runtime.lifecycle.foreground import Foreground  # lazy: only without --detach
 
     foreground = Foreground()
     foreground.begin()
@@ -305,7 +305,7 @@ class Revival(Launch):
 
     def _run_hooks(self) -> None:
         """prestart and createRuntime: they set up the network, and the image's namespaces are new and empty."""
-        from pyruntime.runtime.lifecycle.hooks import environment, run_hook
+        from pyruntime.runtime.lifecycle.hooks import environment, run_hook  # lazy: only with hooks
 
         self.container.write(self.record)
         state = Setup.state_of(self.config, self.record.id, "creating", self.record.pid)

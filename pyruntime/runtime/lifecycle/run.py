@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 
 from pyruntime.errors import PyruntimeError
@@ -28,14 +29,13 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         record = create(root, container_id, bundle, request)
         _or_delete(container, lambda: start_until_ready(container, record, request.notify))
         return 0
-    from pyruntime.runtime.lifecycle.foreground import Foreground
+    from pyruntime.runtime.lifecycle.foreground import Foreground  # lazy: only without --detach
 
     foreground = Foreground()
     foreground.begin()
     try:
         ours = None
         if load_bundle(bundle, process_needed=False, file=request.config_file).get("process.terminal", False):
-            import _socket
             ours, request.console = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         if subreaper:
             _become_subreaper()
@@ -58,7 +58,7 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
 
 
 def _relay(foreground: Foreground, container: Container, request: Request) -> None:
-    from pyruntime.runtime.lifecycle.notify import Relay, prepared
+    from pyruntime.runtime.lifecycle.notify import Relay, prepared  # lazy: only with $NOTIFY_SOCKET
 
     if prepared(container.directory):
         foreground.relay(Relay(container.directory, request.notify), request.warn)
@@ -66,7 +66,7 @@ def _relay(foreground: Foreground, container: Container, request: Request) -> No
 
 def _become_subreaper() -> None:
     # Processes that outlive init (a pid namespace shared with the host) become ours, not the machine's init's.
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only for a caller that asks to adopt orphans
 
     kernel.become_subreaper()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 
 from pyruntime.errors import ConfigError, Problem, StateError, StepError
@@ -38,7 +39,7 @@ def start_until_ready(container: Container, record: Record, notify: str) -> None
     if not notify:
         start_record(container, record)
         return
-    from pyruntime.runtime.lifecycle.notify import Relay, prepared
+    from pyruntime.runtime.lifecycle.notify import Relay, prepared  # lazy: only with $NOTIFY_SOCKET
 
     if not prepared(container.directory):
         start_record(container, record)
@@ -57,8 +58,6 @@ def start_until_ready(container: Container, record: Record, notify: str) -> None
 
 def start_record(container: Container, record: Record) -> None:
     """The same for a record that is known to be in the created state."""
-    import _socket
-
     if not record.has_process:
         # As after any other start that fails, the container has stopped: there is nothing that init could become.
         end_process(record.pid, record.started)
@@ -94,7 +93,7 @@ def _follow(sock: object, record: Record) -> None:
 
 def _poststart(container: Container, record: Record) -> None:
     """A poststart hook that fails stops the container (runtime.md#lifecycle, step 10)."""
-    from pyruntime.errors import HookError
+    from pyruntime.errors import HookError  # lazy: only with poststart hooks
     from pyruntime.runtime.lifecycle.hooks import environment, run_hook
 
     for index, hook in enumerate(record.hooks["poststart"]):
@@ -103,6 +102,6 @@ def _poststart(container: Container, record: Record) -> None:
                      env=environment(hook.get("env")), timeout=hook.get("timeout") or 0,
                      state=hook_state(record, RUNNING))
         except HookError as error:
-            from pyruntime.runtime.lifecycle.delete import destroy
+            from pyruntime.runtime.lifecycle.delete import destroy  # lazy: only for a poststart hook that fails
             error.notes += destroy(container, record)
             raise

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pyruntime.errors import ConfigError, StateError
+from pyruntime.runtime.cgroups.host import discover
+from pyruntime.runtime.cgroups.resources import update as steps
+from pyruntime.runtime.cgroups.update import apply
 from pyruntime.runtime.config import rules
 from pyruntime.runtime.config.check import conforms_resources
 from pyruntime.runtime.config.node import Node
@@ -28,14 +31,10 @@ def update(root: str, container_id: str, resources: dict[str, Any], document: st
     if status not in (CREATED, RUNNING, PAUSED):
         raise StateError(f'container not running: "{container_id}" is {status}')
     if not conforms_resources(resources):
-        from pyruntime.runtime.config.validate import validate
+        from pyruntime.runtime.config.validate import validate  # lazy: jsonschema (60 ms): only to word what is wrong
         raise ConfigError(document, validate(resources, "resources"))
     if problems := rules.resources_problems(Node(resources)):
         raise ConfigError(document, problems)
-    from pyruntime.runtime.cgroups.host import discover
-    from pyruntime.runtime.cgroups.resources import update as steps
-    from pyruntime.runtime.cgroups.update import apply
-
     host = discover()
     changes = list(steps(Node(resources), host, record.cgroup))
     apply(changes, lambda: _tell_systemd(record, Node(resources), host) if record.unit else None)
@@ -43,7 +42,7 @@ def update(root: str, container_id: str, resources: dict[str, Any], document: st
 
 def _tell_systemd(record: Record, resources: Node, host: CgroupHost) -> None:
     """Set the properties of the container's unit, so that systemd holds to the new limits too."""
-    from pyruntime.runtime.cgroups import systemd, systemd_bus
+    from pyruntime.runtime.cgroups import systemd, systemd_bus  # lazy: jeepney (30 ms): only for the systemd driver
     from pyruntime.runtime.cgroups.update import cpu_max
 
     asked = systemd_bus.ask(user=record.user_unit)

@@ -35,7 +35,7 @@ MAX_ENTRIES = 64          # profiles kept; the oldest go first
 def compile_filter(seccomp: Node) -> Filter:
     """Compile the section with libseccomp. Raises ConfigError that names the place, HostError without libseccomp."""
     # cffi and libseccomp: only when no compiled program is at hand
-    from pyruntime.runtime.compiler.sections import seccomp_filter
+    from pyruntime.runtime.compiler.sections import seccomp_filter  # lazy: only for a profile that is not in the cache
 
     return seccomp_filter.compile_filter(seccomp)
 
@@ -84,12 +84,14 @@ def emit(setup: Setup) -> Iterator[Step]:
 def _sha256(data: bytes) -> Any:
     # hashlib would load OpenSSL, which costs more than everything else here.
     try:
-        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]   # Python 3.12
+        # lazy: only with linux.seccomp, and hashlib would load OpenSSL
+        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         try:
+            # lazy: as above
             from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore,no-redef]
         except ImportError:
-            from hashlib import sha256
+            from hashlib import sha256  # lazy: as above
     return sha256(data)
 
 
@@ -173,7 +175,7 @@ def identity(path: str) -> str:
 def _write_entry(path: str, compiled: Filter) -> None:
     # Written under another name and renamed: a reader sees all of it or nothing. Not fsynced: a damaged entry is found
     # by its digest and costs one compilation.
-    from pyruntime.runtime.compiler.sections import seccomp_filter
+    from pyruntime.runtime.compiler.sections import seccomp_filter  # lazy: only for a profile that was not in the cache
 
     library = identity(seccomp_filter.library_path())
     if not library:
