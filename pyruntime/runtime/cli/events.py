@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import UsageError
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.system import durations
 from pyruntime.system.json import encode
 
@@ -16,7 +16,7 @@ COMMAND = Command(
     Flag("stats", "bool", "print the statistics once and exit"), least=1, most=1)
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Print one JSON object a line until the container's cgroup is gone."""
     # lazy: help and completion load every command's module
     from pyruntime.runtime.lifecycle.events import events, statistics

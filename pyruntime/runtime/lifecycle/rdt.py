@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, PyruntimeError
-from pyruntime.runtime.lifecycle.store import Container
+from pyruntime.runtime.lifecycle.store import StateDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _remove(made: list[str]) -> None:
 
 def rewrite(root: str, container_id: str, lines: list[str]) -> None:
     """Write schemata of a container's group anew. Raises HostError for a container that has none."""
-    record = Container(root, container_id).read()
+    record = StateDirectory(root, container_id).read()
     if not record.rdt:
         raise HostError(f'"{container_id}" has no group in resctrl: its config.json has no linux.intelRdt of its own')
     for line in lines:
