@@ -65,8 +65,9 @@ def _flows(netlink: Connection, family: int, numbers: set[int], ours: set[bytes]
         flow = attributes(answer[4:])
         original = attributes(flow[nl.CTA_TUPLE_ORIG])
         protocol = attributes(original[nl.CTA_TUPLE_PROTO])
-        port = int.from_bytes(protocol[nl.CTA_PROTO_DST_PORT], "big")
-        if protocol[nl.CTA_PROTO_NUM][0] != IPPROTO_UDP or port not in numbers:
+        if protocol[nl.CTA_PROTO_NUM][0] != IPPROTO_UDP:   # ICMP, for example, has no ports
+            continue
+        if int.from_bytes(protocol[nl.CTA_PROTO_DST_PORT], "big") not in numbers:
             continue
         # Who answers: a container, or who was asked, where nothing was translated when the flow began.
         answers = attributes(attributes(flow[nl.CTA_TUPLE_REPLY])[nl.CTA_TUPLE_IP])[source]

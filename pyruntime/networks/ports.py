@@ -193,11 +193,12 @@ def start_proxy(endpoint: Endpoint, bound: Sequence[Bound]) -> None:
             target = targets.get(6 if ":" in one.host else 4) or targets.get(4) or targets[6]
             words.append(f"{one.protocol},{one.sock.fileno()},{target},{one.to}")
             os.set_inheritable(one.sock.fileno(), True)
+        where = [f"netns={namespace}"] if namespace >= 0 else []
         os.set_inheritable(pidfd, True)
         # Not our standard streams: they are the container's at this moment, and it would never see their end.
         actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
         try:
-            pid = os.posix_spawn(PROXY, ["pocker-proxy", str(pidfd), str(namespace), *words], {},
+            pid = os.posix_spawn(PROXY, ["pocker-proxy", f"init={pidfd}", *where, "--", *words], {},
                                  file_actions=actions, setsid=True)
         except OSError as error:
             raise HostError(f'cannot run "{PROXY}", which holds published ports: {error.strerror}') from None

@@ -145,7 +145,7 @@ class Launch:
         try:
             entry = fcntl.fcntl(image, fcntl.F_DUPFD_CLOEXEC, 3)
             try:
-                pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold"], {},
+                pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold=1"], {},
                                      file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0)])
             finally:
                 os.close(entry)
@@ -228,7 +228,7 @@ class Launch:
             actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
             actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(given)]
             self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
-                                       ["pyruntime-init", str(base), str(len(self.plan.slots))], {},
+                                       ["pyruntime-init", f"fds={base}", f"slots={len(self.plan.slots)}"], {},
                                        file_actions=actions)
             self.debug(f"nsexec container setup: the stub is process {self.stub}, from a copy of its own")
             self._tell_of_plan()
