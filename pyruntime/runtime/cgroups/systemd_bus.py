@@ -171,12 +171,12 @@ def _connect(address: str) -> socket.socket:
         while b"OK" not in said:
             part = sock.recv(512)
             if not part or b"REJECTED" in said + part or b"ERROR" in said + part:
-                raise OSError(0, "it does not accept us (AUTH EXTERNAL)")
+                raise OSError("it does not accept us (AUTH EXTERNAL)")
             said += part
         while not said.endswith(b"\r\n"):
             part = sock.recv(512)
             if not part:
-                raise OSError(0, "it hung up")
+                raise OSError("it hung up")
             said += part
         sock.sendall(b"BEGIN\r\n")
         sock.settimeout(None)

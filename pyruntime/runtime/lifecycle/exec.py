@@ -262,7 +262,7 @@ def _open_init(record: StateRecord) -> dict[str, int]:
         refuse("cannot exec in a stopped container", record.id, "stopped")
     try:
         root = os.open(f"/proc/{record.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        if start_time(record.pid) != record.started:
+        if not record.alive():
             os.close(root)
             refuse("cannot exec in a stopped container", record.id, "stopped")
     except OSError as error:

@@ -44,7 +44,7 @@ VALUE: dict[str, Any] = {
     ("{{range .Config.Env}}{{println .}}{{end}}", "A=1\nB=2\n"),
     ('{{"a\\"b"}} {{`raw`}} {{42}} {{true}}', 'a"b raw 42 true'),
 ])
-def test_what_is_understood(text: str, result: str) -> None:
+def test_supported_templates(text: str, result: str) -> None:
     assert render(text, VALUE) == result
 
 
@@ -63,12 +63,12 @@ def test_what_is_understood(text: str, result: str) -> None:
     ('{{printf "%z" .Id}}', "printf does not take these values"),
     ('{{printf "%s"}}', "there is no item"), ("{{gt .Id 3}}", "gt does not take these values"),
 ])
-def test_what_is_not_understood_is_told(text: str, said: str) -> None:
+def test_unsupported_templates_are_refused(text: str, said: str) -> None:
     with pytest.raises(UsageError, match="--format") as error:
         render(text, VALUE)
     assert said in str(error.value)
 
 
-def test_headings_of_tables() -> None:
+def test_table_headings() -> None:
     assert heading("{{.ID}}\\t{{.CreatedAt}} {{json .Ports}}", {"ID": "CONTAINER ID"}) == (
         "CONTAINER ID\tCREATED AT PORTS")

@@ -23,7 +23,7 @@ HOT = {name: f"pyruntime.runtime.cli.{name}" for name in (
 
 
 @pytest.mark.parametrize("module", HOT.values(), ids=list(HOT))
-def test_hot_commands_import_only_what_is_cheap(module: str) -> None:
+def test_hot_commands_import_only_cheap_modules(module: str) -> None:
     code = (f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.runtime.cli.main, {module};"
             "print(*sys.modules)")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
@@ -31,7 +31,7 @@ def test_hot_commands_import_only_what_is_cheap(module: str) -> None:
     assert loaded - CHEAP <= {"__main__"}, sorted(loaded - CHEAP)
 
 
-def test_no_command_of_the_image_tool_imports_what_is_dear() -> None:
+def test_the_image_tool_starts_with_cheap_modules() -> None:
     """Before it runs, that is: its help and completion load them all. What a run imports is in test_pyimage_imports."""
     code = (f"import sys; sys.path.insert(0, {str(TOP)!r})\nfrom pyruntime.images.cli.main import PROGRAM\n"
             "for name in PROGRAM.commands: PROGRAM.module(name)\nprint(*sys.modules)")
@@ -243,7 +243,7 @@ def _bare(handler: ast.ExceptHandler) -> list[int]:
     return found
 
 
-def test_no_error_of_the_system_is_told_with_its_number() -> None:
+def test_no_system_error_is_shown_with_its_number() -> None:
     """"[Errno 28] No space left on device" is for programmers: errors.words says it without the number."""
     system = re.compile(r"\b(OSError|Exception|BaseException|TimeoutError|URLError)\b")
     found = []
@@ -282,7 +282,7 @@ def test_stub_on_disk_is_static() -> None:
     assert b"/lib64/ld-linux" not in header and b"ld-musl" not in header, text
 
 
-def test_stub_refuses_to_be_run_by_hand() -> None:
+def test_stub_refuses_to_be_run_by_users() -> None:
     done = subprocess.run([NATIVE / "stub"], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "part of pyruntime" in done.stderr
 
@@ -322,7 +322,7 @@ def test_every_test_is_collected() -> None:
     assert wanted - collected == set()
 
 
-def test_nothing_starts_the_interpreter_that_the_environment_names() -> None:
+def test_no_module_runs_sys_executable() -> None:
     # PYTHONEXECUTABLE sets sys.executable even with -I; only entry.py, which writes the commands, may look at it.
     named = {str(path.relative_to(TOP)) for path in (TOP / "pyruntime").rglob("*.py")
              if "sys.executable" in path.read_text().replace("sets sys.executable", "")}
