@@ -146,7 +146,7 @@ def _newer(version: str) -> Iterator[Problem]:
     major, minor = version.split(".")[:2]
     if major == "1" and int(minor) > int(VERSION.split(".")[1]):
         what = f"{shown(version)} is newer than {VERSION}; its additions are ignored"
-        yield Problem("ociVersion", what, f'write "{VERSION}", if that is sufficient', "config.md#specification-version")
+        yield Problem("ociVersion", what, f'write "{VERSION}" if sufficient', "config.md#specification-version")
 
 
 def _foreign(config: Node) -> Iterator[Problem]:

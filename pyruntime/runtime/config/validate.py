@@ -30,7 +30,7 @@ KINDS = {
 }
 _NAMES = {
     "integer": "a number",
-    "string": "a text",
+    "string": "a string",
     "boolean": "true or false",
     "array": "an array",
     "object": "an object",

@@ -102,7 +102,7 @@ def warnings(mounts: Node) -> Iterator[Problem]:
     for mount in mounts.each():
         destination = mount.value["destination"]
         if destination and destination[0] != "/":
-            what = f"{shown(destination)} is not an absolute path; relative to the container's root, which is deprecated"
+            what = f"{shown(destination)} is not an absolute path; taken relative to the container's root (deprecated)"
             remedy = f"write {shown('/' + destination)}, or remove the mount"
             yield Problem(mount["destination"].where, what, remedy, _SPEC)
         options = mount.get("options", ())
