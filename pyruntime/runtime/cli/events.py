@@ -17,7 +17,7 @@ COMMAND = Command(
 
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
-    """Print one JSON object a line until the container's cgroup is gone."""
+    """Print one JSON object per line until the container's cgroup is gone."""
     # lazy: help and completion load every command's module
     from pyruntime.runtime.lifecycle.events import events, statistics
 

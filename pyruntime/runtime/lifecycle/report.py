@@ -1,4 +1,4 @@
-"""Naming a new process to the caller: its number in a file, its pidfd over a socket."""
+"""Report a new process to the caller: its pid in a file, its pidfd over a socket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyruntime.system.files import replace
 
 
 def report_pid(pid: int, pid_file: str, pidfd_socket: str, name: bytes = b"standard") -> None:
-    """Write the file and send to the socket, where they are asked for. ``name`` goes along with the descriptor."""
+    """Write the pid file and send the pidfd, if requested. ``name`` is sent along with the descriptor."""
     if pid_file:
         try:
             replace(pid_file, str(pid).encode(), mode=0o666)

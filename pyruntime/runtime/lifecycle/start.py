@@ -1,4 +1,4 @@
-"""`start`: tell init to become the container's program (runtime.md#start)."""
+"""`start`: let init execute the container's program (runtime.md#start)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _REFUSED = {
 
 
 def start(root: str, container_id: str, *, notify: str = "") -> None:
-    """Start a created container; returns when its program has taken over, and with ``notify`` (the service manager's
-    socket, sd_notify(3)) when it has said that it is ready or has ended. Raises StateError in any other state."""
+    """Start a created container; return when its program has been executed, and with ``notify`` (the service manager's
+    socket, sd_notify(3)) when the program has sent READY=1 or has exited. Raises StateError in any other state."""
     container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
@@ -34,8 +34,8 @@ def start(root: str, container_id: str, *, notify: str = "") -> None:
 
 
 def start_until_ready(container: StateDirectory, record: StateRecord, notify: str) -> None:
-    """start_record; if the container was created to notify a service manager and ``notify`` names its socket, then wait
-    until the program is ready and the manager knows it."""
+    """start_record; if the container was created with a notify socket and ``notify`` names the service manager's, then
+    wait until the program is ready and the manager has been notified."""
     if not notify:
         start_record(container, record)
         return
@@ -57,9 +57,9 @@ def start_until_ready(container: StateDirectory, record: StateRecord, notify: st
 
 
 def start_record(container: StateDirectory, record: StateRecord) -> None:
-    """The same for a record that is known to be in the created state."""
+    """Start a container whose record is known to be in the created state."""
     if not record.has_process:
-        # As after any other start that fails, the container has stopped: there is nothing that init could become.
+        # As after any failed start, the container is stopped: init has no program to execute.
         end_process(record.pid, record.started)
         raise ConfigError("config.json", [Problem(
             "process", "process property must not be empty",
@@ -92,7 +92,7 @@ def _follow(sock: object, record: StateRecord) -> None:
 
 
 def _poststart(container: StateDirectory, record: StateRecord) -> None:
-    """A poststart hook that fails stops the container (runtime.md#lifecycle, step 10)."""
+    """Stop the container if a poststart hook fails (runtime.md#lifecycle, step 10)."""
     from pyruntime.errors import HookError  # lazy: only with poststart hooks
     from pyruntime.runtime.lifecycle.hooks import environment, run_hook
 
