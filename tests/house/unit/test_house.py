@@ -209,6 +209,42 @@ def test_a_class_name_stands_for_one_class() -> None:
     assert {name: found for name, found in classes.items() if len(found) > 1 and name not in SEVERAL} == {}
 
 
+# What stands in one module of system/, and in no other module: a pattern -> that module. (A profile lists system calls.)
+ONE_WAY = {
+    r"pidfd_send_signal": "processes",
+    r"\bflock\(": "locks",
+    r"strftime\(\"%Y-%m-%dT|strptime": "times",
+    r"os\.rename\((temporary|new)": "files",
+    r"\"µs\"": "durations",
+}
+# Rooms that have ways of their own yet: to be emptied.
+NOT_YET_ONE_WAY = {"images", "images.cli", "builder", "pocker"}
+
+
+@pytest.mark.parametrize(("pattern", "module"), ONE_WAY.items(), ids=ONE_WAY.values())
+def test_there_is_one_way_for_each_shared_thing(pattern: str, module: str) -> None:
+    found = {name for name, path in MODULES.items() if re.search(pattern, path.read_text())
+             and _room(name) not in {"system", *NOT_YET_ONE_WAY} and name != "pyruntime.profiles.seccomp"}
+    assert found == set() and re.search(pattern, MODULES[f"pyruntime.system.{module}"].read_text())
+
+
+def _numbers(path: Path) -> set[str]:
+    """The names in capitals that a module sets to numbers, without underscores in front."""
+    return {target.id.lstrip("_") for node in _tree(path).body if isinstance(node, ast.Assign)
+            for targets in node.targets for target in ast.walk(targets) if isinstance(target, ast.Name)
+            if target.id.isupper() and target.id != "TYPE_CHECKING" and isinstance(node.value, (ast.Constant, ast.BinOp, ast.Tuple))}
+
+
+def test_constants_of_the_kernel_stand_in_system() -> None:
+    """Once each, in uapi, uapi_netlink, or beside the call that takes them."""
+    system = {name: _numbers(MODULES[f"pyruntime.system.{name}"]) for name in ("uapi", "uapi_netlink", "kernel")}
+    known = set().union(*system.values())
+    assert len(known) == sum(map(len, system.values()))
+    found = {name: both for name, path in MODULES.items() if not name.startswith("pyruntime.system.")
+             and _room(name) not in NOT_YET_ONE_WAY and (both := _numbers(path) & known)}
+    assert found == {}
+
+
 def test_sections_do_no_io() -> None:
     """compiler/sections/ emits steps; only the compiled filters' cache touches files."""
     for path in (PACKAGE / "runtime/compiler/sections").glob("*.py"):
