@@ -209,7 +209,7 @@ def test_a_class_name_stands_for_one_class() -> None:
     assert {name: found for name, found in classes.items() if len(found) > 1 and name not in SEVERAL} == {}
 
 
-# What stands in one module of system/, and in no other module: a pattern -> that module. (A profile lists system calls.)
+# What stands in one module of system/, and in no other module: a pattern -> that module.
 ONE_WAY = {
     r"pidfd_send_signal": "processes",
     r"\bflock\(": "locks",
@@ -232,7 +232,8 @@ def _numbers(path: Path) -> set[str]:
     """The names in capitals that a module sets to numbers, without underscores in front."""
     return {target.id.lstrip("_") for node in _tree(path).body if isinstance(node, ast.Assign)
             for targets in node.targets for target in ast.walk(targets) if isinstance(target, ast.Name)
-            if target.id.isupper() and target.id != "TYPE_CHECKING" and isinstance(node.value, (ast.Constant, ast.BinOp, ast.Tuple))}
+            if target.id.isupper() and target.id != "TYPE_CHECKING"
+            and isinstance(node.value, (ast.Constant, ast.BinOp, ast.Tuple))}
 
 
 def test_constants_of_the_kernel_stand_in_system() -> None:
