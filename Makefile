@@ -4,16 +4,16 @@ VENV     := .venv
 PY       := $(VENV)/bin/python
 NATIVE   := pyruntime/native
 STUB     := $(NATIVE)/stub
-# The programs in C: $(NATIVE)/NAME/NAME, of all that is in its directory.
+# The programs in C: $(NATIVE)/NAME/NAME, built from all sources in its directory.
 PROGRAMS := stub monitor proxy init
 BUILT    := $(foreach name,$(PROGRAMS),$(NATIVE)/$(name)/$(name))
 C_FILES  := $(wildcard $(NATIVE)/*/*.c $(NATIVE)/*/*.h tests/native/*.c)
 WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wno-missing-field-initializers
-# musl makes a stub of a tenth of glibc's size; every page of it counts in a waiting container. The question is asked when a
-# program is compiled, not when this file is read: the first build on a machine installs musl in between.
+# With musl the stub has a tenth of its size with glibc; every page of it counts in a waiting container. The compiler is chosen when
+# a program is compiled, not when this file is read: the first build on a host installs musl in between.
 STUB_CC   = $(if $(shell command -v musl-gcc),musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine),$(CC))
 
-# The stamp of tools/install-deps. A build that must not install packages (pip's, a distribution's) sets PACKAGES= (empty).
+# The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
 .PHONY: all help deps demo test test-critest test-vm conformance fuzz bench lint generate clean
@@ -53,16 +53,16 @@ build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/fr
 	@mkdir -p $(@D)
 	$(STUB_CC) $(STATIC) -o $@ $<
 
-generate:  ## write native/stub/steps.h, config/_shape.py and the golden plans anew
+generate:  ## generate native/stub/steps.h, config/_shape.py and the golden plans
 	$(PY) -m pyruntime.runtime.plan.generate > $(STUB)/steps.h
 	$(PY) -m pyruntime.runtime.config.generate
 	$(PY) -m bundles.golden
 	$(PY) -m docs.generate > docs/plan.md
 
-demo: all  ## make the sample bundle and walk it through its life
+demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo
 
-test: all  ## run all tests that this machine can run
+test: all  ## run all tests that the host can run
 	@tools/install-deps test
 	@$(MAKE) -s lint
 	$(PY) -m pytest
@@ -76,7 +76,7 @@ test-critest: all  ## run critest (CRITEST=path) under containerd with runc and 
 	$(PY) -m tests.clients.critest "$(CRITEST)" $(ARGS)
 
 RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyruntime
-conformance: all  ## judge RUNTIME=path (AGAINST=path beside it) by the official suite and our own cases
+conformance: all  ## test RUNTIME=path (and AGAINST=path) with the official suite and our own cases
 	@tools/install-deps conformance
 	$(PY) -m conformance --runtime "$(RUNTIME)" $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
 
@@ -89,7 +89,7 @@ fuzz: $(STUB)/plan.c  ## fuzz the plan decoder for FUZZ_SECONDS
 		import encode; [open(f"build/fuzz/seed-{n}", "wb").write(encode(reference_plan(n).steps)) for n in names()]'
 	cd build/fuzz && ./plan -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
 
-bench: all  ## compare with the peers that are installed (ARGS=--record: into the documents)
+bench: all  ## compare with installed peers (ARGS=--record: update the documents)
 	$(PY) -m bench $(ARGS)
 
 lint: $(VENV)/.bytecode  ## ruff, mypy --strict, clang-format
@@ -97,5 +97,5 @@ lint: $(VENV)/.bytecode  ## ruff, mypy --strict, clang-format
 	$(VENV)/bin/mypy --no-error-summary
 	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h,$(C_FILES))
 
-clean:  ## remove what was built
+clean:  ## remove all build results
 	rm -rf $(VENV) build *.egg-info $(BUILT) $(NATIVE)/_*.so $(NATIVE)/_*.c
