@@ -112,7 +112,7 @@ class TestJudge:
     def test_complaint_without_a_result(self) -> None:
         program = judged(0, 'TAP version 13\n  ---\n  {\n    "error": "hooks MUST\\nRefer"\n  }\n  ...\n1..0\n')
         assert program.subtests == ()
-        assert program.note == "prints no result, but complains: hooks MUST"
+        assert program.note == "prints no result, but an error: hooks MUST"
 
 
 def a_run(*programs: Program) -> Run:
@@ -121,7 +121,7 @@ def a_run(*programs: Program) -> Run:
 
 GOOD = Program("good", (Subtest(OK, "a"), Subtest(SKIP, "b")), seconds=1.5)
 FAILED = Program("failed", (Subtest(OK, "a"), Subtest(BAD, "b <&> \x01", "because\x00")))
-SILENT = Program("silent", note="prints no result and no complaint")
+SILENT = Program("silent", note="prints no result and no error")
 STOPPED = Program("stopped", (Subtest(OK, "a"),), "exit status 1: x", stderr="x")
 
 
@@ -273,7 +273,7 @@ class TestCommandLine:
 
     def test_folder_without_the_suite(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(["--official", "--list", "--suite-dir", str(tmp_path)]) == 2
-        assert "holds no official suite" in capsys.readouterr().err
+        assert "does not contain the official suite" in capsys.readouterr().err
 
     def test_kept_runs_side_by_side(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for name, program in (("a", FAILED), ("b", Program("failed", (Subtest(OK, "a"),)))):
