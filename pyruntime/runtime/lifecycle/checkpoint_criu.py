@@ -7,9 +7,11 @@ progress, waits for a reply to each, and ends with a response. https://criu.org/
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 
@@ -54,8 +56,6 @@ def find_program(name: str = "") -> str:
 
 def search(name: str = "") -> str:
     """The path of a program that may be CRIU, or empty."""
-    import shutil
-
     found = shutil.which(name or "criu", path=environment()["PATH"])
     return os.path.abspath(found) if found else ""
 
@@ -91,7 +91,6 @@ class Criu:
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             # The descriptor may already be number 3; dup2(2) would then leave it close-on-exec.
-            import fcntl
             parked = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 4)
             try:
                 pid = os.posix_spawn(program, [program, "swrk", "3"], environment(), setpgroup=0, file_actions=[

@@ -169,17 +169,32 @@ def test_a_connection_has_one_limit_for_all_addresses(monkeypatch: pytest.Monkey
     """10 addresses of which none answers are not waited for ten times."""
     limits: list[float] = []
 
-    class Silent(socket.socket):
-        def connect(self, _address: object) -> None:
-            limits.append(self.gettimeout() or 0)
-            raise TimeoutError
+    def establish(_sock: socket.socket, _address: object, limit: float, _slow: object) -> None:
+        limits.append(limit)
+        raise TimeoutError
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_words, **_more: [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", number)) for number in range(10)])
-    monkeypatch.setattr(socket, "socket", Silent)
+    monkeypatch.setattr(connection, "_establish", establish)
     with pytest.raises(connection.Late, match="no connection within 20 seconds"):
         connection.dial("registry.example", 443, tls=None, proxy=None, timeout=20, opened=lambda _sock: None,
                         warn=lambda _text: None)
     assert len(limits) == 10 and limits[0] <= 2, limits
+
+
+def test_a_host_that_drops_packets_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection waits for up to 30 seconds; a warning says before the end which host does not answer."""
+    monkeypatch.setattr(connection, "SILENCE", 0.05)
+    warned: list[str] = []
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        # One connection fills the queue: the kernel drops further SYN packets.
+        with (socket.create_connection(("127.0.0.1", port)),
+              pytest.raises(connection.Late, match=r"no connection within 0\.3 seconds")):
+            connection.dial("127.0.0.1", port, tls=None, proxy=None, timeout=0.3, opened=lambda _sock: None,
+                            warn=warned.append)
+    assert warned == [f'still connecting to "127.0.0.1:{port}"']
 
 
 def test_the_first_failure_is_shown(fake: FakeRegistry, client: Client) -> None:

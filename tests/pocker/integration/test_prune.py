@@ -64,6 +64,20 @@ def test_an_image_that_a_build_left_without_a_name(own: Pocker, tmp_path: Path) 
     own.check()
 
 
+def test_a_rebuild_leaves_the_old_image_dangling(own: Pocker, tmp_path: Path) -> None:
+    """Docker lists the image that lost its name as <none>; pyimage does so too."""
+    old = _build(own, tmp_path, "old", "-t", "app")
+    new = _build(own, tmp_path, "new", "-t", "app")
+    assert _dangling(own) == [old[7:19]] and own.ok("images", "-q", "app") == new[7:19]
+    own.ok("tag", new, "second")
+    own.ok("tag", "busybox", "second")   # app still names it
+    assert _dangling(own) == [old[7:19]]
+    own.ok("tag", "busybox", "app")
+    assert sorted(_dangling(own)) == sorted([old[7:19], new[7:19]])
+    own.ok("image", "prune", "-f")
+    assert _dangling(own) == []
+
+
 def test_an_image_gets_a_name_later(own: Pocker, tmp_path: Path) -> None:
     """Then it is no more without one; and what has a name already stays so."""
     image = _build(own, tmp_path, "later")
