@@ -1,8 +1,8 @@
 """Write the commands into a virtual environment: ``python -m pyruntime.commandline.entry DIRECTORY``.
 
-A console script of setuptools would import site and re before the first line of ours (20 ms); these start the
-interpreter with ``-I -S`` and know where the package is. ``pyruntime`` itself is the front (native/front), which starts
-the script of that name in DIRECTORY/../libexec for what it does not do itself.
+A console script of setuptools would import site and re before the first line of ours (20 ms); these commands start the
+interpreter with ``-I -S`` and contain the package's path. ``pyruntime`` is the front (native/front), which starts the
+script of that name in DIRECTORY/../libexec for all that it does not do itself.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import sys
 
 from pyruntime.commandline import bytecode
+from pyruntime.system.files import replace
 
 SCRIPT = '''#!{python} -IS
 import sys
@@ -20,20 +21,18 @@ run({module!r})
 '''
 COMMANDS = {"pyruntime": "pyruntime.runtime.cli.main", "pyimage": "pyruntime.images.cli.main",
             "pocker": "pyruntime.pocker.cli.main"}
-
-
 FRONT = os.path.join(bytecode.TOP, "native/front/front")
 
 
 def write(directory: str, name: str) -> str:
     """Write one command into ``directory``; return its path."""
     if name != "pyruntime":
-        return _replace(os.path.join(directory, name), _script(name))
+        return _install(os.path.join(directory, name), _script(name))
     scripts = os.path.join(os.path.dirname(os.path.abspath(directory)), "libexec")
     os.makedirs(scripts, exist_ok=True)
-    _replace(os.path.join(scripts, name), _script(name))
+    _install(os.path.join(scripts, name), _script(name))
     with open(FRONT, "rb") as file:
-        return _replace(os.path.join(directory, name), file.read())
+        return _install(os.path.join(directory, name), file.read())
 
 
 def _script(name: str) -> bytes:
@@ -42,13 +41,9 @@ def _script(name: str) -> bytes:
     return SCRIPT.format(python=os.path.abspath(sys.executable), path=path, module=COMMANDS[name]).encode()
 
 
-def _replace(target: str, data: bytes) -> str:
-    """By a rename: a program that runs cannot be written to."""
-    temporary = f"{target}.new"
-    with open(temporary, "wb") as file:
-        file.write(data)
-    os.chmod(temporary, 0o755)
-    os.rename(temporary, target)
+def _install(target: str, data: bytes) -> str:
+    replace(target, data, mode=0o755)
+    os.chmod(target, 0o755)   # for all users, whatever the umask of the installation
     return target
 
 

@@ -1,4 +1,4 @@
-"""The slow JSON reader: finds the exact place of a mistake, and reads where the accelerator is missing.
+"""The slow JSON reader: finds the exact place of a mistake, and replaces a missing accelerator.
 
 It knows the path of the value it is in, which the fast reader does not, so a duplicate key or a missing comma is
 reported as ``linux.seccomp: line 9, column 5: ...``. It accepts exactly what ``decode`` accepts.
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _SPACE = " \t\n\r"
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WORDS = {"true": True, "false": False, "null": None}
-_DEPTH = 128  # decode.DEPTH, which cannot be imported here: decode imports this module where there is no accelerator
+_DEPTH = 128  # as json.DEPTH; json imports this module
 
 
 def read(data: bytes, document: str) -> object:
-    """The value that ``data`` holds; raises ConfigError with one Problem that says where it goes wrong and how."""
+    """The value that ``data`` holds; raises ConfigError with one Problem: the place of the mistake and the mistake."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -28,10 +28,10 @@ def read(data: bytes, document: str) -> object:
         place = f"line {good.count(chr(10)) + 1}, column {len(good) - good.rfind(chr(10))}"
         what = f"{place}: byte 0x{data[error.start]:02x} is not UTF-8"
         raise ConfigError(document, [Problem("", what, "save the file as UTF-8", "RFC 8259 section 8.1")]) from None
-    return _Reader(text, document).document()
+    return _JsonReader(text, document).document()
 
 
-class _Reader:
+class _JsonReader:
     """One pass over the text. ``at`` counts characters, ``path`` holds the names and indexes that lead to ``at``."""
 
     def __init__(self, text: str, name: str) -> None:
@@ -59,12 +59,12 @@ class _Reader:
         raise ConfigError(self.name, [Problem(_where(self.path), f"{place}: {what}", remedy, "RFC 8259")])
 
     def found(self) -> str:
-        """What stands here, for a message."""
+        """The text at this place, for a message."""
         if self.at >= len(self.text):
             return "the end of the file"
         char = self.text[self.at]
         if char == '"':
-            return "a text"
+            return "a string"
         end = self.at
         while end < len(self.text) and self.text[end] not in ' \t\n\r,:[]{}"' and end - self.at < 20:
             end += 1
@@ -77,7 +77,7 @@ class _Reader:
             at += 1
         self.at = at
         if text[at : at + 2] in ("//", "/*") or text[at : at + 1] == "#":
-            self.refuse("a comment has no place in JSON", "remove the comment")
+            self.refuse("a comment is not allowed in JSON", "remove the comment")
 
     def value(self) -> object:
         char = self.text[self.at : self.at + 1]
@@ -97,7 +97,7 @@ class _Reader:
                 return meaning
         if char == "'":
             self.refuse("expected a value, found a single quote", 'write texts in double quotes: "text"')
-        remedy = "write true, false, null, a number, a text in double quotes, an array or an object"
+        remedy = "write true, false, null, a number, a string in double quotes, an array or an object"
         self.refuse(f"expected a value, found {self.found()}", remedy)
 
     def members(self) -> dict[str, object]:
@@ -168,14 +168,14 @@ class _Reader:
         while True:
             char = text[self.at : self.at + 1]
             if not char:
-                self.refuse("this text never ends", "close it with a double quote", start)
+                self.refuse("this string has no end", "close it with a double quote", start)
             if char == '"':
                 self.at += 1
                 return "".join(out)
             if char < " ":
                 name = {"\n": "a line break", "\t": "a tab"}.get(char, f"control character 0x{ord(char):02x}")
-                remedy = {"\n": "write \\n, or close the text", "\t": "write \\t"}.get(char, "remove it")
-                self.refuse(f"{name} has no place in a text", remedy)
+                remedy = {"\n": "write \\n, or close the string", "\t": "write \\t"}.get(char, "remove it")
+                self.refuse(f"{name} is not allowed in a string", remedy)
             if char == "\\":
                 out.append(self.escape())
             else:

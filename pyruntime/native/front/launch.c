@@ -20,8 +20,8 @@
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10U /* linux/memfd.h, Linux 6.3 */
 #endif
-#define FIRST 3 /* the stub's descriptors begin here: control, plan, slots */
 #define MAX_SLOTS 2
+#define MAX_WORDS 8
 
 struct launch {
 	int control;   /* the stub, then the process */
@@ -100,20 +100,24 @@ static int open_slot(struct front *f, const char *name)
 	return fd;
 }
 
-/* Start the stub with these descriptors from FIRST on. They are parked above first, so that none is overwritten before
- * it is put in its place. */
-static int spawn(int program, const int *fds, int count)
+/* Start the stub with these descriptors from a->first on. They are parked above first, so that none is overwritten
+ * before it is put in its place. */
+static int spawn(const struct step_launch *a, int program, const int *fds, int count)
 {
 	posix_spawn_file_actions_t actions;
-	char path[64], digits[24], slots[24], *none[] = {NULL};
-	char *argv[] = {(char *)"pyruntime-init", (char *)"3", decimal(slots, count - 2), NULL};
+	char path[64], digits[24], *none[] = {NULL}, *argv[MAX_WORDS + 1] = {NULL};
+	int first = (int)a->first, words = 0;
+	if (a->arguments.count > MAX_WORDS)
+		return -1;
+	FOR_EACH_STR(word, a->arguments)
+	argv[words++] = (char *)word;
 	int parked[2 + MAX_SLOTS] = {-1, -1, -1, -1}, result = -1;
-	int entry = fcntl(program, F_DUPFD_CLOEXEC, FIRST + count);
+	int entry = fcntl(program, F_DUPFD_CLOEXEC, first + count);
 	if (posix_spawn_file_actions_init(&actions))
 		return -1;
 	for (int i = 0; i < count; i++) {
-		parked[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST + count);
-		if (parked[i] < 0 || posix_spawn_file_actions_adddup2(&actions, parked[i], FIRST + i))
+		parked[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, first + count);
+		if (parked[i] < 0 || posix_spawn_file_actions_adddup2(&actions, parked[i], first + i))
 			goto out;
 	}
 	if (entry >= 0 && join(path, sizeof path, (const char *[]){"/proc/self/fd/", decimal(digits, entry), NULL}))
@@ -149,7 +153,7 @@ int do_launch(struct front *f, const struct step_launch *a)
 		whole &= fds[count++] >= 0;
 	}
 	int program = whole ? sealed_program(a->program) : -1;
-	if (program >= 0 && !spawn(program, fds, count))
+	if (program >= 0 && !spawn(a, program, fds, count))
 		result = 0;
 	if (program >= 0)
 		close(program);

@@ -4,12 +4,12 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC "PYRLIFE\001"
-#define PLAN_FINGERPRINT 0xacc3ffaeu
+#define PLAN_FINGERPRINT 0x1194261bu
 #define NO_SLOT 65535
 
 struct strs {
 	uint32_t count;
-	const char *first; /* the strings follow one another, each with its NUL */
+	const char *first; /* consecutive strings, each with its NUL */
 };
 struct blob {
 	uint32_t size;
@@ -107,6 +107,8 @@ struct step_require_file { /* go on only if a path leads to this file */
 };
 struct step_launch { /* start the stub with a launch plan, and with descriptors of init and of its root directory in these slots */
 	const char *program;
+	struct strs arguments;
+	int64_t first;
 	struct blob plan;
 	struct strs slots;
 	int64_t clone;
@@ -327,6 +329,8 @@ static const struct field fields_require_file[] = {
 };
 static const struct field fields_launch[] = {
 	{F_STR, offsetof(struct step_launch, program)},
+	{F_STRS, offsetof(struct step_launch, arguments)},
+	{F_INT, offsetof(struct step_launch, first)},
 	{F_BYTES, offsetof(struct step_launch, plan)},
 	{F_STRS, offsetof(struct step_launch, slots)},
 	{F_INT, offsetof(struct step_launch, clone)},
@@ -371,7 +375,7 @@ static const struct {
 	[OP_remove_state] = {"remove_state", fields_remove_state, 1},
 	[OP_require_request] = {"require_request", fields_require_request, 1},
 	[OP_require_file] = {"require_file", fields_require_file, 3},
-	[OP_launch] = {"launch", fields_launch, 4},
+	[OP_launch] = {"launch", fields_launch, 6},
 	[OP_await_sync] = {"await_sync", fields_await_sync, 1},
 	[OP_follow_cgroup] = {"follow_cgroup", fields_follow_cgroup, 1},
 	[OP_report_process] = {"report_process", fields_report_process, 0},
@@ -410,7 +414,7 @@ enum verb {
 #define REPORT_SYNC 1
 #define REPORT_CLONED 2
 #define EXEC_SLOTS 8
-#define FORWARDED 0x800000027782feffull /* signals: lifecycle/foreground.py */
+#define FORWARDED 0x800000027782feffull /* lifecycle/foreground.py */
 #define DEFAULT_ROOT "/run/pyruntime"
 #define UNCLAIMED '~' /* what begins so is no ID: lifecycle/store.py */
 

@@ -65,7 +65,7 @@ def tables() -> str:
         f"#define REPORT_SYNC {channel.SYNC}",
         f"#define REPORT_CLONED {channel.CLONED}",
         f"#define EXEC_SLOTS {life.SLOTS}",
-        f"#define FORWARDED {sum(1 << number - 1 for number in FORWARDED):#x}ull /* signals: lifecycle/foreground.py */",
+        f"#define FORWARDED {sum(1 << number - 1 for number in FORWARDED):#x}ull /* lifecycle/foreground.py */",
         f'#define DEFAULT_ROOT "{SYSTEM_ROOT}"',
         f"#define UNCLAIMED '{UNCLAIMED}' /* what begins so is no ID: lifecycle/store.py */", STRUCTS,
         "#ifdef COMMAND_TABLES",

@@ -6,7 +6,7 @@ from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.runtime.cli import checkpoint
 from pyruntime.runtime.cli.create import bundle_of
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 
 COMMAND = Command(
     "restore", "[options] ID [BUNDLE]", "restore a container from a checkpoint",
@@ -19,7 +19,7 @@ COMMAND = Command(
     Flag("lsm-mount-context", "str", "SELinux context of the mounts (default: as in the checkpoint)", value="CONTEXT"),
     Flag("no-pivot", "bool", "accepted for compatibility; has no effect"),
     Flag("no-subreaper", "bool", "do not become the parent of orphaned processes"),
-    # containerd gives it here as well; the image itself knows its parent.
+    # containerd passes this option to restore, too; the image itself records its parent.
     Flag("parent-path", "str", "accepted for compatibility; has no effect", value="DIR", hidden=True),
     least=1, most=2,
     text="The bundle must have the same root filesystem, mounts and namespaces as that of the checkpointed container.\n"
@@ -28,8 +28,9 @@ COMMAND = Command(
          "program.")
 
 
-def run(context: Context, parsed: Parsed) -> int:
-    """Bring the container back."""
+def run(context: RuntimeContext, parsed: Parsed) -> int:
+    """Restore the container."""
+    # lazy: help and completion load every command's module
     from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore
 
     request = RestoreRequest(

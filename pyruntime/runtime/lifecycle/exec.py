@@ -1,36 +1,36 @@
-"""`exec`: another process in a container that exists.
+"""`exec`: another process in an existing container.
 
-The same instruction set and stub as `create`, another plan: pyruntime/runtime/compiler/sections/exec.py says how the
-stub comes into the container, and the rest is what every process of it gets. The process is a child of ours, and after
-us of whoever takes over our children, as containerd's shim and conmon expect.
+The instruction set and the stub are those of `create`, but the plan is another:
+pyruntime/runtime/compiler/sections/exec.py describes how the stub enters the container, and the other steps are those
+of every process of the container. The process is a child of the runtime and is reparented when the runtime exits, as
+containerd's shim and conmon expect.
 """
 
 from __future__ import annotations
 
+import _socket
 import os
 from _thread import get_native_id
 
 from pyruntime.errors import PyruntimeError, StateError, UsageError
 from pyruntime.runtime.compiler.compile import Plan, compile_exec
-from pyruntime.runtime.compiler.setup import NAMESPACES, PROC_NAMES, Joined, Options
+from pyruntime.runtime.compiler.setup import NAMESPACES, PROC_NAMES, Joined, PlanOptions
 from pyruntime.runtime.config.joining import asked_process, given_process
 from pyruntime.runtime.config.load import SIZE, Config
 from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
-from pyruntime.runtime.lifecycle.launch import STUB, Launch
+from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.lifecycle.replay import keep
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, status_of
-from pyruntime.runtime.lifecycle.store import Container, Record, refuse
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord, refuse
 from pyruntime.runtime.lifecycle.subgroups import chosen_cgroup
 from pyruntime.system import sockets
 from pyruntime.system.json import encode
-from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 
 class ExecRequest:
-    """What `exec` is asked for, besides the ID.
+    """The options of `exec`, besides the ID.
 
-    ``args``           the program and its arguments; empty where there is a process object
-    ``process``        the process object (config.md#process), or the name of a file that holds it
+    ``args``           the command and its arguments; empty if a process object is given
+    ``process``        the process object (config.md#process), or the name of its file
     ``options``        keyword arguments of config.joining.asked_process
     ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
     ``key``            what makes a request the same as another (replay.py); b"": it is not replayed
-    ``stdin``          whether our input is typed into the terminal; without, the third SIGINT or SIGTERM ends us
+    ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
     """
 
     def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
@@ -77,12 +77,12 @@ class ExecRequest:
 
 
 def execute(root: str, container_id: str, request: ExecRequest) -> int:
-    """Run a process in a created or running container. Returns its exit status (128 + N when signal N killed it), or
-    detached its pid, once its program has taken over. After an error nothing of it is left.
+    """Run a process in a created or running container. Returns its exit status (128 + N when signal N killed it), or if
+    detached its pid once the command has been executed. After an error nothing of the process is left.
 
     Raises StateError, UsageError, ConfigError, HostError, StepError.
     """
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     _check_status(container, record, request)
     config = _config(container, record, request)
@@ -90,11 +90,11 @@ def execute(root: str, container_id: str, request: ExecRequest) -> int:
     _check_terminal(terminal, request)
     check_descriptors(request.preserve_fds)
     if request.detached:
-        return Entry(container, record, config, request, None).run()
+        return ExecLaunch(container, record, config, request, None).run()
     return _in_foreground(container, record, config, request, terminal)
 
 
-def _check_status(container: Container, record: Record, request: ExecRequest) -> None:
+def _check_status(container: StateDirectory, record: StateRecord, request: ExecRequest) -> None:
     status = status_of(container, record)
     if status == PAUSED and not request.ignore_paused:
         refuse("cannot exec in a paused container (use --ignore-paused to override)", record.id, status)
@@ -111,7 +111,7 @@ def _check_terminal(terminal: bool, request: ExecRequest) -> None:
         raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
 
 
-def _config(container: Container, record: Record, request: ExecRequest) -> Config:
+def _config(container: StateDirectory, record: StateRecord, request: ExecRequest) -> Config:
     kept = container.kept()
     if request.process:
         if request.args:
@@ -129,7 +129,7 @@ def _config(container: Container, record: Record, request: ExecRequest) -> Confi
 
 
 def _read(path: str) -> bytes:
-    # Not load.read_file: callers give pipes, too (--process /dev/fd/63).
+    # Not load.read_file: callers pass pipes, too (--process /dev/fd/63).
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -146,26 +146,26 @@ def _read(path: str) -> bytes:
     return b"".join(parts)
 
 
-def _in_foreground(container: Container, record: Record, config: Config, request: ExecRequest, terminal: bool) -> int:
+def _in_foreground(container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest,
+                   terminal: bool) -> int:
     foreground = None
-    if os.getpid() == get_native_id():   # Python handles signals in the main thread alone
-        from pyruntime.runtime.lifecycle.foreground import Foreground
+    if os.getpid() == get_native_id():   # Python handles signals in the main thread only
+        from pyruntime.runtime.lifecycle.foreground import Foreground  # lazy: only without --detach
 
         insistence = None
         if not request.stdin:
-            from pyruntime.system.signals import Insistence
+            from pyruntime.system.signals import Insistence  # lazy: only without --detach
 
             insistence = Insistence("the program")
         foreground = Foreground(insistence)
         foreground.begin()
     elif terminal:
-        raise UsageError("a terminal can be forwarded by the main thread alone: give a console socket")
+        raise UsageError("only the main thread can forward a terminal: give a console socket")
     ends: tuple[_socket.socket, ...] = ()
     try:
         if terminal:
-            import _socket
             ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
-        entry = Entry(container, record, config, request, ends[1] if ends else None)
+        entry = ExecLaunch(container, record, config, request, ends[1] if ends else None)
         if foreground is not None and ends:
             entry.on_pid = lambda pid: foreground.terminal(sockets.receive_fd(ends[0]), stdin=request.stdin)
         return _wait(entry.run(), foreground)
@@ -187,10 +187,10 @@ def _wait(pid: int, foreground: Foreground | None) -> int:
         os.close(pidfd)
 
 
-class Entry(Launch):
-    """The plan of `exec`: followed until the program has taken over."""
+class ExecLaunch(Launch):
+    """The launch of `exec`; it is over when the command has been executed."""
 
-    def __init__(self, container: Container, record: Record, config: Config, request: ExecRequest,
+    def __init__(self, container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest,
                  console: _socket.socket | None) -> None:
         self._window = None if os.access(f"/proc/{record.pid}/root", os.X_OK) else _window(container)
         fds = {}
@@ -214,10 +214,10 @@ class Entry(Launch):
             self._close_window()
             raise
         super().__init__(plan, fds, request.preserve_fds, request.debug)
-        self._keep = lambda: keep(container, record, plan, self.encoded, request.key, STUB)
+        self._keep = lambda: keep(container, record, plan, self.encoded, request.key)
         if self._window is not None or os.geteuid():
-            self._keep = lambda: None   # what is refused without root is handled by Python alone
-        self.on_pid: Callable[[int], None] = lambda pid: None   # called before the program begins
+            self._keep = lambda: None   # without root there is more to do than the front knows
+        self.on_pid: Callable[[int], None] = lambda pid: None   # called before the command is executed
 
     def run(self) -> int:
         """As every launch; and the next time, the front does it."""
@@ -243,52 +243,51 @@ class Entry(Launch):
         return self.taken_over(report)
 
     def report(self, pid_file: str, pidfd_socket: str) -> None:
-        """Name the process to the caller."""
+        """Report the process to the caller."""
         self.on_pid(self.init)
         report_pid(self.init, pid_file, pidfd_socket, b"setns")
 
 
 def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
-    """The plan that `execute` would carry out. Raises as it does."""
-    container = Container(root, container_id)
+    """The plan that `execute` would carry out. Raises like `execute`."""
+    container = StateDirectory(root, container_id)
     record = container.read()
     _check_status(container, record, request)
     return exec_plan(container, record, _config(container, record, request), request)
 
 
-def _window(container: Container) -> _socket.socket | None:
-    """Without root, the kernel lets nobody look into an init that is not dumpable, as it is while it waits for `start`:
-    ask it to be, until the connection ends. None where it does not wait."""
-    import _socket
-
+def _window(container: StateDirectory) -> _socket.socket | None:
+    """Make an init that waits for `start` dumpable until the connection is closed: without root, the kernel lets no
+    other process inspect an init that is not. None if init does not wait."""
     try:
         sock = sockets.connect(os.path.join(container.directory, "start.sock"), "exec", _socket.SOCK_SEQPACKET)
     except PyruntimeError:
-        return None   # started, or gone: what comes next says so
+        return None   # started or exited: the next call reports that
     try:
         sock.send(b"d")
         if sock.recv(1) == b"d":
             return sock
     except OSError:
-        pass   # `start` came first: init has closed the socket, and can be looked into now
+        pass   # `start` came first: init has closed the socket, and can be inspected now
     sock.close()
     return None
 
 
-def _open_init(record: Record) -> dict[str, int]:
-    """Descriptors of init and of its root directory; they cannot name another process's. Raises StateError."""
+def _open_init(record: StateRecord) -> dict[str, int]:
+    """Descriptors of init and of its root directory; unlike a pid, they cannot come to name another process. Raises
+    StateError."""
     try:
         pidfd = os.pidfd_open(record.pid)
     except ProcessLookupError:
         refuse("cannot exec in a stopped container", record.id, "stopped")
     try:
         root = os.open(f"/proc/{record.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        if start_time(record.pid) != record.started:
+        if not record.alive():
             os.close(root)
             refuse("cannot exec in a stopped container", record.id, "stopped")
     except OSError as error:
         os.close(pidfd)
-        raise StateError(f'cannot look into process {record.pid}, the init of "{record.id}": {error.strerror}'
+        raise StateError(f'cannot inspect process {record.pid}, the init process of "{record.id}": {error.strerror}'
                          ) from None
     except StateError:
         os.close(pidfd)
@@ -296,7 +295,7 @@ def _open_init(record: Record) -> dict[str, int]:
     return {"init": pidfd, "root": root}
 
 
-def exec_plan(container: Container, record: Record, config: Config, request: ExecRequest) -> Plan:
+def exec_plan(container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest) -> Plan:
     """Compile the plan. Raises ConfigError, HostError, UsageError."""
     namespaces = {node.get("type"): node.get("path", "") for node in config["linux.namespaces"].each()}
     joined = Joined(
@@ -304,22 +303,22 @@ def exec_plan(container: Container, record: Record, config: Config, request: Exe
         own_root=namespaces.get("mount") == "", cgroup=chosen_cgroup(record.cgroup, request.cgroup),
         cgroup_where="--cgroup" if request.cgroup else "", unit=record.unit, user=record.user_unit,
         pid_file=request.pid_file, pidfd_socket=request.pidfd_socket)
-    options = Options(new_keyring=config.get("newKeyring", True), preserve_fds=request.preserve_fds,
+    options = PlanOptions(new_keyring=config.get("newKeyring", True), preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)),
                       filter_cache=os.path.join(container.root, ".seccomp"))
     return compile_exec(config, read_host(request.rootless, cgroups=False), options, record.id, joined)
 
 
 def _foreign_namespaces(pid: int) -> int:
-    """The kinds of namespaces (CLONE_NEW*) that the process has and we do not: to join our own asks for rights that
-    nobody needs."""
+    """The namespaces (CLONE_NEW*) that the process has and the runtime does not: joining one's own namespace would
+    require needless privileges."""
     flags = 0
     for kind, flag in NAMESPACES.items():
         name = PROC_NAMES.get(kind, kind)
         try:
             theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
         except FileNotFoundError:
-            continue   # a kernel without this kind
+            continue   # the kernel lacks this kind
         except OSError as error:
             raise PyruntimeError(f"cannot see the namespaces of process {pid}: {error.strerror}") from None
         if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):

@@ -11,7 +11,7 @@ import os
 from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 
 from pyruntime.errors import HostError
-from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.lifecycle.status import document
 from pyruntime.runtime.plan.life import ALIVE, ANY, CREATED, LIFE, NUMBERS, PAUSED, RUNNING, SLOTS, STOPPED
 from pyruntime.system.json import encode
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from pyruntime.runtime.lifecycle.store import Container, Record
+    from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 
 _WORDS = {CREATED: "created", RUNNING: "running", PAUSED: "paused", STOPPED: "stopped"}
 _PATIENCE = 10_000   # milliseconds, as in delete.py and cgroups/group.py
@@ -31,7 +31,7 @@ _TRANSIENT = "/run/systemd/transient"
 _FILES = ("state.json", "init", "exec.json", "start.sock", "life.plan", *(f"exec.{slot}" for slot in range(SLOTS)))
 
 
-def settle(container: Container, record: Record, *, notifies: bool = False) -> None:
+def settle(container: StateDirectory, record: StateRecord, *, notifies: bool = False) -> None:
     """Write down a container that has been created, and its life plan. ``notifies``: whether its program may speak to a
     service manager, for which `start` then waits."""
     container.write(record)
@@ -39,7 +39,7 @@ def settle(container: Container, record: Record, *, notifies: bool = False) -> N
     container.keep_plan("life.plan", life_plan(record, file, notifies=notifies))
 
 
-def life_plan(record: Record, file: os.stat_result, *, notifies: bool) -> bytes:
+def life_plan(record: StateRecord, file: os.stat_result, *, notifies: bool) -> bytes:
     """The plan of a created container. ``file`` is its state.json: the plan is void when that is written again."""
     plan = Life(record)
     plan.head(file)
@@ -59,7 +59,7 @@ class _Freezer:
 
     __slots__ = ("file", "freeze", "frozen", "state", "thaw")
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Cgroup) -> None:
         self.file = self.freeze = self.thaw = self.state = self.frozen = ""
         try:
             directory, modern = group.find_freezer()
@@ -73,10 +73,10 @@ class _Freezer:
 class Life:
     """The records of a plan in the making."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: StateRecord) -> None:
         self.record = record
         self.records: list[bytes] = []
-        group = Group(record.cgroup)
+        group = Cgroup(record.cgroup)
         self.main = group.main() if group.paths else ""
         self.freezer = _Freezer(group)
         # Not the container's own pid namespace: its processes do not end with init.

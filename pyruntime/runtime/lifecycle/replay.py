@@ -1,9 +1,9 @@
 """An `exec` that is asked for again: what the front (native/front) does without an interpreter.
 
 Health checks and probes ask for the same process in the same container again and again. The plan of a launch depends on
-the request, the container and the host, so the first time Python keeps it, as a life plan with one list (exec.0 to exec.7
-in the state directory), and the front carries it out whenever the same request comes: the same words, and the same bytes
-in the file of --process. Neither --detach nor --pid-file changes the plan.
+the request, the container and the host. So Python keeps the plan the first time, as a life plan with one list (in the
+state directory: exec.0 to exec.7), and the front carries the plan out for each later request that is the same: the same
+words, and the same bytes in the file of --process. Neither --detach nor --pid-file changes the plan.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from binascii import crc32
 
 from pyruntime.errors import PyruntimeError
 from pyruntime.runtime.compiler.setup import NAMESPACES, PROC_NAMES
+from pyruntime.runtime.lifecycle.launch import STUB, stub_arguments
 from pyruntime.runtime.lifecycle.life import Life
 from pyruntime.runtime.plan.life import CREATED, LIFE, RUNNING, SLOTS
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from pyruntime.commandline.parse import Command
     from pyruntime.runtime.compiler.compile import Plan
-    from pyruntime.runtime.lifecycle.store import Container, Record
+    from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 
 # Options whose words are a part of the request. Terminals, further descriptors and sub-cgroups are not replayed.
 KEPT = ("cwd", "env", "user", "additional-gids", "process-label", "apparmor", "no-new-privs", "cap")
@@ -32,8 +33,8 @@ _HOST_STEPS = {"cgroup_follow", "report_process"}
 
 
 def key_of(command: Command, words: Sequence[str]) -> bytes:
-    """What must be the same for a request to be the same, but for what the process file holds, which follows it; b"" for
-    one that is not replayed."""
+    """What must be the same for a request to be the same. What the process file holds follows it. b"" for one that is
+    not replayed."""
     kept: list[str] = []
     left = list(words)
     while left and left[0].startswith("-"):
@@ -50,12 +51,12 @@ def key_of(command: Command, words: Sequence[str]) -> bytes:
     return len(text).to_bytes(4, "little") + text
 
 
-def keep(container: Container, record: Record, plan: Plan, encoded: bytes, key: bytes, stub: str) -> None:
+def keep(container: StateDirectory, record: StateRecord, plan: Plan, encoded: bytes, key: bytes) -> None:
     """Keep the plan of an `exec` that went well, where it is ordinary."""
     if not _ordinary(plan, key):
         return
     try:
-        container.keep_plan(f"exec.{crc32(key) % SLOTS}", _life(container, record, plan, encoded, key, stub))
+        container.keep_plan(f"exec.{crc32(key) % SLOTS}", _life(container, record, plan, encoded, key))
     except (OSError, PyruntimeError):
         return   # the program runs: that the container has just been deleted, or the disk is full, costs it nothing
 
@@ -66,7 +67,7 @@ def _ordinary(plan: Plan, key: bytes) -> bool:
             and "PYRUNTIME_FAULT" not in os.environ and os.environ.get("PYRUNTIME_FRONT") != "off")
 
 
-def _life(container: Container, record: Record, plan: Plan, encoded: bytes, key: bytes, stub: str) -> bytes:
+def _life(container: StateDirectory, record: StateRecord, plan: Plan, encoded: bytes, key: bytes) -> bytes:
     hosts = [item for item in enumerate(plan.steps) if item[1].op.actor == "host"]
     life = Life(record)
     life.head(os.stat(os.path.join(container.directory, "state.json")))
@@ -76,7 +77,8 @@ def _life(container: Container, record: Record, plan: Plan, encoded: bytes, key:
         for pid in ("self", record.pid):
             _require(life, f"/proc/{pid}/ns/{PROC_NAMES.get(kind, kind)}")
     clone = next(number for number, step in enumerate(plan.steps) if step.op.name == "clone_init")
-    life.emit("launch", program=stub, plan=encoded, slots=plan.slots, clone=clone)
+    life.emit("launch", program=STUB, arguments=stub_arguments(3, len(plan.slots)), first=3, plan=encoded,
+              slots=plan.slots, clone=clone)
     before = -2
     for number, step in hosts:
         if number != before + 1:

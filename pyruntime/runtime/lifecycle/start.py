@@ -1,7 +1,8 @@
-"""`start`: tell init to become the container's program (runtime.md#start)."""
+"""`start`: let init execute the container's program (runtime.md#start)."""
 
 from __future__ import annotations
 
+import _socket
 import os
 
 from pyruntime.errors import ConfigError, Problem, StateError, StepError
@@ -9,7 +10,7 @@ from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.delete import end_process
 from pyruntime.runtime.lifecycle.launch import step_error
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
-from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.plan.steps import Step
 from pyruntime.system import sockets
 
@@ -22,9 +23,9 @@ _REFUSED = {
 
 
 def start(root: str, container_id: str, *, notify: str = "") -> None:
-    """Start a created container; returns when its program has taken over, and with ``notify`` (the service manager's
-    socket, sd_notify(3)) when it has said that it is ready or has ended. Raises StateError in any other state."""
-    container = Container(root, container_id)
+    """Start a created container; return when its program has been executed, and with ``notify`` (the service manager's
+    socket, sd_notify(3)) when the program has sent READY=1 or has exited. Raises StateError in any other state."""
+    container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status != CREATED:
@@ -34,10 +35,10 @@ def start(root: str, container_id: str, *, notify: str = "") -> None:
 
 def finish_start(root: str, container_id: str, connection: int) -> None:
     """The rest of a start that the front began: ``connection`` is the descriptor over which init reports. The front
-    leaves to us what it does not expect."""
+    leaves what it does not expect to Python."""
     import _socket
 
-    record = Container(root, container_id).read()
+    record = StateDirectory(root, container_id).read()
     sock = _socket.socket(fileno=connection)
     try:
         _follow(sock, record)
@@ -45,18 +46,18 @@ def finish_start(root: str, container_id: str, connection: int) -> None:
         sock.close()
 
 
-def start_until_ready(container: Container, record: Record, notify: str) -> None:
-    """start_record; if the container was created to notify a service manager and ``notify`` names its socket, then wait
-    until the program is ready and the manager knows it."""
+def start_until_ready(container: StateDirectory, record: StateRecord, notify: str) -> None:
+    """start_record; if the container was created with a notify socket and ``notify`` names the service manager's, then
+    wait until the program is ready and the manager has been notified."""
     if not notify:
         start_record(container, record)
         return
-    from pyruntime.runtime.lifecycle.notify import Relay, prepared
+    from pyruntime.runtime.lifecycle.notify import NotifyRelay, prepared  # lazy: only with $NOTIFY_SOCKET
 
     if not prepared(container.directory):
         start_record(container, record)
         return
-    relay = Relay(container.directory, notify)
+    relay = NotifyRelay(container.directory, notify)
     try:
         pidfd = os.pidfd_open(record.pid)
         try:
@@ -68,12 +69,10 @@ def start_until_ready(container: Container, record: Record, notify: str) -> None
         relay.close()
 
 
-def start_record(container: Container, record: Record) -> None:
-    """The same for a record that is known to be in the created state."""
-    import _socket
-
+def start_record(container: StateDirectory, record: StateRecord) -> None:
+    """Start a container whose record is known to be in the created state."""
     if not record.has_process:
-        # As after any other start that fails, the container has stopped: there is nothing that init could become.
+        # As after any failed start, the container is stopped: init has no program to execute.
         end_process(record.pid, record.started)
         raise ConfigError("config.json", [Problem(
             "process", "process property must not be empty",
@@ -88,7 +87,7 @@ def start_record(container: Container, record: Record) -> None:
         _poststart(container, record)
 
 
-def _follow(sock: object, record: Record) -> None:
+def _follow(sock: object, record: StateRecord) -> None:
     ready = False
     while True:
         report = channel.receive(sock)  # type: ignore[arg-type]
@@ -105,9 +104,9 @@ def _follow(sock: object, record: Record) -> None:
             raise step_error(known, record.total, report.index, report.errno, report.detail, report.call)
 
 
-def _poststart(container: Container, record: Record) -> None:
-    """A poststart hook that fails stops the container (runtime.md#lifecycle, step 10)."""
-    from pyruntime.errors import HookError
+def _poststart(container: StateDirectory, record: StateRecord) -> None:
+    """Stop the container if a poststart hook fails (runtime.md#lifecycle, step 10)."""
+    from pyruntime.errors import HookError  # lazy: only with poststart hooks
     from pyruntime.runtime.lifecycle.hooks import environment, run_hook
 
     for index, hook in enumerate(record.hooks["poststart"]):
@@ -116,6 +115,6 @@ def _poststart(container: Container, record: Record) -> None:
                      env=environment(hook.get("env")), timeout=hook.get("timeout") or 0,
                      state=hook_state(record, RUNNING))
         except HookError as error:
-            from pyruntime.runtime.lifecycle.delete import destroy
+            from pyruntime.runtime.lifecycle.delete import destroy  # lazy: only for a poststart hook that fails
             error.notes += destroy(container, record)
             raise

@@ -1,6 +1,6 @@
-"""The bytes of a plan, as the stub reads them from a sealed memfd.
+"""The binary form of a plan, which the stub reads from a sealed memfd.
 
-    header   8 bytes magic, u32 size of the whole, u32 number of records, u32 crc32 of all after the header,
+    header   8 bytes magic, u32 size of the whole, u32 number of records, u32 crc32 of everything after the header,
              u32 fingerprint of the instruction table
     record   u32 size, u32 index of the step in the plan, u16 operation, u8 fault, u8 0, 4 x u8 tolerated errno,
              the fields in the table's order, zeros up to a multiple of 8
@@ -8,8 +8,8 @@
              bytes: u32 length, bytes
 
 All numbers are little-endian. The stub verifies the whole plan before it performs the first step; a lenient reader
-would turn a damaged plan into a container with a step missing. Host steps are not encoded: in the place of each run
-of them stands one ``sync`` record with the index of the first.
+would turn a damaged plan into a container with a missing step. Host steps are not encoded: each sequence of them is
+replaced by one ``sync`` record with the index of the first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RECORD = Struct("<IIHBB4B")
 FAULT_FAIL = 1   # the record's fault byte: report EIO instead of performing the step
 FAULT_KILL = 2   # raise SIGKILL before the step
 FAULT_KILL_AFTER = 3
-FAULT_KILL_PARENT = 4   # ask for the death of the process at the other end of the socket, and go on
+FAULT_KILL_PARENT = 4   # request the death of the process at the other end of the socket, and continue
 
 
 class InstructionSet:
@@ -42,7 +42,7 @@ class InstructionSet:
 
     ``magic``        the first 8 bytes of its plans
     ``ops``          the instructions, and ``numbers`` by which records name them
-    ``fingerprint``  a number that changes whenever the table does: reader and Python must have been built together
+    ``fingerprint``  a number that changes with the table: reader and Python must have been built together
     """
 
     def __init__(self, magic: bytes, ops: Sequence[Op], more: str = "") -> None:
@@ -100,7 +100,7 @@ def encode(steps: Sequence[Step], faults: dict[int, int] | None = None) -> bytes
     started = False
     for index, step in enumerate(steps):
         fault = (faults or {}).get(index, 0)
-        # The host steps of the first phase are done before there is a stub.
+        # The host steps of the first phase are performed before the stub is started.
         started = started or step.phase != FIRST
         if step.op.actor == "stub":
             after_host = False

@@ -26,7 +26,7 @@ def header(table: InstructionSet = STUB, source: str = "pyruntime/runtime/plan/s
         "",
         "struct strs {",
         "\tuint32_t count;",
-        "\tconst char *first; /* the strings follow one another, each with its NUL */",
+        "\tconst char *first; /* consecutive strings, each with its NUL */",
         "};",
         "struct blob {",
         "\tuint32_t size;",

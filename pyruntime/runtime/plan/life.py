@@ -81,7 +81,8 @@ OPS: dict[str, Op] = {
                           " holds, are these", key=BYTES),
     "require_file": Op("front", "stat", "go on only if a path leads to this file", path=STR, device=INT, inode=INT),
     "launch": Op("front", "memfd_create, posix_spawn", "start the stub with a launch plan, and with descriptors of init"
-                 " and of its root directory in these slots", program=STR, plan=BYTES, slots=STRS, clone=INT),
+                 " and of its root directory in these slots", program=STR, arguments=STRS, first=INT, plan=BYTES,
+                 slots=STRS, clone=INT),
     "await_sync": Op("front", "recv", "wait until the stub, or the process that it made, is at this step", index=INT),
     "follow_cgroup": Op("front", "write", "move the process into a cgroup v2, unless it is there", path=STR),
     "report_process": Op("front", "rename", "write the pid file that the command line names"),

@@ -82,7 +82,7 @@ def _manifest(**layer: Any) -> bytes:
 
 @pytest.mark.parametrize("layer", [{"urls": [5]}, {"annotations": {"org.opencontainers.image.ref.name": 5}}], ids=repr)
 def test_descriptors_hold_texts(layer: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"layers\[0\].*expected a text, got 5"):
+    with pytest.raises(ConfigError, match=r"layers\[0\].*expected a string, got 5"):
         parse_manifest(_manifest(**layer), media.OCI_MANIFEST)
 
 

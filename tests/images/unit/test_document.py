@@ -104,12 +104,12 @@ def test_what_is_no_document_is_refused(raw: bytes) -> None:
     ("rootfs/diff_ids", [SHA], "1 of them, but the manifest has 2 layers"),
     ("rootfs/diff_ids", [SHA, "x"], "rootfs.diff_ids[1]"),
     ("config", {"Env": "A=b"}, "config.Env: expected a list"),
-    ("config", {"Env": [1]}, "config.Env[0]: expected a text"),
+    ("config", {"Env": [1]}, "config.Env[0]: expected a string"),
     ("config", {"Healthcheck": {"Interval": "5s"}}, "config.Healthcheck.Interval: expected a number"),
     ("config", {"Healthcheck": {"Test": "true"}}, "config.Healthcheck.Test: expected a list"),
     ("config", {"Shell": "sh"}, "config.Shell: expected a list"),
-    ("config", {"Labels": {"a": 1}}, "config.Labels[a]: expected a text"),
-    ("config", {"User": 0}, "config.User: expected a text"),
+    ("config", {"Labels": {"a": 1}}, "config.Labels[a]: expected a string"),
+    ("config", {"User": 0}, "config.User: expected a string"),
     ("history", [1], "history[0]: expected an object"),
 ])
 def test_a_wrong_configuration_names_the_place(path: str, value: object, text: str) -> None:

@@ -254,11 +254,11 @@ def test_a_plan_that_is_not_believed(both: Both, bundle: Bundle, damage: str) ->
 def test_a_pid_that_another_process_has_by_now(both: Both, bundle: Bundle) -> None:
     """The start time decides: neither is the other process signalled, nor is the container said to run."""
     from pyruntime.runtime.lifecycle.life import settle
-    from pyruntime.runtime.lifecycle.store import Container
+    from pyruntime.runtime.lifecycle.store import StateDirectory
     from pyruntime.system.processes import start_time
 
     both.bring(bundle.shell(WAITS), "stopped")
-    container = Container(str(both.runtime.root), "c1")
+    container = StateDirectory(str(both.runtime.root), "c1")
     with subprocess.Popen(["sleep", "100"]) as other:
         record = container.read()
         record.pid, record.started = other.pid, start_time(other.pid) - 1

@@ -12,7 +12,7 @@ import pytest
 
 from pyruntime.runtime.cli.front import tables
 from pyruntime.runtime.lifecycle.life import life_plan
-from pyruntime.runtime.lifecycle.store import Record
+from pyruntime.runtime.lifecycle.store import StateRecord
 from pyruntime.runtime.plan.life import LIFE, OPS, VERBS
 from tests.conftest import TOP, compile_c
 
@@ -22,7 +22,7 @@ MUSL = 60_000   # bytes
 
 def plan(**changes: object) -> bytes:
     """A life plan of a container that never was."""
-    record = Record(**{"id": "c1", "pid": 12345, "started": 67890, "ociVersion": "1.3.0", "bundle": "/b",
+    record = StateRecord(**{"id": "c1", "pid": 12345, "started": 67890, "ociVersion": "1.3.0", "bundle": "/b",
                        "cgroup": {"freezer": "/c/freezer/c1", "devices": "/c/devices/c1", "": "/c/unified/c1"},
                        "cgroup_made": ["/c/freezer/c1", "/c/devices", "/c/devices/c1", "/c/unified/c1"], **changes})
     return life_plan(record, os.stat("/"), notifies=False)

@@ -1,4 +1,4 @@
-"""Annotations of crun: done, refused because the container would be another without them, or left out with a word."""
+"""Annotations of crun: supported, refused because the container depends on them, or ignored with a warning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
 from pyruntime.runtime.compiler.compile import Plan, compile_plan
-from pyruntime.runtime.compiler.setup import Host, Options
+from pyruntime.runtime.compiler.setup import Host, PlanOptions
 from pyruntime.runtime.config.load import Config
 from pyruntime.runtime.config.rules import unsupported, warnings
 from pyruntime.runtime.config.sections import extensions as known
@@ -26,7 +26,7 @@ def config(**more: str) -> Config:
 
 
 def plan(**more: str) -> Plan:
-    return compile_plan(config(**more), HOST, Options(), "c1")
+    return compile_plan(config(**more), HOST, PlanOptions(), "c1")
 
 
 @pytest.mark.parametrize("key", known.REFUSED)
@@ -42,7 +42,7 @@ def test_left_out(key: str) -> None:
     assert not warnings(config(**{key: ""})), "nothing is asked for"
 
 
-def test_unknown_ones_are_nobodys_business() -> None:
+def test_unknown_annotations_are_ignored() -> None:
     assert not unsupported(config(run__oci__new="x", a="b")) and not warnings(config(run__oci__new="x", a="b"))
 
 
@@ -58,6 +58,6 @@ def test_kinds_of_contexts(kind: str) -> None:
     assert f"{kind or 'context'}=system_u:object_r:x" in tmpfs.args["options"]
 
 
-def test_a_kind_of_context_that_is_none() -> None:
+def test_an_invalid_kind_of_context() -> None:
     [problem] = unsupported(config(**{known.CONTEXT_TYPE: "x"}))
     assert "rootcontext" in problem.remedy

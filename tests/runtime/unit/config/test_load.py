@@ -1,4 +1,4 @@
-"""load_bundle: every way in which a bundle directory can be wrong."""
+"""load_bundle: all errors of a bundle directory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_config_json_is_behind_a_file(tmp_path: Path) -> None:
 def test_config_json_is_too_big(tmp_path: Path) -> None:
     with open(tmp_path / "config.json", "wb") as file:
         file.truncate(load.SIZE + 1)
-    assert "16777217 bytes, more than the 16777216 that are read" in message(tmp_path)
+    assert "16777217 bytes, more than the limit of 16777216" in message(tmp_path)
 
 
 def test_no_file_descriptor_is_left_open(tmp_path: Path) -> None:
@@ -69,6 +69,6 @@ def test_a_document_that_is_not_an_object(tmp_path: Path, data: bytes) -> None:
     assert message(tmp_path).startswith("config.json: expected an object")
 
 
-def test_null_is_no_document(tmp_path: Path) -> None:
+def test_null_is_not_a_document(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b"null")
     assert message(tmp_path).startswith("config.json: config cannot be null")

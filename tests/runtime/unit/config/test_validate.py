@@ -1,4 +1,4 @@
-"""validate: the words of a message, the order of messages, and members that nobody knows."""
+"""validate: the wording and the order of messages, and unknown members."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MESSAGES = [
     (
         "process.user.uid",
         "0",
-        'process.user.uid: expected a number, got the text "0"\n'
+        'process.user.uid: expected a number, got the string "0"\n'
         "  write 0 without the quotes     [config.md#posix-platform-user]",
     ),
     (
@@ -37,7 +37,7 @@ MESSAGES = [
     (
         "process.terminal",
         "True",
-        'process.terminal: expected true or false, got the text "True"\n'
+        'process.terminal: expected true or false, got the string "True"\n'
         "  write true without the quotes     [config.md#process]",
     ),
     (
@@ -48,12 +48,12 @@ MESSAGES = [
     (
         "process.args",
         "sh",
-        'process.args: expected an array, got the text "sh"\n  write ["sh"]     [config.md#process]',
+        'process.args: expected an array, got the string "sh"\n  write ["sh"]     [config.md#process]',
     ),
     (
         "annotations",
         {"a.b": 1},
-        'annotations["a.b"]: expected a text, got the number 1\n'
+        'annotations["a.b"]: expected a string, got the number 1\n'
         '  write "1" in double quotes     [config.md#annotations]',
     ),
     (
@@ -70,7 +70,7 @@ MESSAGES = [
     (
         "linux.seccomp.defaultAction",
         DROP,
-        "linux.seccomp.defaultAction: is missing\n  add it, as a text     [config-linux.md#seccomp]",
+        "linux.seccomp.defaultAction: is missing\n  add it, as a string     [config-linux.md#seccomp]",
     ),
     (
         "linux.namespaces[0].type",
@@ -110,7 +110,7 @@ MESSAGES = [
     (
         "linux.maskedPaths",
         [None],
-        "linux.maskedPaths[0]: expected a text, got null\n  write a text     [config-linux.md#masked-paths]",
+        "linux.maskedPaths[0]: expected a string, got null\n  write a string     [config-linux.md#masked-paths]",
     ),
 ]
 
@@ -146,7 +146,7 @@ def test_a_config_error_has_a_line_for_every_problem() -> None:
     assert text.count("config.json: ") == len(["root.path", "ociVersion"])
 
 
-def test_check_value_says_so_when_its_two_halves_disagree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_value_reports_a_disagreement_of_its_two_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyruntime.runtime.config.load.conforms", lambda _: False)
     with pytest.raises(PyruntimeError, match=r"x\.json: the fast check and the schema disagree"):
         check_value(good_configs.MINIMAL, "x.json")
@@ -154,7 +154,7 @@ def test_check_value_says_so_when_its_two_halves_disagree(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [None, 1, "text", [], True])
-def test_a_document_that_is_no_object(kind: str, value: object) -> None:
+def test_a_document_that_is_not_an_object_is_a_problem(kind: str, value: object) -> None:
     [problem] = validate(value, kind)
     assert problem.where == "" and problem.what.startswith("expected an object, got ")
 
@@ -170,12 +170,12 @@ def test_unknown_members_are_found_with_a_guess() -> None:
     assert [(problem.where, problem.remedy) for problem in unknown_members(document)] == [
         ("hostName", 'write "hostname", if that is what you mean'),
         ("linux.maskedpaths", 'write "maskedPaths", if that is what you mean'),
-        ("linux.namespaces[0].extra", "remove it, if nothing reads it"),
+        ("linux.namespaces[0].extra", "remove it if no program reads it"),
     ]
     assert unknown_members(good_configs.rich()) == []
 
 
-def test_nulls_go_from_objects_and_stay_in_arrays() -> None:
+def test_nulls_are_removed_from_objects_and_kept_in_arrays() -> None:
     assert without_nulls({"a": None, "b": [None, {"c": None}]}) == {"b": [None, {}]}
 
 
