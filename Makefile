@@ -8,27 +8,27 @@ STUB     := $(NATIVE)/stub
 PROGRAMS := stub monitor proxy init
 BUILT    := $(foreach name,$(PROGRAMS),$(NATIVE)/$(name)/$(name))
 C_FILES  := $(wildcard $(NATIVE)/*/*.c $(NATIVE)/*/*.h tests/native/*.c)
-# One set of warnings, also for the bindings (build_kernel.py). They are errors only in `make lint`: a future compiler may
-# have new warnings, which must not break the build for users.
+# One set of warnings, for the bindings too (build_kernel.py). They are errors in `make lint` only: a newer compiler may
+# have new warnings, which must not keep users from building.
 WARN     := @$(NATIVE)/cflags
 CFLAGS   ?= -Os
 LDFLAGS  ?= -s
 # With musl the stub has a tenth of its size with glibc; every page of it counts in a waiting container. The compiler is chosen when
 # a program is compiled, not when this file is read: the first build on a host installs musl in between.
 STUB_CC   = $(if $(shell command -v musl-gcc),musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine),$(CC))
-STATIC   := -static -fno-asynchronous-unwind-tables
-# The programs that stay on the host with a container are static-pie, with stack protectors and read-only relocations.
-# musl-gcc cannot link static-pie by itself: it has the start file, but uses no files of a shared C library.
+STATIC   := -fno-asynchronous-unwind-tables
+# Programs that stay on the host beside a container are static-pie, with stack protectors and read-only relocations.
+# musl-gcc has no option for static-pie: its start file rcrt1.o is named instead, if musl has one.
 MUSL_START = $(and $(shell command -v musl-gcc),$(wildcard /usr/lib/$(shell gcc -dumpmachine | sed s/gnu/musl/)/rcrt1.o))
-PIE        = -fPIE $(if $(MUSL_START),-nostartfiles $(MUSL_START) $(dir $(MUSL_START))crti.o $(dir $(MUSL_START))crtn.o \
-	-Wl$(comma)-pie$(comma)--no-dynamic-linker,$(if $(shell command -v musl-gcc),,-static-pie))
+PIE        = -fPIE $(if $(MUSL_START),-static -nostartfiles $(MUSL_START) $(dir $(MUSL_START))crti.o $(dir $(MUSL_START))crtn.o \
+	-Wl$(comma)-pie$(comma)--no-dynamic-linker,$(if $(shell command -v musl-gcc),-static,-static-pie))
 comma    := ,
 GUARD    := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -Wl,-z,relro,-z,now,-z,text,-z,noexecstack
-# The stub is not hardened, and init is not PIE: each option costs a page or two in every container (decision 0002).
-HARDENED_stub    =
-HARDENED_init    = -fstack-protector-strong
-HARDENED_monitor = $(GUARD) $(PIE)
-HARDENED_proxy   = $(GUARD) $(PIE)
+# The stub has none of it, and a container's init no PIE: they would cost a page or two in every container (decision 0022).
+LINK_stub    = -static
+LINK_init    = -static -fstack-protector-strong
+LINK_monitor = $(GUARD) $(PIE)
+LINK_proxy   = $(GUARD) $(PIE)
 
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
@@ -59,16 +59,16 @@ $(VENV)/.bytecode: $(VENV)/.installed $(shell find pyruntime -name '*.py')
 
 define program
 $(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.[ch] $(NATIVE)/arguments/*.[ch]) $(NATIVE)/cflags | $(PACKAGES)
-	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(HARDENED_$(1)) -o $$@ $$(filter %.c,$$^) $$(LDFLAGS)
+	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ $$(filter %.c,$$^) $$(LDFLAGS)
 endef
 $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
 # The commands of an installed package are one program under three names.
 build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front.c | $(PACKAGES)
 	@mkdir -p $(@D)
-	$(STUB_CC) $(WARN) $(STATIC) $(CFLAGS) -o $@ $< $(LDFLAGS)
+	$(STUB_CC) $(WARN) $(STATIC) $(CFLAGS) -static -o $@ $< $(LDFLAGS)
 
-generate:  ## generate native/stub/steps.h, config/_shape.py and the golden plans
+generate:  ## regenerate native/stub/steps.h, config/_shape.py and the golden plans
 	$(PY) -m pyruntime.runtime.plan.generate > $(STUB)/steps.h
 	$(PY) -m pyruntime.runtime.config.generate
 	$(PY) -m bundles.golden
@@ -77,7 +77,7 @@ generate:  ## generate native/stub/steps.h, config/_shape.py and the golden plan
 demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo
 
-test: all  ## run all tests that the host can run
+test: all  ## run all tests that this host can run
 	@tools/install-deps test
 	@$(MAKE) -s lint
 	$(PY) -m pytest

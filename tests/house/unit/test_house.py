@@ -31,8 +31,8 @@ def test_hot_commands_import_only_cheap_modules(module: str) -> None:
     assert loaded - CHEAP <= {"__main__"}, sorted(loaded - CHEAP)
 
 
-def test_no_command_of_the_image_tool_imports_expensive_modules() -> None:
-    """Importing the command modules, as help and completion do. test_pyimage_imports checks the imports of a run."""
+def test_the_image_tool_starts_with_cheap_modules() -> None:
+    """Before it runs, that is: its help and completion load them all. What a run imports is in test_pyimage_imports."""
     code = (f"import sys; sys.path.insert(0, {str(TOP)!r})\nfrom pyruntime.images.cli.main import PROGRAM\n"
             "for name in PROGRAM.commands: PROGRAM.module(name)\nprint(*sys.modules)")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
@@ -210,6 +210,43 @@ def test_class_names_are_unique() -> None:
     assert {name: found for name, found in classes.items() if len(found) > 1 and name not in SEVERAL} == {}
 
 
+# What stands in one module of system/, and in no other module: a pattern -> that module.
+ONE_WAY = {
+    r"pidfd_send_signal": "processes",
+    r"\bflock\(": "locks",
+    r"strftime\(\"%Y-%m-%dT|strptime": "times",
+    r"os\.rename\((temporary|new)": "files",
+    r"\"µs\"": "durations",
+}
+# Rooms that have ways of their own yet: to be emptied.
+NOT_YET_ONE_WAY = {"images", "images.cli", "builder", "pocker"}
+
+
+@pytest.mark.parametrize(("pattern", "module"), ONE_WAY.items(), ids=ONE_WAY.values())
+def test_there_is_one_way_for_each_shared_thing(pattern: str, module: str) -> None:
+    found = {name for name, path in MODULES.items() if re.search(pattern, path.read_text())
+             and _room(name) not in {"system", *NOT_YET_ONE_WAY} and name != "pyruntime.profiles.seccomp"}
+    assert found == set() and re.search(pattern, MODULES[f"pyruntime.system.{module}"].read_text())
+
+
+def _numbers(path: Path) -> set[str]:
+    """The names in capitals that a module sets to numbers, without underscores in front."""
+    return {target.id.lstrip("_") for node in _tree(path).body if isinstance(node, ast.Assign)
+            for targets in node.targets for target in ast.walk(targets) if isinstance(target, ast.Name)
+            if target.id.isupper() and target.id != "TYPE_CHECKING"
+            and isinstance(node.value, (ast.Constant, ast.BinOp, ast.Tuple))}
+
+
+def test_constants_of_the_kernel_stand_in_system() -> None:
+    """Once each, in uapi, uapi_netlink, or beside the call that takes them."""
+    system = {name: _numbers(MODULES[f"pyruntime.system.{name}"]) for name in ("uapi", "uapi_netlink", "kernel")}
+    known = set().union(*system.values())
+    assert len(known) == sum(map(len, system.values()))
+    found = {name: both for name, path in MODULES.items() if not name.startswith("pyruntime.system.")
+             and _room(name) not in NOT_YET_ONE_WAY and (both := _numbers(path) & known)}
+    assert found == {}
+
+
 def test_sections_do_no_io() -> None:
     """compiler/sections/ emits steps; only the compiled filters' cache touches files."""
     for path in (PACKAGE / "runtime/compiler/sections").glob("*.py"):
@@ -245,7 +282,7 @@ def _bare(handler: ast.ExceptHandler) -> list[int]:
 
 
 def test_no_system_error_is_shown_with_its_number() -> None:
-    """"[Errno 28] No space left on device" is for programmers: errors.words returns the text without the number."""
+    """"[Errno 28] No space left on device" is for programmers: errors.words says it without the number."""
     system = re.compile(r"\b(OSError|Exception|BaseException|TimeoutError|URLError)\b")
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -283,7 +320,7 @@ def test_stub_on_disk_is_static() -> None:
     assert b"/lib64/ld-linux" not in header and b"ld-musl" not in header, text
 
 
-def test_stub_refuses_to_be_run_manually() -> None:
+def test_stub_refuses_to_be_run_by_users() -> None:
     done = subprocess.run([NATIVE / "stub"], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "part of pyruntime" in done.stderr
 
@@ -323,7 +360,7 @@ def test_every_test_is_collected() -> None:
     assert wanted - collected == set()
 
 
-def test_no_command_starts_an_interpreter_named_by_the_environment() -> None:
+def test_no_module_runs_sys_executable() -> None:
     # PYTHONEXECUTABLE sets sys.executable even with -I; only entry.py, which writes the commands, may look at it.
     named = {str(path.relative_to(TOP)) for path in (TOP / "pyruntime").rglob("*.py")
              if "sys.executable" in path.read_text().replace("sets sys.executable", "")}

@@ -57,13 +57,13 @@ def test_calls_are_allowed_only_with_their_capability() -> None:
         assert not set(names) - elsewhere & plainly_allowed(profile(others)), capability
 
 
-def test_nothing_is_listed_twice() -> None:
+def test_no_call_is_listed_twice() -> None:
     assert len(set(EVERYBODY)) == len(EVERYBODY)
     names = profile(ALL)["syscalls"][0]["names"]
     assert len(set(names)) == len(names)
 
 
-def test_new_namespaces_by_clone_need_sys_admin() -> None:
+def test_clone_of_namespaces_needs_sys_admin() -> None:
     rules = {rule["names"][0]: rule for rule in profile(CAPABILITIES)["syscalls"][1:]}
     assert rules["clone"]["args"] == [{"index": 0, "value": NEW_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]
     assert rules["clone3"] == {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS}
@@ -74,7 +74,7 @@ def test_new_namespaces_by_clone_need_sys_admin() -> None:
     assert s390["clone"]["args"][0]["index"] == 1
 
 
-def test_arguments_decide_about_personality_and_sockets() -> None:
+def test_personality_and_socket_are_filtered_by_arguments() -> None:
     rules = profile(CAPABILITIES)["syscalls"]
     values = [rule["args"][0]["value"] for rule in rules if rule["names"] == ["personality"]]
     assert values == [0, 8, 0x20000, 0x20008, 0xFFFFFFFF]

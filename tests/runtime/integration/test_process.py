@@ -124,11 +124,11 @@ def test_the_fallback_state_directory_is_private(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     place.mkdir(0o777)
     try:
-        with pytest.raises(PyruntimeError, match="not a directory that you alone may write"):
+        with pytest.raises(PyruntimeError, match="not a directory that only you may write"):
             default_root()
         os.chown(place, uid, uid)
         place.chmod(0o777)
-        with pytest.raises(PyruntimeError, match="not a directory that you alone may write"):
+        with pytest.raises(PyruntimeError, match="not a directory that only you may write"):
             default_root()
         place.chmod(0o755)
         assert default_root() == f"{place}/pyruntime"
