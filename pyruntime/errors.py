@@ -228,7 +228,7 @@ class RegistryError(PyruntimeError):
         self.status = status
 
 
-# Classes whose constructor takes the message alone.
+# Classes whose constructor takes only the message.
 _PLAIN = (HostError, UsageError, StateError, ImageError, BuildError, RegistryError)
 
 

@@ -204,7 +204,7 @@ def _super_lacks(word: str) -> Expect:
     return lambda seen: word not in seen.super_options
 
 
-# option: (options before it, expected result); an option that clears a flag comes after one that sets it.
+# option: (options before it, expected result); an option that clears a flag follows an option that sets the flag.
 _TABLE: dict[str, tuple[list[str], Expect, str]] = {
     "async": (["sync"], _super_lacks("sync"), "MUST"),
     "atime": (["noatime"], _lacks("noatime"), "MUST"),

@@ -39,8 +39,8 @@ def _capability_set(kind: str) -> None:
         full["ambient"] = ["CAP_KILL"]
         config = t.sleeper()
         config["process"]["capabilities"] = full
-        # Not root: the kernel gives uid 0 its effective and permitted set anew at execve. See capabilities(7):
-        # without file capabilities a user's permitted and effective sets become the ambient set.
+        # Not root: the kernel recomputes the effective and permitted sets of uid 0 at execve. See capabilities(7):
+        # without file capabilities, the permitted and effective sets of other users become the ambient set.
         config["process"]["user"] = {"uid": 1000, "gid": 1000}
         expected = {
             "bounding": {_CHOWN, _KILL, _NET_RAW},

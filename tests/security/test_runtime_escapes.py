@@ -250,7 +250,7 @@ def test_cve_2020_15257_no_socket_without_a_file(runtime: Runtime, own_bundle: B
 
 
 def test_cve_2016_3697_a_user_whose_name_is_a_number(runtime: Runtime, own_bundle: Bundle) -> None:
-    """The runtime takes numbers alone, and nothing of the image's /etc/passwd changes what they are."""
+    """The runtime accepts only numbers, and the image's /etc/passwd has no effect on them."""
     (rootfs_of(own_bundle) / "etc").mkdir(exist_ok=True)
     (rootfs_of(own_bundle) / "etc/passwd").write_text("1000:x:0:0:root:/root:/bin/sh\n")
     own_bundle.shell("id -u", process__user={"uid": 1000, "gid": 1000})

@@ -115,6 +115,6 @@ def rewrite(root: str, container_id: str, lines: list[str]) -> None:
     """Replace the schemata of a container's group. Raises HostError for a container that has none."""
     record = StateDirectory(root, container_id).read()
     if not record.rdt:
-        raise HostError(f'"{container_id}" has no group in resctrl: its config.json has no linux.intelRdt of its own')
+        raise HostError(f'"{container_id}" has no group in resctrl: its config.json has no linux.intelRdt with a group')
     for line in lines:
         _write(os.path.join(record.rdt[0], "schemata"), line + "\n")

@@ -210,7 +210,7 @@ def test_class_names_are_unique() -> None:
     assert {name: found for name, found in classes.items() if len(found) > 1 and name not in SEVERAL} == {}
 
 
-# What stands in one module of system/, and in no other module: a pattern -> that module.
+# Code that is allowed in only one module of system/: pattern -> module.
 ONE_WAY = {
     r"pidfd_send_signal": "processes",
     r"\bflock\(": "locks",
@@ -218,7 +218,7 @@ ONE_WAY = {
     r"os\.rename\((temporary|new)": "files",
     r"\"µs\"": "durations",
 }
-# Rooms that have ways of their own yet: to be emptied.
+# Rooms that still have their own implementation; this set must become empty.
 NOT_YET_ONE_WAY = {"images", "images.cli", "builder", "pocker"}
 
 

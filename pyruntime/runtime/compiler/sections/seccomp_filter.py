@@ -239,7 +239,7 @@ X32_BIT = 0x40000000
 
 
 def instruction(code: int, jt: int = 0, jf: int = 0, k: int = 0) -> bytes:
-    """One struct sock_filter in the machine's byte order (little endian on every supported architecture)."""
+    """One struct sock_filter in the host's byte order (little endian on every supported architecture)."""
     return code.to_bytes(2, "little") + bytes((jt, jf)) + k.to_bytes(4, "little")
 
 
