@@ -168,7 +168,7 @@ class _JsonReader:
         while True:
             char = text[self.at : self.at + 1]
             if not char:
-                self.refuse("this string has no end", "close it with a double quote", start)
+                self.refuse("unterminated string", "close it with a double quote", start)
             if char == '"':
                 self.at += 1
                 return "".join(out)

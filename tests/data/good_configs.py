@@ -378,7 +378,7 @@ ENGINES: dict[str, Config] = {
             ],
         },
     },
-    "the least there is": MINIMAL,
+    "a minimal configuration": MINIMAL,
     "nothing isolated": {
         **MINIMAL,
         "linux": {"resources": {"memory": {"limit": 0, "swap": -1}}},

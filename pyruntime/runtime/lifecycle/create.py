@@ -266,7 +266,7 @@ def record_of(config: Config, container_id: str, plan: Plan) -> StateRecord:
 
 
 def own_unit(record: StateRecord, plan: Plan) -> None:
-    """Record the systemd unit of the plan, if any, as the container's: `delete` stops the unit and all its
+    """Add the systemd unit of the plan, if any, to the container's record: `delete` stops the unit and all its
     processes."""
     scope = _scope(plan)
     if scope and not record.unit:

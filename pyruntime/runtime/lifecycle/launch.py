@@ -350,7 +350,7 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
 
 
 def _refused(step: Step, errno: int, steps: dict[int, Step]) -> str:
-    """The wording of errors that depend on the rest of the plan."""
+    """The message for a scheduler refused by the kernel; the reason may be another step of the plan."""
     if step.op.name != "scheduler" or not errno:
         return ""
     pinned = any(other.op.name == "cgroup_write" and "cpuset.cpus" in other.args["file"] for other in steps.values())

@@ -109,7 +109,7 @@ WRONG = [
     (b'{"a": "\\ud800"}', "a", "line 1, column 8: \\ud800 is half of a surrogate pair"),
     (b'{"a": "\\udc00\\ud800"}', "a", "line 1, column 8: \\udc00 is half of a surrogate pair"),
     (b'{"\\ud800": 1}', "", "line 1, column 3: \\ud800 is half of a surrogate pair"),
-    (b'{"a": "b', "a", "line 1, column 7: this string has no end"),
+    (b'{"a": "b', "a", "line 1, column 7: unterminated string"),
     (b'{"a": "\xc3\xa9\xff"}', "", "line 1, column 9: byte 0xff is not UTF-8"),
     (b'{"a": "\xed\xa0\x80"}', "", "line 1, column 8: byte 0xed is not UTF-8"),
     (b"\xff\xfe{\x00}\x00", "", "line 1, column 1: byte 0xff is not UTF-8"),
