@@ -86,7 +86,8 @@ OUT_OF_THE_ROOT: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("attack", OUT_OF_THE_ROOT)
-def test_layers_with_paths_outside_their_directory(attack: str, pyimage: Pyimage, outside: Outside, tmp_path: Path) -> None:
+def test_layers_with_paths_outside_their_directory(attack: str, pyimage: Pyimage, outside: Outside,
+                                                   tmp_path: Path) -> None:
     """CVE-2021-29136 (umoci: "." is a symbolic link), CVE-2014-9356, and "zip slip": refused as a whole."""
     layer = OUT_OF_THE_ROOT[attack](str(outside.path).encode())
     said = pyimage.fails("load", "-q", "-i", layout_of(tmp_path / "layout", [layer]))

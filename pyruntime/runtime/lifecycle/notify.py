@@ -49,7 +49,7 @@ def prepare(directory: str) -> None:
         os.mkdir(path, 0o755)
         os.chmod(path, 0o755)   # regardless of the umask: users other than root must find the socket
     except OSError as error:
-        raise PyruntimeError(f'cannot make "{path}": {error.strerror}') from None
+        raise PyruntimeError(f'cannot create "{path}": {error.strerror}') from None
 
 
 def prepared(directory: str) -> bool:

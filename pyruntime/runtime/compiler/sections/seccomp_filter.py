@@ -150,7 +150,7 @@ class Profile:
         lib.seccomp_api_set(6)
         self.context = ffi.gc(lib.seccomp_init(self.default), lib.seccomp_release)
         if not self.context:
-            raise HostError("libseccomp refused to make a filter", seccomp.where)
+            raise HostError("libseccomp cannot create a filter", seccomp.where)
         for token in self.architectures:
             error = lib.seccomp_arch_add(self.context, token)
             if error == -EDOM:
