@@ -20,7 +20,7 @@ from pyruntime.errors import HostError, NoSuchVolume, PyruntimeError, StateError
 from pyruntime.images.store import trees
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers.container import every as every_container
-from pyruntime.pocker.options.volume_names import volume_name
+from pyruntime.pocker.volume_names import problem
 from pyruntime.system.files import Lock, forget, write
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pyruntime.pocker.containers.container import Record
     from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.settings import MountPoint
 
 _UNCLAIMED = "~"
 _OPTIONS = ("type", "o", "device")
@@ -75,7 +76,9 @@ def data(places: Places, name: str) -> str:
 
 def find(places: Places, name: str) -> Volume:
     """The volume of this name; raises NoSuchVolume."""
-    path = f"{directory(places, volume_name('volume', name, name))}/volume.json"
+    if what := problem(name):
+        raise UsageError(what)
+    path = f"{directory(places, name)}/volume.json"
     try:
         with open(path, "rb") as file:
             value = decode(file.read(), path)
@@ -160,14 +163,13 @@ def make(places: Places, volume: Volume) -> Volume:
 def make_all(places: Places, record: Record) -> None:
     """Make the volumes of a container that do not exist. Raises UsageError, HostError."""
     for mount in record.settings.mounts:
-        if mount["kind"] == "volume":
+        if mount.kind == "volume":
             _of(places, mount)
 
 
-def _of(places: Places, mount: dict[str, Any]) -> Volume:
-    return make(places, Volume(name=mount["source"], driver=mount.get("driver") or "local",
-                               options=mount.get("driver_options", {}), labels=mount.get("labels", {}),
-                               anonymous=bool(mount.get("anonymous"))))
+def _of(places: Places, mount: MountPoint) -> Volume:
+    return make(places, Volume(name=mount.source, driver=mount.driver or "local", options=dict(mount.driver_options),
+                               labels=dict(mount.labels), anonymous=mount.anonymous))
 
 
 def users(places: Places) -> dict[str, list[str]]:
@@ -175,8 +177,8 @@ def users(places: Places) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for _, record in every_container(places):
         for mount in record.settings.mounts:
-            if mount["kind"] == "volume":
-                found.setdefault(mount["source"], []).append(record.name)
+            if mount.kind == "volume":
+                found.setdefault(mount.source, []).append(record.name)
     return found
 
 
@@ -243,7 +245,7 @@ def _clear(path: str) -> None:
 # --- at the start of a container --------------------------------------------------------------------------------------
 
 
-def provide(places: Places, record: Record, mount: dict[str, Any], root: int) -> None:
+def provide(places: Places, record: Record, mount: MountPoint, root: int) -> None:
     """Make a container's volume ready: mounted, where it is no plain directory, and with what the image has at its
     place, when there is nothing in it. ``root`` is the root filesystem. Raises HostError."""
     volume = _of(places, mount)
@@ -251,8 +253,8 @@ def provide(places: Places, record: Record, mount: dict[str, Any], root: int) ->
     with Lock(f"{path}/lock"):
         if volume.options:
             _mount(places, record, volume)
-        if not mount.get("nocopy"):
-            _copy_up(path, mount["target"], root)
+        if not mount.nocopy:
+            _copy_up(path, mount.target, root)
 
 
 def open_below(places: Places, name: str, path: str) -> int:
@@ -308,7 +310,7 @@ def _mount(places: Places, record: Record, volume: Volume) -> None:
 def _running(places: Places, record: Record, path: str, name: str) -> int:
     """A detached tree of what is mounted at ``path`` for another container that runs; -1 where there is none."""
     for container, other in every_container(places):
-        uses = any(mount["kind"] == "volume" and mount["source"] == name for mount in other.settings.mounts)
+        uses = any(mount.kind == "volume" and mount.source == name for mount in other.settings.mounts)
         run = container.run()
         if uses and other.id != record.id and not run.over and run.watched():
             try:

@@ -9,7 +9,6 @@ from pyruntime.images.reference import Reference
 from pyruntime.pocker.cli.import_ import CHANGE
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers.commit import commit
-from pyruntime.pocker.containers.container import find
 
 COMMAND = Command(
     "commit", "[options] CONTAINER [NAME[:TAG]]", "create an image from a container's changes",
@@ -24,7 +23,7 @@ COMMAND = Command(
 
 def run(context: Context, parsed: Parsed) -> int:
     """Create the image and tag it."""
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     name = key(Reference.parse(parsed.arguments[1])) if len(parsed.arguments) > 1 else ""
     image_id = commit(container, container.read(), author=parsed["author"], message=parsed["message"], name=name,
                       lines=parsed["change"], pause=parsed["pause"], warn=context.warn)

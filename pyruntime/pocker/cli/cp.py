@@ -9,7 +9,6 @@ from pyruntime.commandline.program import say
 from pyruntime.errors import UsageError
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers import copy as copying
-from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.copy_tree import write_all
 from pyruntime.pocker.events import of_container
 
@@ -40,7 +39,7 @@ def run(context: Context, parsed: Parsed) -> int:
         raise UsageError(f'neither "{source}" nor "{target}" is in a container: write CONTAINER:PATH for one of them')
     if not (source if source_of else target):
         raise UsageError("the path in the container is missing: write CONTAINER:PATH")
-    container = find(context.places, source_of or target_of)
+    container = context.find(source_of or target_of)
     record = container.read()
     size = (_out if source_of else _in)(context, parsed, container, record, source, target)
     of_container(context.places, record, "archive-path" if source_of else "extract-to-dir",

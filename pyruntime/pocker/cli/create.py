@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.pocker.cli.flags import FLAGS, settings_of
 from pyruntime.pocker.cli.foreground import streams_of
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.cli.making import check_making, make
+from pyruntime.pocker.options.flags import FLAGS, settings_of
 
 COMMAND = Command(
     "create", "[options] IMAGE [COMMAND [ARGUMENT...]]", "create a container from an image", *FLAGS,

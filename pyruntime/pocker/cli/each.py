@@ -6,8 +6,7 @@ from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Flag
 from pyruntime.commandline.program import out
 from pyruntime.errors import PyruntimeError, StateError
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import LATEST, find
+from pyruntime.pocker.cli.main import LATEST, Context
 from pyruntime.pocker.containers.status import status_of
 
 LATEST_FLAG = Flag("latest", "argument", "use the last created container instead of a name", short="l")
@@ -27,7 +26,7 @@ def each(context: Context, names: Sequence[str], act: Callable[[Container, Recor
     status = 0
     for name in names:
         try:
-            container = find(context.places, name)
+            container = context.find(name)
             record = container.read()
             if only and (word := status_of(container).word) != only:
                 raise StateError(f'container "{record.name}" is not {only}: it is {word}')

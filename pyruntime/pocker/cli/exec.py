@@ -11,7 +11,6 @@ from pyruntime.images.users import find_group, find_user
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.foreground import check_terminal, failure
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 from pyruntime.pocker.events import of_container
 from pyruntime.runtime.api import Runtime
@@ -39,7 +38,7 @@ COMMAND = Command(
 
 def run(context: Context, parsed: Parsed) -> int:
     """Run the command."""
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     record = container.read()
     name = record.name
     status = status_of(container)

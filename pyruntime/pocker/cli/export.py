@@ -8,7 +8,6 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.copy_tree import write_all
 from pyruntime.pocker.containers.diff import export
 from pyruntime.pocker.events import of_container
@@ -28,7 +27,7 @@ COMMAND = Command("export", "[options] CONTAINER", "export a container's filesys
 
 def run(context: Context, parsed: Parsed) -> int:
     """Write the archive."""
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     record = container.read()
     path = parsed["output"]
     if not path and os.isatty(1):

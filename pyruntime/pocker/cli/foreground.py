@@ -71,12 +71,12 @@ def follow(container: Container, record: Record, ours: _socket.socket, monitor: 
     status = attached.wait()
     if status is None:
         return 0   # detached: the monitor goes on
-    if settings.restart != "no" or not attached.owner:
+    if settings.restart.name != "no" or not attached.owner:
         settle(container, record)   # the monitor decides, or did not wait for us, since we were slow
         return status
     try:
         with container.lock():
-            policy = container.read().settings.restart   # `update` may have given it one
+            policy = container.read().settings.restart.name   # `update` may have changed it
             if policy == "no" and not container.run().over:
                 clear_run(container, record)    # while the monitor exits, and its mounts with it
             os.waitpid(monitor, 0)

@@ -24,10 +24,9 @@ COMMAND = Command("inspect", "[options] NAME...",
 
 
 def _container(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
-    from pyruntime.pocker.containers.container import find
     from pyruntime.pocker.containers.inspect import describe, sizes_of
 
-    container = find(context.places, name)
+    container = context.find(name)
     record = container.read()
     return {**describe(container, record), **(sizes_of(container, record) if sizes else {})}
 

@@ -8,7 +8,6 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import StateError, UsageError
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.logs import entries
 from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 
@@ -31,10 +30,10 @@ COMMAND = Command(
 
 def run(context: Context, parsed: Parsed) -> int:
     """Show the log."""
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     record = container.read()
-    if record.settings.log_driver == "none":
-        raise StateError(f'container "{record.name}" keeps no log: it was made with --log-driver none')
+    if record.settings.logging.driver == "none":
+        raise StateError(f'container "{record.name}" keeps no log: it was created with --log-driver none')
     tail = parsed["tail"]
     if tail != "all" and not tail.isdecimal():
         raise UsageError(f'--tail "{tail}": write a number of lines, or all')
@@ -60,7 +59,7 @@ def _details(record: Record) -> str:
 
     env = [*(record.image_config.get("Env") or []), *record.settings.env]
     there = {"labels": labels(record), "env": dict(entry.partition("=")[::2] for entry in env)}
-    found = {name: there[kind][name] for kind, names in record.settings.log_details.items() for name in names
+    found = {name: there[kind][name] for kind, names in record.settings.logging.details.items() for name in names
              if name in there[kind]}
     return ",".join(f"{name}={value}" for name, value in sorted(found.items()))
 

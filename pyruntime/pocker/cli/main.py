@@ -13,6 +13,9 @@ from pyruntime.pocker.directories import Places
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.cli.main import Context as ImageContext
+    from pyruntime.pocker.containers.container import Container
+
+LATEST = "--latest"   # in the place of a container's name: the container that was created last
 
 GLOBAL = Command(
     "", "[global options] command [command options] [arguments...]", "run containers and build images without a daemon",
@@ -99,6 +102,12 @@ class Context:
                 enter(places, self.warn)
             self._places = places
         return self._places
+
+    def find(self, name: str) -> Container:
+        """The container of a name, an ID, the beginning of an ID, or --latest. Raises NoSuchContainer, UsageError."""
+        from pyruntime.pocker.containers.container import find, newest
+
+        return newest(self.places) if name == LATEST else find(self.places, name)
 
     @property
     def images(self) -> ImageContext:

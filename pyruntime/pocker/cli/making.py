@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyruntime.images.lookup import Image
     from pyruntime.images.platform import Platform
     from pyruntime.pocker.containers.container import Container, Record
-    from pyruntime.pocker.options.settings import Settings
+    from pyruntime.pocker.settings import ContainerSettings
 
 PULL = ("always", "missing", "never")
 
@@ -29,7 +29,7 @@ def check_making(parsed: Parsed) -> None:
         raise UsageError(f'--cidfile "{parsed["cidfile"]}" exists: remove it, or name another one')
 
 
-def make(context: Context, parsed: Parsed, settings: Settings) -> tuple[Container, Record]:
+def make(context: Context, parsed: Parsed, settings: ContainerSettings) -> tuple[Container, Record]:
     """Create a container from the image that the command line names. Raises NoSuchImage and other PyruntimeErrors."""
     sweep(context.places, context.warn)
     image = image_for(context, parsed, parsed.arguments[0])

@@ -13,7 +13,7 @@ from pyruntime.networks.inspect import ports_line
 from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.listing import FORMAT, Listing, label_texts, local_time
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import Container, every, find
+from pyruntime.pocker.containers.container import Container, every
 from pyruntime.pocker.containers.inspect import labels, program
 from pyruntime.pocker.containers.status import CREATED, EXITED, PAUSED, RESTARTING, status_of
 from pyruntime.pocker.containers.stop import sweep
@@ -78,7 +78,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "label": lambda row, value: value in (f"{key}={text}" for key, text in row["Labels"].items())
              or value in row["Labels"],
     "network": lambda row, value: value in row["Networks"],
-    "volume": lambda row, value: any(value in (mount.get("source"), mount["target"]) for mount in row["mounts"]),
+    "volume": lambda row, value: any(value in (mount.source, mount.target) for mount in row["mounts"]),
     "publish": lambda row, value: _has_port(row["published"], value),
     "expose": lambda row, value: _has_port(row["exposed"], value),
     "before": lambda row, value: row["CreatedAt"] < value,
@@ -91,7 +91,7 @@ def _filters(context: Context, words: Sequence[str]) -> Filters:
     found = []
     for word in words:
         key, _, name = word.partition("=")
-        found.append(f"{key}={find(context.places, name).read().created}" if key in ("before", "since") else word)
+        found.append(f"{key}={context.find(name).read().created}" if key in ("before", "since") else word)
     return Filters(found, _MATCH)
 
 
@@ -135,7 +135,7 @@ def _sizes(context: Context, rows: list[dict[str, Any]]) -> dict[str, str]:
 def _row(container: Container, record: Record, status: Status) -> dict[str, Any]:
     endpoint = endpoints.read(container.places.networks, record.id)
     health = ""
-    if record.settings.health.get("test"):
+    if record.settings.health.test:
         from pyruntime.pocker.containers.health import health_of
 
         found = health_of(container, record, status.run)
@@ -144,8 +144,8 @@ def _row(container: Container, record: Record, status: Status) -> dict[str, Any]
             "CreatedAt": record.created, "State": status.word, "Status": in_words(status, health),
             "ExitCode": status.exit.status if status.exit else 0, "Ports": ports_line(endpoint), "Names": record.name,
             "Labels": labels(record), "Pid": status.pid, "Health": health,
-            "Networks": [network["name"] for network in record.settings.networks] or [DEFAULT],
-            "Mounts": [mount.get("source") or mount["target"] for mount in record.settings.mounts],
+            "Networks": [network.name for network in record.settings.networks] or [DEFAULT],
+            "Mounts": [mount.source or mount.target for mount in record.settings.mounts],
             "mounts": record.settings.mounts, "manifest": record.manifest}
 
 
@@ -156,7 +156,7 @@ def _command(words: Sequence[str]) -> str:
 
 def _hidden(record: Record) -> dict[str, Any]:
     """What filters ask for beside what is shown."""
-    published = [f"{port['to']}/{port['protocol']}" for port in record.settings.ports]
+    published = [f"{port.container_port}/{port.protocol}" for port in record.settings.publish]
     exposed = [*(record.image_config.get("ExposedPorts") or {}), *record.settings.expose]
     exposed = [port if "/" in port else f"{port}/tcp" for port in exposed]
     return {"published": [*published, *(exposed if record.settings.publish_all else [])],
@@ -172,7 +172,7 @@ def _texts(row: dict[str, Any], size: str, *, whole: bool) -> dict[str, Any]:
             "Command": f'"{printable(words)}"', "CreatedAt": local_time(row["CreatedAt"]),
             "RunningFor": age(row["CreatedAt"]), "Networks": ",".join(row["Networks"]), "Size": size,
             "Mounts": ",".join(_shown(name, whole=whole) for name in row["Mounts"]),
-            "LocalVolumes": str(sum(mount["kind"] == "volume" for mount in row["mounts"]))}
+            "LocalVolumes": str(sum(mount.kind == "volume" for mount in row["mounts"]))}
 
 
 def _shown(name: str, *, whole: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers import network
-from pyruntime.pocker.containers.container import find, rename
+from pyruntime.pocker.containers.container import rename
 
 COMMAND = Command("rename", "CONTAINER NAME", "rename a container", least=2, most=2,
                   text="Example:\n  pocker rename web old-web")
@@ -13,7 +13,7 @@ COMMAND = Command("rename", "CONTAINER NAME", "rename a container", least=2, mos
 
 def run(context: Context, parsed: Parsed) -> int:
     """Rename it."""
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     rename(container, parsed.arguments[1])
     network.rename(context.places, container.read())
     return 0

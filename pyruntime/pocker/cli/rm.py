@@ -7,13 +7,9 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import ConfigError, NoSuchContainer, PyruntimeError
 from pyruntime.pocker.cli.each import LATEST_FLAG
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import LATEST, Record, find, forget_names
+from pyruntime.pocker.cli.main import LATEST, Context
+from pyruntime.pocker.containers.container import Record, forget_names
 from pyruntime.pocker.containers.stop import remove, sweep
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyruntime.pocker.directories import Places
 
 COMMAND = Command("rm", "[options] CONTAINER...", "remove containers",
                   Flag("force", "bool", "kill running containers; ignore containers that do not exist", short="f"),
@@ -28,7 +24,7 @@ def run(context: Context, parsed: Parsed) -> int:
     status = 0
     for name in parsed.arguments:
         try:
-            removed = _remove(context.places, name, force=parsed["force"], volumes=parsed["volumes"])
+            removed = _remove(context, name, force=parsed["force"], volumes=parsed["volumes"])
             out(f"{removed if name == LATEST else name}\n")
         except PyruntimeError as error:
             LOG.error(error)
@@ -36,10 +32,10 @@ def run(context: Context, parsed: Parsed) -> int:
     return status
 
 
-def _remove(places: Places, name: str, *, force: bool, volumes: bool) -> str:
+def _remove(context: Context, name: str, *, force: bool, volumes: bool) -> str:
     """Remove one container and return its name."""
     try:
-        container = find(places, name)
+        container = context.find(name)
         try:
             record = container.read()
         except ConfigError:   # its record is damaged: the directory and the name can still be removed
@@ -48,7 +44,7 @@ def _remove(places: Places, name: str, *, force: bool, volumes: bool) -> str:
             record = Record(id=container.id, name=container.id)
         remove(container, record, force=force, volumes=volumes)
         if record.name == container.id:
-            forget_names(places)
+            forget_names(context.places)
         return record.name
     except NoSuchContainer:
         if not force:

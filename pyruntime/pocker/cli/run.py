@@ -5,13 +5,13 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import PyruntimeError
-from pyruntime.pocker.cli.flags import FLAGS, settings_of
 from pyruntime.pocker.cli.foreground import DETACH_KEYS, SIG_PROXY, check_terminal, failure, follow, streams_of
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.cli.making import check_making, make
 from pyruntime.pocker.containers import attach
 from pyruntime.pocker.containers.start import Options, launch
 from pyruntime.pocker.containers.stop import discard
+from pyruntime.pocker.options.flags import FLAGS, settings_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pyruntime.pocker.cli.each import LATEST_FLAG, each
 from pyruntime.pocker.cli.foreground import DETACH_KEYS, SIG_PROXY, follow
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers import attach
-from pyruntime.pocker.containers.container import Container, Record, find
+from pyruntime.pocker.containers.container import Container, Record
 from pyruntime.pocker.containers.start import Options, launch
 from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 from pyruntime.pocker.containers.stop import sweep
@@ -27,7 +27,7 @@ def run(context: Context, parsed: Parsed) -> int:
         return each(context, parsed.arguments, start)
     if len(parsed.arguments) > 1:
         raise UsageError(f"only one container can be attached to, not {len(parsed.arguments)}: leave out --attach")
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     record = container.read()
     ours, theirs = attach.pair()
     with container.lock() as lock:

@@ -10,7 +10,7 @@ from pyruntime.errors import NoSuchContainer
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.listing import FORMAT, Listing
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import every, find
+from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.stats import usage
 from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 
@@ -63,7 +63,7 @@ def run(context: Context, parsed: Parsed) -> int:
 def _wanted(context: Context, parsed: Parsed) -> list[tuple[Container, str]]:
     """The containers and their names. Raises NoSuchContainer if a named container has been removed."""
     if parsed.arguments:
-        named = [find(context.places, name) for name in parsed.arguments]
+        named = [context.find(name) for name in parsed.arguments]
         return [(container, container.read().name) for container in named]
     return [(container, record.name) for container, record in every(context.places)
             if parsed["all"] or _runs(container)]

@@ -9,7 +9,6 @@ from pyruntime.commandline.program import out
 from pyruntime.errors import HostError, StateError
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 from pyruntime.runtime.api import Runtime
 from pyruntime.runtime.lifecycle.ps import DEFAULT, table
@@ -22,7 +21,7 @@ COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "list the processes of a cont
 
 def run(context: Context, parsed: Parsed) -> int:
     """Show them."""
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     status = status_of(container)
     if status.word not in (RUNNING, PAUSED):
         raise StateError(f'container "{container.read().name}" is not running')

@@ -14,11 +14,11 @@ import os
 from pyruntime.commandline.parse import Parsed
 from pyruntime.errors import PyruntimeError
 from pyruntime.images.bundle import Bundle
-from pyruntime.pocker.cli.flags import FLAGS, settings_of
 from pyruntime.pocker.containers import runtime_config as spec
 from pyruntime.pocker.containers.container import Record
 from pyruntime.pocker.containers.network import mode_of
-from pyruntime.pocker.options.settings import Settings
+from pyruntime.pocker.options.flags import FLAGS, settings_of
+from pyruntime.pocker.settings import ContainerSettings
 from pyruntime.runtime.config.load import load_bundle
 from pyruntime.runtime.lifecycle.create import Request, make_plan
 
@@ -68,7 +68,7 @@ class Given:
 
     __slots__ = ("asked", "name", "text", "without")
 
-    def __init__(self, name: str, text: str, asked: Settings, without: Settings | None) -> None:
+    def __init__(self, name: str, text: str, asked: ContainerSettings, without: ContainerSettings | None) -> None:
         self.name = name
         self.text = text
         self.asked = asked
@@ -88,7 +88,7 @@ def given(command: Command, parsed: Parsed) -> Iterator[Given]:
         yield _given(command, parsed, "", " ".join(parsed.arguments[1:]), asked)
 
 
-def _given(command: Command, parsed: Parsed, name: str, text: str, asked: Settings) -> Given:
+def _given(command: Command, parsed: Parsed, name: str, text: str, asked: ContainerSettings) -> Given:
     for other in ("", *sorted(parsed.given - {name})):
         rest = Parsed(command)
         rest.given = parsed.given - {name, other}
@@ -106,17 +106,17 @@ def record_without(record: Record, flag: Given) -> Record:
     """The record as it would be without the flag. Values that were completed since (names of volumes, mounts of the
     image and of other containers, ids) stay as they are, so that nothing differs by chance."""
     assert flag.without is not None
-    values = record.settings.document()
-    for name in _settings_by(flag):
-        values[name] = getattr(flag.without, name)
-    asked = {mount["target"] for mount in flag.asked.mounts}
-    left = {mount["target"] for mount in flag.without.mounts}
+    asked = {mount.target for mount in flag.asked.mounts}
+    left = {mount.target for mount in flag.without.mounts}
     borrows = bool(flag.without.volumes_from) or not flag.asked.volumes_from
-    values["mounts"] = [mount for mount in record.settings.mounts if mount["target"] in left or (
-        mount["target"] not in asked and (borrows or mount.get("anonymous")))]
-    if values["userns"] in ("", "host"):
-        values["ids"] = {}
-    return Record(**{**Record.document(record), "settings": values})
+    changed = {name: getattr(flag.without, name) for name in flag.asked.fields()
+               if getattr(flag.asked, name) != getattr(flag.without, name)}
+    changed["mounts"] = [mount for mount in record.settings.mounts if mount.target in left or (
+        mount.target not in asked and (borrows or mount.anonymous))]
+    settings = record.settings.replace(**changed)
+    if settings.userns in ("", "host"):
+        settings = settings.replace(ids=None)
+    return Record(**{**Record.document(record), "settings": settings})
 
 
 class Trace:
@@ -156,7 +156,9 @@ class Trace:
 
 
 def _settings_by(flag: Given) -> dict[str, Any]:
-    return {name: value for name, value in flag.asked.document().items() if value != getattr(flag.without, name)}
+    """The fields of the record's settings that the flag changes, with its values."""
+    before = flag.without.document() if flag.without else {}
+    return {name: value for name, value in flag.asked.document().items() if value != before.get(name)}
 
 
 def _changes_by(flag: Given, container: Container, record: Record, root: int,

@@ -257,6 +257,6 @@ def key_bytes(keys: str) -> bytes:
         elif len(letter) == 1 and "@" <= letter.upper() <= "_":
             typed.append(ord(letter.upper()) - 64)
         else:
-            raise UsageError(f'--detach-keys "{keys}": write characters and ctrl-a to ctrl-z, @, [, \\, ], ^ or _,'
+            raise UsageError(f'detach keys "{keys}": write characters and ctrl-a to ctrl-z, @, [, \\, ], ^ or _,'
                              " separated by commas")
     return bytes(typed)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.settings import HealthCheck
 
 
 def commit(container: Container, record: Record, *, name: str, author: str = "", message: str = "", lines: list[str],
@@ -55,25 +56,26 @@ def configuration(record: Record) -> dict[str, Any]:
     settings = record.settings
     change: dict[str, Any] = {}
     if settings.entrypoint is not None:
-        change["Entrypoint"] = settings.entrypoint
+        change["Entrypoint"] = list(settings.entrypoint)
     if settings.args:
-        change["Cmd"] = settings.args
+        change["Cmd"] = list(settings.args)
     change |= {name: value for name, value in (
-        ("Env", settings.env), ("User", settings.user), ("WorkingDir", settings.workdir), ("Labels", settings.labels),
-        ("StopSignal", settings.stop_signal), ("ExposedPorts", {port: {} for port in settings.expose}),
-        ("Volumes", {mount["target"]: {} for mount in settings.mounts if mount.get("anonymous")}),
+        ("Env", list(settings.env)), ("User", settings.user), ("WorkingDir", settings.workdir),
+        ("Labels", dict(settings.labels)), ("StopSignal", settings.stop_signal),
+        ("ExposedPorts", {port: {} for port in settings.expose}),
+        ("Volumes", {mount.target: {} for mount in settings.mounts if mount.anonymous}),
         ("Healthcheck", _health(settings.health))) if value}
     return changed(record.image_config, change)
 
 
-def _health(health: dict[str, Any]) -> dict[str, Any]:
+def _health(health: HealthCheck) -> dict[str, Any]:
     """A health check as images have it: times are billionths of a second."""
-    if not health.get("test"):
+    if not health.test:
         return {}
     times = {"Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period",
              "StartInterval": "start_interval"}
-    found = {member: int(health[key] * 10**9) for member, key in times.items() if health.get(key)}
-    return {"Test": health["test"], **found, **({"Retries": health["retries"]} if health.get("retries") else {})}
+    found = {member: int(getattr(health, key) * 10**9) for member, key in times.items() if getattr(health, key)}
+    return {"Test": list(health.test), **found, **({"Retries": health.retries} if health.retries else {})}
 
 
 class _Pause:

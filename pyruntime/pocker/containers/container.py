@@ -21,7 +21,7 @@ from _thread import get_native_id
 from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, PyruntimeError, UsageError
 from pyruntime.images.store.layout import read_file
 from pyruntime.pocker import events as history
-from pyruntime.pocker.options.settings import Settings
+from pyruntime.pocker.settings import ContainerSettings
 from pyruntime.system.files import Lock, forget, write
 from pyruntime.system.json import decode, encode
 from pyruntime.system.names import check_name
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from pyruntime.pocker.directories import Places
 
 UNCLAIMED = "~"
-LATEST = "--latest"   # instead of a container's name
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -64,9 +63,10 @@ class Record(_Values):
         self.manifest: str = ""
         self.driver: str = ""
         self.image_config: dict[str, Any] = {}   # what the image says of how to run it (config.md `config`)
-        self.settings = Settings()
+        self.settings = ContainerSettings()
         for name, value in values.items():
-            setattr(self, name, Settings(**value) if name == "settings" and isinstance(value, dict) else value)
+            stored = name == "settings" and isinstance(value, dict)
+            setattr(self, name, ContainerSettings.of(value) if stored else value)
 
     def document(self) -> dict[str, Any]:
         """What is written."""
@@ -245,12 +245,7 @@ def every(places: Places, warn: Callable[[str], None] | None = None) -> Iterator
 
 def find(places: Places, text: str) -> Container:
     """The container that a person means: its name, its ID, or the beginning of it. Raises NoSuchContainer, UsageError
-    where the beginning fits several. ``LATEST`` is the container that was created last."""
-    if text == LATEST:
-        newest = next(every(places, lambda _text: None), None)
-        if newest is None:
-            raise NoSuchContainer("there is no container yet")
-        return newest[0]
+    where the beginning fits several."""
     try:
         container = Container(places, os.readlink(f"{places.root}/names/{check_name(text)}"))
         if os.path.isdir(container.directory):
@@ -263,6 +258,14 @@ def find(places: Places, text: str) -> Container:
     if not fitting:
         raise NoSuchContainer(f'no such container: "{text}"')
     return Container(places, fitting[0])
+
+
+def newest(places: Places) -> Container:
+    """The container that was created last. Raises NoSuchContainer."""
+    found = next(every(places, lambda _text: None), None)
+    if found is None:
+        raise NoSuchContainer("there is no container yet")
+    return found[0]
 
 
 def unclaimed(places: Places, container_id: str) -> str:

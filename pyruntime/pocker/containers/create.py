@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pyruntime.images.lookup import Image
     from pyruntime.images.store.extract import Talk
     from pyruntime.pocker.directories import Places
-    from pyruntime.pocker.options.settings import Settings
+    from pyruntime.pocker.settings import ContainerSettings
 
 
-def create(places: Places, image: Image, asked: str, settings: Settings, *, name: str = "", driver: str = "",
+def create(places: Places, image: Image, asked: str, settings: ContainerSettings, *, name: str = "", driver: str = "",
            talk: Talk | None = None) -> tuple[Container, Record]:
     """Make a container of an image that is here, to be started. ``asked`` is how the image was named.
 
@@ -50,30 +50,32 @@ def create(places: Places, image: Image, asked: str, settings: Settings, *, name
         except BaseException:
             trees.remove(made)
             raise
-    if settings.mounts:
+    if record.settings.mounts:
         _make_volumes(container, record)
     history.of_container(places, record, "create")
     return container, record
 
 
 def _complete(places: Places, record: Record) -> None:
-    """What the image says of the settings that stand in the record. Raises UsageError for what cannot run."""
-    settings, says = record.settings, record.image_config
-    by_image = settings.entrypoint is None and (says.get("Entrypoint") or says.get("Cmd"))
+    """Add what the image declares to the settings of the record. Raises UsageError for a container without a program,
+    NoSuchContainer for a link to a container that does not exist."""
+    settings, declared = record.settings, record.image_config
+    by_image = settings.entrypoint is None and (declared.get("Entrypoint") or declared.get("Cmd"))
     if not settings.args and not settings.entrypoint and not by_image:
-        raise UsageError(f'the image "{record.image}" does not say what to run: give a command after it')
-    if settings.health or says.get("Healthcheck"):
-        from pyruntime.pocker.options.restart_log_health import whole_health
+        raise UsageError(f'the image "{record.image}" declares no command: give a command after the image')
+    if settings.health.changed() or declared.get("Healthcheck"):
+        from pyruntime.pocker.containers.health import completed
 
-        settings.health = whole_health(settings.health, says.get("Healthcheck"))
-    for alias, name in settings.links.items():
-        settings.links[alias] = find(places, name).id   # whatever it is called later
+        settings = settings.replace(health=completed(settings.health, declared.get("Healthcheck")))
+    if settings.links:   # by their IDs: a container keeps its ID when it is renamed
+        settings = settings.replace(links={alias: find(places, name).id for alias, name in settings.links.items()})
+    record.settings = settings
     if settings.userns not in ("", "host"):
-        from pyruntime.pocker.options.namespaces import take_ids
+        from pyruntime.pocker.containers.user_namespaces import take_ids
 
         take_ids(places, record)
-    if settings.volumes_from or settings.mounts or says.get("Volumes"):
-        from pyruntime.pocker.options.mounts import complete
+    if settings.volumes_from or settings.mounts or declared.get("Volumes"):
+        from pyruntime.pocker.containers.mounts import complete
 
         complete(places, record)
 

@@ -16,7 +16,7 @@ from pyruntime.images.store.layers import Layers
 from pyruntime.images.store.layout import read_file
 from pyruntime.images.store.trees import survey
 from pyruntime.pocker.containers.start import own_mounts
-from pyruntime.pocker.options.settings import Settings
+from pyruntime.pocker.settings import ContainerSettings
 from pyruntime.system.json import decode
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ def bundle_of(container: Container, record: Record) -> Bundle:
     if record.settings.ids:
         from pyruntime.images.snapshots.idmapped import Mapping
 
-        bundle.driver.mapping = Mapping(**record.settings.ids)
+        bundle.driver.mapping = Mapping(record.settings.ids.uids, record.settings.ids.gids)
     return bundle
 
 
@@ -85,7 +85,7 @@ def export(container: Container, record: Record, write: Callable[[bytes], object
         if mapping is not None:
             from pyruntime.images.snapshots.idmapped import Mapped
 
-            own_mounts(Settings())   # where it is mounted with its own ids is nobody else's business
+            own_mounts(ContainerSettings())   # where it is mounted with its own ids is nobody else's business
             with Mapped(mapping.reversed(), [there.path], f"{bundle.private}/ids") as [path]:
                 _write_all(store, layers, path, write, how)
         else:

@@ -26,7 +26,7 @@ ff02::2\tip6-allrouters
 def hostname_of(record: Record) -> str:
     """The container's host name: with the host's network it has the host's."""
     settings = record.settings
-    if not settings.hostname and settings.networks and settings.networks[0]["name"] == HOST:
+    if not settings.hostname and settings.networks and settings.networks[0].name == HOST:
         return os.uname().nodename
     return settings.hostname or record.id[:12]
 
@@ -41,7 +41,7 @@ def write(container: Container, record: Record, endpoint: Endpoint | None) -> No
 def write_hosts(container: Container, record: Record, endpoint: Endpoint | None) -> None:
     """Write ``hosts`` in place: a container that runs has the file itself mounted, not its name."""
     settings = record.settings
-    on_host = bool(settings.networks) and settings.networks[0]["name"] == HOST
+    on_host = bool(settings.networks) and settings.networks[0].name == HOST
     text = _HOSTS if not on_host else host_hosts()
     names = hostname_of(record)
     if settings.domainname:

@@ -15,6 +15,7 @@ from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.images.store.layout import read_file
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers.status import RUNNING, status_of
+from pyruntime.pocker.settings import HealthCheck
 from pyruntime.runtime.api import Runtime
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
@@ -22,6 +23,7 @@ from pyruntime.system.times import seconds, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from pyruntime.pocker.containers.container import Container, Record, Run
@@ -32,6 +34,24 @@ _OUTPUT = 4096        # bytes of output of each
 _LONGEST = 2e6        # seconds, 23 days: poll(2) cannot wait for more than 2^31 milliseconds
 _FILE = 1 << 20       # bytes of health.json, which we have written
 _SHELL = ["/bin/sh", "-c"]
+
+
+_DEFAULTS = {"interval": 30.0, "timeout": 30.0, "start_period": 0.0, "start_interval": 5.0, "retries": 3}
+
+
+def completed(asked: HealthCheck, image: Mapping[str, Any] | None) -> HealthCheck:
+    """The health check as it is carried out: the settings' fields, else those of the image's ``Healthcheck``, else
+    Docker's defaults; an empty one if there is no check. The image's times are nanoseconds, and 0 if not set."""
+    image = image or {}
+    test = asked.test or image.get("Test") or ()
+    if not test or test[0] == "NONE":
+        return HealthCheck()
+    declared = {name: max(0, image.get(member) or 0) / 1e9 for name, member in (
+        ("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod"),
+        ("start_interval", "StartInterval"))}
+    declared["retries"] = max(0, image.get("Retries") or 0)
+    return HealthCheck(test=list(test), **{name: getattr(asked, name) or declared[name] or default   # type: ignore[arg-type]
+                                           for name, default in _DEFAULTS.items()})
 
 
 class Health:
@@ -61,7 +81,7 @@ class Health:
 
 def health_of(container: Container, record: Record, run: Run) -> Health | None:
     """How it is, or was at the end of its last run; None for one that is not checked."""
-    if not record.settings.health.get("test"):
+    if not record.settings.health.test:
         return None
     path = f"{container.directory}/health.json"
     try:
@@ -104,16 +124,16 @@ def _note(record: Record, found: Health, code: int, age: float) -> None:
     settings = record.settings.health
     if code == 0:
         found.status, found.streak = HEALTHY, 0
-    elif found.status != STARTING or age >= settings["start_period"]:
+    elif found.status != STARTING or age >= settings.start_period:
         found.streak += 1
-        if found.streak >= settings["retries"]:
+        if found.streak >= settings.retries:
             found.status = UNHEALTHY
 
 
-def _command(record: Record, test: list[str]) -> list[str]:
+def _command(record: Record, test: Sequence[str]) -> list[str]:
     if test[0] == "CMD":
-        return test[1:]
-    return [*(record.image_config.get("Shell") or _SHELL), *test[1:]] if test[0] == "CMD-SHELL" else test
+        return list(test[1:])
+    return [*(record.image_config.get("Shell") or _SHELL), *test[1:]] if test[0] == "CMD-SHELL" else list(test)
 
 
 def _probe(container: Container, record: Record, found: Health) -> tuple[int, str]:
@@ -126,7 +146,7 @@ def _probe(container: Container, record: Record, found: Health) -> tuple[int, st
         for fd in (1, 2):
             os.dup2(writer, fd)
         try:
-            pid = Runtime(container.places.runtime).exec(container.id, _command(record, settings["test"]), detach=True)
+            pid = Runtime(container.places.runtime).exec(container.id, _command(record, settings.test), detach=True)
         finally:
             for fd, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, fd)
@@ -134,7 +154,7 @@ def _probe(container: Container, record: Record, found: Health) -> tuple[int, st
         container.put("health.json", encode({name: getattr(found, name) for name in Health.FIELDS}))
         os.close(writer)
         writer = -1
-        return _result(pid, reader, settings["timeout"])
+        return _result(pid, reader, settings.timeout)
     finally:
         for fd in (reader, writer, *kept):
             if fd >= 0:

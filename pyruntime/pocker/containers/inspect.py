@@ -1,4 +1,4 @@
-"""A container as a document: what `inspect` shows and `ps --format` chooses from, in Docker's names."""
+"""A container as a document, with Docker's names: `inspect`, and the templates of `ps`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pyruntime.pocker.containers.container import Container, Record
     from pyruntime.pocker.containers.status import Status
+    from pyruntime.pocker.settings import MountPoint
 
 NEVER = "0001-01-01T00:00:00Z"   # Docker's word for a time that was not
 
@@ -34,17 +35,18 @@ def describe(container: Container, record: Record, status: Status | None = None)
         "ResolvConfPath": f"{container.directory}/resolv.conf", "HostsPath": f"{container.directory}/hosts",
         "HostnamePath": f"{container.directory}/hostname",
         "State": {**state(status), **_health(container, record, status)}, "RestartCount": status.run.restarts,
-        "LogPath": f"{container.directory}/log" if settings.log_driver != "none" else "",
+        "LogPath": f"{container.directory}/log" if settings.logging.driver != "none" else "",
         "ConfigPath": f"{container.directory}/config.json", "Rootfs": container.rootfs,
         "AppArmorProfile": _apparmor(container),
         "Config": config_of(config, {
             "Image": record.image, "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
             "User": settings.user or config.get("User") or "", "Tty": settings.terminal, "OpenStdin": settings.stdin,
             "Env": last_of_each([*(config.get("Env") or []), *settings.env]),
-            "Cmd": settings.args or (None if settings.entrypoint is None else NullList()),
-            "Entrypoint": settings.entrypoint, "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
+            "Cmd": list(settings.args) or (None if settings.entrypoint is None else NullList()),
+            "Entrypoint": None if settings.entrypoint is None else list(settings.entrypoint),
+            "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
             "Labels": labels(record), "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
-            "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None}),
+            "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health.changed() or None}),
         "HostConfig": host_config(settings), "Mounts": [_mount(container, mount) for mount in settings.mounts],
         "NetworkSettings": settings_of(endpoints.read(container.places.networks, record.id)),
         "Settings": settings.document()}
@@ -72,13 +74,13 @@ def _apparmor(container: Container) -> str:
     return str(document["process"].get("apparmorProfile", "unconfined"))
 
 
-def _mount(container: Container, mount: dict[str, Any]) -> dict[str, Any]:
-    result = {"Type": mount["kind"], "Source": mount.get("source", ""), "Destination": mount["target"],
-              "RW": not mount.get("read_only", False), "Mode": ",".join(mount.get("options", []))}
-    if mount["kind"] == "volume":
+def _mount(container: Container, mount: MountPoint) -> dict[str, Any]:
+    result = {"Type": mount.kind, "Source": mount.source, "Destination": mount.target, "RW": not mount.read_only,
+              "Mode": ",".join(mount.options)}
+    if mount.kind == "volume":
         from pyruntime.pocker.volumes import data
 
-        result |= {"Name": mount["source"], "Source": data(container.places, mount["source"]), "Driver": "local"}
+        result |= {"Name": mount.source, "Source": data(container.places, mount.source), "Driver": "local"}
     return result
 
 
@@ -86,8 +88,8 @@ def program(record: Record) -> list[str]:
     """What the container runs: entrypoint and arguments."""
     settings, config = record.settings, record.image_config
     if settings.entrypoint is not None:
-        return settings.entrypoint + settings.args
-    return (config.get("Entrypoint") or []) + (settings.args or config.get("Cmd") or [])
+        return [*settings.entrypoint, *settings.args]
+    return [*(config.get("Entrypoint") or []), *(settings.args or config.get("Cmd") or [])]
 
 
 def labels(record: Record) -> dict[str, str]:

@@ -16,11 +16,10 @@ from pyruntime.pocker import events as history
 from pyruntime.pocker.containers import etc_files
 from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.status import status_of
+from pyruntime.pocker.settings import NetworkAttachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from pyruntime.networks.attach import Reservation
     from pyruntime.networks.definitions import Network
     from pyruntime.pocker.containers.container import Container, Record
@@ -29,13 +28,13 @@ if TYPE_CHECKING:
 
 def mode_of(record: Record) -> str:
     """none, host, container:ID, or "" for networks of ours. Raises UsageError."""
-    wanted = [entry["name"] for entry in record.settings.networks]
+    wanted = [entry.name for entry in record.settings.networks]
     special = [name for name in wanted if name in (NONE, HOST) or name.startswith(CONTAINER)]
     if special and len(wanted) > 1:
-        raise UsageError(f'--network "{special[0]}" stands alone: it cannot be had together with other networks')
-    if special and special[0] != NONE and (record.settings.ports or record.settings.publish_all):
-        raise UsageError(f'--publish does not go with --network "{special[0]}": the ports are those of '
-                         + ("the host already" if special[0] == HOST else "the other container"))
+        raise UsageError(f'network "{special[0]}" stands alone: leave out the other networks')
+    if special and special[0] != NONE and (record.settings.publish or record.settings.publish_all):
+        raise UsageError(f'ports cannot be published with network "{special[0]}": the container uses the ports of '
+                         + ("the host" if special[0] == HOST else "the other container"))
     return special[0] if special else ""
 
 
@@ -56,8 +55,8 @@ def _config(record: Record) -> EndpointConfig:
     settings = record.settings
     exposed = [*record.image_config.get("ExposedPorts", {}), *settings.expose]
     return EndpointConfig(
-        record.id, _names(record), settings.networks, dns=settings.dns,
-        ports=ports.wanted(settings.ports, exposed, every=settings.publish_all),
+        record.id, _names(record), [one.document() for one in settings.networks], dns=settings.dns,
+        ports=ports.wanted([port.document() for port in settings.publish], exposed, every=settings.publish_all),
         links={alias: other[:12] for alias, other in settings.links.items()})
 
 
@@ -65,30 +64,30 @@ def _names(record: Record) -> list[str]:
     return list(dict.fromkeys((record.name, record.id[:12], etc_files.hostname_of(record))))
 
 
-def connect(container: Container, record: Record, wanted: dict[str, Any]) -> None:
-    """Connect a container to a network, now if it runs, and at its next starts; it is locked. ``wanted`` is as in
-    Settings.networks. Raises StateError, UsageError, HostError."""
+def connect(container: Container, record: Record, wanted: NetworkAttachment) -> None:
+    """Connect a container to a network, at once if it runs, and at its next starts. The container is locked. Raises
+    StateError, UsageError, HostError."""
     site = container.places.networks
     if not privileged():
-        raise HostError("networks between containers need root: a container of yours can share another one's with"
-                        " --network container:ID")
-    left = any(entry.get("left") for entry in record.settings.networks)
+        raise HostError("networks between containers need root; without root, a container can share another container's"
+                        " network: container:ID")
+    left = any(entry.left for entry in record.settings.networks)
     if not left and (mode := mode_of(record)):
-        raise StateError(f'container "{record.name}" has --network "{mode}": it cannot be connected to others')
+        raise StateError(f'container "{record.name}" has network "{mode}" and cannot be connected to other networks')
     with networks.lock(site):
-        network = networks.find(site, wanted["name"])
-        have = [] if left else record.settings.networks or [{"name": DEFAULT}]
-        if network.name in (networks.find(site, entry["name"]).name for entry in have):
+        network = networks.find(site, wanted.name)
+        have = () if left else record.settings.networks or (NetworkAttachment(name=DEFAULT),)
+        if network.name in (networks.find(site, entry.name).name for entry in have):
             raise StateError(f'container "{record.name}" is connected to network "{network.name}" already')
         endpoint = endpoints.read(site, record.id)
         if endpoint is None and (pid := status_of(container).pid):   # started after it had left its last network
             endpoint = EndpointConfig(record.id, _names(record), dns=record.settings.dns).endpoint(pid)
-        entry = attach.join(site, endpoint, network, wanted) if endpoint else None
+        entry = attach.join(site, endpoint, network, wanted.document()) if endpoint else None
     if endpoint and entry:
         attach.connect(site, endpoint, entry)
         etc_files.write_hosts(container, record, endpoint)
         etc_files.write_resolv(container, record, endpoint)   # the first network brings the name server
-    record.settings.networks = [*have, wanted]
+    record.settings = record.settings.replace(networks=[*have, wanted])
     container.write(record)
     _note(container, "connect", network)
 
@@ -98,9 +97,9 @@ def disconnect(container: Container, record: Record, name: str) -> None:
     site = container.places.networks
     with networks.lock(site):
         network = networks.find(site, name)
-        have = record.settings.networks or [{"name": DEFAULT}]
+        have = record.settings.networks or (NetworkAttachment(name=DEFAULT),)
         rest = [entry for entry in have
-                if entry["name"] in (NONE, HOST) or networks.find(site, entry["name"]).name != network.name]
+                if entry.name in (NONE, HOST) or networks.find(site, entry.name).name != network.name]
     if len(rest) == len(have) or mode_of(record):
         raise StateError(f'container "{record.name}" is not connected to network "{network.name}"')
     endpoint = endpoints.read(site, record.id)
@@ -109,7 +108,8 @@ def disconnect(container: Container, record: Record, name: str) -> None:
         attach.disconnect(site, endpoint, entry)
         etc_files.write_hosts(container, record, endpoint)
         etc_files.write_resolv(container, record, endpoint)
-    record.settings.networks = rest or [{"name": NONE, "left": True}]   # unlike --network none, it may join others
+    # Without networks, but free to join others; a container that was created with none is not.
+    record.settings = record.settings.replace(networks=rest or [NetworkAttachment(name=NONE, left=True)])
     container.write(record)
     _note(container, "disconnect", network)
 
@@ -133,7 +133,7 @@ def remove(places: Places, name: str) -> Network:
     with networks.lock(site):
         network = networks.find(site, name)
         if network.name == DEFAULT:
-            raise StateError(f'network "{DEFAULT}" stays: containers without --network are in it')
+            raise StateError(f'network "{DEFAULT}" cannot be removed: it is the default network')
         if users := _users(places).get(network.name):
             if all(user.startswith("a build ") for user in users):
                 raise StateError(f'network "{network.name}" is used by {", ".join(users)}: wait for its end')
@@ -158,14 +158,14 @@ def _users(places: Places) -> dict[str, list[str]]:
     site = places.networks
     result: dict[str, list[str]] = {}
     for _, record in every(places):
-        for entry in record.settings.networks or [{"name": DEFAULT}]:
+        for entry in record.settings.networks or (NetworkAttachment(name=DEFAULT),):
             if not mode_of(record):
                 try:
-                    result.setdefault(networks.find(site, entry["name"]).name, []).append(record.name)
+                    result.setdefault(networks.find(site, entry.name).name, []).append(record.name)
                 except StateError:
                     continue   # it never was there: the container has not been started yet, and cannot be
     for endpoint in endpoints.every(site):
         if endpoint.of_a_build():
-            for entry in endpoint.joined:
-                result.setdefault(entry["network"], []).append(f"a build (process {endpoint.owner[0]})")
+            for joined in endpoint.joined:
+                result.setdefault(joined["network"], []).append(f"a build (process {endpoint.owner[0]})")
     return result

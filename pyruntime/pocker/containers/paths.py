@@ -22,6 +22,7 @@ from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from pyruntime.pocker.containers.container import Container, Record
@@ -49,7 +50,7 @@ class Files:
         self.root = -1
         self.kernel: frozenset[int] = frozenset()
         ids = record.settings.ids
-        self.uids, self.gids = Ids(ids.get("uids", [])), Ids(ids.get("gids", []))
+        self.uids, self.gids = Ids(ids.uids if ids else ()), Ids(ids.gids if ids else ())
 
     def __enter__(self) -> Files:
         self._enter()
@@ -94,7 +95,7 @@ class Files:
         mount_rootfs(container, record, container.run())
         self.root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if record.settings.mounts:
-            from pyruntime.pocker.options import mounts
+            from pyruntime.pocker.containers import mounts
 
             mounts.provide(container, record, self.root, shared)
             for number, mount in enumerate(mounts.entries(container, record.settings)):
@@ -125,9 +126,11 @@ class Files:
         if "idmap" not in mount["options"]:
             return source
         from pyruntime.images.snapshots.idmapped import Mapping
-        from pyruntime.pocker.options import mounts
+        from pyruntime.pocker.containers import mounts
 
-        mapping = Mapping(**self._record.settings.ids)
+        ids = self._record.settings.ids
+        assert ids is not None
+        mapping = Mapping(ids.uids, ids.gids)
         namespace = kernel.user_namespace(mapping.uids, mapping.gids)
         try:
             return mounts.attach(self._container, name, mapping.tree(source, namespace))
@@ -189,7 +192,7 @@ def _kernel_devices(pid: int) -> frozenset[int]:
 class Ids:
     """The ids of a container and the machine's, by lines of uid_map (user_namespaces(7)); the same without any."""
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, lines: Sequence[str]) -> None:
         self._maps = [tuple(map(int, line.split())) for line in lines]
 
     def outside(self, number: int) -> int:

@@ -56,11 +56,11 @@ def decide_apart(container: Container) -> None:
 def _again(record: Record, run: Run, end: Exit | None) -> bool:
     """Whether the restart policy wants it to be started again."""
     settings = record.settings
-    if run.stopping or settings.restart == "no":
+    if run.stopping or settings.restart.name == "no":
         return False
-    if settings.restart == "on-failure":
+    if settings.restart.name == "on-failure":
         failed = end is None or end.status != 0
-        return failed and (not settings.restart_limit or run.restarts < settings.restart_limit)
+        return failed and (not settings.restart.limit or run.restarts < settings.restart.limit)
     return True
 
 

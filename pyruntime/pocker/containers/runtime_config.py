@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.pocker.containers.container import Container, Record
-    from pyruntime.pocker.options.settings import Settings
+    from pyruntime.pocker.settings import ContainerSettings
 
 INIT = native("init")
 INIT_PLACE = "/.pocker-init"
@@ -42,13 +42,14 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
     """
     settings = record.settings
     hostname = settings.hostname or record.id[:12]
-    wishes = Wishes(args=settings.args, entrypoint=settings.entrypoint, env=settings.env, user=settings.user,
+    entrypoint = None if settings.entrypoint is None else list(settings.entrypoint)
+    wishes = Wishes(args=list(settings.args), entrypoint=entrypoint, env=list(settings.env), user=settings.user,
                     workdir=settings.workdir, terminal=settings.terminal, readonly=settings.read_only,
                     hostname=hostname, home=False)
     image = ImageConfig(b"", {"config": record.image_config, "rootfs": {}})
     unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     result = convert(image, root, wishes, uid=os.geteuid(), gid=os.getegid(), unified=unified)
-    result["annotations"] = settings.annotations
+    result["annotations"] = dict(settings.annotations)
     result["mounts"] = _mounts(settings)
     if settings.domainname:
         result["domainname"] = settings.domainname
@@ -60,7 +61,7 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
         # Without a directory of ours above them all: nobody would know when it may go.
         parent = settings.cgroup_parent
         linux["cgroupsPath"] = f"{parent}/{record.id}" if parent else f"/pocker-{record.id}"
-    linux.setdefault("resources", {}).update(settings.limits)
+    linux.setdefault("resources", {}).update(settings.resources.document())
     _process(result["process"], settings, root)
     if not settings.privileged:
         linux["seccomp"] = profile(result["process"]["capabilities"]["bounding"])
@@ -69,11 +70,11 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
     _namespaces(container, record, result)
     _files(container, settings, result)
     if settings.privileged or settings.security:
-        from pyruntime.pocker.options.security import apply
+        from pyruntime.pocker.containers.security import apply
 
         apply(settings, result)
     if settings.privileged or settings.devices or settings.device_rules:
-        from pyruntime.pocker.options import devices
+        from pyruntime.pocker.containers import devices
 
         devices.apply(settings, result)
     environment = result["process"]["env"]
@@ -82,14 +83,14 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
     return result
 
 
-def _process(process: dict[str, Any], settings: Settings, root: int) -> None:
+def _process(process: dict[str, Any], settings: ContainerSettings, root: int) -> None:
     process["noNewPrivileges"] = False
     process["user"]["umask"] = 0o022   # as with Docker, whatever ours is
-    process["rlimits"] = settings.ulimits
+    process["rlimits"] = [limit.changed() for limit in settings.ulimits]
     if settings.oom_score is not None:
         process["oomScoreAdj"] = settings.oom_score
     if settings.privileged or settings.cap_add or settings.cap_drop:
-        from pyruntime.pocker.options.security import capabilities
+        from pyruntime.pocker.containers.capabilities import capabilities
 
         names = capabilities(settings)
         process["capabilities"] = {kind: names for kind in process["capabilities"]}
@@ -102,13 +103,13 @@ def _process(process: dict[str, Any], settings: Settings, root: int) -> None:
         process["args"] = [INIT_PLACE, "--", *process["args"]]
 
 
-def _by_default(settings: Settings) -> bool:
+def _by_default(settings: ContainerSettings) -> bool:
     """Whether our AppArmor profile is wanted: it has to be loaded then."""
-    named = [text for text in settings.security if text.startswith("apparmor")]
-    return named[-1].endswith("pocker-default") if named else not settings.privileged
+    named = [option.value for option in settings.security if option.name == "apparmor"]
+    return named[-1] == "pocker-default" if named else not settings.privileged
 
 
-def _mounts(settings: Settings) -> list[dict[str, Any]]:
+def _mounts(settings: ContainerSettings) -> list[dict[str, Any]]:
     """What every container has, as Docker makes it."""
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": _CLOSED},
@@ -135,7 +136,7 @@ def _thermal() -> list[str]:
 
 def _namespaces(container: Container, record: Record, result: dict[str, Any]) -> None:
     settings, linux = record.settings, result["linux"]
-    network = settings.networks[0]["name"] if settings.networks else ""
+    network = settings.networks[0].name if settings.networks else ""
     others = network == "host" or network.startswith("container:")
     if not others:
         # Ports below 1024 belong to nobody but the container, and whoever is in it may ping: as with Docker.
@@ -143,14 +144,14 @@ def _namespaces(container: Container, record: Record, result: dict[str, Any]) ->
         if privileged() and settings.userns in ("", "host"):   # all groups must be mapped to name them
             linux["sysctl"]["net.ipv4.ping_group_range"] = "0 2147483647"
     if settings.sysctls:
-        linux["sysctl"] = linux.get("sysctl", {}) | settings.sysctls
+        linux["sysctl"] = {**linux.get("sysctl", {}), **settings.sysctls}
     if settings.ipc or settings.pid or settings.uts or settings.cgroupns or settings.userns or others:
-        from pyruntime.pocker.options import namespaces
+        from pyruntime.pocker.containers import namespaces
 
         namespaces.apply(container, record, result)
 
 
-def _files(container: Container, settings: Settings, result: dict[str, Any]) -> None:
+def _files(container: Container, settings: ContainerSettings, result: dict[str, Any]) -> None:
     """The files and volumes: what the settings mount takes the place of what is usual there."""
     mounts = result["mounts"]
     if settings.init:
@@ -159,7 +160,7 @@ def _files(container: Container, settings: Settings, result: dict[str, Any]) -> 
     mounts += [{"destination": f"/etc/{name}", "type": "bind", "source": path, "options": options}
                for name, path in network_files(container, settings)]
     if settings.mounts:
-        from pyruntime.pocker.options.mounts import entries
+        from pyruntime.pocker.containers.mounts import entries
 
         own = entries(container, settings)
         if any(not {"shared", "rshared"}.isdisjoint(mount["options"]) for mount in own):
@@ -168,9 +169,9 @@ def _files(container: Container, settings: Settings, result: dict[str, Any]) -> 
         result["mounts"] = [mount for mount in mounts if mount["destination"] not in places] + own
 
 
-def network_files(container: Container, settings: Settings) -> list[tuple[str, str]]:
+def network_files(container: Container, settings: ContainerSettings) -> list[tuple[str, str]]:
     """hosts, resolv.conf and hostname: the name below /etc, and the file that is mounted there."""
-    network = settings.networks[0]["name"] if settings.networks else ""
+    network = settings.networks[0].name if settings.networks else ""
     directory = container.directory
     if network.startswith("container:"):
         from pyruntime.pocker.containers.container import find

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pyruntime.networks.attach import Reservation
     from pyruntime.pocker.containers.container import Container, Record
     from pyruntime.pocker.directories import Places
-    from pyruntime.pocker.options.settings import Settings
+    from pyruntime.pocker.settings import ContainerSettings
     from pyruntime.system.files import Lock
 
     class Trace(Protocol):
@@ -222,7 +222,7 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     shared = own_mounts(settings)
     mount_rootfs(container, record, run)
     network = None
-    if [entry["name"] for entry in settings.networks] == [NONE]:
+    if [entry.name for entry in settings.networks] == [NONE]:
         etc_files.write(container, record, None)   # without what networks need: 3 ms of imports
     else:
         from pyruntime.networks import attach
@@ -230,17 +230,17 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
         network = reserve(container, record)
     if settings.ids:
-        from pyruntime.pocker.options import namespaces
+        from pyruntime.pocker.containers.user_namespaces import own_files
 
-        namespaces.own_files(container, settings)
+        own_files(container, settings.ids)
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if settings.mounts:
-            from pyruntime.pocker.options import mounts
+            from pyruntime.pocker.containers import mounts
 
             mounts.provide(container, record, root, shared)
         if settings.ipc.startswith("container:"):
-            from pyruntime.pocker.options import namespaces
+            from pyruntime.pocker.containers import namespaces
 
             namespaces.provide(container, record)
         container.put("config.json", encode(spec.document(container, record, root, cgroup)))
@@ -270,14 +270,15 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     words = {"dir": os.open(container.directory, os.O_RDONLY | os.O_DIRECTORY), "listen": listening, "init": state.pid,
              **streams.ends()}
     if client >= 0:
-        words |= {"client": client, "owner": int(options.owner and settings.restart == "no"), "once": int(options.once)}
-    if settings.health.get("test"):
-        words |= {word: min(int(settings.health[name] * 1000), _LONGEST) for word, name in (
+        owner = options.owner and settings.restart.name == "no"
+        words |= {"client": client, "owner": int(owner), "once": int(options.once)}
+    if settings.health.test:
+        words |= {word: min(int(getattr(settings.health, name) * 1000), _LONGEST) for word, name in (
             ("health", "interval"), ("begin", "start_period"), ("soon", "start_interval"))}
     for name in ("dir", "listen", "client", *streams.ends()):
         if name in words:
             os.set_inheritable(words[name], True)
-    log = [f"log={settings.log_size},{settings.log_files}"] if settings.log_driver != "none" else []
+    log = [f"log={settings.logging.max_size},{settings.logging.max_files}"] if settings.logging.driver != "none" else []
     return ["pocker-monitor", *(f"{name}={value}" for name, value in words.items()), *log, "--",
             *monitor_command(container.places, container.id)]
 
@@ -289,13 +290,13 @@ def monitor_command(places: Places, container_id: str) -> list[str]:
             "%", container_id]
 
 
-def own_mounts(settings: Settings) -> dict[int, int]:
+def own_mounts(settings: ContainerSettings) -> dict[int, int]:
     """Move this process into a mount namespace of its own, which sees what is mounted outside and is not seen there;
-    what the container is to share with the outside (pyruntime.pocker.options.mounts.shared_trees)."""
+    what the container is to share with the outside (pyruntime.pocker.containers.mounts.shared_trees)."""
     kernel.unshare(_CLONE_NEWNS)
     shared: dict[int, int] = {}
     if settings.mounts:
-        from pyruntime.pocker.options import mounts
+        from pyruntime.pocker.containers import mounts
 
         shared = mounts.shared_trees(settings)
     kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
@@ -309,7 +310,7 @@ def mount_rootfs(container: Container, record: Record, run: Run) -> None:
     if record.settings.ids:
         from pyruntime.images.snapshots.idmapped import Mapping
 
-        driver.mapping = Mapping(**record.settings.ids)
+        driver.mapping = Mapping(record.settings.ids.uids, record.settings.ids.gids)
         # Its root is nobody to these directories, and has to pass through them to its root filesystem. Their names and
         # what is in them stay hidden: that needs more than to pass.
         for directory in (container.places.root, f"{container.places.root}/containers", container.directory):

@@ -211,10 +211,10 @@ def remove(container: Container, record: Record, *, force: bool = False, volumes
 def discard(container: Container, record: Record, *, volumes: bool = False) -> None:
     """Remove the directory of a container that is over; ``volumes``: its anonymous ones too. It is locked."""
     if record.settings.ids:
-        from pyruntime.pocker.options.namespaces import give_ids
+        from pyruntime.pocker.containers.user_namespaces import give_ids
 
         give_ids(container.places, record)
-    if volumes and any(mount.get("anonymous") for mount in record.settings.mounts):
+    if volumes and any(mount.anonymous for mount in record.settings.mounts):
         container.put(_WITH_VOLUMES, "")   # for who finishes this, if we are killed
     gone = unclaimed(container.places, container.id)
     try:
@@ -229,7 +229,7 @@ def discard(container: Container, record: Record, *, volumes: bool = False) -> N
 def _clear(places: Places, directory: str) -> None:
     """Remove what was a container, or was to become one."""
     if os.path.isdir(f"{directory}/mounts"):
-        from pyruntime.pocker.options.mounts import release
+        from pyruntime.pocker.containers.mounts import release
 
         release(directory)
     if os.path.exists(f"{directory}/{_WITH_VOLUMES}"):

@@ -125,7 +125,7 @@ def test_a_group_that_is_denied_access_stays_denied(pocker: Pocker, grouped: str
 
 def test_entrypoint(pocker: Pocker) -> None:
     assert pocker.ok("run", "--rm", *NONE, "--entrypoint", "echo", "busybox", "a", "b") == "a b"
-    assert "does not say what to run" in pocker.fails("run", "--rm", *NONE, "--entrypoint", "", "busybox", status=125)
+    assert "declares no command" in pocker.fails("run", "--rm", *NONE, "--entrypoint", "", "busybox", status=125)
 
 
 def test_a_cidfile(pocker: Pocker, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_status_by_init(pocker: Pocker, words: list[str], status: int) -> None:
 
 
 def capabilities(said: str) -> set[str]:
-    from pyruntime.pocker.options.security import ALL
+    from pyruntime.pocker.containers.capabilities import ALL
 
     bits = int(said.rsplit(maxsplit=1)[-1], 16)
     return {name for number, name in enumerate(ALL) if bits >> number & 1}
@@ -215,7 +215,7 @@ def test_nothing_of_the_machine_shows(pocker: Pocker) -> None:
 
 
 def test_privileged(pocker: Pocker) -> None:
-    from pyruntime.pocker.options.security import known
+    from pyruntime.pocker.containers.capabilities import known
 
     said = run(pocker, "--privileged", "--",
                "grep -E 'CapEff|Seccomp:' /proc/self/status; test -c /dev/kmsg && echo dev;"
@@ -263,7 +263,7 @@ def test_namespaces_of_another_container(pocker: Pocker) -> None:
                      "--network", "container:other", "busybox", "sh", "-c", look)
     assert said.split("\n") == [*pocker.ok("logs", "other").split("\n"), "hello", "otherbox", "otherbox"]
     pocker.ok("run", "-d", "--name", "closed", *NONE, "busybox", "sleep", "1000")
-    assert "--ipc shareable" in pocker.fails("run", "--rm", *NONE, "--ipc", "container:closed", "busybox", "true",
+    assert "ipc shareable" in pocker.fails("run", "--rm", *NONE, "--ipc", "container:closed", "busybox", "true",
                                              status=125)
     pocker.ok("stop", "-t", "0", "other")
     assert "does not run" in pocker.fails("run", "--rm", *NONE, "--pid", "container:other", "busybox", "true",
@@ -318,7 +318,7 @@ def test_user_namespaces(store: Path, ranges: Path) -> None:
            for name in ("a1", "b1")]
     assert ids == [["0 1000000 65536"], ["0 1065536 65536"]]
     third = in_range(pocker, ranges, "create", *auto)
-    assert third.returncode == 1 and "all 2 times 65536 ids are taken" in third.stderr
+    assert third.returncode == 1 and "all 2 ranges of 65536 IDs are in use" in third.stderr
     pocker.ok("rm", "b1")
     assert in_range(pocker, ranges, "create", "--name", "c1", *auto).returncode == 0
     assert in_range(pocker, ranges, "restart", "-t", "0", "a1").returncode == 0
@@ -409,8 +409,8 @@ def test_devices(pocker: Pocker, tmp_path: Path) -> None:
     os.mknod(tmp_path / "dev" / "b", 0o600 | 0o020000, os.makedev(1, 9))
     assert run(pocker, "--device", f"{tmp_path}/dev:/dev/some:r", "--", "ls /dev/some; head -c2 /dev/some/a | wc -c"
                ).split() == ["a", "b", "2"]
-    assert "no device is in that directory" in pocker.fails("run", "--rm", *NONE, "--device", "/proc/sys/vm", "busybox",
-                                                            "true", status=125)
+    assert "the directory contains no devices" in pocker.fails("run", "--rm", *NONE, "--device", "/proc/sys/vm",
+                                                               "busybox", "true", status=125)
     found = configuration(pocker, *NONE, "--device", "/dev/null:r", "--device-cgroup-rule", "c 188:* rwm")
     assert found["linux"]["resources"]["devices"][-2:] == [
         {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "r"},

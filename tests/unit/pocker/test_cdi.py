@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import HostError, UsageError
-from pyruntime.pocker.cdi import inject
+from pyruntime.pocker.containers.cdi import inject
 from pyruntime.pocker.options.devices import is_cdi
 
 

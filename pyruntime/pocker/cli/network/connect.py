@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.network import connect
+from pyruntime.pocker.settings import NetworkAttachment
 
 COMMAND = Command(
     "connect", "[options] NETWORK CONTAINER", "connect a container to a network",
@@ -20,8 +20,8 @@ COMMAND = Command(
 def run(context: Context, parsed: Parsed) -> int:
     """Connect it."""
     network, name = parsed.arguments
-    container = find(context.places, name)
+    container = context.find(name)
     with container.lock():
-        connect(container, container.read(), {
-            "name": network, "ip": parsed["ip"], "ip6": parsed["ip6"], "mac": "", "aliases": parsed["alias"]})
+        connect(container, container.read(), NetworkAttachment(
+            name=network, ip=parsed["ip"], ip6=parsed["ip6"], aliases=parsed["alias"]))
     return 0

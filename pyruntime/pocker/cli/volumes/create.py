@@ -9,7 +9,7 @@ from pyruntime.commandline.program import out
 from pyruntime.commandline.units import pair
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.options.environment import labels
-from pyruntime.pocker.options.volume_names import volume_name
+from pyruntime.pocker.options.mounts import volume_name
 from pyruntime.pocker.volumes import Volume, make
 
 COMMAND = Command("create", "[options] [NAME]", "create a volume",

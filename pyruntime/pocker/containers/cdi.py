@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, UsageError
-from pyruntime.pocker.options.device_nodes import allowance, node_of
+from pyruntime.pocker.containers.device_nodes import allowance, node_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def inject(name: str, document: dict[str, Any]) -> None:
         found = [(path, spec, entry) for path, spec in _specs(top) if spec.get("kind") == kind
                  for entry in spec.get("devices", []) if entry.get("name") == device]
         if len(found) > 1:
-            raise UsageError(f'--device "{name}": both "{found[0][0]}" and "{found[1][0]}" have it')
+            raise UsageError(f'device "{name}": both "{found[0][0]}" and "{found[1][0]}" have it')
         if found:
             path, spec, entry = found[0]
             try:
@@ -45,7 +45,7 @@ def inject(name: str, document: dict[str, Any]) -> None:
             except (KeyError, TypeError, AttributeError) as error:
                 raise HostError(f'"{path}": not as the Container Device Interface has it: {error}') from None
             return
-    raise UsageError(f'--device "{name}": no file *.json, *.yaml or *.yml in {" or ".join(directories())} has it')
+    raise UsageError(f'device "{name}": no file *.json, *.yaml or *.yml in {" or ".join(directories())} has it')
 
 
 def _names(top: str) -> list[str]:
