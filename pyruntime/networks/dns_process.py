@@ -10,12 +10,11 @@ Whoever finds it dead starts it again.
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from pyruntime.networks import bridges
 from pyruntime.system.files import Lock, write
-from pyruntime.system.processes import interpreter, start_time
+from pyruntime.system.processes import own_program, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,11 +78,9 @@ def _tell(site: Site) -> bool:
 
 
 def _start(site: Site) -> None:
-    code = (f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.networks.dns_server import main;"
-            " main(*sys.argv[1:])")
+    words = [*own_program("networks/__main__.py"), site.root, site.run]
     actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     # SIGHUP is held back until the program is ready for it: it would be killed by one that comes earlier.
-    pid = os.posix_spawn(interpreter(), ["python", "-IS", "-c", code, site.root, site.run], {},
-                         file_actions=actions, setsid=True, setsigmask=[_SIGHUP])
+    pid = os.posix_spawn(words[0], words, {}, file_actions=actions, setsid=True, setsigmask=[_SIGHUP])
     site.adopt(pid)
     write(f"{site.run}/networks/names", f"{pid} {start_time(pid)}\n".encode())

@@ -23,19 +23,26 @@ from pyruntime.system.roots import Roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyruntime.images.store.store import Store
     from pyruntime.networks.site import Site
 
 
 class Places(Roots):
-    """The directories of one installation, made when they are first needed."""
+    """The directories of one installation, made when they are first needed.
 
-    def __init__(self, root: str = "", run: str = "", store: str = "") -> None:
-        """An empty name stands for the usual place. Raises HostError where the place cannot be used."""
+    ``decide``   the command line that a container's monitor executes when there is something to decide; it is followed
+                 by the event ("finish", "restart" or "health") and the container's ID
+    """
+
+    def __init__(self, root: str = "", run: str = "", store: str = "", *, decide: Sequence[str] = ()) -> None:
+        """An empty path is the default one. Raises HostError for a directory that cannot be used."""
         super().__init__(os.path.abspath(root or os.environ.get("POCKER_ROOT") or _default_root()),
                          os.path.abspath(run or os.environ.get("POCKER_RUN") or _default_run()),
                          "name other places with POCKER_ROOT and POCKER_RUN")
         self._store_root = store
+        self.decide = decide
         self._store: Store | None = None
 
     @property

@@ -15,7 +15,7 @@ from tests.integration.conftest import Bundle, Runtime
 
 
 def test_all_is_what_it_says() -> None:
-    assert sorted(pyruntime.__all__) == sorted(["Runtime", "State", "__version__", "errors"])
+    assert sorted(pyruntime.__all__) == sorted(["Engine", "Runtime", "State", "__version__", "errors"])
     for name in pyruntime.__all__:
         assert getattr(pyruntime, name)
     with pytest.raises(AttributeError):

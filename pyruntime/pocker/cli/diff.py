@@ -8,7 +8,6 @@ from pyruntime.commandline.table import printable
 from pyruntime.images.cli.show import show
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.diff import changed
 
 COMMAND = Command("diff", "[options] CONTAINER", "list changes to the files of a container",
                   Flag("format", "str", "output format: table, json, or a template such as '{{.Path}}'",
@@ -20,8 +19,7 @@ COMMAND = Command("diff", "[options] CONTAINER", "list changes to the files of a
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print the changes."""
-    container = context.find(parsed.arguments[0])
-    found = changed(container, container.read())
+    found = context.engine.diff(context.find(parsed.arguments[0]).id)
     if not show(parsed["format"], [{"Kind": kind, "Path": path} for kind, path in found]):
         out("".join(f"{kind} {printable(path)}\n" for kind, path in found))
     return 0

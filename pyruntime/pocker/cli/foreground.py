@@ -83,7 +83,7 @@ def follow(container: Container, record: Record, ours: _socket.socket, monitor: 
             if policy == "no":
                 finish(container, record)
                 return status
-        from pyruntime.pocker.containers.restart import decide_apart
+        from pyruntime.pocker.containers.monitor_events import decide_apart
 
         decide_apart(container)
     except NoSuchContainer:

@@ -24,11 +24,7 @@ COMMAND = Command("inspect", "[options] NAME...",
 
 
 def _container(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
-    from pyruntime.pocker.containers.inspect import describe, sizes_of
-
-    container = context.find(name)
-    record = container.read()
-    return {**describe(container, record), **(sizes_of(container, record) if sizes else {})}
+    return context.engine.inspect(context.find(name).id, sizes=sizes)
 
 
 def _image(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:

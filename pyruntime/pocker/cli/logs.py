@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
-from pyruntime.errors import StateError, UsageError
+from pyruntime.errors import UsageError
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.logs import entries
-from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,17 +30,13 @@ def run(context: Context, parsed: Parsed) -> int:
     """Show the log."""
     container = context.find(parsed.arguments[0])
     record = container.read()
-    if record.settings.logging.driver == "none":
-        raise StateError(f'container "{record.name}" keeps no log: it was created with --log-driver none')
     tail = parsed["tail"]
     if tail != "all" and not tail.isdecimal():
         raise UsageError(f'--tail "{tail}": write a number of lines, or all')
     details = f"{_details(record)} ".encode() if parsed["details"] else b""
     begun = {"stdout": True, "stderr": True}   # whether a new line begins there
-    for entry in entries(container, since=_time(parsed, "since"), until=_time(parsed, "until"),
-                         tail=-1 if tail == "all" else int(tail),
-                         follow=(lambda: status_of(container).word not in (EXITED, CREATED))
-                         if parsed["follow"] else None):
+    for entry in context.engine.logs(container.id, since=_time(parsed, "since"), until=_time(parsed, "until"),
+                                     tail=-1 if tail == "all" else int(tail), follow=parsed["follow"]):
         stamp = b""
         if begun[entry.stream]:
             stamp = (f"{entry.when} ".encode() if parsed["timestamps"] else b"") + details

@@ -8,12 +8,13 @@ import sys
 from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import DOCKER, Command, Flag, Parsed
 from pyruntime.commandline.program import Program, say
-from pyruntime.pocker.directories import Places
+from pyruntime.pocker.api import Engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.cli.main import Context as ImageContext
     from pyruntime.pocker.containers.container import Container
+    from pyruntime.pocker.directories import Places
 
 LATEST = "--latest"   # in the place of a container's name: the container that was created last
 
@@ -87,21 +88,14 @@ class Context:
     def __init__(self, parsed: Parsed) -> None:
         if parsed["store"]:   # inherited by the commands that the monitor runs
             os.environ["PYRUNTIME_STORE"] = os.path.abspath(parsed["store"])
-        self._roots = parsed["root"], parsed["run-root"]
-        self._places: Places | None = None
         self.driver: str = parsed["storage-driver"] or os.environ.get("POCKER_STORAGE_DRIVER", "")
+        self.engine = Engine(parsed["root"], parsed["run-root"], driver=self.driver, warn=self.warn)
 
     @property
     def places(self) -> Places:
-        """The directories. Without root, the first use enters a user namespace, which must be done before there are
-        threads. `version` and `completion` use no directory, so they also work where that fails."""
-        if self._places is None:
-            places = Places(*self._roots)
-            if os.geteuid():
-                from pyruntime.pocker.containers.rootless import enter
-                enter(places, self.warn)
-            self._places = places
-        return self._places
+        """The engine's directories. Without root, the first use enters a user namespace, which must be done before
+        there are threads. `version` and `completion` use no directory, so they also work where that fails."""
+        return self.engine.places
 
     def find(self, name: str) -> Container:
         """The container of a name, an ID, the beginning of an ID, or --latest. Raises NoSuchContainer, UsageError."""

@@ -6,7 +6,7 @@ from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers import rootless
 from pyruntime.pocker.containers.container import Container
-from pyruntime.pocker.containers.restart import EVENTS
+from pyruntime.pocker.containers.monitor_events import EVENTS
 
 COMMAND = Command("monitor", "EVENT ID", "decide for a container's monitor", least=2, most=2,
                   text="Events: finish, restart, health. The monitor executes this command, which then executes the\n"

@@ -5,10 +5,6 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.pocker.cli.each import LATEST_FLAG, each
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import Container, Record
-from pyruntime.pocker.containers.status import RUNNING
-from pyruntime.pocker.events import of_container
-from pyruntime.runtime.api import Runtime
 
 COMMAND = Command("pause", "CONTAINER...", "pause all processes of containers", LATEST_FLAG, least=1,
                   text="Example:\n  pocker pause web")
@@ -16,9 +12,4 @@ COMMAND = Command("pause", "CONTAINER...", "pause all processes of containers", 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Pause each container."""
-    runtime = Runtime(context.places.runtime)
-
-    def act(container: Container, record: Record) -> None:
-        runtime.pause(container.id)
-        of_container(context.places, record, "pause")
-    return each(context, parsed.arguments, act, only=RUNNING)
+    return each(context, parsed.arguments, context.engine.pause)

@@ -7,16 +7,14 @@ from pyruntime.commandline.program import out
 from pyruntime.commandline.table import printable
 from pyruntime.errors import UsageError
 from pyruntime.images.cli.show import age, since
-from pyruntime.networks import endpoints
-from pyruntime.networks.definitions import DEFAULT
 from pyruntime.networks.inspect import ports_line
 from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.listing import FORMAT, Listing, label_texts, local_time
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers.container import Container, every
-from pyruntime.pocker.containers.inspect import labels, program
 from pyruntime.pocker.containers.status import CREATED, EXITED, PAUSED, RESTARTING, status_of
 from pyruntime.pocker.containers.stop import sweep
+from pyruntime.pocker.containers.summary import summary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,20 +131,13 @@ def _sizes(context: Context, rows: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _row(container: Container, record: Record, status: Status) -> dict[str, Any]:
-    endpoint = endpoints.read(container.places.networks, record.id)
-    health = ""
-    if record.settings.health.test:
-        from pyruntime.pocker.containers.health import health_of
-
-        found = health_of(container, record, status.run)
-        health = found.status if found else ""
-    return {"ID": record.id, "Image": record.image, "ImageID": record.image_id, "Command": _command(program(record)),
-            "CreatedAt": record.created, "State": status.word, "Status": in_words(status, health),
-            "ExitCode": status.exit.status if status.exit else 0, "Ports": ports_line(endpoint), "Names": record.name,
-            "Labels": labels(record), "Pid": status.pid, "Health": health,
-            "Networks": [network.name for network in record.settings.networks] or [DEFAULT],
-            "Mounts": [mount.source or mount.target for mount in record.settings.mounts],
-            "mounts": record.settings.mounts, "manifest": record.manifest}
+    found = summary(container, record, status)
+    return {"ID": found.id, "Image": found.image, "ImageID": found.image_id, "Command": _command(found.command),
+            "CreatedAt": found.created, "State": found.state, "Status": in_words(status, found.health),
+            "ExitCode": found.exit_status or 0, "Ports": ports_line(found.endpoint), "Names": found.name,
+            "Labels": found.labels, "Pid": found.pid, "Health": found.health, "Networks": list(found.networks),
+            "Mounts": [mount.source or mount.target for mount in found.mounts], "mounts": found.mounts,
+            "manifest": record.manifest}
 
 
 def _command(words: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ from pyruntime.pocker.cli.each import LATEST_FLAG, each
 from pyruntime.pocker.cli.foreground import DETACH_KEYS, SIG_PROXY, follow
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.containers import attach
-from pyruntime.pocker.containers.container import Container, Record
 from pyruntime.pocker.containers.start import Options, launch
 from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 from pyruntime.pocker.containers.stop import sweep
@@ -24,7 +23,7 @@ def run(context: Context, parsed: Parsed) -> int:
     """Start them."""
     sweep(context.places, context.warn)
     if not parsed["attach"] and not parsed["interactive"]:
-        return each(context, parsed.arguments, start)
+        return each(context, parsed.arguments, context.engine.start)
     if len(parsed.arguments) > 1:
         raise UsageError(f"only one container can be attached to, not {len(parsed.arguments)}: leave out --attach")
     container = context.find(parsed.arguments[0])
@@ -36,10 +35,3 @@ def run(context: Context, parsed: Parsed) -> int:
         monitor = launch(container, record, lock, Options(client=theirs, owner=True, once=True))
         theirs.close()
     return follow(container, record, ours, monitor, parsed, stdin=parsed["interactive"])
-
-
-def start(container: Container, record: Record) -> None:
-    """Start the container unless it runs."""
-    with container.lock() as lock:
-        if status_of(container).word in (CREATED, EXITED):
-            launch(container, record, lock, Options())

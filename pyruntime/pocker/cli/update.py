@@ -21,7 +21,6 @@ COMMAND = Command("update", "[options] CONTAINER...",
 
 def run(context: Context, parsed: Parsed) -> int:
     """Update each container."""
-    from pyruntime.pocker.containers.update import update
     from pyruntime.pocker.options.resources import change
     from pyruntime.pocker.options.restart import policy
 
@@ -29,5 +28,6 @@ def run(context: Context, parsed: Parsed) -> int:
     if not given:
         raise UsageError("nothing to change: give a limit, or --restart")
     restart = policy(given["restart"]) if "restart" in given else None
-    return each(context, parsed.arguments, lambda container, record: update(
-        container, change(given, record.settings.resources), restart))
+    engine = context.engine
+    return each(context, parsed.arguments, lambda container: engine.update(
+        container, change(given, engine.settings(container).resources), restart))

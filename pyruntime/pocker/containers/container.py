@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 UNCLAIMED = "~"
 _HEX = frozenset("0123456789abcdef")
+_ID = 64   # digits
 
 
 class _Values:
@@ -222,7 +223,7 @@ def identifiers(places: Places) -> list[str]:
         names = os.listdir(f"{places.root}/containers")
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if len(name) == 64 and _HEX.issuperset(name))
+    return sorted(name for name in names if len(name) == _ID and _HEX.issuperset(name))
 
 
 def every(places: Places, warn: Callable[[str], None] | None = None) -> Iterator[tuple[Container, Record]]:
@@ -246,6 +247,8 @@ def every(places: Places, warn: Callable[[str], None] | None = None) -> Iterator
 def find(places: Places, text: str) -> Container:
     """The container that a person means: its name, its ID, or the beginning of it. Raises NoSuchContainer, UsageError
     where the beginning fits several."""
+    if len(text) == _ID and os.path.isdir(f"{places.root}/containers/{text}") and _HEX.issuperset(text):
+        return Container(places, text)
     try:
         container = Container(places, os.readlink(f"{places.root}/names/{check_name(text)}"))
         if os.path.isdir(container.directory):

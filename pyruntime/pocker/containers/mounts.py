@@ -121,7 +121,7 @@ def _attach_shared(container: Container, number: int, tree: int, source: str) ->
     from pyruntime.errors import HostError
 
     place = attach(container, str(number), tree)
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+    with open("/proc/thread-self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         fields = [line.split() for line in file if line.split()[4] == place]
     if not any(word.startswith("shared:") for word in fields[-1][6:fields[-1].index("-")]):
         raise HostError(f'cannot share "{source}" with the container: its mount on the host is not shared: make that'

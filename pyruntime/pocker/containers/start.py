@@ -17,7 +17,6 @@ nothing is mounted any more.
 from __future__ import annotations
 
 import os
-import sys
 
 from pyruntime.errors import HostError, PyruntimeError, StateError, words
 from pyruntime.images.bundle import Bundle
@@ -33,7 +32,7 @@ from pyruntime.system import kernel, sockets
 from pyruntime.system.files import forget
 from pyruntime.system.installed import native
 from pyruntime.system.json import decode, encode
-from pyruntime.system.processes import interpreter, start_time
+from pyruntime.system.processes import start_time
 from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
@@ -284,10 +283,8 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
 
 
 def monitor_command(places: Places, container_id: str) -> list[str]:
-    """What the monitor calls when there is something to decide; % is what."""
-    return [interpreter(), "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.commandline.bytecode "
-            "import run; run('pyruntime.pocker.cli.main')", "--root", places.root, "--run-root", places.run, "monitor",
-            "%", container_id]
+    """The command line that the monitor executes when there is something to decide; it replaces % by the event."""
+    return [*places.decide, "%", container_id]
 
 
 def own_mounts(settings: ContainerSettings) -> dict[int, int]:

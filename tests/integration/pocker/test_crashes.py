@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pyruntime.errors import NoSuchContainer
-from pyruntime.pocker.containers import restart as supervise
+from pyruntime.pocker.containers import monitor_events
 from pyruntime.pocker.containers.container import Container, Exit, Record, Run
 from pyruntime.pocker.containers.start import MONITOR
 from pyruntime.pocker.directories import Places
@@ -171,10 +171,10 @@ def test_a_running_one_is_not_started_again_by_who_made_it(pocker: Pocker) -> No
     for one in started:
         one.communicate(timeout=60)
     assert pocker.statuses() == {"both": "running"}
-    code = ("import sys; from pyruntime.pocker.directories import Places;"
+    code = ("import sys; from pyruntime import Engine;"
             " from pyruntime.pocker.containers.container import find;"
             " from pyruntime.pocker.containers.start import Options, launch\n"
-            "container = find(Places(), 'both')\nwith container.lock() as lock:\n"
+            "container = find(Engine().places, 'both')\nwith container.lock() as lock:\n"
             "    launch(container, container.read(), lock, Options())")
     done = subprocess.run(
         [sys.executable, "-c", code], env=pocker.environment, capture_output=True, text=True, check=False)
@@ -193,7 +193,7 @@ def test_on_failure_counts_all_restarts(tmp_path: Path, monkeypatch: pytest.Monk
     for restarts, again in ((0, True), (1, True), (2, False)):
         container.write_run(Run(started="2026-01-01T00:00:00Z", restarts=restarts, brief=restarts, over=False))
         container.write_exit(Exit(status=1, finished="2026-01-01T01:00:00Z"))
-        assert supervise.at_end(container) in (0, None)
+        assert monitor_events.at_end(container) in (0, None)
         assert container.run().waiting == again
         assert container.run().restarts == restarts
     assert waits == ["after=100", "after=100"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.network import connect
 from pyruntime.pocker.settings import NetworkAttachment
 
 COMMAND = Command(
@@ -18,10 +17,8 @@ COMMAND = Command(
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Connect it."""
-    network, name = parsed.arguments
-    container = context.find(name)
-    with container.lock():
-        connect(container, container.read(), NetworkAttachment(
-            name=network, ip=parsed["ip"], ip6=parsed["ip6"], aliases=parsed["alias"]))
+    """Connect the container."""
+    network, container = parsed.arguments
+    context.engine.connect(container, NetworkAttachment(name=network, ip=parsed["ip"], ip6=parsed["ip6"],
+                                                        aliases=parsed["alias"]))
     return 0

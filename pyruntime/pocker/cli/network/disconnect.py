@@ -5,7 +5,6 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import NoSuchContainer, StateError
 from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.network import disconnect
 
 COMMAND = Command("disconnect", "[options] NETWORK CONTAINER", "disconnect a container from a network",
                   Flag("force", "bool", "ignore a container that does not exist or is not connected", short="f"),
@@ -17,9 +16,7 @@ def run(context: Context, parsed: Parsed) -> int:
     """Disconnect it."""
     network, name = parsed.arguments
     try:
-        container = context.find(name)
-        with container.lock():
-            disconnect(container, container.read(), network)
+        context.engine.disconnect(name, network)
     except (NoSuchContainer, StateError):
         if not parsed["force"]:
             raise

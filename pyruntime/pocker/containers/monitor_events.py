@@ -1,6 +1,6 @@
-"""What is decided while a container has nobody but its monitor: at its end, whether it starts again, and its health.
+"""The events of a container's monitor: the program has ended, the wait before a restart is over, a health check is due.
 
-``finish`` and ``restart`` run in the monitor's own process, which is pocker then and becomes the monitor again.
+``finish`` and ``restart`` are decided in the monitor's own process, which executes Python then, and the monitor again.
 """
 
 from __future__ import annotations
