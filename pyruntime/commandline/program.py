@@ -10,6 +10,7 @@ import sys
 
 from pyruntime import errors
 from pyruntime.commandline.log import LOG, safe
+from pyruntime.commandline.modules import load
 from pyruntime.commandline.parse import RUNC, Command, Parsed, Style, check_count, help_text, options, parse
 from pyruntime.errors import PyruntimeError, UsageError
 
@@ -55,8 +56,12 @@ class Program:
         return "\n".join(lines) + "\n"
 
     def module(self, name: str) -> Any:
-        """The module of a command; one that has the name of a Python keyword ends in _."""
-        return __import__(f"{self.package}.{name}{'_' if name == 'import' else ''}", fromlist=["COMMAND"])
+        """The module of a command."""
+        return load(self.module_name(name))
+
+    def module_name(self, name: str) -> str:
+        """The name of a command's module; one with the name of a Python keyword ends in _."""
+        return f"{self.package}.{name}{'_' if name == 'import' else ''}"
 
     def unknown(self, name: str, words: Sequence[str]) -> int:
         """Say that there is no such command, and which are spelled alike; the exit status."""

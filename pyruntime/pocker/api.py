@@ -131,8 +131,8 @@ class Engine:
         return create(self.places, found, image, settings, name=name, driver=self.driver)[0].id
 
     def start(self, container: str) -> bool:
-        """Start a container; False if it was running already. Raises StartError (a PyruntimeError) with the reason if it
-        cannot be started; it is as before then."""
+        """Start a container; False if it was running already. Raises StartError (a PyruntimeError) with the reason if
+        it cannot be started; it is as before then."""
         from pyruntime.pocker.containers.start import Options, launch
         from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 
@@ -281,8 +281,9 @@ class Engine:
         """Remove the stopped containers whose settings are wanted; their IDs."""
         from pyruntime.pocker.containers.prune import prune
 
+        removed = prune(self.places, lambda record: wanted(record.settings), self.warn)[0]
         self._reap()
-        return prune(self.places, lambda record: wanted(record.settings), self.warn)[0]
+        return removed
 
     # --- what a container is and does ---------------------------------------------------------------------------------
 
