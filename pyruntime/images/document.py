@@ -21,7 +21,7 @@ MAX_DOCUMENT = 4 << 20   # bytes of a manifest, index or configuration (distribu
 MAX_LAYERS = 500         # overlayfs takes no more (fs/overlayfs/params.h)
 _SIZES = 1 << 63
 # The type of each member that is read, and its name in messages.
-_WORDS: dict[type, str] = {str: "a text", int: "a number", list: "a list", dict: "an object"}
+_WORDS: dict[type, str] = {str: "a string", int: "a number", list: "a list", dict: "an object"}
 _DESCRIPTOR: dict[str, type] = {
     "mediaType": str, "digest": str, "size": int, "platform": dict, "data": str}
 _CONFIG: dict[str, type] = {
@@ -142,13 +142,13 @@ class _Reader:
             self.typed(document, where, key, kind)
 
     def texts(self, document: dict[str, Any], where: str, key: str, kind: type) -> None:
-        """A list, or the values of an object, that are to be texts."""
+        """A list, or the values of an object, that must be strings."""
         value = self.typed(document, where, key, kind)
         items = value.items() if isinstance(value, dict) else enumerate(value or [])
         for name, item in items:
             if not isinstance(item, str):
                 place = f"{where}.{key}" if where else key
-                self.wrong(f"{place}[{name}]", f"expected a text, got {item!r:.80}")
+                self.wrong(f"{place}[{name}]", f"expected a string, got {item!r:.80}")
 
     def descriptor(self, value: object, where: str) -> Descriptor:
         if not isinstance(value, dict):

@@ -251,7 +251,7 @@ def _check(document: dict[str, Any]) -> list[Problem]:
                                     "write host or host:port"))
     for name, value in (document["aliases"] if isinstance(document.get("aliases"), dict) else {}).items():
         if not isinstance(value, str):
-            problems.append(Problem(f"aliases.{name}", f"expected a text, got {value!r:.80}"))
+            problems.append(Problem(f"aliases.{name}", f"expected a string, got {value!r:.80}"))
     return problems
 
 

@@ -42,14 +42,14 @@ COMMAND = Command(
 
 
 def common(context: Context, parsed: Parsed) -> dict[str, Any]:
-    """What the flags that `restore` has, too, ask for."""
+    """The options that `checkpoint` and `restore` share."""
     names = [flag.name for flag in FLAGS]
     return {**{name.replace("-", "_"): parsed[name] for name in names}, "criu": context.criu,
             "rootless": context.rootless}
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Write the container to disk."""
+    """Checkpoint the container."""
     from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint
 
     checkpoint(context.root, parsed.arguments[0], CheckpointRequest(

@@ -17,7 +17,7 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, 
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Print one JSON object a line until the container's cgroup is gone."""
+    """Print one JSON object per line until the container's cgroup is gone."""
     from pyruntime.runtime.lifecycle.events import events, statistics
 
     container_id = parsed.arguments[0]

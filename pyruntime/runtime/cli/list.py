@@ -34,7 +34,7 @@ def run(context: Context, parsed: Parsed) -> int:
             state["owner"] = _owner(container.directory)
         except (NoSuchContainer, FileNotFoundError):
             continue   # deleted meanwhile
-        except PyruntimeError as error:   # one that is damaged must not hide the others
+        except PyruntimeError as error:   # a damaged container must not hide the others
             LOG.warning(str(error))
             continue
         rows.append(state)

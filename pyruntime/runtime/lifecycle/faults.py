@@ -1,11 +1,12 @@
-"""Failing a plan on purpose. Tests set ``PYRUNTIME_FAULT`` to prove that nothing is left behind:
+"""Fault injection. Tests set ``PYRUNTIME_FAULT`` to prove that nothing is left behind:
 
     fail:N        step N reports an error instead of being performed
-    kill:N        whoever performs step N is killed before it (the stub or init; for a host step, the runtime itself)
+    kill:N        the process that performs step N is killed before the step: the stub, init, or for a host step the
+                  runtime itself
     after:N       the same, after the step
     parent:N      the runtime is killed while the stub or init performs step N, or before host step N
 
-Everything else of the plan is as always. The variable is read once, at the start of a plan.
+Every other step is performed as usual. The variable is read once, at the start of a plan.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def before(index: int) -> None:
 
 
 def die() -> None:
-    """Be killed, at once."""
+    """Kill this process at once."""
     os.kill(os.getpid(), _SIGKILL)
 
 

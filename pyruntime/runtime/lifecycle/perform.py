@@ -1,4 +1,4 @@
-"""Carrying out the host's steps. Each performer returns how to undo what it did, or None where nothing stays behind."""
+"""Perform the host steps. Each performer returns its undo function, or None if there is nothing to undo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def perform(step: Step, launch: Launch) -> Undo:
-    """Perform one host step; OSError for the system's refusal, other errors as they are."""
+    """Perform one host step. Raises OSError if the system refuses, and the errors of the performer."""
     return _PERFORMERS[step.op.name](launch, step)
 
 
@@ -41,7 +41,8 @@ def _cgroup_scope(launch: Launch, step: Step) -> Undo:
 
     unit, user = step.args["unit"], bool(step.args["user"])
     holder = launch.hold()
-    # A process in a frozen or full cgroup above would wait there for us, and we for it: it is ended by the undo.
+    # In a frozen or full parent cgroup the process would wait for the runtime and the runtime for the process: the undo
+    # ends it.
     try:
         systemd_bus.start_scope(unit, step.args["properties"], [holder], user=user)
     except BaseException:
@@ -105,7 +106,7 @@ def _map_ids(launch: Launch, step: Step) -> Undo:
         try:
             _write_proc(launch.stub, file, "\n".join(lines))
         except PermissionError:
-            # More than one's own id: the set-uid helpers of shadow know /etc/subuid.
+            # For more than the user's own ID, the set-uid helpers of shadow consult /etc/subuid.
             _map_with_helper(program, launch.stub, lines)
     return None
 
@@ -113,7 +114,7 @@ def _map_ids(launch: Launch, step: Step) -> Undo:
 def _write_proc(pid: int, file: str, text: str) -> None:
     fd = os.open(f"/proc/{pid}/{file}", os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(fd, text.encode())   # one write: the kernel takes the whole map or none of it
+        os.write(fd, text.encode())   # one write: the kernel accepts the whole map or nothing
     finally:
         os.close(fd)
 
@@ -200,8 +201,8 @@ def _cgroup_follow(launch: Launch, step: Step) -> Undo:
     try:
         cgroups.follow(path, launch.process, step.args["init"])
     except PermissionError:
-        # Who asked for a cgroup in a scope of his own systemd may be in a session now, out of which that alone can take
-        # the process; not to be told of the scope makes it a wish.
+        # A user who requested a cgroup in a scope of the user's own systemd may now be in a session, and only that
+        # systemd can move the process out of it; without the scope's name the cgroup is optional.
         own = unit or next((name for name in reversed(path.split("/")) if name.endswith(".scope")), "")
         if not own:
             raise
@@ -225,7 +226,7 @@ def _report_process(launch: Entry, step: Step) -> Undo:
     return (lambda: os.unlink(path)) if path else None
 
 
-# What each takes as its launch: the steps that need a container in the making are emitted for `create` alone.
+# The kind of launch that each performer needs: steps that need a container being created are emitted for `create` only.
 _PERFORMERS: dict[str, Callable[[Any, Step], Undo]] = {
     "cgroup_create": _cgroup_create,
     "cgroup_scope": _cgroup_scope,

@@ -1,4 +1,4 @@
-"""Naming a new process to the caller: its number in a file, its pidfd over a socket."""
+"""Report a new process to the caller: its pid in a file, its pidfd over a socket."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pyruntime.system import sockets
 
 
 def report_pid(pid: int, pid_file: str, pidfd_socket: str, name: bytes = b"standard") -> None:
-    """Write the file and send to the socket, where they are asked for. ``name`` goes along with the descriptor."""
+    """Write the pid file and send the pidfd, if requested. ``name`` is sent along with the descriptor."""
     if pid_file:
         directory, file = os.path.split(pid_file)
-        # Of our own name: one that a killed runtime left is in nobody's way.
+        # The name has the pid: a file left behind by a killed runtime does not matter.
         temporary = os.path.join(directory, f".{file}.{os.getpid()}")
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -1,4 +1,4 @@
-"""`run`: create and start, and in the foreground wait and delete."""
+"""`run`: create and start; in the foreground, also wait and delete."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bool = False,
         subreaper: bool = True) -> int:
-    """Create and start a container. Detached: return 0 once it runs. Otherwise forward signals and the terminal, wait,
-    delete it (unless ``keep``) and return its exit status."""
+    """Create and start a container. Detached: return 0 once the container runs. Otherwise forward signals and the
+    terminal, wait, delete the container (unless ``keep``) and return its exit status."""
     container = Container(root, container_id)
     if request.detached:
         record = create(root, container_id, bundle, request)
@@ -65,7 +65,8 @@ def _relay(foreground: Foreground, container: Container, request: Request) -> No
 
 
 def _become_subreaper() -> None:
-    # Processes that outlive init (a pid namespace shared with the host) become ours, not the machine's init's.
+    # Processes that outlive init (a pid namespace shared with the host) become children of the runtime, not of the
+    # host's init.
     from pyruntime.system import kernel
 
     kernel.become_subreaper()

@@ -1,4 +1,4 @@
-"""`start`: tell init to become the container's program (runtime.md#start)."""
+"""`start`: let init execute the container's program (runtime.md#start)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _REFUSED = {
 
 
 def start(root: str, container_id: str, *, notify: str = "") -> None:
-    """Start a created container; returns when its program has taken over, and with ``notify`` (the service manager's
-    socket, sd_notify(3)) when it has said that it is ready or has ended. Raises StateError in any other state."""
+    """Start a created container; return when its program has been executed, and with ``notify`` (the service manager's
+    socket, sd_notify(3)) when the program has sent READY=1 or has exited. Raises StateError in any other state."""
     container = Container(root, container_id)
     record = container.read()
     status = status_of(container, record)
@@ -33,8 +33,8 @@ def start(root: str, container_id: str, *, notify: str = "") -> None:
 
 
 def start_until_ready(container: Container, record: Record, notify: str) -> None:
-    """start_record; if the container was created to notify a service manager and ``notify`` names its socket, then wait
-    until the program is ready and the manager knows it."""
+    """start_record; if the container was created with a notify socket and ``notify`` names the service manager's, then
+    wait until the program is ready and the manager has been notified."""
     if not notify:
         start_record(container, record)
         return
@@ -56,11 +56,11 @@ def start_until_ready(container: Container, record: Record, notify: str) -> None
 
 
 def start_record(container: Container, record: Record) -> None:
-    """The same for a record that is known to be in the created state."""
+    """Start a container whose record is known to be in the created state."""
     import _socket
 
     if not record.has_process:
-        # As after any other start that fails, the container has stopped: there is nothing that init could become.
+        # As after any failed start, the container is stopped: init has no program to execute.
         end_process(record.pid, record.started)
         raise ConfigError("config.json", [Problem(
             "process", "process property must not be empty",
@@ -93,7 +93,7 @@ def _follow(sock: object, record: Record) -> None:
 
 
 def _poststart(container: Container, record: Record) -> None:
-    """A poststart hook that fails stops the container (runtime.md#lifecycle, step 10)."""
+    """Stop the container if a poststart hook fails (runtime.md#lifecycle, step 10)."""
     from pyruntime.errors import HookError
     from pyruntime.runtime.lifecycle.hooks import environment, run_hook
 

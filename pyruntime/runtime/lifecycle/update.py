@@ -1,4 +1,4 @@
-"""`update`: change the limits of a container that lives."""
+"""`update`: change the limits of a running container."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def update(root: str, container_id: str, resources: dict[str, Any], document: str = "resources") -> None:
-    """Apply a ``linux.resources`` object to a container; devices stay as they are.
+    """Apply a ``linux.resources`` object to a container; device rules are not changed.
 
-    All or nothing: when one limit cannot be set, those before it are written back. Raises ConfigError with every
-    problem of the object, StateError, HostError for a controller that the host lacks, StepError.
+    All or nothing: if one limit cannot be set, the limits before it are restored. Raises ConfigError with every problem
+    of the object, StateError, HostError for a controller that the host lacks, StepError.
     """
     container = Container(root, container_id)
     record = container.read()
@@ -42,7 +42,7 @@ def update(root: str, container_id: str, resources: dict[str, Any], document: st
 
 
 def _tell_systemd(record: Record, resources: Node, host: CgroupHost) -> None:
-    """Set the properties of the container's unit, so that systemd holds to the new limits too."""
+    """Set the properties of the container's unit, so that systemd does not revert the new limits."""
     from pyruntime.runtime.cgroups import systemd, systemd_bus
     from pyruntime.runtime.cgroups.update import cpu_max
 

@@ -1,4 +1,4 @@
-"""linux.seccomp: what its flags are to seccomp(2), and a compiled filter as a value."""
+"""linux.seccomp: its flags as the number for seccomp(2), and a compiled filter as a value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 SPEC = "config-linux.md#seccomp"
 
-# <linux/seccomp.h>. TSYNC is accepted and counts as 0: the task that loads the filter has no other threads.
+# <linux/seccomp.h>. TSYNC is accepted and has the value 0: the task that loads the filter has no other threads.
 FLAG_LOG = 1 << 1
 FLAG_SPEC_ALLOW = 1 << 2
 FLAG_NEW_LISTENER = 1 << 3
@@ -31,8 +31,8 @@ class Filter:
 
     ``program``   an array of ``struct sock_filter``
     ``flags``     for seccomp(2), with SECCOMP_FILTER_FLAG_NEW_LISTENER when ``listener``
-    ``listener``  whether some rule notifies, so that the kernel gives a listener to hand away
-    ``unknown``   names of system calls in the profile that libseccomp does not know; they have no rule
+    ``listener``  whether a rule notifies, so that the kernel returns a listener, which is sent to the agent
+    ``unknown``   names in the profile that libseccomp does not know; they have no rule
     """
 
     __slots__ = ("flags", "listener", "program", "unknown")
@@ -45,7 +45,7 @@ class Filter:
 
 
 def mistake(node: Node, what: str, remedy: str = "") -> ConfigError:
-    """A wrong value at ``node``."""
+    """The error for an invalid value at ``node``."""
     return ConfigError("config.json", [Problem(node.where, what, remedy, SPEC)])
 
 
@@ -61,5 +61,5 @@ def read_flags(seccomp: Node, listener: bool) -> int:
             flags |= FLAGS[node.value]
     if listener:
         return flags | FLAG_NEW_LISTENER
-    # How a task waits for the listener's reply means nothing without one, and the kernel refuses the flag alone.
+    # This flag selects how a task waits for the listener's reply; without a listener the kernel refuses it.
     return flags & ~FLAG_WAIT_KILLABLE_RECV
