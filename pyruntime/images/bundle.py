@@ -18,8 +18,7 @@ import os
 from pyruntime.errors import HostError, ImageError, UsageError
 from pyruntime.images.lookup import tell_of_platform
 from pyruntime.images.runtime_config import Wishes, convert
-from pyruntime.images.snapshots.driver import Driver
-from pyruntime.images.snapshots.drivers import choose, named
+from pyruntime.images.snapshots.driver import Driver, choose, named
 from pyruntime.images.store import bundles, layers, trees
 from pyruntime.images.store.store import Store
 from pyruntime.system import kernel

@@ -13,7 +13,7 @@ from pyruntime.errors import HostError
 from pyruntime.images.digest import of
 from pyruntime.images.layers.diff import DiffOptions, diff, diff_upper
 from pyruntime.images.make import LayerFile
-from pyruntime.images.snapshots.drivers import choose
+from pyruntime.images.snapshots.driver import choose
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store import layers as extracted
 from pyruntime.images.store import trees

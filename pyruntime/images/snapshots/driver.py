@@ -1,4 +1,4 @@
-"""What every kind of root filesystem can do; pyruntime.images.snapshots.drivers finds the one for a store and a place.
+"""What every kind of root filesystem can do; ``choose`` finds the one for a store and a place.
 
 A driver makes a writable root filesystem at ``target``, a directory that exists and is empty, out of an image's
 extracted layers. ``private`` is a directory beside it for what the driver needs to keep. Bundles and containers use
@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import HostError
+from pyruntime.errors import HostError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.snapshots.idmapped import Mapping
     from pyruntime.images.store.layers import Layers
     from pyruntime.images.store.store import Store
+
+
+KINDS = {"overlay": "Overlay", "btrfs": "Btrfs", "copy": "Copy"}   # module beside this one -> class; the best first
 
 
 class Changes:
@@ -96,6 +99,38 @@ class Driver:
     def changes(self, layers: Layers, target: str, private: str) -> Changes:
         """Where what was written can be read."""
         raise NotImplementedError
+
+
+def choose(name: str, store: Store, target: str, *, lasting: bool = True) -> Driver:
+    """The driver of this name, or for "" the best that is usable: overlay, btrfs where the store is on btrfs, copy.
+
+    ``lasting``: the root filesystem is to be seen by others than this process and its children, so what a user
+    namespace mounts for itself is no choice for "". Raises HostError with the reason for a driver that is named and
+    cannot be used, UsageError for an unknown one.
+    """
+    from pyruntime.images import rootless
+
+    if name:
+        driver = named(name, store)
+        if reason := driver.usable(target):
+            raise HostError(f'the {name} driver cannot be used for "{target}": {reason}')
+        return driver
+    hidden = lasting and not rootless.privileged()
+    reason = ""
+    for kind in KINDS:
+        driver = named(kind, store)
+        if not (driver.mounts and hidden) and not (reason := driver.usable(target)):
+            return driver
+    raise HostError(f'no driver can be used for "{target}": {reason}')
+
+
+def named(name: str, store: Store) -> Driver:
+    """The driver of this name, for what it has made already. Raises UsageError for an unknown one."""
+    if name not in KINDS:
+        raise UsageError(f'no driver is called "{name}": use {", ".join(KINDS)}')
+    # Only the module that is needed: a bundle is made in milliseconds.
+    kind: type[Driver] = getattr(__import__(f"pyruntime.images.snapshots.{name}", fromlist=[KINDS[name]]), KINDS[name])
+    return kind(store)
 
 
 def existing(path: str) -> str:

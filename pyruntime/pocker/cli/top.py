@@ -6,7 +6,7 @@ from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.main import Context
-from pyruntime.runtime.lifecycle.ps import DEFAULT, table
+from pyruntime.runtime.api import Runtime
 
 COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "list the processes of a container",
                   LATEST_FLAG, least=1, stop_at_argument=True,
@@ -16,5 +16,6 @@ COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "list the processes of a cont
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print the list."""
-    out(table(context.engine.top(context.find(parsed.arguments[0]).id), parsed.arguments[1:] or DEFAULT))
+    pids = context.engine.top(context.find(parsed.arguments[0]).id)
+    out(Runtime.process_table(pids, parsed.arguments[1:]))
     return 0

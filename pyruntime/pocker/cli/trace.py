@@ -19,8 +19,7 @@ from pyruntime.pocker.containers.container import Record
 from pyruntime.pocker.containers.network import mode_of
 from pyruntime.pocker.options.flags import FLAGS, settings_of
 from pyruntime.pocker.settings import ContainerSettings
-from pyruntime.runtime.config.load import load_bundle
-from pyruntime.runtime.lifecycle.create import Request, make_plan
+from pyruntime.runtime.api import Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -223,7 +222,7 @@ def _configuration(container: Container, document: dict[str, Any]) -> Iterator[s
 
 
 def _plan(container: Container, record: Record) -> Iterator[str]:
-    plan = make_plan(load_bundle(container.directory), container.id, Request())
+    plan = Runtime(container.places.runtime).plan(container.id, container.directory)
     counts: dict[str, int] = {}
     for step in plan.steps:
         counts[step.phase] = counts.get(step.phase, 0) + 1

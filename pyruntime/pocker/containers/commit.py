@@ -9,7 +9,6 @@ from pyruntime.images.lookup import by_manifest
 from pyruntime.images.make import changed, derive, timestamp
 from pyruntime.images.repack import repack
 from pyruntime.pocker import events as history
-from pyruntime.pocker import instructions
 from pyruntime.pocker.containers import diff as changes
 from pyruntime.pocker.containers.status import RUNNING, status_of
 from pyruntime.runtime.api import Runtime
@@ -30,7 +29,11 @@ def commit(container: Container, record: Record, *, name: str, author: str = "",
     ``pause``: a container at work is paused meanwhile. Raises UsageError, ImageError, HostError.
     """
     store = container.places.store
-    config = instructions.apply(configuration(record), lines)
+    config = configuration(record)
+    if lines:
+        from pyruntime.builder.change import changed as changed_by  # loads the builder
+
+        config = changed_by(config, lines)
     arguments = record.settings.args or record.image_config.get("Cmd") or []
     with store.lease() as lease:
         lease.add(record.manifest)

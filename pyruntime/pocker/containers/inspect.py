@@ -9,7 +9,7 @@ from pyruntime.networks.inspect import settings_of
 from pyruntime.pocker.containers.host_config import host_config
 from pyruntime.pocker.containers.status import PAUSED, RESTARTING, RUNNING, status_of
 from pyruntime.pocker.image_inspect import config_of
-from pyruntime.runtime.config.environment import last_of_each
+from pyruntime.system.environment import last_of_each
 from pyruntime.system.json import NullList, decode
 
 TYPE_CHECKING = False

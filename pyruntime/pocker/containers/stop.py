@@ -10,7 +10,7 @@ import os
 import select
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError, UsageError
-from pyruntime.images.snapshots.drivers import named
+from pyruntime.images.snapshots.driver import named
 from pyruntime.images.store import bundles, trees
 from pyruntime.networks import present
 from pyruntime.pocker import events as history
@@ -195,7 +195,7 @@ def remove(container: Container, record: Record, *, force: bool = False, volumes
     status = status_of(container)
     if status.word not in (CREATED, EXITED) or (status.word == CREATED and status.run.watched()):
         if not force:
-            raise StateError(f'container "{record.name}" is {status.word}: stop it first, or give --force')
+            raise StateError(f'container "{record.name}" is {status.word}: stop it first, or force the removal')
         stop(container, record, signal="KILL", timeout=_PATIENCE)
     try:
         if _forbid_restart(container).watched():

@@ -15,8 +15,7 @@ from pyruntime.errors import HostError, UsageError
 from pyruntime.images.snapshots import overlay, subvolumes
 from pyruntime.images.snapshots.btrfs import Btrfs
 from pyruntime.images.snapshots.copy import Copy
-from pyruntime.images.snapshots.driver import Driver
-from pyruntime.images.snapshots.drivers import choose
+from pyruntime.images.snapshots.driver import Driver, choose
 from pyruntime.images.snapshots.overlay import Overlay
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store.layers import Layers

@@ -33,7 +33,7 @@ INSIDE = """
 import os, sys
 from pathlib import Path
 from pyruntime.images import rootless
-from pyruntime.images.snapshots.drivers import choose
+from pyruntime.images.snapshots.driver import choose
 from pyruntime.images.snapshots import overlay
 from pyruntime.images.snapshots.overlay import Overlay
 from pyruntime.images.store.layout import default_root

@@ -127,7 +127,7 @@ def test_an_image_of_a_container(own: Pocker) -> None:
     nameless = own.ok("commit", "web")
     assert own.ok("run", "--rm", "--network", "none", nameless, "cat", "/data/x/same") == "hi"
     for line in ("RUN x", "EXPOSE x"):
-        assert "--change" in own.fails("commit", "-c", line, "web", "mine:3")
+        assert "write " in own.fails("commit", "-c", line, "web", "mine:3")
     assert "mine:3" not in own.ok("ls", program="pyimage")
 
 

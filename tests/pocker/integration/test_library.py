@@ -82,7 +82,8 @@ def test_a_whole_life(engine: Engine, pocker: Pocker, tmp_path: Path) -> None:
         engine.inspect("old")
 
 
-def test_files_of_a_stopped_container_leave_the_caller_in_its_mount_namespace(engine: Engine, tmp_path: Path) -> None:
+def test_files_of_a_stopped_container(engine: Engine, pocker: Pocker, tmp_path: Path) -> None:
+    """They are mounted in another mount namespace, and the caller stays in its own."""
     before = os.readlink("/proc/self/ns/mnt"), os.readlink("/proc/thread-self/ns/mnt")
     job = engine.run("busybox", shell("echo text > /made; exit 4"))
     assert engine.wait(job) == 4
@@ -96,6 +97,7 @@ def test_files_of_a_stopped_container_leave_the_caller_in_its_mount_namespace(en
     assert engine.wait(again) == 0 and [entry.text for entry in engine.logs(again)] == [b"text\n"]
     assert (os.readlink("/proc/self/ns/mnt"), os.readlink("/proc/thread-self/ns/mnt")) == before
     assert set(engine.prune()) == {job, again} and engine.list(all=True) == []
+    pocker.ok("rmi", image)
 
 
 def test_volumes_and_networks(engine: Engine) -> None:
