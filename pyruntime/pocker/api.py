@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from pyruntime.networks.definitions import Network
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
     from pyruntime.pocker.containers.exec import ExecResult
-    from pyruntime.pocker.containers.logs import Entry
-    from pyruntime.pocker.containers.stats import Usage
+    from pyruntime.pocker.containers.logs import LogEntry
+    from pyruntime.pocker.containers.stats import ContainerUsage
     from pyruntime.pocker.containers.summary import ContainerSummary
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.directories import Directories
     from pyruntime.pocker.settings import ContainerSettings, NetworkAttachment, Resources, RestartPolicy
     from pyruntime.pocker.volumes import Volume
 
@@ -64,18 +64,18 @@ class Engine:
                  decide: Sequence[str] = (), warn: Callable[[str], None] = lambda text: None) -> None:
         self._roots = root, run_root, os.path.abspath(store) if store else ""
         self._decide = decide
-        self._places: Places | None = None
+        self._places: Directories | None = None
         self._monitors: set[int] = set()   # children of ours
         self.driver = driver
         self.warn = warn
 
     @property
-    def places(self) -> Places:
+    def places(self) -> Directories:
         """The directories. Raises HostError for directories that cannot be used."""
         if self._places is None:
-            from pyruntime.pocker.directories import Places
+            from pyruntime.pocker.directories import Directories
 
-            places = Places(*self._roots)
+            places = Directories(*self._roots)
             places.decide = self._decide or _pocker(places, self._roots[2])
             if os.geteuid():
                 from pyruntime.pocker.containers.rootless import enter
@@ -84,13 +84,13 @@ class Engine:
             self._places = places
         return self._places
 
-    def _open(self, container: str) -> tuple[Container, Record]:
+    def _open(self, container: str) -> tuple[Container, ContainerRecord]:
         from pyruntime.pocker.containers.container import find
 
         found = find(self.places, container)
         return found, found.read()
 
-    def _note(self, record: Record, action: str, **attributes: str) -> None:
+    def _note(self, record: ContainerRecord, action: str, **attributes: str) -> None:
         from pyruntime.pocker.events import of_container
 
         of_container(self.places, record, action, **attributes)
@@ -133,7 +133,7 @@ class Engine:
     def start(self, container: str) -> bool:
         """Start a container; False if it was running already. Raises StartError (a PyruntimeError) with the reason if
         it cannot be started; it is as before then."""
-        from pyruntime.pocker.containers.start import Options, launch
+        from pyruntime.pocker.containers.start import StartOptions, launch
         from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 
         self._reap()
@@ -141,7 +141,7 @@ class Engine:
         with found.lock() as lock:
             if status_of(found).word not in (CREATED, EXITED):
                 return False
-            self._monitors.add(launch(found, record, lock, Options()))
+            self._monitors.add(launch(found, record, lock, StartOptions()))
         return True
 
     def run(self, image: str, settings: ContainerSettings | None = None, *, name: str = "") -> str:
@@ -244,7 +244,7 @@ class Engine:
     def remove(self, container: str, *, force: bool = False, volumes: bool = False) -> str:
         """Remove a container; its name. ``force``: kill it first if it runs, and remove it even if its record is
         damaged; ``volumes``: remove its anonymous volumes too. Raises StateError for a running container."""
-        from pyruntime.pocker.containers.container import Record, find, forget_names
+        from pyruntime.pocker.containers.container import ContainerRecord, find, forget_names
         from pyruntime.pocker.containers.stop import remove
 
         found = find(self.places, container)
@@ -253,7 +253,7 @@ class Engine:
         except ConfigError:   # the directory and the name can still be removed
             if not force:
                 raise
-            record = Record(id=found.id, name=found.id)
+            record = ContainerRecord(id=found.id, name=found.id)
         remove(found, record, force=force, volumes=volumes)
         if record.name == found.id:
             forget_names(self.places)
@@ -315,7 +315,7 @@ class Engine:
         return self._open(container)[1].settings
 
     def logs(self, container: str, *, since: str = "", until: str = "", tail: int = -1,
-             follow: bool = False) -> Iterator[Entry]:
+             follow: bool = False) -> Iterator[LogEntry]:
         """The log: pieces of output with their times. ``since`` and ``until``: times as in the log (RFC 3339, UTC);
         ``tail``: the last N lines alone; ``follow``: go on until the container has stopped. Raises StateError for a
         container without a log."""
@@ -330,7 +330,7 @@ class Engine:
             return status_of(found).word not in (EXITED, CREATED)
         return entries(found, since=since, until=until, tail=tail, follow=runs if follow else None)
 
-    def stats(self, container: str) -> Usage | None:
+    def stats(self, container: str) -> ContainerUsage | None:
         """The resource usage at this moment; None if the container is not running."""
         from pyruntime.pocker.containers.stats import usage
 
@@ -410,7 +410,7 @@ class Engine:
         _in_thread(lambda: export(found, record, write, self.warn))
         self._note(record, "export")
 
-    def _copy(self, container: str, action: str, path: str, copy: Callable[[Container, Record], int]) -> int:
+    def _copy(self, container: str, action: str, path: str, copy: Callable[[Container, ContainerRecord], int]) -> int:
         found, record = self._open(container)
         size = _in_thread(lambda: copy(found, record))
         self._note(record, action, path=path)
@@ -492,7 +492,7 @@ class Engine:
             disconnect(found, found.read(), network)
 
 
-def _pocker(places: Places, store: str) -> Sequence[str]:
+def _pocker(places: Directories, store: str) -> Sequence[str]:
     """The command line of `pocker monitor` for these directories."""
     from pyruntime.commandline.entry import command
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.pocker.cli.import_ import CHANGE
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 COMMAND = Command(
     "commit", "[options] CONTAINER [NAME[:TAG]]", "create an image from a container's changes",
@@ -18,7 +18,7 @@ COMMAND = Command(
          "Example:\n  pocker commit -m 'with my settings' -c 'CMD [\"serve\"]' web web:2")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Create the image and tag it."""
     container, *name = parsed.arguments
     image_id = context.engine.commit(context.find(container).id, name="".join(name), author=parsed["author"],

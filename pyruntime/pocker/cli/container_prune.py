@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.pruning import FILTER, FORCE, Aged, check_consent, filters, report
 from pyruntime.pocker.containers.inspect import labels
 
@@ -16,7 +16,7 @@ COMMAND = Command("prune", "[options]", "remove stopped containers", FILTER, FOR
                   text="Example:\n  pocker container prune --filter until=24h")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove them, and print their IDs."""
     from pyruntime.images.progress import size
 
@@ -28,7 +28,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def prune(context: Context, wanted: Filters) -> tuple[list[str], int]:
+def prune(context: PockerContext, wanted: Filters) -> tuple[list[str], int]:
     """Remove the stopped containers that match the filters; their IDs, and the bytes that they had written."""
     from pyruntime.pocker.containers.prune import prune
 

@@ -7,14 +7,14 @@ import os
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import say
 from pyruntime.errors import UsageError
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers import copy as copying
 from pyruntime.pocker.containers.copy_tree import write_all
 from pyruntime.pocker.events import of_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
 
 COMMAND = Command(
     "cp", "[options] CONTAINER:PATH PATH|-  or  PATH|- CONTAINER:PATH",
@@ -30,7 +30,7 @@ COMMAND = Command(
          "Example:\n  pocker cp web:/etc/nginx/nginx.conf .")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Copy."""
     (source_of, source), (target_of, target) = map(copying.split, parsed.arguments)
     if source_of and target_of:
@@ -49,7 +49,8 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def _out(context: Context, parsed: Parsed, container: Container, record: Record, source: str, target: str) -> int:
+def _out(context: PockerContext, parsed: Parsed, container: Container, record: ContainerRecord, source: str,
+         target: str) -> int:
     if target != "-":
         return copying.copy_out(container, record, source, target, archive=parsed["archive"],
                               follow=parsed["follow-link"], warn=context.warn)
@@ -59,7 +60,8 @@ def _out(context: Context, parsed: Parsed, container: Container, record: Record,
                                follow=parsed["follow-link"], warn=context.warn)
 
 
-def _in(context: Context, parsed: Parsed, container: Container, record: Record, source: str, target: str) -> int:
+def _in(context: PockerContext, parsed: Parsed, container: Container, record: ContainerRecord, source: str,
+        target: str) -> int:
     if source == "-":
         return copying.archive_in(container, record, lambda size: os.read(0, size), target, archive=parsed["archive"],
                                 warn=context.warn)

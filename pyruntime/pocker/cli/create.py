@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.pocker.cli.foreground import streams_of
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.making import check_making, make
 from pyruntime.pocker.options.flags import FLAGS, settings_of
 
@@ -14,7 +14,7 @@ COMMAND = Command(
     least=1, stop_at_argument=True, text="Prints the container's ID.\n\nExample:\n  pocker create --name web nginx")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Create the container."""
     settings = settings_of(parsed)
     check_making(parsed)

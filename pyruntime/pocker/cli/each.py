@@ -6,7 +6,7 @@ from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Flag
 from pyruntime.commandline.program import out
 from pyruntime.errors import PyruntimeError
-from pyruntime.pocker.cli.main import LATEST, Context
+from pyruntime.pocker.cli.main import LATEST, PockerContext
 
 LATEST_FLAG = Flag("latest", "argument", "use the last created container instead of a name", short="l")
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def each(context: Context, names: Sequence[str], act: Callable[[str], object]) -> int:
+def each(context: PockerContext, names: Sequence[str], act: Callable[[str], object]) -> int:
     """Call ``act`` with the ID of each named container and print the name; 1 if one of them failed."""
     status = 0
     for name in names:

@@ -8,7 +8,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import PyruntimeError
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.foreground import check_terminal, failure
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.exec import Execution
 
 COMMAND = Command(
@@ -28,7 +28,7 @@ COMMAND = Command(
          "Example:\n  pocker exec -it web sh")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Run the command."""
     execution = Execution(context.find(parsed.arguments[0]), parsed.arguments[1:], env=_environment(parsed),
                           user=parsed["user"], workdir=parsed["workdir"], terminal=parsed["tty"],

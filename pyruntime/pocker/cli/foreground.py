@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
 
 DETACH_KEYS = Flag("detach-keys", "str", "key sequence that detaches from the container", default=KEYS, value="KEYS")
 SIG_PROXY = Flag("sig-proxy", "bool", "forward received signals to the container", default=True)
@@ -62,7 +62,7 @@ def forwarding(container: Container, parsed: Parsed) -> Callable[[int], None] | 
     return forward
 
 
-def follow(container: Container, record: Record, ours: _socket.socket, monitor: int, parsed: Parsed, *,
+def follow(container: Container, record: ContainerRecord, ours: _socket.socket, monitor: int, parsed: Parsed, *,
            stdin: bool, outputs: frozenset[bytes] = frozenset((OUT, ERR))) -> int:
     """Attach to a container that this process has just started, until it stops; its exit status."""
     settings = record.settings

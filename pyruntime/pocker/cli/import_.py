@@ -9,7 +9,7 @@ from pyruntime.images.cli.changes import changes
 from pyruntime.images.lookup import by_manifest, key
 from pyruntime.images.reference import Reference
 from pyruntime.pocker.cli.borrowed import borrowed
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _config(parsed: Parsed) -> dict[str, Any]:
     return changed(config, parsed["change"])
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Create the image and print its ID; without a name the image is dangling."""
     name = key(Reference.parse(parsed.arguments[1])) if len(parsed.arguments) > 1 else ""
     descriptor = there.make(context.images, parsed, _config(parsed), name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.pocker.cli.each import LATEST_FLAG, each
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 COMMAND = Command("kill", "[options] CONTAINER...", "kill containers or send them a signal",
                   Flag("signal", "str", "signal to send", short="s", default="KILL", value="SIGNAL"),
@@ -12,6 +12,6 @@ COMMAND = Command("kill", "[options] CONTAINER...", "kill containers or send the
                   text="Example:\n  pocker kill -s HUP web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Send the signal to each container."""
     return each(context, parsed.arguments, lambda container: context.engine.kill(container, parsed["signal"]))

@@ -7,11 +7,11 @@ import os
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
 from pyruntime.pocker.cli.each import LATEST_FLAG
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.pocker.containers.container import Record
+    from pyruntime.pocker.containers.container import ContainerRecord
 
 COMMAND = Command(
     "logs", "[options] CONTAINER", "show the logs of a container",
@@ -26,7 +26,7 @@ COMMAND = Command(
     text="Example:\n  pocker logs -f --tail 20 web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Show the log."""
     container = context.find(parsed.arguments[0])
     record = container.read()
@@ -47,7 +47,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def _details(record: Record) -> str:
+def _details(record: ContainerRecord) -> str:
     """The labels and variables that --log-opt names, in Docker's form: NAME=VALUE,NAME=VALUE."""
     from pyruntime.pocker.containers.inspect import labels
 

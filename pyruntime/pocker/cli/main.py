@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.cli.main import Context as ImageContext
     from pyruntime.pocker.containers.container import Container
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.directories import Directories
 
 LATEST = "--latest"   # in the place of a container's name: the container that was created last
 
@@ -82,7 +82,7 @@ COMMANDS = {
 }
 
 
-class Context:
+class PockerContext:
     """The global options that commands use."""
 
     def __init__(self, parsed: Parsed) -> None:
@@ -92,7 +92,7 @@ class Context:
         self.engine = Engine(parsed["root"], parsed["run-root"], driver=self.driver, warn=self.warn)
 
     @property
-    def places(self) -> Places:
+    def places(self) -> Directories:
         """The engine's directories. Without root, the first use enters a user namespace, which must be done before
         there are threads. `version` and `completion` use no directory, so they also work where that fails."""
         return self.engine.places
@@ -128,6 +128,6 @@ def version() -> str:
     return f"pocker version {__version__}, python {'.'.join(map(str, sys.version_info[:3]))}\n"
 
 
-PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.pocker.cli", Context, version, hidden=("monitor",),
+PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.pocker.cli", PockerContext, version, hidden=("monitor",),
                   style=DOCKER)
 main = PROGRAM.main

@@ -10,7 +10,7 @@ from pyruntime.images.cli.show import age, since
 from pyruntime.networks.inspect import ports_line
 from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.listing import FORMAT, Listing, label_texts, local_time
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.container import Container, every
 from pyruntime.pocker.containers.status import CREATED, EXITED, PAUSED, RESTARTING, status_of
 from pyruntime.pocker.containers.stop import sweep
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Record
+    from pyruntime.pocker.containers.container import ContainerRecord
     from pyruntime.pocker.containers.status import Status
 
 COMMAND = Command("ps", "[options]", "list containers",
@@ -84,7 +84,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
 }
 
 
-def _filters(context: Context, words: Sequence[str]) -> Filters:
+def _filters(context: PockerContext, words: Sequence[str]) -> Filters:
     """The filters; before and since name containers, whose times count."""
     found = []
     for word in words:
@@ -93,7 +93,7 @@ def _filters(context: Context, words: Sequence[str]) -> Filters:
     return Filters(found, _MATCH)
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """List them."""
     sweep(context.places, context.warn)
     filters = _filters(context, parsed["filter"])
@@ -116,7 +116,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def _sizes(context: Context, rows: list[dict[str, Any]]) -> dict[str, str]:
+def _sizes(context: PockerContext, rows: list[dict[str, Any]]) -> dict[str, str]:
     """What each container has written, and that with its image."""
     from pyruntime.images.lookup import by_manifest
     from pyruntime.images.progress import size
@@ -130,7 +130,7 @@ def _sizes(context: Context, rows: list[dict[str, Any]]) -> dict[str, str]:
     return found
 
 
-def _row(container: Container, record: Record, status: Status) -> dict[str, Any]:
+def _row(container: Container, record: ContainerRecord, status: Status) -> dict[str, Any]:
     found = summary(container, record, status)
     return {"ID": found.id, "Image": found.image, "ImageID": found.image_id, "Command": _command(found.command),
             "CreatedAt": found.created, "State": found.state, "Status": in_words(status, found.health),
@@ -145,7 +145,7 @@ def _command(words: Sequence[str]) -> str:
     return " ".join([*words[:1], *(f"'{word}'" if " " in word else word for word in words[1:])])
 
 
-def _hidden(record: Record) -> dict[str, Any]:
+def _hidden(record: ContainerRecord) -> dict[str, Any]:
     """What filters ask for beside what is shown."""
     published = [f"{port.container_port}/{port.protocol}" for port in record.settings.publish]
     exposed = [*(record.image_config.get("ExposedPorts") or {}), *record.settings.expose]

@@ -7,7 +7,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import NoSuchContainer, PyruntimeError
 from pyruntime.pocker.cli.each import LATEST_FLAG
-from pyruntime.pocker.cli.main import LATEST, Context
+from pyruntime.pocker.cli.main import LATEST, PockerContext
 from pyruntime.pocker.containers.stop import sweep
 
 COMMAND = Command("rm", "[options] CONTAINER...", "remove containers",
@@ -17,7 +17,7 @@ COMMAND = Command("rm", "[options] CONTAINER...", "remove containers",
                   least=1, text="Example:\n  pocker rm -f web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the containers; a failure is logged, and the others are still removed."""
     sweep(context.places, context.warn)
     status = 0

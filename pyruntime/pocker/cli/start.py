@@ -6,9 +6,9 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
 from pyruntime.pocker.cli.each import LATEST_FLAG, each
 from pyruntime.pocker.cli.foreground import DETACH_KEYS, SIG_PROXY, follow
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers import attach
-from pyruntime.pocker.containers.start import Options, launch
+from pyruntime.pocker.containers.start import StartOptions, launch
 from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 from pyruntime.pocker.containers.stop import sweep
 
@@ -19,7 +19,7 @@ COMMAND = Command("start", "[options] CONTAINER...", "start stopped containers",
                   text="A running container stays as it is.\n\nExample:\n  pocker start web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Start them."""
     sweep(context.places, context.warn)
     if not parsed["attach"] and not parsed["interactive"]:
@@ -32,6 +32,6 @@ def run(context: Context, parsed: Parsed) -> int:
     with container.lock() as lock:
         if status_of(container).word not in (CREATED, EXITED):
             raise UsageError(f'container "{record.name}" runs already: `pocker attach {record.name}`')
-        monitor = launch(container, record, lock, Options(client=theirs, owner=True, once=True))
+        monitor = launch(container, record, lock, StartOptions(client=theirs, owner=True, once=True))
         theirs.close()
     return follow(container, record, ours, monitor, parsed, stdin=parsed["interactive"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.pocker.cli.each import LATEST_FLAG, each
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 SIGNAL = Flag("signal", "str", "signal to send (default: the container's)", short="s", value="SIGNAL")
 TIME = Flag("timeout", "int", "seconds to wait before the container is killed; -1: no limit"
@@ -16,7 +16,7 @@ COMMAND = Command("stop", "[options] CONTAINER...", "stop running containers", L
                   text="Example:\n  pocker stop web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Stop each container."""
     return each(context, parsed.arguments, lambda container: context.engine.stop(
         container, signal=parsed["signal"], timeout=timeout(parsed)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.pocker.cli.each import LATEST_FLAG
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.runtime.api import Runtime
 
 COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "list the processes of a container",
@@ -14,7 +14,7 @@ COMMAND = Command("top", "CONTAINER [PS OPTIONS]", "list the processes of a cont
                        "Example:\n  pocker top web -o pid,args")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the list."""
     pids = context.engine.top(context.find(parsed.arguments[0]).id)
     out(Runtime.process_table(pids, parsed.arguments[1:]))

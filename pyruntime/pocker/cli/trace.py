@@ -15,7 +15,7 @@ from pyruntime.commandline.parse import Parsed
 from pyruntime.errors import PyruntimeError
 from pyruntime.images.bundle import Bundle
 from pyruntime.pocker.containers import runtime_config as spec
-from pyruntime.pocker.containers.container import Record
+from pyruntime.pocker.containers.container import ContainerRecord
 from pyruntime.pocker.containers.network import mode_of
 from pyruntime.pocker.options.flags import FLAGS, settings_of
 from pyruntime.pocker.settings import ContainerSettings
@@ -101,7 +101,7 @@ def _given(command: Command, parsed: Parsed, name: str, text: str, asked: Contai
     return Given(name, text, asked, None)
 
 
-def record_without(record: Record, flag: Given) -> Record:
+def record_without(record: ContainerRecord, flag: Given) -> ContainerRecord:
     """The record as it would be without the flag. Values that were completed since (names of volumes, mounts of the
     image and of other containers, ids) stay as they are, so that nothing differs by chance."""
     assert flag.without is not None
@@ -115,7 +115,7 @@ def record_without(record: Record, flag: Given) -> Record:
     settings = record.settings.replace(**changed)
     if settings.userns in ("", "host"):
         settings = settings.replace(ids=None)
-    return Record(**{**Record.document(record), "settings": settings})
+    return ContainerRecord(**{**ContainerRecord.document(record), "settings": settings})
 
 
 class Trace:
@@ -125,7 +125,7 @@ class Trace:
         self.fd = os.dup(2)
         self._given = list(given(command, parsed))
 
-    def __call__(self, container: Container, record: Record, root: int, network: Reservation | None) -> None:
+    def __call__(self, container: Container, record: ContainerRecord, root: int, network: Reservation | None) -> None:
         """Print the trace of a container that is about to be created; ``root`` is its root filesystem."""
         document = spec.document(container, record, root)
         parts = (_image(container, record), _network(record, network), self._flags(container, record, root, document),
@@ -134,7 +134,8 @@ class Trace:
         while data:
             data = data[os.write(self.fd, data):]
 
-    def _flags(self, container: Container, record: Record, root: int, document: dict[str, Any]) -> Iterator[str]:
+    def _flags(self, container: Container, record: ContainerRecord, root: int, document: dict[str,
+               Any]) -> Iterator[str]:
         yield "flags: what each of them changes, beside a container without it"
         if not self._given:
             yield "  none"
@@ -160,7 +161,7 @@ def _settings_by(flag: Given) -> dict[str, Any]:
     return {name: value for name, value in flag.asked.document().items() if value != before.get(name)}
 
 
-def _changes_by(flag: Given, container: Container, record: Record, root: int,
+def _changes_by(flag: Given, container: Container, record: ContainerRecord, root: int,
                 document: dict[str, Any]) -> Iterator[str]:
     if flag.without is None:
         return
@@ -175,7 +176,7 @@ def _changes_by(flag: Given, container: Container, record: Record, root: int,
 # --- the layers around the flags --------------------------------------------------------------------------------------
 
 
-def _image(container: Container, record: Record) -> Iterator[str]:
+def _image(container: Container, record: ContainerRecord) -> Iterator[str]:
     bundle = Bundle(container.places.store, container.directory)
     yield f"image: {record.image}"
     yield f"  manifest     {record.manifest}"
@@ -189,7 +190,7 @@ def _image(container: Container, record: Record) -> Iterator[str]:
             yield f"  {name:<12} {_short(value)}"
 
 
-def _network(record: Record, network: Reservation | None) -> Iterator[str]:
+def _network(record: ContainerRecord, network: Reservation | None) -> Iterator[str]:
     endpoint = network.endpoint if network else None
     mode = mode_of(record)
     if endpoint is None:
@@ -221,7 +222,7 @@ def _configuration(container: Container, document: dict[str, Any]) -> Iterator[s
     yield f"  cgroup       {linux.get('cgroupsPath', 'where the runtime may make one')}"
 
 
-def _plan(container: Container, record: Record) -> Iterator[str]:
+def _plan(container: Container, record: ContainerRecord) -> Iterator[str]:
     plan = Runtime(container.places.runtime).plan(container.id, container.directory)
     counts: dict[str, int] = {}
     for step in plan.steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.errors import UsageError
 from pyruntime.pocker.cli.each import each
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.options.flags import SUBJECTS
 
 _NAMES = {"blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus",
@@ -19,7 +19,7 @@ COMMAND = Command("update", "[options] CONTAINER...",
                        "Example:\n  pocker update --memory 1g --cpus 2 web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Update each container."""
     from pyruntime.pocker.options.resources import change
     from pyruntime.pocker.options.restart import policy

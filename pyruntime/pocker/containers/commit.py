@@ -1,4 +1,4 @@
-"""An image of what a container has become: its changes as a layer, its settings as the configuration."""
+"""Create an image from a container: its changes become a layer, its settings the configuration."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
     from pyruntime.pocker.settings import HealthCheck
 
 
-def commit(container: Container, record: Record, *, name: str, author: str = "", message: str = "", lines: list[str],
+def commit(container: Container, record: ContainerRecord, *, name: str, author: str = "", message: str = "",
+           lines: list[str],
            pause: bool = True, warn: Callable[[str], None]) -> str:
-    """Make the image; its ID. ``lines`` are instructions of a Dockerfile; ``name`` may be "".
+    """Create the image; its ID. ``lines`` are Dockerfile instructions; ``name`` may be "".
 
-    ``pause``: a container at work is paused meanwhile. Raises UsageError, ImageError, HostError.
+    ``pause``: pause a running container meanwhile. Raises UsageError, ImageError, HostError.
     """
     store = container.places.store
     config = configuration(record)
@@ -54,8 +55,8 @@ def commit(container: Container, record: Record, *, name: str, author: str = "",
     return image.id
 
 
-def configuration(record: Record) -> dict[str, Any]:
-    """The image's ``config`` with what was asked of the container."""
+def configuration(record: ContainerRecord) -> dict[str, Any]:
+    """The image's ``config`` with the settings of the container."""
     settings = record.settings
     change: dict[str, Any] = {}
     if settings.entrypoint is not None:
@@ -72,7 +73,7 @@ def configuration(record: Record) -> dict[str, Any]:
 
 
 def _health(health: HealthCheck) -> dict[str, Any]:
-    """A health check as images have it: times are billionths of a second."""
+    """The health check in an image's form: times are nanoseconds."""
     if not health.test:
         return {}
     times = {"Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period",
@@ -82,9 +83,9 @@ def _health(health: HealthCheck) -> dict[str, Any]:
 
 
 class _Pause:
-    """A context in which the container stands still, if it ran. Whoever asks us to end does not leave it so."""
+    """A context in which a running container is paused. SIGTERM and SIGHUP do not leave it paused."""
 
-    def __init__(self, container: Container, record: Record, *, wanted: bool) -> None:
+    def __init__(self, container: Container, record: ContainerRecord, *, wanted: bool) -> None:
         self._container = container
         self._record = record
         self._wanted = wanted

@@ -1,4 +1,4 @@
-"""A container's beginning: an ID, a name, an image's layers, and its record."""
+"""Create a container: its ID, its name, the layers of its image, and its record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pyruntime.errors import UsageError
 from pyruntime.images.snapshots.driver import choose
 from pyruntime.images.store import trees
 from pyruntime.pocker import events as history
-from pyruntime.pocker.containers.container import Container, Record, claim, find, unclaimed
+from pyruntime.pocker.containers.container import Container, ContainerRecord, claim, find, unclaimed
 from pyruntime.system.files import write
 from pyruntime.system.json import encode
 
@@ -16,24 +16,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.lookup import Image
     from pyruntime.images.store.extract import Talk
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.directories import Directories
     from pyruntime.pocker.settings import ContainerSettings
 
 
-def create(places: Places, image: Image, asked: str, settings: ContainerSettings, *, name: str = "", driver: str = "",
-           talk: Talk | None = None) -> tuple[Container, Record]:
-    """Make a container of an image that is here, to be started. ``asked`` is how the image was named.
+def create(places: Directories, image: Image, asked: str, settings: ContainerSettings, *, name: str = "",
+           driver: str = "",
+           talk: Talk | None = None) -> tuple[Container, ContainerRecord]:
+    """Create a container from an image of the local store. ``asked`` is the name of the image in the command.
 
-    Raises ContainerExists for a name that is taken, and what goes wrong with layers and drivers; nothing is left then.
+    Raises ContainerExists for a name that is in use, ImageError, HostError, UsageError; nothing is left then.
     """
     container_id = os.urandom(32).hex()
-    record = Record(id=container_id, name=name or invented_name(), image=asked, image_id=image.id,
+    record = ContainerRecord(id=container_id, name=name or invented_name(), image=asked, image_id=image.id,
                     manifest=image.descriptor.digest, image_config=image.config.config, settings=settings)
     _complete(places, record)
     store = places.store
     places.below("containers")
     made = unclaimed(places, container_id)
-    lasting = not settings.remove   # one that goes with its program need not survive a power failure
+    lasting = not settings.remove   # a container that is removed at its exit need not survive a power failure
     with store.lease():
         there = store.extract_layers(image.layers(), talk=talk)
         record.driver = driver_of(places, driver)
@@ -56,7 +57,7 @@ def create(places: Places, image: Image, asked: str, settings: ContainerSettings
     return container, record
 
 
-def _complete(places: Places, record: Record) -> None:
+def _complete(places: Directories, record: ContainerRecord) -> None:
     """Add what the image declares to the settings of the record. Raises UsageError for a container without a program,
     NoSuchContainer for a link to a container that does not exist."""
     settings, declared = record.settings, record.image_config
@@ -80,8 +81,8 @@ def _complete(places: Places, record: Record) -> None:
         complete(places, record)
 
 
-def _make_volumes(container: Container, record: Record) -> None:
-    """Make the volumes that are not there. The record names them already: nobody removes them meanwhile."""
+def _make_volumes(container: Container, record: ContainerRecord) -> None:
+    """Make the volumes that do not exist. The record names them already, so that none is removed in the meantime."""
     from pyruntime.pocker import volumes
 
     try:
@@ -94,8 +95,8 @@ def _make_volumes(container: Container, record: Record) -> None:
         raise
 
 
-def driver_of(places: Places, name: str = "") -> str:
-    """The snapshot driver for our containers: the one that is named, or the best one, which is found out once."""
+def driver_of(places: Directories, name: str = "") -> str:
+    """The storage driver of new containers: the named one, or the best one that works, which is determined once."""
     if name:
         return choose(name, places.store, places.root, lasting=False).name
     path = f"{places.root}/driver"
@@ -124,7 +125,7 @@ _SECOND = """
 
 
 def invented_name() -> str:
-    """A name that can be said; there are some thousand of them, and a number of their own keeps them apart."""
+    """A name of two words and a number."""
     number = int.from_bytes(os.urandom(6), "little")
     first, rest = _FIRST[number % len(_FIRST)], number // len(_FIRST)
     second, rest = _SECOND[rest % len(_SECOND)], rest // len(_SECOND)

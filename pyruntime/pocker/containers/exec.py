@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, NoReturn
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
     from pyruntime.pocker.containers.status import Status
 
 _CHUNK = 1 << 16
@@ -72,7 +72,7 @@ class Execution:
         of_container(self._container.places, self._record, "exec_die", execID=self._id, exitCode=str(status))
 
 
-def _user(record: Record, status: Status, text: str) -> dict[str, Any]:
+def _user(record: ContainerRecord, status: Status, text: str) -> dict[str, Any]:
     """The user and its groups, with those of the container's settings; not those of the container's own user."""
     root = os.open(f"/proc/{status.pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def host_config(settings: ContainerSettings) -> dict[str, Any]:
-    """The document. Numbers are bytes, billionths of a CPU and microseconds; 0 is no limit."""
+    """The document. Numbers are bytes, billionths of a CPU, and microseconds; 0 is no limit."""
     limits, security = settings.resources, [option.document() for option in settings.security]
     period, quota = limits.cpu_period or 0, limits.cpu_quota or 0
     if limits.cpus is not None:

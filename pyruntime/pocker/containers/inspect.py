@@ -16,14 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
     from pyruntime.pocker.containers.status import Status
     from pyruntime.pocker.settings import MountPoint
 
-NEVER = "0001-01-01T00:00:00Z"   # Docker's word for a time that was not
+NEVER = "0001-01-01T00:00:00Z"   # Docker's value for a time that is not set
 
 
-def describe(container: Container, record: Record, status: Status | None = None) -> dict[str, Any]:
+def describe(container: Container, record: ContainerRecord, status: Status | None = None) -> dict[str, Any]:
     """The document of `pocker inspect`."""
     status = status or status_of(container)
     args = program(record)
@@ -52,8 +52,8 @@ def describe(container: Container, record: Record, status: Status | None = None)
         "Settings": settings.document()}
 
 
-def sizes_of(container: Container, record: Record) -> dict[str, int]:
-    """SizeRw, what the container has written, and SizeRootFs, with its image."""
+def sizes_of(container: Container, record: ContainerRecord) -> dict[str, int]:
+    """SizeRw, the bytes that the container has written, and SizeRootFs, with its image."""
     from pyruntime.images.lookup import by_manifest
     from pyruntime.pocker.containers.diff import written
 
@@ -62,7 +62,7 @@ def sizes_of(container: Container, record: Record) -> dict[str, int]:
 
 
 def _apparmor(container: Container) -> str:
-    """What confines the container since its last start, as its configuration has it; "" before the first."""
+    """The AppArmor profile of the last start; "" before the first start."""
     if not os.path.exists("/sys/module/apparmor"):
         return ""
     try:
@@ -84,20 +84,20 @@ def _mount(container: Container, mount: MountPoint) -> dict[str, Any]:
     return result
 
 
-def program(record: Record) -> list[str]:
-    """What the container runs: entrypoint and arguments."""
+def program(record: ContainerRecord) -> list[str]:
+    """The command of the container: entrypoint and arguments."""
     settings, config = record.settings, record.image_config
     if settings.entrypoint is not None:
         return [*settings.entrypoint, *settings.args]
     return [*(config.get("Entrypoint") or []), *(settings.args or config.get("Cmd") or [])]
 
 
-def labels(record: Record) -> dict[str, str]:
-    """The image's labels, and the container's, which win."""
+def labels(record: ContainerRecord) -> dict[str, str]:
+    """The labels of the image, overridden by those of the container."""
     return {**(record.image_config.get("Labels") or {}), **record.settings.labels}
 
 
-def _health(container: Container, record: Record, status: Status) -> dict[str, Any]:
+def _health(container: Container, record: ContainerRecord, status: Status) -> dict[str, Any]:
     from pyruntime.pocker.containers.health import health_of
 
     found = health_of(container, record, status.run)
@@ -105,7 +105,7 @@ def _health(container: Container, record: Record, status: Status) -> dict[str, A
 
 
 def state(status: Status) -> dict[str, Any]:
-    """The part of `inspect` that changes."""
+    """``State`` of `inspect`."""
     end = status.exit
     return {
         "Status": status.word, "Running": status.word in (RUNNING, PAUSED), "Paused": status.word == PAUSED,

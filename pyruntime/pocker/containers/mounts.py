@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Container, Record
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
+    from pyruntime.pocker.directories import Directories
     from pyruntime.pocker.settings import ContainerSettings, VolumesFrom
 
 PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
@@ -27,7 +27,7 @@ def is_procfs(path: str) -> bool:
     return path == "/proc" or (path.startswith("/proc/") and path.removeprefix("/proc/") not in _COVERABLE)
 
 
-def complete(places: Places, record: Record) -> None:
+def complete(places: Directories, record: ContainerRecord) -> None:
     """Put together the mounts of the settings, of other containers and of the image; every volume gets a name.
 
     The settings override another container, and that overrides the image. Raises NoSuchContainer, UsageError.
@@ -51,7 +51,7 @@ def complete(places: Places, record: Record) -> None:
         for mount in mounts])
 
 
-def _borrowed(places: Places, other: VolumesFrom) -> list[MountPoint]:
+def _borrowed(places: Directories, other: VolumesFrom) -> list[MountPoint]:
     """The volumes and bind mounts of another container. They are not anonymous: they go with the container that they
     were made for."""
     from pyruntime.pocker.containers.container import find
@@ -78,11 +78,11 @@ def _entry(container: Container, settings: ContainerSettings, number: int, mount
             from pyruntime.pocker.volumes import data
 
             source = data(container.places, source)
-        if settings.ids:   # a volume is shared by containers of different ids
+        if settings.ids:   # containers with different IDs may share a volume
             options.append("idmap")
     if not {"bind", "rbind"} & set(options):
         options.insert(0, "rbind")
-    if mount.read_only:   # what is mounted below it must not be written either
+    if mount.read_only:   # mounts below it must not be writable either
         options.append("rro" if "rbind" in options else "ro")
     if not set(PROPAGATIONS) & set(options):
         options.append("rprivate")
@@ -128,7 +128,7 @@ def _attach_shared(container: Container, number: int, tree: int, source: str) ->
                         " mount shared (mount_namespaces(7)), or leave out the propagation")
 
 
-def provide(container: Container, record: Record, root: int, shared: dict[int, int]) -> None:
+def provide(container: Container, record: ContainerRecord, root: int, shared: dict[int, int]) -> None:
     """Make all sources ready. ``root`` is the root filesystem's descriptor, whose files empty volumes get; ``shared``
     is the result of shared_trees. Called in the mount namespace of the container's monitor. Raises HostError."""
     for number, mount in enumerate(record.settings.mounts):

@@ -15,14 +15,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
     from pyruntime.pocker.settings import IdMaps
 
 _FILES = {"ipc": "ipc", "pid": "pid", "uts": "uts", "network": "net"}   # below /proc/PID/ns
 SHARED = "container:"
 
 
-def apply(container: Container, record: Record, document: dict[str, Any]) -> None:
+def apply(container: Container, record: ContainerRecord, document: dict[str, Any]) -> None:
     """Put the namespaces into config.json. Raises NoSuchContainer, StateError for another container's."""
     settings, linux = record.settings, document["linux"]
     first = settings.networks[0].name if settings.networks else ""
@@ -91,7 +91,7 @@ def _other(container: Container, text: str, kind: str) -> int:
     return status.pid
 
 
-def provide(container: Container, record: Record) -> None:
+def provide(container: Container, record: ContainerRecord) -> None:
     """Mount the other container's /dev/shm, which belongs to its IPC namespace. Called in a mount namespace that only
     the container's monitor has. Raises HostError."""
     from pyruntime.pocker import volumes

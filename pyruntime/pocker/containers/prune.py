@@ -12,11 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyruntime.pocker.containers.container import Record
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.containers.container import ContainerRecord
+    from pyruntime.pocker.directories import Directories
 
 
-def prune(places: Places, wanted: Callable[[Record], bool], warn: Callable[[str], None]) -> tuple[list[str], int]:
+def prune(places: Directories, wanted: Callable[[ContainerRecord], bool], warn: Callable[[str],
+          None]) -> tuple[list[str], int]:
     """Remove the stopped containers that are wanted; their IDs, and the bytes that they had written. Volumes stay."""
     sweep(places, warn)
     removed, freed = [], 0

@@ -1,7 +1,7 @@
-"""A container's config.json: its settings, what its image says, and what pocker adds.
+"""A container's config.json: its settings, its image's configuration, and what every container has.
 
-The usual container is made here; what is asked for by a flag stands in the module of its subject, which is loaded then
-alone: ``apply(settings, document)`` of each changes a document that is complete without it.
+The default container is described here. Settings that change it are applied by the module of their subject, which is
+loaded only then: ``apply(settings, document)`` of each changes a document that is complete without it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
     from pyruntime.pocker.settings import ContainerSettings
 
 INIT = native("init")
 INIT_PLACE = "/.pocker-init"
-# What shows of the machine what is none of the container's business; what would change it.
+# Paths that show the host's state, and paths that would change it.
 MASKED = ("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
           "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
           "/sys/firmware")
@@ -34,9 +34,9 @@ READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trig
 _CLOSED = ["nosuid", "noexec", "nodev"]
 
 
-def document(container: Container, record: Record, root: int, cgroup: str = "") -> dict[str, Any]:
-    """The configuration for a container whose root filesystem is behind the descriptor ``root``; ``cgroup``: where its
-    cgroup is to be, "" for the usual place.
+def document(container: Container, record: ContainerRecord, root: int, cgroup: str = "") -> dict[str, Any]:
+    """The configuration of a container whose root filesystem has the descriptor ``root``; ``cgroup``: the path of its
+    cgroup, "" for the default.
 
     Raises ImageError, UsageError, HostError.
     """
@@ -57,8 +57,8 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
     linux["maskedPaths"], linux["readonlyPaths"] = [*MASKED, *_thermal()], list(READONLY)
     if cgroup:
         linux["cgroupsPath"] = cgroup
-    elif privileged():   # others make their cgroups where they are allowed to, or nowhere
-        # Without a directory of ours above them all: nobody would know when it may go.
+    elif privileged():   # without root, the runtime makes the cgroup where it may, or none
+        # No common parent of all containers: it would never be known when to remove it.
         parent = settings.cgroup_parent
         linux["cgroupsPath"] = f"{parent}/{record.id}" if parent else f"/pocker-{record.id}"
     linux.setdefault("resources", {}).update(settings.resources.document())
@@ -85,7 +85,7 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
 
 def _process(process: dict[str, Any], settings: ContainerSettings, root: int) -> None:
     process["noNewPrivileges"] = False
-    process["user"]["umask"] = 0o022   # as with Docker, whatever ours is
+    process["user"]["umask"] = 0o022   # as with Docker, whatever the caller's umask
     process["rlimits"] = [limit.changed() for limit in settings.ulimits]
     if settings.oom_score is not None:
         process["oomScoreAdj"] = settings.oom_score
@@ -104,13 +104,13 @@ def _process(process: dict[str, Any], settings: ContainerSettings, root: int) ->
 
 
 def _by_default(settings: ContainerSettings) -> bool:
-    """Whether our AppArmor profile is wanted: it has to be loaded then."""
+    """Whether the default AppArmor profile is used, which has to be loaded then."""
     named = [option.value for option in settings.security if option.name == "apparmor"]
     return named[-1] == "pocker-default" if named else not settings.privileged
 
 
 def _mounts(settings: ContainerSettings) -> list[dict[str, Any]]:
-    """What every container has, as Docker makes it."""
+    """The mounts of every container, as with Docker."""
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": _CLOSED},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
@@ -126,7 +126,7 @@ def _mounts(settings: ContainerSettings) -> list[dict[str, Any]]:
 
 
 def _thermal() -> list[str]:
-    """How often each CPU was too hot, where this machine tells: it shows what others do."""
+    """The thermal counters of the CPUs, which show the activity of other programs."""
     top = "/sys/devices/system/cpu"
     if not os.path.exists(f"{top}/cpu0/thermal_throttle"):
         return []
@@ -134,14 +134,14 @@ def _thermal() -> list[str]:
             if name.startswith("cpu") and name[3:].isdecimal()]
 
 
-def _namespaces(container: Container, record: Record, result: dict[str, Any]) -> None:
+def _namespaces(container: Container, record: ContainerRecord, result: dict[str, Any]) -> None:
     settings, linux = record.settings, result["linux"]
     network = settings.networks[0].name if settings.networks else ""
     others = network == "host" or network.startswith("container:")
     if not others:
-        # Ports below 1024 belong to nobody but the container, and whoever is in it may ping: as with Docker.
+        # As with Docker: any user of the container may bind ports below 1024, and ping.
         linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
-        if privileged() and settings.userns in ("", "host"):   # all groups must be mapped to name them
+        if privileged() and settings.userns in ("", "host"):   # the kernel refuses groups that are not mapped
             linux["sysctl"]["net.ipv4.ping_group_range"] = "0 2147483647"
     if settings.sysctls:
         linux["sysctl"] = {**linux.get("sysctl", {}), **settings.sysctls}
@@ -152,7 +152,7 @@ def _namespaces(container: Container, record: Record, result: dict[str, Any]) ->
 
 
 def _files(container: Container, settings: ContainerSettings, result: dict[str, Any]) -> None:
-    """The files and volumes: what the settings mount takes the place of what is usual there."""
+    """The mounts of files, and those of the settings, which override the default ones."""
     mounts = result["mounts"]
     if settings.init:
         mounts.append({"destination": INIT_PLACE, "type": "bind", "source": INIT, "options": ["bind", "ro"]})
@@ -164,13 +164,13 @@ def _files(container: Container, settings: ContainerSettings, result: dict[str, 
 
         own = entries(container, settings)
         if any(not {"shared", "rshared"}.isdisjoint(mount["options"]) for mount in own):
-            result["linux"]["rootfsPropagation"] = "shared"   # else the runtime cuts all mounts off from the host
+            result["linux"]["rootfsPropagation"] = "shared"   # else the runtime makes all mounts private
         places = {mount["destination"] for mount in own}
         result["mounts"] = [mount for mount in mounts if mount["destination"] not in places] + own
 
 
 def network_files(container: Container, settings: ContainerSettings) -> list[tuple[str, str]]:
-    """hosts, resolv.conf and hostname: the name below /etc, and the file that is mounted there."""
+    """hosts, resolv.conf and hostname: the name below /etc, and the path of the file to mount there."""
     network = settings.networks[0].name if settings.networks else ""
     directory = container.directory
     if network.startswith("container:"):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyruntime.networks.endpoints import Endpoint
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
     from pyruntime.pocker.containers.status import Status
     from pyruntime.pocker.settings import MountPoint
 
@@ -45,7 +45,7 @@ class ContainerSummary(Value):
     endpoint: Endpoint | None = None
 
 
-def summary(container: Container, record: Record, status: Status) -> ContainerSummary:
+def summary(container: Container, record: ContainerRecord, status: Status) -> ContainerSummary:
     """The summary of a container whose status is known."""
     health = ""
     if record.settings.health.test:

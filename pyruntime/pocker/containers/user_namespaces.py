@@ -16,14 +16,14 @@ from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.pocker.containers.container import Container, Record
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
+    from pyruntime.pocker.directories import Directories
 
 IDS = 65536                   # of a user namespace of "auto"
 AUTO_USERS = ("pocker", "containers")
 
 
-def take_ids(places: Places, record: Record) -> None:
+def take_ids(places: Directories, record: ContainerRecord) -> None:
     """Choose the IDs of a container with a user namespace. Raises UsageError if no IDs are configured or left."""
     settings = record.settings
     if settings.userns != "auto":
@@ -45,7 +45,7 @@ def take_ids(places: Places, record: Record) -> None:
                      " containers, or add IDs to /etc/subuid and /etc/subgid")
 
 
-def _free(places: Places, number: int) -> bool:
+def _free(places: Directories, number: int) -> bool:
     """Whether no container has the IDs of this number, and no process that is creating one."""
     link = f"{places.root}/ids/{number}"
     try:
@@ -58,7 +58,7 @@ def _free(places: Places, number: int) -> bool:
     return True
 
 
-def give_ids(places: Places, record: Record) -> None:
+def give_ids(places: Directories, record: ContainerRecord) -> None:
     """Free the IDs of a container that is being removed."""
     with places.lock("ids"):
         for number in os.listdir(f"{places.root}/ids"):

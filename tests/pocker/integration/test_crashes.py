@@ -16,9 +16,9 @@ import pytest
 
 from pyruntime.errors import NoSuchContainer
 from pyruntime.pocker.containers import monitor_events
-from pyruntime.pocker.containers.container import Container, Exit, Record, Run
+from pyruntime.pocker.containers.container import Container, ContainerRecord, ContainerRun, Exit
 from pyruntime.pocker.containers.start import MONITOR
-from pyruntime.pocker.directories import Places
+from pyruntime.pocker.directories import Directories
 from tests.pocker.integration.command import Pocker
 from tests.pocker.integration.lab import Lab
 
@@ -141,7 +141,7 @@ def test_commands_at_once_clear_away_what_is_left(pocker: Pocker) -> None:
 
 def test_a_lock_is_of_a_container_that_is_there(tmp_path: Path) -> None:
     """Who has waited for it while the container was removed does not go on with what is none."""
-    places = Places(str(tmp_path / "root"), str(tmp_path / "run"))
+    places = Directories(str(tmp_path / "root"), str(tmp_path / "run"))
     container = Container(places, "0" * 64)
     with pytest.raises(NoSuchContainer), container.lock():
         pass
@@ -173,9 +173,9 @@ def test_a_running_one_is_not_started_again_by_who_made_it(pocker: Pocker) -> No
     assert pocker.statuses() == {"both": "running"}
     code = ("import sys; from pyruntime import Engine;"
             " from pyruntime.pocker.containers.container import find;"
-            " from pyruntime.pocker.containers.start import Options, launch\n"
+            " from pyruntime.pocker.containers.start import StartOptions, launch\n"
             "container = find(Engine().places, 'both')\nwith container.lock() as lock:\n"
-            "    launch(container, container.read(), lock, Options())")
+            "    launch(container, container.read(), lock, StartOptions())")
     done = subprocess.run(
         [sys.executable, "-c", code], env=pocker.environment, capture_output=True, text=True, check=False)
     assert "runs already" in done.stderr
@@ -184,14 +184,14 @@ def test_a_running_one_is_not_started_again_by_who_made_it(pocker: Pocker) -> No
 
 def test_on_failure_counts_all_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number of restarts is a number, however long each run took; the wait begins anew after a long one."""
-    container = Container(Places(str(tmp_path / "root"), str(tmp_path / "run")), "1" * 64)
+    container = Container(Directories(str(tmp_path / "root"), str(tmp_path / "run")), "1" * 64)
     container.places.below("containers", container.id)
-    record = Record(id=container.id, name="count", settings={"restart": "on-failure", "restart_limit": 2})
+    record = ContainerRecord(id=container.id, name="count", settings={"restart": "on-failure", "restart_limit": 2})
     container.write(record)
     waits: list[str] = []
     monkeypatch.setattr(os, "execv", lambda path, words: waits.append(words[1]))
     for restarts, again in ((0, True), (1, True), (2, False)):
-        container.write_run(Run(started="2026-01-01T00:00:00Z", restarts=restarts, brief=restarts, over=False))
+        container.write_run(ContainerRun(started="2026-01-01T00:00:00Z", restarts=restarts, brief=restarts, over=False))
         container.write_exit(Exit(status=1, finished="2026-01-01T01:00:00Z"))
         assert monitor_events.at_end(container) in (0, None)
         assert container.run().waiting == again
@@ -202,7 +202,7 @@ def test_on_failure_counts_all_restarts(tmp_path: Path, monkeypatch: pytest.Monk
 def test_places_are_ours_alone_whatever_the_umask_is(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        Places(str(tmp_path / "deep/root"), str(tmp_path / "run")).below("containers", "x")
+        Directories(str(tmp_path / "deep/root"), str(tmp_path / "run")).below("containers", "x")
     finally:
         os.umask(before)
     for path in ("deep/root", "deep/root/containers/x"):

@@ -9,7 +9,7 @@ import pytest
 from pyruntime.commandline.parse import parse
 from pyruntime.pocker.cli.run import COMMAND
 from pyruntime.pocker.cli.trace import ELSEWHERE, differences, given, record_without, together
-from pyruntime.pocker.containers.container import Record
+from pyruntime.pocker.containers.container import ContainerRecord
 from pyruntime.pocker.settings import IdMaps, MountPoint
 
 
@@ -36,7 +36,7 @@ def test_a_flag_is_taken_away_from_what_was_completed() -> None:
     """The names of volumes and what the image and other containers have mounted stay as they are."""
     parsed = parse(COMMAND, ["-v", "/data", "--tmpfs", "/x", "--volumes-from", "web", "--userns", "auto", "image"])
     flags = {flag.name: flag for flag in given(COMMAND, parsed)}
-    record = Record(settings=flags["tmpfs"].asked.document())
+    record = ContainerRecord(settings=flags["tmpfs"].asked.document())
     record.settings = record.settings.replace(ids=IdMaps(uids=["0 1 1"], gids=["0 1 1"]), mounts=[
         MountPoint(kind="volume", source="invented", target="/data", anonymous=True),
         MountPoint(kind="tmpfs", target="/x"),

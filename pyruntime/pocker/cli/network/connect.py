@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.settings import NetworkAttachment
 
 COMMAND = Command(
@@ -16,7 +16,7 @@ COMMAND = Command(
          "Example:\n  pocker network connect --alias db backend postgres1")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Connect the container."""
     network, container = parsed.arguments
     context.engine.connect(container, NetworkAttachment(name=network, ip=parsed["ip"], ip6=parsed["ip6"],
