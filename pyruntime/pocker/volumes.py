@@ -98,7 +98,7 @@ def every(places: Directories) -> Iterator[Volume]:
             try:
                 yield find(places, name)
             except NoSuchVolume:
-                continue   # removed meanwhile
+                continue   # removed in the meantime
 
 
 def describe(places: Directories, volume: Volume) -> dict[str, Any]:

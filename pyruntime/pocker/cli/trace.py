@@ -148,7 +148,7 @@ class Trace:
             if flag.name in ELSEWHERE:
                 yield f"    {ELSEWHERE[flag.name]}"
             elif flag.without is None:
-                yield "    it cannot be told apart from the flags that need it"
+                yield "    its effect cannot be separated from that of the flags that need it"
             elif not found:
                 kept = _settings_by(flag)
                 yield from (f"    container.json: settings.{name} = {_short(value)}" for name, value in kept.items())

@@ -180,7 +180,7 @@ class TreeWriter:
         if not self._powers:
             if entry.type in (CHARACTER, BLOCK) or (entry.type == LINK and entry.link in self._left_out):
                 self._left_out.add(entry.name)
-                self._warn(f'"{shown(entry.name)}": left out: a device, which would be one of this machine')
+                self._warn(f'"{shown(entry.name)}": left out: a device, which would be a device of the host')
                 return
             entry.mode &= ~_SET_ID
             if entry.xattrs:

@@ -82,7 +82,7 @@ def _join(path: str) -> bool:
     here = os.getcwd()
     fds = []
     try:
-        # Opened before the first setns, which changes who we are.
+        # Opened before the first setns(2), after which they may be inaccessible.
         fds = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name, _ in _NAMESPACES]
         for fd, (_, kind) in zip(fds, _NAMESPACES, strict=True):
             kernel.setns(fd, kind)

@@ -63,4 +63,4 @@ def start_status(text: str) -> int:
 def _unseen(run: ContainerRun) -> Exit:
     from pyruntime.pocker.containers.container import Exit
 
-    return Exit(finished=run.started, error="nobody saw how it ended: its monitor was killed, or the machine restarted")
+    return Exit(finished=run.started, error="exit status unknown: the monitor was killed, or the host restarted")

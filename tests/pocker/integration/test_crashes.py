@@ -178,7 +178,7 @@ def test_a_running_one_is_not_started_again_by_who_made_it(pocker: Pocker) -> No
             "    launch(container, container.read(), lock, StartOptions())")
     done = subprocess.run(
         [sys.executable, "-c", code], env=pocker.environment, capture_output=True, text=True, check=False)
-    assert "runs already" in done.stderr
+    assert "is already running" in done.stderr
     assert pocker.statuses() == {"both": "running"}
 
 

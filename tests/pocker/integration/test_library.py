@@ -108,7 +108,7 @@ def test_volumes_and_networks(engine: Engine) -> None:
     engine.wait(engine.run("busybox", settings))
     keeper = engine.run("busybox", shell("cat /data/file", mounts=settings.mounts))
     assert engine.wait(keeper) == 0 and [entry.text for entry in engine.logs(keeper)] == [b"kept\n"]
-    with pytest.raises(StateError, match="is used by"):
+    with pytest.raises(StateError, match="is in use by"):
         engine.remove_volume("data")
     engine.remove(keeper)
     engine.remove_volume("data")

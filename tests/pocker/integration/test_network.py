@@ -304,7 +304,7 @@ def test_connect_and_disconnect_while_it_runs(lab: Lab) -> None:
     lab.serve(web, "tcp", "0.0.0.0", 80)
     assert lab("exec", "red", "nslookup", "-type=a", "web").returncode
     lab.ok("network", "connect", "--alias", "www", "red", "web")
-    assert "is connected to network \"red\" already" in lab.fails("network", "connect", "red", "web")
+    assert "is already connected to network \"red\"" in lab.fails("network", "connect", "red", "web")
     address = lab.address("web", "red")
     assert address in lab.ok("exec", "red", "nslookup", "-type=a", "www")
     assert address in lab.ok("exec", "web", "cat", "/etc/hosts")
