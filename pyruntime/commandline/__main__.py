@@ -15,7 +15,7 @@ if sys.argv[0].startswith("/"):
     sys.path[:0] = sys.argv.pop(0).split(":")
 elif os.path.exists(f"{PACKAGES}/cffi"):
     sys.path.insert(0, PACKAGES)
-else:   # what we depend on lies elsewhere: where site knows to look
+else:   # our dependencies are installed elsewhere: site finds them
     import site
 
     site.main()

@@ -1,8 +1,8 @@
-"""What the kernel remembers of flows: conntrack, through ctnetlink. Numbers: linux/netfilter/nfnetlink_conntrack.h.
+"""Forget flows of connection tracking (conntrack), through ctnetlink.
 
-A datagram's flow keeps the destination that it was given when it was new, as long as its client goes on sending. So
-when a published port leads elsewhere from now on, or nowhere, the flows to it have to be forgotten. (A TCP client whose
-container is gone opens a new connection.)
+A flow of datagrams keeps its first destination as long as the client goes on sending. So when a published port moves to
+another container, or is closed, its flows must be forgotten. (A TCP client whose container is gone opens a new
+connection.)
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ from errno import EINVAL, EOPNOTSUPP, EPROTONOSUPPORT
 
 from pyruntime.errors import HostError
 from pyruntime.networks.addresses import Address
-from pyruntime.networks.netlink import NESTED, Connection, attribute, attributes
+from pyruntime.networks.netlink import Connection, attribute, attributes
+from pyruntime.system import uapi_netlink as nl
+from pyruntime.system.uapi import IPPROTO_UDP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-_NETLINK_NETFILTER = 12
-_GET, _DELETE = 0x101, 0x102                # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_*
-_ORIGINAL, _REPLY, _ZONE = 1, 2, 18         # CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ZONE
-_IP, _PROTOCOL = 1, 2                       # CTA_TUPLE_IP, CTA_TUPLE_PROTO
-_ADDRESSES = {_socket.AF_INET: (1, 2), _socket.AF_INET6: (3, 4)}    # CTA_IP_V4_SRC, CTA_IP_V4_DST, ...
-_NUMBER, _TO_PORT = 1, 3                    # CTA_PROTO_NUM, CTA_PROTO_DST_PORT
-_UDP = 17
-# A kernel without nf_conntrack_netlink: its flows end when their clients pause for 30 seconds, or 120.
+_GET, _DELETE = (nl.NFNL_SUBSYS_CTNETLINK << 8 | kind for kind in (nl.IPCTNL_MSG_CT_GET, nl.IPCTNL_MSG_CT_DELETE))
+_ADDRESSES = {_socket.AF_INET: (nl.CTA_IP_V4_SRC, nl.CTA_IP_V4_DST),
+              _socket.AF_INET6: (nl.CTA_IP_V6_SRC, nl.CTA_IP_V6_DST)}
+# A kernel without nf_conntrack_netlink: flows end after their clients have paused for 30 or 120 seconds.
 _ABSENT = (EINVAL, EOPNOTSUPP, EPROTONOSUPPORT)
 
 
 def forget(ports: Sequence[dict[str, Any]], targets: dict[int, str]) -> None:
-    """Forget flows to published UDP ports that lead to these addresses, by IP version, or to none. Raises HostError."""
+    """Forget flows to published UDP ports whose destinations are these addresses, by IP version, or not translated.
+    Raises HostError."""
     numbers = {port["port"] for port in ports if port["protocol"] == "udp"}
     if not numbers:
         return
@@ -40,18 +39,18 @@ def forget(ports: Sequence[dict[str, Any]], targets: dict[int, str]) -> None:
         _forget(numbers, ours)
     except OSError as error:
         if error.errno not in _ABSENT:
-            raise HostError(f"cannot make the kernel forget flows to published UDP ports: {error.strerror}") from None
+            raise HostError(f"cannot remove tracked flows to published UDP ports: {error.strerror}") from None
 
 
 def _forget(numbers: set[int], ours: set[bytes]) -> None:
-    netlink = Connection(_NETLINK_NETFILTER)
+    netlink = Connection(nl.NETLINK_NETFILTER)
     try:
         for family in _ADDRESSES:
             for flow in [*_flows(netlink, family, numbers, ours)]:
                 try:
                     netlink.ask(_DELETE, 0, _message(family) + flow)
                 except FileNotFoundError:
-                    continue    # it was at its end
+                    continue    # the flow has just ended
     finally:
         netlink.close()
 
@@ -61,16 +60,19 @@ def _message(family: int) -> bytes:
 
 
 def _flows(netlink: Connection, family: int, numbers: set[int], ours: set[bytes]) -> Iterator[bytes]:
-    """What names each flow to one of the ports: attributes for a request."""
+    """The attributes that identify each flow to one of the ports, for a request."""
     source, destination = _ADDRESSES[family]
     for answer in netlink.dump(_GET, _message(family)):
         flow = attributes(answer[4:])
-        original = attributes(flow[_ORIGINAL])
-        protocol = attributes(original[_PROTOCOL])
-        if protocol[_NUMBER][0] != _UDP or int.from_bytes(protocol[_TO_PORT], "big") not in numbers:
+        original = attributes(flow[nl.CTA_TUPLE_ORIG])
+        protocol = attributes(original[nl.CTA_TUPLE_PROTO])
+        if protocol[nl.CTA_PROTO_NUM][0] != IPPROTO_UDP:   # ICMP, for example, has no ports
             continue
-        # Who answers: a container, or who was asked, where nothing was translated when the flow began.
-        answers = attributes(attributes(flow[_REPLY])[_IP])[source]
-        if answers in ours or answers == attributes(original[_IP])[destination]:
-            yield attribute(_ORIGINAL | NESTED, flow[_ORIGINAL]) + (
-                attribute(_ZONE, flow[_ZONE]) if _ZONE in flow else b"")
+        if int.from_bytes(protocol[nl.CTA_PROTO_DST_PORT], "big") not in numbers:
+            continue
+        # The answering address: a container's, or the original destination if nothing was translated when the flow
+        # began.
+        answers = attributes(attributes(flow[nl.CTA_TUPLE_REPLY])[nl.CTA_TUPLE_IP])[source]
+        if answers in ours or answers == attributes(original[nl.CTA_TUPLE_IP])[destination]:
+            yield attribute(nl.CTA_TUPLE_ORIG | nl.NLA_F_NESTED, flow[nl.CTA_TUPLE_ORIG]) + (
+                attribute(nl.CTA_ZONE, flow[nl.CTA_ZONE]) if nl.CTA_ZONE in flow else b"")

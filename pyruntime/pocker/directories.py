@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.system.files import Lock
+from pyruntime.system.locks import Lock
 from pyruntime.system.roots import Roots
 
 TYPE_CHECKING = False

@@ -24,7 +24,7 @@ from pyruntime.runtime.lifecycle import status as _status
 from pyruntime.runtime.lifecycle.create import Request, create
 from pyruntime.runtime.lifecycle.delete import delete, kill
 from pyruntime.runtime.lifecycle.start import start
-from pyruntime.runtime.lifecycle.store import Container, default_root, identifiers
+from pyruntime.runtime.lifecycle.store import StateDirectory, default_root, identifiers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class State:
     __slots__ = ("annotations", "bundle", "created", "id", "oci_version", "pid", "rootfs", "status")
 
     def __init__(self, root: str, container_id: str) -> None:
-        container = Container(root, container_id)
+        container = StateDirectory(root, container_id)
         record = container.read()
         self.id: str = record.id
         self.status: str = _status.status_of(container, record)
@@ -100,6 +100,7 @@ class Runtime:
             preserve_fds: int = 0) -> int:
         """Create and start; unless ``detach``, wait for the program, delete the container (unless ``keep``) and return
         its exit status, 128 + N when signal N killed it. Signals are forwarded if the main thread waits."""
+        # lazy: the face of the library loads each verb with its first call
         from pyruntime.runtime.lifecycle.run import run
 
         request = self._request("", "", preserve_fds, detached=detach)
@@ -120,7 +121,7 @@ class Runtime:
         the terminal gets no input, and the third SIGINT or SIGTERM raises Interrupted.
         Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of the process is left.
         """
-        from pyruntime.runtime.lifecycle.exec import ExecRequest, execute
+        from pyruntime.runtime.lifecycle.exec import ExecRequest, execute  # lazy: as in run
 
         options: dict[str, Any] = {} if process is not None else {
             "cwd": cwd, "env": env, "user": user, "gids": gids, "groups": groups, "terminal": terminal,
@@ -135,7 +136,7 @@ class Runtime:
         """Checkpoint a running or paused container to a directory, then delete it unless it is left running.
         ``options`` are those of pyruntime.runtime.lifecycle.checkpoint.CheckpointRequest: tcp_established, file_locks,
         ... Raises StateError, UsageError, HostError, CriuError; after an error the container keeps running."""
-        from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint
+        from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint  # lazy: as in run
 
         checkpoint(self.root, container_id, CheckpointRequest(
             image_path=os.fspath(image_path), leave_running=leave_running, rootless=self.rootless, warn=self.warn,
@@ -147,7 +148,7 @@ class Runtime:
         of this process, which has to wait for it. Otherwise wait, delete the container and return its exit status.
         ``options`` are those of pyruntime.runtime.lifecycle.restore.RestoreRequest. Raises ConfigError, UsageError,
         HostError, ContainerExists, StepError, HookError, CriuError; after an error nothing of the container is left."""
-        from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore
+        from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore  # lazy: as in run
 
         return restore(self.root, container_id, os.fspath(bundle), RestoreRequest(
             image_path=os.fspath(image_path), detached=detach, console_socket=console_socket, pid_file=pid_file,
@@ -159,26 +160,26 @@ class Runtime:
 
     def kill(self, container_id: str, signal: int | str = "TERM", *, everything: bool = False) -> None:
         """Send a signal, by number or name, to init or to every process. Raises StateError, UsageError."""
-        from pyruntime.system.signals import signal_number
+        from pyruntime.system.signals import signal_number  # lazy: as in run
 
         number = signal if isinstance(signal, int) else signal_number(signal)
         kill(self.root, container_id, number, everything=everything)
 
     def pause(self, container_id: str) -> None:
         """Pause every process of a created or running container until `resume`. Raises StateError."""
-        from pyruntime.runtime.lifecycle.pause import pause
+        from pyruntime.runtime.lifecycle.pause import pause  # lazy: as in run
 
         pause(self.root, container_id)
 
     def resume(self, container_id: str) -> None:
         """Resume the processes of a paused container. Raises StateError."""
-        from pyruntime.runtime.lifecycle.pause import resume
+        from pyruntime.runtime.lifecycle.pause import resume  # lazy: as in run
 
         resume(self.root, container_id)
 
     def pids(self, container_id: str) -> Sequence[int]:
         """The IDs of the container's processes on the host. Raises NoSuchContainer."""
-        from pyruntime.runtime.lifecycle.ps import pids
+        from pyruntime.runtime.lifecycle.ps import pids  # lazy: as in run
 
         return pids(self.root, container_id)
 
@@ -190,22 +191,22 @@ class Runtime:
         """Change limits: ``resources`` is a ``linux.resources`` object. Other limits and the devices stay as they are.
 
         All or nothing. Raises ConfigError, StateError, HostError, StepError."""
-        from pyruntime.runtime.lifecycle.update import update
+        from pyruntime.runtime.lifecycle.update import update  # lazy: as in run
 
         update(self.root, container_id, resources)
 
     def stats(self, container_id: str) -> dict[str, Any]:
         """The statistics of the container's cgroup, as `events --stats` prints them. Raises StateError."""
-        from pyruntime.runtime.lifecycle.events import statistics
+        from pyruntime.runtime.lifecycle.events import statistics  # lazy: as in run
 
         return statistics(self.root, container_id)
 
     def oom_kills(self, container_id: str) -> int:
         """How many processes of the container the OOM killer has killed, even if the container has stopped. 0 if
         nothing counts them (no memory controller, or no cgroup). Raises NoSuchContainer."""
-        from pyruntime.runtime.cgroups.oom import kills
+        from pyruntime.runtime.cgroups.oom import kills  # lazy: as in run
 
-        record = Container(self.root, container_id).read()
+        record = StateDirectory(self.root, container_id).read()
         try:
             return kills(record.cgroup)
         except OSError:

@@ -1,4 +1,4 @@
-"""The slow JSON reader: finds the exact place of a mistake, and reads where the accelerator is missing.
+"""The slow JSON reader: finds the exact place of a mistake, and replaces a missing accelerator.
 
 It knows the path of the value it is in, which the fast reader does not, so a duplicate key or a missing comma is
 reported as ``linux.seccomp: line 9, column 5: ...``. It accepts exactly what ``decode`` accepts.
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _SPACE = " \t\n\r"
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WORDS = {"true": True, "false": False, "null": None}
-_DEPTH = 128  # decode.DEPTH, which cannot be imported here: decode imports this module where there is no accelerator
+_DEPTH = 128  # as json.DEPTH; json imports this module
 
 
 def read(data: bytes, document: str) -> object:
-    """The value that ``data`` holds; raises ConfigError with one Problem that says where it goes wrong and how."""
+    """The value that ``data`` holds; raises ConfigError with one Problem: the place of the mistake and the mistake."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -28,10 +28,10 @@ def read(data: bytes, document: str) -> object:
         place = f"line {good.count(chr(10)) + 1}, column {len(good) - good.rfind(chr(10))}"
         what = f"{place}: byte 0x{data[error.start]:02x} is not UTF-8"
         raise ConfigError(document, [Problem("", what, "save the file as UTF-8", "RFC 8259 section 8.1")]) from None
-    return _Reader(text, document).document()
+    return _JsonReader(text, document).document()
 
 
-class _Reader:
+class _JsonReader:
     """One pass over the text. ``at`` counts characters, ``path`` holds the names and indexes that lead to ``at``."""
 
     def __init__(self, text: str, name: str) -> None:
@@ -59,7 +59,7 @@ class _Reader:
         raise ConfigError(self.name, [Problem(_where(self.path), f"{place}: {what}", remedy, "RFC 8259")])
 
     def found(self) -> str:
-        """What stands here, for a message."""
+        """The text at this place, for a message."""
         if self.at >= len(self.text):
             return "the end of the file"
         char = self.text[self.at]

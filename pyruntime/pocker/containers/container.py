@@ -22,10 +22,11 @@ from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, Pyru
 from pyruntime.images.store.layout import read_file
 from pyruntime.pocker import events as history
 from pyruntime.pocker.settings import ContainerSettings
-from pyruntime.system.files import Lock, forget, write
+from pyruntime.system.files import forget, write
 from pyruntime.system.json import decode, encode
+from pyruntime.system.locks import Lock
 from pyruntime.system.names import check_name
-from pyruntime.system.processes import start_time
+from pyruntime.system.processes import alive
 from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
@@ -104,7 +105,7 @@ class ContainerRun(_Values):
 
     def watched(self) -> bool:
         """Whether the monitor is alive."""
-        return self.monitor[0] > 0 and start_time(self.monitor[0]) == self.monitor[1]
+        return alive(*self.monitor)
 
 
 class Exit(_Values):

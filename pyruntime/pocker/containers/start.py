@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pyruntime.pocker.containers.container import Container, ContainerRecord
     from pyruntime.pocker.directories import Directories
     from pyruntime.pocker.settings import ContainerSettings
-    from pyruntime.system.files import Lock
+    from pyruntime.system.locks import Lock
 
     class Tracer(Protocol):
         """Called before the container is created."""
@@ -281,7 +281,9 @@ def _start(container: Container, record: ContainerRecord, run: ContainerRun, opt
     for name in ("dir", "listen", "client", *streams.ends()):
         if name in words:
             os.set_inheritable(words[name], True)
-    log = [f"log={settings.logging.max_size},{settings.logging.max_files}"] if settings.logging.driver != "none" else []
+    log: list[str] = []
+    if settings.logging.driver != "none":
+        log = [f"log-limit={settings.logging.max_size}", f"log-files={settings.logging.max_files}"]
     return ["pocker-monitor", *(f"{name}={value}" for name, value in words.items()), *log, "--",
             *monitor_command(container.places, container.id)]
 

@@ -9,15 +9,15 @@ from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 from pyruntime.errors import HostError, StateError
 from pyruntime.runtime.cgroups.host import read
 from pyruntime.runtime.cgroups.perform import children, processes
+from pyruntime.system.processes import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SIGKILL = 9
 
 
-class Group:
+class Cgroup:
     """The directories of one container's cgroup by hierarchy key (empty: v2), as returned by `container_paths`."""
 
     __slots__ = ("paths",)
@@ -229,6 +229,6 @@ def _set(path: str, file: str, data: str) -> bool:
 
 
 def _sleep(seconds: float) -> None:
-    import time  # only if the caller has to wait
+    import time  # lazy: only while a process leaves its cgroup
 
     time.sleep(seconds)

@@ -361,21 +361,18 @@ def _not_enabled(path: str, name: str, error: OSError) -> str:
 
 def devices(path: str, rules: Sequence[str]) -> None:
     """Attach the filter for ``rules`` to a v2 cgroup. It is removed with the cgroup, so there is no undo."""
-    from pyruntime.runtime.cgroups import device_bpf  # only v2 hosts need the compiler and the binding
-    from pyruntime.system import kernel
+    from pyruntime.runtime.cgroups import device_bpf  # lazy: only v2 hosts need the compiler and the binding
+    from pyruntime.system import kernel, uapi
 
     program = kernel.bpf_prog_load(device_bpf.compile_rules(rules), "Apache-2.0")
     try:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            kernel.bpf_prog_attach(directory, program, BPF_F_ALLOW_MULTI)
+            kernel.bpf_prog_attach(directory, program, uapi.BPF_F_ALLOW_MULTI)
         finally:
             os.close(directory)
     finally:
         os.close(program)
-
-
-BPF_F_ALLOW_MULTI = 2   # <linux/bpf.h>: all programs up to the root must agree; a container may add its own
 
 
 DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
-    from pyruntime.runtime.cgroups.systemd import Scope, Systemd
+    from pyruntime.runtime.cgroups.systemd import Systemd, SystemdScope
     from pyruntime.runtime.config.node import Node
     from pyruntime.runtime.plan.steps import Step
 
@@ -46,7 +46,7 @@ SECTIONS = (
 )
 
 
-class Limits:
+class CgroupLimits:
     """The writes: ``writes`` are (hierarchy key, file, data, where), in order; ``needed`` are the v2 controllers that
     must be enabled for them, with the first place that requires each."""
 
@@ -61,9 +61,9 @@ class Limits:
         return next((where for name, _file, _data, where in self.writes if name == key), "")
 
 
-def read_limits(resources: Node, host: CgroupHost) -> Limits:
+def read_limits(resources: Node, host: CgroupHost) -> CgroupLimits:
     """Collect the writes for ``linux.resources`` (without devices). Also for ``update``."""
-    limits = Limits()
+    limits = CgroupLimits()
     for section, v1_name, v2_name, function in SECTIONS:
         node = resources[section]
         if not node:
@@ -84,15 +84,15 @@ def read_limits(resources: Node, host: CgroupHost) -> Limits:
 def _dialect(modern: bool) -> ModuleType:
     # A host needs one of the two.
     if modern:
-        from pyruntime.runtime.cgroups import v2
+        from pyruntime.runtime.cgroups import v2  # lazy: only the dialect of this host
 
         return v2
-    from pyruntime.runtime.cgroups import v1
+    from pyruntime.runtime.cgroups import v1  # lazy: only the dialect of this host
 
     return v1
 
 
-def _read_unified(unified: Node, host: CgroupHost, limits: Limits) -> None:
+def _read_unified(unified: Node, host: CgroupHost, limits: CgroupLimits) -> None:
     for name, node in unified.items():
         if host.unified is None:
             raise HostError("invalid configuration: cannot use unified on cgroup v1", node.where)
@@ -114,7 +114,8 @@ class Placement:
 
     __slots__ = ("paths", "scope", "systemd")
 
-    def __init__(self, paths: dict[str, str], scope: Scope | None = None, systemd: Systemd | None = None) -> None:
+    def __init__(self, paths: dict[str, str], scope: SystemdScope | None = None,
+                 systemd: Systemd | None = None) -> None:
         self.paths = paths
         self.scope = scope
         self.systemd = systemd
@@ -125,7 +126,7 @@ def placement(config: Node, host: CgroupHost, container_id: str, systemd: System
     location = config.get("linux.cgroupsPath", "")
     if systemd is None:
         return Placement(container_paths(location, container_id, host))
-    from pyruntime.runtime.cgroups import systemd as units
+    from pyruntime.runtime.cgroups import systemd as units  # lazy: only for the systemd driver
 
     scope = units.locate(location, container_id, systemd)
     return Placement(units.container_paths(scope, host), scope, systemd)
@@ -180,11 +181,11 @@ def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *,
     yield from _join(paths, lenient, slot, location.where, born=birthplace != NO_SLOT)
 
 
-def _emit_scope(config: Node, host: CgroupHost, scope: Scope, systemd: Systemd, paths: dict[str, str],
-                container_id: str, limits: Limits, rules: list[devices.Rule], slot: Callable[[], int], *,
+def _emit_scope(config: Node, host: CgroupHost, scope: SystemdScope, systemd: Systemd, paths: dict[str, str],
+                container_id: str, limits: CgroupLimits, rules: list[devices.DeviceRule], slot: Callable[[], int], *,
                 rootless: bool) -> Iterator[Step]:
     # The steps if systemd creates the cgroup, delegates controllers and moves processes of other users.
-    from pyruntime.runtime.cgroups import systemd as units
+    from pyruntime.runtime.cgroups import systemd as units  # lazy: as in placement
 
     where, user = config["linux.cgroupsPath"].where, int(systemd.user)
     # A user's systemd does not manage v1 hierarchies.
@@ -197,7 +198,7 @@ def _emit_scope(config: Node, host: CgroupHost, scope: Scope, systemd: Systemd, 
     yield step("cgroup", "cgroup_scope", where, label=scope.unit, unit=scope.unit, user=user, properties=properties,
                paths=ours)
     if host.unified:
-        unmanaged = Limits()
+        unmanaged = CgroupLimits()
         unmanaged.needed = {name: place for name, place in limits.needed.items() if name not in units.MANAGED}
         yield from _enable(host.unified, paths[""], unmanaged, everything=False, where=where)
     for key, file, data, place in limits.writes:
@@ -247,7 +248,7 @@ def update(resources: Node, host: CgroupHost, paths: dict[str, str]) -> Iterator
         yield step("cgroup", "cgroup_write", where, path=paths[key], file=file, data=data)
 
 
-def _enable(hierarchy: Hierarchy, path: str, limits: Limits, *, everything: bool, where: str) -> Iterator[Step]:
+def _enable(hierarchy: Hierarchy, path: str, limits: CgroupLimits, *, everything: bool, where: str) -> Iterator[Step]:
     # A controller is available in the container's cgroup only if every cgroup above delegates it. Required controllers
     # must be; the others are optional (statistics for `events`, later `update`s). In the hybrid layout, v2 is used for
     # its processes, and only required controllers are enabled.
@@ -265,7 +266,8 @@ def _enable(hierarchy: Hierarchy, path: str, limits: Limits, *, everything: bool
         directory += "/" + name
 
 
-def _devices(rules: list[devices.Rule], host: CgroupHost, paths: dict[str, str], *, rootless: bool) -> Iterator[Step]:
+def _devices(rules: list[devices.DeviceRule], host: CgroupHost, paths: dict[str, str], *,
+             rootless: bool) -> Iterator[Step]:
     # Rootless: neither the v1 list nor bpf(2) is permitted, and device nodes cannot be created without privileges.
     tolerate = UNPERMITTED if rootless else ()
     where = rules[0].where

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from pyruntime.errors import ConfigError, Problem
 from pyruntime.runtime.cgroups import gvariant
+from pyruntime.runtime.cgroups.host import below
 from pyruntime.runtime.cgroups.values import blkio_to_io_weight, shares_to_weight, swap_alone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pyruntime.runtime.cgroups.devices import Rule
+    from pyruntime.runtime.cgroups.devices import DeviceRule
     from pyruntime.runtime.cgroups.host import CgroupHost
     from pyruntime.runtime.config.node import Node
 
@@ -48,7 +49,7 @@ class Systemd:
         self.user = user
 
 
-class Scope:
+class SystemdScope:
     """The unit of one container: its name, the name of its slice, and its cgroup relative to the root of the
     hierarchies."""
 
@@ -80,7 +81,7 @@ def expand_slice(name: str) -> str:
     return "".join(f"/{'-'.join(parts[:count])}.slice" for count in range(1, len(parts) + 1))
 
 
-def locate(cgroups_path: str, container_id: str, systemd: Systemd) -> Scope:
+def locate(cgroups_path: str, container_id: str, systemd: Systemd) -> SystemdScope:
     """The container's scope. Raises ConfigError for an invalid path."""
     parts = (cgroups_path or f":pyruntime:{container_id}").split(":")
     if len(parts) != 3:
@@ -100,13 +101,11 @@ def locate(cgroups_path: str, container_id: str, systemd: Systemd) -> Scope:
     unit = escape(f"{prefix}-{name}" if prefix else name) + ".scope"
     if len(unit) > 255:
         raise _mistake(cgroups_path, f'the unit "{unit[:40]}..." has a name of {len(unit)} characters, more than 255')
-    return Scope(unit, slice_name, systemd.root.rstrip("/") + place + "/" + unit)
+    return SystemdScope(unit, slice_name, systemd.root.rstrip("/") + place + "/" + unit)
 
 
-def container_paths(scope: Scope, host: CgroupHost) -> dict[str, str]:
+def container_paths(scope: SystemdScope, host: CgroupHost) -> dict[str, str]:
     """The directory of the scope in every hierarchy, in the form of `paths.container_paths`."""
-    from pyruntime.runtime.cgroups.host import below
-
     return {hierarchy.key: hierarchy.mountpoint + below(scope.path, hierarchy.root) for hierarchy in host.all()}
 
 
@@ -117,8 +116,8 @@ def managed(key: str) -> bool:
 
 # --- properties ------------------------------------------------------------------------------------------------------
 
-def scope_properties(config: Node, host: CgroupHost, systemd: Systemd, scope: Scope, container_id: str,
-                     rules: Sequence[Rule]) -> list[str]:
+def scope_properties(config: Node, host: CgroupHost, systemd: Systemd, scope: SystemdScope, container_id: str,
+                     rules: Sequence[DeviceRule]) -> list[str]:
     """The properties of a new scope, except its processes."""
     modern = host.layout == "v2"
     given = {
@@ -229,7 +228,7 @@ def _unified(unified: Node, systemd: Systemd) -> Iterator[tuple[str, str]]:
             yield "AllowedCPUs" if name == "cpuset.cpus" else "AllowedMemoryNodes", _mask(text)
 
 
-def device_properties(rules: Sequence[Rule], systemd: Systemd) -> dict[str, str]:
+def device_properties(rules: Sequence[DeviceRule], systemd: Systemd) -> dict[str, str]:
     """The device list in systemd's form, which contains only allowed devices. Empty if a denial excludes a part of
     them: then only the runtime's own filter applies. Device groups by number: systemd 240."""
     if systemd.version < 240 or not rules or not rules[0].total() or rules[0].allow or not all(

@@ -10,6 +10,7 @@ reached, SystemdError for its error replies.
 from __future__ import annotations
 
 import os
+import time
 
 from pyruntime.errors import HostError, SystemdError
 from pyruntime.runtime.cgroups import gvariant
@@ -36,6 +37,7 @@ class Bus:
         self.user = user
         address, told = address_of(user=user)
         try:
+            # lazy: the systemd driver alone needs jeepney (30 ms), and says so if it is missing
             from jeepney import DBusAddress
             from jeepney.io.blocking import DBusConnection
         except ImportError:
@@ -59,7 +61,7 @@ class Bus:
     def call(self, method: str, signature: str = "", *body: Any, path: str = OBJECT, interface: str = MANAGER,
              name: str = NAME) -> tuple[Any, ...]:
         """Call a method; return the values of its reply. Raises SystemdError."""
-        from jeepney import DBusErrorResponse, new_method_call
+        from jeepney import DBusErrorResponse, new_method_call  # lazy: as in __init__
         from jeepney.wrappers import unwrap_msg
 
         message = new_method_call(self._address(path, bus_name=name, interface=interface), method, signature or None,
@@ -82,7 +84,7 @@ class Bus:
 
     def job(self, what: str, method: str, signature: str, *body: Any) -> None:
         """Call a method that creates a job, and wait for the job. Raises SystemdError unless it succeeds."""
-        from collections import deque
+        from collections import deque  # lazy: as in __init__
 
         from jeepney import MatchRule, message_bus
 
@@ -100,8 +102,6 @@ class Bus:
             self._await(what, job, removed)
 
     def _await(self, what: str, job: str, removed: Any) -> None:
-        import time
-
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -161,7 +161,7 @@ def _connect(address: str) -> socket.socket:
     EXTERNAL without a name: the bus asks the kernel for the user. jeepney's own authentication would send the user ID
     of the user namespace (0 with rootless Podman), which differs from the one that the bus sees, and be rejected.
     """
-    import socket
+    import socket  # lazy: only for a bus (5 ms)
 
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -172,12 +172,12 @@ def _connect(address: str) -> socket.socket:
         while b"OK" not in said:
             part = sock.recv(512)
             if not part or b"REJECTED" in said + part or b"ERROR" in said + part:
-                raise OSError(0, "the bus rejected the authentication (AUTH EXTERNAL)")
+                raise OSError("the bus rejected the authentication (AUTH EXTERNAL)")
             said += part
         while not said.endswith(b"\r\n"):
             part = sock.recv(512)
             if not part:
-                raise OSError(0, "the bus disconnected")
+                raise OSError("the bus disconnected")
             said += part
         sock.sendall(b"BEGIN\r\n")
         sock.settimeout(None)

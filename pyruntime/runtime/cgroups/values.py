@@ -82,7 +82,7 @@ def shares_to_weight(shares: int) -> int:
         return 1
     if shares >= 262144:
         return 10000
-    import math  # needed only for v2 with shares
+    import math  # lazy: only for cpu.shares on v2
 
     log = math.log2(shares)
     return math.ceil(round(10 ** ((log * log + 125 * log) / 612 - 7 / 34), 9))

@@ -54,11 +54,11 @@ COMMANDS = {
 }
 
 
-class Context:
+class RuntimeContext:
     """The global options that commands use."""
 
     def __init__(self, parsed: Parsed) -> None:
-        from pyruntime.runtime.lifecycle.store import default_root
+        from pyruntime.runtime.lifecycle.store import default_root  # lazy: help needs no state directory
 
         root = parsed["root"]
         if root and not os.path.abspath(root).strip("/"):   # abspath keeps "//"
@@ -86,14 +86,14 @@ def _cgroup_manager(parsed: Parsed) -> str:
 
 def version() -> str:
     """The output of --version; callers look for the third line."""
-    from pyruntime._version import __version__
+    from pyruntime._version import __version__  # lazy: only for --version
     from pyruntime.runtime.lifecycle.features import libseccomp_version
 
     return (f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC}\n"
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\nlibseccomp: {libseccomp_version()}\n")
 
 
-class Runtime(Program):
+class RuntimeProgram(Program):
     """The conventions that callers of runc rely on."""
 
     sentences = True   # read by programs: containerd, Podman, Docker
@@ -104,5 +104,5 @@ class Runtime(Program):
         return 1 if "-h" in words or "--help" in words else 3
 
 
-PROGRAM = Runtime("pyruntime", GLOBAL, COMMANDS, "pyruntime.runtime.cli", Context, version)
+PROGRAM = RuntimeProgram("pyruntime", GLOBAL, COMMANDS, "pyruntime.runtime.cli", RuntimeContext, version)
 main = PROGRAM.main

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import ConfigError, Problem, UsageError
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
+from pyruntime.runtime.config.load import read_file
+from pyruntime.system.json import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +60,9 @@ _MEMBERS = {
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Change the given limits; the others stay as they are."""
-    from pyruntime.runtime.lifecycle.update import update
+    from pyruntime.runtime.lifecycle.update import update  # lazy: help and completion load every command's module
 
     for name in ("kernel-memory", "kernel-memory-tcp"):
         if name in parsed.given:
@@ -68,7 +72,7 @@ def run(context: Context, parsed: Parsed) -> int:
     update(context.root, parsed.arguments[0], resources, path if path not in ("", "-") else "resources")
     schemata = [parsed[name] for name in ("l3-cache-schema", "mem-bw-schema") if parsed[name]]
     if schemata and not path:
-        from pyruntime.runtime.lifecycle.rdt import rewrite
+        from pyruntime.runtime.lifecycle.rdt import rewrite  # lazy: only for --l3-cache-schema and --mem-bw-schema
         rewrite(context.root, parsed.arguments[0], schemata)
     return 0
 
@@ -108,11 +112,6 @@ def _size(name: str, text: str) -> int:
 
 def _read(path: str) -> dict[str, Any]:
     """The object in a file, with names as the specification spells them; other members are dropped."""
-    import os
-
-    from pyruntime.runtime.config.load import read_file
-    from pyruntime.system.json import decode
-
     name = "resources" if path == "-" else path
     if path == "-":
         parts = []

@@ -21,7 +21,7 @@ from pyruntime.runtime.plan.phases import ORDER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.runtime.compiler.setup import Host, Joined, Options, Revived
+    from pyruntime.runtime.compiler.setup import Host, Joined, PlanOptions, Revived
     from pyruntime.runtime.config.load import Config
     from pyruntime.runtime.plan.steps import Step
 
@@ -50,7 +50,7 @@ class Plan:
         self.warnings = warnings
 
 
-def compile_plan(config: Config, host: Host, options: Options, container_id: str) -> Plan:
+def compile_plan(config: Config, host: Host, options: PlanOptions, container_id: str) -> Plan:
     """Compile a checked configuration. Raises ConfigError, and HostError if the host lacks something."""
     setup = Setup(config, host, options, container_id)
     try:
@@ -86,7 +86,7 @@ def _cgroup(setup: Setup) -> list[Step]:
     return steps
 
 
-def compile_exec(config: Config, host: Host, options: Options, container_id: str, joined: Joined) -> Plan:
+def compile_exec(config: Config, host: Host, options: PlanOptions, container_id: str, joined: Joined) -> Plan:
     """Compile the plan by which another process enters a container. ``config`` has the process and the parts of the
     container's configuration that apply to each of its processes. Raises ConfigError, HostError."""
     setup = Setup(config, host, options, container_id, joined)
@@ -99,10 +99,10 @@ def compile_exec(config: Config, host: Host, options: Options, container_id: str
     return _ordered(setup, steps)
 
 
-def compile_restore(config: Config, host: Host, options: Options, container_id: str, revived: Revived) -> Plan:
+def compile_restore(config: Config, host: Host, options: PlanOptions, container_id: str, revived: Revived) -> Plan:
     """Compile the plan that starts CRIU to restore a container: the cgroup as for `create`, then CRIU in the place of
     init. Raises ConfigError, HostError."""
-    from pyruntime.runtime.compiler.sections import restore as revive  # only `restore` needs it
+    from pyruntime.runtime.compiler.sections import restore as revive  # lazy: no other command needs it
 
     setup = Setup(config, host, options, container_id, revived=revived)
     try:

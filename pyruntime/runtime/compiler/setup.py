@@ -66,7 +66,7 @@ class Host:
 CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 
 
-class Options:
+class PlanOptions:
     """Options of the command line. ``scratch``: a directory of the host that belongs to the container;
     ``cgroup_manager``: one of CGROUP_MANAGERS."""
 
@@ -132,7 +132,7 @@ class Setup:
     into, if any.
     """
 
-    def __init__(self, config: Config, host: Host, options: Options, container_id: str,
+    def __init__(self, config: Config, host: Host, options: PlanOptions, container_id: str,
                  joined: Joined | None = None, revived: Revived | None = None) -> None:
         self.config = config
         self.host = host

@@ -80,6 +80,7 @@ def given_process(kept: dict[str, Any], data: bytes, document: str, warn: Callab
     that other runtimes accept. Raises ConfigError."""
     process = decode(data, document)
     if not conforms_process(process) or process_problems(Node(process, "process")):
+        # lazy: only for a request with values that runc takes and the schema refuses
         from pyruntime.runtime.config.lenient import forgive
 
         accepted = forgive({"process": process})
@@ -88,7 +89,7 @@ def given_process(kept: dict[str, Any], data: bytes, document: str, warn: Callab
             for problem in accepted[1]:
                 warn(f"{document}: {problem}")
     if not conforms_process(process):
-        from pyruntime.runtime.config.validate import validate  # jsonschema, only to word the mistake
+        from pyruntime.runtime.config.validate import validate  # lazy: jsonschema (60 ms): only to word what is wrong
 
         problems = validate(process, "process")
         for problem in problems:

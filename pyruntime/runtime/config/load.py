@@ -81,7 +81,7 @@ def load_bundle(bundle: str, process_needed: bool = True, file: str = "") -> Con
         config = Config(value, name, bundle)
         if not rules.problems(config) and not rules.unsupported(config, process_needed):
             return config
-    from pyruntime.runtime.config.lenient import forgive
+    from pyruntime.runtime.config.lenient import forgive  # lazy: only for a configuration that is wrong
 
     accepted, forgiven = forgive(value)
     if not forgiven or problems_of(accepted, name, process_needed):
@@ -105,6 +105,7 @@ def check_value(value: object, document: str) -> list[Problem]:
     if conforms(value):
         return rules.problems(Config(value, document))
     # Loading jsonschema costs more than the whole command.
+    # lazy: jsonschema (60 ms): only to word what is wrong
     from pyruntime.runtime.config.partial import remaining_problems
     from pyruntime.runtime.config.validate import validate
 

@@ -48,7 +48,7 @@ def problems(config: Node) -> list[Problem]:
         found += resources.problems(config["linux.resources"])
         found += seccomp.problems(config["linux.seccomp"])
     if platform != "linux" or config["windows"] or config["vm"] or config["zos"]:
-        from pyruntime.runtime.config.sections import platforms
+        from pyruntime.runtime.config.sections import platforms  # lazy: only for other platforms
 
         found += platforms.problems(config, platform)
     return found

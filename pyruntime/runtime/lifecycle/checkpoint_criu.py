@@ -7,14 +7,15 @@ progress, waits for a reply to each, and ends with a response. https://criu.org/
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 import re
-import select
-import signal
+import shutil
 import subprocess
 
 from pyruntime.errors import CriuError, HostError, PyruntimeError, words
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
+from pyruntime.system.processes import SIGKILL, ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _INSTALL = ("install the package criu of a distribution that has it (Debian 13, 
             " the program by --criu")
 # Podman calls some commands without a PATH.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_GRACE = 5_000   # milliseconds for CRIU to release the container after the socket is closed
+_GRACE = 5.0   # seconds for CRIU to release the container after the socket is closed
 _ERROR = re.compile(r"^\([\d.]+\)\s+(?:\d+: )?Error \([^)]*\): (?:[\w-]+: )?(.*)$")
 _BEGINS = ("Dumping processes (pid", "Dump CRIU run id")   # first lines of a dump and of a restore
 # CRIU logs this and continues: a container with few files does not need the limit.
@@ -54,8 +55,6 @@ def find_program(name: str = "") -> str:
 
 def search(name: str = "") -> str:
     """The path of a program that may be CRIU, or empty."""
-    import shutil
-
     found = shutil.which(name or "criu", path=environment()["PATH"])
     return os.path.abspath(found) if found else ""
 
@@ -91,7 +90,6 @@ class Criu:
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             # The descriptor may already be number 3; dup2(2) would then leave it close-on-exec.
-            import fcntl
             parked = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 4)
             try:
                 pid = os.posix_spawn(program, [program, "swrk", "3"], environment(), setpgroup=0, file_actions=[
@@ -174,10 +172,8 @@ class Criu:
         try:
             pidfd = os.pidfd_open(self.pid)
             try:
-                poll = select.poll()
-                poll.register(pidfd, select.POLLIN)
-                if not poll.poll(_GRACE):
-                    os.kill(self.pid, signal.SIGKILL)
+                if not ended(pidfd, _GRACE):
+                    os.kill(self.pid, SIGKILL)
             finally:
                 os.close(pidfd)
             os.waitpid(self.pid, 0)

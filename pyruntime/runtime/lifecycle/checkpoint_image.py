@@ -13,7 +13,9 @@ import stat
 from pyruntime.errors import PyruntimeError, UsageError
 from pyruntime.runtime.cgroups.host import unescape
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
+from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.system.json import decode, encode
+from pyruntime.system.uapi import CLONE_NEWNET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ _NULL_ROOT = "/null"
 # runc's keys of network and pid namespaces that the container has joined.
 EXTERNAL_NAMESPACES = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
 _CONFIG_ANNOTATION, _CONFIG_FILE = "org.criu.config", "/etc/criu/runc.conf"
-_CLONE_NEWNET = 0x40000000
 NETWORK_LOCK_NFTABLES = 2
 # Filesystems of the kernel, one for each namespace or for all: CRIU mounts a new one where it finds a whole one.
 _KERNELS_OWN = {"proc", "sysfs", "mqueue", "devpts"}
@@ -75,7 +76,7 @@ class CriuRequest:
             "manage_cgroups_mode": protocol.CGROUP_MODES[self.manage_cgroups_mode],
             # Always, as with runc: the network namespace is set up from outside, usually by hooks. CRIU would create
             # the veth of a bridged container again, and fail if it already exists.
-            "empty_ns": _CLONE_NEWNET,
+            "empty_ns": CLONE_NEWNET,
             "config_file": _config_file(annotations),
         }
 
@@ -93,8 +94,6 @@ def _config_file(annotations: dict[str, str]) -> str | None:
 
 def refuse_rootless(request: CriuRequest, verb: str) -> None:
     """Raise UsageError where CRIU cannot work: it needs the rights of the host's root."""
-    from pyruntime.runtime.lifecycle.facts import read_host
-
     if read_host(request.rootless, cgroups=False).rootless:
         raise UsageError(f"cannot {verb} a rootless container: CRIU needs the rights of the host's root")
 
@@ -167,7 +166,7 @@ def has_mount(directory: str, point: str) -> bool:
 
 # --- resources of the host -------------------------------------------------------------------------------------------
 
-class Mount:
+class MountInfo:
     """One line of a mountinfo file (proc_pid_mountinfo(5)). ``root`` is the part of the filesystem that is mounted."""
 
     __slots__ = ("device", "fstype", "number", "point", "root")
@@ -182,10 +181,10 @@ class Mount:
         self.fstype = right.partition(" ")[0]
 
 
-def mounts_of(process: str) -> list[Mount]:
+def mounts_of(process: str) -> list[MountInfo]:
     """The mounts in the mount namespace of a process, outer ones first."""
     with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return [Mount(line) for line in file]
+        return [MountInfo(line) for line in file]
 
 
 def external_mounts(pid: int) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ import os
 
 from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError, words
 from pyruntime.runtime.compiler.compile import Plan, compile_plan
-from pyruntime.runtime.compiler.setup import Options, Setup
+from pyruntime.runtime.compiler.setup import PlanOptions, Setup
 from pyruntime.runtime.config.joining import kept_of
 from pyruntime.runtime.config.load import Config, load_bundle
 from pyruntime.runtime.config.rules import warnings
@@ -15,9 +15,10 @@ from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.lifecycle.report import report_pid
-from pyruntime.runtime.lifecycle.store import Container, Record, timestamp
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system import sockets
 from pyruntime.system.processes import start_time
+from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Request:
 class Creation(Launch):
     """The launch of `create`; it is over when init waits for `start`."""
 
-    def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: Request) -> None:
+    def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
+                 request: Request) -> None:
         super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug)
         self.config = config
         self.container = container
@@ -99,7 +101,7 @@ class Creation(Launch):
         return True
 
     def cause_of_death(self) -> str:
-        from pyruntime.runtime.cgroups.stats import killed_for_memory
+        from pyruntime.runtime.cgroups.stats import killed_for_memory  # lazy: only for a create that fails
 
         limit = self.config["linux.resources.memory.limit"]
         peak = killed_for_memory(self.record.cgroup)
@@ -109,14 +111,14 @@ class Creation(Launch):
                 f" {peak}): the kernel killed init, which could not be set up with so little")
 
     def left_behind(self) -> list[str]:
-        from pyruntime.runtime.cgroups.group import Group
+        from pyruntime.runtime.cgroups.group import Cgroup  # lazy: only for a create that fails
 
         made = {key: path for key, path in self.record.cgroup.items() if path in self.record.cgroup_made}
         if not made:
             return []
         # If the container has no own pid namespace, processes that a hook or init left behind survive in the cgroup.
         try:
-            Group(made).kill()
+            Cgroup(made).kill()
         except (OSError, PyruntimeError) as error:
             return [words(error)]
         return []
@@ -135,16 +137,16 @@ class Creation(Launch):
 def make_plan(config: Config, container_id: str, request: Request, cache: str = "", scratch: str = "") -> Plan:
     """Compile the plan for this host. ``cache`` is the directory of compiled filters, ``scratch`` the container's
     directory."""
-    options = Options(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
+    options = PlanOptions(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch,
                       cgroup_manager=request.cgroup_manager)
     host = read_host(request.rootless, systemd=request.cgroup_manager == "systemd")
     return compile_plan(config, host, options, container_id)
 
 
-def create(root: str, container_id: str, bundle: str, request: Request) -> Record:
+def create(root: str, container_id: str, bundle: str, request: Request) -> StateRecord:
     """Create a container; on any failure nothing of it is left. Raises PyruntimeError."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     config = load_bundle(bundle, process_needed=False, file=request.config_file)
     check_bundle(config)
     check_terminal(config, request)
@@ -166,7 +168,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
     try:
         container.keep(kept)
         if notifies:
-            from pyruntime.runtime.lifecycle import notify
+            from pyruntime.runtime.lifecycle import notify  # lazy: only with $NOTIFY_SOCKET
             notify.prepare(container.directory)
         launch = Creation(plan, config, container, record, request)
         launch.run()
@@ -180,7 +182,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> Recor
         if not isinstance(error, Exception):
             # KeyboardInterrupt may have come between a step and the registration of its undo function. The record has
             # everything that was going to be created.
-            from pyruntime.runtime.lifecycle.delete import destroy
+            from pyruntime.runtime.lifecycle.delete import destroy  # lazy: only for a create that fails
             destroy(container, record)
         container.remove()
         raise
@@ -211,7 +213,7 @@ def _with_surroundings(config: Config, request: Request, notify_directory: str) 
     env = [entry for entry in process.get("env") or [] if not entry.startswith(tuple(told))]
     value = {**config.value, "process": process}
     if notify_directory:
-        from pyruntime.runtime.lifecycle import notify
+        from pyruntime.runtime.lifecycle import notify  # lazy: only with $NOTIFY_SOCKET
         env.append(notify.VARIABLE)
         value["mounts"] = [*(value.get("mounts") or []), notify.mount(notify_directory)]
     process["env"] = [*env, *request.variables]
@@ -241,12 +243,12 @@ def check_terminal(config: Config, request: Request) -> None:
         raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
 
 
-def record_of(config: Config, container_id: str, plan: Plan) -> Record:
+def record_of(config: Config, container_id: str, plan: Plan) -> StateRecord:
     """The record of a container that ``plan`` is about to create."""
     # Past the end for a plan of `restore`, which leaves no steps to `start`.
     waiting = next((number for number, step in enumerate(plan.steps) if step.op.name == "await_start"),
                    len(plan.steps))
-    record = Record(
+    record = StateRecord(
         id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
         rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
         annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
@@ -263,7 +265,7 @@ def record_of(config: Config, container_id: str, plan: Plan) -> Record:
     return record
 
 
-def own_unit(record: Record, plan: Plan) -> None:
+def own_unit(record: StateRecord, plan: Plan) -> None:
     """Record the systemd unit of the plan, if any, as the container's: `delete` stops the unit and all its
     processes."""
     scope = _scope(plan)
@@ -286,7 +288,7 @@ def _managed(plan: Plan) -> list[str]:
     """The directories that systemd creates for the container. The slices above them belong to systemd."""
     if not _scope(plan):
         return []
-    from pyruntime.runtime.cgroups.systemd import managed
+    from pyruntime.runtime.cgroups.systemd import managed  # lazy: only for the systemd driver
 
     return [group for key, group in plan.cgroup_paths.items() if managed(key)]
 
@@ -300,7 +302,7 @@ def _missing(path: str) -> list[str]:
     return missing
 
 
-def _descriptors(container: Container, config: Config, plan: Plan, request: Request) -> dict[str, int]:
+def _descriptors(container: StateDirectory, config: Config, plan: Plan, request: Request) -> dict[str, int]:
     fds: dict[str, int] = {}
     try:
         for name in plan.slots:
@@ -319,9 +321,9 @@ def _descriptors(container: Container, config: Config, plan: Plan, request: Requ
     return fds
 
 
-def _poststop(record: Record, error: BaseException) -> None:
+def _poststop(record: StateRecord, error: BaseException) -> None:
     """Destroy a container that failed after its hooks ran, and run its poststop hooks (runtime.md#lifecycle, steps 4,
     5, 6 and 13)."""
     if record.hooks.get("poststop") and isinstance(error, (HookError, StepError)):
-        from pyruntime.runtime.lifecycle.delete import poststop
+        from pyruntime.runtime.lifecycle.delete import poststop  # lazy: only for a create that fails
         error.notes += [str(failure) for failure in poststop(record)]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import select
-from errno import EBUSY, ENOENT, ENOTEMPTY, ESRCH
+from errno import EBUSY, ENOENT, ENOTEMPTY
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
-from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.cgroups.group import Cgroup
+from pyruntime.runtime.cgroups.host import directories_of
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
-from pyruntime.runtime.lifecycle.store import Container, Record
-from pyruntime.system.processes import start_time
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
+from pyruntime.system import processes
+from pyruntime.system.processes import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SIGKILL = 9
-_PATIENCE = 10_000   # milliseconds to wait for a killed process; it may be in uninterruptible sleep
+_PATIENCE = 10.0   # seconds to wait for a killed process; it may be in uninterruptible sleep
 
 
 def kill(root: str, container_id: str, signal: int, *, everything: bool = False) -> None:
@@ -26,7 +26,7 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
     In a container that shares the host's pid namespace, SIGKILL is sent to every process: the others do not die with
     init there. Raises StateError unless the container is created, running or paused.
     """
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status == STOPPED and everything:
@@ -40,36 +40,26 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
     if everything or (signal == SIGKILL and not record.own_pids):
         _signal_group(record, signal, but=record.pid)
     if signal == SIGKILL and status == PAUSED:
-        _thaw(Group(record.cgroup))
+        _thaw(Cgroup(record.cgroup))
 
 
-def _thaw(group: Group) -> None:
+def _thaw(group: Cgroup) -> None:
     # A task in a frozen v1 cgroup does not handle SIGKILL until it is thawed.
     if group.frozen():
         group.thaw()
 
 
-def _signal_init(record: Record, signal: int) -> None:
-    from _signal import pidfd_send_signal  # type: ignore[import-not-found]
-
+def _signal_init(record: StateRecord, signal: int) -> None:
     try:
-        pidfd = os.pidfd_open(record.pid)
-    except ProcessLookupError:
-        raise StateError(f'container not running: "{record.id}"') from None
-    try:
-        if start_time(record.pid) != record.started:   # the pid now names another process
-            raise StateError(f'container not running: "{record.id}"')
-        pidfd_send_signal(pidfd, signal)
+        processes.send_signal(record.pid, record.started, signal)
     except ProcessLookupError:
         raise StateError(f'container not running: "{record.id}"') from None
     except OSError as error:
         raise PyruntimeError(f'cannot send signal {signal} to "{record.id}": {error.strerror}') from None
-    finally:
-        os.close(pidfd)
 
 
-def _signal_group(record: Record, signal: int, *, but: int = 0) -> None:
-    group = Group(record.cgroup)
+def _signal_group(record: StateRecord, signal: int, *, but: int = 0) -> None:
+    group = Cgroup(record.cgroup)
     if signal == SIGKILL:
         group.kill()
         return
@@ -86,7 +76,7 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
            warn: Callable[[str], None] = lambda text: None) -> None:
     """Destroy a stopped container; with ``created``, also a container that waits for `start`; with ``force``, a
     container in any state, and a missing container is no error. Raises StateError (runtime.md#delete)."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     try:
         record = container.read()
     except NoSuchContainer:
@@ -128,14 +118,12 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
         raise NoSuchContainer(f'container does not exist: "{container_id}"')
 
 
-def _end_unrecorded(container: Container) -> list[str]:
+def _end_unrecorded(container: StateDirectory) -> list[str]:
     """Kill the init of a container whose record cannot be read, and remove its cgroup; return what remains."""
     pid, started = container.init()
-    if not pid or start_time(pid) != started:
+    if not processes.alive(pid, started):
         return []
-    from pyruntime.runtime.cgroups.host import directories_of
-
-    group = Group({key: path for key, path in directories_of(pid).items()
+    group = Cgroup({key: path for key, path in directories_of(pid).items()
                    if _named_after(container.id, os.path.basename(path))})
     end_process(pid, started, group if group.paths else None)
     if not group.paths:
@@ -151,23 +139,23 @@ def _named_after(container_id: str, cgroup: str) -> bool:
     return cgroup == container_id or (cgroup.endswith(f"-{container_id}.scope") and not cgroup.startswith("session-"))
 
 
-def destroy(container: Container, record: Record) -> list[str]:
+def destroy(container: StateDirectory, record: StateRecord) -> list[str]:
     """Kill remaining processes and remove everything that `create` made; return the failures.
 
     Raises StateError if a process cannot be killed: everything else then stays for another `delete`.
     """
     notes: list[str] = []
     made = {key: path for key, path in record.cgroup.items() if path in record.cgroup_made}
-    group = Group(made)
+    group = Cgroup(made)
     if record.creator[0] and made:
         # Left behind by a killed command: init could not die while a CRIU traces it.
         group.kill()
     if record.alive():
-        end_process(record.pid, record.started, Group(record.cgroup))
+        end_process(record.pid, record.started, Cgroup(record.cgroup))
     if not record.own_pids and record.pid and record.cgroup:
         # The processes share a pid namespace and outlive init. The cgroup may be killed even if it existed before:
         # `create` found it empty.
-        Group(record.cgroup).kill()
+        Cgroup(record.cgroup).kill()
     if made:
         group.kill()
         if record.unit:
@@ -188,11 +176,12 @@ def destroy(container: Container, record: Record) -> list[str]:
     return notes
 
 
-def _stop_unit(record: Record) -> list[str]:
+def _stop_unit(record: StateRecord) -> list[str]:
     # Before the directories are removed: systemd removes its own, and would take their absence for the end of the
     # scope.
     if _forgotten(record):
         return []
+    # lazy: jeepney (30 ms): only for a unit that systemd still has
     from pyruntime.runtime.cgroups.systemd_bus import stop_unit
 
     try:
@@ -202,7 +191,7 @@ def _stop_unit(record: Record) -> list[str]:
     return []
 
 
-def _forgotten(record: Record) -> bool:
+def _forgotten(record: StateRecord) -> bool:
     """Whether systemd has unloaded the unit, as usual when a container has exited before `delete`. A transient unit has
     a file as long as it is loaded (systemd.unit(5)). A query on D-Bus would cost more than the rest of `delete`."""
     runtime = (os.environ.get("XDG_RUNTIME_DIR") or "none") if record.user_unit else "/run"
@@ -210,36 +199,16 @@ def _forgotten(record: Record) -> bool:
     return os.path.isdir(directory) and not os.path.exists(f"{directory}/{record.unit}")
 
 
-def poststop(record: Record) -> list[PyruntimeError]:
+def poststop(record: StateRecord) -> list[PyruntimeError]:
     """Run the poststop hooks. The failure of a hook is a warning, and the others still run (runtime.md#lifecycle)."""
     if not record.hooks.get("poststop"):
         return []
-    from pyruntime.runtime.lifecycle.hooks import run_all
+    from pyruntime.runtime.lifecycle.hooks import run_all  # lazy: only with poststop hooks
 
     return list(run_all("poststop", record.hooks["poststop"], hook_state(record, STOPPED)))
 
 
-def end_process(pid: int, started: int, group: Group | None = None) -> None:
-    """Kill a process and wait until it is gone; ``group`` is its cgroup."""
-    from _signal import pidfd_send_signal
-
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError as error:
-        if error.errno == ESRCH:
-            return
-        raise
-    try:
-        if start_time(pid) != started:
-            return
-        pidfd_send_signal(pidfd, SIGKILL)
-        if group:
-            _thaw(group)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if not poll.poll(_PATIENCE):
-            raise StateError(f"process {pid} does not die (uninterruptible sleep?)")
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(pidfd)
+def end_process(pid: int, started: int, group: Cgroup | None = None) -> None:
+    """Kill a process and wait until it is gone; ``group`` is its cgroup. Raises StateError."""
+    if not processes.kill(pid, started, seconds=_PATIENCE, thaw=(lambda: _thaw(group)) if group else None):
+        raise StateError(f"process {pid} does not die (uninterruptible sleep?)")

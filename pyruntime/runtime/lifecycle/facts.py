@@ -48,7 +48,7 @@ def read_host(rootless: bool | None = None, *, cgroups: bool = True, systemd: bo
 
 
 def _systemd(*, user: bool) -> Systemd:
-    from pyruntime.runtime.cgroups.systemd_bus import ask
+    from pyruntime.runtime.cgroups.systemd_bus import ask  # lazy: jeepney (30 ms): only for the systemd driver
 
     return ask(user=user)
 

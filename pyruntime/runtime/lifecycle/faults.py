@@ -15,12 +15,12 @@ import errno
 import os
 
 from pyruntime.runtime.plan.encode import FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER, FAULT_KILL_PARENT
+from pyruntime.system.processes import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.runtime.plan.steps import Step
 
-_SIGKILL = 9
 
 
 def _wanted() -> tuple[str, int]:
@@ -51,7 +51,7 @@ def before(index: int) -> None:
 
 def die() -> None:
     """Kill this process at once."""
-    os.kill(os.getpid(), _SIGKILL)
+    os.kill(os.getpid(), SIGKILL)
 
 
 def after(index: int) -> None:

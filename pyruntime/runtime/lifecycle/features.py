@@ -17,7 +17,7 @@ HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "post
 
 
 def _seccomp() -> dict[str, Any]:
-    from pyruntime.runtime.compiler.sections import seccomp_filter, seccomp_values
+    from pyruntime.runtime.compiler.sections import seccomp_filter, seccomp_values  # lazy: --version needs no filter
 
     flags = sorted(seccomp_values.FLAGS)
     return {"enabled": True, "actions": sorted(seccomp_filter.ACTIONS), "operators": sorted(seccomp_filter.OPERATORS),
@@ -27,7 +27,7 @@ def _seccomp() -> dict[str, Any]:
 def libseccomp_version() -> str:
     """The version of libseccomp, or ``none``: containers without linux.seccomp do not need the library."""
     try:
-        from pyruntime.runtime.compiler.sections import seccomp_filter
+        from pyruntime.runtime.compiler.sections import seccomp_filter  # lazy: the import fails without libseccomp
     except HostError:
         return "none"
     return seccomp_filter.libseccomp_version()
@@ -36,7 +36,7 @@ def libseccomp_version() -> str:
 def document(criu: str = "") -> dict[str, Any]:
     """The supported features, whether or not the host's kernel has them. ``criu`` is the CRIU program (default: the one
     in PATH); without it, checkpoint is not supported."""
-    from pyruntime.runtime.lifecycle.checkpoint_criu import search
+    from pyruntime.runtime.lifecycle.checkpoint_criu import search  # lazy: --version needs no CRIU
 
     return {
         "ociVersionMin": "1.0.0",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.runtime.lifecycle.notify import Relay
+    from pyruntime.runtime.lifecycle.notify import NotifyRelay
     from pyruntime.system.signals import Insistence
 
 _KEPT = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN,
@@ -34,8 +34,8 @@ class Foreground:
         self._insistence = insistence
         self._wake, self._signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._old: dict[int, Any] = {}
-        self._terminal: Terminal | None = None
-        self._relay: Relay | None = None
+        self._terminal: TerminalRelay | None = None
+        self._relay: NotifyRelay | None = None
         self._warn: Callable[[str], None] = lambda text: None
 
     def begin(self) -> None:
@@ -50,9 +50,9 @@ class Foreground:
     def terminal(self, master: int, *, stdin: bool = True) -> None:
         """Forward the caller's terminal to the container's, whose master end is passed; without ``stdin``, forward only
         output."""
-        self._terminal = Terminal(master, stdin=stdin)
+        self._terminal = TerminalRelay(master, stdin=stdin)
 
-    def relay(self, relay: Relay, warn: Callable[[str], None]) -> None:
+    def relay(self, relay: NotifyRelay, warn: Callable[[str], None]) -> None:
         """Forward the program's notifications to the service manager; call ``warn`` if the manager cannot be
         reached."""
         self._relay, self._warn = relay, warn
@@ -90,7 +90,7 @@ class Foreground:
         patience = self._terminal.register(poll, reading=pidfd >= 0) if self._terminal else None
         return {fd for fd, _ in poll.poll(patience)}
 
-    def _drain(self, terminal: Terminal) -> None:
+    def _drain(self, terminal: TerminalRelay) -> None:
         """Forward the remaining output, as fast as it is read; a signal that would end the runtime stops this."""
         terminal.take_rest()
         while terminal.output.pending:
@@ -110,7 +110,7 @@ class Foreground:
                 return
             self._pass_on(self._relay)
 
-    def _pass_on(self, relay: Relay) -> None:
+    def _pass_on(self, relay: NotifyRelay) -> None:
         try:
             relay.pass_on(os.getpid())
         except PyruntimeError as error:
@@ -145,7 +145,7 @@ def _exit_status(pid: int) -> int:
     return 128 - code if code < 0 else code
 
 
-class Terminal:
+class TerminalRelay:
     """The caller's terminal in raw mode on one side, the container's on the other; neither ever blocks the other."""
 
     def __init__(self, master: int, *, stdin: bool) -> None:
@@ -164,7 +164,7 @@ class Terminal:
     def begin(self) -> None:
         """Switch the caller's terminal to raw mode if input is forwarded."""
         if self._stdin and os.isatty(0):
-            import termios
+            import termios  # lazy: only with a terminal
             import tty
 
             self._saved = termios.tcgetattr(0)
@@ -173,7 +173,7 @@ class Terminal:
     def resize(self) -> None:
         """Set the size of the container's terminal to that of the caller's."""
         if self.tty >= 0:
-            import fcntl
+            import fcntl  # lazy: only with a terminal
             import termios
 
             size = fcntl.ioctl(self.tty, termios.TIOCGWINSZ, bytes(8))
@@ -216,7 +216,7 @@ class Terminal:
     def end(self) -> None:
         """Restore the settings of the caller's terminal."""
         if self._saved is not None:
-            import termios
+            import termios  # lazy: only with a terminal
 
             try:   # noqa: SIM105  # contextlib is too dear for commands
                 termios.tcsetattr(0, termios.TCSANOW, self._saved)   # draining would wait for a reader

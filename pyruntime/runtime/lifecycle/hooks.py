@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run_hook(where: str, *, path: str, args: list[str], env: dict[str, str] | None, timeout: int,
              state: dict[str, Any]) -> None:
     """Run a hook and wait for it; ``timeout`` in seconds, 0 for none. Raises HookError."""
-    import signal
+    import signal  # lazy: only with hooks (15 ms)
     import subprocess
 
     name = where.replace("hooks.", "").replace("[", " hook #").replace("]", "")

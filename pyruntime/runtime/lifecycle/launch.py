@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from errno import EPERM
+from errno import EINVAL, EISDIR, ENOENT, EPERM
 
 from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.runtime.lifecycle import channel, faults
@@ -28,6 +28,8 @@ from pyruntime.runtime.lifecycle.perform import perform
 from pyruntime.runtime.plan.encode import encode
 from pyruntime.runtime.plan.phases import FIRST
 from pyruntime.system.installed import native
+from pyruntime.system.processes import SIGKILL
+from pyruntime.system.uapi import MFD_EXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from pyruntime.runtime.plan.steps import Step
 
 STUB = native("stub")
-MFD_EXEC = 0x10   # linux/memfd.h, Linux 6.3; earlier kernels make every memfd executable
 MAX_HANDED = 128  # as in native/stub/stub.h
 
 
@@ -60,6 +61,7 @@ def program() -> int:
     try:
         return sealed("pyruntime", image, MFD_EXEC)
     except PermissionError:   # vm.memfd_noexec=2
+        # lazy: only if vm.memfd_noexec forbids to run a memfd
         from pyruntime.runtime.lifecycle.private_copy import private_copy
         return private_copy(image)
     except OSError:           # a kernel before 6.3
@@ -144,7 +146,7 @@ class Launch:
         try:
             entry = fcntl.fcntl(image, fcntl.F_DUPFD_CLOEXEC, 3)
             try:
-                pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold"], {},
+                pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold=1"], {},
                                      file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0)])
             finally:
                 os.close(entry)
@@ -227,7 +229,7 @@ class Launch:
             actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
             actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(given)]
             self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
-                                       ["pyruntime-init", str(base), str(len(self.plan.slots))], {},
+                                       ["pyruntime-init", f"fds={base}", f"slots={len(self.plan.slots)}"], {},
                                        file_actions=actions)
             self.debug(f"nsexec container setup: the stub is process {self.stub}, run from its own copy")
             self._tell_of_plan()
@@ -312,7 +314,7 @@ class Launch:
         for pid in (self.stub, self.init):
             if pid:
                 try:
-                    os.kill(pid, 9)
+                    os.kill(pid, SIGKILL)
                     os.waitpid(pid, 0)
                 except (ProcessLookupError, ChildProcessError):
                     continue   # the process exited by itself
@@ -362,11 +364,11 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
     words = os.strerror(errno).lower() if errno else ""
     if step.op.name == "find_executable":
         name = step.args["name"]
-        if errno == 2 and "/" not in name:
+        if errno == ENOENT and "/" not in name:
             return f'exec: "{name}": executable file not found in $PATH'
-        if errno == 2:
+        if errno == ENOENT:
             return f'exec: "{name}": stat {name}: {words}'
-        if errno == 21:   # Docker 20.10 and Podman exit with 126 only for the second phrase, that of runc up to 1.1
+        if errno == EISDIR:   # Docker 20.10 and Podman turn the second phrase alone (that of runc 1.0) into status 126
             return f'exec: "{name}": {words}: permission denied'
         return f'exec: "{name}": {words}'
     if step.op.name == "execve" and call == "execve":
@@ -374,13 +376,13 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
     if step.op.name == "chdir" and call == "chdir":
         return f'chdir to cwd ("{detail}") set in config.json failed: {words}'
     if step.op.name == "ambient" and detail.startswith("PR_CAP_AMBIENT_RAISE"):
-        from pyruntime.runtime.config.sections.process import CAPABILITIES
+        from pyruntime.runtime.config.sections.process import CAPABILITIES  # lazy: only for a step that failed
         return f"can't raise ambient capability {CAPABILITIES[int(detail.rpartition(' ')[2])]}: {words}"
     if step.op.name == "open_namespace" and call == "foreign":
         return detail
     if step.op.name == "run_hook":
         kind, _, rest = step.where.removeprefix("hooks.").partition("[")
         return f"error running {kind} hook #{rest[:-1]}: " + (detail if call == "hook" else f"{call} {detail}: {words}")
-    if call == "seccomp" and errno == 22:
+    if call == "seccomp" and errno == EINVAL:
         return f"{call}: {detail}: {words} (an action or flag that this kernel lacks?)"
     return ""

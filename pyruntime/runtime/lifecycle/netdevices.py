@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import os
 
+from pyroute2 import IPRoute, NetlinkError
+
 from pyruntime.errors import PyruntimeError
 from pyruntime.system import kernel
+from pyruntime.system.uapi import CLONE_NEWNET
+from pyruntime.system.uapi_netlink import IFA_F_PERMANENT, RT_SCOPE_UNIVERSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-CLONE_NEWNET = 0x40000000   # linux/sched.h
-IFA_F_PERMANENT = 0x80      # linux/if_addr.h
-RT_SCOPE_UNIVERSE = 0       # linux/rtnetlink.h
-
 
 def move(pid: int, name: str, new_name: str) -> None:
     """Move device ``name`` into the network namespace of process ``pid`` and name it ``new_name``, in which ``%d``
     stands for a number that the kernel chooses. Raises PyruntimeError."""
-    from pyroute2 import NetlinkError
-
     target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         host, container = _sockets(target)
@@ -41,8 +39,6 @@ def move(pid: int, name: str, new_name: str) -> None:
 def _sockets(target: int) -> tuple[Any, Any]:
     # A netlink socket belongs to the namespace in which it was created, so the thread enters the namespace only
     # briefly. The process is single-threaded: no other thread is affected.
-    from pyroute2 import IPRoute
-
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         host = IPRoute()

@@ -14,13 +14,15 @@ before it have been forwarded, as sd_notify_barrier(3) requires.
 
 from __future__ import annotations
 
+import _socket
 import os
+import select
 
 from pyruntime.errors import PyruntimeError, UsageError
+from pyruntime.system.sockets import address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from typing import Any
 
 DIRECTORY = "notify"   # in the container's state directory
@@ -56,8 +58,6 @@ def prepared(directory: str) -> bool:
 
 
 def _manager(name: str) -> _socket.socket:
-    import _socket
-
     if not name.startswith(("/", "@")):
         raise UsageError(f'NOTIFY_SOCKET="{name}": neither a path nor the name of an abstract socket; unset it if'
                          " no service manager is to be notified")
@@ -70,16 +70,12 @@ def _manager(name: str) -> _socket.socket:
     return sock
 
 
-class Relay:
+class NotifyRelay:
     """The socket for the container's program, and the connection to the manager's."""
 
     def __init__(self, directory: str, name: str) -> None:
         """``directory``: the container's state directory; ``name``: the manager's socket. Raises UsageError,
         PyruntimeError."""
-        import _socket
-
-        from pyruntime.system.sockets import address
-
         self._manager = _manager(name)
         self.ready = False   # whether the program has sent READY=1
         self.path = os.path.join(directory, DIRECTORY, "notify.sock")
@@ -103,8 +99,6 @@ class Relay:
 
     def pass_on(self, pid: int) -> None:
         """Receive one datagram and forward it to the manager; ``pid`` becomes the service's main process."""
-        import _socket
-
         data, ancillary, _, _ = self._inside.recvmsg(_SIZE, _socket.CMSG_SPACE(4 * _MOST_FDS),
                                                      _socket.MSG_CMSG_CLOEXEC)
         lines = [line for line in data.split(b"\n") if line.partition(b"=")[0].decode("ascii", "replace") in _PASSED]
@@ -129,8 +123,6 @@ class Relay:
 
     def await_ready(self, pid: int, pidfd: int) -> None:
         """Forward until the program is ready or has exited, and then until the manager has confirmed that."""
-        import select
-
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
         poll.register(pidfd, select.POLLIN)
@@ -143,9 +135,6 @@ class Relay:
         self._barrier()
 
     def _barrier(self) -> None:
-        import _socket
-        import select
-
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             try:

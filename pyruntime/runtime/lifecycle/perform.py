@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.runtime.lifecycle.create import Creation
-    from pyruntime.runtime.lifecycle.exec import Entry
+    from pyruntime.runtime.lifecycle.exec import ExecLaunch
     from pyruntime.runtime.lifecycle.launch import Launch
     from pyruntime.runtime.plan.steps import Step
 
@@ -37,7 +37,7 @@ def _cgroup_create(launch: Launch, step: Step) -> Undo:
 
 
 def _cgroup_scope(launch: Launch, step: Step) -> Undo:
-    from pyruntime.runtime.cgroups import systemd_bus
+    from pyruntime.runtime.cgroups import systemd_bus  # lazy: only for the systemd driver
 
     unit, user = step.args["unit"], bool(step.args["user"])
     holder = launch.hold()
@@ -65,7 +65,7 @@ def _cgroup_scope(launch: Launch, step: Step) -> Undo:
 
 
 def _cgroup_attach(launch: Launch, step: Step) -> Undo:
-    from pyruntime.runtime.cgroups import systemd_bus
+    from pyruntime.runtime.cgroups import systemd_bus  # lazy: only for the systemd driver
 
     systemd_bus.attach(step.args["unit"], "", launch.stub, user=bool(step.args["user"]))
     return None
@@ -120,7 +120,7 @@ def _write_proc(pid: int, file: str, text: str) -> None:
 
 
 def _map_with_helper(program: str, pid: int, lines: list[str]) -> None:
-    import shutil
+    import shutil  # lazy: only without root (20 ms)
     import subprocess
 
     path = shutil.which(program, path=os.environ.get("PATH") or "/usr/bin:/bin:/usr/sbin:/sbin")
@@ -133,7 +133,7 @@ def _map_with_helper(program: str, pid: int, lines: list[str]) -> None:
 
 
 def _idmap_sources(launch: Launch, step: Step) -> Undo:
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only with id-mapped mounts
 
     args = step.args
     tree = kernel.open_tree(args["source"], clone=True, recursive=bool(args["recursive"]))
@@ -166,27 +166,27 @@ def _foreign_user_namespace(path: str) -> int:
 
 
 def _rdt_group(launch: Creation, step: Step) -> Undo:
-    from pyruntime.runtime.lifecycle import rdt
+    from pyruntime.runtime.lifecycle import rdt  # lazy: only with linux.intelRdt
 
     return rdt.join(launch, **step.args)
 
 
 def _rdt_follow(launch: Launch, step: Step) -> Undo:
-    from pyruntime.runtime.lifecycle import rdt
+    from pyruntime.runtime.lifecycle import rdt  # lazy: only with linux.intelRdt
 
     rdt.follow(step.args["groups"], launch.process)
     return None
 
 
 def _net_device(launch: Launch, step: Step) -> Undo:
-    from pyruntime.runtime.lifecycle import netdevices
+    from pyruntime.runtime.lifecycle import netdevices  # lazy: only with linux.netDevices
 
     netdevices.move(launch.process, step.args["name"], step.args["rename"])
     return None
 
 
 def _host_hook(launch: Creation, step: Step) -> Undo:
-    from pyruntime.runtime.lifecycle.hooks import environment, run_hook
+    from pyruntime.runtime.lifecycle.hooks import environment, run_hook  # lazy: only with hooks
 
     args = step.args
     launch.commit()
@@ -206,7 +206,7 @@ def _cgroup_follow(launch: Launch, step: Step) -> Undo:
         own = unit or next((name for name in reversed(path.split("/")) if name.endswith(".scope")), "")
         if not own:
             raise
-        from pyruntime.runtime.cgroups import systemd_bus
+        from pyruntime.runtime.cgroups import systemd_bus  # lazy: only for the systemd driver
 
         below, user = path.rpartition(f"/{own}")[2], bool(step.args["user"]) or not unit
         try:
@@ -220,7 +220,7 @@ def _cgroup_follow(launch: Launch, step: Step) -> Undo:
     return None
 
 
-def _report_process(launch: Entry, step: Step) -> Undo:
+def _report_process(launch: ExecLaunch, step: Step) -> Undo:
     launch.report(step.args["pid_file"], step.args["pidfd_socket"])
     path = step.args["pid_file"]
     return (lambda: os.unlink(path)) if path else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError
+from pyruntime.system import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ _PLACES = ("/run", "/dev/shm", "/tmp", "/var/tmp")
 def _directories() -> Iterator[int]:
     """Descriptors of directories whose files can be executed: a tmpfs that is mounted nowhere, or, for users who cannot
     mount, directories of the host."""
-    from pyruntime.system import kernel
-
     try:
         unmounted = kernel.detached_filesystem("tmpfs", [("size", "4m"), ("mode", "0700")])
     except PermissionError:   # without CAP_SYS_ADMIN

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pyruntime.errors import HostError, PyruntimeError
-from pyruntime.runtime.cgroups.group import Group
-from pyruntime.runtime.lifecycle.store import Container
+from pyruntime.runtime.cgroups.group import Cgroup
+from pyruntime.runtime.lifecycle.store import StateDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ DEFAULT = ("-ef",)
 def pids(root: str, container_id: str) -> list[int]:
     """The processes in the container's cgroup and the cgroups below it, with their IDs in the runtime's pid namespace;
     empty for a stopped container. Raises NoSuchContainer, HostError for a container without a cgroup."""
-    record = Container(root, container_id).read()
-    group = Group(record.cgroup)
+    record = StateDirectory(root, container_id).read()
+    group = Cgroup(record.cgroup)
     if not group.exists() and record.alive():   # rootless, if no hierarchy was writable
         raise HostError(f'ps requires cgroups: "{container_id}" has none')
     return group.pids()
@@ -25,7 +25,7 @@ def pids(root: str, container_id: str) -> list[int]:
 
 def table(found: Sequence[int], options: Sequence[str] = DEFAULT) -> str:
     """The output of ps(1) with ``options``, without the lines of processes that are not in ``found``."""
-    import os
+    import os  # lazy: only for --format table (15 ms)
     import subprocess
 
     by_pid = ["-q", ",".join(map(str, found))] if found else []

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import PyruntimeError
+from pyruntime.errors import HostError, PyruntimeError
+from pyruntime.runtime.lifecycle.store import StateDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,10 +113,7 @@ def _remove(made: list[str]) -> None:
 
 def rewrite(root: str, container_id: str, lines: list[str]) -> None:
     """Replace the schemata of a container's group. Raises HostError for a container that has none."""
-    from pyruntime.errors import HostError
-    from pyruntime.runtime.lifecycle.store import Container
-
-    record = Container(root, container_id).read()
+    record = StateDirectory(root, container_id).read()
     if not record.rdt:
         raise HostError(f'"{container_id}" has no group in resctrl: its config.json has no linux.intelRdt of its own')
     for line in lines:

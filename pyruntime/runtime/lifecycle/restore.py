@@ -12,9 +12,9 @@ import fcntl
 import os
 
 from pyruntime.errors import HostError, PyruntimeError, UsageError, words
-from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.compiler.compile import Plan, compile_restore
-from pyruntime.runtime.compiler.setup import Options, Revived, Setup
+from pyruntime.runtime.compiler.setup import PlanOptions, Revived, Setup
 from pyruntime.runtime.config.joining import kept_of
 from pyruntime.runtime.config.load import Config, load_bundle
 from pyruntime.runtime.lifecycle import channel, notify
@@ -37,7 +37,7 @@ from pyruntime.runtime.lifecycle.delete import delete, destroy
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.lifecycle.report import report_pid
-from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system import kernel, sockets, uapi
 from pyruntime.system.processes import start_time
 
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _STAGE = "stage"   # in the container's directory: mount point of the root filesystem while CRIU works
-_SIOCSIFFLAGS = 0x8914       # linux/sockios.h
-_IFF_UP = 0x1                # linux/if.h
 _JOINED = ("ipc", "uts")   # namespaces that CRIU enters by path; network and pid by descriptor
 
 
@@ -81,7 +79,7 @@ def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, 
     if request.create.detached:
         _restore(root, container_id, bundle, request)
         return 0
-    from pyruntime.runtime.lifecycle.foreground import Foreground
+    from pyruntime.runtime.lifecycle.foreground import Foreground  # lazy: only without --detach
 
     foreground = Foreground()
     foreground.begin()
@@ -111,8 +109,8 @@ def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, 
         foreground.end()
 
 
-def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest) -> Record:
-    container = Container(root, container_id)
+def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest) -> StateRecord:
+    container = StateDirectory(root, container_id)
     config = load_bundle(bundle)
     check_bundle(config)
     check_terminal(config, request.create)
@@ -134,7 +132,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
     try:
         revived = Revived(program=program, descriptors=1 + len(namespaces),
                           environment=[f"{name}={value}" for name, value in environment().items()])
-        plan = compile_restore(config, host, Options(scratch=stage, cgroup_manager=manager), container_id,
+        plan = compile_restore(config, host, PlanOptions(scratch=stage, cgroup_manager=manager), container_id,
                                revived)
         for warning in (*(f"{config.document}: {problem}" for problem in config.forgiven), *plan.warnings):
             request.create.warn(warning)
@@ -187,8 +185,8 @@ class Revival(Launch):
     """The launch of `restore`, followed by the RPC exchange with the CRIU that it starts. CRIU takes the place of init
     in the plan: the steps that move init into cgroups move CRIU and its children."""
 
-    def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: RestoreRequest,
-                 ) -> None:
+    def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
+                 request: RestoreRequest) -> None:
         super().__init__(plan, {}, 0, request.create.debug)
         self.config = config
         self.container = container
@@ -308,7 +306,7 @@ class Revival(Launch):
 
     def _run_hooks(self) -> None:
         """prestart and createRuntime: they set up the network, because the namespaces are new and empty."""
-        from pyruntime.runtime.lifecycle.hooks import environment, run_hook
+        from pyruntime.runtime.lifecycle.hooks import environment, run_hook  # lazy: only with hooks
 
         self.container.write(self.record)
         state = Setup.state_of(self.config, self.record.id, "creating", self.record.pid)
@@ -335,7 +333,7 @@ class Revival(Launch):
         notes = error.notes if isinstance(error, PyruntimeError) else []
         try:
             if self._began:   # even if the cgroup existed before: it was empty
-                Group(self.record.cgroup).kill()
+                Cgroup(self.record.cgroup).kill()
                 # If `run` failed, it has undone its steps, and the unit may belong to another running container.
                 notes += destroy(self.container, self.record)
         except (OSError, PyruntimeError) as second:
@@ -360,7 +358,8 @@ def _loopback_up(pid: int) -> None:
         os.close(target)
         os.close(home)
     try:
-        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + _IFF_UP.to_bytes(2, "little") + bytes(22))
+        request = b"lo".ljust(16, b"\0") + uapi.IFF_UP.to_bytes(2, "little") + bytes(22)   # struct ifreq
+        fcntl.ioctl(sock.fileno(), uapi.SIOCSIFFLAGS, request)
     except OSError as error:
         raise PyruntimeError(f"cannot bring up lo: {error.strerror}") from None
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 
 from pyruntime.errors import PyruntimeError
@@ -9,7 +10,7 @@ from pyruntime.runtime.config.load import load_bundle
 from pyruntime.runtime.lifecycle.create import Request, create
 from pyruntime.runtime.lifecycle.delete import delete
 from pyruntime.runtime.lifecycle.start import start_record, start_until_ready
-from pyruntime.runtime.lifecycle.store import Container
+from pyruntime.runtime.lifecycle.store import StateDirectory
 from pyruntime.system import sockets
 
 TYPE_CHECKING = False
@@ -23,19 +24,18 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         subreaper: bool = True) -> int:
     """Create and start a container. Detached: return 0 once the container runs. Otherwise forward signals and the
     terminal, wait, delete the container (unless ``keep``) and return its exit status."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     if request.detached:
         record = create(root, container_id, bundle, request)
         _or_delete(container, lambda: start_until_ready(container, record, request.notify))
         return 0
-    from pyruntime.runtime.lifecycle.foreground import Foreground
+    from pyruntime.runtime.lifecycle.foreground import Foreground  # lazy: only without --detach
 
     foreground = Foreground()
     foreground.begin()
     try:
         ours = None
         if load_bundle(bundle, process_needed=False, file=request.config_file).get("process.terminal", False):
-            import _socket
             ours, request.console = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         if subreaper:
             _become_subreaper()
@@ -57,22 +57,22 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         foreground.end()
 
 
-def _relay(foreground: Foreground, container: Container, request: Request) -> None:
-    from pyruntime.runtime.lifecycle.notify import Relay, prepared
+def _relay(foreground: Foreground, container: StateDirectory, request: Request) -> None:
+    from pyruntime.runtime.lifecycle.notify import NotifyRelay, prepared  # lazy: only with $NOTIFY_SOCKET
 
     if prepared(container.directory):
-        foreground.relay(Relay(container.directory, request.notify), request.warn)
+        foreground.relay(NotifyRelay(container.directory, request.notify), request.warn)
 
 
 def _become_subreaper() -> None:
     # Processes that outlive init (a pid namespace shared with the host) become children of the runtime, not of the
     # host's init.
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only for a caller that asks to adopt orphans
 
     kernel.become_subreaper()
 
 
-def _or_delete(container: Container, start: Callable[[], None]) -> None:
+def _or_delete(container: StateDirectory, start: Callable[[], None]) -> None:
     try:
         start()
     except PyruntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 
 from pyruntime.errors import ConfigError, Problem, StateError, StepError
@@ -9,7 +10,7 @@ from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.delete import end_process
 from pyruntime.runtime.lifecycle.launch import step_error
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
-from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.plan.steps import Step
 from pyruntime.system import sockets
 
@@ -24,7 +25,7 @@ _REFUSED = {
 def start(root: str, container_id: str, *, notify: str = "") -> None:
     """Start a created container; return when its program has been executed, and with ``notify`` (the service manager's
     socket, sd_notify(3)) when the program has sent READY=1 or has exited. Raises StateError in any other state."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status != CREATED:
@@ -32,18 +33,18 @@ def start(root: str, container_id: str, *, notify: str = "") -> None:
     start_until_ready(container, record, notify)
 
 
-def start_until_ready(container: Container, record: Record, notify: str) -> None:
+def start_until_ready(container: StateDirectory, record: StateRecord, notify: str) -> None:
     """start_record; if the container was created with a notify socket and ``notify`` names the service manager's, then
     wait until the program is ready and the manager has been notified."""
     if not notify:
         start_record(container, record)
         return
-    from pyruntime.runtime.lifecycle.notify import Relay, prepared
+    from pyruntime.runtime.lifecycle.notify import NotifyRelay, prepared  # lazy: only with $NOTIFY_SOCKET
 
     if not prepared(container.directory):
         start_record(container, record)
         return
-    relay = Relay(container.directory, notify)
+    relay = NotifyRelay(container.directory, notify)
     try:
         pidfd = os.pidfd_open(record.pid)
         try:
@@ -55,10 +56,8 @@ def start_until_ready(container: Container, record: Record, notify: str) -> None
         relay.close()
 
 
-def start_record(container: Container, record: Record) -> None:
+def start_record(container: StateDirectory, record: StateRecord) -> None:
     """Start a container whose record is known to be in the created state."""
-    import _socket
-
     if not record.has_process:
         # As after any failed start, the container is stopped: init has no program to execute.
         end_process(record.pid, record.started)
@@ -75,7 +74,7 @@ def start_record(container: Container, record: Record) -> None:
         _poststart(container, record)
 
 
-def _follow(sock: object, record: Record) -> None:
+def _follow(sock: object, record: StateRecord) -> None:
     ready = False
     while True:
         report = channel.receive(sock)  # type: ignore[arg-type]
@@ -92,9 +91,9 @@ def _follow(sock: object, record: Record) -> None:
             raise step_error(known, record.total, report.index, report.errno, report.detail, report.call)
 
 
-def _poststart(container: Container, record: Record) -> None:
+def _poststart(container: StateDirectory, record: StateRecord) -> None:
     """Stop the container if a poststart hook fails (runtime.md#lifecycle, step 10)."""
-    from pyruntime.errors import HookError
+    from pyruntime.errors import HookError  # lazy: only with poststart hooks
     from pyruntime.runtime.lifecycle.hooks import environment, run_hook
 
     for index, hook in enumerate(record.hooks["poststart"]):
@@ -103,6 +102,6 @@ def _poststart(container: Container, record: Record) -> None:
                      env=environment(hook.get("env")), timeout=hook.get("timeout") or 0,
                      state=hook_state(record, RUNNING))
         except HookError as error:
-            from pyruntime.runtime.lifecycle.delete import destroy
+            from pyruntime.runtime.lifecycle.delete import destroy  # lazy: only for a poststart hook that fails
             error.notes += destroy(container, record)
             raise

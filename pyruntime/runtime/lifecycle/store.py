@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from _thread import get_native_id
 
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.system.directories import private
 from pyruntime.system.json import decode, encode
-from pyruntime.system.processes import start_time
+from pyruntime.system.processes import alive, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,13 +44,7 @@ def refuse(phrase: str, container_id: str, status: str) -> NoReturn:
     raise StateError(f'{phrase}: "{container_id}" is {status}')
 
 
-def timestamp() -> str:
-    """The current time in UTC, in RFC 3339 with nanoseconds."""
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
-
-
-class Record:
+class StateRecord:
     """The record of a container.
 
     ``pid``, ``started``      init and its start time; 0 before init exists
@@ -95,14 +88,14 @@ class Record:
 
     def alive(self) -> bool:
         """Whether init is still alive."""
-        return self.started > 0 and start_time(self.pid) == self.started
+        return alive(self.pid, self.started)
 
     def being_created(self) -> bool:
         """Whether `create` is still running."""
-        return self.creator[0] > 0 and start_time(self.creator[0]) == self.creator[1]
+        return alive(*self.creator)
 
 
-class Container:
+class StateDirectory:
     """The directory of a container."""
 
     def __init__(self, root: str, container_id: str) -> None:
@@ -110,7 +103,7 @@ class Container:
         self.root = root
         self.directory = os.path.join(root, container_id)
 
-    def claim(self, record: Record) -> None:
+    def claim(self, record: StateRecord) -> None:
         """Claim the ID; raises ContainerExists. If two processes try at once, one succeeds.
 
         The directory is created under a name that no container can have and renamed with its record in it: a directory
@@ -136,9 +129,9 @@ class Container:
             _clear(made)
             raise
 
-    def write(self, record: Record, directory: str = "") -> None:
+    def write(self, record: StateRecord, directory: str = "") -> None:
         """Write state.json atomically."""
-        self._write("state.json", {name: getattr(record, name) for name in Record.FIELDS}, directory)
+        self._write("state.json", {name: getattr(record, name) for name in StateRecord.FIELDS}, directory)
         if record.pid and not directory:
             try:
                 os.symlink(f"{record.pid}:{record.started}", os.path.join(self.directory, "init"))
@@ -158,33 +151,22 @@ class Container:
         self._write("exec.json", config)
 
     def _write(self, name: str, value: dict[str, Any], directory: str = "") -> None:
+        from pyruntime.system.files import replace  # lazy: `state` and `list` write nothing
+
         data = encode(value).encode()
         path = os.path.join(directory or self.directory, name)
-        temporary = f"{path}.{os.getpid()}"
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                view = memoryview(data)
-                while view:   # a nearly full disk accepts only a part
-                    view = view[os.write(fd, view):]
-            finally:
-                os.close(fd)
-            os.rename(temporary, path)
+            replace(path, data)
         except OSError as error:
-            try:
-                os.unlink(temporary)
-            except OSError as second:
-                if second.errno not in (errno.ENOENT, errno.EROFS):
-                    raise
             raise PyruntimeError(f'cannot write "{path}": {error.strerror}') from None
 
-    def read(self) -> Record:
+    def read(self) -> StateRecord:
         """The record; raises NoSuchContainer, and PyruntimeError for an invalid record."""
         path = os.path.join(self.directory, "state.json")
         values = self._read(path)
         if values.get("version") != VERSION:
             raise PyruntimeError(f'"{path}" was not written by this version of pyruntime')
-        return Record(**{name: values[name] for name in Record.FIELDS if name in values})
+        return StateRecord(**{name: values[name] for name in StateRecord.FIELDS if name in values})
 
     def kept(self) -> dict[str, Any]:
         """Read the file of `keep`; raises like `read`."""

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyruntime.builder.dockerfile.forms import duration
 from pyruntime.builder.dockerfile.mounts import MountError, parse_mount
 from pyruntime.builder.steps.modes import mode_of
 from pyruntime.errors import BuildError
+from pyruntime.system import durations
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -79,5 +79,5 @@ def test_wrong_modes(text: str) -> None:
     ("s", None), ("-1s", None), ("1x", None), ("1s2", None), ("1..s", None),
 ])
 def test_durations(text: str, seconds: float | None) -> None:
-    found = duration(text)
+    found = durations.parse(text)
     assert found == (None if seconds is None else round(seconds * 10**9))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.networks.dns_server import PTR, Names, Question
+from pyruntime.networks.dns_server import PTR, NameTable, Question
 
 LONG = "a" * 63
 
@@ -18,12 +18,12 @@ LONG = "a" * 63
     ([LONG + "a", "0123456789ab"], b"\x0c0123456789ab\0"), (["a" * 300, "0123456789ab"], b"\x0c0123456789ab\0"),
     (["a." * 140, "0123456789ab"], b"\x0c0123456789ab\0"), (["a..b", "0123456789ab"], b"\x0c0123456789ab\0"),
 ])
-def test_the_name_of_an_address(tmp_path: Path, names: list[str], expected: bytes) -> None:
+def test_the_reverse_name_of_an_address(tmp_path: Path, names: list[str], expected: bytes) -> None:
     joined = {"network": "pocker", "internal": False, "ip": "10.88.0.2", "ip6": "", "aliases": []}
     directory = tmp_path / "networks/containers"
     directory.mkdir(parents=True)
     (directory / ("1" * 64)).write_text(json.dumps({"names": names, "joined": [joined], "dns": [], "links": {}}))
-    table = Names(str(tmp_path))
+    table = NameTable(str(tmp_path))
     table.refresh()
     asked = b"".join(bytes([len(part)]) + part for part in b"2.0.88.10.in-addr.arpa".split(b".")) + b"\0"
     query = b"\x12\x34\1\0\0\1\0\0\0\0\0\0" + asked + PTR.to_bytes(2, "big") + b"\0\1"

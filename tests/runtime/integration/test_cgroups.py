@@ -20,7 +20,7 @@ import pytest
 
 from pyruntime.errors import StepError
 from pyruntime.runtime.cgroups import perform, resources, stats
-from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.cgroups.host import CgroupHost, discover
 from pyruntime.runtime.cgroups.paths import container_paths
 from pyruntime.runtime.cgroups.update import apply
@@ -41,7 +41,7 @@ class Sandbox:
 
     def __init__(self) -> None:
         self.paths = container_paths(PATH, "x", HOST)
-        self.group = Group(self.paths)
+        self.group = Cgroup(self.paths)
         self.children: list[int] = []
 
     def file(self, controller: str, name: str) -> Path:
@@ -109,7 +109,7 @@ class Sandbox:
         for pid in self.children:
             os.waitpid(pid, 0)
         self.group.delete()
-        Group(container_paths(TOP, "x", HOST)).delete()
+        Cgroup(container_paths(TOP, "x", HOST)).delete()
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_a_cgroup_in_use_is_refused(sandbox: Sandbox) -> None:
 
 
 def test_a_frozen_cgroup_is_refused(sandbox: Sandbox) -> None:
-    parent = Group(container_paths(TOP, "x", HOST))
+    parent = Cgroup(container_paths(TOP, "x", HOST))
     for path in parent.paths.values():
         perform.create(path)
     sandbox.create()

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import PyruntimeError
-from pyruntime.runtime.lifecycle.store import Container, Record, default_root
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord, default_root
 from tests.commands import COMMAND
 from tests.conftest import TOP
 from tests.containers import PATIENCE, Bundle, Runtime, end
@@ -124,11 +124,11 @@ def test_the_fallback_state_directory_is_the_user_s_alone(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     place.mkdir(0o777)
     try:
-        with pytest.raises(PyruntimeError, match="not a directory that you alone may write"):
+        with pytest.raises(PyruntimeError, match="not a directory that only you may write"):
             default_root()
         os.chown(place, uid, uid)
         place.chmod(0o777)
-        with pytest.raises(PyruntimeError, match="not a directory that you alone may write"):
+        with pytest.raises(PyruntimeError, match="not a directory that only you may write"):
             default_root()
         place.chmod(0o755)
         assert default_root() == f"{place}/pyruntime"
@@ -139,7 +139,7 @@ def test_the_fallback_state_directory_is_the_user_s_alone(monkeypatch: pytest.Mo
 def test_directories_above_the_state_are_private(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
-        Container(str(tmp_path / "a/b"), "c1").claim(Record(id="c1"))
+        StateDirectory(str(tmp_path / "a/b"), "c1").claim(StateRecord(id="c1"))
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pyruntime.runtime.cgroups.host import directories_of
-from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system.processes import start_time
 from tests.commands import COMMAND
 from tests.containers import PATIENCE, Bundle, Runtime
@@ -94,7 +94,7 @@ def test_delete_kills_what_shares_the_host_pids_in_a_cgroup_that_was_there(
 
 
 def test_an_init_that_was_dead_when_it_was_seen_first_is_not_alive() -> None:
-    assert not Record(pid=4194304 + 1, started=0).alive()
+    assert not StateRecord(pid=4194304 + 1, started=0).alive()
 
 
 def test_a_full_disk_leaves_the_old_record(tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_a_full_disk_leaves_the_old_record(tmp_path: Path) -> None:
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=True)
     try:
-        container = Container(str(place / "root"), "c1")
-        record = Record(id="c1")
+        container = StateDirectory(str(place / "root"), "c1")
+        record = StateRecord(id="c1")
         container.claim(record)
         record.annotations = {"a": "x" * 14000}   # a part of it fits
         with pytest.raises(Exception, match="No space left"):

@@ -191,7 +191,7 @@ def test_the_state_directory_of_a_user_is_kept(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(store, "_in_user_namespace", lambda: True)
     monkeypatch.delenv("USER", raising=False)
     for root, mode in ((tmp_path / "pyruntime", 0o1700), (tmp_path / "other", 0o700)):
-        store.Container(str(root), "c1").claim(store.Record(id="c1"))
+        store.StateDirectory(str(root), "c1").claim(store.StateRecord(id="c1"))
         assert root.stat().st_mode & 0o7777 == mode
 
 

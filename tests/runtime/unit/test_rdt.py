@@ -10,7 +10,7 @@ import pytest
 
 from pyruntime.runtime.cgroups.host import CgroupHost
 from pyruntime.runtime.compiler.compile import compile_exec
-from pyruntime.runtime.compiler.setup import Host, Joined, Options
+from pyruntime.runtime.compiler.setup import Host, Joined, PlanOptions
 from pyruntime.runtime.config.joining import kept_of
 from pyruntime.runtime.config.load import Config
 from pyruntime.runtime.config.template import template
@@ -25,7 +25,8 @@ def joins(root: Path, **settings: Any) -> list[Step]:
     config = Config(kept_of(Config(value, "config.json", "/b"), True), "exec", "/b")
     host = Host(cgroup=CgroupHost((), None), resctrl=str(root))
     joined = Joined(pid=1, flags=0, own_root=True, cgroup={})
-    return [step for step in compile_exec(config, host, Options(), "c1", joined).steps if step.op.name == "rdt_follow"]
+    plan = compile_exec(config, host, PlanOptions(), "c1", joined)
+    return [step for step in plan.steps if step.op.name == "rdt_follow"]
 
 
 @pytest.mark.parametrize(("settings", "groups"), [

@@ -16,7 +16,7 @@ import pytest
 from pyruntime.errors import ConfigError
 from pyruntime.runtime.cgroups.host import CgroupHost
 from pyruntime.runtime.compiler.sections import seccomp, seccomp_values
-from pyruntime.runtime.compiler.setup import Host, Options, Setup
+from pyruntime.runtime.compiler.setup import Host, PlanOptions, Setup
 from pyruntime.runtime.config.load import Config
 from pyruntime.runtime.config.node import Node
 from pyruntime.runtime.plan.steps import NO_SLOT
@@ -253,7 +253,7 @@ def test_a_listener_is_asked_for_where_a_rule_notifies() -> None:
 
 def setup(**section: object) -> Setup:
     document = {"ociVersion": "1.3.0", "linux": {"seccomp": section}, "annotations": {"k": '"pid":0'}}
-    return Setup(Config(document, bundle="/b"), Host(cgroup=CgroupHost([], None)), Options(), "c1")
+    return Setup(Config(document, bundle="/b"), Host(cgroup=CgroupHost([], None)), PlanOptions(), "c1")
 
 
 def test_the_step_carries_the_message_for_the_agent() -> None:

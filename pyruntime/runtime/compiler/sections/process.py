@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 
 from pyruntime.errors import HostError
+from pyruntime.runtime.compiler.sections import user
 from pyruntime.runtime.compiler.sections.namespaces import shares_pids
 from pyruntime.runtime.plan.steps import step
 from pyruntime.system.environment import last_of_each
@@ -138,7 +139,6 @@ def _program(setup: Setup) -> Iterator[Step]:
 
 
 def _user(setup: Setup) -> Iterator[Step]:
-    from pyruntime.runtime.compiler.sections import user
     return user.emit(setup)
 
 

@@ -70,7 +70,7 @@ def _staged(setup: Setup) -> Iterator[Step]:
     tmpfs mounts here."""
     new: list[str] = []
     for mount in setup.config["mounts"].each():
-        options = mounts.Options(mount)
+        options = mounts.MountOptions(mount)
         dest = "/" + mount.value["destination"].strip("/")
         fstype = mount.get("type", "none")
         if "remount" in options.words or (fstype in ("", "none") and not options.bind):

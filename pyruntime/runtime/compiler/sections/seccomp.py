@@ -10,19 +10,14 @@ cached in a directory under the digest of the profile. With a hit, neither cffi 
 
 from __future__ import annotations
 
-# ruff: noqa: SIM105 -- contextlib is too dear for the hot path
 import os
 import stat
 
-from pyruntime.runtime.compiler.sections.seccomp_values import (
-    FLAG_NEW_LISTENER,
-    INSTRUCTION,
-    MAX_INSTRUCTIONS,
-    Filter,
-    mistake,
-)
+from pyruntime.runtime.compiler.sections.seccomp_values import INSTRUCTION, MAX_INSTRUCTIONS, Filter, mistake
 from pyruntime.runtime.plan.steps import NO_SLOT, step
+from pyruntime.system.files import replace
 from pyruntime.system.json import encode
+from pyruntime.system.uapi import SECCOMP_FILTER_FLAG_NEW_LISTENER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +35,7 @@ MAX_ENTRIES = 64          # profiles kept; the oldest go first
 def compile_filter(seccomp: Node) -> Filter:
     """Compile the section with libseccomp. Raises ConfigError that names the place, HostError without libseccomp."""
     # loads cffi and libseccomp: only if the program is not cached
-    from pyruntime.runtime.compiler.sections import seccomp_filter
+    from pyruntime.runtime.compiler.sections import seccomp_filter  # lazy: only for a profile that is not in the cache
 
     return seccomp_filter.compile_filter(seccomp)
 
@@ -80,7 +75,7 @@ def emit(setup: Setup) -> Iterator[Step]:
         *heads, last = state.split('"pid":0')
         message = [*(head + '"pid":' for head in heads), last]
     yield step("seal", "seccomp", seccomp.where, label=f"default {seccomp.get('defaultAction')}",
-               flags=compiled.flags & ~FLAG_NEW_LISTENER, program=compiled.program,
+               flags=compiled.flags & ~SECCOMP_FILTER_FLAG_NEW_LISTENER, program=compiled.program,
                listener=setup.slots.index("seccomp") if compiled.listener else NO_SLOT, message=message)
 
 
@@ -89,12 +84,14 @@ def emit(setup: Setup) -> Iterator[Step]:
 def _sha256(data: bytes) -> Any:
     # Not hashlib: loading OpenSSL would take longer than everything else here.
     try:
-        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]   # Python 3.12
+        # lazy: only with linux.seccomp, and hashlib would load OpenSSL
+        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         try:
+            # lazy: as above
             from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore,no-redef]
         except ImportError:
-            from hashlib import sha256
+            from hashlib import sha256  # lazy: as above
     return sha256(data)
 
 
@@ -178,29 +175,16 @@ def identity(path: str) -> str:
 def _write_entry(path: str, compiled: Filter) -> None:
     # Written under another name and renamed: a reader sees the whole entry or nothing. Not synced to disk: a damaged
     # entry is detected by its digest and costs one compilation.
-    from pyruntime.runtime.compiler.sections import seccomp_filter
+    from pyruntime.runtime.compiler.sections import seccomp_filter  # lazy: only for a profile that was not in the cache
 
     library = identity(seccomp_filter.library_path())
     if not library:
         return
-    temporary = f"{path}.{os.getpid()}"
     try:
         _drop_oldest(os.path.dirname(path))
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            data = pack(compiled, library)
-            complete = os.write(descriptor, data) == len(data)
-        finally:
-            os.close(descriptor)
-        if complete:
-            os.rename(temporary, path)
-        else:
-            os.unlink(temporary)
+        replace(path, pack(compiled, library))
     except OSError:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass   # never created; a cache that cannot be written is not an error
+        return   # a cache that cannot be written is not an error
 
 
 def _drop_oldest(cache: str) -> None:

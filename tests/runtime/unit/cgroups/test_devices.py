@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from pyruntime.errors import ConfigError, HostError
 from pyruntime.runtime.cgroups import device_bpf, devices, resources
-from pyruntime.runtime.cgroups.devices import Rule
+from pyruntime.runtime.cgroups.devices import DeviceRule
 from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
 from pyruntime.runtime.config.node import Node
 
 BITS = {"m": 1, "r": 2, "w": 4}
 
 
-def allowed(rules: list[Rule], kind: str, major: int, minor: int, access: str) -> bool:
+def allowed(rules: list[DeviceRule], kind: str, major: int, minor: int, access: str) -> bool:
     """The specification: for every access that is wanted, the last rule that speaks of it decides."""
     for letter in access:
         verdict = False
@@ -83,14 +83,14 @@ def reachable(program: bytes) -> bool:
 
 
 numbers = st.sampled_from(["*", "0", "1", "2", "4294967295"])
-rule = st.builds(Rule, st.booleans(), st.sampled_from("abc"), numbers, numbers,
+rule = st.builds(DeviceRule, st.booleans(), st.sampled_from("abc"), numbers, numbers,
                  st.sets(st.sampled_from("rwm"), min_size=1).map("".join))
 request_ = st.tuples(st.sampled_from("bc"), st.sampled_from([0, 1, 2, 4294967295]),
                      st.sampled_from([0, 1, 2, 4294967295]), st.sets(st.sampled_from("rwm"), min_size=1).map("".join))
 
 
 @given(st.lists(rule, max_size=8), st.lists(request_, min_size=1, max_size=8))
-def test_the_program_agrees_with_the_list(rules: list[Rule], requests: list[tuple[str, int, int, str]]) -> None:
+def test_the_program_agrees_with_the_list(rules: list[DeviceRule], requests: list[tuple[str, int, int, str]]) -> None:
     program = device_bpf.compile_rules([str(item) for item in rules])
     assert reachable(program)
     for wanted in requests:
@@ -121,9 +121,10 @@ def v1_state(writes: list[tuple[str, str, str]]) -> tuple[bool, dict[tuple[str, 
 
 
 @given(st.lists(rule, max_size=6), st.lists(request_, min_size=1, max_size=8))
-@example([Rule(True, "c", "1", "*", "rwm"), Rule(False, "a", "1", "*", "w")], [("c", 1, 0, "r"), ("c", 1, 0, "w")])
-def test_the_v1_writes_agree_with_the_list(rules: list[Rule], requests: list[tuple[str, int, int, str]]) -> None:
-    rules = [Rule(False, "a", "*", "*", "rwm"), *rules]
+@example([DeviceRule(True, "c", "1", "*", "rwm"), DeviceRule(False, "a", "1", "*", "w")],
+         [("c", 1, 0, "r"), ("c", 1, 0, "w")])
+def test_the_v1_writes_agree_with_the_list(rules: list[DeviceRule], requests: list[tuple[str, int, int, str]]) -> None:
+    rules = [DeviceRule(False, "a", "*", "*", "rwm"), *rules]
     try:
         default, exceptions = v1_state(list(devices.v1_writes(rules)))
     except HostError:
@@ -135,7 +136,7 @@ def test_the_v1_writes_agree_with_the_list(rules: list[Rule], requests: list[tup
             assert (default != found) == allowed(rules, kind, major, minor, letter)
 
 
-def read(*entries: dict[str, Any]) -> list[Rule]:
+def read(*entries: dict[str, Any]) -> list[DeviceRule]:
     return devices.read_rules(Node({"devices": list(entries)}, "linux.resources")["devices"])
 
 
@@ -221,7 +222,7 @@ def test_mistakes(entry: dict[str, Any], message: str) -> None:
 
 
 @given(rule)
-def test_rules_read_back(item: Rule) -> None:
+def test_rules_read_back(item: DeviceRule) -> None:
     assert str(devices.parse_rule(str(item))) == str(item)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
 from pyruntime.runtime.compiler.compile import Plan, compile_plan
-from pyruntime.runtime.compiler.setup import Host, Options
+from pyruntime.runtime.compiler.setup import Host, PlanOptions
 from pyruntime.runtime.config.load import Config
 from pyruntime.runtime.config.rules import unsupported, warnings
 from pyruntime.runtime.config.sections import extensions as known
@@ -26,7 +26,7 @@ def config(**more: str) -> Config:
 
 
 def plan(**more: str) -> Plan:
-    return compile_plan(config(**more), HOST, Options(), "c1")
+    return compile_plan(config(**more), HOST, PlanOptions(), "c1")
 
 
 @pytest.mark.parametrize("key", known.REFUSED)
