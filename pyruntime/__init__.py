@@ -25,7 +25,7 @@ def __getattr__(name: str) -> object:
 
         return getattr(api, name)
     if name == "Engine":
-        from pyruntime.pocker.api import Engine
+        from pyruntime.pocker.api import Engine  # lazy: as above
 
         return Engine
     if name == "errors":

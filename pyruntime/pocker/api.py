@@ -164,10 +164,10 @@ class Engine:
         ``input``: the whole standard input. Raises StateError, UsageError, ImageError for an unknown user, StepError
         for a command that cannot be executed.
         """
-        from pyruntime.pocker.containers.exec import Execution, capture
+        from pyruntime.pocker.containers.exec import ContainerExec, capture
 
         found, _ = self._open(container)
-        return capture(Execution(found, args, env=env, user=user, workdir=workdir, privileged=privileged), input)
+        return capture(ContainerExec(found, args, env=env, user=user, workdir=workdir, privileged=privileged), input)
 
     def stop(self, container: str, *, signal: str = "", timeout: float | None = None) -> bool:
         """Stop a container: ``signal`` ("": the container's or the image's), then SIGKILL after ``timeout`` seconds

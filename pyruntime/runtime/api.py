@@ -214,6 +214,7 @@ class Runtime:
 
     def plan(self, container_id: str, bundle: str | os.PathLike[str]) -> Plan:
         """The plan of `create` for a bundle; nothing is executed. Raises ConfigError, HostError."""
+        # lazy: as in run
         from pyruntime.runtime.config.load import load_bundle
         from pyruntime.runtime.lifecycle.create import make_plan
 
@@ -222,7 +223,7 @@ class Runtime:
     @staticmethod
     def process_table(pids: Sequence[int], options: Sequence[str] = ()) -> str:
         """The output of ps(1) with ``options`` (default: -ef) for these processes. Raises HostError, PyruntimeError."""
-        from pyruntime.runtime.lifecycle.ps import DEFAULT, table
+        from pyruntime.runtime.lifecycle.ps import DEFAULT, table  # lazy: as in run
 
         return table(pids, options or DEFAULT)
 

@@ -9,7 +9,7 @@ from pyruntime.errors import PyruntimeError
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.foreground import check_terminal, failure
 from pyruntime.pocker.cli.main import PockerContext
-from pyruntime.pocker.containers.exec import Execution
+from pyruntime.pocker.containers.exec import ContainerExec
 
 COMMAND = Command(
     "exec", "[options] CONTAINER COMMAND [ARGUMENT...]", "run a command in a running container",
@@ -30,7 +30,7 @@ COMMAND = Command(
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Run the command."""
-    execution = Execution(context.find(parsed.arguments[0]), parsed.arguments[1:], env=_environment(parsed),
+    execution = ContainerExec(context.find(parsed.arguments[0]), parsed.arguments[1:], env=_environment(parsed),
                           user=parsed["user"], workdir=parsed["workdir"], terminal=parsed["tty"],
                           privileged=parsed["privileged"])
     check_terminal(terminal=parsed["tty"], stdin=parsed["interactive"])
@@ -54,7 +54,7 @@ def _environment(parsed: Parsed) -> list[str]:
     return environment(parsed["env"], parsed["env-file"])
 
 
-def _execute(execution: Execution, parsed: Parsed) -> int:
+def _execute(execution: ContainerExec, parsed: Parsed) -> int:
     """Run the command with its streams; its exit status, or its process ID with --detach."""
     if parsed["detach"] or parsed["tty"]:
         if parsed["detach"]:

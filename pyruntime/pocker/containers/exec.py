@@ -33,7 +33,7 @@ class ExecResult(Value):
     stderr: bytes = b""
 
 
-class Execution:
+class ContainerExec:
     """A command of a running container. Raises StateError for a container that is not running, UsageError, ImageError
     for a user that the container does not have."""
 
@@ -89,7 +89,7 @@ def _user(record: ContainerRecord, status: Status, text: str) -> dict[str, Any]:
 # --- with its output --------------------------------------------------------------------------------------------------
 
 
-def capture(execution: Execution, data: bytes) -> ExecResult:
+def capture(execution: ContainerExec, data: bytes) -> ExecResult:
     """Run the command with ``data`` as its standard input, and keep its output.
 
     In a child process, because the command gets the standard streams of the process that starts it: those of the caller
@@ -119,7 +119,7 @@ def capture(execution: Execution, data: bytes) -> ExecResult:
     return ExecResult(status=report["status"], stdout=out, stderr=err)
 
 
-def _in_child(execution: Execution, theirs: list[int]) -> NoReturn:
+def _in_child(execution: ContainerExec, theirs: list[int]) -> NoReturn:
     """The forked process: never returns. Nothing else of the caller may stay open: the end of an input would not be
     seen as long as another child has its other side."""
     report: dict[str, Any]
