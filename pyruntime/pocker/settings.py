@@ -51,7 +51,8 @@ class MountPoint(Value):
 
     def document(self) -> dict[str, Any]:
         """The form in the record."""
-        return {**self.changed(), **({} if self.kind == "tmpfs" else {"source": self.source})}
+        found = {name: _plain(value) for name, value in self.changed().items()}
+        return found if self.kind == "tmpfs" else {**found, "source": self.source}
 
 
 class VolumesFrom(Value):
@@ -321,6 +322,10 @@ class HealthCheck(Value):
     start_period: float = 0.0
     start_interval: float = 0.0
     retries: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """The form in the record: all fields, or nothing of an empty one."""
+        return {name: _plain(getattr(self, name)) for name in self.fields()} if self.changed() else {}
 
 
 class ContainerSettings(Value):

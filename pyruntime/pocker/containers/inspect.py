@@ -46,7 +46,7 @@ def describe(container: Container, record: ContainerRecord, status: Status | Non
             "Entrypoint": None if settings.entrypoint is None else list(settings.entrypoint),
             "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
             "Labels": labels(record), "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
-            "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health.changed() or None}),
+            "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health.document() or None}),
         "HostConfig": host_config(settings), "Mounts": [_mount(container, mount) for mount in settings.mounts],
         "NetworkSettings": settings_of(endpoints.read(container.places.networks, record.id)),
         "Settings": settings.document()}

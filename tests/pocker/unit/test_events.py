@@ -22,7 +22,7 @@ def _ids(places: Directories, **options: Any) -> list[str]:
     return [event["Actor"]["ID"] for event in history.events(places, follow=False, **options)]
 
 
-def test_what_was_noted_is_told_in_dockers_form(places: Directories) -> None:
+def test_events_have_dockers_form(places: Directories) -> None:
     history.note(places, "container", "die", "c1", {"image": "i", "name": "n", "exitCode": "1"})
     history.note(places, "volume", "create", "v1", {})
     first, second = history.events(places, since=0, follow=False)
@@ -32,7 +32,7 @@ def test_what_was_noted_is_told_in_dockers_form(places: Directories) -> None:
     assert second["Actor"] == {"ID": "v1", "Attributes": {}} and "from" not in second
 
 
-def test_times_bound_what_is_told(places: Directories) -> None:
+def test_events_between_two_times(places: Directories) -> None:
     for number in range(3):
         history.note(places, "container", "start", f"c{number}", {})
     times = [event["timeNano"] for event in history.events(places, since=0, follow=False)]
@@ -84,6 +84,6 @@ def test_a_broken_line_is_passed_over(places: Directories) -> None:
     assert _ids(places, since=0) == ["one", "two"]
 
 
-def test_a_journal_that_cannot_be_written_stops_nobody(places: Directories) -> None:
+def test_a_journal_that_cannot_be_written_is_no_error(places: Directories) -> None:
     (Path(places.below_run()) / "events").mkdir()
     history.note(places, "container", "start", "one", {})

@@ -86,7 +86,7 @@ def test_limits(words: list[str], limits: dict[str, Any], monkeypatch: pytest.Mo
     assert Resources.of(limits).document() == limits
 
 
-def test_no_swap_limit_where_the_kernel_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_swap_limit_without_swap_accounting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyruntime.pocker.options.resources.swap_is_counted", lambda: False)
     assert settings("-m", "512m").resources == Resources(memory=512 << 20)
 
@@ -187,7 +187,7 @@ def test_no_swap_limit_where_the_kernel_has_none(monkeypatch: pytest.MonkeyPatch
     (["--no-healthcheck", "--health-cmd", "x"], "do not go together"),
     (["--wrong"], "-wrong"),
 ])
-def test_what_is_said_of_wrong_values(words: list[str], says: str) -> None:
+def test_errors_of_wrong_values(words: list[str], says: str) -> None:
     assert says in wrong(*words)
 
 
@@ -322,7 +322,7 @@ def test_entrypoint_and_words_after_the_image() -> None:
     assert settings("--entrypoint", "").entrypoint == () and settings().entrypoint is None
 
 
-def test_settings_survive_being_written_down() -> None:
+def test_settings_are_the_same_after_writing_and_reading() -> None:
     from pyruntime.system.json import decode, encode
 
     found = settings(

@@ -32,7 +32,7 @@ def test_differences(before: Any, after: Any, lines: list[str]) -> None:
     assert list(together(differences(before, after))) == lines
 
 
-def test_a_flag_is_taken_away_from_what_was_completed() -> None:
+def test_a_flag_is_removed_from_completed_settings() -> None:
     """The names of volumes and what the image and other containers have mounted stay as they are."""
     parsed = parse(COMMAND, ["-v", "/data", "--tmpfs", "/x", "--volumes-from", "web", "--userns", "auto", "image"])
     flags = {flag.name: flag for flag in given(COMMAND, parsed)}
@@ -52,5 +52,5 @@ def test_a_flag_is_taken_away_from_what_was_completed() -> None:
     assert not record_without(record, flags["userns"]).settings.ids
 
 
-def test_what_stands_elsewhere_are_flags() -> None:
+def test_elsewhere_names_flags() -> None:
     assert set(ELSEWHERE) <= {flag.name for flag in COMMAND.flags}
