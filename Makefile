@@ -17,7 +17,7 @@ LDFLAGS  ?= -s
 # a program is compiled, not when this file is read: the first build on a host installs musl in between.
 STUB_CC   = $(if $(shell command -v musl-gcc),musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine),$(CC))
 STATIC   := -fno-asynchronous-unwind-tables
-# Programs that stay on the host beside a container are static-pie, with stack protectors and read-only relocations.
+# Programs of the host are static-pie, with stack protectors and read-only relocations.
 # musl-gcc has no option for static-pie: its start file rcrt1.o is named instead, if musl has one.
 MUSL_START = $(and $(shell command -v musl-gcc),$(wildcard /usr/lib/$(shell gcc -dumpmachine | sed s/gnu/musl/)/rcrt1.o))
 PIE        = -fPIE $(if $(MUSL_START),-static -nostartfiles $(MUSL_START) $(dir $(MUSL_START))crti.o $(dir $(MUSL_START))crtn.o \
@@ -27,9 +27,9 @@ GUARD    := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -Wl,-
 # The stub has none of it, and a container's init no PIE: they would cost a page or two in every container (decision 0022).
 LINK_stub    = -static
 LINK_init    = -static -fstack-protector-strong
-LINK_front   = -static -fstack-protector-strong
 LINK_monitor = $(GUARD) $(PIE)
 LINK_proxy   = $(GUARD) $(PIE)
+LINK_front   = $(GUARD) $(PIE)
 
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
@@ -60,12 +60,13 @@ $(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(shell find pyrunti
 
 define program
 $(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.[ch] $(NATIVE)/arguments/*.[ch]) $(NATIVE)/cflags | $(PACKAGES)
-	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ $$(filter-out $$(INCLUDED),$$(filter %.c,$$^)) $$(LDFLAGS)
+	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ $$(filter $(NATIVE)/$(1)/%.c $$(SHARED),$$^) $$(LDFLAGS)
 endef
+SHARED := $(wildcard $(NATIVE)/arguments/*.c)
 $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
-# The front reads plans with the stub's decoder, which its plan.c includes.
-$(NATIVE)/front/front: INCLUDED := $(STUB)/plan.c $(wildcard $(NATIVE)/arguments/*.c)
+# The front has no arguments of its own, and reads plans with the stub's decoder, which its plan.c includes.
+$(NATIVE)/front/front: SHARED :=
 $(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h
 
 # The commands of an installed package are one program under three names.

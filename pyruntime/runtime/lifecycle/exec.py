@@ -214,9 +214,9 @@ class ExecLaunch(Launch):
             self._close_window()
             raise
         super().__init__(plan, fds, request.preserve_fds, request.debug)
-        self._keep = lambda: keep(container, record, plan, self.encoded, request.key)
-        if self._window is not None or os.geteuid():
-            self._keep = lambda: None   # without root there is more to do than the front knows
+        # Without root there is more to do than the front can.
+        key = b"" if self._window is not None or os.geteuid() else request.key
+        self._keep: Callable[[], None] = lambda: keep(container, record, plan, self.encoded, key)
         self.on_pid: Callable[[int], None] = lambda pid: None   # called before the command is executed
 
     def run(self) -> int:

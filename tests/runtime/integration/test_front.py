@@ -408,9 +408,9 @@ def test_a_plan_that_does_not_hold_here_is_not_replayed(both: Both, bundle: Bund
     """In another network namespace, or in a new life of the container, the namespaces to be joined are others."""
     both.bring(bundle.shell(WAITS), "running")
     assert [both.answer("exec c1 true", "on")[1] for _ in range(2)] == [False, True]
-    command = ["unshare", "-n", both.place / "bin/pyruntime", "--root", both.runtime.root, "exec", "c1", "true"]
+    command = [str(both.place / "bin/pyruntime"), "--root", str(both.runtime.root), "exec", "c1", "true"]
     both.called.unlink(missing_ok=True)
-    subprocess.run(command, check=True)
+    subprocess.run(["unshare", "-n", *command], check=True)
     assert both.called.exists()
     kept = {path.name: path.read_bytes() for path in (both.runtime.root / "c1").glob("exec.[0-7]")}
     assert len(kept) == 1
@@ -428,7 +428,7 @@ def test_a_plan_that_does_not_hold_here_is_not_replayed(both: Both, bundle: Bund
 def test_signals_of_an_exec_that_is_replayed(both: Both, bundle: Bundle, number: signal.Signals) -> None:
     both.bring(bundle.shell(WAITS), "running")
     script = "trap 'exit 41' TERM; trap 'exit 42' INT; trap 'exit 43' USR1; echo ready; while :; do sleep 0.05; done"
-    command = [both.place / "bin/pyruntime", "--root", both.runtime.root, "exec", "c1", "sh", "-c", script]
+    command = [str(both.place / "bin/pyruntime"), "--root", str(both.runtime.root), "exec", "c1", "sh", "-c", script]
     statuses = []
     for _ in range(2):
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
