@@ -163,45 +163,44 @@ int do_launch(struct front *f, const struct step_launch *a)
 	return result;
 }
 
-/* The next report but for the one that names the process, which is noted. HAND_OVER at the end of the stream. */
-static int next_report(struct front *f, struct report *out)
+/* The stub has made the process, and ends. */
+static int note_process(struct front *f, pid_t pid)
 {
-	for (;;) {
-		ssize_t size = recv(f->launch->control, out, sizeof *out, 0);
-		if (size != sizeof *out)
-			return HAND_OVER;
-		if (out->kind != REPORT_CLONED)
-			return 0;
-		f->launch->process = out->pid;
-		if (waitpid(f->launch->stub, NULL, 0) != f->launch->stub)
-			return HAND_OVER;
-		f->launch->stub = 0;
-	}
-}
-
-/* The process's first words may overtake the stub's last ones: they are two processes on one socket. */
-static int await_process(struct front *f, struct report *report)
-{
-	struct report later;
-	if (f->launch->process || report->index <= f->launch->clone)
-		return 0;
-	while (!f->launch->process) {
-		ssize_t size = recv(f->launch->control, &later, sizeof later, 0);
-		if (size != sizeof later || later.kind != REPORT_CLONED)
-			return HAND_OVER;
-		f->launch->process = later.pid;
-	}
+	f->launch->process = pid;
 	if (waitpid(f->launch->stub, NULL, 0) != f->launch->stub)
 		return HAND_OVER;
 	f->launch->stub = 0;
 	return 0;
 }
 
+static int receive(struct front *f, struct report *out)
+{
+	return recv(f->launch->control, out, sizeof *out, 0) == sizeof *out ? 0 : HAND_OVER;
+}
+
+/* The next report but for the one that names the process, which is noted. That one may come last: the process's first
+ * words can overtake the stub's, who is another process on the same socket. */
+static int next_report(struct front *f, struct report *out)
+{
+	struct report later;
+	for (;;) {
+		if (receive(f, out))
+			return HAND_OVER;
+		if (out->kind != REPORT_CLONED)
+			break;
+		if (note_process(f, out->pid))
+			return HAND_OVER;
+	}
+	if (f->launch->process || out->index <= f->launch->clone)
+		return 0;
+	if (receive(f, &later) || later.kind != REPORT_CLONED)
+		return HAND_OVER;
+	return note_process(f, later.pid);
+}
+
 static int await_report(struct front *f, uint32_t kind, struct report *report)
 {
-	if (!f->launch || next_report(f, report) || report->kind != kind)
-		return HAND_OVER;
-	return await_process(f, report);
+	return !f->launch || next_report(f, report) || report->kind != kind ? HAND_OVER : 0;
 }
 
 int do_await_sync(struct front *f, const struct step_await_sync *a)
