@@ -17,21 +17,22 @@ import pytest
 
 from pyruntime.runtime.config.load import load_bundle
 from pyruntime.runtime.lifecycle.create import Request, make_plan
-from tests.conftest import TOP
+from tests.conftest import TOP, compile_c
 from tests.containers import PATIENCE, Bundle, Leftovers, Runtime
 
+PROGRAM = TOP / "pyruntime/native/front/front"
 WAITS = "trap 'exit 3' TERM; sleep 100 & wait"
 
 
 class Both:
     """One installation whose Python writes down that it was called."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, program: Path = PROGRAM) -> None:
         self.place = place
         self.called = place / "called"
         (place / "bin").mkdir()
         (place / "libexec").mkdir()
-        shutil.copy(TOP / "pyruntime/native/front/front", place / "bin/pyruntime")
+        shutil.copy(program, place / "bin/pyruntime")
         script = place / "libexec/pyruntime"
         script.write_text(f'#!/bin/sh\necho "$@" >>{self.called}\nexec {TOP}/.venv/libexec/pyruntime "$@"\n')
         script.chmod(0o755)
@@ -436,6 +437,21 @@ def test_signals_of_an_exec_that_is_replayed(both: Both, bundle: Bundle, number:
             process.send_signal(number)
             statuses.append(process.wait(PATIENCE))
     assert statuses[0] == statuses[1] == {15: 41, 2: 42, 10: 43, 9: -9}[number]
+
+
+def test_a_life_under_sanitizers(tmp_path: Path, bundle: Bundle) -> None:
+    """AddressSanitizer and UndefinedBehaviorSanitizer end the front at the first mistake."""
+    program = compile_c(tmp_path / "front", sorted(PROGRAM.parent.glob("*.c")), "-fsanitize=address,undefined",
+                        "-fno-sanitize-recover=all")
+    both = Both(tmp_path, program)
+    both.runtime.environment["ASAN_OPTIONS"] = "detect_leaks=0"
+    life = (f"create c1 {bundle.shell(WAITS)}", "state c1", "list -q", "ps -f json c1", "exec c1 true", "exec c1 true",
+            "start c1", "exec -d c1 true", "exec -d c1 true", "pause c1", "state c1", "resume c1", "kill -a c1 WINCH",
+            "kill c1 KILL")
+    for words in life:
+        assert both.answer(words, "on")[0][::2] == (0, ""), words
+    both.left("stopped")
+    assert both.answer("delete c1", "on") == ((0, "", ""), True)
 
 
 def test_the_files_of_a_container_are_the_owner_s(both: Both, bundle: Bundle) -> None:
