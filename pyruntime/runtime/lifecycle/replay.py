@@ -63,7 +63,7 @@ def keep(container: StateDirectory, record: StateRecord, plan: Plan, encoded: by
 
 def _ordinary(plan: Plan, key: bytes) -> bool:
     return (0 < len(key) <= _LARGEST and not plan.warnings and set(plan.slots) <= {"init", "root"}
-            and all(step.op.name in _HOST_STEPS for step in plan.steps if step.op.actor == "host")
+            and all(step.op.name in _HOST_STEPS and not step.tolerate for step in plan.steps if step.op.actor == "host")
             and "PYRUNTIME_FAULT" not in os.environ and os.environ.get("PYRUNTIME_FRONT") != "off")
 
 
