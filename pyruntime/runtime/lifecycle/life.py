@@ -90,10 +90,14 @@ class Life:
         """What comes before the lists."""
         record = self.record
         self.emit("container", id=record.id, pid=record.pid, started=record.started)
-        self.emit("unchanged", name="state.json", inode=file.st_ino, size=file.st_size, modified=file.st_mtime_ns,
-                  changed=file.st_ctime_ns)
+        self.unchanged("state.json", file)
         self.emit("paused_while", path=self.freezer.state, text=self.freezer.frozen)
         self.emit("created_while", socket="start.sock")
+
+    def unchanged(self, name: str, file: os.stat_result) -> None:
+        """The plan is void when this file of the state directory is written again."""
+        self.emit("unchanged", name=name, inode=file.st_ino, size=file.st_size, modified=file.st_mtime_ns,
+                  changed=file.st_ctime_ns)
 
     def verb(self, name: str, statuses: int) -> None:
         """Begin a list."""

@@ -71,6 +71,7 @@ def _life(container: StateDirectory, record: StateRecord, plan: Plan, encoded: b
     hosts = [item for item in enumerate(plan.steps) if item[1].op.actor == "host"]
     life = Life(record)
     life.head(os.stat(os.path.join(container.directory, "state.json")))
+    life.unchanged("exec.json", os.stat(os.path.join(container.directory, "exec.json")))
     life.verb("exec", CREATED | RUNNING)
     life.emit("require_request", key=key)
     for kind in NAMESPACES:
