@@ -1,4 +1,4 @@
-"""The rules of the house, as far as a program can check them."""
+"""The rules of the code base, as far as a program can check them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import NATIVE, STUB_SOURCES, TOP, compile_c
 
 PACKAGE = TOP / "pyruntime"
-# What the hot commands may import: modules that cost less than a millisecond here. Not json, re, enum, typing,
+# The modules that the hot commands may import, each in less than a millisecond. Not json, re, enum, typing,
 # subprocess, argparse, dataclasses (5 to 20 ms each), not jsonschema, pyroute2, cffi.
 CHEAP = {"os", "os.path", "sys", "stat", "posixpath", "genericpath", "errno", "time", "fcntl", "select", "binascii",
          "struct", "io", "abc", "codecs", "encodings", "builtins", "marshal", "posix", "zipimport", "warnings", "site"}
@@ -40,7 +40,7 @@ def test_the_image_tool_starts_with_cheap_modules() -> None:
     assert loaded - CHEAP <= {"__main__"}, sorted(loaded - CHEAP)
 
 
-# Room -> the rooms that it may import, in function bodies too: arrows point downward (HACKING.md has the reasons).
+# Room -> the rooms that it may import, including imports in function bodies (HACKING.md has the reasons).
 GROUND = {"errors", "spec", "_version"}
 BELOW = GROUND | {"system", "native"}
 ROOMS = {
@@ -54,11 +54,11 @@ ROOMS = {
     "profiles": BELOW,
     "networks": BELOW | {"images"},
     "builder": BELOW | {"commandline", "runtime", "images", "images.cli", "networks", "profiles"},
-    # Command lines stand above all rooms: `pyimage build` uses the directories and networks of pocker.
+    # Command lines may import all rooms: `pyimage build` uses the directories and networks of pocker.
     "images.cli": BELOW | {"commandline", "images", "builder", "pocker"},
     "pocker": BELOW | {"images.cli", "commandline", "runtime", "images", "networks", "profiles", "builder"},
 }
-# Within the products: room -> what of its own product it may not import.
+# Within the products: room -> the rooms of its own product that it may not import.
 ABOVE = {
     "runtime.plan": {"config", "cgroups", "compiler", "lifecycle", "api", "cli"},
     "runtime.config": {"plan", "cgroups", "compiler", "lifecycle", "api", "cli"},
@@ -71,6 +71,18 @@ ABOVE = {
     "builder.cache": {"graph", "steps", "cli"},
     "builder.steps": {"graph", "cli"},
     "builder.graph": {"cli"},
+    # cli -> api -> containers, volumes, events -> settings; and cli -> options (the flags) -> settings.
+    "pocker.api": {"cli", "options"},
+    "pocker.options": {"cli", "api"},
+    "pocker.containers": {"cli", "api", "options"},
+    "pocker.volumes": {"cli", "api", "options"},
+    "pocker.events": {"cli", "api", "options", "volumes"},
+    "pocker.directories": {"cli", "api", "options", "volumes"},
+    "pocker.settings": {"cli", "api", "options", "containers", "volumes", "events", "directories"},
+}
+# A product reaches the runtime through its api.py alone. Not yet:
+PRIVATE = {
+    "pyruntime.runtime.cgroups.systemd_bus",   # scopes: a client of D-Bus, which knows no container
 }
 
 
@@ -89,7 +101,8 @@ MODULES = {_name(path): path for path in PACKAGE.rglob("*.py")}
 
 @cache
 def _imports(path: Path) -> set[str]:
-    """The modules of ours that a module imports when it runs, in function bodies too; not for type checking alone."""
+    """The modules of pyruntime that a module imports at run time, including function bodies, but not for type checking
+    only."""
     tree = _tree(path)
     typing = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.If)
               and ast.unparse(node.test) == "TYPE_CHECKING" for inner in ast.walk(node)}
@@ -110,7 +123,7 @@ def _room(name: str) -> str:
 
 
 def arrows() -> dict[tuple[str, str], list[str]]:
-    """(room, room) -> the imports that lead from the one to the other."""
+    """(room, room) -> the imports from the first to the second."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, path in MODULES.items():
         for target in _imports(path):
@@ -135,6 +148,67 @@ def test_arrows_within_a_product_point_downward(room: str) -> None:
     assert wrong == []
 
 
+def test_pocker_reaches_the_runtime_through_its_api() -> None:
+    targets = {target for name, path in MODULES.items() if name.startswith("pyruntime.pocker.")
+               for target in _imports(path) if target.startswith("pyruntime.runtime.")}
+    assert targets == {"pyruntime.runtime.api"} | PRIVATE
+
+
+def _strings(path: Path) -> list[tuple[int, str]]:
+    """The texts of a module, without docstrings: line and text."""
+    tree = ast.parse(path.read_text())
+    described = {id(node.body[0].value) for node in ast.walk(tree)
+                 if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body
+                 and isinstance(node.body[0], ast.Expr)}
+    return [(node.lineno, node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)
+            and isinstance(node.value, str) and id(node) not in described]
+
+
+def test_no_flag_of_docker_below_the_options() -> None:
+    """pocker/options reads flags; the engine below takes settings, and its messages name settings."""
+    from pyruntime.pocker.options.flags import FLAGS
+
+    flags = {f"--{flag.name}" for flag in FLAGS} | {"--change", "--detach-keys", "--force", "--latest", "--size"}
+    outer = (PACKAGE / "pocker/cli", PACKAGE / "pocker/options")
+    found = [f"{path.relative_to(TOP)}:{line}: {text}" for path in (PACKAGE / "pocker").rglob("*.py")
+             if not any(path.is_relative_to(place) for place in outer) for line, text in _strings(path)
+             if flags & set(re.findall(r"--[a-z][a-z-]*", text))]
+    assert found == []
+
+
+# What may name modules in strings: tables of commands, which commandline.modules loads.
+TABLES = {"pyruntime.commandline.entry", "pyruntime.runtime.cli.main", "pyruntime.images.cli.main",
+          "pyruntime.pocker.cli.main", *(f"pyruntime.pocker.cli.{group}" for group in (
+              "builder", "buildx", "container", "image", "network", "system", "volume"))}
+
+
+def test_modules_are_named_in_strings_by_tables_alone() -> None:
+    packages = {name.rpartition(".")[0] for name in MODULES}
+    named = {name for name, path in MODULES.items() if any(
+        text in MODULES or text in packages - {""} for _, text in _strings(path) if text.startswith("pyruntime."))}
+    assert named <= TABLES, named - TABLES
+    loaders = {name for name, path in MODULES.items() if re.search(r"__import__|import_module|_gcd_import",
+                                                                   path.read_text())}
+    assert loaders == {"pyruntime.commandline.modules", "pyruntime.images.snapshots.driver"}
+
+
+def test_every_named_module_exists_and_is_an_arrow_downward() -> None:
+    """The commands of each program, and of its groups."""
+    from pyruntime.commandline.entry import COMMANDS
+    from pyruntime.commandline.groups import Group
+    from pyruntime.commandline.modules import load
+
+    for main in COMMANDS.values():
+        program = load(main).PROGRAM
+        names = {program.module_name(name) for name in (*program.commands, *program.hidden)}
+        for command in [program.module(name).COMMAND for name in program.commands]:
+            if isinstance(command, Group):
+                names |= {command.module_name(member) for member in command.members}
+        assert names <= set(MODULES)
+        rooms = {_room(name) for name in names}
+        assert rooms <= {_room(main)}, "a command of another product: import its module instead"
+
+
 def test_every_room_is_known() -> None:
     assert {_room(name) for name in MODULES} - {"pyruntime"} == set(ROOMS)
 
@@ -143,24 +217,24 @@ def test_the_table_of_rooms_is_complete() -> None:
     text = (TOP / "HACKING.md").read_text()
     table = text[text.index("## The rooms of the house"):text.index("## The life of a plan")]
     listed = set(re.findall(r"^\| `pyruntime/([\w/]+?)/?(?:\.py)?` \|", table, re.MULTILINE))
-    inner = {"images.cli", "_version"}   # a product's command line, and a number
+    inner = {"images.cli", "_version"}   # the command line of a product, and the version number
     assert {room for room in ROOMS if room not in inner} <= {name.replace("/", ".") for name in listed}
 
 
-def test_no_circle_of_imports() -> None:
-    """Neither at the top of modules nor hidden in function bodies."""
+def test_imports_form_no_cycle() -> None:
+    """Neither at the top of modules nor in function bodies."""
     edges = {name: _imports(path) for name, path in MODULES.items()}
     while leaves := [name for name, targets in edges.items() if not targets & edges.keys() - {name}]:
         for name in leaves:
             del edges[name]
-    # What only leads into a circle is none of it.
+    # Modules that only lead to a cycle are not part of it.
     while roots := [name for name in edges if not any(name in edges[other] for other in edges if other != name)]:
         for name in roots:
             del edges[name]
     assert {name: targets & edges.keys() for name, targets in edges.items()} == {}
 
 
-# Rooms in which imports inside functions have not been looked through yet: to be emptied.
+# Rooms whose imports inside functions have not been reviewed yet; this set must become empty.
 NOT_YET_LAZY = {"images", "images.cli", "builder", "pocker"}
 
 
@@ -181,8 +255,8 @@ def _imports_in_functions(tree: ast.AST) -> list[list[int]]:
     return blocks
 
 
-def test_an_import_inside_a_function_says_why() -> None:
-    """``# lazy: REASON`` stands on the line of a block's first import, or directly above it (HACKING.md, Habits)."""
+def test_an_import_inside_a_function_has_a_reason() -> None:
+    """``# lazy: REASON`` is on the line of the first import of a block, or directly above it (HACKING.md, Habits)."""
     found = []
     for name, path in MODULES.items():
         lines = path.read_text().splitlines()
@@ -192,15 +266,15 @@ def test_an_import_inside_a_function_says_why() -> None:
     assert sorted(set(found)) == []
 
 
-# Class names that stand for several classes: one each belongs to images, builder or pocker, which are being
-# restructured. To be emptied.
+# Class names that several classes share: one of each belongs to images, builder or pocker, which are being
+# restructured. This set must become empty.
 SEVERAL = {"Body", "Bundle", "Context", "Copy", "Directory", "Endpoint", "Entry", "Files", "Lines", "Lock", "Network",
            "Node", "Options", "Place", "Places", "Plan", "Program", "Progress", "Record", "Run", "Settings", "Sink",
            "Source", "Step", "Stream", "Trace", "Usage", "User", "Volume", "_Reader"}
 
 
-def test_a_class_name_stands_for_one_class() -> None:
-    """So that a name in a message, a review or a search leads to one place."""
+def test_class_names_are_unique() -> None:
+    """So that a name in a message, a review or a search identifies one class."""
     classes: dict[str, list[str]] = {}
     for name, path in MODULES.items():
         for node in ast.walk(_tree(path)):
@@ -209,7 +283,7 @@ def test_a_class_name_stands_for_one_class() -> None:
     assert {name: found for name, found in classes.items() if len(found) > 1 and name not in SEVERAL} == {}
 
 
-# What stands in one module of system/, and in no other module: a pattern -> that module.
+# Code that is allowed in only one module of system/: pattern -> module.
 ONE_WAY = {
     r"pidfd_send_signal": "processes",
     r"\bflock\(": "locks",
@@ -217,7 +291,7 @@ ONE_WAY = {
     r"os\.rename\((temporary|new)": "files",
     r"\"µs\"": "durations",
 }
-# Rooms that have ways of their own yet: to be emptied.
+# Rooms that still have their own implementation; this set must become empty.
 NOT_YET_ONE_WAY = {"images", "images.cli", "builder", "pocker"}
 
 
@@ -259,7 +333,7 @@ def test_sections_do_no_io() -> None:
 
 
 def test_no_silent_except() -> None:
-    """`except ...: pass` needs a comment that says why nothing has to be done."""
+    """`except ...: pass` needs a comment with the reason."""
     for path in PACKAGE.rglob("*.py"):
         lines = path.read_text().splitlines()
         for node in ast.walk(_tree(path)):
@@ -269,7 +343,7 @@ def test_no_silent_except() -> None:
 
 
 def _bare(handler: ast.ExceptHandler) -> list[int]:
-    """Lines of a handler that turn its exception into text by itself, as Python's own words."""
+    """Lines of a handler that use the text of its exception directly, in Python's wording."""
     found = []
     for node in ast.walk(handler):
         value = node.value if isinstance(node, ast.FormattedValue) else node.args[0] if isinstance(node, ast.Call) \
@@ -325,7 +399,7 @@ def test_stub_refuses_to_be_run_by_users() -> None:
 
 
 def test_fuzz_target_survives(tmp_path: Path) -> None:
-    """A short run from the golden plans as a corpus; `make fuzz` runs it for longer."""
+    """A short run with the golden plans as the corpus; `make fuzz` runs longer."""
     from bundles.build import names
     from bundles.golden import reference_plan
     from pyruntime.runtime.plan.encode import encode
@@ -350,7 +424,7 @@ def test_documents_name_existing_paths() -> None:
 
 
 def test_every_test_is_collected() -> None:
-    """A directory's name can hide its tests from pytest (norecursedirs), and a test that is never run always passes."""
+    """The name of a directory can exclude its tests (norecursedirs), and a test that is never run cannot fail."""
     done = subprocess.run([sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider"], cwd=TOP,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
