@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, UsageError
-from pyruntime.images import rootless
 from pyruntime.images.snapshots.overlay import Overlay
 from pyruntime.images.snapshots.view import attach
 from pyruntime.images.store import mountings, trees
 from pyruntime.images.store.store import Store
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def mount(store: Store, image: Image, path: str) -> None:
 
     Raises HostError for who is not root: nobody else would see the mount.
     """
-    if not rootless.privileged():
+    if not privileged():
         raise HostError("mounting an image needs root; `pyimage unpack --driver copy` makes a tree to look at")
     path = os.path.abspath(path)
     try:

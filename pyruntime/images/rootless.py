@@ -16,41 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000   # linux/sched.h
-_ALL = (0, 0, 0xFFFFFFFF)
-
-
-def privileged() -> bool:
-    """Whether this process is root of the initial user namespace: trusted.* attributes and device nodes are its."""
-    return os.geteuid() == 0 and id_map("uid") == [_ALL]
-
-
-def id_map(kind: str) -> list[tuple[int, int, int]]:
-    """This process's map, ``kind`` "uid" or "gid": (inside, outside, how many)."""
-    fd = os.open(f"/proc/self/{kind}_map", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        lines = os.read(fd, 65536).decode().splitlines()
-    finally:
-        os.close(fd)
-    return [(int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, lines)]
-
-
-def real_uid() -> int:
-    """This process's user as the machine knows it: in a user namespace root is who has made it."""
-    return next((outside + os.geteuid() - inside for inside, outside, count in id_map("uid")
-                 if inside <= os.geteuid() < inside + count), os.geteuid())
-
-
-def mapped(kind: str) -> Callable[[int], int | None]:
-    """A function from an id to itself, or to None where this user namespace does not have it."""
-    ranges = [range(inside, inside + count) for inside, _, count in id_map(kind)]
-    return lambda number: number if any(number in ids for ids in ranges) else None
-
-
-def setgroups_denied() -> bool:
-    """Whether no process of this user namespace may set its supplementary groups: no group but the user's own is mapped
-    (user_namespaces(7))."""
-    with open("/proc/self/setgroups", "rb") as file:
-        return file.read().strip() == b"deny"
 
 
 def subordinate_ids(path: str, user: str, uid: int) -> list[tuple[int, int]]:

@@ -7,10 +7,10 @@ capabilities, a writable root, no terminal. An image's own values are taken verb
 from __future__ import annotations
 
 from pyruntime.errors import ImageError
-from pyruntime.images.rootless import setgroups_denied
 from pyruntime.images.users import find_user
 from pyruntime.runtime.config.environment import last_of_each
 from pyruntime.runtime.config.template import template
+from pyruntime.system.user_namespace import setgroups_denied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ follows the journal looks at the file. It is of this boot, as what it tells of i
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 
 from pyruntime.errors import ConfigError
-from pyruntime.system.json import decode, encode
+from pyruntime.system.events import note
+from pyruntime.system.json import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,42 +24,16 @@ if TYPE_CHECKING:
     from pyruntime.pocker.containers.container import Record
     from pyruntime.pocker.directories import Places
 
-LIMIT = 1 << 20   # bytes before the journal is renamed: some thousand events; RUN is memory
+__all__ = ["events", "note", "of_container"]
+
 _LOOK = 0.1       # seconds between two looks at a journal that is followed
 _BLOCK = 1 << 16
-
-
-def note(places: Places, kind: str, action: str, id: str, attributes: dict[str, str]) -> None:
-    """Append an event. ``kind``: container, image, network or volume; ``action`` in Docker's words."""
-    line = encode({"Type": kind, "Action": action, "Actor": {"ID": id, "Attributes": attributes},
-                   "timeNano": time.time_ns()}) + "\n"
-    try:
-        fd = os.open(f"{places.below_run()}/events", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, line.encode())
-            if os.lseek(fd, 0, os.SEEK_CUR) > LIMIT:
-                _rotate(places, fd)
-        finally:
-            os.close(fd)
-    except OSError:
-        return   # a full disk costs history; no container is kept from starting or ending for it
 
 
 def of_container(places: Places, record: Record, action: str, **attributes: str) -> None:
     """Append an event of a container, with its name, image and labels."""
     labels = {**(record.image_config.get("Labels") or {}), **record.settings.labels}
     note(places, "container", action, record.id, {**labels, "image": record.image, "name": record.name, **attributes})
-
-
-def _rotate(places: Places, fd: int) -> None:
-    """Rename the journal that is open, unless somebody is at it or has done it."""
-    path = f"{places.run}/events"
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    if os.path.samestat(os.stat(path), os.fstat(fd)):
-        os.rename(path, f"{path}.1")
 
 
 def events(places: Places, *, since: int | None = None, until: int | None = None, follow: bool = True,

@@ -43,6 +43,19 @@ def forget(path: str) -> None:
         return
 
 
+def read(path: str, limit: int = 1 << 20) -> bytes:
+    """The content of a file, up to ``limit`` bytes. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while limit > 0 and (part := os.read(fd, min(limit, 1 << 20))):
+            parts.append(part)
+            limit -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
 def write(path: str, data: bytes, *, sync: bool = False) -> None:
     """Write a file, whole or not at all, and with ``sync`` to disk. Raises PyruntimeError.
 

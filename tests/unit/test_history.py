@@ -11,6 +11,7 @@ import pytest
 
 from pyruntime.pocker import events as history
 from pyruntime.pocker.directories import Places
+from pyruntime.system import events as journal
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_times_bound_what_is_told(places: Places) -> None:
 
 def test_a_long_journal_is_renamed_and_a_follower_misses_nothing(places: Places, monkeypatch: pytest.MonkeyPatch
                                                                  ) -> None:
-    monkeypatch.setattr(history, "LIMIT", 2000)
+    monkeypatch.setattr(journal, "LIMIT", 2000)
     monkeypatch.setattr(history, "_LOOK", 0.001)
     history.note(places, "container", "start", "before", {})
     seen: list[str] = []

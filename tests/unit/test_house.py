@@ -51,10 +51,10 @@ ROOMS = {
     "runtime": BELOW | {"commandline"},
     "images": BELOW | {"commandline", "runtime"},
     "profiles": BELOW,
-    "networks": BELOW | {"images"},
+    "networks": BELOW,
     "builder": BELOW | {"commandline", "runtime", "images", "images.cli", "networks", "profiles"},
-    # Command lines stand above all rooms: `pyimage build` uses the directories and networks of pocker.
-    "images.cli": BELOW | {"commandline", "images", "builder", "pocker"},
+    # A command line stands above all that it shows: `pyimage build` is the builder's.
+    "images.cli": BELOW | {"commandline", "images", "builder", "networks", "runtime"},
     "pocker": BELOW | {"images.cli", "commandline", "runtime", "images", "networks", "profiles", "builder"},
 }
 # Within the products: room -> what of its own product it may not import.

@@ -7,7 +7,7 @@ import os
 from pyruntime.errors import BuildError, LayerError
 from pyruntime.images.layers.apply import Limits, Options, extract
 from pyruntime.images.layers.compression import Inflater
-from pyruntime.images.rootless import privileged
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

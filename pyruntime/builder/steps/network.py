@@ -135,9 +135,9 @@ def check(site: Site, name: str) -> str:
         return name
     if name == "bridge":
         return DEFAULT
-    from pyruntime.images.rootless import privileged
     from pyruntime.networks import definitions as networks
     from pyruntime.networks import slirp as outside
+    from pyruntime.system.user_namespace import privileged
 
     if not privileged():
         if name in (outside.PASTA, outside.SLIRP):

@@ -13,7 +13,6 @@ from pyruntime.builder.steps.network import HOSTNAME
 from pyruntime.errors import BuildError, PyruntimeError
 from pyruntime.images.document import ImageConfig
 from pyruntime.images.layers.tree import not_there
-from pyruntime.images.rootless import privileged
 from pyruntime.images.runtime_config import Wishes, convert
 from pyruntime.profiles import apparmor
 from pyruntime.profiles.devpts import terminal_group
@@ -21,6 +20,7 @@ from pyruntime.profiles.seccomp import profile
 from pyruntime.runtime.api import Runtime
 from pyruntime.system import kernel
 from pyruntime.system.json import encode
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

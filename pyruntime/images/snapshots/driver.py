@@ -108,14 +108,14 @@ def choose(name: str, store: Store, target: str, *, lasting: bool = True) -> Dri
     namespace mounts for itself is no choice for "". Raises HostError with the reason for a driver that is named and
     cannot be used, UsageError for an unknown one.
     """
-    from pyruntime.images import rootless
+    from pyruntime.system.user_namespace import privileged
 
     if name:
         driver = named(name, store)
         if reason := driver.usable(target):
             raise HostError(f'the {name} driver cannot be used for "{target}": {reason}')
         return driver
-    hidden = lasting and not rootless.privileged()
+    hidden = lasting and not privileged()
     reason = ""
     for kind in KINDS:
         driver = named(kind, store)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import ConfigError, ImageError
-from pyruntime.images.store.layout import now, read_file, write_file
+from pyruntime.images.store.layout import now, write_file
+from pyruntime.system import files
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -81,7 +82,7 @@ def read_mark(path: str) -> dict[str, str]:
     that is damaged."""
     file = f"{path}/{MARK}"
     try:
-        value = decode(read_file(file), file)
+        value = decode(files.read(file), file)
     except ConfigError:
         value = None
     if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("id", "store", "driver")):
@@ -95,7 +96,7 @@ def read(layout: Layout, name: str) -> Bundle:
         raise FileNotFoundError
     path = layout.below("bundles", name)
     try:
-        value = decode(read_file(path), path)
+        value = decode(files.read(path), path)
     except ConfigError:
         value = None
     blank = Bundle()

@@ -13,8 +13,9 @@ import time
 
 from pyruntime.errors import ImageError
 from pyruntime.images.store import blobs, bundles, layers, leases, mountings, names, steps, trees
-from pyruntime.images.store.layout import abandoned, read_file
+from pyruntime.images.store.layout import abandoned
 from pyruntime.images.store.marks import Marks
+from pyruntime.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _sweep(sweep: _Sweep, found: Collected, oldest: float, without: frozenset[st
     for digest in blobs.all_digests(layout):
         if digest not in marks.digests:
             sweep.drop(found.blobs, digest, layout.blob(digest), _on_disk(layout.blob(digest)))
-    mounted = read_file("/proc/self/mountinfo", 1 << 28)
+    mounted = files.read("/proc/self/mountinfo", 1 << 28)
     for key in layers.all_keys(layout):
         # A mounted one is in use by somebody who has moved the bundle, say.
         if key not in marks.keys and f"/{key}/fs".encode() not in mounted:

@@ -19,10 +19,10 @@ from _thread import allocate_lock
 
 from pyruntime import errors
 from pyruntime.errors import DigestError, PyruntimeError
-from pyruntime.images import rootless
 from pyruntime.images.store import blobs, layers, trees
 from pyruntime.images.store.layout import same, write_all, write_file
 from pyruntime.system import kernel
+from pyruntime.system.user_namespace import mapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def _work(layout: Layout, task: _Task, applier: Any, limits: Any, parent: int, e
 def applier_options(applier: Any, layout: Layout, warn: Callable[[str], None]) -> Any:
     """The applier's options for layers of this store."""
     privileged = layout.overlay == "trusted."
-    uid, gid = (None, None) if privileged else (rootless.mapped("uid"), rootless.mapped("gid"))
+    uid, gid = (None, None) if privileged else (mapped("uid"), mapped("gid"))
     return applier.Options(privileged=privileged, userxattr=not privileged, uid=uid, gid=gid, warn=warn)
 
 

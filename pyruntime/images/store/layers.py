@@ -11,7 +11,8 @@ import os
 
 from pyruntime.errors import ConfigError, ImageError
 from pyruntime.images.digest import check
-from pyruntime.images.store.layout import now, read_file
+from pyruntime.images.store.layout import now
+from pyruntime.system import files
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -90,7 +91,7 @@ def read_info(layout: Layout, key: str) -> Info:
     """What is recorded about a layer; raises ImageError where that is damaged, FileNotFoundError where it is gone."""
     path = f"{layout.layer(key)}/info"
     try:
-        value = decode(read_file(path), path)
+        value = decode(files.read(path), path)
     except ConfigError:
         value = None
     blank = Info()

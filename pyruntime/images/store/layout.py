@@ -25,8 +25,8 @@ import os
 import time
 
 from pyruntime.errors import HostError, ImageError, PyruntimeError, UsageError
-from pyruntime.images import rootless
 from pyruntime.images.digest import check
+from pyruntime.system.user_namespace import privileged, real_uid
 
 VERSION = 1
 DIRECTORIES = ("blobs", "ingest", "names", "layers", "subvolumes", "leases", "bundles", "cache", "mounts",
@@ -43,7 +43,7 @@ def default_root() -> str:
     """
     if told := os.environ.get("PYRUNTIME_STORE"):
         return told
-    if os.geteuid() == 0 and (rootless.privileged() or os.access("/var/lib", os.W_OK)):
+    if os.geteuid() == 0 and (privileged() or os.access("/var/lib", os.W_OK)):
         return "/var/lib/pyruntime"
     data = os.environ.get("XDG_DATA_HOME", "")
     if not data.startswith("/"):   # basedir-spec: a relative path is to be ignored
@@ -120,7 +120,7 @@ class Layout:
             return HostError(f'store "{self.root}": {doing}: no space left: remove images that are not needed and'
                              f" collect garbage, or name another store with PYRUNTIME_STORE: {words}")
         if error.errno in _CLOSED:
-            return HostError(f'store "{self.root}": {doing}: it cannot be written by user {rootless.real_uid()}: name'
+            return HostError(f'store "{self.root}": {doing}: it cannot be written by user {real_uid()}: name'
                              f" another store with PYRUNTIME_STORE: {words}")
         return HostError(f'store "{self.root}": {doing}: {words}')
 
@@ -168,7 +168,7 @@ def _check_owner(root: str) -> None:
     except OSError:
         return   # it will be made, or what is wrong is said there
     if owner not in (os.geteuid(), 0):
-        raise HostError(f'store "{root}" belongs to user {owner}, not to {rootless.real_uid()}: name one of your own'
+        raise HostError(f'store "{root}" belongs to user {owner}, not to {real_uid()}: name one of your own'
                         " with PYRUNTIME_STORE")
 
 
@@ -239,19 +239,6 @@ def write_file(path: str, data: bytes, *, lock: bool = False, sync: bool = True)
         os.close(fd)
         return -1
     return fd
-
-
-def read_file(path: str, limit: int = 1 << 20) -> bytes:
-    """The content of one of our small files; OSError goes to the caller."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while limit > 0 and (part := os.read(fd, min(limit, 1 << 20))):
-            parts.append(part)
-            limit -= len(part)
-        return b"".join(parts)
-    finally:
-        os.close(fd)
 
 
 def abandoned(path: str) -> int:

@@ -16,7 +16,8 @@ import fcntl
 import os
 from _thread import allocate_lock, get_native_id
 
-from pyruntime.images.store.layout import Layout, Lock, abandoned, read_file, write_all
+from pyruntime.images.store.layout import Layout, Lock, abandoned, write_all
+from pyruntime.system import files
 
 
 class Lease:
@@ -109,7 +110,7 @@ def live(layout: Layout) -> tuple[set[str], list[str]]:
             void.append(path)
             continue
         try:
-            keys.update(read_file(path, 1 << 26).decode().split())
+            keys.update(files.read(path, 1 << 26).decode().split())
         except FileNotFoundError:
             pass   # its process has just ended it
     return keys, void

@@ -11,7 +11,8 @@ import os
 from pyruntime.errors import ImageError, NoSuchImage, UsageError
 from pyruntime.images.digest import check, of
 from pyruntime.images.document import Descriptor
-from pyruntime.images.store.layout import now, read_file, write_file
+from pyruntime.images.store.layout import now, write_file
+from pyruntime.system import files
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ def file_name(name: str) -> str:
 def read(layout: Layout, file: str) -> tuple[str, Descriptor, str]:
     """Name, descriptor and time of one file in names/; raises ImageError for a damaged one."""
     path = layout.below("names", file)
-    value = decode(read_file(path), path)
+    value = decode(files.read(path), path)
     try:
         assert isinstance(value, dict)
         members = dict(value["descriptor"])

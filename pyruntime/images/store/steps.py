@@ -19,7 +19,8 @@ from pyruntime.errors import ConfigError
 from pyruntime.images.digest import well_formed
 from pyruntime.images.document import Descriptor
 from pyruntime.images.store import blobs, trees
-from pyruntime.images.store.layout import abandoned, now, read_file, same, write_file
+from pyruntime.images.store.layout import abandoned, now, same, write_file
+from pyruntime.system import files
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -57,7 +58,7 @@ def read(layout: Layout, key: str) -> Made | None:
     """The layer of a step; None where there is none, or its blob is gone. The caller holds a lease, to which the blob
     has to be added *before* it is trusted: see ``find``."""
     try:
-        value = decode(read_file(_below(layout, "steps", key)), key)
+        value = decode(files.read(_below(layout, "steps", key)), key)
     except (FileNotFoundError, ConfigError):
         return None
     if not isinstance(value, dict) or not all(isinstance(value.get(name), str) and well_formed(value[name])

@@ -6,7 +6,6 @@ import os
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import PyruntimeError, StateError
-from pyruntime.images.rootless import setgroups_denied
 from pyruntime.images.users import find_group, find_user
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.foreground import check_terminal, failure
@@ -15,6 +14,7 @@ from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 from pyruntime.pocker.events import of_container
 from pyruntime.runtime.api import Runtime
+from pyruntime.system.user_namespace import setgroups_denied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

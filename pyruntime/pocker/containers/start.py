@@ -21,7 +21,6 @@ import sys
 
 from pyruntime.errors import HostError, PyruntimeError, StateError, words
 from pyruntime.images.bundle import Bundle
-from pyruntime.images.rootless import privileged
 from pyruntime.images.snapshots.driver import named
 from pyruntime.networks.present import NONE
 from pyruntime.pocker import events as history
@@ -35,6 +34,7 @@ from pyruntime.system.installed import native
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import interpreter, start_time
 from pyruntime.system.times import timestamp
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

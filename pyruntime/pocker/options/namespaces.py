@@ -137,7 +137,7 @@ def provide(container: Container, record: Record) -> None:
 
 
 def _check_user(given: dict[str, Any]) -> None:
-    from pyruntime.images.rootless import privileged
+    from pyruntime.system.user_namespace import privileged
 
     if given.get("privileged"):
         raise UsageError("--privileged and --userns do not go together: write --userns host")

@@ -33,6 +33,7 @@ INSIDE = """
 import os, sys
 from pathlib import Path
 from pyruntime.images import rootless
+from pyruntime.system.user_namespace import id_map, privileged
 from pyruntime.images.snapshots.driver import choose
 from pyruntime.images.snapshots import overlay
 from pyruntime.images.snapshots.overlay import Overlay
@@ -43,7 +44,7 @@ from tests.integration.image.store_images import Image, archive, listing, pull
 warnings = []
 def enter():
     rootless.enter(default_root(), warnings.append)
-    assert (os.geteuid(), os.getegid()) == (0, 0) and not rootless.privileged()
+    assert (os.geteuid(), os.getegid()) == (0, 0) and not privileged()
     store = Store.open()
     assert store.root == "/mnt/.local/share/pyruntime" and store.layout.overlay == "user."
     return store
@@ -91,7 +92,7 @@ assert os.listdir("/mnt/bundle") == [] and store.verify() == [] and warnings == 
 assert choose("", store, target).name == "copy" and choose("", store, target, lasting=False).name == "overlay"
 store.untag("x")
 assert store.collect().size > 0 and store.usage().blobs == store.usage().layers == 0
-print(os.stat("/mnt").st_uid, rootless.id_map("uid"))
+print(os.stat("/mnt").st_uid, id_map("uid"))
 """)
     assert out == "0 [(0, 65534, 1), (1, 100000, 65536)]\n"
     store = tmp_path / "home/.local/share/pyruntime"
@@ -124,7 +125,7 @@ def test_one_id_alone(tmp_path: Path) -> None:
 from pyruntime.errors import PyruntimeError
 store = enter()
 assert len(warnings) == 1 and "usermod --add-subuids" in warnings[0], warnings
-assert rootless.id_map("uid") == [(0, 65534, 1)]
+assert id_map("uid") == [(0, 65534, 1)]
 made = pull(store, Image(archive(("etc/", None), ("etc/x", b""), root=True)), "x")
 os.makedirs("/mnt/rootfs")
 driver = choose("", store, "/mnt/rootfs", lasting=False)

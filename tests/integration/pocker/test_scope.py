@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.pocker.containers import scope
+from pyruntime.runtime.cgroups import scope
 from tests.integration.pocker.command import Pocker
 from tests.integration.pocker.lab import Lab, gone
 
