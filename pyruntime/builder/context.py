@@ -47,7 +47,7 @@ class Scratch:
         os.close(self._fd)
 
 
-class Context:
+class BuildContext:
     """Where files come from, and the Dockerfile's name and text."""
 
     __slots__ = ("name", "text", "tree")
@@ -58,7 +58,7 @@ class Context:
         self.text = text
 
 
-def open_context(where: str, file: str, scratch: Callable[[], Scratch], warn: Callable[[str], None]) -> Context:
+def open_context(where: str, file: str, scratch: Callable[[], Scratch], warn: Callable[[str], None]) -> BuildContext:
     """The context at ``where``: a directory, "-" (a tar archive, or a Dockerfile alone), a git URL.
 
     ``file`` is the Dockerfile's path, "-" for standard input, "" for Dockerfile (or Containerfile) in the context.
@@ -103,7 +103,7 @@ def _open_directory(path: str) -> int:
         raise UsageError(f'context "{path}": {error.strerror}') from None
 
 
-def _with_file(tree: Tree, file: str, where: str, *, inside: bool) -> Context:
+def _with_file(tree: Tree, file: str, where: str, *, inside: bool) -> BuildContext:
     """Find the Dockerfile and what is to be ignored."""
     ignore_beside = ""
     if file == "-":
@@ -131,7 +131,7 @@ def _with_file(tree: Tree, file: str, where: str, *, inside: bool) -> Context:
             if found is not None:
                 tree.ignore = Ignore(_text(found, one), one)
                 break
-    return Context(tree, os.path.basename(name), _text(data, name))
+    return BuildContext(tree, os.path.basename(name), _text(data, name))
 
 
 def _text(data: bytes, name: str) -> str:
@@ -174,7 +174,7 @@ def _read_all(fd: int, name: str, data: bytes = b"") -> bytes:
     return data
 
 
-def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> Context:
+def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> BuildContext:
     """An archive, compressed or not; what is none is a Dockerfile without a context."""
     first = b""
     while len(first) < 1024 and (data := os.read(0, 1 << 20)):
@@ -187,7 +187,8 @@ def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> Con
 
     if not is_archive(first):
         text = _text(_read_all(0, "Dockerfile", first), "Dockerfile")
-        return Context(Tree(_open_directory(target), "the context, which is empty,", local=True), "Dockerfile", text)
+        tree = Tree(_open_directory(target), "the context, which is empty,", local=True)
+        return BuildContext(tree, "Dockerfile", text)
     rest = [first]
     tree = Tree(_open_directory(target), "the context", local=True)
     unpack(lambda count: rest.pop() if rest else os.read(0, count), tree.fd, owners=False, warn=warn)

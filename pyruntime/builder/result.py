@@ -6,9 +6,9 @@ import os
 
 from pyruntime.builder.graph.plan import COMMENT, StagePlan
 from pyruntime.builder.steps.copy import Copying
-from pyruntime.builder.steps.tree import Source, Tree
+from pyruntime.builder.steps.tree import CopySource, Tree
 from pyruntime.builder.steps.workspace import layers_of
-from pyruntime.errors import BuildError, UsageError
+from pyruntime.errors import BuildError
 from pyruntime.images import media
 from pyruntime.images.document import Descriptor
 from pyruntime.images.layers.compression import Inflater
@@ -28,37 +28,6 @@ if TYPE_CHECKING:
     from pyruntime.images.store.store import Store
 
 _MEMBERS = ("architecture", "os", "os.version", "os.features", "variant")
-
-
-class Output:
-    """One --output: ``kind`` local, tar, oci or docker, and image for the store; ``path`` to write to, "-" for standard
-    output; ``push``: to the registries of its names, too."""
-
-    __slots__ = ("kind", "path", "push")
-
-    KINDS = ("local", "tar", "oci", "docker", "image", "registry")
-
-    def __init__(self, kind: str, path: str, *, push: bool = False) -> None:
-        self.kind = kind
-        self.path = path
-        self.push = push
-
-    @classmethod
-    def parse(cls, text: str) -> Output:
-        """Read ``type=tar,dest=FILE``, or a directory, or "-". Raises UsageError."""
-        if text == "-":
-            return cls("tar", "-")
-        if "=" not in text:
-            return cls("local", text)
-        values = dict(part.partition("=")[::2] for part in text.split(","))
-        kind, path = values.pop("type", ""), values.pop("dest", "")
-        if kind in ("image", "registry") or (kind == "docker" and not path):
-            push = values.pop("push", "false") == "true" or kind == "registry"
-            if not values and not path:
-                return cls("image", "", push=push)
-        if kind not in cls.KINDS or values or (not path and kind == "local"):
-            raise UsageError(f'--output "{text}": write type={"|".join(cls.KINDS)},dest=PATH, or a directory')
-        return cls(kind, path or "-")
 
 
 def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoch: int | None, compression: str,
@@ -198,7 +167,7 @@ def write_local(store: Store, state: StageState, path: str, warn: Callable[[str]
         with View(store, layers_of(store, state.chain, warn)) as view:
             tree = Tree(view.fd, "the result")
             copying = Copying(target, path, chown=f"{os.geteuid()}:{os.getegid()}", warn=warn)
-            copying.sources([Source(tree, b"", b"", os.fstat(view.fd))], "/")
+            copying.sources([CopySource(tree, b"", b"", os.fstat(view.fd))], "/")
     finally:
         os.close(target)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pyruntime.images.layers.options import Limits
     from pyruntime.images.lookup import Image
-    from pyruntime.images.store.bundles import Bundle as Record
+    from pyruntime.images.store.bundles import BundleRecord as Record
     from pyruntime.images.store.extract import Talk
     from pyruntime.images.store.layers import Layers
 

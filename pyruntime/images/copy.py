@@ -10,6 +10,7 @@ from pyruntime.errors import DigestError, ImageError
 from pyruntime.images import media
 from pyruntime.images.digest import of
 from pyruntime.images.document import Descriptor, Manifest, parse_config, parse_manifest
+from pyruntime.images.progress import Progress
 from pyruntime.images.transports.base import Source
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.lookup import Image
     from pyruntime.images.platform import Platform
-    from pyruntime.images.progress import Progress
     from pyruntime.images.transports.base import Body, Target
 
 _DEPTH = 4   # indexes in indexes
@@ -70,7 +70,7 @@ class Kept(Source):
 
 
 def copy(source: Source, target: Target, *, platform: Platform | None, everything: bool = False, threads: int = 3,
-         progress: Progress, warn: Callable[[str], None]) -> Copied:
+         progress: Progress | None = None, warn: Callable[[str], None]) -> Copied:
     """Move the image of ``source``.
 
     Of an index the image for ``platform`` (the host's for None) is taken, or with ``everything`` all of them, provided
@@ -79,7 +79,7 @@ def copy(source: Source, target: Target, *, platform: Platform | None, everythin
     other gets the one manifest as its root. Raises the errors of both sides, DigestError, and ConfigError for a
     document that is wrong.
     """
-    work = _Work(source, target, progress)
+    work = _Work(source, target, progress or Progress())
     raw, media_type = work.root()
     manifest = parse_manifest(raw, media_type, f"{source.label}: manifest")
     everything = everything and all(source.holds(child) for child in manifest.manifests)

@@ -108,7 +108,7 @@ class ImageConfig:
         self.history: list[dict[str, Any]] = document.get("history") or []
 
 
-class _Reader:
+class _DocumentReader:
     """Collects what is wrong with one document."""
 
     def __init__(self, name: str) -> None:
@@ -178,7 +178,7 @@ def parse_manifest(raw: bytes, media_type: str, name: str = "manifest") -> Manif
 
     A document that could be read as both (CVE-2021-41190), or as another type than was said, is refused.
     """
-    reader = _Reader(name)
+    reader = _DocumentReader(name)
     document = reader.read(raw)
     if document.get("schemaVersion") == 1 or media_type in media.SCHEMA_1:
         raise ImageError(f"{name}: a manifest of Docker's schema 1, without digests of the layers' content; push the"
@@ -212,7 +212,7 @@ def parse_manifest(raw: bytes, media_type: str, name: str = "manifest") -> Manif
 
 def parse_config(raw: bytes, manifest: Manifest, name: str = "image configuration") -> ImageConfig:
     """Read an image configuration and check that it belongs to the manifest."""
-    reader = _Reader(name)
+    reader = _DocumentReader(name)
     document = reader.read(raw)
     reader.members(document, "", _CONFIG)
     rootfs = document.get("rootfs")
@@ -231,7 +231,7 @@ def parse_config(raw: bytes, manifest: Manifest, name: str = "image configuratio
     return ImageConfig(raw, document)
 
 
-def _check_diff_ids(reader: _Reader, rootfs: dict[str, Any], manifest: Manifest) -> None:
+def _check_diff_ids(reader: _DocumentReader, rootfs: dict[str, Any], manifest: Manifest) -> None:
     diff_ids = reader.typed(rootfs, "rootfs", "diff_ids", list) or []
     for number, diff_id in enumerate(diff_ids):
         if not isinstance(diff_id, str) or not well_formed(diff_id):
@@ -240,7 +240,7 @@ def _check_diff_ids(reader: _Reader, rootfs: dict[str, Any], manifest: Manifest)
         reader.wrong("rootfs.diff_ids", f"{len(diff_ids)} of them, but the manifest has {len(manifest.layers)} layers")
 
 
-def _check_container(reader: _Reader, config: object) -> None:
+def _check_container(reader: _DocumentReader, config: object) -> None:
     if not isinstance(config, dict):
         return
     reader.members(config, "config", _CONTAINER)

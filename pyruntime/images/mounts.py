@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, UsageError
-from pyruntime.images.snapshots.overlay import Overlay
+from pyruntime.images.snapshots.overlay import OverlayDriver
 from pyruntime.images.snapshots.view import attach
 from pyruntime.images.store import mountings, trees
 from pyruntime.images.store.store import Store
@@ -50,7 +50,7 @@ def unmount(store: Store, path: str) -> bool:
     path = os.path.abspath(path)
     records = mountings.at(store.layout, path)
     if records:
-        Overlay(store).unmount(path)
+        OverlayDriver(store).unmount(path)
     for record in records:
         trees.remove(record)   # gc forgets the bundle that is no more
     return bool(records)

@@ -32,10 +32,16 @@ class Progress:
         """It is there: "copied", "exists", "mounted", "extracted"."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """The transfer has ended."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-class Lines(Progress):
+class LineProgress(Progress):
     """One line for each blob that has arrived."""
 
     def end(self, blob: Descriptor, outcome: str) -> None:
@@ -44,22 +50,27 @@ class Lines(Progress):
         sys.stderr.flush()
 
 
-class Bars(Progress):
+class BarProgress(Progress):
     """A bar for each blob, by rich."""
 
     def __init__(self) -> None:
+        self._display: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def _start(self) -> None:
+        """Before the first blob, and not earlier: a command without transfers must not pay for rich."""
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
         from rich.progress import Progress as Display
 
         self._display = Display(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
                                 TextColumn("{task.fields[outcome]}"), console=Console(stderr=True))
-        self._tasks: dict[str, Any] = {}
+        self._display.start()
 
     def announce(self, blob: Descriptor) -> None:
         """Add a bar."""
-        if not self._tasks:   # not before: what fails earlier is to leave an error on the terminal, and nothing else
-            self._display.start()
+        if self._display is None:
+            self._start()
         if blob.digest not in self._tasks:
             self._tasks[blob.digest] = self._display.add_task(
                 f"{blob.digest[7:19]} {what(blob)}", total=blob.size, start=False, outcome="waiting")
@@ -81,14 +92,15 @@ class Bars(Progress):
 
     def close(self) -> None:
         """Leave the bars as they are."""
-        self._display.stop()
+        if self._display is not None:
+            self._display.stop()
 
 
 def progress(*, quiet: bool) -> Progress:
     """The kind that fits: bars where standard error is a terminal."""
     if quiet:
         return Progress()
-    return Bars() if sys.stderr.isatty() else Lines()
+    return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
 def what(blob: Descriptor) -> str:

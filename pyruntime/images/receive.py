@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def receive(store: Store, source: Source, names: list[str], *, platform: Platform | None = None,
             everything: bool = False, extract: bool = True, threads: int = 3, limits: Limits | None = None,
-            progress: Progress, warn: Callable[[str], None]) -> Copied:
+            progress: Progress | None = None, warn: Callable[[str], None]) -> Copied:
     """Move the image of ``source`` into the store under ``names``, or by its digest alone.
 
     The other arguments are those of copy. With ``extract`` the layers are extracted, of several images those of the

@@ -20,7 +20,7 @@ _LIMIT = 4 << 20
 _IDS = 1 << 32
 
 
-class User:
+class ImageUser:
     """Who a process runs as.
 
     ``groups``  the supplementary groups, each once, the primary one first: a set-group-ID program replaces the primary
@@ -39,7 +39,7 @@ class User:
         self.home = home
 
 
-def find_user(text: str, root: int) -> User:
+def find_user(text: str, root: int) -> ImageUser:
     """The user that ``text`` means in the root filesystem behind the descriptor ``root``.
 
     Forms: ``user``, ``uid``, ``user:group``, ``uid:gid``, ``uid:group``, ``user:gid``; nothing is 0:0. Numbers are
@@ -54,8 +54,8 @@ def find_user(text: str, root: int) -> User:
     gid = entry[2] if entry else 0
     name, home = (entry[0], entry[3]) if entry else ("", "")
     if group:
-        return User(uid, _group(root, group, text), name=name, home=home)
-    return User(uid, gid, [number for _, number, members in _groups(root) if name and name in members], name, home)
+        return ImageUser(uid, _group(root, group, text), name=name, home=home)
+    return ImageUser(uid, gid, [number for _, number, members in _groups(root) if name and name in members], name, home)
 
 
 def find_group(text: str, root: int) -> int:

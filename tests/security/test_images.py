@@ -17,7 +17,7 @@ import pytest
 
 from bundles.images import Layout
 from pyruntime.images.registry.http import Transport
-from pyruntime.images.registry.settings import Settings
+from pyruntime.images.registry.settings import RegistrySettings
 from tests.integration.image.command import Pyimage
 from tests.integration.image.hostile import directory, file, hardlink, header, symlink, tar
 from tests.integration.image.registries import (
@@ -214,7 +214,7 @@ def test_a_realm_without_encryption(pyimage: Pyimage, authority: Authority, fake
 
 def test_no_way_back_from_https() -> None:
     """CVE-2014-5277 (Docker: HTTP where HTTPS failed): a registry elsewhere is asked by HTTPS, whatever answers."""
-    transport = Transport(Settings(environ={}))
+    transport = Transport(RegistrySettings(environ={}))
     for host in ("registry.example", "registry.example:80", "192.0.2.1:5000", "127.0.0.1.example:5000"):
         assert transport.base(host, insecure=False).scheme == "https"
     transport.close()

@@ -17,7 +17,7 @@ from pyruntime.images.layers import xattrs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.builder.ignore import Ignore
-    from pyruntime.builder.steps.tree import Source, Tree
+    from pyruntime.builder.steps.tree import CopySource, Tree
     from pyruntime.images.store.layout import Layout
 
 _SETTLED = 2 * 10**9    # nanoseconds: ctime advances with the timer's tick, 10 ms at worst; clocks of servers less well
@@ -88,7 +88,7 @@ class Known:
         self._changed = False
 
 
-def of_sources(known: Known, sources: list[Source], exclude: Ignore | None = None) -> str:
+def of_sources(known: Known, sources: list[CopySource], exclude: Ignore | None = None) -> str:
     """The digest of what one COPY takes. OSError."""
     digest = _hashlib.openssl_sha256()
     names: dict[tuple[int, int], bytes] = {}   # of files that have several: links stay links

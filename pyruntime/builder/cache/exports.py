@@ -78,8 +78,8 @@ def export(store: Store, place: CachePlace, target: Target, old: Callable[[], So
             blobs[diff_id] = descriptor
     layers = list({descriptor.digest: descriptor for descriptor in blobs.values()}.values())
     if len(layers) > MAX_LAYERS:
-        raise BuildError(f'--cache-to "{place.text}": {len(layers)} layers, and a manifest has at most {MAX_LAYERS}:'
-                         " write mode=min, or make fewer steps")
+        raise BuildError(f"{len(layers)} layers, and a manifest has at most {MAX_LAYERS}: use mode=min, or build with"
+                         " fewer steps")
     raw, config, manifest = documents.manifest(documents.write(steps.records(blobs), layers), layers)
     if not target.has(config):
         target.blob(config, Kept(raw), _silent)

@@ -57,7 +57,7 @@ class Caches:
             self._sources.append(source)
             found = known(source)
         except (PyruntimeError, OSError) as error:
-            self._warn(f'--cache-from "{place.text}": {words(error)}; going on without it')
+            self._warn(f'importing cache from "{place.text}": {words(error)}; continuing without this cache')
             return False
         for key, record in found.items():
             self._records.setdefault(key, []).append(record)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyruntime.builder.dockerfile.instructions import Arg, Dockerfile, Word
-    from pyruntime.builder.dockerfile.source import Source
+    from pyruntime.builder.dockerfile.source import DockerfileSource
     from pyruntime.images.platform import Platform
 
 # Known without a declaration, and part of neither the cache key nor the history.
@@ -40,7 +40,7 @@ class Globals:
 
     __slots__ = ("_source", "automatic", "declared", "escape", "given", "known")
 
-    def __init__(self, source: Source, dockerfile: Dockerfile, given: Mapping[str, str],
+    def __init__(self, source: DockerfileSource, dockerfile: Dockerfile, given: Mapping[str, str],
                  automatic: Mapping[str, str]) -> None:
         self._source = source
         self.escape = dockerfile.escape

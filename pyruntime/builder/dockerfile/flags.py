@@ -9,7 +9,7 @@ from pyruntime.builder.dockerfile.words import SPACE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.builder.dockerfile.lines import Line
-    from pyruntime.builder.dockerfile.source import Source
+    from pyruntime.builder.dockerfile.source import DockerfileSource
 
 TRUE, FALSE = frozenset(("", "true", "1", "t", "T", "TRUE", "True")), frozenset(("false", "0", "f", "F", "FALSE",
                                                                                   "False"))
@@ -41,7 +41,7 @@ class Flags:
         return name in self.values and self.one(name) not in FALSE
 
 
-def read_flags(source: Source, line: Line) -> Flags:
+def read_flags(source: DockerfileSource, line: Line) -> Flags:
     """The flags of a line; problems go to ``source``."""
     flags = Flags()
     known = FLAGS.get(line.keyword, {})
@@ -84,7 +84,7 @@ def _word(text: str, index: int) -> tuple[str, int]:
     return word, index
 
 
-def _take(source: Source, line: Line, flags: Flags, known: dict[str, str], word: str, start: int) -> None:
+def _take(source: DockerfileSource, line: Line, flags: Flags, known: dict[str, str], word: str, start: int) -> None:
     name, equals, value = word[2:].partition("=")
     place = line.at(start)
     kind = known.get(name)

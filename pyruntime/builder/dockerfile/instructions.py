@@ -8,7 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.builder.dockerfile.lines import Heredoc, Line
-    from pyruntime.builder.dockerfile.source import Place
+    from pyruntime.builder.dockerfile.source import Position
 
 
 class Word:
@@ -22,7 +22,7 @@ class Word:
         self.offset = offset
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Position:
         """Where it stands."""
         return self.line.at(self.offset)
 
@@ -46,7 +46,7 @@ class Instruction:
         self.line = line
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Position:
         """The first line and column, and the last line."""
         return self.line.place
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from pyruntime.builder.dockerfile.names import WITH_HEREDOCS
-from pyruntime.builder.dockerfile.source import Place
+from pyruntime.builder.dockerfile.source import Position
 from pyruntime.builder.dockerfile.words import SPACE, first_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.builder.dockerfile.source import Source
+    from pyruntime.builder.dockerfile.source import DockerfileSource
 
 DIRECTIVES = ("check", "escape", "syntax")
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
@@ -35,7 +35,7 @@ class Heredoc:
         self.start = start
         self.end = end
         self.content = ""
-        self.place = Place(1)
+        self.place = Position(1)
 
     def ends(self, line: str) -> bool:
         """Whether this line of the file is its last."""
@@ -60,7 +60,8 @@ class Line:
 
     __slots__ = ("_pieces", "heredocs", "keyword", "last", "pinned", "place", "rest", "written")
 
-    def __init__(self, keyword: str, written: str, rest: str, place: Place, pieces: list[tuple[int, int, int]]) -> None:
+    def __init__(self, keyword: str, written: str, rest: str, place: Position, pieces: list[tuple[int, int, int]]
+                 ) -> None:
         self.keyword = keyword
         self.written = written
         self.rest = rest
@@ -70,13 +71,13 @@ class Line:
         self.pinned = False
         self._pieces = pieces   # offset in rest (the first may be negative), line, column
 
-    def at(self, offset: int) -> Place:
+    def at(self, offset: int) -> Position:
         """Where the character at ``offset`` of ``rest`` stands in the file."""
         if self.pinned:
             return self.place
         index = max(0, bisect_right(self._pieces, (offset, 1 << 60, 0)) - 1)
         start, line, column = self._pieces[index]
-        return Place(line, column + offset - start, self.last)
+        return Position(line, column + offset - start, self.last)
 
     def below(self, keyword: str, start: int) -> Line:
         """What stands behind ``start`` as an instruction of its own (ONBUILD)."""
@@ -95,7 +96,7 @@ class Lines:
 
     __slots__ = ("directives", "escape", "lines")
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: DockerfileSource) -> None:
         self.directives: dict[str, str] = {}
         self.escape = "\\"
         self.lines: list[Line] = []
@@ -103,7 +104,7 @@ class Lines:
         while index < len(source.lines):
             index = self._instruction(source, index)
 
-    def _directives(self, source: Source) -> int:
+    def _directives(self, source: DockerfileSource) -> int:
         for index, text in enumerate(source.lines):
             name, equals, value = text.strip(SPACE).removeprefix("#").partition("=")
             name = name.strip(SPACE).lower()
@@ -112,11 +113,11 @@ class Lines:
             value = value.strip(SPACE)
             column = len(text) - len(text.lstrip(SPACE)) + 1
             if name in self.directives:
-                source.wrong(Place(index + 1, column), f'the directive "{name}" comes twice', "remove one of them")
+                source.wrong(Position(index + 1, column), f'the directive "{name}" comes twice', "remove one of them")
             self.directives[name] = value
             if name == "escape":
                 if value not in ("\\", "`"):
-                    source.wrong(Place(index + 1, text.index(value, text.index("=")) + 1),
+                    source.wrong(Position(index + 1, text.index(value, text.index("=")) + 1),
                                  f'the escape character cannot be "{value}"', 'write "\\" or "`"')
                 else:
                     self.escape = value
@@ -129,7 +130,7 @@ class Lines:
             return stripped[:-1]
         return None
 
-    def _instruction(self, source: Source, index: int) -> int:
+    def _instruction(self, source: DockerfileSource, index: int) -> int:
         """Read the instruction that begins in a line, or pass over it; the next line's index."""
         text = source.lines[index].lstrip(SPACE)
         indent = len(source.lines[index]) - len(text)
@@ -157,7 +158,7 @@ class Lines:
             return index
         line = self._split(joined, pieces, start + 1, index)
         if empty and empty <= index:
-            source.warn(Place(empty), "an empty line within an instruction", "remove it, or the character before it"
+            source.warn(Position(empty), "an empty line within an instruction", "remove it, or the character before it"
                         " that makes the instruction go on")
         self.lines.append(line)
         if line.keyword in WITH_HEREDOCS or line.keyword == "ONBUILD":
@@ -169,10 +170,10 @@ class Lines:
         keyword, rest = first_word(joined)
         start = len(joined) - len(rest)
         number, column = pieces[0][1], pieces[0][2]
-        return Line(keyword.upper(), keyword, joined[start:], Place(number, column, last),
+        return Line(keyword.upper(), keyword, joined[start:], Position(number, column, last),
                     [(offset - start, line, column) for offset, line, column in pieces])
 
-    def _heredocs(self, source: Source, line: Line, index: int) -> int:
+    def _heredocs(self, source: DockerfileSource, line: Line, index: int) -> int:
         if "<<" not in line.rest:
             return index
         if line.keyword == "ONBUILD" and first_word(line.rest)[0].upper() not in WITH_HEREDOCS:
@@ -182,7 +183,7 @@ class Lines:
                          if not one.apart or any(map(one.ends, source.lines[index:]))]
         for heredoc in line.heredocs:
             begin = index
-            heredoc.place = Place(begin + 1)
+            heredoc.place = Position(begin + 1)
             while index < len(source.lines):
                 text = source.lines[index]
                 index += 1

@@ -11,7 +11,7 @@ from pyruntime.builder.dockerfile.forms import NotTexts, duration, json_texts
 from pyruntime.builder.dockerfile.instructions import Dockerfile, Instruction, Stage, Word
 from pyruntime.builder.dockerfile.lines import Lines
 from pyruntime.builder.dockerfile.names import INSTRUCTIONS, nearest
-from pyruntime.builder.dockerfile.source import Source
+from pyruntime.builder.dockerfile.source import DockerfileSource
 from pyruntime.builder.dockerfile.words import SPACE, first_word, split_fields, split_words
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyruntime.builder.dockerfile.lines import Line
-    from pyruntime.builder.dockerfile.source import Place
+    from pyruntime.builder.dockerfile.source import Position
 
 _TIMES = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod",
           "start-interval": "StartInterval"}
@@ -33,7 +33,7 @@ _RESERVED = frozenset(("context", "scratch"))
 
 def parse(text: str, name: str = "Dockerfile", warn: Callable[[str], None] | None = None) -> Dockerfile:
     """Read a Dockerfile. Raises DockerfileError with every problem; ``warn`` gets what works and should not be."""
-    source = Source(name, text)
+    source = DockerfileSource(name, text)
     dockerfile = parse_source(source)
     if warn is not None:
         for complaint in source.warnings:
@@ -42,12 +42,12 @@ def parse(text: str, name: str = "Dockerfile", warn: Callable[[str], None] | Non
     return dockerfile
 
 
-def parse_source(source: Source) -> Dockerfile:
+def parse_source(source: DockerfileSource) -> Dockerfile:
     """As ``parse``, with the problems and warnings left in ``source``."""
     lines = Lines(source)
     dockerfile = Dockerfile(lines.directives, lines.escape)
     for line in lines.lines:
-        instruction = _Reader(source, lines.escape).read(line)
+        instruction = _Parser(source, lines.escape).read(line)
         if instruction is None:
             if line.keyword == "FROM":   # what follows it is not to be called misplaced
                 start = kinds.From(line, Word("scratch", line, 0), "", None)
@@ -55,26 +55,26 @@ def parse_source(source: Source) -> Dockerfile:
             continue
         _place(source, dockerfile, instruction)
     if not dockerfile.stages and not source.problems:
-        from pyruntime.builder.dockerfile.source import Place
-        source.wrong(Place(max(1, len(source.lines))), "there is no FROM", 'begin with "FROM" and an image, or "FROM'
+        from pyruntime.builder.dockerfile.source import Position
+        source.wrong(Position(max(1, len(source.lines))), "there is no FROM", 'begin with "FROM" and an image, or "FROM'
                      ' scratch"')
     for stage in dockerfile.stages:
         _look_over(source, stage)
     return dockerfile
 
 
-def parse_trigger(text: str, escape: str, name: str, place: Place | None = None) -> Instruction:
+def parse_trigger(text: str, escape: str, name: str, place: Position | None = None) -> Instruction:
     """The instruction that an ONBUILD of a base image holds; ``place``: where the FROM is that brings it. Raises
     DockerfileError."""
-    source = Source(name, text)
+    source = DockerfileSource(name, text)
     lines = Lines(source)
     instruction = None
     if len(lines.lines) == 1:
-        instruction = _Reader(source, escape).read(lines.lines[0])
+        instruction = _Parser(source, escape).read(lines.lines[0])
     source.done()
     if instruction is None:
-        from pyruntime.builder.dockerfile.source import Place
-        source.wrong(Place(1), "this is not one instruction")
+        from pyruntime.builder.dockerfile.source import Position
+        source.wrong(Position(1), "this is not one instruction")
         source.done()
     assert instruction is not None
     if place is not None:
@@ -85,7 +85,7 @@ def parse_trigger(text: str, escape: str, name: str, place: Place | None = None)
     return instruction
 
 
-def _place(source: Source, dockerfile: Dockerfile, instruction: Instruction) -> None:
+def _place(source: DockerfileSource, dockerfile: Dockerfile, instruction: Instruction) -> None:
     if isinstance(instruction, kinds.From):
         name = instruction.stage_name
         if name and any(stage.start.stage_name == name for stage in dockerfile.stages):
@@ -100,7 +100,7 @@ def _place(source: Source, dockerfile: Dockerfile, instruction: Instruction) -> 
                      "only ARG can stand there: move it below a FROM")
 
 
-def _look_over(source: Source, stage: Stage) -> None:
+def _look_over(source: DockerfileSource, stage: Stage) -> None:
     """Warn of instructions of which only the last one counts."""
     for kind in (kinds.Cmd, kinds.Entrypoint, kinds.Healthcheck):
         there = [one for one in stage.instructions if isinstance(one, kind)]
@@ -109,10 +109,10 @@ def _look_over(source: Source, stage: Stage) -> None:
                         "remove it")
 
 
-class _Reader:
+class _Parser:
     """Reads single instructions; what is wrong goes to the source, and there is no instruction then."""
 
-    def __init__(self, source: Source, escape: str) -> None:
+    def __init__(self, source: DockerfileSource, escape: str) -> None:
         self.source = source
         self.escape = escape
 
@@ -132,7 +132,7 @@ class _Reader:
         instruction = read(line, flags)
         return instruction if len(self.source.problems) == before else None
 
-    def _wrong(self, place: Place, what: str, remedy: str = "") -> None:
+    def _wrong(self, place: Position, what: str, remedy: str = "") -> None:
         self.source.wrong(place, what, remedy)
 
     # ---- FROM, ARG, ENV, LABEL ------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pyruntime.errors import DockerfileError
 _SHOWN = 160   # characters of a line that are shown
 
 
-class Place:
+class Position:
     """A point in a file: ``line`` and ``column`` count from 1; ``last`` is the last line of the instruction there."""
 
     __slots__ = ("column", "last", "line")
@@ -29,7 +29,7 @@ class Place:
         return f"Place({self.line}, {self.column}, {self.last})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Place) and repr(self) == repr(other)
+        return isinstance(other, Position) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
         return hash(repr(self))
@@ -40,7 +40,7 @@ class Complaint:
 
     __slots__ = ("place", "remedy", "what")
 
-    def __init__(self, place: Place, what: str, remedy: str = "") -> None:
+    def __init__(self, place: Position, what: str, remedy: str = "") -> None:
         self.place = place
         self.what = what
         self.remedy = remedy
@@ -49,7 +49,7 @@ class Complaint:
         return f"Complaint({self.place!r}, {self.what!r}, {self.remedy!r})"
 
 
-class Source:
+class DockerfileSource:
     """A file's name and lines, and the complaints about it."""
 
     __slots__ = ("lines", "name", "problems", "warnings")
@@ -64,11 +64,11 @@ class Source:
         self.problems: list[Complaint] = []
         self.warnings: list[Complaint] = []
 
-    def wrong(self, place: Place, what: str, remedy: str = "") -> None:
+    def wrong(self, place: Position, what: str, remedy: str = "") -> None:
         """Note a problem: whoever has read everything calls ``done``."""
         self.problems.append(Complaint(place, what, remedy))
 
-    def warn(self, place: Place, what: str, remedy: str = "") -> None:
+    def warn(self, place: Position, what: str, remedy: str = "") -> None:
         """Note something that works, and should not be."""
         self.warnings.append(Complaint(place, what, remedy))
 

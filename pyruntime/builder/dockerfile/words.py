@@ -86,14 +86,14 @@ class Expansion:
 
     def word(self, text: str) -> str:
         """The expanded word, without its quotes. Raises WordError."""
-        reader = _Reader(self, text)
+        reader = _WordParser(self, text)
         return "".join(part for part, _ in reader.until(""))
 
     def words(self, text: str) -> list[str]:
         """As ``word``, split at the blanks that do not stand in quotes: a variable may be several words."""
         result: list[str] = []
         current: str | None = None
-        for part, quoted in _Reader(self, text).until(""):
+        for part, quoted in _WordParser(self, text).until(""):
             if quoted:
                 current = (current or "") + part
                 continue
@@ -107,7 +107,7 @@ class Expansion:
         return result if current is None else [*result, current]
 
 
-class _Reader:
+class _WordParser:
     """Reads one text from its beginning to its end."""
 
     def __init__(self, expansion: Expansion, text: str) -> None:

@@ -14,7 +14,7 @@ from pyruntime.builder.cache.imports import Lost
 from pyruntime.builder.graph.plan import COMMENT, StagePlan
 from pyruntime.builder.steps.mounts import Secrets
 from pyruntime.builder.steps.origins import is_url, text_digest
-from pyruntime.builder.steps.run import Place
+from pyruntime.builder.steps.run import RunOptions
 from pyruntime.builder.steps.tree import Tree, literal
 from pyruntime.builder.steps.tree import select as select_sources
 from pyruntime.builder.steps.worker import Work, Worker, exclusion
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
     from pyruntime.builder.cache.imports import Caches
     from pyruntime.builder.graph.plan import Plan, Step
-    from pyruntime.builder.progress import Progress
+    from pyruntime.builder.progress import BuildProgress
     from pyruntime.builder.steps.origins import Origins
     from pyruntime.images.lookup import Image
     from pyruntime.images.store.leases import Lease
     from pyruntime.images.store.store import Store
 
 
-class Settings:
+class ExecutionOptions:
     """How is built.
 
     ``allowed``   what a Dockerfile may ask for that is not everybody's: network.host
@@ -55,10 +55,10 @@ class Settings:
     ``workers``   how many steps are carried out at once
     """
 
-    __slots__ = ("allowed", "cache", "driver", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
+    __slots__ = ("allowed", "cache", "driver", "epoch", "hosts", "network", "no_cache", "run", "secrets", "workers")
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, run: RunOptions) -> None:
+        self.run = run
         self.allowed: frozenset[str] = frozenset()
         self.cache = True
         self.no_cache: frozenset[str] = frozenset()
@@ -91,15 +91,16 @@ class StageState:
 class Execution:
     """One build."""
 
-    def __init__(self, plan: Plan, store: Store, context: Tree, origins: Origins, settings: Settings, caches: Caches,
-                 progress: Progress, warn: Callable[[str], None], *, label: str = "", number: int = 0) -> None:
+    def __init__(self, plan: Plan, store: Store, context: Tree, origins: Origins, options: ExecutionOptions,
+                 caches: Caches, progress: BuildProgress, warn: Callable[[str], None], *, label: str = "",
+                 number: int = 0) -> None:
         """``label`` stands before titles; ``number`` steps were shown before."""
         self.plan = plan
         self.store = store
         self.context = context
         self.origins = origins
-        origins.agents = settings.secrets.agents
-        self.settings = settings
+        origins.agents = options.secrets.agents
+        self.options = options
         self.progress = progress
         self.caches = caches
         self.warn = warn
@@ -141,7 +142,7 @@ class Execution:
 
     def _forbid(self) -> None:
         """A Dockerfile of somebody else's shall not decide that its steps reach what is for this host alone."""
-        if self.settings.network == "host" or "network.host" in self.settings.allowed:
+        if self.options.network == "host" or "network.host" in self.options.allowed:
             return
         for stage in self.plan.stages:
             for step in stage.steps:
@@ -154,7 +155,7 @@ class Execution:
         readers: dict[int, tuple[StageState, bool]] = {}
         while True:
             for state in self.stages.values():
-                while state not in running and not state.done and len(running) < self.settings.workers \
+                while state not in running and not state.done and len(running) < self.options.workers \
                         and not self._again:
                     started = self._advance(state, life)
                     if started is None:
@@ -302,13 +303,13 @@ class Execution:
     def _step(self, state: StageState, step: Step, life: tuple[int, int]
               ) -> tuple[Worker, Step, int, list[str]] | bool:
         if step.kind == "run" and step.data.network == "default":
-            step.data.network = self.settings.network
+            step.data.network = self.options.network
         state.number += 1
         number = self._title(state, step.title.partition("\n")[0])
         try:
-            work = Work(step, state.chain, [], self.store.root, self.settings.place)
+            work = Work(step, state.chain, [], self.store.root, self.options.run)
             fast = self._keys(state, step, work)
-            cached = self.settings.cache and state.plan.name not in self.settings.no_cache
+            cached = self.options.cache and state.plan.name not in self.options.no_cache
             work.keys = [fast] if fast else []
             made = self._find(state, step, fast) if cached and fast else None
             if made is None:
@@ -339,10 +340,10 @@ class Execution:
         if any(isinstance(tree, Tree) and tree.live for tree in (*work.trees.values(), *work.origins.values())):
             work.changed = lambda: self._changed(state, step, fast)
         work.cached = cached
-        work.epoch = self.settings.epoch
-        work.driver = self.settings.driver
-        work.hosts = self.settings.hosts
-        work.secrets = self.settings.secrets
+        work.epoch = self.options.epoch
+        work.driver = self.options.driver
+        work.hosts = self.options.hosts
+        work.secrets = self.options.secrets
         return Worker(work, life), step, number, work.keys
 
     # ---- the cache ------------------------------------------------------------------------------
@@ -407,7 +408,7 @@ class Execution:
 
     def _take(self, state: StageState, step: Step, made: Made) -> None:
         state.chain.append((made.diff_id, _chain_id(state, made.diff_id), made.descriptor))
-        state.created = made.created if self.settings.epoch is None else timestamp(self.settings.epoch)
+        state.created = made.created if self.options.epoch is None else timestamp(self.options.epoch)
         state.history.append({"created": state.created, "created_by": step.created_by, "comment": COMMENT})
         state.next += 1
 
@@ -419,10 +420,10 @@ class Execution:
         return state.chain[-1][1] if state.chain else ""
 
     def _key(self, state: StageState, step: Step, inputs: list[str]) -> str:
-        hosts = self.settings.hosts if step.kind == "run" else []
+        hosts = self.options.hosts if step.kind == "run" else []
         network = step.data.network if step.kind == "run" else ""
         return keys.key(step.kind, self._below(state, step), [*step.words, network, *hosts], inputs,
-                        latest=self.settings.epoch)
+                        latest=self.options.epoch)
 
     def _keys(self, state: StageState, step: Step, work: Work) -> str:
         """The key that needs no look at the content of stages and images; what the worker will need goes to
@@ -441,7 +442,7 @@ class Execution:
         """Whether the key would be another one now. For the worker, when it has read what it needs."""
         self.known.once_more = True
         try:
-            return self._keys(state, step, Work(step, [], [], "", self.settings.place)) != key
+            return self._keys(state, step, Work(step, [], [], "", self.options.run)) != key
         except (PyruntimeError, OSError):
             return True
 
@@ -513,15 +514,15 @@ def _chain_id(state: StageState, diff_id: str) -> str:
     return of(f"{state.chain[-1][1]} {diff_id}".encode()) if state.chain else diff_id
 
 
-def sweep(place: Place) -> None:
+def sweep(options: RunOptions) -> None:
     """End the containers of builds that were killed, and give back their addresses."""
     from pyruntime.builder.steps import network
     from pyruntime.runtime.api import Runtime
 
-    runtime = Runtime(place.root)
-    for name in os.listdir(place.root) if os.path.isdir(place.root) else ():
+    runtime = Runtime(options.root)
+    for name in os.listdir(options.root) if os.path.isdir(options.root) else ():
         words = name.split(".")
         if len(words) == 3 and words[0] == "build" and words[1].isdigit() and words[2].isdigit() and \
                 start_time(int(words[1])) != int(words[2]):
             runtime.delete(name, force=True)
-    network.sweep(place.site)
+    network.sweep(options.site)

@@ -15,7 +15,7 @@ from pyruntime.builder.dockerfile.forms import duration_text
 from pyruntime.builder.dockerfile.lines import Heredoc
 from pyruntime.builder.dockerfile.mounts import Mount, MountError, parse_mount
 from pyruntime.builder.dockerfile.parse import parse_source, parse_trigger
-from pyruntime.builder.dockerfile.source import Source
+from pyruntime.builder.dockerfile.source import DockerfileSource
 from pyruntime.builder.dockerfile.words import Expansion, WordError
 from pyruntime.builder.steps.origins import is_url
 from pyruntime.errors import BuildError, PyruntimeError, UsageError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from pyruntime.builder.dockerfile.instructions import Instruction, Stage, Word
-    from pyruntime.builder.dockerfile.source import Place
+    from pyruntime.builder.dockerfile.source import Position
     from pyruntime.images.lookup import Image
 
     class Bases(Protocol):
@@ -53,7 +53,7 @@ class Step:
 
     def __init__(self, instruction: Instruction, kind: str, created_by: str, words: Sequence[str] = ()) -> None:
         self.instruction = instruction
-        self.place: Place = instruction.place
+        self.place: Position = instruction.place
         self.kind = kind
         self.title = instruction.text.strip()
         self.created_by = created_by
@@ -134,7 +134,7 @@ class Plan:
 
         Raises DockerfileError for what is wrong with the file, UsageError for a target that it does not have.
         """
-        self.source = Source(name, text)
+        self.source = DockerfileSource(name, text)
         self._bases = bases
         self.contexts = contexts
         self._host = Platform.host()
@@ -153,8 +153,8 @@ class Plan:
         self.source.done()
         self.stages = [self._done[index] for index in sorted(self._done)]
         for unused in self.globals.unused():
-            from pyruntime.builder.dockerfile.source import Place
-            self.source.warn(Place(1), f'--build-arg "{unused}" is given, and no ARG declares it',
+            from pyruntime.builder.dockerfile.source import Position
+            self.source.warn(Position(1), f'--build-arg "{unused}" is given, and no ARG declares it',
                              f'write "ARG {unused}" where it is used')
 
     def warnings(self) -> list[str]:
@@ -422,13 +422,13 @@ class _Evaluation:
 
     _add = _copy
 
-    def _checksum(self, data: CopyData, place: Place) -> None:
+    def _checksum(self, data: CopyData, place: Position) -> None:
         if not data.checksum:   # else nothing would be checked, and nobody told
             self.source.wrong(place, '"--checksum" comes to nothing', "give its argument a value, or remove it")
         elif len(data.sources) != 1 or data.files or not is_url(data.sources[0]):
             self.source.wrong(place, '"--checksum" is of one source that is downloaded', 'remove "--checksum"')
 
-    def _origin(self, name: str, place: Place) -> None:
+    def _origin(self, name: str, place: Position) -> None:
         """Plan the stage that files are taken from; say what is wrong with its name."""
         if not name:
             self.source.wrong(place, '"--from" names nothing', "write a stage, a context or an image")

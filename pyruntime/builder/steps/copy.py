@@ -13,7 +13,7 @@ from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
 from pyruntime.builder.steps.archives import is_archive, unpack
 from pyruntime.builder.steps.modes import mode_of
-from pyruntime.builder.steps.tree import Source, Tree
+from pyruntime.builder.steps.tree import CopySource, Tree
 from pyruntime.errors import BuildError, ImageError
 from pyruntime.images.layers.copying import Copier
 from pyruntime.images.layers.tree import open_beneath
@@ -110,7 +110,7 @@ class Copying:
 
     # ---- what -----------------------------------------------------------------------------------
 
-    def sources(self, sources: list[Source], target: str, *, parents: bool = False, several: bool = False) -> None:
+    def sources(self, sources: list[CopySource], target: str, *, parents: bool = False, several: bool = False) -> None:
         """Copy; ``several``: the target is a directory, since there is more than one source."""
         into = parents or several or target.endswith("/") or self._is_directory(target)
         for source in sources:
@@ -177,7 +177,7 @@ class Copying:
         self._vacate(fd, new)
         self._copier.copy(directory, name, self._seen(found, local=local), fd, new)
 
-    def _tree(self, source: Source, target: str) -> None:
+    def _tree(self, source: CopySource, target: str) -> None:
         fd, made = self.directory(target)
         try:
             times: list[tuple[bytes, Any]] = []
@@ -232,7 +232,7 @@ class Copying:
             os.close(other)
         return True
 
-    def _dress(self, source: Source, fd: int, times: list[tuple[bytes, Any]]) -> None:
+    def _dress(self, source: CopySource, fd: int, times: list[tuple[bytes, Any]]) -> None:
         """Owner, mode, attributes and times of directories, when nothing is written into them any more."""
         for path, seen in reversed(times):
             whole = source.path + b"/" + path if source.path and path else source.path or path
@@ -248,7 +248,7 @@ class Copying:
 
     # ---- archives -------------------------------------------------------------------------------
 
-    def _archive(self, source: Source, target: str) -> bool:
+    def _archive(self, source: CopySource, target: str) -> bool:
         """Whether the source was an archive, whose content is now below the target."""
         if not S_ISREG(source.found.st_mode):   # to open a device is to do something to this machine
             return False
@@ -262,7 +262,7 @@ class Copying:
             try:
                 unpack(lambda count: os.read(fd, count), tree, owners=True, warn=self._warn)
                 found = os.fstat(tree)
-                self._tree(Source(Tree(tree, "the archive"), b"", b"", found), target)
+                self._tree(CopySource(Tree(tree, "the archive"), b"", b"", found), target)
             finally:
                 os.close(tree)
         finally:

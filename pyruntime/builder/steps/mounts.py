@@ -168,13 +168,13 @@ class Mounting:
         os.mkdir(made, 0o755)
         if mount.origin:
             from pyruntime.builder.steps.copy import Copying
-            from pyruntime.builder.steps.tree import Source
+            from pyruntime.builder.steps.tree import CopySource
             tree = self._tree(mount.origin)
             source = tree.open(os.fsencode(mount.source))
             fd = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 Copying(fd, self._scratch, warn=lambda _text: None).sources(
-                    [Source(tree, tree.real(source), b"", os.fstat(source))], "/")
+                    [CopySource(tree, tree.real(source), b"", os.fstat(source))], "/")
             finally:
                 os.close(fd)
                 os.close(source)

@@ -41,11 +41,10 @@ class Remote:
     def bring(self) -> None:
         """Have it in the store, by its name. Raises what receive raises."""
         from pyruntime.images.lookup import key
-        from pyruntime.images.progress import progress
         from pyruntime.images.receive import receive
 
         receive(self._store, self._source, [key(self._source.reference)], platform=self._platform,
-                progress=progress(quiet=True), warn=self._warn)
+                warn=self._warn)
 
     def close(self) -> None:
         """Close the connections."""
@@ -227,10 +226,10 @@ def _get(url: str, write: Callable[[memoryview], object], verifier: Verifier | N
     """Read what a URL has, with the limits that registries have, and with nobody's credentials; its Last-Modified.
     Raises RegistryError, DigestError."""
     from pyruntime.images.registry.http import PIECE, Transport
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
     from pyruntime.images.registry.url import Url
 
-    transport = Transport(Settings(timeout=_PATIENCE))
+    transport = Transport(RegistrySettings(timeout=_PATIENCE))
     try:
         response = transport.request("GET", Url(url), {})
         try:

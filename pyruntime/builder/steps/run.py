@@ -36,7 +36,7 @@ _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _SCRIPT = "/dev/pipes"   # where scripts stand; /dev is the container's own
 
 
-class Place:
+class RunOptions:
     """Where builds keep their containers: ``root`` the runtime's state directory; who they are known by; ``site`` the
     networks that they may join; what each of them may use."""
 
@@ -67,7 +67,7 @@ class Extra:
                             "options": ["rbind", "ro" if readonly else "rw"]})
 
 
-def execute(step: Step, workspace: Workspace, place: Place, container_id: str, extra: Extra, network: Network,
+def execute(step: Step, workspace: Workspace, options: RunOptions, container_id: str, extra: Extra, network: Network,
             wait: Callable[[int], int | None]) -> int:
     """Run the program; its exit status, 128 + N for signal N. Standard output and error are this process's.
 
@@ -89,10 +89,10 @@ def execute(step: Step, workspace: Workspace, place: Place, container_id: str, e
             file.write(text)
         os.chmod(path, 0o644)
         extra.bind(path, f"/etc/{name}", readonly=False)
-    document = _configuration(step, args, workspace, place, extra, host_network=network.on_host)
+    document = _configuration(step, args, workspace, options, extra, host_network=network.on_host)
     if privileged():
-        apparmor.confine(document["process"], place.site.below_run())
-        document["linux"]["cgroupsPath"] = f"{place.cgroup}/{container_id}"
+        apparmor.confine(document["process"], options.site.below_run())
+        document["linux"]["cgroupsPath"] = f"{options.cgroup}/{container_id}"
     bundle = f"{workspace.scratch}/bundle"
     os.mkdir(bundle, 0o700)
     if extra.secret:   # memory: a secret is not to be found on the disk
@@ -102,7 +102,7 @@ def execute(step: Step, workspace: Workspace, place: Place, container_id: str, e
         file.write(encode(document))
     stubs = _missing(workspace.fd, [mount["destination"] for mount in document["mounts"]])
     try:
-        return _run(Runtime(place.root), container_id, bundle, network, wait)
+        return _run(Runtime(options.root), container_id, bundle, network, wait)
     finally:
         _remove(workspace.fd, stubs)
 
@@ -123,7 +123,7 @@ def _run(runtime: Runtime, container_id: str, bundle: str, network: Network, wai
     return status if status >= 0 else 128 - status
 
 
-def _configuration(step: Step, args: list[str], workspace: Workspace, place: Place, extra: Extra, *,
+def _configuration(step: Step, args: list[str], workspace: Workspace, options: RunOptions, extra: Extra, *,
                    host_network: bool) -> dict[str, Any]:
     image = ImageConfig(b"", {"config": {"Env": [*step.env, *step.secret_env], "User": step.user,
                                          "WorkingDir": step.cwd}, "rootfs": {}})
@@ -136,13 +136,13 @@ def _configuration(step: Step, args: list[str], workspace: Workspace, place: Pla
                 mount.update(type="bind", source="/sys", options=["rbind", "nosuid", "noexec", "nodev", "ro"])
     process = document["process"]
     process["user"]["umask"] = 0o022   # whatever ours is: no cache key knows it
-    process["rlimits"] = place.ulimits
+    process["rlimits"] = options.ulimits
     process["noNewPrivileges"] = False   # su and sudo are what many a RUN calls
     document["linux"]["seccomp"] = profile(process["capabilities"]["bounding"])
     for mount in document["mounts"]:
         if mount["destination"] == "/dev/shm":
             mount["options"] = [one for one in mount["options"] if not one.startswith("size=")
-                                ] + [f"size={place.shm_size}"]
+                                ] + [f"size={options.shm_size}"]
         if mount["type"] == "devpts":
             mount["options"] = [one for one in mount["options"] if one != "gid=5"] + terminal_group()
     # Directories before what is in them: else one hides the other, whatever the order of the flags.

@@ -169,7 +169,7 @@ class Tree:
             os.close(fd)
 
 
-class Source:
+class CopySource:
     """One thing to be copied: ``path`` in the tree with links followed, ``name`` below the target ("" for all that is
     in a directory), ``found`` its stat."""
 
@@ -187,10 +187,11 @@ class Source:
         return S_ISDIR(self.found.st_mode)
 
 
-def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, parents: bool = False) -> list[Source]:
+def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, parents: bool = False
+           ) -> list[CopySource]:
     """What the patterns of one COPY mean. A pattern may match nothing: ``COPY package.json yarn.lock* .`` is how a file
     is taken if it is there. Raises BuildError where a name does not exist."""
-    sources: list[Source] = []
+    sources: list[CopySource] = []
     for pattern in patterns:
         pivot = ""
         if parents and "/./" in f"/{pattern}":
@@ -206,7 +207,7 @@ def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, pa
     return sources
 
 
-def literal(tree: Tree, path: str) -> Source:
+def literal(tree: Tree, path: str) -> CopySource:
     """What a path means in which no character is a pattern's. Raises BuildError."""
     name = os.fsencode(path)
     try:
@@ -219,7 +220,7 @@ def literal(tree: Tree, path: str) -> Source:
     return source
 
 
-def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> Source:
+def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> CopySource:
     try:
         fd = tree.open(path)
     except OSError as error:
@@ -236,4 +237,4 @@ def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> Source:
         name = path[len(pivot):].lstrip(b"/") if pivot and (path == pivot or path.startswith(pivot + b"/")) else path
     else:
         name = b"" if S_ISDIR(found.st_mode) else os.path.basename(path)
-    return Source(tree, real, name, found)
+    return CopySource(tree, real, name, found)

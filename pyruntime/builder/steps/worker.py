@@ -17,12 +17,12 @@ from pyruntime.builder.steps.copy import Copying
 from pyruntime.builder.steps.mounts import Mounting, Secrets
 from pyruntime.builder.steps.network import Network
 from pyruntime.builder.steps.origins import is_url
-from pyruntime.builder.steps.run import Extra, Place, execute, failure
-from pyruntime.builder.steps.tree import Source, Tree
+from pyruntime.builder.steps.run import Extra, RunOptions, execute, failure
+from pyruntime.builder.steps.tree import CopySource, Tree
 from pyruntime.builder.steps.tree import select as select_sources
 from pyruntime.builder.steps.workspace import Workspace, layers_of
 from pyruntime.errors import HostError, PyruntimeError
-from pyruntime.images.snapshots.copy import Copy
+from pyruntime.images.snapshots.copy import CopyDriver
 from pyruntime.images.snapshots.view import attach
 from pyruntime.images.store import steps
 from pyruntime.images.store.layers import Layers
@@ -64,20 +64,20 @@ class Work:
         "epoch",
         "hosts",
         "keys",
+        "options",
         "origins",
-        "place",
         "secrets",
         "step",
         "store_root",
         "trees",
     )
 
-    def __init__(self, step: Step, chain: Chain, keys: list[str], store_root: str, place: Place) -> None:
+    def __init__(self, step: Step, chain: Chain, keys: list[str], store_root: str, options: RunOptions) -> None:
         self.step = step
         self.chain = chain
         self.keys = keys
         self.store_root = store_root
-        self.place = place
+        self.options = options
         self.cached = True
         self.changed: Callable[[], bool] | None = None
         self.epoch: int | None = None
@@ -207,7 +207,7 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
                 if found is not None:
                     return found
         mode, hosts = (work.step.data.network, work.hosts) if work.step.kind == "run" else ("none", [])
-        with Network(work.place.site, mode, hosts) as network:
+        with Network(work.options.site, mode, hosts) as network:
             kernel.unshare(_CLONE_NEWNS)
             kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
             made = _Step(work, store, network, life, warn).make()
@@ -251,7 +251,7 @@ class _Step:
         data = self.step.data
         exclude = exclusion(data.exclude)
         options: dict[str, Any] = {"chown": data.chown, "chmod": data.chmod, "exclude": exclude, "warn": self.warn}
-        found: list[tuple[list[Source], bool]] = []
+        found: list[tuple[list[CopySource], bool]] = []
         for source in data.sources:
             tree = self.work.trees[source]
             remote = data.add and is_url(source)
@@ -276,7 +276,7 @@ class _Step:
             mounting.lock(self.step.data.mounts)
             for mount in self.step.data.mounts:
                 mounting.add(mount, extra)
-            status = execute(self.step, workspace, self.work.place, container_id, extra, self.network,
+            status = execute(self.step, workspace, self.work.options, container_id, extra, self.network,
                              lambda pid: wait(pid, self.life))
         for tree in self._mounted.values():
             os.close(tree.fd)
@@ -296,7 +296,7 @@ class _Step:
                 try:
                     attach(self.store, layers, path)
                 except HostError:   # a kernel before 6.8, or without overlayfs: a copy shows the same
-                    Copy(self.store).prepare(layers, path, "")
+                    CopyDriver(self.store).prepare(layers, path, "")
             self._mounted[name] = Tree(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{name}"')
         return self._mounted[name]
 

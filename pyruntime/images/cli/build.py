@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pyruntime.builder.cli.build import FLAGS, TEXT, Surroundings
-from pyruntime.builder.cli.build import build as carry_out
+from pyruntime.builder.cli.build import FLAGS, TEXT, build
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.images.cli.main import Context
 from pyruntime.networks.directories import open_site, root_directory, run_directory
@@ -18,4 +17,4 @@ def run(context: Context, parsed: Parsed) -> int:
     # Before context.store enters a user namespace, where every user is root: root's directories are others.
     root, run_root = root_directory(), run_directory()
     site = open_site(root, run_root, lambda pid: scope.move("pocker-names", pid))
-    return carry_out(Surroundings(context.store, site, context.warn, context.debug), parsed)
+    return build(context, parsed, site)

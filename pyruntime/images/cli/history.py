@@ -6,8 +6,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.commandline.table import columns
 from pyruntime.images.cli.main import Context
-from pyruntime.images.cli.places import source_of
-from pyruntime.images.cli.remote import REMOTE
+from pyruntime.images.cli.remote import REMOTE, image_store
 from pyruntime.images.cli.show import FORMAT, age, show
 
 TYPE_CHECKING = False
@@ -30,14 +29,7 @@ def made_by(row: dict[str, Any], *, whole: bool) -> str:
 
 def rows_of(context: Context, parsed: Parsed) -> list[dict[str, Any]]:
     """The steps as documents, the latest first; the first one has the image's ID. ``parsed``: COMMAND's flags."""
-    from pyruntime.images.copy import image_of
-    from pyruntime.images.platform import Platform
-
-    source = source_of(context, parsed, parsed.arguments[0])
-    try:
-        image = image_of(source, Platform.parse(parsed["platform"]) if parsed["platform"] else None)
-    finally:
-        source.close()
+    image = image_store(context, parsed).inspect(parsed.arguments[0], platform=parsed["platform"])
     layers = iter(image.manifest.layers)
     rows = []
     for entry in image.config.history or [{} for _ in image.manifest.layers]:

@@ -8,7 +8,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import UsageError
 from pyruntime.images.cli.main import Context
-from pyruntime.images.cli.remote import REMOTE, settings_of
+from pyruntime.images.cli.remote import REMOTE, registries_of
 
 COMMAND = Command("login", "[options] [REGISTRY]", "log in to a registry",
                   Flag("username", "str", "user name", short="u"),
@@ -23,13 +23,12 @@ defaults to docker.io.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Ask for what was not given, try it, keep it."""
-    from pyruntime.images.registry.credentials import Credentials
     from pyruntime.images.registry.login import login
 
     registry = parsed.arguments[0] if parsed.arguments else "docker.io"
-    known = Credentials(authfile=parsed["authfile"], warn=context.warn)
+    registries = registries_of(context, parsed)
     if parsed["get-login"]:
-        found = known.find(registry)
+        found = registries.credentials.find(registry)
         if found is None:
             raise UsageError(f'not logged in to "{registry}"')
         out(f"{found.username}\n")
@@ -39,7 +38,7 @@ def run(context: Context, parsed: Parsed) -> int:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = parsed["password"] or _ask_secretly()
-    file = login(registry, username, password, settings=settings_of(parsed), authfile=parsed["authfile"])
+    file = login(registry, username, password, settings=registries.settings, authfile=parsed["authfile"])
     out(f"logged in to {registry}; kept in {file}\n")
     return 0
 

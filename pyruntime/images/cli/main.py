@@ -12,6 +12,7 @@ from pyruntime.commandline.program import Program
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.errors import PyruntimeError
+    from pyruntime.images.api import ImageStore
     from pyruntime.images.store.store import Store
 
 GLOBAL = Command(
@@ -79,9 +80,11 @@ class Context:
         return self._store
 
     @property
-    def scratch(self) -> str:
-        """A directory for large temporary files: in the store, where there is room, and not in /tmp."""
-        return self.store.layout.below("work")
+    def images(self) -> ImageStore:
+        """The library over this store, for commands that use no registry."""
+        from pyruntime.images.api import ImageStore
+
+        return ImageStore(store=lambda: self.store, warn=self.warn)
 
     @staticmethod
     def warn(text: str) -> None:

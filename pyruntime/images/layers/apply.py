@@ -29,7 +29,7 @@ from pyruntime.images.layers.compression import Inflater
 from pyruntime.images.layers.options import Extracted, Limits, Options, system_error
 from pyruntime.images.layers.pax import about, shown
 from pyruntime.images.layers.places import Directory, Places
-from pyruntime.images.layers.stream import Ahead, Stream
+from pyruntime.images.layers.stream import Ahead, LayerStream
 from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry, Reader
 
 TYPE_CHECKING = False
@@ -58,13 +58,14 @@ def extract(read: Callable[[int], bytes], directory_fd: int, options: Options | 
         first.append(chunk)
     if not first or sum(map(len, first)) < _INLINE:
         waiting = iter(first)
-        return _extract(Stream(lambda: next(waiting, b""), digest.update), digest, directory_fd, options, limits)
+        return _extract(LayerStream(lambda: next(waiting, b""), digest.update), digest, directory_fd, options, limits)
     first.reverse()
     with Ahead(lambda: first.pop() if first else source.read()) as ahead:
-        return _extract(Stream(ahead.chunk, digest.update), digest, directory_fd, options, limits)
+        return _extract(LayerStream(ahead.chunk, digest.update), digest, directory_fd, options, limits)
 
 
-def _extract(stream: Stream, digest: _hashlib.HASH, directory_fd: int, options: Options, limits: Limits) -> Extracted:
+def _extract(stream: LayerStream, digest: _hashlib.HASH, directory_fd: int, options: Options, limits: Limits
+             ) -> Extracted:
     applier = _Applier(Reader(stream, limits.entries), directory_fd, options, limits)
     try:
         applier.run()

@@ -13,7 +13,7 @@ from pyruntime.images.layers.pax import MAX_NUMBER, decimal, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.images.layers.stream import Stream
+    from pyruntime.images.layers.stream import LayerStream
 
     Map = list[tuple[int, int]]
 
@@ -21,7 +21,7 @@ _MAX_DIGITS = 20     # of a number
 _MAX_MAP = 8 << 20   # bytes of a 1.0 map, and of the extension blocks of an old one: half a million pieces
 
 
-def old(header: bytes, stream: Stream) -> tuple[int, Map]:
+def old(header: bytes, stream: LayerStream) -> tuple[int, Map]:
     """Size and map of a file of type S: four pieces in the header, 21 in each block that follows."""
     flat: list[tuple[int, int]] = []
     size = number(header[483:495], "size of a sparse file")
@@ -62,7 +62,7 @@ def from_records(records: list[tuple[bytes, bytes]], keys: dict[bytes, bytes], s
     return size, list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def from_content(stream: Stream, stored: int) -> tuple[int, Map]:
+def from_content(stream: LayerStream, stored: int) -> tuple[int, Map]:
     """Map by format 1.0, which stands before the content, and the bytes of content that are left behind it."""
     text = b""
     read = 0

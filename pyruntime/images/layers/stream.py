@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _DEPTH = 6   # chunks that may wait between the inflater's thread and the applier: enough to ride out a slow fsync
 
 
-class Stream:
+class LayerStream:
     """Chunks as one stream. ``offset`` is the position of the chunk's begin; ``data`` and ``pos`` are the chunk."""
 
     __slots__ = ("_chunk", "_update", "data", "offset", "pos")

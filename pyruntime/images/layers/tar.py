@@ -33,7 +33,7 @@ from pyruntime.images.layers.pax import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.images.layers.stream import Stream
+    from pyruntime.images.layers.stream import LayerStream
 
 FILE, LINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO = b"0123456"
 _V7_FILE, _CONTIGUOUS, _SPARSE = b"\x007S"
@@ -87,7 +87,7 @@ class Reader:
 
     __slots__ = ("_global", "_left", "_owners", "headers", "max_headers", "stream")
 
-    def __init__(self, stream: Stream, max_headers: int = 1 << 62) -> None:
+    def __init__(self, stream: LayerStream, max_headers: int = 1 << 62) -> None:
         self.stream = stream
         self.headers = 0
         self.max_headers = max_headers

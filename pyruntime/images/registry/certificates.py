@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
 
 DIRECTORIES = ("/etc/containers/certs.d", "/etc/docker/certs.d")
 
@@ -49,7 +49,7 @@ class Certificates:
                                  " with .crt, a client's certificate with .cert")
 
 
-def find(settings: Settings, host: str, directories: Sequence[str] = DIRECTORIES) -> Certificates:
+def find(settings: RegistrySettings, host: str, directories: Sequence[str] = DIRECTORIES) -> Certificates:
     """The certificates for a host[:port]; none where nothing is configured."""
     found = Certificates()
     if settings.cert_dir:
@@ -65,7 +65,7 @@ def find(settings: Settings, host: str, directories: Sequence[str] = DIRECTORIES
     return found
 
 
-def context(settings: Settings, host: str, *, verify: bool = True) -> ssl.SSLContext:
+def context(settings: RegistrySettings, host: str, *, verify: bool = True) -> ssl.SSLContext:
     """How to speak TLS with a host[:port]; raises UsageError for certificates that cannot be read."""
     import ssl
 

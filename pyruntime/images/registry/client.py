@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyruntime.images.reference import Reference
     from pyruntime.images.registry.credentials import Credentials
     from pyruntime.images.registry.http import Readable, Response
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
 
     Answer = TypeVar("Answer")
 
@@ -44,7 +44,7 @@ class Repository:
         self._preferred: Session | None = None   # which gave the manifest
 
     @classmethod
-    def open(cls, reference: Reference, *, settings: Settings, credentials: Credentials, push: bool = False,
+    def open(cls, reference: Reference, *, settings: RegistrySettings, credentials: Credentials, push: bool = False,
              warn: Callable[[str], None] = nothing, debug: Callable[[str], None] = nothing,
              transport: Transport | None = None) -> Repository:
         """The repository that a reference names, by the settings; nothing is connected yet.
@@ -109,18 +109,18 @@ class Repository:
                 raise
             return None
 
-    def blob(self, descriptor: Descriptor, offset: int = 0) -> download.Body:
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> download.BlobBody:
         """A blob's content as it comes, from an offset on if the server can; nothing verifies it here."""
-        def ask(session: Session) -> download.Body:
-            response = download.Source(session, descriptor).open(offset)
+        def ask(session: Session) -> download.BlobBody:
+            response = download.BlobSource(session, descriptor).open(offset)
             if response.status == 416:
                 response.close()
                 raise RegistryError(f'"{session.endpoint.name}": blob {descriptor.digest} has no byte {offset}', 416)
-            return download.Body(response, download.begins(response))
+            return download.BlobBody(response, download.begins(response))
 
         return self._ask(ask, True)[1]
 
-    def fetch_blob(self, descriptor: Descriptor, sink: download.Sink, progress: Callable[[int], None] = ignore,
+    def fetch_blob(self, descriptor: Descriptor, sink: download.BlobSink, progress: Callable[[int], None] = ignore,
                    verify: Callable[[], None] | None = None) -> None:
         """Bring a blob into a sink, from ``sink.offset`` on, over cuts, mirrors, and the ``urls`` of a layer that is
         not to be distributed; of another blob they could lead to anything that this machine reaches.
@@ -129,8 +129,8 @@ class Repository:
         all is there; where it raises DigestError, the sink is restarted, and the next place is tried. Raises
         RegistryError, DigestError.
         """
-        sources = [download.Source(session, descriptor) for session in self._pulling(True)]
-        sources += [download.Source(self._origin, descriptor, url) for url in descriptor.urls
+        sources = [download.BlobSource(session, descriptor) for session in self._pulling(True)]
+        sources += [download.BlobSource(self._origin, descriptor, url) for url in descriptor.urls
                     if media.is_foreign(descriptor.media_type) and url.startswith(("https://", "http://"))]
         download.fetch(sources, descriptor, sink, self.transport, progress=progress, verify=verify)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyruntime.images.registry.http import Response, Transport
     from pyruntime.images.registry.session import Session
 
-    class Sink(Protocol):
+    class BlobSink(Protocol):
         """Where a blob goes. ``offset``: how many bytes are there already; ``restart`` drops them."""
 
         @property
@@ -33,7 +33,7 @@ _RANGES = (200, 206, 416)
 _PROGRESS = 1024   # bytes; a server that sends fewer in each attempt would be asked without an end
 
 
-class Body:
+class BlobBody:
     """A blob's content as it comes. ``offset``: where it begins, 0 where the server knows no ranges.
 
     Nothing is verified here. Raises AttemptFailed (a RegistryError) where the connection is cut.
@@ -72,7 +72,7 @@ def begins(response: Response) -> int:
     return int(first)
 
 
-class Source:
+class BlobSource:
     """Where a blob can be had: from a repository by its session, or from a URL by nobody in particular."""
 
     __slots__ = ("_digest", "_etag", "_session", "_url", "name")
@@ -113,7 +113,7 @@ class Source:
         self._etag = ""
 
 
-def fetch(sources: Sequence[Source], descriptor: Descriptor, sink: Sink, transport: Transport, *,
+def fetch(sources: Sequence[BlobSource], descriptor: Descriptor, sink: BlobSink, transport: Transport, *,
           progress: Callable[[int], None], verify: Callable[[], None] | None) -> None:
     """Fill the sink from the first source that can. Raises the last source's error, with those of the others."""
     failed: list[str] = []
@@ -135,7 +135,7 @@ def fetch(sources: Sequence[Source], descriptor: Descriptor, sink: Sink, transpo
             failed.append(f"before that: {error.args[0]}")
 
 
-def _fetch(source: Source, descriptor: Descriptor, sink: Sink, progress: Callable[[int], None]) -> None:
+def _fetch(source: BlobSource, descriptor: Descriptor, sink: BlobSink, progress: Callable[[int], None]) -> None:
     attempts = source.attempts()
     if sink.offset > descriptor.size:
         _restart(sink, progress)
@@ -152,12 +152,12 @@ def _fetch(source: Source, descriptor: Descriptor, sink: Sink, progress: Callabl
             attempts.wait(error)
 
 
-def _restart(sink: Sink, progress: Callable[[int], None]) -> None:
+def _restart(sink: BlobSink, progress: Callable[[int], None]) -> None:
     progress(-sink.offset)
     sink.restart()
 
 
-def _copy(source: Source, descriptor: Descriptor, sink: Sink, progress: Callable[[int], None],
+def _copy(source: BlobSource, descriptor: Descriptor, sink: BlobSink, progress: Callable[[int], None],
           attempts: Attempts) -> None:
     response = source.open(sink.offset, attempts)
     try:
@@ -183,7 +183,7 @@ def _copy(source: Source, descriptor: Descriptor, sink: Sink, progress: Callable
         response.close()
 
 
-def _drain(response: Response, descriptor: Descriptor, sink: Sink, progress: Callable[[int], None]) -> None:
+def _drain(response: Response, descriptor: Descriptor, sink: BlobSink, progress: Callable[[int], None]) -> None:
     left = descriptor.size - sink.offset
     view = memoryview(bytearray(min(PIECE, left + 1)))
     while True:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Protocol
 
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
     from pyruntime.images.registry.url import Origin
 
     Key = tuple[Origin, bool]   # what a kept connection may be used for: an origin, and whether it may be insecure
@@ -55,7 +55,7 @@ def nothing(message: str) -> None:
     """Take a message and say nothing: where nobody listens."""
 
 
-class Stream:
+class ContentStream:
     """A body that is sent from where ``open`` begins anew each time; ``length`` in bytes."""
 
     __slots__ = ("gone", "length", "open", "sent")
@@ -213,7 +213,7 @@ class Transport:
     ``stopped``: ``stop`` was called, and every request fails.
     """
 
-    def __init__(self, settings: Settings, *, warn: Callable[[str], None] = nothing,
+    def __init__(self, settings: RegistrySettings, *, warn: Callable[[str], None] = nothing,
                  debug: Callable[[str], None] = nothing, sleep: Callable[[float], None] | None = None) -> None:
         """``sleep`` waits between attempts, for a number of seconds: a test puts its own there."""
         self.settings = settings
@@ -285,7 +285,7 @@ class Transport:
             scheme = "http"
         self._schemes[host, insecure] = scheme
 
-    def request(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None = None, *,
+    def request(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | ContentStream | None = None, *,
                 insecure: bool = False) -> Response:
         """Ask once, and follow redirects. Any status is an answer; raises AttemptFailed where there is none."""
         headers = dict(headers)
@@ -313,7 +313,7 @@ class Transport:
             url = there
         raise RegistryError(f'"{url.shown}": more than {MAX_REDIRECTS} redirects')
 
-    def _exchange(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None,
+    def _exchange(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | ContentStream | None,
                   insecure: bool) -> Response:
         while True:
             key = url.origin, insecure
@@ -327,7 +327,7 @@ class Transport:
             except Exception as error:
                 connection.close()
                 if kept and isinstance(error, OSError) and not isinstance(error, TimeoutError) \
-                        and not isinstance(body, Stream):
+                        and not isinstance(body, ContentStream):
                     # The server had closed it meanwhile: no failure, a new one is needed. Not so for a part of an
                     # upload, which it may have taken: it would have it twice.
                     continue
@@ -337,7 +337,7 @@ class Transport:
             return Response(self, url, key, connection, answer)
 
     def _send(self, connection: http.client.HTTPConnection, method: str, url: Url, headers: Mapping[str, str],
-              body: bytes | Stream | None) -> http.client.HTTPResponse:
+              body: bytes | ContentStream | None) -> http.client.HTTPResponse:
         from pyruntime._version import __version__
         from pyruntime.images.registry.connection import answer
 
@@ -350,12 +350,12 @@ class Transport:
             connection.putheader("Proxy-Authorization", proxy.authorization)
         for name, value in headers.items():
             connection.putheader(name, value)
-        length = body.length if isinstance(body, Stream) else len(body or b"")
+        length = body.length if isinstance(body, ContentStream) else len(body or b"")
         if body is not None or method in ("POST", "PUT", "PATCH"):
             connection.putheader("Content-Length", str(length))
         try:
             connection.endheaders(body if isinstance(body, bytes) else None)
-            if isinstance(body, Stream):
+            if isinstance(body, ContentStream):
                 body.copy(connection.send)
         except ConnectionError as error:
             # A server that refuses a body answers and closes before it has read all: the answer says why.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
 
 
 def write_target(environ: Mapping[str, str], authfile: str = "") -> str:
@@ -37,7 +37,7 @@ def write_target(environ: Mapping[str, str], authfile: str = "") -> str:
     return authfile or environ.get("REGISTRY_AUTH_FILE") or runtime_file(environ)
 
 
-def login(name: str, username: str, password: str, *, settings: Settings, authfile: str = "",
+def login(name: str, username: str, password: str, *, settings: RegistrySettings, authfile: str = "",
           transport: Transport | None = None) -> str:
     """Try a login at ``host[:port]`` (or keep it for ``host/team/app`` only) and write it down; where it is kept.
 

@@ -14,7 +14,7 @@ from pyruntime.system.json import decode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.registry.credentials import Credentials
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
 
 _HUB = "index.docker.io"   # searches for Docker Hub, whose images another host has
 _MOST = 4 << 20   # bytes of an answer
@@ -33,7 +33,7 @@ class Found:
         self.official = entry.get("is_official") is True
 
 
-def search(term: str, domain: str, limit: int, *, settings: Settings, credentials: Credentials) -> list[Found]:
+def search(term: str, domain: str, limit: int, *, settings: RegistrySettings, credentials: Credentials) -> list[Found]:
     """The repositories of a registry that fit, most stars first, as the registry says. Raises RegistryError."""
     from urllib.parse import urlencode
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyruntime.images.registry.credentials import Credentials
-    from pyruntime.images.registry.http import Response, Stream, Transport
+    from pyruntime.images.registry.http import ContentStream, Response, Transport
     from pyruntime.images.registry.settings import Endpoint
 
 
@@ -36,7 +36,7 @@ class Session:
         return Url(f"{self.base}v2/{self.endpoint.path}/{kind}/{name}")
 
     def request(self, method: str, url: Url, what: str, *, good: tuple[int, ...] = (200,),
-                headers: Mapping[str, str] | None = None, body: bytes | Stream | None = None,
+                headers: Mapping[str, str] | None = None, body: bytes | ContentStream | None = None,
                 scopes: Sequence[str] = (), again: bool = True, attempts: Attempts | None = None) -> Response:
         """Ask until there is an answer with a good status.
 
@@ -56,7 +56,7 @@ class Session:
                     raise
                 attempts.wait(error)
 
-    def _authenticated(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None,
+    def _authenticated(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | ContentStream | None,
                        scopes: Sequence[str]) -> Response:
         """Ask once, and once more where a login or a new token is asked for.
 

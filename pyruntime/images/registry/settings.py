@@ -87,7 +87,7 @@ class Rule:
         return location + reference.name[len(self.prefix):]
 
 
-class Settings:
+class RegistrySettings:
     """Everything that is configured about registries; ``load`` reads it, ``endpoints`` answers."""
 
     __slots__ = ("aliases", "attempts", "cert_dir", "environ", "insecure", "rules", "search", "timeout")
@@ -109,7 +109,7 @@ class Settings:
 
     @classmethod
     def load(cls, path: str = "", *, system: str = SYSTEM, insecure: bool | None = None, cert_dir: str = "",
-             attempts: int = 5, timeout: float = 60, environ: Mapping[str, str] | None = None) -> Settings:
+             attempts: int = 5, timeout: float = 60, environ: Mapping[str, str] | None = None) -> RegistrySettings:
         """Read the files. ``path``: --registries-conf; ``system``: instead of /etc/containers.
 
         Raises ConfigError with every problem of a file, UsageError where a named file cannot be read.

@@ -7,7 +7,7 @@ a failure the registry is asked how far it got. One that refuses chunks gets the
 from __future__ import annotations
 
 from pyruntime.errors import RegistryError
-from pyruntime.images.registry.http import Stream
+from pyruntime.images.registry.http import ContentStream
 from pyruntime.images.registry.retry import AttemptFailed, Attempts
 from pyruntime.images.registry.url import Url
 
@@ -130,7 +130,7 @@ class Upload:
         return Url(f"{self.location}{mark}digest={quote(self.descriptor.digest, ':')}")
 
     def _in_one(self) -> None:
-        body = Stream(lambda: self.open_at(0), self.descriptor.size, self._count)
+        body = ContentStream(lambda: self.open_at(0), self.descriptor.size, self._count)
         try:
             self._request("PUT", self._closing(), (201,), headers=_TYPE, body=body, again=False).close()
         except AttemptFailed as error:
@@ -158,7 +158,7 @@ class Upload:
         """Send the chunk at an offset; how many bytes the registry has then."""
         length = min(max(self.chunk, self.smallest), self.descriptor.size - offset)
         headers = {**_TYPE, "Content-Range": f"{offset}-{offset + length - 1}"}
-        body = Stream(lambda: self.open_at(offset), length, self._count)
+        body = ContentStream(lambda: self.open_at(offset), length, self._count)
         response = self._request("PATCH", self.location, (202, 201, 204, 416), headers=headers, body=body, again=False)
         response.close()
         if response.status == 416:
@@ -193,7 +193,7 @@ class Upload:
         return _Lost(f'"{self.session.endpoint.name}": {self.what}: {why}', transient=True)
 
     def _request(self, method: str, url: Url, good: tuple[int, ...], *, headers: Mapping[str, str] | None = None,
-                 body: Stream | None = None, again: bool = True) -> Response:
+                 body: ContentStream | None = None, again: bool = True) -> Response:
         return self.session.request(method, url, self.what, good=good, headers=headers, body=body, again=again)
 
     def _drop(self) -> None:

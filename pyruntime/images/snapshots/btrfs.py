@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyruntime.images.store.layers import Layers
 
 
-class Btrfs(Driver):
+class BtrfsDriver(Driver):
     """The btrfs driver."""
 
     name = "btrfs"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyruntime.images.store.store import Store
 
 
-class Copy(Driver):
+class CopyDriver(Driver):
     """The copy driver."""
 
     name = "copy"

@@ -26,7 +26,7 @@ _UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)   # what kernels answe
 _OFF = ("index", "redirect_dir", "metacopy")
 
 
-class Overlay(Driver):
+class OverlayDriver(Driver):
     """The overlay driver."""
 
     name = "overlay"

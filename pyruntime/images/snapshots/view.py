@@ -88,7 +88,7 @@ class View:
             os.close(mount)
 
     def _merged(self, store: Store, layers: Layers) -> int:
-        from pyruntime.images.snapshots.copy import Copy
+        from pyruntime.images.snapshots.copy import CopyDriver
 
         self._copy = store.layout.work()
         try:
@@ -97,7 +97,7 @@ class View:
             fcntl.flock(self._lock, fcntl.LOCK_EX)   # gc takes what nobody holds away
         except OSError as error:
             raise HostError(f'cannot make "{self._copy}": {error.strerror}') from None
-        Copy(store).prepare(layers, f"{self._copy}/root", f"{self._copy}/private")
+        CopyDriver(store).prepare(layers, f"{self._copy}/root", f"{self._copy}/private")
         return os.open(f"{self._copy}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __enter__(self) -> View:

@@ -25,7 +25,7 @@ MARK = ".pyimage"   # beside config.json
 _ID = 16            # bytes
 
 
-class Bundle:
+class BundleRecord:
     """One record: ``path`` of the bundle, its manifest's digest, the driver of its root filesystem, its layers."""
 
     FIELDS = ("id", "path", "manifest", "driver", "keys", "chain_ids", "when")
@@ -53,17 +53,17 @@ class Bundle:
 
 
 def add(layout: Layout, path: str, *, manifest: str, driver: str, layers: Layers, at: str = "",
-        lasting: bool = True) -> Bundle:
+        lasting: bool = True) -> BundleRecord:
     """Record that the bundle at ``path``, an existing directory, uses these layers; ``at``: where that directory is
     now, if it is to be renamed to ``path`` while the layers are still under a lease; ``lasting``: it is to be there
     after a power failure. Raises HostError."""
-    record = Bundle(id=os.urandom(_ID).hex(), path=os.path.abspath(path), manifest=manifest, driver=driver,
+    record = BundleRecord(id=os.urandom(_ID).hex(), path=os.path.abspath(path), manifest=manifest, driver=driver,
                     keys=layers.keys, chain_ids=layers.chain_ids)
     mark = encode({"id": record.id, "store": layout.root, "manifest": manifest, "driver": driver}).encode()
     try:
         with layout.shared():   # gc must find neither the temporary file unlocked, nor the record without its mark
             temporary = layout.work()
-            data = encode({name: getattr(record, name) for name in Bundle.FIELDS}).encode()
+            data = encode({name: getattr(record, name) for name in BundleRecord.FIELDS}).encode()
             fd = write_file(temporary, data, lock=True, sync=lasting)
             try:
                 os.rename(temporary, layout.below("bundles", record.id))
@@ -90,7 +90,7 @@ def read_mark(path: str) -> dict[str, str]:
     return value
 
 
-def read(layout: Layout, name: str) -> Bundle:
+def read(layout: Layout, name: str) -> BundleRecord:
     """The record with this id; raises ImageError for a damaged one, FileNotFoundError where there is none."""
     if len(name) != 2 * _ID or not frozenset("0123456789abcdef").issuperset(name):   # a stranger's mark may say ".."
         raise FileNotFoundError
@@ -99,14 +99,14 @@ def read(layout: Layout, name: str) -> Bundle:
         value = decode(files.read(path), path)
     except ConfigError:
         value = None
-    blank = Bundle()
+    blank = BundleRecord()
     if not isinstance(value, dict) or value.get("id") != name or any(
-            type(value.get(field)) is not type(getattr(blank, field)) for field in Bundle.FIELDS):
+            type(value.get(field)) is not type(getattr(blank, field)) for field in BundleRecord.FIELDS):
         raise ImageError(f'"{path}" is damaged: remove it when no bundle has the id "{name}"', path)
-    return Bundle(**{field: value[field] for field in Bundle.FIELDS})
+    return BundleRecord(**{field: value[field] for field in BundleRecord.FIELDS})
 
 
-def records(layout: Layout) -> list[Bundle]:
+def records(layout: Layout) -> list[BundleRecord]:
     """Every record, also of bundles that are gone; raises ImageError for a damaged one."""
     found = []
     for name in sorted(os.listdir(layout.below("bundles"))):
@@ -117,7 +117,7 @@ def records(layout: Layout) -> list[Bundle]:
     return found
 
 
-def remove(layout: Layout, record: Bundle) -> None:
+def remove(layout: Layout, record: BundleRecord) -> None:
     """Forget a bundle; its own files are the caller's."""
     for path in (f"{record.path}/{MARK}", layout.below("bundles", record.id)):
         try:

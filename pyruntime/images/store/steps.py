@@ -160,7 +160,7 @@ class StepLock:
         os.close(self._fd)
 
 
-class Entry:
+class CacheEntry:
     """A record as people see it: its key, its layer, when it was last used (seconds since 1970)."""
 
     __slots__ = ("key", "made", "used")
@@ -171,7 +171,7 @@ class Entry:
         self.used = used
 
 
-def entries(layout: Layout) -> list[Entry]:
+def entries(layout: Layout) -> list[CacheEntry]:
     """Every record that can be read."""
     found = []
     for key in keys(layout):
@@ -181,7 +181,7 @@ def entries(layout: Layout) -> list[Entry]:
         except FileNotFoundError:
             continue   # somebody prunes
         if made is not None:
-            found.append(Entry(key, made, used))
+            found.append(CacheEntry(key, made, used))
     return found
 
 

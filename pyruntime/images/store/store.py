@@ -123,20 +123,20 @@ class Store:
     # Bundles and the store as a whole.
 
     def add_bundle(self, path: str, *, manifest: str, driver: str, layers: layers.Layers, at: str = "",
-                   lasting: bool = True) -> records.Bundle:
+                   lasting: bool = True) -> records.BundleRecord:
         """Record that a bundle, or a container, uses these layers; they are to be under a lease until then."""
         return records.add(self.layout, path, manifest=manifest, driver=driver, layers=layers, at=at, lasting=lasting)
 
-    def bundles(self) -> list[records.Bundle]:
+    def bundles(self) -> list[records.BundleRecord]:
         """Every bundle that is recorded and still there."""
         gone = mountings.leftovers(self.layout)
         return [record for record in records.records(self.layout) if record.alive() and record.path not in gone]
 
-    def layers_of(self, record: records.Bundle) -> layers.Layers:
+    def layers_of(self, record: records.BundleRecord) -> layers.Layers:
         """The layers of a bundle, to mount it again. Raises ImageError where one is not in the store any more."""
         return layers.layers_of(self.layout, record.keys, record.chain_ids)
 
-    def remove_bundle(self, record: records.Bundle) -> None:
+    def remove_bundle(self, record: records.BundleRecord) -> None:
         """Forget a bundle, so that its layers may go."""
         records.remove(self.layout, record)
 

@@ -52,7 +52,7 @@ class Usage:
     def __init__(self) -> None:
         self.cache: list[CacheUsage] = []
         self.images: list[ImageUsage] = []
-        self.bundles: list[bundles.Bundle] = []
+        self.bundles: list[bundles.BundleRecord] = []
         self.blobs = self.layers = self.partials = self.unused = self.cached = 0
 
 

@@ -9,7 +9,7 @@ from pyruntime.errors import ImageError
 from pyruntime.images.digest import check
 from pyruntime.images.document import MAX_DOCUMENT, Descriptor
 from pyruntime.images.transports.base import Source, Target
-from pyruntime.images.transports.files import Directory
+from pyruntime.images.transports.files import DirectoryFiles
 from pyruntime.images.transports.layout import Staged, write_whole
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ class DirectorySource(Source):
     def __init__(self, path: str) -> None:
         super().__init__()
         self.label = path
-        self._files = Directory(path)
+        self._files = DirectoryFiles(path)
 
     def root(self) -> tuple[bytes, str]:
         """manifest.json; its own mediaType says what it is."""

@@ -72,7 +72,7 @@ class Files:
         """Let go of what is behind it."""
 
 
-class Directory(Files):
+class DirectoryFiles(Files):
     """The files below a directory. It belongs to whoever made it: only names that we compose are opened, and nothing
     but regular files."""
 

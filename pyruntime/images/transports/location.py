@@ -54,12 +54,12 @@ def _split(text: str) -> tuple[str, str]:
 
 def files_of(location: Location, scratch: str) -> Files:
     """The files of a layout or an archive."""
-    from pyruntime.images.transports.files import Directory
+    from pyruntime.images.transports.files import DirectoryFiles
 
     if location.kind == "oci":
         if not os.path.isdir(location.path):
             raise ImageError(f'"{location.path}" is not a directory; an archive is written oci-archive:FILE')
-        return Directory(location.path)
+        return DirectoryFiles(location.path)
     from pyruntime.images.transports.members import Archive
     return Archive(location.path, scratch)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import ImageError, LayerError
-from pyruntime.images.layers.stream import Stream
+from pyruntime.images.layers.stream import LayerStream
 from pyruntime.images.layers.tar import FILE, LINK, SYMLINK, Reader
 from pyruntime.images.transports.files import Files, Window
 
@@ -22,7 +22,7 @@ _LINKS = 8           # symbolic links that are followed from one member to the n
 _MEMBERS = 200_000   # headers of an archive; an image has a member for each layer, and a few more
 
 
-class _Headers(Stream):
+class _Headers(LayerStream):
     """A file as the reader of archives wants it; what stands between the headers is passed over unread."""
 
     __slots__ = ("_file", "_size")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pyruntime.images import media
 from pyruntime.images.digest import of, verify
 from pyruntime.images.document import MAX_DOCUMENT, Descriptor
+from pyruntime.images.reference import Reference
 from pyruntime.images.transports.base import Source, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyruntime.images.reference import Reference
     from pyruntime.images.registry.client import Repository
+    from pyruntime.images.registry.registries import Registries
     from pyruntime.images.transports.base import Body, Sink
 
 
@@ -104,3 +105,17 @@ class RegistryTarget(Target):
     def abandon(self) -> None:
         """Close the connections: blobs without a manifest are the registry's to remove."""
         self.repository.close()
+
+
+def open_source(registries: Registries, name: str) -> RegistrySource:
+    """The image that ``name`` means in a registry: see Registries.find."""
+    return RegistrySource(*registries.find(name))
+
+
+def open_target(registries: Registries, name: str, mount_from: str = "") -> RegistryTarget:
+    """The tag (``latest`` if the name has none) or digest in a registry, to push to. Raises RegistryError for a blocked
+    registry."""
+    reference = Reference.parse(name)
+    if not reference.digest:
+        reference = reference.with_tag(reference.tagged)
+    return RegistryTarget(registries.repository(reference, push=True), reference, mount_from)

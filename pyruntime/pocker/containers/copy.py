@@ -22,7 +22,7 @@ from stat import S_ISDIR, S_ISLNK
 from pyruntime.errors import UsageError
 from pyruntime.images.layers import content, names
 from pyruntime.images.layers.compression import Inflater
-from pyruntime.images.layers.stream import Stream
+from pyruntime.images.layers.stream import LayerStream
 from pyruntime.images.layers.tar import FILE, LINK, Entry, Reader
 from pyruntime.images.layers.tree import open_beneath
 from pyruntime.images.layers.write import TarWriter
@@ -225,7 +225,7 @@ def archive_in(container: Container, record: Record, read: Callable[[int], bytes
             raise UsageError(f'"{target}" in the container is not a directory, into which an archive could go')
         sink = _inside(files, into, archive=archive, warn=warn)
         inflater = Inflater(read)
-        reader = Reader(Stream(inflater.read))
+        reader = Reader(LayerStream(inflater.read))
         while (entry := reader.next()) is not None:
             entry.name = names.clean(entry.name)
             if entry.type == LINK:

@@ -279,7 +279,7 @@ def test_caches_that_are_not_there(builder: Machine, fake: FakeRegistry, registr
     done = Build(builder, context, "--retries", "0", *(word for ref in absent for word in ("--cache-from", ref)))
     assert done.cached == [False] and len(done.warnings) == len(absent)
     for ref, warning in zip(absent, done.warnings, strict=True):
-        assert f'warning: --cache-from "{ref}"' in warning
+        assert f'warning: importing cache from "{ref}"' in warning
     assert "type=inline" in done.warnings[-1]
 
 
@@ -288,7 +288,7 @@ def test_an_export_that_fails(builder: Machine, tmp_path: Path) -> None:
     context = _context(tmp_path, "FROM busybox\nRUN echo 1 > /a\n")
     ref = f"127.0.0.1:{free_port()}/none"
     said = builder.fails("build", "-t", "app", "--retries", "0", "--cache-to", ref, context)
-    assert f'error: --cache-to "{ref}"' in said and builder.image("app")
+    assert f'error: exporting cache to "{ref}"' in said and builder.image("app")
     (tmp_path / "file").touch()
     assert "error: --cache-to" in builder.fails("build", "--cache-to", tmp_path / "file/x", context)
     done = Build(builder, context, "--retries", "0", "--cache-to", f"type=registry,ref={ref},ignore-error=true")

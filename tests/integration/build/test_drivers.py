@@ -14,7 +14,7 @@ from pyruntime.builder.graph.plan import Plan
 from pyruntime.builder.steps import worker
 from pyruntime.builder.steps.network import Network
 from pyruntime.builder.steps.origins import Origins
-from pyruntime.builder.steps.run import Place
+from pyruntime.builder.steps.run import RunOptions
 from pyruntime.builder.steps.workspace import Workspace, layers_of
 from pyruntime.errors import HostError
 from pyruntime.images.lookup import find
@@ -102,10 +102,10 @@ def test_a_stage_is_bound_where_its_layers_cannot_be_mounted(builder: Builder, t
     text = "FROM busybox AS one\nRUN --network=none echo 1 > /new; rm /etc/group\n"
     builder.build(write(tmp_path / "context", text, {}), "-t", "one")
     (step,) = [step for step in _plan(store, text).target.steps if step.kind == "run"]
-    work = worker.Work(step, [], [], store.root, Place(Site(str(builder.root), str(builder.run))))
+    work = worker.Work(step, [], [], store.root, RunOptions(Site(str(builder.root), str(builder.run))))
     work.origins["one"] = builder.image("one").layers()
     with store.lease(), Workspace(store, layers_of(store, [], print), print, latest=None, driver="copy") as workspace:
-        tree = worker._Step(work, store, Network(work.place.site, "none", []), -1, print)._origin("one", workspace)
+        tree = worker._Step(work, store, Network(work.options.site, "none", []), -1, print)._origin("one", workspace)
         names = set(os.listdir(tree.fd))
         os.close(tree.fd)
     assert {"new", "bin"} <= names

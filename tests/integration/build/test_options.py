@@ -107,4 +107,4 @@ def test_options_without_effect(builder: Machine, tmp_path: Path) -> None:
     assert (quiet.returncode, quiet.stderr) == (0, "")
     for words in ("--provenance=true", "--provenance mode=max", "--sbom true", "--attest type=sbom"):
         done = builder("build", "-q", *words.split(), context)
-        assert done.returncode == 0 and "no attestations are made" in done.stderr
+        assert done.returncode == 0 and "attestations are not supported" in done.stderr

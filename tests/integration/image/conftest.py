@@ -12,7 +12,7 @@ from pyruntime.images.reference import Reference
 from pyruntime.images.registry.client import Repository
 from pyruntime.images.registry.credentials import Credentials, Login
 from pyruntime.images.registry.http import Transport
-from pyruntime.images.registry.settings import Settings
+from pyruntime.images.registry.settings import RegistrySettings
 from tests.integration.image.command import Pyimage
 from tests.integration.image.registries import Authority, FakeRegistry, Registry, TokenServer, serve
 from tests.integration.image.samples import samples
@@ -114,13 +114,13 @@ class Client:
         self.said: list[str] = []
         self.transports: list[Transport] = []
 
-    def settings(self, text: str = "", **options: Any) -> Settings:
-        settings = Settings(**{"timeout": 20, "environ": {"HOME": str(self.home)}, **options})
+    def settings(self, text: str = "", **options: Any) -> RegistrySettings:
+        settings = RegistrySettings(**{"timeout": 20, "environ": {"HOME": str(self.home)}, **options})
         if text:
             settings.take(text.encode(), "registries.conf")
         return settings
 
-    def transport(self, settings: Settings) -> Transport:
+    def transport(self, settings: RegistrySettings) -> Transport:
         self.transports.append(Transport(settings, warn=self.warned.append, debug=self.said.append,
                                          sleep=self.slept.append))
         return self.transports[-1]

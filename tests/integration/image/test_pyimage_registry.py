@@ -181,7 +181,7 @@ def test_without_a_tag_the_newest_is_taken(pyimage: Pyimage, fake: FakeRegistry)
     for tag, year in (("1.9", 2021), ("1.10", 2024), ("edge", 2022)):
         fake.add_image("team/app", tag, layer=tag.encode(), created=f"{year}-01-01T00:00:00Z")
     done = pyimage("pull", "--no-extract", f"{fake.host}/team/app")
-    assert done.returncode == 0 and 'has no tag "latest": taking the newest, "1.10"' in done.stderr, done.stderr
+    assert done.returncode == 0 and 'has no tag "latest": using the newest tag, "1.10"' in done.stderr, done.stderr
     assert done.stdout.startswith(f"{fake.host}/team/app:1.10@sha256:")
     assert json.loads(pyimage.ok("inspect", f"docker://{fake.host}/team/app"))["RepoTags"] == [
         f"{fake.host}/team/app:1.10"]

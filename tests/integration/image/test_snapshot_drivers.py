@@ -13,10 +13,10 @@ import pytest
 
 from pyruntime.errors import HostError, UsageError
 from pyruntime.images.snapshots import overlay, subvolumes
-from pyruntime.images.snapshots.btrfs import Btrfs
-from pyruntime.images.snapshots.copy import Copy
+from pyruntime.images.snapshots.btrfs import BtrfsDriver
+from pyruntime.images.snapshots.copy import CopyDriver
 from pyruntime.images.snapshots.driver import Driver, choose
-from pyruntime.images.snapshots.overlay import Overlay
+from pyruntime.images.snapshots.overlay import OverlayDriver
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store.layers import Layers
 from pyruntime.images.store.store import Store
@@ -83,7 +83,7 @@ def check(target: str, made: Layers) -> None:
     assert made.root == made.directories[0]
 
 
-@pytest.mark.parametrize("kind", [Overlay, Copy])
+@pytest.mark.parametrize("kind", [OverlayDriver, CopyDriver])
 def test_a_driver(store: Store, place: Path, image: Image, kind: type[Driver]) -> None:
     made = pull(store, image, "x")
     driver, target, private = kind(store), str(place / "rootfs"), str(place / "private")
@@ -94,7 +94,7 @@ def test_a_driver(store: Store, place: Path, image: Image, kind: type[Driver]) -
     Path(target, "written").touch()
     Path(target, "private/key").unlink()
     changes = driver.changes(made, target, private)
-    assert changes.kind == ("upper" if kind is Overlay else "tree") and changes.lowers == made.directories
+    assert changes.kind == ("upper" if kind is OverlayDriver else "tree") and changes.lowers == made.directories
     assert Path(changes.path, "written").exists() and Path(changes.path, "etc/passwd").read_text() == "mine"
     driver.unmount(target)
     driver.unmount(target)   # nothing to do
@@ -109,7 +109,7 @@ def test_btrfs(btrfs: Path, image: Image) -> None:
     made = pull(store, image, "x")
     (btrfs / "one").mkdir()
     (btrfs / "two").mkdir()
-    driver = Btrfs(store)
+    driver = BtrfsDriver(store)
     assert driver.usable(str(btrfs / "one/rootfs")) == ""
     for name in ("one", "two"):
         (btrfs / name / "rootfs").mkdir()
@@ -135,7 +135,7 @@ def test_btrfs_killed_at_every_step(btrfs: Path, image: Image) -> None:
     while done:
         target = str(btrfs / f"rootfs{moment}")
         os.mkdir(target)
-        done = dying(partial(Btrfs(store).prepare, made, target, ""), moment)
+        done = dying(partial(BtrfsDriver(store).prepare, made, target, ""), moment)
         assert done in (0, -9) and store.verify() == []
         if moment % 10 == 9:
             for name in os.listdir(store.layout.below("subvolumes")):
@@ -176,7 +176,7 @@ def test_choosing(store: Store, place: Path, btrfs: Path) -> None:
 def test_overlay_where_uppers_cannot_be(store: Store, place: Path, image: Image) -> None:
     """On an overlay, say: the reason is told, and another driver is chosen."""
     made = pull(store, image, "x")
-    driver = Overlay(store)
+    driver = OverlayDriver(store)
     driver.prepare(made, str(place / "rootfs"), str(place / "private"))
     try:
         inner = str(place / "rootfs/inner")
@@ -192,7 +192,7 @@ def test_overlay_where_uppers_cannot_be(store: Store, place: Path, image: Image)
 
 def test_an_image_without_layers(store: Store, place: Path) -> None:
     made = store.extract_layers([])
-    for driver in (Overlay(store), Copy(store)):
+    for driver in (OverlayDriver(store), CopyDriver(store)):
         target, private = str(place / "rootfs"), str(place / "private")
         os.makedirs(target, exist_ok=True)
         driver.prepare(made, target, private)
@@ -250,11 +250,11 @@ def test_old_kernels_take_short_names(tmp_path: Path, place: Path, monkeypatch: 
 def test_a_failed_mount_tells_why(store: Store, place: Path) -> None:
     made = Layers(["x"], [str(place / "absent")], ["sha256:" + "0" * 64], "")
     with pytest.raises(HostError, match=r"cannot mount an overlay of 1 layers at .*rootfs.*No such file"):
-        Overlay(store).prepare(made, str(place / "rootfs"), str(place / "private"))
+        OverlayDriver(store).prepare(made, str(place / "rootfs"), str(place / "private"))
 
 
 def test_a_busy_root_filesystem_stays(store: Store, place: Path, image: Image) -> None:
-    driver, target, private = Overlay(store), str(place / "rootfs"), str(place / "private")
+    driver, target, private = OverlayDriver(store), str(place / "rootfs"), str(place / "private")
     driver.prepare(pull(store, image, "x"), target, private)
     with open(f"{target}/etc/passwd"), pytest.raises(HostError, match="is in use"):
         driver.remove(target, private)
@@ -265,7 +265,7 @@ def test_a_busy_root_filesystem_stays(store: Store, place: Path, image: Image) -
 def test_gc_lets_mounted_layers_be(store: Store, place: Path, image: Image) -> None:
     """Even when the bundle that has them was moved, and the image has no name."""
     made = pull(store, image, "x")
-    driver = Overlay(store)
+    driver = OverlayDriver(store)
     driver.prepare(made, str(place / "rootfs"), str(place / "private"))
     store.untag("x")
     assert store.collect().layers == []

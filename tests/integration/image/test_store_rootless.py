@@ -36,7 +36,7 @@ from pyruntime.images import rootless
 from pyruntime.system.user_namespace import id_map, privileged
 from pyruntime.images.snapshots.driver import choose
 from pyruntime.images.snapshots import overlay
-from pyruntime.images.snapshots.overlay import Overlay
+from pyruntime.images.snapshots.overlay import OverlayDriver
 from pyruntime.images.store.layout import default_root
 from pyruntime.images.store.store import Store
 from tests.integration.image.store_images import Image, archive, listing, pull
@@ -104,7 +104,7 @@ def test_fuse_where_the_kernel_refuses(tmp_path: Path) -> None:
 def refuse(*_):
     raise OSError(1, "fsopen: overlay: Operation not permitted")
 overlay.mount_by_settings = refuse
-driver = Overlay(store)
+driver = OverlayDriver(store)
 if not overlay._fuse_overlayfs():
     reason = driver.usable(target)
     assert "install fuse-overlayfs" in reason, reason

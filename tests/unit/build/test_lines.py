@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from pyruntime.builder.dockerfile.instructions import Copy, Env, Healthcheck, Onbuild
 from pyruntime.builder.dockerfile.lines import Lines, find_heredocs
 from pyruntime.builder.dockerfile.parse import parse_source
-from pyruntime.builder.dockerfile.source import Source
+from pyruntime.builder.dockerfile.source import DockerfileSource
 from pyruntime.errors import DockerfileError
 
 
 def _lines(text: str) -> list[tuple[str, str]]:
-    source = Source("Dockerfile", text)
+    source = DockerfileSource("Dockerfile", text)
     found = Lines(source)
     assert not source.problems, source.problems
     return [(line.keyword, line.rest) for line in found.lines]
@@ -74,7 +74,7 @@ def test_lines(text: str, expected: list[tuple[str, str]]) -> None:
     ("RUN cat <<-E'O F'\n\ta\n\tEO F", "EO F", "a\n", False), ('COPY <<a".b"-c /x\nq\na.b-c', "a.b-c", "q\n", False),
 ])
 def test_heredocs(text: str, name: str, content: str, expand: bool) -> None:
-    source = Source("Dockerfile", text)
+    source = DockerfileSource("Dockerfile", text)
     (line,) = Lines(source).lines
     (found,) = line.heredocs
     assert not source.problems
@@ -82,27 +82,27 @@ def test_heredocs(text: str, name: str, content: str, expand: bool) -> None:
 
 
 def test_a_shift_is_no_heredoc() -> None:
-    source = Source("Dockerfile", "RUN echo $((a << b )) $((1<<2))\nENV b=1\n")
+    source = DockerfileSource("Dockerfile", "RUN echo $((a << b )) $((1<<2))\nENV b=1\n")
     assert [line.heredocs for line in Lines(source).lines] == [[], []]
     assert not source.problems
 
 
 def test_a_heredoc_apart_is_no_source() -> None:
     text = "FROM a\nCOPY b << E /c/\nx\nE\n"
-    copy = parse_source(Source("Dockerfile", text)).stages[0].instructions[0]
+    copy = parse_source(DockerfileSource("Dockerfile", text)).stages[0].instructions[0]
     assert isinstance(copy, Copy)
     assert ([word.text for word in copy.sources], [one.name for one in copy.files]) == (["b"], ["E"])
 
 
 @pytest.mark.parametrize("text", ["\x1c", "\xa0FROM a", "FROM a\nLABEL \xa0", "FROM a\nONBUILD \x85", "\u2028"])
 def test_a_blank_of_unicode_is_a_letter(text: str) -> None:
-    source = Source("Dockerfile", text)
+    source = DockerfileSource("Dockerfile", text)
     parse_source(source)
     assert source.problems
 
 
 def test_tabs_separate_words() -> None:
-    source = Source("Dockerfile", "FROM\ta\nHEALTHCHECK\tCMD\tb c\nONBUILD\tRUN\tb\nENV\tA\t1\n")
+    source = DockerfileSource("Dockerfile", "FROM\ta\nHEALTHCHECK\tCMD\tb c\nONBUILD\tRUN\tb\nENV\tA\t1\n")
     check, trigger, env = parse_source(source).stages[0].instructions
     assert not source.problems
     assert isinstance(check, Healthcheck) and check.test == ["CMD-SHELL", "b c"]
@@ -111,21 +111,21 @@ def test_tabs_separate_words() -> None:
 
 
 def test_places_follow_continuation() -> None:
-    (line,) = Lines(Source("Dockerfile", "RUN one \\\n  two \\\n# x\n\tthree")).lines
+    (line,) = Lines(DockerfileSource("Dockerfile", "RUN one \\\n  two \\\n# x\n\tthree")).lines
     for word, expected in (("one", (1, 5)), ("two", (2, 3)), ("three", (4, 2))):
         place = line.at(line.rest.index(word))
         assert (place.line, place.column, place.last) == (*expected, 4)
 
 
 def test_warns_of_empty_lines_within() -> None:
-    source = Source("Dockerfile", "FROM a\nRUN b \\\n\n c")
+    source = DockerfileSource("Dockerfile", "FROM a\nRUN b \\\n\n c")
     parse_source(source)
     assert [warning.place.line for warning in source.warnings] == [3]
 
 
 @given(st.text(alphabet=st.sampled_from("FROM RUNCOPY\n\r\t \\`#=<>'\"$[]{}-,ab12\ufeff"), max_size=200))
 def test_whatever_is_written_is_read_or_refused(text: str) -> None:
-    source = Source("Dockerfile", text)
+    source = DockerfileSource("Dockerfile", text)
     parse_source(source)
     try:
         source.done()

@@ -10,7 +10,7 @@ import pytest
 
 from pyruntime.builder.dockerfile import instructions as kinds
 from pyruntime.builder.dockerfile.parse import parse, parse_source, parse_trigger
-from pyruntime.builder.dockerfile.source import Source
+from pyruntime.builder.dockerfile.source import DockerfileSource
 from pyruntime.errors import DockerfileError
 
 
@@ -201,7 +201,7 @@ def oracle() -> list[list[tuple[str, int, list[str]]]]:
 
 @pytest.mark.parametrize("number", range(len(_COMMON)))
 def test_reads_as_buildkit_does(number: int, oracle: list[list[tuple[str, int, list[str]]]]) -> None:
-    source = Source("Dockerfile", _COMMON[number])
+    source = DockerfileSource("Dockerfile", _COMMON[number])
     found = parse_source(source)
     assert not source.problems
     ours = [instruction for stage in found.stages for instruction in (stage.start, *stage.instructions)]

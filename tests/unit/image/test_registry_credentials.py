@@ -162,7 +162,7 @@ def test_logins_go_to_the_helper(tmp_path: Path, environ: dict[str, str]) -> Non
 @pytest.mark.parametrize(("name", "user", "password"), [("", "u", "p"), ("a b", "u", "p"), ("h", "", "p"),
                                                          ("h", "u:v", "p"), ("h", "u", "")])
 def test_what_is_no_login(name: str, user: str, password: str) -> None:
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
 
     with pytest.raises(UsageError):
-        login.login(name, user, password, settings=Settings(environ={}))
+        login.login(name, user, password, settings=RegistrySettings(environ={}))

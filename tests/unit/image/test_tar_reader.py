@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from pyruntime.errors import LayerError
 from pyruntime.images.layers import pax
-from pyruntime.images.layers.stream import Ahead, Stream
+from pyruntime.images.layers.stream import Ahead, LayerStream
 from pyruntime.images.layers.tar import CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry, Reader
 from pyruntime.images.layers.write import TarWriter
 
 
-def stream(data: bytes, size: int = 700) -> Stream:
+def stream(data: bytes, size: int = 700) -> LayerStream:
     source = io.BytesIO(data)
-    return Stream(lambda: source.read(size))
+    return LayerStream(lambda: source.read(size))
 
 
 def read(data: bytes, size: int = 700) -> list[tuple[Entry, bytes]]:
