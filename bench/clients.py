@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.peers import HYBRID
 from tests.clients.containerd import IMAGE, NAMESPACE, SOCKET, Containerd
-from tests.clients.documented import PYRUNTIME
+from tests.clients.documented_configs import PYRUNTIME
 from tests.clients.image import layout
 from tests.clients.podman import LIMITS, OPTIONS
 from tests.clients.room import Room

@@ -11,7 +11,7 @@ import re
 from bundles.build import HERE, names
 from pyruntime.runtime.cgroups.host import parse
 from pyruntime.runtime.compiler.compile import Plan, compile_plan
-from pyruntime.runtime.compiler.setup import Host, Options
+from pyruntime.runtime.compiler.setup import Host, PlanOptions
 from pyruntime.runtime.config.load import Config
 from pyruntime.runtime.plan import explain
 
@@ -30,7 +30,7 @@ def reference_host() -> Host:
 def reference_plan(name: str) -> Plan:
     """The plan of a sample bundle on the reference host."""
     value = json.loads((HERE / name / "config.json").read_text())
-    return compile_plan(Config(value, "config.json", "/bundle"), reference_host(), Options(), name)
+    return compile_plan(Config(value, "config.json", "/bundle"), reference_host(), PlanOptions(), name)
 
 
 def golden(name: str) -> str:

@@ -1,7 +1,8 @@
-"""What every test may use."""
+"""Options, flags of C programs, and signals, for all tests. The fixtures for containers are in tests/containers.py."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parent.parent
+COMMANDS = "PYRUNTIME_TEST_COMMANDS"
 NATIVE = TOP / "pyruntime/native/stub"
 FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wno-missing-field-initializers", "-g", "-O1"]
 # Who is started in the background, or by nohup(1), has these ignored, and so has all that tests run and signal.
@@ -19,6 +21,18 @@ for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQ
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, action)
 sys.path.insert(0, str(TOP))   # bundles/ and tests/data are no installed packages
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--commands", metavar="DIRECTORY", help="test the commands in DIRECTORY, for example those of an "
+                     "installed package [default: .venv/bin, else PATH]")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if directory := config.getoption("--commands"):
+        os.environ[COMMANDS] = directory
+    # Not imported above: tests/commands.py reads the option when it is imported.
+    config.pluginmanager.import_plugin("tests.containers")
 
 
 def compile_c(target: Path, sources: list[Path], *flags: str, compiler: str = "gcc") -> Path:

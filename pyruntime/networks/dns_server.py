@@ -85,7 +85,7 @@ def refusal(query: bytes, code: int) -> bytes:
     return query[:2] + bytes((0x80 | query[2] & 0x79, 0x80 | code)) + bytes(8)
 
 
-class Names:
+class NameTable:
     """What containers are called: read from their endpoints, again whenever those have changed."""
 
     def __init__(self, run: str) -> None:
@@ -232,7 +232,7 @@ class Server:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._run = run = site.run
-        self._names = Names(run)
+        self._names = NameTable(run)
         self._idle: dict[str, float] = {}       # network without containers -> since when
         self._poll = select.poll()
         self._by_fd: dict[int, Any] = {}        # descriptor -> (what it is, socket) or an object of ours

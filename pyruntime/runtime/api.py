@@ -24,7 +24,7 @@ from pyruntime.runtime.lifecycle import status as _status
 from pyruntime.runtime.lifecycle.create import Request, create
 from pyruntime.runtime.lifecycle.delete import delete, kill
 from pyruntime.runtime.lifecycle.start import start
-from pyruntime.runtime.lifecycle.store import Container, default_root, identifiers
+from pyruntime.runtime.lifecycle.store import StateDirectory, default_root, identifiers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class State:
     __slots__ = ("annotations", "bundle", "created", "id", "oci_version", "pid", "rootfs", "status")
 
     def __init__(self, root: str, container_id: str) -> None:
-        container = Container(root, container_id)
+        container = StateDirectory(root, container_id)
         record = container.read()
         self.id: str = record.id
         self.status: str = _status.status_of(container, record)
@@ -204,7 +204,7 @@ class Runtime:
         0 where nobody counts: no memory controller, or no cgroup. Raises NoSuchContainer."""
         from pyruntime.runtime.cgroups.oom import kills
 
-        record = Container(self.root, container_id).read()
+        record = StateDirectory(self.root, container_id).read()
         try:
             return kills(record.cgroup)
         except OSError:

@@ -28,10 +28,10 @@ def read(data: bytes, document: str) -> object:
         place = f"line {good.count(chr(10)) + 1}, column {len(good) - good.rfind(chr(10))}"
         what = f"{place}: byte 0x{data[error.start]:02x} is not UTF-8"
         raise ConfigError(document, [Problem("", what, "save the file as UTF-8", "RFC 8259 section 8.1")]) from None
-    return _Reader(text, document).document()
+    return _JsonReader(text, document).document()
 
 
-class _Reader:
+class _JsonReader:
     """One pass over the text. ``at`` counts characters, ``path`` holds the names and indexes that lead to ``at``."""
 
     def __init__(self, text: str, name: str) -> None:

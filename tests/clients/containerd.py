@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from bundles.images import Layout
-from tests.clients.documented import PYRUNTIME
+from tests.clients.documented_configs import PYRUNTIME
 from tests.clients.image import layout
 from tests.clients.room import Room
 

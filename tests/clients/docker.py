@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.clients.documented import block
+from tests.clients.documented_configs import block
 from tests.clients.image import layout
 from tests.clients.room import Room
 

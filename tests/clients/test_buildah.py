@@ -11,9 +11,9 @@ import pytest
 from tests.clients.image import layout
 from tests.clients.room import Room
 from tests.clients.scripts import assert_same, played, scripts
-from tests.conftest import TOP
+from tests.commands import COMMAND
 
-RUNTIMES = {"pyruntime": str(TOP / ".venv/bin/pyruntime"), "runc": str(shutil.which("runc"))}
+RUNTIMES = {"pyruntime": str(COMMAND), "runc": str(shutil.which("runc"))}
 
 
 @pytest.fixture(scope="module")

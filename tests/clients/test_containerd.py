@@ -10,7 +10,7 @@ import json
 import pytest
 
 from tests.clients.containerd import IMAGE, NAMESPACE, SOCKET, Containerd
-from tests.clients.documented import PYRUNTIME
+from tests.clients.documented_configs import PYRUNTIME
 from tests.clients.scripts import assert_same, played, scripts
 from tests.criu import path_with_criu
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.clients.containerd import Containerd
 from tests.clients.cri import Pod, refused
-from tests.clients.documented import PYRUNTIME, block
+from tests.clients.documented_configs import PYRUNTIME, block
 
 pytestmark = pytest.mark.timeout(900)   # the first run builds the current containerd
 

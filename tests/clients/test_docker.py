@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.docker import CLIENT, DAEMON, SOCKET, Docker
-from tests.clients.documented import PYRUNTIME
+from tests.clients.documented_configs import PYRUNTIME
 from tests.clients.scripts import assert_same, played, scripts
 
 pytestmark = pytest.mark.timeout(200)

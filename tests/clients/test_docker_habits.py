@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.docker import CLIENT, DAEMON, SOCKET, Docker
-from tests.integration.pocker.command import BIN
+from tests.commands import BIN
 
 _FILE = Path(__file__).parent / "docker_habits"
 _SPANS = r"(?:Less than a second|About an? (?:minute|hour)|\d+ (?:second|minute|hour|day|week|month|year)s?)"

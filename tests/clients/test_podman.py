@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.clients.documented import PYRUNTIME, block
+from tests.clients.documented_configs import PYRUNTIME, block
 from tests.clients.podman import OPTIONS, Podman
 
 RUNTIMES = ["pyruntime", "runc"]

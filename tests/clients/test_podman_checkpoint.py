@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.documented import PYRUNTIME
+from tests.clients.documented_configs import PYRUNTIME
 from tests.clients.podman import OPTIONS, Podman
 from tests.criu import path_with_criu
 

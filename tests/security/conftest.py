@@ -5,31 +5,20 @@ docs/security.md has the table of all of them, with those that do not apply and 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.build.conftest import builder, images
-from tests.integration.conftest import bundle, own_bundle, own_cgroup, runtime, sample, shared_rootfs
-from tests.integration.image.conftest import authority, client, fake, fakes, pyimage
-from tests.integration.pocker.conftest import pocker, store
+from tests.builder.integration.conftest import builder, images
+from tests.images.integration.conftest import authority, client, fake, fakes, pyimage
+from tests.pocker.integration.conftest import pocker, store
 
 __all__ = [   # fixtures
-    "authority", "builder", "bundle", "client", "fake", "fakes", "images", "own_bundle", "own_cgroup", "pocker",
-    "pyimage", "runtime", "sample", "shared_rootfs", "store"]
+    "authority", "builder", "client", "fake", "fakes", "images", "pocker",
+    "pyimage", "store"]
 
 SECRET = "a secret of the host"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.geteuid() == 0:
-        return
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason="needs root: what is tried here would need it to do harm"))
 
 
 class Outside:

@@ -10,8 +10,8 @@ import pytest
 from pyruntime.images.lookup import find
 from pyruntime.images.make import derive
 from pyruntime.images.store.store import Store
-from tests.integration.build.conftest import Builder, write
-from tests.integration.image.hostile import file, hardlink, symlink, tar
+from tests.builder.integration.conftest import Builder, write
+from tests.images.integration.hostile import file, hardlink, symlink, tar
 from tests.security.conftest import SECRET, Outside
 
 ROUNDS = 6

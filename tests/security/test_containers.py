@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.image.command import Pyimage
-from tests.integration.image.hostile import directory, file, symlink, tar
-from tests.integration.pocker.command import Pocker
+from tests.images.integration.command import Pyimage
+from tests.images.integration.hostile import directory, file, symlink, tar
+from tests.pocker.integration.command import Pocker
 from tests.security.conftest import SECRET, Outside
 from tests.security.test_images import layout_of
 

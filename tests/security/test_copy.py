@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.pocker.command import Pocker
+from tests.commands import BIN
+from tests.pocker.integration.command import Pocker
 from tests.security.conftest import SECRET, Outside
 
 ROUNDS = 25
@@ -89,7 +89,7 @@ def test_a_directory_that_becomes_a_link_while_it_is_read(command: tuple[str, ..
             out = tmp_path / "out"
             with out.open("wb") as file:
                 pocker(*command, stdin=subprocess.DEVNULL) if command[0] == "diff" else subprocess.run(
-                    [*pocker.prefix, str(Path(sys.executable).parent / "pocker"), *command], stdout=file,
+                    [*pocker.prefix, str(BIN / "pocker"), *command], stdout=file,
                     stderr=subprocess.DEVNULL, env=pocker.environment, check=False, timeout=60)
             assert SECRET.encode() not in out.read_bytes()
 

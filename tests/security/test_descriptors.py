@@ -19,8 +19,9 @@ import pytest
 
 import pyruntime
 from bundles.build import busybox_rootfs
+from tests.commands import COMMAND
 from tests.conftest import TOP, compile_c
-from tests.integration.conftest import COMMAND, Bundle, Runtime
+from tests.containers import Bundle, Runtime
 
 CAPABILITIES = ["CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE", "CAP_SYS_CHROOT"]
 ROUNDS = 1000

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,9 +19,10 @@ import pytest
 from bundles.images import Layout
 from pyruntime.images.registry.http import Transport
 from pyruntime.images.registry.settings import RegistrySettings
-from tests.integration.image.command import Pyimage
-from tests.integration.image.hostile import directory, file, hardlink, header, symlink, tar
-from tests.integration.image.registries import (
+from tests.commands import BIN
+from tests.images.integration.command import Pyimage
+from tests.images.integration.hostile import directory, file, hardlink, header, symlink, tar
+from tests.images.integration.registries import (
     OCI_CONFIG,
     OCI_LAYER,
     OCI_MANIFEST,
@@ -30,8 +32,7 @@ from tests.integration.image.registries import (
     sha256,
     status,
 )
-from tests.integration.image.test_hostile_command import diff_id
-from tests.integration.pocker.command import BIN
+from tests.images.integration.test_hostile_command import diff_id
 from tests.security.conftest import SECRET, Outside
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -175,7 +176,7 @@ def test_documents_of_archives_have_a_limit(name: str, pyimage: Pyimage, tmp_pat
             archive.addfile(info, zeros)
     code = ("import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2)\n"
             "from pyruntime.images.cli.main import main\nsys.exit(main())")
-    done = subprocess.run([BIN / "python", "-c", code, "--root", pyimage.store, "load", "-q", "-i", path],
+    done = subprocess.run([sys.executable, "-c", code, "--root", pyimage.store, "load", "-q", "-i", path],
                           capture_output=True, text=True, check=False, env=pyimage.environment, timeout=120)
     assert done.returncode == 1 and name in done.stderr and "no more than" in done.stderr, done.stderr
 

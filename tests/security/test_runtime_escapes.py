@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import COMMAND
 from tests.conftest import NATIVE
-from tests.integration.conftest import COMMAND, PATIENCE, Bundle, Runtime
+from tests.containers import PATIENCE, Bundle, Runtime
 from tests.security.conftest import Outside
 from tests.security.test_copy import swapped
 

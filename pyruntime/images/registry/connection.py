@@ -12,6 +12,8 @@ from __future__ import annotations
 import errno
 import http.client
 import io
+import os
+import select
 import socket
 import ssl
 import time
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from pyruntime.images.registry.proxy import Proxy
 
 CONNECT = 30.0   # seconds for TCP, for a proxy's tunnel and for TLS each, if the transport's timeout is not shorter
-SILENCE = 3.0    # seconds for a name server to answer before it is said what is waited for
+SILENCE = 3.0    # seconds without an answer of a name server or of a host, after which a warning names it
 SLOWEST = 1024   # bytes a second: a body that comes slower for as long as the transport's timeout has failed
 _MAX_HEAD = 65536        # bytes of a proxy's answer to CONNECT
 _MAX_HEADS = 1 << 20     # bytes of an answer's head, with all that are informational before it
@@ -189,8 +191,7 @@ def _connect(host: str, port: int, limit: float, opened: Callable[[socket.socket
         sock = socket.socket(family, kind, protocol)
         try:
             opened(sock)
-            sock.settimeout(left)
-            sock.connect(address)
+            _establish(sock, address, left, lambda: warn(f'still connecting to "{host}:{port}"'))
             return sock
         except TimeoutError:
             sock.close()
@@ -202,6 +203,25 @@ def _connect(host: str, port: int, limit: float, opened: Callable[[socket.socket
             sock.close()
             raise
     raise failed
+
+
+def _establish(sock: socket.socket, address: Any, limit: float, slow: Callable[[], None]) -> None:
+    """connect(2) within ``limit`` seconds; call ``slow`` when SILENCE has passed. Raises OSError."""
+    sock.setblocking(False)
+    status = sock.connect_ex(address)
+    if status == errno.EINPROGRESS:
+        connected = select.poll()
+        connected.register(sock, select.POLLOUT)
+        first = min(limit, SILENCE)
+        if not connected.poll(first * 1000):
+            if limit > first:
+                slow()
+            if limit <= first or not connected.poll((limit - first) * 1000):
+                raise TimeoutError
+        status = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if status:
+        raise OSError(status, os.strerror(status))
+    sock.settimeout(limit)
 
 
 def _tunnel(sock: socket.socket, host: str, port: int, proxy: Proxy, limit: float) -> None:

@@ -78,11 +78,12 @@ def resolve(layout: Layout, name: str) -> Descriptor:
 
 
 def tag(layout: Layout, name: str, descriptor: Descriptor) -> None:
-    """Give a name to a manifest or an index that is there, from whatever had it before.
+    """Give a name to a stored manifest or index. An image that loses its last name stays as a dangling image.
 
-    The content that it stands for is to be under a lease until this has returned.
+    The content must be under a lease until this function has returned.
     """
     file = file_name(name)
+    _keep_predecessor(layout, name, descriptor.digest)
     plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)   # not its annotations, of any length
     data = encode({"name": name, "descriptor": plain.json(), "when": now()}).encode()
     try:
@@ -100,6 +101,14 @@ def tag(layout: Layout, name: str, descriptor: Descriptor) -> None:
         raise layout.failure(error, f'writing the name "{name}"') from None
     if not is_nameless(name):
         untag(layout, f"{NAMELESS}@{descriptor.digest}")   # it has a name now
+
+
+def _keep_predecessor(layout: Layout, name: str, digest: str) -> None:
+    """Before ``name`` moves to ``digest``: keep the image that has no other name, as Docker does after a rebuild."""
+    known = {} if is_nameless(name) else names(layout)
+    previous = known.pop(name, None)
+    if previous and previous.digest not in {digest, *(other.digest for other in known.values())}:
+        tag(layout, f"{NAMELESS}@{previous.digest}", previous)
 
 
 def keep(layout: Layout, descriptor: Descriptor) -> None:

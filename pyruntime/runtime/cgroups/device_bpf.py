@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyruntime.runtime.cgroups.devices import Rule
+    from pyruntime.runtime.cgroups.devices import DeviceRule
 
 KINDS = {"b": 1, "c": 2}              # BPF_DEVCG_DEV_BLOCK, BPF_DEVCG_DEV_CHAR
 ACCESS = {"m": 1, "r": 2, "w": 4}     # BPF_DEVCG_ACC_MKNOD, _READ, _WRITE
@@ -56,7 +56,7 @@ def compile_rules(rules: Iterable[str]) -> bytes:
     return b"".join(code)
 
 
-def compile_rule(rule: Rule) -> list[bytes]:
+def compile_rule(rule: DeviceRule) -> list[bytes]:
     """One rule: its verdict on the undecided accesses, or a jump over it when it is about another device."""
     mask = sum(ACCESS[letter] for letter in rule.access)
     if rule.total():

@@ -39,7 +39,7 @@ DEFAULTS = (
 )
 
 
-class Rule:
+class DeviceRule:
     """One entry: ``kind`` is ``b`` or ``c`` (``a``: both); ``major`` and ``minor`` are ``*`` or decimal text;
     ``access`` is a set of ``r``, ``w``, ``m``; ``where`` its place in config.json."""
 
@@ -62,7 +62,7 @@ class Rule:
         return f"{'allow' if self.allow else 'deny'} {self.kind} {self.major}:{self.minor} {letters}"
 
 
-def parse_rule(text: str) -> Rule:
+def parse_rule(text: str) -> DeviceRule:
     """Read back what `Rule.__str__` wrote. ValueError for anything else."""
     verdict, kind, numbers, access = text.split(" ")
     major, minor = numbers.split(":")
@@ -71,7 +71,7 @@ def parse_rule(text: str) -> Rule:
     for number in (major, minor):
         if number != "*" and not 0 <= int(number) < 1 << 32:
             raise ValueError(text)
-    return Rule(verdict == "allow", kind, major, minor, access)
+    return DeviceRule(verdict == "allow", kind, major, minor, access)
 
 
 def _mistake(node: Node, what: str, remedy: str) -> ConfigError:
@@ -85,13 +85,13 @@ def _number(entry: Node, name: str) -> str:
     return "*" if value == -1 else str(value)
 
 
-def read_rules(devices: Node) -> list[Rule]:
+def read_rules(devices: Node) -> list[DeviceRule]:
     """The rules of ``linux.resources.devices``, preceded by a denial of everything, followed by the default devices.
 
     Raises ConfigError for a type or an access that does not exist. An entry without access is a mistake, not "all": a
     rule that allows should not give more than it says.
     """
-    rules = [Rule(False, "a", "*", "*", "rwm", where=devices.where)]
+    rules = [DeviceRule(False, "a", "*", "*", "rwm", where=devices.where)]
     for entry in devices.each():
         kind = entry.get("type", "") or "a"
         access = entry.get("access", "")
@@ -101,7 +101,7 @@ def read_rules(devices: Node) -> list[Rule]:
             raise _mistake(entry["access"], "device access cannot be empty", 'write some of "r", "w", "m"')
         if not set(access) <= set("rwm"):
             raise _mistake(entry["access"], f'invalid device access "{access}"', 'write some of "r", "w", "m"')
-        rule = Rule(bool(entry.get("allow", False)), kind, _number(entry, "major"), _number(entry, "minor"), access,
+        rule = DeviceRule(bool(entry.get("allow", False)), kind, _number(entry, "major"), _number(entry, "minor"), access,
                     where=entry.where)
         if rule.total():
             rules.clear()   # nothing that stood before it matters any more
@@ -112,12 +112,12 @@ def read_rules(devices: Node) -> list[Rule]:
     return rules
 
 
-def allows_everything(rules: list[Rule]) -> bool:
+def allows_everything(rules: list[DeviceRule]) -> bool:
     """Whether no access at all is denied: a filter would have nothing to do."""
     return rules[0].total() and rules[0].allow and all(rule.allow for rule in rules)
 
 
-def v1_writes(rules: list[Rule]) -> Iterator[tuple[str, str, str]]:
+def v1_writes(rules: list[DeviceRule]) -> Iterator[tuple[str, str, str]]:
     """The rules as (``devices.allow`` or ``devices.deny``, line, where) for a v1 cgroup.
 
     A v1 cgroup knows a default and one list of exceptions; writing the opposite of an exception takes away only one
@@ -137,7 +137,7 @@ def v1_writes(rules: list[Rule]) -> Iterator[tuple[str, str, str]]:
         yield (file, f"{kind} {major}:{minor} {letters}", place)
 
 
-def _work_out(rules: list[Rule], *, everything_is_default: bool) -> tuple[bool, str, Exceptions]:
+def _work_out(rules: list[DeviceRule], *, everything_is_default: bool) -> tuple[bool, str, Exceptions]:
     default = False
     exceptions: Exceptions = {}
     where = rules[0].where
@@ -156,7 +156,7 @@ def _work_out(rules: list[Rule], *, everything_is_default: bool) -> tuple[bool, 
     return default, where, exceptions
 
 
-def _withdraw(exceptions: Exceptions, key: tuple[str, str, str], rule: Rule) -> None:
+def _withdraw(exceptions: Exceptions, key: tuple[str, str, str], rule: DeviceRule) -> None:
     # Takes the rule's accesses away from the exceptions that it covers.
     kind, major, minor = key
     for other, (access, place) in list(exceptions.items()):

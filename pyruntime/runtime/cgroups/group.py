@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SIGKILL = 9
 
 
-class Group:
+class Cgroup:
     """The directories of one container's cgroup, by hierarchy key (empty: v2), as `container_paths` gives them."""
 
     __slots__ = ("paths",)

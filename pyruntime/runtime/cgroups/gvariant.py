@@ -27,14 +27,14 @@ def parse(text: str) -> tuple[str, Any]:
 
     Arrays are lists, tuples tuples, dictionaries dicts, variants pairs of signature and value.
     """
-    reader = _Reader(text)
+    reader = _GVariantReader(text)
     value = reader.value("")
     if reader.peek():
         raise reader.wrong("more text after the value")
     return value
 
 
-class _Reader:
+class _GVariantReader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy
-    from pyruntime.runtime.cgroups.systemd import Scope, Systemd
+    from pyruntime.runtime.cgroups.systemd import Systemd, SystemdScope
     from pyruntime.runtime.config.node import Node
     from pyruntime.runtime.plan.steps import Step
 
@@ -46,7 +46,7 @@ SECTIONS = (
 )
 
 
-class Limits:
+class CgroupLimits:
     """What has to be written: ``writes`` are (hierarchy key, file, data, where), in order; ``needed`` are the v2
     controllers that must be on for it, with the place that asks first."""
 
@@ -61,9 +61,9 @@ class Limits:
         return next((where for name, _file, _data, where in self.writes if name == key), "")
 
 
-def read_limits(resources: Node, host: CgroupHost) -> Limits:
+def read_limits(resources: Node, host: CgroupHost) -> CgroupLimits:
     """Collect the writes for ``linux.resources`` (without devices). Also for ``update``."""
-    limits = Limits()
+    limits = CgroupLimits()
     for section, v1_name, v2_name, function in SECTIONS:
         node = resources[section]
         if not node:
@@ -92,7 +92,7 @@ def _dialect(modern: bool) -> ModuleType:
     return v1
 
 
-def _read_unified(unified: Node, host: CgroupHost, limits: Limits) -> None:
+def _read_unified(unified: Node, host: CgroupHost, limits: CgroupLimits) -> None:
     for name, node in unified.items():
         if host.unified is None:
             raise HostError("invalid configuration: cannot use unified on cgroup v1", node.where)
@@ -113,7 +113,7 @@ class Placement:
 
     __slots__ = ("paths", "scope", "systemd")
 
-    def __init__(self, paths: dict[str, str], scope: Scope | None = None, systemd: Systemd | None = None) -> None:
+    def __init__(self, paths: dict[str, str], scope: SystemdScope | None = None, systemd: Systemd | None = None) -> None:
         self.paths = paths
         self.scope = scope
         self.systemd = systemd
@@ -179,8 +179,8 @@ def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *,
     yield from _join(paths, lenient, slot, location.where, born=birthplace != NO_SLOT)
 
 
-def _emit_scope(config: Node, host: CgroupHost, scope: Scope, systemd: Systemd, paths: dict[str, str],
-                container_id: str, limits: Limits, rules: list[devices.Rule], slot: Callable[[], int], *,
+def _emit_scope(config: Node, host: CgroupHost, scope: SystemdScope, systemd: Systemd, paths: dict[str, str],
+                container_id: str, limits: CgroupLimits, rules: list[devices.DeviceRule], slot: Callable[[], int], *,
                 rootless: bool) -> Iterator[Step]:
     # The same, with systemd as the one who makes the cgroup, hands controllers down and moves processes of others.
     from pyruntime.runtime.cgroups import systemd as units
@@ -196,7 +196,7 @@ def _emit_scope(config: Node, host: CgroupHost, scope: Scope, systemd: Systemd, 
     yield step("cgroup", "cgroup_scope", where, label=scope.unit, unit=scope.unit, user=user, properties=properties,
                paths=ours)
     if host.unified:
-        unmanaged = Limits()
+        unmanaged = CgroupLimits()
         unmanaged.needed = {name: place for name, place in limits.needed.items() if name not in units.MANAGED}
         yield from _enable(host.unified, paths[""], unmanaged, everything=False, where=where)
     for key, file, data, place in limits.writes:
@@ -247,7 +247,7 @@ def update(resources: Node, host: CgroupHost, paths: dict[str, str]) -> Iterator
         yield step("cgroup", "cgroup_write", where, path=paths[key], file=file, data=data)
 
 
-def _enable(hierarchy: Hierarchy, path: str, limits: Limits, *, everything: bool, where: str) -> Iterator[Step]:
+def _enable(hierarchy: Hierarchy, path: str, limits: CgroupLimits, *, everything: bool, where: str) -> Iterator[Step]:
     # A controller reaches the container's cgroup only if every cgroup above it hands it down. Those asked for must;
     # the others are wished for (numbers for `events`, later `update`s) but may stay off. In the hybrid layout the
     # v2 hierarchy is there for its processes, and nothing is enabled that was not asked for.
@@ -265,7 +265,7 @@ def _enable(hierarchy: Hierarchy, path: str, limits: Limits, *, everything: bool
         directory += "/" + name
 
 
-def _devices(rules: list[devices.Rule], host: CgroupHost, paths: dict[str, str], *, rootless: bool) -> Iterator[Step]:
+def _devices(rules: list[devices.DeviceRule], host: CgroupHost, paths: dict[str, str], *, rootless: bool) -> Iterator[Step]:
     # Rootless: neither the v1 list nor bpf(2) is ours to use, and device nodes cannot be made without privileges.
     tolerate = UNPERMITTED if rootless else ()
     where = rules[0].where

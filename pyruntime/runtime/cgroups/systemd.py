@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pyruntime.runtime.cgroups.devices import Rule
+    from pyruntime.runtime.cgroups.devices import DeviceRule
     from pyruntime.runtime.cgroups.host import CgroupHost
     from pyruntime.runtime.config.node import Node
 
@@ -48,7 +48,7 @@ class Systemd:
         self.user = user
 
 
-class Scope:
+class SystemdScope:
     """The unit of one container: its name, its slice's name, and its cgroup counted from the hierarchies' root."""
 
     __slots__ = ("path", "slice", "unit")
@@ -79,7 +79,7 @@ def expand_slice(name: str) -> str:
     return "".join(f"/{'-'.join(parts[:count])}.slice" for count in range(1, len(parts) + 1))
 
 
-def locate(cgroups_path: str, container_id: str, systemd: Systemd) -> Scope:
+def locate(cgroups_path: str, container_id: str, systemd: Systemd) -> SystemdScope:
     """Where the container's scope is. Raises ConfigError for a path of another form."""
     parts = (cgroups_path or f":pyruntime:{container_id}").split(":")
     if len(parts) != 3:
@@ -99,10 +99,10 @@ def locate(cgroups_path: str, container_id: str, systemd: Systemd) -> Scope:
     unit = escape(f"{prefix}-{name}" if prefix else name) + ".scope"
     if len(unit) > 255:
         raise _mistake(cgroups_path, f'the unit "{unit[:40]}..." has a name of {len(unit)} characters, and 255 fit')
-    return Scope(unit, slice_name, systemd.root.rstrip("/") + place + "/" + unit)
+    return SystemdScope(unit, slice_name, systemd.root.rstrip("/") + place + "/" + unit)
 
 
-def container_paths(scope: Scope, host: CgroupHost) -> dict[str, str]:
+def container_paths(scope: SystemdScope, host: CgroupHost) -> dict[str, str]:
     """The directory of the scope in every hierarchy, as `paths.container_paths` has them."""
     from pyruntime.runtime.cgroups.host import below
 
@@ -116,8 +116,8 @@ def managed(key: str) -> bool:
 
 # --- properties ------------------------------------------------------------------------------------------------------
 
-def scope_properties(config: Node, host: CgroupHost, systemd: Systemd, scope: Scope, container_id: str,
-                     rules: Sequence[Rule]) -> list[str]:
+def scope_properties(config: Node, host: CgroupHost, systemd: Systemd, scope: SystemdScope, container_id: str,
+                     rules: Sequence[DeviceRule]) -> list[str]:
     """Everything that systemd is told about a new scope, except its processes."""
     modern = host.layout == "v2"
     given = {
@@ -228,7 +228,7 @@ def _unified(unified: Node, systemd: Systemd) -> Iterator[tuple[str, str]]:
             yield "AllowedCPUs" if name == "cpuset.cpus" else "AllowedMemoryNodes", _mask(text)
 
 
-def device_properties(rules: Sequence[Rule], systemd: Systemd) -> dict[str, str]:
+def device_properties(rules: Sequence[DeviceRule], systemd: Systemd) -> dict[str, str]:
     """The device list as systemd has it: nothing but what is allowed. Empty where a denial cuts a hole into that: then
     the list that we write stands alone. Numbers as the group of a device: systemd 240."""
     if systemd.version < 240 or not rules or not rules[0].total() or rules[0].allow or not all(

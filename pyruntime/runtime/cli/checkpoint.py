@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ COMMAND = Command(
          "   pyruntime restore --image-path /var/lib/web.image --bundle /containers/web web")
 
 
-def common(context: Context, parsed: Parsed) -> dict[str, Any]:
+def common(context: RuntimeContext, parsed: Parsed) -> dict[str, Any]:
     """What the flags that `restore` has, too, ask for."""
     names = [flag.name for flag in FLAGS]
     return {**{name.replace("-", "_"): parsed[name] for name in names}, "criu": context.criu,
             "rootless": context.rootless}
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Write the container to disk."""
     from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint
 

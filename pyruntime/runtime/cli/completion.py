@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.runtime.cli.main import PROGRAM, Context
+from pyruntime.runtime.cli.main import PROGRAM, RuntimeContext
 
 COMMAND = Command("completion", "bash|zsh|fish", "print the completion script for a shell", least=1, most=1, text="""
 For bash: run `. <(pyruntime completion bash)`, or save the script as
@@ -13,7 +13,7 @@ _ASK = "list -q"
 _ASKING = ["delete", "events", "exec", "kill", "pause", "ps", "resume", "start", "state", "update"]
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Print the script."""
     from pyruntime.commandline.completion import Names, script
 

@@ -7,7 +7,7 @@ import os
 from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.lifecycle.activation import handed_over
 from pyruntime.runtime.lifecycle.create import Request, create
 
@@ -47,7 +47,7 @@ def descriptors(parsed: Parsed) -> int:
     return count
 
 
-def request_of(context: Context, parsed: Parsed) -> Request:
+def request_of(context: RuntimeContext, parsed: Parsed) -> Request:
     """What the flags ask for."""
     listen, variables = handed_over(os.environ, os.getpid())
     return Request(console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
@@ -58,7 +58,7 @@ def request_of(context: Context, parsed: Parsed) -> Request:
                    debug=LOG.debug)
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Create the container."""
     create(context.root, parsed.arguments[0], bundle_of(parsed), request_of(context, parsed))
     return 0

@@ -6,7 +6,7 @@ import os
 
 from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.lifecycle.delete import delete
 
 COMMAND = Command("delete", "[--force] ID", "delete a container and its resources", Flag(
@@ -14,7 +14,7 @@ COMMAND = Command("delete", "[--force] ID", "delete a container and its resource
     least=1, most=1)
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Delete the container."""
     # containerd's shim deletes a task that was never started without --force, as runc allows and the specification
     # forbids; it is known by the variable that it gives to every runtime it calls.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import UsageError
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.system.json import encode
 
 COMMAND = Command(
@@ -16,7 +16,7 @@ COMMAND = Command(
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Print one JSON object a line until the container's cgroup is gone."""
     from pyruntime.runtime.lifecycle.events import events, statistics
 

@@ -6,7 +6,7 @@ from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import PyruntimeError, UsageError, words
 from pyruntime.runtime.cli.create import descriptors
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.lifecycle.exec import ExecRequest, execute
 
 COMMAND = Command(
@@ -36,7 +36,7 @@ COMMAND = Command(
          "   pyruntime exec --tty --user 1000:1000 --cwd /tmp web sh")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Run the program."""
     try:
         container_id, *args = parsed.arguments
@@ -51,7 +51,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0 if parsed["detach"] else status
 
 
-def _request(context: Context, parsed: Parsed, args: list[str]) -> ExecRequest:
+def _request(context: RuntimeContext, parsed: Parsed, args: list[str]) -> ExecRequest:
     gids = []
     for text in parsed["additional-gids"]:
         if not (text.isascii() and text.isdecimal() and int(text) < (1 << 32) - 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import UsageError
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.config.load import load_bundle
 from pyruntime.runtime.lifecycle.create import Request, make_plan
 from pyruntime.runtime.plan import explain
@@ -29,21 +29,21 @@ COMMAND = Command(
          "config.json that the step comes from. Nothing is executed. No privileges are needed, except with --exec.")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Print the plan."""
     plan = _exec_plan(context, parsed) if parsed["exec"] else _bundle_plan(context, parsed)
     out(explain.json(plan) if parsed["json"] else explain.text(plan))
     return 0
 
 
-def _exec_plan(context: Context, parsed: Parsed) -> Plan:
+def _exec_plan(context: RuntimeContext, parsed: Parsed) -> Plan:
     from pyruntime.runtime.lifecycle.exec import ExecRequest, plan_of
 
     request = ExecRequest(parsed.arguments, preserve_fds=parsed["preserve-fds"], rootless=context.rootless)
     return plan_of(context.root, parsed["exec"], request)
 
 
-def _bundle_plan(context: Context, parsed: Parsed) -> Plan:
+def _bundle_plan(context: RuntimeContext, parsed: Parsed) -> Plan:
     if len(parsed.arguments) > 1:
         raise UsageError('pyruntime: "explain" requires a maximum of 1 argument(s)')
     config = load_bundle(parsed.arguments[0] if parsed.arguments else ".", file=parsed["config"])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.system.json import encode
 
 COMMAND = Command("features", "", "print the features that this runtime supports", most=0,
                   text="Prints the features document of the runtime specification (features.md) as JSON.")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Print the features document."""
     from pyruntime.runtime.lifecycle.features import document
 

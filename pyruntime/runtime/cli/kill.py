@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.lifecycle.delete import kill
 from pyruntime.system.signals import signal_number
 
@@ -12,7 +12,7 @@ COMMAND = Command("kill", "[--all] ID [SIGNAL]", "send a signal to a container",
     text="SIGNAL is a name, with or without SIG, or a number (default: SIGTERM).")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Send the signal."""
     signal = signal_number(parsed.arguments[1] if len(parsed.arguments) > 1 else "TERM")
     kill(context.root, parsed.arguments[0], signal, everything=parsed["all"])

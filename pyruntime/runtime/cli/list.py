@@ -9,9 +9,9 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.commandline.table import columns
 from pyruntime.errors import NoSuchContainer, PyruntimeError, UsageError
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.lifecycle.status import document, status_of
-from pyruntime.runtime.lifecycle.store import Container, identifiers
+from pyruntime.runtime.lifecycle.store import StateDirectory, identifiers
 from pyruntime.system.json import encode
 
 COMMAND = Command("list", "[options]", "list containers",
@@ -19,7 +19,7 @@ COMMAND = Command("list", "[options]", "list containers",
                   Flag("quiet", "bool", "print only container IDs", short="q"), most=0)
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Print the containers below the state directory, sorted by ID."""
     if parsed["format"] not in ("table", "json"):
         raise UsageError(f'invalid format option "{parsed["format"]}": write table or json')
@@ -27,7 +27,7 @@ def run(context: Context, parsed: Parsed) -> int:
         raise UsageError(f'--root "{context.root}": No such file or directory')
     rows = []
     for name in identifiers(context.root):
-        container = Container(context.root, name)
+        container = StateDirectory(context.root, name)
         try:
             record = container.read()
             state = document(record, status_of(container, record))

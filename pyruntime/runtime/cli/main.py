@@ -54,7 +54,7 @@ COMMANDS = {
 }
 
 
-class Context:
+class RuntimeContext:
     """The global options that commands use."""
 
     def __init__(self, parsed: Parsed) -> None:
@@ -93,7 +93,7 @@ def version() -> str:
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\nlibseccomp: {libseccomp_version()}\n")
 
 
-class Runtime(Program):
+class RuntimeProgram(Program):
     """What callers of runc know."""
 
     sentences = True   # programs read them: containerd, Podman, Docker
@@ -104,5 +104,5 @@ class Runtime(Program):
         return 1 if "-h" in words or "--help" in words else 3
 
 
-PROGRAM = Runtime("pyruntime", GLOBAL, COMMANDS, "pyruntime.runtime.cli", Context, version)
+PROGRAM = RuntimeProgram("pyruntime", GLOBAL, COMMANDS, "pyruntime.runtime.cli", RuntimeContext, version)
 main = PROGRAM.main

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.lifecycle.pause import pause
 
 COMMAND = Command("pause", "ID", "pause all processes in a container", least=1, most=1,
                   text="Freezes the cgroup of the container until `resume`.")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Suspend the processes."""
     pause(context.root, parsed.arguments[0])
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import UsageError
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.lifecycle.ps import DEFAULT, pids, table
 from pyruntime.system.json import encode
 
@@ -15,7 +15,7 @@ COMMAND = Command("ps", "[--format table|json] ID [PS OPTIONS]", "list the proce
          "IDs are those of the host.")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Print the processes."""
     if parsed["format"] not in ("table", "json"):
         raise UsageError(f'invalid format option "{parsed["format"]}": write table or json')

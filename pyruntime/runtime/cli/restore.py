@@ -6,7 +6,7 @@ from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.runtime.cli import checkpoint
 from pyruntime.runtime.cli.create import bundle_of
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 
 COMMAND = Command(
     "restore", "[options] ID [BUNDLE]", "restore a container from a checkpoint",
@@ -28,7 +28,7 @@ COMMAND = Command(
          "program.")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Bring the container back."""
     from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.runtime.cli.create import FLAGS, bundle_of, request_of
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.lifecycle.run import run as run_container
 
 COMMAND = Command(
@@ -17,7 +17,7 @@ COMMAND = Command(
          "exits. The exit status is that of the program: 128+N when signal N killed the program.")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Run the container."""
     request = request_of(context, parsed)
     request.detached = parsed["detach"]

@@ -6,7 +6,7 @@ import os
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.system.json import encode
 
 COMMAND = Command("spec", "[options]", "create a new config.json",
@@ -15,7 +15,7 @@ COMMAND = Command("spec", "[options]", "create a new config.json",
                   Flag("rootless", "bool", "create the configuration of a rootless container"), most=0)
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Write config.json; one that is there already stays."""
     from pyruntime.runtime.config.template import template
 

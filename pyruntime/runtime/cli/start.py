@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from pyruntime.commandline.parse import Command, Parsed
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.lifecycle.start import start
 
 COMMAND = Command("start", "ID", "start a created container", least=1, most=1)
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Start the container."""
     start(context.root, parsed.arguments[0], notify=os.environ.get("NOTIFY_SOCKET", ""))
     return 0

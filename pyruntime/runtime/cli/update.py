@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import ConfigError, Problem, UsageError
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _MEMBERS = {
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Change the limits that were given; the others stay."""
     from pyruntime.runtime.lifecycle.update import update
 

@@ -7,7 +7,7 @@ import os
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import ConfigError
-from pyruntime.runtime.cli.main import Context
+from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.config.lenient import forgive
 from pyruntime.runtime.config.load import FILE, check_value, read_file
 from pyruntime.runtime.config.node import Node
@@ -19,7 +19,7 @@ COMMAND = Command("validate", "[options] [BUNDLE]", "check the config.json of a 
                   text="Prints each violation with its place, the value, a remedy and the specification's section.")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Print what is wrong, and what to be careful about; exit 1 if anything is wrong."""
     try:
         return _check(parsed)

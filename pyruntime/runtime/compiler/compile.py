@@ -21,7 +21,7 @@ from pyruntime.runtime.plan.phases import ORDER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.runtime.compiler.setup import Host, Joined, Options, Revived
+    from pyruntime.runtime.compiler.setup import Host, Joined, PlanOptions, Revived
     from pyruntime.runtime.config.load import Config
     from pyruntime.runtime.plan.steps import Step
 
@@ -50,7 +50,7 @@ class Plan:
         self.warnings = warnings
 
 
-def compile_plan(config: Config, host: Host, options: Options, container_id: str) -> Plan:
+def compile_plan(config: Config, host: Host, options: PlanOptions, container_id: str) -> Plan:
     """Compile a checked configuration. Raises ConfigError, and HostError for what this machine cannot do."""
     setup = Setup(config, host, options, container_id)
     try:
@@ -85,7 +85,7 @@ def _cgroup(setup: Setup) -> list[Step]:
     return steps
 
 
-def compile_exec(config: Config, host: Host, options: Options, container_id: str, joined: Joined) -> Plan:
+def compile_exec(config: Config, host: Host, options: PlanOptions, container_id: str, joined: Joined) -> Plan:
     """Compile the plan by which another process enters a container. ``config`` has the process and those parts of the
     container's configuration that hold for every process of it. Raises ConfigError, HostError."""
     setup = Setup(config, host, options, container_id, joined)
@@ -98,7 +98,7 @@ def compile_exec(config: Config, host: Host, options: Options, container_id: str
     return _ordered(setup, steps)
 
 
-def compile_restore(config: Config, host: Host, options: Options, container_id: str, revived: Revived) -> Plan:
+def compile_restore(config: Config, host: Host, options: PlanOptions, container_id: str, revived: Revived) -> Plan:
     """Compile the plan by which CRIU comes to restore a container: the cgroup as in `create`, then CRIU in the place of
     init. Raises ConfigError, HostError."""
     from pyruntime.runtime.compiler.sections import restore as revive  # no other command needs it

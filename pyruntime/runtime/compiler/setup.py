@@ -66,7 +66,7 @@ class Host:
 CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 
 
-class Options:
+class PlanOptions:
     """What the command line adds to config.json. ``scratch``: a directory of the host that is the container's own;
     ``cgroup_manager``: one of CGROUP_MANAGERS."""
 
@@ -131,7 +131,7 @@ class Setup:
     after them for what the plan itself opens. ``birthplace`` is the slot of the cgroup that init is made in, if any.
     """
 
-    def __init__(self, config: Config, host: Host, options: Options, container_id: str,
+    def __init__(self, config: Config, host: Host, options: PlanOptions, container_id: str,
                  joined: Joined | None = None, revived: Revived | None = None) -> None:
         self.config = config
         self.host = host

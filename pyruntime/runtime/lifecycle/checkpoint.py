@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import CriuError, HostError, PyruntimeError, UsageError
-from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
 from pyruntime.runtime.lifecycle.checkpoint_criu import Criu, find_program, lacking
 from pyruntime.runtime.lifecycle.checkpoint_image import (
@@ -26,7 +26,7 @@ from pyruntime.runtime.lifecycle.checkpoint_image import (
 )
 from pyruntime.runtime.lifecycle.delete import delete
 from pyruntime.runtime.lifecycle.status import PAUSED, RUNNING, status_of
-from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None
 
     Raises StateError, UsageError, HostError, CriuError; then the container runs (or is paused) as before.
     """
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status not in (RUNNING, PAUSED):
@@ -100,7 +100,7 @@ def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None
     if request.parent_path and not os.path.isdir(parent):
         raise UsageError(f'invalid --parent-path: stat {parent}: no such file or directory')
     options = {**request.options(DUMP_LOG, record.annotations), "root": record.rootfs, **request.dump_options(),
-               "pid": record.pid, "freeze_cgroup": Group(record.cgroup).freezer() if record.cgroup else None}
+               "pid": record.pid, "freeze_cgroup": Cgroup(record.cgroup).freezer() if record.cgroup else None}
     if not request.pre_dump:
         names = descriptor_names(record.pid)
         options["ext_mnt"] = [{"key": point, "val": key} for point, key in external_mounts(record.pid)]
@@ -124,7 +124,7 @@ def _check_features(program: str, request: CheckpointRequest) -> None:
         raise HostError("CRIU is missing features: " + "; ".join(f"{name}: {_LACKING[name]}" for name in missing))
 
 
-def _joined_namespaces(container: Container, record: Record) -> list[str]:
+def _joined_namespaces(container: StateDirectory, record: StateRecord) -> list[str]:
     """The namespaces that the container was given: CRIU does not look into them, and `restore` gives them again."""
     found = []
     for entry in container.kept()["linux"].get("namespaces") or []:
@@ -162,9 +162,9 @@ def _say_ready(fd: int) -> None:
         raise CriuError(f"--status-fd {fd}: {error.strerror}") from None
 
 
-def _let_go_on(record: Record, status: str, error: BaseException) -> None:
+def _let_go_on(record: StateRecord, status: str, error: BaseException) -> None:
     """A CRIU that died may have left the container frozen, or on the way there."""
-    group = Group(record.cgroup)
+    group = Cgroup(record.cgroup)
     try:
         if status == PAUSED:
             group.freeze()

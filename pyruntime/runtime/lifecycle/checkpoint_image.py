@@ -165,7 +165,7 @@ def has_mount(directory: str, point: str) -> bool:
 
 # --- what is the host's ----------------------------------------------------------------------------------------------
 
-class Mount:
+class MountInfo:
     """One line of a mountinfo file (proc_pid_mountinfo(5)). ``root`` is the part of the filesystem that is mounted."""
 
     __slots__ = ("device", "fstype", "number", "point", "root")
@@ -180,10 +180,10 @@ class Mount:
         self.fstype = right.partition(" ")[0]
 
 
-def mounts_of(process: str) -> list[Mount]:
+def mounts_of(process: str) -> list[MountInfo]:
     """The mounts that a process sees, outer ones first."""
     with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return [Mount(line) for line in file]
+        return [MountInfo(line) for line in file]
 
 
 def external_mounts(pid: int) -> Iterator[tuple[str, str]]:

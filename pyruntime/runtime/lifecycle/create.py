@@ -6,7 +6,7 @@ import os
 
 from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError, words
 from pyruntime.runtime.compiler.compile import Plan, compile_plan
-from pyruntime.runtime.compiler.setup import Options, Setup
+from pyruntime.runtime.compiler.setup import PlanOptions, Setup
 from pyruntime.runtime.config.joining import kept_of
 from pyruntime.runtime.config.load import Config, load_bundle
 from pyruntime.runtime.config.rules import warnings
@@ -15,7 +15,7 @@ from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.lifecycle.report import report_pid
-from pyruntime.runtime.lifecycle.store import Container, Record, timestamp
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord, timestamp
 from pyruntime.system import sockets
 from pyruntime.system.processes import start_time
 
@@ -68,7 +68,7 @@ class Request:
 class Creation(Launch):
     """The plan of `create`: followed until init waits for `start`."""
 
-    def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: Request) -> None:
+    def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord, request: Request) -> None:
         super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug)
         self.config = config
         self.container = container
@@ -109,14 +109,14 @@ class Creation(Launch):
                 f" {peak}): the kernel killed init, which could not be set up with so little")
 
     def left_behind(self) -> list[str]:
-        from pyruntime.runtime.cgroups.group import Group
+        from pyruntime.runtime.cgroups.group import Cgroup
 
         made = {key: path for key, path in self.record.cgroup.items() if path in self.record.cgroup_made}
         if not made:
             return []
         # Without a pid namespace of its own, what a hook or init left behind lives on in the cgroup.
         try:
-            Group(made).kill()
+            Cgroup(made).kill()
         except (OSError, PyruntimeError) as error:
             return [words(error)]
         return []
@@ -133,16 +133,16 @@ class Creation(Launch):
 
 def make_plan(config: Config, container_id: str, request: Request, cache: str = "", scratch: str = "") -> Plan:
     """Compile the plan for this host. ``cache`` keeps compiled filters, ``scratch`` is the container's directory."""
-    options = Options(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
+    options = PlanOptions(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch,
                       cgroup_manager=request.cgroup_manager)
     host = read_host(request.rootless, systemd=request.cgroup_manager == "systemd")
     return compile_plan(config, host, options, container_id)
 
 
-def create(root: str, container_id: str, bundle: str, request: Request) -> Record:
+def create(root: str, container_id: str, bundle: str, request: Request) -> StateRecord:
     """Create a container; on any failure nothing of it is left. Raises the tree of pyruntime.errors."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     config = load_bundle(bundle, process_needed=False, file=request.config_file)
     check_bundle(config)
     check_terminal(config, request)
@@ -238,12 +238,12 @@ def check_terminal(config: Config, request: Request) -> None:
         raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
 
 
-def record_of(config: Config, container_id: str, plan: Plan) -> Record:
+def record_of(config: Config, container_id: str, plan: Plan) -> StateRecord:
     """What is written down about a container that is about to be made by ``plan``."""
     # Past the end for a plan of `restore`: nothing is left for `start`.
     waiting = next((number for number, step in enumerate(plan.steps) if step.op.name == "await_start"),
                    len(plan.steps))
-    record = Record(
+    record = StateRecord(
         id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
         rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
         annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
@@ -260,7 +260,7 @@ def record_of(config: Config, container_id: str, plan: Plan) -> Record:
     return record
 
 
-def own_unit(record: Record, plan: Plan) -> None:
+def own_unit(record: StateRecord, plan: Plan) -> None:
     """Write down that systemd's unit, if the plan has one, is the container's: `delete` ends it with all in it."""
     scope = _scope(plan)
     if scope and not record.unit:
@@ -296,7 +296,7 @@ def _missing(path: str) -> list[str]:
     return missing
 
 
-def _descriptors(container: Container, config: Config, plan: Plan, request: Request) -> dict[str, int]:
+def _descriptors(container: StateDirectory, config: Config, plan: Plan, request: Request) -> dict[str, int]:
     fds: dict[str, int] = {}
     try:
         for name in plan.slots:
@@ -315,7 +315,7 @@ def _descriptors(container: Container, config: Config, plan: Plan, request: Requ
     return fds
 
 
-def _poststop(record: Record, error: BaseException) -> None:
+def _poststop(record: StateRecord, error: BaseException) -> None:
     """A container whose hooks ran and that failed then is destroyed, and poststop hooks follow (runtime.md#lifecycle,
     steps 4, 5, 6 and 13)."""
     if record.hooks.get("poststop") and isinstance(error, (HookError, StepError)):

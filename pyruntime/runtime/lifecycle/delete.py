@@ -7,9 +7,9 @@ import select
 from errno import EBUSY, ENOENT, ENOTEMPTY, ESRCH
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
-from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
-from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
     SIGKILL to a container that shares the host's pid namespace reaches every process too: there the others do not die
     with init. Raises StateError unless it is created, running or paused.
     """
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status == STOPPED and everything:
@@ -39,16 +39,16 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
     if everything or (signal == SIGKILL and not record.own_pids):
         _signal_group(record, signal, but=record.pid)
     if signal == SIGKILL and status == PAUSED:
-        _thaw(Group(record.cgroup))
+        _thaw(Cgroup(record.cgroup))
 
 
-def _thaw(group: Group) -> None:
+def _thaw(group: Cgroup) -> None:
     # A task in a frozen v1 cgroup does not take SIGKILL before it is thawed.
     if group.frozen():
         group.thaw()
 
 
-def _signal_init(record: Record, signal: int) -> None:
+def _signal_init(record: StateRecord, signal: int) -> None:
     from _signal import pidfd_send_signal  # type: ignore[import-not-found]
 
     try:
@@ -67,8 +67,8 @@ def _signal_init(record: Record, signal: int) -> None:
         os.close(pidfd)
 
 
-def _signal_group(record: Record, signal: int, *, but: int = 0) -> None:
-    group = Group(record.cgroup)
+def _signal_group(record: StateRecord, signal: int, *, but: int = 0) -> None:
+    group = Cgroup(record.cgroup)
     if signal == SIGKILL:
         group.kill()
         return
@@ -85,7 +85,7 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
            warn: Callable[[str], None] = lambda text: None) -> None:
     """Destroy a stopped container, with ``created`` one that waits for `start` too; with ``force`` one in any state,
     and none is no error. Raises StateError (runtime.md#delete)."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     try:
         record = container.read()
     except NoSuchContainer:
@@ -127,14 +127,14 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
         raise NoSuchContainer(f'container does not exist: "{container_id}"')
 
 
-def _end_unrecorded(container: Container) -> list[str]:
+def _end_unrecorded(container: StateDirectory) -> list[str]:
     """Kill the init of a container whose record cannot be read, and remove its cgroup; what stays is returned."""
     pid, started = container.init()
     if not pid or start_time(pid) != started:
         return []
     from pyruntime.runtime.cgroups.host import directories_of
 
-    group = Group({key: path for key, path in directories_of(pid).items()
+    group = Cgroup({key: path for key, path in directories_of(pid).items()
                    if _named_after(container.id, os.path.basename(path))})
     end_process(pid, started, group if group.paths else None)
     if not group.paths:
@@ -150,22 +150,22 @@ def _named_after(container_id: str, cgroup: str) -> bool:
     return cgroup == container_id or (cgroup.endswith(f"-{container_id}.scope") and not cgroup.startswith("session-"))
 
 
-def destroy(container: Container, record: Record) -> list[str]:
+def destroy(container: StateDirectory, record: StateRecord) -> list[str]:
     """Kill what is left, remove what was made; what failed on the way is returned.
 
     Raises StateError when a process cannot be killed: then everything else stays for another `delete`.
     """
     notes: list[str] = []
     made = {key: path for key, path in record.cgroup.items() if path in record.cgroup_made}
-    group = Group(made)
+    group = Cgroup(made)
     if record.creator[0] and made:
         # Left by one that was killed: a CRIU that traces init would not let it go.
         group.kill()
     if record.alive():
-        end_process(record.pid, record.started, Group(record.cgroup))
+        end_process(record.pid, record.started, Cgroup(record.cgroup))
     if not record.own_pids and record.pid and record.cgroup:
         # No pid namespace ended with init. The cgroup is ours even if it was there before: `create` found it empty.
-        Group(record.cgroup).kill()
+        Cgroup(record.cgroup).kill()
     if made:
         group.kill()
         if record.unit:
@@ -186,7 +186,7 @@ def destroy(container: Container, record: Record) -> list[str]:
     return notes
 
 
-def _stop_unit(record: Record) -> list[str]:
+def _stop_unit(record: StateRecord) -> list[str]:
     # Before the directories go: systemd removes its own, and would take their absence for the scope's end.
     if _forgotten(record):
         return []
@@ -199,7 +199,7 @@ def _stop_unit(record: Record) -> list[str]:
     return []
 
 
-def _forgotten(record: Record) -> bool:
+def _forgotten(record: StateRecord) -> bool:
     """Whether systemd has the unit no more, as usual when a container has ended before `delete`: each transient unit
     has a file as long as it is loaded (systemd.unit(5)). To ask on the bus costs more than the rest of `delete`."""
     runtime = (os.environ.get("XDG_RUNTIME_DIR") or "none") if record.user_unit else "/run"
@@ -207,7 +207,7 @@ def _forgotten(record: Record) -> bool:
     return os.path.isdir(directory) and not os.path.exists(f"{directory}/{record.unit}")
 
 
-def poststop(record: Record) -> list[PyruntimeError]:
+def poststop(record: StateRecord) -> list[PyruntimeError]:
     """Run the poststop hooks. What one does wrong is a warning, and the others still run (runtime.md#lifecycle)."""
     if not record.hooks.get("poststop"):
         return []
@@ -216,7 +216,7 @@ def poststop(record: Record) -> list[PyruntimeError]:
     return list(run_all("poststop", record.hooks["poststop"], hook_state(record, STOPPED)))
 
 
-def end_process(pid: int, started: int, group: Group | None = None) -> None:
+def end_process(pid: int, started: int, group: Cgroup | None = None) -> None:
     """Kill a process and wait until it is gone; ``group`` is the cgroup it stands in."""
     from _signal import pidfd_send_signal
 

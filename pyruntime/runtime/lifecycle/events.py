@@ -14,14 +14,14 @@ from pyruntime.errors import StateError
 from pyruntime.runtime.cgroups.host import read
 from pyruntime.runtime.cgroups.stats import stats
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, status_of
-from pyruntime.runtime.lifecycle.store import Container
+from pyruntime.runtime.lifecycle.store import StateDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from pyruntime.runtime.lifecycle.store import Record
+    from pyruntime.runtime.lifecycle.store import StateRecord
 
 _STEP = 0.5   # seconds between two looks whether the cgroup is still there: nothing tells when it goes
 
@@ -31,8 +31,8 @@ def statistics(root: str, container_id: str) -> dict[str, Any]:
     return stats(_living(root, container_id).cgroup)
 
 
-def _living(root: str, container_id: str) -> Record:
-    container = Container(root, container_id)
+def _living(root: str, container_id: str) -> StateRecord:
+    container = StateDirectory(root, container_id)
     record = container.read()
     if status_of(container, record) not in (CREATING, CREATED, RUNNING, PAUSED):
         raise StateError(f'container with id {container_id} is not running')

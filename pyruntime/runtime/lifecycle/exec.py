@@ -12,7 +12,7 @@ from _thread import get_native_id
 
 from pyruntime.errors import PyruntimeError, StateError, UsageError
 from pyruntime.runtime.compiler.compile import Plan, compile_exec
-from pyruntime.runtime.compiler.setup import NAMESPACES, PROC_NAMES, Joined, Options
+from pyruntime.runtime.compiler.setup import NAMESPACES, PROC_NAMES, Joined, PlanOptions
 from pyruntime.runtime.config.joining import asked_process, given_process
 from pyruntime.runtime.config.load import SIZE, Config
 from pyruntime.runtime.lifecycle import channel
@@ -21,7 +21,7 @@ from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, status_of
-from pyruntime.runtime.lifecycle.store import Container, Record, refuse
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord, refuse
 from pyruntime.runtime.lifecycle.subgroups import chosen_cgroup
 from pyruntime.system import sockets
 from pyruntime.system.json import encode
@@ -73,7 +73,7 @@ def execute(root: str, container_id: str, request: ExecRequest) -> int:
 
     Raises StateError, UsageError, ConfigError, HostError, StepError.
     """
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     _check_status(container, record, request)
     config = _config(container, record, request)
@@ -81,11 +81,11 @@ def execute(root: str, container_id: str, request: ExecRequest) -> int:
     _check_terminal(terminal, request)
     check_descriptors(request.preserve_fds)
     if request.detached:
-        return Entry(container, record, config, request, None).run()
+        return ExecLaunch(container, record, config, request, None).run()
     return _in_foreground(container, record, config, request, terminal)
 
 
-def _check_status(container: Container, record: Record, request: ExecRequest) -> None:
+def _check_status(container: StateDirectory, record: StateRecord, request: ExecRequest) -> None:
     status = status_of(container, record)
     if status == PAUSED and not request.ignore_paused:
         refuse("cannot exec in a paused container (use --ignore-paused to override)", record.id, status)
@@ -102,7 +102,7 @@ def _check_terminal(terminal: bool, request: ExecRequest) -> None:
         raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
 
 
-def _config(container: Container, record: Record, request: ExecRequest) -> Config:
+def _config(container: StateDirectory, record: StateRecord, request: ExecRequest) -> Config:
     kept = container.kept()
     if request.process:
         if request.args:
@@ -136,7 +136,7 @@ def _read(path: str) -> bytes:
     return b"".join(parts)
 
 
-def _in_foreground(container: Container, record: Record, config: Config, request: ExecRequest, terminal: bool) -> int:
+def _in_foreground(container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest, terminal: bool) -> int:
     foreground = None
     if os.getpid() == get_native_id():   # Python handles signals in the main thread alone
         from pyruntime.runtime.lifecycle.foreground import Foreground
@@ -155,7 +155,7 @@ def _in_foreground(container: Container, record: Record, config: Config, request
         if terminal:
             import _socket
             ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
-        entry = Entry(container, record, config, request, ends[1] if ends else None)
+        entry = ExecLaunch(container, record, config, request, ends[1] if ends else None)
         if foreground is not None and ends:
             entry.on_pid = lambda pid: foreground.terminal(sockets.receive_fd(ends[0]), stdin=request.stdin)
         return _wait(entry.run(), foreground)
@@ -177,10 +177,10 @@ def _wait(pid: int, foreground: Foreground | None) -> int:
         os.close(pidfd)
 
 
-class Entry(Launch):
+class ExecLaunch(Launch):
     """The plan of `exec`: followed until the program has taken over."""
 
-    def __init__(self, container: Container, record: Record, config: Config, request: ExecRequest,
+    def __init__(self, container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest,
                  console: _socket.socket | None) -> None:
         self._window = None if os.access(f"/proc/{record.pid}/root", os.X_OK) else _window(container)
         fds = {}
@@ -231,13 +231,13 @@ class Entry(Launch):
 
 def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
     """The plan that `execute` would carry out. Raises as it does."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     _check_status(container, record, request)
     return exec_plan(container, record, _config(container, record, request), request)
 
 
-def _window(container: Container) -> _socket.socket | None:
+def _window(container: StateDirectory) -> _socket.socket | None:
     """Without root, the kernel lets nobody look into an init that is not dumpable, as it is while it waits for `start`:
     ask it to be, until the connection ends. None where it does not wait."""
     import _socket
@@ -256,7 +256,7 @@ def _window(container: Container) -> _socket.socket | None:
     return None
 
 
-def _open_init(record: Record) -> dict[str, int]:
+def _open_init(record: StateRecord) -> dict[str, int]:
     """Descriptors of init and of its root directory; they cannot name another process's. Raises StateError."""
     try:
         pidfd = os.pidfd_open(record.pid)
@@ -277,7 +277,7 @@ def _open_init(record: Record) -> dict[str, int]:
     return {"init": pidfd, "root": root}
 
 
-def exec_plan(container: Container, record: Record, config: Config, request: ExecRequest) -> Plan:
+def exec_plan(container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest) -> Plan:
     """Compile the plan. Raises ConfigError, HostError, UsageError."""
     namespaces = {node.get("type"): node.get("path", "") for node in config["linux.namespaces"].each()}
     joined = Joined(
@@ -285,7 +285,7 @@ def exec_plan(container: Container, record: Record, config: Config, request: Exe
         own_root=namespaces.get("mount") == "", cgroup=chosen_cgroup(record.cgroup, request.cgroup),
         cgroup_where="--cgroup" if request.cgroup else "", unit=record.unit, user=record.user_unit,
         pid_file=request.pid_file, pidfd_socket=request.pidfd_socket)
-    options = Options(new_keyring=config.get("newKeyring", True), preserve_fds=request.preserve_fds,
+    options = PlanOptions(new_keyring=config.get("newKeyring", True), preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)),
                       filter_cache=os.path.join(container.root, ".seccomp"))
     return compile_exec(config, read_host(request.rootless, cgroups=False), options, record.id, joined)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.runtime.lifecycle.notify import Relay
+    from pyruntime.runtime.lifecycle.notify import NotifyRelay
     from pyruntime.system.signals import Insistence
 
 _KEPT = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN,
@@ -34,8 +34,8 @@ class Foreground:
         self._insistence = insistence
         self._wake, self._signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._old: dict[int, Any] = {}
-        self._terminal: Terminal | None = None
-        self._relay: Relay | None = None
+        self._terminal: TerminalRelay | None = None
+        self._relay: NotifyRelay | None = None
         self._warn: Callable[[str], None] = lambda text: None
 
     def begin(self) -> None:
@@ -49,9 +49,9 @@ class Foreground:
 
     def terminal(self, master: int, *, stdin: bool = True) -> None:
         """Forward our terminal to the container's, whose master side this is; without ``stdin`` its output alone."""
-        self._terminal = Terminal(master, stdin=stdin)
+        self._terminal = TerminalRelay(master, stdin=stdin)
 
-    def relay(self, relay: Relay, warn: Callable[[str], None]) -> None:
+    def relay(self, relay: NotifyRelay, warn: Callable[[str], None]) -> None:
         """Pass on what the container's program tells the service manager; ``warn`` of a manager that cannot be told."""
         self._relay, self._warn = relay, warn
 
@@ -88,7 +88,7 @@ class Foreground:
         patience = self._terminal.register(poll, reading=pidfd >= 0) if self._terminal else None
         return {fd for fd, _ in poll.poll(patience)}
 
-    def _drain(self, terminal: Terminal) -> None:
+    def _drain(self, terminal: TerminalRelay) -> None:
         """What the program wrote before it ended, as fast as it is taken; a signal that would end us ends that."""
         terminal.take_rest()
         while terminal.output.pending:
@@ -108,7 +108,7 @@ class Foreground:
                 return
             self._pass_on(self._relay)
 
-    def _pass_on(self, relay: Relay) -> None:
+    def _pass_on(self, relay: NotifyRelay) -> None:
         try:
             relay.pass_on(os.getpid())
         except PyruntimeError as error:
@@ -143,7 +143,7 @@ def _exit_status(pid: int) -> int:
     return 128 - code if code < 0 else code
 
 
-class Terminal:
+class TerminalRelay:
     """Our own terminal in raw mode on one side, the container's on the other; neither ever holds up the other."""
 
     def __init__(self, master: int, *, stdin: bool) -> None:

@@ -69,7 +69,7 @@ def _manager(name: str) -> _socket.socket:
     return sock
 
 
-class Relay:
+class NotifyRelay:
     """The socket for the container's program, and the connection to the manager's."""
 
     def __init__(self, directory: str, name: str) -> None:

@@ -6,14 +6,14 @@ Nothing is written down: a container is paused when its cgroup is frozen (docs/d
 from __future__ import annotations
 
 from pyruntime.errors import HostError
-from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.lifecycle.status import CREATED, PAUSED, RUNNING, status_of
-from pyruntime.runtime.lifecycle.store import Container, Record, refuse
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord, refuse
 
 
 def pause(root: str, container_id: str) -> None:
     """Stop every process of a created or running container; returns when all have stopped. Raises StateError."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status not in (CREATED, RUNNING):
@@ -23,7 +23,7 @@ def pause(root: str, container_id: str) -> None:
 
 def resume(root: str, container_id: str) -> None:
     """Let the processes of a paused container go on. Raises StateError."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status != PAUSED:
@@ -31,8 +31,8 @@ def resume(root: str, container_id: str) -> None:
     _group(record).thaw()
 
 
-def _group(record: Record) -> Group:
-    group = Group(record.cgroup)
+def _group(record: StateRecord) -> Cgroup:
+    group = Cgroup(record.cgroup)
     if not group.exists():   # rootless, where no hierarchy could be written
         raise HostError(f'"{record.id}" has no cgroup, and only a cgroup can be frozen: give it a cgroupsPath that'
                         " you may write")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.runtime.lifecycle.create import Creation
-    from pyruntime.runtime.lifecycle.exec import Entry
+    from pyruntime.runtime.lifecycle.exec import ExecLaunch
     from pyruntime.runtime.lifecycle.launch import Launch
     from pyruntime.runtime.plan.steps import Step
 
@@ -219,7 +219,7 @@ def _cgroup_follow(launch: Launch, step: Step) -> Undo:
     return None
 
 
-def _report_process(launch: Entry, step: Step) -> Undo:
+def _report_process(launch: ExecLaunch, step: Step) -> Undo:
     launch.report(step.args["pid_file"], step.args["pidfd_socket"])
     path = step.args["pid_file"]
     return (lambda: os.unlink(path)) if path else None

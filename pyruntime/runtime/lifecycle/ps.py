@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pyruntime.errors import HostError, PyruntimeError
-from pyruntime.runtime.cgroups.group import Group
-from pyruntime.runtime.lifecycle.store import Container
+from pyruntime.runtime.cgroups.group import Cgroup
+from pyruntime.runtime.lifecycle.store import StateDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ DEFAULT = ("-ef",)
 def pids(root: str, container_id: str) -> list[int]:
     """The processes of a container in its cgroup and the cgroups below it, as numbers of our pid namespace; none of one
     that has stopped. Raises NoSuchContainer, HostError for a container without a cgroup."""
-    record = Container(root, container_id).read()
-    group = Group(record.cgroup)
+    record = StateDirectory(root, container_id).read()
+    group = Cgroup(record.cgroup)
     if not group.exists() and record.alive():   # rootless, where no hierarchy could be written
         raise HostError(f'ps requires cgroups: "{container_id}" has none')
     return group.pids()

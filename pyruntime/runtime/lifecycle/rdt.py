@@ -113,9 +113,9 @@ def _remove(made: list[str]) -> None:
 def rewrite(root: str, container_id: str, lines: list[str]) -> None:
     """Write schemata of a container's group anew. Raises HostError for a container that has none."""
     from pyruntime.errors import HostError
-    from pyruntime.runtime.lifecycle.store import Container
+    from pyruntime.runtime.lifecycle.store import StateDirectory
 
-    record = Container(root, container_id).read()
+    record = StateDirectory(root, container_id).read()
     if not record.rdt:
         raise HostError(f'"{container_id}" has no group in resctrl: its config.json has no linux.intelRdt of its own')
     for line in lines:

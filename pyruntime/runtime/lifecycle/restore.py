@@ -12,9 +12,9 @@ import fcntl
 import os
 
 from pyruntime.errors import HostError, PyruntimeError, UsageError, words
-from pyruntime.runtime.cgroups.group import Group
+from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.compiler.compile import Plan, compile_restore
-from pyruntime.runtime.compiler.setup import Options, Revived, Setup
+from pyruntime.runtime.compiler.setup import PlanOptions, Revived, Setup
 from pyruntime.runtime.config.joining import kept_of
 from pyruntime.runtime.config.load import Config, load_bundle
 from pyruntime.runtime.lifecycle import channel, notify
@@ -37,7 +37,7 @@ from pyruntime.runtime.lifecycle.delete import delete, destroy
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.lifecycle.report import report_pid
-from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system import kernel, sockets, uapi
 from pyruntime.system.processes import start_time
 
@@ -112,8 +112,8 @@ def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, 
         foreground.end()
 
 
-def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest) -> Record:
-    container = Container(root, container_id)
+def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest) -> StateRecord:
+    container = StateDirectory(root, container_id)
     config = load_bundle(bundle)
     check_bundle(config)
     check_terminal(config, request.create)
@@ -135,7 +135,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
     try:
         revived = Revived(program=program, descriptors=1 + len(namespaces),
                           environment=[f"{name}={value}" for name, value in environment().items()])
-        plan = compile_restore(config, host, Options(scratch=stage, cgroup_manager=manager), container_id,
+        plan = compile_restore(config, host, PlanOptions(scratch=stage, cgroup_manager=manager), container_id,
                                revived)
         for warning in (*(f"{config.document}: {problem}" for problem in config.forgiven), *plan.warnings):
             request.create.warn(warning)
@@ -188,7 +188,7 @@ class Revival(Launch):
     """The plan of `restore`, and then the talk with the CRIU that it ends in. CRIU stands in the place of init: what
     puts init into cgroups puts CRIU and its children there."""
 
-    def __init__(self, plan: Plan, config: Config, container: Container, record: Record, request: RestoreRequest,
+    def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord, request: RestoreRequest,
                  ) -> None:
         super().__init__(plan, {}, 0, request.create.debug)
         self.config = config
@@ -334,7 +334,7 @@ class Revival(Launch):
         notes = error.notes if isinstance(error, PyruntimeError) else []
         try:
             if self._began:   # also where the cgroup was there before: it was empty
-                Group(self.record.cgroup).kill()
+                Cgroup(self.record.cgroup).kill()
                 # Before that `run` has undone what it did; the unit may be that of another container, which lives.
                 notes += destroy(self.container, self.record)
         except (OSError, PyruntimeError) as second:

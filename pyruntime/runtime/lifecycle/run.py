@@ -9,7 +9,7 @@ from pyruntime.runtime.config.load import load_bundle
 from pyruntime.runtime.lifecycle.create import Request, create
 from pyruntime.runtime.lifecycle.delete import delete
 from pyruntime.runtime.lifecycle.start import start_record, start_until_ready
-from pyruntime.runtime.lifecycle.store import Container
+from pyruntime.runtime.lifecycle.store import StateDirectory
 from pyruntime.system import sockets
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         subreaper: bool = True) -> int:
     """Create and start a container. Detached: return 0 once it runs. Otherwise forward signals and the terminal, wait,
     delete it (unless ``keep``) and return its exit status."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     if request.detached:
         record = create(root, container_id, bundle, request)
         _or_delete(container, lambda: start_until_ready(container, record, request.notify))
@@ -57,11 +57,11 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         foreground.end()
 
 
-def _relay(foreground: Foreground, container: Container, request: Request) -> None:
-    from pyruntime.runtime.lifecycle.notify import Relay, prepared
+def _relay(foreground: Foreground, container: StateDirectory, request: Request) -> None:
+    from pyruntime.runtime.lifecycle.notify import NotifyRelay, prepared
 
     if prepared(container.directory):
-        foreground.relay(Relay(container.directory, request.notify), request.warn)
+        foreground.relay(NotifyRelay(container.directory, request.notify), request.warn)
 
 
 def _become_subreaper() -> None:
@@ -71,7 +71,7 @@ def _become_subreaper() -> None:
     kernel.become_subreaper()
 
 
-def _or_delete(container: Container, start: Callable[[], None]) -> None:
+def _or_delete(container: StateDirectory, start: Callable[[], None]) -> None:
     try:
         start()
     except PyruntimeError as error:

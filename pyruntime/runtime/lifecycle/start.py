@@ -9,7 +9,7 @@ from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.delete import end_process
 from pyruntime.runtime.lifecycle.launch import step_error
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED, hook_state, status_of
-from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.plan.steps import Step
 from pyruntime.system import sockets
 
@@ -24,7 +24,7 @@ _REFUSED = {
 def start(root: str, container_id: str, *, notify: str = "") -> None:
     """Start a created container; returns when its program has taken over, and with ``notify`` (the service manager's
     socket, sd_notify(3)) when it has said that it is ready or has ended. Raises StateError in any other state."""
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status != CREATED:
@@ -32,18 +32,18 @@ def start(root: str, container_id: str, *, notify: str = "") -> None:
     start_until_ready(container, record, notify)
 
 
-def start_until_ready(container: Container, record: Record, notify: str) -> None:
+def start_until_ready(container: StateDirectory, record: StateRecord, notify: str) -> None:
     """start_record; if the container was created to notify a service manager and ``notify`` names its socket, then wait
     until the program is ready and the manager knows it."""
     if not notify:
         start_record(container, record)
         return
-    from pyruntime.runtime.lifecycle.notify import Relay, prepared
+    from pyruntime.runtime.lifecycle.notify import NotifyRelay, prepared
 
     if not prepared(container.directory):
         start_record(container, record)
         return
-    relay = Relay(container.directory, notify)
+    relay = NotifyRelay(container.directory, notify)
     try:
         pidfd = os.pidfd_open(record.pid)
         try:
@@ -55,7 +55,7 @@ def start_until_ready(container: Container, record: Record, notify: str) -> None
         relay.close()
 
 
-def start_record(container: Container, record: Record) -> None:
+def start_record(container: StateDirectory, record: StateRecord) -> None:
     """The same for a record that is known to be in the created state."""
     import _socket
 
@@ -75,7 +75,7 @@ def start_record(container: Container, record: Record) -> None:
         _poststart(container, record)
 
 
-def _follow(sock: object, record: Record) -> None:
+def _follow(sock: object, record: StateRecord) -> None:
     ready = False
     while True:
         report = channel.receive(sock)  # type: ignore[arg-type]
@@ -92,7 +92,7 @@ def _follow(sock: object, record: Record) -> None:
             raise step_error(known, record.total, report.index, report.errno, report.detail, report.call)
 
 
-def _poststart(container: Container, record: Record) -> None:
+def _poststart(container: StateDirectory, record: StateRecord) -> None:
     """A poststart hook that fails stops the container (runtime.md#lifecycle, step 10)."""
     from pyruntime.errors import HookError
     from pyruntime.runtime.lifecycle.hooks import environment, run_hook

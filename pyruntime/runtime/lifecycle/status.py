@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.runtime.cgroups.group import Group
-from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.runtime.cgroups.group import Cgroup
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system import sockets
 
 TYPE_CHECKING = False
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 
 
-def status_of(container: Container, record: Record) -> str:
+def status_of(container: StateDirectory, record: StateRecord) -> str:
     """One of the five words. A `create` that was killed leaves a stopped container behind."""
     if record.being_created():
         return CREATING
     if not record.alive():
         return STOPPED
-    if record.cgroup and Group(record.cgroup).frozen():
+    if record.cgroup and Cgroup(record.cgroup).frozen():
         return PAUSED
     return CREATED if sockets.waits(os.path.join(container.directory, "start.sock")) else RUNNING
 
 
-def document(record: Record, status: str) -> dict[str, Any]:
+def document(record: StateRecord, status: str) -> dict[str, Any]:
     """The state document of the specification, with runc's additional properties rootfs, created and owner."""
     state: dict[str, Any] = {
         "ociVersion": record.ociVersion, "id": record.id, "pid": 0 if status == STOPPED else record.pid,
@@ -37,7 +37,7 @@ def document(record: Record, status: str) -> dict[str, Any]:
     return state
 
 
-def hook_state(record: Record, status: str) -> dict[str, Any]:
+def hook_state(record: StateRecord, status: str) -> dict[str, Any]:
     """The state document for a hook: the specification's properties alone, no pid once the process is gone."""
     state: dict[str, Any] = {"ociVersion": record.ociVersion, "id": record.id, "status": status}
     if status != STOPPED:

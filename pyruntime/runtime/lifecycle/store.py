@@ -51,7 +51,7 @@ def timestamp() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
 
 
-class Record:
+class StateRecord:
     """What is written down about a container.
 
     ``pid``, ``started``      init and its start time; 0 before it exists
@@ -102,7 +102,7 @@ class Record:
         return self.creator[0] > 0 and start_time(self.creator[0]) == self.creator[1]
 
 
-class Container:
+class StateDirectory:
     """One container's directory."""
 
     def __init__(self, root: str, container_id: str) -> None:
@@ -110,7 +110,7 @@ class Container:
         self.root = root
         self.directory = os.path.join(root, container_id)
 
-    def claim(self, record: Record) -> None:
+    def claim(self, record: StateRecord) -> None:
         """Take the ID; raises ContainerExists. Of two that try at once, one wins.
 
         The directory is made under a name that no container can have and renamed with its record in it: whoever looks
@@ -136,9 +136,9 @@ class Container:
             _clear(made)
             raise
 
-    def write(self, record: Record, directory: str = "") -> None:
+    def write(self, record: StateRecord, directory: str = "") -> None:
         """Write state.json, whole or not at all."""
-        self._write("state.json", {name: getattr(record, name) for name in Record.FIELDS}, directory)
+        self._write("state.json", {name: getattr(record, name) for name in StateRecord.FIELDS}, directory)
         if record.pid and not directory:
             try:
                 os.symlink(f"{record.pid}:{record.started}", os.path.join(self.directory, "init"))
@@ -178,13 +178,13 @@ class Container:
                     raise
             raise PyruntimeError(f'cannot write "{path}": {error.strerror}') from None
 
-    def read(self) -> Record:
+    def read(self) -> StateRecord:
         """The record; raises NoSuchContainer, and PyruntimeError for a file that is no record of ours."""
         path = os.path.join(self.directory, "state.json")
         values = self._read(path)
         if values.get("version") != VERSION:
             raise PyruntimeError(f'"{path}" was not written by this version of pyruntime')
-        return Record(**{name: values[name] for name in Record.FIELDS if name in values})
+        return StateRecord(**{name: values[name] for name in StateRecord.FIELDS if name in values})
 
     def kept(self) -> dict[str, Any]:
         """What `keep` wrote; raises as `read`."""

@@ -7,7 +7,7 @@ from pyruntime.runtime.config import rules
 from pyruntime.runtime.config.check import conforms_resources
 from pyruntime.runtime.config.node import Node
 from pyruntime.runtime.lifecycle.status import CREATED, PAUSED, RUNNING, status_of
-from pyruntime.runtime.lifecycle.store import Container, Record
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def update(root: str, container_id: str, resources: dict[str, Any], document: st
     All or nothing: when one limit cannot be set, those before it are written back. Raises ConfigError with every
     problem of the object, StateError, HostError for a controller that the host lacks, StepError.
     """
-    container = Container(root, container_id)
+    container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status not in (CREATED, RUNNING, PAUSED):
@@ -41,7 +41,7 @@ def update(root: str, container_id: str, resources: dict[str, Any], document: st
     apply(changes, lambda: _tell_systemd(record, Node(resources), host) if record.unit else None)
 
 
-def _tell_systemd(record: Record, resources: Node, host: CgroupHost) -> None:
+def _tell_systemd(record: StateRecord, resources: Node, host: CgroupHost) -> None:
     """Set the properties of the container's unit, so that systemd holds to the new limits too."""
     from pyruntime.runtime.cgroups import systemd, systemd_bus
     from pyruntime.runtime.cgroups.update import cpu_max

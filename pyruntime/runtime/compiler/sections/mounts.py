@@ -69,7 +69,7 @@ _VIRTUAL = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "
             "debugfs", "tracefs", "securityfs", "configfs", "hugetlbfs", "binfmt_misc", "fuse", "selinuxfs"}
 
 
-class Options:
+class MountOptions:
     """What the option strings of one mount mean."""
 
     def __init__(self, mount: Node) -> None:
@@ -143,7 +143,7 @@ def emit(setup: Setup) -> Iterator[Step]:
         yield from _mount(setup, mount)
 
 
-def _common(setup: Setup, mount: Node, options: Options) -> dict[str, Any]:
+def _common(setup: Setup, mount: Node, options: MountOptions) -> dict[str, Any]:
     dest = os.path.normpath("/" + mount.value["destination"].strip("/"))
     fstype = mount.get("type", "none")
     label = f"{mount.get('source', fstype) if options.bind else fstype} on {dest}"
@@ -155,7 +155,7 @@ def _common(setup: Setup, mount: Node, options: Options) -> dict[str, Any]:
 
 
 def _mount(setup: Setup, mount: Node) -> Iterator[Step]:
-    options = Options(mount)
+    options = MountOptions(mount)
     fstype = mount.get("type", "none")
     common = _common(setup, mount, options)
     # Without a type it is about a mount that is there already: its propagation (config/sections/mounts.py).
@@ -173,7 +173,7 @@ def _mount(setup: Setup, mount: Node) -> Iterator[Step]:
         yield from _filesystem(setup, mount, fstype, options, common)
 
 
-def _filesystem(setup: Setup, mount: Node, fstype: str, options: Options, common: dict[str, Any]) -> Iterator[Step]:
+def _filesystem(setup: Setup, mount: Node, fstype: str, options: MountOptions, common: dict[str, Any]) -> Iterator[Step]:
     data = list(options.data)
     if options.attributes["attr_set"] & uapi.MOUNT_ATTR_RDONLY and fstype not in _VIRTUAL:
         data.append("ro")
@@ -207,7 +207,7 @@ def _filesystem(setup: Setup, mount: Node, fstype: str, options: Options, common
 
 def bind(setup: Setup, mount: Node) -> Iterator[Step]:
     """The steps of one bind mount."""
-    options = Options(mount)
+    options = MountOptions(mount)
     common = _common(setup, mount, options)
     source = os.path.join(setup.config.bundle, mount.get("source", ""))
     slot = NO_SLOT

@@ -68,7 +68,7 @@ def _staged(setup: Setup) -> Iterator[Step]:
     are of one filesystem: mount-v2.c of 4.2, do_bind_mount_v2.) What CRIU makes anew is an empty tmpfs here."""
     new: list[str] = []
     for mount in setup.config["mounts"].each():
-        options = mounts.Options(mount)
+        options = mounts.MountOptions(mount)
         dest = "/" + mount.value["destination"].strip("/")
         fstype = mount.get("type", "none")
         if "remount" in options.words or (fstype in ("", "none") and not options.bind):

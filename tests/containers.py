@@ -1,0 +1,284 @@
+"""Containers on the real kernel: a root filesystem, a runtime, and a watch for what they leave behind."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundles.build import build, busybox_rootfs
+from pyruntime.runtime.cgroups.host import discover
+from pyruntime.runtime.config.template import template
+from tests.commands import COMMAND
+
+PATIENCE = 30
+NEED_ROOT = {"integration", "security"}
+
+
+def needs_root(item: pytest.Item) -> bool:
+    return bool(NEED_ROOT.intersection(item.path.parts))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if needs_root(item):
+            item.add_marker(pytest.mark.skip(reason="needs root: containers with cgroups, mounts and device nodes"))
+
+
+def mounts(below: str) -> set[str]:
+    """Mount points of this mount namespace below the directory of all tests, where every root filesystem is."""
+    points = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    return {point for point in points if point.startswith(below)}
+
+
+def cgroups() -> set[str]:
+    """Every cgroup directory below those of this test run."""
+    return {directory for top in OWN_CGROUPS for directory, _, _ in os.walk(top)}
+
+
+OWN_CGROUPS: list[str] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cgroup(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Move this process into its own cgroup in every hierarchy: containers without a cgroupsPath are created below
+    that cgroup (v1) or beside it (v2), apart from everything else that runs on the machine."""
+    if os.geteuid() != 0 or not any(map(needs_root, request.session.items)):
+        yield
+        return
+    name = f"pyruntime-tests-{os.getpid()}"
+    home = []
+    for hierarchy in discover().all():
+        base = hierarchy.mountpoint + hierarchy.own.rstrip("/")
+        if hierarchy.version == 2:
+            base = base.rpartition("/")[0] if hierarchy.own != "/" else base
+        top = Path(base, name)
+        inner = top / "run" if hierarchy.version == 2 else top
+        if hierarchy.key == "cpuset":
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                inner.mkdir(exist_ok=True)
+                (inner / file).write_text((top.parent / file).read_text())
+        inner.mkdir(parents=True, exist_ok=True)
+        home.append((hierarchy.mountpoint + hierarchy.own, inner, top))
+        (inner / "cgroup.procs").write_text(str(os.getpid()))
+        OWN_CGROUPS.append(str(top))
+    yield
+    OWN_CGROUPS.clear()
+    for old, inner, top in home:
+        Path(old, "cgroup.procs").write_text(str(os.getpid()))
+        for path in (inner, top):
+            _remove(path)
+
+
+def _remove(cgroup: Path) -> None:
+    """A killed process leaves its cgroup only when its exit is done; systemd removes empty ones of v1 by itself."""
+    deadline = time.monotonic() + 10
+    while cgroup.exists():
+        try:
+            cgroup.rmdir()
+        except OSError:
+            assert time.monotonic() < deadline, f"{cgroup}: {(cgroup / 'cgroup.procs').read_text().split()}"
+            time.sleep(0.05)
+
+
+def processes(below: str) -> set[int]:
+    """Processes that are the stub or init (their program is our sealed memfd) and whose root or working directory is
+    the host's or one of the tests'; other people's containers may run beside us."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            try:
+                program = os.readlink(f"/proc/{entry}/exe")
+            except OSError:
+                continue
+            if program.startswith("/memfd:pyruntime") and _ours(entry, below):
+                found.add(int(entry))
+    return found
+
+
+def _ours(pid: str, below: str) -> bool:
+    try:
+        return f"/pyruntime-tests-{os.getpid()}" in Path(f"/proc/{pid}/cgroup").read_text() or below in os.readlink(
+            f"/proc/{pid}/root")
+    except OSError:
+        return False   # it went meanwhile
+
+
+class Leftovers:
+    """What there was before; ``check`` fails when there is more."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.below = str(root.parent.parent)
+        self.before = (mounts(self.below), cgroups(), processes(self.below))
+
+    def found(self) -> list[str]:
+        now = (mounts(self.below), cgroups(), processes(self.below))
+        extra = [f"mount {item}" for item in sorted(now[0] - self.before[0])]
+        extra += [f"cgroup {item}" for item in sorted(now[1] - self.before[1])]
+        extra += [f"process {item}" for item in sorted(now[2] - self.before[2])]
+        if self.root.is_dir():
+            extra += [f"state {path}" for path in self.root.iterdir() if not path.name.startswith(".")]
+        return extra
+
+    def check(self) -> None:
+        deadline = time.monotonic() + 5   # a killed process takes a moment to go
+        while (extra := self.found()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not extra, "left behind: " + ", ".join(extra)
+
+
+class Runtime:
+    """The command line, with a state directory of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environment = dict(os.environ)
+
+    def __call__(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        options.setdefault("stdin", subprocess.DEVNULL)
+        environment = {**self.environment, **options.pop("env", {})}
+        command = [COMMAND, "--root", self.root, *words]
+        # Files, not pipes: a detached container keeps them open, and a pipe would be waited for.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = subprocess.run([str(word) for word in command], env=environment, timeout=PATIENCE, stdout=out,
+                                     stderr=err, check=False, **options)
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode("utf-8", "surrogateescape"))
+        done = subprocess.CompletedProcess(process.args, process.returncode, *texts)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def ok(self, *words: object, **options: Any) -> str:
+        done = self(*words, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def state(self, name: str) -> dict[str, Any]:
+        value = json.loads(self.ok("state", name))
+        assert isinstance(value, dict)
+        return value
+
+    def await_status(self, name: str, status: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self.state(name)["status"] != status:
+            assert time.monotonic() < deadline, f"{name} never became {status}"
+            time.sleep(0.02)
+
+
+class Bundle:
+    """A bundle whose config.json is changed by hand: ``bundle.config[...] = ...; bundle.save()``."""
+
+    def __init__(self, path: Path, rootfs: Path) -> None:
+        self.path = path
+        self.config = template(rootless=False, uid=0, gid=0, unified=False)
+        self.config["process"]["terminal"] = False
+        self.config["root"]["path"] = str(rootfs)
+        # A machine may not let us raise hard limits.
+        self.config["process"]["rlimits"] = []
+        path.mkdir(parents=True, exist_ok=True)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def save(self, **changes: Any) -> Bundle:
+        """Write config.json; ``changes`` are dotted paths with __ for the dot: process__args=[...]."""
+        for name, value in changes.items():
+            *parents, last = name.split("__")
+            place = self.config
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = value
+        (self.path / "config.json").write_text(json.dumps(self.config))
+        return self
+
+    def shell(self, script: str, **changes: Any) -> Bundle:
+        """The same, with a shell script as the program."""
+        return self.save(process__args=["sh", "-c", script], **changes)
+
+    def add_mount(self, destination: str, kind: str, source: str, *options: str, **more: Any) -> None:
+        self.config["mounts"].append({"destination": destination, "type": kind, "source": source,
+                                      "options": list(options), **more})
+
+    def in_user_namespace(self) -> None:
+        """Let the root of a user namespace own the root filesystem and reach it; containers get such a namespace."""
+        subprocess.run(["chown", "-R", "100000:100000", self.path / "rootfs"], check=True)
+        for path in (self.path, *list(self.path.parents)[:3]):
+            path.chmod(0o755)
+        ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        self.config["linux"].update(uidMappings=ids, gidMappings=ids)
+        self.config["linux"]["namespaces"].append({"type": "user"})
+
+    def without_root(self) -> None:
+        """Leave out what the root of a user namespace with one id may not do."""
+        self.config["linux"].pop("resources", None)
+        self.config["mounts"] = [m for m in self.config["mounts"] if m["type"] not in ("mqueue", "cgroup", "sysfs")]
+        for mount in self.config["mounts"]:
+            mount["options"] = [word for word in mount.get("options", []) if word != "gid=5"]
+
+    def copy(self) -> dict[str, Any]:
+        return copy.deepcopy(self.config)
+
+
+@pytest.fixture(scope="session")
+def shared_rootfs() -> Iterator[Path]:
+    """A busybox root filesystem for tests that do not write to it. User namespaces must reach it, so it is not below
+    pytest's own directory, which every session closes to others anew."""
+    with tempfile.TemporaryDirectory(prefix="pyruntime-rootfs-") as name:
+        os.chmod(name, 0o755)
+        busybox_rootfs(Path(name))
+        yield Path(name)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    """A runtime; at the end everything of it must be gone."""
+    runtime = Runtime(tmp_path / "state")
+    leftovers = Leftovers(runtime.root)
+    yield runtime
+    for name in runtime.ok("list", "-q").split() if runtime.root.exists() else []:
+        runtime("delete", "--force", name)
+    leftovers.check()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, shared_rootfs: Path) -> Bundle:
+    return Bundle(tmp_path / "bundle", shared_rootfs)
+
+
+@pytest.fixture
+def own_bundle(tmp_path: Path) -> Bundle:
+    """A bundle with a root filesystem of its own, which may be written."""
+    rootfs = tmp_path / "bundle" / "rootfs"
+    busybox_rootfs(rootfs)
+    made = Bundle(tmp_path / "bundle", rootfs)
+    made.config["root"]["readonly"] = False
+    return made
+
+
+@pytest.fixture
+def sample() -> Any:
+    """Makes sample bundles by name, where user namespaces can reach them."""
+    with tempfile.TemporaryDirectory(prefix="pyruntime-samples-") as name:
+        os.chmod(name, 0o755)
+        yield lambda sample: build(Path(name), sample)
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a process that a test started."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+    process.wait(PATIENCE)

@@ -1,0 +1,164 @@
+"""``kill -9`` at random moments of whole commands: the next command works, and `verify` finds nothing wrong.
+
+What is killed is the process group: the command with the workers that extract layers.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bundles.images import Layout
+from tests.images.integration.command import PYIMAGE, Pyimage
+from tests.images.integration.registries import Registry
+from tests.images.integration.trees import listing
+
+MOMENTS = 50
+
+
+@pytest.fixture(scope="module")
+def reference(plain_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image of four layers in a registry: large enough that it takes some time to pull."""
+    path = tmp_path_factory.mktemp("killed")
+    layout = Layout(path / "layout")
+    chance = random.Random(5)
+    layers = []
+    for number in range(4):
+        tree = path / f"tree-{number}"
+        for index in range(400):
+            place = tree / f"directory-{index % 20}/file-{number}-{index}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(chance.randbytes(chance.randrange(20_000)))
+        if number:
+            (tree / f"directory-3/.wh.file-{number - 1}-3").touch()
+        layers.append(layout.layer(tree, level=1))
+    layout.image("killed", layers, Cmd=["x"])
+    name = f"{plain_registry.host}/killed:1"
+    subprocess.run(["skopeo", "copy", "-q", *plain_registry.skopeo("dest"), f"oci:{layout.path}:killed",
+                    f"docker://{name}"], check=True)
+    return name
+
+
+class Moments:
+    """Random moments of a command that takes so many seconds; ``hits``: how often it was still at work."""
+
+    def __init__(self, whole: float) -> None:
+        self.whole = whole
+        self.hits = 0
+        self._chance = random.Random()
+
+    def kill(self, pyimage: Pyimage, *words: object) -> None:
+        """Run the command and kill its process group at such a moment."""
+        begun = time.monotonic()
+        process = subprocess.Popen([str(PYIMAGE), "--root", str(pyimage.store), *map(str, words)],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   start_new_session=True)
+        try:
+            process.wait(self._chance.uniform(0.01, self.whole))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self.hits += 1
+        else:
+            self.whole = min(self.whole, time.monotonic() - begun)   # others used the machine when it was measured
+
+
+def duration(action: Callable[[], object]) -> float:
+    """Seconds that an action takes."""
+    begun = time.monotonic()
+    action()
+    return time.monotonic() - begun
+
+
+def healthy(pyimage: Pyimage) -> None:
+    """The store is as if nothing had happened: verify finds nothing, and no lock is held."""
+    done = pyimage("verify", timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
+
+
+def umount_below(path: Path) -> None:
+    """What an unpack that was killed has mounted; the next unpack to the same place would do it too."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if line.split()[4].startswith(f"{path}/"):
+            subprocess.run(["umount", line.split()[4]], check=True)
+
+
+@pytest.mark.timeout(600)
+def test_killed_pulls(reference: str, tmp_path: Path) -> None:
+    pyimage = Pyimage(tmp_path)
+    moments = Moments(duration(lambda: pyimage.ok("pull", "-q", reference)))
+    digest = pyimage.ok("pull", "-q", reference)
+    for number in range(MOMENTS):
+        if number % 5 == 0:   # from nothing; the others go on with what the last one left
+            shutil.rmtree(pyimage.store)
+        else:
+            pyimage("rm", "--no-prune", reference)
+        moments.kill(pyimage, "pull", "-q", reference)
+        healthy(pyimage)
+        if number % 5 == 4:
+            assert pyimage.ok("pull", "-q", reference) == digest
+            healthy(pyimage)
+    assert moments.hits >= MOMENTS // 3, "most were over before they could be killed"
+    assert pyimage.ok("pull", "-q", reference) == digest
+    pyimage.ok("prune", "--partial")
+    assert os.listdir(pyimage.store / "work") == os.listdir(pyimage.store / "ingest") == []
+    assert len(os.listdir(pyimage.store / "layers")) == 4
+
+
+@pytest.mark.timeout(600)
+def test_killed_prunes(reference: str, tmp_path: Path) -> None:
+    pyimage = Pyimage(tmp_path)
+    # With and without extracted layers, which take longest; each is measured by itself.
+    pulls = [("pull", "-q", reference), ("pull", "-q", "--no-extract", reference)]
+    moments = []
+    for pull in pulls:
+        pyimage.ok(*pull)
+        pyimage.ok("rm", "--no-prune", reference)
+        moments.append(Moments(duration(lambda: pyimage.ok("prune", "--partial"))))
+    for number in range(MOMENTS):
+        pyimage.ok(*pulls[number % 2])
+        pyimage.ok("rm", "--no-prune", reference)
+        moments[number % 2].kill(pyimage, "prune", "--partial")
+        healthy(pyimage)
+    assert sum(one.hits for one in moments) >= MOMENTS // 3, "most were over before they could be killed"
+    pyimage.ok("prune", "--partial")
+    for directory in ("blobs/sha256", "layers", "work", "trash", "ingest"):
+        assert os.listdir(pyimage.store / directory) == [], directory
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("driver", ["overlay", "copy"])
+def test_killed_unpacks(driver: str, reference: str, tmp_path: Path) -> None:
+    pyimage = Pyimage(tmp_path)
+    pyimage.ok("pull", "-q", reference)
+    moments = Moments(duration(lambda: pyimage.ok("unpack", "--driver", driver, reference, tmp_path / "whole")))
+    expected = listing(tmp_path / "whole/rootfs")
+    pyimage.ok("umount", "--remove", tmp_path / "whole")
+    try:
+        for number in range(MOMENTS):
+            if number % 10 == 0:   # the layers have to be extracted too
+                shutil.rmtree(pyimage.store / "layers")
+                (pyimage.store / "layers").mkdir(0o700)
+                pyimage.ok("pull", "-q", "--no-extract", reference)
+            bundle = tmp_path / f"bundle-{number}"
+            moments.kill(pyimage, "unpack", "--driver", driver, reference, bundle)
+            done = pyimage("unpack", "--driver", driver, reference, bundle)
+            assert done.returncode == 0 or "is not empty" in done.stderr, done.stderr   # or it was whole
+            assert (bundle / "config.json").exists()
+            assert not (bundle / ".pyimage.new").exists()
+            if number % 10 == 5:
+                assert listing(bundle / "rootfs") == expected
+            pyimage.ok("umount", "--remove", bundle)
+            assert not bundle.exists()
+        assert moments.hits >= MOMENTS // 3, "most were over before they could be killed"
+        healthy(pyimage)
+    finally:
+        umount_below(tmp_path)

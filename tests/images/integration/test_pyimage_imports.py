@@ -1,0 +1,58 @@
+"""What commands that people wait for import: a listing, a second bundle of an image, a pull of what is here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.images.integration.command import PYIMAGE, Pyimage
+from tests.images.integration.registries import FakeRegistry
+
+# What costs less than a millisecond, beside what the interpreter has loaded itself.
+CHEAP = {"abc", "binascii", "builtins", "codecs", "encodings", "errno", "fcntl", "gc", "genericpath", "io", "marshal",
+         "os", "posix", "posixpath", "select", "site", "stat", "struct", "sys", "time", "zipimport"}
+
+
+def imported(pyimage: Pyimage, *words: object) -> set[str]:
+    """The modules that a command imports."""
+    done = subprocess.run([sys.executable, "-I", "-S", "-X", "importtime", PYIMAGE, "--root", pyimage.store,
+                           *map(str, words)], capture_output=True, text=True, check=False, timeout=60,
+                          env=pyimage.environment)
+    assert done.returncode == 0, done.stderr
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def foreign(names: set[str]) -> set[str]:
+    """Those that are not ours, nor cheap."""
+    return {name for name in names if not name.startswith(("_", "pyruntime", "encodings."))} - CHEAP - {
+        "os.path", "imported package"}
+
+
+# Not the tables of `ls` and `history`: they tell ages, by dateutil.
+@pytest.mark.parametrize("words", [("ls", "-q"), ("ls", "-f", "json"), ("inspect", "busy:1"), ("tag", "busy:1", "x"),
+                                   ("history", "-f", "json", "busy:1"), ("rm", "dock:1"), ("prune",), ("verify",),
+                                   ("du",)], ids=" ".join)
+def test_local_commands(loaded: Pyimage, words: tuple[str, ...]) -> None:
+    names = imported(loaded, *words)
+    assert foreign(names) == set()
+    assert not [name for name in names if name.startswith(("pyruntime.images.registry.", "pyruntime.images.layers."))]
+
+
+def test_unpack_of_what_is_here(loaded: Pyimage) -> None:
+    names = imported(loaded, "unpack", "busy:1", loaded.path / "bundle")
+    assert foreign(names) == set()
+    assert not {"pyruntime.images.layers.apply", "pyruntime.images.layers.tar", "pyruntime.images.layers.merge",
+                "pyruntime.images.registry.http", "pyruntime.images.copy", "zlib"} & names
+
+
+def test_pull_of_what_is_here(pyimage: Pyimage, fake: FakeRegistry) -> None:
+    fake.add_image("app", "1")
+    words = ("pull", "--no-extract", f"{fake.host}/app:1")
+    imported(pyimage, *words)
+    names = imported(pyimage, *words)
+    dear = {"argparse", "concurrent.futures", "dataclasses", "json", "pathlib", "rich", "subprocess", "tarfile",
+            "tempfile", "urllib.request", "pyruntime.images.copy", "pyruntime.images.receive",
+            "pyruntime.images.progress", "pyruntime.images.layers.apply", "pyruntime.native._kernel"}
+    assert not dear & names, dear & names

@@ -1,0 +1,86 @@
+"""``import pyruntime``: the same as the command, typed."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import pyruntime
+from pyruntime import Runtime as Library
+from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
+from tests.containers import Bundle, Runtime
+
+
+def test_all_is_what_it_says() -> None:
+    assert sorted(pyruntime.__all__) == sorted(["Runtime", "State", "__version__", "errors"])
+    for name in pyruntime.__all__:
+        assert getattr(pyruntime, name)
+    with pytest.raises(AttributeError):
+        pyruntime.nothing  # noqa: B018
+
+
+def test_a_whole_life(runtime: Runtime, bundle: Bundle) -> None:
+    library = Library(runtime.root)
+    bundle.shell("sleep 100", annotations={"a": "b"})
+    state = library.create("c1", bundle.path)
+    assert (state.status, state.annotations, state.oci_version) == ("created", {"a": "b"}, "1.3.0")
+    with pytest.raises(ContainerExists):
+        library.create("c1", bundle.path)
+    library.start("c1")
+    assert [(item.id, item.status) for item in library.list()] == [("c1", "running")]
+    with pytest.raises(StateError, match="already running"):
+        library.start("c1")
+    with pytest.raises(UsageError, match="unknown signal"):
+        library.kill("c1", "NOSUCH")
+    library.kill("c1", "KILL")
+    while library.state("c1").status != "stopped":
+        time.sleep(0.01)
+    library.delete("c1")
+    with pytest.raises(NoSuchContainer):
+        library.state("c1")
+
+
+def test_run_returns_the_status(runtime: Runtime, bundle: Bundle) -> None:
+    assert Library(runtime.root).run("c1", bundle.shell("exit 7").path) == 7
+
+
+def test_calls_from_several_threads(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """Waiting ones too: signals are the main thread's, and nothing is taken from it."""
+    library = Library(runtime.root)
+    rootfs = Path(bundle.config["root"]["path"])
+    bundles = [Bundle(tmp_path / f"bundle{number}", rootfs).shell(f"exit {number}") for number in range(8)]
+
+    def whole(number: int) -> tuple[int, str]:
+        status = library.run(f"run{number}", bundles[number].path)
+        name = f"life{number}"
+        library.create(name, bundles[number].shell("sleep 1000").path)
+        library.start(name)
+        assert library.exec(name, ["sh", "-c", f"exit {number}"]) == number
+        assert library.pids(name)
+        library.pause(name)
+        library.resume(name)
+        library.kill(name, "KILL")
+        library.delete(name, force=True)
+        return status, name
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(whole, range(8))) == [(number, f"life{number}") for number in range(8)]
+    assert list(library.list()) == []
+
+
+def test_problems_are_typed(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.save(process__cwd="rel", hostname=7)
+    with pytest.raises(ConfigError) as caught:
+        Library(runtime.root).create("c1", bundle.path)
+    assert {problem.where for problem in caught.value.problems} == {"process.cwd", "hostname"}
+    assert isinstance(caught.value, PyruntimeError) and caught.value.exit_code == 1
+
+
+def test_warnings_are_handed_over(runtime: Runtime, bundle: Bundle) -> None:
+    heard: list[str] = []
+    bundle.config["process"]["capabilities"]["bounding"] = ["CAP_KILL", "CAP_NEW_AND_UNKNOWN"]
+    Library(runtime.root, warn=heard.append).run("c1", bundle.shell("true").path)
+    assert any("CAP_NEW_AND_UNKNOWN" in text for text in heard)

@@ -1,0 +1,227 @@
+"""The state store and `delete` when something died, filled up or was frozen on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pyruntime.runtime.cgroups.host import directories_of
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
+from pyruntime.system.processes import start_time
+from tests.commands import COMMAND
+from tests.containers import PATIENCE, Bundle, Runtime
+
+
+@pytest.fixture
+def freezer() -> Iterator[Path]:
+    """An empty cgroup of our own in the v1 freezer hierarchy, that no container made."""
+    hierarchy = Path("/sys/fs/cgroup/freezer")
+    if not (hierarchy / "cgroup.procs").exists():
+        pytest.skip("this machine has no v1 freezer")
+    path = hierarchy / f"review-{os.getpid()}"
+    path.mkdir()
+    yield path
+    deadline = time.monotonic() + 5
+    while path.is_dir() and time.monotonic() < deadline:
+        try:
+            path.rmdir()
+        except OSError:
+            time.sleep(0.02)
+
+
+def record_of(runtime: Runtime, name: str) -> dict[str, object]:
+    value = json.loads((runtime.root / name / "state.json").read_text())
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.mark.parametrize("words", [["delete", "--force", "c1"], ["kill", "c1", "KILL"]])
+def test_a_frozen_container_can_be_killed(runtime: Runtime, bundle: Bundle, freezer: Path, words: list[str]) -> None:
+    bundle.save(process__args=["sleep", "100"], linux__cgroupsPath=f"/{freezer.name}")
+    runtime.ok("run", "-d", "c1", bundle)
+    (freezer / "freezer.state").write_text("FROZEN")
+    runtime.await_status("c1", "paused")
+    before = time.monotonic()
+    runtime.ok(*words)
+    if words[0] == "kill":
+        runtime.await_status("c1", "stopped")
+        runtime.ok("delete", "c1")
+    assert time.monotonic() - before < 5
+    assert freezer.is_dir()   # not the container's own
+
+
+def test_delete_kills_what_shares_the_host_pids_in_a_cgroup_that_was_there(
+        runtime: Runtime, bundle: Bundle, freezer: Path) -> None:
+    # Every hierarchy must have it, or delete empties the ones that it made.
+    path = f"/{freezer.name}"
+    made = []
+    for hierarchy in Path("/sys/fs/cgroup").iterdir():
+        if (hierarchy / "cgroup.procs").exists() and not hierarchy.is_symlink() and hierarchy.name != "freezer":
+            made.append(hierarchy / freezer.name)
+            made[-1].mkdir()
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                if (hierarchy / file).exists():
+                    (made[-1] / file).write_text((hierarchy / file).read_text())
+    try:
+        spaces = [entry for entry in bundle.config["linux"]["namespaces"] if entry["type"] != "pid"]
+        bundle.shell("sleep 1234 & exec sleep 0.1", linux__cgroupsPath=path, linux__namespaces=spaces)
+        runtime.ok("run", "-d", "c1", bundle)
+        runtime.await_status("c1", "stopped")
+        assert (freezer / "cgroup.procs").read_text()
+        runtime.ok("delete", "c1")
+        deadline = time.monotonic() + 5
+        while (freezer / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not (freezer / "cgroup.procs").read_text()
+    finally:
+        for directory in made:
+            for _ in range(100):
+                try:
+                    directory.rmdir()
+                    break
+                except OSError:
+                    for pid in (directory / "cgroup.procs").read_text().split():
+                        os.kill(int(pid), 9)
+                    time.sleep(0.02)
+
+
+def test_an_init_that_was_dead_when_it_was_seen_first_is_not_alive() -> None:
+    assert not StateRecord(pid=4194304 + 1, started=0).alive()
+
+
+def test_a_full_disk_leaves_the_old_record(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=True)
+    try:
+        container = StateDirectory(str(place / "root"), "c1")
+        record = StateRecord(id="c1")
+        container.claim(record)
+        record.annotations = {"a": "x" * 14000}   # a part of it fits
+        with pytest.raises(Exception, match="No space left"):
+            container.write(record)
+        assert container.read().annotations == {}
+        assert sorted(os.listdir(container.directory)) == ["state.json"]
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_pid_file_of_a_killed_runtime_is_in_nobody_s_way(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    bundle.shell("sleep 100")
+    (tmp_path / ".pid").touch()
+    runtime.ok("create", "--pid-file", tmp_path / "pid", "c1", bundle)
+    assert int((tmp_path / "pid").read_text()) == runtime.state("c1")["pid"]
+
+
+def test_delete_force_of_one_that_is_being_created(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    hook = f"while ! [ -e {tmp_path}/end ]; do sleep 0.05; done"
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", hook]}]}
+    bundle.shell("true")
+    create = subprocess.Popen([COMMAND, "--root", runtime.root, "create", "c1", bundle.path],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + PATIENCE
+    while not (runtime.root / "c1" / "state.json").exists() or not record_of(runtime, "c1")["pid"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert runtime.state("c1")["status"] == "creating"
+    pid = record_of(runtime, "c1")["pid"]
+    runtime.ok("delete", "--force", "c1")
+    assert create.wait(PATIENCE) == -9
+    (tmp_path / "end").touch()
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("text", ['{"version": 1, "pid"', "", "{}", "[]"])
+def test_a_damaged_record_hides_no_other_and_can_be_forced_away(runtime: Runtime, bundle: Bundle, text: str) -> None:
+    bundle.shell("true")
+    runtime.ok("create", "c1", bundle)
+    (runtime.root / "bad").mkdir()
+    (runtime.root / "bad/state.json").write_text(text)
+    done = runtime("list", "-q")
+    assert (done.returncode, done.stdout) == (0, "c1\n") and "bad/state.json" in done.stderr
+    assert runtime("delete", "bad").returncode == 1
+    assert "bad/state.json" in runtime("delete", "--force", "bad").stderr
+    assert not (runtime.root / "bad").exists()
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"version": 99}', "missing"])
+@pytest.mark.parametrize("started", [False, True])
+def test_delete_by_force_never_forgets_a_process(runtime: Runtime, bundle: Bundle, damage: str, started: bool) -> None:
+    bundle.shell("sleep 100 & sleep 100")
+    bundle.config["linux"]["namespaces"] = [space for space in bundle.config["linux"]["namespaces"]
+                                            if space["type"] != "pid"]
+    runtime.ok("create", "c1", bundle.save())
+    pid = runtime.state("c1")["pid"]
+    if started:
+        runtime.ok("start", "c1")
+    state = runtime.root / "c1" / "state.json"
+    if damage == "missing":
+        state.unlink()
+    else:
+        state.write_text(damage)
+    done = runtime("delete", "--force", "c1")
+    assert done.returncode == 0
+    assert not start_time(pid) and not (runtime.root / "c1").exists()
+
+
+def test_delete_by_force_kills_no_neighbour_of_a_process(runtime: Runtime, bundle: Bundle) -> None:
+    # The cgroup's name holds the container's by chance: it may be a session's.
+    bundle.shell("sleep 100", linux__cgroupsPath="session-c1-of-a-user")
+    runtime.ok("create", "c1", bundle)
+    pid = runtime.state("c1")["pid"]
+    directories = {path for path in directories_of(pid).values() if path.endswith("/session-c1-of-a-user")}
+    with subprocess.Popen(["sleep", "100"]) as neighbour:
+        for path in directories:
+            Path(path, "cgroup.procs").write_text(str(neighbour.pid))
+        (runtime.root / "c1" / "state.json").write_text("")
+        done = runtime("delete", "--force", "c1")
+        alive = neighbour.poll() is None
+        neighbour.kill()
+    for path in filter(os.path.isdir, directories):
+        os.rmdir(path)
+    assert directories and alive and not start_time(pid)
+    assert "cgroup is not known any more" in done.stderr
+
+
+def test_list_goes_on_when_containers_vanish(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.shell("true")
+    runtime.ok("run", "c1", bundle)
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            runtime.ok("run", "c1", bundle)
+    others = threading.Thread(target=churn)
+    others.start()
+    try:
+        for _ in range(60):
+            for words in ([], ["-q"], ["-f", "json"]):
+                assert runtime.ok("list", *words) is not None
+    finally:
+        stop.set()
+        others.join()
+
+
+def test_of_several_deletes_one_succeeds_and_runs_the_hooks(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    bundle.config["hooks"] = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", f"echo hook >> {count}"]}]}
+    bundle.shell("true")
+    for turn in range(1, 9):
+        runtime.ok("create", "c1", bundle)
+        runtime.ok("start", "c1")
+        runtime.await_status("c1", "stopped")
+        with ThreadPoolExecutor(4) as pool:
+            done = list(pool.map(lambda _: runtime("delete", "c1"), range(4)))
+        assert sorted(one.returncode for one in done) == [0, 1, 1, 1]
+        assert all("container does not exist" in one.stderr for one in done if one.returncode)
+        assert count.read_text() == "hook\n" * turn
