@@ -1,6 +1,7 @@
 """pyruntime: an OCI-spec low-level container runtime.
 
-``Runtime`` and ``State`` are the library (pyruntime.runtime.api); ``errors`` is the tree of everything that it raises.
+``Runtime`` and ``State`` are the library of containers (pyruntime.runtime.api), ``ImageStore`` that of images
+(pyruntime.images.api); ``errors`` is the tree of everything that it raises.
 They are loaded when they are first asked for: the command imports this package too, and each import counts there.
 """
 
@@ -8,11 +9,12 @@ from __future__ import annotations
 
 from pyruntime._version import __version__
 
-__all__ = ["Runtime", "State", "__version__", "errors"]
+__all__ = ["ImageStore", "Runtime", "State", "__version__", "errors"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime import errors
+    from pyruntime.images.api import ImageStore
     from pyruntime.runtime.api import Runtime, State
 
 
@@ -21,6 +23,10 @@ def __getattr__(name: str) -> object:
         from pyruntime.runtime import api
 
         return getattr(api, name)
+    if name == "ImageStore":
+        from pyruntime.images.api import ImageStore
+
+        return ImageStore
     if name == "errors":
         import pyruntime.errors
 

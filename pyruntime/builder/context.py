@@ -10,6 +10,7 @@ import fcntl
 import os
 
 from pyruntime.builder.ignore import Ignore
+from pyruntime.builder.steps.archives import is_archive, unpack
 from pyruntime.builder.steps.tree import Tree
 from pyruntime.errors import BuildError, UsageError
 from pyruntime.images.store import trees
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyruntime.images.store.layout import Layout
+
+# Imports in functions: start-up (decision 0007).
 
 _GIT = ("git://", "git@", "ssh://", "git+")
 # How git speaks with others: a server that sends less than so many bytes a second, for so many seconds, is given up;
@@ -183,8 +186,6 @@ def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> Bui
         raise UsageError("standard input is empty: give it a tar archive or a Dockerfile")
     target = f"{scratch.path}/context"
     os.mkdir(target, 0o755)
-    from pyruntime.builder.steps.archives import is_archive, unpack
-
     if not is_archive(first):
         text = _text(_read_all(0, "Dockerfile", first), "Dockerfile")
         tree = Tree(_open_directory(target), "the context, which is empty,", local=True)

@@ -42,7 +42,7 @@ def deliver(images: ImageStore, request: BuildRequest, built: list[Execution], r
                 below = f"/{execution.label.replace('/', '_')}" if execution.label else ""
                 write_local(store, execution.result, output.path + below, warn)
         elif output.kind == "tar":
-            with _File(output.path) as write:
+            with _OutputFile(output.path) as write:
                 write_tar(store, built[0].result, write, epoch=request.epoch, warn=warn)
     is_stored = not request.outputs or request.load or request.is_pushed or any(
         output.kind == "image" for output in request.outputs)
@@ -76,7 +76,7 @@ def _image(images: ImageStore, request: BuildRequest, built: list[Execution]) ->
     return index, index.digest
 
 
-class _File:
+class _OutputFile:
     """A file that appears once it is complete, or standard output."""
 
     def __init__(self, path: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.builder.cache.document import INLINE
+from pyruntime.builder.cache.exports import inline
 from pyruntime.builder.graph.plan import COMMENT, StagePlan
 from pyruntime.builder.steps.copy import Copying
 from pyruntime.builder.steps.tree import CopySource, Tree
@@ -58,8 +60,6 @@ def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoc
     document = {**document, "created": created, **({"author": plan.author} if plan.author else {}), "config": config,
                 "rootfs": {"type": "layers", "diff_ids": [diff_id for diff_id, _ in layers]}, "history": history}
     if steps is not None:
-        from pyruntime.builder.cache.document import INLINE
-        from pyruntime.builder.cache.exports import inline
         document[INLINE] = inline(steps, layers)
     raw = encode(document).encode()
     descriptors = [_compressed(store, descriptor, compression) if index >= state.base_layers or squash else

@@ -56,7 +56,7 @@ class ImageStore:
     """The images of one local store, and the registries that they are pulled from and pushed to.
 
     ``root``        the directory of the store; by default the command's
-    ``registries``  settings and credentials; by default those of the command without options
+    ``registries``  gives settings and credentials; by default those of the command without options
     ``warn``        called with each warning
 
     Without root privileges a process can read the store; to unpack layers with the owners of their files it must have
@@ -64,12 +64,14 @@ class ImageStore:
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None, *, store: Callable[[], Store] | None = None,
-                 registries: Registries | None = None, warn: Callable[[str], None] = lambda text: None) -> None:
-        """``store``: called at the first use, to open the store instead of the one at ``root``."""
+                 registries: Callable[[], Registries] | None = None,
+                 warn: Callable[[str], None] = lambda text: None) -> None:
+        """``store`` and ``registries`` are called at their first use; ``store`` opens it instead of ``root``."""
         self._root = os.fspath(root) if root else ""
         self._open = store
         self._store: Store | None = None
-        self._registries = registries
+        self._configure = registries
+        self._registries: Registries | None = None
         self.warn = warn
 
     @property
@@ -87,7 +89,7 @@ class ImageStore:
         if self._registries is None:
             from pyruntime.images.registry.registries import Registries
 
-            self._registries = Registries(warn=self.warn)
+            self._registries = self._configure() if self._configure else Registries(warn=self.warn)
         return self._registries
 
     # ---- images of the store --------------------------------------------------------------------
@@ -165,7 +167,6 @@ class ImageStore:
         DigestError, ImageError, LayerError; after an error the store has no new name."""
         from pyruntime.images.lookup import key
         from pyruntime.images.present import is_present
-        from pyruntime.images.receive import receive
 
         wanted_platform = _platform(platform)
         source = self.remote(name)
@@ -177,6 +178,8 @@ class ImageStore:
             if known and known.digest == wanted and is_present(
                     self.store, known, wanted_platform, everything=all_platforms, extracted=extract):
                 return Pulled(short, wanted, is_new=False)
+            from pyruntime.images.receive import receive
+
             copied = receive(self.store, source, [stored], platform=wanted_platform, everything=all_platforms,
                              extract=extract, limits=limits, threads=threads, progress=progress, warn=self.warn)
         finally:

@@ -13,12 +13,14 @@ An `unpack` that is killed leaves a directory without config.json; the next one 
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from pyruntime.errors import HostError, ImageError, UsageError
 from pyruntime.images.lookup import tell_of_platform
 from pyruntime.images.runtime_config import Wishes, convert
-from pyruntime.images.snapshots.driver import Driver, choose, named
+from pyruntime.images.snapshots.choose import choose, named
+from pyruntime.images.snapshots.driver import Driver
 from pyruntime.images.store import bundles, layers, trees
 from pyruntime.images.store.store import Store
 from pyruntime.system import kernel
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from pyruntime.images.store.bundles import BundleRecord as Record
     from pyruntime.images.store.extract import Talk
     from pyruntime.images.store.layers import Layers
+
+# Imports in functions: start-up (decision 0007).
 
 NEW = ".pyimage.new"   # there while an unpack is at work, flock'ed by it
 VOLUMES = ("bind", "tmpfs", "none")
@@ -97,8 +101,6 @@ def undo(path: str) -> bool:
 
 def _claim(path: str) -> int:
     """Make the bundle's directory and mark it as unfinished; a leftover of an unpack that was killed goes first."""
-    import fcntl
-
     try:
         os.makedirs(path, 0o700, exist_ok=True)
         owner = os.stat(path).st_uid

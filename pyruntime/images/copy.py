@@ -10,6 +10,8 @@ from pyruntime.errors import DigestError, ImageError
 from pyruntime.images import media
 from pyruntime.images.digest import of
 from pyruntime.images.document import Descriptor, Manifest, parse_config, parse_manifest
+from pyruntime.images.lookup import load
+from pyruntime.images.platform import Platform, select
 from pyruntime.images.progress import Progress
 from pyruntime.images.transports.base import Source
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from pyruntime.images.lookup import Image
     from pyruntime.images.platform import Platform
     from pyruntime.images.transports.base import Body, Target
+
+# Imports in functions: start-up (decision 0007).
 
 _DEPTH = 4   # indexes in indexes
 
@@ -116,7 +120,6 @@ def _walk(work: _Work, manifest: Manifest, descriptor: Descriptor, platform: Pla
         raise ImageError(f"{work.source.label}: indexes nest deeper than {_DEPTH}", descriptor.digest)
     children = manifest.manifests
     if not everything:
-        from pyruntime.images.platform import Platform, select
         there = [child for child in children if work.source.holds(child)]
         children = [there[0] if platform is None and len(there) == 1 else select(there, platform or Platform.host())]
     images = []
@@ -132,8 +135,6 @@ def _walk(work: _Work, manifest: Manifest, descriptor: Descriptor, platform: Pla
 def image_of(source: Source, platform: Platform | None) -> Image:
     """The image for ``platform`` (the host's for None) of a source, read without its layers. Raises ImageError for an
     artifact that is no image."""
-    from pyruntime.images.lookup import load
-
     raw, media_type = source.root()
     manifest = parse_manifest(raw, media_type, f"{source.label}: manifest")
     return load(source, Descriptor(manifest.media_type, of(raw), len(raw)), source.names or [source.label], platform,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from _hashlib import HASH
     from collections.abc import Buffer  # type: ignore[attr-defined,unused-ignore]  # new in Python 3.12
 
+# Imports in functions: start-up (decision 0007).
+
 _LENGTHS = {"sha256": 64, "sha512": 128}   # of the encoded part, by algorithm
 _SMALL = 1 << 16   # bytes of a document whose hash is not worth loading OpenSSL (4 ms)
 _HEX = frozenset("0123456789abcdef")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pyruntime.images.lookup import Image
     from pyruntime.images.store.store import Store
 
+# Imports in functions: start-up (decision 0007).
+
 
 class LayerFile:
     """A layer's archive on its way into the store: ``write`` takes the uncompressed archive. A context manager; with

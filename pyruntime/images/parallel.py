@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock, start_new_thread
 from queue import Empty, SimpleQueue
+from time import monotonic
 
 from pyruntime.errors import PyruntimeError
 
@@ -76,8 +77,6 @@ class Crew:
 
 
 def _wait(ended: SimpleQueue[BaseException | None], running: int) -> None:
-    from time import monotonic
-
     end = monotonic() + _GRACE
     try:
         for _ in range(running):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from pyruntime.images.document import Descriptor
 
+# Imports in functions: start-up (decision 0007).
+
 
 class Progress:
     """Says nothing; also what the other kinds have in common. Called from several threads."""

@@ -6,9 +6,11 @@ What is refused on the way leaves the store as it was: no name, and no blob that
 from __future__ import annotations
 
 from pyruntime.errors import ConfigError, ImageError, PyruntimeError
+from pyruntime.images import media
 from pyruntime.images.copy import Copied, copy, image_of
 from pyruntime.images.document import parse_manifest
 from pyruntime.images.lookup import tell_of_platform
+from pyruntime.images.platform import Platform, select
 from pyruntime.images.store.extract import Talk
 from pyruntime.images.transports.local import StoreSource, StoreTarget
 
@@ -57,9 +59,6 @@ def receive(store: Store, source: Source, names: list[str], *, platform: Platfor
 
 def _to_extract(store: Store, images: list[Descriptor], platform: Platform | None) -> Descriptor | None:
     """The one whose layers are extracted; none of several that are all for other machines, and no other artifact."""
-    from pyruntime.images import media
-    from pyruntime.images.platform import Platform, select
-
     try:
         chosen = images[0] if len(images) == 1 else select(images, platform or Platform.host())
     except ImageError:

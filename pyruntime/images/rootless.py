@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Imports in functions: start-up (decision 0007).
+
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000   # linux/sched.h
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pyruntime.errors import ImageError
 from pyruntime.images import media
-from pyruntime.images.digest import well_formed
+from pyruntime.images.digest import of, well_formed
 from pyruntime.images.document import Descriptor
 from pyruntime.system.json import decode, encode
 
@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+# Imports in functions: start-up (decision 0007).
 
 DOCUMENT = "application/vnd.pyruntime.build.cache.v1+json"
 INLINE = "pyruntime.build.cache.v1"
@@ -62,8 +64,6 @@ def write(records: Mapping[str, Record], layers: list[Descriptor]) -> dict[str, 
 
 def manifest(document: dict[str, Any], layers: list[Descriptor]) -> tuple[bytes, Descriptor, bytes]:
     """The document's bytes, its descriptor, and the manifest's bytes."""
-    from pyruntime.images.digest import of
-
     raw = encode(document).encode()
     config = Descriptor(DOCUMENT, of(raw), len(raw))
     return raw, config, encode({"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": config.json(),

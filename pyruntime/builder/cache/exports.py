@@ -119,7 +119,7 @@ def _write(store: Store, diff_id: str, target: Target, compression: str, caches:
 def _compressed(store: Store, diff_id: str, compression: str, path: str) -> tuple[Source, Descriptor]:
     media_type = media.layer_type(compression)
     if compression == "none":
-        return _File(store.path(diff_id)), Descriptor(media_type, diff_id, store.size(diff_id))
+        return _BlobFile(store.path(diff_id)), Descriptor(media_type, diff_id, store.size(diff_id))
     compressor, size = writer(compression), 0
     check = Verifier(diff_id)   # what leaves this machine has been looked at: a disk may have rotted
     fd = store.open_blob(diff_id)
@@ -138,10 +138,10 @@ def _compressed(store: Store, diff_id: str, compression: str, path: str) -> tupl
             check.done()
     finally:
         os.close(fd)
-    return _File(path), Descriptor(media_type, f"sha256:{digest.hexdigest()}", size)
+    return _BlobFile(path), Descriptor(media_type, f"sha256:{digest.hexdigest()}", size)
 
 
-class _File(Source):
+class _BlobFile(Source):
     """A blob that is a file here."""
 
     def __init__(self, path: str) -> None:

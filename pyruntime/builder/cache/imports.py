@@ -6,7 +6,9 @@ or comes as something else: ``Lost`` says so, the build is looked at once more, 
 
 from __future__ import annotations
 
+from pyruntime.builder.cache.read import fetch, known
 from pyruntime.errors import PyruntimeError, words
+from pyruntime.images.parallel import Crew
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,8 +51,6 @@ class Caches:
 
     def look(self, place: CachePlace) -> bool:
         """Read what a waiting place knows; whether it is a cache. The warning says why it is none."""
-        from pyruntime.builder.cache.read import known
-
         self.waiting.remove(place)
         try:
             source = self._connect(place)
@@ -101,8 +101,6 @@ class Caches:
             if not self._one(diff_id):
                 lost.add(diff_id)
         if len(missing) > 1:
-            from pyruntime.images.parallel import Crew
-
             Crew().run(missing, one, min(_THREADS, len(missing)), self._stop)
         else:
             for diff_id in missing:
@@ -118,8 +116,6 @@ class Caches:
             source.stop()
 
     def _one(self, diff_id: str) -> bool:
-        from pyruntime.builder.cache.read import fetch
-
         for source, record in self._blobs[diff_id]:
             try:
                 fetch(self._store, source, record)

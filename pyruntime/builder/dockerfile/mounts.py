@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
+
+from pyruntime.builder.dockerfile.names import nearest
+
 KINDS = ("bind", "cache", "secret", "ssh", "tmpfs")
 SHARING = ("shared", "private", "locked")   # the one that asks for least first
 _ALIASES = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "rw": "readwrite"}
@@ -67,7 +71,6 @@ def parse_mount(text: str, workdir: str = "/") -> Mount:
     mount.readonly = mount.kind == "bind"
     for name, value in given.items():
         if name not in _OPTIONS[mount.kind]:
-            from pyruntime.builder.dockerfile.names import nearest
             close = nearest(name, _OPTIONS[mount.kind])
             raise MountError(f'a mount of type {mount.kind} has no option "{name}"', f'write "{close}"' if close else
                              f"it knows {', '.join(sorted(_OPTIONS[mount.kind]))}")
@@ -126,8 +129,6 @@ def _set(mount: Mount, name: str, value: str) -> None:
 
 
 def _complete(mount: Mount, workdir: str) -> None:
-    import posixpath
-
     if mount.kind == "secret":
         mount.id = mount.id or mount.source or posixpath.basename(mount.target)
         if not mount.id:

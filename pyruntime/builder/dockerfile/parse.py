@@ -11,7 +11,7 @@ from pyruntime.builder.dockerfile.forms import NotTexts, duration, json_texts
 from pyruntime.builder.dockerfile.instructions import Dockerfile, Instruction, Stage, Word
 from pyruntime.builder.dockerfile.lines import Lines
 from pyruntime.builder.dockerfile.names import INSTRUCTIONS, nearest
-from pyruntime.builder.dockerfile.source import DockerfileSource
+from pyruntime.builder.dockerfile.source import DockerfileSource, Position
 from pyruntime.builder.dockerfile.words import SPACE, first_word, split_fields, split_words
 
 TYPE_CHECKING = False
@@ -55,7 +55,6 @@ def parse_source(source: DockerfileSource) -> Dockerfile:
             continue
         _place(source, dockerfile, instruction)
     if not dockerfile.stages and not source.problems:
-        from pyruntime.builder.dockerfile.source import Position
         source.wrong(Position(max(1, len(source.lines))), "there is no FROM", 'begin with "FROM" and an image, or "FROM'
                      ' scratch"')
     for stage in dockerfile.stages:
@@ -73,7 +72,6 @@ def parse_trigger(text: str, escape: str, name: str, place: Position | None = No
         instruction = _Parser(source, escape).read(lines.lines[0])
     source.done()
     if instruction is None:
-        from pyruntime.builder.dockerfile.source import Position
         source.wrong(Position(1), "this is not one instruction")
         source.done()
     assert instruction is not None

@@ -12,6 +12,7 @@ from pyruntime.builder.cache import keys
 from pyruntime.builder.cache.digests import Known, of_sources
 from pyruntime.builder.cache.imports import Lost
 from pyruntime.builder.graph.plan import COMMENT, StagePlan
+from pyruntime.builder.steps import network
 from pyruntime.builder.steps.mounts import Secrets
 from pyruntime.builder.steps.origins import is_url, text_digest
 from pyruntime.builder.steps.run import RunOptions
@@ -27,6 +28,7 @@ from pyruntime.images.make import timestamp
 from pyruntime.images.platform import Platform
 from pyruntime.images.store import steps
 from pyruntime.images.store.steps import Made
+from pyruntime.runtime.api import Runtime
 from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
@@ -516,9 +518,6 @@ def _chain_id(state: StageState, diff_id: str) -> str:
 
 def sweep(options: RunOptions) -> None:
     """End the containers of builds that were killed, and give back their addresses."""
-    from pyruntime.builder.steps import network
-    from pyruntime.runtime.api import Runtime
-
     runtime = Runtime(options.root)
     for name in os.listdir(options.root) if os.path.isdir(options.root) else ():
         words = name.split(".")

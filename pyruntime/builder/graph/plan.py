@@ -15,11 +15,12 @@ from pyruntime.builder.dockerfile.forms import duration_text
 from pyruntime.builder.dockerfile.lines import Heredoc
 from pyruntime.builder.dockerfile.mounts import Mount, MountError, parse_mount
 from pyruntime.builder.dockerfile.parse import parse_source, parse_trigger
-from pyruntime.builder.dockerfile.source import DockerfileSource
+from pyruntime.builder.dockerfile.source import DockerfileSource, Position
 from pyruntime.builder.dockerfile.words import Expansion, WordError
 from pyruntime.builder.steps.origins import is_url
 from pyruntime.errors import BuildError, PyruntimeError, UsageError
 from pyruntime.images.platform import Platform
+from pyruntime.system.json import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     class Bases(Protocol):
         def image(self, name: str, platform: Platform | None) -> Image: ...
+
+# Imports in functions: start-up (decision 0007).
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATH_NAME = "PATH"
@@ -153,7 +156,6 @@ class Plan:
         self.source.done()
         self.stages = [self._done[index] for index in sorted(self._done)]
         for unused in self.globals.unused():
-            from pyruntime.builder.dockerfile.source import Position
             self.source.warn(Position(1), f'--build-arg "{unused}" is given, and no ARG declares it',
                              f'write "ARG {unused}" where it is used')
 
@@ -492,8 +494,6 @@ class _Evaluation:
 
 def _quoted(words: list[str]) -> str:
     """As Go prints a list of texts with %q, which is how histories have them."""
-    from pyruntime.system.json import encode
-
     return f"[{' '.join(encode(word) for word in words)}]"
 
 

@@ -7,8 +7,10 @@ import os
 from stat import S_ISDIR
 
 from pyruntime.builder.dockerfile.mounts import SHARING
+from pyruntime.builder.steps.copy import Copying
 from pyruntime.builder.steps.run import Extra
-from pyruntime.builder.steps.tree import Tree
+from pyruntime.builder.steps.ssh_agent import Relay
+from pyruntime.builder.steps.tree import CopySource, Tree
 from pyruntime.errors import BuildError
 from pyruntime.images.digest import of
 from pyruntime.images.snapshots.overlay import mount_layers
@@ -167,8 +169,6 @@ class Mounting:
         trees.remove(made)
         os.mkdir(made, 0o755)
         if mount.origin:
-            from pyruntime.builder.steps.copy import Copying
-            from pyruntime.builder.steps.tree import CopySource
             tree = self._tree(mount.origin)
             source = tree.open(os.fsencode(mount.source))
             fd = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -210,8 +210,6 @@ class Mounting:
             return
         number = sum(one.startswith("SSH_AUTH_SOCK=") for one in extra.env)
         target = mount.target or f"/run/buildkit/ssh_agent.{number}"
-        from pyruntime.builder.steps.ssh_agent import Relay
-
         path = self._new("agent")
         self._relays.append(Relay(path, socket, mode=mount.mode, owner=(max(mount.uid, 0), max(mount.gid, 0))))
         extra.bind(path, target, readonly=False)

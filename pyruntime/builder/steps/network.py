@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pyruntime.networks.endpoints import Endpoint
     from pyruntime.networks.site import Site
 
+# Imports in functions: start-up (decision 0007).
+
 DEFAULT = "default"
 HOSTNAME = "build"   # and its address a loopback one: what a program makes of them is the same in each build
 _HOSTS = f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{HOSTNAME}\n"

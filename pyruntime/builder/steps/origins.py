@@ -8,7 +8,12 @@ from pyruntime.builder.context import Scratch, check_out, git, git_source, is_gi
 from pyruntime.builder.steps.tree import Tree
 from pyruntime.errors import BuildError, RegistryError, words
 from pyruntime.images.digest import Verifier, check, of
+from pyruntime.images.lookup import key
 from pyruntime.images.platform import Platform
+from pyruntime.images.receive import receive
+from pyruntime.images.registry.http import PIECE, Transport
+from pyruntime.images.registry.settings import RegistrySettings
+from pyruntime.images.registry.url import Url
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store import trees
 
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
     from pyruntime.images.store.layers import Layers
     from pyruntime.images.store.store import Store
     from pyruntime.images.transports.registry import RegistrySource
+
+# Imports in functions: start-up (decision 0007).
 
 _REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 _SHORT = 7       # digits of a commit that say which one
@@ -40,9 +47,6 @@ class Remote:
 
     def bring(self) -> None:
         """Have it in the store, by its name. Raises what receive raises."""
-        from pyruntime.images.lookup import key
-        from pyruntime.images.receive import receive
-
         receive(self._store, self._source, [key(self._source.reference)], platform=self._platform,
                 warn=self._warn)
 
@@ -225,10 +229,6 @@ class Origins:
 def _get(url: str, write: Callable[[memoryview], object], verifier: Verifier | None) -> str:
     """Read what a URL has, with the limits that registries have, and with nobody's credentials; its Last-Modified.
     Raises RegistryError, DigestError."""
-    from pyruntime.images.registry.http import PIECE, Transport
-    from pyruntime.images.registry.settings import RegistrySettings
-    from pyruntime.images.registry.url import Url
-
     transport = Transport(RegistrySettings(timeout=_PATIENCE))
     try:
         response = transport.request("GET", Url(url), {})

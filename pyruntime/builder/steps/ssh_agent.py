@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import NoReturn
 
+# Imports in functions: start-up (decision 0007).
+
 _MOST = 64         # connections at once
 _STEP = 1 << 16
 

@@ -22,6 +22,7 @@ from pyruntime.builder.steps.tree import CopySource, Tree
 from pyruntime.builder.steps.tree import select as select_sources
 from pyruntime.builder.steps.workspace import Workspace, layers_of
 from pyruntime.errors import HostError, PyruntimeError
+from pyruntime.images.document import Descriptor
 from pyruntime.images.snapshots.copy import CopyDriver
 from pyruntime.images.snapshots.view import attach
 from pyruntime.images.store import steps
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from pyruntime.images.store.steps import Made
 
     Chain = list[tuple[str, str, Descriptor]]
+
+# Imports in functions: start-up (decision 0007).
 
 _LONGEST = 1 << 16   # bytes of a line of output; longer ones are shown in pieces
 _CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h, linux/mount.h
@@ -129,7 +132,6 @@ class Worker:
             elif kind == "kept":
                 self.kept = value
             elif kind == "made":
-                from pyruntime.images.document import Descriptor
                 self.made = steps.Made(Descriptor(*value[:3]), *value[3:])
             else:
                 name, text = value

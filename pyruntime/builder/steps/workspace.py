@@ -13,10 +13,11 @@ from pyruntime.errors import HostError
 from pyruntime.images.digest import of
 from pyruntime.images.layers.diff import DiffOptions, diff, diff_upper
 from pyruntime.images.make import LayerFile
-from pyruntime.images.snapshots.driver import choose
+from pyruntime.images.snapshots.choose import choose
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store import layers as extracted
 from pyruntime.images.store import trees
+from pyruntime.images.store.extract import Talk
 from pyruntime.images.store.layers import Info, Layers
 from pyruntime.images.store.layout import write_file
 from pyruntime.images.store.steps import Made
@@ -168,6 +169,4 @@ def _usage(size: int, names: int) -> int:
 
 def layers_of(store: Store, chain: list[tuple[str, str, Descriptor]], warn: Callable[[str], None]) -> Layers:
     """The extracted layers of a root filesystem: diffID, chainID and descriptor each, the base first."""
-    from pyruntime.images.store.extract import Talk
-
     return store.extract_layers(chain, talk=Talk(warn=warn))

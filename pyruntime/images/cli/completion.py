@@ -6,6 +6,8 @@ from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import PROGRAM, Context
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("completion", "bash|zsh|fish", "print the completion script for a shell", least=1, most=1, text="""
 For bash: run `. <(pyimage completion bash)`, or save the script as
 /usr/share/bash-completion/completions/pyimage.""")

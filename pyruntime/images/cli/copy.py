@@ -7,6 +7,8 @@ from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.remote import REMOTE, image_store
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command(
     "copy", "[options] SOURCE TARGET",
     "copy an image between registries, layouts, archives, directories and the local store",

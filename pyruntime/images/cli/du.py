@@ -8,6 +8,8 @@ from pyruntime.commandline.table import columns
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.show import FORMAT, show
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("du", "[options]", "show the disk usage of the local store", FORMAT, most=0, text="""
 For each image, shows the size of its blobs and extracted layers, and of those that no other image uses; then the
 totals of the local store.""")

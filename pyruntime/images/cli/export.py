@@ -8,6 +8,8 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
 from pyruntime.images.cli.main import Context
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("export", "[options] IMAGE", "export the root filesystem of an image as a tar archive",
                   Flag("output", "str", "write to FILE instead of standard output", short="o", value="FILE"),
                   Flag("platform", "str", "platform to select from an index (default: the host's)",

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("history", "[options] IMAGE", "show the history of an image", FORMAT,
                   Flag("no-trunc", "bool", "do not truncate commands"),
                   Flag("platform", "str", "platform to select from an index (default: the host's)",

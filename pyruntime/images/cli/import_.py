@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.document import Descriptor
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command(
     "import", "[options] FILE|- NAME", "create an image from a tar archive of a root filesystem",
     *CHANGES, *LIMITS,

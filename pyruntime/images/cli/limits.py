@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.layers.options import Limits
 
+# Imports in functions: start-up (decision 0007).
+
 LIMITS = (
     Flag("max-size", "str", "maximum unpacked size of a layer, for example 500M (default: 256G)", value="SIZE"),
     Flag("max-entries", "int", "maximum number of entries in a layer", default=2_000_000),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from pyruntime.images.copy import Copied
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("load", "[options]", "load images from an archive into the local store",
                   Flag("input", "str", "read from FILE instead of standard input", short="i", value="FILE"),
                   Flag("platform", "str", "load only the image of an index for this platform",

@@ -10,6 +10,8 @@ from pyruntime.errors import UsageError
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.remote import REMOTE, registries_of
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("login", "[options] [REGISTRY]", "log in to a registry",
                   Flag("username", "str", "user name", short="u"),
                   Flag("password", "str", "password; visible to every user of the host", short="p"),

@@ -6,6 +6,8 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("logout", "[options] [REGISTRY]", "log out of a registry",
                   Flag("authfile", "str", "remove the credentials from FILE", value="FILE"),
                   Flag("all", "bool", "log out of all registries", short="a"), most=1)

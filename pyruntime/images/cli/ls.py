@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("ls", "[options] [REPOSITORY...]", "list the images in the local store", FORMAT,
                   Flag("quiet", "bool", "print only image IDs", short="q"),
                   Flag("digests", "bool", "show digests"),

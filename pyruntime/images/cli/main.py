@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pyruntime.images.api import ImageStore
     from pyruntime.images.store.store import Store
 
+# Imports in functions: start-up (decision 0007).
+
 GLOBAL = Command(
     "", "[global options] command [command options] [arguments...]",
     "manage container images: registries, the local store and bundles",

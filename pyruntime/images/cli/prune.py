@@ -7,6 +7,8 @@ from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.show import show
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("prune", "[options]", "remove data that no image and no bundle uses",
                   Flag("all", "bool", "remove all images that no bundle uses, with or without a name", short="a"),
                   Flag("partial", "bool", "remove unfinished downloads of any age"),

@@ -8,6 +8,8 @@ from pyruntime.images.cli.limits import LIMITS, limits_of
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.remote import REMOTE, image_store
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command(
     "pull", "[options] REFERENCE...", "download images from a registry",
     Flag("platform", "str", "platform to select from an index (default: the host's)", value="OS/ARCH[/VARIANT]"),

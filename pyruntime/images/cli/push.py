@@ -7,6 +7,8 @@ from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.remote import REMOTE, image_store
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command(
     "push", "[options] IMAGE [REFERENCE]", "upload an image to a registry",
     Flag("platform", "str", "push only the image of an index for this platform, without the index",

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pyruntime.images.api import ImageStore
     from pyruntime.images.registry.registries import Registries
 
+# Imports in functions: start-up (decision 0007).
+
 REMOTE = (
     Flag("creds", "str", "credentials for the registry", value="USER[:PASSWORD]"),
     Flag("authfile", "str", "read credentials only from FILE", value="FILE"),
@@ -38,7 +40,8 @@ def registries_of(context: Context, parsed: Parsed) -> Registries:
 
 
 def image_store(context: Context, parsed: Parsed) -> ImageStore:
-    """The library over the store and the registries of the options. Raises UsageError."""
+    """The library over the store and the registries of the options, which are read at their first use."""
     from pyruntime.images.api import ImageStore
 
-    return ImageStore(store=lambda: context.store, registries=registries_of(context, parsed), warn=context.warn)
+    return ImageStore(store=lambda: context.store, registries=lambda: registries_of(context, parsed),
+                      warn=context.warn)

@@ -7,6 +7,8 @@ from pyruntime.commandline.program import out
 from pyruntime.images.cli.changes import CHANGES, changes
 from pyruntime.images.cli.main import Context
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command(
     "repack", "[options] BUNDLE NAME", "create an image from the changes in a bundle",
     Flag("message", "str", "comment for the image history", short="m", value="TEXT"),

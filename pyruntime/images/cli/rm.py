@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("rm", "[options] IMAGE...", "remove images",
                   Flag("force", "bool", "remove images in use, and by ID images of several names; ignore missing ones",
                        short="f"),

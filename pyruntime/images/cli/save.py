@@ -9,6 +9,8 @@ from pyruntime.errors import UsageError
 from pyruntime.images.api import ARCHIVES
 from pyruntime.images.cli.main import Context
 
+# Imports in functions: start-up (decision 0007).
+
 COMMAND = Command("save", "[options] IMAGE...", "save images to an archive",
                   Flag("output", "str", "write to FILE instead of standard output", short="o", value="FILE"),
                   Flag("format", "str", "docker-archive (with Docker's manifest.json) or oci-archive",

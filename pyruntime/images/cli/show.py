@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from pyruntime.images.lookup import Image
 
+# Imports in functions: start-up (decision 0007).
+
 _WIDTH = 10   # of a column at least, as Docker has it
 FORMAT = Flag("format", "str", "output format: table, json, or a template such as '{{.Id}}'", short="f",
               default="table")

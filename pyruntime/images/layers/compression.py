@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         def compress(self, data: Buffer, /) -> bytes: ...
         def flush(self) -> bytes: ...
 
+# Imports in functions: start-up (decision 0007).
+
 CHUNK = 256 << 10       # bytes of output at once: what fits into a second-level cache beside its copy
 _INPUT = 128 << 10      # bytes of input at once
 _FIRST = 4 << 10        # of a member's first input: what follows the member is copied, and a layer may have a member

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+# Imports in functions: start-up (decision 0007).
+
 _DEPTH = 6   # chunks that may wait between the inflater's thread and the applier: enough to ride out a slow fsync
 
 

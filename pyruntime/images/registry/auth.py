@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     _Way = Callable[[Url, str, list[str]], Response]
 
+# Imports in functions: start-up (decision 0007).
+
 SHORTEST = 60.0     # seconds that a token is good for, whatever the server says (the token protocol's default)
 _EARLY = 5.0        # seconds before its end from which a token is not used any more
 _MAX_TOKEN = 1 << 20

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from pyruntime.images.registry.settings import RegistrySettings
 
+# Imports in functions: start-up (decision 0007).
+
 DIRECTORIES = ("/etc/containers/certs.d", "/etc/docker/certs.d")
 
 

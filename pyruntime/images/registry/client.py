@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     Answer = TypeVar("Answer")
 
+# Imports in functions: start-up (decision 0007).
+
 _NEWEST_OF = 6   # tags that are asked for when the newest image is looked for
 
 

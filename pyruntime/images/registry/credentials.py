@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+# Imports in functions: start-up (decision 0007).
+
 HUB_KEY = "https://index.docker.io/v1/"    # what Docker calls its Hub in files and to helpers
 TOKEN_USER = "<token>"                     # the user by which a helper says that the secret is an identity token
 _HELPER = "docker-credential-"

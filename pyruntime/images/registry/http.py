@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         def readinto(self, view: memoryview, /) -> int | None: ...
         def close(self) -> None: ...
 
+# Imports in functions: start-up (decision 0007).
+
 PIECE = 1 << 17     # bytes that are read or sent at once, and between two reports of progress
 MAX_REDIRECTS = 10
 _READ_AHEAD = 8192  # connection's buffer. More at first, and readinto1 loses what is in it when the connection fails

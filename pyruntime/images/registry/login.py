@@ -6,7 +6,7 @@ that file has a credential helper for the registry, or for all, the helper keeps
 
 from __future__ import annotations
 
-from pyruntime.errors import ConfigError, RegistryError, UsageError
+from pyruntime.errors import ConfigError, Problem, RegistryError, UsageError
 from pyruntime.images.reference import HUB
 from pyruntime.images.registry.credentials import (
     HUB_KEY,
@@ -146,7 +146,5 @@ def _helper(document: dict[str, Any], name: str) -> tuple[str, str]:
 def _auths(document: dict[str, Any], path: str) -> dict[str, Any]:
     auths = document.setdefault("auths", {})
     if not isinstance(auths, dict):
-        from pyruntime.errors import Problem
-
         raise ConfigError(path, [Problem("auths", "expected an object", 'write {"auths": {}}')])
     return auths

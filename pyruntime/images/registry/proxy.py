@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# Imports in functions: start-up (decision 0007).
+
 
 class Proxy:
     """A proxy for HTTP: host, port, and the value of Proxy-Authorization, empty where it asks for none."""

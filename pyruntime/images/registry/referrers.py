@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from pyruntime.images.registry.session import Session
 
+# Imports in functions: start-up (decision 0007).
+
 _TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 

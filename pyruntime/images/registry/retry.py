@@ -7,6 +7,7 @@ second, up to a minute, each shortened by chance so that clients that failed tog
 
 from __future__ import annotations
 
+import os
 import time
 
 from pyruntime.errors import RegistryError
@@ -14,6 +15,8 @@ from pyruntime.errors import RegistryError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.registry.http import Response, Transport
+
+# Imports in functions: start-up (decision 0007).
 
 LONGEST = 60.0     # seconds between two attempts
 PATIENCE = 300.0   # seconds that a server may ask for
@@ -97,6 +100,4 @@ class Attempts:
 
 def _chance() -> float:
     """A number from 0 to 1 that other processes do not draw too."""
-    import os
-
     return int.from_bytes(os.urandom(2), "big") / 65536

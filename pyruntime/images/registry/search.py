@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pyruntime.images.registry.credentials import Credentials
     from pyruntime.images.registry.settings import RegistrySettings
 
+# Imports in functions: start-up (decision 0007).
+
 _HUB = "index.docker.io"   # searches for Docker Hub, whose images another host has
 _MOST = 4 << 20   # bytes of an answer
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+# Imports in functions: start-up (decision 0007).
+
 SYSTEM = "/etc/containers"
 HUB_HOST = "registry-1.docker.io"   # where Docker Hub's API is
 _REGISTRY: dict[str, type] = {"prefix": str, "location": str, "insecure": bool, "blocked": bool, "mirror": list,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pyruntime.images.registry.http import Readable, Response
     from pyruntime.images.registry.session import Session
 
+# Imports in functions: start-up (decision 0007).
+
 CHUNK = 64 << 20   # bytes; below this a blob goes in one piece
 _TYPE = {"Content-Type": "application/octet-stream"}
 _NO_CHUNKS = (400, 404, 405, 411, 415, 501)   # what registries answer to a PATCH that they do not know

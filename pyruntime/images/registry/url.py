@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Origin = tuple[str, str, int]
 
+# Imports in functions: start-up (decision 0007).
+
 PORTS = {"http": 80, "https": 443}
 _SAFE = "%/:=&?~#+!$,;'@()*[]"   # of a target, which is taken as it came otherwise
 

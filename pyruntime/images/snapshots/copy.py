@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pyruntime.images.store.layers import Layers
     from pyruntime.images.store.store import Store
 
+# Imports in functions: start-up (decision 0007).
+
 
 class CopyDriver(Driver):
     """The copy driver."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from pyruntime.images.store.layers import Layers
 
+# Imports in functions: start-up (decision 0007).
+
 _UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)   # what kernels answer that do not know lowerdir+
 _OFF = ("index", "redirect_dir", "metacopy")
 

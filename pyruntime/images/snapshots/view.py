@@ -8,6 +8,7 @@ import fcntl
 import os
 
 from pyruntime.errors import HostError
+from pyruntime.images.store import trees
 from pyruntime.images.store.mountings import EMPTY
 from pyruntime.system import kernel
 
@@ -15,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.store.layers import Layers
     from pyruntime.images.store.store import Store
+
+# Imports in functions: start-up (decision 0007).
 
 # linux/mount.h: RDONLY, NOSUID, NODEV. An image's set-user-ID programs and device nodes are not to be had by whoever
 # comes to where it is mounted.
@@ -106,6 +109,5 @@ class View:
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
         if self._copy:
-            from pyruntime.images.store import trees
             trees.remove(self._copy)
             os.close(self._lock)

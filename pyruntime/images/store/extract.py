@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     Wanted = tuple[str, str, Descriptor]   # diffID, chainID, the archive
 
+# Imports in functions: start-up (decision 0007).
+
 _STEP = 1 << 20   # bytes of archive between two reports of progress
 
 

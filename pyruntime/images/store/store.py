@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pyruntime.images.store.extract import Talk, Wanted
     from pyruntime.images.store.usage import Usage
 
+# Imports in functions: start-up (decision 0007).
+
 
 class Store:
     """Blobs, names and extracted layers of one directory.

@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Imports in functions: start-up (decision 0007).
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SUBVOLUME = 256   # the inode of a subvolume's root (btrfs: BTRFS_FIRST_FREE_OBJECTID)
 

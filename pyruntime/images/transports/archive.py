@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pyruntime.images.transports.base import Body
     from pyruntime.images.transports.files import Files
 
+# Imports in functions: start-up (decision 0007).
+
 _BLOCK = 512
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pyruntime.errors import ImageError
 from pyruntime.images.digest import verify
+from pyruntime.images.document import MAX_DOCUMENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,8 +70,6 @@ class Source:
 
     def document(self, descriptor: Descriptor) -> bytes:
         """A whole manifest, index or configuration, verified."""
-        from pyruntime.images.document import MAX_DOCUMENT
-
         if descriptor.size > MAX_DOCUMENT:
             raise ImageError(f"{self.label}: {descriptor.digest} is a document of {descriptor.size} bytes; no more than"
                              f" {MAX_DOCUMENT} are read", descriptor.digest)

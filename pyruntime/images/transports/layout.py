@@ -6,6 +6,7 @@ image without a name is chosen by ``@DIGEST``, or by being the only one.
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from pyruntime.errors import ImageError
@@ -189,8 +190,6 @@ class LayoutTarget(Target):
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
         """Enter the image into index.json; an entry of the same name gives way."""
-        import fcntl
-
         self.document(raw, descriptor)
         lock = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)   # of two that write, one waits for the other
         try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import ImageError, UsageError
+from pyruntime.images.document import parse_manifest
 from pyruntime.images.transports.base import Source, Target
 
 TYPE_CHECKING = False
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyruntime.images.transports.files import Files
+
+# Imports in functions: start-up (decision 0007).
 
 KINDS = ("docker", "oci", "oci-archive", "docker-archive", "dir")
 
@@ -96,8 +99,6 @@ def sources(location: Location, scratch: str) -> list[Source]:
 
 
 def _config(source: Source) -> str:
-    from pyruntime.images.document import parse_manifest
-
     raw, media_type = source.root()
     manifest = parse_manifest(raw, media_type, source.label)
     return manifest.config.digest if manifest.config else ""

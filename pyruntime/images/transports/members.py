@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from pyruntime.images.transports.base import Body
 
+# Imports in functions: start-up (decision 0007).
+
 _LINKS = 8           # symbolic links that are followed from one member to the next
 _MEMBERS = 200_000   # headers of an archive; an image has a member for each layer, and a few more
 

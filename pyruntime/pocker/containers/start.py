@@ -21,7 +21,7 @@ import sys
 
 from pyruntime.errors import HostError, PyruntimeError, StateError, words
 from pyruntime.images.bundle import Bundle
-from pyruntime.images.snapshots.driver import named
+from pyruntime.images.snapshots.choose import named
 from pyruntime.networks.present import NONE
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers import etc_files, rootless

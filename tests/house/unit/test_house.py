@@ -153,6 +153,43 @@ def test_no_circle_of_imports() -> None:
     assert {name: targets & edges.keys() for name, targets in edges.items()} == {}
 
 
+@pytest.mark.parametrize("product", ["images", "builder"])
+def test_an_import_in_a_function_says_why(product: str) -> None:
+    """Its module names start-up as the reason; every other import stands at the top."""
+    silent = []
+    for path in (PACKAGE / product).rglob("*.py"):
+        text = path.read_text()
+        inner = [node for function in ast.walk(ast.parse(text)) if isinstance(function, ast.FunctionDef)
+                 for node in ast.walk(function) if isinstance(node, (ast.Import, ast.ImportFrom))]
+        if inner and "start-up (decision 0007)" not in text:
+            silent.append(str(path.relative_to(TOP)))
+    assert silent == []
+
+
+@pytest.mark.parametrize("products", [("images", "builder")])
+def test_no_two_classes_have_the_same_name(products: tuple[str, ...]) -> None:
+    """One class name, one class: who reads it need not look at the imports."""
+    found: dict[str, list[str]] = {}
+    for product in products:
+        for path in (PACKAGE / product).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name, []).append(str(path.relative_to(TOP)))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
+# Product -> the rooms of images that it may not enter: registries and archives are reached through images/api.py.
+CLOSED = {"runtime": {""}, "networks": {""}, "profiles": {""}, "pocker": {"transports"}}
+
+
+@pytest.mark.parametrize("product", CLOSED)
+def test_images_are_reached_through_their_door(product: str) -> None:
+    wrong = [f"{name} -> {target}" for name, path in MODULES.items() if f"{name}.".startswith(f"pyruntime.{product}.")
+             for target in _imports(path) for room in CLOSED[product]
+             if f"{target}.".startswith(f"pyruntime.images.{room}".rstrip(".") + ".")]
+    assert wrong == []
+
+
 def test_sections_do_no_io() -> None:
     """compiler/sections/ emits steps; only the compiled filters' cache touches files."""
     for path in (PACKAGE / "runtime/compiler/sections").glob("*.py"):

@@ -63,7 +63,7 @@ def test_an_unpack_that_was_killed_is_undone(loaded: Pyimage, driver: str, momen
     """By another unpack to the same place, or by `umount --remove`; through a symbolic link too."""
     where = "pyruntime.images.bundle" if moment == "_write" else f"pyruntime.images.snapshots.{driver}"
     code = (f"import os, {where} as there\nfrom pyruntime.images.cli.main import main\n"
-            f"owner = there if {moment!r} == '_write' else there.{driver.capitalize()}\nold = owner.{moment}\n"
+            f"owner = there if {moment!r} == '_write' else there.{driver.capitalize()}Driver\nold = owner.{moment}\n"
             "def act(*words, **more):\n"
             f"    if {moment!r} != '_write': old(*words, **more)\n"   # config.json is what makes a bundle whole
             f"    os.kill(os.getpid(), 9)\nowner.{moment} = act\nmain()")
@@ -185,7 +185,7 @@ def test_mount_of_an_image(loaded: Pyimage) -> None:
 def test_what_fails_leaves_nothing(loaded: Pyimage) -> None:
     bundle = loaded.path / "bundle"
     for words, said in ((("absent:1",), 'no such image: "absent:1"'), (("--user", "nobody-here", "busy:1"), "no user"),
-                        (("--driver", "zfs", "busy:1"), 'no driver is called "zfs"'),
+                        (("--driver", "zfs", "busy:1"), 'unknown storage driver "zfs"'),
                         (("--platform", "linux/s390x", "multi:1"), "s390x"),
                         (("--platform", "x/y/z/w", "multi:1"), "is not a platform")):
         assert said in loaded.fails("unpack", *words, bundle), words

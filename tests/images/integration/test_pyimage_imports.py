@@ -54,5 +54,5 @@ def test_pull_of_what_is_here(pyimage: Pyimage, fake: FakeRegistry) -> None:
     names = imported(pyimage, *words)
     dear = {"argparse", "concurrent.futures", "dataclasses", "json", "pathlib", "rich", "subprocess", "tarfile",
             "tempfile", "urllib.request", "pyruntime.images.copy", "pyruntime.images.receive",
-            "pyruntime.images.progress", "pyruntime.images.layers.apply", "pyruntime.native._kernel"}
+            "pyruntime.images.layers.apply", "pyruntime.native._kernel"}
     assert not dear & names, dear & names

@@ -81,7 +81,7 @@ def test_tag(loaded: Pyimage, layout: Layout) -> None:
     assert {identity(loaded, name) for name in ("one:latest", "two:2", "busy:1")} == {identity(loaded, "busy:1")}
     loaded.ok("tag", identity(loaded, "dock:1")[7:17], "one")
     assert identity(loaded, "one") == identity(loaded, "dock:1"), "a name moves"
-    assert "cannot be given" in loaded.fails("tag", "busy:1", f"x@{layout[1]['busy:1']}")
+    assert "cannot have a digest" in loaded.fails("tag", "busy:1", f"x@{layout[1]['busy:1']}")
     assert 'no such image: "absent"' in loaded.fails("tag", "absent", "x")
     assert "capital letters" in loaded.fails("tag", "busy:1", "Upper")
 

@@ -14,8 +14,9 @@ import pytest
 from pyruntime.errors import HostError, UsageError
 from pyruntime.images.snapshots import overlay, subvolumes
 from pyruntime.images.snapshots.btrfs import BtrfsDriver
+from pyruntime.images.snapshots.choose import choose
 from pyruntime.images.snapshots.copy import CopyDriver
-from pyruntime.images.snapshots.driver import Driver, choose
+from pyruntime.images.snapshots.driver import Driver
 from pyruntime.images.snapshots.overlay import OverlayDriver
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store.layers import Layers
@@ -165,7 +166,7 @@ def test_choosing(store: Store, place: Path, btrfs: Path) -> None:
     assert choose("copy", store, target).name == "copy"
     with pytest.raises(HostError, match=r"the btrfs driver cannot be used for .*is not on btrfs"):
         choose("btrfs", store, target)
-    with pytest.raises(UsageError, match='no driver is called "zfs": use overlay, btrfs, copy'):
+    with pytest.raises(UsageError, match='unknown storage driver "zfs": use overlay, btrfs, copy'):
         choose("zfs", store, target)
     other = Store.open(str(btrfs / "store"))
     assert choose("btrfs", other, str(btrfs / "not/yet/there")).name == "btrfs"

@@ -34,7 +34,7 @@ import os, sys
 from pathlib import Path
 from pyruntime.images import rootless
 from pyruntime.system.user_namespace import id_map, privileged
-from pyruntime.images.snapshots.driver import choose
+from pyruntime.images.snapshots.choose import choose
 from pyruntime.images.snapshots import overlay
 from pyruntime.images.snapshots.overlay import OverlayDriver
 from pyruntime.images.store.layout import default_root

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import ConfigError, DigestError, ImageError, NoSuchImage, PyruntimeError, UsageError
-from pyruntime.images import media, rootless
+from pyruntime.images import media
 from pyruntime.images.digest import chain_ids, of
 from pyruntime.images.document import Descriptor
 from pyruntime.images.store import layers, names
@@ -97,7 +97,7 @@ def test_default_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert default_root() == "/home/me/.local/share/pyruntime"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(rootless, "privileged", lambda: True)
+    monkeypatch.setattr("pyruntime.images.store.layout.privileged", lambda: True)
     assert default_root() == "/var/lib/pyruntime"
 
 
