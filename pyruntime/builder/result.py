@@ -1,4 +1,4 @@
-"""What a build comes to: configuration, history and manifest as BuildKit writes them, in the store or elsewhere."""
+"""The result of a build: configuration, history and manifest as BuildKit writes them, in the store or in files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoc
                 ) -> Descriptor:
     """Put the image into the store; its manifest's descriptor. The caller holds a lease.
 
-    ``steps``: what the image is to hold as a cache (not with ``squash``); ``annotations``: of the manifest.
+    ``steps``: the inline build cache (not with ``squash``); ``annotations``: of the manifest.
     """
     plan = state.plan
     base = _image_below(plan)
@@ -73,9 +73,9 @@ def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoc
 
 def store_index(store: Store, images: list[tuple[Descriptor, Platform]], annotations: dict[str, str],
                 described: dict[str, str]) -> Descriptor:
-    """Put an index of images, one for each platform, into the store. The caller holds a lease.
+    """Put an index with an image for each platform into the store. The caller holds a lease.
 
-    ``annotations``: of the index; ``described``: of its entries for the images.
+    ``annotations``: of the index; ``described``: of its entries.
     """
     own = {"annotations": described} if described else {}
     raw = encode({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [
@@ -92,7 +92,7 @@ def _image_below(plan: StagePlan) -> Any:
 
 
 def _plain_type(descriptor: Descriptor) -> Descriptor:
-    """A layer of a Docker base under OCI's name: a manifest is one or the other."""
+    """A layer of a Docker base image with its OCI media type: a manifest uses one format."""
     for compression in ("gzip", "zstd", "none"):
         if descriptor.media_type == media.layer_type(compression, docker=True):
             return Descriptor(media.layer_type(compression, docker=False), descriptor.digest, descriptor.size)
@@ -100,7 +100,7 @@ def _plain_type(descriptor: Descriptor) -> Descriptor:
 
 
 def _compressed(store: Store, descriptor: Descriptor, compression: str) -> Descriptor:
-    """The layer as it is to be: steps keep theirs uncompressed."""
+    """The layer with the requested compression: steps store uncompressed layers."""
     if compression == "none" or descriptor.media_type != media.layer_type("none", docker=False):
         return descriptor
     fd = store.open_blob(descriptor.digest)
@@ -116,7 +116,7 @@ def _compressed(store: Store, descriptor: Descriptor, compression: str) -> Descr
 
 def _squashed(store: Store, state: StageState, history: list[dict[str, Any]], epoch: int | None,
               warn: Callable[[str], None]) -> tuple[list[tuple[str, Descriptor]], list[dict[str, Any]]]:
-    """All that the build has made as one layer on its base."""
+    """All new layers as one layer on top of the base."""
     below = state.chain[:state.base_layers]
     if len(state.chain) == state.base_layers:
         return [(diff_id, descriptor) for diff_id, _, descriptor in state.chain], history
@@ -143,7 +143,7 @@ def _squashed(store: Store, state: StageState, history: list[dict[str, Any]], ep
 
 
 def _nothing(store: Store) -> int:
-    """An empty directory, which is nowhere."""
+    """An empty directory that has been removed."""
     empty = store.layout.work()
     os.mkdir(empty, 0o700)
     fd = os.open(empty, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -155,7 +155,7 @@ def _nothing(store: Store) -> int:
 
 
 def write_local(store: Store, state: StageState, path: str, warn: Callable[[str], None]) -> None:
-    """Write the root filesystem into a directory; its files belong to who asks."""
+    """Write the root filesystem to a directory; its files belong to the caller."""
     try:
         os.makedirs(path, exist_ok=True)
         target = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,14 +1,14 @@
-"""Caches that travel: which layer a step made, by the step's key, and where in a manifest that layer is.
+"""The format of exported caches: the layer of each step, by the step's key, and its archive in a manifest.
 
-    a manifest (manifest.md)          layers: the layers' archives, as an image has them
-      config: DOCUMENT                {"layers": [{"diffID", "size", "blob"?}], "steps": {KEY: [LAYER, CREATED]}}
+a manifest (manifest.md)          layers: the layers' archives
+  config: DOCUMENT                {"layers": [{"diffID", "size", "blob"?}], "steps": {KEY: [LAYER, CREATED]}}
 
 ``blob`` is an index into the manifest's layers, ``size`` counts bytes of the uncompressed archive. A layer without
-``blob`` is known by name only: steps above it are found, and whoever needs its files makes them anew. An image has the
-same object in its configuration (type=inline), for its own layers.
+``blob`` is only known by its digest: steps above it are found, but its files must be built. An image has the same
+object in its configuration (type=inline), for its own layers.
 
-Who writes a cache decides what a step has made, as the author of a base image does. Nothing else in it is believed:
-archives are what their diffID says, or are not taken; titles are not in it.
+The author of a cache determines the results of steps, like the author of a base image. Nothing else is trusted:
+archives must match their diffID; titles are not included.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 DOCUMENT = "application/vnd.pyruntime.build.cache.v1+json"
 INLINE = "pyruntime.build.cache.v1"
 _HEX = frozenset("0123456789abcdef")
-_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"   # what comes into an image is read by others, too
-_TYPES = frozenset(kind for kind in media.LAYERS if not media.is_foreign(kind))   # those lead to any URL there is
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"   # a strict format: other tools read it in images
+_TYPES = frozenset(kind for kind in media.LAYERS if not media.is_foreign(kind))   # foreign: at any URL
 
 
 class Record:
-    """What a cache says of one step: diffID and uncompressed size of its layer, when that was made (RFC 3339), and its
-    archive in the cache, None for one that is known by name only. ``keys``: all that the cache has for that layer."""
+    """The record of a step in a cache: diffID and uncompressed size of its layer, the creation time (RFC 3339), and its
+    archive in the cache, or None. ``keys``: all keys that the cache has for the layer."""
 
     __slots__ = ("blob", "created", "diff_id", "keys", "size")
 
@@ -48,7 +48,7 @@ class Record:
 
 
 def write(records: Mapping[str, Record], layers: list[Descriptor]) -> dict[str, Any]:
-    """The object. ``layers`` are those of the manifest, among them each record's ``blob``."""
+    """The object. ``layers`` are the manifest's, among them each record's ``blob``."""
     places = {descriptor.digest: number for number, descriptor in enumerate(layers)}
     numbers: dict[str, int] = {}
     listed: list[dict[str, Any]] = []
@@ -71,8 +71,7 @@ def manifest(document: dict[str, Any], layers: list[Descriptor]) -> tuple[bytes,
 
 
 def read_document(raw: bytes, layers: list[Descriptor], label: str) -> dict[str, Record]:
-    """The records of a cache's document. Raises ImageError for one that is wrong, ConfigError for one that is no JSON.
-    """
+    """The records of a cache's document. Raises ImageError if it is invalid, ConfigError if it is not JSON."""
     return read(decode(raw, label), layers, label)
 
 

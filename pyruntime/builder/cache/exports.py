@@ -1,7 +1,7 @@
-"""--cache-to: the steps of a build, and their layers, are written where other machines find them.
+"""Exports of the build cache: the steps of a build and their layers, for other hosts.
 
-A layer that the target has already is not compressed again: the cache that stands there under that name, and those
-that the build read, say as what.
+A layer that the target already has is not compressed again: the previous cache of that name, and the imported caches,
+know its archive.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _STEP = 1 << 20
 
 
 class Steps:
-    """What a build has used: a layer for each key, and the diffIDs of the results' layers.
+    """The steps of a build: a layer for each key, and the diffIDs of the results' layers.
 
-    ``created``: when each layer was made, if that is not for the layer to say (SOURCE_DATE_EPOCH).
+    ``created``: the creation time of all layers (SOURCE_DATE_EPOCH), or "" for their own.
     """
 
     __slots__ = ("created", "made", "results")
@@ -50,7 +50,7 @@ class Steps:
         self.created = created
 
     def records(self, blobs: Mapping[str, Descriptor]) -> dict[str, Record]:
-        """Every step; ``blobs`` has the archives of those whose layer comes along, by diffID."""
+        """Every step; ``blobs`` has the archives of exported layers, by diffID."""
         return {key: Record(made.diff_id, made.descriptor.size, self.created or made.created, blobs.get(made.diff_id))
                 for key, made in self.made.items()}
 
@@ -62,15 +62,15 @@ def inline(steps: Steps, layers: list[tuple[str, Descriptor]]) -> dict[str, obje
 
 def export(store: Store, place: CachePlace, target: Target, old: Callable[[], Source], steps: Steps,
            caches: Caches) -> None:
-    """Write a cache, under a lease of the caller. ``old`` opens what stands at the place now. Raises what the target
-    raises; BuildError for a cache that no manifest can hold."""
+    """Export a cache, under a lease of the caller. ``old`` opens the previous cache. Raises the target's errors;
+    BuildError for too many layers."""
     wanted = dict.fromkeys(made.diff_id for made in steps.made.values()
                            if place.full or made.diff_id in steps.results)
     there = _there(old)
     blobs: dict[str, Descriptor] = {}
     target.begin()
     for diff_id in wanted:
-        doubted = caches.is_lost(diff_id)   # or a damaged cache would be written anew with its damage
+        doubted = caches.is_lost(diff_id)   # else a damaged cache would be exported with its damage
         known_as = [] if doubted else [one for one in (there.get(diff_id), caches.blob(diff_id))
                                        if one is not None and target.has(one)]
         descriptor = known_as[0] if known_as else _write(store, diff_id, target, place.compression, caches)
@@ -87,11 +87,11 @@ def export(store: Store, place: CachePlace, target: Target, old: Callable[[], So
 
 
 def _silent(_count: int) -> None:
-    """Take the progress of what nobody watches."""
+    """Ignore the progress."""
 
 
 def _there(old: Callable[[], Source]) -> dict[str, Descriptor]:
-    """The archives of the cache that is to be replaced, by diffID; none where it cannot be read, which is no news."""
+    """The archives of the previous cache, by diffID; none if it cannot be read, which is not an error."""
     try:
         source = old()
         try:
@@ -103,7 +103,7 @@ def _there(old: Callable[[], Source]) -> dict[str, Descriptor]:
 
 
 def _write(store: Store, diff_id: str, target: Target, compression: str, caches: Caches) -> Descriptor | None:
-    """Write a layer; None for one that is known by name only."""
+    """Write a layer; None if it is only known by its digest."""
     if not store.has(diff_id):
         try:
             caches.bring([diff_id])
@@ -121,7 +121,7 @@ def _compressed(store: Store, diff_id: str, compression: str, path: str) -> tupl
     if compression == "none":
         return _BlobFile(store.path(diff_id)), Descriptor(media_type, diff_id, store.size(diff_id))
     compressor, size = writer(compression), 0
-    check = Verifier(diff_id)   # what leaves this machine has been looked at: a disk may have rotted
+    check = Verifier(diff_id)   # verified before the export: the disk may be damaged
     fd = store.open_blob(diff_id)
     try:
         with open(path, "wb") as file:
@@ -142,7 +142,7 @@ def _compressed(store: Store, diff_id: str, compression: str, path: str) -> tupl
 
 
 class _BlobFile(Source):
-    """A blob that is a file here."""
+    """A blob in a local file."""
 
     def __init__(self, path: str) -> None:
         super().__init__()

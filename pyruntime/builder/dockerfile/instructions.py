@@ -1,6 +1,6 @@
-"""What can stand in a Dockerfile, one class each; values are as written, expanded only by ``evaluate``.
+"""The instructions of a Dockerfile, a class for each; values are as written, and expanded later.
 
-Every instruction has its ``place``, and ``text``: the line as it was written, continuation joined.
+Every instruction has its ``place``, and ``text``: the line as written, with continuation lines joined.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Word:
-    """A text that will be expanded, and where it stands: ``line`` and the offset in it."""
+    """A text to be expanded, and its position: ``line`` and the offset in it."""
 
     __slots__ = ("line", "offset", "text")
 
@@ -23,7 +23,7 @@ class Word:
 
     @property
     def place(self) -> Position:
-        """Where it stands."""
+        """Its position."""
         return self.line.at(self.offset)
 
     def __repr__(self) -> str:
@@ -37,7 +37,7 @@ class Word:
 
 
 class Instruction:
-    """What all have in common."""
+    """The base of all instructions."""
 
     __slots__ = ("line",)
     name = ""
@@ -61,7 +61,7 @@ class Instruction:
 
 
 class From(Instruction):
-    """FROM [--platform=P] IMAGE [AS NAME]; ``stage_name`` in small letters."""
+    """FROM [--platform=P] IMAGE [AS NAME]; ``stage_name`` in lower case."""
 
     __slots__ = ("image", "platform", "stage_name")
     name = "FROM"
@@ -74,7 +74,7 @@ class From(Instruction):
 
 
 class Program(Instruction):
-    """A program to run: ``args`` of the exec form, or one text for the shell."""
+    """A program to run: ``args`` of the exec form, or one string for the shell."""
 
     __slots__ = ("args", "shell")
 
@@ -99,7 +99,7 @@ class Entrypoint(Program):
 
 
 class Run(Program):
-    """RUN; ``mounts`` are the values of --mount as words, ``heredocs`` what belongs to the text."""
+    """RUN; ``mounts`` are the values of --mount, ``heredocs`` belong to the text."""
 
     __slots__ = ("heredocs", "mounts", "network", "security")
     name = "RUN"
@@ -114,9 +114,9 @@ class Run(Program):
 
 
 class Copy(Instruction):
-    """COPY and ADD. ``sources`` and ``target`` as words; ``files`` are here-documents, whose name is the file's.
+    """COPY and ADD. ``sources`` and ``target`` as words; ``files`` are here-documents, whose names are file names.
 
-    Flags that are not given are None or False; ``keep_git`` and ``unpack`` are ADD's, None where nothing is said.
+    Missing flags are None or False; ``keep_git`` and ``unpack`` are ADD's, None without the flag.
     """
 
     __slots__ = ("add", "checksum", "chmod", "chown", "exclude", "files", "keep_git", "link", "parents", "sources",
@@ -182,7 +182,7 @@ class Arg(Instruction):
 
 
 class Single(Instruction):
-    """An instruction whose whole text is one word."""
+    """An instruction with one word."""
 
     __slots__ = ("word",)
 
@@ -220,7 +220,7 @@ class Maintainer(Single):
 
 
 class Several(Instruction):
-    """An instruction of several words; ``json`` where it was written as a list."""
+    """An instruction with several words; ``json`` if written as a list."""
 
     __slots__ = ("json", "words")
 
@@ -245,7 +245,7 @@ class Volume(Several):
 
 
 class Shell(Instruction):
-    """SHELL: the program that runs texts."""
+    """SHELL: the program that runs shell forms."""
 
     __slots__ = ("args",)
     name = "SHELL"
@@ -256,7 +256,7 @@ class Shell(Instruction):
 
 
 class Healthcheck(Instruction):
-    """HEALTHCHECK: ``test`` as configurations have it (["NONE"], ["CMD", ...], ["CMD-SHELL", text]); ``times`` in
+    """HEALTHCHECK: ``test`` as in configurations (["NONE"], ["CMD", ...], ["CMD-SHELL", text]); ``times`` in
     nanoseconds by the configuration's names, with Retries."""
 
     __slots__ = ("test", "times")
@@ -269,7 +269,7 @@ class Healthcheck(Instruction):
 
 
 class Onbuild(Instruction):
-    """ONBUILD: an instruction for who builds on the image; ``trigger`` is its text."""
+    """ONBUILD: an instruction for builds based on the image; ``trigger`` is its text."""
 
     __slots__ = ("trigger",)
     name = "ONBUILD"
@@ -280,7 +280,7 @@ class Onbuild(Instruction):
 
 
 class Stage:
-    """A stage: its FROM and what follows. ``index`` counts from 0."""
+    """A stage: its FROM and the following instructions. ``index`` counts from 0."""
 
     __slots__ = ("index", "instructions", "start")
 
@@ -307,7 +307,7 @@ class Dockerfile:
         self.stages: list[Stage] = []
 
     def stage(self, name: str) -> Stage | None:
-        """The stage of this name (in any case of letters) or number; of equal names the last."""
+        """The stage of this name (ignoring case) or number; the last of equal names."""
         for stage in reversed(self.stages):
             if stage.start.stage_name == name.lower() and name:
                 return stage

@@ -1,6 +1,6 @@
-"""Carries a plan out: stages that do not need one another at the same time, each step in a process of its own.
+"""Executes a plan: independent stages in parallel, each step in a process of its own.
 
-This process finds what the cache has, forks workers for the rest, and shows what they say; it waits in one place.
+This process looks up the cache, forks workers for the other steps, and shows their output; it waits in one place.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ if TYPE_CHECKING:
 
 
 class ExecutionOptions:
-    """How is built.
+    """How a build is executed.
 
-    ``allowed``   what a Dockerfile may ask for that is not everybody's: network.host
-    ``cache``     False: every step anew; ``no_cache`` names stages for which that holds
-    ``driver``    of the root filesystems in which steps work; "": the best that can be used
-    ``epoch``     SOURCE_DATE_EPOCH: every time that is later becomes it; None: times are what they are
-    ``network``   of RUN, where that says nothing (pyruntime.builder.steps.network)
+    ``allowed``   entitlements: network.host
+    ``cache``     False: no step uses the cache; ``no_cache``: names of stages that do not use it
+    ``driver``    the storage driver of the steps' root filesystems; "": the best available
+    ``epoch``     SOURCE_DATE_EPOCH: later times become this time; None: times are kept
+    ``network``   of RUN without --network (pyruntime.builder.steps.network)
     ``hosts``     NAME:ADDRESS for /etc/hosts
-    ``workers``   how many steps are carried out at once
+    ``workers``   maximum number of steps at once
     """
 
     __slots__ = ("allowed", "cache", "driver", "epoch", "hosts", "network", "no_cache", "run", "secrets", "workers")
@@ -73,8 +73,8 @@ class ExecutionOptions:
 
 
 class StageState:
-    """How far a stage is: ``chain`` of layers (diffID, chainID, descriptor), ``history`` entries of its own and its
-    base's, ``own`` how many of the layers this build has made or found."""
+    """The progress of a stage: its ``chain`` of layers (diffID, chainID, descriptor), the ``history`` entries of the
+    stage and its base, and the number of the base's layers."""
 
     __slots__ = ("base_layers", "chain", "created", "done", "history", "next", "number", "plan", "total")
 
@@ -91,12 +91,12 @@ class StageState:
 
 
 class Execution:
-    """One build."""
+    """One build for one platform."""
 
     def __init__(self, plan: Plan, store: Store, context: Tree, origins: Origins, options: ExecutionOptions,
                  caches: Caches, progress: BuildProgress, warn: Callable[[str], None], *, label: str = "",
                  number: int = 0) -> None:
-        """``label`` stands before titles; ``number`` steps were shown before."""
+        """``label`` precedes titles; ``number``: steps shown before."""
         self.plan = plan
         self.store = store
         self.context = context
@@ -111,19 +111,19 @@ class Execution:
         self.known = Known(store.layout)
         self.stages = {stage.index: StageState(stage) for stage in plan.stages}
         self._lease: Lease = store.lease()
-        self.used: dict[str, Made] = {}   # by every key under which it is found
-        self._elsewhere: dict[str, dict[str, Made]] = {}   # what caches have: records to be kept, by diffID and key
+        self.used: dict[str, Made] = {}   # by every key
+        self._elsewhere: dict[str, dict[str, Made]] = {}   # records of layers in other caches, by diffID and key
         self._again = False
         self._images: dict[str, list[tuple[str, str, Descriptor]]] = {}
 
     @property
     def result(self) -> StageState:
-        """The target's state."""
+        """The state of the target stage."""
         return self.stages[self.plan.target.index]
 
     def run(self) -> StageState:
-        """Build; the target's state, whose layers are in the store. The caller holds the store's lease. Raises
-        BuildError and others."""
+        """Build; the state of the target stage, whose layers are in the store. The caller holds the store's lease.
+        Raises BuildError and others."""
         self._forbid()
         running: dict[StageState, tuple[Worker, Step, int, list[str]]] = {}
         life = os.pipe2(os.O_CLOEXEC)
@@ -139,18 +139,18 @@ class Execution:
             try:
                 self.known.save()
             except OSError as error:
-                self.warn(f"what is known of files could not be written down: {error.strerror}")
+                self.warn(f"cannot save the digests of files: {error.strerror}")
         return self.result
 
     def _forbid(self) -> None:
-        """A Dockerfile of somebody else's shall not decide that its steps reach what is for this host alone."""
+        """Refuse steps that use the host's network without permission: the Dockerfile may be untrusted."""
         if self.options.network == "host" or "network.host" in self.options.allowed:
             return
         for stage in self.plan.stages:
             for step in stage.steps:
                 if step.kind == "run" and step.data.network == "host":
-                    raise self._placed(step, BuildError("RUN --network=host is not allowed: give --allow network.host,"
-                                                        " or --network host"))
+                    raise self._placed(step, BuildError("RUN --network=host needs the entitlement network.host: give"
+                                                        " --allow network.host, or --network host"))
 
     def _loop(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], life: tuple[int, int]) -> None:
         poll = select.poll()
@@ -178,7 +178,7 @@ class Execution:
                         self._again = True
                         continue
                     return
-                raise BuildError("stages wait for one another in a circle")
+                raise BuildError("the stages depend on each other in a cycle")
             for fd, _ in poll.poll():
                 state, is_output = readers[fd]
                 worker, step, number, _ = running[state]
@@ -199,7 +199,7 @@ class Execution:
             return worker.hear(self.warn)
         except PyruntimeError as error:
             more = True
-            while more:   # what the program said last is what explains most
+            while more:   # the last lines of output explain most
                 lines, more = worker.lines()
                 for line in lines:
                     self.progress.output(number, line)
@@ -207,14 +207,14 @@ class Execution:
             raise self._placed(step, self._foreign(step, error)) from None
 
     def _foreign(self, step: Step, error: PyruntimeError) -> PyruntimeError:
-        """execve(2) says ENOEXEC, and not why."""
+        """The error with an explanation of ENOEXEC, which execve(2) gives for a program of another platform."""
         platform = next(state.plan.platform for state in self.stages.values() if step in state.plan.steps)
         host = Platform.host()
         if step.kind != "run" or host.runs(platform) or "exec format error" not in str(error):
             return error
-        return BuildError(f"{error}\n  programs for {platform} do not run on this machine, which is {host}, unless the"
-                          " kernel knows an emulator for them (binfmt_misc): install qemu-user-static, or build on a"
-                          f" machine that is {platform}")
+        return BuildError(f"{error}\n  programs for {platform} do not run on this host, which is {host}, unless the"
+                          " kernel has an emulator for them (binfmt_misc): install qemu-user-static, or build on a"
+                          f" {platform} host")
 
     def _placed(self, step: Step, error: PyruntimeError) -> BuildError:
         """The error with the lines of the Dockerfile."""
@@ -230,7 +230,7 @@ class Execution:
         worker.end(kill=False)
         if worker.made is None:
             self.progress.end(number, "failed")
-            raise self._placed(step, BuildError("the process that carried the step out was killed; was there enough"
+            raise self._placed(step, BuildError("the process that executed the step was killed; was there enough"
                                                 " memory?"))
         self._lease.add(worker.made.descriptor.digest)
         if worker.kept:
@@ -242,8 +242,8 @@ class Execution:
 
     def _advance(self, state: StageState, life: tuple[int, int]
                  ) -> tuple[Worker, Step, int, list[str]] | bool | None:
-        """Go one step on: True where that was done at once, a worker where it is being done, None where the stage
-        waits for another or has ended."""
+        """Advance a stage by one step: True if the step is done, a worker if it is running, None if the stage waits for
+        another one or has ended."""
         if state.next < 0:
             return self._begin(state)
         if state.next == len(state.plan.steps):
@@ -295,7 +295,7 @@ class Execution:
         return self.number
 
     def _needs(self, state: StageState, step: Step) -> list[StagePlan]:
-        """The stages that a step takes files from."""
+        """The stages that a step copies or mounts files from."""
         names = [step.data.origin] if step.kind == "copy" else \
             [mount.origin for mount in step.data.mounts] if step.kind == "run" else []
         found = [self.plan.origin(name, state.plan.index) for name in names
@@ -323,7 +323,7 @@ class Execution:
                         made.keys = work.keys
                         self._remember([fast], made)
             elif made.keys:
-                work.keys = made.keys   # the one by content belongs to what is exported, and was not asked for
+                work.keys = made.keys   # the key by content is exported too, although it was not looked up
             if made is None:
                 for chain in ([] if step.kind == "copy" and step.data.alone else state.chain, *work.origins.values()):
                     if isinstance(chain, list):
@@ -363,7 +363,7 @@ class Execution:
         if record is None:
             return None
         self._lease.add(record.diff_id)
-        record = self.caches.find(key)   # gc may have taken the layer away before that
+        record = self.caches.find(key)   # the gc may have removed the layer before
         if record is None:
             return None
         made = Made(Descriptor(media.layer_type("none"), record.diff_id, record.size), record.diff_id,
@@ -372,7 +372,7 @@ class Execution:
         return made
 
     def _remember(self, names: list[str], made: Made) -> None:
-        """Write records down; those of a layer which is elsewhere when the layer has come."""
+        """Write records now, or for a layer that is not in the store when it has been fetched."""
         if self.store.has(made.descriptor.digest):
             for key in names:
                 steps.write(self.store.layout, key, made)
@@ -380,7 +380,7 @@ class Execution:
             self._elsewhere.setdefault(made.diff_id, {}).update(dict.fromkeys(names, made))
 
     def _bring(self, chain: list[tuple[str, str, Descriptor]]) -> None:
-        """Have the layers in the store. Raises Lost, and what pulling raises."""
+        """Fetch the layers into the store. Raises Lost, and the errors of a pull."""
         self.origins.bring([descriptor for _, _, descriptor in chain], self._fetching)
         waiting = list(dict.fromkeys(diff_id for diff_id, _, _ in chain if diff_id in self._elsewhere))
         if missing := self.caches.missing(waiting):
@@ -402,7 +402,8 @@ class Execution:
         return lambda outcome: self.progress.end(number, outcome)
 
     def _begin_again(self) -> None:
-        """A cache has not kept its word: look at every step once more. What was made meanwhile is in our own."""
+        """A cache did not deliver a layer: look up every step again. Steps executed meanwhile are in the local cache.
+        """
         self._again = False
         self._elsewhere = {}
         self.used = {}
@@ -428,8 +429,7 @@ class Execution:
                         latest=self.options.epoch)
 
     def _keys(self, state: StageState, step: Step, work: Work) -> str:
-        """The key that needs no look at the content of stages and images; what the worker will need goes to
-        ``work``."""
+        """The key that does not depend on the content of stages and images; ``work`` gets what the worker needs."""
         inputs: list[str] = []
         if step.kind == "copy":
             inputs = self._copy_inputs(state, step, work)
@@ -441,7 +441,7 @@ class Execution:
         return self._key(state, step, inputs)
 
     def _changed(self, state: StageState, step: Step, key: str) -> bool:
-        """Whether the key would be another one now. For the worker, when it has read what it needs."""
+        """Whether the key has changed. Called by the worker when it has read its files."""
         self.known.once_more = True
         try:
             return self._keys(state, step, Work(step, [], [], "", self.options.run)) != key
@@ -470,8 +470,8 @@ class Execution:
         return inputs
 
     def _slow_key(self, state: StageState, step: Step, work: Work) -> str:
-        """The key by content of what comes from stages and images: nothing is copied anew since a file beside it has
-        changed. "" where that is no other key."""
+        """The key by the content from stages and images: a change of other files there does not invalidate it. "" if it
+        is no different key."""
         if step.kind != "copy":
             return ""
         data = step.data
@@ -498,7 +498,7 @@ class Execution:
         return of_sources(self.known, [literal(tree, source)]) if content else ""
 
     def _chain(self, state: StageState, origin: str) -> list[tuple[str, str, Descriptor]] | None:
-        """The layers that --from names; None for a context."""
+        """The layers of --from; None for a context."""
         if not origin or self.origins.is_context(origin):
             return None
         stage = self.plan.origin(origin, state.plan.index)
@@ -512,12 +512,12 @@ class Execution:
 
 
 def _chain_id(state: StageState, diff_id: str) -> str:
-    """Of a layer on top of a stage."""
+    """The chainID of a layer on top of a stage."""
     return of(f"{state.chain[-1][1]} {diff_id}".encode()) if state.chain else diff_id
 
 
 def sweep(options: RunOptions) -> None:
-    """End the containers of builds that were killed, and give back their addresses."""
+    """End the containers of killed builds, and release their addresses."""
     runtime = Runtime(options.root)
     for name in os.listdir(options.root) if os.path.isdir(options.root) else ():
         words = name.split(".")

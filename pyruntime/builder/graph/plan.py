@@ -1,7 +1,7 @@
-"""From a Dockerfile to the steps of the stages that are needed, with everything expanded.
+"""Plans the steps of the needed stages from a Dockerfile, with everything expanded.
 
-Pure but for one question, which ``Bases`` answers: what a base image is.
-A step that changes files knows all that its cache key needs but the content of what it takes from elsewhere.
+Pure except for one query: which image a base is. A step that changes files has everything that its cache key needs,
+except the content that it takes from elsewhere.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATH_NAME = "PATH"
 SHELL = ["/bin/sh", "-c"]
-COMMENT = "buildkit.dockerfile.v0"   # what readers of histories know
-_MOST, _FRAMES = 2000, 12   # stages; calls within one another for each of them, where each stands on another
+COMMENT = "buildkit.dockerfile.v0"   # the value that readers of histories expect
+_MOST, _FRAMES = 2000, 12   # stages; nested calls for each stage that is based on another one
 _HEALTH = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 
 
 class Step:
-    """One instruction of a stage. ``kind``: "config" for one that changes no file, "run", "copy", "workdir".
+    """One instruction of a stage. ``kind``: "config" if it changes no files, else "run", "copy" or "workdir".
 
-    ``title``   as it is shown                    ``created_by``  as the history has it
-    ``env``     the variables that RUN gets       ``words``       what its cache key is made of, without inputs
+    ``title``   as shown                          ``created_by``  as in the history
+    ``env``     the variables of RUN              ``words``       the cache key's words, without inputs
     """
 
     __slots__ = ("created_by", "cwd", "data", "env", "instruction", "kind", "place", "secret_env", "title", "user",
@@ -62,14 +62,14 @@ class Step:
         self.created_by = created_by
         self.words = list(words)
         self.env: list[str] = []
-        self.secret_env: list[str] = []   # proxies: given to RUN, and part of nothing
+        self.secret_env: list[str] = []   # proxies: set for RUN, but not in the key or the history
         self.cwd = "/"
         self.user = ""
         self.data: Any = None
 
 
 class RunData:
-    """What RUN does: ``args`` to execute, ``script`` a file's content that they name, mounts, the network."""
+    """A RUN: ``args`` to execute, ``script`` for a file that they name, mounts, the network."""
 
     __slots__ = ("args", "mounts", "network", "script")
 
@@ -81,7 +81,7 @@ class RunData:
 
 
 class CopyData:
-    """What COPY and ADD do. ``origin``: "" for the build's context, else a stage, a context or an image."""
+    """A COPY or ADD. ``origin``: "" for the build context, else a stage, a context or an image."""
 
     __slots__ = ("add", "checksum", "chmod", "chown", "exclude", "files", "keep_git", "link", "origin", "parents",
                  "sources", "target", "unpack")
@@ -103,13 +103,13 @@ class CopyData:
 
     @property
     def alone(self) -> bool:
-        """Whether the result does not depend on the files below: names of owners are looked up there."""
+        """Whether the result is independent of the files below, where names of owners would be looked up."""
         return self.link and all(part.isdigit() for part in self.chown.split(":") if part)
 
 
 class StagePlan:
-    """A stage with its steps. ``base`` is another StagePlan, an image, or None for scratch; ``config`` is what its
-    image's configuration will have as ``config``, ``author`` beside it. ``origin`` is what stands behind its FROM."""
+    """A stage with its steps. ``base`` is another StagePlan, an image, or None for scratch; ``config`` is the
+    ``config`` of its image's configuration, ``author`` beside it. ``origin`` is the name in its FROM."""
 
     __slots__ = ("author", "base", "config", "index", "name", "origin", "platform", "scope", "steps")
 
@@ -126,16 +126,16 @@ class StagePlan:
 
 
 class Plan:
-    """What is to be built: ``target`` and the stages that it needs, in their order."""
+    """The build: the ``target`` and the stages that it needs, in order."""
 
     __slots__ = ("_bases", "_done", "_host", "_target_platform", "contexts", "dockerfile", "globals", "platform",
                  "source", "stages", "target")
 
     def __init__(self, text: str, name: str, bases: Bases, *, arguments: Mapping[str, str], target: str = "",
                  platform: Platform | None = None, contexts: Container[str] = ()) -> None:
-        """``contexts``: names of --build-context, which mean no stage then.
+        """``contexts``: names of named contexts, which take precedence over stages.
 
-        Raises DockerfileError for what is wrong with the file, UsageError for a target that it does not have.
+        Raises DockerfileError for an invalid file, UsageError for a target that does not exist.
         """
         self.source = DockerfileSource(name, text)
         self._bases = bases
@@ -151,20 +151,20 @@ class Plan:
         wanted = self.dockerfile.stage(target) if target else self.dockerfile.stages[-1]
         if wanted is None:
             names = ", ".join(stage.name for stage in self.dockerfile.stages)
-            raise UsageError(f'{name} has no stage "{target}"; there are {names}')
+            raise UsageError(f'{name} has no stage "{target}"; it has {names}')
         self.target = self._planned(wanted)
         self.source.done()
         self.stages = [self._done[index] for index in sorted(self._done)]
         for unused in self.globals.unused():
-            self.source.warn(Position(1), f'--build-arg "{unused}" is given, and no ARG declares it',
+            self.source.warn(Position(1), f'no ARG declares the build argument "{unused}"',
                              f'write "ARG {unused}" where it is used')
 
     def warnings(self) -> list[str]:
-        """What works and should not be; a sentence with its place each."""
+        """Valid but discouraged instructions; a sentence with its position each."""
         return [self.source.show(complaint) for complaint in self.source.warnings]
 
     def origin(self, name: str, before: int) -> StagePlan | None:
-        """The stage that ``--from=name`` means in the stage with the number ``before``; None for something else."""
+        """The stage of ``--from=name`` in the stage with the number ``before``; None for something else."""
         stage = self.dockerfile.stage(name)
         if name in self.contexts:
             return None
@@ -195,7 +195,7 @@ class Plan:
 
 
 class _Evaluation:
-    """Goes through one stage."""
+    """Evaluates one stage."""
 
     def __init__(self, plan: Plan, stage: Stage, bases: Bases, host: Platform, wanted: Platform | None) -> None:
         self.whole = plan
@@ -221,7 +221,7 @@ class _Evaluation:
         for entry in self.config.get("Env") or []:
             name, _, value = entry.partition("=")
             self.env[name] = value
-        if PATH_NAME not in self.env:   # programs are looked for there anyway, and ENV PATH=$PATH:... needs it
+        if PATH_NAME not in self.env:   # the default path, which ENV PATH=$PATH:... needs
             self.env = {PATH_NAME: PATH.partition("=")[2], **self.env}
         self.own_cmd = False
         for text in self.config.pop("OnBuild", None) or []:
@@ -245,7 +245,7 @@ class _Evaluation:
             except UsageError as error:
                 self.source.wrong(start.platform.place, str(error))
         if not name:
-            self.source.wrong(start.image.place, f'"{start.image.text}" comes to nothing',
+            self.source.wrong(start.image.place, f'"{start.image.text}" expands to nothing',
                               "give the argument a default, or --build-arg a value")
         if len(self.source.problems) > before:
             self.source.done()
@@ -258,7 +258,7 @@ class _Evaluation:
             image = self.bases.image(name, platform)
         except BuildError:
             raise
-        except PyruntimeError as error:   # whatever it is, the line belongs to it
+        except PyruntimeError as error:   # every error gets its line
             self.source.wrong(start.image.place, str(error))
             raise self.source.error() from None
         return image, Platform.of(image.config.document) or platform or host
@@ -300,7 +300,7 @@ class _Evaluation:
     # ---- configuration --------------------------------------------------------------------------
 
     def _env(self, instruction: kinds.Env) -> None:
-        values = self._values()   # of before: ENV a=1 b=$a takes the old a
+        values = self._values()   # the old values: ENV a=1 b=$a uses the old a
         pairs = [(self.whole.globals.expand(name, values), self.whole.globals.expand(value, values))
                  for name, value in instruction.pairs]
         self.env.update(pairs)
@@ -331,7 +331,7 @@ class _Evaluation:
 
     def _entrypoint(self, instruction: kinds.Entrypoint) -> None:
         self.config["Entrypoint"] = self._shell_args(instruction)
-        if not self.own_cmd:   # the base's were the arguments of another program
+        if not self.own_cmd:   # the base's Cmd has arguments of another program
             self.config.pop("Cmd", None)
         self._add_step(instruction, f"ENTRYPOINT {_quoted(self.config['Entrypoint'])}")
 
@@ -365,14 +365,14 @@ class _Evaluation:
                 else:
                     ports += found
         self.config["ExposedPorts"] = {**(self.config.get("ExposedPorts") or {}), **{port: {} for port in ports}}
-        told = " ".join(f"{port}:{{}}" for port in sorted(set(ports)))   # as Go prints a map
+        told = " ".join(f"{port}:{{}}" for port in sorted(set(ports)))   # in the format of a Go map
         self._add_step(instruction, f"EXPOSE map[{told}]")
 
     def _volume(self, instruction: kinds.Volume) -> None:
         paths = [self._expand(word) for word in instruction.words]
         for word, path in zip(instruction.words, paths, strict=True):
             if not path:
-                self.source.wrong(word.place, "a volume without a path", 'write "VOLUME /path"')
+                self.source.wrong(word.place, "the volume has no path", 'write "VOLUME /path"')
         self.config["Volumes"] = {**(self.config.get("Volumes") or {}), **{path: {} for path in paths}}
         self._add_step(instruction, f"VOLUME [{' '.join(paths)}]")
 
@@ -391,11 +391,11 @@ class _Evaluation:
     def _workdir(self, instruction: kinds.Workdir) -> None:
         path = self._expand(instruction.word)
         if not path:
-            self.source.wrong(instruction.word.place, f'"{instruction.word.text}" comes to nothing',
+            self.source.wrong(instruction.word.place, f'"{instruction.word.text}" expands to nothing',
                               'write "WORKDIR /path"')
         whole = posixpath.normpath(posixpath.join("/", self.config.get("WorkingDir") or "/", path))
         self.config["WorkingDir"] = "/" + whole.lstrip("/")
-        kind = "workdir" if self.config["WorkingDir"] != "/" else "config"   # which is there, whatever the image
+        kind = "workdir" if self.config["WorkingDir"] != "/" else "config"   # which always exists
         step = self._add_step(instruction, f"WORKDIR {self.config['WorkingDir']}", kind,
                               [self.config["WorkingDir"], self.config.get("User") or ""])
         step.cwd = self.config["WorkingDir"]
@@ -405,7 +405,7 @@ class _Evaluation:
         for heredoc in instruction.files:
             data.files.append((heredoc.name, self._document(heredoc)))
         if not data.target:
-            self.source.wrong(instruction.target.place, f'"{instruction.target.text}" comes to nothing',
+            self.source.wrong(instruction.target.place, f'"{instruction.target.text}" expands to nothing',
                               "write a path")
         slash = data.target.endswith(("/", "/.")) or data.target in (".", "..")
         path = posixpath.normpath(posixpath.join("/", self.config.get("WorkingDir") or "/", data.target))
@@ -425,25 +425,25 @@ class _Evaluation:
     _add = _copy
 
     def _checksum(self, data: CopyData, place: Position) -> None:
-        if not data.checksum:   # else nothing would be checked, and nobody told
-            self.source.wrong(place, '"--checksum" comes to nothing', "give its argument a value, or remove it")
+        if not data.checksum:   # else nothing would be checked, without a message
+            self.source.wrong(place, '"--checksum" expands to nothing', "give its argument a value, or remove it")
         elif len(data.sources) != 1 or data.files or not is_url(data.sources[0]):
-            self.source.wrong(place, '"--checksum" is of one source that is downloaded', 'remove "--checksum"')
+            self.source.wrong(place, '"--checksum" needs exactly one source that is downloaded', 'remove "--checksum"')
 
     def _origin(self, name: str, place: Position) -> None:
-        """Plan the stage that files are taken from; say what is wrong with its name."""
+        """Plan the stage of a --from; a problem for an invalid name."""
         if not name:
             self.source.wrong(place, '"--from" names nothing', "write a stage, a context or an image")
         elif "$" in name:
-            self.source.wrong(place, f'"--from={name}": a variable means nothing there',
-                              "begin a stage with the variable, \"FROM $NAME AS stage\", and copy from that")
+            self.source.wrong(place, f'"--from={name}": variables are not expanded there',
+                              "start a stage with the variable, \"FROM $NAME AS stage\", and copy from that stage")
         elif self.whole.origin(name, self.stage.index) is None:
             if name in self.whole.contexts:
                 return
             if name.isascii() and name.isdigit():
                 self.source.wrong(place, f'there is no stage {name} above this one', "stages are counted from 0")
             elif self.whole.dockerfile.stage(name) is not None:
-                self.source.warn(place, f'the stage "{name}" is not above this one: an image of that name is meant')
+                self.source.warn(place, f'the stage "{name}" is not above this one, so the name means an image')
 
     def _document(self, heredoc: Heredoc) -> str:
         if not heredoc.expand:
@@ -469,8 +469,8 @@ class _Evaluation:
             if mount.origin:
                 self._origin(mount.origin, word.place)
         if instruction.security == "insecure":
-            self.source.wrong(instruction.place, "this builder gives no more rights to RUN", 'remove "--security"')
-        # A variable of ENV is stronger, and is not told of twice.
+            self.source.wrong(instruction.place, "RUN --security is not supported", 'remove "--security"')
+        # A variable of ENV takes precedence, and is in the history already.
         told = [f"{name}={value}" for name, value in self.scope.values().items() if name not in self.env]
         prefix = f"|{len(told)} {' '.join(told)} " if told else ""
         command = " ".join(args) if not script else f"{' '.join(args)}\n{script}"
@@ -481,7 +481,7 @@ class _Evaluation:
         step.data = RunData(args, mounts, instruction.network or "default", script)
 
     def _with_heredocs(self, instruction: kinds.Run) -> tuple[list[str], str]:
-        """One here-document alone is a script: for the shell, or for what its first line names."""
+        """A single here-document is a script: for the shell, or for the program in its first line."""
         shell = self.config.get("Shell") or SHELL
         first = instruction.heredocs[0]
         text = instruction.args[0]
@@ -493,12 +493,12 @@ class _Evaluation:
 
 
 def _quoted(words: list[str]) -> str:
-    """As Go prints a list of texts with %q, which is how histories have them."""
+    """A list of strings in the format of Go's %q, as in histories."""
     return f"[{' '.join(encode(word) for word in words)}]"
 
 
 def _rune(number: int) -> str:
-    """A number as Go prints it with %q, within its quotes: as a character. Histories have retries so."""
+    """A number as a character in the format of Go's %q: the form of retries in histories."""
     if number > 0x10FFFF or 0xD800 <= number < 0xE000:
         return "\ufffd"
     named = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 39: "\\'", 92: "\\\\"}
@@ -517,7 +517,7 @@ def _is_signal(text: str) -> bool:
 
 
 def _ports(text: str) -> list[str] | None:
-    """The ports of ``80``, ``53/udp``, ``8000-8010``; None for what is none."""
+    """The ports of ``80``, ``53/udp``, ``8000-8010``; None if the text is invalid."""
     numbers, slash, protocol = text.partition("/")
     protocol = (protocol if slash else "tcp").lower()
     first, dash, last = numbers.rpartition(":")[2].partition("-")

@@ -24,7 +24,7 @@ _WIDTH = 60
 
 
 def made_by(row: dict[str, Any], *, whole: bool) -> str:
-    """The command of a step in one line, cut where it is long."""
+    """The command of a step on one line, truncated if it is long."""
     made = " ".join(str(row["CreatedBy"]).split())
     return made if whole or len(made) <= _WIDTH else made[:_WIDTH - 3] + "..."
 

@@ -33,7 +33,7 @@ def run(context: Context, parsed: Parsed) -> int:
     found = [_document(images, parsed, text) for text in parsed.arguments]
     documents = [document for document in found if document is not None]
     if documents and not show(parsed["format"], documents if len(found) > 1 else documents[0]):
-        raise UsageError('--format "table": these documents are no table; write json, or a template')
+        raise UsageError('--format "table": there is no table; write json or a template')
     return 0
 
 

@@ -24,7 +24,7 @@ defaults to docker.io.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Ask for what was not given, try it, keep it."""
+    """Ask for missing credentials, check them with the registry, and store them."""
     from pyruntime.images.registry.login import login
 
     registry = parsed.arguments[0] if parsed.arguments else "docker.io"
@@ -41,13 +41,13 @@ def run(context: Context, parsed: Parsed) -> int:
     else:
         password = parsed["password"] or _ask_secretly()
     file = login(registry, username, password, settings=registries.settings, authfile=parsed["authfile"])
-    out(f"logged in to {registry}; kept in {file}\n")
+    out(f"logged in to {registry}; stored in {file}\n")
     return 0
 
 
 def _ask(prompt: str) -> str:
     if not sys.stdin.isatty():
-        raise UsageError("no terminal to ask on: give --username and --password-stdin")
+        raise UsageError("standard input is not a terminal: give --username and --password-stdin")
     sys.stderr.write(prompt)
     sys.stderr.flush()
     return sys.stdin.readline().rstrip("\r\n")
@@ -57,5 +57,5 @@ def _ask_secretly() -> str:
     import getpass
 
     if not sys.stdin.isatty():
-        raise UsageError("no terminal to ask on: give --username and --password-stdin")
+        raise UsageError("standard input is not a terminal: give --username and --password-stdin")
     return getpass.getpass("Password: ", stream=sys.stderr)

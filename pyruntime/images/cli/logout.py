@@ -14,7 +14,7 @@ COMMAND = Command("logout", "[options] [REGISTRY]", "log out of a registry",
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove the credentials from where login keeps them."""
+    """Remove the credentials from the file or the helper of login."""
     import os
 
     from pyruntime.errors import UsageError

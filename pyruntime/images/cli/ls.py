@@ -22,7 +22,7 @@ _HEADING = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "PLATFORM"]
 
 
 def rows_of(context: Context) -> list[dict[str, Any]]:
-    """The images as documents, one for each name."""
+    """A document for each name of an image."""
     from pyruntime.errors import PyruntimeError
     from pyruntime.images.lookup import every
     from pyruntime.images.reference import familiar
@@ -45,12 +45,12 @@ def rows_of(context: Context) -> list[dict[str, Any]]:
 
 
 def plain(repository: str) -> str:
-    """A repository as people name it."""
+    """A repository without the default domain and path."""
     return repository.removeprefix("docker.io/library/").removeprefix("docker.io/")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Print the images, one line a name."""
+    """Print a line for each name."""
     from pyruntime.images.progress import size
     from pyruntime.images.reference import Reference
 

@@ -55,7 +55,7 @@ COMMANDS = {
 
 
 class Context:
-    """The global options that commands use. The store is opened when a command asks for it."""
+    """The global options, and the store, which is opened at its first use."""
 
     def __init__(self, parsed: Parsed) -> None:
         self.program = "pyimage"
@@ -64,20 +64,20 @@ class Context:
 
     @classmethod
     def over(cls, store: Store, program: str) -> Context:
-        """For a store that is open already, as another program of ours has it."""
+        """A context for a store that another program has opened."""
         context = cls.__new__(cls)
         context.root, context._store, context.program = store.root, store, program
         return context
 
     @property
     def store(self) -> Store:
-        """The content store. Without root we enter a user namespace first, where its files are ours."""
+        """The local store. A user without root first enters a user namespace."""
         if self._store is None:
             from pyruntime.images.store.store import Store
 
             if os.geteuid():
                 from pyruntime.images.rootless import enter
-                enter(self.root, self.debug)   # ids that are missing are told of where they are needed
+                enter(self.root, self.debug)   # missing IDs are reported where they are needed
             self._store = Store.open(self.root)
         return self._store
 
@@ -90,22 +90,22 @@ class Context:
 
     @staticmethod
     def warn(text: str) -> None:
-        """Tell of something that is not as it should be, and goes on."""
+        """Log a warning."""
         LOG.warning(text)
 
     @staticmethod
     def error(error: PyruntimeError) -> None:
-        """Tell of something that could not be done, before going on with the rest."""
+        """Log an error before continuing with the rest."""
         LOG.error(error)
 
     @staticmethod
     def debug(text: str) -> None:
-        """For those who look for the reason of something."""
+        """Log a debug message."""
         LOG.debug(text)
 
 
 def version() -> str:
-    """What --version prints."""
+    """The output of --version."""
     from pyruntime._version import __version__
 
     return (f"pyimage version {__version__}\nimage-spec: 1.1.1\ndistribution-spec: 1.1.1\n"

@@ -19,7 +19,7 @@ and temporary files of killed commands. Data that a running command is about to 
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove, and print what."""
+    """Remove the data, and print what was removed."""
     from pyruntime.images.progress import size
 
     dry_run: bool = parsed["dry-run"]
@@ -36,7 +36,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def collected_lines(collected: object, done: str = "deleted") -> list[str]:
-    """A line for each thing that was removed."""
+    """A line for each removed item."""
     return [f"{done}: {word} {name}" for kind, word in (
         ("blobs", "blob"), ("layers", "layer"), ("subvolumes", "subvolume"), ("partials", "download"))
         for name, _ in getattr(collected, kind)]

@@ -24,7 +24,7 @@ out.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Make the image and give it its name."""
+    """Create the image and its name."""
     from pyruntime.images.bundle import Bundle
     from pyruntime.images.layers.diff import DiffOptions
     from pyruntime.images.lookup import by_manifest, key

@@ -63,12 +63,12 @@ def from_records(records: list[tuple[bytes, bytes]], keys: dict[bytes, bytes], s
 
 
 def from_content(stream: LayerStream, stored: int) -> tuple[int, Map]:
-    """Map by format 1.0, which stands before the content, and the bytes of content that are left behind it."""
+    """Map by format 1.0, which stands before the content, and the bytes of content after it."""
     text = b""
     read = 0
     numbers: list[int] = []
     while not numbers or len(numbers) < 1 + 2 * numbers[0]:
-        if read + 512 > min(stored, _MAX_MAP) or len(text) > _MAX_DIGITS:   # or what is joined here grows and grows
+        if read + 512 > min(stored, _MAX_MAP) or len(text) > _MAX_DIGITS:   # limits the joined text
             raise LayerError("sparse file: the map does not end within the content")
         read += 512
         *lines, text = (text + stream.take(512)).split(b"\n")
@@ -84,9 +84,9 @@ def check(size: int, pieces: Map, stored: int) -> Map:
     end = total = 0
     for offset, length in pieces:
         if offset < end or length < 0 or offset + length > min(size, MAX_NUMBER):
-            raise LayerError(f"sparse file: the piece at {offset} of {length} bytes overlaps, or lies outside")
+            raise LayerError(f"sparse file: the piece at {offset} of {length} bytes overlaps, or is outside")
         end = offset + length
         total += length
     if total != stored:
-        raise LayerError(f"sparse file: the map tells of {total} bytes, the archive has {stored}")
+        raise LayerError(f"sparse file: the map has {total} bytes, the archive {stored}")
     return pieces

@@ -1,4 +1,4 @@
-"""Searching a registry for repositories, as Docker Hub does it; most other registries have no search.
+"""Searches a registry for repositories, with the API of Docker Hub; most other registries have none.
 
 Spec: none; Docker's `GET /v1/search?q=TERM&n=LIMIT`.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Imports in functions: start-up (decision 0007).
 
-_HUB = "index.docker.io"   # searches for Docker Hub, whose images another host has
+_HUB = "index.docker.io"   # the search of Docker Hub, whose images are on another host
 _MOST = 4 << 20   # bytes of an answer
 
 
@@ -36,7 +36,7 @@ class Found:
 
 
 def search(term: str, domain: str, limit: int, *, settings: RegistrySettings, credentials: Credentials) -> list[Found]:
-    """The repositories of a registry that fit, most stars first, as the registry says. Raises RegistryError."""
+    """The matching repositories of a registry, most stars first. Raises RegistryError."""
     from urllib.parse import urlencode
 
     transport = Transport(settings)
@@ -48,7 +48,7 @@ def search(term: str, domain: str, limit: int, *, settings: RegistrySettings, cr
         document = decode(session.request("GET", url, what).document(_MOST), f"{domain}: {what}")
         results = document.get("results") if isinstance(document, dict) else None
         if not isinstance(results, list):
-            raise RegistryError(f'"{domain}" does not answer a search with results: it may have no search')
+            raise RegistryError(f'"{domain}" returned no search results: it may not support searches')
         return [Found(entry) for entry in results if isinstance(entry, dict)][:limit]
     finally:
         transport.close()

@@ -1,8 +1,8 @@
-"""Who uses which layers: a record in STORE/bundles for each bundle (or container) whose root filesystem needs them.
+"""Records of the layers that bundles and containers use: a file in STORE/bundles for each root filesystem.
 
-A record counts as long as its bundle does: the bundle's directory holds MARK with the record's id. A bundle that was
-removed by hand, or whose making was killed before the mark, leaves a record that the next gc removes. Whoever makes a
-bundle holds a lease on the layers until both are written.
+A record is valid as long as its bundle exists: the bundle's directory holds MARK with the record's ID. A bundle that
+was removed by hand, or whose creation was killed before the mark, leaves a record for the next garbage collection. The
+creator of a bundle holds a lease on the layers until both files are written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ID = 16            # bytes
 
 
 class BundleRecord:
-    """One record: ``path`` of the bundle, its manifest's digest, the driver of its root filesystem, its layers."""
+    """One record: the ``path`` of the bundle, its manifest's digest, the driver of its root filesystem, its layers."""
 
     FIELDS = ("id", "path", "manifest", "driver", "keys", "chain_ids", "when")
     __slots__ = FIELDS
@@ -43,25 +43,25 @@ class BundleRecord:
             setattr(self, name, value)
 
     def alive(self) -> bool:
-        """Whether the bundle is there, and is the one that was recorded. In doubt it is."""
+        """Whether the bundle exists, and is the recorded one. In doubt, True."""
         try:
             return read_mark(self.path).get("id") == self.id
         except OSError as error:
             return not isinstance(error, FileNotFoundError | NotADirectoryError)
         except ImageError:
-            return True   # damaged: somebody's bundle nevertheless
+            return True   # a damaged mark still belongs to a bundle
 
 
 def add(layout: Layout, path: str, *, manifest: str, driver: str, layers: Layers, at: str = "",
         lasting: bool = True) -> BundleRecord:
-    """Record that the bundle at ``path``, an existing directory, uses these layers; ``at``: where that directory is
-    now, if it is to be renamed to ``path`` while the layers are still under a lease; ``lasting``: it is to be there
-    after a power failure. Raises HostError."""
+    """Record that the bundle at ``path``, an existing directory, uses these layers. ``at``: the current path of a
+    directory that is later renamed to ``path``, still under the lease. ``lasting``: the record must survive a power
+    failure. Raises HostError."""
     record = BundleRecord(id=os.urandom(_ID).hex(), path=os.path.abspath(path), manifest=manifest, driver=driver,
                     keys=layers.keys, chain_ids=layers.chain_ids)
     mark = encode({"id": record.id, "store": layout.root, "manifest": manifest, "driver": driver}).encode()
     try:
-        with layout.shared():   # gc must find neither the temporary file unlocked, nor the record without its mark
+        with layout.shared():   # the garbage collection must not see the file unlocked, or the record without its mark
             temporary = layout.work()
             data = encode({name: getattr(record, name) for name in BundleRecord.FIELDS}).encode()
             fd = write_file(temporary, data, lock=True, sync=lasting)
@@ -78,8 +78,8 @@ def add(layout: Layout, path: str, *, manifest: str, driver: str, layers: Layers
 
 
 def read_mark(path: str) -> dict[str, str]:
-    """What the bundle at ``path`` says: id, store, manifest, driver. OSError where it says nothing, ImageError where
-    that is damaged."""
+    """The mark of the bundle at ``path``: ID, store, manifest, driver. Raises OSError if there is none, ImageError if
+    it is damaged."""
     file = f"{path}/{MARK}"
     try:
         value = decode(files.read(file), file)
@@ -91,7 +91,7 @@ def read_mark(path: str) -> dict[str, str]:
 
 
 def read(layout: Layout, name: str) -> BundleRecord:
-    """The record with this id; raises ImageError for a damaged one, FileNotFoundError where there is none."""
+    """The record with this ID; raises ImageError if it is damaged, FileNotFoundError if there is none."""
     if len(name) != 2 * _ID or not frozenset("0123456789abcdef").issuperset(name):   # a stranger's mark may say ".."
         raise FileNotFoundError
     path = layout.below("bundles", name)

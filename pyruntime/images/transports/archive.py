@@ -1,11 +1,10 @@
 """``oci-archive:FILE`` and ``docker-archive:FILE`` (`docker save`): images in one tar archive.
 
-What is written is an image layout with Docker's ``manifest.json`` beside index.json, as `docker save` has written it
-since 25: OCI tools read the one, `docker load` and podman the other, and an index stays byte for byte what it was. For
-``oci-archive:`` the file manifest.json is left out. Members have no times and no owners: the same images make the same
-archive.
+Written archives are image layouts with Docker's ``manifest.json`` beside index.json, like those of `docker save` since
+version 25: OCI tools read index.json, `docker load` and podman manifest.json, and an index is kept byte for byte. An
+``oci-archive:`` has no manifest.json. Members have no times and owners: the same images give the same archive.
 
-What is read may also be of the older kind: manifest.json alone, with layers by any name, compressed or not.
+Older archives can be read: manifest.json alone, with layers of any name, compressed or not.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ _BLOCK = 512
 
 
 def is_legacy(files: Files) -> bool:
-    """Whether the archive is of the older kind, which is no image layout."""
+    """Whether the archive is of the older kind, not an image layout."""
     return files.size("index.json") < 0 and files.size("manifest.json") >= 0
 
 
 def docker_names(files: Files) -> dict[str, list[str]]:
-    """Config digest -> the names that manifest.json gives it; empty where there is no manifest.json."""
+    """Config digest -> its names in manifest.json; empty without manifest.json."""
     found: dict[str, list[str]] = {}
     for entry in _docker_entries(files):
         config = files.read(entry["Config"], MAX_DOCUMENT)
@@ -62,14 +61,14 @@ def _docker_entries(files: Files) -> list[dict[str, Any]]:
         for key in ("Layers", "RepoTags"):
             texts = entry.get(key) or []
             if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-                problems.append(Problem(f"[{number}].{key}", "expected a list of texts"))
+                problems.append(Problem(f"[{number}].{key}", "expected a list of strings"))
     if problems or not isinstance(document, list):
         raise ConfigError(name, problems or [Problem("", "expected a list")])
     return document
 
 
 class LegacySource(Source):
-    """One image of an archive of the older kind. Its manifest is made from what is there: no one wrote one down."""
+    """An image in an archive of the older kind. Its manifest is generated, because the archive has none."""
 
     def __init__(self, files: Files, entry: dict[str, Any]) -> None:
         super().__init__()
@@ -80,7 +79,7 @@ class LegacySource(Source):
         self._members: dict[str, str] = {}   # digest -> member
 
     def root(self) -> tuple[bytes, str]:
-        """A manifest of Docker's schema 2 for the image."""
+        """A generated manifest of Docker's schema 2."""
         config = self._descriptor(self._entry["Config"], media.DOCKER_CONFIG)
         layers = [self._layer(name) for name in self._entry.get("Layers") or []]
         raw = encode({"schemaVersion": 2, "mediaType": media.DOCKER_MANIFEST, "config": config.json(),
@@ -126,7 +125,7 @@ def legacy_sources(files: Files) -> list[LegacySource]:
 
 
 class _Member:
-    """One member that is being written: what a source fetches goes straight into the archive."""
+    """A member that is being written: a source fetches directly into the archive."""
 
     def __init__(self, file: IO[bytes], descriptor: Descriptor, label: str) -> None:
         self._file = file
@@ -143,10 +142,10 @@ class _Member:
         self.offset = self._verifier.seen
 
     def restart(self) -> None:
-        """Forget what came: a pipe cannot."""
+        """Discard the content, which is impossible in a pipe."""
         if self._start < 0:
-            raise ImageError(f"{self._label}: the transfer of {self._descriptor.digest} broke, and what went into a"
-                             " pipe cannot be taken back; write to a file")
+            raise ImageError(f"{self._label}: the transfer of {self._descriptor.digest} failed, and a pipe cannot be"
+                             " rewound: write to a file")
         self._file.seek(self._start)
         self._file.truncate()
         self._verifier = Verifier(self._descriptor.digest, self._descriptor.size)
@@ -179,7 +178,7 @@ class ArchiveTarget(Target):
         self._configs: dict[str, list[str]] = {}   # manifest digest -> names
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether it has been written already: images share layers."""
+        """Whether the blob has been written: images share layers."""
         return descriptor.digest in self._written
 
     def _header(self, name: str, size: int) -> None:
@@ -216,7 +215,7 @@ class ArchiveTarget(Target):
         self._manifests[descriptor.digest] = raw
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take the root document, under the name that is set."""
+        """Write the root document, with the current name."""
         self.document(raw, descriptor)
         notes = {}
         if self.name:
@@ -229,7 +228,7 @@ class ArchiveTarget(Target):
             self._configs.setdefault(descriptor.digest, [])
 
     def close(self) -> None:
-        """Write index.json, and give the file its name."""
+        """Write index.json, and rename the complete file."""
         index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [root.json() for root in self._roots]}
         if self._docker:
             self._whole("manifest.json", encode(self._docker_manifest()).encode())
@@ -252,7 +251,8 @@ class ArchiveTarget(Target):
         return found
 
     def _image(self, digest: str) -> Any:
-        """The manifest of a root: of an index the first whose configuration was written, since Docker knows one."""
+        """The manifest of a root: of an index the first image with a written configuration, because Docker supports
+        only one."""
         raw = self._manifests.get(digest)
         if raw is None:
             return None
@@ -270,7 +270,7 @@ class ArchiveTarget(Target):
 
 
 def _ordinary(path: str) -> bool:
-    """Whether the file may be replaced: not if it is a device or a pipe."""
+    """Whether the file may be replaced: a device or a pipe may not."""
     return not os.path.exists(path) or os.path.isfile(path)
 
 

@@ -1,5 +1,4 @@
-"""``dir:DIR``: skopeo's plain directory. Manifest, blobs by their hexadecimal digest, and nothing else: for looking at,
-and for carrying to where only files can go."""
+"""``dir:DIR``: skopeo's plain directory, with the manifest and the blobs under their hexadecimal digests."""
 
 from __future__ import annotations
 
@@ -34,29 +33,29 @@ class DirectorySource(Source):
         self._files = DirectoryFiles(path)
 
     def root(self) -> tuple[bytes, str]:
-        """manifest.json; its own mediaType says what it is."""
+        """manifest.json; its media type is its own mediaType."""
         raw = self._files.read("manifest.json", MAX_DOCUMENT)
         if raw is None:
-            raise ImageError(f'"{self.label}" is not such a directory: it has no manifest.json')
+            raise ImageError(f'"{self.label}" is not a directory of an image: it has no manifest.json')
         return raw, ""
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on; a manifest of an index has a longer name."""
+        """The content of a blob, starting at ``offset``; manifests of an index have a longer file name."""
         name = _name(descriptor.digest)
         return self._files.open(name if self._files.size(name) >= 0 else f"{name}.manifest.json", offset)
 
 
 class DirectoryTarget(Target):
-    """A directory that is made; it holds one image."""
+    """A directory for one image, which is created."""
 
     def __init__(self, path: str) -> None:
         self.label = path
         self._path = path
         if os.path.isdir(path) and os.listdir(path) and not os.path.exists(os.path.join(path, "version")):
-            raise ImageError(f'"{path}" holds other things; give a new or an empty directory')
+            raise ImageError(f'"{path}" is not empty: name a new or an empty directory')
 
     def begin(self) -> None:
-        """Make the directory."""
+        """Create the directory."""
         try:
             os.makedirs(self._path, exist_ok=True)
             write_whole(os.path.join(self._path, "version"), _VERSION)

@@ -1,7 +1,7 @@
 """``oci:DIR[:NAME]`` and ``oci-archive:FILE[:NAME]``: the image layout (image-layout.md).
 
-A name is the annotation org.opencontainers.image.ref.name: a bare tag or a whole reference, both are understood. An
-image without a name is chosen by ``@DIGEST``, or by being the only one.
+A name is the annotation org.opencontainers.image.ref.name: a tag or a whole reference. An image without a name is
+selected by ``@DIGEST``, or if it is the only image.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from pyruntime.images.transports.files import Files
 
 REF_NAME = "org.opencontainers.image.ref.name"
-FULL_NAME = "io.containerd.image.name"   # containerd and Docker write the whole reference here, and a bare tag there
+FULL_NAME = "io.containerd.image.name"   # of containerd and Docker: the whole reference
 VERSION = {"imageLayoutVersion": "1.0.0"}
 
 
 def blob_name(digest: str) -> str:
-    """Where a layout keeps a blob."""
+    """The path of a blob in a layout."""
     algorithm, _, encoded = check(digest).partition(":")
     return f"blobs/{algorithm}/{encoded}"
 
 
 def entries(files: Files) -> list[Descriptor]:
-    """What index.json names; raises ImageError when this is no image layout."""
+    """The entries of index.json; raises ImageError if this is not an image layout."""
     marker = files.read("oci-layout", MAX_DOCUMENT)
     if marker is None:
         raise ImageError(f'{files.label}: not an OCI image layout: it has no "oci-layout" file')
     version = decode(marker, f"{files.label}: oci-layout")
     if not isinstance(version, dict) or not str(version.get("imageLayoutVersion")).startswith("1."):
-        raise ImageError(f"{files.label}: oci-layout: version {version!r:.80}; 1.0.0 is known")
+        raise ImageError(f"{files.label}: oci-layout: version {version!r:.80} is not supported; expected 1.0.0")
     raw = files.read("index.json", MAX_DOCUMENT)
     if raw is None:
         raise ImageError(f'{files.label}: not an OCI image layout: it has no "index.json"')
@@ -49,7 +49,7 @@ def entries(files: Files) -> list[Descriptor]:
 
 
 def names_of(descriptor: Descriptor) -> list[str]:
-    """The names that an entry of index.json goes by, the fullest first."""
+    """The names of an entry of index.json, the fullest first."""
     return [name for name in (descriptor.annotations.get(FULL_NAME), descriptor.annotations.get(REF_NAME)) if name]
 
 
@@ -66,12 +66,12 @@ def choose(found: list[Descriptor], wanted: str, label: str) -> Descriptor:
         return matching[0]
     there = ", ".join(f'"{"".join(names_of(entry)[:1]) or "@" + entry.digest}"' for entry in found) or "none"
     if not matching:
-        raise ImageError(f'{label}: there is no image "{wanted}"; there are: {there}')
-    raise ImageError(f"{label}: {len(matching)} images; say which, by its name or @DIGEST: {there}")
+        raise ImageError(f'{label}: no image "{wanted}"; it has {there}')
+    raise ImageError(f"{label}: {len(matching)} images; select one by its name or @DIGEST: {there}")
 
 
 class LayoutSource(Source):
-    """One image of a layout."""
+    """An image of a layout."""
 
     def __init__(self, files: Files, entry: Descriptor) -> None:
         super().__init__()
@@ -81,11 +81,11 @@ class LayoutSource(Source):
         self.names = names_of(entry)
 
     def root(self) -> tuple[bytes, str]:
-        """The document that index.json names."""
+        """The document of the entry in index.json."""
         return self.document(self.entry), self.entry.media_type
 
     def holds(self, descriptor: Descriptor) -> bool:
-        """Whether a manifest is there: a layout may lack some (image-layout.md#blobs)."""
+        """Whether a manifest is present: a layout may be incomplete (image-layout.md#blobs)."""
         return self._files.size(blob_name(descriptor.digest)) >= 0
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
@@ -98,7 +98,7 @@ class LayoutSource(Source):
 
 
 class Staged:
-    """A file that gets its name when all of it has come and is right."""
+    """A file that is renamed to its final name when it is complete and verified."""
 
     def __init__(self, path: str, descriptor: Descriptor) -> None:
         self.path = path
@@ -108,7 +108,7 @@ class Staged:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what came."""
+        """Discard the content."""
         self.offset = 0
         self._verifier = Verifier(self.descriptor.digest, self.descriptor.size)
         self._file.seek(0)
@@ -139,7 +139,7 @@ class Staged:
 
 
 def write_whole(path: str, data: bytes) -> None:
-    """Write a small file, whole or not at all."""
+    """Write a small file atomically."""
     temporary = f"{path}.{os.getpid()}.partial"
     try:
         with open(temporary, "wb") as file:
@@ -154,7 +154,7 @@ def write_whole(path: str, data: bytes) -> None:
 
 
 class LayoutTarget(Target):
-    """A layout in a directory, which is made; what else it holds stays."""
+    """A layout in a directory, which is created; other images in it are kept."""
 
     def __init__(self, path: str, name: str) -> None:
         self.label = path
@@ -162,14 +162,14 @@ class LayoutTarget(Target):
         self._name = name
 
     def begin(self) -> None:
-        """Make the directory."""
+        """Create the directory."""
         try:
             os.makedirs(os.path.join(self._path, "blobs", "sha256"), exist_ok=True)
         except OSError as error:
-            raise ImageError(f'cannot make the image layout "{self._path}": {error.strerror}') from None
+            raise ImageError(f'cannot create the image layout "{self._path}": {error.strerror}') from None
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is there; one that lies there by its right name has been verified."""
+        """Whether the blob is present; a blob under its final name has been verified."""
         path = os.path.join(self._path, blob_name(descriptor.digest))
         return os.path.exists(path) and os.path.getsize(path) == descriptor.size
 
@@ -189,9 +189,9 @@ class LayoutTarget(Target):
         write_whole(self._place(descriptor.digest), raw)
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Enter the image into index.json; an entry of the same name gives way."""
+        """Add the image to index.json; an entry of the same name is replaced."""
         self.document(raw, descriptor)
-        lock = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)   # of two that write, one waits for the other
+        lock = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)   # writers exclude each other
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             write_whole(os.path.join(self._path, "oci-layout"), encode(VERSION).encode())

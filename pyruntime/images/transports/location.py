@@ -1,5 +1,5 @@
-"""Where an image is, as people write it: ``docker://alpine``, ``oci:DIR:NAME``, ``oci-archive:FILE``,
-``docker-archive:FILE:REFERENCE``, ``dir:DIR``; anything else is a name in the store."""
+"""Locations of images on the command line: ``docker://alpine``, ``oci:DIR:NAME``, ``oci-archive:FILE``,
+``docker-archive:FILE:REFERENCE``, ``dir:DIR``; anything else is a name in the local store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = ("docker", "oci", "oci-archive", "docker-archive", "dir")
 
 
 class Location:
-    """``kind`` is one of KINDS or "store"; ``path`` a file, directory or reference; ``name`` which image in it."""
+    """``kind`` is one of KINDS or "store"; ``path`` a file, directory or reference; ``name`` selects an image in it."""
 
     __slots__ = ("kind", "name", "path")
 
@@ -45,7 +45,7 @@ class Location:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """PATH[:NAME] or PATH@DIGEST; a path that exists as it stands may hold colons."""
+    """PATH[:NAME] or PATH@DIGEST; an existing path may contain colons."""
     if os.path.exists(text):
         return text, ""
     if "@sha" in text:
@@ -61,16 +61,16 @@ def files_of(location: Location, scratch: str) -> Files:
 
     if location.kind == "oci":
         if not os.path.isdir(location.path):
-            raise ImageError(f'"{location.path}" is not a directory; an archive is written oci-archive:FILE')
+            raise ImageError(f'"{location.path}" is not a directory; for an archive write oci-archive:FILE')
         return DirectoryFiles(location.path)
     from pyruntime.images.transports.members import Archive
     return Archive(location.path, scratch)
 
 
 def sources(location: Location, scratch: str) -> list[Source]:
-    """The images of a layout, an archive or a directory: all of them, or the one that the location names.
+    """The images of a layout, an archive or a directory: all, or the one that the location names.
 
-    ``scratch`` is a directory for what a compressed archive inflates to.
+    ``scratch`` is a directory for the content of compressed archives.
     """
     from pyruntime.images.transports.archive import docker_names, is_legacy, legacy_sources
     from pyruntime.images.transports.layout import LayoutSource, choose, entries
@@ -80,7 +80,7 @@ def sources(location: Location, scratch: str) -> list[Source]:
         return [DirectorySource(location.path)]
     files = files_of(location, scratch)
     try:
-        # Not of a directory: what its manifest.json names may be any file of this machine.
+        # Not for a directory: its manifest.json could name any file of the host.
         if location.kind != "oci" and is_legacy(files):
             legacy = legacy_sources(files)
             return [_named(legacy, location)] if location.name else list(legacy)
@@ -106,24 +106,24 @@ def _config(source: Source) -> str:
 
 def _named(found: Sequence[Source], location: Location) -> Source:
     for matches in (lambda name: name == location.name, lambda name: name.endswith("/" + location.name)):
-        for source in found:   # what has the very name first, then docker.io/library/NAME
+        for source in found:   # first the exact name, then docker.io/library/NAME
             if any(map(matches, source.names)):
                 return source
-    there = ", ".join(f'"{name}"' for source in found for name in source.names) or "none has a name"
-    raise ImageError(f'{location.path}: there is no image "{location.name}"; there are: {there}')
+    there = ", ".join(f'"{name}"' for source in found for name in source.names) or "images without names"
+    raise ImageError(f'{location.path}: no image "{location.name}"; it has {there}')
 
 
 def only(location: Location, scratch: str) -> Source:
-    """The one image that the location names; raises ImageError when there are several."""
+    """The single image of a location; raises ImageError if there are several."""
     found = sources(location, scratch)
     if len(found) == 1:
         return found[0]
     there = ", ".join(name for source in found for name in source.names[:1])
-    raise ImageError(f"{location.path}: {len(found)} images" + (f"; say which, by :NAME: {there}" if found else ""))
+    raise ImageError(f"{location.path}: {len(found)} images" + (f"; select one by :NAME: {there}" if found else ""))
 
 
 def target(location: Location) -> Target:
-    """Where to write to: a layout, an archive or a directory."""
+    """The target to write to: a layout, an archive or a directory."""
     from pyruntime.images.transports.archive import ArchiveTarget
     from pyruntime.images.transports.directory import DirectoryTarget
     from pyruntime.images.transports.layout import LayoutTarget

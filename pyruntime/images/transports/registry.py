@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RegistrySource(Source):
-    """One image of a repository. ``found`` is what the reference stands for, as far as that is known already."""
+    """An image of a repository. ``found`` is the root descriptor, if it is known already."""
 
     def __init__(self, repository: Repository, reference: Reference, found: Descriptor | None = None) -> None:
         super().__init__()
@@ -29,16 +29,16 @@ class RegistrySource(Source):
         self._root: tuple[bytes, str] | None = None
 
     def root(self) -> tuple[bytes, str]:
-        """The document that the tag or digest names; it is asked for once."""
+        """The document of the tag or digest; it is requested once."""
         if self._root is None:
-            # By the digest that the tag was found to stand for: what was decided by it holds for what comes.
+            # By the digest that the tag was resolved to: earlier decisions must hold for this document.
             wanted = self.reference.digest or (self.found.digest if self.found else self.reference.tag)
             raw, media_type, _ = self.repository.manifest(wanted)
             self._root = raw, media_type
         return self._root
 
     def document(self, descriptor: Descriptor) -> bytes:
-        """A whole document, verified. Manifests and blobs are different things to a registry."""
+        """A complete document, verified. Registries distinguish manifests from blobs."""
         if descriptor.media_type not in media.INDEXES + media.MANIFESTS or descriptor.size > MAX_DOCUMENT:
             return super().document(descriptor)
         raw = self.repository.manifest(descriptor.digest)[0]
@@ -49,16 +49,16 @@ class RegistrySource(Source):
         """A blob's bytes from ``offset`` on."""
         body = self.repository.blob(descriptor, offset)
         skip = offset - body.offset
-        while skip > 0 and (data := body.read(min(skip, 1 << 16))):   # a server without Range starts from the beginning
+        while skip > 0 and (data := body.read(min(skip, 1 << 16))):   # no range support
             skip -= len(data)
         return body
 
     def fetch(self, descriptor: Descriptor, sink: Sink, advance: Callable[[int], None]) -> None:
-        """A download that survives cuts."""
+        """Download a blob, resuming after interruptions."""
         self.repository.fetch_blob(descriptor, sink, advance)
 
     def stop(self) -> None:
-        """End every request."""
+        """End all requests."""
         self.repository.transport.stop()
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class RegistrySource(Source):
 
 
 class RegistryTarget(Target):
-    """A repository that is pushed to. ``mount_from`` is a repository of the same registry that has the layers."""
+    """A repository to push to. ``mount_from`` is another repository of the registry that has the layers."""
 
     takes_foreign = False
 
@@ -95,7 +95,7 @@ class RegistryTarget(Target):
         self.repository.push_manifest(raw, descriptor.media_type, self.reference.tag or descriptor.digest)
 
     def stop(self) -> None:
-        """End every request."""
+        """End all requests."""
         self.repository.transport.stop()
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class RegistryTarget(Target):
         self.repository.close()
 
     def abandon(self) -> None:
-        """Close the connections: blobs without a manifest are the registry's to remove."""
+        """Close the connections: the registry removes blobs without a manifest."""
         self.repository.close()
 
 

@@ -268,7 +268,7 @@ def test_a_damaged_cache_is_no_cache(member: str, value: Any, builder: Machine, 
     fake.add_manifest("cache", "latest", manifest["mediaType"], json.dumps(manifest).encode())
     shutil.rmtree(builder.store / "cache")
     done = Build(builder, context, "--cache-from", ref)
-    assert done.cached == [False] and len(done.warnings) == 1 and "going on without it" in done.warnings[0]
+    assert done.cached == [False] and len(done.warnings) == 1 and "continuing without this cache" in done.warnings[0]
 
 
 def test_caches_that_are_not_there(builder: Machine, fake: FakeRegistry, registry: Registry, tmp_path: Path) -> None:

@@ -145,5 +145,5 @@ def test_programs_for_other_machines(builder: Machine, tmp_path: Path) -> None:
     (context / "sh").chmod(0o755)
     said = builder.fails("build", "--platform", "linux/arm64", context)
     assert "Dockerfile:3: " in said and "exec format error" in said
-    assert "programs for linux/arm64 do not run on this machine" in said and "binfmt_misc" in said
+    assert "programs for linux/arm64 do not run on this host" in said and "binfmt_misc" in said
     assert "binfmt" not in builder.fails("build", context), "it is not the platform"

@@ -224,7 +224,7 @@ def test_a_dockerfile_gets_no_repository_of_this_machine(builder: Builder, tmp_p
 
 @pytest.mark.parametrize(("line", "words"), [
     ("ADD --checksum=sha256:{0} a /x", "of one source that is downloaded"),
-    ("ADD --checksum=$NONE http://127.0.0.1:1/a /x", "comes to nothing"),
+    ("ADD --checksum=$NONE http://127.0.0.1:1/a /x", "expands to nothing"),
     ("ADD --checksum=md5:1 http://127.0.0.1:1/a /x", "Dockerfile:2: digest"),
 ])
 def test_a_checksum_is_checked_or_refused(line: str, words: str, builder: Builder, tmp_path: Path) -> None:

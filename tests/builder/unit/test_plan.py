@@ -72,7 +72,7 @@ def test_what_a_trigger_does_wrong_is_said_of_its_from() -> None:
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("COPY --from=$X /a /b", "a variable means nothing there"), ("COPY --from= /a /b", '"--from" names nothing'),
+    ("COPY --from=$X /a /b", "variables are not expanded there"), ("COPY --from= /a /b", '"--from" names nothing'),
     ("COPY --from=1 /a /b", "there is no stage 1 above"), ("RUN --mount=from=0,target=/x y", "there is no stage 0"),
 ])
 def test_origins_that_cannot_be(text: str, words: str) -> None:

@@ -124,7 +124,7 @@ DOCUMENTS = {
     "rootfs-null": (lambda manifest, config: (manifest, {**config, "rootfs": None}), "rootfs: is required"),
     "ambiguous": (lambda manifest, _: ({**manifest, "manifests": []}, None), "ambiguous"),
     "other-type": (lambda manifest, _: ({**manifest, "mediaType": "application/vnd.oci.image.index.v1+json"}, None),
-                   "is not what was announced"),
+                   "does not match the announced type"),
 }
 
 

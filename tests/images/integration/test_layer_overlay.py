@@ -213,7 +213,7 @@ def test_sockets_are_told(tmp_path: Path) -> None:
         os.chdir(before)
     told: list[str] = []
     assert changed(old, new, DiffOptions(warn=told.append)) == []
-    assert told == ['"s": left out: a socket, which no archive can hold']
+    assert told == ['"s": skipped: a socket, which cannot be in an archive']
 
 
 def test_names_that_would_be_whiteouts_are_refused(tmp_path: Path) -> None:

@@ -128,8 +128,8 @@ def test_in_a_user_namespace(tmp_path: Path) -> None:
                           env={**os.environ, "PYTHONPATH": str(TOP)}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        '"null": device 1:3 left out: making it needs root',
-        '"t": attribute "trusted.a" left out: Operation not permitted', "b'gone' b'y' False"]
+        '"null": device 1:3 skipped: creating it needs root',
+        '"t": attribute "trusted.a" skipped: Operation not permitted', "b'gone' b'y' False"]
 
 
 def test_without_root_a_foreign_owner_is_refused(tmp_path: Path) -> None:

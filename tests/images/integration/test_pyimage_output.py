@@ -99,7 +99,7 @@ BAD = [
     (("pull", "--platform", "a/b/c/d", "x"), "is not a platform"),
     (("pull", "--threads", "many", "x"), "write a number"),
     (("pull", "--tls-verify", "maybe", "x"), "write true or false"),
-    (("pull", "--creds", "nobody", "x"), "credentials are written as user:password"),
+    (("pull", "--creds", "nobody", "x"), "write the credentials as user:password"),
     (("pull", "--nonsense", "x"), "unknown flag: --nonsense: see `pyimage pull --help`"),
     (("pull", "--registries-conf", "/absent", "x"), "/absent"),
     (("nonsense",), "nonsense"),
@@ -117,7 +117,7 @@ BAD = [
     (("inspect", "dir:/absent"), "manifest.json"),
     (("inspect", "docker-archive:/etc/passwd"), "not a tar archive"),
     (("copy", "absent:1", "dir:{path}/x"), 'no such image: "absent:1"'),
-    (("copy", "busy:1", "dir:/etc"), "holds other things"),
+    (("copy", "busy:1", "dir:/etc"), "is not empty"),
     (("copy", "busy:1", "oci-archive:/absent/x.tar"), "cannot write"),
     (("copy", "busy:1", "oci:/proc/x"), "/proc/x"),
     (("copy", "--platform", "linux/s390x", "multi:1", "dir:{path}/x"), "s390x"),
@@ -234,6 +234,6 @@ def test_an_image_for_another_machine(pyimage: Pyimage, layout: Layout, plain_re
     pyimage.ok("copy", "-q", "--platform", OTHER, f"oci:{layout[0]}:multi:1", f"docker://{reference}")
     done = pyimage("pull", reference)
     assert done.returncode == 0
-    assert f'warning: {reference}: an image for "linux/{OTHER}"; this machine is "linux/{HOST}"' in done.stderr
+    assert f'warning: {reference}: the image is for "linux/{OTHER}", the host is "linux/{HOST}"' in done.stderr
     assert "warning" not in pyimage("pull", "--platform", OTHER, reference).stderr
     assert "no image for" not in pyimage("pull", "--platform", "linux/s390x", reference).stderr

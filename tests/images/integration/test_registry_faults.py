@@ -125,7 +125,7 @@ def test_connections_are_kept(fake: FakeRegistry, client: Client) -> None:
 
 def test_a_silent_registry_is_left(fake: FakeRegistry, client: Client) -> None:
     fake.fault("GET", "manifests", fakes_.idle, times=9)
-    with pytest.raises(RegistryError, match=r"nothing came for 0\.2 seconds while waiting for an answer to GET"):
+    with pytest.raises(RegistryError, match=r"no data for 0\.2 seconds while waiting for a response to GET"):
         client.open(f"{fake.host}/app", timeout=0.2).manifest("1")
     assert len(client.slept) == 4
 
@@ -133,9 +133,9 @@ def test_a_silent_registry_is_left(fake: FakeRegistry, client: Client) -> None:
 # What comes little by little has limits of its own: a timeout of the socket begins again with every byte.
 
 @pytest.mark.parametrize(("fault", "words"), [
-    (fakes_.trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no whole answer came within 0.5 seconds"),
-    (fakes_.trickle(b"HTTP/1.1 200 OK\r\nX: ", b"x"), "no whole answer came within 0.5 seconds"),
-    (fakes_.trickle(b"HTTP/1.1 100 Continue\r\n\r\n" * 50000, b""), "bytes came before an answer"),
+    (fakes_.trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no complete response within 0.5 seconds"),
+    (fakes_.trickle(b"HTTP/1.1 200 OK\r\nX: ", b"x"), "no complete response within 0.5 seconds"),
+    (fakes_.trickle(b"HTTP/1.1 100 Continue\r\n\r\n" * 50000, b""), "bytes without a response"),
 ])
 def test_a_head_that_never_ends(fake: FakeRegistry, client: Client, fault: fakes_.Action, words: str) -> None:
     fake.fault("GET", "manifests", fault, times=9)
@@ -154,7 +154,7 @@ def test_a_body_byte_by_byte(fake: FakeRegistry, client: Client, kind: str) -> N
     fake.fault("GET", "blobs", fakes_.trickle(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n", piece), times=99)
     with pytest.raises(RegistryError) as caught:
         fetch(client, fake, timeout=0.5)
-    assert "less than 1024 bytes a second came for 0.5 seconds while reading the answer (after 5 attempts)" in \
+    assert "less than 1024 bytes a second for 0.5 seconds while reading the answer (after 5 attempts)" in \
         str(caught.value) and fake.host in str(caught.value)
     assert len(fake.asked("GET", "blobs")) == 5
 
@@ -206,7 +206,7 @@ def test_the_first_failure_is_shown(fake: FakeRegistry, client: Client) -> None:
 
 
 @pytest.mark.parametrize(("code", "words"), [
-    (socket.EAI_AGAIN, "is this machine connected to a network"), (socket.EAI_NONAME, "check the name")])
+    (socket.EAI_AGAIN, "is the host connected to a network"), (socket.EAI_NONAME, "check the name")])
 def test_a_name_that_does_not_resolve_is_asked_for_once(client: Client, monkeypatch: pytest.MonkeyPatch, code: int,
                                                         words: str) -> None:
     """The resolver has patience of its own: five times of it is a minute of silence."""
@@ -271,7 +271,7 @@ def test_what_came_before_a_stall_is_kept(fake: FakeRegistry, client: Client) ->
     fake.fault("GET", "blobs", fakes_.stall(1234))
     assert fetch(client, fake, timeout=0.3) == LAYER
     assert fake.asked("GET", "blobs")[-1]["Range"] == "bytes=1234-"
-    assert "nothing came for 0.3 seconds" in "".join(client.warned)
+    assert "no data for 0.3 seconds" in "".join(client.warned)
 
 
 def test_attempts_count_from_the_last_byte(fake: FakeRegistry, client: Client) -> None:
@@ -448,7 +448,7 @@ def test_schema_1(fake: FakeRegistry, client: Client, kind: str) -> None:
 
 def test_endless_and_oversized_documents(fake: FakeRegistry, client: Client) -> None:
     fake.fault("GET", "manifests", fakes_.endless)
-    with pytest.raises(RegistryError, match="an endless answer"):
+    with pytest.raises(RegistryError, match="a response of more than"):
         client.open(f"{fake.host}/app").manifest("1")
     fake.fault("GET", "manifests", status(200, {"Content-Length": "999999999"}))
     with pytest.raises(RegistryError, match="999999999 bytes; no more than"):

@@ -49,7 +49,7 @@ def test_a_user_that_is_no_id(text: str, tmp_path: Path) -> None:
     (tmp_path / "etc/passwd").write_text(f"big:x:99999999999:0::/:\nbig:x:0:4294967295::/:\nbig:x:{'9' * 5000}:0::/:\n")
     root = os.open(tmp_path, os.O_RDONLY)
     try:
-        with pytest.raises(ImageError, match=r"not an id|has no user"):
+        with pytest.raises(ImageError, match=r"the largest ID|has no user"):
             find_user(text, root)
     finally:
         os.close(root)
@@ -82,7 +82,7 @@ def _manifest(**layer: Any) -> bytes:
 
 @pytest.mark.parametrize("layer", [{"urls": [5]}, {"annotations": {"org.opencontainers.image.ref.name": 5}}], ids=repr)
 def test_descriptors_hold_texts(layer: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"layers\[0\].*expected a text, got 5"):
+    with pytest.raises(ConfigError, match=r"layers\[0\].*expected a string, got 5"):
         parse_manifest(_manifest(**layer), media.OCI_MANIFEST)
 
 
@@ -119,7 +119,7 @@ def test_an_archive_of_nothing_but_extended_headers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("data", "refused"), [
     (_header("y", (-1024 % (1 << 96)).to_bytes(12, "big")), "negative size"),   # CVE-2025-8194
     (_header("y", b"%011o\0" % 4096) + bytes(512), "truncated"),
-    (_member("x", b"") * 200_001, "entries that are allowed"),
+    (_member("x", b"") * 200_001, "than the maximum of .* entries"),
 ], ids=["negative", "truncated", "many"])
 def test_an_archive_that_cannot_be_read(data: bytes, refused: str, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(_member("x", b"abc") + data)

@@ -150,7 +150,7 @@ def test_certificates(tmp_path: Path) -> None:
     (home / "me.key").unlink()
     with pytest.raises(UsageError, match='its key "me'):
         certificates.find(made, "h:1")
-    with pytest.raises(UsageError, match="not a certificate that can be used"):
+    with pytest.raises(UsageError, match="not a usable certificate"):
         certificates.context(RegistrySettings(environ={}, cert_dir=str(system)), "x")
     with pytest.raises(UsageError, match="No such file"):
         certificates.find(RegistrySettings(environ={}, cert_dir=str(tmp_path / "none")), "x")

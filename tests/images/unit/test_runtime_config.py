@@ -55,8 +55,8 @@ def test_users(root: int, text: str, uid: int, gid: int, groups: list[int], home
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("nobody", 'has no user "nobody"'), ("web:nogroup", 'has no group "nogroup"'), ("4294967295", "is not an id"),
-    ("0:99999999999", "is not an id"), ("²", 'has no user "²"'),
+    ("nobody", 'has no user "nobody"'), ("web:nogroup", 'has no group "nogroup"'), ("4294967295", "the largest ID"),
+    ("0:99999999999", "the largest ID"), ("²", 'has no user "²"'),
 ])
 def test_users_that_are_not_there(root: int, text: str, words: str) -> None:
     with pytest.raises(ImageError, match=r"config\.User") as caught:
