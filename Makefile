@@ -8,17 +8,32 @@ STUB     := $(NATIVE)/stub
 PROGRAMS := stub monitor proxy init
 BUILT    := $(foreach name,$(PROGRAMS),$(NATIVE)/$(name)/$(name))
 C_FILES  := $(wildcard $(NATIVE)/*/*.c $(NATIVE)/*/*.h tests/native/*.c)
-WARN     := -std=c11 -Wall -Wextra -Werror -Wshadow -Wno-missing-field-initializers
+# One set of warnings, for the bindings too (build_kernel.py). They are errors in `make lint` alone: a compiler of
+# tomorrow may warn of something new, and must not keep users from building.
+WARN     := @$(NATIVE)/cflags
+CFLAGS   ?= -Os
+LDFLAGS  ?= -s
 # musl makes a stub of a tenth of glibc's size; every page of it counts in a waiting container. The question is asked when a
 # program is compiled, not when this file is read: the first build on a machine installs musl in between.
 STUB_CC   = $(if $(shell command -v musl-gcc),musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine),$(CC))
+STATIC   := -static -fno-asynchronous-unwind-tables
+# What stays on the host beside a container is a static-pie program with stack protectors and read-only relocations.
+# musl-gcc cannot link one by itself: it has the start file, and takes no part of a C library that is shared.
+MUSL_START = $(and $(shell command -v musl-gcc),$(wildcard /usr/lib/$(shell gcc -dumpmachine | sed s/gnu/musl/)/rcrt1.o))
+PIE        = -fPIE $(if $(MUSL_START),-nostartfiles $(MUSL_START) $(dir $(MUSL_START))crti.o $(dir $(MUSL_START))crtn.o \
+	-Wl$(comma)-pie$(comma)--no-dynamic-linker,$(if $(shell command -v musl-gcc),,-static-pie))
+comma    := ,
+GUARD    := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -Wl,-z,relro,-z,now,-z,text,-z,noexecstack
+# The stub has none of it, and init in a container no PIE: each costs a page or two in every container (decision 0002).
+HARDENED_stub    =
+HARDENED_init    = -fstack-protector-strong
+HARDENED_monitor = $(GUARD) $(PIE)
+HARDENED_proxy   = $(GUARD) $(PIE)
 
 # The stamp of tools/install-deps. A build that must not install packages (pip's, a distribution's) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
 .PHONY: all help deps demo test test-critest test-vm conformance fuzz bench lint generate clean
-
-STATIC   := -static -Os $(WARN) -fno-asynchronous-unwind-tables -s
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
@@ -43,15 +58,15 @@ $(VENV)/.bytecode: $(VENV)/.installed $(shell find pyruntime -name '*.py')
 	@touch $@
 
 define program
-$(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.c $(NATIVE)/$(1)/*.h) | $(PACKAGES)
-	$$(STUB_CC) $$(STATIC) -o $$@ $$(filter %.c,$$^)
+$(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.[ch] $(NATIVE)/arguments/*.[ch]) $(NATIVE)/cflags | $(PACKAGES)
+	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(HARDENED_$(1)) -o $$@ $$(filter %.c,$$^) $$(LDFLAGS)
 endef
 $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
 # The commands of an installed package are one program under three names.
 build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front.c | $(PACKAGES)
 	@mkdir -p $(@D)
-	$(STUB_CC) $(STATIC) -o $@ $<
+	$(STUB_CC) $(WARN) $(STATIC) $(CFLAGS) -o $@ $< $(LDFLAGS)
 
 generate:  ## write native/stub/steps.h, config/_shape.py and the golden plans anew
 	$(PY) -m pyruntime.runtime.plan.generate > $(STUB)/steps.h
@@ -92,7 +107,20 @@ fuzz: $(STUB)/plan.c  ## fuzz the plan decoder for FUZZ_SECONDS
 bench: all  ## compare with the peers that are installed (ARGS=--record: into the documents)
 	$(PY) -m bench $(ARGS)
 
-lint: $(VENV)/.bytecode  ## ruff, mypy --strict, clang-format
+# At -O2, where gcc warns of most; each file for itself, and the bindings as cffi writes them.
+BINDINGS := build/lint/_kernel.c build/lint/_seccomp.c
+build/lint/_%.c: $(NATIVE)/build_%.py $(VENV)/.installed
+	@mkdir -p $(@D)
+	@$(PY) -c "import runpy; runpy.run_path('$<')['ffibuilder'].emit_c_code('$@')"
+
+build/lint/.warnings: $(filter-out tests/%,$(C_FILES)) $(NATIVE)/cflags $(BINDINGS)
+	@for file in $(filter pyruntime/%.c,$^); do \
+		$(CC) $(WARN) -Werror -O2 -c -o /dev/null $$file || exit 1; done
+	@for file in $(BINDINGS); do $(CC) $(WARN) -Wno-unused-parameter -Wno-sign-compare -Werror -O2 -D_GNU_SOURCE \
+		-I$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))') -c -o /dev/null $$file || exit 1; done
+	@touch $@
+
+lint: $(VENV)/.bytecode build/lint/.warnings  ## ruff, mypy --strict, clang-format, the C compiler's warnings
 	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
 	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h,$(C_FILES))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> object:
     if name in ("Runtime", "State"):
+        # lazy: so that commands, which import this package too, load only what they need
         from pyruntime.runtime import api
 
         return getattr(api, name)
@@ -28,7 +29,7 @@ def __getattr__(name: str) -> object:
 
         return ImageStore
     if name == "errors":
-        import pyruntime.errors
+        import pyruntime.errors  # lazy: as above
 
         return pyruntime.errors
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

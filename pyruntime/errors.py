@@ -2,7 +2,7 @@
 
     PyruntimeError                 exit 1   anything below
     ├── ConfigError                exit 1   config.json (or process.json, ...) is wrong; carries every Problem found
-    ├── HostError                  exit 1   this kernel or machine lacks something the configuration asks for
+    ├── HostError                  exit 1   the host lacks something that the configuration requires
     ├── UsageError                 exit 1   the command line or an argument is wrong
     ├── StateError                 exit 1   the container is not in a state that allows the operation
     │   ├── NoSuchContainer        exit 1
@@ -11,20 +11,20 @@
     │   ├── NoSuchNetwork          exit 1
     │   └── NoSuchVolume           exit 1
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
-    ├── SystemdError               exit 1   systemd refused what the cgroup driver asked it for
-    ├── HookError                  exit 1   a hook failed, could not be run, or ran out of time
-    ├── CriuError                  exit 1   CRIU could not checkpoint or restore a container; names its log
+    ├── SystemdError               exit 1   systemd refused a request of the cgroup driver
+    ├── HookError                  exit 1   a hook failed, could not be run, or timed out
+    ├── CriuError                  exit 1   CRIU could not checkpoint or restore a container; names CRIU's log
     ├── ImageError                 exit 1   an image cannot be used: its documents, blobs or layers are wrong
-    │   ├── NoSuchImage            exit 1   nothing here has that name
-    │   ├── DigestError            exit 1   content is not what its digest or size says
-    │   └── LayerError             exit 1   a layer's archive is broken, or holds what no layer may hold
+    │   ├── NoSuchImage            exit 1   no local image has that name
+    │   ├── DigestError            exit 1   content does not match its digest or size
+    │   └── LayerError             exit 1   a layer's archive is damaged, or has an entry that no layer may have
     ├── BuildError                 exit 1   a step of a build failed; carries its place in the Dockerfile
-    │   └── DockerfileError        exit 1   a Dockerfile is wrong
+    │   └── DockerfileError        exit 1   a Dockerfile is invalid
     └── RegistryError              exit 1   a registry refused, or cannot be reached
 
-The exit code stands on the class; the command `exec` exits 255 for all of them, since 1 may be its program's status.
-Messages are lower case, have no full stop, put values in double quotes, and end with the system's own words. ``notes``
-are clean-up failures: they are appended and never replace the cause.
+Each class has its exit code. `exec` exits with 255 for all of them, since 1 may be the command's own status. Messages
+are in lower case, have no full stop, put values in double quotes, and end with the system's message. ``notes`` are
+errors of the cleanup: they are appended and never replace the cause.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def words(error: BaseException) -> str:
-    """What an error says, without the number that Python puts in front of the system's words ("[Errno 2] ...")."""
+    """The message of an error, without the number that Python puts before the system's message ("[Errno 2] ...")."""
     if isinstance(error, OSError) and error.strerror:
         about = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
         return f'"{about}": {error.strerror}' if about else error.strerror
@@ -43,12 +43,12 @@ def words(error: BaseException) -> str:
 
 
 class Problem:
-    """One thing that is wrong in a document, and what to do about it.
+    """One mistake in a document, and how to correct it.
 
     ``where``   path in the document, for example ``mounts[7].destination``; empty for the document as a whole
-    ``what``    what is wrong, with the value, for example ``"rel" is not an absolute path``
+    ``what``    the mistake, with the value, for example ``"rel" is not an absolute path``
     ``remedy``  what to write instead, for example ``write "/rel", or remove the mount``; may be empty
-    ``spec``    the section that says so, for example ``config.md#mounts``; may be empty
+    ``spec``    the section that states the rule, for example ``config.md#mounts``; may be empty
     """
 
     __slots__ = ("remedy", "spec", "what", "where")
@@ -78,10 +78,10 @@ class Problem:
 
 
 class PyruntimeError(Exception):
-    """The root of the tree. ``where``, ``step`` and ``spec`` go into ``--log-format json`` when they are set."""
+    """The root of the tree. ``where``, ``step`` and ``spec``, if set, are keys of ``--log-format json``."""
 
     exit_code = 1
-    for_people = False   # whether the command is there to tell people: lines stay lines, wherever they go
+    for_people = False   # whether people read the command's output: line breaks are kept even off a terminal
     place: str = ""
     where: str = ""
     step: str = ""
@@ -97,13 +97,13 @@ class PyruntimeError(Exception):
 
     @property
     def sentence(self) -> str:
-        """The error on one line, for a log and for the programs that read it; the step is left out."""
+        """The error on one line, without the step, for logs and for programs that read them."""
         lines = str(self.args[0]).splitlines() + [f"and while cleaning up: {note}" for note in self.notes]
         return "; ".join(" [".join(part.strip() for part in line.split("     [")) for line in lines)
 
 
 class ConfigError(PyruntimeError):
-    """A document is wrong. ``problems`` holds everything that was found, in the document's order."""
+    """A document is invalid. ``problems`` has all problems that were found, in the order of the document."""
 
     def __init__(self, document: str, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(f"{document}: {problem}" for problem in problems))
@@ -115,7 +115,7 @@ class ConfigError(PyruntimeError):
 
 
 class HostError(PyruntimeError):
-    """The machine lacks something. ``where`` names the place in config.json that asks for it."""
+    """The host lacks something. ``where`` is the place in config.json that requires it."""
 
     def __init__(self, message: str, where: str = "") -> None:
         super().__init__(message)
@@ -139,7 +139,7 @@ class ContainerExists(StateError):
 
 
 class Interrupted(StateError):
-    """Three SIGINT or SIGTERM ended the command; the program in the container ignores them and goes on."""
+    """Three SIGINT or SIGTERM ended the command; the program in the container ignores them and keeps running."""
 
 
 class NoSuchNetwork(StateError):
@@ -151,8 +151,8 @@ class NoSuchVolume(StateError):
 
 
 class StepError(PyruntimeError):
-    """A step of a plan failed: ``index`` counts from 0, ``errno`` is 0 where the step failed without a system call;
-    ``place`` is where the step stands in the plan."""
+    """A step of a plan failed: ``index`` counts from 0, ``errno`` is 0 if no system call failed;
+    ``place`` is the position of the step in the plan."""
 
     def __init__(self, message: str, *, where: str = "", step: str = "", errno: int = 0, index: int = -1,
                  place: str = "") -> None:
@@ -173,7 +173,7 @@ class HookError(PyruntimeError):
 
 
 class SystemdError(PyruntimeError):
-    """systemd refused: ``name`` is the error's name on the bus, without what all of them begin with."""
+    """systemd refused: ``name`` is the D-Bus name of the error, without the prefix that all of them share."""
 
     def __init__(self, what: str, name: str, text: str) -> None:
         super().__init__(f"systemd: {what}: {text or name}")
@@ -181,7 +181,7 @@ class SystemdError(PyruntimeError):
 
 
 class CriuError(PyruntimeError):
-    """CRIU could not do what it was asked. ``log`` is the path of its log; empty where there is none."""
+    """CRIU failed. ``log`` is the path of its log, or empty if there is none."""
 
     def __init__(self, message: str, log: str = "") -> None:
         super().__init__(message)
@@ -189,7 +189,7 @@ class CriuError(PyruntimeError):
 
 
 class ImageError(PyruntimeError):
-    """An image cannot be used. ``where`` names the document, blob or reference that is wrong."""
+    """An image cannot be used. ``where`` names the invalid document, blob or reference."""
 
     def __init__(self, message: str, where: str = "") -> None:
         super().__init__(message)
@@ -197,15 +197,15 @@ class ImageError(PyruntimeError):
 
 
 class NoSuchImage(ImageError):
-    """Nothing here has that name."""
+    """No local image has that name."""
 
 
 class DigestError(ImageError):
-    """Content is not what its digest or its size says (descriptor.md#verification)."""
+    """Content does not match its digest or its size (descriptor.md#verification)."""
 
 
 class LayerError(ImageError):
-    """A layer's archive is broken, or holds what no layer may hold. ``where`` is the entry's name."""
+    """A layer's archive is damaged, or has an entry that no layer may have. ``where`` is the entry's name."""
 
 
 class BuildError(PyruntimeError):
@@ -217,23 +217,23 @@ class BuildError(PyruntimeError):
 
 
 class DockerfileError(BuildError):
-    """A Dockerfile is wrong; the message shows every problem with its line."""
+    """A Dockerfile is invalid; the message shows every problem with its line."""
 
 
 class RegistryError(PyruntimeError):
-    """A registry refused, or cannot be reached. ``status`` is the HTTP status, 0 where there was no answer."""
+    """A registry refused, or cannot be reached. ``status`` is the HTTP status, or 0 if there was no response."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
 
 
-# Whose message is all that they are made of, for those who look at their class.
+# Classes whose constructor takes the message alone.
 _PLAIN = (HostError, UsageError, StateError, ImageError, BuildError, RegistryError)
 
 
 def told(name: str, text: str, where: str = "") -> PyruntimeError:
-    """The error that another process of ours has met, by the name of its class and its message."""
+    """Rebuild an error of another pyruntime process from the name of its class and its message."""
     kind = globals().get(name)
     error = kind(text) if isinstance(kind, type) and issubclass(kind, _PLAIN) else PyruntimeError(text)
     error.where = where

@@ -14,7 +14,8 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent
 COMMANDS = "PYRUNTIME_TEST_COMMANDS"
 NATIVE = TOP / "pyruntime/native/stub"
-FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wno-missing-field-initializers", "-g", "-O1"]
+STUB_SOURCES = [*NATIVE.glob("*.c"), *(TOP / "pyruntime/native/arguments").glob("*.c")]
+FLAGS = [f"@{TOP}/pyruntime/native/cflags", "-Werror", "-g", "-O1"]
 # Who is started in the background, or by nohup(1), has these ignored, and so has all that tests run and signal.
 for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL),
                        (signal.SIGHUP, signal.SIG_DFL)):

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.store.layout import Layout
 
-# Imports in functions: start-up (decision 0007).
-
 _GIT = ("git://", "git@", "ssh://", "git+")
 # Limits of git's transfers: a server that sends fewer bytes a second for this many seconds has failed; transports that
 # a URL could name (ext::, fd::) would run programs, or read descriptors.
@@ -237,7 +235,7 @@ def check_out(url: str, ref: str, target: str, environment: Mapping[str, str] | 
 def git(*words: str, environment: Mapping[str, str] | None = None) -> str:
     """Run git without prompts and without the hooks of the user's and the host's settings; its output. ``environment``
     is added to this process's. Raises BuildError."""
-    import subprocess
+    import subprocess  # lazy: only with git
 
     whole = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **_GIT_RULES, **(environment or {})}
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):   # set if a git hook runs this command

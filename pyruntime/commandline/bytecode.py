@@ -131,10 +131,9 @@ def write(top: str = TOP, file: str = FILE) -> None:
         return len(known).to_bytes(8, "little") + known
 
     os.makedirs(os.path.dirname(file), exist_ok=True)
-    temporary = f"{file}.{os.getpid()}"
-    with open(temporary, "wb") as made:
-        made.write(head(len(head(0))) + data)
-    os.rename(temporary, file)
+    from pyruntime.system.files import replace  # lazy: when `run` imports this module, imports are still slow
+
+    replace(file, head(len(head(0))) + data, mode=0o666)
 
 
 def _compiled(source: str, found: os.stat_result) -> bytes:
@@ -169,6 +168,6 @@ def run(module: str) -> NoReturn:
     if found:
         sys.meta_path.insert(0, found)
     main = __import__(module, fromlist=["main"]).main
-    from pyruntime.commandline.program import leave
+    from pyruntime.commandline.program import leave  # lazy: when this module is imported, imports are still slow
 
     leave(main())

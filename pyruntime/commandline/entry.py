@@ -10,6 +10,7 @@ import os
 import sys
 
 from pyruntime.commandline import bytecode
+from pyruntime.system.files import replace
 
 SCRIPT = '''#!{python} -IS
 import sys
@@ -26,11 +27,9 @@ def write(directory: str, name: str) -> str:
     here = os.path.dirname(bytecode.TOP)
     path = [here, *(entry for entry in sys.path if entry.endswith("site-packages") and entry != here)]
     target = os.path.join(directory, name)
-    temporary = f"{target}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(SCRIPT.format(python=os.path.abspath(sys.executable), path=path, module=COMMANDS[name]))
-    os.chmod(temporary, 0o755)
-    os.rename(temporary, target)
+    script = SCRIPT.format(python=os.path.abspath(sys.executable), path=path, module=COMMANDS[name])
+    replace(target, script.encode(), mode=0o755)
+    os.chmod(target, 0o755)   # for all users, whatever the umask of the installation
     return target
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
 from pyruntime.errors import PyruntimeError, UsageError
 from pyruntime.system.json import encode
@@ -46,7 +45,9 @@ class Log:
             return
         if self.debug_wanted and "func" not in fields:
             fields = {**_caller(), **fields}
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        from pyruntime.system.times import timestamp_in_seconds  # lazy: most commands log nothing
+
+        now = timestamp_in_seconds()
         if self.json:
             values = {"level": level, "msg": message, "time": now, **{k: v for k, v in fields.items() if v}}
             line = encode({key: values[key] for key in sorted(values)})

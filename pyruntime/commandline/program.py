@@ -60,7 +60,7 @@ class Program:
 
     def unknown(self, name: str, words: Sequence[str]) -> int:
         """Say that there is no such command, and which are spelled alike; the exit status."""
-        from difflib import get_close_matches
+        from difflib import get_close_matches  # lazy: only for an unknown command
 
         alike = get_close_matches(name, self.commands, 3)
         hint = f"do you mean {' or '.join(alike)}?" if alike else f"see `{self.name} --help`"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pyruntime.errors import UsageError
+from pyruntime.system import durations
 
 _SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DIGITS = frozenset("0123456789.")
 
 
@@ -28,19 +28,10 @@ def size(flag: str, text: str) -> int:
 
 def duration(flag: str, text: str) -> float:
     """Seconds, as ``30s``, ``1m30s``, ``500ms``. Raises UsageError."""
-    rest, seconds = text.strip(), 0.0
-    try:
-        if not rest or rest == "0":
-            return float(rest)
-        while rest:
-            digits = _leading(rest)
-            unit = rest[len(digits):]
-            unit = unit[:next((place for place, sign in enumerate(unit) if sign in _DIGITS), len(unit))]
-            seconds += float(digits) * _SECONDS[unit]
-            rest = rest[len(digits) + len(unit):]
-        return seconds
-    except (KeyError, ValueError):
-        raise wrong(flag, text, "write a time with ms, s, m or h, as 1m30s") from None
+    nanoseconds = durations.parse(text.strip())
+    if nanoseconds is None:
+        raise wrong(flag, text, "write a time with ms, s, m or h, as 1m30s")
+    return nanoseconds / 10**9
 
 
 def whole(flag: str, text: object, least: int, most: int, what: str = "") -> int:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 ARCHIVES = ("docker-archive", "oci-archive")
 
-# Imported where used: start-up (decision 0007). A command calls one method, which needs few of the modules.
 
 
 class Pulled:
@@ -78,7 +77,7 @@ class ImageStore:
     def store(self) -> Store:
         """The open store; it is created if it does not exist. Raises HostError, ImageError, UsageError."""
         if self._store is None:
-            from pyruntime.images.store.store import Store
+            from pyruntime.images.store.store import Store  # lazy: each call needs few modules
 
             self._store = self._open() if self._open else Store.open(self._root)
         return self._store
@@ -87,7 +86,7 @@ class ImageStore:
     def registries(self) -> Registries:
         """How registries are reached."""
         if self._registries is None:
-            from pyruntime.images.registry.registries import Registries
+            from pyruntime.images.registry.registries import Registries  # lazy: each call needs few modules
 
             self._registries = self._configure() if self._configure else Registries(warn=self.warn)
         return self._registries
@@ -97,7 +96,7 @@ class ImageStore:
     def images(self) -> list[Image]:
         """All images that can be read, each with its names: of an index the image for the host, or its first image. An
         unreadable image is a warning."""
-        from pyruntime.images.lookup import Image, every
+        from pyruntime.images.lookup import Image, every  # lazy: each call needs few modules
 
         found = []
         for _, _, image in every(self.store):
@@ -109,13 +108,13 @@ class ImageStore:
 
     def find(self, name: str, *, platform: str = "") -> Image:
         """An image of the store. Raises NoSuchImage, and ImageError if the digits of an ID are ambiguous."""
-        from pyruntime.images.lookup import find
+        from pyruntime.images.lookup import find  # lazy: each call needs few modules
 
         return find(self.store, name, _platform(platform))
 
     def tag(self, name: str, *names: str) -> None:
         """Add names to an image. Raises NoSuchImage, and UsageError for a new name with a digest."""
-        from pyruntime.images.lookup import find_root, key
+        from pyruntime.images.lookup import find_root, key  # lazy: each call needs few modules
         from pyruntime.images.reference import Reference
 
         references = [Reference.parse(text) for text in names]
@@ -136,7 +135,7 @@ class ImageStore:
         Raises NoSuchImage, and unless ``force`` ImageError for an image in use or an ID with several names; ``user``
         names the owner of a bundle's path in the message.
         """
-        from pyruntime.images.remove import names_of
+        from pyruntime.images.remove import names_of  # lazy: each call needs few modules
 
         names = names_of(self.store, name, user, force=force)
         for one in names:
@@ -151,7 +150,7 @@ class ImageStore:
         ``everything``: images with a tag too. ``partial``: unfinished downloads of any age. ``dry_run``: remove
         nothing.
         """
-        from pyruntime.images.remove import unused
+        from pyruntime.images.remove import unused  # lazy: each call needs few modules
 
         names = unused(self.store, everything=everything)
         for name in names if not dry_run else ():
@@ -165,7 +164,7 @@ class ImageStore:
              limits: Limits | None = None, threads: int = 3, progress: Progress | None = None) -> Pulled:
         """Pull an image. ``extract``: extract its layers now, instead of by the first unpack. Raises RegistryError,
         DigestError, ImageError, LayerError; after an error the store has no new name."""
-        from pyruntime.images.lookup import key
+        from pyruntime.images.lookup import key  # lazy: each call needs few modules
         from pyruntime.images.present import is_present
 
         wanted_platform = _platform(platform)
@@ -178,7 +177,7 @@ class ImageStore:
             if known and known.digest == wanted and is_present(
                     self.store, known, wanted_platform, everything=all_platforms, extracted=extract):
                 return Pulled(short, wanted, is_new=False)
-            from pyruntime.images.receive import receive
+            from pyruntime.images.receive import receive  # lazy: each call needs few modules
 
             copied = receive(self.store, source, [stored], platform=wanted_platform, everything=all_platforms,
                              extract=extract, limits=limits, threads=threads, progress=progress, warn=self.warn)
@@ -191,7 +190,7 @@ class ImageStore:
         """Push an image to the registry of ``target``, or of its own name; the digest there. ``platform``: only that
         image of an index. Layers that another repository of the registry has, as far as the store knows, are mounted
         from there. Raises RegistryError, NoSuchImage."""
-        from pyruntime.images.lookup import find_root
+        from pyruntime.images.lookup import find_root  # lazy: each call needs few modules
         from pyruntime.images.reference import Reference
 
         descriptor, names, _ = find_root(self.store, name)
@@ -205,7 +204,7 @@ class ImageStore:
     def push_root(self, root: Descriptor, names: list[str], target: str, *, platform: str = "", mount_from: str = "",
                   threads: int = 3, progress: Progress | None = None) -> Copied:
         """Push a manifest or an index of the store, whether or not it has a name there."""
-        from pyruntime.images.copy import copy
+        from pyruntime.images.copy import copy  # lazy: each call needs few modules
         from pyruntime.images.transports.local import StoreSource
         from pyruntime.images.transports.registry import open_target
 
@@ -221,7 +220,7 @@ class ImageStore:
              progress: Progress | None = None) -> Copied:
         """Copy an image between docker://REFERENCE, oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:DIR and names
         in the store. Raises what the source and the target raise; an incomplete target is removed."""
-        from pyruntime.images.copy import copy
+        from pyruntime.images.copy import copy  # lazy: each call needs few modules
         from pyruntime.images.lookup import key
         from pyruntime.images.receive import receive
         from pyruntime.images.reference import Reference
@@ -251,7 +250,7 @@ class ImageStore:
 
     def inspect(self, location: str, *, platform: str = "") -> Image:
         """The image at a location as in ``copy``; of a registry only manifest and configuration are downloaded."""
-        from pyruntime.images.copy import image_of
+        from pyruntime.images.copy import image_of  # lazy: each call needs few modules
 
         source = self.source(location)
         try:
@@ -261,7 +260,7 @@ class ImageStore:
 
     def source(self, location: str) -> Source:
         """The image at a location as in ``copy``, to read from; the caller closes it."""
-        from pyruntime.images.lookup import find_root
+        from pyruntime.images.lookup import find_root  # lazy: each call needs few modules
         from pyruntime.images.transports.local import StoreSource
         from pyruntime.images.transports.location import Location, only
 
@@ -275,7 +274,7 @@ class ImageStore:
 
     def remote(self, name: str) -> RegistrySource:
         """An image in a registry, to read from; the caller closes it. See Registries.find."""
-        from pyruntime.images.transports.registry import open_source
+        from pyruntime.images.transports.registry import open_source  # lazy: each call needs few modules
 
         return open_source(self.registries, name)
 
@@ -292,7 +291,7 @@ class ImageStore:
         """Write images, with the names given here, to one archive; shared layers are written once. "-" is standard
         output. ``platform``: only that image of an index. Raises NoSuchImage, ImageError; an incomplete file is
         removed."""
-        from pyruntime.images.copy import copy
+        from pyruntime.images.copy import copy  # lazy: each call needs few modules
         from pyruntime.images.lookup import find_root
         from pyruntime.images.transports.archive import ArchiveTarget
         from pyruntime.images.transports.local import StoreSource
@@ -317,7 +316,7 @@ class ImageStore:
              ) -> None:
         """Load all images of an archive or of the directory of an image layout; "-" is standard input. ``loaded`` is
         called with the names and the result of each. Raises ImageError, DigestError, LayerError."""
-        from pyruntime.images.receive import receive
+        from pyruntime.images.receive import receive  # lazy: each call needs few modules
         from pyruntime.images.transports.location import Location, sources
 
         wanted = _platform(platform)
@@ -340,7 +339,7 @@ class ImageStore:
         ``changes`` are members of the image's configuration, ``created`` a time in RFC 3339 format. Raises ImageError,
         LayerError for an archive that cannot be extracted; the store then has no new name.
         """
-        from pyruntime.images.lookup import by_manifest
+        from pyruntime.images.lookup import by_manifest  # lazy: each call needs few modules
         from pyruntime.images.make import checked_time, timestamp
         from pyruntime.images.platform import Platform
         from pyruntime.images.repack import import_tree
@@ -379,7 +378,7 @@ class ImageStore:
         """Unpack an image into a bundle for Runtime; the name of the storage driver. ``args`` replace the image's Cmd,
         ``entrypoint`` its Entrypoint. Raises NoSuchImage, ImageError, HostError, UsageError; no bundle is left then.
         """
-        from pyruntime.images.bundle import unpack
+        from pyruntime.images.bundle import unpack  # lazy: each call needs few modules
         from pyruntime.images.runtime_config import Wishes
         from pyruntime.images.store.extract import Talk
 
@@ -394,13 +393,13 @@ class ImageStore:
     def mount(self, name: str, directory: str | os.PathLike[str], *, platform: str = "") -> None:
         """Mount an image read-only at a directory, which is created if it does not exist. Raises HostError without
         root."""
-        from pyruntime.images.mounts import mount
+        from pyruntime.images.mounts import mount  # lazy: each call needs few modules
 
         mount(self.store, self.find(name, platform=platform), os.path.abspath(directory))
 
     def mount_bundle(self, bundle: str | os.PathLike[str]) -> str:
         """Mount the root filesystem of a bundle again, for example after a reboot; its path."""
-        from pyruntime.images.bundle import Bundle
+        from pyruntime.images.bundle import Bundle  # lazy: each call needs few modules
 
         found = Bundle(self.store, os.fspath(bundle))
         found.mount()
@@ -409,7 +408,7 @@ class ImageStore:
     def unmount(self, path: str | os.PathLike[str], *, remove: bool = False) -> None:
         """Unmount a bundle, or a directory with a mounted image. ``remove``: remove the bundle and its changes, or what
         a killed unpack left. Raises HostError, ImageError."""
-        from pyruntime.images.bundle import Bundle, undo
+        from pyruntime.images.bundle import Bundle, undo  # lazy: each call needs few modules
         from pyruntime.images.mounts import unmount
 
         path = os.fspath(path)
@@ -425,14 +424,14 @@ class ImageStore:
 def _platform(text: str) -> Platform | None:
     if not text:
         return None
-    from pyruntime.images.platform import Platform
+    from pyruntime.images.platform import Platform  # lazy: each call needs few modules
 
     return Platform.parse(text)
 
 
 def _loaded_names(found: list[str]) -> list[str]:
     """The names of a loaded image: all full names of an archive of Docker's, or the first name of a layout."""
-    from pyruntime.images.lookup import key
+    from pyruntime.images.lookup import key  # lazy: each call needs few modules
     from pyruntime.images.reference import Reference
 
     full = [name for name in found if "/" in name or ":" in name] or [f"localhost/{name}" for name in found[:1]]

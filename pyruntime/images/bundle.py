@@ -24,6 +24,7 @@ from pyruntime.images.snapshots.driver import Driver
 from pyruntime.images.store import bundles, layers, trees
 from pyruntime.images.store.store import Store
 from pyruntime.system import kernel
+from pyruntime.system.files import replace
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from pyruntime.images.store.bundles import BundleRecord as Record
     from pyruntime.images.store.extract import Talk
     from pyruntime.images.store.layers import Layers
-
-# Imports in functions: start-up (decision 0007).
 
 NEW = ".pyimage.new"   # exists while an unpack runs, which holds its lock
 VOLUMES = ("bind", "tmpfs", "none")
@@ -66,7 +65,7 @@ def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: W
                 document = _configuration(image, path, wishes or Wishes(), volumes)
                 record = store.add_bundle(path, manifest=image.descriptor.digest, driver=made.name, layers=there)
                 try:
-                    _write(f"{path}/config.json", encode(document, 1).encode() + b"\n")
+                    replace(f"{path}/config.json", encode(document, 1).encode() + b"\n")
                 except BaseException:
                     store.remove_bundle(record)
                     raise
@@ -150,16 +149,6 @@ def _clear(path: str) -> None:
     os.rmdir(path)
 
 
-def _write(path: str, data: bytes) -> None:
-    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        while data:
-            data = data[os.write(fd, data):]
-    finally:
-        os.close(fd)
-    os.rename(f"{path}.new", path)
-
-
 def _configuration(image: Image, path: str, wishes: Wishes, volumes: str) -> dict[str, Any]:
     root = os.open(f"{path}/rootfs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -199,7 +188,7 @@ def _volume(path: str, root: int, number: int, volume: str, kind: str) -> dict[s
     except OSError:   # the image has no directory at this path: the volume is empty
         found = -1
     if found >= 0:
-        from pyruntime.images.layers.merge import merge
+        from pyruntime.images.layers.merge import merge  # lazy: only with volumes
         made = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             merge(found, made)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pyruntime.images.platform import Platform
     from pyruntime.images.transports.base import Body, Target
 
-# Imports in functions: start-up (decision 0007).
-
 _DEPTH = 4   # of nested indexes
 
 
@@ -70,7 +68,7 @@ class Kept(Source):
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
         """Its bytes from ``offset`` on."""
-        from io import BytesIO
+        from io import BytesIO  # lazy: only when content is copied
 
         return BytesIO(self._content[offset:])
 
@@ -166,7 +164,7 @@ def _move(work: _Work, threads: int) -> None:
         for blob in waiting:
             _one(work, blob)
         return
-    from pyruntime.images.parallel import Crew
+    from pyruntime.images.parallel import Crew  # lazy: only when content is copied
 
     crew = Crew()
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from _hashlib import HASH
     from collections.abc import Buffer  # type: ignore[attr-defined,unused-ignore]  # new in Python 3.12
 
-# Imports in functions: start-up (decision 0007).
-
 _LENGTHS = {"sha256": 64, "sha512": 128}   # of the encoded part, by algorithm
 _SMALL = 1 << 16   # bytes: below, loading OpenSSL (4 ms) takes longer than hashing
 _HEX = frozenset("0123456789abcdef")
@@ -53,7 +51,7 @@ def of(data: Buffer, algorithm: str = "sha256") -> str:
 
 
 def _new(algorithm: str) -> HASH:
-    import _hashlib
+    import _hashlib  # lazy: only for large content
 
     return _hashlib.new(algorithm)
 

@@ -21,7 +21,7 @@ MAX_DOCUMENT = 4 << 20   # bytes of a manifest, index or configuration (distribu
 MAX_LAYERS = 500         # overlayfs takes no more (fs/overlayfs/params.h)
 _SIZES = 1 << 63
 # The type of each member that is read, and its name in messages.
-_WORDS: dict[type, str] = {str: "a text", int: "a number", list: "a list", dict: "an object"}
+_WORDS: dict[type, str] = {str: "a string", int: "a number", list: "a list", dict: "an object"}
 _DESCRIPTOR: dict[str, type] = {
     "mediaType": str, "digest": str, "size": int, "platform": dict, "data": str}
 _CONFIG: dict[str, type] = {

@@ -9,13 +9,13 @@ from __future__ import annotations
 import _hashlib
 import fcntl
 import os
-import time
 
 from pyruntime.errors import UsageError
 from pyruntime.images import media
 from pyruntime.images.document import Descriptor
 from pyruntime.images.layers.compression import writer
 from pyruntime.system.json import encode
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.lookup import Image
     from pyruntime.images.store.store import Store
-
-# Imports in functions: start-up (decision 0007).
 
 
 class LayerFile:
@@ -80,12 +78,12 @@ def timestamp(seconds: float | None = None) -> str:
         if not epoch.isascii() or not epoch.isdigit():
             raise UsageError(f'SOURCE_DATE_EPOCH "{epoch}": write seconds since 1970')
         seconds = int(epoch)
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if seconds is None else seconds))
+    return timestamp_in_seconds(seconds)
 
 
 def checked_time(text: str) -> str:
     """The text itself; raises UsageError if it is not a time in RFC 3339 format."""
-    from datetime import datetime
+    from datetime import datetime  # lazy: only with a given time
 
     try:
         if datetime.fromisoformat(text).tzinfo is not None and "T" in text.upper():

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.document import Descriptor
 
-# Imports in functions: start-up (decision 0007).
-
 
 class Progress:
     """Shows nothing; the base of the other kinds. Called from several threads."""
@@ -61,7 +59,7 @@ class BarProgress(Progress):
 
     def _start(self) -> None:
         """Before the first blob, and not earlier: a command without transfers must not pay for rich."""
-        from rich.console import Console
+        from rich.console import Console  # lazy: only on a terminal
         from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
         from rich.progress import Progress as Display
 

@@ -15,8 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Imports in functions: start-up (decision 0007).
-
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000   # linux/sched.h
 
 
@@ -81,7 +79,7 @@ def enter(store_root: str = "", warn: Callable[[str], None] | None = None) -> No
 
 def _ranges(uid: int, warn: Callable[[str], None]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """The user's subordinate IDs; empty, after a warning, if they cannot be used."""
-    import pwd
+    import pwd  # lazy: only without root
 
     try:
         user = pwd.getpwuid(uid).pw_name
@@ -107,7 +105,7 @@ def _program(name: str) -> str:
 
 
 def _unshare(kind: int) -> None:
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only without root
 
     try:
         kernel.unshare(kind)

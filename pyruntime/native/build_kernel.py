@@ -5,6 +5,8 @@ Named in setup.py's ``cffi_modules``; ``python pyruntime/native/build_kernel.py`
 
 from __future__ import annotations
 
+import os
+
 from cffi import FFI
 
 ffibuilder = FFI()
@@ -176,7 +178,7 @@ static int k_unshare(int flags)
 {
     return unshare(flags);
 }
-""", extra_compile_args=["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-missing-field-initializers",
+""", extra_compile_args=[f"@{os.path.dirname(os.path.abspath(__file__))}/cflags", "-Wno-unused-parameter",
                          "-Wno-sign-compare", "-D_GNU_SOURCE"])
 
 if __name__ == "__main__":

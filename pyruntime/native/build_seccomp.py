@@ -6,6 +6,8 @@ Named in setup.py's ``cffi_modules``; ``python pyruntime/native/build_seccomp.py
 
 from __future__ import annotations
 
+import os
+
 from cffi import FFI
 
 ffibuilder = FFI()
@@ -48,7 +50,8 @@ SOURCE = """
     #include <seccomp.h>
     static const int NR_SCMP_ERROR = __NR_SCMP_ERROR;
 """
-ffibuilder.set_source("pyruntime.native._seccomp", SOURCE, libraries=["seccomp"])
+ffibuilder.set_source("pyruntime.native._seccomp", SOURCE, libraries=["seccomp"], extra_compile_args=[
+    f"@{os.path.dirname(os.path.abspath(__file__))}/cflags", "-Wno-unused-parameter", "-Wno-sign-compare"])
 
 if __name__ == "__main__":
     ffibuilder.compile(verbose=True)

@@ -22,6 +22,8 @@ from pyruntime.networks.definitions import DEFAULT
 from pyruntime.networks.endpoints import Endpoint
 from pyruntime.networks.rtnetlink import Netlink
 from pyruntime.system import kernel
+from pyruntime.system.processes import kill
+from pyruntime.system.uapi import CLONE_NEWNET
 from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
 NEED_ROOT = ("networks between containers need root; without root there are pasta, slirp4netns, none, host and"
              " container:ID")
-_CLONE_NEWNET = 0x40000000   # linux/sched.h
 
 
 class EndpointConfig:
@@ -226,14 +227,14 @@ def _visit(namespace: int, sysctls: Sequence[tuple[str, str]] = ()) -> Netlink:
     belongs to the namespace in which it was made, and we are single-threaded, so nobody else is moved."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        kernel.setns(namespace, _CLONE_NEWNET)
+        kernel.setns(namespace, CLONE_NEWNET)
         try:
             if os.path.isdir("/proc/sys/net/ipv6"):
                 for name, value in sysctls:
                     forwarding.put(name, value)
             return Netlink()
         finally:
-            kernel.setns(home, _CLONE_NEWNET)
+            kernel.setns(home, CLONE_NEWNET)
     finally:
         os.close(home)
 
@@ -274,7 +275,7 @@ def _publish(site: Site, endpoint: Endpoint) -> None:
 def _forget_flows(endpoint: Endpoint) -> None:
     """Clients that have sent datagrams to its ports all the time shall find what is there now."""
     if any(port["protocol"] == "udp" for port in endpoint.ports):
-        from pyruntime.networks.conntrack import forget
+        from pyruntime.networks.conntrack import forget  # lazy: only for published UDP ports
 
         forget(endpoint.ports, endpoint.targets())
 
@@ -323,7 +324,7 @@ class Departure:
         if endpoint is None:
             return
         ports.stop_proxy(endpoint)
-        ports.end(endpoint.helper)
+        kill(*endpoint.helper, seconds=ports.PATIENCE)
         if self._child and os.waitpid(self._child, 0)[1]:
             _unplug(endpoint.joined)   # it is told why that cannot be
         self._child = 0

@@ -1,4 +1,4 @@
-"""What the kernel remembers of flows: conntrack, through ctnetlink. Numbers: linux/netfilter/nfnetlink_conntrack.h.
+"""What the kernel remembers of flows: conntrack, through ctnetlink.
 
 A datagram's flow keeps the destination that it was given when it was new, as long as its client goes on sending. So
 when a published port leads elsewhere from now on, or nowhere, the flows to it have to be forgotten. (A TCP client whose
@@ -12,20 +12,18 @@ from errno import EINVAL, EOPNOTSUPP, EPROTONOSUPPORT
 
 from pyruntime.errors import HostError
 from pyruntime.networks.addresses import Address
-from pyruntime.networks.netlink import NESTED, Connection, attribute, attributes
+from pyruntime.networks.netlink import Connection, attribute, attributes
+from pyruntime.system import uapi_netlink as nl
+from pyruntime.system.uapi import IPPROTO_UDP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-_NETLINK_NETFILTER = 12
-_GET, _DELETE = 0x101, 0x102                # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_*
-_ORIGINAL, _REPLY, _ZONE = 1, 2, 18         # CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ZONE
-_IP, _PROTOCOL = 1, 2                       # CTA_TUPLE_IP, CTA_TUPLE_PROTO
-_ADDRESSES = {_socket.AF_INET: (1, 2), _socket.AF_INET6: (3, 4)}    # CTA_IP_V4_SRC, CTA_IP_V4_DST, ...
-_NUMBER, _TO_PORT = 1, 3                    # CTA_PROTO_NUM, CTA_PROTO_DST_PORT
-_UDP = 17
+_GET, _DELETE = (nl.NFNL_SUBSYS_CTNETLINK << 8 | kind for kind in (nl.IPCTNL_MSG_CT_GET, nl.IPCTNL_MSG_CT_DELETE))
+_ADDRESSES = {_socket.AF_INET: (nl.CTA_IP_V4_SRC, nl.CTA_IP_V4_DST),
+              _socket.AF_INET6: (nl.CTA_IP_V6_SRC, nl.CTA_IP_V6_DST)}
 # A kernel without nf_conntrack_netlink: its flows end when their clients pause for 30 seconds, or 120.
 _ABSENT = (EINVAL, EOPNOTSUPP, EPROTONOSUPPORT)
 
@@ -44,7 +42,7 @@ def forget(ports: Sequence[dict[str, Any]], targets: dict[int, str]) -> None:
 
 
 def _forget(numbers: set[int], ours: set[bytes]) -> None:
-    netlink = Connection(_NETLINK_NETFILTER)
+    netlink = Connection(nl.NETLINK_NETFILTER)
     try:
         for family in _ADDRESSES:
             for flow in [*_flows(netlink, family, numbers, ours)]:
@@ -65,12 +63,14 @@ def _flows(netlink: Connection, family: int, numbers: set[int], ours: set[bytes]
     source, destination = _ADDRESSES[family]
     for answer in netlink.dump(_GET, _message(family)):
         flow = attributes(answer[4:])
-        original = attributes(flow[_ORIGINAL])
-        protocol = attributes(original[_PROTOCOL])
-        if protocol[_NUMBER][0] != _UDP or int.from_bytes(protocol[_TO_PORT], "big") not in numbers:
+        original = attributes(flow[nl.CTA_TUPLE_ORIG])
+        protocol = attributes(original[nl.CTA_TUPLE_PROTO])
+        if protocol[nl.CTA_PROTO_NUM][0] != IPPROTO_UDP:   # ICMP, for example, has no ports
+            continue
+        if int.from_bytes(protocol[nl.CTA_PROTO_DST_PORT], "big") not in numbers:
             continue
         # Who answers: a container, or who was asked, where nothing was translated when the flow began.
-        answers = attributes(attributes(flow[_REPLY])[_IP])[source]
-        if answers in ours or answers == attributes(original[_IP])[destination]:
-            yield attribute(_ORIGINAL | NESTED, flow[_ORIGINAL]) + (
-                attribute(_ZONE, flow[_ZONE]) if _ZONE in flow else b"")
+        answers = attributes(attributes(flow[nl.CTA_TUPLE_REPLY])[nl.CTA_TUPLE_IP])[source]
+        if answers in ours or answers == attributes(original[nl.CTA_TUPLE_IP])[destination]:
+            yield attribute(nl.CTA_TUPLE_ORIG | nl.NLA_F_NESTED, flow[nl.CTA_TUPLE_ORIG]) + (
+                attribute(nl.CTA_ZONE, flow[nl.CTA_ZONE]) if nl.CTA_ZONE in flow else b"")

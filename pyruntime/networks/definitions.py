@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.networks.site import Site
-    from pyruntime.system.files import Lock
+    from pyruntime.system.locks import Lock
 
 DEFAULT = "bridge"
 RESERVED = (NONE, HOST, "container", "default", "slirp4netns", "pasta", "private")

@@ -13,7 +13,7 @@ import os
 from pyruntime.networks.site import Site
 from pyruntime.system.directories import private
 from pyruntime.system.events import note
-from pyruntime.system.files import Lock
+from pyruntime.system.locks import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

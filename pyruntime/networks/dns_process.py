@@ -9,19 +9,22 @@ Whoever finds it dead starts it again.
 
 from __future__ import annotations
 
+import _socket
 import os
 import sys
 import time
 
 from pyruntime.networks import bridges
-from pyruntime.system.files import Lock, write
-from pyruntime.system.processes import interpreter, start_time
+from pyruntime.networks.addresses import FAMILIES
+from pyruntime.system import processes
+from pyruntime.system.files import write
+from pyruntime.system.locks import Lock
+from pyruntime.system.processes import SIGHUP, interpreter, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.networks.site import Site
 
-_SIGHUP = 1
 
 
 def ensure(site: Site) -> None:
@@ -34,15 +37,11 @@ def ensure(site: Site) -> None:
 
 def alive(site: Site) -> bool:
     """Whether there is one."""
-    return _process(site) > 0
+    return processes.alive(*_process(site))
 
 
 def answers(gateway: str, seconds: float = 3.0) -> bool:
     """Wait until the name server listens at a bridge's address; False where it does not within that time."""
-    import _socket
-
-    from pyruntime.networks.addresses import FAMILIES
-
     deadline = time.monotonic() + seconds
     while True:
         sock = _socket.socket(FAMILIES[6 if ":" in gateway else 4][0], _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
@@ -58,24 +57,22 @@ def answers(gateway: str, seconds: float = 3.0) -> bool:
         time.sleep(0.005)
 
 
-def _process(site: Site) -> int:
+def _process(site: Site) -> tuple[int, int]:
     try:
         with open(f"{site.run}/networks/names", encoding="ascii") as file:
             pid, started = map(int, file.read().split())
     except (FileNotFoundError, ValueError):
-        return 0
-    return pid if start_time(pid) == started else 0
+        return 0, 0
+    return pid, started
 
 
 def _tell(site: Site) -> bool:
     """Have it look which networks are up; False where there is none to hear it."""
-    pid = _process(site)
-    if pid:
-        try:
-            os.kill(pid, _SIGHUP)
-        except ProcessLookupError:
-            return False
-    return pid > 0
+    try:
+        processes.send_signal(*_process(site), SIGHUP)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _start(site: Site) -> None:
@@ -84,6 +81,6 @@ def _start(site: Site) -> None:
     actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     # SIGHUP is held back until the program is ready for it: it would be killed by one that comes earlier.
     pid = os.posix_spawn(interpreter(), ["python", "-IS", "-c", code, site.root, site.run], {},
-                         file_actions=actions, setsid=True, setsigmask=[_SIGHUP])
+                         file_actions=actions, setsid=True, setsigmask=[SIGHUP])
     site.adopt(pid)
     write(f"{site.run}/networks/names", f"{pid} {start_time(pid)}\n".encode())

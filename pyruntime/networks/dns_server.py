@@ -25,8 +25,9 @@ from pyruntime.networks.addresses import Address
 from pyruntime.networks.host_files import host_resolv
 from pyruntime.networks.site import Site
 from pyruntime.system import kernel
-from pyruntime.system.files import Lock
 from pyruntime.system.json import decode
+from pyruntime.system.locks import Lock
+from pyruntime.system.uapi import CLONE_NEWNS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ _SHARE = 64          # of them, and of connections, that one address may have: t
 _IDLE = 10.0         # seconds that a connection may say nothing
 LINGER = 1.0         # seconds that a network stays up without containers
 _LOOK = 30.0         # seconds after which we look for changes that nobody told us of
-_CLONE_NEWNS, _MNT_DETACH = 0x00020000, 2   # linux/sched.h, linux/fs.h
 _TICK = 20_000_000   # nanoseconds, more than a tick of any kernel
 _MOST = 64           # records in an answer
 
@@ -559,12 +559,12 @@ def _listen(address: str) -> list[_socket.socket]:
 
 def _let_go(site: Site) -> None:
     """Who started us may have been in the mount namespace of one container, whose root filesystem we would hold."""
-    kernel.unshare(_CLONE_NEWNS)
+    kernel.unshare(CLONE_NEWNS)
     with open("/proc/self/mountinfo", "rb") as file:
         points = [os.fsdecode(line.split()[4].replace(b"\\040", b" ")) for line in file]
     for point in reversed(points):
         if point.startswith(f"{site.root}/"):
-            kernel.umount2(point, _MNT_DETACH)
+            kernel.umount2(point, kernel.MNT_DETACH)
 
 
 def main(root: str, run: str) -> NoReturn:

@@ -15,7 +15,7 @@ from pyruntime.errors import StateError
 from pyruntime.networks.addresses import Address, Subnet
 from pyruntime.system.files import forget, write
 from pyruntime.system.json import decode, encode
-from pyruntime.system.processes import start_time
+from pyruntime.system.processes import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Endpoint:
 
     def of_a_build(self) -> bool:
         """Whether it is a step's of a build that goes on."""
-        return self.owner[0] > 0 and start_time(self.owner[0]) == self.owner[1]
+        return alive(*self.owner)
 
     def in_network(self, name: str) -> dict[str, Any] | None:
         """What it has of this network."""

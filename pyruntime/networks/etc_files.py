@@ -22,7 +22,7 @@ def host_line(text: str, endpoint: Endpoint | None, *, on_host: bool) -> str:
         address = address or ("127.0.0.1" if on_host else "")
         if not address:
             raise UsageError(f'--add-host "{text}": the container has no network with a gateway to the host')
-    from pyruntime.networks.addresses import Address  # here: the usual container has no such line
+    from pyruntime.networks.addresses import Address  # lazy: only for --add-host and hosts that have addresses
 
     return f"{Address.parse(address.strip('[]'), '--add-host')}\t{name}\n"
 
@@ -38,7 +38,7 @@ def resolv(endpoint: Endpoint | None, dns: Sequence[str] = (), dns_search: Seque
         if not any(option.startswith("ndots:") for option in dns_options):
             options.append("ndots:0")   # names of containers have no dots, and are not to be looked for elsewhere first
     elif endpoint and endpoint.outside and not dns:
-        from pyruntime.networks.slirp import name_servers  # here: containers without networks need none of it
+        from pyruntime.networks.slirp import name_servers  # lazy: containers without networks need none of it
 
         servers = name_servers(endpoint.outside)
     elif dns:

@@ -1,4 +1,4 @@
-"""netlink(7): requests to the kernel, and the attributes that they are made of. Numbers: linux/netlink.h."""
+"""netlink(7): requests to the kernel, and the attributes that they are made of."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import _socket
 import os
 from _struct import Struct
 
+from pyruntime.system.uapi_netlink import NLA_TYPE_MASK, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NESTED = 0x8000
-_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
-_ERROR_TYPE, _DONE = 2, 3
 _HEADER, _ATTRIBUTE, _ERROR = Struct("=IHHII"), Struct("=HH"), Struct("=i")     # nlmsghdr, nlattr, nlmsgerr
 
 
@@ -28,7 +27,7 @@ def attributes(data: bytes) -> dict[int, bytes]:
         length, kind = _ATTRIBUTE.unpack_from(data)
         if length < 4:
             break
-        found[kind & 0x3fff] = data[4:length]
+        found[kind & NLA_TYPE_MASK] = data[4:length]
         data = data[length + 3 & ~3:]
     return found
 
@@ -47,22 +46,22 @@ class Connection:
 
     def ask(self, kind: int, flags: int, body: bytes) -> bytes:
         """One request; the first answer to it, if it has one."""
-        answers = [*self._answers(kind, flags | _ACK, body)]
+        answers = [*self._answers(kind, flags | NLM_F_ACK, body)]
         return answers[0] if answers else b""
 
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
         """The answers to a request for everything there is."""
-        return self._answers(kind, _DUMP, body)
+        return self._answers(kind, NLM_F_DUMP, body)
 
     def _answers(self, kind: int, flags: int, body: bytes) -> Iterator[bytes]:
         self._sequence += 1
-        self._socket.send(_HEADER.pack(len(body) + 16, kind, flags | _REQUEST, self._sequence, 0) + body)
+        self._socket.send(_HEADER.pack(len(body) + 16, kind, flags | NLM_F_REQUEST, self._sequence, 0) + body)
         while True:
             data = self._socket.recv(65536)
             while data:
                 length, answer, _, sequence, _ = _HEADER.unpack_from(data)
                 if sequence == self._sequence:
-                    if answer in (_ERROR_TYPE, _DONE):
+                    if answer in (NLMSG_ERROR, NLMSG_DONE):
                         number = -_ERROR.unpack_from(data, 16)[0]
                         if number:
                             raise OSError(number, os.strerror(number))

@@ -14,7 +14,8 @@ import os
 from pyruntime.errors import HostError, StateError, UsageError
 from pyruntime.networks import endpoints
 from pyruntime.system.installed import native
-from pyruntime.system.processes import start_time
+from pyruntime.system.processes import kill, start_time
+from pyruntime.system.uapi import IPPROTO_SCTP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from pyruntime.networks.site import Site
 
 PROXY = native("proxy")
-_IPPROTO_SCTP = 132   # netinet/in.h; Python's socket module has it on some builds alone
 _KINDS = {"tcp": (_socket.SOCK_STREAM, _socket.IPPROTO_TCP), "udp": (_socket.SOCK_DGRAM, _socket.IPPROTO_UDP),
-          "sctp": (_socket.SOCK_STREAM, _IPPROTO_SCTP)}
+          "sctp": (_socket.SOCK_STREAM, IPPROTO_SCTP)}
+PATIENCE = 5.0   # seconds that a killed helper process may take to end
 _TRIES = 64   # for a port that the kernel finds free for IPv4 and that is taken for IPv6
 _EADDRS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -192,11 +193,12 @@ def start_proxy(endpoint: Endpoint, bound: Sequence[Bound]) -> None:
             target = targets.get(6 if ":" in one.host else 4) or targets.get(4) or targets[6]
             words.append(f"{one.protocol},{one.sock.fileno()},{target},{one.to}")
             os.set_inheritable(one.sock.fileno(), True)
+        where = [f"netns={namespace}"] if namespace >= 0 else []
         os.set_inheritable(pidfd, True)
         # Not our standard streams: they are the container's at this moment, and it would never see their end.
         actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
         try:
-            pid = os.posix_spawn(PROXY, ["pocker-proxy", str(pidfd), str(namespace), *words], {},
+            pid = os.posix_spawn(PROXY, ["pocker-proxy", f"init={pidfd}", *where, "--", *words], {},
                                  file_actions=actions, setsid=True)
         except OSError as error:
             raise HostError(f'cannot run "{PROXY}", which holds published ports: {error.strerror}') from None
@@ -209,30 +211,6 @@ def start_proxy(endpoint: Endpoint, bound: Sequence[Bound]) -> None:
 
 
 def stop_proxy(endpoint: Endpoint) -> None:
-    """End it; it may be gone already. When this returns, nobody holds the ports."""
-    end(endpoint.proxy)
+    """Kill the endpoint's proxy, if there is one, and wait until the published ports are free."""
+    kill(*endpoint.proxy, seconds=PATIENCE)
     endpoint.proxy = [0, 0]
-
-
-def end(process: list[int]) -> None:
-    """Kill a process of ours, pid and start time, and wait until it is gone; 0 is none."""
-    pid, started = process
-    try:
-        pidfd = os.pidfd_open(pid) if pid else -1
-    except ProcessLookupError:
-        pidfd = -1
-    if pidfd < 0:
-        return
-    try:
-        if start_time(pid) == started:
-            from _signal import pidfd_send_signal  # type: ignore[import-not-found]
-            from select import POLLIN, poll
-
-            pidfd_send_signal(pidfd, 9)
-            gone = poll()
-            gone.register(pidfd, POLLIN)
-            gone.poll(5000)
-    except ProcessLookupError:
-        return   # it went this very moment
-    finally:
-        os.close(pidfd)

@@ -21,8 +21,9 @@ from pyruntime.images.store import trees
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers.container import every as every_container
 from pyruntime.pocker.options.volume_names import volume_name
-from pyruntime.system.files import Lock, forget, write
+from pyruntime.system.files import forget, write
 from pyruntime.system.json import decode, encode
+from pyruntime.system.locks import Lock
 from pyruntime.system.processes import start_time
 from pyruntime.system.times import timestamp
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError
+from pyruntime.system.files import write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ def _provide(directory: str) -> None:
     if not _loaded() or _read(stamp) != text:
         _load(text)
         # After it: who is killed in between loads it again. A profile is replaced in one go, also under containers.
-        from pyruntime.system.files import write
-
         write(stamp, text.encode())
 
 
@@ -80,7 +79,7 @@ def _ourselves() -> str:
 
 
 def _load(text: str) -> None:
-    import subprocess
+    import subprocess  # lazy: a profile is loaded into the kernel once
 
     # -r: replaces one that is there; -K: no cache is written, ours would never be found again.
     done = subprocess.run([parser(), "-r", "-K"], input=text.encode(), capture_output=True, check=False)

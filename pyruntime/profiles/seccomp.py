@@ -13,6 +13,17 @@ the kernel has dropped long ago (sysfs, ustat, uselib, nfsservctl, create_module
 from __future__ import annotations
 
 import os
+from errno import ENOSYS, EPERM
+
+from pyruntime.system.uapi import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,7 +131,8 @@ MACHINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 # personality(2): query, Linux, 32-bit uname, a uname that old programs expect, and both. Others switch off what keeps
 # exploits from working (ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC).
 PERSONALITIES = (0x0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
-NEW_NAMESPACES = 0x7E020000   # linux/sched.h: CLONE_NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, NEWCGROUP
+NEW_NAMESPACES = (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID
+                  | CLONE_NEWNET)
 # Families of sockets that are kept away (sys/socket.h), since to open one has the kernel load its module, whoever asks:
 # DECnet, Econet, ATM's switched circuits, IrDA, Wanpipe, ISDN, CAIF, which nobody has any more; ALG, the kernel's
 # ciphers (CVE-2026-31431 wrote to files that could only be read); VSOCK, which speaks with the hypervisor and knows no
@@ -128,7 +140,6 @@ NEW_NAMESPACES = 0x7E020000   # linux/sched.h: CLONE_NEWNS, NEWUTS, NEWIPC, NEWU
 # which a filter cannot look; without that call the i386 programs of Debian have no network.
 KEPT_AWAY = (12, 19, 20, 23, 25, 34, 37, 38, 40)
 NEWEST_FAMILY = 45            # AF_MCTP
-_EPERM, _ENOSYS = 1, 38
 
 
 def profile(capabilities: Collection[str], machine: str = "") -> dict[str, Any]:
@@ -147,8 +158,8 @@ def profile(capabilities: Collection[str], machine: str = "") -> dict[str, Any]:
         calls.append(_allow(("clone",), {"index": place, "value": NEW_NAMESPACES, "valueTwo": 0,
                                          "op": "SCMP_CMP_MASKED_EQ"}))
         # A filter cannot look into clone3's structure. ENOSYS makes programs take clone; EPERM would make them fail.
-        calls.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})
-    result: dict[str, Any] = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": _EPERM, "syscalls": calls}
+        calls.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS})
+    result: dict[str, Any] = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": EPERM, "syscalls": calls}
     if families:
         result["architectures"] = [f"SCMP_ARCH_{name}" for name in families]
     return result

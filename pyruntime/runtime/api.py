@@ -1,4 +1,4 @@
-"""The library: what the ``pyruntime`` command does, as typed calls.
+"""The library: the commands of ``pyruntime`` as typed calls.
 
     from pyruntime import Runtime
 
@@ -10,8 +10,8 @@
     runtime.kill("web", "KILL")
     runtime.delete("web", force=True)
 
-Every error is one of pyruntime.errors. Calls are safe from several threads and processes: what a container is doing is
-asked of the kernel each time (runtime.md#operations).
+Every error is one of pyruntime.errors. Calls are safe from several threads and processes: the status of a container is
+read from the kernel each time (runtime.md#operations).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class State:
     """A container's state at one moment (runtime.md#state).
 
     ``status``  creating, created, running, paused or stopped
-    ``pid``     init's process ID on the host; 0 once it has stopped
+    ``pid``     process ID of init on the host; 0 if the container has stopped
     """
 
     __slots__ = ("annotations", "bundle", "created", "id", "oci_version", "pid", "rootfs", "status")
@@ -61,10 +61,10 @@ class State:
 class Runtime:
     """The containers below one state directory.
 
-    ``root``      the state directory; by default the command's
-    ``rootless``  None: as euid and user namespace say
-    ``cgroup_manager``  who makes cgroups: "cgroupfs", "systemd", or "disabled" (nobody)
-    ``warn``      called with each warning that the specification asks for
+    ``root``      the state directory; defaults to that of the command
+    ``rootless``  None: detected from the effective user ID and the user namespace
+    ``cgroup_manager``  "cgroupfs", "systemd", or "disabled" (no cgroups)
+    ``warn``      called with each warning that the specification requires
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None, *, rootless: bool | None = None,
@@ -83,21 +83,22 @@ class Runtime:
 
     def create(self, container_id: str, bundle: str | os.PathLike[str], *, console_socket: str = "",
                console: socket | None = None, pid_file: str = "", preserve_fds: int = 0) -> State:
-        """Create a container that waits for `start`. ``console``: a connected socket that gets the terminal's master
-        side, instead of the one listening at ``console_socket``. Raises ConfigError, HostError, ContainerExists,
-        StepError, HookError; after an error nothing of it is left."""
+        """Create a container that waits for `start`. ``console``: a connected socket that receives the master end of
+        the pseudoterminal, instead of the socket that listens at ``console_socket``. Raises ConfigError, HostError,
+        ContainerExists, StepError, HookError; after an error nothing of the container is left."""
         create(self.root, container_id, os.fspath(bundle),
                self._request(console_socket, pid_file, preserve_fds, detached=console is None, console=console))
         return self.state(container_id)
 
     def start(self, container_id: str) -> None:
-        """Let a created container's program begin. Raises StateError, StepError, HookError."""
+        """Start the program of a created container. Raises StateError, StepError, HookError."""
         start(self.root, container_id)
 
     def run(self, container_id: str, bundle: str | os.PathLike[str], *, detach: bool = False, keep: bool = False,
             preserve_fds: int = 0) -> int:
         """Create and start; unless ``detach``, wait for the program, delete the container (unless ``keep``) and return
         its exit status, 128 + N when signal N killed it. Signals are forwarded if the main thread waits."""
+        # lazy: the face of the library loads each verb with its first call
         from pyruntime.runtime.lifecycle.run import run
 
         request = self._request("", "", preserve_fds, detached=detach)
@@ -109,16 +110,16 @@ class Runtime:
              capabilities: Sequence[str] = (), no_new_privs: bool | None = None, cgroup: Sequence[str] = (),
              detach: bool = False, ignore_paused: bool = False, console_socket: str = "", pid_file: str = "",
              preserve_fds: int = 0, stdin: bool = True) -> int:
-        """Run another program in a created or running container, and return its exit status, 128 + N when signal N
-        killed it; with ``detach`` its pid: it is a child of this process, which has to wait for it.
+        """Run a command in a created or running container, and return its exit status, 128 + N when signal N killed it.
+        With ``detach``, return the pid: the process is a child of this process, which has to wait for it.
 
-        ``args`` is the program and its arguments, which the next options change what the container's own process gets;
-        ``gids`` are added to the container's supplementary groups, ``groups`` replace them;
-        or ``process`` is a whole process object (config.md#process). Signals are forwarded if the main thread waits;
-        without ``stdin`` nothing is typed into the terminal, and the third SIGINT or SIGTERM raises Interrupted.
-        Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of it is left.
+        ``args`` is the command and its arguments, and the options after it change what the container's own process has:
+        ``gids`` are added to the container's supplementary groups, ``groups`` replaces them. Alternatively ``process``
+        is a whole process object (config.md#process). Signals are forwarded if the main thread waits; without ``stdin``
+        the terminal gets no input, and the third SIGINT or SIGTERM raises Interrupted.
+        Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of the process is left.
         """
-        from pyruntime.runtime.lifecycle.exec import ExecRequest, execute
+        from pyruntime.runtime.lifecycle.exec import ExecRequest, execute  # lazy: as in run
 
         options: dict[str, Any] = {} if process is not None else {
             "cwd": cwd, "env": env, "user": user, "gids": gids, "groups": groups, "terminal": terminal,
@@ -130,10 +131,10 @@ class Runtime:
 
     def checkpoint(self, container_id: str, image_path: str | os.PathLike[str], *, leave_running: bool = False,
                    **options: Any) -> None:
-        """Write a running or paused container to a directory; unless it is left running it is deleted then. ``options``
-        are those of pyruntime.runtime.lifecycle.checkpoint.CheckpointRequest: tcp_established, file_locks, ...
-        Raises StateError, UsageError, HostError, CriuError; then the container goes on as before."""
-        from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint
+        """Checkpoint a running or paused container to a directory, then delete it unless it is left running.
+        ``options`` are those of pyruntime.runtime.lifecycle.checkpoint.CheckpointRequest: tcp_established, file_locks,
+        ... Raises StateError, UsageError, HostError, CriuError; after an error the container keeps running."""
+        from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint  # lazy: as in run
 
         checkpoint(self.root, container_id, CheckpointRequest(
             image_path=os.fspath(image_path), leave_running=leave_running, rootless=self.rootless, warn=self.warn,
@@ -141,68 +142,67 @@ class Runtime:
 
     def restore(self, container_id: str, bundle: str | os.PathLike[str], image_path: str | os.PathLike[str], *,
                 detach: bool = True, console_socket: str = "", pid_file: str = "", **options: Any) -> int:
-        """Bring a container back from such a directory. With ``detach`` it returns 0 when the container runs; its init
-        is a child of this process, which has to wait for it. Otherwise wait, delete the container and return its exit
-        status. ``options`` are those of pyruntime.runtime.lifecycle.restore.RestoreRequest.
-        Raises ConfigError, UsageError, HostError, ContainerExists, StepError, HookError, CriuError; after an error
-        nothing of it is left."""
-        from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore
+        """Restore a container from a checkpoint. With ``detach``, return 0 when the container runs; its init is a child
+        of this process, which has to wait for it. Otherwise wait, delete the container and return its exit status.
+        ``options`` are those of pyruntime.runtime.lifecycle.restore.RestoreRequest. Raises ConfigError, UsageError,
+        HostError, ContainerExists, StepError, HookError, CriuError; after an error nothing of the container is left."""
+        from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore  # lazy: as in run
 
         return restore(self.root, container_id, os.fspath(bundle), RestoreRequest(
             image_path=os.fspath(image_path), detached=detach, console_socket=console_socket, pid_file=pid_file,
             rootless=self.rootless, cgroup_manager=self.cgroup_manager, warn=self.warn, **options), subreaper=False)
 
     def state(self, container_id: str) -> State:
-        """What the container is doing now. Raises NoSuchContainer."""
+        """The container's state now. Raises NoSuchContainer."""
         return State(self.root, container_id)
 
     def kill(self, container_id: str, signal: int | str = "TERM", *, everything: bool = False) -> None:
         """Send a signal, by number or name, to init or to every process. Raises StateError, UsageError."""
-        from pyruntime.system.signals import signal_number
+        from pyruntime.system.signals import signal_number  # lazy: as in run
 
         number = signal if isinstance(signal, int) else signal_number(signal)
         kill(self.root, container_id, number, everything=everything)
 
     def pause(self, container_id: str) -> None:
-        """Stop every process of a created or running container until `resume`. Raises StateError."""
-        from pyruntime.runtime.lifecycle.pause import pause
+        """Pause every process of a created or running container until `resume`. Raises StateError."""
+        from pyruntime.runtime.lifecycle.pause import pause  # lazy: as in run
 
         pause(self.root, container_id)
 
     def resume(self, container_id: str) -> None:
-        """Let the processes of a paused container go on. Raises StateError."""
-        from pyruntime.runtime.lifecycle.pause import resume
+        """Resume the processes of a paused container. Raises StateError."""
+        from pyruntime.runtime.lifecycle.pause import resume  # lazy: as in run
 
         resume(self.root, container_id)
 
     def pids(self, container_id: str) -> Sequence[int]:
-        """The container's processes, as the host numbers them. Raises NoSuchContainer."""
-        from pyruntime.runtime.lifecycle.ps import pids
+        """The IDs of the container's processes on the host. Raises NoSuchContainer."""
+        from pyruntime.runtime.lifecycle.ps import pids  # lazy: as in run
 
         return pids(self.root, container_id)
 
     def delete(self, container_id: str, *, force: bool = False) -> None:
-        """Delete a container; with ``force`` kill it first, and do nothing if there is none. Raises StateError."""
+        """Delete a container; with ``force`` kill it first, and ignore a missing container. Raises StateError."""
         delete(self.root, container_id, force=force, warn=self.warn)
 
     def update(self, container_id: str, resources: dict[str, Any]) -> None:
-        """Change limits: ``resources`` is a ``linux.resources`` object; what it does not name stays, and so do devices.
+        """Change limits: ``resources`` is a ``linux.resources`` object. Other limits and the devices stay as they are.
 
         All or nothing. Raises ConfigError, StateError, HostError, StepError."""
-        from pyruntime.runtime.lifecycle.update import update
+        from pyruntime.runtime.lifecycle.update import update  # lazy: as in run
 
         update(self.root, container_id, resources)
 
     def stats(self, container_id: str) -> dict[str, Any]:
-        """The numbers of the container's cgroup, as `events --stats` prints them. Raises StateError."""
-        from pyruntime.runtime.lifecycle.events import statistics
+        """The statistics of the container's cgroup, as `events --stats` prints them. Raises StateError."""
+        from pyruntime.runtime.lifecycle.events import statistics  # lazy: as in run
 
         return statistics(self.root, container_id)
 
     def oom_kills(self, container_id: str) -> int:
-        """How many processes of the container the kernel has killed for want of memory; also of one that has stopped.
-        0 where nobody counts: no memory controller, or no cgroup. Raises NoSuchContainer."""
-        from pyruntime.runtime.cgroups.oom import kills
+        """How many processes of the container the OOM killer has killed, even if the container has stopped. 0 if
+        nothing counts them (no memory controller, or no cgroup). Raises NoSuchContainer."""
+        from pyruntime.runtime.cgroups.oom import kills  # lazy: as in run
 
         record = StateDirectory(self.root, container_id).read()
         try:

@@ -1,8 +1,7 @@
-"""Files: written whole or not at all, locked, removed."""
+"""Files: replaced atomically, removed."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 from _thread import get_native_id
 from errno import EDQUOT, ENOSPC
@@ -10,33 +9,8 @@ from errno import EDQUOT, ENOSPC
 from pyruntime.errors import PyruntimeError
 
 
-class Lock:
-    """flock(2) of a file while the context lasts; who is killed lets go. Not held across a program of the user's."""
-
-    __slots__ = ("_wait", "fd", "path")
-
-    def __init__(self, path: str, *, wait: bool = True) -> None:
-        self.path = path
-        self._wait = wait
-        self.fd = -1
-
-    def __enter__(self) -> Lock:
-        """Raises BlockingIOError where somebody has it and we do not want to wait."""
-        self.fd = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
-        except BaseException:
-            os.close(self.fd)
-            self.fd = -1
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
-
-
 def forget(path: str) -> None:
-    """Remove a file; none is fine."""
+    """Remove a file; a missing file is no error."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -56,30 +30,48 @@ def read(path: str, limit: int = 1 << 20) -> bytes:
         os.close(fd)
 
 
-def write(path: str, data: bytes, *, sync: bool = False) -> None:
-    """Write a file, whole or not at all, and with ``sync`` to disk. Raises PyruntimeError.
+def replace(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:
+    """Write a file atomically: readers see the old content or the new one. Raises OSError.
 
-    On a full disk what is there already is written over: otherwise a container that filled it could not be removed.
+    The new content is written to ``PATH.TID.new`` and renamed. ``sync`` writes it to disk before the rename.
     """
     temporary = f"{path}.{get_native_id()}.new"
     try:
         try:
-            _fill(temporary, data, os.O_CREAT | os.O_TRUNC, sync=sync)
-            os.rename(temporary, path)
+            _fill(temporary, data, os.O_CREAT | os.O_EXCL, mode, sync=sync)
+        except FileExistsError:   # left by a process that was killed; O_EXCL follows no symbolic link (open(2))
+            os.unlink(temporary)
+            _fill(temporary, data, os.O_CREAT | os.O_EXCL, mode, sync=sync)
+        os.rename(temporary, path)
+    except OSError:
+        try:  # noqa: SIM105 -- contextlib is too dear for the hot path
+            os.unlink(temporary)
+        except OSError:
+            pass   # never created, or on a filesystem that has become read-only: the first error says why
+        raise
+
+
+def write(path: str, data: bytes, *, sync: bool = False) -> None:
+    """Replace a file, and with ``sync`` write it to disk. Raises PyruntimeError.
+
+    On a full disk the file is overwritten in place: otherwise a container that filled the disk could not be removed.
+    """
+    try:
+        try:
+            replace(path, data, sync=sync)
         except OSError as error:
-            forget(temporary)
             if error.errno not in (ENOSPC, EDQUOT) or not _has_room(path, len(data)):
                 raise
-            _fill(path, data, 0, sync=sync)
+            _fill(path, data, 0, 0, sync=sync)
     except OSError as error:
         raise PyruntimeError(f'cannot write "{path}": {error.strerror}') from None
 
 
-def _fill(path: str, data: bytes, flags: int, *, sync: bool) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+def _fill(path: str, data: bytes, flags: int, mode: int, *, sync: bool) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, mode)
     try:
         length = len(data)
-        while data:
+        while data:   # write(2) to a disk that is nearly full takes a part
             data = data[os.write(fd, data):]
         os.ftruncate(fd, length)
         if sync:
@@ -89,7 +81,7 @@ def _fill(path: str, data: bytes, flags: int, *, sync: bool) -> None:
 
 
 def _has_room(path: str, size: int) -> bool:
-    """Whether the file has as many bytes on the disk."""
+    """Whether a file occupies at least ``size`` bytes of the disk."""
     try:
         return os.stat(path).st_blocks * 512 >= size
     except FileNotFoundError:

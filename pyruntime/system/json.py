@@ -81,7 +81,7 @@ def decode(data: bytes, document: str) -> object:
     # SystemError: the accelerator forgets to raise where json.decoder, which has its exception, was never imported.
     except (_Refused, StopIteration, ValueError, RecursionError, SystemError):
         pass   # the slow reader below finds the place and says what is wrong
-    from pyruntime.system.json_syntax import read
+    from pyruntime.system.json_syntax import read  # lazy: only an interpreter without the accelerator
 
     return read(data, document)
 

@@ -64,7 +64,7 @@ class _JsonReader:
             return "the end of the file"
         char = self.text[self.at]
         if char == '"':
-            return "a text"
+            return "a string"
         end = self.at
         while end < len(self.text) and self.text[end] not in ' \t\n\r,:[]{}"' and end - self.at < 20:
             end += 1
@@ -77,7 +77,7 @@ class _JsonReader:
             at += 1
         self.at = at
         if text[at : at + 2] in ("//", "/*") or text[at : at + 1] == "#":
-            self.refuse("a comment has no place in JSON", "remove the comment")
+            self.refuse("a comment is not allowed in JSON", "remove the comment")
 
     def value(self) -> object:
         char = self.text[self.at : self.at + 1]
@@ -97,7 +97,7 @@ class _JsonReader:
                 return meaning
         if char == "'":
             self.refuse("expected a value, found a single quote", 'write texts in double quotes: "text"')
-        remedy = "write true, false, null, a number, a text in double quotes, an array or an object"
+        remedy = "write true, false, null, a number, a string in double quotes, an array or an object"
         self.refuse(f"expected a value, found {self.found()}", remedy)
 
     def members(self) -> dict[str, object]:
@@ -168,14 +168,14 @@ class _JsonReader:
         while True:
             char = text[self.at : self.at + 1]
             if not char:
-                self.refuse("this text never ends", "close it with a double quote", start)
+                self.refuse("this string has no end", "close it with a double quote", start)
             if char == '"':
                 self.at += 1
                 return "".join(out)
             if char < " ":
                 name = {"\n": "a line break", "\t": "a tab"}.get(char, f"control character 0x{ord(char):02x}")
-                remedy = {"\n": "write \\n, or close the text", "\t": "write \\t"}.get(char, "remove it")
-                self.refuse(f"{name} has no place in a text", remedy)
+                remedy = {"\n": "write \\n, or close the string", "\t": "write \\t"}.get(char, "remove it")
+                self.refuse(f"{name} is not allowed in a string", remedy)
             if char == "\\":
                 out.append(self.escape())
             else:

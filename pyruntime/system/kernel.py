@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.system.processes import SIGKILL
+from pyruntime.system.uapi import AT_EMPTY_PATH, AT_FDCWD
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-BPF_F_ALLOW_MULTI = 2   # linux/bpf.h
-_AT_EMPTY_PATH = 0x1000   # linux/fcntl.h
 
 
 def _bindings() -> Any:
+    # lazy: a shared library, and the common `create` makes none of these calls
     from pyruntime.native import _kernel  # type: ignore[attr-defined,unused-ignore]
 
     return _kernel
@@ -38,13 +40,13 @@ def open_tree(path: str, *, clone: bool, recursive: bool) -> int:
     """A descriptor of the mount at ``path``, or with ``clone`` of a detached copy of it. open_tree(2)."""
     module = _bindings()
     flags = (module.lib.OPEN_TREE_CLONE if clone else 0) | (module.lib.AT_RECURSIVE if recursive else 0)
-    return _check(module.lib.k_open_tree(-100, os.fsencode(path), flags), "open_tree", path)
+    return _check(module.lib.k_open_tree(AT_FDCWD, os.fsencode(path), flags), "open_tree", path)
 
 
 def clone_tree(fd: int, *, recursive: bool) -> int:
     """A descriptor of a detached copy of the mount, from the directory or file of a descriptor on. open_tree(2)."""
     module = _bindings()
-    flags = module.lib.OPEN_TREE_CLONE | _AT_EMPTY_PATH | (module.lib.AT_RECURSIVE if recursive else 0)
+    flags = module.lib.OPEN_TREE_CLONE | AT_EMPTY_PATH | (module.lib.AT_RECURSIVE if recursive else 0)
     return _check(module.lib.k_open_tree(fd, b"", flags), "open_tree")
 
 
@@ -66,7 +68,7 @@ def user_namespace(uids: list[str], gids: list[str]) -> int:
                 os.close(fd)
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
-        os.kill(pid, 9)
+        os.kill(pid, SIGKILL)
         os.waitpid(pid, 0)
 
 

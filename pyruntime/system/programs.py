@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError
+from pyruntime.system.processes import SIGPIPE, SIGXFSZ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-IGNORED = (13, 25)   # SIGPIPE, SIGXFSZ: Python ignores them and would hand that down; pasta refuses to begin then
+IGNORED = (SIGPIPE, SIGXFSZ)   # Python ignores them and would hand that down; pasta refuses to begin then
 _MORE = ("/usr/local/sbin", "/usr/sbin", "/sbin")   # not in a plain user's PATH
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError
-from pyruntime.system.files import Lock
+from pyruntime.system.locks import Lock
 
 
 class Roots:

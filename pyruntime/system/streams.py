@@ -32,7 +32,7 @@ class Stream:
         if own:
             os.set_blocking(fd, False)
         elif S_ISSOCK(mode):   # cannot be opened again, and need not
-            import _socket
+            import _socket  # lazy: only for a socket
 
             sock = _socket.socket(fileno=os.dup(fd))
             self.read = lambda size: sock.recv(size, _socket.MSG_DONTWAIT)

@@ -1,4 +1,7 @@
-"""Constants of the kernel's interface, under their own names, by header (Linux 6.12)."""
+"""Constants of the kernel's interface, under their own names, by header (Linux 6.12).
+
+Flags of a call that ``system.kernel`` binds are defined there, beside the call; ``system.uapi_netlink`` has netlink's.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,13 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
+# linux/fcntl.h
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+
+# linux/memfd.h
+MFD_EXEC = 0x10   # Linux 6.3; earlier kernels make every memfd executable
+
 # linux/mount.h
 MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
@@ -24,10 +34,17 @@ MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
 MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
+MS_RDONLY = 1
+MS_REMOUNT = 1 << 5
+MS_BIND = 1 << 12
+MS_REC = 1 << 14
 MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
+
+# linux/fs.h
+FICLONE = 0x40049409
 
 # linux/stat.h
 S_IFIFO = 0o010000
@@ -40,3 +57,12 @@ SECCOMP_FILTER_FLAG_LOG = 2
 SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
+
+# linux/bpf.h
+BPF_F_ALLOW_MULTI = 2   # all programs of the cgroup's ancestors must agree, and sub-cgroups may add their own
+
+# linux/sockios.h, linux/if.h, linux/in.h
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 1
+IPPROTO_UDP = 17
+IPPROTO_SCTP = 132   # Python's socket module has it on some builds only

@@ -13,6 +13,7 @@ import time
 from stat import S_IMODE, S_ISBLK, S_ISCHR, S_ISDIR, S_ISLNK, S_ISREG
 
 from pyruntime.images.layers import xattrs
+from pyruntime.system.files import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,10 +82,7 @@ class Known:
         if len(self._files) > _MOST:
             self._files = dict(list(self._files.items())[-_MOST // 2:])
         os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
-        temporary = f"{self._path}.{os.getpid()}"
-        with open(temporary, "wb") as file:
-            file.write(marshal.dumps(self._files))
-        os.rename(temporary, self._path)
+        replace(self._path, marshal.dumps(self._files))
         self._changed = False
 
 

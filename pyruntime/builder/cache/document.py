@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-# Imports in functions: start-up (decision 0007).
-
 DOCUMENT = "application/vnd.pyruntime.build.cache.v1+json"
 INLINE = "pyruntime.build.cache.v1"
 _HEX = frozenset("0123456789abcdef")
@@ -81,7 +79,7 @@ def read(value: object, layers: list[Descriptor], label: str) -> dict[str, Recor
             not isinstance(value.get("steps"), dict):
         raise ImageError(f"{label}: not a build cache: it has no layers and steps")
     known = [_layer(entry, layers, f"{label}: layers[{number}]") for number, entry in enumerate(value["layers"])]
-    from re import ASCII, compile
+    from re import ASCII, compile  # lazy: only with exported caches
 
     is_time = compile(_TIME, ASCII).fullmatch
     found = {}

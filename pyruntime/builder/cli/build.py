@@ -27,8 +27,7 @@ Example:
 
 def build(context: Context, parsed: Parsed, site: Site, *, driver: str = "") -> int:
     """Build; ``site`` has the networks that RUN can use."""
-    # Imported where used: start-up (decision 0007) of completion and help, which load this module.
-    from pyruntime.builder.api import Builder
+    from pyruntime.builder.api import Builder  # lazy: only when a build runs
     from pyruntime.builder.cli.progress import observer
     from pyruntime.images.cli.remote import image_store
     from pyruntime.images.progress import progress

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from pyruntime.builder.dockerfile import instructions as kinds
 from pyruntime.builder.dockerfile.flags import Flags, read_flags
-from pyruntime.builder.dockerfile.forms import NotTexts, duration, json_texts
+from pyruntime.builder.dockerfile.forms import NotTexts, json_texts
 from pyruntime.builder.dockerfile.instructions import Dockerfile, Instruction, Stage, Word
 from pyruntime.builder.dockerfile.lines import Lines
 from pyruntime.builder.dockerfile.names import INSTRUCTIONS, nearest
 from pyruntime.builder.dockerfile.source import DockerfileSource, Position
 from pyruntime.builder.dockerfile.words import SPACE, first_word, split_fields, split_words
+from pyruntime.system import durations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ class _Parser:
                 else:
                     times["Retries"] = int(values[-1])
                 continue
-            time = duration(values[-1])
+            time = durations.parse(values[-1])
             if time is None or 0 < time < _LEAST or time > _MOST:
                 self._wrong(place, f'"--{flag}" must be a time from a millisecond to 292 years, not "{values[-1]:.60}"',
                             'write "30s" or "1m30s", for example')

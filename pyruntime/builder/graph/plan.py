@@ -11,7 +11,6 @@ import sys
 
 from pyruntime.builder.dockerfile import instructions as kinds
 from pyruntime.builder.dockerfile.arguments import Globals, Scope, automatic
-from pyruntime.builder.dockerfile.forms import duration_text
 from pyruntime.builder.dockerfile.lines import Heredoc
 from pyruntime.builder.dockerfile.mounts import Mount, MountError, parse_mount
 from pyruntime.builder.dockerfile.parse import parse_source, parse_trigger
@@ -20,6 +19,7 @@ from pyruntime.builder.dockerfile.words import Expansion, WordError
 from pyruntime.builder.steps.origins import is_url
 from pyruntime.errors import BuildError, PyruntimeError, UsageError
 from pyruntime.images.platform import Platform
+from pyruntime.system import durations
 from pyruntime.system.json import encode
 
 TYPE_CHECKING = False
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     class Bases(Protocol):
         def image(self, name: str, platform: Platform | None) -> Image: ...
-
-# Imports in functions: start-up (decision 0007).
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATH_NAME = "PATH"
@@ -378,7 +376,7 @@ class _Evaluation:
 
     def _healthcheck(self, instruction: kinds.Healthcheck) -> None:
         self.config["Healthcheck"] = {"Test": instruction.test, **instruction.times}
-        times = " ".join(f'"{duration_text(instruction.times.get(name, 0))}"' for name in _HEALTH)
+        times = " ".join(f'"{durations.text(instruction.times.get(name, 0))}"' for name in _HEALTH)
         retries = _rune(instruction.times.get("Retries", 0))
         self._add_step(instruction, f"HEALTHCHECK &{{{_quoted(instruction.test)} {times} '{retries}'}}")
 
@@ -509,7 +507,8 @@ def _rune(number: int) -> str:
 
 
 def _is_signal(text: str) -> bool:
-    import _signal  # type: ignore[import-not-found]  # the module signal would cost 5 ms
+    # lazy: the module signal would cost 5 ms
+    import _signal  # type: ignore[import-not-found]
 
     name = text.upper().removeprefix("SIG")
     real = name.startswith(("RTMIN+", "RTMAX-")) and name[6:].isdigit() and int(name[6:]) <= 30

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pyruntime.networks.endpoints import Endpoint
     from pyruntime.networks.site import Site
 
-# Imports in functions: start-up (decision 0007).
-
 DEFAULT = "default"
 HOSTNAME = "build"   # with a loopback address: the same in each build, whatever programs make of it
 _HOSTS = f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{HOSTNAME}\n"
@@ -60,7 +58,7 @@ class Network:
         """Reserve an address. Raises HostError, StateError."""
         if self._mode in (NONE, HOST):
             return self
-        from pyruntime.networks import attach
+        from pyruntime.networks import attach  # lazy: only with a network
 
         identifier = os.urandom(32).hex()
         config = attach.EndpointConfig(identifier, [identifier[:12]],
@@ -86,7 +84,7 @@ class Network:
     def attach(self, pid: int) -> None:
         """Attach the network namespace of the container's init process. Raises HostError, PyruntimeError."""
         if self._reservation:
-            from pyruntime.networks import attach
+            from pyruntime.networks import attach  # lazy: only with a network
 
             try:
                 attach.attach(self._reservation, pid)
@@ -94,7 +92,7 @@ class Network:
                 raise _without(error) from None
             if self.endpoint and self.endpoint.joined:
                 # A query before the name server answers is refused, and resolvers do not repeat it.
-                from pyruntime.networks import dns_process as names
+                from pyruntime.networks import dns_process as names  # lazy: only with a network
 
                 names.answers(self.endpoint.joined[0]["gateway"])
 
@@ -102,7 +100,7 @@ class Network:
         """Start to leave before the container's end: the kernel needs 20 ms to remove an interface, during which the
         container ends and the layer is created."""
         if self.endpoint:
-            from pyruntime.networks.attach import Departure
+            from pyruntime.networks.attach import Departure  # lazy: only with a network
 
             self._departure = Departure(self._site, self.endpoint.id)
             if self.endpoint.outside:
@@ -111,7 +109,7 @@ class Network:
     def leave(self) -> None:
         """Release the endpoint; may be called twice. Raises PyruntimeError."""
         if self.endpoint:
-            from pyruntime.networks.attach import Departure
+            from pyruntime.networks.attach import Departure  # lazy: only with a network
 
             (self._departure or Departure(self._site, self.endpoint.id)).finish()
             self._reservation = None
@@ -123,10 +121,10 @@ def _without(error: HostError) -> HostError:
 
 def sweep(site: Site) -> None:
     """Release the endpoints of killed processes. Raises PyruntimeError."""
-    from pyruntime.networks import present
+    from pyruntime.networks import present  # lazy: only with a network
 
     if present.in_use(site.run):
-        from pyruntime.networks import attach
+        from pyruntime.networks import attach  # lazy: only with a network
 
         attach.sweep(site)
 
@@ -137,7 +135,7 @@ def check(site: Site, name: str) -> str:
         return name
     if name == "bridge":
         return DEFAULT
-    from pyruntime.networks import definitions as networks
+    from pyruntime.networks import definitions as networks  # lazy: only with a network
     from pyruntime.networks import slirp as outside
     from pyruntime.system.user_namespace import privileged
 

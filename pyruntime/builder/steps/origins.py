@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from pyruntime.images.store.store import Store
     from pyruntime.images.transports.registry import RegistrySource
 
-# Imports in functions: start-up (decision 0007).
-
 _REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 _SHORT = 7       # minimum number of digits of a commit
 _PATIENCE = 60   # seconds for the head of a response, and without data
@@ -197,7 +195,7 @@ class Origins:
                 "GIT_SSH_COMMAND": f"ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o 'IdentityAgent={agent}'"}
 
     def _download(self, url: str, checksum: str) -> Tree:
-        from email.utils import parsedate_to_datetime
+        from email.utils import parsedate_to_datetime  # lazy: only for downloads
         from urllib.parse import unquote, urlsplit
 
         verifier = Verifier(check(checksum)) if checksum else None

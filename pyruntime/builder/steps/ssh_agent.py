@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import NoReturn
 
-# Imports in functions: start-up (decision 0007).
-
 _MOST = 64         # connections at once
 _STEP = 1 << 16
 
@@ -29,7 +27,7 @@ class Relay:
 
     def __init__(self, path: str, agent: str, *, mode: int, owner: tuple[int, int]) -> None:
         """``agent`` is the path of the agent's socket. Raises BuildError, OSError."""
-        from socket import AF_UNIX, socket
+        from socket import AF_UNIX, socket  # lazy: only with an SSH agent
 
         listening = socket(AF_UNIX)
         directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -61,6 +59,7 @@ class Relay:
 
 def _carry(listening: socket, agent: str, life: int) -> NoReturn:
     """Relay until the other side of ``life`` is closed."""
+    # lazy: only with an SSH agent
     import _signal  # type: ignore[import-not-found]
 
     try:
@@ -80,7 +79,7 @@ def _carry(listening: socket, agent: str, life: int) -> NoReturn:
 
 
 def _accept(poll: select.poll, others: dict[int, tuple[socket, socket]], listening: socket, agent: str) -> None:
-    from socket import AF_UNIX, socket
+    from socket import AF_UNIX, socket  # lazy: only with an SSH agent
 
     asking = listening.accept()[0]
     answering = socket(AF_UNIX)

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
     Chain = list[tuple[str, str, Descriptor]]
 
-# Imports in functions: start-up (decision 0007).
-
 _LONGEST = 1 << 16   # bytes of a line of output; longer ones are shown in pieces
 _CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h, linux/mount.h
 
@@ -157,6 +155,7 @@ def _say(fd: int, kind: str, value: Any) -> None:
 
 
 def _in_worker(work: Work, out: int, end: int, life: tuple[int, int]) -> NoReturn:
+    # lazy: the module signal would cost 5 ms
     import _signal  # type: ignore[import-not-found]
 
     code = 1

@@ -7,8 +7,6 @@ from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.remote import REMOTE, image_store
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command(
     "copy", "[options] SOURCE TARGET",
     "copy an image between registries, layouts, archives, directories and the local store",
@@ -23,7 +21,7 @@ copied byte for byte: digests do not change.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Copy, and print the digest of the copy."""
-    from pyruntime.images.progress import progress
+    from pyruntime.images.progress import progress  # lazy: only when the command runs
 
     with progress(quiet=parsed["quiet"]) as shown:
         copied = image_store(context, parsed).copy(

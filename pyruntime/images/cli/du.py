@@ -8,8 +8,6 @@ from pyruntime.commandline.table import columns
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.show import FORMAT, show
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command("du", "[options]", "show the disk usage of the local store", FORMAT, most=0, text="""
 For each image, shows the size of its blobs and extracted layers, and of those that no other image uses; then the
 totals of the local store.""")
@@ -17,7 +15,7 @@ totals of the local store.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print sizes."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only when the command runs
 
     found = context.store.usage()
     images = [{"Name": image.name, "Digest": image.digest, "Blobs": image.size, "UniqueBlobs": image.unique,

@@ -8,8 +8,6 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
 from pyruntime.images.cli.main import Context
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command("export", "[options] IMAGE", "export the root filesystem of an image as a tar archive",
                   Flag("output", "str", "write to FILE instead of standard output", short="o", value="FILE"),
                   Flag("platform", "str", "platform to select from an index (default: the host's)",
@@ -18,7 +16,7 @@ COMMAND = Command("export", "[options] IMAGE", "export the root filesystem of an
 
 def run(context: Context, parsed: Parsed) -> int:
     """Write the archive; a file is renamed to its name when it is complete."""
-    from pyruntime.images.lookup import find
+    from pyruntime.images.lookup import find  # lazy: only when the command runs
     from pyruntime.images.platform import Platform
     from pyruntime.images.repack import export
 

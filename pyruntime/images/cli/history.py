@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command("history", "[options] IMAGE", "show the history of an image", FORMAT,
                   Flag("no-trunc", "bool", "do not truncate commands"),
                   Flag("platform", "str", "platform to select from an index (default: the host's)",
@@ -47,7 +45,7 @@ def rows_of(context: Context, parsed: Parsed) -> list[dict[str, Any]]:
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print the steps, the latest first."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only when the command runs
 
     rows = rows_of(context, parsed)
     if not show(parsed["format"], rows):

@@ -14,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.document import Descriptor
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command(
     "import", "[options] FILE|- NAME", "create an image from a tar archive of a root filesystem",
     *CHANGES, *LIMITS,
@@ -30,7 +28,7 @@ The archive may be compressed with gzip, bzip2, xz or zstd.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Create the image and print its name and digest."""
-    from pyruntime.images.lookup import key
+    from pyruntime.images.lookup import key  # lazy: only when the command runs
     from pyruntime.images.reference import Reference
 
     name = key(Reference.parse(parsed.arguments[1]))

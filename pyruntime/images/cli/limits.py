@@ -9,8 +9,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.layers.options import Limits
 
-# Imports in functions: start-up (decision 0007).
-
 LIMITS = (
     Flag("max-size", "str", "maximum unpacked size of a layer, for example 500M (default: 256G)", value="SIZE"),
     Flag("max-entries", "int", "maximum number of entries in a layer", default=2_000_000),
@@ -22,7 +20,7 @@ def limits_of(parsed: Parsed) -> Limits | None:
     """The limits of the options; None without options."""
     if not {"max-size", "max-entries"} & parsed.given:
         return None
-    from pyruntime.images.layers.options import Limits
+    from pyruntime.images.layers.options import Limits  # lazy: only when the command runs
 
     limits = Limits(entries=parsed["max-entries"])
     text = parsed["max-size"].upper().removesuffix("B").removesuffix("I")

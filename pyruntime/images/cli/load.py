@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.copy import Copied
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command("load", "[options]", "load images from an archive into the local store",
                   Flag("input", "str", "read from FILE instead of standard input", short="i", value="FILE"),
                   Flag("platform", "str", "load only the image of an index for this platform",
@@ -36,7 +34,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 def load(context: Context, parsed: Parsed, lines: Callable[[list[str], Copied], str]) -> int:
     """Load all images; ``lines`` is the output for an image that was loaded with these names."""
-    from pyruntime.images.progress import progress
+    from pyruntime.images.progress import progress  # lazy: only when the command runs
 
     path = parsed["input"] or "-"
     if path == "-" and os.isatty(0):

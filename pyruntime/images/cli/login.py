@@ -10,8 +10,6 @@ from pyruntime.errors import UsageError
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.remote import REMOTE, registries_of
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command("login", "[options] [REGISTRY]", "log in to a registry",
                   Flag("username", "str", "user name", short="u"),
                   Flag("password", "str", "password; visible to every user of the host", short="p"),
@@ -25,7 +23,7 @@ defaults to docker.io.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Ask for missing credentials, check them with the registry, and store them."""
-    from pyruntime.images.registry.login import login
+    from pyruntime.images.registry.login import login  # lazy: only when the command runs
 
     registry = parsed.arguments[0] if parsed.arguments else "docker.io"
     registries = registries_of(context, parsed)
@@ -54,7 +52,7 @@ def _ask(prompt: str) -> str:
 
 
 def _ask_secretly() -> str:
-    import getpass
+    import getpass  # lazy: only when the command runs
 
     if not sys.stdin.isatty():
         raise UsageError("standard input is not a terminal: give --username and --password-stdin")

@@ -6,8 +6,6 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command("logout", "[options] [REGISTRY]", "log out of a registry",
                   Flag("authfile", "str", "remove the credentials from FILE", value="FILE"),
                   Flag("all", "bool", "log out of all registries", short="a"), most=1)
@@ -15,7 +13,7 @@ COMMAND = Command("logout", "[options] [REGISTRY]", "log out of a registry",
 
 def run(context: Context, parsed: Parsed) -> int:
     """Remove the credentials from the file or the helper of login."""
-    import os
+    import os  # lazy: only when the command runs
 
     from pyruntime.errors import UsageError
     from pyruntime.images.registry.login import logout, logout_all

@@ -12,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command("ls", "[options] [REPOSITORY...]", "list the images in the local store", FORMAT,
                   Flag("quiet", "bool", "print only image IDs", short="q"),
                   Flag("digests", "bool", "show digests"),
@@ -23,7 +21,7 @@ _HEADING = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "PLATFORM"]
 
 def rows_of(context: Context) -> list[dict[str, Any]]:
     """A document for each name of an image."""
-    from pyruntime.errors import PyruntimeError
+    from pyruntime.errors import PyruntimeError  # lazy: only when the command runs
     from pyruntime.images.lookup import every
     from pyruntime.images.reference import familiar
     from pyruntime.images.store.names import is_nameless
@@ -51,7 +49,7 @@ def plain(repository: str) -> str:
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print a line for each name."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only when the command runs
     from pyruntime.images.reference import Reference
 
     wanted = {Reference.parse(text).name for text in parsed.arguments}

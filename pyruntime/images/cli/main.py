@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pyruntime.images.api import ImageStore
     from pyruntime.images.store.store import Store
 
-# Imports in functions: start-up (decision 0007).
-
 GLOBAL = Command(
     "", "[global options] command [command options] [arguments...]",
     "manage container images: registries, the local store and bundles",
@@ -73,10 +71,10 @@ class Context:
     def store(self) -> Store:
         """The local store. A user without root first enters a user namespace."""
         if self._store is None:
-            from pyruntime.images.store.store import Store
+            from pyruntime.images.store.store import Store  # lazy: only when the command runs
 
             if os.geteuid():
-                from pyruntime.images.rootless import enter
+                from pyruntime.images.rootless import enter  # lazy: only when the command runs
                 enter(self.root, self.debug)   # missing IDs are reported where they are needed
             self._store = Store.open(self.root)
         return self._store
@@ -84,7 +82,7 @@ class Context:
     @property
     def images(self) -> ImageStore:
         """The library over this store, for commands that use no registry."""
-        from pyruntime.images.api import ImageStore
+        from pyruntime.images.api import ImageStore  # lazy: only when the command runs
 
         return ImageStore(store=lambda: self.store, warn=self.warn)
 
@@ -106,7 +104,7 @@ class Context:
 
 def version() -> str:
     """The output of --version."""
-    from pyruntime._version import __version__
+    from pyruntime._version import __version__  # lazy: only when the command runs
 
     return (f"pyimage version {__version__}\nimage-spec: 1.1.1\ndistribution-spec: 1.1.1\n"
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\n")

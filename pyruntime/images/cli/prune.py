@@ -7,8 +7,6 @@ from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.show import show
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command("prune", "[options]", "remove data that no image and no bundle uses",
                   Flag("all", "bool", "remove all images that no bundle uses, with or without a name", short="a"),
                   Flag("partial", "bool", "remove unfinished downloads of any age"),
@@ -20,7 +18,7 @@ and temporary files of killed commands. Data that a running command is about to 
 
 def run(context: Context, parsed: Parsed) -> int:
     """Remove the data, and print what was removed."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only when the command runs
 
     dry_run: bool = parsed["dry-run"]
     names, collected = context.images.prune(everything=parsed["all"], partial=parsed["partial"], dry_run=dry_run)

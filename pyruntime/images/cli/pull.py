@@ -8,8 +8,6 @@ from pyruntime.images.cli.limits import LIMITS, limits_of
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.remote import REMOTE, image_store
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command(
     "pull", "[options] REFERENCE...", "download images from a registry",
     Flag("platform", "str", "platform to select from an index (default: the host's)", value="OS/ARCH[/VARIANT]"),
@@ -33,7 +31,7 @@ def run(context: Context, parsed: Parsed) -> int:
 
 def pull(context: Context, parsed: Parsed, text: str) -> tuple[str, str]:
     """Pull one image; its name with the tag, and its digest. ``parsed`` has the flags of COMMAND."""
-    from pyruntime.images.progress import progress
+    from pyruntime.images.progress import progress  # lazy: only when the command runs
 
     with progress(quiet=parsed["quiet"]) as shown:
         pulled = image_store(context, parsed).pull(

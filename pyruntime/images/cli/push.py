@@ -7,8 +7,6 @@ from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.remote import REMOTE, image_store
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command(
     "push", "[options] IMAGE [REFERENCE]", "upload an image to a registry",
     Flag("platform", "str", "push only the image of an index for this platform, without the index",
@@ -21,7 +19,7 @@ registry mounts the layer from there.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Push, and print the digest of the image in the registry."""
-    from pyruntime.images.progress import progress
+    from pyruntime.images.progress import progress  # lazy: only when the command runs
 
     with progress(quiet=parsed["quiet"]) as shown:
         digest = image_store(context, parsed).push(*parsed.arguments, platform=parsed["platform"],

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from pyruntime.images.api import ImageStore
     from pyruntime.images.registry.registries import Registries
 
-# Imports in functions: start-up (decision 0007).
-
 REMOTE = (
     Flag("creds", "str", "credentials for the registry", value="USER[:PASSWORD]"),
     Flag("authfile", "str", "read credentials only from FILE", value="FILE"),
@@ -26,7 +24,7 @@ REMOTE = (
 
 def registries_of(context: Context, parsed: Parsed) -> Registries:
     """The registries, with the settings and credentials of the options. Raises UsageError."""
-    from pyruntime.images.registry.credentials import Login
+    from pyruntime.images.registry.credentials import Login  # lazy: only when the command runs
     from pyruntime.images.registry.registries import Registries
 
     verify = parsed["tls-verify"]
@@ -41,7 +39,7 @@ def registries_of(context: Context, parsed: Parsed) -> Registries:
 
 def image_store(context: Context, parsed: Parsed) -> ImageStore:
     """The library over the store and the registries of the options, which are read at their first use."""
-    from pyruntime.images.api import ImageStore
+    from pyruntime.images.api import ImageStore  # lazy: only when the command runs
 
     return ImageStore(store=lambda: context.store, registries=lambda: registries_of(context, parsed),
                       warn=context.warn)

@@ -7,8 +7,6 @@ from pyruntime.commandline.program import out
 from pyruntime.images.cli.changes import CHANGES, changes
 from pyruntime.images.cli.main import Context
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command(
     "repack", "[options] BUNDLE NAME", "create an image from the changes in a bundle",
     Flag("message", "str", "comment for the image history", short="m", value="TEXT"),
@@ -25,7 +23,7 @@ out.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Create the image and its name."""
-    from pyruntime.images.bundle import Bundle
+    from pyruntime.images.bundle import Bundle  # lazy: only when the command runs
     from pyruntime.images.layers.diff import DiffOptions
     from pyruntime.images.lookup import by_manifest, key
     from pyruntime.images.make import checked_time

@@ -11,8 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command("rm", "[options] IMAGE...", "remove images",
                   Flag("force", "bool", "remove images in use, and by ID images of several names; ignore missing ones",
                        short="f"),
@@ -29,7 +27,7 @@ def run(context: Context, parsed: Parsed) -> int:
 def remove(context: Context, parsed: Parsed, user: Callable[[str], str], untagged: Callable[[str], str],
            deleted: str) -> int:
     """The same; ``user`` names the owner of a bundle's path, ``untagged`` and ``deleted`` are words of the output."""
-    from pyruntime.errors import ImageError, NoSuchImage
+    from pyruntime.errors import ImageError, NoSuchImage  # lazy: only when the command runs
 
     failed = 0
     for text in parsed.arguments:

@@ -9,8 +9,6 @@ from pyruntime.errors import UsageError
 from pyruntime.images.api import ARCHIVES
 from pyruntime.images.cli.main import Context
 
-# Imports in functions: start-up (decision 0007).
-
 COMMAND = Command("save", "[options] IMAGE...", "save images to an archive",
                   Flag("output", "str", "write to FILE instead of standard output", short="o", value="FILE"),
                   Flag("format", "str", "docker-archive (with Docker's manifest.json) or oci-archive",
@@ -22,7 +20,7 @@ COMMAND = Command("save", "[options] IMAGE...", "save images to an archive",
 
 def run(context: Context, parsed: Parsed) -> int:
     """Write the images to one archive, with the names of the arguments."""
-    from pyruntime.images.progress import progress
+    from pyruntime.images.progress import progress  # lazy: only when the command runs
 
     if parsed["format"] not in ARCHIVES:
         raise UsageError(f'--format "{parsed["format"]}": write {" or ".join(ARCHIVES)}')

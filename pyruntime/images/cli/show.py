@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.lookup import Image
 
-# Imports in functions: start-up (decision 0007).
-
 _WIDTH = 10   # minimum of a column, as in Docker's lists
 FORMAT = Flag("format", "str", "output format: table, json, or a template such as '{{.Id}}'", short="f",
               default="table")
@@ -43,11 +41,11 @@ def show(form: str, value: Any, headings: Mapping[str, str] | None = None,
 def by_template(form: str, items: Sequence[Any], headings: Mapping[str, str] | None = None,
                 texts: Callable[[Any], dict[str, Any]] = lambda item: item) -> str:
     """A line for each item; for ``table TEMPLATE`` a table with a heading, whose columns are separated by tabs."""
-    from pyruntime.commandline.template import heading, render
+    from pyruntime.commandline.template import heading, render  # lazy: only when the command runs
 
     if not form.startswith("table "):
         return "".join(render(form, texts(item)) + "\n" for item in items)
-    from pyruntime.commandline.table import columns
+    from pyruntime.commandline.table import columns  # lazy: only when the command runs
 
     form = form.removeprefix("table ")
     rows = [heading(form, headings or {}), *(render(form, texts(item)) for item in items)]
@@ -105,7 +103,7 @@ def age(created: str) -> str:
 
 def since(created: str) -> str:
     """The time passed since an RFC 3339 time, in words; "" if it is absent or invalid."""
-    from time import time
+    from time import time  # lazy: only when the command runs
 
     when = instant(created)
     return "" if when is None else duration(time() - when)
@@ -114,7 +112,7 @@ def since(created: str) -> str:
 def instant(created: str) -> float | None:
     """An RFC 3339 time in seconds since 1970, to compare times of different zones and precisions; None if it is absent
     or invalid."""
-    from datetime import UTC, datetime
+    from datetime import UTC, datetime  # lazy: only when the command runs
 
     try:
         then = datetime.fromisoformat(created)

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
         def compress(self, data: Buffer, /) -> bytes: ...
         def flush(self) -> bytes: ...
 
-# Imports in functions: start-up (decision 0007).
-
 CHUNK = 256 << 10       # bytes of output at once: what fits into a second-level cache beside its copy
 _INPUT = 128 << 10      # bytes of input at once
 _FIRST = 4 << 10        # of a member's first input: what follows the member is copied, and a layer may have a member
@@ -131,13 +129,13 @@ class Inflater:
                 return
 
     def _bzip2(self) -> Iterator[bytes]:
-        import bz2
+        import bz2  # lazy: only for this compression
 
         while self._have(1):
             yield from self._member(_Framed(bz2.BZ2Decompressor()), OSError, "bzip2")
 
     def _xz(self) -> Iterator[bytes]:
-        import lzma
+        import lzma  # lazy: only for this compression
 
         while self._have(1):
             engine = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
@@ -229,7 +227,7 @@ class _Framed:
 def _gzip_engine() -> tuple[Callable[[], Any], Any]:
     """The constructor of a gzip decompressor, and its exceptions; ISA-L needs half of zlib's time."""
     try:
-        from isal import isal_zlib
+        from isal import isal_zlib  # lazy: only for this compression
     except ImportError:
         return (lambda: zlib.decompressobj(31)), zlib.error
     return (lambda: isal_zlib.decompressobj(31)), (isal_zlib.error, zlib.error)
@@ -237,9 +235,11 @@ def _gzip_engine() -> tuple[Callable[[], Any], Any]:
 
 def _zstd_module() -> Any:
     try:
+        # lazy: only for this compression
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # new in Python 3.14
     except ImportError:
         try:
+            # lazy: only for this compression
             from backports import zstd  # type: ignore[no-redef,unused-ignore]
         except ImportError:
             raise HostError("zstd layers need Python 3.14 or the package backports.zstd") from None

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# Imports in functions: start-up (decision 0007).
-
 _DEPTH = 6   # chunks that may wait between the inflater's thread and the applier: enough to ride out a slow fsync
 
 
@@ -117,7 +115,7 @@ class Ahead:
     __slots__ = ("_done", "_ready", "_room", "_source", "_stop", "_thread")
 
     def __init__(self, source: Callable[[], bytes]) -> None:
-        import threading
+        import threading  # lazy: only for large layers
         from _queue import SimpleQueue
 
         self._source = source

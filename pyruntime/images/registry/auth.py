@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     _Way = Callable[[Url, str, list[str]], Response]
 
-# Imports in functions: start-up (decision 0007).
-
 SHORTEST = 60.0     # seconds: the minimum lifetime of a token, whatever the server says (the protocol's default)
 _EARLY = 5.0        # seconds: a token is not used this long before it expires
 _MAX_TOKEN = 1 << 20
@@ -208,7 +206,7 @@ class Authenticator:
         return _parse(response.document(_MAX_TOKEN), realm)
 
     def _get(self, realm: Url, service: str, scopes: list[str]) -> Response:
-        from urllib.parse import urlencode
+        from urllib.parse import urlencode  # lazy: only for a token
 
         query = [("service", service)] if service else []
         query += [("scope", scope) for scope in scopes]
@@ -221,7 +219,7 @@ class Authenticator:
         return self._ask("GET", Url(f"{realm}{mark}{urlencode(query)}" if query else str(realm)), headers, None)
 
     def _post(self, realm: Url, service: str, scopes: list[str]) -> Response:
-        from urllib.parse import urlencode
+        from urllib.parse import urlencode  # lazy: only for a token
 
         assert self.login is not None   # anonymous requests use no POST
         form = {"client_id": _CLIENT, "service": service, "scope": " ".join(scopes)}
@@ -244,7 +242,7 @@ class Authenticator:
                 attempts.wait(error)
 
     def _refused(self, response: Response, realm: Url) -> AttemptFailed:
-        from pyruntime.images.registry.answers import words
+        from pyruntime.images.registry.answers import words  # lazy: only for a token
 
         said = words(response)
         if response.status in (400, 401, 403) and self.login:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.registry.settings import RegistrySettings
 
-# Imports in functions: start-up (decision 0007).
-
 DIRECTORIES = ("/etc/containers/certs.d", "/etc/docker/certs.d")
 
 
@@ -69,7 +67,7 @@ def find(settings: RegistrySettings, host: str, directories: Sequence[str] = DIR
 
 def context(settings: RegistrySettings, host: str, *, verify: bool = True) -> ssl.SSLContext:
     """The TLS context for a host[:port]; raises UsageError for unreadable certificates."""
-    import ssl
+    import ssl  # lazy: only with TLS
 
     made = ssl.create_default_context()
     certificates = find(settings, host)

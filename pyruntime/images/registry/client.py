@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     Answer = TypeVar("Answer")
 
-# Imports in functions: start-up (decision 0007).
-
 _NEWEST_OF = 6   # tags whose images are compared to find the newest
 
 
@@ -207,7 +205,7 @@ class Repository:
 
     def _created(self, descriptor: Descriptor, depth: int = 2) -> float:
         """The creation time of an image, in seconds since 1970; 0 if it has none."""
-        from datetime import datetime
+        from datetime import datetime  # lazy: only without a tag
 
         from pyruntime.images.platform import Platform, is_image, select
 

@@ -17,14 +17,13 @@ from pyruntime.errors import ConfigError, Problem, RegistryError, UsageError
 from pyruntime.images.reference import HUB
 from pyruntime.images.registry.http import nothing
 from pyruntime.images.registry.settings import HUB_HOST, home_config
+from pyruntime.system.files import replace
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
-
-# Imports in functions: start-up (decision 0007).
 
 HUB_KEY = "https://index.docker.io/v1/"    # Docker Hub's key in files and for helpers
 TOKEN_USER = "<token>"                     # a helper's user name for an identity token
@@ -53,7 +52,7 @@ class Login:
     @property
     def basic(self) -> str:
         """The value of an Authorization header."""
-        from base64 import b64encode
+        from base64 import b64encode  # lazy: only with credentials
 
         pair = f"{self.username}:{self.password or self.identity_token}"
         return "Basic " + b64encode(pair.encode()).decode()
@@ -207,7 +206,7 @@ def _in_auths(auths: dict[str, Any], name: str, path: str) -> Login | None:
 
 
 def _login(entry: dict[str, Any], where: str) -> Login | None:
-    from base64 import b64decode
+    from base64 import b64decode  # lazy: only with credentials
 
     user, password = str(entry.get("username") or ""), str(entry.get("password") or "")
     if isinstance(entry.get("auth"), str) and entry["auth"]:
@@ -223,7 +222,7 @@ def _login(entry: dict[str, Any], where: str) -> Login | None:
 
 def run_helper(helper: str, action: str, text: str, environ: Mapping[str, str]) -> bytes:
     """Run ``docker-credential-HELPER ACTION`` with an input; raises RegistryError if it fails."""
-    import subprocess
+    import subprocess  # lazy: only with credentials
 
     if not helper or "/" in helper:
         raise RegistryError(f'"{helper:.60}" is not the name of a credential helper')
@@ -237,7 +236,7 @@ def run_helper(helper: str, action: str, text: str, environ: Mapping[str, str]) 
     except subprocess.TimeoutExpired:
         raise RegistryError(f'credential helper "{_HELPER}{helper}" took longer than {_HELPER_TIME} seconds') from None
     if done.returncode:
-        from pyruntime.images.registry.url import printable
+        from pyruntime.images.registry.url import printable  # lazy: only with credentials
 
         said = printable((done.stdout or done.stderr).decode(errors="replace"))
         raise RegistryError(f'credential helper "{_HELPER}{helper}" failed to {action}: {said or done.returncode}')
@@ -246,22 +245,9 @@ def run_helper(helper: str, action: str, text: str, environ: Mapping[str, str]) 
 
 def write_file(path: str, document: dict[str, Any]) -> None:
     """Replace an authentication file atomically, readable for its owner only."""
-    directory = os.path.dirname(path) or "."
-    temporary = f"{path}.{os.getpid()}.new"
     try:
-        os.makedirs(directory, 0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(path) or ".", 0o700, exist_ok=True)
         # A symbolic link (for example in a synchronised home) is kept, and its target replaced.
-        path = os.path.realpath(path)
-        temporary = f"{path}.{os.getpid()}.new"
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with open(handle, "w", encoding="ascii") as file:
-                file.write(encode(document, 4) + "\n")
-                file.flush()
-                os.fsync(handle)
-            os.rename(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        replace(os.path.realpath(path), f"{encode(document, 4)}\n".encode(), sync=True)
     except OSError as error:
         raise UsageError(f'"{path}": cannot be written: {error.strerror}; name another file with --authfile') from None

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
         def readinto(self, view: memoryview, /) -> int | None: ...
         def close(self) -> None: ...
 
-# Imports in functions: start-up (decision 0007).
-
 PIECE = 1 << 17     # bytes that are read or sent at once, and between two reports of progress
 MAX_REDIRECTS = 10
 _READ_AHEAD = 8192  # connection's buffer. With more, readinto1 would lose it when the connection fails
@@ -44,7 +42,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 def _cut(sock: socket.socket) -> None:
     """End a thread's wait at a socket."""
-    import socket
+    import socket  # lazy: only with a connection
 
     try:
         # Not SSLSocket's own shutdown, which would free objects that the other thread uses.
@@ -343,7 +341,7 @@ class Transport:
 
     def _send(self, connection: http.client.HTTPConnection, method: str, url: Url, headers: Mapping[str, str],
               body: bytes | ContentStream | None) -> http.client.HTTPResponse:
-        from pyruntime._version import __version__
+        from pyruntime._version import __version__  # lazy: only with a connection
         from pyruntime.images.registry.connection import answer
 
         proxy = proxies.find(self.settings.environ, "http", url.host, url.port) if url.scheme == "http" else None
@@ -371,7 +369,7 @@ class Transport:
         return answer(connection)
 
     def _dial(self, url: Url, insecure: bool) -> http.client.HTTPConnection:
-        from pyruntime.images.registry import connection
+        from pyruntime.images.registry import connection  # lazy: only with a connection
 
         proxy = proxies.find(self.settings.environ, url.scheme, url.host, url.port)
         tls = self._context(url, insecure) if url.scheme == "https" else None
@@ -384,7 +382,7 @@ class Transport:
     def _context(self, url: Url, insecure: bool) -> ssl.SSLContext:
         key = (url.netloc, insecure)
         if key not in self._contexts:
-            from pyruntime.images.registry import certificates
+            from pyruntime.images.registry import certificates  # lazy: only with a connection
 
             self._contexts[key] = certificates.context(self.settings, url.netloc, verify=not insecure)
         return self._contexts[key]
@@ -405,7 +403,7 @@ class Transport:
 
     def failure(self, error: Exception, url: Url, doing: str) -> AttemptFailed:
         """The error for an exception during a request to a URL."""
-        from pyruntime.images.registry import connection
+        from pyruntime.images.registry import connection  # lazy: only with a connection
 
         if self.stopped:
             return AttemptFailed(f'"{url.netloc}": stopped', transient=False)

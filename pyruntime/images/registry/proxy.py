@@ -14,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Imports in functions: start-up (decision 0007).
-
 
 class Proxy:
     """An HTTP proxy: host, port, and the value of Proxy-Authorization, empty without a login."""
@@ -40,7 +38,7 @@ def find(environ: Mapping[str, str], scheme: str, host: str, port: int) -> Proxy
 
 def parse(text: str, name: str = "proxy") -> Proxy:
     """Read a proxy's URL; the default scheme is http."""
-    from base64 import b64encode
+    from base64 import b64encode  # lazy: only with a proxy
     from urllib.parse import unquote, urlsplit
 
     try:
@@ -88,7 +86,7 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 
 def _in_network(network: str, host: str) -> bool:
-    from ipaddress import ip_address, ip_network
+    from ipaddress import ip_address, ip_network  # lazy: only with a proxy
 
     try:
         return ip_address(host) in ip_network(network, strict=False)

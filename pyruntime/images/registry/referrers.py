@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.registry.session import Session
 
-# Imports in functions: start-up (decision 0007).
-
 _TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
@@ -66,7 +64,7 @@ def listed(session: Session, digest: str, artifact_type: str = "") -> list[Descr
 
 def by_api(session: Session, digest: str, artifact_type: str = "") -> list[Descriptor] | None:
     """The registry's list; None if it keeps none."""
-    from urllib.parse import urlencode
+    from urllib.parse import urlencode  # lazy: only with artifacts
 
     what = f"referrers of {digest}"
     url = session.url("referrers", digest)

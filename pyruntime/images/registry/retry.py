@@ -16,8 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.registry.http import Response, Transport
 
-# Imports in functions: start-up (decision 0007).
-
 LONGEST = 60.0     # seconds between two attempts
 PATIENCE = 300.0   # seconds that a server may ask for
 AT_MIRRORS = 2     # attempts
@@ -39,7 +37,7 @@ def asked_wait(response: Response) -> float | None:
         return float(text[:9])
     if not text:
         return None
-    from email.utils import parsedate_to_datetime
+    from email.utils import parsedate_to_datetime  # lazy: only after a failure
 
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pyruntime.images.registry.credentials import Credentials
     from pyruntime.images.registry.settings import RegistrySettings
 
-# Imports in functions: start-up (decision 0007).
-
 _HUB = "index.docker.io"   # the search of Docker Hub, whose images are on another host
 _MOST = 4 << 20   # bytes of an answer
 
@@ -37,7 +35,7 @@ class Found:
 
 def search(term: str, domain: str, limit: int, *, settings: RegistrySettings, credentials: Credentials) -> list[Found]:
     """The matching repositories of a registry, most stars first. Raises RegistryError."""
-    from urllib.parse import urlencode
+    from urllib.parse import urlencode  # lazy: only for a search
 
     transport = Transport(settings)
     try:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-# Imports in functions: start-up (decision 0007).
-
 SYSTEM = "/etc/containers"
 HUB_HOST = "registry-1.docker.io"   # where Docker Hub's API is
 _REGISTRY: dict[str, type] = {"prefix": str, "location": str, "insecure": bool, "blocked": bool, "mirror": list,
@@ -144,7 +142,7 @@ class RegistrySettings:
 
     def take(self, raw: bytes, path: str) -> None:
         """Add a document's settings, which win; ``path`` names it in messages."""
-        import tomllib
+        import tomllib  # lazy: only with a registries.conf
 
         try:
             document = tomllib.loads(raw.decode())

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pyruntime.images.registry.http import Readable, Response
     from pyruntime.images.registry.session import Session
 
-# Imports in functions: start-up (decision 0007).
-
 CHUNK = 64 << 20   # bytes; below this a blob goes in one piece
 _TYPE = {"Content-Type": "application/octet-stream"}
 _NO_CHUNKS = (400, 404, 405, 411, 415, 501)   # responses of registries without PATCH
@@ -60,7 +58,7 @@ class Upload:
 
     def mount(self, from_: str) -> bool:
         """Mount the blob from another repository of the registry; False if that fails."""
-        from urllib.parse import urlencode
+        from urllib.parse import urlencode  # lazy: only for a push
 
         query = urlencode({"mount": self.descriptor.digest, "from": from_})
         try:
@@ -126,7 +124,7 @@ class Upload:
             raise RegistryError(f'"{self.session.endpoint.name}": {self.what}: a response without a Location')
 
     def _closing(self) -> Url:
-        from urllib.parse import quote
+        from urllib.parse import quote  # lazy: only for a push
 
         mark = "&" if "?" in self.location.target else "?"
         return Url(f"{self.location}{mark}digest={quote(self.descriptor.digest, ':')}")

@@ -8,8 +8,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Origin = tuple[str, str, int]
 
-# Imports in functions: start-up (decision 0007).
-
 PORTS = {"http": 80, "https": 443}
 _SAFE = "%/:=&?~#+!$,;'@()*[]"   # characters of a target that are kept unquoted
 
@@ -21,7 +19,7 @@ class Url:
 
     def __init__(self, text: str, base: Url | None = None) -> None:
         """Read a URL, possibly relative to ``base``. Raises RegistryError for anything but http and https."""
-        from urllib.parse import quote, urljoin, urlsplit
+        from urllib.parse import quote, urljoin, urlsplit  # lazy: only with a request
 
         try:
             parts = urlsplit(urljoin(str(base), text) if base else text)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pyruntime.images.store.layers import Layers
     from pyruntime.images.store.store import Store
 
-# Imports in functions: start-up (decision 0007).
-
 
 class CopyDriver(Driver):
     """The copy driver."""
@@ -50,7 +48,7 @@ class CopyDriver(Driver):
 
 def merge_layers(store: Store, directories: list[str], target: str) -> None:
     """Merge layers, bottom first, onto the tree at ``target``."""
-    from pyruntime.images.layers.merge import merge
+    from pyruntime.images.layers.merge import merge  # lazy: only when layers are merged
     from pyruntime.images.layers.options import Options
 
     privileged = store.layout.overlay == "trusted."

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pyruntime.images.store.layers import Layers
     from pyruntime.images.store.store import Store
 
-# Imports in functions: start-up (decision 0007).
-
 
 class Changes:
     """Where to read the changes to a root filesystem.
@@ -71,13 +69,13 @@ class Driver:
     def map_ids(self, target: str, private: str) -> None:
         """Mount the tree with the ID mapping, if there is one. Ends ``prepare`` of drivers without mounts."""
         if self.mapping is not None:
-            from pyruntime.images.snapshots.idmapped import show
+            from pyruntime.images.snapshots.idmapped import show  # lazy: only for some drivers
 
             show(self.mapping, self.tree(target, private), target)
 
     def unmount(self, target: str) -> None:
         """Undo ``mount``; no mount is not an error."""
-        from pyruntime.system import kernel
+        from pyruntime.system import kernel  # lazy: only for some drivers
 
         try:
             kernel.umount2(target, kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW)
@@ -86,7 +84,7 @@ class Driver:
 
     def remove(self, target: str, private: str) -> None:
         """Remove the root filesystem with its changes, and ``private``."""
-        from pyruntime.images.store import trees
+        from pyruntime.images.store import trees  # lazy: only for some drivers
 
         self.unmount(target)
         try:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.store.layers import Layers
 
-# Imports in functions: start-up (decision 0007).
-
 _UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)   # errors of kernels without lowerdir+
 _OFF = ("index", "redirect_dir", "metacopy")
 
@@ -36,7 +34,7 @@ class OverlayDriver(Driver):
 
     def usable(self, target: str) -> str:
         """The kernel decides, by a trial mount, whether upper directories can be on the target's filesystem."""
-        from pyruntime.images.store import trees
+        from pyruntime.images.store import trees  # lazy: only with mapped IDs
 
         trial = os.path.join(existing(target), f".pyruntime-overlay-{os.getpid()}.{get_native_id()}")
         try:
@@ -81,7 +79,7 @@ class OverlayDriver(Driver):
         if self.mapping is None:
             mount_layers(directories, target, private, userxattr=self._userxattr, volatile=volatile)
             return
-        from pyruntime.images.snapshots.idmapped import Mapped
+        from pyruntime.images.snapshots.idmapped import Mapped  # lazy: only with mapped IDs
 
         with Mapped(self.mapping, directories, f"{private}/ids") as mapped:
             mount_layers(mapped, target, private, userxattr=self._userxattr, volatile=volatile)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pyruntime.images.store.layers import Layers
     from pyruntime.images.store.store import Store
 
-# Imports in functions: start-up (decision 0007).
-
 # linux/mount.h: RDONLY, NOSUID, NODEV. Users who can reach the mount point must not be able
 # to use the image's set-user-ID programs and device nodes.
 _ATTRIBUTES = 1 | 2 | 4
@@ -91,7 +89,7 @@ class View:
             os.close(mount)
 
     def _merged(self, store: Store, layers: Layers) -> int:
-        from pyruntime.images.snapshots.copy import CopyDriver
+        from pyruntime.images.snapshots.copy import CopyDriver  # lazy: only without overlayfs
 
         self._copy = store.layout.work()
         try:

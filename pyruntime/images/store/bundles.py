@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import ConfigError, ImageError
-from pyruntime.images.store.layout import now, write_file
+from pyruntime.images.store.layout import write_file
 from pyruntime.system import files
 from pyruntime.system.json import decode, encode
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class BundleRecord:
         self.driver: str = ""
         self.keys: list[str] = []
         self.chain_ids: list[str] = []
-        self.when: str = now()
+        self.when: str = timestamp_in_seconds()
         for name, value in values.items():
             setattr(self, name, value)
 

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     Wanted = tuple[str, str, Descriptor]   # diffID, chainID, the archive
 
-# Imports in functions: start-up (decision 0007).
-
 _STEP = 1 << 20   # bytes of archive between two reports of progress
 
 
@@ -94,7 +92,7 @@ def extract(layout: Layout, lease: Lease, wanted: list[Wanted], *, workers: int 
                     tasks.append(task)
             if tasks:
                 if applier is None:   # only if a layer is missing: a second bundle takes milliseconds
-                    from pyruntime.images.layers import apply as applier
+                    from pyruntime.images.layers import apply as applier  # lazy: only for a missing layer
                 _run(layout, tasks, workers, talk, applier, limits)
         except PyruntimeError:
             _keep(layout, tasks)

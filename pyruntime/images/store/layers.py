@@ -11,9 +11,9 @@ import os
 
 from pyruntime.errors import ConfigError, ImageError
 from pyruntime.images.digest import check
-from pyruntime.images.store.layout import now
 from pyruntime.system import files
 from pyruntime.system.json import decode, encode
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Info:
         self.size: int = 0
         self.usage: int = 0
         self.has_root: bool = True   # whether the archive mentions the root directory
-        self.when: str = now()
+        self.when: str = timestamp_in_seconds()
         for name, value in values.items():
             setattr(self, name, value)
 

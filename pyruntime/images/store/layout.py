@@ -26,6 +26,7 @@ import time
 
 from pyruntime.errors import HostError, ImageError, PyruntimeError, UsageError
 from pyruntime.images.digest import check
+from pyruntime.system.locks import Lock
 from pyruntime.system.user_namespace import privileged, real_uid
 
 VERSION = 1
@@ -49,30 +50,6 @@ def default_root() -> str:
     if not data.startswith("/"):   # basedir-spec: a relative path must be ignored
         data = os.path.join(os.path.expanduser("~"), ".local/share")
     return os.path.join(data, "pyruntime")
-
-
-class Lock:
-    """flock(2) of a file while the context lasts. Programs do not inherit the descriptor."""
-
-    __slots__ = ("_fd", "_kind", "_path")
-
-    def __init__(self, path: str, kind: int) -> None:
-        self._path = path
-        self._kind = kind
-        self._fd = -1
-
-    def __enter__(self) -> Lock:
-        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, self._kind)
-        except BaseException:   # an exception of a signal handler, during the wait
-            os.close(fd)
-            raise
-        self._fd = fd
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
 
 
 class Layout:
@@ -107,11 +84,11 @@ class Layout:
 
     def shared(self) -> Lock:
         """The shared lock of the store. The garbage collection waits for it: hold it briefly."""
-        return Lock(f"{self.root}/lock", fcntl.LOCK_SH)
+        return Lock(f"{self.root}/lock", shared=True)
 
     def exclusive(self) -> Lock:
         """The exclusive lock of the store. All commands that add content wait for it: hold it briefly."""
-        return Lock(f"{self.root}/lock", fcntl.LOCK_EX)
+        return Lock(f"{self.root}/lock")
 
     def failure(self, error: OSError, doing: str) -> PyruntimeError:
         """The error for a system call that failed in the store; ``doing`` like "writing blob sha256:..."."""
@@ -207,11 +184,6 @@ def _attributes(layout: Layout) -> str:
     except OSError:   # not supported
         return "user."
     return "trusted."
-
-
-def now() -> str:
-    """The time for records: RFC 3339, seconds, UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

@@ -16,8 +16,9 @@ import fcntl
 import os
 from _thread import allocate_lock, get_native_id
 
-from pyruntime.images.store.layout import Layout, Lock, abandoned, write_all
+from pyruntime.images.store.layout import Layout, abandoned, write_all
 from pyruntime.system import files
+from pyruntime.system.locks import Lock
 
 
 class Lease:

@@ -11,9 +11,10 @@ import os
 from pyruntime.errors import ImageError, NoSuchImage, UsageError
 from pyruntime.images.digest import check, of
 from pyruntime.images.document import Descriptor
-from pyruntime.images.store.layout import now, write_file
+from pyruntime.images.store.layout import write_file
 from pyruntime.system import files
 from pyruntime.system.json import decode, encode
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def tag(layout: Layout, name: str, descriptor: Descriptor) -> None:
     file = file_name(name)
     _keep_predecessor(layout, name, descriptor.digest)
     plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)   # no annotations: they may be long
-    data = encode({"name": name, "descriptor": plain.json(), "when": now()}).encode()
+    data = encode({"name": name, "descriptor": plain.json(), "when": timestamp_in_seconds()}).encode()
     try:
         # The blobs' names first: after a power failure a name must not lead to missing content.
         layout.sync("blobs/sha256", "blobs/sha512")

@@ -19,9 +19,10 @@ from pyruntime.errors import ConfigError
 from pyruntime.images.digest import well_formed
 from pyruntime.images.document import Descriptor
 from pyruntime.images.store import blobs, trees
-from pyruntime.images.store.layout import abandoned, now, same, write_file
+from pyruntime.images.store.layout import abandoned, same, write_file
 from pyruntime.system import files
 from pyruntime.system.json import decode, encode
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Made:
     def __init__(self, descriptor: Descriptor, diff_id: str, chain_id: str, title: str = "", created: str = "",
                  keys: Sequence[str] = ()) -> None:
         self.keys = list(keys)
-        self.created = created or now()
+        self.created = created or timestamp_in_seconds()
         self.descriptor = descriptor
         self.diff_id = diff_id
         self.chain_id = chain_id

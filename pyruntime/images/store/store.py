@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pyruntime.images.store.extract import Talk, Wanted
     from pyruntime.images.store.usage import Usage
 
-# Imports in functions: start-up (decision 0007).
-
 
 class Store:
     """Blobs, names and extracted layers in one directory.
@@ -118,7 +116,7 @@ class Store:
     def extract_layers(self, wanted: list[Wanted], *, workers: int = 2, talk: Talk | None = None,
                        applier: Any = None, limits: Any = None) -> layers.Layers:
         """The extracted layers of an image, (diffID, chainID, descriptor) each, bottom first; see extract.extract."""
-        from pyruntime.images.store.extract import extract
+        from pyruntime.images.store.extract import extract  # lazy: few commands need this
 
         with self._lease as lease:
             return extract(self.layout, lease, wanted, workers=workers, talk=talk, applier=applier, limits=limits)
@@ -146,18 +144,18 @@ class Store:
     def collect(self, *, dry_run: bool = False, everything: bool = False, days: float = 7,
                 without: frozenset[str] = frozenset()) -> Collected:
         """Remove content that is not in use; see collect.collect."""
-        from pyruntime.images.store.collect import collect
+        from pyruntime.images.store.collect import collect  # lazy: few commands need this
 
         return collect(self.layout, dry_run=dry_run, everything=everything, days=days, without=without)
 
     def verify(self, *, content: bool = True) -> list[str]:
         """The problems of the store; see verify.verify."""
-        from pyruntime.images.store.verify import verify
+        from pyruntime.images.store.verify import verify  # lazy: few commands need this
 
         return verify(self.layout, content=content)
 
     def usage(self) -> Usage:
         """The disk usage; see usage.usage."""
-        from pyruntime.images.store.usage import usage
+        from pyruntime.images.store.usage import usage  # lazy: few commands need this
 
         return usage(self.layout)

@@ -17,8 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Imports in functions: start-up (decision 0007).
-
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SUBVOLUME = 256   # the inode of a subvolume's root (btrfs: BTRFS_FIRST_FREE_OBJECTID)
 
@@ -116,7 +114,7 @@ def clear(fd: int) -> None:
 
 def _destroyed(path: str) -> bool:
     """Whether it was a subvolume, which the kernel has removed at once."""
-    from pyruntime.images.snapshots.subvolumes import destroy
+    from pyruntime.images.snapshots.subvolumes import destroy  # lazy: only on btrfs
 
     try:
         destroy(path)

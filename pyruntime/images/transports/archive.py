@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from pyruntime.images.transports.base import Body
     from pyruntime.images.transports.files import Files
 
-# Imports in functions: start-up (decision 0007).
-
 _BLOCK = 512
 
 
@@ -87,7 +85,7 @@ class LegacySource(Source):
         return raw, media.DOCKER_MANIFEST
 
     def _descriptor(self, name: str, media_type: str) -> Descriptor:
-        import hashlib
+        import hashlib  # lazy: only for archives
 
         body, digest, size = self._files.open(name), hashlib.sha256(), 0
         try:
@@ -101,7 +99,7 @@ class LegacySource(Source):
         return Descriptor(media_type, found, size)
 
     def _layer(self, name: str) -> Descriptor:
-        from pyruntime.images.layers.compression import kind_of
+        from pyruntime.images.layers.compression import kind_of  # lazy: only for archives
 
         body = self._files.open(name)
         try:
@@ -182,7 +180,7 @@ class ArchiveTarget(Target):
         return descriptor.digest in self._written
 
     def _header(self, name: str, size: int) -> None:
-        import tarfile
+        import tarfile  # lazy: only for archives
 
         info = tarfile.TarInfo(name)
         info.size = size

@@ -9,7 +9,8 @@ from pyruntime.images.digest import check
 from pyruntime.images.document import MAX_DOCUMENT, Descriptor
 from pyruntime.images.transports.base import Source, Target
 from pyruntime.images.transports.files import DirectoryFiles
-from pyruntime.images.transports.layout import Staged, write_whole
+from pyruntime.images.transports.layout import MODE, Staged
+from pyruntime.system.files import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class DirectoryTarget(Target):
         """Create the directory."""
         try:
             os.makedirs(self._path, exist_ok=True)
-            write_whole(os.path.join(self._path, "version"), _VERSION)
+            replace(os.path.join(self._path, "version"), _VERSION, mode=MODE, sync=True)
         except OSError as error:
             raise ImageError(f'cannot write into "{self._path}": {error.strerror}') from None
 
@@ -75,8 +76,8 @@ class DirectoryTarget(Target):
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
         """Take a manifest of an index."""
-        write_whole(os.path.join(self._path, f"{_name(descriptor.digest)}.manifest.json"), raw)
+        replace(os.path.join(self._path, f"{_name(descriptor.digest)}.manifest.json"), raw, mode=MODE, sync=True)
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
         """Take the root document."""
-        write_whole(os.path.join(self._path, "manifest.json"), raw)
+        replace(os.path.join(self._path, "manifest.json"), raw, mode=MODE, sync=True)

@@ -14,6 +14,7 @@ from pyruntime.images import media
 from pyruntime.images.digest import Verifier, check
 from pyruntime.images.document import MAX_DOCUMENT, Descriptor, parse_manifest
 from pyruntime.images.transports.base import Source, Target
+from pyruntime.system.files import replace
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pyruntime.images.transports.files import Files
 
 REF_NAME = "org.opencontainers.image.ref.name"
+MODE = 0o666   # of files in layouts, which the umask reduces: other users may read them
 FULL_NAME = "io.containerd.image.name"   # of containerd and Docker: the whole reference
 VERSION = {"imageLayoutVersion": "1.0.0"}
 
@@ -138,21 +140,6 @@ class Staged:
                 os.unlink(self._temporary)
 
 
-def write_whole(path: str, data: bytes) -> None:
-    """Write a small file atomically."""
-    temporary = f"{path}.{os.getpid()}.partial"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fdatasync(file.fileno())
-        os.rename(temporary, path)
-    except OSError:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-
-
 class LayoutTarget(Target):
     """A layout in a directory, which is created; other images in it are kept."""
 
@@ -186,7 +173,7 @@ class LayoutTarget(Target):
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
         """Take a manifest or an index."""
-        write_whole(self._place(descriptor.digest), raw)
+        replace(self._place(descriptor.digest), raw, mode=MODE, sync=True)
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
         """Add the image to index.json; an entry of the same name is replaced."""
@@ -194,7 +181,7 @@ class LayoutTarget(Target):
         lock = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)   # writers exclude each other
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            write_whole(os.path.join(self._path, "oci-layout"), encode(VERSION).encode())
+            replace(os.path.join(self._path, "oci-layout"), encode(VERSION).encode(), mode=MODE, sync=True)
             path = os.path.join(self._path, "index.json")
             index: dict[str, object] = {"schemaVersion": 2, "mediaType": media.OCI_INDEX}
             found: list[Descriptor] = []
@@ -207,6 +194,6 @@ class LayoutTarget(Target):
             kept = [entry for entry in found
                     if (self._name not in names_of(entry) if self._name else entry != new)]
             index["manifests"] = [entry.json() for entry in [*kept, new]]
-            write_whole(path, encode(index).encode())
+            replace(path, encode(index).encode(), mode=MODE, sync=True)
         finally:
             os.close(lock)

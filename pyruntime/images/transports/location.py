@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.transports.files import Files
 
-# Imports in functions: start-up (decision 0007).
-
 KINDS = ("docker", "oci", "oci-archive", "docker-archive", "dir")
 
 
@@ -57,13 +55,13 @@ def _split(text: str) -> tuple[str, str]:
 
 def files_of(location: Location, scratch: str) -> Files:
     """The files of a layout or an archive."""
-    from pyruntime.images.transports.files import DirectoryFiles
+    from pyruntime.images.transports.files import DirectoryFiles  # lazy: only for this transport
 
     if location.kind == "oci":
         if not os.path.isdir(location.path):
             raise ImageError(f'"{location.path}" is not a directory; for an archive write oci-archive:FILE')
         return DirectoryFiles(location.path)
-    from pyruntime.images.transports.members import Archive
+    from pyruntime.images.transports.members import Archive  # lazy: only for this transport
     return Archive(location.path, scratch)
 
 
@@ -72,11 +70,12 @@ def sources(location: Location, scratch: str) -> list[Source]:
 
     ``scratch`` is a directory for the content of compressed archives.
     """
+    # lazy: only for this transport
     from pyruntime.images.transports.archive import docker_names, is_legacy, legacy_sources
     from pyruntime.images.transports.layout import LayoutSource, choose, entries
 
     if location.kind == "dir":
-        from pyruntime.images.transports.directory import DirectorySource
+        from pyruntime.images.transports.directory import DirectorySource  # lazy: only for this transport
         return [DirectorySource(location.path)]
     files = files_of(location, scratch)
     try:
@@ -124,7 +123,7 @@ def only(location: Location, scratch: str) -> Source:
 
 def target(location: Location) -> Target:
     """The target to write to: a layout, an archive or a directory."""
-    from pyruntime.images.transports.archive import ArchiveTarget
+    from pyruntime.images.transports.archive import ArchiveTarget  # lazy: only for this transport
     from pyruntime.images.transports.directory import DirectoryTarget
     from pyruntime.images.transports.layout import LayoutTarget
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.transports.base import Body
 
-# Imports in functions: start-up (decision 0007).
-
 _LINKS = 8           # symbolic links that are followed from one member to the next
 _MEMBERS = 200_000   # headers of an archive; an image has about one per layer
 
@@ -79,7 +77,7 @@ class Archive(Files):
             raise ImageError(f"{self.label}: not a readable tar archive: {error}") from None
 
     def _plain(self, path: str, scratch: str) -> IO[bytes]:
-        from pyruntime.images.layers.compression import kind_of
+        from pyruntime.images.layers.compression import kind_of  # lazy: only for compressed archives
 
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
         try:
@@ -96,7 +94,7 @@ class Archive(Files):
 
     @staticmethod
     def _inflated(file: IO[bytes], scratch: str) -> IO[bytes]:
-        import tempfile
+        import tempfile  # lazy: only for compressed archives
 
         from pyruntime.images.layers.compression import Inflater
         from pyruntime.images.layers.options import Limits

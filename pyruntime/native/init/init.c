@@ -1,9 +1,10 @@
-/* The first process of a container that was made with --init: /.pocker-init -- PROGRAM [ARGUMENT...]
+/* The init process of a container with --init: /.pocker-init -- PROGRAM [ARGUMENT...]
 
-   Runs the program as its child, passes signals on to it, collects the orphans that every first process inherits, and
-   ends as the program does: 128 + N for signal N, 127 where there is no such program, 126 where it cannot be run.
-   What is left in the container then, the kernel kills. */
+   Runs the program as its child, forwards signals to it, reaps orphans, and exits with the program's exit status: 128 +
+   N for signal N, 127 if the program does not exist, 126 if it cannot be run. Then the kernel kills the remaining
+   processes of the container. */
 #define _GNU_SOURCE
+#include "../arguments/arguments.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,8 +15,8 @@
 
 static int start(char **words, const sigset_t *mask)
 {
-	/* A group of its own in the foreground: what is typed at the terminal (Ctrl-C) reaches the program from there,
-	   and not a second time through us. */
+	/* A process group of its own in the foreground: the terminal's signals (Ctrl-C) reach the program directly, and
+	 * not a second time through us. */
 	setpgid(0, 0);
 	signal(SIGTTOU, SIG_IGN); /* tcsetpgrp(3) from the background would stop us */
 	tcsetpgrp(STDIN_FILENO, getpgrp());
@@ -27,7 +28,7 @@ static int start(char **words, const sigset_t *mask)
 	return status;
 }
 
-/* Collect whoever has ended; whether the program is among them. */
+/* Reap children; whether the program is among them. */
 static int collected(pid_t program, int *status)
 {
 	int found = 0, how;
@@ -41,19 +42,18 @@ static int collected(pid_t program, int *status)
 	return found;
 }
 
-int main(int count, char **words)
+int main(int argc __attribute__((unused)), char **argv)
 {
 	sigset_t all, before;
 	int status = 255, number;
 
-	if (count < 3 || strcmp(words[1], "--") != 0) {
-		dprintf(STDERR_FILENO, "usage: %s -- PROGRAM [ARGUMENT...]; part of pocker\n",
-			count ? words[0] : "init");
-		return 2;
-	}
-	/* In another's pid namespace we are not its first process, and inherit orphans by this alone. */
+	char **command = parse_arguments(argv, NULL, NULL, 0);
+	if (!command || !*command)
+		return refuse_arguments("pocker");
+	/* In a shared pid namespace we are not its init process, and inherit orphans only as a subreaper. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	/* Blocked before fork(2): what arrives between the two is passed on, too. Faults of our own are not held back.
+	/* Blocked before fork(2): signals that arrive between the two calls are forwarded, too. Signals of our own
+	 * faults are not blocked.
 	 */
 	sigfillset(&all);
 	sigdelset(&all, SIGSEGV);
@@ -68,7 +68,7 @@ int main(int count, char **words)
 		return 126;
 	}
 	if (program == 0)
-		return start(words + 2, &before);
+		return start(command, &before);
 	while (!collected(program, &status)) {
 		if (sigwait(&all, &number) == 0 && number != SIGCHLD && number != SIGTTIN && number != SIGTTOU)
 			kill(program, number);

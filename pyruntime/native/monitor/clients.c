@@ -1,5 +1,5 @@
-/* Who watches the output: each client takes every packet, or is dropped after two seconds in which it took none (it was
- * stopped, or a pager shows its first page). A client that goes is forgotten. */
+/* The clients that read the output: each client gets every packet; a client that reads none for two seconds (it was
+ * stopped, or a pager shows its first page) is dropped. Nothing is kept of a client that has disconnected. */
 #define _GNU_SOURCE
 #include "monitor.h"
 #include <errno.h>
@@ -21,12 +21,12 @@ void client_add(int fd)
 		client->pending = 0;
 		return;
 	}
-	close(fd); /* more than anybody needs */
+	close(fd); /* more clients than anyone needs */
 }
 
 void client_drop(struct client *client, bool detached)
 {
-	client_gone(client->fd, detached); /* before its number can be another's */
+	client_gone(client->fd, detached); /* before the descriptor's number can be used again */
 	close(client->fd);
 	client->fd = -1;
 	client->pending = 0;
@@ -41,7 +41,7 @@ void client_flush(struct client *client)
 		client_drop(client, false);
 }
 
-/* Only to be called while nobody has a packet pending. */
+/* To be called only while no client has a pending packet. */
 void clients_send(enum packet kind, const unsigned char *data, size_t length)
 {
 	for (struct client *client = clients; client < clients + CLIENTS; client++) {
@@ -63,7 +63,7 @@ bool clients_pending(void)
 	return false;
 }
 
-/* Milliseconds until the first client that is stuck is to be dropped; -1: none waits. */
+/* Milliseconds until the first stuck client must be dropped; -1: no client is stuck. */
 long long clients_patience(long long now)
 {
 	long long least = -1;
@@ -84,8 +84,8 @@ void clients_drop_stuck(long long now)
 			client_drop(client, false);
 }
 
-/* When the program has ended all that it wrote fits into the sockets: a pipe or a terminal holds no more than this.
- * What is in a socket can be read when we are gone. */
+/* When the program has ended, all of its remaining output fits into the sockets: a pipe or a terminal holds no more
+ * than this. Clients can read a socket's content after we have exited. */
 void clients_make_room(void)
 {
 	int size = 4 << 20;
@@ -93,7 +93,8 @@ void clients_make_room(void)
 		if (client->fd < 0)
 			continue;
 		if (setsockopt(client->fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size))
-			setsockopt(client->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size); /* as far as users may go */
+			setsockopt(client->fd, SOL_SOCKET, SO_SNDBUF, &size,
+				   sizeof size); /* the limit for unprivileged users */
 		if (client->pending)
 			client_flush(client);
 	}

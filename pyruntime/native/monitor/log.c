@@ -3,8 +3,8 @@
  *     2026-11-22T07:45:01.123456789Z stdout F the line
  *     2026-11-22T07:45:01.123456789Z stderr P the beginning of a line whose rest follows
  *
- * Rotated by renaming: log is the current file, log.1 the one before it, and so on. A disk that is full loses lines and
- * never stops the program. */
+ * Rotated by renaming: log is the current file, log.1 the one before it, and so on. On a full disk, lines are lost, and
+ * the program goes on. */
 #define _GNU_SOURCE
 #include "monitor.h"
 #include <fcntl.h>
@@ -51,7 +51,7 @@ static void put(struct log *log, const char *data, size_t length)
 	while (length) {
 		ssize_t count = write(log->fd, data, length);
 		if (count <= 0) {
-			/* The disk is full: what comes when there is room again must not go on with half a line. */
+			/* The disk is full: the first line after that must not be appended to half a line. */
 			if (log->size != whole && !ftruncate(log->fd, whole))
 				log->size = whole;
 			return;

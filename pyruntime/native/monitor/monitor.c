@@ -1,9 +1,9 @@
-/* The process that stands over a running container of pocker, from its start to its end.
+/* The monitor of a running container of pocker, from the container's start to its end.
  *
- * It was pocker itself: the Python process that made the container (pyruntime/pocker/containers/start.py) executes this
- * program, and so init stays its child. While the container runs, nobody decides anything: output goes to the log and
- * to whoever is attached, input and sizes to the program. When something is to be decided (the program has ended, a
- * health check is due), it calls pocker again: for a health check as a child, at the end by becoming it.
+ * The Python process that created the container (pyruntime/pocker/containers/start.py) executes this program, so that
+ * init stays its child. While the container runs, no decision is needed: the monitor copies output to the log and to
+ * attached clients, and input and window sizes to the program. For a decision (the program has ended, a health check is
+ * due) it runs pocker again: as a child for a health check, by execve(2) at the end.
  *
  *     pocker-monitor KEY=VALUE... -- COMMAND ARGUMENT...
  *
@@ -12,18 +12,20 @@
  * init=PID     the container's init process, our child
  * out=FD err=FD in=FD   our ends of its pipes; tty=FD instead of them: the master of its terminal
  * client=FD    the first client: the command in the foreground
- * owner=1      that client sees to what is to be done at the end, if it is still there then
- * once=1       the end of the first client is the end of the input
- * log=BYTES,FILES   rotate the log; absent: no log is kept
- * health=MS    the time between the end of a health check and the next one; the first is due after it, too
- * begin=MS soon=MS   until so long after the start, or until a check was passed, the time is this one
- * after=MS     wait so long, then become COMMAND, and nothing else
+ * owner=1 that client cleans up after the end, if it is still connected then
+ * once=1 the input ends when the first client disconnects
+ * log-files=N log-limit=BYTES   keep a log of N files, and rotate it beyond BYTES (0: never); absent: no log is kept
+ * health=MS the time from the start, and from the end of each health check, to the next check
+ * begin=MS soon=MS until BEGIN after the start, or until a check has passed, SOON is that time
+ * after=MS wait, then execute COMMAND, and nothing else
  *
- * In COMMAND the word % stands for what it is called for: finish, health or restart. */
+ * In COMMAND the word % stands for its purpose: finish, health or restart. */
 #define _GNU_SOURCE
 #include "monitor.h"
+#include "../arguments/arguments.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
@@ -38,10 +40,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum option { DIR, LISTEN, INIT, OUT, ERR, IN, TTY, CLIENT, OWNER, ONCE, HEALTH, BEGIN, SOON, AFTER, OPTIONS };
-static const char *const names[OPTIONS] = {"dir",    "listen", "init", "out",    "err",   "in",   "tty",
-					   "client", "owner",  "once", "health", "begin", "soon", "after"};
-static int option[OPTIONS];
+/* clang-format off */
+enum option { DIR, LISTEN, INIT, OUT, ERR, IN, TTY, CLIENT, OWNER, ONCE, HEALTH, BEGIN, SOON, AFTER, LOG_FILES, LOG_LIMIT,
+	      OPTIONS };
+static const char *const names[OPTIONS] = {"dir", "listen", "init", "out", "err", "in", "tty", "client", "owner", "once",
+					   "health", "begin", "soon", "after", "log-files", "log-limit"};
+/* clang-format on */
+static int option[LOG_LIMIT]; /* -1: not given */
 static struct log output_log = {.fd = -1};
 static char **command;
 static pid_t health_child;
@@ -50,41 +55,23 @@ static bool ended;
 static int status;
 static int exit_file = -1;
 
-static unsigned char input[CHUNK]; /* of a client, for the program */
+static unsigned char input[CHUNK]; /* from a client, for the program */
 static size_t input_length;
 
-static int number(const char *text)
+static bool parse(char **argv)
 {
-	char *end;
-	long value = strtol(text, &end, 10);
-	return end == text || *end || value < 0 || value > 0x7fffffff ? -1 : (int)value;
-}
-
-static bool parse(int argc, char **argv)
-{
-	for (int i = 0; i < OPTIONS; i++)
-		option[i] = -1;
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--")) {
-			command = argv + i + 1;
-			return i + 1 < argc && (option[AFTER] >= 0 || (option[DIR] >= 0 && option[INIT] > 0));
-		}
-		char *value = strchr(argv[i], '=');
-		if (!value)
+	long long values[OPTIONS];
+	command = parse_arguments(argv, names, values, OPTIONS);
+	if (!command || !*command)
+		return false;
+	output_log.limit = values[LOG_LIMIT]; /* bytes: more than an int may hold */
+	for (int i = 0; i < LOG_LIMIT; i++) {
+		if (values[i] > INT_MAX)
 			return false;
-		*value++ = 0;
-		if (!strcmp(argv[i], "log")) {
-			if (sscanf(value, "%lld,%d", &output_log.limit, &output_log.files) != 2)
-				return false;
-			continue;
-		}
-		int found = 0;
-		while (found < OPTIONS && strcmp(argv[i], names[found]))
-			found++;
-		if (found == OPTIONS || (option[found] = number(value)) < 0)
-			return false;
+		option[i] = (int)values[i];
 	}
-	return false;
+	output_log.files = option[LOG_FILES];
+	return option[AFTER] >= 0 || (option[DIR] >= 0 && option[INIT] > 0);
 }
 
 static void call(const char *word)
@@ -101,13 +88,15 @@ static void call(const char *word)
 	_exit(127);
 }
 
-/* The program may fill the disk before it ends: the place for its status is taken before. */
+/* The program may fill the disk before it ends: the space for its exit status is reserved before. */
 static void reserve_exit(void)
 {
-	/* Not O_TRUNC: who has started the program has taken the place, before the program could fill the disk. */
+	/* Not O_TRUNC: the process that started the program has reserved the space, before the program could fill the
+	 * disk. */
 	exit_file = openat(option[DIR], "exit.new", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (exit_file >= 0)
-		posix_fallocate(exit_file, 0, EXIT_SIZE); /* where it cannot be done, it is written as it comes */
+		posix_fallocate(exit_file, 0,
+				EXIT_SIZE); /* where this fails, the file is written without a reservation */
 }
 
 static void note_exit(int wait_status)
@@ -117,7 +106,7 @@ static void note_exit(int wait_status)
 	ended = true;
 	rfc3339(stamp, sizeof stamp);
 	int length = snprintf(text, sizeof text, "{\"status\":%d,\"finished\":\"%s\"}", status, stamp);
-	/* Where nothing can be written `finish` finds no file, and says so. */
+	/* If the file cannot be written, `finish` finds no file, and reports that. */
 	if (exit_file >= 0 && write(exit_file, text, (size_t)length) == length && !ftruncate(exit_file, length))
 		renameat(option[DIR], "exit.new", option[DIR], "exit");
 }
@@ -162,7 +151,7 @@ static void close_option(enum option which)
 	option[which] = -1;
 }
 
-/* One read of output. False: there is nothing more for now. */
+/* Read output once. False: there is no more output for now. */
 static bool pump(enum option which)
 {
 	unsigned char data[CHUNK];
@@ -171,8 +160,8 @@ static bool pump(enum option which)
 	ssize_t count = read(option[which], data, sizeof data);
 	if (count < 0 && (errno == EAGAIN || errno == EINTR))
 		return errno == EINTR;
-	if (count <=
-	    0) { /* EIO: the last program that had the terminal open is gone; another may open it while init lives */
+	if (count <= 0) { /* EIO: the last program that had the terminal open has closed it; another may open it while
+			     init lives */
 		if (which != TTY || ended)
 			close_option(which);
 		return false;
@@ -208,7 +197,7 @@ void client_gone(int fd, bool detached)
 	option[CLIENT] = -1;
 }
 
-/* A packet of a client, which is read only while there is no input that waits for the program. */
+/* Read a packet of a client. Called only while no input is pending for the program. */
 static void hear(struct client *client)
 {
 	unsigned char packet[CHUNK + 1];
@@ -245,16 +234,16 @@ static void hear(struct client *client)
 
 static void check_health(void)
 {
-	health_due = 0; /* until it has ended: it has its own time-out */
+	health_due = 0; /* until this check has ended: it has its own timeout */
 	health_child = fork();
 	if (health_child < 0)
-		plan_health(); /* no room for one more process: another time */
+		plan_health(); /* no more processes can be created now: try again later */
 	else if (!health_child)
 		call("health");
 }
 
-/* Until the program has ended and what it wrote has been passed on. */
-static void stand_over(int signals)
+/* Run until the program has ended and its output has been delivered. */
+static void monitor(int signals)
 {
 	started = milliseconds();
 	plan_health();
@@ -317,7 +306,8 @@ static void stand_over(int signals)
 			pump(ERR);
 		if (fds[4].revents & (POLLIN | POLLHUP) && !clients_pending() && !pump(TTY) && option[TTY] >= 0 &&
 		    fds[4].revents & POLLHUP) {
-			/* Nobody has the terminal open: it would be ready for ever. The program will end, or open it.
+			/* No process has the terminal open, so poll(2) reports it as ready all the time. The program
+			 * will end, or open it.
 			 */
 			struct timespec moment = {.tv_nsec = 20 * 1000 * 1000};
 			nanosleep(&moment, NULL);
@@ -325,20 +315,18 @@ static void stand_over(int signals)
 	}
 }
 
-/* Whether the first client is to take away what belonged to the run: one that has not read yet what it was sent may be
- * stopped, and nobody waits for it. */
+/* Whether the first client cleans up after the run: a client that has not read all of its packets may be stopped, and
+ * the cleanup must not wait for it. */
 static bool client_is_owner(void)
 {
 	int unread = 0;
 	return option[OWNER] > 0 && option[CLIENT] >= 0 && !ioctl(option[CLIENT], SIOCOUTQ, &unread) && !unread;
 }
 
-int main(int argc, char **argv)
+int main(int argc __attribute__((unused)), char **argv)
 {
-	if (!parse(argc, argv)) {
-		fputs("this program is a part of pocker and is run by it alone\n", stderr);
-		return 2;
-	}
+	if (!parse(argv))
+		return refuse_arguments("pocker");
 	prctl(PR_SET_NAME, "pocker-monitor");
 	if (option[AFTER] >= 0) {
 		struct timespec time = {.tv_sec = option[AFTER] / 1000, .tv_nsec = option[AFTER] % 1000 * 1000000};
@@ -348,7 +336,7 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < CLIENTS; i++)
 		clients[i].fd = -1;
-	for (int i = 0; i < OPTIONS; i++)
+	for (int i = 0; i < LOG_LIMIT; i++)
 		if (option[i] >= 0 && (i == DIR || i == LISTEN || i == CLIENT))
 			fcntl(option[i], F_SETFD, FD_CLOEXEC);
 	for (enum option i = OUT; i <= TTY; i++)
@@ -356,7 +344,8 @@ int main(int argc, char **argv)
 			fcntl(option[i], F_SETFD, FD_CLOEXEC);
 			fcntl(option[i], F_SETFL, fcntl(option[i], F_GETFL) | O_NONBLOCK);
 		}
-	/* What ends a session or a terminal's programs is not for us: we end with the container. */
+	/* Signals that end a session, or a terminal's programs, must not end us: the monitor exits with the container.
+	 */
 	for (int sig = 1; sig < 32; sig++)
 		if (sig != SIGCHLD)
 			signal(sig, SIG_IGN);
@@ -366,7 +355,7 @@ int main(int argc, char **argv)
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0)
-		call("finish"); /* the end of init could not be seen: the run is ended instead */
+		call("finish"); /* init's end could not be noticed: end the run instead */
 	output_log.dir = option[DIR];
 	if (output_log.files > 0)
 		log_open(&output_log);
@@ -375,10 +364,10 @@ int main(int argc, char **argv)
 	reserve_exit();
 
 	reap(signals); /* init may have ended before there was a signalfd */
-	stand_over(signals);
+	monitor(signals);
 	unsigned char last[2] = {(unsigned char)status, client_is_owner()};
 	clients_send(PACKET_EXIT, last, sizeof last);
 	if (last[1] && option[CLIENT] >= 0)
-		_exit(0); /* it is told, and does the rest */
+		_exit(0); /* the client has been notified, and cleans up */
 	call("finish");
 }

@@ -1,4 +1,4 @@
-/* pocker's monitor: the process that stands over a running container. See monitor.c. */
+/* pocker's monitor: the parent process of a running container. See monitor.c. */
 #ifndef MONITOR_H
 #define MONITOR_H
 #include <stdbool.h>
@@ -7,7 +7,7 @@
 
 #define CHUNK 16384 /* bytes of output in a packet */
 #define CLIENTS 64
-#define PATIENCE 2000 /* milliseconds in which a client has to take something */
+#define PATIENCE 2000 /* milliseconds within which a client must read something */
 #define EXIT_SIZE 192 /* bytes of the file "exit" at most */
 
 /* The first byte of each packet on the attach socket (SOCK_SEQPACKET); pyruntime/pocker/containers/attach.py has the
@@ -16,12 +16,12 @@ enum packet {
 	PACKET_INPUT = 'i',  /* client: bytes for the program's standard input */
 	PACKET_END = 'e',    /* client: the input has ended */
 	PACKET_RESIZE = 'r', /* client: rows and columns, two bytes each */
-	PACKET_DETACH = 'd', /* client: it goes, and the input stays open */
-	PACKET_HOLD = 'h',   /* client: whoever reads its output makes it wait, and the program shall wait too */
+	PACKET_DETACH = 'd', /* client: it disconnects, and the input stays open */
+	PACKET_HOLD = 'h',   /* client: the reader of its output is slow, and the program is to wait for it */
 	PACKET_OUT = '1',    /* monitor: bytes of standard output, or of the terminal */
 	PACKET_ERR = '2',    /* monitor: bytes of standard error */
-	PACKET_EXIT = 'x',   /* monitor: the program has ended with this status (one byte); a second byte, 1: the client
-				is to take away what belonged to the run */
+	PACKET_EXIT = 'x',   /* monitor: the program has exited with this status (one byte); second byte 1: the client
+				cleans up after the run */
 };
 
 /* log.c */
@@ -30,7 +30,7 @@ struct log {
 	int fd;          /* -1: no log is wanted */
 	long long size;  /* bytes in the file */
 	long long limit; /* rotate beyond; 0: never */
-	int files;       /* how many there may be, the current one included */
+	int files;       /* the number of files, including the current one */
 };
 void log_open(struct log *log);
 void log_write(struct log *log, const char *stream, const unsigned char *data, size_t length);
@@ -39,8 +39,8 @@ void rfc3339(char *text, size_t size);
 /* clients.c */
 struct client {
 	int fd;          /* -1: free */
-	size_t pending;  /* bytes of `packet` that the socket did not take yet */
-	long long since; /* when they began to wait, or when the client last asked for patience */
+	size_t pending;  /* bytes of `packet` that are not sent yet */
+	long long since; /* since when they are pending, or when the client last sent PACKET_HOLD */
 	unsigned char *packet;
 };
 extern struct client clients[CLIENTS];

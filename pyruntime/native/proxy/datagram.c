@@ -1,5 +1,5 @@
-/* Datagrams: each client has a socket of its own to the container, by which answers find back; it is closed when
- * nothing has come or gone for a while. Answers leave from the address that the client wrote to. */
+/* Datagrams: each client has its own socket to the container, so that answers find their way back; the socket is closed
+ * after a time without datagrams. Answers are sent from the address that the client wrote to. */
 #define _GNU_SOURCE
 #include "proxy.h"
 #include <errno.h>
@@ -62,7 +62,7 @@ static void forget(struct session **link)
 	struct session *session = *link;
 	*link = session->next;
 	close(session->fd);
-	free(session); /* an event of this batch may be about it: only called when there is none */
+	free(session); /* must not be called while an event of the current batch may refer to the session */
 	count--;
 }
 
@@ -135,7 +135,7 @@ void datagram_from(const struct port *port)
 	for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
 		if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_PKTINFO) {
 			memcpy(&session->local.v4, CMSG_DATA(part), sizeof session->local.v4);
-			session->local.v4.ipi_ifindex = 0; /* by whatever way leads back */
+			session->local.v4.ipi_ifindex = 0; /* by any route */
 			session->local.v4.ipi_spec_dst = session->local.v4.ipi_addr;
 		} else if (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_PKTINFO) {
 			memcpy(&session->local.v6, CMSG_DATA(part), sizeof session->local.v6);
@@ -145,7 +145,7 @@ void datagram_from(const struct port *port)
 		}
 	}
 	while (send(session->fd, buffer, (size_t)length, MSG_NOSIGNAL) < 0 && (errno == EINTR || errno == ECONNREFUSED))
-		; /* ECONNREFUSED: what the datagram before this one met; it is told once */
+		; /* ECONNREFUSED: the error of the previous datagram, reported once */
 }
 
 void answer_from(void *about)
@@ -169,5 +169,5 @@ void answer_from(void *about)
 	part->cmsg_type = session->v6 ? IPV6_PKTINFO : IP_PKTINFO;
 	part->cmsg_len = CMSG_LEN(size);
 	memcpy(CMSG_DATA(part), &session->local, size);
-	sendmsg(session->port->fd, &message, MSG_NOSIGNAL); /* a datagram that is lost is lost */
+	sendmsg(session->port->fd, &message, MSG_NOSIGNAL); /* a lost datagram is not sent again */
 }

@@ -1,21 +1,22 @@
-/* Holds the published ports of one container, and carries what arrives at them into it: from loopback addresses, and by
- * IPv6 to a container that has none. All the rest goes by packet rules, past this process
+/* Listens on the published ports of one container and forwards to the container: connections from loopback addresses,
+ * and IPv6 for a container without an IPv6 address. nftables rules forward everything else without this process
  * (pyruntime/networks/nftables.py).
  *
- *     pocker-proxy PIDFD NETNSFD PROTOCOL,FD,ADDRESS,PORT...
+ *     pocker-proxy init=PIDFD [netns=FD] -- PROTOCOL,FD,ADDRESS,PORT...
  *
- * It ends with the process behind PIDFD, the container's init. With a NETNSFD (not -1) it enters that network namespace
- * and finds ADDRESS there: that is how a container of a user without root is reached. It needs no privilege: the
- * sockets are bound already. */
+ * It exits with the process behind PIDFD, the container's init. With netns= it enters that network namespace and
+ * connects to ADDRESS there: this is how rootless containers are reached. It needs no privilege: the sockets are bound
+ * already. */
 #define _GNU_SOURCE
 #include "proxy.h"
+#include "../arguments/arguments.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -27,7 +28,7 @@
 #define EVENTS 64
 
 int epoll;
-unsigned char buffer[65536]; /* as large as a datagram can be */
+unsigned char buffer[65536]; /* the maximum size of a datagram */
 
 bool watch(int how, int fd, uint32_t events, void *about)
 {
@@ -35,7 +36,7 @@ bool watch(int how, int fd, uint32_t events, void *about)
 	return !epoll_ctl(epoll, how, fd, &event);
 }
 
-/* Too many are open: a listener would be ready for ever. Some will be closed in a moment. */
+/* Too many descriptors are open, and the listener stays ready: wait a moment for some to be closed. */
 bool out_of_descriptors(void)
 {
 	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
@@ -66,22 +67,25 @@ static bool parse(char *word, struct port *port)
 		return false;
 	port->kind = strcmp(protocol, "udp") ? LISTENER : PORT;
 	port->protocol = !strcmp(protocol, "udp") ? IPPROTO_UDP : strcmp(protocol, "sctp") ? IPPROTO_TCP : IPPROTO_SCTP;
-	port->fd = atoi(fd);
+	long long host = parse_number(fd), inside = parse_number(number);
+	if (host < 3 || host > INT_MAX || inside < 1 || inside > 65535)
+		return false;
+	port->fd = (int)host;
 	if (inet_pton(AF_INET, address, &port->target.v4.sin_addr) == 1) {
 		port->target.v4.sin_family = AF_INET;
-		port->target.v4.sin_port = htons((uint16_t)atoi(number));
+		port->target.v4.sin_port = htons((uint16_t)inside);
 		port->length = sizeof port->target.v4;
 	} else if (inet_pton(AF_INET6, address, &port->target.v6.sin6_addr) == 1) {
 		port->target.v6.sin6_family = AF_INET6;
-		port->target.v6.sin6_port = htons((uint16_t)atoi(number));
+		port->target.v6.sin6_port = htons((uint16_t)inside);
 		port->length = sizeof port->target.v6;
 	} else {
 		return false;
 	}
-	return port->fd > 2 && !fcntl(port->fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	return !fcntl(port->fd, F_SETFL, O_RDWR | O_NONBLOCK);
 }
 
-/* Strangers speak to us, so we give away what we do not need. A user who is not root has nothing to give. */
+/* Strangers connect to us, so drop privileges that are not needed. A user who is not root has none. */
 static bool become_nobody(void)
 {
 	struct rlimit files;
@@ -93,7 +97,7 @@ static bool become_nobody(void)
 		return false;
 	if (geteuid())
 		return true;
-	/* EINVAL, EPERM: a user namespace in which there is no other user; what root means there is little */
+	/* EINVAL, EPERM: a user namespace that maps no other user; its root has few privileges on the host */
 	if ((setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) || setresuid(NOBODY, NOBODY, NOBODY)) &&
 	    errno != EINVAL && errno != EPERM)
 		return false;
@@ -103,25 +107,25 @@ static bool become_nobody(void)
 int main(int argc, char **argv)
 {
 	static enum kind init = INIT;
-	int pidfd = argc > 3 ? atoi(argv[1]) : -1, netns = argc > 3 ? atoi(argv[2]) : -1;
+	enum { INIT_PIDFD, NETNS, OPTIONS };
+	static const char *const names[OPTIONS] = {"init", "netns"};
+	long long option[OPTIONS];
+	char **words = parse_arguments(argv, names, option, OPTIONS);
 	struct port *ports = calloc((size_t)argc, sizeof *ports);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (pidfd < 3 || !ports || epoll < 0 || !watch(EPOLL_CTL_ADD, pidfd, EPOLLIN, &init)) {
-		fputs("this program is a part of pocker and is run by it alone\n", stderr);
-		return 2;
-	}
+	if (!words || option[INIT_PIDFD] < 3 || !ports || epoll < 0 ||
+	    !watch(EPOLL_CTL_ADD, (int)option[INIT_PIDFD], EPOLLIN, &init))
+		return refuse_arguments("pocker");
 	prctl(PR_SET_NAME, "pocker-proxy");
 	for (int sig = 1; sig < 32; sig++)
 		if (sig != SIGTERM)
 			signal(sig, SIG_IGN);
-	if ((netns >= 0 && setns(netns, CLONE_NEWNET)) || !become_nobody())
+	if ((option[NETNS] >= 0 && setns((int)option[NETNS], CLONE_NEWNET)) || !become_nobody())
 		return 1;
-	for (int i = 3; i < argc; i++) {
-		struct port *port = ports + i - 3;
-		if (!parse(argv[i], port) || (port->kind == PORT && !port_open(port)) ||
+	for (struct port *port = ports; *words; port++, words++)
+		if (!parse(*words, port) || (port->kind == PORT && !port_open(port)) ||
 		    !watch(EPOLL_CTL_ADD, port->fd, EPOLLIN, port))
 			return 1;
-	}
 	for (;;) {
 		struct epoll_event events[EVENTS];
 		int count = epoll_wait(epoll, events, EVENTS, 10 * 1000);
@@ -144,7 +148,7 @@ int main(int argc, char **argv)
 				break;
 			}
 		}
-		bury(); /* not earlier: a later event of the same batch may be about what has ended */
+		bury(); /* not earlier: a later event of the same batch may refer to a connection that has ended */
 		sessions_expire();
 	}
 }

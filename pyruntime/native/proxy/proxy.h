@@ -1,4 +1,4 @@
-/* What the parts of pocker-proxy share. */
+/* Declarations that the parts of pocker-proxy share. */
 #ifndef POCKER_PROXY_H
 #define POCKER_PROXY_H
 #include <netinet/in.h>
@@ -8,7 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-/* What an epoll event is about; the first member of whatever its pointer points to. */
+/* The kind of object that an epoll event refers to: the first member of each such object. */
 enum kind { INIT, LISTENER, PORT, END, SESSION };
 
 union address {
@@ -17,7 +17,8 @@ union address {
 	struct sockaddr_in6 v6;
 };
 
-/* A published port: a socket of the host (LISTENER: connections, PORT: datagrams), and where it leads to. */
+/* A published port: a socket of the host (LISTENER: connections, PORT: datagrams), and the address that it forwards to.
+ */
 struct port {
 	enum kind kind;
 	int fd, protocol;

@@ -1,5 +1,5 @@
-/* Connections: what one end says goes to the other. An end that takes no more makes the other wait; an end that says
- * nothing more makes the other one hear the end, and may still listen. */
+/* Connections: bytes from one end are sent to the other end. An end that does not read makes the other end wait. When
+ * an end has shut down its sending side, the other end gets end-of-file, and may still send. */
 #define _GNU_SOURCE
 #include "proxy.h"
 #include <errno.h>
@@ -13,14 +13,14 @@ struct end {
 	enum kind kind;
 	int fd;
 	struct pair *pair;
-	unsigned char *pending; /* what this end has not taken yet */
+	unsigned char *pending; /* bytes that are not sent to this end yet */
 	size_t sent, length;
-	bool finished; /* it says nothing more */
+	bool finished; /* it has shut down its sending side */
 	uint32_t events;
 };
 
 struct pair {
-	struct end end[2]; /* who has called, and the container */
+	struct end end[2]; /* the client, and the container */
 	bool connecting, dead;
 	struct pair *next;
 };
@@ -32,7 +32,7 @@ static struct end *other(struct end *end)
 	return &end->pair->end[end == end->pair->end];
 }
 
-/* ``reset``: the other side is to see a failure, not an end. */
+/* `reset`: the peer gets ECONNRESET instead of end-of-file. */
 static void give_up(struct pair *pair, bool reset)
 {
 	if (pair->dead)
@@ -96,7 +96,7 @@ void accept_from(const struct port *port)
 	}
 }
 
-/* Give an end what it has not taken yet. False: it is gone. */
+/* Send pending bytes to an end. False: the end is closed. */
 static bool flush(struct end *end)
 {
 	while (end->pending) {
@@ -112,7 +112,7 @@ static bool flush(struct end *end)
 	return true;
 }
 
-/* One read of an end, passed on. False: the connection is of no use any more. */
+/* Read from an end once, and send to the other. False: the connection is of no use any more. */
 static bool pass(struct end *from)
 {
 	struct end *to = other(from);
@@ -148,7 +148,8 @@ void end_ready(void *about, uint32_t events)
 		socklen_t size = sizeof error;
 		if (end == &pair->end[1])
 			getsockopt(end->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-		if (error || end == &pair->end[0]) { /* nobody listens there; or who called hung up */
+		if (error ||
+		    end == &pair->end[0]) { /* the container does not listen on the port, or the client hung up */
 			give_up(pair, true);
 			return;
 		}
@@ -162,7 +163,7 @@ void end_ready(void *about, uint32_t events)
 	}
 	for (int i = 0; i < 2; i++) {
 		struct end *from = &pair->end[i], *to = other(from);
-		/* The end of what it says: at once, or when the other has taken the rest. */
+		/* Shut down the sending side: at once, or after the pending bytes. */
 		if (from->finished && !to->pending && (!finished[i] || to == end))
 			shutdown(to->fd, SHUT_WR);
 	}

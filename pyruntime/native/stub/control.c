@@ -1,4 +1,4 @@
-/* Talking to the parent: fixed-size reports one way, a byte and descriptors the other. */
+/* The protocol with the parent: fixed-size reports to it, a byte and descriptors from it. */
 #define _GNU_SOURCE
 #include "stub.h"
 #include <stdarg.h>
@@ -52,8 +52,8 @@ int send_report(struct stub *s, enum report_kind kind, int pid)
 	return n == (ssize_t)sizeof r ? 0 : fail(s, "write", "report to the runtime");
 }
 
-/* Wait for the parent's word: a byte 'g', then the numbers (16 bits each) of the slots whose descriptors come along.
- * The end of the stream means that the parent has died: nothing may go on without it. */
+/* Wait for the parent's answer: a byte 'g', then the numbers (16 bits each) of the slots whose descriptors it carries.
+ * End of file means that the parent has died: init must not go on without it. */
 int await_go(struct stub *s)
 {
 	unsigned char data[1 + 2 * MAX_HANDED];

@@ -1,4 +1,4 @@
-/* tmpcopyup: fill a new tmpfs with what its mount point held. */
+/* tmpcopyup: copy the content of a mount point into the tmpfs that covers it. */
 #define _GNU_SOURCE
 #include "stub.h"
 #include <dirent.h>
@@ -19,8 +19,8 @@ static int copy_xattrs(struct stub *s, int from, int to)
 		ssize_t size = fgetxattr(from, name, value, sizeof value);
 		if (size < 0)
 			return fail(s, "fgetxattr", "%s", name);
-		/* A tmpfs knows fewer namespaces than a disk: what it cannot hold (user.* before Linux 6.6) stays
-		 * behind. */
+		/* A tmpfs supports fewer namespaces of attributes than a disk: those that it cannot hold (user.* before
+		 * Linux 6.6) are not copied. */
 		if (fsetxattr(to, name, value, (size_t)size, 0) && errno != ENOTSUP && errno != EPERM)
 			return fail(s, "fsetxattr", "%s", name);
 	}

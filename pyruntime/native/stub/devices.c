@@ -27,8 +27,8 @@ int do_mknod(struct stub *s, const struct step_mknod *a)
 		close(dir);
 		return -1;
 	}
-	/* From here on by descriptor: whoever shares the directory may put a symbolic link in the node's place, and a
-	 * mode set by name would be that of a file of the host. */
+	/* From here on by descriptor: another container that shares the directory may replace the node with a symbolic
+	 * link, and a mode set by name would then be set on a file of the host. */
 	int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	close(dir);
 	if (fd < 0)
@@ -37,10 +37,10 @@ int do_mknod(struct stub *s, const struct step_mknod *a)
 	bool same = !fstat(fd, &st) && (st.st_mode & S_IFMT) == (a->mode & S_IFMT) &&
 		    (S_ISFIFO(st.st_mode) || st.st_rdev == makedev((unsigned)a->major, (unsigned)a->minor));
 	rc = 0;
-	if (!same) { /* a default device (keep): what the configuration put there wins */
+	if (!same) { /* a default device (keep): the configuration's own mount takes precedence */
 		if (!taken || !a->keep)
 			rc = fail_with(s, EEXIST, "mknodat", "%s is something else", a->path);
-	} else if (!taken) { /* one that was there may be the host's own, bound or in a devtmpfs */
+	} else if (!taken) { /* an existing node may be the host's own, bind-mounted or in a devtmpfs */
 		char self[32];
 		snprintf(self, sizeof self, "self/fd/%d", fd);
 		/* mknod(2) applies the umask. */
@@ -53,7 +53,7 @@ int do_mknod(struct stub *s, const struct step_mknod *a)
 	return rc;
 }
 
-/* Bind on a place that was opened; a failure to open it was recorded. */
+/* Mount on a file that was opened; a failure to open the file has been recorded. */
 static int bind_fd(struct stub *s, int tree, int at, const char *path)
 {
 	if (at < 0)
@@ -96,8 +96,8 @@ int do_bind_device(struct stub *s, const struct step_bind_device *a)
 		fail(s, "open_tree", "%s", a->source);
 	if (tree < 0)
 		return -1;
-	/* A slave of the host's /dev would bring what the host mounts over the node, and CRIU cannot give a slave back
-	 * to a user namespace. */
+	/* A slave of the host's /dev would receive later mounts of the host over the node, and CRIU cannot restore a
+	 * slave in a user namespace. */
 	struct mount_attr attr = {.propagation = MS_PRIVATE};
 	int rc = (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr);
 	if (rc)
@@ -116,7 +116,7 @@ int do_symlink(struct stub *s, const struct step_symlink *a)
 		return -1;
 	int rc = symlinkat(a->target, dir, name);
 	if (rc && errno == EEXIST) {
-		/* The image's own file stays; a link that already says the same is what was asked for. */
+		/* The image's own file stays; a link with the same target is the requested link. */
 		rc = 0;
 	} else if (rc)
 		fail(s, "symlinkat", "%s", a->path);
@@ -136,7 +136,7 @@ int do_reopen_null(struct stub *s, const struct step_reopen_null *a)
 			continue;
 		if (null < 0 && (null = open_beneath(s, "/dev/null", O_RDWR | O_NOCTTY)) < 0)
 			return errno == ENOENT ? 0 : fail(s, "openat2", "/dev/null");
-		/* The configuration may have put something else there. */
+		/* The configuration may have mounted another file there. */
 		if (fstat(null, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
 			break;
 		if (dup2(null, fd) < 0)
@@ -173,7 +173,7 @@ int do_open_console(struct stub *s, const struct step_open_console *a)
 		int tree = (int)syscall(SYS_open_tree, peer, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 		if (tree < 0)
 			return fail(s, "open_tree", "terminal");
-		/* An image's link would lead it over files of procfs (CVE-2025-52565). */
+		/* Through a link of the image, the mount would cover files of procfs (CVE-2025-52565). */
 		if (bind_fd(s, tree, make_plain(s, "/dev/console", WANT_FILE), "/dev/console"))
 			return -1;
 		close(tree);

@@ -34,8 +34,8 @@ static int state_file(struct stub *s, const struct step_run_hook *a)
 	return fd;
 }
 
-/* What a hook has printed instead of to the terminal: as the last words of its error, since nobody may read the
- * terminal by then, or else to the terminal after all. */
+/* The output of a hook, which was kept from the terminal: it ends the error message of a hook that failed, because the
+ * terminal may have no reader by then; otherwise it is written to the terminal. */
 static int show(struct stub *s, int output, int rc)
 {
 	char how[sizeof s->detail], said[256];
@@ -74,7 +74,7 @@ int do_run_hook(struct stub *s, const struct step_run_hook *a)
 		return fail(s, "clone", "%s", a->path);
 	if (!pid) {
 		setpgid(0, 0);
-		/* Before the pivot the root is where the caller's directory still shows; afterwards it is "/". */
+		/* Before the pivot, the root is the caller's root directory; afterwards it is "/". */
 		bool placed =
 		    (s->root < 0 || !fchdir(s->root)) && (output < 0 || (dup2(output, 1) >= 0 && dup2(output, 2) >= 0));
 		if (placed && dup2(input, 0) >= 0 && !syscall(SYS_close_range, 3u, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */))

@@ -1,4 +1,4 @@
-/* Namespaces: joining, leaving, and making init. */
+/* Namespaces: join them, create them, and create init. */
 #define _GNU_SOURCE
 #include "stub.h"
 #include <fcntl.h>
@@ -24,7 +24,7 @@ int do_sync(struct stub *s, const struct step_sync *a)
 	return send_report(s, REPORT_SYNC, 0) ? -1 : await_go(s);
 }
 
-/* Whether a namespace is the one that the runtime itself is in. */
+/* Whether a namespace is the runtime's own. */
 static bool own_namespace(struct stub *s, int fd, int kind)
 {
 	static const struct {
@@ -91,7 +91,8 @@ int do_setns(struct stub *s, const struct step_setns *a)
 	if (fd < 0)
 		return -1;
 	if (setns(fd, (int)a->kind)) {
-		/* A namespace owned by a user namespace that is joined later asks for rights that we do not have yet.
+		/* A namespace owned by a user namespace that is joined later requires capabilities that we do not have
+		 * yet.
 		 */
 		if (errno != EPERM || a->kind == CLONE_NEWUSER || s->deferred == (int)countof(s->defer))
 			return fail(s, "setns", "%s", "namespace");
@@ -126,8 +127,8 @@ int do_join_container(struct stub *s, const struct step_join_container *a)
 	int fd = get_slot(s, a->slot);
 	if (fd < 0)
 		return -1;
-	/* One call for all: the kernel judges each by the user namespace that is joined with it, so neither those of
-	 * the container nor those of the host have to come first. */
+	/* One call for all: the kernel checks each namespace with the capabilities in the user namespace that is joined
+	 * by the same call, so namespaces of the container and of the host need no order. */
 	if (setns(fd, (int)a->flags))
 		return fail(s, "setns", "flags %#llx", (unsigned long long)a->flags);
 	close(fd);
@@ -137,8 +138,8 @@ int do_join_container(struct stub *s, const struct step_join_container *a)
 
 int do_enter_root(struct stub *s, const struct step_enter_root *a)
 {
-	/* setns(2) has led us to the root of the mount namespace: what the container's processes make of their own
-	 * root and working directories does not matter (CVE-2016-9962). */
+	/* setns(2) has moved us to the root of the mount namespace: the root and working directories of the container's
+	 * processes do not matter (CVE-2016-9962). */
 	if (a->slot != NO_SLOT) {
 		int fd = get_slot(s, a->slot);
 		if (fd < 0)
@@ -156,7 +157,7 @@ int do_enter_root(struct stub *s, const struct step_enter_root *a)
 
 int do_cpu_affinity(struct stub *s, const struct step_cpu_affinity *a)
 {
-	unsigned char every[1024]; /* the kernel takes of it what it has CPUs for */
+	unsigned char every[1024]; /* the kernel ignores CPUs that the host does not have */
 	memset(every, 0xff, sizeof every);
 	size_t size = a->mask.size ? a->mask.size : sizeof every;
 	return syscall(SYS_sched_setaffinity, 0, size, a->mask.size ? a->mask.data : every) < 0
@@ -174,7 +175,8 @@ int do_unshare(struct stub *s, const struct step_unshare *a)
 int do_become_root(struct stub *s, const struct step_become_root *a)
 {
 	(void)a;
-	/* A gid or uid that the namespace does not map stays the overflow id: files would be made by nobody. */
+	/* A gid or uid that the namespace does not map stays the overflow ID: files would be owned by the user nobody.
+	 */
 	if (syscall(SYS_setresgid, 0, 0, 0))
 		return fail(s, "setresgid", "0");
 	if (syscall(SYS_setresuid, 0, 0, 0))
@@ -195,7 +197,7 @@ static long clone_into(struct stub *s, int64_t slot, uint64_t flags, int *named)
 	struct clone_args args = {.flags = flags | CLONE_PARENT | CLONE_PARENT_SETTID | CLONE_INTO_CGROUP,
 				  .parent_tid = (uint64_t)(uintptr_t)named,
 				  .cgroup = (uint64_t)fd};
-	/* The exit signal of a child of our parent is ours, SIGCHLD; clone3(2) refuses another one. */
+	/* A child of our parent (CLONE_PARENT) has our own exit signal, SIGCHLD; clone3(2) refuses another one. */
 	long pid = syscall(SYS_clone3, &args, sizeof args);
 	if (pid >= 0) {
 		close(fd);
@@ -208,15 +210,16 @@ int do_clone_init(struct stub *s, const struct step_clone_init *a)
 {
 	if (s->deferred)
 		return fail_with(s, EPERM, "setns", "namespace");
-	/* The kernel writes the number that init has on the host here before init runs. */
+	/* The kernel writes init's pid on the host here before init runs. */
 	int *named = mmap(NULL, sizeof *named, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (named == MAP_FAILED)
 		return fail(s, "mmap", "%s", "");
-	/* CLONE_PARENT: whoever waits for containers (the runtime, then containerd's shim or conmon) must be able to
-	 * wait for init; a plain child would be reparented inside the pid namespace when the stub goes. */
+	/* CLONE_PARENT: the process that waits for containers (the runtime, then containerd's shim or conmon) must be
+	 * able to wait for init; a child of the stub would be reparented inside the pid namespace when the stub exits.
+	 */
 	long pid = -1;
-	/* Refused where the cgroup takes no processes, or a seccomp filter of our caller knows no clone3(2): then the
-	 * parent moves us. */
+	/* Refused if the cgroup accepts no processes, or if a seccomp filter of our caller does not allow clone3(2):
+	 * then the parent moves us. */
 	if (a->cgroup != NO_SLOT)
 		pid = clone_into(s, a->cgroup, (uint64_t)a->flags, named);
 	if (pid < 0)
@@ -236,7 +239,7 @@ int do_clone_init(struct stub *s, const struct step_clone_init *a)
 int do_setsid(struct stub *s, const struct step_setsid *a)
 {
 	(void)a;
-	/* EPERM: a process group leader already; a fresh child never is one. */
+	/* EPERM: a process group leader already; a new child never is one. */
 	return setsid() < 0 ? fail(s, "setsid", "%s", "") : 0;
 }
 
@@ -276,7 +279,7 @@ static int enter_cgroups(struct stub *s, struct blob slots)
 		int fd = get_slot(s, slots.data[i]);
 		if (fd < 0)
 			return -1;
-		/* "0" is the writer itself: the kernel need not stop every fork on the machine to move one thread. */
+		/* "0" is the writer itself: to move one thread, the kernel need not block every fork on the host. */
 		if (write(fd, "0", 1) != 1)
 			return fail(s, "write", "0 to the cgroup's list of tasks");
 		close(fd);
@@ -300,7 +303,7 @@ static int cgroup_helper(void *arg)
 {
 	struct cgroup_helper *h = arg;
 	for (uint32_t i = 0; i < h->slots.size; i++) {
-		/* Rootless, a hierarchy that the user may not write was left out. */
+		/* Rootless: a hierarchy that the user may not write was left out. */
 		struct blob one = {1, h->slots.data + i};
 		if (h->s->slot[*one.data] >= 0 && enter_cgroups(h->s, one))
 			return 1;
@@ -319,9 +322,9 @@ static int cgroup_helper(void *arg)
 
 int do_cgroup_namespace(struct stub *s, const struct step_cgroup_namespace *a)
 {
-	/* The root of a cgroup namespace is where its maker stands. Init itself enters the cgroup only at the end, so
-	 * that the memory of the set-up is not charged to the container: a helper that shares our memory and
-	 * descriptors goes in, makes the namespace, and ends. */
+	/* The root of a cgroup namespace is the cgroup of the process that creates it. Init itself enters the cgroup
+	 * last, so that the memory of the set-up is not charged to the container: a helper that shares our memory and
+	 * descriptors enters the cgroup, creates the namespace, and exits. */
 	static char stack[16384] __attribute__((aligned(16)));
 	struct cgroup_helper h = {s, a->slots, -1};
 	int pid = clone(cgroup_helper, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &h);

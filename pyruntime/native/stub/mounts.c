@@ -55,7 +55,7 @@ static int apply(struct stub *s, int fd, const struct attrs *a, const char *what
 	return 0;
 }
 
-/* What the filesystem itself said in its context's log, instead of a bare EINVAL. */
+/* Fail with the filesystem's own message, from the log of its context, instead of a bare EINVAL. */
 static int fs_fail(struct stub *s, int fs, const char *call, const char *what)
 {
 	int err = errno;
@@ -88,14 +88,14 @@ static int configure(struct stub *s, int fs, struct strs options)
 	return 0;
 }
 
-/* Attach a detached mount at a place beneath the root, which dest led to; the root itself may be covered. */
+/* Attach a detached mount at a place beneath the root, which was found by dest; the mount may cover the root itself. */
 static int attach_at(struct stub *s, int mount, int at, const char *dest)
 {
 	int rc = sys_move_mount(mount, at);
 	if (rc)
 		fail(s, "move_mount", "%s", dest);
 	struct stat root, here, what;
-	/* A file over a directory or the reverse: the kernel just says EINVAL. */
+	/* A file over a directory or the reverse: the kernel returns EINVAL alone. */
 	if (rc && errno == EINVAL && !fstat(at, &here) && !fstat(mount, &what) &&
 	    S_ISDIR(here.st_mode) != S_ISDIR(what.st_mode))
 		fail_with(s, S_ISDIR(here.st_mode) ? EISDIR : ENOTDIR, "move_mount", "%s", dest);
@@ -134,11 +134,13 @@ int do_propagation(struct stub *s, const struct step_propagation *a)
 }
 
 /* pivot_root refuses a new root whose parent mount is shared (pivot_root(2)): make the mount that holds it private.
- * mount_setattr says EINVAL until the walk upwards reaches the root of that mount. */
+ * mount_setattr fails with EINVAL until the walk upwards reaches the root of that mount. */
 static int make_parent_private(struct stub *s, int dir)
 {
 	int fd = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	while (fd >= 0 && set_attr(fd, 0, 0, 0, MS_PRIVATE_)) {
+	if (fd < 0)
+		return fail(s, "openat", "the root filesystem, to make its parent private");
+	while (set_attr(fd, 0, 0, 0, MS_PRIVATE_)) {
 		struct stat here, above;
 		int err = errno;
 		int up = err == EINVAL ? openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -163,8 +165,8 @@ int do_open_rootfs(struct stub *s, const struct step_open_rootfs *a)
 	int tree = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE);
 	if (tree < 0)
 		return fail(s, "open_tree", "%s", a->path);
-	/* Nothing mounted beneath it may show up on the host; a slave still hears of the host's mounts, so it must be
-	 * one before the mount that it was cloned from is made private. */
+	/* Mounts beneath it must not propagate to the host. A slave still receives the host's mounts, so the copy must
+	 * become a slave before the mount that it was cloned from becomes private. */
 	if (set_attr(tree, AT_RECURSIVE, 0, 0, MS_SLAVE_) || set_attr(tree, AT_RECURSIVE, 0, 0, (uint64_t)a->below) ||
 	    set_attr(tree, 0, 0, 0, (uint64_t)a->propagation))
 		return fail(s, "mount_setattr", "propagation of %s", a->path);
@@ -206,7 +208,7 @@ int do_open_source(struct stub *s, const struct step_open_source *a)
 	int fd = sys_open_tree(AT_FDCWD, a->source, OPEN_TREE_CLONE | (a->recursive ? AT_RECURSIVE : 0));
 	if (fd < 0)
 		return fail(s, "open_tree", "%s", a->source);
-	/* Still a peer of the host's mount: without this a mount made beneath it later would show up on the host. */
+	/* Still a peer of the host's mount: otherwise later mounts beneath it would propagate to the host. */
 	if (set_attr(fd, AT_RECURSIVE, 0, 0, (uint64_t)a->propagation)) {
 		fail(s, "mount_setattr", "%s", a->source);
 		close(fd);
@@ -235,14 +237,14 @@ int new_mount(struct stub *s, const char *fstype, const char *source, struct str
 
 enum { COPY_UP = 1, INHERIT_MODE = 2, PLAIN_PLACE = 4, INHERIT_OWNER = 8 };
 
-/* Make a new filesystem look like the directory that it is about to cover. */
+/* Give a new filesystem the owner and mode of the directory that it will cover. */
 static int inherit(struct stub *s, int fd, int at, const struct step_mount *a)
 {
 	struct stat below;
 	int dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0 || fstat(at, &below) || (a->how & COPY_UP && copy_tree(s, at, dir)))
 		return fail(s, "fstat", "%s", a->dest);
-	/* The owner first: chown(2) may take bits of the mode away. */
+	/* The owner first: chown(2) may clear bits of the mode. */
 	if (a->how & INHERIT_OWNER && fchown(dir, below.st_uid, below.st_gid))
 		return fail(s, "fchown", "%s", a->dest);
 	if (a->how & INHERIT_MODE && fchmod(dir, below.st_mode & 07777))
@@ -250,8 +252,8 @@ static int inherit(struct stub *s, int fd, int at, const struct step_mount *a)
 	return close(dir);
 }
 
-/* The place of a mount. A directory that is made for a tmpfs gets the mode of the tmpfs: it says nothing about the
- * tmpfs itself, and the next container of this root filesystem finds it there. */
+/* The place of a mount. A directory that is created for a tmpfs gets the mode of the tmpfs: the tmpfs does not need it,
+ * but the next container of this root filesystem finds the directory. */
 static int place_of(struct stub *s, int fd, const struct step_mount *a, bool *was_there)
 {
 	struct stat st;
@@ -272,7 +274,7 @@ static int place_of(struct stub *s, int fd, const struct step_mount *a, bool *wa
 	return at;
 }
 
-/* fsconfig(2) takes 255 bytes a value; a list of overlay layers may be longer. */
+/* fsconfig(2) accepts values of up to 255 bytes; a list of overlay layers may be longer. */
 static bool needs_old_mount(const struct step_mount *a)
 {
 	bool longer = strlen(a->source) > 255;
@@ -284,7 +286,8 @@ static bool needs_old_mount(const struct step_mount *a)
 	return longer;
 }
 
-/* The same as new_mount by mount(2), which needs a place: a directory of a scratch tmpfs that covers `at` meanwhile. */
+/* The same as new_mount, with mount(2), which needs a mount point: a directory of a scratch tmpfs that covers `at`
+ * meanwhile. */
 static int old_mount(struct stub *s, const struct step_mount *a, int at)
 {
 	char data[4096] = "", place[48];
@@ -321,7 +324,7 @@ static int old_mount(struct stub *s, const struct step_mount *a, int at)
 
 int do_mount(struct stub *s, const struct step_mount *a)
 {
-	/* The filesystem before its place: one that cannot be made leaves no directory behind. */
+	/* The filesystem before its mount point: if it cannot be created, no directory is left behind. */
 	bool old = needs_old_mount(a);
 	int fd = old                                          ? -1
 		 : s->pids >= 0 && !strcmp(a->fstype, "proc") ? mount_proc_inside(s, a->source, a->options)
@@ -361,9 +364,9 @@ int do_readonly_mount(struct stub *s, const struct step_readonly_mount *a)
 	return 0;
 }
 
-/* Attributes that the source has and the options do not name: off, as far as they are not locked (EPERM), which they
- * are in a mount namespace of another user namespace than the source's (mount_namespaces(7)), and as far as the kernel
- * has them (EINVAL: nosymfollow before Linux 5.14). */
+/* Clear attributes that the source has and the options do not name, unless they are locked (EPERM), as in a mount
+ * namespace whose user namespace is not the source's (mount_namespaces(7)), or unknown to the kernel (EINVAL:
+ * nosymfollow before Linux 5.14). */
 static int clear_unnamed(struct stub *s, int fd, uint64_t attrs, const char *what)
 {
 	if (!set_attr(fd, 0, 0, attrs, 0))
@@ -432,7 +435,7 @@ int do_remount(struct stub *s, const struct step_remount *a)
 	return rc;
 }
 
-/* A path to hide or to make read-only, beneath the mount in a slot where that is known. */
+/* A path to hide or to make read-only; beneath the mount in a slot, if the plan names a slot. */
 static int open_restricted(struct stub *s, const char *path, int64_t slot, const char *below)
 {
 	int mount = slot == NO_SLOT ? -1 : get_slot(s, slot);
@@ -444,7 +447,7 @@ static int open_restricted(struct stub *s, const char *path, int64_t slot, const
 
 int do_readonly_path(struct stub *s, const struct step_readonly_path *a)
 {
-	/* One lookup for both: what is made read-only is what gets covered. */
+	/* One lookup for both: the file that becomes read-only is the file that is covered. */
 	int at = open_restricted(s, a->path, a->slot, a->below);
 	if (at < 0)
 		return -1;
@@ -478,7 +481,8 @@ int do_mask_path(struct stub *s, const struct step_mask_path *a)
 			       MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	} else {
 		/* One empty tmpfs serves every masked directory: a superblock each would cost more than the mounts. It
-		 * can be cloned because it is attached by now; a detached mount could not be before Linux 6.15. */
+		 * can be cloned because it is attached by now: before Linux 6.15, a detached mount could not be cloned.
+		 */
 		fd = sys_open_tree(s->null_dir, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
 		if (fd < 0)
 			fail(s, "open_tree", "empty tmpfs");
@@ -535,7 +539,7 @@ int do_pivot_root(struct stub *s, const struct step_pivot_root *a)
 		return fail(s, "pivot_root", ".");
 	if (fchdir(old))
 		return fail(s, "fchdir", "old root");
-	/* Unmounting must not reach the host through a shared mount. */
+	/* Unmounting must not propagate to the host through a shared mount. */
 	if (set_attr(old, AT_RECURSIVE, 0, 0, MS_SLAVE_))
 		return fail(s, "mount_setattr", "old root");
 	close(old);
@@ -548,9 +552,9 @@ int do_pivot_root(struct stub *s, const struct step_pivot_root *a)
 
 int do_move_root(struct stub *s, const struct step_move_root *a)
 {
-	/* The host's tree stays reachable below: an unmasked procfs there would let a user namespace mount its own
-	 * (mount_too_revealing in fs/namespace.c), so those go first; where they are locked, an empty tmpfs covers
-	 * them. */
+	/* The host's tree stays reachable below the new root: with an unmasked procfs there, a user namespace could
+	 * mount its own (mount_too_revealing in fs/namespace.c). So these mounts are removed first; locked mounts are
+	 * covered by an empty tmpfs. */
 	FOR_EACH_STR(path, a->hide)
 	{
 		if (!syscall(SYS_umount2, path, MNT_DETACH) || errno == EINVAL || errno == ENOENT)

@@ -50,7 +50,7 @@ static bool take_u32(struct cursor *c, uint32_t *out)
 	return true;
 }
 
-/* One field of a record into its place in the union; false when the bytes do not hold such a field. */
+/* Decode one field of a record into its place in the union; false if the bytes do not hold such a field. */
 static bool decode_field(struct cursor *c, const struct field *f, union step *out)
 {
 	void *target = (char *)out + f->offset;

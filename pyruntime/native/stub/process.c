@@ -1,4 +1,4 @@
-/* What init becomes: limits, identity, capabilities, the program. */
+/* The last part of the set-up: limits, identity, capabilities, the program. */
 #define _GNU_SOURCE
 #include "stub.h"
 #include <fcntl.h>
@@ -67,8 +67,8 @@ int do_join_keyring(struct stub *s, const struct step_join_keyring *a)
 	long key = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, a->name);
 	if (key < 0)
 		return fail(s, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING %s", a->name);
-	/* Everything for who has it; view, read, search and link for the same user: without search a later exec does
-	 * not find the keyring by its name, and makes another (keyctl_join_session_keyring(3)). */
+	/* All rights for the possessor; view, read, search and link for the user: without search, a later exec does not
+	 * find the keyring by its name and creates another one (keyctl_join_session_keyring(3)). */
 	if (syscall(SYS_keyctl, KEYCTL_SETPERM, key, 0x3f1b0000))
 		return fail(s, "keyctl", "KEYCTL_SETPERM %s", a->name);
 	return 0;
@@ -82,7 +82,7 @@ int do_umask(struct stub *s, const struct step_umask *a)
 
 int do_own_streams(struct stub *s, const struct step_own_streams *a)
 {
-	/* Pipes alone: a terminal or a file of the caller stays the caller's, and /dev/null everybody's. */
+	/* Pipes only: a terminal or a file of the caller keeps its owner, and so does /dev/null. */
 	for (int fd = 0; fd < 3; fd++) {
 		struct stat st;
 		if (!fstat(fd, &st) && S_ISFIFO(st.st_mode) && st.st_uid != (uid_t)a->uid &&
@@ -114,7 +114,7 @@ int do_set_user(struct stub *s, const struct step_set_user *a)
 {
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
 		return fail(s, "prctl", "PR_SET_KEEPCAPS");
-	/* The system calls themselves: libc would signal threads that do not exist. */
+	/* The system calls themselves: the functions of libc would signal other threads, and there are none. */
 	if (syscall(SYS_setresgid, (gid_t)a->gid, (gid_t)a->gid, (gid_t)a->gid))
 		return fail(s, "setresgid", "%u", (unsigned)a->gid);
 	if (syscall(SYS_setresuid, (uid_t)a->uid, (uid_t)a->uid, (uid_t)a->uid))
@@ -186,13 +186,13 @@ int do_find_home(struct stub *s, const struct step_find_home *a)
 		return 0;
 	struct stat st;
 	bool found = fstat(fd, &st) || !S_ISREG(st.st_mode);
-	/* A line at a time, so that a long file takes no memory of a waiting init; what the container may have made of
-	 * it must not keep `exec` busy either. */
+	/* A line at a time, so that a long file takes no memory of a waiting init; a file that the container has blown
+	 * up must not keep `exec` busy either. */
 	static char text[65536];
 	size_t used = 0, total = 0;
 	while (!found && total < 64u << 20) {
 		if (used > sizeof text - 4097)
-			used = 0; /* no line of a user is this long */
+			used = 0; /* no user's line is this long */
 		ssize_t n = read(fd, text + used, 4096);
 		if (n < 0)
 			break;
@@ -264,9 +264,10 @@ int do_await_start(struct stub *s, const struct step_await_start *a)
 	close(s->control);
 	s->control = -1;
 	for (;;) {
-		/* `state` connects to ask whether we still wait, and goes away without a word. `exec` without root says
-		 * 'd': the kernel lets it look at us, and join our namespaces, only while we are dumpable; until it
-		 * hangs up, before anything of the container runs for it. */
+		/* `state` connects to find out whether init still waits, and closes the connection without a message.
+		 * Rootless `exec` sends 'd': the kernel lets it inspect init and join its namespaces only while init is
+		 * dumpable. Init stays dumpable until `exec` closes the connection, which happens before the
+		 * container's program runs. */
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0) {
 			if (errno == EINTR || errno == ECONNABORTED)
@@ -299,7 +300,7 @@ void *xcalloc(size_t size)
 
 char **make_argv(struct strs list, const char *extra)
 {
-	/* Without hooks the program's two lists, mostly short, cost no page of their own. */
+	/* Without hooks, the program's two lists, mostly short, take no page of their own. */
 	static char *small[2][256];
 	static int used;
 	size_t size = list.count + 2u;
@@ -333,11 +334,11 @@ int do_prepare_exec(struct stub *s, const struct step_prepare_exec *a)
 				break;
 			}
 	}
-	/* Nothing of ours or of our caller's stays open in the program (CVE-2019-5736, CVE-2024-21626). */
+	/* No descriptor of ours or of our caller's stays open in the program (CVE-2019-5736, CVE-2024-21626). */
 	if (syscall(SYS_close_range, 3u + (unsigned)a->preserve, ~0u, CLOSE_RANGE_CLOEXEC))
 		return fail(s, "close_range", "%d", 3 + (int)a->preserve);
-	/* execve leaves no one to report its success, and the filter may forbid to report anything: so it is done here.
-	 * A failure may still follow. */
+	/* After execve no process can report its success, and the filter may forbid to write a report: so the report is
+	 * sent here. A failure may still follow. */
 	return send_report(s, REPORT_EXEC, 0);
 }
 

@@ -1,5 +1,5 @@
-/* A procfs of the container's own. The host's is open while the stub sets up the container; nothing of the host may be
- * open in a process that the container can see (docs/decisions/0019-nothing-of-the-host-is-open.md). */
+/* A procfs of the container's own. The host's procfs is open while the stub sets up the container; in a process that
+ * the container can see, no file of the host may be open (docs/decisions/0019-nothing-of-the-host-is-open.md). */
 #define _GNU_SOURCE
 #include "stub.h"
 #include <fcntl.h>
@@ -26,7 +26,7 @@ int do_close_proc(struct stub *s, const struct step_close_proc *a)
 int do_own_proc(struct stub *s, const struct step_own_proc *a)
 {
 	(void)a;
-	static const char subset[] = "subset=pid"; /* no sys, no sysrq-trigger: it may be seen by the container */
+	static const char subset[] = "subset=pid"; /* no sys, no sysrq-trigger: the container may see this procfs */
 	s->proc = new_mount(s, "proc", "proc", (struct strs){1, subset},
 			    MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	if (s->proc >= 0)
@@ -61,7 +61,7 @@ static int run_apart(int (*function)(void *), void *arg, char *stack)
 static int inside(void *arg)
 {
 	struct mounting *m = arg;
-	/* Read-only as long as the container may see it in us: nothing of it is masked yet. */
+	/* Read-only as long as the container can see it through us: its files are not masked yet. */
 	int fd = new_mount(m->s, "proc", m->source, m->options, MOUNT_ATTR_RDONLY);
 	return fd < 0 || send_with_fd(m->to, "p", 1, fd) ? 1 : 0;
 }
@@ -70,7 +70,7 @@ static int outside(void *arg)
 {
 	static char stack[16384] __attribute__((aligned(16)));
 	struct mounting *m = arg;
-	/* What comes into the pid namespace has the container's root and two descriptors. */
+	/* The process that enters the pid namespace has the container's root and two descriptors. */
 	if (fchdir(m->s->root) || chroot("."))
 		return fail(m->s, "chroot", "root of the container"), 1;
 	int low = m->pids < m->to ? m->pids : m->to, high = m->pids < m->to ? m->to : m->pids;
@@ -89,7 +89,8 @@ static int outside(void *arg)
 	return 0;
 }
 
-/* procfs shows the pid namespace of who mounts it: a process that comes into it for that alone, and ends. */
+/* procfs shows the pid namespace of the process that mounts it: a helper enters the pid namespace, mounts procfs, and
+ * exits. */
 int mount_proc_inside(struct stub *s, const char *source, struct strs options)
 {
 	static char stack[16384] __attribute__((aligned(16)));

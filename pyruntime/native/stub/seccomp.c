@@ -1,4 +1,4 @@
-/* Loading the filter. It is the last step but execve, so it never judges our own set-up. */
+/* Loading the filter. Only execve follows, so the filter need not allow our own set-up calls. */
 #define _GNU_SOURCE
 #include "stub.h"
 #include <linux/filter.h>
@@ -18,9 +18,9 @@ struct messenger {
 	size_t size;
 };
 
-/* Hands the listener to the agent. A thread, made before the filter is loaded: it is not filtered, so a profile that
- * notifies of sendmsg(2) cannot dead-lock us, and execve(2) ends it without leaving a zombie to the program. It shares
- * errno with the main thread, which makes no system call meanwhile. */
+/* Sends the listener to the agent. A thread, created before the filter is loaded: it is not filtered, so a profile that
+ * notifies of sendmsg(2) cannot cause a deadlock, and execve(2) ends it without leaving a zombie to the program. It
+ * shares errno with the main thread, which makes no system call meanwhile. */
 static int messenger(void *arg)
 {
 	struct messenger *m = arg;

@@ -8,7 +8,7 @@
 
 struct strs {
 	uint32_t count;
-	const char *first; /* the strings follow one another, each with its NUL */
+	const char *first; /* consecutive strings, each with its NUL */
 };
 struct blob {
 	uint32_t size;
@@ -21,49 +21,49 @@ struct field {
 };
 struct stub;
 
-struct step_sync { /* tell the parent that it is its turn, wait until it is done */
+struct step_sync { /* wait while the parent performs the next host steps */
 	char nothing;
 };
-struct step_write_proc { /* write a file beneath a procfs that was checked to be one */
+struct step_write_proc { /* write a file beneath a verified procfs */
 	const char *path;
 	const char *data;
 };
-struct step_open_proc { /* open a file beneath a procfs that was checked to be one, into slot */
+struct step_open_proc { /* open a file beneath a verified procfs, into slot */
 	const char *path;
 	int64_t slot;
 };
-struct step_write_slot { /* write to a file that was opened earlier */
+struct step_write_slot { /* write to a file that an earlier step opened */
 	int64_t slot;
 	const char *what;
 	const char *data;
 };
-struct step_open_namespace { /* open a namespace by path and check its type, and that it is not the runtime's own where something in it is going to be changed */
+struct step_open_namespace { /* open a namespace by path and check its type, and that it is not the runtime's own if the configuration changes it */
 	const char *path;
 	int64_t kind;
 	int64_t slot;
 	const char *foreign;
 };
-struct step_setns { /* join an opened namespace; if refused, again after the user namespace was joined */
+struct step_setns { /* join an opened namespace; if refused, try again after joining the user namespace */
 	int64_t slot;
 	int64_t kind;
 };
-struct step_hold_pids { /* remember an opened pid namespace that others share: procfs is mounted from inside it, and init enters it last */
+struct step_hold_pids { /* remember an opened pid namespace that is shared with others: procfs is mounted from inside it, and init enters it last */
 	int64_t slot;
 };
-struct step_join_container { /* join namespaces of the container's init, all at once, by its pidfd */
+struct step_join_container { /* join the namespaces of the container's init in one call, by its pidfd */
 	int64_t slot;
 	int64_t flags;
 };
-struct step_enter_root { /* take the root of the mount namespace, or the opened root of a container that has none, and hold it open */
+struct step_enter_root { /* enter the root of the mount namespace, or the opened root of a container without one, and keep it open */
 	int64_t slot;
 };
-struct step_close_proc { /* let go of procfs, the host's or the container's */
+struct step_close_proc { /* close the procfs of the host or of the container */
 	char nothing;
 };
-struct step_own_proc { /* hold a procfs of the container's own: a new one that shows processes alone, or, where a user namespace may not make one, the root of its /proc */
+struct step_own_proc { /* open a procfs of the container: a new one that shows only processes, or the root of /proc if the user namespace cannot mount one */
 	char nothing;
 };
-struct step_cpu_affinity { /* choose the CPUs to run on; without a mask, all that the cgroup allows */
+struct step_cpu_affinity { /* set the CPUs to run on; without a mask, all that the cgroup allows */
 	struct blob mask;
 };
 struct step_open_file { /* open a file of the host for writing, into slot */
@@ -74,16 +74,16 @@ struct step_open_cgroup { /* open a cgroup v2 directory, into slot, as a read-on
 	const char *path;
 	int64_t slot;
 };
-struct step_unshare { /* leave the given namespaces for new ones */
+struct step_unshare { /* move to new namespaces of the given kinds */
 	int64_t flags;
 };
-struct step_become_root { /* take id 0 of the user namespace */
+struct step_become_root { /* become ID 0 of the user namespace */
 	char nothing;
 };
 struct step_set_dumpable { /* hide /proc/PID of the stub from the container */
 	int64_t value;
 };
-struct step_clone_init { /* make init, a child of the runtime's parent process; in the cgroup v2 directory of a slot, if one is given and the kernel agrees */
+struct step_clone_init { /* create init as a child of the runtime's process, directly in the cgroup v2 directory of a slot if given and supported */
 	int64_t flags;
 	int64_t cgroup;
 };
@@ -93,10 +93,10 @@ struct step_setsid { /* start a session without a terminal */
 struct step_loopback_up { /* bring up lo in the new network namespace */
 	char nothing;
 };
-struct step_cgroup_namespace { /* make a cgroup namespace whose root is the container's cgroup, through a helper that enters the cgroup and leaves */
+struct step_cgroup_namespace { /* create a cgroup namespace whose root is the container's cgroup, through a helper that enters the cgroup and exits */
 	struct blob slots;
 };
-struct step_join_cgroup_self { /* enter cgroup v1 hierarchies by the task itself */
+struct step_join_cgroup_self { /* enter the container's cgroup v1 hierarchies */
 	struct blob slots;
 };
 struct step_set_hostname { /* set the host name */
@@ -105,22 +105,22 @@ struct step_set_hostname { /* set the host name */
 struct step_set_domainname { /* set the NIS domain name */
 	const char *name;
 };
-struct step_propagation { /* set the propagation of /, recursively if asked */
+struct step_propagation { /* set the propagation of /, optionally recursive */
 	int64_t propagation;
 	int64_t recursive;
 };
-struct step_open_rootfs { /* bind the root filesystem onto itself and hold it open */
+struct step_open_rootfs { /* bind-mount the root filesystem onto itself and keep it open */
 	const char *path;
 	int64_t propagation;
 	int64_t below;
 };
-struct step_copy_rootfs { /* bind the root filesystem, without what is mounted beneath it, on another directory of the host */
+struct step_copy_rootfs { /* bind-mount the root filesystem, without the mounts beneath it, on another directory of the host */
 	const char *path;
 	const char *dest;
 	int64_t propagation;
 	int64_t readonly;
 };
-struct step_open_plain_rootfs { /* hold the root filesystem open (no mount namespace of its own) */
+struct step_open_plain_rootfs { /* keep the root filesystem open (without a mount namespace) */
 	const char *path;
 };
 struct step_open_source { /* clone a bind source of the host into slot */
@@ -143,7 +143,7 @@ struct step_mount { /* mount a new filesystem beneath the root */
 	int64_t how;
 	int64_t hold;
 };
-struct step_bind { /* bind a host path (or an opened slot) beneath the root; another one where it does not exist */
+struct step_bind { /* bind-mount a host path (or an opened slot) beneath the root; if missing, the alternative path */
 	const char *source;
 	const char *otherwise;
 	int64_t slot;
@@ -158,11 +158,11 @@ struct step_bind { /* bind a host path (or an opened slot) beneath the root; ano
 	int64_t unnamed;
 	int64_t hold;
 };
-struct step_readonly_mount { /* make a mount read-only that was kept in a slot until everything beneath it was in place */
+struct step_readonly_mount { /* make a mount read-only that was kept in a slot until everything beneath it was mounted */
 	const char *dest;
 	int64_t slot;
 };
-struct step_remount { /* change a mount that is already there */
+struct step_remount { /* change an existing mount */
 	const char *dest;
 	struct strs options;
 	int64_t attr_set;
@@ -172,7 +172,7 @@ struct step_remount { /* change a mount that is already there */
 	int64_t propagation;
 	int64_t rec_propagation;
 };
-struct step_mknod { /* make a device node */
+struct step_mknod { /* create a device node */
 	const char *path;
 	int64_t mode;
 	int64_t major;
@@ -181,7 +181,7 @@ struct step_mknod { /* make a device node */
 	int64_t gid;
 	int64_t keep;
 };
-struct step_device_source { /* make a device node with the host's rights, for a container that has none, into slot */
+struct step_device_source { /* create a device node with the host's privileges, into slot */
 	const char *path;
 	int64_t mode;
 	int64_t major;
@@ -190,29 +190,29 @@ struct step_device_source { /* make a device node with the host's rights, for a 
 	int64_t gid;
 	int64_t slot;
 };
-struct step_bind_device { /* bind a device node of the host, or one in a slot */
+struct step_bind_device { /* bind-mount a device node of the host, or of a slot */
 	const char *source;
 	int64_t slot;
 	const char *path;
 };
-struct step_symlink { /* make a symbolic link unless the name is taken */
+struct step_symlink { /* create a symbolic link unless the name exists */
 	const char *target;
 	const char *path;
 };
-struct step_make_dir { /* make a directory beneath the root unless it is there */
+struct step_make_dir { /* create a directory beneath the root unless it exists */
 	const char *path;
 };
-struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory; looked up beneath the mount in a slot, if it is on one */
-	const char *path;
-	int64_t slot;
-	const char *below;
-};
-struct step_readonly_path { /* make a path read-only; looked up likewise */
+struct step_mask_path { /* hide a path: /dev/null over a file, an empty tmpfs over a directory; looked up beneath the mount in a slot, if any */
 	const char *path;
 	int64_t slot;
 	const char *below;
 };
-struct step_release_mount { /* let go of a mount that was kept in a slot */
+struct step_readonly_path { /* make a path read-only; lookup as for mask_path */
+	const char *path;
+	int64_t slot;
+	const char *below;
+};
+struct step_release_mount { /* close a mount that was kept in a slot */
 	int64_t slot;
 };
 struct step_run_hook { /* run a hook in the container's namespaces */
@@ -224,25 +224,25 @@ struct step_run_hook { /* run a hook in the container's namespaces */
 	const char *state_head;
 	const char *state_tail;
 };
-struct step_pivot_root { /* make the root filesystem /, and let the host's tree go */
+struct step_pivot_root { /* make the root filesystem /, and unmount the host's tree */
 	char nothing;
 };
-struct step_move_root { /* --no-pivot: move the root filesystem over /, after letting go of the host's full procfs and sysfs mounts */
+struct step_move_root { /* --no-pivot: move the root filesystem over /, after unmounting the host's full procfs and sysfs mounts */
 	struct strs hide;
 };
-struct step_chroot { /* no mount namespace of its own: change the root directory only */
+struct step_chroot { /* without a mount namespace: change the root directory only */
 	char nothing;
 };
 struct step_root_readonly { /* make / read-only */
 	char nothing;
 };
-struct step_reopen_null { /* make standard streams that are the host's /dev/null the container's, open for reading and writing */
+struct step_reopen_null { /* replace standard streams that are the host's /dev/null by the container's, open for reading and writing */
 	char nothing;
 };
-struct step_take_terminal { /* make the terminal that is open as descriptor 0 the session's */
+struct step_take_terminal { /* make the terminal on descriptor 0 the controlling terminal */
 	char nothing;
 };
-struct step_open_console { /* open a terminal in the container, bind it on /dev/console, send its master side away */
+struct step_open_console { /* open a pseudoterminal in the container, bind it on /dev/console, send the master end */
 	int64_t slot;
 	int64_t rows;
 	int64_t cols;
@@ -275,22 +275,22 @@ struct step_memory_policy { /* set the NUMA memory policy */
 struct step_personality { /* set the execution domain */
 	int64_t value;
 };
-struct step_join_keyring { /* join a session keyring of its own */
+struct step_join_keyring { /* join a new session keyring */
 	const char *name;
 };
 struct step_umask { /* set the file mode creation mask */
 	int64_t mask;
 };
-struct step_own_streams { /* give the program's user the pipes that are its standard streams: a program that opens /dev/stdout may */
+struct step_own_streams { /* give the pipes of the standard streams to the program's user, who can then open /dev/stdout */
 	int64_t uid;
 };
-struct step_drop_bounding { /* drop from the bounding set all but the mask */
+struct step_drop_bounding { /* drop all but the mask from the bounding set */
 	int64_t keep;
 };
 struct step_set_groups { /* set the supplementary groups */
 	struct blob gids;
 };
-struct step_set_user { /* become the user, keeping capabilities until capset */
+struct step_set_user { /* become the user, keep the capabilities until capset */
 	int64_t uid;
 	int64_t gid;
 };
@@ -302,7 +302,7 @@ struct step_capset { /* set the effective, permitted and inheritable sets */
 struct step_ambient { /* set the ambient set */
 	int64_t mask;
 };
-struct step_chdir { /* change to the working directory, which must lie inside the root, unless an earlier step did */
+struct step_chdir { /* change to the working directory, which must be inside the root, unless an earlier step did */
 	const char *path;
 };
 struct step_find_home { /* look up HOME in the container's /etc/passwd */
@@ -318,18 +318,18 @@ struct step_await_start { /* report `created`, wait for `start` */
 struct step_no_new_privs { /* never gain privileges by execve */
 	char nothing;
 };
-struct step_seccomp { /* load the filter, hand its listener away */
+struct step_seccomp { /* load the filter, send its listener to the agent */
 	int64_t flags;
 	struct blob program;
 	int64_t listener;
 	struct strs message;
 };
-struct step_prepare_exec { /* lay out arguments and environment, mark all other descriptors close-on-exec, report that only the filter and execve are left */
+struct step_prepare_exec { /* prepare arguments and environment, set close-on-exec on all other descriptors, report that only the filter and execve remain */
 	struct strs args;
 	struct strs env;
 	int64_t preserve;
 };
-struct step_execve { /* become the container's program */
+struct step_execve { /* execute the container's program */
 	char nothing;
 };
 

@@ -1,16 +1,18 @@
-/* pyruntime's stub: reads a plan, verifies it whole, executes it. See stub.h.
+/* pyruntime's stub: reads a plan, verifies all of it, executes it. See stub.h.
  *
- * Called by pyruntime/runtime/lifecycle/launch.py alone, with one argument: the number of the first descriptor of ours.
- *   base      the control socket (SOCK_SEQPACKET) to the parent
- *   base + 1  the plan, a sealed memfd
- *   base + 2  and on: the descriptors of slot 0, 1, ...; the second argument is their number */
+ *     pyruntime-init fds=FD slots=NUMBER   (pyruntime/runtime/lifecycle/launch.py)
+ *
+ *   FD         the control socket (SOCK_SEQPACKET) to the parent
+ *   FD + 1     the plan, a sealed memfd
+ *   FD + 2...  the descriptors of slot 0, 1, ...: NUMBER of them
+ *
+ *     pyruntime-init hold=1   wait for the end of standard input, and keep namespaces open until then */
 #define _GNU_SOURCE
 #include "stub.h"
+#include "../arguments/arguments.h"
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -37,7 +39,7 @@ static bool tolerated(const struct record *r, int err)
 	return false;
 }
 
-/* As if killed: the first process of a pid namespace ignores even SIGKILL from itself. */
+/* As if killed: the init process of a pid namespace ignores SIGKILL from itself. */
 static void die(void)
 {
 	raise(SIGKILL);
@@ -77,12 +79,13 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* systemd makes no scope without a process (StartTransientUnit, PIDs=), and init enters late: this one stands in for
- * it. It ends when the other end of the pipe on descriptor 0 is closed, so it cannot outlive the runtime. */
+/* systemd creates no scope without a process (StartTransientUnit, PIDs=), and init enters its cgroup late: this process
+ * holds the place. It exits when the other end of the pipe on descriptor 0 is closed, so it cannot outlive the runtime.
+ */
 static int hold(void)
 {
 	char byte;
-	setsid(); /* the terminal's signals are not for it */
+	setsid(); /* it must not get the terminal's signals */
 	prctl(PR_SET_NAME, "pyruntime:hold");
 	reset_signals();
 	syscall(SYS_close_range, 1u, ~0u, 0);
@@ -91,27 +94,22 @@ static int hold(void)
 	return 0;
 }
 
-static int number(const char *text)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-	return *end || n < 0 || n > 1 << 20 ? -1 : (int)n;
-}
-
-int main(int argc, char **argv)
+int main(int argc __attribute__((unused)), char **argv)
 {
 	static struct stub s = {.control = -1, .proc = -1, .pids = -1, .root = -1, .null_dir = -1};
 	for (size_t i = 0; i < SLOTS; i++)
 		s.slot[i] = -1;
-	if (argc == 2 && !strcmp(argv[1], "hold"))
+	enum { HOLD, FDS, COUNT, OPTIONS };
+	static const char *const names[OPTIONS] = {"hold", "fds", "slots"};
+	long long option[OPTIONS];
+	if (!parse_arguments(argv, names, option, OPTIONS))
+		return refuse_arguments("pyruntime");
+	if (option[HOLD] >= 0)
 		return hold();
-	int base = argc == 3 ? number(argv[1]) : -1;
-	int slots = argc == 3 ? number(argv[2]) : -1;
-	if (base < 3 || slots < 0 || slots > SLOTS) {
-		fputs("this program is a part of pyruntime and is run by it alone\n", stderr);
-		return 2;
-	}
-	/* Or a descriptor of ours would take the place of one that our caller closed. */
+	if (option[FDS] < 3 || option[FDS] > 1 << 20 || option[COUNT] < 0 || option[COUNT] > SLOTS)
+		return refuse_arguments("pyruntime");
+	int base = (int)option[FDS], slots = (int)option[COUNT];
+	/* Otherwise our own descriptors would take the numbers of standard streams that our caller closed. */
 	for (int fd; (fd = open("/dev/null", O_RDWR)) >= 0;)
 		if (fd > 2) {
 			close(fd);
@@ -119,7 +117,7 @@ int main(int argc, char **argv)
 		}
 	prctl(PR_SET_NAME, "pyruntime:init");
 	reset_signals();
-	/* CLOEXEC on ours; descriptors beyond them leaked in from our caller's caller. */
+	/* CLOEXEC on our own descriptors; those beyond them leaked in from our caller's caller. */
 	syscall(SYS_close_range, (unsigned)(base + 2 + slots), ~0u, 0);
 	syscall(SYS_close_range, (unsigned)base, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
 	s.control = base;

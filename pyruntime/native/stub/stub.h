@@ -12,11 +12,11 @@
 #define MAX_HANDED 128 /* descriptors in one answer of the parent */
 
 enum report_kind {
-	REPORT_SYNC = 1, /* the parent's turn; waits for an answer */
+	REPORT_SYNC = 1, /* the parent has host steps to perform; waits for an answer */
 	REPORT_CLONED,   /* pid is init's, in the parent's pid namespace */
 	REPORT_CREATED,  /* init waits for start; the parent answers when state is on disk */
-	REPORT_EXEC,     /* only the filter and execve are left */
-	REPORT_FAULT,    /* a test wants the process at the other end to be killed now */
+	REPORT_EXEC,     /* only the filter and execve follow */
+	REPORT_FAULT,    /* for tests: the process at the other end is to be killed now */
 	REPORT_FAILED,   /* step index failed with err in call on detail; nothing follows */
 };
 
@@ -35,7 +35,7 @@ struct stub {
 	int pids;    /* a pid namespace that others share and that init enters last; -1: none */
 	int root;    /* the container's root filesystem */
 	int slot[SLOTS];
-	uint32_t index; /* of the step under way */
+	uint32_t index; /* of the current step */
 	int deferred;   /* namespaces whose setns was refused until the user namespace is joined */
 	struct {
 		int fd, kind;
@@ -55,14 +55,14 @@ struct stub {
 
 /* Record why a step fails; errno is kept as it is. Always returns -1. */
 int fail(struct stub *s, const char *call, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* The same with an errno of our own. */
+/* The same with a given errno. */
 int fail_with(struct stub *s, int err, const char *call, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /* control.c */
 int send_report(struct stub *s, enum report_kind kind, int pid);
 int await_go(struct stub *s);
 int send_with_fd(int sock, const void *data, size_t size, int fd);
-int receive_fd(int sock); /* -1, with errno, where none comes */
+int receive_fd(int sock); /* -1, with errno, if none arrives */
 
 /* beneath.c: every lookup inside the root filesystem */
 int open_beneath(struct stub *s, const char *path, int flags);
@@ -70,7 +70,7 @@ int open_beneath(struct stub *s, const char *path, int flags);
 int open_below(int dir, const char *path, int flags);
 enum want { WANT_DIR, WANT_FILE };
 int make_beneath(struct stub *s, const char *path, enum want want);
-/* A directory, or anything else, to which no symbolic link leads. */
+/* Create a directory or a file; no component of the path may be a symbolic link. */
 int make_plain(struct stub *s, const char *path, enum want want);
 /* The directory that holds the last component of path (made if missing), and that component. */
 int parent_beneath(struct stub *s, const char *path, const char **name);
@@ -78,7 +78,7 @@ int get_slot(struct stub *s, int64_t slot);
 int put_slot(struct stub *s, int64_t slot, int fd);
 
 /* process.c */
-/* Zeroed memory that stays; NULL when there is none. */
+/* Zeroed memory that is never freed; NULL if there is none. */
 void *xcalloc(size_t size);
 /* A list as execve(2) wants it, with one more string if extra is given; NULL when there is no memory. */
 char **make_argv(struct strs list, const char *extra);

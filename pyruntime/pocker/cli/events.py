@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.commandline.table import printable
 from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.events import events
+from pyruntime.system.times import parse, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,8 +80,7 @@ def _line(event: dict[str, Any], form: str) -> str:
     if form:
         from pyruntime.commandline.template import render
         return render(form, event)
-    seconds, rest = divmod(event["timeNano"], 10**9)
-    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09}Z"
+    when = timestamp(event["timeNano"])
     attributes = ", ".join(f"{name}={value}" for name, value in sorted(event["Actor"]["Attributes"].items()))
     return printable(f"{when} {event['Type']} {event['Action']} {event['Actor']['ID']} ({attributes})")
 
@@ -91,9 +89,6 @@ def _time(parsed: Parsed, flag: str) -> int | None:
     """A moment as nanoseconds after 1970."""
     if not parsed[flag]:
         return None
-    from datetime import datetime
-
     from pyruntime.pocker.cli.times import moment
 
-    text = moment(parsed[flag], f"--{flag}")
-    return int(datetime.fromisoformat(text[:19] + "+00:00").timestamp()) * 10**9 + int(text[20:29])
+    return parse(moment(parsed[flag], f"--{flag}"))

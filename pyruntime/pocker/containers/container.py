@@ -21,11 +21,12 @@ from _thread import get_native_id
 from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, PyruntimeError, UsageError
 from pyruntime.pocker import events as history
 from pyruntime.pocker.options.settings import Settings
-from pyruntime.system.files import Lock, forget, write
+from pyruntime.system.files import forget, write
 from pyruntime.system.files import read as read_file
 from pyruntime.system.json import decode, encode
+from pyruntime.system.locks import Lock
 from pyruntime.system.names import check_name
-from pyruntime.system.processes import start_time
+from pyruntime.system.processes import alive
 from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
@@ -103,7 +104,7 @@ class Run(_Values):
 
     def watched(self) -> bool:
         """Whether its monitor lives."""
-        return self.monitor[0] > 0 and start_time(self.monitor[0]) == self.monitor[1]
+        return alive(*self.monitor)
 
 
 class Exit(_Values):

@@ -18,7 +18,7 @@ from pyruntime.runtime.api import Runtime
 from pyruntime.system import files
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
-from pyruntime.system.times import seconds, timestamp
+from pyruntime.system.times import parse, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def check(container: Container) -> bool:
     if container.run().started != found.started or container.exit() is not None:
         return False   # it was killed with its container, which is no failure of the check
     was = found.status
-    _note(record, found, code, seconds(begun) - seconds(found.started))
+    _note(record, found, code, (parse(begun) - parse(found.started)) / 10**9)
     found.log = [*found.log, {"Start": begun, "End": timestamp(), "ExitCode": code, "Output": output}][-_KEPT:]
     found.probe = [0, 0]
     container.put("health.json", encode({name: getattr(found, name) for name in Health.FIELDS}))

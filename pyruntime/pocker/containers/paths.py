@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.pocker.containers.container import Container, Record
-    from pyruntime.system.files import Lock
+    from pyruntime.system.locks import Lock
 
 _INSIDE = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 32, 4096, 16384   # linux/mount.h

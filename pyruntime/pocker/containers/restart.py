@@ -12,7 +12,7 @@ from pyruntime.pocker.containers import rootless
 from pyruntime.pocker.containers.start import MONITOR, Options, become_monitor, monitor_command
 from pyruntime.pocker.containers.stop import clear_run, discard, finish
 from pyruntime.system.processes import start_time
-from pyruntime.system.times import seconds
+from pyruntime.system.times import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _again(record: Record, run: Run, end: Exit | None) -> bool:
 
 
 def _lasted(run: Run, end: Exit | None) -> bool:
-    return end is not None and seconds(end.finished) - seconds(run.started) >= _LASTING
+    return end is not None and parse(end.finished) - parse(run.started) >= _LASTING * 10**9
 
 
 def again(container: Container) -> int:

@@ -17,8 +17,9 @@ import os
 from pyruntime.errors import HostError
 from pyruntime.images import rootless
 from pyruntime.system import kernel
-from pyruntime.system.files import Lock, write
+from pyruntime.system.files import write
 from pyruntime.system.json import decode, encode
+from pyruntime.system.locks import Lock
 from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pyruntime.pocker.containers.container import Container, Record
     from pyruntime.pocker.directories import Places
     from pyruntime.pocker.options.settings import Settings
-    from pyruntime.system.files import Lock
+    from pyruntime.system.locks import Lock
 
     class Trace(Protocol):
         """Who tells a person what is done."""
@@ -277,7 +277,8 @@ def _start(container: Container, record: Record, run: Run, options: Options, cli
     for name in ("dir", "listen", "client", *streams.ends()):
         if name in words:
             os.set_inheritable(words[name], True)
-    log = [f"log={settings.log_size},{settings.log_files}"] if settings.log_driver != "none" else []
+    log = ([f"log-limit={settings.log_size}", f"log-files={settings.log_files}"] if settings.log_driver != "none"
+           else [])
     return ["pocker-monitor", *(f"{name}={value}" for name, value in words.items()), *log, "--",
             *monitor_command(container.places, container.id)]
 

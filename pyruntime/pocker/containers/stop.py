@@ -25,7 +25,7 @@ from pyruntime.pocker.containers.container import (
 )
 from pyruntime.runtime.api import Runtime
 from pyruntime.system.files import forget
-from pyruntime.system.processes import start_time
+from pyruntime.system.processes import kill, start_time, wait
 from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
@@ -134,15 +134,7 @@ def settle(container: Container, record: Record) -> None:
     """Wait until what belongs to a run that has ended is gone; do it ourselves if its monitor does not."""
     run = container.run()
     if run.watched():
-        try:
-            pidfd = os.pidfd_open(run.monitor[0])
-            try:
-                if start_time(run.monitor[0]) == run.monitor[1]:
-                    _gone(pidfd, _PATIENCE)
-            finally:
-                os.close(pidfd)
-        except ProcessLookupError:
-            pass   # it has gone this very moment
+        wait(*run.monitor, seconds=_PATIENCE)
     try:
         with container.lock():
             if not container.run().over:
@@ -158,28 +150,10 @@ def _forbid_restart(container: Container, *, keep: bool = False) -> Run:
         if run.started and (not run.stopping or run.kept != keep):
             run.stopping, run.kept = True, keep
             if run.waiting:
-                _kill(run.monitor)
+                kill(*run.monitor, seconds=_PATIENCE)
                 run.waiting = False
             container.write_run(run)
         return run
-
-
-def _kill(process: list[int]) -> None:
-    """Kill a process, by pid and start time, and wait until it is gone."""
-    from _signal import pidfd_send_signal  # type: ignore[import-not-found]
-
-    try:
-        pidfd = os.pidfd_open(process[0])
-    except ProcessLookupError:
-        return
-    try:
-        if start_time(process[0]) == process[1]:
-            pidfd_send_signal(pidfd, 9)
-            _gone(pidfd, _PATIENCE)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(pidfd)
 
 
 def _gone(pidfd: int, seconds: float) -> bool:

@@ -1,12 +1,12 @@
 """The device filter of cgroup v2: rules compiled to the bytes of an eBPF program (BPF_PROG_TYPE_CGROUP_DEVICE).
 
 The kernel calls the program with a ``struct bpf_cgroup_dev_ctx`` {u32 access_type, major, minor} for every mknod and
-open of a device node: access_type holds the device's type in its low 16 bits (1 block, 2 character), above them what is
-wanted (1 mknod, 2 read, 4 write). It returns 1 to allow, 0 for EPERM.
+open of a device node: access_type has the device's type in its low 16 bits (1 block, 2 character) and the requested
+access above them (1 mknod, 2 read, 4 write). The program returns 1 to allow, 0 for EPERM.
 
-Every wanted access is decided by the last rule that speaks of it: config-linux.md has the list applied in order. So the
-program goes through the rules from the last to the first with the set of accesses that are not decided yet; a denial of
-any of them ends in 0, an allowance takes its own out of the set, and an empty set ends in 1.
+Each requested access is decided by the last rule that matches it, because config-linux.md applies the list in order. So
+the program goes through the rules from last to first with the set of undecided accesses: a denial of any of them
+returns 0, a permission removes its accesses from the set, and an empty set returns 1.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 KINDS = {"b": 1, "c": 2}              # BPF_DEVCG_DEV_BLOCK, BPF_DEVCG_DEV_CHAR
 ACCESS = {"m": 1, "r": 2, "w": 4}     # BPF_DEVCG_ACC_MKNOD, _READ, _WRITE
 
-# Registers: r0 result, r1 the context, r2 type, r3 accesses not decided yet, r4 major, r5 minor, r6 scratch.
+# Registers: r0 result, r1 the context, r2 type, r3 undecided accesses, r4 major, r5 minor, r6 scratch.
 LDX_W, MOV32_K, MOV32_X, AND32_K, RSH32_K, JNE32_K, JEQ32_K, EXIT = 0x61, 0xB4, 0xBC, 0x54, 0x74, 0x56, 0x16, 0x95
 
 
 def instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, imm: int = 0) -> bytes:
-    """One ``struct bpf_insn``, in this machine's byte order (little endian on every architecture we build for)."""
+    """One ``struct bpf_insn``, in the host's byte order (little endian on every supported architecture)."""
     return bytes((code, src << 4 | dst)) + (offset & 0xFFFF).to_bytes(2, "little") + (imm & 0xFFFFFFFF).to_bytes(
         4, "little")
 
@@ -38,7 +38,7 @@ def answer(value: int) -> list[bytes]:
 
 
 def compile_rules(rules: Iterable[str]) -> bytes:
-    """The program for rules such as ``allow c 1:3 rwm``; what no rule speaks of is denied. ValueError for bad rules."""
+    """The program for rules such as ``allow c 1:3 rwm``; accesses without a rule are denied. Raises ValueError."""
     code = [
         instruction(LDX_W, 2, 1, 0),
         instruction(MOV32_X, 3, 2),
@@ -50,14 +50,14 @@ def compile_rules(rules: Iterable[str]) -> bytes:
     for rule in reversed([parse_rule(text) for text in rules]):
         code += compile_rule(rule)
         if rule.total():
-            break   # nothing is left to decide; and the verifier refuses code that cannot be reached
+            break   # everything is decided, and the verifier refuses unreachable code
     else:
         code += answer(0)
     return b"".join(code)
 
 
 def compile_rule(rule: DeviceRule) -> list[bytes]:
-    """One rule: its verdict on the undecided accesses, or a jump over it when it is about another device."""
+    """One rule: its verdict on the undecided accesses, or a jump over it if it is for another device."""
     mask = sum(ACCESS[letter] for letter in rule.access)
     if rule.total():
         return answer(int(rule.allow))

@@ -1,10 +1,10 @@
-"""linux.resources.devices: the list of devices that may be used, as rules that both cgroup versions understand.
+"""linux.resources.devices: the allowed devices, as rules for both cgroup versions.
 
 Spec:  config-linux.md#allowed-device-list
-Rules: applied in the listed order, so the last one that matches decides; before the list everything is denied, after it
-       come the devices that every container has (config-linux.md#default-devices).
+Rules: applied in the listed order, so the last matching rule decides; everything is denied before the list, and the
+       default devices of every container are allowed after it (config-linux.md#default-devices).
 
-A rule is written as the v1 controller has it, with its verdict in front: ``allow c 1:3 rwm``, ``deny a *:* rwm``.
+A rule is written in the format of the v1 controller, preceded by its verdict: ``allow c 1:3 rwm``, ``deny a *:* rwm``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 SPEC = "config-linux.md#allowed-device-list"
 EVERYTHING = "a *:* rwm"
 
-# The devices of config-linux.md#default-devices, and what the set-up of a container needs. Making any node is allowed
-# because a node alone gives no access: opening it is checked again. /dev/console is a pseudo terminal (136:*); 5:1
-# would be the host's console.
+# The devices of config-linux.md#default-devices, and those that the set-up of a container needs. Creating any node is
+# allowed because a node alone gives no access: opening it is checked again. /dev/console is a pseudoterminal (136:*);
+# 5:1 would be the host's console.
 DEFAULTS = (
     "c *:* m", "b *:* m",
     "c 1:3 rwm",      # null
@@ -40,8 +40,8 @@ DEFAULTS = (
 
 
 class DeviceRule:
-    """One entry: ``kind`` is ``b`` or ``c`` (``a``: both); ``major`` and ``minor`` are ``*`` or decimal text;
-    ``access`` is a set of ``r``, ``w``, ``m``; ``where`` its place in config.json."""
+    """One entry: ``kind`` is ``b`` or ``c`` (``a``: both); ``major`` and ``minor`` are ``*`` or decimal numbers;
+    ``access`` is a set of ``r``, ``w``, ``m``; ``where`` is its place in config.json."""
 
     __slots__ = ("access", "allow", "kind", "major", "minor", "where")
 
@@ -54,7 +54,7 @@ class DeviceRule:
         self.where = where
 
     def total(self) -> bool:
-        """Whether the rule speaks of every access to every device."""
+        """Whether the rule covers every access to every device."""
         return self.kind == "a" and self.major == self.minor == "*" and len(self.access) == 3
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class DeviceRule:
 
 
 def parse_rule(text: str) -> DeviceRule:
-    """Read back what `Rule.__str__` wrote. ValueError for anything else."""
+    """Parse the output of `Rule.__str__`. Raises ValueError."""
     verdict, kind, numbers, access = text.split(" ")
     major, minor = numbers.split(":")
     if verdict not in ("allow", "deny") or kind not in ("a", "b", "c") or not set(access) <= set("rwm"):
@@ -81,15 +81,15 @@ def _mistake(node: Node, what: str, remedy: str) -> ConfigError:
 def _number(entry: Node, name: str) -> str:
     value: Any = entry.get(name, -1)
     if value < -1 or value >= 1 << 32:
-        raise _mistake(entry[name], f"{value} is not a device number", "leave it out to mean all")
+        raise _mistake(entry[name], f"{value} is not a device number", "leave it out to match all numbers")
     return "*" if value == -1 else str(value)
 
 
 def read_rules(devices: Node) -> list[DeviceRule]:
     """The rules of ``linux.resources.devices``, preceded by a denial of everything, followed by the default devices.
 
-    Raises ConfigError for a type or an access that does not exist. An entry without access is a mistake, not "all": a
-    rule that allows should not give more than it says.
+    Raises ConfigError for an unknown type or access. An entry without access is an error, not "all": a rule must not
+    allow more than it says.
     """
     rules = [DeviceRule(False, "a", "*", "*", "rwm", where=devices.where)]
     for entry in devices.each():
@@ -101,10 +101,10 @@ def read_rules(devices: Node) -> list[DeviceRule]:
             raise _mistake(entry["access"], "device access cannot be empty", 'write some of "r", "w", "m"')
         if not set(access) <= set("rwm"):
             raise _mistake(entry["access"], f'invalid device access "{access}"', 'write some of "r", "w", "m"')
-        rule = DeviceRule(bool(entry.get("allow", False)), kind, _number(entry, "major"), _number(entry, "minor"), access,
-                    where=entry.where)
+        rule = DeviceRule(bool(entry.get("allow", False)), kind, _number(entry, "major"), _number(entry, "minor"),
+                          access, where=entry.where)
         if rule.total():
-            rules.clear()   # nothing that stood before it matters any more
+            rules.clear()   # the rules before it have no effect any more
         rules.append(rule)
     for text in DEFAULTS:
         rules.append(parse_rule("allow " + text))
@@ -113,22 +113,23 @@ def read_rules(devices: Node) -> list[DeviceRule]:
 
 
 def allows_everything(rules: list[DeviceRule]) -> bool:
-    """Whether no access at all is denied: a filter would have nothing to do."""
+    """Whether no access is denied, so that no filter is needed."""
     return rules[0].total() and rules[0].allow and all(rule.allow for rule in rules)
 
 
 def v1_writes(rules: list[DeviceRule]) -> Iterator[tuple[str, str, str]]:
     """The rules as (``devices.allow`` or ``devices.deny``, line, where) for a v1 cgroup.
 
-    A v1 cgroup knows a default and one list of exceptions; writing the opposite of an exception takes away only one
-    that is written exactly alike, and anything else is ignored without a word. So the list is worked out here.
+    A v1 cgroup has a default and one list of exceptions. Writing the opposite of an exception removes it only if it is
+    written in exactly the same form, and has no effect otherwise. So the final list is computed here.
 
-    Raises HostError for a rule that would have to cut a hole into an exception.
+    Raises HostError for a rule that covers only a part of an exception.
     """
     try:
         default, where, exceptions = _work_out(rules, everything_is_default=True)
     except HostError:
-        # "Everything, but no character device may be written, but null may" fits only if "everything" is exceptions.
+        # "Everything, but no character device may be written, but null may" can be expressed only if "everything" is a
+        # list of exceptions.
         default, where, exceptions = _work_out(rules, everything_is_default=False)
     yield ("devices.allow" if default else "devices.deny", "a", where)
     file = "devices.deny" if default else "devices.allow"
@@ -157,7 +158,7 @@ def _work_out(rules: list[DeviceRule], *, everything_is_default: bool) -> tuple[
 
 
 def _withdraw(exceptions: Exceptions, key: tuple[str, str, str], rule: DeviceRule) -> None:
-    # Takes the rule's accesses away from the exceptions that it covers.
+    # Removes the rule's accesses from the exceptions that it covers.
     kind, major, minor = key
     for other, (access, place) in list(exceptions.items()):
         if other[0] != kind or not access & rule.access:

@@ -1,4 +1,4 @@
-"""A container's cgroup, for the commands that come after `create`: its processes, freezing, killing, removal."""
+"""A container's cgroup, for the commands after `create`: list processes, freeze, kill, remove."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 from pyruntime.errors import HostError, StateError
 from pyruntime.runtime.cgroups.host import read
 from pyruntime.runtime.cgroups.perform import children, processes
+from pyruntime.system.processes import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SIGKILL = 9
 
 
 class Cgroup:
-    """The directories of one container's cgroup, by hierarchy key (empty: v2), as `container_paths` gives them."""
+    """The directories of one container's cgroup by hierarchy key (empty: v2), as returned by `container_paths`."""
 
     __slots__ = ("paths",)
 
@@ -26,8 +26,8 @@ class Cgroup:
         self.paths = dict(paths)
 
     def main(self) -> str:
-        """The directory whose processes are the container's: ``devices`` in v1 (no other program touches it), else
-        v2, else any. Raises HostError when there is none."""
+        """The directory whose processes are those of the container: ``devices`` in v1 (no other program uses it), else
+        v2, else any. Raises HostError if there is none."""
         for key in ("devices", ""):
             if key in self.paths:
                 return self.paths[key]
@@ -36,36 +36,37 @@ class Cgroup:
         raise HostError("the container has no cgroup")
 
     def exists(self) -> bool:
-        """Whether the container's cgroup is there in any hierarchy."""
+        """Whether the container's cgroup exists in any hierarchy."""
         return any(os.path.isdir(path) for path in self.paths.values())
 
     def pids(self, recursive: bool = True) -> list[int]:
-        """The container's processes, in its sub-cgroups too if ``recursive``; empty when the cgroup is gone."""
+        """The container's processes, including those in sub-cgroups if ``recursive``; empty if the cgroup does not
+        exist."""
         return processes(self.main(), recursive=recursive) if self.paths else []
 
     # --- the freezer -------------------------------------------------------------------------------------------------
 
     def _freezer(self) -> tuple[str, bool]:
-        # The directory that freezes, and whether it is v2's. A v1 freezer stands in a hierarchy of its own or joined.
+        # The directory with the freezer, and whether it is v2. A v1 freezer has its own hierarchy or shares one.
         for key, path in self.paths.items():
             if "freezer" in key.split(","):
                 return path, False
         if "" in self.paths:
             return self.paths[""], True
-        raise HostError("this machine has no cgroup freezer")
+        raise HostError("the host has no cgroup freezer")
 
     def freezer(self) -> str:
-        """The directory whose freezer stops the container. Raises HostError when there is none."""
+        """The directory with the container's freezer. Raises HostError if there is none."""
         return self._freezer()[0]
 
     def freeze(self, timeout: float = 10.0) -> None:
-        """Stop every process of the container; returns when all have stopped.
+        """Freeze every process of the container; return when all are frozen.
 
-        Raises StateError when they have not within ``timeout`` seconds; then the container runs again.
+        Raises StateError if that takes more than ``timeout`` seconds; the container is then thawed.
         """
         path, modern = self._freezer()
         if not _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN"):
-            raise StateError(f"unable to freeze: the container's cgroup has gone ({path})")
+            raise StateError(f"unable to freeze: the container's cgroup does not exist any more ({path})")
         if self._wait(timeout):
             return
         self.thaw()
@@ -81,16 +82,16 @@ class Cgroup:
             pause = min(pause * 2, 0.05)
             path, modern = self._freezer()
             if not modern:
-                _set(path, "freezer.state", "FROZEN")   # v1 may miss a task that forked meanwhile: asked again
+                _set(path, "freezer.state", "FROZEN")   # v1 may miss a task that forked meanwhile: write again
         return self.frozen()
 
     def thaw(self) -> None:
-        """Let the container's processes go on. No effect on one that is not frozen, or whose cgroup has gone."""
+        """Thaw the container's processes. No effect on a container that is not frozen or has no cgroup any more."""
         path, modern = self._freezer()
         _set(path, "cgroup.freeze" if modern else "freezer.state", "0" if modern else "THAWED")
 
     def frozen(self) -> bool:
-        """Whether every process of the container is stopped by its own or an ancestor's freezer."""
+        """Whether every process of the container is frozen by the freezer of its cgroup or of an ancestor."""
         try:
             path, modern = self._freezer()
             if modern:
@@ -100,7 +101,7 @@ class Cgroup:
             return False
 
     def kill(self) -> None:
-        """Send SIGKILL to every process of the container, so that none can fork its way out; does not wait."""
+        """Send SIGKILL to every process of the container, so that none can escape by forking; do not wait."""
         path = self.paths.get("")
         if path is not None:
             try:
@@ -116,14 +117,14 @@ class Cgroup:
             self._kill_frozen(pids)
 
     def _kill_frozen(self, pids: list[int]) -> None:
-        # While it is frozen nothing can fork. A frozen task takes the signal when it is thawed.
+        # No process can fork while it is frozen. A frozen task handles the signal when it is thawed.
         try:
             path, modern = self._freezer()
             was_frozen = self.frozen()
             if not was_frozen:
                 _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN")
                 pids = self.pids()
-        except (HostError, StateError):   # no freezer, or one that may not be written: killed as they run
+        except (HostError, StateError):   # no freezer, or not writable: killed while running
             path = ""
         for pid in pids:
             _kill(pid)
@@ -133,17 +134,17 @@ class Cgroup:
     # --- removal -----------------------------------------------------------------------------------------------------
 
     def delete(self, timeout: float = 5.0) -> None:
-        """Remove the cgroup in every hierarchy, its sub-cgroups first, its left-over processes killed.
+        """Remove the cgroup in every hierarchy, sub-cgroups first, and kill remaining processes.
 
-        Gone already is fine. Raises StateError that names the directory when it is still in use after ``timeout``
-        seconds, after the other hierarchies have been dealt with.
+        A missing cgroup is no error. Raises StateError with the name of the directory if it is still in use after
+        ``timeout`` seconds; the other hierarchies are removed before.
         """
         failed: list[str] = []
         for path in self.paths.values():
             try:
                 os.rmdir(path)
             except OSError as error:
-                # A read-only hierarchy says so (EROFS) of what is not there, too.
+                # A read-only hierarchy returns EROFS even for a missing directory.
                 if error.errno in (ENOENT, ENODEV) or not os.path.isdir(path):
                     continue
                 self._thaw_for_death()
@@ -154,7 +155,7 @@ class Cgroup:
             raise StateError("unable to remove the container's cgroup: " + "; ".join(failed))
 
     def _thaw_for_death(self) -> None:
-        # In whatever hierarchy the process is that is in the way: it was the freezer's that stopped it.
+        # Thaw by the freezer's hierarchy, whichever hierarchy the remaining process blocks.
         try:
             path, _modern = self._freezer()
         except HostError:
@@ -163,7 +164,7 @@ class Cgroup:
 
 
 def _remove_tree(path: str, timeout: float) -> str:
-    # A killed process leaves its cgroup only when its exit is done: EBUSY for a moment.
+    # A killed process leaves its cgroup only when it has exited: EBUSY until then.
     pause = 0.001
     while True:
         reason = _rmdir_tree(path)
@@ -178,7 +179,7 @@ def _remove_tree(path: str, timeout: float) -> str:
 
 
 def _rmdir_tree(path: str) -> str:
-    """Remove a cgroup and those below it, depth first; the reason of the last failure, empty when all is gone."""
+    """Remove a cgroup and those below it, depth first; return the reason of the last failure, or empty."""
     for child in children(path):
         _rmdir_tree(child)
     try:
@@ -189,23 +190,23 @@ def _rmdir_tree(path: str) -> str:
 
 
 def _thaw_tree(path: str) -> None:
-    # A frozen v1 task does not die of SIGKILL before it is thawed; and a sub-cgroup may have been frozen on its own.
+    # A frozen v1 task does not handle SIGKILL until it is thawed, and a sub-cgroup may have been frozen separately.
     for file, data in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
         try:
             _write(f"{path}/{file}", data)
         except OSError:
-            pass   # this hierarchy has no freezer, or the cgroup is gone
+            pass   # the hierarchy has no freezer, or the cgroup was removed
     for child in children(path):
         _thaw_tree(child)
 
 
 def _kill(pid: int) -> None:
-    # The number was just read from the cgroup. 0 would be a process of another pid namespace, not ours to name.
+    # The pid was just read from the cgroup. 0 stands for a process of another pid namespace, which has no ID here.
     if pid > 0:
         try:
             os.kill(pid, SIGKILL)
         except ProcessLookupError:
-            pass   # it went by itself
+            pass   # the process exited by itself
 
 
 def _write(path: str, data: str) -> None:
@@ -217,7 +218,7 @@ def _write(path: str, data: str) -> None:
 
 
 def _set(path: str, file: str, data: str) -> bool:
-    """Write; False where the cgroup has gone, and its processes with it."""
+    """Write a file; False if the cgroup, and so its processes, does not exist any more."""
     try:
         _write(f"{path}/{file}", data)
         return True
@@ -228,6 +229,6 @@ def _set(path: str, file: str, data: str) -> bool:
 
 
 def _sleep(seconds: float) -> None:
-    import time  # only where something has to be waited for
+    import time  # lazy: only while a process leaves its cgroup
 
     time.sleep(seconds)

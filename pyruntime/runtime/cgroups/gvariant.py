@@ -1,10 +1,10 @@
 """Values of D-Bus properties as text, in GLib's GVariant format: ``uint64 5``, ``'inactive'``, ``[('a', 'rw')]``.
 
 Spec:   https://docs.gtk.org/glib/gvariant-text.html
-Absent: maybe types (``just``, ``nothing``): D-Bus has none. Handles: a document cannot hold a file descriptor.
+Absent: maybe types (``just``, ``nothing``): D-Bus has none. Handles: a document cannot contain a file descriptor.
 
-The types are D-Bus signatures. A number without a type is ``i``, or ``d`` with a point or an exponent, as in GLib;
-where an array's first member says a type, its other numbers follow.
+The types are D-Bus signatures. A number without a type is ``i``, or ``d`` with a decimal point or an exponent, as in
+GLib; if the first member of an array has a type, the other numbers have the same type.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 
 def parse(text: str) -> tuple[str, Any]:
-    """The D-Bus signature and the value of ``text``. ValueError says what is wrong, and at which character.
+    """The D-Bus signature and the value of ``text``. Raises ValueError with the problem and the position.
 
     Arrays are lists, tuples tuples, dictionaries dicts, variants pairs of signature and value.
     """
     reader = _GVariantReader(text)
     value = reader.value("")
     if reader.peek():
-        raise reader.wrong("more text after the value")
+        raise reader.wrong("unexpected text after the value")
     return value
 
 
@@ -60,7 +60,7 @@ class _GVariantReader:
         return self.text[start:self.at]
 
     def value(self, wanted: str) -> tuple[str, Any]:
-        """One value; ``wanted`` is the signature that what stands around it asks for, or empty."""
+        """One value; ``wanted`` is the signature that the enclosing value requires, or empty."""
         self.depth += 1
         if self.depth > 32:
             raise self.wrong("nested too deeply")
@@ -83,13 +83,13 @@ class _GVariantReader:
 
     def _text_as(self, kind: str, text: str) -> tuple[str, str]:
         if kind not in TEXTS:
-            raise self.wrong(f'expected the type "{kind}", not a text')
+            raise self.wrong(f'expected the type "{kind}", not a string')
         if "\0" in text:
-            raise self.wrong("a text cannot hold NUL")
+            raise self.wrong("a string cannot contain NUL")
         if any("\ud800" <= sign <= "\udfff" for sign in text):
-            raise self.wrong("a text cannot hold half a character (surrogate)")
+            raise self.wrong("a string cannot contain a surrogate")
         if kind == "o" and not text.startswith("/"):
-            raise self.wrong(f'"{text}" is not the path of an object')
+            raise self.wrong(f'"{text}" is not an object path')
         return kind, text
 
     def _quoted(self) -> str:
@@ -98,7 +98,7 @@ class _GVariantReader:
         parts: list[str] = []
         while (sign := self.text[self.at:self.at + 1]) != quote:
             if not sign:
-                raise self.wrong("the text has no end")
+                raise self.wrong("the string has no end")
             self.at += 1
             parts.append(self._escape() if sign == "\\" else sign)
         self.at += 1
@@ -115,7 +115,7 @@ class _GVariantReader:
         try:
             return chr(int(digits, 16))
         except (ValueError, OverflowError):
-            raise self.wrong(f'"\\{sign}{digits}" is no character') from None
+            raise self.wrong(f'"\\{sign}{digits}" is not a character') from None
 
     def _plain(self, wanted: str) -> tuple[str, Any]:
         word = self.word()
@@ -137,7 +137,7 @@ class _GVariantReader:
                 return kind, float(word)
             number = int(word, 16 if hexadecimal else 8 if word.lstrip("+-").startswith("0") else 10)
         except ValueError:
-            raise self.wrong(f'"{word}" is not a value; texts stand in quotes') from None
+            raise self.wrong(f'"{word}" is not a value; strings need quotes') from None
         if kind not in RANGES:
             raise self.wrong(f'expected the type "{kind}", not the number {word}')
         signed, bits = RANGES[kind]
@@ -190,7 +190,7 @@ class _GVariantReader:
         while self.peek() != "}":
             kinds[0], key = self.value(kinds[0])
             if kinds[0] not in (*KEYWORDS.values(), *TEXTS):
-                raise self.wrong("the key of a dictionary is a number or a text")
+                raise self.wrong("the key of a dictionary must be a number or a string")
             self.take(":")
             kinds[1], values[key] = self.value(kinds[1])
             if self.peek() != "}":
@@ -208,7 +208,7 @@ class _GVariantReader:
 
 
 def _complete(signature: str) -> int:
-    """The length of the first whole type of a D-Bus signature; 0 where there is none."""
+    """The length of the first complete type of a D-Bus signature; 0 if there is none."""
     first = signature[:1]
     if first and first in "bynqiuxtdsogv":
         return 1
@@ -238,5 +238,5 @@ def _members(signature: str) -> list[str]:
 
 
 def quote(text: str) -> str:
-    """``text`` as a GVariant text."""
+    """``text`` as a GVariant string."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"

@@ -1,7 +1,7 @@
-"""What this machine has of cgroups: which hierarchies, where they are mounted, and where this process stands in them.
+"""The cgroups of the host: the hierarchies, their mount points, and the cgroup of this process in each.
 
-Reads ``/proc/self/mountinfo`` and ``/proc/self/cgroup`` (cgroups(7)), nothing beneath the mounts but the v2 root's
-``cgroup.controllers``. `parse` is pure; `discover` does the reading.
+Reads ``/proc/self/mountinfo`` and ``/proc/self/cgroup`` (cgroups(7)), and below the mount points only the v2 root's
+``cgroup.controllers``. `parse` is pure; `discover` reads the files.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Hierarchy:
 
     ``key``          as in /proc/self/cgroup: ``memory``, ``cpu,cpuacct``, ``name=systemd``; empty for v2
     ``version``      1 or 2
-    ``controllers``  for v1 those bound to it (none for a named one); for v2 those its root offers
-    ``mountpoint``   where it is mounted
-    ``root``         the cgroup that the mount shows as its top: ``/``, or ``/docker/x`` in a nested container
-    ``own``          the cgroup of this process, counted from ``root``
+    ``controllers``  for v1 those attached to it (none for a named hierarchy); for v2 those of its root
+    ``mountpoint``   the mount point
+    ``root``         the cgroup at the mount point: ``/``, or ``/docker/x`` in a nested container
+    ``own``          the cgroup of this process, relative to ``root``
     ``options``      of the v2 superblock: ``nsdelegate``, ``memory_recursiveprot``, ...
     """
 
@@ -43,12 +43,12 @@ class Hierarchy:
 
 
 class CgroupHost:
-    """The hierarchies of a machine.
+    """The hierarchies of a host.
 
-    ``layout``       ``v1``, ``hybrid`` (v1 controllers, and a v2 hierarchy beside them) or ``v2``; ``none`` when no
+    ``layout``       ``v1``, ``hybrid`` (v1 controllers and a v2 hierarchy) or ``v2``; ``none`` if no
                      cgroup filesystem is mounted at all
     ``hierarchies``  those of v1, in the order of /proc/self/cgroup
-    ``unified``      the one of v2, or None
+    ``unified``      the v2 hierarchy, or None
     """
 
     __slots__ = ("hierarchies", "layout", "unified")
@@ -66,9 +66,9 @@ class CgroupHost:
         return (*self.hierarchies, self.unified) if self.unified else self.hierarchies
 
     def find(self, v1_name: str, v2_name: str = "") -> Hierarchy | None:
-        """The hierarchy that has a controller: v1 first, since a controller can be in only one at a time.
+        """The hierarchy of a controller: v1 first, since a controller is in only one hierarchy at a time.
 
-        ``v2_name`` where v2 calls it otherwise (``blkio`` became ``io``).
+        ``v2_name`` if v2 has another name (``blkio`` became ``io``).
         """
         for hierarchy in self.hierarchies:
             if v1_name in hierarchy.controllers:
@@ -87,10 +87,10 @@ def unescape(text: str) -> str:
 
 
 def below(path: str, root: str) -> str:
-    """``path`` counted from ``root``: what a process's cgroup is called in a mount that shows only a part of the tree.
+    """``path`` relative to ``root``: the path of a cgroup in a mount of a part of the tree.
 
-    A root outside the reader's cgroup namespace reads ``/../..``: the place of ``path`` in that mount cannot be known
-    then, and the answer is the mount's own top.
+    A root outside the reader's cgroup namespace starts with ``/../..``: then the position of ``path`` in that mount is
+    unknown, and the result is the mount point.
     """
     if root == "/":
         return path
@@ -100,8 +100,8 @@ def below(path: str, root: str) -> str:
 
 
 def parse(mountinfo: str, cgroup: str, visible: Callable[[str, str], bool]) -> CgroupHost:
-    """Read the two texts of /proc. ``visible(mountpoint, "major:minor")`` says whether a mount can be reached by its
-    path: mounts that others cover still stand in mountinfo."""
+    """Parse the two files of /proc. ``visible(mountpoint, "major:minor")`` returns whether a mount can be reached by
+    its path: mounts that are covered by others are still listed in mountinfo."""
     mounts: list[tuple[str, str, str, list[str]]] = []   # type, root, mountpoint, super options
     for line in mountinfo.splitlines():
         if " - cgroup" not in line:
@@ -113,8 +113,8 @@ def parse(mountinfo: str, cgroup: str, visible: Callable[[str, str], bool]) -> C
             mountpoint = unescape(fields[4])
             if visible(mountpoint, fields[2]):
                 mounts.append((kind, unescape(fields[3]), mountpoint, unescape(superblock).split(",")))
-    # Kubernetes and others mount hierarchies a second time elsewhere: /sys/fs/cgroup is the place people look at, and
-    # of two mounts there the one that shows the whole tree is the better.
+    # Kubernetes and others mount hierarchies a second time elsewhere: prefer /sys/fs/cgroup, and of two mounts there,
+    # the mount of the whole tree.
     mounts.sort(key=lambda mount: (not mount[2].startswith("/sys/fs/cgroup"), mount[1] != "/"))
 
     hierarchies: list[Hierarchy] = []
@@ -145,7 +145,7 @@ def _visible(mountpoint: str, device: str) -> bool:
 
 
 def read(path: str) -> str:
-    """A small file of /proc or of a cgroup, as text."""
+    """The contents of a small file of /proc or of a cgroup."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         chunks = []
@@ -163,7 +163,7 @@ def directories_of(pid: int) -> dict[str, str]:
 
 
 def discover() -> CgroupHost:
-    """Look at this machine. OSError only where /proc is not mounted."""
+    """Detect the host's cgroups. Raises OSError only if /proc is not mounted."""
     host = parse(read("/proc/self/mountinfo"), read("/proc/self/cgroup"), _visible)
     if host.unified:
         host.unified.controllers = tuple(read(host.unified.mountpoint + "/cgroup.controllers").split())

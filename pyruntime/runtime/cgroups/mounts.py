@@ -1,12 +1,12 @@
-"""A mount of type ``cgroup``: the container's own view of its cgroup.
+"""A mount of type ``cgroup``: the container's view of its own cgroup.
 
 Spec:   config.md#mounts (type cgroup), config-linux.md#cgroup-ownership
 Emits:  mount, bind, symlink, remount   (phase mounts)
 
-The container sees its own cgroup, never the machine's tree. With a cgroup namespace of its own a new mount of the
-filesystem starts there by itself; without one the container's directory is bound. v1 is a tmpfs with a mount for every
-hierarchy, named as on the host, and a link for every controller of a joined one (``cpu`` -> ``cpu,cpuacct``); a v2
-hierarchy beside v1 is left out, because programs that find it take the machine for a v2 one.
+The container sees its own cgroup, never the tree of the host. With a cgroup namespace, a new mount of the filesystem
+starts at that cgroup; without it, the container's directory is bind-mounted. For v1 this is a tmpfs with a mount for
+every hierarchy, named as on the host, and a link for every controller of a shared hierarchy (``cpu`` ->
+``cpu,cpuacct``); a v2 hierarchy in addition to v1 is left out, because programs that find it assume a v2 host.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def emit_mount(mount: Node, host: CgroupHost, cgroup_paths: dict[str, str], *, c
                user_namespace: bool, attrs: dict[str, int], dest: str) -> Iterator[Step]:
     """The steps for one entry of ``mounts`` with type ``cgroup``.
 
-    ``cgroup_paths`` are the container's directories by hierarchy key; ``attrs`` the six attribute fields of the mount
-    operations, made of the entry's options; ``dest`` the place inside the container. Raises HostError on a machine
+    ``cgroup_paths`` are the container's directories by hierarchy key; ``attrs`` are the six attribute fields of the
+    mount operations, from the entry's options; ``dest`` is the destination in the container. Raises HostError on a host
     without cgroups.
     """
     if host.layout == "none":
@@ -44,7 +44,7 @@ def emit_mount(mount: Node, host: CgroupHost, cgroup_paths: dict[str, str], *, c
                          user_namespace=user_namespace, attrs=attrs, dest=dest)
         return
 
-    # The directories and links have to be made first: read-only comes last.
+    # The directories and links must be created first: the tmpfs becomes read-only last.
     read_only = (attrs["attr_set"] | attrs["rec_set"]) & MOUNT_ATTR_RDONLY
     top: dict[str, Any] = {**attrs, "attr_set": attrs["attr_set"] & ~MOUNT_ATTR_RDONLY | HARMLESS,
                            "rec_set": attrs["rec_set"] & ~MOUNT_ATTR_RDONLY}
@@ -63,7 +63,7 @@ def emit_mount(mount: Node, host: CgroupHost, cgroup_paths: dict[str, str], *, c
 
 
 def directory_name(hierarchy: Hierarchy) -> str:
-    """What a v1 hierarchy is called below /sys/fs/cgroup: as on the host, or after its controllers or its name."""
+    """The name of a v1 hierarchy below /sys/fs/cgroup: as on the host, or its controllers or its name."""
     parent, _, name = hierarchy.mountpoint.rpartition("/")
     if parent == "/sys/fs/cgroup":
         return name
@@ -74,14 +74,14 @@ def _hierarchy(mount: Node, hierarchy: Hierarchy, cgroup_paths: dict[str, str], 
                user_namespace: bool, attrs: dict[str, int], dest: str) -> Step:
     fields: dict[str, Any] = {**attrs, "dest": dest, "label": f"cgroup on {dest}"}
     if cgroup_namespace:
-        # A mount of cgroup2 by the machine's own cgroup namespace (a container may join that) sets the options of the
-        # one superblock that there is: without the present ones it would take nsdelegate away from the host.
+        # A mount of cgroup2 in the host's cgroup namespace (which a container may join) sets the options of the only
+        # superblock: without the current options it would remove nsdelegate from the host.
         modern = hierarchy.version == 2
         return step("mounts", "mount", mount.where, fstype="cgroup2" if modern else "cgroup", source="cgroup",
                     options=list(hierarchy.options) if modern else hierarchy.key.split(","), how=0, hold=NO_SLOT,
                     **fields)
-    # A hierarchy in which the container got no cgroup shows the one that it stands in: the runtime's. Rootless, that is
-    # not known before the cgroup has been tried to make.
+    # A hierarchy without a cgroup for the container shows the runtime's cgroup. When rootless, that is not known until
+    # the runtime has tried to create the cgroup.
     stands = hierarchy.mountpoint + hierarchy.own.rstrip("/")
     return step("mounts", "bind", mount.where, source=cgroup_paths.get(hierarchy.key) or stands,
                 otherwise=stands if user_namespace else "", slot=NO_SLOT, recursive=0, unnamed=0, hold=NO_SLOT,

@@ -2,9 +2,9 @@
 
 Spec:   config-linux.md#cgroups-path
 Rules:  absolute  relative to the hierarchy's mount point
-        relative  v1: below the cgroup of the runtime; v2: beside it, because a cgroup that holds processes (the
-                  runtime) cannot hand controllers to its children (cgroups(7), "no internal processes")
-        absent    the container's ID, taken as a relative path
+        relative  v1: below the cgroup of the runtime; v2: a sibling of it, because a cgroup that contains processes
+                  (the runtime) cannot delegate controllers to its children (cgroups(7), "no internal processes")
+        absent    the container's ID as a relative path
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SPEC = "config-linux.md#cgroups-path"
 
 
 def clean(path: str) -> str:
-    """``path`` as an absolute one without ``.``, ``..`` and double slashes; ``..`` never climbs above ``/``."""
+    """``path`` as an absolute path without ``.``, ``..`` and double slashes; ``..`` does not go above ``/``."""
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -40,10 +40,10 @@ def place(hierarchy: Hierarchy, path: str, *, beside: bool) -> str:
 def container_paths(cgroups_path: str, container_id: str, host: CgroupHost) -> dict[str, str]:
     """The directory of the container's cgroup in every hierarchy, by the hierarchy's key (empty: v2, last).
 
-    All hierarchies are used, also those without a limit: ``pause`` needs the freezer, ``ps`` and ``kill`` need any,
-    and a container that were left in the runtime's own cgroup would be charged to it.
+    All hierarchies are used, even those without a limit: ``pause`` needs the freezer, ``ps`` and ``kill`` need any
+    hierarchy, and a container that stayed in the runtime's own cgroup would be charged to it.
 
-    Raises ConfigError for a path that means a hierarchy's root: its limits are the machine's.
+    Raises ConfigError for the root of a hierarchy: its limits would apply to the host.
     """
     if cgroups_path and clean(cgroups_path) == "/":
         raise ConfigError("config.json", [Problem(

@@ -1,7 +1,8 @@
-"""What the parent does for the cgroup steps of a plan, and how each is undone.
+"""Perform the cgroup steps of a plan in the parent, and undo them.
 
-Every function raises OSError: ``errno`` is the kernel's (for a step's tolerated numbers), ``strerror`` a whole message
-such as ``memory.limit_in_bytes: write "1024": Device or resource busy``. The caller adds the place in config.json.
+Every function raises OSError: ``errno`` is that of the kernel (for a step's tolerated errno), ``strerror`` a complete
+message such as ``memory.limit_in_bytes: write "1024": Device or resource busy``. The caller adds the place in
+config.json.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def failure(error: OSError, message: str) -> OSError:
-    """The same errno, with a message that says what was being done."""
+    """An error with the same errno and a message that names the operation."""
     return OSError(error.errno or 0, message)
 
 
 # --- cgroup_create ---------------------------------------------------------------------------------------------------
 
 def create(path: str) -> list[str]:
-    """Make the cgroup ``path`` with the ancestors it lacks; return the directories made, outermost first.
+    """Create the cgroup ``path`` and its missing ancestors; return the created directories, outermost first.
 
-    A cgroup that is already there must be fit for use: empty and not frozen (config-linux.md#control-groups). What was
-    made is removed again when a later part fails.
+    An existing cgroup must be usable: empty and not frozen (config-linux.md#control-groups). If a later part fails, the
+    created directories are removed again.
     """
     made: list[str] = []
     try:
@@ -44,8 +45,8 @@ def create(path: str) -> list[str]:
 
 
 def adopt(path: str) -> list[str]:
-    """Make ready a cgroup that systemd has made, and make it in a hierarchy that systemd leaves alone; return what was
-    made. There may be a process in it: the one that the scope was made for."""
+    """Prepare a cgroup that systemd has created, or create it in a hierarchy that systemd does not manage; return the
+    created directories. The cgroup may contain the process that the scope was created for."""
     made: list[str] = []
     try:
         _make(path, made)
@@ -77,7 +78,7 @@ def _make(path: str, made: list[str]) -> None:
 
 
 def remove(path: str) -> None:
-    """The undo of `create`, for one directory that it made. Gone already, or in use by another by now: left alone."""
+    """The undo of `create` for one directory. A missing directory is no error, and a directory in use stays."""
     try:
         os.rmdir(path)
     except OSError as error:
@@ -86,9 +87,9 @@ def remove(path: str) -> None:
 
 
 def processes(path: str, *, recursive: bool) -> list[int]:
-    """The process numbers in a cgroup, with its sub-cgroups if ``recursive``; empty when it does not exist.
+    """The process IDs in a cgroup, with its sub-cgroups if ``recursive``; empty if it does not exist.
 
-    A threaded v2 sub-cgroup refuses to list (EOPNOTSUPP): its processes are listed by its threaded root.
+    A threaded v2 sub-cgroup returns EOPNOTSUPP: its processes are listed by its threaded root.
     """
     try:
         found = [int(number) for number in read(path + "/cgroup.procs").split()]
@@ -105,7 +106,7 @@ def processes(path: str, *, recursive: bool) -> list[int]:
 
 
 def children(path: str) -> list[str]:
-    """The sub-cgroups of a cgroup; empty when it does not exist. Symbolic links are never followed."""
+    """The sub-cgroups of a cgroup; empty if it does not exist. Symbolic links are never followed."""
     try:
         with os.scandir(path) as entries:
             return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -120,8 +121,8 @@ def _require_empty(path: str) -> None:
 
 
 def _require_thawed(path: str) -> None:
-    # The task that joins a frozen cgroup stops at once, and `create` would wait for it for ever. Only the freezer's
-    # own directory and v2 have such a file; a new cgroup is frozen when an ancestor is.
+    # A task that joins a frozen cgroup stops at once, and `create` would wait indefinitely. Only the freezer's own
+    # directory and v2 have such a file; a new cgroup is frozen if an ancestor is.
     for file, frozen in (("freezer.state", "FROZEN"), ("cgroup.events", "frozen 1")):
         try:
             state = read(f"{path}/{file}")
@@ -132,9 +133,9 @@ def _require_thawed(path: str) -> None:
 
 
 def _inherit_cpuset(path: str) -> None:
-    # A new v1 cpuset is empty and takes no process (ENOSPC) until it has CPUs and memory nodes; so must its ancestors,
-    # which somebody may have made and never filled. The file named here exists only in v1 cpusets: v2 inherits by
-    # itself.
+    # A new v1 cpuset is empty and accepts no process (ENOSPC) until it has CPUs and memory nodes; the same holds for
+    # its ancestors, which may have been created but never filled. The file named here exists only in v1 cpusets: v2
+    # inherits automatically.
     if not os.path.exists(path + "/cpuset.sched_load_balance"):
         return
     for file in ("cpuset.cpus", "cpuset.mems"):
@@ -142,7 +143,7 @@ def _inherit_cpuset(path: str) -> None:
 
 
 def _inherit(directory: str, file: str) -> str:
-    """The value of a cpuset's file, after it was taken from the cpuset above where it was empty."""
+    """The value of a cpuset's file; an empty file is first filled from the parent cpuset."""
     try:
         data = read(f"{directory}/{file}").strip()
     except OSError as error:
@@ -158,20 +159,19 @@ def _inherit(directory: str, file: str) -> str:
 # --- cgroup_write ----------------------------------------------------------------------------------------------------
 
 def write(path: str, file: str, data: str) -> None:
-    """Set one resource. ``file`` is a file name, or says how several belong together:
+    """Set one resource. ``file`` is a file name, or an expression with several file names:
 
     ========== =======================================================================================
-    ``a?``     skip it where the kernel has no such file, or says EOPNOTSUPP to it
-    ``a|b``    the first that exists, with the part of ``data`` (``x|y``) that belongs to it
-    ``a+b+c``  files that constrain each other: in the given order, and again those that the kernel
-               refused with EINVAL after the others are set, as long as that gets further
-    ``a>b``    only if the number is above the one in ``b`` (memory.checkBeforeUpdate)
+    ``a?``     skip the file if it does not exist or the write fails with EOPNOTSUPP
+    ``a|b``    the first that exists, with the corresponding part of ``data`` (``x|y``)
+    ``a+b+c``  files that constrain each other: in the given order, then again those that the kernel
+               refused with EINVAL, as long as that makes progress
+    ``a>b``    only if the number is above that in ``b`` (memory.checkBeforeUpdate)
     ========== =======================================================================================
 
-    ``cpu.max`` with ``-`` in the place of the quota keeps the one that holds: the kernel knows no line with a period
-    alone.
-    Text of several lines is written line by line: the kernel's parsers take one at a time.
-    ``cgroup.subtree_control`` is special: what is enabled already is left out, the rest is enabled one by one.
+    ``cpu.max`` with ``-`` in the place of the quota keeps the current quota: the kernel has no syntax for the period
+    alone. Text with several lines is written line by line: the kernel's parsers accept one line at a time.
+    ``cgroup.subtree_control`` is special: enabled controllers are left out, the others are enabled one by one.
     """
     if file == "cgroup.subtree_control":
         _enable(path, data.split())
@@ -200,11 +200,11 @@ def _write_one(path: str, file: str, data: str) -> None:
     if file == "cpu.max" and data.startswith("- "):
         data = read(f"{path}/{file}").partition(" ")[0] + data[1:]
     try:
-        for line in data.split("\n") if "\n" in data else (data or "\n",):   # an empty write would do nothing
+        for line in data.split("\n") if "\n" in data else (data or "\n",):   # an empty write would have no effect
             if line:
                 os.write(descriptor, os.fsencode(line))
     except OSError as error:
-        # memory.kmem.limit_in_bytes of Linux 5.16 to 6.0 is there, and refuses every value.
+        # memory.kmem.limit_in_bytes of Linux 5.16 to 6.0 exists, but refuses every value.
         if not optional or error.errno != ENOTSUP:
             raise failure(error, _refused(path, file, data, error)) from None
     finally:
@@ -252,18 +252,18 @@ def _number(path: str, file: str) -> int:
         return 0
 
 
-# Why a file may be missing, by the beginning of its name.
+# Why a file may be missing, by the prefix of its name.
 _FEATURES = (
     ("memory.memsw.", "swap accounting is off: boot with swapaccount=1"),
     ("memory.swap.", "swap accounting is off: boot with swapaccount=1"),
-    ("memory.kmem.", "the kernel has no limit of its own for kernel memory any more"),
+    ("memory.kmem.", "the kernel no longer has a separate limit for kernel memory"),
     ("cpu.rt_", "the kernel lacks CONFIG_RT_GROUP_SCHED"),
     ("cpu.cfs_burst_us", "burst needs Linux 5.14"),
     ("cpu.max.burst", "burst needs Linux 5.14"),
     ("cpu.idle", "idle needs Linux 5.15"),
     ("cpu.cfs_", "the kernel lacks CONFIG_CFS_BANDWIDTH"),
     ("cpu.max", "the kernel lacks CONFIG_CFS_BANDWIDTH"),
-    ("blkio.leaf_weight", "leaf weights went away with the CFQ scheduler in Linux 5.0"),
+    ("blkio.leaf_weight", "leaf weights were removed with the CFQ scheduler in Linux 5.0"),
     ("blkio.weight", "weights need the BFQ scheduler (CONFIG_BFQ_GROUP_IOSCHED, and the module loaded)"),
     ("io.bfq.weight", "weights need the BFQ scheduler (CONFIG_BFQ_GROUP_IOSCHED, and the module loaded) or io.cost"),
     ("hugetlb.", "the kernel has no huge pages of this size"),
@@ -307,8 +307,8 @@ def _enable(path: str, controllers: list[str]) -> None:
     missing = [name for name in controllers if name.lstrip("+") not in enabled]
     if not missing:
         return
-    # The kernel would hand cpu or pids down from a cgroup with processes, but make it a thread root by that: its
-    # children turn "domain invalid" and take no process any more. The root alone is exempt, and has no type.
+    # The kernel would let a cgroup with processes delegate cpu or pids, but make it a thread root: its children become
+    # "domain invalid" and accept no processes any more. Only the root is exempt, and it has no type.
     if os.path.exists(path + "/cgroup.type") and processes(path, recursive=False):
         raise OSError(EBUSY, _not_enabled(path, " ".join(missing), OSError(EBUSY, "")))
     try:
@@ -330,7 +330,7 @@ def _enable_all(path: str, descriptor: int, names: list[str]) -> OSError | None:
     except OSError as error:
         if len(names) == 1:
             return failure(error, _not_enabled(path, names[0], error))
-    # One controller that cannot be enabled makes the kernel refuse them all.
+    # If one controller cannot be enabled, the kernel refuses all of them.
     refused = None
     for name in names:
         refused = _enable_all(path, descriptor, [name]) or refused
@@ -347,11 +347,11 @@ def _type(path: str) -> str:
 def _not_enabled(path: str, name: str, error: OSError) -> str:
     message = f'cgroup.subtree_control: write "{name}": {os.strerror(error.errno or 0)} ({path})'
     if error.errno == EBUSY:
-        return message + ": processes stand in this cgroup itself, so its children get no controllers"
+        return message + ": this cgroup contains processes, so it cannot delegate controllers"
     if error.errno in (ENOTSUP, ENOENT) and _type(path) in ("threaded", "domain invalid"):
-        return message + f": the cgroup is {_type(path)}, and this controller works on whole processes"
+        return message + f": the cgroup is {_type(path)}, and this controller does not support threads"
     if error.errno == ENOENT:
-        return message + ": its parent does not offer this controller"
+        return message + ": its parent does not delegate this controller"
     if error.errno in (EACCES, EPERM):
         return message + ": the controller is not delegated to this user"
     return message
@@ -360,30 +360,28 @@ def _not_enabled(path: str, name: str, error: OSError) -> str:
 # --- cgroup_devices, cgroup_join -------------------------------------------------------------------------------------
 
 def devices(path: str, rules: Sequence[str]) -> None:
-    """Attach the filter that ``rules`` make to a v2 cgroup. Goes away with the cgroup, so there is no undo."""
-    from pyruntime.runtime.cgroups import device_bpf  # only v2 hosts need the compiler and the binding
-    from pyruntime.system import kernel
+    """Attach the filter for ``rules`` to a v2 cgroup. It is removed with the cgroup, so there is no undo."""
+    from pyruntime.runtime.cgroups import device_bpf  # lazy: only v2 hosts need the compiler and the binding
+    from pyruntime.system import kernel, uapi
 
     program = kernel.bpf_prog_load(device_bpf.compile_rules(rules), "Apache-2.0")
     try:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            kernel.bpf_prog_attach(directory, program, BPF_F_ALLOW_MULTI)
+            kernel.bpf_prog_attach(directory, program, uapi.BPF_F_ALLOW_MULTI)
         finally:
             os.close(directory)
     finally:
         os.close(program)
 
 
-BPF_F_ALLOW_MULTI = 2   # <linux/bpf.h>: all programs up the tree must agree, and the container may add its own
-
-
 DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
 
 
 def own(path: str, uid: int) -> None:
-    """Give the v2 cgroup to a user: the directory and the files that /sys/kernel/cgroup/delegate lists, nothing else,
-    or the container could lift its own limits (config-linux.md#cgroup-ownership). Goes away with the cgroup."""
+    """Give the v2 cgroup to a user: the directory and the files listed in /sys/kernel/cgroup/delegate, but no others,
+    or the container could remove its own limits (config-linux.md#cgroup-ownership). Removed with the cgroup, so there
+    is no undo."""
     try:
         names: Sequence[str] = read("/sys/kernel/cgroup/delegate").split()
     except OSError:
@@ -399,7 +397,7 @@ def own(path: str, uid: int) -> None:
 
 
 def join(paths: Sequence[str], pid: int) -> None:
-    """Move the process ``pid`` (0: this one) into the cgroups. Undone by the process's end."""
+    """Move the process ``pid`` (0: this one) into the cgroups. No undo: the process leaves the cgroup when it exits."""
     data = b"%d" % pid
     for path in paths:
         try:
@@ -413,9 +411,9 @@ def join(paths: Sequence[str], pid: int) -> None:
 
 
 def follow(path: str, pid: int, init: int) -> None:
-    """Move the process ``pid`` into a v2 cgroup, or, where that takes no processes because it hands controllers to its
-    children ("no internal processes", cgroups(7)), into the cgroup that the process ``init`` (0: none) is in by now.
-    Nothing is written for a process that is there already: a move takes a lock that every fork waits for."""
+    """Move the process ``pid`` into a v2 cgroup, or, if that accepts no processes because it delegates controllers to
+    its children ("no internal processes", cgroups(7)), into the current cgroup of the process ``init`` (0: none).
+    Nothing is written for a process that is already there: moving it takes a lock that every fork waits for."""
     if pid in processes(path, recursive=False):
         return
     try:
@@ -423,7 +421,7 @@ def follow(path: str, pid: int, init: int) -> None:
     except OSError as error:
         if error.errno not in (EBUSY, ENOTSUP) or not init:
             raise
-        # Counted from the root of our cgroup namespace; the container's cgroup says where that is mounted.
+        # Relative to the root of this cgroup namespace; the path of the container's cgroup has its mount point.
         own = read(f"/proc/{init}/cgroup").rpartition("0::")[2].partition("\n")[0].split("/")
         for count in range(len(own), 1, -1):
             if path.endswith("/".join(own[:count])):
@@ -435,10 +433,10 @@ def follow(path: str, pid: int, init: int) -> None:
 def _not_joined(path: str, pid: int, error: OSError) -> str:
     message = f'cgroup.procs: write "{pid}": {os.strerror(error.errno or 0)} ({path})'
     if error.errno in (EBUSY, ENOTSUP) and os.path.exists(path + "/cgroup.subtree_control"):
-        return message + ": the cgroup hands controllers to its children, or is threaded, and so takes no process"
+        return message + ": the cgroup delegates controllers to its children, or is threaded: no processes accepted"
     if error.errno == ENOSPC and os.path.exists(path + "/cpuset.cpus"):
         return message + ": cpuset.cpus or cpuset.mems is empty"
     if error.errno == ESRCH:
-        return message + ": the process has ended"
+        return message + ": the process has exited"
     return message
 

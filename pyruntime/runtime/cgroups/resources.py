@@ -1,12 +1,12 @@
-"""linux.cgroupsPath and linux.resources: the container's cgroup, its limits, and its first process in it.
+"""linux.cgroupsPath and linux.resources: create the container's cgroup, set its limits, and move init into it.
 
 Spec:   config-linux.md#control-groups
 Emits:  cgroup_create or cgroup_scope, cgroup_write, cgroup_devices   (phase cgroup: limits exist before anything is
         charged to them)
         cgroup_attach, open_file, open_cgroup, join_cgroup_self, cgroup_join, cgroup_follow, cgroup_release
         (phases enter, join)
-Absent: every hierarchy gets a cgroup all the same, and the device list its defaults (config-linux.md#default-devices).
-Errors: HostError with the place in config.json for a controller that the host lacks or v2 cannot express.
+Absent: every hierarchy gets a cgroup anyway, and the device list has its defaults (config-linux.md#default-devices).
+Errors: HostError with the place in config.json for a controller that the host lacks or a setting that v2 lacks.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from pyruntime.runtime.config.node import Node
     from pyruntime.runtime.plan.steps import Step
 
-UNPERMITTED = (EACCES, EPERM, EROFS, ENOENT)   # rootless: not ours to write, or not made because of that
-UNAVAILABLE = (ENOENT, EBUSY, ENOTSUP, EACCES)  # why a controller that nobody asked for may stay off
+UNPERMITTED = (EACCES, EPERM, EROFS, ENOENT)   # rootless: not writable, or not created for that reason
+UNAVAILABLE = (ENOENT, EBUSY, ENOTSUP, EACCES)  # reasons for which a controller that is not required may stay off
 
-# The sections in the order in which they are written: member of linux.resources (empty: see the function), the
-# controller's name in v1, in v2, and the function that knows the files.
+# The sections in the order in which they are written: member of linux.resources (empty: see the function), the name of
+# the controller in v1 and in v2, and the function that produces the writes.
 SECTIONS = (
     ("cpu", "cpuset", "cpuset", "cpuset"),
     ("memory", "memory", "memory", "memory"),
@@ -47,8 +47,8 @@ SECTIONS = (
 
 
 class CgroupLimits:
-    """What has to be written: ``writes`` are (hierarchy key, file, data, where), in order; ``needed`` are the v2
-    controllers that must be on for it, with the place that asks first."""
+    """The writes: ``writes`` are (hierarchy key, file, data, where), in order; ``needed`` are the v2 controllers that
+    must be enabled for them, with the first place that requires each."""
 
     __slots__ = ("needed", "writes")
 
@@ -57,7 +57,7 @@ class CgroupLimits:
         self.needed: dict[str, str] = {}
 
     def asked(self, key: str) -> str:
-        """The first place that limits anything in a hierarchy; empty when none does."""
+        """The first place that sets a limit in a hierarchy; empty if there is none."""
         return next((where for name, _file, _data, where in self.writes if name == key), "")
 
 
@@ -73,7 +73,7 @@ def read_limits(resources: Node, host: CgroupHost) -> CgroupLimits:
         for file, data, where in getattr(_dialect(modern), function)(node):
             if hierarchy is None:
                 name = v2_name if modern else v1_name
-                raise HostError(f'no cgroup hierarchy of this machine has the "{name}" controller', where)
+                raise HostError(f'no cgroup hierarchy of the host has the "{name}" controller', where)
             limits.writes.append((hierarchy.key, file, data, where))
             if modern:
                 limits.needed.setdefault(v2_name, where)
@@ -82,12 +82,12 @@ def read_limits(resources: Node, host: CgroupHost) -> CgroupLimits:
 
 
 def _dialect(modern: bool) -> ModuleType:
-    # A machine needs one of the two.
+    # A host needs one of the two.
     if modern:
-        from pyruntime.runtime.cgroups import v2
+        from pyruntime.runtime.cgroups import v2  # lazy: only the dialect of this host
 
         return v2
-    from pyruntime.runtime.cgroups import v1
+    from pyruntime.runtime.cgroups import v1  # lazy: only the dialect of this host
 
     return v1
 
@@ -109,36 +109,38 @@ def _read_unified(unified: Node, host: CgroupHost, limits: CgroupLimits) -> None
 
 
 class Placement:
-    """Where the container's cgroup is: ``paths`` by hierarchy key; ``scope`` and ``systemd`` where systemd makes it."""
+    """The location of the container's cgroup: ``paths`` by hierarchy key; ``scope`` and ``systemd`` if systemd creates
+    it."""
 
     __slots__ = ("paths", "scope", "systemd")
 
-    def __init__(self, paths: dict[str, str], scope: SystemdScope | None = None, systemd: Systemd | None = None) -> None:
+    def __init__(self, paths: dict[str, str], scope: SystemdScope | None = None,
+                 systemd: Systemd | None = None) -> None:
         self.paths = paths
         self.scope = scope
         self.systemd = systemd
 
 
 def placement(config: Node, host: CgroupHost, container_id: str, systemd: Systemd | None = None) -> Placement:
-    """The place that linux.cgroupsPath means, for the filesystem or for ``systemd``. Raises ConfigError."""
+    """The location for linux.cgroupsPath, in the filesystem or with ``systemd``. Raises ConfigError."""
     location = config.get("linux.cgroupsPath", "")
     if systemd is None:
         return Placement(container_paths(location, container_id, host))
-    from pyruntime.runtime.cgroups import systemd as units
+    from pyruntime.runtime.cgroups import systemd as units  # lazy: only for the systemd driver
 
     scope = units.locate(location, container_id, systemd)
     return Placement(units.container_paths(scope, host), scope, systemd)
 
 
 def refuse_limits(config: Node, host: CgroupHost) -> None:
-    """For a container that gets no cgroup: HostError with the place of a limit, which could not hold."""
+    """For a container without a cgroup: raise HostError with the place of a limit, which cannot be set."""
     for _key, _file, _data, where in read_limits(config["linux.resources"], host).writes:
-        raise HostError("a limit needs a cgroup, and --cgroup-manager=disabled makes none", where)
+        raise HostError("a limit needs a cgroup, but --cgroup-manager=disabled creates none", where)
 
 
 def born_inside(host: CgroupHost, place: Placement, *, rootless: bool) -> bool:
-    """Whether init is to be made in its v2 cgroup (CLONE_INTO_CGROUP), which spares the 10 ms and more of a move: where
-    nothing is charged there that it needs before its program begins."""
+    """Whether to clone init into its v2 cgroup (CLONE_INTO_CGROUP), which saves the 10 ms and more of a move: if
+    nothing that init needs before its program is charged there."""
     return (host.layout == "hybrid" and host.unified is not None and "memory" not in host.unified.controllers
             and place.scope is None and not rootless and bool(place.paths.get("")))
 
@@ -148,8 +150,8 @@ def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *,
     """The steps for a new container.
 
     ``slot`` numbers the descriptors that the plan opens; ``birthplace`` is the number of the one for ``born_inside``.
-    ``rootless``: where no cgroupsPath is given, a hierarchy that
-    may not be written is left out, unless the configuration limits something in it.
+    ``rootless``: if no cgroupsPath is given, a hierarchy that is not writable is left out, unless the configuration
+    sets a limit in it.
     """
     location, resources = config["linux.cgroupsPath"], config["linux.resources"]
     limits = read_limits(resources, host)
@@ -164,7 +166,7 @@ def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *,
 
     lenient = {key for key in paths if rootless and not location.value and not limits.asked(key)}
     for key, path in paths.items():
-        # Where a rootless container may not make a cgroup, the limit is what stands in its way.
+        # If a rootless container cannot create a cgroup, the error names the limit that requires it.
         where = limits.asked(key) if rootless and not location.value else ""
         yield step("cgroup", "cgroup_create", where or location.where, path=path,
                    tolerate=UNPERMITTED if key in lenient else ())
@@ -182,11 +184,11 @@ def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *,
 def _emit_scope(config: Node, host: CgroupHost, scope: SystemdScope, systemd: Systemd, paths: dict[str, str],
                 container_id: str, limits: CgroupLimits, rules: list[devices.DeviceRule], slot: Callable[[], int], *,
                 rootless: bool) -> Iterator[Step]:
-    # The same, with systemd as the one who makes the cgroup, hands controllers down and moves processes of others.
-    from pyruntime.runtime.cgroups import systemd as units
+    # The steps if systemd creates the cgroup, delegates controllers and moves processes of other users.
+    from pyruntime.runtime.cgroups import systemd as units  # lazy: as in placement
 
     where, user = config["linux.cgroupsPath"].where, int(systemd.user)
-    # A user's systemd has no say in v1 hierarchies.
+    # A user's systemd does not manage v1 hierarchies.
     theirs = {key for key in paths if systemd.user and key}
     for key in theirs:
         if limits.asked(key):
@@ -204,7 +206,7 @@ def _emit_scope(config: Node, host: CgroupHost, scope: SystemdScope, systemd: Sy
     own = {key: path for key, path in paths.items() if key not in theirs}
     yield from _devices(rules, host, own, rootless=rootless)
     if systemd.user:
-        # The cgroup of a login is not the user's, who therefore may take no process out of it.
+        # The cgroup of a login session does not belong to the user, who therefore cannot move a process out of it.
         yield step("enter", "cgroup_attach", where, label=scope.unit, unit=scope.unit, user=user)
     else:
         yield from _join(own, set(), slot, where)
@@ -213,13 +215,12 @@ def _emit_scope(config: Node, host: CgroupHost, scope: SystemdScope, systemd: Sy
 
 def _join(paths: dict[str, str], lenient: set[str], slot: Callable[[], int], where: str, *, born: bool = False
           ) -> Iterator[Step]:
-    # Moving a process by its pid takes a lock that every fork on the machine waits for (10 ms here for ten
-    # hierarchies); a single thread that writes "0" for itself does without (cgroup_procs_write_start). v2 knows no
-    # such file.
+    # Moving a process by its pid takes a lock that every fork on the host waits for (10 ms for ten hierarchies); a
+    # single thread that writes "0" for itself does not (cgroup_procs_write_start). v2 has no such file.
     own: list[int] = []
     for key, path in paths.items():
         tolerate = UNPERMITTED if key in lenient else ()
-        if not key and born:   # it is there, unless the kernel refused
+        if not key and born:   # init is already there, unless the kernel refused
             yield step("join", "cgroup_follow", where, path=path, init=0, unit="", user=0)
             continue
         if not key:
@@ -239,7 +240,7 @@ def _join(paths: dict[str, str], lenient: set[str], slot: Callable[[], int], whe
 
 
 def update(resources: Node, host: CgroupHost, paths: dict[str, str]) -> Iterator[Step]:
-    """The steps that change the limits of a container whose cgroup is at ``paths`` (key to directory); devices stay."""
+    """The steps that change the limits of a container with the cgroup ``paths`` (key -> directory), except devices."""
     limits = read_limits(resources, host)
     for key, file, data, where in limits.writes:
         if key not in paths:
@@ -248,9 +249,9 @@ def update(resources: Node, host: CgroupHost, paths: dict[str, str]) -> Iterator
 
 
 def _enable(hierarchy: Hierarchy, path: str, limits: CgroupLimits, *, everything: bool, where: str) -> Iterator[Step]:
-    # A controller reaches the container's cgroup only if every cgroup above it hands it down. Those asked for must;
-    # the others are wished for (numbers for `events`, later `update`s) but may stay off. In the hybrid layout the
-    # v2 hierarchy is there for its processes, and nothing is enabled that was not asked for.
+    # A controller is available in the container's cgroup only if every cgroup above delegates it. Required controllers
+    # must be; the others are optional (statistics for `events`, later `update`s). In the hybrid layout, v2 is used for
+    # its processes, and only required controllers are enabled.
     needed = [name for name in limits.needed if name in hierarchy.controllers]
     wished = [name for name in hierarchy.controllers if name not in limits.needed] if everything else []
     place = next(iter(limits.needed.values())) if len(limits.needed) == 1 else "linux.resources"
@@ -265,14 +266,15 @@ def _enable(hierarchy: Hierarchy, path: str, limits: CgroupLimits, *, everything
         directory += "/" + name
 
 
-def _devices(rules: list[devices.DeviceRule], host: CgroupHost, paths: dict[str, str], *, rootless: bool) -> Iterator[Step]:
-    # Rootless: neither the v1 list nor bpf(2) is ours to use, and device nodes cannot be made without privileges.
+def _devices(rules: list[devices.DeviceRule], host: CgroupHost, paths: dict[str, str], *,
+             rootless: bool) -> Iterator[Step]:
+    # Rootless: neither the v1 list nor bpf(2) is permitted, and device nodes cannot be created without privileges.
     tolerate = UNPERMITTED if rootless else ()
     where = rules[0].where
     hierarchy = host.find("devices")
     if hierarchy:
         if hierarchy.key not in paths:
-            return   # a user's systemd has none there
+            return   # a user's systemd does not manage this hierarchy
         for file, data, place in devices.v1_writes(rules):
             yield step("cgroup", "cgroup_write", place, path=paths[hierarchy.key], file=file, data=data,
                        tolerate=tolerate)
@@ -281,4 +283,4 @@ def _devices(rules: list[devices.DeviceRule], host: CgroupHost, paths: dict[str,
             yield step("cgroup", "cgroup_devices", where, path=paths[""], rules=[str(rule) for rule in rules],
                        tolerate=tolerate)
     elif not rootless:
-        raise HostError('no cgroup hierarchy of this machine has the "devices" controller', where)
+        raise HostError('no cgroup hierarchy of the host has the "devices" controller', where)

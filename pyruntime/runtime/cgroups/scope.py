@@ -25,7 +25,7 @@ def usable() -> bool:
     address."""
     if not os.path.isdir(RUNS) or not os.path.exists(f"{TOP}/cgroup.controllers"):
         return False
-    from pyruntime.runtime.cgroups.systemd_bus import address_of  # a bus is needed only here
+    from pyruntime.runtime.cgroups.systemd_bus import address_of  # lazy: a bus is needed only here
 
     socket = address_of(user=not privileged())[0]
     return socket.startswith("\0") or os.path.exists(socket)
@@ -33,7 +33,7 @@ def usable() -> bool:
 
 def start(unit: str, properties: Sequence[str], pid: int) -> None:
     """Create a scope and move a process into it. Raises HostError, SystemdError."""
-    from pyruntime.runtime.cgroups.systemd_bus import start_scope
+    from pyruntime.runtime.cgroups.systemd_bus import start_scope  # lazy: start-up
 
     deadline = time.monotonic() + _PATIENCE
     while True:

@@ -1,7 +1,7 @@
-"""The numbers of a container's cgroup, in the shape of runc's ``events --stats``.
+"""The statistics of a container's cgroup, in the format of runc's ``events --stats``.
 
-Everything here is read from files that may be missing (a controller that is off, an older kernel): a missing file is a
-missing number, and numbers that are 0 or lists that are empty are left out where runc leaves them out.
+All files here may be missing (controller disabled, older kernel): a missing file is a missing number, and zeros and
+empty lists are omitted where runc omits them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def stats(paths: Mapping[str, str]) -> dict[str, Any]:
 
 
 def killed_for_memory(paths: Mapping[str, str]) -> int:
-    """The peak of memory use in bytes, if the kernel has killed a process of the cgroup for memory; otherwise -1."""
+    """The peak memory usage in bytes if the OOM killer has killed a process of the cgroup; otherwise -1."""
     directory = {controller: path for key, path in paths.items() for controller in key.split(",")}
     for path, events, peak in ((directory.get("memory", ""), "memory.oom_control", "memory.max_usage_in_bytes"),
                                (directory.get("", ""), "memory.events", "memory.peak")):
@@ -62,7 +62,7 @@ def _number(path: str, file: str) -> int:
 
 
 def _pairs(path: str, file: str) -> dict[str, int]:
-    """A flat keyed file: ``name number`` a line."""
+    """A flat keyed file: ``name number`` per line."""
     pairs = {}
     for line in _text(path, file).splitlines():
         name, _, number = line.partition(" ")
@@ -165,7 +165,7 @@ def _v1_memory(path: str, prefix: str) -> dict[str, int]:
 
 
 def _v1_blkio(path: str) -> dict[str, Any]:
-    # BFQ's counters where that scheduler is in use, otherwise those of the throttling layer, which sees every device.
+    # BFQ's counters if that scheduler is used, otherwise those of the throttling layer, which covers every device.
     bfq = bool(_text(path, "blkio.bfq.io_serviced_recursive").removeprefix("Total 0"))
     serviced, size = (("blkio.bfq.io_serviced_recursive", "blkio.bfq.io_service_bytes_recursive") if bfq else
                       ("blkio.throttle.io_serviced_recursive", "blkio.throttle.io_service_bytes_recursive"))
@@ -178,7 +178,7 @@ def _v1_blkio(path: str) -> dict[str, Any]:
 
 
 def _v1_blkio_lines(path: str, file: str) -> list[dict[str, Any]]:
-    """``8:0 Read 4096`` or ``8:0 4096`` a line; the sum at the end has no device."""
+    """``8:0 Read 4096`` or ``8:0 4096`` per line; the total at the end has no device."""
     entries = []
     for line in _text(path, file).splitlines():
         device, *middle, value = line.split()
@@ -201,7 +201,7 @@ def _page_sizes(path: str, suffix: str) -> list[str]:
 def _v1_hugetlb(path: str) -> dict[str, Any]:
     found = {}
     for size in _page_sizes(path, ".limit_in_bytes"):
-        # Reservations are the superior count where the kernel has it.
+        # The count of reservations is preferred if the kernel has it.
         prefix = f"hugetlb.{size}.rsvd." if _text(path, f"hugetlb.{size}.rsvd.usage_in_bytes") else f"hugetlb.{size}."
         found[size] = {**_present(usage=_number(path, prefix + "usage_in_bytes"),
                                   max=_number(path, prefix + "max_usage_in_bytes")),
@@ -234,7 +234,7 @@ def _v2_memory(path: str) -> dict[str, Any]:
     swap_used, swap_limit = _number(path, "memory.swap.current"), _number(path, "memory.swap.max")
     swap: dict[str, int] = {}
     if _text(path, "memory.swap.max"):
-        # As v1 has it: of memory and swap together.
+        # As in v1: the sum of memory and swap.
         both = UNLIMITED if UNLIMITED in (limit, swap_limit) else limit + swap_limit
         swap = {"limit": both, **_present(usage=used + swap_used), "failcnt": _pairs(path, "memory.swap.events").get(
             "fail", 0)}

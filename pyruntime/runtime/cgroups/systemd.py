@@ -1,4 +1,4 @@
-"""linux.cgroupsPath and linux.resources for systemd: the scope that it is asked to make for a container.
+"""linux.cgroupsPath and linux.resources for systemd: the scope of a container.
 
 Spec:   config-linux.md#cgroups-path leaves the form of the path to the runtime; runc's is ``slice:prefix:name``
         (docs/systemd.md of runc). Properties: systemd.resource-control(5), systemd.scope(5).
@@ -6,14 +6,15 @@ Rules:  no slice means system.slice, for a user's own systemd user.slice; ``-`` 
         no path means ``:pyruntime:ID``
         annotations ``org.systemd.property.NAME`` are properties too, their values GVariant text
 
-Pure: what talks to systemd is systemd_bus. Properties are ``NAME=VALUE``, the value as GVariant text, as `explain`
-prints them.
+Pure: systemd_bus does the I/O. Properties are ``NAME=VALUE`` with the value in GVariant text format, as printed by
+`explain`.
 """
 
 from __future__ import annotations
 
 from pyruntime.errors import ConfigError, Problem
 from pyruntime.runtime.cgroups import gvariant
+from pyruntime.runtime.cgroups.host import below
 from pyruntime.runtime.cgroups.values import blkio_to_io_weight, shares_to_weight, swap_alone
 
 TYPE_CHECKING = False
@@ -27,17 +28,17 @@ if TYPE_CHECKING:
 SPEC = "config-linux.md#cgroups-path"
 ANNOTATION = "org.systemd.property."
 INFINITY = (1 << 64) - 1
-# Controllers of v2 that systemd hands down by itself; others (hugetlb, rdma, misc) it has never heard of.
+# v2 controllers that systemd delegates by itself; others (hugetlb, rdma, misc) are unknown to systemd.
 MANAGED = ("cpu", "cpuset", "io", "memory", "pids")
-# v1 hierarchies in which systemd makes the scope's directory (with Delegate=yes); in the others we do.
+# v1 hierarchies in which systemd creates the scope's directory (with Delegate=yes); the runtime creates the others.
 MANAGED_V1 = ("name=systemd", "cpu", "cpuacct", "memory", "blkio", "devices", "pids")
-# What the driver itself decides: an annotation that changed it would break the container.
+# Properties that the driver sets: an annotation that overrides them would break the container.
 RESERVED = ("PIDs", "Slice", "Delegate", "DefaultDependencies")
 _UNIT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.-")
 
 
 class Systemd:
-    """The systemd that is asked: ``version`` (252), ``root`` its own cgroup (``/``, or of a user's
+    """The systemd instance: ``version`` (252), ``root`` is its own cgroup (``/``, or for a user's
     ``/user.slice/user-1000.slice/user@1000.service``), ``user`` whether it is a user's."""
 
     __slots__ = ("root", "user", "version")
@@ -49,7 +50,8 @@ class Systemd:
 
 
 class SystemdScope:
-    """The unit of one container: its name, its slice's name, and its cgroup counted from the hierarchies' root."""
+    """The unit of one container: its name, the name of its slice, and its cgroup relative to the root of the
+    hierarchies."""
 
     __slots__ = ("path", "slice", "unit")
 
@@ -64,12 +66,12 @@ def _mistake(path: str, what: str, remedy: str = "") -> ConfigError:
 
 
 def escape(text: str) -> str:
-    r"""``text`` as a part of a unit's name: other bytes than those allowed become ``\xNN`` (systemd.unit(5))."""
+    r"""``text`` as a part of a unit name: bytes that are not allowed become ``\xNN`` (systemd.unit(5))."""
     return "".join(chr(byte) if chr(byte) in _UNIT else f"\\x{byte:02x}" for byte in text.encode("utf-8", "replace"))
 
 
 def expand_slice(name: str) -> str:
-    """The cgroup of a slice: ``a-b.slice`` is ``/a.slice/a-b.slice``, ``-.slice`` the root. ValueError for no slice."""
+    """The cgroup of a slice: ``a-b.slice`` is ``/a.slice/a-b.slice``, ``-.slice`` the root. Raises ValueError."""
     stem = name.removesuffix(".slice")
     if stem == "-" and name != "-":
         return ""
@@ -80,7 +82,7 @@ def expand_slice(name: str) -> str:
 
 
 def locate(cgroups_path: str, container_id: str, systemd: Systemd) -> SystemdScope:
-    """Where the container's scope is. Raises ConfigError for a path of another form."""
+    """The container's scope. Raises ConfigError for an invalid path."""
     parts = (cgroups_path or f":pyruntime:{container_id}").split(":")
     if len(parts) != 3:
         raise _mistake(cgroups_path, 'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups',
@@ -94,23 +96,21 @@ def locate(cgroups_path: str, container_id: str, systemd: Systemd) -> SystemdSco
     except ValueError as error:
         raise _mistake(cgroups_path, str(error), 'write a name such as "a-b.slice", without slashes') from None
     if not name or name.endswith(".slice"):
-        raise _mistake(cgroups_path, "a container needs a scope: processes cannot stand in a slice",
+        raise _mistake(cgroups_path, "a container needs a scope: a slice cannot contain processes",
                        'write "slice:prefix:name", where the name does not end in .slice')
     unit = escape(f"{prefix}-{name}" if prefix else name) + ".scope"
     if len(unit) > 255:
-        raise _mistake(cgroups_path, f'the unit "{unit[:40]}..." has a name of {len(unit)} characters, and 255 fit')
+        raise _mistake(cgroups_path, f'the unit "{unit[:40]}..." has a name of {len(unit)} characters, more than 255')
     return SystemdScope(unit, slice_name, systemd.root.rstrip("/") + place + "/" + unit)
 
 
 def container_paths(scope: SystemdScope, host: CgroupHost) -> dict[str, str]:
-    """The directory of the scope in every hierarchy, as `paths.container_paths` has them."""
-    from pyruntime.runtime.cgroups.host import below
-
+    """The directory of the scope in every hierarchy, in the form of `paths.container_paths`."""
     return {hierarchy.key: hierarchy.mountpoint + below(scope.path, hierarchy.root) for hierarchy in host.all()}
 
 
 def managed(key: str) -> bool:
-    """Whether systemd makes the directories of this hierarchy (and removes them)."""
+    """Whether systemd creates (and removes) the directories of this hierarchy."""
     return not key or any(name in MANAGED_V1 for name in key.split(","))
 
 
@@ -118,13 +118,13 @@ def managed(key: str) -> bool:
 
 def scope_properties(config: Node, host: CgroupHost, systemd: Systemd, scope: SystemdScope, container_id: str,
                      rules: Sequence[DeviceRule]) -> list[str]:
-    """Everything that systemd is told about a new scope, except its processes."""
+    """The properties of a new scope, except its processes."""
     modern = host.layout == "v2"
     given = {
         "Description": gvariant.quote(f"pyruntime container {container_id}"),
         "Slice": gvariant.quote(scope.slice),
         "Delegate": "true",
-        # Or it would conflict with shutdown.target, and need what its slice's units need (systemd.scope(5)).
+        # Otherwise the scope conflicts with shutdown.target and has other default dependencies (systemd.scope(5)).
         "DefaultDependencies": "false",
         "CPUAccounting": "true", "MemoryAccounting": "true", "TasksAccounting": "true",
         "IOAccounting" if modern else "BlockIOAccounting": "true",
@@ -138,11 +138,11 @@ def scope_properties(config: Node, host: CgroupHost, systemd: Systemd, scope: Sy
 
 def resource_properties(resources: Node, systemd: Systemd, *, modern: bool, cpu_max: tuple[int, int] | None = None,
                         ) -> dict[str, str]:
-    """The properties behind ``linux.resources``: those that systemd knows; everything is written to the files too.
+    """The systemd properties for ``linux.resources``; all values are written to the cgroup files as well.
 
-    They stand here as well so that systemd, when it writes its own values anew (``systemctl daemon-reload``,
-    ``set-property``), writes these. ``cpu_max``: quota (-1: none) and period that hold by now, for an update which may
-    name only one of them.
+    systemd must have them, too: when it writes its own values again (``systemctl daemon-reload``, ``set-property``), it
+    then writes these. ``cpu_max``: the current quota (-1: none) and period, for an update that may contain only one of
+    them.
     """
     found: dict[str, str] = {}
     for name, value in (*_memory(resources["memory"], modern), *_cpu(resources["cpu"], systemd, modern, cpu_max),
@@ -152,7 +152,7 @@ def resource_properties(resources: Node, systemd: Systemd, *, modern: bool, cpu_
 
 
 def _uint(value: int) -> str:
-    return f"uint64 {INFINITY if value < 0 else min(value, INFINITY)}"   # the kernel says what is wrong with others
+    return f"uint64 {INFINITY if value < 0 else min(value, INFINITY)}"   # the kernel reports invalid values
 
 
 def _memory(node: Node, modern: bool) -> Iterator[tuple[str, str]]:
@@ -179,21 +179,21 @@ def _cpu(node: Node, systemd: Systemd, modern: bool, cpu_max: tuple[int, int] | 
 
 
 def _quota(quota: int, period: int, systemd: Systemd) -> Iterator[tuple[str, str]]:
-    # Microseconds of processor time in each second. systemd keeps whole percents of it, rounded down: rounded up here,
-    # so that a container never gets less than it was given. The file is written exactly afterwards.
+    # Microseconds of CPU time per second. systemd keeps whole percents, rounded down. The value is rounded up here so
+    # that a container never gets less than configured; the exact value is written to the file afterwards.
     yield "CPUQuotaPerSecUSec", _uint(-1 if quota <= 0 else -(-quota * 100 // period) * 10_000)
     if systemd.version >= 242:
         yield "CPUQuotaPeriodUSec", _uint(period)
 
 
 def _mask(listed: str) -> str:
-    """A list such as ``0-3,7`` as the bytes of a bit mask, the lowest first."""
+    """A list such as ``0-3,7`` as the bytes of a bit mask, lowest first."""
     mask = 0
     for part in listed.replace(" ", "").replace("\n", "").split(","):
         first, _, last = part.partition("-")
         if (not first.isdecimal() or (last and not last.isdecimal()) or max(len(first), len(last)) > 5
                 or int(last or first) >= 1 << 16):
-            continue   # the kernel says what is wrong with it
+            continue   # the kernel reports an invalid list
         for number in range(int(first), int(last or first) + 1):
             mask |= 1 << number
     data = mask.to_bytes((mask.bit_length() + 7) // 8 or 1, "little")
@@ -229,8 +229,8 @@ def _unified(unified: Node, systemd: Systemd) -> Iterator[tuple[str, str]]:
 
 
 def device_properties(rules: Sequence[DeviceRule], systemd: Systemd) -> dict[str, str]:
-    """The device list as systemd has it: nothing but what is allowed. Empty where a denial cuts a hole into that: then
-    the list that we write stands alone. Numbers as the group of a device: systemd 240."""
+    """The device list in systemd's form, which contains only allowed devices. Empty if a denial excludes a part of
+    them: then only the runtime's own filter applies. Device groups by number: systemd 240."""
     if systemd.version < 240 or not rules or not rules[0].total() or rules[0].allow or not all(
             rule.allow for rule in rules[1:]):
         return {}
@@ -246,8 +246,8 @@ def device_properties(rules: Sequence[DeviceRule], systemd: Systemd) -> dict[str
 
 
 def annotated(annotations: Node) -> dict[str, str]:
-    """The properties of the annotations ``org.systemd.property.NAME``. A name that ends in ``Sec``, as unit files have
-    it, and a number of seconds become the ``USec`` that systemd's bus wants. Raises ConfigError."""
+    """The properties of the annotations ``org.systemd.property.NAME``. A name that ends in ``Sec``, as in unit files,
+    with a number of seconds becomes the ``USec`` of systemd's D-Bus interface. Raises ConfigError."""
     found: dict[str, str] = {}
     for key, node in annotations.items():
         if not key.startswith(ANNOTATION):
@@ -255,13 +255,13 @@ def annotated(annotations: Node) -> dict[str, str]:
         name, value = key.removeprefix(ANNOTATION), node.value
         place = f'annotations["{key}"]'
         if len(name) < 3 or not name.isascii() or not name.isalpha():
-            raise _annotation(place, f'"{name}" cannot be the name of a property', "write letters alone")
+            raise _annotation(place, f'"{name}" cannot be the name of a property', "use only letters")
         if name in RESERVED:
-            raise _annotation(place, f'the property "{name}" is the runtime\'s to set', "leave it out")
+            raise _annotation(place, f'the property "{name}" is set by the runtime', "leave it out")
         try:
             kind, parsed = gvariant.parse(value)
         except ValueError as error:
-            raise _annotation(place, f'"{value}" is not a GVariant text: {error}',
+            raise _annotation(place, f'"{value}" is not a GVariant value: {error}',
                               "write for example \"uint64 5\" or \"'text'\"") from None
         if name.endswith("Sec") and not name.endswith("USec"):
             name = name.removesuffix("Sec") + "USec"

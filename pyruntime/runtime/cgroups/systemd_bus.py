@@ -1,15 +1,16 @@
-"""The talk with systemd: org.freedesktop.systemd1 on the system's bus, or on the user's own.
+"""The D-Bus interface of systemd: org.freedesktop.systemd1 on the system bus or the user bus.
 
-Source: org.freedesktop.systemd1(5). jeepney (blocking, no event loop) is loaded here and nowhere else: only containers
-whose cgroups are systemd's pay for it.
+Source: org.freedesktop.systemd1(5). jeepney (blocking, no event loop) is imported only here, so only containers with
+systemd cgroups pay for it.
 
-Every function opens a connection of its own, so that threads need not share one. Errors are HostError where there is no
-systemd to talk to, SystemdError for what it answers.
+Every function opens its own connection, so that threads need not share one. Raises HostError if systemd cannot be
+reached, SystemdError for its error replies.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
 from pyruntime.errors import HostError, SystemdError
 from pyruntime.runtime.cgroups import gvariant
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 NAME, OBJECT = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 MANAGER, SCOPE = NAME + ".Manager", NAME + ".Scope"
-PATIENCE = 30.0   # seconds for a job: systemd's own limits for starting and stopping a unit are 90
-ANSWER = 25.0     # seconds for an answer, as D-Bus libraries have it
-RESULTS = {"canceled": "another job took its place", "timeout": "it took too long", "failed": "see `systemctl status`",
+PATIENCE = 30.0   # seconds for a job; systemd's own limits for starting and stopping a unit are 90
+ANSWER = 25.0     # seconds for a reply, the usual timeout of D-Bus libraries
+RESULTS = {"canceled": "another job replaced it", "timeout": "it took too long", "failed": "see `systemctl status`",
            "dependency": "a unit that it needs failed", "skipped": "it does not apply to the unit's state"}
 
 
@@ -36,6 +37,7 @@ class Bus:
         self.user = user
         address, told = address_of(user=user)
         try:
+            # lazy: the systemd driver alone needs jeepney (30 ms), and says so if it is missing
             from jeepney import DBusAddress
             from jeepney.io.blocking import DBusConnection
         except ImportError:
@@ -43,9 +45,9 @@ class Bus:
         try:
             sock = _connect(address)
         except OSError as error:
-            raise HostError(f'the systemd cgroup driver needs {"a user" if user else "the system"} bus, and none'
+            raise HostError(f'the systemd cgroup driver needs {"a user" if user else "the system"} bus, but none'
                             f' answers at "{told}": {error.strerror or error}; use the cgroupfs driver'
-                            " (without --systemd-cgroup) where systemd does not run") from None
+                            " (without --systemd-cgroup) if systemd is not running") from None
         self._connection: Any = DBusConnection(sock)
         self._address = DBusAddress
         self._subscribed = False
@@ -58,8 +60,8 @@ class Bus:
 
     def call(self, method: str, signature: str = "", *body: Any, path: str = OBJECT, interface: str = MANAGER,
              name: str = NAME) -> tuple[Any, ...]:
-        """Call a method; the values of its answer. Raises SystemdError."""
-        from jeepney import DBusErrorResponse, new_method_call
+        """Call a method; return the values of its reply. Raises SystemdError."""
+        from jeepney import DBusErrorResponse, new_method_call  # lazy: as in __init__
         from jeepney.wrappers import unwrap_msg
 
         message = new_method_call(self._address(path, bus_name=name, interface=interface), method, signature or None,
@@ -70,9 +72,9 @@ class Bus:
             text = str(error.data[0]) if error.data else ""
             raise SystemdError(method, str(error.name), text) from None
         except TimeoutError:
-            raise SystemdError(method, "Timeout", f"no answer within {ANSWER:g} s") from None
+            raise SystemdError(method, "Timeout", f"no reply within {ANSWER:g} s") from None
         except OSError as error:
-            raise SystemdError(method, "Disconnected", f"the bus hung up: {error.strerror or error}") from None
+            raise SystemdError(method, "Disconnected", f"the bus disconnected: {error.strerror or error}") from None
         return answer
 
     def manager_property(self, name: str) -> Any:
@@ -81,18 +83,18 @@ class Bus:
         return answer[0][1]
 
     def job(self, what: str, method: str, signature: str, *body: Any) -> None:
-        """Call a method that makes a job, and wait for the job's end. Raises SystemdError unless it is done."""
-        from collections import deque
+        """Call a method that creates a job, and wait for the job. Raises SystemdError unless it succeeds."""
+        from collections import deque  # lazy: as in __init__
 
         from jeepney import MatchRule, message_bus
 
         rule = MatchRule(type="signal", sender=NAME, interface=MANAGER, member="JobRemoved", path=OBJECT)
-        # The connection knows senders by their unique names alone.
+        # The connection identifies senders only by their unique names.
         seen = MatchRule(type="signal", interface=MANAGER, member="JobRemoved", path=OBJECT)
-        # Before the call: a job may be over before its answer is read.
+        # Before the call: a job may finish before the reply is read.
         removed: deque[Any] = deque()
         with self._connection.filter(seen, queue=removed):
-            if not self._subscribed:   # a second time is an error
+            if not self._subscribed:   # subscribing twice is an error
                 self._connection.send_and_get_reply(message_bus.AddMatch(rule), timeout=ANSWER)
                 self.call("Subscribe")
                 self._subscribed = True
@@ -100,8 +102,6 @@ class Bus:
             self._await(what, job, removed)
 
     def _await(self, what: str, job: str, removed: Any) -> None:
-        import time
-
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -109,7 +109,7 @@ class Bus:
             except TimeoutError:
                 raise SystemdError(what, "Job", f"its job did not end within {PATIENCE:g} s") from None
             except OSError as error:
-                raise SystemdError(what, "Disconnected", f"the bus hung up: {error.strerror or error}") from None
+                raise SystemdError(what, "Disconnected", f"the bus disconnected: {error.strerror or error}") from None
             _number, path, _unit, result = message.body
             if path == job:
                 if result != "done":
@@ -118,8 +118,8 @@ class Bus:
 
 
 def address_of(*, user: bool) -> tuple[str, str]:
-    """The socket of the bus, and how to name it to people. Of a user's bus: DBUS_SESSION_BUS_ADDRESS, else the place
-    below XDG_RUNTIME_DIR that pam_systemd(8) gives it."""
+    """The socket of the bus, and its name for messages. For a user's bus: DBUS_SESSION_BUS_ADDRESS, else the path below
+    XDG_RUNTIME_DIR that pam_systemd(8) sets up."""
     if user:
         runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{_owner()}"
         given = os.environ.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={runtime}/bus"
@@ -132,7 +132,7 @@ def address_of(*, user: bool) -> tuple[str, str]:
             return _unescape(values["path"]), given
         if transport == "unix" and "abstract" in values:
             return "\0" + _unescape(values["abstract"]), given
-    raise HostError(f'the bus address "{given}" is not one of a local socket: write unix:path=/run/dbus/...')
+    raise HostError(f'the bus address "{given}" is not that of a local socket: write unix:path=/run/dbus/...')
 
 
 def _unescape(text: str) -> str:
@@ -141,11 +141,12 @@ def _unescape(text: str) -> str:
     try:
         return head + "".join(chr(int(part[:2], 16)) + part[2:] for part in rest)
     except ValueError:
-        raise HostError(f'the bus address "{text}" has a % that no two hexadecimal digits follow') from None
+        raise HostError(f'the bus address "{text}" has a % without two hexadecimal digits') from None
 
 
 def _owner() -> int:
-    """Our user as the host numbers it: in a user namespace we may be root, and the bus belongs to whoever made it."""
+    """The user ID on the host: in a user namespace this process may be root, but the bus belongs to the user
+    outside."""
     with open("/proc/self/uid_map", encoding="ascii") as file:
         for line in file:
             inside, outside, count = map(int, line.split())
@@ -157,10 +158,10 @@ def _owner() -> int:
 def _connect(address: str) -> socket.socket:
     """A connected and authenticated socket.
 
-    EXTERNAL without a name: the bus asks the kernel who we are. jeepney's own would say the number that we have in a
-    user namespace (rootless Podman's 0), which is not what the bus sees, and it would be turned away.
+    EXTERNAL without a name: the bus asks the kernel for the user. jeepney's own authentication would send the user ID
+    of the user namespace (0 with rootless Podman), which differs from the one that the bus sees, and be rejected.
     """
-    import socket
+    import socket  # lazy: only for a bus (5 ms)
 
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -171,12 +172,12 @@ def _connect(address: str) -> socket.socket:
         while b"OK" not in said:
             part = sock.recv(512)
             if not part or b"REJECTED" in said + part or b"ERROR" in said + part:
-                raise OSError(0, "it does not accept us (AUTH EXTERNAL)")
+                raise OSError(0, "the bus rejected the authentication (AUTH EXTERNAL)")
             said += part
         while not said.endswith(b"\r\n"):
             part = sock.recv(512)
             if not part:
-                raise OSError(0, "it hung up")
+                raise OSError(0, "the bus disconnected")
             said += part
         sock.sendall(b"BEGIN\r\n")
         sock.settimeout(None)
@@ -186,10 +187,10 @@ def _connect(address: str) -> socket.socket:
     return sock
 
 
-# --- what the driver asks for ----------------------------------------------------------------------------------------
+# --- requests of the driver ------------------------------------------------------------------------------------------
 
 def ask(*, user: bool) -> Systemd:
-    """What the plan must know of systemd. Raises HostError where there is none."""
+    """The facts about systemd for the plan. Raises HostError if systemd does not run."""
     try:
         with Bus(user=user) as bus:
             version = str(bus.manager_property("Version"))   # "252.39-1~deb12u1", "v255-rc1"
@@ -197,14 +198,14 @@ def ask(*, user: bool) -> Systemd:
             number = next((digits[:end] for end in range(len(digits), 0, -1) if digits[:end].isdecimal()), "0")
             return Systemd(int(number), str(bus.manager_property("ControlGroup")) or "/", user=user)
     except SystemdError as error:
-        raise HostError(f"the systemd cgroup driver needs systemd{' --user' if user else ''}, and it does not answer on"
+        raise HostError(f"the systemd cgroup driver needs systemd{' --user' if user else ''}, but it does not reply on"
                         f" its bus: {error.args[0]}") from None
 
 
 def start_scope(unit: str, properties: Sequence[str], pids: Sequence[int], *, user: bool) -> None:
-    """Make a scope and put processes into it; returns when systemd is done.
+    """Create a scope with processes; return when systemd has finished.
 
-    One of that name that has failed and was left over is cleared away first. Raises SystemdError for one that lives.
+    A failed scope of that name is removed first. Raises SystemdError if the scope is active.
     """
     values = [(name, gvariant.parse(text)) for name, _, text in (item.partition("=") for item in properties)]
     body: tuple[Any, ...] = (unit, "fail", [*values, ("PIDs", ("au", list(pids)))], [])
@@ -222,7 +223,7 @@ def _start(bus: Bus, unit: str, body: tuple[Any, ...]) -> None:
     try:
         bus.job(f'start "{unit}"', "StartTransientUnit", "ssa(sv)a(sa(sv))", *body)
     except SystemdError as error:
-        if error.name == "Job":   # the unit is ours; without a job it may be another's
+        if error.name == "Job":   # the unit was created by this call; without a job it may be another's
             try:
                 bus.call("StopUnit", "ss", unit, "replace")
                 _reset(bus, unit)
@@ -241,7 +242,7 @@ def _reset(bus: Bus, unit: str) -> None:
 
 
 def stop_unit(unit: str, *, user: bool) -> None:
-    """Stop a unit and forget that it failed; one that is gone is fine."""
+    """Stop a unit and reset its failed state; a missing unit is no error."""
     with Bus(user=user) as bus:
         try:
             bus.job(f'stop "{unit}"', "StopUnit", "ss", unit, "replace")
@@ -252,14 +253,14 @@ def stop_unit(unit: str, *, user: bool) -> None:
 
 
 def set_properties(unit: str, properties: dict[str, str], *, user: bool) -> None:
-    """Change properties of a unit until the machine, or the unit, ends."""
+    """Change properties of a unit until the host is shut down or the unit stops."""
     with Bus(user=user) as bus:
         bus.call("SetUnitProperties", "sba(sv)", unit, True,
                  [(name, gvariant.parse(text)) for name, text in properties.items()])
 
 
 def attach(unit: str, below: str, pid: int, *, user: bool) -> None:
-    """Have systemd move a process into the unit's cgroup, or into the one ``below`` it: a user may not take a process
-    out of the session that he logged in to, but systemd may."""
+    """Let systemd move a process into the unit's cgroup, or into the cgroup ``below`` it: a user cannot move a process
+    out of the login session, but systemd can."""
     with Bus(user=user) as bus:
         bus.call("AttachProcessesToUnit", "ssau", unit, below, [pid])

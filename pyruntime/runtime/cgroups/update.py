@@ -1,4 +1,4 @@
-"""Changing the limits of a container that is there: all of them, or none."""
+"""Change the limits of an existing container: all of them, or none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.plan.steps import Step
 
-# Files with a line for each device. Their lines without a limit are not shown, so this is what "none" is.
+# Files with a line for each device. Lines without a limit are not shown, so these are the values for "none".
 KEYED = {
     "io.max": "rbps=max wbps=max riops=max wiops=max", "blkio.throttle.read_bps_device": "0",
     "blkio.throttle.write_bps_device": "0", "blkio.throttle.read_iops_device": "0",
@@ -22,11 +22,11 @@ KEYED = {
 
 
 def apply(steps: Iterable[Step], confirm: Callable[[], None] | None = None) -> None:
-    """Carry out the steps of `resources.update`; then ``confirm``, which is told of nothing that did not hold.
+    """Perform the steps of `resources.update`, then call ``confirm`` if all succeeded.
 
-    systemd, if it is who confirms, writes the files itself, some of them rounded: they are written again.
-    When one fails, what the others have changed is written back, newest first, and StepError names the place in the
-    document; what could not be written back stands in its notes.
+    systemd, if it confirms, writes the files itself, some values rounded: they are written again. If a step fails, the
+    changes of the steps before it are reverted, newest first, and StepError names the place in the document; failed
+    reversions are in its notes.
     """
     done: list[tuple[str, str, str]] = []
     written = _write_all(steps, done)
@@ -45,7 +45,7 @@ def apply(steps: Iterable[Step], confirm: Callable[[], None] | None = None) -> N
 
 
 def cpu_max(paths: Mapping[str, str]) -> tuple[int, int] | None:
-    """The quota (-1: none) and the period of a container's cgroup, in microseconds; None without the controller."""
+    """The quota (-1: none) and the period of a container's cgroup in microseconds; None without the controller."""
     for key, path in paths.items():
         try:
             if not key:
@@ -54,7 +54,7 @@ def cpu_max(paths: Mapping[str, str]) -> tuple[int, int] | None:
             if "cpu" in key.split(","):
                 return int(read(f"{path}/cpu.cfs_quota_us")), int(read(f"{path}/cpu.cfs_period_us"))
         except OSError:
-            continue   # no such controller here
+            continue   # the hierarchy lacks this controller
     return None
 
 
@@ -77,13 +77,13 @@ def _write_all(steps: Iterable[Step], done: list[tuple[str, str, str]]) -> list[
 
 
 def present(path: str, file: str, data: str) -> list[tuple[str, str, str]]:
-    """What the files of a `write` hold now, as the arguments of the writes that bring it back. Files that do not exist
-    are left out, and those of which only a part can be read back."""
+    """The current contents of the files of a `write`, as the arguments of the writes that restore them. Files that do
+    not exist, or can be read back only in part, are left out."""
     if "+" in file:
         names, values = file.split("+"), data.split("+")
         pairs = [(item[1], item[2]) for name, value in zip(names, values, strict=True)
                  for item in present(path, name.rstrip("?"), value)]
-        # Together again, because the old values constrain each other too.
+        # Written together, because the old values constrain each other, too.
         return [(path, "+".join(name for name, _ in pairs), "+".join(value for _, value in pairs))] if pairs else []
     if "|" in file:
         alternatives = file.split("|")

@@ -1,8 +1,8 @@
-"""What the resources of config-linux.md are called in cgroup v1.
+"""The files of cgroup v1 for the resources of config-linux.md.
 
-Each function takes the node of one section and yields what has to be written into the hierarchy of one controller, as
-(file, data, where). File texts with ``+``, ``|`` and ``?`` are explained at `perform.write`. A 0 means "not set" where
-the kernel has no use for it: Docker and the kubelet write all their numbers, set or not.
+Each function takes the node of one section and yields the writes for the hierarchy of one controller, as (file, data,
+where). File names with ``+``, ``|`` and ``?`` are explained at `perform.write`. A 0 means "not set" where the kernel
+does not use 0: Docker and the kubelet write all numbers, set or not.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def memory(node: Node) -> Iterator[Write]:
     check_memory(node)
     limit, swap = node.get("limit", 0), node.get("swap", 0)
     if limit and swap:
-        # The kernel keeps limit <= limit with swap at every moment, so which comes first depends on the old values.
+        # The kernel enforces limit <= limit with swap at every moment, so the order depends on the old values.
         yield ("memory.limit_in_bytes+memory.memsw.limit_in_bytes", f"{limit}+{swap}", node["limit"].where)
     elif limit == -1:
-        # No limit on memory, and no word on swap: then there is none on both together either.
+        # Memory unlimited and swap not given: then memory plus swap is unlimited, too.
         yield ("memory.limit_in_bytes+memory.memsw.limit_in_bytes?", "-1+-1", node["limit"].where)
     elif limit:
         yield ("memory.limit_in_bytes", str(limit), node["limit"].where)
@@ -44,8 +44,8 @@ def memory(node: Node) -> Iterator[Write]:
         yield ("memory.memsw.limit_in_bytes", str(swap), node["swap"].where)
     if node.get("reservation", 0):
         yield ("memory.soft_limit_in_bytes", str(node.get("reservation")), node["reservation"].where)
-    # Both are gone from newer kernels (kmem: accepted without effect since Linux 5.16, then removed): the memory
-    # counts in `limit` there.
+    # Newer kernels have neither file (kmem: accepted without effect since Linux 5.16, then removed): this memory counts
+    # towards `limit`.
     if node.get("kernel", 0):
         yield ("memory.kmem.limit_in_bytes?", str(node.get("kernel")), node["kernel"].where)
     if node.get("kernelTCP", 0):
@@ -65,7 +65,7 @@ def cpu(node: Node) -> Iterator[Write]:
     if shares:
         check_shares(node["shares"])
     if shares and idle:
-        # An idle group refuses shares: set before it becomes idle, or after it ceases to be.
+        # An idle group refuses shares: set before the group becomes idle, or after it stops being idle.
         yield ("cpu.shares+cpu.idle", f"{shares}+{idle.value}", node["shares"].where)
     elif shares:
         yield ("cpu.shares", str(shares), node["shares"].where)
@@ -80,7 +80,7 @@ def cpu(node: Node) -> Iterator[Write]:
 
 
 def _group(node: Node, members: tuple[tuple[str, str], ...]) -> Iterator[Write]:
-    # Period and quota must fit the parent's and each other at every moment.
+    # Period and quota must be consistent with the parent's and each other at every moment.
     given = [(file, str(node.get(name)), node[name].where) for name, file in members
              if node.get(name, 0) or (name == "burst" and node[name])]
     if given:
@@ -89,7 +89,7 @@ def _group(node: Node, members: tuple[tuple[str, str], ...]) -> Iterator[Write]:
 
 
 def _most_telling(given: list[tuple[str, str, str]]) -> str:
-    # The quota (or runtime) is what people get wrong; the period alone rarely is.
+    # The error names the quota (or runtime), which is more often wrong than the period.
     return next((where for file, _, where in given if "quota" in file or "runtime" in file), given[0][2])
 
 
@@ -129,7 +129,7 @@ def block_io(node: Node) -> Iterator[Write]:
 
 
 def hugetlb(node: Node) -> Iterator[Write]:
-    """hugepageLimits: on use, and on reservation where the kernel can (Linux 5.7)."""
+    """hugepageLimits: on use, and on reservation if the kernel supports it (Linux 5.7)."""
     for entry in node.each():
         size, limit = page_size(entry), str(entry.get("limit", 0))
         yield (f"hugetlb.{size}.limit_in_bytes", limit, entry.where)

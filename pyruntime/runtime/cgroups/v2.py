@@ -1,7 +1,7 @@
-"""What the resources of config-linux.md become in cgroup v2.
+"""The files of cgroup v2 for the resources of config-linux.md.
 
-Same shape as ``v1``. config-linux.md#unified: values are meant for v1 and may be converted; where that is not possible
-there MUST be an error.
+Same interface as ``v1``. config-linux.md#unified: values are meant for v1 and may be converted; if that is not
+possible, there MUST be an error.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def _impossible(node: Node, what: str) -> HostError:
 
 def memory(node: Node) -> Iterator[Write]:
     """memory: limits in bytes, -1 for none; ``swap`` is the limit of both together."""
-    for name, what in (("kernel", "limit of its own for kernel memory: it counts in memory.limit"),
-                       ("kernelTCP", "limit of its own for TCP buffers: they count in memory.limit")):
+    for name, what in (("kernel", "separate limit for kernel memory: it counts towards memory.limit"),
+                       ("kernelTCP", "separate limit for TCP buffers: they count towards memory.limit")):
         if node.get(name, 0) not in (0, -1):
             raise _impossible(node[name], what)
     if node["swappiness"]:
@@ -47,10 +47,10 @@ def memory(node: Node) -> Iterator[Write]:
         raise _impossible(node["useHierarchy"], "accounting without hierarchy")
     check_memory(node)
     limit, swap = node.get("limit", 0), swap_alone(node)
-    # With checkBeforeUpdate the numbers are compared with the use first: v1 refuses by itself, v2 would start killing.
+    # With checkBeforeUpdate the limit is first compared with the usage: v1 refuses by itself, v2 would kill processes.
     check = node.get("checkBeforeUpdate", False)
     if swap is not None:
-        # Without swap accounting there is no swap to limit: only a limit above 0 needs the file.
+        # Without swap accounting there is no file; only a limit above 0 requires it.
         optional = "?" if swap in ("0", "max") else ""
         guard = ">memory.swap.current" if check and not optional else ""
         yield ("memory.swap.max" + optional + guard, swap, node["swap"].where if node["swap"] else node["limit"].where)
@@ -61,7 +61,7 @@ def memory(node: Node) -> Iterator[Write]:
 
 
 def cpu(node: Node) -> Iterator[Write]:
-    """cpu: shares become a weight; quota and period one line."""
+    """cpu: shares become a weight; quota and period share a line."""
     for name in ("realtimeRuntime", "realtimePeriod"):
         if node.get(name, 0):
             raise _impossible(node[name], "real-time bandwidth")
@@ -76,7 +76,7 @@ def cpu(node: Node) -> Iterator[Write]:
     quota, period, burst = node.get("quota", 0), node.get("period", 0), node["burst"]
     files, values = [], []
     if quota or period:
-        # A line with the quota alone keeps the period; with "-" `perform.write` keeps the quota.
+        # A line with the quota alone keeps the period; with "-", `perform.write` keeps the quota.
         files.append("cpu.max")
         values.append((str(quota) if quota > 0 else "max" if quota else "-") + (f" {period}" if period else ""))
     if burst:
@@ -102,7 +102,7 @@ def pids(node: Node) -> Iterator[Write]:
 
 
 def block_io(node: Node) -> Iterator[Write]:
-    """blockIO: BFQ has the weights of v1 (1 to 1000), io.weight goes from 1 to 10000."""
+    """blockIO: BFQ has the weights of v1 (1 to 1000), io.weight ranges from 1 to 10000."""
     if node.get("leafWeight", 0):
         raise _impossible(node["leafWeight"], "leaf weights")
     if node.get("weight", 0):
@@ -118,12 +118,12 @@ def block_io(node: Node) -> Iterator[Write]:
     for name, key in (("throttleReadBpsDevice", "rbps"), ("throttleWriteBpsDevice", "wbps"),
                       ("throttleReadIOPSDevice", "riops"), ("throttleWriteIOPSDevice", "wiops")):
         for entry in node[name].each():
-            rate = entry.get("rate", 0) or "max"   # 0 lifts the limit in v1, io.max wants the word
+            rate = entry.get("rate", 0) or "max"   # 0 removes the limit in v1, io.max requires the word "max"
             yield ("io.max", f"{device_number(entry)} {key}={rate}", entry.where)
 
 
 def hugetlb(node: Node) -> Iterator[Write]:
-    """hugepageLimits: on use, and on reservation where the kernel can (Linux 5.7)."""
+    """hugepageLimits: on use, and on reservation if the kernel supports it (Linux 5.7)."""
     for entry in node.each():
         size, limit = page_size(entry), str(entry.get("limit", 0))
         yield (f"hugetlb.{size}.max", limit, entry.where)

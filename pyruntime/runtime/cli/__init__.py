@@ -1,1 +1,1 @@
-"""The command lines: parse, call, print. One module a command; each says its own usage."""
+"""The command lines: parse, call, print. Each command is a module with its own help text."""

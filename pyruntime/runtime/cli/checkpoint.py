@@ -42,14 +42,15 @@ COMMAND = Command(
 
 
 def common(context: RuntimeContext, parsed: Parsed) -> dict[str, Any]:
-    """What the flags that `restore` has, too, ask for."""
+    """The options that `checkpoint` and `restore` share."""
     names = [flag.name for flag in FLAGS]
     return {**{name.replace("-", "_"): parsed[name] for name in names}, "criu": context.criu,
             "rootless": context.rootless}
 
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
-    """Write the container to disk."""
+    """Checkpoint the container."""
+    # lazy: help and completion load every command's module
     from pyruntime.runtime.lifecycle.checkpoint import CheckpointRequest, checkpoint
 
     checkpoint(context.root, parsed.arguments[0], CheckpointRequest(

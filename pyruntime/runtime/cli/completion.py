@@ -15,7 +15,7 @@ _ASKING = ["delete", "events", "exec", "kill", "pause", "ps", "resume", "start",
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Print the script."""
-    from pyruntime.commandline.completion import Names, script
+    from pyruntime.commandline.completion import Names, script  # lazy: help and completion load every command's module
 
     out(script(PROGRAM, parsed.arguments[0], [Names(_ASKING, _ASK)]))
     return 0

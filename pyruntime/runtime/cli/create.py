@@ -40,7 +40,7 @@ def bundle_of(parsed: Parsed) -> str:
 
 
 def descriptors(parsed: Parsed) -> int:
-    """The number of descriptors to pass on."""
+    """The number of descriptors to pass to the container."""
     count: int = parsed["preserve-fds"]
     if count < 0 or count > 256:
         raise UsageError(f'invalid value "{count}" for --preserve-fds: write a number up to 256')
@@ -48,7 +48,7 @@ def descriptors(parsed: Parsed) -> int:
 
 
 def request_of(context: RuntimeContext, parsed: Parsed) -> Request:
-    """What the flags ask for."""
+    """The request that the flags describe."""
     listen, variables = handed_over(os.environ, os.getpid())
     return Request(console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
                    pidfd_socket=parsed["pidfd-socket"], pivot=not parsed["no-pivot"],

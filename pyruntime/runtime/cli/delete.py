@@ -16,8 +16,8 @@ COMMAND = Command("delete", "[--force] ID", "delete a container and its resource
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Delete the container."""
-    # containerd's shim deletes a task that was never started without --force, as runc allows and the specification
-    # forbids; it is known by the variable that it gives to every runtime it calls.
+    # containerd's shim deletes a task that was never started without --force, which runc allows and the specification
+    # forbids. The shim is recognised by the variable that it sets for every runtime.
     shim = "TTRPC_ADDRESS" in os.environ
     delete(context.root, parsed.arguments[0], force=parsed["force"], created=shim, warn=LOG.warning)
     return 0

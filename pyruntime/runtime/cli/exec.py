@@ -37,12 +37,12 @@ COMMAND = Command(
 
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
-    """Run the program."""
+    """Run the command."""
     try:
         container_id, *args = parsed.arguments
         status = execute(context.root, container_id, _request(context, parsed, args))
     except PyruntimeError as error:
-        error.exit_code = 255   # not to be taken for a status of the program
+        error.exit_code = 255   # distinct from any exit status of the command
         raise
     except OSError as error:
         refused = PyruntimeError(words(error))

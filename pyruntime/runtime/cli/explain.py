@@ -37,7 +37,7 @@ def run(context: RuntimeContext, parsed: Parsed) -> int:
 
 
 def _exec_plan(context: RuntimeContext, parsed: Parsed) -> Plan:
-    from pyruntime.runtime.lifecycle.exec import ExecRequest, plan_of
+    from pyruntime.runtime.lifecycle.exec import ExecRequest, plan_of  # lazy: only for --process
 
     request = ExecRequest(parsed.arguments, preserve_fds=parsed["preserve-fds"], rootless=context.rootless)
     return plan_of(context.root, parsed["exec"], request)

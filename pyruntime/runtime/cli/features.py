@@ -13,7 +13,7 @@ COMMAND = Command("features", "", "print the features that this runtime supports
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
     """Print the features document."""
-    from pyruntime.runtime.lifecycle.features import document
+    from pyruntime.runtime.lifecycle.features import document  # lazy: help and completion load every command's module
 
     out(encode(document(context.criu), 4) + "\n")
     return 0

@@ -34,7 +34,7 @@ def run(context: RuntimeContext, parsed: Parsed) -> int:
             state["owner"] = _owner(container.directory)
         except (NoSuchContainer, FileNotFoundError):
             continue   # deleted meanwhile
-        except PyruntimeError as error:   # one that is damaged must not hide the others
+        except PyruntimeError as error:   # a damaged container must not hide the others
             LOG.warning(str(error))
             continue
         rows.append(state)
@@ -50,7 +50,7 @@ def run(context: RuntimeContext, parsed: Parsed) -> int:
 
 
 def _owner(directory: str) -> str:
-    import pwd
+    import pwd  # lazy: only for containers that exist
 
     uid = os.stat(directory).st_uid
     try:

@@ -29,7 +29,7 @@ GLOBAL = Command(
     Flag("criu", "str", "path of the CRIU program", value="FILE", hidden=True),
     Flag("version", "bool", "print the version", short="v"),
     stop_at_argument=True)
-# command -> what it does; each is a module of this package with COMMAND and run().
+# Command -> help text; each command is a module of this package with COMMAND and run().
 COMMANDS = {
     "checkpoint": "checkpoint a running container to disk",
     "completion": "print the completion script for a shell",
@@ -58,11 +58,11 @@ class RuntimeContext:
     """The global options that commands use."""
 
     def __init__(self, parsed: Parsed) -> None:
-        from pyruntime.runtime.lifecycle.store import default_root
+        from pyruntime.runtime.lifecycle.store import default_root  # lazy: help needs no state directory
 
         root = parsed["root"]
-        if root and not os.path.abspath(root).strip("/"):   # "//" stays what it is
-            raise UsageError('Option --root argument should not be set to /; give a directory of its own')
+        if root and not os.path.abspath(root).strip("/"):   # abspath keeps "//"
+            raise UsageError('Option --root argument should not be set to /; use a separate directory')
         self.root_given = bool(root)
         self.root = os.path.abspath(root) if root else default_root()
         value = parsed["rootless"]
@@ -85,8 +85,8 @@ def _cgroup_manager(parsed: Parsed) -> str:
 
 
 def version() -> str:
-    """What --version prints; the third line is what callers look for."""
-    from pyruntime._version import __version__
+    """The output of --version; callers look for the third line."""
+    from pyruntime._version import __version__  # lazy: only for --version
     from pyruntime.runtime.lifecycle.features import libseccomp_version
 
     return (f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC}\n"
@@ -94,12 +94,12 @@ def version() -> str:
 
 
 class RuntimeProgram(Program):
-    """What callers of runc know."""
+    """The conventions that callers of runc rely on."""
 
-    sentences = True   # programs read them: containerd, Podman, Docker
+    sentences = True   # read by programs: containerd, Podman, Docker
 
     def unknown(self, name: str, words: Sequence[str]) -> int:
-        """In runc's words."""
+        """The message has runc's wording."""
         LOG.error(f"No help topic for '{name}'")
         return 1 if "-h" in words or "--help" in words else 3
 

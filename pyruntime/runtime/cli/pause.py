@@ -11,6 +11,6 @@ COMMAND = Command("pause", "ID", "pause all processes in a container", least=1, 
 
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
-    """Suspend the processes."""
+    """Pause the processes."""
     pause(context.root, parsed.arguments[0])
     return 0

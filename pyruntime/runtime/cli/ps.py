@@ -22,7 +22,7 @@ def run(context: RuntimeContext, parsed: Parsed) -> int:
     container_id, *options = parsed.arguments
     found = pids(context.root, container_id)
     if parsed["format"] == "json":
-        out(encode(found or None) + "\n")   # runc and its callers know the empty list as null
+        out(encode(found or None) + "\n")   # runc prints null for an empty list, and its callers expect that
     else:
         out(table(found, options or DEFAULT))
     return 0

@@ -19,7 +19,7 @@ COMMAND = Command(
     Flag("lsm-mount-context", "str", "SELinux context of the mounts (default: as in the checkpoint)", value="CONTEXT"),
     Flag("no-pivot", "bool", "accepted for compatibility; has no effect"),
     Flag("no-subreaper", "bool", "do not become the parent of orphaned processes"),
-    # containerd gives it here as well; the image itself knows its parent.
+    # containerd passes this option to restore, too; the image itself records its parent.
     Flag("parent-path", "str", "accepted for compatibility; has no effect", value="DIR", hidden=True),
     least=1, most=2,
     text="The bundle must have the same root filesystem, mounts and namespaces as that of the checkpointed container.\n"
@@ -29,7 +29,8 @@ COMMAND = Command(
 
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
-    """Bring the container back."""
+    """Restore the container."""
+    # lazy: help and completion load every command's module
     from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore
 
     request = RestoreRequest(

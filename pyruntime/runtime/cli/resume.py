@@ -10,6 +10,6 @@ COMMAND = Command("resume", "ID", "resume all processes in a paused container", 
 
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
-    """Let the processes go on."""
+    """Resume the processes."""
     resume(context.root, parsed.arguments[0])
     return 0

@@ -16,13 +16,13 @@ COMMAND = Command("spec", "[options]", "create a new config.json",
 
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
-    """Write config.json; one that is there already stays."""
-    from pyruntime.runtime.config.template import template
+    """Write config.json; never overwrite an existing file."""
+    from pyruntime.runtime.config.template import template  # lazy: help and completion load every command's module
 
     path = os.path.join(parsed["bundle"] or ".", "config.json")
     text = encode(template(rootless=parsed["rootless"], uid=os.geteuid(), gid=os.getegid(),
                            unified=os.path.exists("/sys/fs/cgroup/cgroup.controllers")), 1)
-    # One tab a level, as the tools that edit these files expect.
+    # Indented by tabs, as the tools that edit these files expect.
     lines = []
     for line in text.splitlines():
         stripped = line.lstrip(" ")

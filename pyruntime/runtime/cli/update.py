@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import ConfigError, Problem, UsageError
 from pyruntime.runtime.cli.main import RuntimeContext
+from pyruntime.runtime.config.load import read_file
+from pyruntime.system.json import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +47,7 @@ _PLACES = {
     "memory-reservation": ("memory", "reservation", "size"), "memory-swap": ("memory", "swap", "size"),
     "pids-limit": ("pids", "limit", "int"),
 }
-# Go reads the members of a file whatever their case; these are theirs, and what stands below them.
+# Go ignores case in the names of members. These are the names as the specification spells them.
 _MEMBERS = {
     "memory": ("limit", "reservation", "swap", "kernel", "kernelTCP", "swappiness", "disableOOMKiller", "useHierarchy",
                "checkBeforeUpdate"),
@@ -57,8 +61,8 @@ _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 
 
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
-    """Change the limits that were given; the others stay."""
-    from pyruntime.runtime.lifecycle.update import update
+    """Change the given limits; the others stay as they are."""
+    from pyruntime.runtime.lifecycle.update import update  # lazy: help and completion load every command's module
 
     for name in ("kernel-memory", "kernel-memory-tcp"):
         if name in parsed.given:
@@ -68,7 +72,7 @@ def run(context: RuntimeContext, parsed: Parsed) -> int:
     update(context.root, parsed.arguments[0], resources, path if path not in ("", "-") else "resources")
     schemata = [parsed[name] for name in ("l3-cache-schema", "mem-bw-schema") if parsed[name]]
     if schemata and not path:
-        from pyruntime.runtime.lifecycle.rdt import rewrite
+        from pyruntime.runtime.lifecycle.rdt import rewrite  # lazy: only for --l3-cache-schema and --mem-bw-schema
         rewrite(context.root, parsed.arguments[0], schemata)
     return 0
 
@@ -81,7 +85,7 @@ def _given(parsed: Parsed) -> dict[str, Any]:
                 name, parsed[name], signed=kind == "int")
             resources.setdefault(section, {})[member] = value
     memory = resources.get("memory", {})
-    if memory.get("limit") == -1:   # a limit on both together would still be one on memory
+    if memory.get("limit") == -1:   # a limit of memory plus swap would still limit memory
         memory.setdefault("swap", -1)
     return resources
 
@@ -95,7 +99,7 @@ def _number(name: str, text: str, *, signed: bool) -> int:
 
 
 def _size(name: str, text: str) -> int:
-    """Bytes, as Docker writes them: 50M, 1.5GiB, 4k; every unit is a power of 1024."""
+    """A number of bytes as Docker writes it: 50M, 1.5GiB, 4k; every unit is a power of 1024."""
     if text == "-1":
         return -1
     lower = text.lower().removesuffix("b").removesuffix("i").rstrip()
@@ -107,12 +111,7 @@ def _size(name: str, text: str) -> int:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """The object in a file, with the members' names as the specification spells them, and nothing else."""
-    import os
-
-    from pyruntime.runtime.config.load import read_file
-    from pyruntime.system.json import decode
-
+    """The object in a file, with names as the specification spells them; other members are dropped."""
     name = "resources" if path == "-" else path
     if path == "-":
         parts = []

@@ -20,7 +20,7 @@ COMMAND = Command("validate", "[options] [BUNDLE]", "check the config.json of a 
 
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
-    """Print what is wrong, and what to be careful about; exit 1 if anything is wrong."""
+    """Print errors and warnings; exit with 1 if there is an error."""
     try:
         return _check(parsed)
     except ConfigError as error:

@@ -1,1 +1,1 @@
-"""From a checked configuration, facts of the host and options to a launch plan. No I/O."""
+"""Compile a checked configuration, facts of the host and options into a launch plan. No I/O."""

@@ -1,4 +1,4 @@
-"""From a configuration to its plan: the sections emit, the phases put in order. Pure."""
+"""Compile a configuration into its plan: the sections emit steps, the phases order them. Pure."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from pyruntime.runtime.config.load import Config
     from pyruntime.runtime.plan.steps import Step
 
-# Within a phase the steps keep this order of sections.
+# Within a phase, the steps are in this order of sections.
 SECTIONS = (namespaces, rootfs, mounts, devices, restrict, kernel, hooks, process, seccomp)
 EXEC_SECTIONS = (process.emit, enter.emit, devices.console, kernel.emit, seccomp.emit)
 
 
 class Plan:
-    """Ordered steps, and what the parent must know to carry them out.
+    """Ordered steps, and the data that the parent needs to perform them.
 
-    ``slots``         names of the descriptors that the stub gets at its start, in order
-    ``document``      what ``where`` of the steps is a place in, for messages
+    ``slots``         names of the descriptors that the stub is started with, in order
+    ``document``      the document that ``where`` of the steps refers to, for messages
     ``cgroup_paths``  the container's cgroup directory in each hierarchy ("" is v2)
-    ``warnings``      what the specification says to warn about
+    ``warnings``      the warnings that the specification requires
     """
 
     __slots__ = ("cgroup_paths", "document", "slots", "steps", "warnings")
@@ -51,7 +51,7 @@ class Plan:
 
 
 def compile_plan(config: Config, host: Host, options: PlanOptions, container_id: str) -> Plan:
-    """Compile a checked configuration. Raises ConfigError, and HostError for what this machine cannot do."""
+    """Compile a checked configuration. Raises ConfigError, and HostError if the host lacks something."""
     setup = Setup(config, host, options, container_id)
     try:
         steps = _cgroup(setup)
@@ -68,13 +68,14 @@ def _cgroup(setup: Setup) -> list[Step]:
         resources.refuse_limits(config, host.cgroup)
         return []
     place = resources.placement(config, host.cgroup, setup.container_id, host.systemd)
-    # Nobody clones CRIU into a cgroup, and what is cloned last comes too late for the hooks that look there.
+    # CRIU is not cloned into a cgroup, and an init that is cloned last would be too late for hooks that inspect the
+    # cgroup.
     born = setup.revived is None and not namespaces.shares_pids(setup)
     if born and resources.born_inside(host.cgroup, place, rootless=host.rootless):
         setup.birthplace = setup.slot()
     steps = list(resources.emit(config, host.cgroup, place, setup.container_id, rootless=host.rootless,
                                 slot=setup.slot, birthplace=setup.birthplace))
-    # Rootless, hierarchies that may not be written are left out.
+    # When rootless, hierarchies that are not writable are left out.
     made: set[str] = set()
     for item in steps:
         if item.op.name == "cgroup_create":
@@ -86,8 +87,8 @@ def _cgroup(setup: Setup) -> list[Step]:
 
 
 def compile_exec(config: Config, host: Host, options: PlanOptions, container_id: str, joined: Joined) -> Plan:
-    """Compile the plan by which another process enters a container. ``config`` has the process and those parts of the
-    container's configuration that hold for every process of it. Raises ConfigError, HostError."""
+    """Compile the plan by which another process enters a container. ``config`` has the process and the parts of the
+    container's configuration that apply to each of its processes. Raises ConfigError, HostError."""
     setup = Setup(config, host, options, container_id, joined)
     steps: list[Step] = []
     try:
@@ -99,9 +100,9 @@ def compile_exec(config: Config, host: Host, options: PlanOptions, container_id:
 
 
 def compile_restore(config: Config, host: Host, options: PlanOptions, container_id: str, revived: Revived) -> Plan:
-    """Compile the plan by which CRIU comes to restore a container: the cgroup as in `create`, then CRIU in the place of
+    """Compile the plan that starts CRIU to restore a container: the cgroup as for `create`, then CRIU in the place of
     init. Raises ConfigError, HostError."""
-    from pyruntime.runtime.compiler.sections import restore as revive  # no other command needs it
+    from pyruntime.runtime.compiler.sections import restore as revive  # lazy: no other command needs it
 
     setup = Setup(config, host, options, container_id, revived=revived)
     try:

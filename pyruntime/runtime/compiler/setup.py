@@ -1,4 +1,4 @@
-"""What a plan is compiled from: the configuration, facts of the host, and the options of the command."""
+"""The input of the compiler: the configuration, facts of the host, and the options of the command."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from pyruntime.runtime.cgroups.systemd import Systemd
     from pyruntime.runtime.config.load import Config
 
-# linux.namespaces[].type and the flag behind it, in the order in which they are joined: the user namespace last, so
-# that namespaces of the host are joined with the host's rights (setns is tried again after it where those do not
-# suffice).
+# linux.namespaces[].type and its flag, in the order of joining. The user namespace is last, so that namespaces of the
+# host are joined with the host's privileges (if those do not suffice, setns is tried again after it).
 NAMESPACES: dict[str, int] = {
     "pid": uapi.CLONE_NEWPID,
     "network": uapi.CLONE_NEWNET,
@@ -32,12 +31,13 @@ PROC_NAMES = {"network": "net", "mount": "mnt"}   # names below /proc/PID/ns tha
 
 
 class Host:
-    """Facts about the machine and the caller, read once. ``rootless``: not all-powerful in the initial user namespace.
+    """Facts about the host and the caller, read once. ``rootless``: without full privileges in the initial user
+    namespace.
 
-    ``capabilities``  mask of what this process may grant (its bounding and permitted sets)
+    ``capabilities``  mask of the capabilities that this process can grant (its bounding and permitted sets)
     ``nodename``      the host name of the runtime's own UTS namespace
-    ``last_cap``      the highest capability number that the kernel knows
-    ``systemd``       the one that makes the cgroup, where it is asked to
+    ``last_cap``      the highest capability number of the kernel
+    ``systemd``       the instance that creates the cgroup, if requested
     ``proc_mounts``   mount points of full procfs and sysfs instances, deepest first (for --no-pivot)
     """
 
@@ -67,7 +67,7 @@ CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 
 
 class PlanOptions:
-    """What the command line adds to config.json. ``scratch``: a directory of the host that is the container's own;
+    """Options of the command line. ``scratch``: a directory of the host that belongs to the container;
     ``cgroup_manager``: one of CGROUP_MANAGERS."""
 
     __slots__ = ("cgroup_manager", "console", "filter_cache", "new_keyring", "pivot", "preserve_fds", "scratch")
@@ -84,14 +84,14 @@ class PlanOptions:
 
 
 class Joined:
-    """The container that a process joins by `exec`, instead of setting one up.
+    """The container that a process joins by `exec`, instead of creating a container.
 
-    ``pid``            its init, as the runtime numbers it
+    ``pid``            its init, in the runtime's pid namespace
     ``flags``          the namespaces of init that are not the runtime's (CLONE_NEW*)
-    ``own_root``       whether its root filesystem is the root of its mount namespace, not just init's root directory
-    ``cgroup``         the directory to enter in each hierarchy; ``cgroup_where`` the option that chose it, if one did
-    ``unit``, ``user`` the systemd unit that it is in, or empty, and whether that is a user's
-    ``pid_file``, ``pidfd_socket``   as the command line gave them
+    ``own_root``       whether its root filesystem is the root of its mount namespace, not only that of init
+    ``cgroup``         the directory to enter in each hierarchy; ``cgroup_where``: the option that chose it, or empty
+    ``unit``, ``user`` its systemd unit, or empty, and whether that is a user unit
+    ``pid_file``, ``pidfd_socket``   as on the command line
     """
 
     __slots__ = ("cgroup", "cgroup_where", "flags", "own_root", "pid", "pid_file", "pidfd_socket", "unit", "user")
@@ -110,10 +110,10 @@ class Joined:
 
 
 class Revived:
-    """The CRIU that brings a container back by `restore`, instead of the stub becoming its init.
+    """The CRIU that restores a container, in the place of init.
 
-    ``program``        its path; ``environment`` what it gets of ours
-    ``descriptors``    how many it gets besides the standard ones, from 3 on
+    ``program``        its path; ``environment``: the variables that it inherits
+    ``descriptors``    how many descriptors it gets besides the standard ones, from 3 on
     """
 
     __slots__ = ("descriptors", "environment", "program")
@@ -127,8 +127,9 @@ class Revived:
 class Setup:
     """The input of every section's ``emit``: plain values, no I/O.
 
-    ``slots`` names the descriptors that the parent hands to the stub at its start, in order; ``next_slot`` continues
-    after them for what the plan itself opens. ``birthplace`` is the slot of the cgroup that init is made in, if any.
+    ``slots`` names the descriptors that the parent passes to the stub at its start, in order; ``next_slot`` is the
+    first slot for descriptors that the plan itself opens. ``birthplace`` is the slot of the cgroup that init is cloned
+    into, if any.
     """
 
     def __init__(self, config: Config, host: Host, options: PlanOptions, container_id: str,
@@ -145,7 +146,7 @@ class Setup:
             self.where[node.value["type"]] = node.where
         self.warnings: list[str] = []
         self.cgroup_paths: dict[str, str] = {}
-        # Destinations in their order, the slots that keep some of them, and whether it is a procfs with all there is.
+        # Destinations in order, the slots that keep some of them, and whether it is a procfs without subset=pid.
         self.mounted: list[tuple[str, int, bool]] = []
         self.birthplace = NO_SLOT
         self.joined_container = joined
@@ -155,7 +156,7 @@ class Setup:
             self.slots.append("console")
         if self._notifies():
             self.slots.append("seccomp")
-        if revived is not None:   # nobody waits, and terminal and filter come out of the image
+        if revived is not None:   # no `start`, and the terminal and the filter are from the image
             self.slots = []
         self._next_slot = len(self.slots)
 
@@ -165,7 +166,7 @@ class Setup:
         return "SCMP_ACT_NOTIFY" in (*actions, seccomp.get("defaultAction"))
 
     def slot(self) -> int:
-        """A slot of its own for something that the plan opens."""
+        """Allocate a slot for a descriptor that the plan opens."""
         self._next_slot += 1
         return self._next_slot - 1
 
@@ -174,20 +175,20 @@ class Setup:
         return self.namespaces.get(kind) == ""
 
     def joined(self, kind: str) -> str:
-        """The path of the namespace that the container joins, or the empty text."""
+        """The path of the namespace that the container joins, or the empty string."""
         return self.namespaces.get(kind, "")
 
     @property
     def in_user_namespace(self) -> bool:
-        """Whether init cannot make device nodes: it lives in a user namespace other than the initial one."""
+        """Whether init cannot create device nodes: it runs in a user namespace other than the initial one."""
         return "user" in self.namespaces or self.host.user_namespace or self.host.euid != 0
 
     def warn(self, where: str, what: str) -> None:
-        """Record what the specification says to warn about."""
+        """Record a warning that the specification requires."""
         self.warnings.append(f"{self.config.document}: {where}: {what}")
 
     def state_now(self) -> dict[str, Any]:
-        """The state document while the plan is carried out; the pid of an init that is yet to be made is 0."""
+        """The state document during the plan; the pid is 0 if init does not exist yet."""
         if self.joined_container:
             return self.state("running", pid=self.joined_container.pid)
         return self.state("creating", pid=0)
@@ -198,7 +199,7 @@ class Setup:
 
     @staticmethod
     def state_of(config: Config, container_id: str, status: str, pid: int | None) -> dict[str, Any]:
-        """The state document of runtime.md#state for a hook; pid None leaves the property out."""
+        """The state document of runtime.md#state for a hook; without the pid property if it is None."""
         state: dict[str, Any] = {"ociVersion": config.get("ociVersion"), "id": container_id, "status": status}
         if pid is not None:
             state["pid"] = pid

@@ -1,5 +1,5 @@
-"""config.json: read, check, and hand out as values that know their path.
+"""config.json: read and check the configuration, and return it as values that know their path.
 
-Modules that run on every command (decode, node, check, rules and its parts, load) import nothing that costs start-up
-time: no json, no re, no typing. What makes messages precise (syntax, validate) is imported once something is wrong.
+Modules that run on every command (decode, node, check, rules and its parts, load) have no slow imports: no json, no re,
+no typing. The modules that word precise messages (syntax, validate) are imported only if something is wrong.
 """

@@ -1,7 +1,7 @@
-"""The fast structural check: yes or no, without jsonschema.
+"""The fast check of the structure, valid or invalid, without jsonschema.
 
-The answers are those of the schemas in ``spec/runtime``, where a member that is null counts as absent.
-``validate`` says what is wrong, and takes a hundred times as long.
+The result is that of the schemas in ``spec/runtime``; a member that is null counts as absent. ``validate`` words the
+mistakes, and takes a hundred times as long.
 """
 
 from __future__ import annotations

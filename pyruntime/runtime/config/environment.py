@@ -1,4 +1,4 @@
-"""Environments: lists of NAME=VALUE of which a program sees one of each name (environ(7), config.md#posix-process)."""
+"""Environments: lists of NAME=VALUE in which each name takes effect once (environ(7), config.md#posix-process)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def last_of_each(env: Iterable[str]) -> list[str]:
-    """One entry of each name, the last one, where the first stood: getenv(3) would find the first."""
+    """Keep only the last entry of each name, at the position of the first: getenv(3) would find the first."""
     entries: dict[str, str] = {}
     for entry in env:
         entries[entry.partition("=")[0]] = entry

@@ -1,10 +1,10 @@
-"""Write ``_shape.py``: the runtime-config schemas as straight Python, for the hot path.
+"""Write ``_shape.py``: the schemas of config.json as plain Python code, for the hot path.
 
     python -m pyruntime.runtime.config.generate            writes the module
-    python -m pyruntime.runtime.config.generate --check    exits 1 when the module is stale
+    python -m pyruntime.runtime.config.generate --check    exits with 1 if the module is out of date
 
-It understands the keywords that those schemas use and stops at any other, so the fast check cannot silently fall
-behind the schema. A pattern becomes a call of the function that PATTERNS names.
+The generator supports the keywords that these schemas use and rejects any other, so the fast check cannot silently fall
+behind the schema. A pattern becomes a call of the function that PATTERNS maps it to.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 
 class _Writer:
-    """Collects the functions; two places with the same shape share one."""
+    """Collects the functions; places with the same structure share a function."""
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
@@ -68,7 +68,7 @@ class _Writer:
         self.functions: list[str] = []
 
     def test(self, file: str, node: dict[str, Any], var: str) -> str:
-        """An expression that is true when ``var`` conforms to ``node``, a schema that stands in ``file``."""
+        """An expression that is true when ``var`` conforms to ``node``, a schema in ``file``."""
         file, node = resolve(file, node)
         rest = {key: value for key, value in node.items() if key not in _ANNOTATIONS}
         kind = rest.pop("type")
@@ -140,7 +140,7 @@ class _Writer:
 
 
 def render() -> str:
-    """The text of ``_shape.py`` for the schemas as they are."""
+    """The text of ``_shape.py`` for the current schemas."""
     writer = _Writer()
     roots = []
     for name, file in ROOTS.items():
@@ -152,7 +152,7 @@ def render() -> str:
 
 
 def _folded(line: str) -> str:
-    """A long set, one word per line."""
+    """A long set, with one word per line."""
     if len(line) <= 120:
         return line
     head, _, words = line.partition("([")
@@ -161,13 +161,13 @@ def _folded(line: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """0 when ``_shape.py`` is (or was made) fresh, 1 when ``--check`` finds it stale."""
+    """Write ``_shape.py`` and return 0; with ``--check``, return 1 if the file is out of date."""
     text = render()
     if "--check" in arguments:
         with open(TARGET, encoding="utf-8") as file:
             fresh = file.read() == text
         if not fresh:
-            sys.stderr.write("pyruntime/runtime/config/_shape.py is stale: run `make generate`\n")
+            sys.stderr.write("pyruntime/runtime/config/_shape.py is out of date: run `make generate`\n")
         return 0 if fresh else 1
     with open(TARGET, "w", encoding="utf-8") as file:
         file.write(text)

@@ -1,7 +1,7 @@
-"""What a process that joins a container takes from the container's configuration, and what from its own request.
+"""The configuration of a process that joins a container: from the container's configuration and from the request.
 
-`create` keeps the parts that `exec` follows (kept_of). A request names a program (asked_process) or is a whole process
-object (given_process); what it leaves open is the container's, as with runc.
+`create` saves the parts of the configuration that `exec` needs (kept_of). A request names a command (asked_process) or
+has a whole process object (given_process); everything else is that of the container, as with runc.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-# Of linux: what holds for every process of the container, and not only for its set-up.
+# Members of linux that apply to every process of the container, not only to its set-up.
 _LINUX = ("namespaces", "seccomp", "personality", "memoryPolicy", "intelRdt")
-# A process object that has none of these gets the container's; the rest (user, env, noNewPrivileges) it says itself.
+# A process object without these gets the container's; the others (user, env, noNewPrivileges) it has itself.
 _INHERITED = ("capabilities", "apparmorProfile", "selinuxLabel", "rlimits", "oomScoreAdj", "scheduler", "ioPriority",
               "execCPUAffinity")
 _CAPABILITIES = ("bounding", "effective", "permitted")
 
 
 def kept_of(config: Node, new_keyring: bool) -> dict[str, Any]:
-    """The parts of a container's configuration that `exec` needs. They are kept as they were checked: what is done to
-    the bundle later does not count, as with `start`."""
+    """The parts of a container's configuration that `exec` needs, as they were checked by `create`. Later changes of
+    the bundle have no effect, as with `start`."""
     return {"ociVersion": config.get("ociVersion"), "annotations": config.get("annotations", {}),
             "process": config.get("process", {}), "newKeyring": new_keyring,
             "linux": {name: config.value["linux"][name] for name in _LINUX if config[f"linux.{name}"]}}
@@ -37,7 +37,7 @@ def asked_process(kept: dict[str, Any], args: Sequence[str], *, cwd: str = "", e
                   terminal: bool = False, user: str = "", gids: Sequence[int] = (),
                   groups: Sequence[int] | None = None, capabilities: Sequence[str] = (),
                   no_new_privs: bool | None = None, apparmor: str = "", label: str = "") -> dict[str, Any]:
-    """The container's own process object with another program and the changes of the options. ``gids`` are added to its
+    """The container's own process object with another command and the changes of the options. ``gids`` are added to its
     supplementary groups, ``groups`` replace them. Raises UsageError and ConfigError."""
     if not args:
         raise UsageError("exec args cannot be empty: name the program to run, or give --process")
@@ -63,23 +63,24 @@ def asked_process(kept: dict[str, Any], args: Sequence[str], *, cwd: str = "", e
 
 
 def _number(text: str, kind: str, user: str) -> int:
-    # An id above 2^32-2 is none of the kernel's.
+    # The kernel has no IDs above 2^32-2.
     if not (text.isascii() and text.isdecimal() and int(text) < (1 << 32) - 1):
         raise UsageError(f'--user "{user}": bad {kind}: "{text}" is not a number; write UID or UID:GID')
     return int(text)
 
 
 def _more(sets: dict[str, Any], capabilities: Sequence[str]) -> dict[str, Any]:
-    # Ambient ones have to be inheritable (capabilities(7)), so without any of those there is nothing to be had.
+    # Ambient capabilities must be inheritable (capabilities(7)); without inheritable ones there cannot be any.
     names = (*_CAPABILITIES, "ambient") if sets.get("inheritable") else _CAPABILITIES
     return {**sets, **{name: [*(sets.get(name) or []), *capabilities] for name in names}}
 
 
 def given_process(kept: dict[str, Any], data: bytes, document: str, warn: Callable[[str], None]) -> dict[str, Any]:
-    """The process object that a file holds, with the container's values where it is silent; ``warn`` is called for
-    what other runtimes accept. Raises ConfigError."""
+    """The process object in a file, with the container's values for missing members; ``warn`` is called for violations
+    that other runtimes accept. Raises ConfigError."""
     process = decode(data, document)
     if not conforms_process(process) or process_problems(Node(process, "process")):
+        # lazy: only for a request with values that runc takes and the schema refuses
         from pyruntime.runtime.config.lenient import forgive
 
         accepted = forgive({"process": process})
@@ -88,7 +89,7 @@ def given_process(kept: dict[str, Any], data: bytes, document: str, warn: Callab
             for problem in accepted[1]:
                 warn(f"{document}: {problem}")
     if not conforms_process(process):
-        from pyruntime.runtime.config.validate import validate  # jsonschema: only to word the mistake
+        from pyruntime.runtime.config.validate import validate  # lazy: jsonschema (60 ms): only to word what is wrong
 
         problems = validate(process, "process")
         for problem in problems:

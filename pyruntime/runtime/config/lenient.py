@@ -1,7 +1,7 @@
-"""What runc and crun accept although the specification does not: it is made to conform, with a warning for each place.
+"""Correct violations of the specification that runc and crun accept, with a warning for each.
 
-Only for documents in which something is wrong; `pyruntime validate --strict` does not come here. Values of a wrong type
-are left to the schema, which words the mistake.
+Only invalid documents get here, and with `pyruntime validate --strict` none. Values of a wrong type are left to the
+schema, which words the mistake.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-# Taken as 0 where it is missing: place of the object, its member, the specification's section.
+# Members that count as 0 if missing: place of the object, member, section of the specification.
 _ZERO = (
     ("process.user", "uid", "config.md#posix-platform-user"), ("process.user", "gid", "config.md#posix-platform-user"),
     ("process.rlimits[]", "soft", "config.md#posix-process"), ("process.rlimits[]", "hard", "config.md#posix-process"),
     ("process.ioPriority", "priority", "config.md#linux-process"),
     ("linux.devices[]", "major", "config-linux.md#devices"), ("linux.devices[]", "minor", "config-linux.md#devices"),
 )
-# Taken as missing where it has this value.
+# Members that count as missing if they have this value.
 _MISSING = (
     ("hooks.*[]", "timeout", 0, "config.md#posix-platform-hooks"),
     ("linux", "rootfsPropagation", "", "config-linux.md#rootfs-mount-propagation"),
     ("linux.namespaces[]", "path", "", "config-linux.md#namespaces"),
-    ("annotations", "", None, "config.md#annotations"),   # whatever the value: it is the name that is empty
+    ("annotations", "", None, "config.md#annotations"),   # any value: the name is empty
 )
 _PATHS = (("maskedPaths", "config-linux.md#masked-paths"), ("readonlyPaths", "config-linux.md#readonly-paths"))
 _DEVICE_RULES = "config-linux.md#allowed-device-list"
 
 
 def forgive(value: Any) -> tuple[Any, list[Problem]]:
-    """The document as it is taken, and what was wrong with it; the same document where nothing can be forgiven."""
+    """The corrected document and the problems in it; the same document if nothing can be corrected."""
     document = _copy(value)
     found: list[Problem] = []
     for rule in (_zero, _missing, _version, _access, _paths, _filters):
@@ -52,7 +52,7 @@ def _copy(value: Any) -> Any:
 
 
 def _objects(document: Any, pattern: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects at a place: ``name`` a member, ``*`` each member, ``[]`` each item of an array."""
+    """The objects at a place: ``name`` is a member, ``*`` each member, ``[]`` each item of an array."""
     found = [("", document)]
     for part in pattern.split("."):
         name = part.removesuffix("[]")
@@ -98,7 +98,7 @@ def _access(document: Any) -> Iterator[Problem]:
         access = rule.get("access")
         if access.__class__ is str and access.strip("rwm"):
             known = "".join(letter for letter in access if letter in "rwm")
-            if known:   # of nothing else a rule for all access would be made
+            if known:   # if no letter is valid, the rule would apply to all access
                 rule["access"] = known
                 yield Problem(f"{where}.access", f"invalid device access {shown(access)}; taken as {shown(known)}",
                               f"write {shown(known)}", _DEVICE_RULES)
@@ -113,8 +113,8 @@ def _paths(document: Any) -> Iterator[Problem]:
             for index, path in enumerate(paths):
                 if path.__class__ is str and path and path[0] != "/":
                     paths[index] = f"/{path}"
-                    yield Problem(f"{where}.{name}[{index}]", f"{shown(path)} is not an absolute path; taken from the"
-                                  " container's root", f"write {shown(paths[index])}", spec)
+                    yield Problem(f"{where}.{name}[{index}]", f"{shown(path)} is not an absolute path; taken relative"
+                                  " to the container's root", f"write {shown(paths[index])}", spec)
 
 
 def _filters(document: Any) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""From a bundle directory to a Config, with everything that is wrong reported at once."""
+"""Load the configuration of a bundle directory, and report all problems at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FILE = "config.json"
-SIZE = 16 << 20  # bytes; a configuration of a thousand mounts has a few hundred KiB
+SIZE = 16 << 20  # bytes; a configuration with a thousand mounts has a few hundred KiB
 
 
 class Config(Node):
@@ -24,7 +24,7 @@ class Config(Node):
 
     ``document``  the file's name for messages, for example ``config.json``
     ``bundle``    the absolute path of the bundle directory
-    ``forgiven``  what breaks the specification and is accepted all the same, as runc and crun do
+    ``forgiven``  violations of the specification that are accepted, as by runc and crun
     """
 
     __slots__ = ("bundle", "document", "forgiven")
@@ -38,12 +38,12 @@ class Config(Node):
 
 
 def read_file(path: str, document: str) -> bytes:
-    """The bytes of a regular file of at most SIZE bytes; raises ConfigError with the system's words otherwise."""
+    """The bytes of a regular file of at most SIZE bytes; otherwise raises ConfigError with the system's message."""
     try:
-        # Without O_NONBLOCK a FIFO in the bundle would hold the command for ever.
+        # Without O_NONBLOCK a FIFO in the bundle would block the command indefinitely.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        remedy = f'write one, or name a directory that has one; looked for "{path}"'
+        remedy = f'write the file, or name a directory that has it; looked for "{path}"'
         what = f"JSON specification file {document} not found"
         raise ConfigError(document, [Problem("", what, remedy, "bundle.md")]) from None
     except OSError as error:
@@ -53,7 +53,7 @@ def read_file(path: str, document: str) -> bytes:
         if not stat.S_ISREG(about.st_mode):
             raise ConfigError(document, [Problem("", f'"{path}" is not a regular file', "", "bundle.md")])
         if about.st_size > SIZE:
-            what = f'"{path}" has {about.st_size} bytes, more than the {SIZE} that are read'
+            what = f'"{path}" has {about.st_size} bytes, more than the limit of {SIZE}'
             raise ConfigError(document, [Problem("", what, "", "bundle.md")])
         parts = []
         while part := os.read(fd, 1 << 20):
@@ -66,10 +66,10 @@ def read_file(path: str, document: str) -> bytes:
 
 
 def load_bundle(bundle: str, process_needed: bool = True, file: str = "") -> Config:
-    """The checked configuration of the bundle directory ``bundle``, from ``file`` if its config.json is not to count.
+    """The checked configuration of the bundle directory ``bundle``, or that of ``file`` if given.
 
     With ``process_needed`` a configuration without a process is refused, as other runtimes do in ``create``; the
-    specification has only ``start`` refuse it. Raises ConfigError with every problem found, but for those that other
+    specification requires this only for ``start``. Raises ConfigError with every problem found, except those that other
     runtimes accept (config/lenient.py).
     """
     bundle = os.path.abspath(bundle)
@@ -81,7 +81,7 @@ def load_bundle(bundle: str, process_needed: bool = True, file: str = "") -> Con
         config = Config(value, name, bundle)
         if not rules.problems(config) and not rules.unsupported(config, process_needed):
             return config
-    from pyruntime.runtime.config.lenient import forgive
+    from pyruntime.runtime.config.lenient import forgive  # lazy: only for a configuration that is wrong
 
     accepted, forgiven = forgive(value)
     if not forgiven or problems_of(accepted, name, process_needed):
@@ -90,7 +90,7 @@ def load_bundle(bundle: str, process_needed: bool = True, file: str = "") -> Con
 
 
 def problems_of(value: object, document: str, process_needed: bool = True) -> list[Problem]:
-    """Everything for which a configuration is refused: what breaks the specification, and what is not supported."""
+    """All problems for which a configuration is refused: violations of the specification and unsupported settings."""
     problems = check_value(value, document)
     if conforms(value):
         problems += rules.unsupported(Node(value), process_needed)
@@ -98,13 +98,14 @@ def problems_of(value: object, document: str, process_needed: bool = True) -> li
 
 
 def check_value(value: object, document: str) -> list[Problem]:
-    """Everything in which a configuration breaks the specification: the schema first, then the other rules.
+    """All violations of the specification: of the schema first, then of the other rules.
 
-    ``document`` is the file's name. The other rules are applied to the sections that fit the schema.
+    ``document`` is the file's name. The other rules are applied to the sections that conform to the schema.
     """
     if conforms(value):
         return rules.problems(Config(value, document))
-    # jsonschema costs more than the whole command.
+    # Loading jsonschema costs more than the whole command.
+    # lazy: jsonschema (60 ms): only to word what is wrong
     from pyruntime.runtime.config.partial import remaining_problems
     from pyruntime.runtime.config.validate import validate
 

@@ -1,4 +1,4 @@
-"""A value of a document together with the place where it stands."""
+"""A value of a document together with its place."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Node:
         return self.value is not None
 
     def each(self) -> Iterator[Node]:
-        """The items of a list; nothing when absent."""
+        """The items of a list; empty if absent."""
         if self.value.__class__ is list:
             where = self.where
             for index, item in enumerate(self.value):
                 yield Node(item, f"{where}[{index}]")
 
     def items(self) -> Iterator[tuple[str, Node]]:
-        """The entries of an object in the document's order, without those that are null; nothing when absent."""
+        """The entries of an object in the document's order, without those that are null; empty if absent."""
         if self.value.__class__ is dict:
             for name, item in self.value.items():
                 if item is not None:

@@ -1,4 +1,4 @@
-"""The rules that no schema expresses: what to refuse, what to warn about, what this runtime does not do.
+"""The rules that no schema can express: violations, unsupported settings, and warnings.
 
 All three functions read a document that conforms to the schema (``check.conforms``).
 """
@@ -22,7 +22,7 @@ HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "post
 
 
 def platform_of(config: Node) -> str:
-    """The platform that a configuration is for: linux, unless it has only the member of another one."""
+    """The platform of a configuration: linux, unless it only has the member of another platform."""
     if not config["linux"]:
         for name in ("windows", "solaris", "zos", "freebsd"):
             if config[name]:
@@ -31,11 +31,11 @@ def platform_of(config: Node) -> str:
 
 
 def problems(config: Node) -> list[Problem]:
-    """What breaks a rule of the specification."""
+    """The violations of the specification."""
     platform = platform_of(config)
     found = [*_root(config, platform)]
     if platform == "linux":
-        # A user namespace that is joined by its path brings mappings that only the kernel knows.
+        # A user namespace that is joined by its path has mappings that only the kernel knows.
         found += mounts.problems(config["mounts"], mapped=_maps_ids(config["linux"]))
     if config["process"]:
         found += process.problems(config["process"], platform)
@@ -48,16 +48,16 @@ def problems(config: Node) -> list[Problem]:
         found += resources.problems(config["linux.resources"])
         found += seccomp.problems(config["linux.seccomp"])
     if platform != "linux" or config["windows"] or config["vm"] or config["zos"]:
-        from pyruntime.runtime.config.sections import platforms
+        from pyruntime.runtime.config.sections import platforms  # lazy: only for other platforms
 
         found += platforms.problems(config, platform)
     return found
 
 
 def unsupported(config: Node, process_needed: bool = True) -> list[Problem]:
-    """What the specification allows and this runtime cannot carry out.
+    """The settings that the specification allows and pyruntime does not support.
 
-    ``process_needed`` is False where only ``start`` will need the process.
+    ``process_needed`` is False if only ``start`` will need the process.
     """
     found = [*_version(config.value["ociVersion"]), *_foreign(config), *extensions.unsupported(config["annotations"])]
     if process_needed and not config["process"]:
@@ -75,7 +75,7 @@ def unsupported(config: Node, process_needed: bool = True) -> list[Problem]:
 
 
 def warnings(config: Node) -> list[Problem]:
-    """What is carried out, or left out as the specification says, and worth a word in the log."""
+    """The settings that are accepted or, as the specification requires, ignored with a warning in the log."""
     found = [*_newer(config.value["ociVersion"]), *extensions.warnings(config["annotations"])]
     if config["process"]:
         found += process.warnings(config["process"])
@@ -93,12 +93,12 @@ def warnings(config: Node) -> list[Problem]:
 
 
 def process_problems(node: Node) -> list[Problem]:
-    """What breaks a rule in a process that stands alone, as ``exec --process`` reads it."""
+    """The violations in a separate process object, as ``exec --process`` reads it."""
     return list(process.problems(node, "linux"))
 
 
 def resources_problems(node: Node) -> list[Problem]:
-    """What breaks a rule in resources that stand alone, as ``update --resources`` reads them."""
+    """The violations in a separate resources object, as ``update --resources`` reads it."""
     return list(resources.problems(node, updating=True))
 
 
@@ -114,7 +114,7 @@ def _root(config: Node, platform: str) -> Iterator[Problem]:
 
 
 def _maps_ids(linux: Node) -> bool:
-    """Whether the container's user namespace has mappings: of the configuration, or as it is joined."""
+    """Whether the container's user namespace has mappings, from the configuration or because it is joined."""
     return bool(linux["uidMappings"] or namespaces.requested(linux).get("user"))
 
 
@@ -145,15 +145,15 @@ def _version(version: str) -> Iterator[Problem]:
 def _newer(version: str) -> Iterator[Problem]:
     major, minor = version.split(".")[:2]
     if major == "1" and int(minor) > int(VERSION.split(".")[1]):
-        what = f"{shown(version)} is newer than {VERSION}; what it adds is ignored"
-        yield Problem("ociVersion", what, f'write "{VERSION}", if that is enough', "config.md#specification-version")
+        what = f"{shown(version)} is newer than {VERSION}; its additions are ignored"
+        yield Problem("ociVersion", what, f'write "{VERSION}" if sufficient', "config.md#specification-version")
 
 
 def _foreign(config: Node) -> Iterator[Problem]:
     platform = platform_of(config)
     if platform != "linux":
-        what = f"this is a configuration for {platform}, and pyruntime runs linux containers"
+        what = f"this is a configuration for {platform}, but pyruntime only runs linux containers"
         yield Problem(platform, what, "use a runtime for that platform", "config.md#platform-specific-configuration")
     if config["vm"]:
         what = "pyruntime does not start virtual machines"
-        yield Problem("vm", what, "use a runtime that does", "config.md#platform-specific-configuration")
+        yield Problem("vm", what, "use a runtime for virtual machines", "config.md#platform-specific-configuration")

@@ -29,8 +29,8 @@ FILES = (
 def directory() -> str:
     """The absolute path of the directory ``spec``.
 
-    Installed, it is the package ``pyruntime.spec``; in the source tree it stands beside ``pyruntime``. Raises
-    FileNotFoundError where it is in neither place.
+    In an installation it is the package ``pyruntime.spec``; in the source tree it is beside ``pyruntime``. Raises
+    FileNotFoundError if it is in neither place.
     """
     for path in (os.path.join(PACKAGE, "spec"), os.path.join(os.path.dirname(PACKAGE), "spec")):
         if os.path.isfile(os.path.join(path, "runtime", "config.json")):
@@ -47,9 +47,9 @@ def schema(file: str) -> dict[str, Any]:
 
 
 def resolve(file: str, node: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """``node`` with its ``$ref`` replaced by what it refers to, and the file where that stands.
+    """``node`` with its ``$ref`` replaced by the referenced schema, and the file that contains it.
 
-    The node's own annotations win over those of the referred schema.
+    Annotations of the node itself take precedence over those of the referenced schema.
     """
     while "$ref" in node:
         target, _, pointer = node["$ref"].partition("#")

@@ -1,4 +1,4 @@
-"""The configuration that `spec` writes: a shell in a container as closed as runc's."""
+"""The configuration that `spec` writes: a shell in a container that is as restricted as runc's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def _mount(destination: str, kind: str, source: str, *options: str) -> dict[str,
 
 
 def template(*, rootless: bool, uid: int, gid: int, unified: bool) -> dict[str, Any]:
-    """A configuration. ``rootless``: a user namespace that maps ``uid`` and ``gid`` to root; ``unified``: the host has
-    cgroup v2 alone, so a cgroup namespace is safe to ask for."""
+    """A new configuration. ``rootless``: with a user namespace that maps ``uid`` and ``gid`` to root; ``unified``: the
+    host has only cgroup v2, so a cgroup namespace can be used."""
     closed = ("nosuid", "noexec", "nodev")
     mounts = [
         {"destination": "/proc", "type": "proc", "source": "proc"},

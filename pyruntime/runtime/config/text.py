@@ -1,7 +1,7 @@
-"""The forms of text that config.json uses: versions, lists of numbers, names. No regular expressions.
+"""The syntax of strings in config.json: versions, lists of numbers, names. No regular expressions.
 
-The functions that stand for a ``pattern`` of the schemas are bound to it in ``generate.PATTERNS``; a test compares
-them with the pattern.
+The functions for a ``pattern`` of the schemas are registered in ``generate.PATTERNS``; a test compares them with the
+pattern.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def is_rlimit(text: str) -> bool:
 
 
 def is_page_size(text: str) -> bool:
-    """64KB, 2MB, 1GB."""
+    """A size such as 64KB, 2MB or 1GB."""
     return text[-2:] in ("KB", "MB", "GB") and text[0] != "0" and is_number(text[:-2])
 
 
@@ -59,7 +59,7 @@ def is_bandwidth(text: str) -> bool:
 
 
 def is_cpu_letters(text: str) -> bool:
-    """Only what a list of CPUs is made of; ``list_error`` says whether it is one."""
+    """Only characters of a CPU list; ``list_error`` checks the list itself."""
     return not text.strip("0123456789, -")
 
 
@@ -69,9 +69,9 @@ def is_access(text: str) -> bool:
 
 
 def list_error(text: str, limit: int = 1 << 16) -> str:
-    """What is wrong with a list of numbers and ranges such as ``0-3,7``; empty when nothing is.
+    """The problem with a list of numbers and ranges such as ``0-3,7``; empty if the list is valid.
 
-    Spaces around the commas are accepted as the kernel accepts them; so is an empty list. Numbers are below ``limit``.
+    Spaces around the commas and an empty list are accepted, as by the kernel. Numbers are below ``limit``.
     """
     if not text.strip(" \t\n"):
         return ""
@@ -88,13 +88,13 @@ def list_error(text: str, limit: int = 1 << 16) -> str:
 
 
 def count_of(text: str) -> int:
-    """How many numbers a list without mistakes names."""
+    """How many numbers a valid list contains."""
     ends = [part.strip().partition("-")[::2] for part in text.split(",")]
     return sum(int(last or first) - int(first) + 1 for first, last in ends if first)
 
 
 def interface_error(name: str) -> str:
-    """What is wrong with the name of a network interface; empty when nothing is. The kernel: dev_valid_name()."""
+    """The problem with the name of a network interface; empty if it is valid. In the kernel: dev_valid_name()."""
     if not name:
         return "is empty"
     if len(name.encode()) > 15:
@@ -108,21 +108,21 @@ def interface_error(name: str) -> str:
 
 
 def shown(text: str) -> str:
-    """``text`` in double quotes for a message, on one line and not endless."""
+    """``text`` in double quotes for a message, on one line and of limited length."""
     if len(text) > 80:
         text = text[:77] + "..."
     return f'"{text}"' if text.isprintable() else quote(text)
 
 
-LONGEST = 64    # a longer word is nobody's slip, and to compare takes time as the square of its length
-GUESSES = 100   # for how many words of one document the nearest is looked for
+LONGEST = 64    # longer words are not guessed: comparing takes quadratic time
+GUESSES = 100   # maximum number of words per document for which a similar word is searched
 
 
 def nearest(word: str, words: tuple[str, ...]) -> str:
-    """The one of ``words`` that ``word`` was probably meant to be, or empty.
+    """The word in ``words`` that was probably meant by ``word``, or empty.
 
-    Case, a missing prefix such as CAP_ and a slip in every third letter are forgiven; a prefix that they have in
-    common does not count, or RLIMIT_BAD would be taken for RLIMIT_AS.
+    Case, a missing prefix such as CAP_, and one typing error per three letters are ignored. A common prefix does not
+    count, or RLIMIT_AS would be the guess for RLIMIT_BAD.
     """
     if len(word) > LONGEST:
         return ""
@@ -147,7 +147,7 @@ def nearest(word: str, words: tuple[str, ...]) -> str:
 
 
 def _distance(one: str, other: str) -> int:
-    """Insertions, deletions, replacements and swaps of neighbours that turn one into the other."""
+    """The number of insertions, deletions, replacements and swaps of adjacent letters between the two words."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):

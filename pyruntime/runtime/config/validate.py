@@ -1,6 +1,6 @@
-"""Every violation of a schema, with its path, its value and what to write instead.
+"""Find every violation of a schema, with its path, its value and a remedy.
 
-This is the slow and precise side of ``check``: it imports jsonschema and runs only when ``conforms`` said no, in
+This is the slow and precise side of ``check``: it imports jsonschema and runs only if ``conforms`` failed, in
 ``pyruntime validate``, and in tests.
 """
 
@@ -30,7 +30,7 @@ KINDS = {
 }
 _NAMES = {
     "integer": "a number",
-    "string": "a text",
+    "string": "a string",
     "boolean": "true or false",
     "array": "an array",
     "object": "an object",
@@ -39,7 +39,7 @@ _CLASSES = {"integer": int, "string": str, "boolean": bool, "array": list, "obje
 
 
 def validate(value: object, kind: str = "config") -> list[Problem]:
-    """The schema violations of a document, all of them, in the document's order; empty when it is valid.
+    """All violations of the schema, in the document's order; empty if the document is valid.
 
     ``kind`` is one of KINDS. A member that is null counts as absent.
     """
@@ -53,17 +53,17 @@ def validate(value: object, kind: str = "config") -> list[Problem]:
 
 
 def unknown_members(value: object, kind: str = "config") -> list[Problem]:
-    """The members that the specification does not define. They are ignored, so these are warnings (config.md)."""
+    """Warnings for members that the specification does not define and that are therefore ignored (config.md)."""
     problems = []
     for number, (where, name, known) in enumerate(_unknown(without_nulls(value), inlined(KINDS[kind]), "")):
         guess = nearest(name, known) if number < GUESSES else ""
-        remedy = f'write "{guess}", if that is what you mean' if guess else "remove it, if nothing reads it"
+        remedy = f'write "{guess}", if that is what you mean' if guess else "remove it if no program reads it"
         problems.append(Problem(where, "unknown property, ignored", remedy, "config.md#extensibility"))
     return problems
 
 
 def without_nulls(value: Any) -> Any:
-    """A copy without the members that are null. Nulls in arrays stay: leaving them out would move the others."""
+    """A copy without the members that are null. Nulls in arrays stay: removing them would shift the others."""
     if value.__class__ is dict:
         return {name: without_nulls(item) for name, item in value.items() if item is not None}
     if value.__class__ is list:
@@ -73,7 +73,7 @@ def without_nulls(value: Any) -> Any:
 
 @cache
 def _validator(kind: str) -> Any:
-    # JSON Schema counts 1.0 as an integer and the stub's encoder does not; decode has made it 1 by now.
+    # JSON Schema accepts 1.0 as an integer, the stub's encoder does not; decode has already replaced it by 1.
     checker = Draft202012Validator.TYPE_CHECKER
     for name, kind_of in _CLASSES.items():
         checker = checker.redefine(name, lambda _, value, kind_of=kind_of: value.__class__ is kind_of)
@@ -89,7 +89,7 @@ def _pattern(_: Any, pattern: str, value: object, __: Any) -> Iterator[Validatio
 
 
 def _required(_: Any, names: list[str], value: Any, __: Any) -> Iterator[ValidationError]:
-    """Like jsonschema's, with the missing member in the error's path."""
+    """Like jsonschema's "required", with the missing member in the path of the error."""
     if value.__class__ is dict:
         for name in names:
             if name not in value:
@@ -97,7 +97,7 @@ def _required(_: Any, names: list[str], value: Any, __: Any) -> Iterator[Validat
 
 
 def _position(value: Any, path: list[str | int]) -> list[int]:
-    """Sorts as the document does; what is missing from an object comes after what is there."""
+    """A sort key in the order of the document; missing members come after existing ones."""
     position = []
     for part in path:
         if isinstance(part, int):
@@ -122,7 +122,7 @@ def _problem(error: ValidationError, kind: str, *, guess: bool) -> Problem:
 
 
 def _schema_at(kind: str, path: list[str | int]) -> tuple[dict[str, Any], str]:
-    """The schema of the value at ``path``, and the specification's section that is nearest to it."""
+    """The schema of the value at ``path``, and the closest section of the specification."""
     node = inlined(KINDS[kind])
     spec = node["x-spec"]
     for part in path:
@@ -143,7 +143,7 @@ def _type(error: ValidationError, node: dict[str, Any]) -> tuple[str, str]:
 
 
 def _converted(wanted: str, value: Any) -> str:
-    """The remedy where the value is the right one in the wrong clothes."""
+    """The remedy if the value is right but has the wrong type."""
     text = value.strip() if value.__class__ is str else ""
     if wanted == "integer" and text.removeprefix("-").isdecimal():
         return f"write {text} without the quotes"
@@ -160,7 +160,7 @@ def _converted(wanted: str, value: Any) -> str:
 
 def _kind(value: Any) -> str:
     if value.__class__ is str:
-        return f"the text {shown(value)}"
+        return f"the string {shown(value)}"
     if value is None or value is True or value is False:
         return {None: "null", True: "true", False: "false"}[value]
     if value.__class__ in (int, float):
@@ -218,7 +218,7 @@ _WORDS = {
 
 
 def _unknown(value: Any, node: dict[str, Any], where: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Place and name of what is not known, and what is known there."""
+    """Place and name of each unknown member, and the known members there."""
     if value.__class__ is dict:
         known = node.get("properties", {})
         for name, item in value.items():
@@ -233,7 +233,7 @@ def _unknown(value: Any, node: dict[str, Any], where: str) -> Iterator[tuple[str
 
 
 def _version_order(document: dict[str, Any]) -> list[Problem]:
-    """features.md: the greatest version is not less than the least."""
+    """features.md: ociVersionMax must not be less than ociVersionMin."""
     least, most = (
         [int(number) for number in document[name].partition("+")[0].partition("-")[0].split(".")]
         for name in ("ociVersionMin", "ociVersionMax")

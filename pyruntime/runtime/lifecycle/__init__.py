@@ -1,1 +1,1 @@
-"""The life of a container: the only room that spawns the stub and writes state (runtime.md#lifecycle)."""
+"""The lifecycle of a container; no other package spawns the stub or writes state (runtime.md#lifecycle)."""

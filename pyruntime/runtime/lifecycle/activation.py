@@ -1,8 +1,8 @@
-"""Socket activation: descriptors that a service manager opened for us and that are for the container.
+"""Socket activation: a service manager opens sockets for the container and passes them through the runtime.
 
-Source: sd_listen_fds(3). ``LISTEN_PID`` says for whom they are, ``LISTEN_FDS`` how many there are from 3 on,
-``LISTEN_FDNAMES`` what they are called. The container's program is the first of its pid namespace, so that it finds
-itself in ``LISTEN_PID``.
+Source: sd_listen_fds(3). ``LISTEN_PID`` is the process that the descriptors are meant for, ``LISTEN_FDS`` is their
+number, from descriptor 3 on, and ``LISTEN_FDNAMES`` has their names. The container's program has process ID 1 in its
+pid namespace, so ``LISTEN_PID`` is 1 in the container.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ MAX = 256   # as --preserve-fds
 
 
 def handed_over(environment: Mapping[str, str], pid: int) -> tuple[int, list[str]]:
-    """How many descriptors the process ``pid`` has been given, and the variables that tell the program of them.
+    """The number of descriptors passed to the process ``pid``, and the variables that announce them to the program.
 
-    Nothing where they are for another process: the variables are inherited, the descriptors need not be. Raises
-    UsageError for a number that is none.
+    Both are empty if the descriptors are meant for another process: variables are inherited, descriptors need not be.
+    Raises UsageError for an invalid number.
     """
     count = environment.get("LISTEN_FDS", "")
     if not count or environment.get("LISTEN_PID", "") != str(pid):

@@ -1,4 +1,4 @@
-"""The talk with the stub: reports, and the go-ahead with descriptors."""
+"""The protocol with the stub: reports from the stub, and replies that let it continue and may carry descriptors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SYNC, CLONED, CREATED, EXEC, FAULT, FAILED = range(1, 7)
 
 
 class Report:
-    """What the stub says: see enum report_kind in native/stub.h."""
+    """A report of the stub; see enum report_kind in native/stub.h."""
 
     __slots__ = ("call", "detail", "errno", "index", "kind", "pid")
 
@@ -26,7 +26,7 @@ class Report:
 
 
 def pair() -> tuple[_socket.socket, _socket.socket]:
-    """A connected pair that keeps messages apart."""
+    """A connected pair of sockets that preserves message boundaries."""
     return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
 
 
@@ -43,11 +43,11 @@ def receive(sock: _socket.socket) -> Report | None:
 
 
 def go(sock: _socket.socket, slots: dict[int, int]) -> None:
-    """Let the stub go on, handing it descriptors for the given slots."""
+    """Let the stub continue, and pass it descriptors for the given slots."""
     data = b"g" + b"".join(slot.to_bytes(2, "little") for slot in slots)
     fds = b"".join(fd.to_bytes(4, "little") for fd in slots.values())
     ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)] if slots else []
     try:
         sock.sendmsg([data], ancillary, _socket.MSG_NOSIGNAL)
     except (BrokenPipeError, ConnectionResetError):
-        return   # it has died; the next receive says so
+        return   # the stub has died; the next receive reports that

@@ -1,14 +1,14 @@
-"""`checkpoint`: a container's processes, with their memory, files and sockets, are written to a directory.
+"""`checkpoint`: save the processes of a container, with their memory, files and sockets, to a directory.
 
-Not part of the specification; the command line and the directory are runc's (runc-checkpoint(8)). CRIU does it
-(pyruntime/runtime/lifecycle/checkpoint_criu.py). When it fails the container goes on as before.
+Not part of the specification; the command line and the directory are those of runc (runc-checkpoint(8)). CRIU does the
+work (pyruntime/runtime/lifecycle/checkpoint_criu.py). If CRIU fails, the container keeps running.
 """
 
 from __future__ import annotations
 
 import os
 
-from pyruntime.errors import CriuError, HostError, PyruntimeError, UsageError
+from pyruntime.errors import CriuError, HostError, PyruntimeError, StateError, UsageError
 from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
 from pyruntime.runtime.lifecycle.checkpoint_criu import Criu, find_program, lacking
@@ -41,11 +41,11 @@ _LACKING = {
 
 
 class CheckpointRequest(CriuRequest):
-    """What `checkpoint` is asked for, besides the ID and what `CriuRequest` has.
+    """The options of `checkpoint`, besides the ID and those of `CriuRequest`.
 
     ``parent_path``  an earlier --pre-dump, relative to the image's directory
-    ``page_server``  HOST:PORT of a page server that takes the memory
-    ``status_fd``    a descriptor to write a zero byte to when the lazy page server listens; -1 for none
+    ``page_server``  HOST:PORT of the page server that receives the memory
+    ``status_fd``    a descriptor that receives a zero byte when the lazy page server listens; -1 for none
     """
 
     def __init__(self, *, parent_path: str = "", leave_running: bool = False, tcp_skip_in_flight: bool = False,
@@ -64,7 +64,7 @@ class CheckpointRequest(CriuRequest):
         self.warn = warn
 
     def dump_options(self) -> dict[str, Any]:
-        """CRIU's options that only a dump has."""
+        """The options of CRIU that apply to a dump only."""
         return {
             "leave_running": self.leave_running, "tcp_skip_in_flight": self.tcp_skip_in_flight,
             "link_remap": self.link_remap, "parent_img": self.parent_path or None, "ps": self.page_server,
@@ -81,15 +81,14 @@ def _address(text: str) -> dict[str, Any] | None:
 
 
 def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None:
-    """Write a running or paused container to an image. Unless it is left running it is killed by that and deleted.
+    """Checkpoint a running or paused container. Unless it is left running, CRIU kills it, and it is deleted.
 
-    Raises StateError, UsageError, HostError, CriuError; then the container runs (or is paused) as before.
+    Raises StateError, UsageError, HostError, CriuError; after an error the container is running or paused as before.
     """
     container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
     if status not in (RUNNING, PAUSED):
-        from pyruntime.errors import StateError
         raise StateError(f'Container cannot be checkpointed in {status} state: "{container_id}"')
     refuse_rootless(request, "checkpoint")
     program = find_program(request.criu)
@@ -125,7 +124,7 @@ def _check_features(program: str, request: CheckpointRequest) -> None:
 
 
 def _joined_namespaces(container: StateDirectory, record: StateRecord) -> list[str]:
-    """The namespaces that the container was given: CRIU does not look into them, and `restore` gives them again."""
+    """The namespaces that the container joined: CRIU does not dump them, and `restore` joins them again."""
     found = []
     for entry in container.kept()["linux"].get("namespaces") or []:
         if entry["type"] in EXTERNAL_NAMESPACES and entry.get("path"):
@@ -163,7 +162,7 @@ def _say_ready(fd: int) -> None:
 
 
 def _let_go_on(record: StateRecord, status: str, error: BaseException) -> None:
-    """A CRIU that died may have left the container frozen, or on the way there."""
+    """If CRIU died, the container may still be frozen or freezing."""
     group = Cgroup(record.cgroup)
     try:
         if status == PAUSED:

@@ -1,15 +1,17 @@
-"""The CRIU program: finding it, asking it for one thing, and putting its failures into words.
+"""The CRIU program: find it, send it one request, and turn its failures into error messages.
 
-It is run as ``criu swrk 3`` with a socket at descriptor 3, takes one request, tells on the way how far it is
-(notifications, each of which it waits for an answer to), and ends with its response. https://criu.org/RPC
+CRIU runs as ``criu swrk 3`` with a socket at descriptor 3. It receives one request, sends notifications of its
+progress, waits for a reply to each, and ends with a response. https://criu.org/RPC
 """
 
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 
@@ -21,25 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-LEAST = (4, 0)   # what we are tested with; 3.17 cannot dump on Linux 6.x
+LEAST = (4, 0)   # the oldest version that is tested; 3.17 cannot dump on Linux 6.x
 _INSTALL = ("install the package criu of a distribution that has it (Debian 13, Fedora, Ubuntu's ppa:criu/ppa), or name"
             " the program by --criu")
 # Podman calls some commands without a PATH.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_GRACE = 5_000   # milliseconds that a CRIU which lost us may take to let the container go on
+_GRACE = 5_000   # milliseconds for CRIU to release the container after the socket is closed
 _ERROR = re.compile(r"^\([\d.]+\)\s+(?:\d+: )?Error \([^)]*\): (?:[\w-]+: )?(.*)$")
-_BEGINS = ("Dumping processes (pid", "Dump CRIU run id")   # of a dump, of a restore
-# It says so and goes on: the limit is not needed for a container's few files.
+_BEGINS = ("Dumping processes (pid", "Dump CRIU run id")   # first lines of a dump and of a restore
+# CRIU logs this and continues: a container with few files does not need the limit.
 _HARMLESS = ("Can't setup RLIMIT_NOFILE",)
 
 
 def environment() -> dict[str, str]:
-    """What CRIU gets of our environment: it runs ip, iptables and tar by PATH."""
+    """The variables that CRIU inherits: it finds ip, iptables and tar by PATH."""
     return {**os.environ, "PATH": os.environ.get("PATH") or _PATH}
 
 
 def find_program(name: str = "") -> str:
-    """The path of the CRIU program (``name``, or criu in PATH). Raises HostError: none, or too old."""
+    """The path of the CRIU program (``name``, or criu in PATH). Raises HostError if it is missing or too old."""
     path = search(name)
     if not path:
         where = f'"{name}"' if name else '"criu" is not in PATH'
@@ -53,9 +55,7 @@ def find_program(name: str = "") -> str:
 
 
 def search(name: str = "") -> str:
-    """The path of a program that may be CRIU; empty when there is none."""
-    import shutil
-
+    """The path of a program that may be CRIU, or empty."""
     found = shutil.which(name or "criu", path=environment()["PATH"])
     return os.path.abspath(found) if found else ""
 
@@ -76,7 +76,7 @@ def _version(path: str) -> tuple[int, ...]:
 class Criu:
     """One CRIU process, from its start to its end.
 
-    ``log``  the absolute path of the file that it writes its log to, for messages; empty where it writes none
+    ``log``  the absolute path of CRIU's log, for messages; empty if CRIU writes no log
     """
 
     def __init__(self, pid: int, socket: _socket.socket, log: str = "") -> None:
@@ -86,12 +86,11 @@ class Criu:
 
     @classmethod
     def spawn(cls, program: str, log: str = "") -> Criu:
-        """Start it in a process group of its own: what the terminal sends to us must not end it half-way."""
+        """Start CRIU in its own process group: a signal from the terminal must not interrupt it half-way."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
-            # 3 may be the number of theirs itself; dup2(2) would leave it close-on-exec then.
-            import fcntl
+            # The descriptor may already be number 3; dup2(2) would then leave it close-on-exec.
             parked = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 4)
             try:
                 pid = os.posix_spawn(program, [program, "swrk", "3"], environment(), setpgroup=0, file_actions=[
@@ -109,10 +108,9 @@ class Criu:
 
     def request(self, kind: int, values: Mapping[str, Any], notified: Callable[[str, int, int], None] | None = None,
                 ) -> dict[str, Any]:
-        """Have one thing done; returns the response. ``notified`` is called with the name of each notification, the pid
-        and the descriptor (-1 for none) that came with it; what it raises makes CRIU give up and is raised again.
-
-        Raises CriuError with the reasons of CRIU's log.
+        """Send one request and return the response. ``notified`` is called with the name of each notification, and the
+        pid and descriptor (-1 for none) that it carries. If ``notified`` raises, CRIU gives up and the exception is
+        raised again. Raises CriuError with the reasons from CRIU's log.
         """
         try:
             response = self._converse(kind, values, notified)
@@ -150,7 +148,7 @@ class Criu:
         try:
             self.socket.send(protocol.encode("request", values), _socket.MSG_NOSIGNAL)
         except (BrokenPipeError, ConnectionResetError):
-            return   # it has died; the next receive says so
+            return   # CRIU has died; the next receive reports that
 
     def _receive(self, kind: int) -> tuple[dict[str, Any], int]:
         try:
@@ -169,8 +167,8 @@ class Criu:
             raise self._failure(kind, None, f"what it says cannot be read: {error}") from None
 
     def abandon(self) -> None:
-        """End it. It gives up by itself when it finds us gone, and puts the container's processes back as they were;
-        one that does not is killed."""
+        """End CRIU. When the socket is closed, CRIU gives up and puts the container's processes back as they were; if
+        it does not, it is killed."""
         self.socket.close()
         try:
             pidfd = os.pidfd_open(self.pid)
@@ -186,8 +184,8 @@ class Criu:
             return   # it has been waited for already
 
     def gone(self, kind: int, error: BaseException) -> PyruntimeError:
-        """The error for a CRIU that could not even be asked; it is ended."""
-        alive = os.path.isdir(f"/proc/{self.pid}/root/")   # no zombie has a root directory
+        """End CRIU and return the error for a request that could not be sent."""
+        alive = os.path.isdir(f"/proc/{self.pid}/root/")   # a zombie has no root directory
         self.abandon()
         if alive:
             return CriuError(f"criu failed: type {protocol.NAMES[kind]}: {error}", self.log)
@@ -212,21 +210,21 @@ class Criu:
 
 
 def log_errors(path: str, most: int = 5) -> list[str]:
-    """What CRIU's log calls errors, the first ones: the first is the cause, the others follow from it."""
+    """The first errors in CRIU's log: the first is the cause, the others follow from it."""
     if not path:
         return []
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.read().splitlines()
     except FileNotFoundError:
-        return []   # it died before it opened its log
-    # Before that line it finds out what the kernel can, and calls everything that it cannot an error.
+        return []   # CRIU died before it opened its log
+    # Before that line CRIU probes the kernel, and logs each missing feature as an error.
     begin = next((number for number, line in enumerate(lines) if any(words in line for words in _BEGINS)), 0)
     found = [match[1] for match in map(_ERROR.match, lines[begin:]) if match]
     return [line for line in found if not line.startswith(_HARMLESS) and not line.endswith("FAILED.")][:most]
 
 
 def lacking(program: str, *features: str) -> list[str]:
-    """Those of the features (names of the protocol) that CRIU or this kernel lacks."""
+    """The features (by their names in the protocol) that CRIU or the kernel lacks."""
     response = Criu.spawn(program).request(protocol.FEATURE_CHECK, {"features": dict.fromkeys(features, True)})
     return [name for name in features if not response.get("features", {}).get(name)]

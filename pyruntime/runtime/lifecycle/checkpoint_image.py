@@ -1,8 +1,8 @@
-"""What a checkpoint's directory holds besides CRIU's files, and how CRIU's names in it stand for things of the host.
+"""The files of a checkpoint besides CRIU's own, and the keys by which CRIU names resources of the host.
 
-A mount or an open file that is not the container's own goes into the image as a name, a *key*; `restore` says what of
-this host it stands for. Keys, ``descriptors.json`` and the names of the logs are runc's, so that the two can restore
-what the other wrote (docs/decisions/0013-checkpoint.md).
+A mount or an open file that belongs to the host goes into the image as a name, a *key*; `restore` passes CRIU the
+host's file for each key. Keys, ``descriptors.json`` and the names of the logs are those of runc, so that each runtime
+can restore the checkpoints of the other (docs/decisions/0013-checkpoint.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import stat
 from pyruntime.errors import PyruntimeError, UsageError
 from pyruntime.runtime.cgroups.host import unescape
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
+from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.system.json import decode, encode
+from pyruntime.system.uapi import CLONE_NEWNET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,22 +26,21 @@ DESCRIPTORS = "descriptors.json"
 DUMP_LOG, RESTORE_LOG = "dump.log", "restore.log"
 NULL = "/dev/null"   # runc's key of every masked file
 _NULL_ROOT = "/null"
-# runc's keys of network and pid namespaces that the container does not own.
+# runc's keys of network and pid namespaces that the container has joined.
 EXTERNAL_NAMESPACES = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
 _CONFIG_ANNOTATION, _CONFIG_FILE = "org.criu.config", "/etc/criu/runc.conf"
-_CLONE_NEWNET = 0x40000000
 NETWORK_LOCK_NFTABLES = 2
-# Made by the kernel for each namespace or for all: CRIU mounts a new one wherever it finds a whole one.
+# Filesystems of the kernel, one for each namespace or for all: CRIU mounts a new one where it finds a whole one.
 _KERNELS_OWN = {"proc", "sysfs", "mqueue", "devpts"}
 
 
 class CriuRequest:
-    """What `checkpoint` and `restore` can both be asked for.
+    """The options that `checkpoint` and `restore` share.
 
-    ``image_path``  directory of the image; by default ``checkpoint`` in the working directory
-    ``work_path``   directory for CRIU's logs and statistics; by default the image's
-    ``empty_ns``    runc's flag for namespaces that are restored empty: CRIU knows ``network`` alone, which always is
-    ``criu``        the CRIU program; by default the one in PATH
+    ``image_path``  directory of the image (default: ``checkpoint`` in the working directory)
+    ``work_path``   directory for CRIU's logs and statistics (default: that of the image)
+    ``empty_ns``    namespaces to restore empty: CRIU supports only ``network``, which is always restored empty
+    ``criu``        the CRIU program (default: the one in PATH)
     """
 
     def __init__(self, *, image_path: str = "", work_path: str = "", tcp_established: bool = False,
@@ -65,23 +66,24 @@ class CriuRequest:
         self.rootless = rootless
 
     def options(self, log_file: str, annotations: dict[str, str]) -> dict[str, Any]:
-        """CRIU's options that both have, but for the directories. Raises UsageError for a configuration of CRIU that is
-        named and not there."""
+        """The options of CRIU that checkpoint and restore share, except the directories. Raises UsageError if a CRIU
+        configuration file is named but does not exist."""
         return {
             "log_level": 4, "log_file": log_file, "notify_scripts": True, "evasive_devices": True,
             "orphan_pts_master": True, "network_lock": NETWORK_LOCK_NFTABLES, "ext_masters": True,
             "tcp_established": self.tcp_established, "ext_unix_sk": self.ext_unix_sk, "shell_job": self.shell_job,
             "file_locks": self.file_locks, "auto_dedup": self.auto_dedup, "lazy_pages": self.lazy_pages,
             "manage_cgroups_mode": protocol.CGROUP_MODES[self.manage_cgroups_mode],
-            # Always, as with runc: what is in a network namespace belongs to whoever sets up networks, by hooks as a
-            # rule. CRIU would make a bridged container's veth anew, and fail where that is there already.
-            "empty_ns": _CLONE_NEWNET,
+            # Always, as with runc: the network namespace is set up from outside, usually by hooks. CRIU would create
+            # the veth of a bridged container again, and fail if it already exists.
+            "empty_ns": CLONE_NEWNET,
             "config_file": _config_file(annotations),
         }
 
 
 def _config_file(annotations: dict[str, str]) -> str | None:
-    """The file whose settings go over ours: the container's annotation, or the machine's; an empty one is none."""
+    """The CRIU configuration file that overrides the runtime's options: from the container's annotation, or the host's;
+    empty for none."""
     if _CONFIG_ANNOTATION in annotations:
         path = annotations[_CONFIG_ANNOTATION]
         if path and not os.path.isfile(path):
@@ -91,17 +93,15 @@ def _config_file(annotations: dict[str, str]) -> str | None:
 
 
 def refuse_rootless(request: CriuRequest, verb: str) -> None:
-    """Raise UsageError where CRIU cannot work: it needs the rights of the machine's root."""
-    from pyruntime.runtime.lifecycle.facts import read_host
-
+    """Raise UsageError where CRIU cannot work: it needs the rights of the host's root."""
     if read_host(request.rootless, cgroups=False).rootless:
-        raise UsageError(f"cannot {verb} a rootless container: CRIU needs the rights of the machine's root")
+        raise UsageError(f"cannot {verb} a rootless container: CRIU needs the rights of the host's root")
 
 
 # --- the directory ---------------------------------------------------------------------------------------------------
 
 def make_directory(path: str, option: str) -> None:
-    """Make a directory for an image or for logs. Raises UsageError."""
+    """Create a directory for an image or for logs. Raises UsageError."""
     try:
         os.makedirs(path, 0o700, exist_ok=True)
     except OSError as error:
@@ -109,16 +109,17 @@ def make_directory(path: str, option: str) -> None:
 
 
 def open_directory(path: str, option: str, inside: str = "") -> int:
-    """A descriptor of a directory; with ``inside`` as the process whose root directory that is sees it."""
+    """A descriptor of a directory; with ``inside``, the path is relative to that root directory."""
     try:
-        # Links are followed before: an absolute one (containerd's "work") would lead out of that root into ours.
+        # Links are resolved first: inside the root directory, an absolute link (containerd's "work") would lead
+        # elsewhere.
         return os.open(inside + os.path.realpath(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f'{option} "{path}": {error.strerror}') from None
 
 
 def remove_log(directory: str, name: str) -> None:
-    """Remove a log: what an earlier attempt says must not explain the failure of this one."""
+    """Remove the log of an earlier attempt, which must not explain the failure of this one."""
     try:
         os.unlink(os.path.join(directory, name))
     except FileNotFoundError:
@@ -126,7 +127,7 @@ def remove_log(directory: str, name: str) -> None:
 
 
 def write_descriptors(directory: str, names: list[str]) -> None:
-    """Keep what init's standard descriptors are called in the image."""
+    """Save the keys of init's standard descriptors."""
     path = os.path.join(directory, DESCRIPTORS)
     try:
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -136,13 +137,13 @@ def write_descriptors(directory: str, names: list[str]) -> None:
 
 
 def read_descriptors(directory: str) -> list[str]:
-    """What `write_descriptors` kept. Raises UsageError for a directory that is no image."""
+    """Read the file of `write_descriptors`. Raises UsageError for a directory without a checkpoint."""
     path = os.path.join(directory, DESCRIPTORS)
     try:
         with open(path, "rb") as file:
             value = decode(file.read(1 << 16), DESCRIPTORS)
     except OSError as error:
-        raise UsageError(f'--image-path "{directory}": it holds no checkpoint: {DESCRIPTORS}: {error.strerror}'
+        raise UsageError(f'--image-path "{directory}": not a checkpoint: {DESCRIPTORS}: {error.strerror}'
                          ) from None
     if not isinstance(value, list) or len(value) > 3 or not all(isinstance(name, str) for name in value):
         raise UsageError(f'"{path}" is not a list of names of the three standard descriptors')
@@ -150,8 +151,8 @@ def read_descriptors(directory: str) -> list[str]:
 
 
 def has_mount(directory: str, point: str) -> bool:
-    """Whether a container of the image had a mount at ``point``: CRIU keeps the names in files of their own, as they
-    are (mountpoints-N.img). Raises UsageError."""
+    """Whether a container of the image had a mount at ``point``: CRIU writes the paths in plain text to files of their
+    own (mountpoints-N.img). Raises UsageError."""
     try:
         for name in os.listdir(directory):
             if name.startswith("mountpoints-"):
@@ -163,7 +164,7 @@ def has_mount(directory: str, point: str) -> bool:
     return False
 
 
-# --- what is the host's ----------------------------------------------------------------------------------------------
+# --- resources of the host -------------------------------------------------------------------------------------------
 
 class MountInfo:
     """One line of a mountinfo file (proc_pid_mountinfo(5)). ``root`` is the part of the filesystem that is mounted."""
@@ -181,15 +182,15 @@ class MountInfo:
 
 
 def mounts_of(process: str) -> list[MountInfo]:
-    """The mounts that a process sees, outer ones first."""
+    """The mounts in the mount namespace of a process, outer ones first."""
     with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return [MountInfo(line) for line in file]
 
 
 def external_mounts(pid: int) -> Iterator[tuple[str, str]]:
-    """The mounts of the container that are pieces of the host's filesystems, as (mount point, key).
+    """The container's mounts of the host's filesystems, as (mount point, key).
 
-    Asked of the kernel and not of config.json: hooks and the runtime mount as well, and a bundle may have changed.
+    Read from the kernel, not from config.json: hooks and the runtime mount, too, and the bundle may have changed.
     """
     ours = {mount.device for mount in mounts_of("self")}
     theirs = mounts_of(str(pid))
@@ -202,19 +203,20 @@ def external_mounts(pid: int) -> Iterator[tuple[str, str]]:
         if mount.device not in ours or mount.point == "/":
             continue
         if mount.device == root.device and mount.root.startswith(inner):
-            continue   # of the root filesystem itself: the container bound it, and CRIU can do it again
+            continue   # a bind mount from the root filesystem itself: CRIU can repeat it
         if mount.fstype in _KERNELS_OWN and mount.root == "/":
             continue
-        # A container that cannot make nodes has the host's /dev/null under that key: its masked files keep their own.
+        # In a container that cannot create device nodes, this is the key of the host's /dev/null: masked files have
+        # their own keys.
         masked = mount.root == _NULL_ROOT and not bound_null
         yield mount.point, NULL if masked else mount.point
 
 
 def mount_sources(criu: int, rootfs: str) -> Iterator[tuple[str, str]]:
-    """What the keys of mounts in an image stand for: (key, path in CRIU's mount namespace), as linux/revive.py has
-    mounted them there. There may be more of them than the image has."""
+    """The host's paths for the keys of mounts in an image: (key, path in CRIU's mount namespace), as
+    compiler/sections/restore.py has mounted them there. There may be more paths than the image has keys."""
     null, bound_null = NULL, False
-    top = os.path.realpath(rootfs).rstrip("/")   # mountinfo has no links in its paths
+    top = os.path.realpath(rootfs).rstrip("/")   # paths in mountinfo have no symbolic links
     for mount in mounts_of(str(criu)):
         if mount.point.startswith(f"{top}/"):
             key = mount.point[len(top):]
@@ -227,8 +229,8 @@ def mount_sources(criu: int, rootfs: str) -> Iterator[tuple[str, str]]:
 
 
 def descriptor_names(pid: int) -> list[str]:
-    """What init's standard descriptors are called in the image: ``pipe:[N]`` for a pipe, ``file[MOUNT:INODE]`` for a
-    file of the host, which CRIU would look for in the container in vain; else their path, which CRIU has no use for."""
+    """The keys of init's standard descriptors in the image: ``pipe:[N]`` for a pipe, ``file[MOUNT:INODE]`` for a file
+    of the host, which CRIU would look for in the container in vain; otherwise the path, which CRIU does not use."""
     own = {mount.number for mount in mounts_of(str(pid))}
     names = []
     for number in range(3):

@@ -1,7 +1,7 @@
-"""CRIU's remote procedure calls: the messages of its rpc.proto that we exchange, and nothing else of Protocol Buffers.
+"""CRIU's RPC protocol: the messages of its rpc.proto that the runtime needs, and no more of Protocol Buffers.
 
-Written by hand: a library for them would cost more to import than a small dump takes, and this is one screen. A field
-that we do not know is skipped, as the format asks. https://criu.org/RPC
+Written by hand: importing a Protocol Buffers library would take longer than a small dump, and this module fits on one
+screen. Unknown fields are skipped, as the format requires. https://criu.org/RPC
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 # Request types (criu_req_type).
 DUMP, RESTORE, PRE_DUMP, NOTIFY, FEATURE_CHECK = 1, 2, 4, 6, 9
 NAMES = {DUMP: "DUMP", RESTORE: "RESTORE", PRE_DUMP: "PRE_DUMP", NOTIFY: "NOTIFY", FEATURE_CHECK: "FEATURE_CHECK"}
-# criu_cg_mode: what becomes of the cgroups, by runc's --manage-cgroups-mode.
+# criu_cg_mode: how CRIU treats the cgroups, by runc's --manage-cgroups-mode.
 CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5}
 
-# message -> field -> (number, what it holds: "int" for numbers and truth values, "text", or another message).
+# message -> field -> (number, type: "int" for numbers and booleans, "text", or another message).
 MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "request": {"type": (1, "int"), "opts": (2, "options"), "notify_success": (3, "int"), "features": (5, "features")},
     "response": {"type": (1, "int"), "success": (2, "int"), "restore": (4, "restored"), "notify": (5, "notification"),
@@ -49,7 +49,8 @@ _NEGATIVE = 1 << 64   # a negative int32 is sent as 64 bits
 
 
 def encode(message: str, values: Mapping[str, Any]) -> bytes:
-    """The bytes of a message. A list is a repeated field, None a field that is not set; other fields have to exist."""
+    """The bytes of a message. A list is a repeated field, None an unset field; fields that the message does not have
+    are an error."""
     fields = MESSAGES[message]
     parts = []
     for name, given in values.items():
@@ -64,7 +65,7 @@ def encode(message: str, values: Mapping[str, Any]) -> bytes:
 
 
 def decode(message: str, data: bytes) -> dict[str, Any]:
-    """The fields of a message that we know. Raises ValueError for bytes that are no message."""
+    """The known fields of a message. Raises ValueError for bytes that are not a message."""
     known = {number: (name, kind) for name, (number, kind) in MESSAGES[message].items()}
     found: dict[str, Any] = {}
     for number, value in _fields(data):

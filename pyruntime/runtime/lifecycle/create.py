@@ -15,9 +15,10 @@ from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.lifecycle.report import report_pid
-from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord, timestamp
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system import sockets
 from pyruntime.system.processes import start_time
+from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,16 +30,16 @@ if TYPE_CHECKING:
 
 
 class Request:
-    """What `create` and `run` are asked for, besides the ID and the bundle.
+    """The options of `create` and `run`, besides the ID and the bundle.
 
-    ``console_socket``  path of a listening AF_UNIX socket that gets the terminal's master side; "" for none
+    ``console_socket``  path of a listening socket that receives the master end of the pseudoterminal; "" for none
     ``console``         the connected socket itself (a foreground `run` keeps the other end)
-    ``rootless``        None: as euid and user namespace say
-    ``cgroup_manager``  who makes the cgroup: "cgroupfs", "systemd", or "disabled" (nobody)
-    ``config_file``     the configuration, if it is not the bundle's config.json
-    ``notify``          the service manager's socket (sd_notify(3)) that the program may speak to; "" for none
-    ``listen``          how many of the preserved descriptors are sockets for the program, ``variables`` tell it of them
-    ``debug``           called with what is being done, for those who look for the reason of something
+    ``rootless``        None: detected from the effective user ID and the user namespace
+    ``cgroup_manager``  "cgroupfs", "systemd", or "disabled" (no cgroup)
+    ``config_file``     the configuration, instead of the bundle's config.json
+    ``notify``          the service manager's socket (sd_notify(3)) that the program may notify; "" for none
+    ``listen``          how many preserved descriptors are activated sockets; ``variables`` announces them
+    ``debug``           called with a debug message for each operation
     """
 
     def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
@@ -66,20 +67,21 @@ class Request:
 
 
 class Creation(Launch):
-    """The plan of `create`: followed until init waits for `start`."""
+    """The launch of `create`; it is over when init waits for `start`."""
 
-    def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord, request: Request) -> None:
+    def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
+                 request: Request) -> None:
         super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug)
         self.config = config
         self.container = container
         self.record = record
 
     def state(self, status: str) -> dict[str, Any]:
-        """The state document for a hook, as it is now."""
+        """The current state document for a hook."""
         return Setup.state_of(self.config, self.record.id, status, self.process)
 
     def commit(self) -> None:
-        """Write down what is known, for `state` and `delete` of others."""
+        """Write the record as far as it is known, for `state` and `delete` in other processes."""
         self.container.write(self.record)
 
     def ready(self) -> None:
@@ -95,11 +97,11 @@ class Creation(Launch):
         self.debug("init: closing the pipe to signal completion")
         for step in self.plan.steps:
             if step.op.name == "device_source":
-                os.unlink(step.args["path"])   # it is mounted by now
+                os.unlink(step.args["path"])   # the node is mounted by now
         return True
 
     def cause_of_death(self) -> str:
-        from pyruntime.runtime.cgroups.stats import killed_for_memory
+        from pyruntime.runtime.cgroups.stats import killed_for_memory  # lazy: only for a create that fails
 
         limit = self.config["linux.resources.memory.limit"]
         peak = killed_for_memory(self.record.cgroup)
@@ -109,12 +111,12 @@ class Creation(Launch):
                 f" {peak}): the kernel killed init, which could not be set up with so little")
 
     def left_behind(self) -> list[str]:
-        from pyruntime.runtime.cgroups.group import Cgroup
+        from pyruntime.runtime.cgroups.group import Cgroup  # lazy: only for a create that fails
 
         made = {key: path for key, path in self.record.cgroup.items() if path in self.record.cgroup_made}
         if not made:
             return []
-        # Without a pid namespace of its own, what a hook or init left behind lives on in the cgroup.
+        # If the container has no own pid namespace, processes that a hook or init left behind survive in the cgroup.
         try:
             Cgroup(made).kill()
         except (OSError, PyruntimeError) as error:
@@ -122,17 +124,19 @@ class Creation(Launch):
         return []
 
     def let_go(self) -> None:
-        """The record is on disk: init may wait without us."""
+        """The record is on disk: init may wait without the runtime."""
         channel.go(self._control, {})
         self._control.close()
 
     def abandon(self, error: BaseException) -> None:
-        """Undo a container that was created but could not be handed over (for example: its pid file was refused)."""
+        """Undo a container that was created but not handed over to the caller (for example: its pid file was
+        refused)."""
         self._fail(error)
 
 
 def make_plan(config: Config, container_id: str, request: Request, cache: str = "", scratch: str = "") -> Plan:
-    """Compile the plan for this host. ``cache`` keeps compiled filters, ``scratch`` is the container's directory."""
+    """Compile the plan for this host. ``cache`` is the directory of compiled filters, ``scratch`` the container's
+    directory."""
     options = PlanOptions(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch,
                       cgroup_manager=request.cgroup_manager)
@@ -141,13 +145,13 @@ def make_plan(config: Config, container_id: str, request: Request, cache: str = 
 
 
 def create(root: str, container_id: str, bundle: str, request: Request) -> StateRecord:
-    """Create a container; on any failure nothing of it is left. Raises the tree of pyruntime.errors."""
+    """Create a container; on any failure nothing of it is left. Raises PyruntimeError."""
     container = StateDirectory(root, container_id)
     config = load_bundle(bundle, process_needed=False, file=request.config_file)
     check_bundle(config)
     check_terminal(config, request)
     check_descriptors(request.preserve_fds, request.listen)
-    kept = kept_of(config, request.new_keyring)   # what comes from our environment is for init alone, as with runc
+    kept = kept_of(config, request.new_keyring)   # the activated sockets are for init alone
     notifies = bool(request.notify) and _may_notify(config)
     if notifies or request.variables:
         config = _with_surroundings(config, request, container.directory if notifies else "")
@@ -164,7 +168,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
     try:
         container.keep(kept)
         if notifies:
-            from pyruntime.runtime.lifecycle import notify
+            from pyruntime.runtime.lifecycle import notify  # lazy: only with $NOTIFY_SOCKET
             notify.prepare(container.directory)
         launch = Creation(plan, config, container, record, request)
         launch.run()
@@ -176,9 +180,9 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
             launch.abandon(error)
             _poststop(record, error)
         if not isinstance(error, Exception):
-            # KeyboardInterrupt, which may have come between a step and the note of how to undo it. The record knows
-            # all that was going to be made.
-            from pyruntime.runtime.lifecycle.delete import destroy
+            # KeyboardInterrupt may have come between a step and the registration of its undo function. The record has
+            # everything that was going to be created.
+            from pyruntime.runtime.lifecycle.delete import destroy  # lazy: only for a create that fails
             destroy(container, record)
         container.remove()
         raise
@@ -187,20 +191,21 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
 
 
 def _may_notify(config: Config) -> bool:
-    # In somebody else's mount namespace there is no place for the socket.
+    # A joined mount namespace has no place for the socket.
     return bool(config["process"]) and any(node.get("type") == "mount" and not node.get("path", "")
                                            for node in config["linux.namespaces"].each())
 
 
 def _name_notify_socket(plan: Plan, index: int) -> None:
-    # config.json has no such mount: whoever reads a message would look for it there in vain.
+    # config.json has no such mount: without this name a user would look for the mount there in vain.
     for step in plan.steps:
         if step.where.startswith(f"mounts[{index}]"):
             step.where = "NOTIFY_SOCKET"
 
 
 def _with_surroundings(config: Config, request: Request, notify_directory: str) -> Config:
-    """The configuration with what our environment has for the program: sockets, and a way to the service manager."""
+    """The configuration, with the activated sockets and the service manager's socket from the caller's environment
+    added."""
     process = dict(config.get("process", {}))
     told = [f"{entry.partition('=')[0]}=" for entry in request.variables]
     if notify_directory:
@@ -208,7 +213,7 @@ def _with_surroundings(config: Config, request: Request, notify_directory: str) 
     env = [entry for entry in process.get("env") or [] if not entry.startswith(tuple(told))]
     value = {**config.value, "process": process}
     if notify_directory:
-        from pyruntime.runtime.lifecycle import notify
+        from pyruntime.runtime.lifecycle import notify  # lazy: only with $NOTIFY_SOCKET
         env.append(notify.VARIABLE)
         value["mounts"] = [*(value.get("mounts") or []), notify.mount(notify_directory)]
     process["env"] = [*env, *request.variables]
@@ -216,7 +221,7 @@ def _with_surroundings(config: Config, request: Request, notify_directory: str) 
 
 
 def check_bundle(config: Config) -> None:
-    """Raise ConfigError where the root filesystem is not there."""
+    """Raise ConfigError if the root filesystem does not exist."""
     root = config["root"]
     if not root:
         raise ConfigError(config.document, [Problem(
@@ -229,7 +234,7 @@ def check_bundle(config: Config) -> None:
 
 
 def check_terminal(config: Config, request: Request) -> None:
-    """Raise UsageError for a terminal that would end nowhere."""
+    """Raise UsageError for a terminal whose master end has no receiver."""
     terminal = config.get("process.terminal", False)
     if request.detached and terminal and not request.console_socket:
         raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket: give"
@@ -239,8 +244,8 @@ def check_terminal(config: Config, request: Request) -> None:
 
 
 def record_of(config: Config, container_id: str, plan: Plan) -> StateRecord:
-    """What is written down about a container that is about to be made by ``plan``."""
-    # Past the end for a plan of `restore`: nothing is left for `start`.
+    """The record of a container that ``plan`` is about to create."""
+    # Past the end for a plan of `restore`, which leaves no steps to `start`.
     waiting = next((number for number, step in enumerate(plan.steps) if step.op.name == "await_start"),
                    len(plan.steps))
     record = StateRecord(
@@ -248,7 +253,7 @@ def record_of(config: Config, container_id: str, plan: Plan) -> StateRecord:
         rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
         annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
         cgroup=plan.cgroup_paths,
-        # Before they are made: a runtime that is killed half-way must not leave one that nobody knows of.
+        # Recorded before they are created: a runtime that is killed half-way must not leave unknown cgroups behind.
         cgroup_made=_to_be_made(plan), has_process=bool(config["process"]), total=len(plan.steps),
         own_pids=any(node.get("type") == "pid" and not node.get("path", "")
                      for node in config["linux.namespaces"].each()),
@@ -256,12 +261,13 @@ def record_of(config: Config, container_id: str, plan: Plan) -> StateRecord:
         tail=[[number, step.phase, step.op.name, step.where, step.label]
               for number, step in enumerate(plan.steps) if number > waiting and step.op.actor == "stub"])
     if not any(os.path.isdir(path) for path in _managed(plan)):
-        own_unit(record, plan)   # else the unit may be another's, and is ours when systemd has made it for us
+        own_unit(record, plan)   # until systemd creates it, the unit may be another's
     return record
 
 
 def own_unit(record: StateRecord, plan: Plan) -> None:
-    """Write down that systemd's unit, if the plan has one, is the container's: `delete` ends it with all in it."""
+    """Record the systemd unit of the plan, if any, as the container's: `delete` stops the unit and all its
+    processes."""
     scope = _scope(plan)
     if scope and not record.unit:
         record.unit, record.user_unit = scope.args["unit"], bool(scope.args["user"])
@@ -273,22 +279,22 @@ def _scope(plan: Plan) -> Step | None:
 
 
 def _to_be_made(plan: Plan) -> list[str]:
-    """The directories of cgroups, outermost first, that `delete` removes, but for those that systemd makes."""
+    """The cgroup directories, outermost first, that `delete` removes, except those that systemd creates."""
     by_systemd = _managed(plan)
     return [path for group in plan.cgroup_paths.values() if group not in by_systemd for path in _missing(group)]
 
 
 def _managed(plan: Plan) -> list[str]:
-    """The directories that systemd makes for the container. The slices above them are its own."""
+    """The directories that systemd creates for the container. The slices above them belong to systemd."""
     if not _scope(plan):
         return []
-    from pyruntime.runtime.cgroups.systemd import managed
+    from pyruntime.runtime.cgroups.systemd import managed  # lazy: only for the systemd driver
 
     return [group for key, group in plan.cgroup_paths.items() if managed(key)]
 
 
 def _missing(path: str) -> list[str]:
-    """The directories, outermost first, that have to be made for ``path``."""
+    """The missing directories of ``path``, outermost first."""
     missing: list[str] = []
     while not os.path.isdir(path):
         missing.insert(0, path)
@@ -316,8 +322,8 @@ def _descriptors(container: StateDirectory, config: Config, plan: Plan, request:
 
 
 def _poststop(record: StateRecord, error: BaseException) -> None:
-    """A container whose hooks ran and that failed then is destroyed, and poststop hooks follow (runtime.md#lifecycle,
-    steps 4, 5, 6 and 13)."""
+    """Destroy a container that failed after its hooks ran, and run its poststop hooks (runtime.md#lifecycle, steps 4,
+    5, 6 and 13)."""
     if record.hooks.get("poststop") and isinstance(error, (HookError, StepError)):
-        from pyruntime.runtime.lifecycle.delete import poststop
+        from pyruntime.runtime.lifecycle.delete import poststop  # lazy: only for a create that fails
         error.notes += [str(failure) for failure in poststop(record)]

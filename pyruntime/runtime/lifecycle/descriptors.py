@@ -1,4 +1,5 @@
-"""Descriptors of our caller that the container's program gets: those of LISTEN_FDS, then those of --preserve-fds."""
+"""Descriptors that are passed from the caller to the container's program: those of LISTEN_FDS, then of
+--preserve-fds."""
 
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ from pyruntime.errors import UsageError
 
 
 def check_descriptors(preserved: int, listen: int = 0) -> None:
-    """Raise UsageError where a descriptor that is to be passed on is not open; the first ``listen`` come from
+    """Raise UsageError if a descriptor that is to be passed is not open; the first ``listen`` descriptors come from
     LISTEN_FDS."""
     for fd in range(3, 3 + preserved):
         try:
-            inherited = os.get_inheritable(fd)   # one that is not is ours, in the place of one that was not given
+            inherited = os.get_inheritable(fd)   # not inheritable: opened by the runtime, not the caller
         except OSError:
             inherited = False
         if inherited:

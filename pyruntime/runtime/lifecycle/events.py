@@ -1,7 +1,7 @@
-"""`events`: a container's numbers, and a word when the kernel kills for memory.
+"""`events`: a container's statistics, and notifications of OOM kills.
 
-cgroup v1 tells of it through an eventfd (memcg_oom in admin-guide/cgroup-v1/memory.rst), v2 by the counter ``oom_kill``
-in memory.events, which can be polled for.
+cgroup v1 notifies through an eventfd (memcg_oom in admin-guide/cgroup-v1/memory.rst), cgroup v2 through the counter
+``oom_kill`` in memory.events, which supports poll(2).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.lifecycle.store import StateRecord
 
-_STEP = 0.5   # seconds between two looks whether the cgroup is still there: nothing tells when it goes
+_STEP = 0.5   # seconds between checks that the cgroup still exists: the kernel does not notify of its removal
 
 
 def statistics(root: str, container_id: str) -> dict[str, Any]:
-    """The numbers of a container's cgroup, in runc's shape. Raises StateError unless it lives."""
+    """The statistics of a container's cgroup, in runc's format. Raises StateError unless the container is running."""
     return stats(_living(root, container_id).cgroup)
 
 
@@ -40,7 +40,7 @@ def _living(root: str, container_id: str) -> StateRecord:
 
 
 class _Oom:
-    """Tells how often the kernel has killed in a memory cgroup since the last look."""
+    """Counts the OOM kills in a memory cgroup since the last call."""
 
     def __init__(self, paths: dict[str, str]) -> None:
         self.fds: list[int] = []
@@ -63,7 +63,7 @@ class _Oom:
         return int(dict(zip(words[::2], words[1::2], strict=True)).get("oom_kill", 0))
 
     def count(self) -> int:
-        """Kills since the last look; the end of the cgroup is none."""
+        """Kills since the last call; the removal of the cgroup is not a kill."""
         try:
             if self.event == select.POLLIN:
                 found = os.eventfd_read(self.fds[0])
@@ -79,7 +79,7 @@ class _Oom:
 
 
 def events(root: str, container_id: str, interval: float) -> Iterator[dict[str, Any]]:
-    """Stats every ``interval`` seconds, and an ``oom`` for each kill, until the container's cgroup has gone."""
+    """Statistics every ``interval`` seconds, and an ``oom`` for each kill, while the container's cgroup exists."""
     record = _living(root, container_id)
     place = next(iter(record.cgroup.values()), "")
     oom = _Oom(record.cgroup)

@@ -1,12 +1,14 @@
-"""`exec`: another process in a container that exists.
+"""`exec`: another process in an existing container.
 
-The same instruction set and stub as `create`, another plan: pyruntime/runtime/compiler/sections/exec.py says how the
-stub comes into the container, and the rest is what every process of it gets. The process is a child of ours, and after
-us of whoever takes over our children, as containerd's shim and conmon expect.
+The instruction set and the stub are those of `create`, but the plan is another:
+pyruntime/runtime/compiler/sections/exec.py describes how the stub enters the container, and the other steps are those
+of every process of the container. The process is a child of the runtime and is reparented when the runtime exits, as
+containerd's shim and conmon expect.
 """
 
 from __future__ import annotations
 
+import _socket
 import os
 from _thread import get_native_id
 
@@ -29,7 +31,6 @@ from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
@@ -37,13 +38,13 @@ if TYPE_CHECKING:
 
 
 class ExecRequest:
-    """What `exec` is asked for, besides the ID.
+    """The options of `exec`, besides the ID.
 
-    ``args``           the program and its arguments; empty where there is a process object
-    ``process``        the process object (config.md#process), or the name of a file that holds it
+    ``args``           the command and its arguments; empty if a process object is given
+    ``process``        the process object (config.md#process), or the name of its file
     ``options``        keyword arguments of config.joining.asked_process
     ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
-    ``stdin``          whether our input is typed into the terminal; without, the third SIGINT or SIGTERM ends us
+    ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
     """
 
     def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
@@ -68,8 +69,8 @@ class ExecRequest:
 
 
 def execute(root: str, container_id: str, request: ExecRequest) -> int:
-    """Run a process in a created or running container. Returns its exit status (128 + N when signal N killed it), or
-    detached its pid, once its program has taken over. After an error nothing of it is left.
+    """Run a process in a created or running container. Returns its exit status (128 + N when signal N killed it), or if
+    detached its pid once the command has been executed. After an error nothing of the process is left.
 
     Raises StateError, UsageError, ConfigError, HostError, StepError.
     """
@@ -119,7 +120,7 @@ def _config(container: StateDirectory, record: StateRecord, request: ExecRequest
 
 
 def _read(path: str) -> bytes:
-    # Not load.read_file: callers give pipes, too (--process /dev/fd/63).
+    # Not load.read_file: callers pass pipes, too (--process /dev/fd/63).
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -136,24 +137,24 @@ def _read(path: str) -> bytes:
     return b"".join(parts)
 
 
-def _in_foreground(container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest, terminal: bool) -> int:
+def _in_foreground(container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest,
+                   terminal: bool) -> int:
     foreground = None
-    if os.getpid() == get_native_id():   # Python handles signals in the main thread alone
-        from pyruntime.runtime.lifecycle.foreground import Foreground
+    if os.getpid() == get_native_id():   # Python handles signals in the main thread only
+        from pyruntime.runtime.lifecycle.foreground import Foreground  # lazy: only without --detach
 
         insistence = None
         if not request.stdin:
-            from pyruntime.system.signals import Insistence
+            from pyruntime.system.signals import Insistence  # lazy: only without --detach
 
             insistence = Insistence("the program")
         foreground = Foreground(insistence)
         foreground.begin()
     elif terminal:
-        raise UsageError("a terminal can be forwarded by the main thread alone: give a console socket")
+        raise UsageError("only the main thread can forward a terminal: give a console socket")
     ends: tuple[_socket.socket, ...] = ()
     try:
         if terminal:
-            import _socket
             ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         entry = ExecLaunch(container, record, config, request, ends[1] if ends else None)
         if foreground is not None and ends:
@@ -178,7 +179,7 @@ def _wait(pid: int, foreground: Foreground | None) -> int:
 
 
 class ExecLaunch(Launch):
-    """The plan of `exec`: followed until the program has taken over."""
+    """The launch of `exec`; it is over when the command has been executed."""
 
     def __init__(self, container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest,
                  console: _socket.socket | None) -> None:
@@ -204,7 +205,7 @@ class ExecLaunch(Launch):
             self._close_window()
             raise
         super().__init__(plan, fds, request.preserve_fds, request.debug)
-        self.on_pid: Callable[[int], None] = lambda pid: None   # called before the program begins
+        self.on_pid: Callable[[int], None] = lambda pid: None   # called before the command is executed
 
     def started(self) -> None:
         self._close_window()   # the namespaces are joined
@@ -224,13 +225,13 @@ class ExecLaunch(Launch):
         return self.taken_over(report)
 
     def report(self, pid_file: str, pidfd_socket: str) -> None:
-        """Name the process to the caller."""
+        """Report the process to the caller."""
         self.on_pid(self.init)
         report_pid(self.init, pid_file, pidfd_socket, b"setns")
 
 
 def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
-    """The plan that `execute` would carry out. Raises as it does."""
+    """The plan that `execute` would carry out. Raises like `execute`."""
     container = StateDirectory(root, container_id)
     record = container.read()
     _check_status(container, record, request)
@@ -238,26 +239,25 @@ def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
 
 
 def _window(container: StateDirectory) -> _socket.socket | None:
-    """Without root, the kernel lets nobody look into an init that is not dumpable, as it is while it waits for `start`:
-    ask it to be, until the connection ends. None where it does not wait."""
-    import _socket
-
+    """Make an init that waits for `start` dumpable until the connection is closed: without root, the kernel lets no
+    other process inspect an init that is not. None if init does not wait."""
     try:
         sock = sockets.connect(os.path.join(container.directory, "start.sock"), "exec", _socket.SOCK_SEQPACKET)
     except PyruntimeError:
-        return None   # started, or gone: what comes next says so
+        return None   # started or exited: the next call reports that
     try:
         sock.send(b"d")
         if sock.recv(1) == b"d":
             return sock
     except OSError:
-        pass   # `start` came first: init has closed the socket, and can be looked into now
+        pass   # `start` came first: init has closed the socket, and can be inspected now
     sock.close()
     return None
 
 
 def _open_init(record: StateRecord) -> dict[str, int]:
-    """Descriptors of init and of its root directory; they cannot name another process's. Raises StateError."""
+    """Descriptors of init and of its root directory; unlike a pid, they cannot come to name another process. Raises
+    StateError."""
     try:
         pidfd = os.pidfd_open(record.pid)
     except ProcessLookupError:
@@ -269,7 +269,7 @@ def _open_init(record: StateRecord) -> dict[str, int]:
             refuse("cannot exec in a stopped container", record.id, "stopped")
     except OSError as error:
         os.close(pidfd)
-        raise StateError(f'cannot look into process {record.pid}, the init of "{record.id}": {error.strerror}'
+        raise StateError(f'cannot inspect process {record.pid}, the init process of "{record.id}": {error.strerror}'
                          ) from None
     except StateError:
         os.close(pidfd)
@@ -292,15 +292,15 @@ def exec_plan(container: StateDirectory, record: StateRecord, config: Config, re
 
 
 def _foreign_namespaces(pid: int) -> int:
-    """The kinds of namespaces (CLONE_NEW*) that the process has and we do not: to join our own asks for rights that
-    nobody needs."""
+    """The namespaces (CLONE_NEW*) that the process has and the runtime does not: joining one's own namespace would
+    require needless privileges."""
     flags = 0
     for kind, flag in NAMESPACES.items():
         name = PROC_NAMES.get(kind, kind)
         try:
             theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
         except FileNotFoundError:
-            continue   # a kernel without this kind
+            continue   # the kernel lacks this kind
         except OSError as error:
             raise PyruntimeError(f"cannot see the namespaces of process {pid}: {error.strerror}") from None
         if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 def read_host(rootless: bool | None = None, *, cgroups: bool = True, systemd: bool = False) -> Host:
-    """The host as it is now. ``rootless`` overrides what euid and user namespace say (``--rootless``). Without
-    ``cgroups`` nobody looks for them, for plans that make none; with ``systemd`` it is asked what it is."""
+    """The host as it is now. ``rootless`` overrides the detection by effective user ID and user namespace
+    (``--rootless``). Without ``cgroups`` the host's cgroups are not read, for plans that create none. With ``systemd``
+    systemd is queried, too."""
     uid_map = _read("/proc/self/uid_map").split()
     user_namespace = bool(uid_map) and uid_map[:3] != ["0", "0", "4294967295"]
     status = dict(line.partition(":")[::2] for line in _read("/proc/self/status").splitlines())
@@ -32,7 +33,8 @@ def read_host(rootless: bool | None = None, *, cgroups: bool = True, systemd: bo
         euid=os.geteuid(),
         egid=os.getegid(),
         user_namespace=user_namespace,
-        # In a user namespace of its own init is all-powerful there; its bounding set is what we hand down.
+        # In a user namespace of the container, init has all capabilities there; only the runtime's bounding set limits
+        # them.
         capabilities=bounding,
         last_cap=int(_read("/proc/sys/kernel/cap_last_cap") or 40),
         apparmor=_read("/sys/module/apparmor/parameters/enabled").startswith("Y"),
@@ -46,7 +48,7 @@ def read_host(rootless: bool | None = None, *, cgroups: bool = True, systemd: bo
 
 
 def _systemd(*, user: bool) -> Systemd:
-    from pyruntime.runtime.cgroups.systemd_bus import ask
+    from pyruntime.runtime.cgroups.systemd_bus import ask  # lazy: jeepney (30 ms): only for the systemd driver
 
     return ask(user=user)
 

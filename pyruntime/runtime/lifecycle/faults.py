@@ -1,11 +1,12 @@
-"""Failing a plan on purpose. Tests set ``PYRUNTIME_FAULT`` to prove that nothing is left behind:
+"""Fault injection. Tests set ``PYRUNTIME_FAULT`` to prove that nothing is left behind:
 
     fail:N        step N reports an error instead of being performed
-    kill:N        whoever performs step N is killed before it (the stub or init; for a host step, the runtime itself)
+    kill:N        the process that performs step N is killed before the step: the stub, init, or for a host step the
+                  runtime itself
     after:N       the same, after the step
     parent:N      the runtime is killed while the stub or init performs step N, or before host step N
 
-Everything else of the plan is as always. The variable is read once, at the start of a plan.
+Every other step is performed as usual. The variable is read once, at the start of a plan.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import errno
 import os
 
 from pyruntime.runtime.plan.encode import FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER, FAULT_KILL_PARENT
+from pyruntime.system.processes import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.runtime.plan.steps import Step
 
-_SIGKILL = 9
 
 
 def _wanted() -> tuple[str, int]:
@@ -49,8 +50,8 @@ def before(index: int) -> None:
 
 
 def die() -> None:
-    """Be killed, at once."""
-    os.kill(os.getpid(), _SIGKILL)
+    """Kill this process at once."""
+    os.kill(os.getpid(), SIGKILL)
 
 
 def after(index: int) -> None:

@@ -1,4 +1,4 @@
-"""The features document: what the runtime can do (features.md, features-linux.md)."""
+"""The features document: the features that the runtime supports (features.md, features-linux.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "post
 
 
 def _seccomp() -> dict[str, Any]:
-    from pyruntime.runtime.compiler.sections import seccomp_filter, seccomp_values
+    from pyruntime.runtime.compiler.sections import seccomp_filter, seccomp_values  # lazy: --version needs no filter
 
     flags = sorted(seccomp_values.FLAGS)
     return {"enabled": True, "actions": sorted(seccomp_filter.ACTIONS), "operators": sorted(seccomp_filter.OPERATORS),
@@ -25,18 +25,18 @@ def _seccomp() -> dict[str, Any]:
 
 
 def libseccomp_version() -> str:
-    """The version of libseccomp that makes filters, or ``none``: containers without linux.seccomp need none."""
+    """The version of libseccomp, or ``none``: containers without linux.seccomp do not need the library."""
     try:
-        from pyruntime.runtime.compiler.sections import seccomp_filter
+        from pyruntime.runtime.compiler.sections import seccomp_filter  # lazy: the import fails without libseccomp
     except HostError:
         return "none"
     return seccomp_filter.libseccomp_version()
 
 
 def document(criu: str = "") -> dict[str, Any]:
-    """What is supported, whether this machine's kernel has it or not. ``criu`` is the CRIU program, by default that in
-    PATH: without one there is no checkpoint."""
-    from pyruntime.runtime.lifecycle.checkpoint_criu import search
+    """The supported features, whether or not the host's kernel has them. ``criu`` is the CRIU program (default: the one
+    in PATH); without it, checkpoint is not supported."""
+    from pyruntime.runtime.lifecycle.checkpoint_criu import search  # lazy: --version needs no CRIU
 
     return {
         "ociVersionMin": "1.0.0",
@@ -58,6 +58,6 @@ def document(criu: str = "") -> dict[str, Any]:
         "annotations": {"io.github.seccomp.libseccomp.version": libseccomp_version(),
                         "org.opencontainers.runc.checkpoint.enabled": str(bool(search(criu))).lower(),
                         "io.pyruntime.version": __version__},
-        # A property can be a program to run, or a limit to lift; CRIU runs as root.
+        # A property can name a program to run or lift a limit, and CRIU runs as root.
         "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "org.criu.config"],
     }

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 _KEPT = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN,
          signal.SIGTTOU, signal.SIGTSTP}
-_REST = 1 << 20   # bytes that are still passed on when the program has ended; a terminal holds less
-_HUNG_UP = 50     # milliseconds between two looks at a terminal that no program has open
+_REST = 1 << 20   # bytes that are still forwarded when the program has exited; a terminal buffers less
+_HUNG_UP = 50     # milliseconds between checks of a terminal that no program has open
 
 
 class Foreground:
-    """Between ``begin`` and ``end`` signals do not act on us but are kept for the container.
+    """Between ``begin`` and ``end``, signals do not act on the runtime but are queued for the container.
 
-    ``insistence``  lets the third SIGINT or SIGTERM end us; None: the program alone decides
+    ``insistence``  whether the third SIGINT or SIGTERM ends the runtime; None: only the program decides
     """
 
     def __init__(self, insistence: Insistence | None = None) -> None:
@@ -39,8 +39,8 @@ class Foreground:
         self._warn: Callable[[str], None] = lambda text: None
 
     def begin(self) -> None:
-        """Start to collect signals, before there is a container to send them to. In another thread than the first one
-        they are nobody's: Python handles them in that one alone."""
+        """Start to collect signals, before there is a container to send them to. In other threads than the main thread
+        this does nothing: Python handles signals in the main thread only."""
         if os.getpid() != get_native_id():
             return
         signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
@@ -48,15 +48,17 @@ class Foreground:
             self._old[number] = signal.signal(number, lambda number, frame: None)
 
     def terminal(self, master: int, *, stdin: bool = True) -> None:
-        """Forward our terminal to the container's, whose master side this is; without ``stdin`` its output alone."""
+        """Forward the caller's terminal to the container's, whose master end is passed; without ``stdin``, forward only
+        output."""
         self._terminal = TerminalRelay(master, stdin=stdin)
 
     def relay(self, relay: NotifyRelay, warn: Callable[[str], None]) -> None:
-        """Pass on what the container's program tells the service manager; ``warn`` of a manager that cannot be told."""
+        """Forward the program's notifications to the service manager; call ``warn`` if the manager cannot be
+        reached."""
         self._relay, self._warn = relay, warn
 
     def wait(self, pid: int, pidfd: int) -> int:
-        """Forward until init ends; its status as a shell has it (128 + N when signal N killed it)."""
+        """Forward until init exits; return its exit status (128 + N when signal N killed it)."""
         terminal = self._terminal
         try:
             if terminal:
@@ -69,7 +71,7 @@ class Foreground:
                     self._pass_on(self._relay)
                 if terminal:
                     terminal.pump()
-                if pidfd in ready:   # what ended with the program comes after what it still said
+                if pidfd in ready:   # the exit comes last, after the remaining output of the program
                     self._last_words()
                     if terminal:
                         self._drain(terminal)
@@ -89,7 +91,7 @@ class Foreground:
         return {fd for fd, _ in poll.poll(patience)}
 
     def _drain(self, terminal: TerminalRelay) -> None:
-        """What the program wrote before it ended, as fast as it is taken; a signal that would end us ends that."""
+        """Forward the remaining output, as fast as it is read; a signal that would end the runtime stops this."""
         terminal.take_rest()
         while terminal.output.pending:
             if self._wake in self._poll(-1) and any(number not in _KEPT for number in os.read(self._wake, 4096)):
@@ -98,7 +100,7 @@ class Foreground:
             terminal.take_rest()
 
     def _last_words(self) -> None:
-        """What the program told its service manager before it ended; others that live on may go on telling."""
+        """Forward the remaining notifications, at most 64: processes that outlive the program may keep sending."""
         if self._relay is None:
             return
         poll = select.poll()
@@ -112,7 +114,7 @@ class Foreground:
         try:
             relay.pass_on(os.getpid())
         except PyruntimeError as error:
-            self._warn(str(error))   # no reason to end a service
+            self._warn(str(error))   # not a reason to end a service
 
     def _forward(self, pid: int) -> None:
         for number in os.read(self._wake, 4096):
@@ -127,7 +129,7 @@ class Foreground:
                     return
 
     def end(self) -> None:
-        """Give the signals back."""
+        """Restore the signal handlers."""
         if self._relay:
             self._relay.close()
         if self._old:
@@ -144,7 +146,7 @@ def _exit_status(pid: int) -> int:
 
 
 class TerminalRelay:
-    """Our own terminal in raw mode on one side, the container's on the other; neither ever holds up the other."""
+    """The caller's terminal in raw mode on one side, the container's on the other; neither ever blocks the other."""
 
     def __init__(self, master: int, *, stdin: bool) -> None:
         self.master = master
@@ -157,21 +159,21 @@ class TerminalRelay:
         self.input = Inlet(0)
         self.input.ended = not stdin
         self.output = Outlet(1)
-        self.resize()   # before `start`: the program may ask at once
+        self.resize()   # before `start`: the program may query the size at once
 
     def begin(self) -> None:
-        """Go raw, where what is typed comes to us."""
+        """Switch the caller's terminal to raw mode if input is forwarded."""
         if self._stdin and os.isatty(0):
-            import termios
+            import termios  # lazy: only with a terminal
             import tty
 
             self._saved = termios.tcgetattr(0)
-            tty.setraw(0, termios.TCSANOW)   # what was typed already is for the program
+            tty.setraw(0, termios.TCSANOW)   # keep pending input for the program
 
     def resize(self) -> None:
-        """Give the container's terminal the size of ours."""
+        """Set the size of the container's terminal to that of the caller's."""
         if self.tty >= 0:
-            import fcntl
+            import fcntl  # lazy: only with a terminal
             import termios
 
             size = fcntl.ioctl(self.tty, termios.TIOCGWINSZ, bytes(8))
@@ -179,7 +181,7 @@ class TerminalRelay:
                 fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
 
     def register(self, poll: select.poll, *, reading: bool) -> int | None:
-        """What is to be waited for; for how many milliseconds at most (None: without an end)."""
+        """Register the descriptors to poll; return the timeout in milliseconds (None: no timeout)."""
         if self.output.pending:
             poll.register(self.output.fd, select.POLLOUT)
         if not reading:
@@ -187,18 +189,18 @@ class TerminalRelay:
         if not self.input.ended and not self._typed.full:
             poll.register(self.input.fd, select.POLLIN)
         events = (select.POLLOUT if self._typed.pending else 0) | (0 if self.output.full else select.POLLIN)
-        if self._written.ended:   # no program has it open: poll(2) would return at once, until one opens it
+        if self._written.ended:   # no program has it open: poll(2) would return at once, again and again
             return _HUNG_UP
         if events:
             poll.register(self.master, events)
         return None
 
     def pump(self) -> None:
-        """Pass on what can be passed on now, each way."""
+        """Forward in both directions as much as possible without blocking."""
         if not self.input.ended and not self._typed.full:
             self._typed.put(self.input.take())
             if self.input.ended:
-                # Our input has ended; a terminal says that by a character at the beginning of a line.
+                # End of input; on a terminal, a character at the beginning of a line reports that.
                 self._typed.put(b"\x04")
         self._typed.flush()
         self.output.flush()
@@ -206,20 +208,20 @@ class TerminalRelay:
             self.output.put(self._written.take())
 
     def take_rest(self) -> None:
-        """What the program wrote before it ended, as far as there is room; processes that it left may go on writing."""
+        """Read the remaining output as far as there is room; processes that outlive the program may keep writing."""
         while self._left > 0 and not self.output.full and (data := self._written.take()):
             self._left -= len(data)
             self.output.put(data)
 
     def end(self) -> None:
-        """Give our terminal back as it was."""
+        """Restore the settings of the caller's terminal."""
         if self._saved is not None:
-            import termios
+            import termios  # lazy: only with a terminal
 
             try:   # noqa: SIM105  # contextlib is too dear for commands
-                termios.tcsetattr(0, termios.TCSANOW, self._saved)   # to drain would wait for a reader
+                termios.tcsetattr(0, termios.TCSANOW, self._saved)   # draining would wait for a reader
             except termios.error:
-                pass   # the terminal has been hung up
+                pass   # the terminal was hung up
         self.input.close()
         self.output.close()
         os.close(self.master)

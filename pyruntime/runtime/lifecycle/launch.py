@@ -1,6 +1,6 @@
-"""Carrying out a plan: the parent's half, and the conversation with the stub.
+"""Carry out a plan: the parent's part, and the protocol with the stub.
 
-`create` (lifecycle/create.py) and `exec` (lifecycle/exec.py) follow it with what is their own. For `create`:
+The subclasses for `create` (lifecycle/create.py) and `exec` (lifecycle/exec.py) add the rest. For `create`:
 
     parent                                    stub                      init
     cgroup_create, cgroup_write, ...
@@ -13,14 +13,14 @@
     ◀───────────────────────────────────────────────────────── CREATED
     state.json ── go ────────────────────────────────────────────────▶  waits for `start`
 
-Whoever dies, the other sees the end of the stream: the stub exits, the parent undoes its steps in reverse order.
+If one side dies, the other sees the end of the stream: the stub exits, or the parent undoes its steps in reverse order.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from errno import EPERM
+from errno import EINVAL, EISDIR, ENOENT, EPERM
 
 from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.runtime.lifecycle import channel, faults
@@ -28,6 +28,8 @@ from pyruntime.runtime.lifecycle.perform import perform
 from pyruntime.runtime.plan.encode import encode
 from pyruntime.runtime.plan.phases import FIRST
 from pyruntime.system.installed import native
+from pyruntime.system.processes import SIGKILL
+from pyruntime.system.uapi import MFD_EXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,12 +41,11 @@ if TYPE_CHECKING:
     from pyruntime.runtime.plan.steps import Step
 
 STUB = native("stub")
-MFD_EXEC = 0x10   # linux/memfd.h, Linux 6.3; earlier kernels make every memfd executable
 MAX_HANDED = 128  # as in native/stub/stub.h
 
 
 def sealed(name: str, data: bytes, extra: int = 0) -> int:
-    """A memfd that nobody can change any more (memfd_create(2)); ``extra`` flags are its maker's."""
+    """A sealed memfd, which can no longer be changed (memfd_create(2)); ``extra`` are additional flags."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | extra)
     view = memoryview(data)
     while view:
@@ -55,11 +56,12 @@ def sealed(name: str, data: bytes, extra: int = 0) -> int:
 
 
 def program() -> int:
-    """A descriptor of the stub's program that a container cannot use to change the installed file (CVE-2019-5736)."""
+    """A descriptor of the stub's program through which a container cannot change the installed file (CVE-2019-5736)."""
     image = stub_image()
     try:
         return sealed("pyruntime", image, MFD_EXEC)
     except PermissionError:   # vm.memfd_noexec=2
+        # lazy: only if vm.memfd_noexec forbids to run a memfd
         from pyruntime.runtime.lifecycle.private_copy import private_copy
         return private_copy(image)
     except OSError:           # a kernel before 6.3
@@ -79,11 +81,11 @@ def stub_image() -> bytes:
 
 
 class Launch:
-    """One plan being carried out. A subclass says what is done when there is a process, and when the plan is over."""
+    """The execution of one plan. A subclass defines what happens when the process exists, and when the plan is over."""
 
     def __init__(self, plan: Plan, fds: dict[str, int], preserve: int, debug: Callable[[str], None]) -> None:
-        """``fds``: the descriptor of each of ``plan.slots``; they are closed with the launch. ``debug`` is told what
-        happens, with the phrases by which runc's messages of that are known."""
+        """``fds``: the descriptor for each of ``plan.slots``; they are closed with the launch. ``debug`` is called with
+        debug messages, in runc's wording where runc has such a message."""
         self.plan = plan
         self.fds = fds
         self.preserve = preserve
@@ -91,59 +93,60 @@ class Launch:
         self._undo: list[Callable[[], None]] = []
         self._handed: dict[int, int] = {}
         self._control: Any = None
-        self._holder = (0, -1)   # pid of the process that waits in a scope, and the pipe that it waits at
+        self._holder = (0, -1)   # pid of the process that keeps a scope alive, and the pipe that it waits on
         self.stub = 0    # pid of the stub before it clones init
         self.init = 0    # pid of init, or of the process that joins a container
-        self.given: list[int] = []   # descriptors for the program, from 3 on, instead of ours of these numbers
+        self.given: list[int] = []   # the program's descriptors, from 3 on, instead of the runtime's
         self._prepared = False
 
     @property
     def process(self) -> int:
-        """The pid of who stands in the container's namespaces: init, or before it exists the stub."""
+        """The pid of the process in the container's namespaces: init, or the stub before init exists."""
         return self.init or self.stub
 
     def started(self) -> None:
-        """``init`` is known."""
+        """Called when ``init`` is known."""
 
     def over(self, report: Report | None) -> bool:
-        """Whether the plan has been carried out as far as we follow it, now that the stub said this (None: the end of
-        the stream, which otherwise is its death)."""
+        """Whether the plan has been carried out as far as this launch follows it, after this report of the stub (None:
+        the end of the stream, which otherwise means that the stub has died)."""
         raise NotImplementedError
 
     def taken_over(self, report: Report | None) -> bool:
-        """What `over` says where the plan ends in a program: execve(2) has done its work."""
+        """The `over` of plans that end in a program: whether execve(2) has succeeded."""
         if report is not None and report.kind == channel.EXEC:
-            self._prepared = True   # the filter and execve are left: their success is the end of the stream
+            self._prepared = True   # only the filter and execve are left: if they succeed, the stream ends
         if report is None and self._prepared:
             self._control.close()
             return True
         return False
 
     def cause_of_death(self) -> str:
-        """Called when the stub or init is dead: why, where something tells."""
+        """Called when the stub or init has died; return the cause if it is known."""
         return ""
 
     def left_behind(self) -> list[str]:
-        """Called after a failure when everybody has been killed: see to what they left; what fails at that."""
+        """Called after a failure, when all processes have been killed: clean up after them, and return the errors."""
         return []
 
     # --- what performers use ---------------------------------------------------------------------------------------
 
     def hand_over(self, slot: int, fd: int) -> None:
-        """Give the stub this descriptor with the next go-ahead."""
+        """Pass this descriptor to the stub with the next reply."""
         if len(self._handed) == MAX_HANDED:
             os.close(fd)
             raise PyruntimeError(f"more than {MAX_HANDED} id-mapped mounts")
         self._handed[slot] = fd
 
     def hold(self) -> int:
-        """Start the process that waits in a systemd scope; returns its pid. `release` ends it, and so does our end."""
+        """Start the process that keeps a systemd scope alive; return its pid. The process ends on `release`, and with
+        the runtime."""
         image = program()
         theirs, ours = os.pipe2(os.O_CLOEXEC)
         try:
             entry = fcntl.fcntl(image, fcntl.F_DUPFD_CLOEXEC, 3)
             try:
-                pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold"], {},
+                pid = os.posix_spawn(f"/proc/self/fd/{entry}", ["pyruntime-init", "hold=1"], {},
                                      file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0)])
             finally:
                 os.close(entry)
@@ -157,14 +160,14 @@ class Launch:
         return pid
 
     def release(self) -> None:
-        """End the process that `hold` started, if it has not been ended."""
+        """End the process that `hold` started, if it is still running."""
         pid, pipe = self._holder
         self._holder = (0, -1)
         if pid:
             os.close(pipe)
             os.waitpid(pid, 0)
 
-    # --- the conversation --------------------------------------------------------------------------------------------
+    # --- the protocol ------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
         """Carry out the plan; return init's pid. On failure everything is undone and raised."""
@@ -184,8 +187,8 @@ class Launch:
         """The steps of the first phase have been performed; there is no stub yet."""
 
     def _perform_from(self, index: int) -> None:
-        """Perform the host steps from ``index`` up to the next step of the stub; before there is one, those of the
-        first phase alone."""
+        """Perform the host steps from ``index`` up to the next step of the stub; before there is a stub, only those of
+        the first phase."""
         steps = self.plan.steps
         while index < len(steps) and steps[index].op.actor == "host" and (
                 self._control is not None or steps[index].phase == FIRST):
@@ -217,7 +220,7 @@ class Launch:
         plan = sealed("plan", encode(self.plan.steps, faults.for_stub(self.plan.steps)))
         wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
         base = 3 + self.preserve
-        # Parked above the places where they are wanted, so that none is overwritten before it is put there.
+        # First moved above their final numbers, so that none is overwritten before it is moved there.
         above = base + len(wanted)
         parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in wanted]
         given = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in self.given]
@@ -226,9 +229,9 @@ class Launch:
             actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
             actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(given)]
             self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
-                                       ["pyruntime-init", str(base), str(len(self.plan.slots))], {},
+                                       ["pyruntime-init", f"fds={base}", f"slots={len(self.plan.slots)}"], {},
                                        file_actions=actions)
-            self.debug(f"nsexec container setup: the stub is process {self.stub}, from a copy of its own")
+            self.debug(f"nsexec container setup: the stub is process {self.stub}, run from its own copy")
             self._tell_of_plan()
         finally:
             theirs.close()
@@ -273,7 +276,7 @@ class Launch:
         return any(step.op.name == "clone_init" for step in self.plan.steps[:index])
 
     def _await_clone(self) -> None:
-        # Init's first words may overtake the stub's last ones: they are two processes on one socket.
+        # Init's first report may arrive before the stub's last one: two processes write to one socket.
         while not self.init:
             report = channel.receive(self._control)
             if report is None or report.kind != channel.CLONED:
@@ -304,19 +307,19 @@ class Launch:
                           detail or filename or "", call, self.plan.document)
 
     def _fail(self, error: BaseException) -> None:
-        """Kill what runs, undo what was done, in reverse order; failures of this are notes to the first error."""
+        """Kill the processes and undo the steps in reverse order; failures become notes of the first error."""
         notes = error.notes if isinstance(error, PyruntimeError) else []
         if self._control is not None:
             self._control.close()
         for pid in (self.stub, self.init):
             if pid:
                 try:
-                    os.kill(pid, 9)
+                    os.kill(pid, SIGKILL)
                     os.waitpid(pid, 0)
                 except (ProcessLookupError, ChildProcessError):
-                    continue   # it went by itself
+                    continue   # the process exited by itself
         had_init = self.init
-        self.stub = self.init = 0   # their numbers may soon name other processes
+        self.stub = self.init = 0   # their pids may be reused
         if had_init:
             notes += self.left_behind()
         while self._undo:
@@ -333,7 +336,7 @@ class Launch:
 
 def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detail: str, call: str,
                document: str = "config.json") -> StepError:
-    """The error for a step that failed, in runc's words where callers look for them."""
+    """The error for a failed step, in runc's wording where callers match it."""
     step = steps[index]
     words = os.strerror(errno) if errno else ""
     text = _familiar(step, errno, detail, call) or _refused(step, errno, steps)
@@ -347,7 +350,7 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
 
 
 def _refused(step: Step, errno: int, steps: dict[int, Step]) -> str:
-    """The same for what depends on the rest of the plan."""
+    """The wording of errors that depend on the rest of the plan."""
     if step.op.name != "scheduler" or not errno:
         return ""
     pinned = any(other.op.name == "cgroup_write" and "cpuset.cpus" in other.args["file"] for other in steps.values())
@@ -357,15 +360,15 @@ def _refused(step: Step, errno: int, steps: dict[int, Step]) -> str:
 
 
 def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
-    """Phrases that containerd, Podman and Docker know from runc."""
+    """Phrases of runc that containerd, Podman and Docker match."""
     words = os.strerror(errno).lower() if errno else ""
     if step.op.name == "find_executable":
         name = step.args["name"]
-        if errno == 2 and "/" not in name:
+        if errno == ENOENT and "/" not in name:
             return f'exec: "{name}": executable file not found in $PATH'
-        if errno == 2:
+        if errno == ENOENT:
             return f'exec: "{name}": stat {name}: {words}'
-        if errno == 21:   # Docker 20.10 and Podman make exit status 126 of the second phrase alone, runc's until 1.1
+        if errno == EISDIR:   # Docker 20.10 and Podman turn the second phrase alone (that of runc 1.0) into status 126
             return f'exec: "{name}": {words}: permission denied'
         return f'exec: "{name}": {words}'
     if step.op.name == "execve" and call == "execve":
@@ -373,13 +376,13 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
     if step.op.name == "chdir" and call == "chdir":
         return f'chdir to cwd ("{detail}") set in config.json failed: {words}'
     if step.op.name == "ambient" and detail.startswith("PR_CAP_AMBIENT_RAISE"):
-        from pyruntime.runtime.config.sections.process import CAPABILITIES
+        from pyruntime.runtime.config.sections.process import CAPABILITIES  # lazy: only for a step that failed
         return f"can't raise ambient capability {CAPABILITIES[int(detail.rpartition(' ')[2])]}: {words}"
     if step.op.name == "open_namespace" and call == "foreign":
         return detail
     if step.op.name == "run_hook":
         kind, _, rest = step.where.removeprefix("hooks.").partition("[")
         return f"error running {kind} hook #{rest[:-1]}: " + (detail if call == "hook" else f"{call} {detail}: {words}")
-    if call == "seccomp" and errno == 22:
+    if call == "seccomp" and errno == EINVAL:
         return f"{call}: {detail}: {words} (an action or flag that this kernel lacks?)"
     return ""

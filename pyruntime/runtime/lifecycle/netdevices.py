@@ -1,31 +1,28 @@
 """linux.netDevices: move network devices of the host into the container's network namespace.
 
-Spec: config-linux.md#network-devices. Addresses that are permanent and of global scope move
-along; the device is set up.
-pyroute2 is loaded here and nowhere else on the way of `create`: few containers ask for this.
+Spec: config-linux.md#network-devices. Permanent addresses of global scope are moved along, and the device is brought
+up. pyroute2 is loaded only here, not on the hot path of `create`: few containers need it.
 """
 
 from __future__ import annotations
 
 import os
 
+from pyroute2 import IPRoute, NetlinkError
+
 from pyruntime.errors import PyruntimeError
 from pyruntime.system import kernel
+from pyruntime.system.uapi import CLONE_NEWNET
+from pyruntime.system.uapi_netlink import IFA_F_PERMANENT, RT_SCOPE_UNIVERSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-CLONE_NEWNET = 0x40000000   # linux/sched.h
-IFA_F_PERMANENT = 0x80      # linux/if_addr.h
-RT_SCOPE_UNIVERSE = 0       # linux/rtnetlink.h
-
 
 def move(pid: int, name: str, new_name: str) -> None:
-    """Move device ``name`` into the network namespace of process ``pid`` and call it ``new_name``, in which ``%d``
+    """Move device ``name`` into the network namespace of process ``pid`` and name it ``new_name``, in which ``%d``
     stands for a number that the kernel chooses. Raises PyruntimeError."""
-    from pyroute2 import NetlinkError
-
     target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         host, container = _sockets(target)
@@ -40,10 +37,8 @@ def move(pid: int, name: str, new_name: str) -> None:
 
 
 def _sockets(target: int) -> tuple[Any, Any]:
-    # A netlink socket belongs to the namespace in which it was made, so a short visit is enough. We are
-    # single-threaded: nobody else is moved.
-    from pyroute2 import IPRoute
-
+    # A netlink socket belongs to the namespace in which it was created, so the thread enters the namespace only
+    # briefly. The process is single-threaded: no other thread is affected.
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         host = IPRoute()
@@ -62,7 +57,7 @@ def _move(host: Any, container: Any, target: int, name: str, new_name: str) -> N
     if not found:
         raise PyruntimeError(f'there is no network device "{name}" on the host')
     if "%d" not in new_name and container.link_lookup(ifname=new_name):
-        raise PyruntimeError(f'the container already has a network device "{new_name}"; choose another name, or one'
+        raise PyruntimeError(f'the container already has a network device "{new_name}"; choose another name, or a name'
                              ' with "%d" for a free number')
     addresses = [address for address in host.get_addr(index=found[0])
                  if address["scope"] == RT_SCOPE_UNIVERSE and _flags(address) & IFA_F_PERMANENT]

@@ -1,26 +1,28 @@
 """``NOTIFY_SOCKET``: the container's program tells the service manager that it is ready (sd_notify(3)).
 
-The manager's socket is not the container's to see. `create` mounts a directory of the container's state, read-only, at
-/run/notify, `start` and `run` make a socket in it and pass on what may be passed on:
+The manager's socket is not visible in the container. `create` mounts a directory of the container's state, read-only,
+at /run/notify; `start` and `run` create a socket there and forward the messages that may be forwarded:
 
-    detached     until the program says READY=1 (or has ended): that, MAINPID=<init>, and BARRIER=1, whose answer is
-                 awaited, because the manager reads who we are while we are still there
-    foreground   until the program has ended: we stay, so MAINPID is ours
+    detached     until the program sends READY=1 (or exits): READY=1, MAINPID=<init>, and BARRIER=1, whose reply is
+                 awaited, because the manager identifies the sender while the sender still exists
+    foreground   until the program exits: the runtime remains, so MAINPID is the runtime
 
-What is said about processes and descriptors (MAINPID, FDSTORE, BARRIER, ...) is in the container's terms, or would let
-it steer the manager: it goes no further. A descriptor that came with BARRIER=1 is closed once what was said before it
-has been passed on, as sd_notify_barrier(3) wants.
+Messages about processes and descriptors (MAINPID, FDSTORE, BARRIER, ...) have the container's numbers, or would let the
+container control the manager: they are not forwarded. A descriptor that came with BARRIER=1 is closed once the messages
+before it have been forwarded, as sd_notify_barrier(3) requires.
 """
 
 from __future__ import annotations
 
+import _socket
 import os
+import select
 
 from pyruntime.errors import PyruntimeError, UsageError
+from pyruntime.system.sockets import address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from typing import Any
 
 DIRECTORY = "notify"   # in the container's state directory
@@ -28,38 +30,37 @@ PLACE = "/run/notify"
 VARIABLE = f"NOTIFY_SOCKET={PLACE}/notify.sock"
 _PASSED = {"READY", "STATUS", "STOPPING", "RELOADING", "MONOTONIC_USEC", "ERRNO", "BUSERROR", "WATCHDOG",
            "WATCHDOG_USEC", "EXTEND_TIMEOUT_USEC"}
-_SIZE = 65536            # bytes of a datagram that are read
-_PATIENCE = 5000         # milliseconds that the manager gets to answer the barrier
+_SIZE = 65536            # maximum size of a datagram
+_PATIENCE = 5000         # milliseconds to wait for the manager's reply to the barrier
 _MOST_FDS = 253             # in one datagram (SCM_MAX_FD of the kernel)
 
 
 def mount(directory: str) -> dict[str, Any]:
-    """The entry of config.json's mounts that shows a container its socket; ``directory`` is the container's own."""
+    """The entry for the mounts of config.json by which a container sees its socket; ``directory`` is the
+    container's."""
     return {"destination": PLACE, "type": "bind", "source": os.path.join(directory, DIRECTORY),
             "options": ["bind", "nosuid", "noexec", "nodev", "ro"]}
 
 
 def prepare(directory: str) -> None:
-    """Make what `mount` shows. Raises PyruntimeError."""
+    """Create the directory that `mount` refers to. Raises PyruntimeError."""
     path = os.path.join(directory, DIRECTORY)
     try:
         os.mkdir(path, 0o755)
-        os.chmod(path, 0o755)   # whatever the umask: users other than root are to find the socket
+        os.chmod(path, 0o755)   # regardless of the umask: users other than root must find the socket
     except OSError as error:
         raise PyruntimeError(f'cannot make "{path}": {error.strerror}') from None
 
 
 def prepared(directory: str) -> bool:
-    """Whether the container was created with a socket in view."""
+    """Whether the container was created with the mount of a notify socket."""
     return os.path.isdir(os.path.join(directory, DIRECTORY))
 
 
 def _manager(name: str) -> _socket.socket:
-    import _socket
-
     if not name.startswith(("/", "@")):
         raise UsageError(f'NOTIFY_SOCKET="{name}": neither a path nor the name of an abstract socket; unset it if'
-                         " nobody is to be told")
+                         " no service manager is to be notified")
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0)
     try:
         sock.connect("\0" + name[1:] if name.startswith("@") else name)
@@ -73,22 +74,19 @@ class NotifyRelay:
     """The socket for the container's program, and the connection to the manager's."""
 
     def __init__(self, directory: str, name: str) -> None:
-        """``directory``: the container's state; ``name``: the manager's socket. Raises UsageError, PyruntimeError."""
-        import _socket
-
-        from pyruntime.system.sockets import address
-
+        """``directory``: the container's state directory; ``name``: the manager's socket. Raises UsageError,
+        PyruntimeError."""
         self._manager = _manager(name)
-        self.ready = False   # whether the program has said so
+        self.ready = False   # whether the program has sent READY=1
         self.path = os.path.join(directory, DIRECTORY, "notify.sock")
         self._inside = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0)
         try:
             short, fd = address(self.path)
             try:
-                if os.path.exists(short):   # of a `start` that failed
+                if os.path.exists(short):   # left behind by a `start` that failed
                     os.unlink(short)
                 self._inside.bind(short)
-                os.chmod(short, 0o777)   # to send asks for write permission (unix(7)), and the program may be anybody
+                os.chmod(short, 0o777)   # sending needs write permission (unix(7)); the program may be any user
             finally:
                 os.close(fd)
         except OSError as error:
@@ -96,17 +94,15 @@ class NotifyRelay:
             raise PyruntimeError(f'cannot bind "{self.path}": {error.strerror}') from None
 
     def fileno(self) -> int:
-        """What to poll for."""
+        """The descriptors to poll."""
         return self._inside.fileno()
 
     def pass_on(self, pid: int) -> None:
-        """Receive one datagram and tell the manager of it; ``pid`` is to be the service's main process."""
-        import _socket
-
+        """Receive one datagram and forward it to the manager; ``pid`` becomes the service's main process."""
         data, ancillary, _, _ = self._inside.recvmsg(_SIZE, _socket.CMSG_SPACE(4 * _MOST_FDS),
                                                      _socket.MSG_CMSG_CLOEXEC)
         lines = [line for line in data.split(b"\n") if line.partition(b"=")[0].decode("ascii", "replace") in _PASSED]
-        # One datagram each, as runc sends them: READY must not be lost with a line that the manager dislikes.
+        # A datagram for each line, as runc does: READY must not be lost with a line that the manager rejects.
         try:
             for line in lines:
                 self._tell(line)
@@ -126,9 +122,7 @@ class NotifyRelay:
             raise PyruntimeError(f"NOTIFY_SOCKET: send {line.decode('utf-8', 'replace')}: {error.strerror}") from None
 
     def await_ready(self, pid: int, pidfd: int) -> None:
-        """Pass on until the program is ready or has ended, then until the manager has taken note of it."""
-        import select
-
+        """Forward until the program is ready or has exited, and then until the manager has confirmed that."""
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
         poll.register(pidfd, select.POLLIN)
@@ -141,9 +135,6 @@ class NotifyRelay:
         self._barrier()
 
     def _barrier(self) -> None:
-        import _socket
-        import select
-
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             try:
@@ -152,7 +143,7 @@ class NotifyRelay:
             finally:
                 os.close(theirs)
             poll = select.poll()
-            poll.register(ours, 0)   # POLLHUP alone: the other end has been closed
+            poll.register(ours, 0)   # POLLHUP alone: the other end was closed
             if not poll.poll(_PATIENCE):
                 raise PyruntimeError(f"NOTIFY_SOCKET: no answer to BARRIER=1 within {_PATIENCE // 1000} s")
         except OSError as error:
@@ -161,6 +152,6 @@ class NotifyRelay:
             os.close(ours)
 
     def close(self) -> None:
-        """Let go of both."""
+        """Close both."""
         self._inside.close()
         self._manager.close()

@@ -1,6 +1,6 @@
-"""`pause` and `resume`: a container's processes are stopped by its cgroup's freezer, and go on.
+"""`pause` and `resume`: freeze and thaw the processes of a container by its cgroup.
 
-Nothing is written down: a container is paused when its cgroup is frozen (docs/decisions/0003-no-lock.md).
+Nothing is recorded: a container is paused if its cgroup is frozen (docs/decisions/0003-no-lock.md).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord, refus
 
 
 def pause(root: str, container_id: str) -> None:
-    """Stop every process of a created or running container; returns when all have stopped. Raises StateError."""
+    """Pause every process of a created or running container; returns when all are frozen. Raises StateError."""
     container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
@@ -22,7 +22,7 @@ def pause(root: str, container_id: str) -> None:
 
 
 def resume(root: str, container_id: str) -> None:
-    """Let the processes of a paused container go on. Raises StateError."""
+    """Resume the processes of a paused container. Raises StateError."""
     container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
@@ -33,7 +33,7 @@ def resume(root: str, container_id: str) -> None:
 
 def _group(record: StateRecord) -> Cgroup:
     group = Cgroup(record.cgroup)
-    if not group.exists():   # rootless, where no hierarchy could be written
+    if not group.exists():   # rootless, if no hierarchy was writable
         raise HostError(f'"{record.id}" has no cgroup, and only a cgroup can be frozen: give it a cgroupsPath that'
                         " you may write")
     return group

@@ -1,4 +1,4 @@
-"""Carrying out the host's steps. Each performer returns how to undo what it did, or None where nothing stays behind."""
+"""Perform the host steps. Each performer returns its undo function, or None if there is nothing to undo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def perform(step: Step, launch: Launch) -> Undo:
-    """Perform one host step; OSError for the system's refusal, other errors as they are."""
+    """Perform one host step. Raises OSError if the system refuses, and the errors of the performer."""
     return _PERFORMERS[step.op.name](launch, step)
 
 
@@ -37,11 +37,12 @@ def _cgroup_create(launch: Launch, step: Step) -> Undo:
 
 
 def _cgroup_scope(launch: Launch, step: Step) -> Undo:
-    from pyruntime.runtime.cgroups import systemd_bus
+    from pyruntime.runtime.cgroups import systemd_bus  # lazy: only for the systemd driver
 
     unit, user = step.args["unit"], bool(step.args["user"])
     holder = launch.hold()
-    # A process in a frozen or full cgroup above would wait there for us, and we for it: it is ended by the undo.
+    # In a frozen or full parent cgroup the process would wait for the runtime and the runtime for the process: the undo
+    # ends it.
     try:
         systemd_bus.start_scope(unit, step.args["properties"], [holder], user=user)
     except BaseException:
@@ -64,7 +65,7 @@ def _cgroup_scope(launch: Launch, step: Step) -> Undo:
 
 
 def _cgroup_attach(launch: Launch, step: Step) -> Undo:
-    from pyruntime.runtime.cgroups import systemd_bus
+    from pyruntime.runtime.cgroups import systemd_bus  # lazy: only for the systemd driver
 
     systemd_bus.attach(step.args["unit"], "", launch.stub, user=bool(step.args["user"]))
     return None
@@ -105,7 +106,7 @@ def _map_ids(launch: Launch, step: Step) -> Undo:
         try:
             _write_proc(launch.stub, file, "\n".join(lines))
         except PermissionError:
-            # More than one's own id: the set-uid helpers of shadow know /etc/subuid.
+            # For more than the user's own ID, the set-uid helpers of shadow consult /etc/subuid.
             _map_with_helper(program, launch.stub, lines)
     return None
 
@@ -113,13 +114,13 @@ def _map_ids(launch: Launch, step: Step) -> Undo:
 def _write_proc(pid: int, file: str, text: str) -> None:
     fd = os.open(f"/proc/{pid}/{file}", os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(fd, text.encode())   # one write: the kernel takes the whole map or none of it
+        os.write(fd, text.encode())   # one write: the kernel accepts the whole map or nothing
     finally:
         os.close(fd)
 
 
 def _map_with_helper(program: str, pid: int, lines: list[str]) -> None:
-    import shutil
+    import shutil  # lazy: only without root (20 ms)
     import subprocess
 
     path = shutil.which(program, path=os.environ.get("PATH") or "/usr/bin:/bin:/usr/sbin:/sbin")
@@ -132,7 +133,7 @@ def _map_with_helper(program: str, pid: int, lines: list[str]) -> None:
 
 
 def _idmap_sources(launch: Launch, step: Step) -> Undo:
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only with id-mapped mounts
 
     args = step.args
     tree = kernel.open_tree(args["source"], clone=True, recursive=bool(args["recursive"]))
@@ -165,27 +166,27 @@ def _foreign_user_namespace(path: str) -> int:
 
 
 def _rdt_group(launch: Creation, step: Step) -> Undo:
-    from pyruntime.runtime.lifecycle import rdt
+    from pyruntime.runtime.lifecycle import rdt  # lazy: only with linux.intelRdt
 
     return rdt.join(launch, **step.args)
 
 
 def _rdt_follow(launch: Launch, step: Step) -> Undo:
-    from pyruntime.runtime.lifecycle import rdt
+    from pyruntime.runtime.lifecycle import rdt  # lazy: only with linux.intelRdt
 
     rdt.follow(step.args["groups"], launch.process)
     return None
 
 
 def _net_device(launch: Launch, step: Step) -> Undo:
-    from pyruntime.runtime.lifecycle import netdevices
+    from pyruntime.runtime.lifecycle import netdevices  # lazy: only with linux.netDevices
 
     netdevices.move(launch.process, step.args["name"], step.args["rename"])
     return None
 
 
 def _host_hook(launch: Creation, step: Step) -> Undo:
-    from pyruntime.runtime.lifecycle.hooks import environment, run_hook
+    from pyruntime.runtime.lifecycle.hooks import environment, run_hook  # lazy: only with hooks
 
     args = step.args
     launch.commit()
@@ -200,12 +201,12 @@ def _cgroup_follow(launch: Launch, step: Step) -> Undo:
     try:
         cgroups.follow(path, launch.process, step.args["init"])
     except PermissionError:
-        # Who asked for a cgroup in a scope of his own systemd may be in a session now, out of which that alone can take
-        # the process; not to be told of the scope makes it a wish.
+        # A user who requested a cgroup in a scope of the user's own systemd may now be in a session, and only that
+        # systemd can move the process out of it; without the scope's name the cgroup is optional.
         own = unit or next((name for name in reversed(path.split("/")) if name.endswith(".scope")), "")
         if not own:
             raise
-        from pyruntime.runtime.cgroups import systemd_bus
+        from pyruntime.runtime.cgroups import systemd_bus  # lazy: only for the systemd driver
 
         below, user = path.rpartition(f"/{own}")[2], bool(step.args["user"]) or not unit
         try:
@@ -225,7 +226,7 @@ def _report_process(launch: ExecLaunch, step: Step) -> Undo:
     return (lambda: os.unlink(path)) if path else None
 
 
-# What each takes as its launch: the steps that need a container in the making are emitted for `create` alone.
+# The kind of launch that each performer needs: steps that need a container being created are emitted for `create` only.
 _PERFORMERS: dict[str, Callable[[Any, Step], Undo]] = {
     "cgroup_create": _cgroup_create,
     "cgroup_scope": _cgroup_scope,

@@ -1,7 +1,7 @@
-"""The stub's program where no memfd may be executed (vm.memfd_noexec=2): a file without a name.
+"""The stub's program if memfds cannot be executed (vm.memfd_noexec=2): an unnamed file.
 
-What keeps CVE-2019-5736 closed is that the container's processes meet a copy, which is gone with the last of them, and
-never the installed file: who writes to it by /proc/PID/exe changes what nobody will run.
+CVE-2019-5736 stays closed because the container's processes run a copy, which disappears with the last of them, and
+never the installed file: a process that writes to /proc/PID/exe changes a file that will not be run again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError
+from pyruntime.system import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,23 +29,21 @@ def private_copy(image: bytes) -> int:
             view = memoryview(image)
             while view:
                 view = view[os.write(fd, view):]
-            # execve(2) refuses a file that somebody has open for writing.
+            # execve(2) refuses a file that is open for writing.
             return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(fd)
-    raise HostError("vm.memfd_noexec=2 forbids to execute the stub from memory, and no directory takes a copy of it:"
-                    f" all of {', '.join(_PLACES)} are read-only or noexec; lower the setting to 1, or mount one of"
-                    " them with exec")
+    raise HostError("vm.memfd_noexec=2 does not allow the stub to be executed from memory, and no directory can hold"
+                    f" a copy: all of {', '.join(_PLACES)} are read-only or noexec; lower the setting to 1, or mount"
+                    " one of them with exec")
 
 
 _PLACES = ("/run", "/dev/shm", "/tmp", "/var/tmp")
 
 
 def _directories() -> Iterator[int]:
-    """Descriptors of directories whose files may be executed: of a tmpfs that is mounted nowhere, or, for those who may
-    mount nothing, of the machine's."""
-    from pyruntime.system import kernel
-
+    """Descriptors of directories whose files can be executed: a tmpfs that is mounted nowhere, or, for users who cannot
+    mount, directories of the host."""
     try:
         unmounted = kernel.detached_filesystem("tmpfs", [("size", "4m"), ("mode", "0700")])
     except PermissionError:   # without CAP_SYS_ADMIN
@@ -55,7 +54,7 @@ def _directories() -> Iterator[int]:
         try:
             directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            continue   # not on this machine
+            continue   # not on this host
         if os.fstatvfs(directory).f_flag & os.ST_NOEXEC:
             os.close(directory)
             continue

@@ -1,4 +1,4 @@
-"""`ps`: the processes of a container, as its cgroup knows them, and what ps(1) says of them."""
+"""`ps`: the processes in the cgroup of a container, and the output of ps(1) for them."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ DEFAULT = ("-ef",)
 
 
 def pids(root: str, container_id: str) -> list[int]:
-    """The processes of a container in its cgroup and the cgroups below it, as numbers of our pid namespace; none of one
-    that has stopped. Raises NoSuchContainer, HostError for a container without a cgroup."""
+    """The processes in the container's cgroup and the cgroups below it, with their IDs in the runtime's pid namespace;
+    empty for a stopped container. Raises NoSuchContainer, HostError for a container without a cgroup."""
     record = StateDirectory(root, container_id).read()
     group = Cgroup(record.cgroup)
-    if not group.exists() and record.alive():   # rootless, where no hierarchy could be written
+    if not group.exists() and record.alive():   # rootless, if no hierarchy was writable
         raise HostError(f'ps requires cgroups: "{container_id}" has none')
     return group.pids()
 
 
 def table(found: Sequence[int], options: Sequence[str] = DEFAULT) -> str:
-    """What ps(1) prints with ``options``, without the lines of processes that are not in ``found``."""
-    import os
+    """The output of ps(1) with ``options``, without the lines of processes that are not in ``found``."""
+    import os  # lazy: only for --format table (15 ms)
     import subprocess
 
     by_pid = ["-q", ",".join(map(str, found))] if found else []
     try:
-        # By their pids: else ps(1) shows the processes of our own terminal where no option selects others.
+        # Selected by pid: without a selection ps(1) shows only the processes of the caller's terminal.
         done = subprocess.run(["ps", *options, *by_pid], capture_output=True, check=False)
-        if done.returncode and by_pid:   # some options, such as the forest, do not go with -q
+        if done.returncode and by_pid:   # some options, such as --forest, conflict with -q
             done = subprocess.run(["ps", *options, "-e"], capture_output=True, check=False)
     except OSError as error:
         raise HostError(f'the program "ps" cannot be run: {error.strerror}; install procps, or use --format json'
@@ -44,8 +44,8 @@ def table(found: Sequence[int], options: Sequence[str] = DEFAULT) -> str:
 
 
 def choose(text: str, found: Sequence[int]) -> str:
-    """The heading of ps(1)'s output and the lines of the processes ``found``. Raises PyruntimeError where no column is
-    headed PID."""
+    """The header of ps(1)'s output and the lines of the processes ``found``. Raises PyruntimeError if no column is
+    named PID."""
     heading, *lines = text.split("\n")
     names = heading.split()
     if "PID" not in names:

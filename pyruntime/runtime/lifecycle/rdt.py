@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import PyruntimeError
+from pyruntime.errors import HostError, PyruntimeError
+from pyruntime.runtime.lifecycle.store import StateDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 def join(launch: Creation, *, root: str, closid: str, schemata: list[str], monitor: str,
          container: str) -> Callable[[], None] | None:
-    """Put init into the group; returns how to remove what was made.
+    """Put init into the group; return the undo function.
 
-    Without ``closid`` the group is the container's own and goes with it. A group that is there already must have the
-    schemata that the configuration names; without schemata it must be there.
+    Without ``closid`` the group belongs to the container and is removed with it. An existing group must have the
+    schemata that the configuration names; without schemata the group must exist.
     """
     group = os.path.normpath(os.path.join(root, (closid or container).lstrip("/")))
     if group != root and os.path.dirname(group) != root:
@@ -48,14 +49,14 @@ def join(launch: Creation, *, root: str, closid: str, schemata: list[str], monit
     except BaseException:
         _remove(made)
         raise
-    # What `delete` removes: the monitoring group always, the class only if it was made for this container alone.
+    # `delete` always removes the monitoring group, and the class only if it was created for this container.
     launch.record.rdt += [path for path in reversed(made) if path != group or not closid]
     return lambda: _remove(made)
 
 
 def follow(groups: list[str], pid: int) -> None:
-    """Put a process that joins a container into its groups, the class first: a monitoring group takes only members of
-    the class that it is in."""
+    """Put a process that joins a container into the container's groups, the class first: a monitoring group accepts
+    only members of its own class."""
     for group in groups:
         _write(os.path.join(group, "tasks"), str(pid))
 
@@ -111,10 +112,7 @@ def _remove(made: list[str]) -> None:
 
 
 def rewrite(root: str, container_id: str, lines: list[str]) -> None:
-    """Write schemata of a container's group anew. Raises HostError for a container that has none."""
-    from pyruntime.errors import HostError
-    from pyruntime.runtime.lifecycle.store import StateDirectory
-
+    """Replace the schemata of a container's group. Raises HostError for a container that has none."""
     record = StateDirectory(root, container_id).read()
     if not record.rdt:
         raise HostError(f'"{container_id}" has no group in resctrl: its config.json has no linux.intelRdt of its own')

@@ -1,8 +1,8 @@
-"""`restore`: a container is brought back from the directory that `checkpoint` wrote.
+"""`restore`: restore a container from a directory that `checkpoint` wrote.
 
-Not part of the specification; the command line is runc's (runc-restore(8)). What the container stands in is made as
-`create` makes it: its cgroup with the limits of config.json, the places for its mounts. CRIU makes the rest out of the
-image, and its children become ours. docs/decisions/0013-checkpoint.md.
+Not part of the specification; the command line is that of runc (runc-restore(8)). The cgroup with the limits of
+config.json and the mount points are created as by `create`. CRIU restores everything else from the image, and its
+children become children of the runtime. docs/decisions/0013-checkpoint.md.
 """
 
 from __future__ import annotations
@@ -46,18 +46,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_STAGE = "stage"   # in the container's directory: where its root filesystem stands while CRIU is at work
-_SIOCSIFFLAGS = 0x8914       # linux/sockios.h
-_IFF_UP = 0x1                # linux/if.h
+_STAGE = "stage"   # in the container's directory: mount point of the root filesystem while CRIU works
 _JOINED = ("ipc", "uts")   # namespaces that CRIU enters by path; network and pid by descriptor
 
 
 class RestoreRequest(CriuRequest):
-    """What `restore` is asked for, besides the ID, the bundle and what `CriuRequest` has.
+    """The options of `restore`, besides the ID, the bundle and those of `CriuRequest`.
 
-    ``lsm_profile``   TYPE:NAME, ``apparmor`` or ``selinux``: the label instead of the image's
+    ``lsm_profile``   TYPE:NAME, ``apparmor`` or ``selinux``: overrides the label of the image
     ``lsm_context``   SELinux context of the mounts
-    The others are those of `create`.
+    The other options are those of `create`.
     """
 
     def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
@@ -74,15 +72,14 @@ class RestoreRequest(CriuRequest):
 
 
 def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, *, subreaper: bool = True) -> int:
-    """Bring a container back. Detached: return 0 once it runs. Otherwise forward signals and the terminal, wait, delete
-    it and return its exit status (128 + N when signal N killed it).
-
-    Raises the tree of pyruntime.errors; then nothing of it is left.
+    """Restore a container. Detached: return 0 once the container runs. Otherwise forward signals and the terminal,
+    wait, delete the container and return its exit status (128 + N when signal N killed it). Raises PyruntimeError;
+    after an error nothing of the container is left.
     """
     if request.create.detached:
         _restore(root, container_id, bundle, request)
         return 0
-    from pyruntime.runtime.lifecycle.foreground import Foreground
+    from pyruntime.runtime.lifecycle.foreground import Foreground  # lazy: only without --detach
 
     foreground = Foreground()
     foreground.begin()
@@ -97,7 +94,7 @@ def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, 
         pidfd = os.pidfd_open(record.pid)
         try:
             if ours is not None and theirs is not None:
-                theirs.close()   # or we would wait for ourselves where the image has no terminal
+                theirs.close()   # otherwise receive_fd would never end if the image has no terminal
                 try:
                     foreground.terminal(sockets.receive_fd(ours))
                 except PyruntimeError as error:
@@ -123,7 +120,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
     kept = kept_of(config, new_keyring=True)
     notifies = has_mount(request.image_path, notify.PLACE) and not any(
         node.get("destination") == notify.PLACE for node in config["mounts"].each())
-    if notifies:   # `create` showed it a directory for a service manager's socket, unknown to config.json
+    if notifies:   # `create` mounted a directory for the notify socket, which config.json does not have
         mounts = [*config.get("mounts", []), notify.mount(container.directory)]
         config = Config({**config.value, "mounts": mounts}, config.document, config.bundle, config.forgiven)
     make_directory(request.work_path, "--work-path")
@@ -162,7 +159,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
 
 
 def _open_namespaces(config: Config) -> dict[str, int]:
-    """The namespaces that the container does not own, opened: CRIU's key -> descriptor."""
+    """Open the namespaces that the container joins: CRIU's key -> descriptor."""
     opened: dict[str, int] = {}
     try:
         for node in config["linux.namespaces"].each():
@@ -185,11 +182,11 @@ def _open_namespaces(config: Config) -> dict[str, int]:
 
 
 class Revival(Launch):
-    """The plan of `restore`, and then the talk with the CRIU that it ends in. CRIU stands in the place of init: what
-    puts init into cgroups puts CRIU and its children there."""
+    """The launch of `restore`, followed by the RPC exchange with the CRIU that it starts. CRIU takes the place of init
+    in the plan: the steps that move init into cgroups move CRIU and its children."""
 
-    def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord, request: RestoreRequest,
-                 ) -> None:
+    def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
+                 request: RestoreRequest) -> None:
         super().__init__(plan, {}, 0, request.create.debug)
         self.config = config
         self.container = container
@@ -208,7 +205,7 @@ class Revival(Launch):
 
     def over(self, report: channel.Report | None) -> bool:
         for path in self._nodes if report is not None and report.kind == channel.EXEC else ():
-            os.unlink(path)   # it is mounted by now
+            os.unlink(path)   # the node is mounted by now
         return self.taken_over(report)
 
     def bring_back(self, names: list[str], namespaces: dict[str, int]) -> None:
@@ -223,7 +220,7 @@ class Revival(Launch):
             theirs.close()
         criu = Criu(self.init, ours, os.path.join(self.request.work_path, RESTORE_LOG))
         self.init = 0
-        # In CRIU's mount namespace: it works in these directories, and mounts nothing where it is not at home.
+        # Opened in CRIU's mount namespace: CRIU works in these directories, and refuses mounts of other namespaces.
         inside = f"/proc/{criu.pid}/root"
         opened: list[int] = []
         try:
@@ -232,7 +229,7 @@ class Revival(Launch):
                 opened.append(open_directory(self.request.work_path, "--work-path", inside))
                 options = self._options(criu.pid, names, list(namespaces))
             except (OSError, UsageError) as error:
-                # Both directories are there: it is CRIU that has gone.
+                # Both directories exist: CRIU has died.
                 raise criu.gone(protocol.RESTORE, error) from None
             criu.request(protocol.RESTORE, {"opts": {
                 **options, "images_dir_fd": opened[0], "work_dir_fd": opened[1]}}, self._notified)
@@ -241,10 +238,11 @@ class Revival(Launch):
                 os.close(fd)
 
     def _open_image(self, inside: str) -> int:
-        """The image's directory.
+        """A descriptor of the image's directory.
 
-        With a user namespace CRIU's children read from it under two ids, the host's root and the container's, and it is
-        for the first alone. They get an overlay of it that may be entered by all, and that stands nowhere.
+        With a user namespace, CRIU's children read from the directory under two IDs, the host's root and the
+        container's root, but only the first may enter it. They get an overlay of it that both may enter, and that is
+        mounted nowhere.
         """
         if not any(node.get("type") == "user" for node in self.config["linux.namespaces"].each()):
             return open_directory(self.request.image_path, "--image-path", inside)
@@ -255,7 +253,7 @@ class Revival(Launch):
             os.chmod(top, 0o755)
             return kernel.detached_filesystem("overlay", [("lowerdir", f"{top}:/proc/self/fd/{image}")])
         finally:
-            os.rmdir(top)   # the overlay holds it
+            os.rmdir(top)   # the overlay keeps a reference
             os.close(image)
 
     def _options(self, criu: int, names: list[str], namespaces: list[str]) -> dict[str, Any]:
@@ -271,22 +269,23 @@ class Revival(Launch):
             "root": os.path.join(self.container.directory, _STAGE), "rst_sibling": True,
             "ext_mnt": [{"key": key, "val": path} for key, path in mount_sources(criu, self.record.rootfs)],
             "inherit_fd": inherited,
-            # The file that takes the place of one of the host has a mode of its own.
+            # A file that replaces a file of the host may have another mode.
             "skip_file_rwx_check": any(name.startswith("file[") for name in names),
             "join_ns": joined, "cg_root": self._cgroup_roots() if request.manage_cgroups_mode != "ignore" else [],
             "lsm_profile": request.lsm_profile or None, "lsm_mount_context": request.lsm_mount_context or None}
 
     def _cgroup_roots(self) -> list[dict[str, str]]:
-        """The container's cgroup in each hierarchy, as CRIU counts it: the image may come from another one."""
+        """The container's cgroup in each hierarchy, relative to the hierarchy's root: the image may be from another
+        cgroup."""
         roots = []
         for hierarchy in read_host(self.request.rootless).cgroup.all():
             if hierarchy.key in self.record.cgroup:
                 path = hierarchy.root.rstrip("/") + self.record.cgroup[hierarchy.key][len(hierarchy.mountpoint):]
-                # Without a controller it is the place in every hierarchy that has none of its own here: v2's.
+                # An entry without a controller applies to every hierarchy that has no entry: that of v2.
                 roots.append({"ctrl": hierarchy.key, "path": path} if hierarchy.key else {"path": path})
         return roots
 
-    # --- what CRIU tells on the way --------------------------------------------------------------------------------
+    # --- notifications from CRIU -----------------------------------------------------------------------------------
 
     def _notified(self, script: str, pid: int, fd: int) -> None:
         if script == "orphan-pts-master":
@@ -306,8 +305,8 @@ class Revival(Launch):
         self.record.pid, self.record.started = pid, start_time(pid)
 
     def _run_hooks(self) -> None:
-        """prestart and createRuntime: they set up the network, and the image's namespaces are new and empty."""
-        from pyruntime.runtime.lifecycle.hooks import environment, run_hook
+        """prestart and createRuntime: they set up the network, because the namespaces are new and empty."""
+        from pyruntime.runtime.lifecycle.hooks import environment, run_hook  # lazy: only with hooks
 
         self.container.write(self.record)
         state = Setup.state_of(self.config, self.record.id, "creating", self.record.pid)
@@ -317,10 +316,10 @@ class Revival(Launch):
                          env=environment(hook.get("env")), timeout=hook.get("timeout", 0), state=state)
 
     def _hand_terminal(self, master: int) -> None:
-        """The master side of a terminal that the image's processes hold the other side of."""
+        """Hand over the master end of the terminal that the restored processes have open."""
         request = self.request.create
         if master < 0 or not (request.console or request.console_socket):
-            return   # a terminal of the container's own making, whose master it holds itself
+            return   # a terminal that the container itself opened, with its master end
         sock = request.console or sockets.connect(request.console_socket, "--console-socket")
         try:
             sock.sendmsg([b"/dev/pts/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, "little"))])
@@ -330,12 +329,12 @@ class Revival(Launch):
             sock.close()
 
     def abandon(self, error: BaseException) -> None:
-        """Undo everything: CRIU's children are killed by their cgroup, in which CRIU stood."""
+        """Undo everything: CRIU's children are killed through their cgroup, which is that of CRIU."""
         notes = error.notes if isinstance(error, PyruntimeError) else []
         try:
-            if self._began:   # also where the cgroup was there before: it was empty
+            if self._began:   # even if the cgroup existed before: it was empty
                 Cgroup(self.record.cgroup).kill()
-                # Before that `run` has undone what it did; the unit may be that of another container, which lives.
+                # If `run` failed, it has undone its steps, and the unit may belong to another running container.
                 notes += destroy(self.container, self.record)
         except (OSError, PyruntimeError) as second:
             notes.append(words(second))
@@ -343,14 +342,15 @@ class Revival(Launch):
 
 
 def _loopback_up(pid: int) -> None:
-    """Bring up lo in the network namespace of a process: CRIU restores it empty (CriuRequest.options), and `create`
-    brings it up, too."""
+    """Bring up lo in the network namespace of a process: CRIU restores the namespace empty (CriuRequest.options), and
+    `create` brings up lo, too."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         kernel.setns(target, uapi.CLONE_NEWNET)
         try:
-            # A socket belongs to the namespace in which it was made, so a short visit is enough.
+            # A socket belongs to the namespace in which it was created, so the process enters the namespace only
+            # briefly.
             sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0)
         finally:
             kernel.setns(home, uapi.CLONE_NEWNET)
@@ -358,7 +358,8 @@ def _loopback_up(pid: int) -> None:
         os.close(target)
         os.close(home)
     try:
-        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + _IFF_UP.to_bytes(2, "little") + bytes(22))
+        request = b"lo".ljust(16, b"\0") + uapi.IFF_UP.to_bytes(2, "little") + bytes(22)   # struct ifreq
+        fcntl.ioctl(sock.fileno(), uapi.SIOCSIFFLAGS, request)
     except OSError as error:
         raise PyruntimeError(f"cannot bring up lo: {error.strerror}") from None
     finally:

@@ -1,7 +1,8 @@
-"""`run`: create and start, and in the foreground wait and delete."""
+"""`run`: create and start; in the foreground, also wait and delete."""
 
 from __future__ import annotations
 
+import _socket
 import os
 
 from pyruntime.errors import PyruntimeError
@@ -21,21 +22,20 @@ if TYPE_CHECKING:
 
 def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bool = False,
         subreaper: bool = True) -> int:
-    """Create and start a container. Detached: return 0 once it runs. Otherwise forward signals and the terminal, wait,
-    delete it (unless ``keep``) and return its exit status."""
+    """Create and start a container. Detached: return 0 once the container runs. Otherwise forward signals and the
+    terminal, wait, delete the container (unless ``keep``) and return its exit status."""
     container = StateDirectory(root, container_id)
     if request.detached:
         record = create(root, container_id, bundle, request)
         _or_delete(container, lambda: start_until_ready(container, record, request.notify))
         return 0
-    from pyruntime.runtime.lifecycle.foreground import Foreground
+    from pyruntime.runtime.lifecycle.foreground import Foreground  # lazy: only without --detach
 
     foreground = Foreground()
     foreground.begin()
     try:
         ours = None
         if load_bundle(bundle, process_needed=False, file=request.config_file).get("process.terminal", False):
-            import _socket
             ours, request.console = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
         if subreaper:
             _become_subreaper()
@@ -58,15 +58,16 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
 
 
 def _relay(foreground: Foreground, container: StateDirectory, request: Request) -> None:
-    from pyruntime.runtime.lifecycle.notify import NotifyRelay, prepared
+    from pyruntime.runtime.lifecycle.notify import NotifyRelay, prepared  # lazy: only with $NOTIFY_SOCKET
 
     if prepared(container.directory):
         foreground.relay(NotifyRelay(container.directory, request.notify), request.warn)
 
 
 def _become_subreaper() -> None:
-    # Processes that outlive init (a pid namespace shared with the host) become ours, not the machine's init's.
-    from pyruntime.system import kernel
+    # Processes that outlive init (a pid namespace shared with the host) become children of the runtime, not of the
+    # host's init.
+    from pyruntime.system import kernel  # lazy: only for a caller that asks to adopt orphans
 
     kernel.become_subreaper()
 

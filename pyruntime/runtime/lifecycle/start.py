@@ -1,7 +1,8 @@
-"""`start`: tell init to become the container's program (runtime.md#start)."""
+"""`start`: let init execute the container's program (runtime.md#start)."""
 
 from __future__ import annotations
 
+import _socket
 import os
 
 from pyruntime.errors import ConfigError, Problem, StateError, StepError
@@ -22,8 +23,8 @@ _REFUSED = {
 
 
 def start(root: str, container_id: str, *, notify: str = "") -> None:
-    """Start a created container; returns when its program has taken over, and with ``notify`` (the service manager's
-    socket, sd_notify(3)) when it has said that it is ready or has ended. Raises StateError in any other state."""
+    """Start a created container; return when its program has been executed, and with ``notify`` (the service manager's
+    socket, sd_notify(3)) when the program has sent READY=1 or has exited. Raises StateError in any other state."""
     container = StateDirectory(root, container_id)
     record = container.read()
     status = status_of(container, record)
@@ -33,12 +34,12 @@ def start(root: str, container_id: str, *, notify: str = "") -> None:
 
 
 def start_until_ready(container: StateDirectory, record: StateRecord, notify: str) -> None:
-    """start_record; if the container was created to notify a service manager and ``notify`` names its socket, then wait
-    until the program is ready and the manager knows it."""
+    """start_record; if the container was created with a notify socket and ``notify`` names the service manager's, then
+    wait until the program is ready and the manager has been notified."""
     if not notify:
         start_record(container, record)
         return
-    from pyruntime.runtime.lifecycle.notify import NotifyRelay, prepared
+    from pyruntime.runtime.lifecycle.notify import NotifyRelay, prepared  # lazy: only with $NOTIFY_SOCKET
 
     if not prepared(container.directory):
         start_record(container, record)
@@ -56,11 +57,9 @@ def start_until_ready(container: StateDirectory, record: StateRecord, notify: st
 
 
 def start_record(container: StateDirectory, record: StateRecord) -> None:
-    """The same for a record that is known to be in the created state."""
-    import _socket
-
+    """Start a container whose record is known to be in the created state."""
     if not record.has_process:
-        # As after any other start that fails, the container has stopped: there is nothing that init could become.
+        # As after any failed start, the container is stopped: init has no program to execute.
         end_process(record.pid, record.started)
         raise ConfigError("config.json", [Problem(
             "process", "process property must not be empty",
@@ -93,8 +92,8 @@ def _follow(sock: object, record: StateRecord) -> None:
 
 
 def _poststart(container: StateDirectory, record: StateRecord) -> None:
-    """A poststart hook that fails stops the container (runtime.md#lifecycle, step 10)."""
-    from pyruntime.errors import HookError
+    """Stop the container if a poststart hook fails (runtime.md#lifecycle, step 10)."""
+    from pyruntime.errors import HookError  # lazy: only with poststart hooks
     from pyruntime.runtime.lifecycle.hooks import environment, run_hook
 
     for index, hook in enumerate(record.hooks["poststart"]):
@@ -103,6 +102,6 @@ def _poststart(container: StateDirectory, record: StateRecord) -> None:
                      env=environment(hook.get("env")), timeout=hook.get("timeout") or 0,
                      state=hook_state(record, RUNNING))
         except HookError as error:
-            from pyruntime.runtime.lifecycle.delete import destroy
+            from pyruntime.runtime.lifecycle.delete import destroy  # lazy: only for a poststart hook that fails
             error.notes += destroy(container, record)
             raise

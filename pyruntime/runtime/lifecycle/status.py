@@ -1,4 +1,4 @@
-"""What a container is doing, asked of the kernel (runtime.md#state)."""
+"""The status of a container, as read from the kernel (runtime.md#state)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", 
 
 
 def status_of(container: StateDirectory, record: StateRecord) -> str:
-    """One of the five words. A `create` that was killed leaves a stopped container behind."""
+    """One of the five statuses. A `create` that was killed leaves a stopped container behind."""
     if record.being_created():
         return CREATING
     if not record.alive():
@@ -38,7 +38,7 @@ def document(record: StateRecord, status: str) -> dict[str, Any]:
 
 
 def hook_state(record: StateRecord, status: str) -> dict[str, Any]:
-    """The state document for a hook: the specification's properties alone, no pid once the process is gone."""
+    """The state document for a hook: only the specification's properties, and no pid if the process has exited."""
     state: dict[str, Any] = {"ociVersion": record.ociVersion, "id": record.id, "status": status}
     if status != STOPPED:
         state["pid"] = record.pid

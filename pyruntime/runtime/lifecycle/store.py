@@ -1,38 +1,37 @@
-"""The state directory: one directory a container below ``--root``, with what later commands need to know.
+"""The state directory: a directory for each container below ``--root``, with the data for later commands.
 
     ROOT/ID/state.json    the record below; written to a temporary name and renamed
-    ROOT/ID/init          a link to nowhere, init's pid and start time, for `delete` when the record is damaged
-    ROOT/ID/exec.json     the parts of the configuration that `exec` follows: what was checked at `create` holds
-    ROOT/ID/start.sock    init listens here until `start` has spoken to it
+    ROOT/ID/init          a dangling link to init's pid and start time, for `delete` if the record is damaged
+    ROOT/ID/exec.json     the parts of the configuration that `exec` needs, as checked by `create`
+    ROOT/ID/start.sock    init listens here until `start` connects
 
-Spec: runtime.md#state. No lock is held: an ID is taken and given back by rename(2), what a container is doing is asked
-of the kernel (is init alive, does it listen, is its cgroup frozen), and what `delete` does before it gives the ID back
-may be done twice.
+Spec: runtime.md#state. No lock is held. An ID is claimed and released by rename(2), the status of a container is read
+from the kernel (init alive, init listening, cgroup frozen), and everything that `delete` does before it releases the ID
+may be repeated.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import time
 from _thread import get_native_id
 
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.system.directories import private
 from pyruntime.system.json import decode, encode
-from pyruntime.system.processes import start_time
+from pyruntime.system.processes import alive, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
-_UNCLAIMED = "~"   # no ID can begin with it
+_UNCLAIMED = "~"   # no ID can start with this
 VERSION = 1
 
 
 def check_id(container_id: str) -> str:
-    """The ID itself; raises UsageError for one that cannot name a directory of ours."""
+    """Return the ID; raises UsageError if it cannot name a directory."""
     if not container_id:
         raise UsageError("container id cannot be empty")
     if not _ID.issuperset(container_id) or container_id in (".", "..") or len(container_id) > 1024:
@@ -41,27 +40,21 @@ def check_id(container_id: str) -> str:
 
 
 def refuse(phrase: str, container_id: str, status: str) -> NoReturn:
-    """Raise StateError: an operation that the container's status does not allow, in runc's phrase."""
+    """Raise StateError for an operation that the container's status does not allow, with runc's phrase."""
     raise StateError(f'{phrase}: "{container_id}" is {status}')
 
 
-def timestamp() -> str:
-    """Now, in RFC 3339 with nanoseconds, UTC."""
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
-
-
 class StateRecord:
-    """What is written down about a container.
+    """The record of a container.
 
-    ``pid``, ``started``      init and its start time; 0 before it exists
+    ``pid``, ``started``      init and its start time; 0 before init exists
     ``creator``               pid and start time of the process that runs `create`
-    ``cgroup``                hierarchy -> directory of the container's cgroup; ``cgroup_made`` those that we made
-    ``unit``                  the systemd unit that the cgroup is, or empty; ``user_unit`` whether it is a user's
+    ``cgroup``                hierarchy -> directory of the container's cgroup; ``cgroup_made``: those made by `create`
+    ``unit``                  the systemd unit of the cgroup, or empty; ``user_unit``: whether it is a user unit
     ``rdt``                   resctrl directories that `delete` removes
     ``hooks``                 the poststart and poststop hooks, as in config.json
-    ``own_pids``              whether the container has a pid namespace of its own, whose end is init's
-    ``total``, ``tail``       the number of the plan's steps, and those that `start` performs, for error messages:
+    ``own_pids``              whether the container has its own pid namespace, which ends with init
+    ``total``, ``tail``       the number of steps in the plan, and the steps of `start`, for error messages:
                               index, phase, step, place in config.json, subject
     """
 
@@ -94,16 +87,16 @@ class StateRecord:
             setattr(self, name, value)
 
     def alive(self) -> bool:
-        """Whether init still runs."""
-        return self.started > 0 and start_time(self.pid) == self.started
+        """Whether init is still alive."""
+        return alive(self.pid, self.started)
 
     def being_created(self) -> bool:
-        """Whether a `create` is still at work on it."""
-        return self.creator[0] > 0 and start_time(self.creator[0]) == self.creator[1]
+        """Whether `create` is still running."""
+        return alive(*self.creator)
 
 
 class StateDirectory:
-    """One container's directory."""
+    """The directory of a container."""
 
     def __init__(self, root: str, container_id: str) -> None:
         self.id = check_id(container_id)
@@ -111,22 +104,22 @@ class StateDirectory:
         self.directory = os.path.join(root, container_id)
 
     def claim(self, record: StateRecord) -> None:
-        """Take the ID; raises ContainerExists. Of two that try at once, one wins.
+        """Claim the ID; raises ContainerExists. If two processes try at once, one succeeds.
 
-        The directory is made under a name that no container can have and renamed with its record in it: whoever looks
-        never finds one without, which could not be told from a leftover.
+        The directory is created under a name that no container can have and renamed with its record in it: a directory
+        without a record would be mistaken for a leftover.
         """
         made = self._unclaimed()
         try:
             _make_private(self.root)
             if self.root == _below_runtime_directory():
-                os.chmod(self.root, 0o1700)   # or it may be cleared away as old: XDG Base Directory Specification
+                os.chmod(self.root, 0o1700)   # sticky: or it may be removed as old (XDG Base Directory Specification)
             os.mkdir(made, 0o700)
         except OSError as error:
             raise PyruntimeError(f'cannot make the state directory "{made}": {error.strerror}') from None
         try:
             self.write(record, made)
-            os.rename(made, self.directory)   # over a directory that holds anything it fails (rename(2))
+            os.rename(made, self.directory)   # fails if the target is a directory that is not empty (rename(2))
         except OSError as error:
             _clear(made)
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
@@ -137,7 +130,7 @@ class StateDirectory:
             raise
 
     def write(self, record: StateRecord, directory: str = "") -> None:
-        """Write state.json, whole or not at all."""
+        """Write state.json atomically."""
         self._write("state.json", {name: getattr(record, name) for name in StateRecord.FIELDS}, directory)
         if record.pid and not directory:
             try:
@@ -146,7 +139,7 @@ class StateDirectory:
                 return   # a container has one init
 
     def init(self) -> tuple[int, int]:
-        """Pid and start time of init without the record; zeros where none is known."""
+        """Pid and start time of init without the record; zeros if unknown."""
         try:
             pid, _, started = os.readlink(os.path.join(self.directory, "init")).partition(":")
         except OSError:
@@ -154,32 +147,21 @@ class StateDirectory:
         return int(pid), int(started)
 
     def keep(self, config: dict[str, Any]) -> None:
-        """Write exec.json, whole or not at all."""
+        """Write exec.json atomically."""
         self._write("exec.json", config)
 
     def _write(self, name: str, value: dict[str, Any], directory: str = "") -> None:
+        from pyruntime.system.files import replace  # lazy: `state` and `list` write nothing
+
         data = encode(value).encode()
         path = os.path.join(directory or self.directory, name)
-        temporary = f"{path}.{os.getpid()}"
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                view = memoryview(data)
-                while view:   # a disk that is nearly full takes a part
-                    view = view[os.write(fd, view):]
-            finally:
-                os.close(fd)
-            os.rename(temporary, path)
+            replace(path, data)
         except OSError as error:
-            try:
-                os.unlink(temporary)
-            except OSError as second:
-                if second.errno not in (errno.ENOENT, errno.EROFS):
-                    raise
             raise PyruntimeError(f'cannot write "{path}": {error.strerror}') from None
 
     def read(self) -> StateRecord:
-        """The record; raises NoSuchContainer, and PyruntimeError for a file that is no record of ours."""
+        """The record; raises NoSuchContainer, and PyruntimeError for an invalid record."""
         path = os.path.join(self.directory, "state.json")
         values = self._read(path)
         if values.get("version") != VERSION:
@@ -187,7 +169,7 @@ class StateDirectory:
         return StateRecord(**{name: values[name] for name in StateRecord.FIELDS if name in values})
 
     def kept(self) -> dict[str, Any]:
-        """What `keep` wrote; raises as `read`."""
+        """Read the file of `keep`; raises like `read`."""
         path = os.path.join(self.directory, "exec.json")
         try:
             return self._read(path)
@@ -214,14 +196,13 @@ class StateDirectory:
         return values if isinstance(values, dict) else {}
 
     def exists(self) -> bool:
-        """Whether there is a directory at all, be it only a leftover of a `create` that was killed."""
+        """Whether the directory exists, even if only as a leftover of a `create` that was killed."""
         return os.path.isdir(self.directory)
 
     def retire(self) -> bool:
-        """Give the ID back; False when somebody else just did. Of two that try at once, one wins.
+        """Release the ID; False if another process did. If two processes try at once, one succeeds.
 
-        The directory gets the name of one that is not claimed yet, so that `remove` clears it away even if nobody
-        comes to it before.
+        The directory is renamed to an unclaimed name, so that a later `remove` deletes it if this process is killed.
         """
         try:
             os.rename(self.directory, self._unclaimed())
@@ -230,17 +211,17 @@ class StateDirectory:
         return True
 
     def remove(self) -> bool:
-        """Remove the directory; False when somebody else just did. What others left when they were killed goes too."""
+        """Remove the directory; False if another process did. Leftovers of killed processes are removed, too."""
         mine = self.retire()
         self.clear()
         return mine
 
     def clear(self) -> None:
-        """Clear away what was retired, by this process or by one that is no more."""
+        """Remove retired directories, of this process or of processes that have died."""
         try:
             names = os.listdir(self.root)
         except FileNotFoundError:
-            return   # there never was a container
+            return   # there was never a container
         for name in names:
             if name.startswith(_UNCLAIMED):
                 thread, pid = name.rsplit(".", 2)[1:]
@@ -257,15 +238,15 @@ def _clear(directory: str) -> None:
             path = os.path.join(directory, name)
             try:
                 os.unlink(path)
-            except IsADirectoryError:   # of lifecycle/notify.py, or of a `restore` that was killed
+            except IsADirectoryError:   # from lifecycle/notify.py, or from a `restore` that was killed
                 _clear(path)
         os.rmdir(directory)
     except FileNotFoundError:
-        return   # another process clears it away at the same time
+        return   # another process removes it at the same time
 
 
 def _make_private(path: str) -> None:
-    # Not os.makedirs: it makes the directories above the last one as the caller's umask allows.
+    # Not os.makedirs: it creates the parent directories with modes that depend on the caller's umask.
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
@@ -276,7 +257,7 @@ def _make_private(path: str) -> None:
 
 
 def identifiers(root: str) -> list[str]:
-    """The IDs below the state directory, sorted; none when it does not exist."""
+    """The IDs below the state directory, sorted; empty if it does not exist."""
     try:
         names = os.listdir(root)
     except FileNotFoundError:
@@ -286,8 +267,8 @@ def identifiers(root: str) -> list[str]:
 
 
 def _below_runtime_directory() -> str:
-    """Our directory below XDG_RUNTIME_DIR; nothing where that is unset, empty, or root's, who has /run. The root of a
-    user namespace is the user who made it, unless USER says that he really became root there."""
+    """The runtime's directory below XDG_RUNTIME_DIR; empty if that is unset, empty, or root's, who has /run. The root
+    of a user namespace is the user who created it, unless USER says that he is really root there."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if not runtime or (os.geteuid() == 0 and (not _in_user_namespace() or os.environ.get("USER") == "root")):
         return ""
@@ -303,11 +284,10 @@ def _in_user_namespace() -> bool:
 
 
 def default_root() -> str:
-    """/run/pyruntime, or below the user's runtime directory when rootless (an empty XDG_RUNTIME_DIR is unset).
-
-    Rootless is also who is root of a user namespace alone, unless USER says root: rootless Podman calls us so.
-    Without one it is a directory in /tmp; raises PyruntimeError when that belongs to somebody else, who could have
-    us run hooks of his.
+    """/run/pyruntime, or when rootless, a directory below the user's runtime directory (an empty XDG_RUNTIME_DIR is
+    unset). The root of a user namespace is rootless, too, unless USER is root: rootless Podman calls the runtime so.
+    Without a runtime directory it is a directory in /tmp; raises PyruntimeError if that belongs to another user, who
+    could have the runtime run hooks.
     """
     if below := _below_runtime_directory():
         return below

@@ -1,4 +1,4 @@
-"""`exec --cgroup`: sub-cgroups of the container's cgroup that a process enters instead of it."""
+"""`exec --cgroup`: the sub-cgroup of the container's cgroup for a process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def chosen_cgroup(cgroup: Mapping[str, str], wanted: Sequence[str]) -> dict[str,
     """The directory for each hierarchy of ``cgroup`` (hierarchy key -> the container's directory).
 
     ``wanted`` is one ``PATH`` for all hierarchies, or ``CONTROLLER[,CONTROLLER...]:PATH`` for some of them. Raises
-    UsageError in runc's words.
+    UsageError with runc's messages.
     """
     chosen = dict(cgroup)
     seen: set[str] = set()

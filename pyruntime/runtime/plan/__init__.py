@@ -1,1 +1,1 @@
-"""The launch plan: what it is made of (steps), its order (phases), its bytes (encode), its text (explain)."""
+"""The launch plan: its steps (steps), their order (phases), its binary form (encode), its text form (explain)."""

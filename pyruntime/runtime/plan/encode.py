@@ -1,6 +1,6 @@
-"""The bytes of a plan, as the stub reads them from a sealed memfd.
+"""The binary form of a plan, which the stub reads from a sealed memfd.
 
-    header   8 bytes magic, u32 size of the whole, u32 number of records, u32 crc32 of all after the header,
+    header   8 bytes magic, u32 size of the whole, u32 number of records, u32 crc32 of everything after the header,
              u32 fingerprint of the instruction table
     record   u32 size, u32 index of the step in the plan, u16 operation, u8 fault, u8 0, 4 x u8 tolerated errno,
              the fields in the table's order, zeros up to a multiple of 8
@@ -8,8 +8,8 @@
              bytes: u32 length, bytes
 
 All numbers are little-endian. The stub verifies the whole plan before it performs the first step; a lenient reader
-would turn a damaged plan into a container with a step missing. Host steps are not encoded: in the place of each run
-of them stands one ``sync`` record with the index of the first.
+would turn a damaged plan into a container with a missing step. Host steps are not encoded: each sequence of them is
+replaced by one ``sync`` record with the index of the first.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ NUMBERS: dict[str, int] = {op.name: number for number, op in enumerate(STUB_OPS,
 FAULT_FAIL = 1   # the record's fault byte: report EIO instead of performing the step
 FAULT_KILL = 2   # raise SIGKILL before the step
 FAULT_KILL_AFTER = 3
-FAULT_KILL_PARENT = 4   # ask for the death of the process at the other end of the socket, and go on
+FAULT_KILL_PARENT = 4   # request the death of the process at the other end of the socket, and continue
 
 
 def fingerprint() -> int:
-    """A number that changes whenever the instruction table does: stub and Python must have been built together."""
+    """A number that changes with the instruction table: the stub and Python must have been built together."""
     text = ";".join(f"{op.name}({','.join(f'{n}:{k}' for n, k in op.fields.items())})" for op in STUB_OPS)
     return crc32(text.encode())
 
@@ -84,7 +84,7 @@ def encode(steps: Sequence[Step], faults: dict[int, int] | None = None) -> bytes
     started = False
     for index, step in enumerate(steps):
         fault = (faults or {}).get(index, 0)
-        # The host steps of the first phase are done before there is a stub.
+        # The host steps of the first phase are performed before the stub is started.
         started = started or step.phase != FIRST
         if step.op.actor == "stub":
             after_host = False

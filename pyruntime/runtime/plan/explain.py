@@ -1,4 +1,4 @@
-"""A plan for people: one line a step, or JSON."""
+"""Print a plan: as text, or as JSON."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def _value(name: str, value: Any) -> str:
 
 
 def arguments(step: Step) -> dict[str, Any]:
-    """The arguments that say something: zeros, empty texts and absent slots left out."""
+    """The arguments of a step, without zeros, empty strings and absent slots."""
     return {name: value for name, value in step.args.items()
             if (value not in (0, "", b"", []) and not (name in _SLOTS and value == NO_SLOT))
             or (name in ("uid", "gid", "minor", "major", "pid") and step.op.fields[name] != STRS)}
 
 
 def text(plan: Plan) -> str:
-    """The whole plan as text; phases are headed by the reason for their place."""
+    """The whole plan as text; each phase is preceded by the reason for its position."""
     lines = [f"warning: {warning}" for warning in plan.warnings]
     phase, inside = "", False
     for number, step in enumerate(plan.steps, 1):

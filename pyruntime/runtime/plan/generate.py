@@ -23,7 +23,7 @@ def header() -> str:
         "",
         "struct strs {",
         "\tuint32_t count;",
-        "\tconst char *first; /* the strings follow one another, each with its NUL */",
+        "\tconst char *first; /* consecutive strings, each with its NUL */",
         "};",
         "struct blob {",
         "\tuint32_t size;",

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyruntime.builder.dockerfile.forms import duration
 from pyruntime.builder.dockerfile.mounts import MountError, parse_mount
 from pyruntime.builder.steps.modes import mode_of
 from pyruntime.errors import BuildError
+from pyruntime.system import durations
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -37,8 +37,10 @@ def test_mounts(text: str, expected: dict[str, object]) -> None:
 @pytest.mark.parametrize(("text", "words"), [
     ("type=volume,target=/x", 'unknown mount type "volume"'), ("type=bind", "the mount has no target"),
     ("type=cache,targt=/x", 'has no option "targt"'), ("type=secret", "the secret has no name"),
-    ("type=cache,target=/x,sharing=all", '"sharing" cannot be "all"'), ("type=bind,target=/", "cannot replace the root"),
-    ("type=cache,target=/x,mode=9", '"mode" must be a number'), ("type=tmpfs,target=/x,size=much", '"size" must be a number'),
+    ("type=cache,target=/x,sharing=all", '"sharing" cannot be "all"'),
+    ("type=bind,target=/", "cannot replace the root"),
+    ("type=cache,target=/x,mode=9", '"mode" must be a number'),
+    ("type=tmpfs,target=/x,size=much", '"size" must be a number'),
     ("type=bind,target=/x,ro=maybe", "true or false"), ("type=tmpfs,target=/x,from=a", 'has no option "from"'),
 ])
 def test_wrong_mounts(text: str, words: str) -> None:
@@ -79,5 +81,5 @@ def test_wrong_modes(text: str) -> None:
     ("s", None), ("-1s", None), ("1x", None), ("1s2", None), ("1..s", None),
 ])
 def test_durations(text: str, seconds: float | None) -> None:
-    found = duration(text)
+    found = durations.parse(text)
     assert found == (None if seconds is None else round(seconds * 10**9))

@@ -160,8 +160,10 @@ def test_all_problems_are_told() -> None:
 
 
 @pytest.mark.parametrize(("text", "line", "what"), [
-    ("FROM a\nMAINTAINER x", 2, "deprecated"), ("FROM a\nENV a b", 2, "legacy form"), ("FROM a\nCMD b\nCMD c", 2, "CMD"),
-    ("FROM a AS x\nFROM b AS x", 2, 'two stages have the name "x"'), ("FROM a\nCMD ['a', 'b']", 2, "not a list of strings"),
+    ("FROM a\nMAINTAINER x", 2, "deprecated"), ("FROM a\nENV a b", 2, "legacy form"),
+    ("FROM a\nCMD b\nCMD c", 2, "CMD"),
+    ("FROM a AS x\nFROM b AS x", 2, 'two stages have the name "x"'),
+    ("FROM a\nCMD ['a', 'b']", 2, "not a list of strings"),
     ("FROM a\nRUN b \\\n\n c", 3, "empty line"),
 ])
 def test_warnings(text: str, line: int, what: str) -> None:

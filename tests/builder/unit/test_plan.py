@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pyruntime.builder.dockerfile.forms import duration, duration_text
 from pyruntime.builder.graph.plan import Plan
 from pyruntime.errors import DockerfileError
 from pyruntime.images.document import ImageConfig
 from pyruntime.images.platform import Platform
+from pyruntime.system import durations
 
 
 class _Image:
@@ -63,7 +63,7 @@ def test_history(text: str, history: str) -> None:
 
 @pytest.mark.parametrize("text", ["0s", "1ns", "1.5µs", "100ms", "59.999s", "1m0s", "1m30s", "1h0m0s", "25h0m1.5s"])
 def test_times_are_written_as_they_are_read(text: str) -> None:
-    assert duration_text(duration(text) or 0) == text
+    assert durations.text(durations.parse(text) or 0) == text
 
 
 def test_what_a_trigger_does_wrong_is_said_of_its_from() -> None:

@@ -6,11 +6,12 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import NATIVE, TOP, compile_c
+from tests.conftest import NATIVE, STUB_SOURCES, TOP, compile_c
 
 PACKAGE = TOP / "pyruntime"
 # What the hot commands may import: modules that cost less than a millisecond here. Not json, re, enum, typing,
@@ -73,6 +74,11 @@ ABOVE = {
 }
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def _name(path: Path) -> str:
     name = ".".join(path.relative_to(TOP).with_suffix("").parts)
     return name.removesuffix(".__init__")
@@ -81,9 +87,10 @@ def _name(path: Path) -> str:
 MODULES = {_name(path): path for path in PACKAGE.rglob("*.py")}
 
 
+@cache
 def _imports(path: Path) -> set[str]:
     """The modules of ours that a module imports when it runs, in function bodies too; not for type checking alone."""
-    tree = ast.parse(path.read_text())
+    tree = _tree(path)
     typing = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.If)
               and ast.unparse(node.test) == "TYPE_CHECKING" for inner in ast.walk(node)}
     names = set()
@@ -153,31 +160,6 @@ def test_no_circle_of_imports() -> None:
     assert {name: targets & edges.keys() for name, targets in edges.items()} == {}
 
 
-@pytest.mark.parametrize("product", ["images", "builder"])
-def test_an_import_in_a_function_says_why(product: str) -> None:
-    """Its module names start-up as the reason; every other import stands at the top."""
-    silent = []
-    for path in (PACKAGE / product).rglob("*.py"):
-        text = path.read_text()
-        inner = [node for function in ast.walk(ast.parse(text)) if isinstance(function, ast.FunctionDef)
-                 for node in ast.walk(function) if isinstance(node, (ast.Import, ast.ImportFrom))]
-        if inner and "start-up (decision 0007)" not in text:
-            silent.append(str(path.relative_to(TOP)))
-    assert silent == []
-
-
-@pytest.mark.parametrize("products", [("images", "builder")])
-def test_no_two_classes_have_the_same_name(products: tuple[str, ...]) -> None:
-    """One class name, one class: who reads it need not look at the imports."""
-    found: dict[str, list[str]] = {}
-    for product in products:
-        for path in (PACKAGE / product).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ClassDef):
-                    found.setdefault(node.name, []).append(str(path.relative_to(TOP)))
-    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
-
-
 # Product -> the rooms of images that it may not enter: registries and archives are reached through images/api.py.
 CLOSED = {"runtime": {""}, "networks": {""}, "profiles": {""}, "pocker": {"transports"}}
 
@@ -190,12 +172,61 @@ def test_images_are_reached_through_their_door(product: str) -> None:
     assert wrong == []
 
 
+# Rooms in which imports inside functions have not been looked through yet: to be emptied.
+NOT_YET_LAZY = {"pocker"}
+
+
+def _imports_in_functions(tree: ast.AST) -> list[list[int]]:
+    """Blocks of lines: consecutive import statements in the same body of a function."""
+    blocks: list[list[int]] = []
+    for function in ast.walk(tree):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for node in ast.walk(function):
+                for body in (getattr(node, name, []) for name in ("body", "orelse", "handlers", "finalbody")):
+                    before: ast.stmt | None = None
+                    for entry in body if isinstance(body, list) else []:
+                        if isinstance(entry, (ast.Import, ast.ImportFrom)):
+                            if not isinstance(before, (ast.Import, ast.ImportFrom)):
+                                blocks.append([])
+                            blocks[-1].append(entry.lineno)
+                        before = entry
+    return blocks
+
+
+def test_an_import_inside_a_function_says_why() -> None:
+    """``# lazy: REASON`` stands on the line of a block's first import, or directly above it (HACKING.md, Habits)."""
+    found = []
+    for name, path in MODULES.items():
+        lines = path.read_text().splitlines()
+        for block in _imports_in_functions(_tree(path)):
+            if _room(name) not in NOT_YET_LAZY and "# lazy: " not in "".join(lines[block[0] - 2:block[0]]):
+                found.append(f"{path.relative_to(TOP)}:{block[0]}")
+    assert sorted(set(found)) == []
+
+
+# Class names that stand for several classes: one each belongs to images, builder or pocker, which are being
+# restructured. To be emptied.
+SEVERAL = {"Body", "Bundle", "Context", "Copy", "Directory", "Endpoint", "Entry", "Files", "Lines", "Lock", "Network",
+           "Node", "Options", "Place", "Places", "Plan", "Program", "Progress", "Record", "Run", "Settings", "Sink",
+           "Source", "Step", "Stream", "Trace", "Usage", "User", "Volume", "_Reader"}
+
+
+def test_a_class_name_stands_for_one_class() -> None:
+    """So that a name in a message, a review or a search leads to one place."""
+    classes: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in classes.items() if len(found) > 1 and name not in SEVERAL} == {}
+
+
 def test_sections_do_no_io() -> None:
     """compiler/sections/ emits steps; only the compiled filters' cache touches files."""
     for path in (PACKAGE / "runtime/compiler/sections").glob("*.py"):
         if path.name.startswith("seccomp"):
             continue
-        tree = ast.parse(path.read_text())
+        tree = _tree(path)
         calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         forbidden = {call for call in calls
                      if call == "open" or re.match(r"os\.(open|read|stat|listdir|mkdir|write)", call)}
@@ -206,7 +237,7 @@ def test_no_silent_except() -> None:
     """`except ...: pass` needs a comment that says why nothing has to be done."""
     for path in PACKAGE.rglob("*.py"):
         lines = path.read_text().splitlines()
-        for node in ast.walk(ast.parse("\n".join(lines))):
+        for node in ast.walk(_tree(path)):
             if isinstance(node, ast.ExceptHandler) and len(node.body) == 1 and isinstance(node.body[0], ast.Pass):
                 around = "".join(lines[node.lineno - 3:node.body[0].end_lineno])
                 assert "#" in around, f"{path.relative_to(TOP)}:{node.lineno}"
@@ -229,7 +260,7 @@ def test_no_error_of_the_system_is_told_with_its_number() -> None:
     system = re.compile(r"\b(OSError|Exception|BaseException|TimeoutError|URLError)\b")
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(_tree(path)):
             if isinstance(node, ast.ExceptHandler) and node.name and system.search(ast.unparse(node.type or node)):
                 found += [f"{path.relative_to(TOP)}:{line}" for line in _bare(node)
                           if "strerror or" not in path.read_text().split("\n")[line - 1]]
@@ -240,7 +271,7 @@ def test_public_functions_have_docstrings() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.name == "_shape.py":
             continue
-        tree = ast.parse(path.read_text())
+        tree = _tree(path)
         assert ast.get_docstring(tree), path
         for node in tree.body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
@@ -252,8 +283,7 @@ def test_public_functions_have_docstrings() -> None:
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_stub_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
-    sources = [path for path in NATIVE.glob("*.c") if not path.name.startswith("_")]
-    compile_c(tmp_path / "stub", sources, compiler=compiler)
+    compile_c(tmp_path / "stub", STUB_SOURCES, compiler=compiler)
 
 
 def test_stub_on_disk_is_static() -> None:

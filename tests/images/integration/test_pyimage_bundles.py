@@ -57,15 +57,15 @@ def test_wishes(loaded: Pyimage) -> None:
     assert "network" not in [entry["type"] for entry in found["linux"]["namespaces"]]
 
 
-@pytest.mark.parametrize("moment", ["prepare", "_write"])
+@pytest.mark.parametrize("moment", ["prepare", "replace"])
 @pytest.mark.parametrize("driver", ["overlay", "copy"])
 def test_an_unpack_that_was_killed_is_undone(loaded: Pyimage, driver: str, moment: str) -> None:
     """By another unpack to the same place, or by `umount --remove`; through a symbolic link too."""
-    where = "pyruntime.images.bundle" if moment == "_write" else f"pyruntime.images.snapshots.{driver}"
+    where = "pyruntime.images.bundle" if moment == "replace" else f"pyruntime.images.snapshots.{driver}"
     code = (f"import os, {where} as there\nfrom pyruntime.images.cli.main import main\n"
-            f"owner = there if {moment!r} == '_write' else there.{driver.capitalize()}Driver\nold = owner.{moment}\n"
+            f"owner = there if {moment!r} == 'replace' else there.{driver.capitalize()}Driver\nold = owner.{moment}\n"
             "def act(*words, **more):\n"
-            f"    if {moment!r} != '_write': old(*words, **more)\n"   # config.json is what makes a bundle whole
+            f"    if {moment!r} != 'replace': old(*words, **more)\n"   # config.json is what makes a bundle whole
             f"    os.kill(os.getpid(), 9)\nowner.{moment} = act\nmain()")
     (loaded.path / "link").symlink_to(loaded.path)
     bundle = loaded.path / "link/bundle"

@@ -109,7 +109,7 @@ def test_what_is_no_document_is_refused(raw: bytes) -> None:
     ("config", {"Healthcheck": {"Test": "true"}}, "config.Healthcheck.Test: expected a list"),
     ("config", {"Shell": "sh"}, "config.Shell: expected a list"),
     ("config", {"Labels": {"a": 1}}, "config.Labels[a]: expected a string"),
-    ("config", {"User": 0}, "config.User: expected a text"),
+    ("config", {"User": 0}, "config.User: expected a string"),
     ("history", [1], "history[0]: expected an object"),
 ])
 def test_a_wrong_configuration_names_the_place(path: str, value: object, text: str) -> None:

@@ -40,10 +40,11 @@ def test_what_is_meant(text: str, full: str, familiar: str) -> None:
     ("Alpine", 'write "alpine"'), ("team/App:1", 'write "team/app:1"'),
     ("alpine:.x", '".x" is not a tag'), ("alpine:a b", "is not a tag"), ("alpine:" + "x" * 129, "longer than 128"),
     ("alpine@sha256:12", "is not a digest"), ("a" * 64, "an ID"), ("x/" + "a" * 250, "longer than 255"),
-    ("a//b", "between slashes is empty"), ("a___b", "is not a valid component"), ("a..b/c", "not a host name"),
-    ("-a", "is not a valid component"), ("a_/b", "is not a valid component"), ("a.-b", "is not a valid component"), ("x/a-_b", "is not a valid component"),
-    ("a b", "is not a valid component"), ("h:99999/a", "no valid port"), ("h:/a", "no valid port"), ("h.x:5x/a", "valid port"),
-    ("[zz]/a", "is not a valid component"), ("[zz]:1/a", "not a host name"), ("alp\u00efne", "is not a valid component"),
+    ("a//b", "between slashes is empty"), ("a___b", "not a valid component"), ("a..b/c", "not a host name"),
+    ("-a", "not a valid component"), ("a_/b", "not a valid component"), ("a.-b", "not a valid component"),
+    ("x/a-_b", "not a valid component"), ("h.x:5x/a", "valid port"),
+    ("a b", "not a valid component"), ("h:99999/a", "no valid port"), ("h:/a", "no valid port"),
+    ("[zz]/a", "not a valid component"), ("[zz]:1/a", "not a host name"), ("alp\u00efne", "not a valid component"),
 ])
 def test_what_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=r"^reference ") as caught:

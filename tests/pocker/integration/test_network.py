@@ -387,6 +387,7 @@ _OUTSIDE = """
     from pyruntime.networks import slirp as outside
     from pyruntime.networks.endpoints import Endpoint
     from pyruntime.networks.site import Site
+    from pyruntime.system import processes
     import subprocess
     held = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 1000"], stdout=subprocess.PIPE)
     held.stdout.readline()
@@ -399,7 +400,7 @@ _OUTSIDE = """
     print(held.pid, endpoint.helper[0], endpoint.proxy[0], *outside.name_servers(endpoint.outside), flush=True)
     sys.stdin.readline()
     ports.stop_proxy(endpoint)
-    ports.end(endpoint.helper)
+    processes.kill(*endpoint.helper, seconds=ports.PATIENCE)
     held.kill()
     """
 

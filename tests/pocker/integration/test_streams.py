@@ -205,7 +205,8 @@ def test_after_a_full_disk_a_log_has_whole_lines(pocker: Pocker) -> None:
         assert pocker.ok("wait", "it") == "0"
         log = (pocker.directory("it") / "log").read_text()
         lines = log.split("\n")
-        whole = re.compile(r"\S+Z stdout F (line \d+ is not so short|there is room|last)")
+        # cat's complaint may still find a page: each CPU of a tmpfs has a small reserve of its own.
+        whole = re.compile(r"\S+Z (stderr F cat: .*|stdout F (line \d+ is not so short|there is room|last))")
         assert lines.pop() == "" and all(whole.fullmatch(line) for line in lines), lines[-3:]
         assert lines[-1].endswith(" F last") and pocker.ok("logs", "--tail", "1", "it") == "last"
         pocker.ok("rm", "it")

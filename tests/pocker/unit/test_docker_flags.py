@@ -136,31 +136,31 @@ DOCKER = {
     "volume prune":
         "all filter force",
 }
-_WINDOWS, _SWARM, _CLUSTER = "Windows alone", "Swarm alone", "cluster volumes alone"
-_LEGACY = "of Docker's old builder: BuildKit ignores it"
+_WINDOWS, _SWARM, _CLUSTER = "Windows only", "Swarm only", "cluster volumes only"
+_LEGACY = "flags of Docker's classic builder; BuildKit ignores them"
 # Why: the flags that are left out.
 _RUN = {_WINDOWS: "cpu-count cpu-percent io-maxbandwidth io-maxiops isolation",
-        "addresses of the link are the kernel's": "link-local-ip",
-        "there is no daemon whose socket it could be": "use-api-socket"}
+        "the kernel assigns link-local addresses": "link-local-ip",
+        "there is no daemon and no socket": "use-api-socket"}
 LEFT_OUT = {
     "run": _RUN,
     "create": _RUN,
     "build": {_LEGACY: "cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems memory memory-swap security-opt",
               _WINDOWS: "isolation",
               "a global option: `pocker --debug build`": "debug"},
-    "builder prune": {"the cache is limited by age: `--filter until=24h`": "keep-storage"},
-    "exec": {"a program of `exec` in the foreground ends with its client": "detach-keys"},
-    "images": {"lists are tables, JSON or templates": "tree"},
-    "image inspect": {"an index shows the image of this machine: `pyimage inspect --platform`": "platform"},
-    "network connect": {"addresses of the link are the kernel's": "link-local-ip",
-                        "`run --link` gives a container another name": "link",
-                        "there is one kind of network, and its first one is the way out": "driver-opt gw-priority"},
+    "builder prune": {"remove cache entries by age: `--filter until=24h`": "keep-storage"},
+    "exec": {"a command in the foreground ends with its client": "detach-keys"},
+    "images": {"output formats are tables, JSON and templates": "tree"},
+    "image inspect": {"an index shows the image for the host; use `pyimage inspect --platform`": "platform"},
+    "network connect": {"the kernel assigns link-local addresses": "link-local-ip",
+                        "use `run --link` for another name of a container": "link",
+                        "all networks are bridges; the first has the default route": "driver-opt gw-priority"},
     "network create": {_SWARM: "attachable config-from config-only ingress scope",
-                       "addresses are taken by one manager, and every network has IPv4": "aux-address ipam-driver"
+                       "there is one address manager, and every network has IPv4": "aux-address ipam-driver"
                                                                                         " ipam-opt ipv4"},
     "network inspect": {_SWARM: "verbose"},
-    "rm": {"links are names of the container that was made with them": "link"},
-    "rmi": {"an index goes with all of its images": "platform"},
+    "rm": {"a link belongs to the container that was created with it": "link"},
+    "rmi": {"an index is removed with all of its images": "platform"},
     "start": {"`pyruntime checkpoint` and `restore` work on the runtime's containers": "checkpoint checkpoint-dir"},
     "volume create": {_CLUSTER: "availability group limit-bytes required-bytes scope secret sharing topology-preferred"
                                 " topology-required type"},

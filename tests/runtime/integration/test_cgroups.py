@@ -480,7 +480,7 @@ def test_processes_in_between_are_named(sandbox: Sandbox) -> None:
     perform.create(top)
     pid = sandbox.child(join=False)
     perform.join([top], pid)
-    with pytest.raises(OSError, match="processes stand in this cgroup itself"):
+    with pytest.raises(OSError, match="this cgroup contains processes"):
         sandbox.create({"memory": {"limit": 1 << 20}})
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import UsageError
-from pyruntime.runtime.cli.events import seconds
+from pyruntime.runtime.cli.events import interval_of
 from tests.commands import COMMAND
 from tests.containers import PATIENCE, Bundle, Runtime, end
 
@@ -114,9 +114,9 @@ def test_intervals_that_are_none(runtime: Runtime, words: list[str], message: st
 @pytest.mark.parametrize(("text", "value"), [
     ("5s", 5), ("100ms", 0.1), ("1m30s", 90), ("1.5h", 5400), ("2us", 2e-6), ("3ns", 3e-9), ("1h2m3s4ms", 3723.004)])
 def test_durations(text: str, value: float) -> None:
-    assert seconds(text) == pytest.approx(value)
+    assert interval_of(text) == pytest.approx(value)
 
 
 def test_an_empty_duration_is_none() -> None:
     with pytest.raises(UsageError):
-        seconds("")
+        interval_of("")

@@ -29,5 +29,5 @@ def test_what_is_refused_and_what_is_warned_of(runtime: Runtime, bundle: Bundle)
     bundle.config["annotations"] = {"run.oci.systemd.subgroup": "x", "run.oci.new": "y"}
     done = runtime("run", "c1", bundle.save())
     assert done.returncode == 0
-    assert 'annotations["run.oci.systemd.subgroup"]: is not supported and left out' in done.stderr
+    assert 'annotations["run.oci.systemd.subgroup"]: is not supported; ignored' in done.stderr
     assert "run.oci.new" not in done.stderr

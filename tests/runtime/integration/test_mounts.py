@@ -46,7 +46,7 @@ def test_mappings_of_a_mount_are_applied_with_and_without_the_word(
 def test_only_bind_mounts_are_mapped(runtime: Runtime, bundle: Bundle) -> None:
     bundle.add_mount("/mnt", "tmpfs", "tmpfs", "idmap", **MAPPINGS)
     bundle.shell("true")
-    assert "mounts[7].options: only a bind mount can have its ids mapped" in runtime("run", "c1", bundle).stderr
+    assert "mounts[7].options: only a bind mount can be ID-mapped" in runtime("run", "c1", bundle).stderr
 
 
 def test_no_mappings_to_take_from_the_hosts_user_namespace(runtime: Runtime, bundle: Bundle, source: Path) -> None:

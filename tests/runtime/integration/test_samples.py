@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.commands import COMMAND
-from tests.conftest import NATIVE, TOP, compile_c
+from tests.conftest import STUB_SOURCES, TOP, compile_c
 from tests.containers import Runtime
 
 EXPECTED = {
@@ -56,8 +56,8 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = directory / "options.c"
     options.write_text('const char *__asan_default_options(void);\n'
                        'const char *__asan_default_options(void) { return "detect_leaks=0:abort_on_error=1"; }\n')
-    return compile_c(directory / "stub", [options, *(p for p in NATIVE.glob("*.c") if not p.name.startswith("_"))],
-                     "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-static-libasan", "-static-libubsan")
+    return compile_c(directory / "stub", [options, *STUB_SOURCES], "-fsanitize=address,undefined",
+                     "-fno-sanitize-recover=all", "-static-libasan", "-static-libubsan")
 
 
 @pytest.mark.parametrize("name", EXPECTED)

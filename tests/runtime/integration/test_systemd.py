@@ -259,19 +259,19 @@ def test_where_there_is_no_systemd(runtime: Runtime, bundle: Bundle, tmp_path: P
     address = f"unix:path={tmp_path}/none"
     done = runtime("--systemd-cgroup", "create", "c1", bundle.shell("true"), env={"DBUS_SYSTEM_BUS_ADDRESS": address})
     assert done.returncode == 1
-    assert f'the systemd cgroup driver needs the system bus, and none answers at "{address}"' in done.stderr
+    assert f'the systemd cgroup driver needs the system bus, but none answers at "{address}"' in done.stderr
     assert "No such file or directory" in done.stderr and "use the cgroupfs driver" in done.stderr
 
 
 def test_a_bus_without_systemd(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
     done = runtime("--systemd-cgroup", "create", "c1", bundle.shell("true"))
-    assert done.returncode == 1 and "needs systemd, and it does not answer on its bus" in done.stderr
+    assert done.returncode == 1 and "needs systemd, but it does not reply on its bus" in done.stderr
 
 
 def test_a_bus_that_is_none(runtime: Runtime, bundle: Bundle) -> None:
     done = runtime("--systemd-cgroup", "create", "c1", bundle.shell("true"),
                    env={"DBUS_SYSTEM_BUS_ADDRESS": "tcp:host=127.0.0.1,port=1"})
-    assert done.returncode == 1 and "is not one of a local socket" in done.stderr
+    assert done.returncode == 1 and "is not that of a local socket" in done.stderr
 
 
 def test_the_bus_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,8 @@ def joins(root: Path, **settings: Any) -> list[Step]:
     config = Config(kept_of(Config(value, "config.json", "/b"), True), "exec", "/b")
     host = Host(cgroup=CgroupHost((), None), resctrl=str(root))
     joined = Joined(pid=1, flags=0, own_root=True, cgroup={})
-    return [step for step in compile_exec(config, host, PlanOptions(), "c1", joined).steps if step.op.name == "rdt_follow"]
+    plan = compile_exec(config, host, PlanOptions(), "c1", joined)
+    return [step for step in plan.steps if step.op.name == "rdt_follow"]
 
 
 @pytest.mark.parametrize(("settings", "groups"), [

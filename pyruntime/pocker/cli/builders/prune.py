@@ -7,6 +7,7 @@ from pyruntime.commandline.program import out
 from pyruntime.errors import UsageError
 from pyruntime.pocker.cli.main import Context
 from pyruntime.pocker.cli.pruning import FORCE, check_consent
+from pyruntime.system.times import parse
 
 COMMAND = Command("prune", "[options]", "remove build cache",
                   Flag("all", "bool", "remove all build cache, not only dangling entries", short="a"),
@@ -65,8 +66,6 @@ def prune(context: Context, *, oldest: float | None = None, everything: bool = F
 
 def moment_of(text: str, flag: str) -> float:
     """A time, or a duration before now (Go's form, or days and weeks), as seconds since 1970."""
-    from datetime import datetime
-
     from pyruntime.pocker.cli.times import moment
 
     hours = {"d": 24, "w": 168}.get(text[-1:])
@@ -74,4 +73,4 @@ def moment_of(text: str, flag: str) -> float:
         text = f"{int(text[:-1]) * hours}h"
     elif text.isdecimal() and flag == "--unused-for":
         raise UsageError(f'{flag} "{text}": write a number and m, h, d or w, for example "24h"')
-    return datetime.fromisoformat(moment(text, flag)[:26] + "+00:00").timestamp()
+    return parse(moment(text, flag)) / 10**9

@@ -12,6 +12,7 @@ from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.diff import written
 from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 from pyruntime.pocker.containers.stop import sweep
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,13 +62,11 @@ def _by_use(entry: CacheUsage) -> float:
 
 
 def _remembered(entry: CacheUsage, size: Callable[[int], str]) -> list[str]:
-    import time
-
     from pyruntime.images.cli.show import age
 
     title = "".join(sign if sign.isprintable() else " " for sign in entry.title.partition("\n")[0])
     return [entry.key[:12], "exec.cachemount" if entry.is_mount else "regular", size(entry.size),
-            age(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.used))), str(entry.shared).lower(), title[:60]]
+            age(timestamp_in_seconds(entry.used)), str(entry.shared).lower(), title[:60]]
 
 
 def _cache(usage: Usage) -> dict[str, Any]:

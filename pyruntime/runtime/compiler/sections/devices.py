@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyruntime.runtime.plan.steps import Step
 
 TYPES = {"c": uapi.S_IFCHR, "u": uapi.S_IFCHR, "b": uapi.S_IFBLK, "p": uapi.S_IFIFO}
-# Every container has these (config-linux.md#default-devices): path -> major, minor.
+# The default devices of every container (config-linux.md#default-devices): path -> major, minor.
 DEFAULTS = {"/dev/null": (1, 3), "/dev/zero": (1, 5), "/dev/full": (1, 7), "/dev/random": (1, 8),
             "/dev/urandom": (1, 9), "/dev/tty": (5, 0)}
 LINKS = {"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
@@ -30,7 +30,7 @@ LINKS = {"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdo
 
 
 def emit(setup: Setup) -> Iterator[Step]:
-    """The steps that fill /dev."""
+    """The steps that populate /dev."""
     if setup.new("mount") and not host_dev(setup):
         yield from nodes(setup)
         for path, target in LINKS.items():
@@ -40,7 +40,7 @@ def emit(setup: Setup) -> Iterator[Step]:
 
 
 def console(setup: Setup) -> Iterator[Step]:
-    """The terminal; only init's is the container's console, too."""
+    """The terminal; that of init is also the container's console."""
     if "console" in setup.slots:
         process = setup.config["process"]
         size = process["consoleSize"]
@@ -51,15 +51,15 @@ def console(setup: Setup) -> Iterator[Step]:
 
 
 def host_dev(setup: Setup) -> bool:
-    """Whether the host's own /dev is bound into the container: it has all of this, and must not be written."""
+    """Whether the host's /dev is bind-mounted into the container: it has all devices, and must not be changed."""
     return any(m.get("destination", "").rstrip("/") == "/dev" and {"bind", "rbind"} & set(m.get("options", []))
                for m in setup.config["mounts"].each())
 
 
 def nodes(setup: Setup) -> Iterator[Step]:
-    """The steps that make the device nodes, or bind those of the host where none can be made."""
-    # The container's own /dev/ptmx is the link to pts/ptmx. Where nodes are bound, as in a user namespace, this one
-    # would make terminals of the host's devpts.
+    """The steps that create the device nodes, or bind-mount those of the host if nodes cannot be created."""
+    # The container's own /dev/ptmx is a link to pts/ptmx. Where nodes are bind-mounted, as in a user namespace, the
+    # host's /dev/ptmx would create terminals in the host's devpts.
     listed = {node.value["path"]: node for node in setup.config["linux.devices"].each()
               if os.path.normpath(node.value["path"]) != "/dev/ptmx"}
     for path, node in listed.items():
@@ -83,9 +83,10 @@ def nodes(setup: Setup) -> Iterator[Step]:
 
 
 def _without_mknod(setup: Setup, node: Node) -> Iterator[Step]:
-    """mknod(2) is not for user namespaces. The host's root makes the node in the container's state directory, which
-    others cannot enter, owned by the mapped ids; the parent unlinks it once the container is created. Where
-    the runtime is not that root, the host's own node of this path has to do, with its own mode and owner."""
+    """The steps for a device node where mknod(2) is not permitted, as in a user namespace. The host's root creates the
+    node in the container's state directory, which other users cannot enter, owned by the mapped IDs; the parent unlinks
+    it once the container is created. If the runtime is not the host's root, the host's own node at this path is used,
+    with its mode and owner."""
     path, slot = node.value["path"], NO_SLOT
     if setup.new("user") and not setup.host.rootless:
         slot = setup.slot()

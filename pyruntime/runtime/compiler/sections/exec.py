@@ -1,15 +1,15 @@
-"""The way into a container that exists, for `exec`: its namespaces, its root, its cgroup.
+"""Enter an existing container, for `exec`: its namespaces, its root filesystem, its cgroup.
 
-Spec:   none; runc's `exec` is the model
+Spec:   none; modelled on runc's `exec`
 Emits:  write_proc, cpu_affinity, set_dumpable, join_container, become_root, enter_root, close_proc, clone_init, setsid,
         open_file, open_cgroup, join_cgroup_self, cgroup_follow, own_proc, report_process
         (phases ENTER, USER, UNSHARE, ISOLATE, JOIN, VIEW, PROCESS, CREATED)
 Absent: namespaces that init shares with the runtime are not joined.
 
-A container with CAP_SYS_PTRACE sees every descriptor and the root of each process in its pid namespace (/proc/PID/fd,
-/proc/PID/root), so nothing that leads to the host's files may be open in one: all of it is closed before the clone that
-brings the process in. What is open then are the container's root, single files of its cgroups, sockets, and what the
-caller hands over.
+A container with CAP_SYS_PTRACE can access every descriptor and the root directory of each process in its pid namespace
+(/proc/PID/fd, /proc/PID/root), so no such process may have anything open that leads to the host's files. All of it is
+closed before the clone by which the process enters the pid namespace. Only the container's root, single files of its
+cgroups, sockets, and the descriptors passed by the caller remain open.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _UNPERMITTED = (EACCES, EPERM, EROFS, ENOENT)
 
 
 def emit(setup: Setup) -> Iterator[Step]:
-    """The steps from the host into the container; then the process is like one that init has forked."""
+    """The steps from the host into the container; afterwards the process is like a child of init."""
     joined = setup.joined_container
     assert joined is not None
     affinity = setup.config["process.execCPUAffinity"]
@@ -49,7 +49,7 @@ def emit(setup: Setup) -> Iterator[Step]:
         yield step("user", "become_root", where)
     yield step("unshare", "enter_root", "root.path", slot=NO_SLOT if joined.own_root else setup.slots.index("root"))
     yield step("unshare", "close_proc", where)
-    # setns(2) into a pid namespace holds for children.
+    # setns(2) into a pid namespace takes effect for children.
     yield step("unshare", "clone_init", "process", flags=0, cgroup=birthplace)
     yield step("isolate", "setsid", "process")
     yield from process.own_proc(setup)
@@ -68,10 +68,10 @@ def _affinity(node: Node, phase: str) -> Iterator[Step]:
 
 
 def _birthplace(setup: Setup, joined: Joined) -> Generator[Step, None, int]:
-    """The slot of the cgroup v2 directory in which the process can be made. Writing a pid there takes 5 to 20 ms, for
-    every fork on the machine waits (docs/decisions/0004-late-cgroup-join.md); to be born there costs nothing. But the
-    kernel asks for a writer of cgroup.procs who sees both cgroups: not us, once we are in another user or cgroup
-    namespace."""
+    """The slot of the cgroup v2 directory that the process can be cloned into. Writing a pid to cgroup.procs takes 5 to
+    20 ms, because every fork on the host has to wait (docs/decisions/0004-late-cgroup-join.md); cloning into the cgroup
+    costs nothing. But the kernel requires that the caller sees both cgroups, which it does not after it has joined
+    another user or cgroup namespace."""
     path = joined.cgroup.get("", "")
     if not path or setup.host.rootless or joined.flags & (uapi.CLONE_NEWUSER | uapi.CLONE_NEWCGROUP):
         return NO_SLOT
@@ -82,10 +82,10 @@ def _birthplace(setup: Setup, joined: Joined) -> Generator[Step, None, int]:
 
 
 def _cgroup(setup: Setup, joined: Joined) -> Iterator[Step]:
-    # v1 by the task itself, v2 by the parent, as in cgroups/resources.py.
+    # v1 is entered by the task itself, v2 through the parent, as in cgroups/resources.py.
     where = joined.cgroup_where or "linux.cgroupsPath"
     slots: list[int] = []
-    # Rootless, what may not be written was left out by `create` too.
+    # When rootless, `create` left out the same hierarchies that are not writable.
     lenient = setup.host.rootless
     for key, path in joined.cgroup.items():
         if key:

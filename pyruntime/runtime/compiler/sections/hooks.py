@@ -1,8 +1,8 @@
-"""hooks: programs of the caller at the points of the lifecycle that lie inside a plan.
+"""hooks: programs of the caller that run at points of the lifecycle; here those within a plan.
 
 Spec:   config.md#posix-platform-hooks, runtime.md#lifecycle
 Emits:  host_hook, run_hook   (phases HOOKS, START)
-Absent: poststart and poststop are no part of a plan; lifecycle/hooks.py runs them.
+Absent: poststart and poststop are not part of a plan; lifecycle/hooks.py runs them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def emit(setup: Setup) -> Iterator[Step]:
     """The hooks of `create` and the startContainer hooks, in the specification's order."""
     hooks = setup.config["hooks"]
-    # prestart hooks are older than the state `creating`, and what they are used for expects `created`.
+    # prestart hooks are older than the state `creating`; existing hooks expect `created`.
     for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
         for node in hooks[kind].each():
             yield step("hooks", "host_hook", node.where, label=node.get("path"), path=node.get("path"),
@@ -36,7 +36,7 @@ def emit(setup: Setup) -> Iterator[Step]:
 
 
 def _inside(setup: Setup, node: Node, phase: str, status: str, env: list[str]) -> Step:
-    # The pid is the one that the container sees (runtime.md#state), so the stub puts it in.
+    # The pid is that of the container's pid namespace (runtime.md#state), so the stub fills it in.
     head, mark, tail = encode(setup.state(status, pid=0)).partition('"pid":0')
     assert mark
     return step(phase, "run_hook", node.where, label=node.get("path"), path=node.get("path"),

@@ -1,4 +1,4 @@
-"""linux.sysctl, personality, memoryPolicy, netDevices, intelRdt: knobs of the kernel around the process.
+"""linux.sysctl, personality, memoryPolicy, netDevices, intelRdt: kernel settings for the process.
 
 Spec:   config-linux.md#sysctl, #personality, #memory-policy, #network-devices, #intelrdt
 Emits:  write_proc, personality, memory_policy, net_device, rdt_group, rdt_follow   (phases JOIN, VIEW, PROCESS)
@@ -48,7 +48,7 @@ def emit(setup: Setup) -> Iterator[Step]:
 
 
 def sysctl_path(key: str) -> str:
-    """The path below /proc/sys; as sysctl(8), the separator is whichever of "." and "/" comes first."""
+    """The path below /proc/sys; as in sysctl(8), the first "." or "/" in the name is the separator."""
     dot, slash = key.find("."), key.find("/")
     if slash >= 0 and (dot < 0 or slash < dot):
         return key
@@ -56,7 +56,7 @@ def sysctl_path(key: str) -> str:
 
 
 def numbers(text: str) -> list[int]:
-    """The numbers of a list like ``0-3,7`` (config-linux.md#memory-policy, #cpu)."""
+    """The numbers in a list such as ``0-3,7`` (config-linux.md#memory-policy, #cpu)."""
     result: list[int] = []
     for part in text.replace(" ", "").split(","):
         first, _, last = part.partition("-")
@@ -76,7 +76,7 @@ def rdt(setup: Setup) -> Iterator[Step]:
     lines = [rdt.value[key] for key in ("l3CacheSchema", "memBwSchema") if rdt[key]] + rdt.get("schemata", [])
     closid = rdt.get("closID", "")
     if setup.joined_container:
-        # A process inherits its maker's groups (resctrl.rst), and the maker is the runtime.
+        # A process inherits the groups of its parent (resctrl.rst), here those of the runtime.
         group = f"{setup.host.resctrl}/{(closid or setup.container_id).strip('/')}".rstrip("/")
         groups = [group]
         if rdt.get("enableMonitoring", False):

@@ -1,8 +1,8 @@
-"""mounts: everything mounted beneath the root filesystem, in the listed order.
+"""mounts: all mounts beneath the root filesystem, in the listed order.
 
 Spec:   config.md#mounts, #linux-mount-options
 Emits:  mount, bind, remount, open_source, idmap_sources, readonly_mount   (phases SOURCES, MOUNTS, PIVOT)
-Absent: a mount point that does not exist is made by the step itself, as a directory or, for a bound file, a file.
+Absent: a missing mount point is created by the step itself, as a directory, or as a file if the source is a file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyruntime.runtime.plan.steps import Step
 
 _SET, _CLEAR = "set", "clear"
-# Per-mount attributes: option -> (set or clear, attribute). The same words with "r" before them act recursively.
+# Per-mount attributes: option -> (set or clear, attribute). Options with a leading "r" act recursively.
 ATTRIBUTES: dict[str, tuple[str, int]] = {
     "ro": (_SET, uapi.MOUNT_ATTR_RDONLY), "rw": (_CLEAR, uapi.MOUNT_ATTR_RDONLY),
     "nosuid": (_SET, uapi.MOUNT_ATTR_NOSUID), "suid": (_CLEAR, uapi.MOUNT_ATTR_NOSUID),
@@ -34,7 +34,7 @@ ATTRIBUTES: dict[str, tuple[str, int]] = {
     "noexec": (_SET, uapi.MOUNT_ATTR_NOEXEC), "exec": (_CLEAR, uapi.MOUNT_ATTR_NOEXEC),
     "nodiratime": (_SET, uapi.MOUNT_ATTR_NODIRATIME), "diratime": (_CLEAR, uapi.MOUNT_ATTR_NODIRATIME),
     "nosymfollow": (_SET, uapi.MOUNT_ATTR_NOSYMFOLLOW), "symfollow": (_CLEAR, uapi.MOUNT_ATTR_NOSYMFOLLOW),
-    # One field of three values: "clear" means the kernel's default, relatime.
+    # A field with three values: "clear" sets the kernel's default, relatime.
     "noatime": (_SET, uapi.MOUNT_ATTR_NOATIME), "atime": (_CLEAR, uapi.MOUNT_ATTR__ATIME),
     "relatime": (_CLEAR, uapi.MOUNT_ATTR__ATIME), "norelatime": (_CLEAR, uapi.MOUNT_ATTR__ATIME),
     "strictatime": (_SET, uapi.MOUNT_ATTR_STRICTATIME), "nostrictatime": (_CLEAR, uapi.MOUNT_ATTR__ATIME),
@@ -46,38 +46,38 @@ RECURSIVE_PROPAGATION = {"r" + name: value for name, value in PROPAGATION.items(
 # Flags of the superblock: the kernel takes them as parameters of the filesystem.
 SUPERBLOCK = {"sync", "dirsync", "lazytime", "mand"}
 SUPERBLOCK_CLEAR = {"async": "sync", "nolazytime": "lazytime", "nomand": "mand"}
-# No meaning for the new mount interface: what they would say is the default, or is about printing.
+# No effect with the new mount API: these options are defaults, or only affect output.
 IGNORED = {"defaults", "silent", "loud", "iversion", "noiversion"}
 _OTHER = {"bind", "rbind", "remount", "idmap", "ridmap", "tmpcopyup"}
 OPTIONS = sorted({*ATTRIBUTES, *RECURSIVE, *PROPAGATION, *RECURSIVE_PROPAGATION, *SUPERBLOCK, *SUPERBLOCK_CLEAR,
                   *IGNORED, *_OTHER})
 
-COPY_UP = 1        # bits of the mount step's field `how`
+COPY_UP = 1        # bits of the field `how` of the mount step
 INHERIT_MODE = 2
 PLAIN_PLACE = 4
 INHERIT_OWNER = 8
-# What a bind mount has of its source until an option for the mount itself is given; then the options alone count.
+# Attributes that a bind mount inherits from its source unless an option sets an attribute of the mount.
 _OF_THE_SOURCE = (uapi.MOUNT_ATTR_RDONLY | uapi.MOUNT_ATTR_NOSUID | uapi.MOUNT_ATTR_NODEV | uapi.MOUNT_ATTR_NOEXEC
                   | uapi.MOUNT_ATTR_NOSYMFOLLOW)
-# Of these the source's stay until one of them is named (mount(2), MS_REMOUNT).
+# Of these, the source's value is kept unless one of them is given (mount(2), MS_REMOUNT).
 _TIMES = uapi.MOUNT_ATTR__ATIME | uapi.MOUNT_ATTR_NODIRATIME
-# New and empty: what is mounted or made beneath has no place yet, so "ro" comes after all of that.
+# New and empty: mount points beneath do not exist yet, so "ro" is set after they have been created.
 _FILLED_LATER = {"tmpfs", "ramfs", "devtmpfs"}
-# Their superblocks are the kernel's own, shared or in memory: "ro" is a matter of the mount alone. Anything else may
-# sit on a device that cannot be written at all.
+# The kernel's own superblocks, shared or in memory: "ro" applies to the mount only. Any other filesystem may be on a
+# device that cannot be written at all.
 _VIRTUAL = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs", "ramfs", "overlay", "bpf",
             "debugfs", "tracefs", "securityfs", "configfs", "hugetlbfs", "binfmt_misc", "fuse", "selinuxfs"}
 
 
 class MountOptions:
-    """What the option strings of one mount mean."""
+    """The parsed option strings of one mount."""
 
     def __init__(self, mount: Node) -> None:
         self.words: set[str] = set()
         self.attributes = {"attr_set": 0, "attr_clear": 0, "rec_set": 0, "rec_clear": 0, "propagation": 0,
                            "rec_propagation": 0}
         self.data: list[str] = []
-        self.unnamed = 0   # of the attributes of a bind mount's source: those to clear
+        self.unnamed = 0   # attributes of a bind mount's source that are to be cleared
         superblock: dict[str, bool] = {}
         for node in mount["options"].each():
             word = node.value
@@ -96,12 +96,12 @@ class MountOptions:
             elif word in _OTHER:
                 self.words.add(word)
             elif word not in IGNORED and word:
-                # Text for the filesystem; one string may hold several of them, as mount(8) takes them.
+                # Options of the filesystem; a string may contain several, as with mount(8).
                 self.data += [part for part in _split(word) if part]
         self.data += [word for word, wanted in superblock.items() if wanted]
         self.bind = bool(self.words & {"bind", "rbind"})
         self.recursive = "rbind" in self.words
-        # Whether the mount says itself how it propagates.
+        # Whether the mount sets its own propagation.
         self.propagates = bool(self.attributes["propagation"] or self.attributes["rec_propagation"])
         named = self.attributes["attr_set"] | self.attributes["attr_clear"]
         if named:
@@ -109,13 +109,13 @@ class MountOptions:
             self.unnamed = of_the_source & ~named
 
     def _attribute(self, prefix: str, action: str, attribute: int) -> None:
-        # The last word wins, as with mount(8).
+        # The last option wins, as with mount(8).
         on, off = f"{prefix}_set", f"{prefix}_clear"
         if action == _CLEAR:
             on, off = off, on
         self.attributes[on] |= attribute
         self.attributes[off] &= ~attribute
-        if attribute & uapi.MOUNT_ATTR__ATIME:   # three values of one field
+        if attribute & uapi.MOUNT_ATTR__ATIME:   # a field with three values
             other = uapi.MOUNT_ATTR__ATIME & ~attribute
             self.attributes[f"{prefix}_set"] &= ~other
             if action == _CLEAR:
@@ -123,7 +123,7 @@ class MountOptions:
 
 
 def _split(text: str) -> list[str]:
-    """Split at commas outside of double quotes (SELinux contexts hold commas) and drop the quotes."""
+    """Split at commas outside double quotes (SELinux contexts contain commas) and remove the quotes."""
     parts, quoted = [""], False
     for char in text:
         if char == '"':
@@ -148,7 +148,7 @@ def _common(setup: Setup, mount: Node, options: MountOptions) -> dict[str, Any]:
     fstype = mount.get("type", "none")
     label = f"{mount.get('source', fstype) if options.bind else fstype} on {dest}"
     propagation = below(setup)
-    bound = options.bind or fstype == "cgroup"   # a new filesystem is private by itself
+    bound = options.bind or fstype == "cgroup"   # a new filesystem is private by default
     if (bound or propagation == uapi.MS_SHARED) and not options.propagates and "remount" not in options.words:
         options.attributes["rec_propagation"] = propagation
     return {"label": label, "dest": dest, **options.attributes}
@@ -158,7 +158,7 @@ def _mount(setup: Setup, mount: Node) -> Iterator[Step]:
     options = MountOptions(mount)
     fstype = mount.get("type", "none")
     common = _common(setup, mount, options)
-    # Without a type it is about a mount that is there already: its propagation (config/sections/mounts.py).
+    # Without a type, the entry sets the propagation of an existing mount (config/sections/mounts.py).
     if "remount" in options.words or (fstype in ("", "none") and not options.bind):
         yield step("mounts", "remount", mount.where, options=[] if options.bind else options.data, **common)
     elif options.bind:
@@ -173,7 +173,8 @@ def _mount(setup: Setup, mount: Node) -> Iterator[Step]:
         yield from _filesystem(setup, mount, fstype, options, common)
 
 
-def _filesystem(setup: Setup, mount: Node, fstype: str, options: MountOptions, common: dict[str, Any]) -> Iterator[Step]:
+def _filesystem(setup: Setup, mount: Node, fstype: str, options: MountOptions,
+                common: dict[str, Any]) -> Iterator[Step]:
     data = list(options.data)
     if options.attributes["attr_set"] & uapi.MOUNT_ATTR_RDONLY and fstype not in _VIRTUAL:
         data.append("ro")
@@ -183,11 +184,11 @@ def _filesystem(setup: Setup, mount: Node, fstype: str, options: MountOptions, c
         data.append(f"{kind}={label}")
     how = 0
     if fstype in ("proc", "sysfs"):
-        # A link in the image would lead the filesystem elsewhere, and what masks it goes by the path: whoever can
-        # change the link between the two has an unmasked one (CVE-2019-19921).
+        # A symbolic link in the image would redirect the filesystem, while masked paths go by the path: an attacker who
+        # can change the link between the two gets an unmasked procfs (CVE-2019-19921).
         how = PLAIN_PLACE
     if fstype == "tmpfs":
-        # A tmpfs is 1777 by default; over /run or /var/cache it should look like what it covers.
+        # A tmpfs has mode 1777 by default; over /run or /var/cache it should look like the covered directory.
         if not any(word.startswith("mode=") for word in data):
             how |= INHERIT_MODE
         if "tmpcopyup" in options.words:
@@ -206,7 +207,7 @@ def _filesystem(setup: Setup, mount: Node, fstype: str, options: MountOptions, c
 
 
 def bind(setup: Setup, mount: Node) -> Iterator[Step]:
-    """The steps of one bind mount."""
+    """The steps of a bind mount."""
     options = MountOptions(mount)
     common = _common(setup, mount, options)
     source = os.path.join(setup.config.bundle, mount.get("source", ""))
@@ -220,8 +221,8 @@ def bind(setup: Setup, mount: Node) -> Iterator[Step]:
                    recursive=int(options.recursive), recursive_map=int("ridmap" in options.words), uids=uids,
                    gids=gids, namespace=namespace, slot=slot)
     elif "user" in setup.namespaces and not setup.host.rootless and not _provided(setup, mount, source):
-        # The container's root may not be allowed to reach the source; the host's is. Kubernetes' pods join a user
-        # namespace that containerd has made, and its files are below a directory that only root may enter.
+        # The container's root may not be able to reach the source, but the host's root is. Kubernetes' pods join a user
+        # namespace that containerd has created, and containerd's files are below a directory that only root may enter.
         slot = setup.slot()
         yield step("sources", "open_source", mount["source"].where, label=common["label"], source=source,
                    recursive=int(options.recursive), propagation=uapi.MS_SLAVE, slot=slot)
@@ -230,8 +231,8 @@ def bind(setup: Setup, mount: Node) -> Iterator[Step]:
 
 
 def _held(setup: Setup, fstype: str, dest: str, *, full: bool = False) -> int:
-    """The slot that keeps a mount for what is to be hidden or read-only on it, and for nothing else (NO_SLOT): beneath
-    the mount itself no rename in the root filesystem leads a lookup astray."""
+    """The slot that keeps a mount on which paths are masked or read-only (NO_SLOT otherwise): a lookup beneath the
+    mount itself is not affected by renames in the root filesystem."""
     linux = setup.config["linux"]
     hold = NO_SLOT
     if (fstype in ("proc", "sysfs") or (dest in ("/proc", "/sys") and fstype not in _FILLED_LATER)) and any(
@@ -242,7 +243,7 @@ def _held(setup: Setup, fstype: str, dest: str, *, full: bool = False) -> int:
 
 
 def _provided(setup: Setup, mount: Node, source: str) -> bool:
-    """Whether the source comes from a mount that stands before this one: only after that it can be opened."""
+    """Whether the source lies on an earlier mount of the list: it can only be opened after that."""
     path = os.path.normpath(source)
     for earlier in setup.config["mounts"].each():
         if earlier.where == mount.where:

@@ -1,12 +1,12 @@
-"""linux.namespaces, uidMappings, gidMappings, timeOffsets; hostname, domainname: what the container is cut off from.
+"""linux.namespaces, uidMappings, gidMappings, timeOffsets; hostname, domainname: the namespaces and their contents.
 
 Spec:   config-linux.md#namespaces, #user-namespace-mappings, #offset-for-time-namespace; config.md#hostname
 Emits:  open_namespace, hold_pids, setns, unshare, map_ids, become_root, close_proc, clone_init, setsid, loopback_up,
         cgroup_namespace, set_hostname, set_domainname   (phases ENTER, USER, UNSHARE, ISOLATE, HOOKS, SESSION)
 
-Processes of a pid namespace that is joined see init from its clone on: with CAP_SYS_PTRACE its root directory and
-every descriptor (/proc/PID/root, /proc/PID/fd). So there the stub does all of the set-up, outside of it, and init is
-cloned at the end (docs/decisions/0019-nothing-of-the-host-is-open.md).
+From its clone on, init is visible to the processes of a joined pid namespace: with CAP_SYS_PTRACE they can access its
+root directory and every descriptor (/proc/PID/root, /proc/PID/fd). In that case the stub does the whole set-up from
+outside the pid namespace, and init is cloned at the end (docs/decisions/0019-nothing-of-the-host-is-open.md).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from pyruntime.runtime.config.node import Node
     from pyruntime.runtime.plan.steps import Step
 
-# Made by unshare(2); the pid namespace is made by clone, the cgroup namespace through a helper, the user namespace
-# first.
+# Created by unshare(2). The pid namespace is created by clone, the cgroup namespace through a helper, and the user
+# namespace first.
 _UNSHARED = ("mount", "uts", "ipc", "network", "time")
 _UNPERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 
 
 def emit(setup: Setup) -> Iterator[Step]:
-    """The steps that join, make and name the namespaces."""
+    """The steps that join, create and configure the namespaces."""
     yield from _join(setup)
     yield from cgroup_owner(setup)
     if setup.new("user"):
@@ -45,7 +45,8 @@ def emit(setup: Setup) -> Iterator[Step]:
 
 
 def host_id(mappings: Node, inside: int) -> int:
-    """The host's id behind one of the container's; itself when it is not mapped (then it shows as the overflow id)."""
+    """The host's ID for an ID of the container; the same ID if it is not mapped (it then appears as the overflow
+    ID)."""
     for line in mapping_lines(mappings):
         first, outside, size = map(int, line.split())
         if first <= inside < first + size:
@@ -54,7 +55,7 @@ def host_id(mappings: Node, inside: int) -> int:
 
 
 def cgroup_owner(setup: Setup) -> Iterator[Step]:
-    """config-linux.md#cgroup-ownership: cgroup v2, a new cgroup namespace, and a cgroup mount that can be written."""
+    """config-linux.md#cgroup-ownership: cgroup v2, a new cgroup namespace, and a writable cgroup mount."""
     path = setup.cgroup_paths.get("", "")
     writable = [mount for mount in setup.config["mounts"].each()
                 if mount.get("source") == "cgroup" and mount.get("destination") == "/sys/fs/cgroup"
@@ -66,8 +67,8 @@ def cgroup_owner(setup: Setup) -> Iterator[Step]:
 
 
 def _changed(setup: Setup) -> dict[str, str]:
-    """What the configuration changes in a namespace: kind -> an example. In the runtime's own it would change the
-    host."""
+    """The properties that the configuration changes in a namespace: kind -> an example. In the runtime's own namespace
+    this would change the host."""
     found: dict[str, str] = {}
     for key in setup.config["linux.sysctl"].value or {}:
         found.setdefault(sysctl_namespace(sysctl_parts(key)), f'sysctl "{key}"')
@@ -91,7 +92,7 @@ def _join(setup: Setup) -> Iterator[Step]:
         slot = slots.pop("pid")
         where = setup.where["pid"] + ".path"
         yield step("enter", "hold_pids", where, slot=slot)
-        # Holds for children: the createContainer hooks, which see the container's namespaces, and then init.
+        # Takes effect for children: the createContainer hooks, which run in the container's namespaces, and then init.
         yield step("hooks", "setns", where, label=f"pid namespace {setup.joined('pid')}", slot=slot,
                    kind=NAMESPACES["pid"])
     for kind, slot in slots.items():
@@ -100,8 +101,8 @@ def _join(setup: Setup) -> Iterator[Step]:
 
 
 def shares_pids(setup: Setup) -> bool:
-    """Whether init comes into the pid namespace of others, and therefore late. Not from a new user namespace: that has
-    no rights in the pid namespace later on."""
+    """Whether init joins an existing pid namespace, and is therefore cloned late. Not from a new user namespace, which
+    has no privileges in that pid namespace later on."""
     return bool(setup.joined("pid")) and not setup.new("user")
 
 
@@ -114,7 +115,7 @@ def _user(setup: Setup) -> Iterator[Step]:
     where = setup.where["user"]
     linux = setup.config["linux"]
     yield step("user", "unshare", where, label="new user namespace", flags=uapi.CLONE_NEWUSER)
-    # /proc/PID belongs to the host's root while we are not dumpable, and an unprivileged parent could not map ids.
+    # /proc/PID belongs to the host's root while the stub is not dumpable, and an unprivileged parent could not map IDs.
     yield step("user", "set_dumpable", where, value=1)
     gids = mapping_lines(linux["gidMappings"])
     single = setup.host.rootless and len(gids) == 1 and gids[0].split()[1:] == [str(setup.host.egid), "1"]
@@ -135,10 +136,11 @@ def _unshare(setup: Setup) -> Iterator[Step]:
     lines = [f"{clock} {node.get('secs', 0)} {node.get('nanosecs', 0)}\n" for clock, node in offsets.items()]
     if lines:
         if "user" in setup.namespaces:
-            # Or the file belongs to the host's root, since our ids have changed (proc(5), PR_SET_DUMPABLE).
+            # Otherwise the file would belong to the host's root, since the stub's IDs have changed (proc(5),
+            # PR_SET_DUMPABLE).
             yield step("unshare", "set_dumpable", offsets.where, value=1)
         yield step("unshare", "write_proc", offsets.where, path="self/timens_offsets", data="".join(lines))
-    # A process of a joined pid namespace could look into the stub through /proc/PID (CVE-2016-9962).
+    # A process of a joined pid namespace could access the stub through /proc/PID (CVE-2016-9962).
     yield step("unshare", "set_dumpable", "linux.namespaces", value=0)
     pid = setup.new("pid")
     late = shares_pids(setup)
@@ -159,11 +161,11 @@ def _isolate(setup: Setup) -> Iterator[Step]:
         yield step("isolate", "set_hostname", "hostname", name=config.get("hostname"))
     if config["domainname"]:
         yield step("isolate", "set_domainname", "domainname", name=config.get("domainname"))
-    # Without a cgroup of its own (--cgroup-manager=disabled) the namespace begins at the runtime's.
+    # Without a cgroup of its own (--cgroup-manager=disabled) the root of the namespace is the runtime's cgroup.
     if setup.new("cgroup") and (setup.cgroup_paths or setup.host.cgroup.layout != "none"):
         where = setup.where["cgroup"]
         slots = bytearray()
-        # As with the directories themselves (cgroups/resources.py): what may not be written is left out.
+        # As with the directories themselves (cgroups/resources.py), hierarchies that are not writable are left out.
         lenient = setup.host.rootless and not config.get("linux.cgroupsPath")
         for hierarchy, path in setup.cgroup_paths.items():
             slots.append(setup.slot())

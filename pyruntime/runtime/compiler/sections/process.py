@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 
 from pyruntime.errors import HostError
+from pyruntime.runtime.compiler.sections import user
 from pyruntime.runtime.compiler.sections.namespaces import shares_pids
 from pyruntime.runtime.config.environment import last_of_each
 from pyruntime.runtime.plan.steps import step
@@ -36,24 +37,26 @@ SCHEDULER_FLAGS = {"SCHED_FLAG_RESET_ON_FORK": 0x1, "SCHED_FLAG_RECLAIM": 0x2, "
                    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40}
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}   # linux/ioprio.h
 
-KEEP_UMASK = -1   # the umask step: what the runtime's caller had
+KEEP_UMASK = -1   # the umask step: keep the umask of the runtime's caller
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def emit(setup: Setup) -> Iterator[Step]:
-    """Everything of `process` but the user, the capabilities and the filter, which have modules of their own."""
+    """All properties of `process` except the user, the capabilities and the seccomp filter, which have their own
+    modules."""
     process = setup.config["process"]
     if setup.joined_container is None:
         yield from every_cpu()
         if shares_pids(setup):
             yield from own_proc(setup)
     if process["oomScoreAdj"]:
-        # Inherited by init; later, in a user namespace, the file belongs to the host's root.
+        # Inherited by init. Later, in a user namespace, the file belongs to the host's root.
         yield step("enter", "write_proc", process["oomScoreAdj"].where, path="self/oom_score_adj",
                    data=str(process.get("oomScoreAdj")))
     if setup.options.new_keyring:
-        # A kernel without keyrings, or a caller's seccomp filter that forbids them, is no reason to run nothing.
+        # A kernel without keyrings, or a seccomp filter of the caller that forbids them, does not prevent the
+        # container.
         yield step("process", "join_keyring", "process", name=f"_ses.{setup.container_id}",
                    tolerate=(errno.ENOSYS, errno.EPERM, errno.EDQUOT))
     yield from _limits(setup)
@@ -64,13 +67,13 @@ def emit(setup: Setup) -> Iterator[Step]:
 
 
 def every_cpu() -> Iterator[Step]:
-    """Since Linux 6.2 a mask that was set by sched_setaffinity(2) outlives the move to another cpuset, and the caller's
-    is inherited."""
+    """Reset the CPU mask: since Linux 6.2, a mask set by sched_setaffinity(2) survives the move to another cpuset,
+    and the caller's mask is inherited."""
     yield step("enter", "cpu_affinity", "linux.resources.cpu.cpus", label="every CPU", mask=b"")
 
 
 def _wait(setup: Setup) -> Iterator[Step]:
-    # What comes after it may belong to `start`; nobody starts a process that joins a container.
+    # Later steps may belong to `start`; a process that joins a container has no `start`.
     if setup.joined_container is None:
         yield step("created", "await_start", "process", slot=setup.slots.index("start"))
 
@@ -79,7 +82,7 @@ def _limits(setup: Setup) -> Iterator[Step]:
     process = setup.config["process"]
     for node in process["rlimits"].each():
         name = node.value["type"]
-        # RLIMIT_NOFILE last of all: the stub still opens descriptors while it waits for `start`.
+        # RLIMIT_NOFILE comes last: the stub still opens descriptors while it waits for `start`.
         yield step("seal" if name == "RLIMIT_NOFILE" else "process", "rlimit", node.where,
                    label=f"{name} {node.value['soft']}:{node.value['hard']}", resource=RLIMITS[name],
                    soft=node.value["soft"], hard=node.value["hard"], name=name)
@@ -99,7 +102,7 @@ def _limits(setup: Setup) -> Iterator[Step]:
 
 
 def candidates(name: str, env: list[str]) -> list[str]:
-    """The paths that execvp(3) would try for ``name`` with the PATH of ``env``."""
+    """The paths that execvp(3) tries for ``name`` with the PATH of ``env``."""
     if "/" in name:
         return [name]
     path = _DEFAULT_PATH
@@ -114,13 +117,13 @@ def _program(setup: Setup) -> Iterator[Step]:
     args, env = process.get("args", []), last_of_each(process.get("env", []))
     cwd = process.get("cwd", "/")
     if cwd != "/" and setup.joined_container is None:
-        # Orchestrators name working directories that the image lacks (as runc makes them too).
+        # Created if missing, as by runc: orchestrators set working directories that the image lacks.
         yield step("devices", "make_dir", process["cwd"].where, path=cwd,
                    tolerate=(errno.EROFS, errno.ENOTDIR, errno.EACCES, errno.EEXIST))
     yield step("process", "umask", process["user.umask"].where, mask=process.get("user.umask", KEEP_UMASK))
     yield step("view", "find_home", process["env"].where, uid=process.get("user.uid", 0))
-    # As root, who reaches what the program's user may not; or as that user, whom a supplementary group, an ACL, a
-    # mapped owner or a FUSE server lets in where root is kept out.
+    # First as root, who can enter directories that the program's user cannot; then as that user, who has access through
+    # a supplementary group, an ACL, a mapped owner or a FUSE server that denies root.
     yield step("process", "chdir", process["cwd"].where, path=cwd, tolerate=_FORBIDDEN)
     yield from _user(setup)
     yield step("process", "chdir", process["cwd"].where, path=cwd)
@@ -136,7 +139,6 @@ def _program(setup: Setup) -> Iterator[Step]:
 
 
 def _user(setup: Setup) -> Iterator[Step]:
-    from pyruntime.runtime.compiler.sections import user
     return user.emit(setup)
 
 
@@ -157,7 +159,8 @@ def _labels(setup: Setup) -> Iterator[Step]:
 
 
 def own_proc(setup: Setup) -> Iterator[Step]:
-    """A procfs for the labels, where the host's is closed before the container can see us; and its end."""
+    """The steps that open a procfs for the labels, if the host's is closed before the process enters the container, and
+    close it."""
     for name in ("process.apparmorProfile", "process.selinuxLabel"):
         if setup.config[name].or_(""):
             yield step("session", "own_proc", setup.config[name].where)
@@ -166,7 +169,7 @@ def own_proc(setup: Setup) -> Iterator[Step]:
 
 
 def _label(setup: Setup, node: Node, path: str, data: str) -> Iterator[Step]:
-    # Opened as the user that writes (the kernel compares), and before procfs is given up, ahead of waiting for `start`.
+    # Opened as the user that writes (the kernel compares them), and before procfs is closed, which is before `start`.
     slot = setup.slot()
     yield step("process", "open_proc", node.where, label=node.value, path=path, slot=slot)
     yield step("seal", "write_slot", node.where, label=node.value, slot=slot, what=f"/proc/{path}", data=data)

@@ -1,14 +1,14 @@
-"""How CRIU is brought to where it can restore a container.
+"""Start CRIU where it can restore a container.
 
-Spec:   none (runc-checkpoint(8)); https://criu.org/Docker for what CRIU asks of a root filesystem
+Spec:   none (runc-checkpoint(8)); https://criu.org/Docker for CRIU's requirements on the root filesystem
 Emits:  unshare, propagation, copy_rootfs, open_rootfs, make_dir, mount, bind, mask_path, find_executable,
         prepare_exec, execve
         (phases SOURCES, UNSHARE, ROOTFS, MOUNTS, DEVICES, RESTRICT, PROCESS, SEAL, EXEC)
 
-CRIU makes the container's namespaces, mounts and processes anew from the image. It wants a root filesystem that is a
-mount point, with a place for every mount of the image, and to be told where on the host the others come from. And it
-has to stand in the container's cgroup: its children are the container's first processes. All of that is done in a
-mount namespace of CRIU's own, so that nothing is left on the host when it dies.
+CRIU recreates the container's namespaces, mounts and processes from the image. It requires a root filesystem that is a
+mount point, a mount point for every mount of the image, and the sources of the host's mounts. It must run in the
+container's cgroup, because its children are the container's first processes. All of this is set up in a mount namespace
+of CRIU's own, so that nothing is left on the host when CRIU dies.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TAKEN = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST)   # absent, or below anothe
 
 
 def emit(setup: Setup) -> Iterator[Step]:
-    """The steps from the runtime's namespaces to a CRIU that waits for its request."""
+    """The steps from the runtime's namespaces to a CRIU that waits for a request."""
     revived = setup.revived
     assert revived is not None
     if not setup.new("mount"):
@@ -44,28 +44,30 @@ def emit(setup: Setup) -> Iterator[Step]:
     yield step("unshare", "unshare", root, label="mount", flags=uapi.CLONE_NEWNS)
     *cut, entered = rootfs.opened(setup)
     yield from cut
-    # CRIU binds its root, which must not have anything mounted beneath it: the kernel refuses that to a user namespace,
-    # for which those mounts are locked. 4.1 forgets that the root is read-only, and a bind mount inherits it.
+    # CRIU bind-mounts its root, which must not have mounts beneath it: in a user namespace these mounts are locked, and
+    # the kernel refuses the bind mount. CRIU 4.1 forgets that the root is read-only, and a bind mount inherits it.
     yield step("rootfs", "copy_rootfs", root, path=setup.rootfs, dest=setup.options.scratch,
                propagation=rootfs.own_propagation(setup), readonly=int(setup.config.get("root.readonly", False)))
     yield entered
     if setup.config.get("root.readonly", False):
-        # CRIU puts the old root there for a moment, and where there is none, makes a directory that it removes again.
+        # CRIU moves the old root there for a moment; without this directory, it would create and remove one in the
+        # image.
         yield step("mounts", "make_dir", root, path="/tmp",
                    tolerate=(errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP))
     yield from _staged(setup)
     yield step("process", "find_executable", "criu", label=revived.program, name=revived.program,
                candidates=[revived.program])
-    # Its descriptors: 3 is the socket that it is spoken to, then those of namespaces.
+    # CRIU's descriptors: 3 is the socket of its requests, followed by those of the namespaces.
     yield step("seal", "prepare_exec", "criu", label=revived.program, args=[revived.program, "swrk", "3"],
                env=revived.environment, preserve=revived.descriptors)
     yield step("exec", "execve", "criu", label=revived.program)
 
 
 def _staged(setup: Setup) -> Iterator[Step]:
-    """Everything that the container gets of the host, mounted where the container has it, but in CRIU's namespace: CRIU
-    binds it from there, with the attributes that it has there. (Its own way to set them forgets "ro" where two mounts
-    are of one filesystem: mount-v2.c of 4.2, do_bind_mount_v2.) What CRIU makes anew is an empty tmpfs here."""
+    """Mount everything that the container gets from the host at the container's path, but in CRIU's namespace: CRIU
+    bind-mounts it from there, with the attributes it has there. (CRIU's own way to set the attributes forgets "ro" if
+    two mounts are of one filesystem: mount-v2.c of 4.2, do_bind_mount_v2.) Mounts that CRIU creates itself are empty
+    tmpfs mounts here."""
     new: list[str] = []
     for mount in setup.config["mounts"].each():
         options = mounts.MountOptions(mount)
@@ -75,7 +77,7 @@ def _staged(setup: Setup) -> Iterator[Step]:
             continue
         if options.bind:
             yield from mounts.bind(setup, mount)
-        elif fstype == "cgroup":   # a bind mount also where the container has a cgroup namespace: it looks the same
+        elif fstype == "cgroup":   # a bind mount, with a cgroup namespace as well: it looks the same
             yield from emit_cgroup_mount(mount, setup.host.cgroup, setup.cgroup_paths, cgroup_namespace=False,
                                          user_namespace=False, attrs=options.attributes, dest=dest)
         else:
@@ -89,7 +91,7 @@ def _staged(setup: Setup) -> Iterator[Step]:
     read_only: dict[str, Any] = {**_PLAIN, "attr_set": uapi.MOUNT_ATTR_RDONLY}
     for node in restrict.each(setup.config["linux.maskedPaths"]):
         if node.value.startswith(tuple(new)):
-            # A file perhaps: the image knows. It is one here, and it does no harm if nobody asks for it.
+            # Perhaps a file: only the image has this information. It is a file here; an unused mount does no harm.
             yield step("restrict", "bind", node.where, label=node.value, source="/dev/null", otherwise="",
                        slot=NO_SLOT, recursive=0,
                        unnamed=0, hold=NO_SLOT, dest=node.value, tolerate=_TAKEN, **read_only)

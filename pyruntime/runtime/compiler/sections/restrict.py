@@ -1,8 +1,8 @@
-"""linux.maskedPaths, linux.readonlyPaths: hide or freeze parts of the container's view.
+"""linux.maskedPaths, linux.readonlyPaths: hide paths from the container or make them read-only.
 
 Spec:   config-linux.md#masked-paths, #readonly-paths
 Emits:  mask_path, readonly_path, release_mount   (phase RESTRICT: by descriptors, before pivot_root)
-Absent: a path that does not exist is skipped by the step itself; /proc/sys, which every full procfs has, is not.
+Absent: the step skips a path that does not exist, except /proc/sys, which every full procfs has.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def emit(setup: Setup) -> Iterator[Step]:
 
 
 def each(paths: Node) -> Iterator[Node]:
-    """The paths, each once: CRIU dumps no mount that another one covers."""
+    """The paths without duplicates: CRIU cannot dump a mount that another mount covers."""
     seen = set()
     for node in paths.each():
         path = os.path.normpath(node.value)
@@ -50,6 +50,7 @@ def _restricted(setup: Setup, node: Node, op: str) -> Step:
                              if path == entry[0] or path.startswith(entry[0].rstrip("/") + "/")), ("", NO_SLOT, False))
     if slot == NO_SLOT or path == dest:
         return step("restrict", op, node.where, path=node.value, slot=NO_SLOT, below="", tolerate=_ABSENT)
-    # Whoever shares the root filesystem may rename /proc for a moment: what is absent on the procfs itself is absent.
+    # A process that shares the root filesystem may rename /proc for a moment: only a path that is absent on the procfs
+    # itself is absent.
     return step("restrict", op, node.where, path=node.value, slot=slot, below=path[len(dest) + 1:],
                 tolerate=() if full and path == "/proc/sys" else _ABSENT)

@@ -1,4 +1,4 @@
-"""root, linux.rootfsPropagation: the root filesystem and the way into it.
+"""root, linux.rootfsPropagation: the root filesystem and the switch to it.
 
 Spec:   config.md#root, config-linux.md#rootfs-mount-propagation
 Emits:  propagation, open_rootfs, pivot_root, move_root, chroot, root_readonly   (phases ROOTFS, PIVOT)
@@ -21,11 +21,11 @@ _PROPAGATION = {"shared": uapi.MS_SHARED, "slave": uapi.MS_SLAVE, "private": uap
 
 
 def emit(setup: Setup) -> Iterator[Step]:
-    """The steps that open the root filesystem and those that make it /."""
+    """The steps that open the root filesystem and make it /."""
     root = setup.config["root"]
     where = root["path"].where
     if not setup.new("mount"):
-        # The mounts of this namespace belong to somebody else as well: only the root directory is changed.
+        # Other processes use the mounts of this namespace, too: only the root directory is changed.
         yield step("rootfs", "open_plain_rootfs", where, path=setup.rootfs)
         yield step("pivot", "chroot", where)
         return
@@ -36,8 +36,8 @@ def emit(setup: Setup) -> Iterator[Step]:
     else:
         yield step("pivot", "move_root", where, hide=list(setup.host.proc_mounts))
     if flag:
-        # Not recursively: a mount with a propagation of its own keeps that. "unbindable" cannot come before the paths
-        # that are bound on themselves to be read-only.
+        # Not recursive: a mount with its own propagation keeps it. "unbindable" must come after the paths that are
+        # bind-mounted on themselves to be read-only.
         yield step("pivot", "propagation", "linux.rootfsPropagation", label=wanted, propagation=flag,
                    recursive=int(wanted == "runbindable"))
     if root.get("readonly", False):
@@ -50,7 +50,7 @@ def _wanted(setup: Setup) -> tuple[str, int]:
 
 
 def below(setup: Setup) -> int:
-    """The propagation of every mount beneath the root that names none of its own; 0 for that of its source."""
+    """The propagation of mounts beneath the root that do not set their own; 0 for that of the source."""
     wanted, flag = _wanted(setup)
     if flag == uapi.MS_SHARED:
         return flag if wanted == "rshared" else 0
@@ -58,17 +58,17 @@ def below(setup: Setup) -> int:
 
 
 def own_propagation(setup: Setup) -> int:
-    """The root mount's: a slave of the host's where the configuration wants to hear of it, else private."""
+    """The propagation of the root mount: slave if the configuration requests the host's mount events, else private."""
     return uapi.MS_SLAVE if _wanted(setup)[1] in (uapi.MS_SLAVE, uapi.MS_SHARED) else uapi.MS_PRIVATE
 
 
 def opened(setup: Setup) -> Iterator[Step]:
-    """The steps that cut the new mount namespace off from the host's and open the root filesystem, which is last."""
+    """The steps that detach the new mount namespace from the host's and open the root filesystem, in this order."""
     wanted, flag = _wanted(setup)
-    # What the host mounts later may reach a slave; nothing of ours may reach the host. Only a shared root asks for
-    # more: a shared mount below it, bound from a shared mount of the host, remains its peer ("bidirectional" volumes).
-    # The root filesystem itself is cut off even then (open_rootfs). Without pivot_root it is not done: letting go of
-    # the host's /proc would reach the host as well.
+    # Later mounts of the host may propagate to a slave, but mounts of the container must not propagate to the host.
+    # Only a shared root allows that: a shared mount below it, bind-mounted from a shared mount of the host, remains its
+    # peer ("bidirectional" volumes). The root filesystem itself is detached even then (open_rootfs). Without pivot_root
+    # a shared root is not supported: unmounting the host's /proc would propagate to the host.
     if flag != uapi.MS_SHARED or not setup.options.pivot:
         yield step("rootfs", "propagation", "linux.rootfsPropagation" if wanted else setup.where["mount"],
                    propagation=uapi.MS_SLAVE, recursive=1)

@@ -1,28 +1,23 @@
-"""linux.seccomp: the filter that every system call of the container passes.
+"""linux.seccomp: the filter for all system calls of the container.
 
 Spec:   config-linux.md#seccomp
 Emits:  seccomp   (phase seal: the filter need not allow our own set-up calls)
-Absent: no filter. ``flags`` absent: SPEC_ALLOW, as runc; ``[]``: none.
+Absent: no filter. ``flags`` absent: SPEC_ALLOW, as with runc; ``[]``: none.
 
-libseccomp makes a profile into a program in some milliseconds, and most containers of a machine share one profile: the
-program is kept in a directory under the profile's digest. With a hit neither cffi nor libseccomp is loaded.
+libseccomp takes some milliseconds to compile a profile, and most containers of a host share a profile: the program is
+cached in a directory under the digest of the profile. With a hit, neither cffi nor libseccomp is loaded.
 """
 
 from __future__ import annotations
 
-# ruff: noqa: SIM105 -- contextlib is too dear for the hot path
 import os
 import stat
 
-from pyruntime.runtime.compiler.sections.seccomp_values import (
-    FLAG_NEW_LISTENER,
-    INSTRUCTION,
-    MAX_INSTRUCTIONS,
-    Filter,
-    mistake,
-)
+from pyruntime.runtime.compiler.sections.seccomp_values import INSTRUCTION, MAX_INSTRUCTIONS, Filter, mistake
 from pyruntime.runtime.plan.steps import NO_SLOT, step
+from pyruntime.system.files import replace
 from pyruntime.system.json import encode
+from pyruntime.system.uapi import SECCOMP_FILTER_FLAG_NEW_LISTENER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,17 +34,17 @@ MAX_ENTRIES = 64          # profiles kept; the oldest go first
 
 def compile_filter(seccomp: Node) -> Filter:
     """Compile the section with libseccomp. Raises ConfigError that names the place, HostError without libseccomp."""
-    # cffi and libseccomp: only when no compiled program is at hand
-    from pyruntime.runtime.compiler.sections import seccomp_filter
+    # loads cffi and libseccomp: only if the program is not cached
+    from pyruntime.runtime.compiler.sections import seccomp_filter  # lazy: only for a profile that is not in the cache
 
     return seccomp_filter.compile_filter(seccomp)
 
 
 def load(seccomp: Node, cache: str) -> Filter:
-    """The filter of the section, from the directory ``cache`` or compiled and put there.
+    """The filter of the section, from the directory ``cache``, or compiled and stored there.
 
-    ``cache`` is made (mode 0700) if it is not there; empty means not to keep anything. A directory or an entry that
-    someone else may write, or an entry that is damaged, is not used; a cache that cannot be written is no error.
+    ``cache`` is created (mode 0700) if it does not exist; if empty, nothing is cached. A directory or an entry that
+    other users can write, or a damaged entry, is not used; a cache that cannot be written is not an error.
     """
     listens = seccomp["listenerPath"].or_("") != ""
     if seccomp["listenerMetadata"] and not listens:
@@ -61,45 +56,47 @@ def load(seccomp: Node, cache: str) -> Filter:
         if path:
             _write_entry(path, found)
     if found.listener and not listens:
-        raise mistake(seccomp["listenerPath"], "SCMP_ACT_NOTIFY is used, but there is nobody to notify",
+        raise mistake(seccomp["listenerPath"], "SCMP_ACT_NOTIFY is used, but there is no listener to notify",
                       "set listenerPath to the socket of the seccomp agent")
     return found
 
 
 def emit(setup: Setup) -> Iterator[Step]:
-    """The step that loads the filter; it is compiled here, so that a profile which does not compile fails `create`."""
+    """The step that loads the filter. It is compiled here, so that `create` fails if the profile does not compile."""
     seccomp = setup.config["linux.seccomp"]
     if not seccomp:
         return
     compiled = load(seccomp, setup.options.filter_cache)
     message: list[str] = []
     if compiled.listener:
-        # config-linux.md#containerprocessstate, split where the pid stands: the stub puts it in.
+        # config-linux.md#containerprocessstate, split at the pid, which the stub fills in.
         state = encode({"ociVersion": setup.config.get("ociVersion"), "fds": ["seccompFd"], "pid": 0,
                         "metadata": seccomp.get("listenerMetadata", ""), "state": setup.state_now()})
         *heads, last = state.split('"pid":0')
         message = [*(head + '"pid":' for head in heads), last]
     yield step("seal", "seccomp", seccomp.where, label=f"default {seccomp.get('defaultAction')}",
-               flags=compiled.flags & ~FLAG_NEW_LISTENER, program=compiled.program,
+               flags=compiled.flags & ~SECCOMP_FILTER_FLAG_NEW_LISTENER, program=compiled.program,
                listener=setup.slots.index("seccomp") if compiled.listener else NO_SLOT, message=message)
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------
 
 def _sha256(data: bytes) -> Any:
-    # hashlib would load OpenSSL, which costs more than everything else here.
+    # Not hashlib: loading OpenSSL would take longer than everything else here.
     try:
-        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]   # Python 3.12
+        # lazy: only with linux.seccomp, and hashlib would load OpenSSL
+        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         try:
+            # lazy: as above
             from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore,no-redef]
         except ImportError:
-            from hashlib import sha256
+            from hashlib import sha256  # lazy: as above
     return sha256(data)
 
 
 def _entry(seccomp: Node, cache: str) -> str:
-    # Everything that the program and the flags depend on. Where the listener is may differ between containers.
+    # Everything that the program and the flags depend on. The path of the listener may differ between containers.
     section = {name: value for name, value in seccomp.value.items() if name not in ("listenerPath", "listenerMetadata")}
     return f"{cache}/{_sha256(repr((section, os.uname().machine)).encode('utf-8', 'surrogatepass')).hexdigest()}"
 
@@ -121,7 +118,7 @@ def _only_mine(status: os.stat_result) -> bool:
 
 
 def _read_entry(path: str) -> Filter | None:
-    """The entry, or None for one that is not there, not ours alone, damaged, or made by another libseccomp."""
+    """The entry, or None if it is missing, writable by others, damaged, or from another libseccomp."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -140,7 +137,7 @@ def _read_entry(path: str) -> Filter | None:
 
 def pack(compiled: Filter, library: str) -> bytes:
     """An entry: magic, digest of the rest, then four lines (flags, listener, unknown names, libseccomp's file with its
-    identity) and the program. Text lines because their reader must be short, not fast."""
+    identity) and the program. The text lines keep the reader short."""
     lines = [str(compiled.flags), str(int(compiled.listener)), " ".join(compiled.unknown), library]
     body = "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape") + compiled.program
     digest: bytes = _sha256(body).digest()
@@ -148,7 +145,7 @@ def pack(compiled: Filter, library: str) -> bytes:
 
 
 def unpack(data: bytes) -> Filter | None:
-    """Read an entry back; None for anything but what `pack` wrote with the libseccomp of this machine."""
+    """Read an entry back; None unless `pack` wrote it with the host's libseccomp."""
     start = len(MAGIC) + 32
     body = data[start:]
     if not data.startswith(MAGIC) or _sha256(body).digest() != data[len(MAGIC):start]:
@@ -158,7 +155,7 @@ def unpack(data: bytes) -> Filter | None:
         if not program or len(program) % INSTRUCTION or len(program) > MAX_INSTRUCTIONS * INSTRUCTION:
             return None
         text = library.decode("utf-8", "surrogateescape")
-        # An update of libseccomp may know more system calls.
+        # An update of libseccomp may support more system calls.
         if identity(text.split(" ", 1)[-1]) != text:
             return None
         return Filter(program, int(flags), listener == b"1", tuple(unknown.decode("utf-8", "surrogateescape").split()))
@@ -167,7 +164,7 @@ def unpack(data: bytes) -> Filter | None:
 
 
 def identity(path: str) -> str:
-    """A file as ``mtime:size:inode path``; empty when it is not there."""
+    """A file as ``mtime:size:inode path``; empty if the file does not exist."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -176,31 +173,18 @@ def identity(path: str) -> str:
 
 
 def _write_entry(path: str, compiled: Filter) -> None:
-    # Written under another name and renamed: a reader sees all of it or nothing. Not fsynced: a damaged entry is found
-    # by its digest and costs one compilation.
-    from pyruntime.runtime.compiler.sections import seccomp_filter
+    # Written under another name and renamed: a reader sees the whole entry or nothing. Not synced to disk: a damaged
+    # entry is detected by its digest and costs one compilation.
+    from pyruntime.runtime.compiler.sections import seccomp_filter  # lazy: only for a profile that was not in the cache
 
     library = identity(seccomp_filter.library_path())
     if not library:
         return
-    temporary = f"{path}.{os.getpid()}"
     try:
         _drop_oldest(os.path.dirname(path))
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            data = pack(compiled, library)
-            complete = os.write(descriptor, data) == len(data)
-        finally:
-            os.close(descriptor)
-        if complete:
-            os.rename(temporary, path)
-        else:
-            os.unlink(temporary)
+        replace(path, pack(compiled, library))
     except OSError:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass   # it was never made; a cache that cannot be written is no error
+        return   # a cache that cannot be written is not an error
 
 
 def _drop_oldest(cache: str) -> None:

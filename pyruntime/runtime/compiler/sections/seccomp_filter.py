@@ -1,12 +1,12 @@
-"""Makes linux.seccomp into a classic BPF program, with libseccomp.
+"""Compile linux.seccomp into a classic BPF program, with libseccomp.
 
-Rules are added as runc adds them, so that a profile means the same: names that libseccomp does not know are left out,
-and so are rules whose action is the default one; several conditions on one argument become a rule each (any of them
-matches), conditions on different arguments one rule (all must match).
+Rules are added as by runc, so that a profile has the same meaning: names that libseccomp does not know are left out,
+and so are rules with the default action. Several conditions on one argument become separate rules (any of them
+matches); conditions on different arguments become one rule (all must match).
 
-One thing comes before libseccomp's program, as in runc. A profile that denies by default also denies every system call
+A prelude comes before libseccomp's program, as in runc. A profile that denies by default also denies every system call
 that is newer than the profile, and programs that get EPERM where they expect ENOSYS do not fall back. So a number above
-the highest that the profile mentions, for its architecture, is answered with ENOSYS.
+the highest number in the profile, for its architecture, is answered with ENOSYS.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ lib: Any = _seccomp.lib
 
 
 def libseccomp_version() -> str:
-    """The version of the libseccomp that is loaded, for example ``2.5.4``."""
+    """The version of the loaded libseccomp, for example ``2.5.4``."""
     version = lib.seccomp_version()
     return f"{version.major}.{version.minor}.{version.micro}"
 
 
-# Actions as <seccomp.h> has them. ERRNO and TRACE carry a number in their low 16 bits.
+# Actions as in <seccomp.h>. ERRNO and TRACE have a number in their low 16 bits.
 ACT_ERRNO = 0x00050000
 ACT_TRACE = 0x7FF00000
 ACTIONS: dict[str, int] = {
@@ -60,8 +60,8 @@ ACTIONS: dict[str, int] = {
     "SCMP_ACT_NOTIFY": lib.SCMP_ACT_NOTIFY,
 }
 WITH_NUMBER = (ACT_ERRNO, ACT_TRACE)
-# A profile with one of these as its default lets unknown system calls through (to the kernel's own ENOSYS) or to a
-# tracer that will judge.
+# A profile with one of these default actions lets unknown system calls pass to the kernel, which returns ENOSYS, or to
+# a tracer, which decides.
 PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 
 OPERATORS: dict[str, int] = {name: getattr(lib, name) for name in (
@@ -73,11 +73,11 @@ ARCHITECTURES = frozenset(
         "PPC", "PPC64", "PPC64LE", "S390", "S390X", "PARISC", "PARISC64", "RISCV64", "LOONGARCH64", "M68K", "SH",
         "SHEB"))
 
-OPTIMIZE_FROM = 8   # rules from which libseccomp's binary tree is worth its instructions
+OPTIMIZE_FROM = 8   # number of rules from which libseccomp's binary tree pays off
 
 
 def library_path() -> str:
-    """The file that libseccomp was loaded from; empty when /proc does not say (or it is linked statically)."""
+    """The file that libseccomp was loaded from; empty if unknown (no /proc, or linked statically)."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
             for line in maps:
@@ -85,7 +85,7 @@ def library_path() -> str:
                 if path.rpartition("/")[2].startswith("libseccomp.so"):
                     return "/" + path
     except OSError:
-        pass   # no /proc: then the library is not told apart by its file
+        pass   # no /proc: the library cannot be identified by its file
     return ""
 
 
@@ -105,8 +105,8 @@ def read_action(action: Node, number: Node) -> int:
 
 
 def read_architectures(seccomp: Node) -> list[int]:
-    """The architecture tokens: the machine's own first, then the listed ones. One that this libseccomp does not know
-    cannot run here either and is left out."""
+    """The architecture tokens: the host's own first, then the listed ones. An architecture that libseccomp does not
+    know cannot run on this host either and is left out."""
     tokens = [lib.seccomp_arch_native()]
     for node in seccomp["architectures"].each():
         if node.value not in ARCHITECTURES:
@@ -118,7 +118,7 @@ def read_architectures(seccomp: Node) -> list[int]:
 
 
 def read_conditions(rule: Node) -> list[list[Any]]:
-    """The rules that ``args`` make: lists of struct scmp_arg_cmp, all of a list must match."""
+    """The rules for ``args``: lists of struct scmp_arg_cmp; all conditions of a list must match."""
     conditions: list[Any] = []
     for node in rule["args"].each():
         index, operator = node.get("index", 0), node.get("op", "")
@@ -133,7 +133,7 @@ def read_conditions(rule: Node) -> list[list[Any]]:
 
 
 class Profile:
-    """A libseccomp filter in the making."""
+    """A libseccomp filter under construction."""
 
     def __init__(self, seccomp: Node) -> None:
         self.seccomp = seccomp
@@ -145,7 +145,8 @@ class Profile:
         self.unknown: list[str] = []
         self.names: set[str] = set()
         self.rules = 0
-        # Level 6 is libseccomp 2.5. Set, so that libseccomp does not probe this kernel, maybe under a filter itself.
+        # Level 6 is libseccomp 2.5. Set explicitly: otherwise libseccomp probes the kernel, perhaps under a filter
+        # itself.
         lib.seccomp_api_set(6)
         self.context = ffi.gc(lib.seccomp_init(self.default), lib.seccomp_release)
         if not self.context:
@@ -200,10 +201,11 @@ class Profile:
     def _refused(self, node: Node, error: int) -> HostError:
         return HostError(f"libseccomp: {os.strerror(-error)}", node.where)
 
-    # --- ENOSYS for what is newer than the profile -------------------------------------------------------------------
+    # --- ENOSYS for system calls newer than the profile
+    # -------------------------------------------------------------------
 
     def newest(self) -> dict[int, int]:
-        """The highest system call number that the profile mentions, by architecture token."""
+        """The highest system call number in the profile, by architecture token."""
         highest: dict[int, int] = {}
         for token in self.architectures:
             for name in self.names:
@@ -213,7 +215,7 @@ class Profile:
         return highest
 
     def prelude(self) -> bytes:
-        """Instructions that answer ENOSYS to numbers above `newest`; they fall through to what follows."""
+        """Instructions that return ENOSYS for numbers above `newest` and fall through otherwise."""
         action = self.seccomp["defaultAction"].value
         if action in PERMISSIVE or self.default == ACT_ERRNO | ENOSYS:
             return b""
@@ -230,14 +232,14 @@ class Profile:
         return sections
 
 
-# <linux/bpf_common.h>: the few instructions of the prelude.
+# <linux/bpf_common.h>: the instructions of the prelude.
 LD_ABS, JEQ_K, JGT_K, JSET_K, RET_K = 0x20, 0x15, 0x25, 0x45, 0x06
 OFFSET_NR, OFFSET_ARCH = 0, 4   # of struct seccomp_data
 X32_BIT = 0x40000000
 
 
 def instruction(code: int, jt: int = 0, jf: int = 0, k: int = 0) -> bytes:
-    """One struct sock_filter in the machine's byte order (little endian on every architecture we build for)."""
+    """One struct sock_filter in the machine's byte order (little endian on every supported architecture)."""
     return code.to_bytes(2, "little") + bytes((jt, jf)) + k.to_bytes(4, "little")
 
 
@@ -247,8 +249,8 @@ def above(number: int) -> bytes:
 
 
 def _amd64_section(number: int, x32: int) -> bytes:
-    # x32 has the architecture of x86_64 and a bit in the number. Without x32 in the profile such calls go on to
-    # libseccomp's program, which knows what to do with a foreign ABI.
+    # x32 has the architecture of x86_64 and a bit in the number. Without x32 in the profile, such calls pass to
+    # libseccomp's program, which handles foreign ABIs.
     x86_64 = above(number)
     other = above(x32) if x32 else b""
     leave = instruction(JSET_K, jt=len(x86_64) // INSTRUCTION + (1 if other else 0), k=X32_BIT)
@@ -257,7 +259,7 @@ def _amd64_section(number: int, x32: int) -> bytes:
 
 
 def compile_filter(seccomp: Node) -> Filter:
-    """The whole filter of linux.seccomp."""
+    """The complete filter of linux.seccomp."""
     profile = Profile(seccomp)
     program = profile.prelude() + profile.export()
     if len(program) > MAX_INSTRUCTIONS * INSTRUCTION:

@@ -1,8 +1,9 @@
-"""linux.seccomp: what its flags are to seccomp(2), and a compiled filter as a value."""
+"""linux.seccomp: its flags as the number for seccomp(2), and a compiled filter as a value."""
 
 from __future__ import annotations
 
 from pyruntime.errors import ConfigError, Problem
+from pyruntime.system import uapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,16 +11,12 @@ if TYPE_CHECKING:
 
 SPEC = "config-linux.md#seccomp"
 
-# <linux/seccomp.h>. TSYNC is accepted and counts as 0: the task that loads the filter has no other threads.
-FLAG_LOG = 1 << 1
-FLAG_SPEC_ALLOW = 1 << 2
-FLAG_NEW_LISTENER = 1 << 3
-FLAG_WAIT_KILLABLE_RECV = 1 << 5
+# TSYNC is accepted and has the value 0: the task that loads the filter has no other threads.
 FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 0,
-    "SECCOMP_FILTER_FLAG_LOG": FLAG_LOG,
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": FLAG_SPEC_ALLOW,
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": FLAG_WAIT_KILLABLE_RECV,
+    "SECCOMP_FILTER_FLAG_LOG": uapi.SECCOMP_FILTER_FLAG_LOG,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": uapi.SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": uapi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 }
 
 INSTRUCTION = 8           # sizeof(struct sock_filter)
@@ -31,8 +28,8 @@ class Filter:
 
     ``program``   an array of ``struct sock_filter``
     ``flags``     for seccomp(2), with SECCOMP_FILTER_FLAG_NEW_LISTENER when ``listener``
-    ``listener``  whether some rule notifies, so that the kernel gives a listener to hand away
-    ``unknown``   names of system calls in the profile that libseccomp does not know; they have no rule
+    ``listener``  whether a rule notifies, so that the kernel returns a listener, which is sent to the agent
+    ``unknown``   names in the profile that libseccomp does not know; they have no rule
     """
 
     __slots__ = ("flags", "listener", "program", "unknown")
@@ -45,14 +42,14 @@ class Filter:
 
 
 def mistake(node: Node, what: str, remedy: str = "") -> ConfigError:
-    """A wrong value at ``node``."""
+    """The error for an invalid value at ``node``."""
     return ConfigError("config.json", [Problem(node.where, what, remedy, SPEC)])
 
 
 def read_flags(seccomp: Node, listener: bool) -> int:
     """linux.seccomp.flags as the number for seccomp(2). Raises ConfigError for a flag that does not exist."""
     if not seccomp["flags"]:
-        flags = FLAG_SPEC_ALLOW
+        flags = uapi.SECCOMP_FILTER_FLAG_SPEC_ALLOW
     else:
         flags = 0
         for node in seccomp["flags"].each():
@@ -60,6 +57,6 @@ def read_flags(seccomp: Node, listener: bool) -> int:
                 raise mistake(node, f'unknown seccomp flag "{node.value}"')
             flags |= FLAGS[node.value]
     if listener:
-        return flags | FLAG_NEW_LISTENER
-    # How a task waits for the listener's reply means nothing without one, and the kernel refuses the flag alone.
-    return flags & ~FLAG_WAIT_KILLABLE_RECV
+        return flags | uapi.SECCOMP_FILTER_FLAG_NEW_LISTENER
+    # This flag selects how a task waits for the listener's reply; without a listener the kernel refuses it.
+    return flags & ~uapi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV

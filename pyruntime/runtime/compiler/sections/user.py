@@ -1,4 +1,4 @@
-"""process.user, process.capabilities: who the program is and what it may do.
+"""process.user, process.capabilities: the program's user and capabilities.
 
 Spec:   config.md#user, #linux-process
 Emits:  own_streams, drop_bounding, set_groups, set_user, capset, ambient   (phase PROCESS)
@@ -25,21 +25,21 @@ SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
 def emit(setup: Setup) -> Iterator[Step]:
-    """The steps that give up what init has beyond what the program may have; the order is that of capabilities(7)."""
+    """The steps that drop init's privileges to those of the program; the order follows capabilities(7)."""
     process = setup.config["process"]
     user = process["user"]
     masks = {name: _mask(setup, name) for name in SETS}
     where = process["capabilities"].where
     uid = user.get("uid", 0)
     if uid and not process.get("terminal", False):
-        # Pipes of a host that our user namespace does not know stay as they are.
+        # Pipes whose owner is not mapped in the user namespace stay as they are.
         yield step("process", "own_streams", user["uid"].where, uid=uid, tolerate=(EPERM, EINVAL, EROFS))
-    # CAP_SETPCAP is needed for this one, so it comes while init is still root.
+    # This step needs CAP_SETPCAP, so it comes while init is still root.
     yield step("process", "drop_bounding", f"{where}.bounding", label=_names(masks["bounding"]),
                keep=masks["bounding"])
     groups = user.get("additionalGids", [])
     if KEEP_GROUPS in (setup.config.get("annotations") or {}):
-        # Podman's --group-add keep-groups: a user's own groups, which an unprivileged mapping cannot name.
+        # Podman's --group-add keep-groups: the user's own groups, which an unprivileged mapping cannot contain.
         pass
     elif groups or not _groups_denied(setup):
         yield step("process", "set_groups", user["additionalGids"].where, label=", ".join(map(str, groups)),
@@ -47,9 +47,9 @@ def emit(setup: Setup) -> Iterator[Step]:
     yield step("process", "set_user", user.where, uid=uid, gid=user.get("gid", 0))
     permitted, effective = masks["permitted"], masks["effective"]
     if setup.config["linux.seccomp"] and not process.get("noNewPrivileges", False):
-        # seccomp(2) asks for CAP_SYS_ADMIN or no_new_privs. It stays until execve, which computes the permitted and
-        # effective sets anew from the bounding, inheritable and ambient ones (capabilities(7)), so the program never
-        # has it; without this the filter would have to be loaded earlier and judge our own calls.
+        # seccomp(2) requires CAP_SYS_ADMIN or no_new_privs. The capability remains until execve, which recomputes the
+        # permitted and effective sets from the bounding, inheritable and ambient sets (capabilities(7)), so the program
+        # never has it. Without this, the filter would have to be loaded earlier and apply to the stub's own calls.
         permitted |= SYS_ADMIN
         effective |= SYS_ADMIN
     yield step("process", "capset", where, label=_names(masks["permitted"]), effective=effective, permitted=permitted,
@@ -58,7 +58,8 @@ def emit(setup: Setup) -> Iterator[Step]:
 
 
 def _groups_denied(setup: Setup) -> bool:
-    """Whether setgroups(2) is switched off: an unprivileged user mapped no group but his own (user_namespaces(7))."""
+    """Whether setgroups(2) is disabled: an unprivileged user has mapped only the user's own group
+    (user_namespaces(7))."""
     return setup.host.rootless and (setup.host.euid != 0 or setup.host.user_namespace)
 
 
@@ -74,7 +75,7 @@ def _mask(setup: Setup, name: str) -> int:
     for node in capabilities[name].each():
         number = NUMBERS.get(node.value, -1)
         if number < 0 or number > setup.host.last_cap:
-            setup.warn(node.where, f'"{node.value}" is not a capability of this kernel and is left out')
+            setup.warn(node.where, f'"{node.value}" is not a capability of the kernel and is left out')
         else:
             known |= 1 << number
             if setup.host.capabilities >> number & 1 or "user" in setup.namespaces:

@@ -1,6 +1,6 @@
-"""annotations: those of crun that Podman and CRI-O pass on, and what is done about each.
+"""annotations: those of crun that Podman and CRI-O set, and how each is handled.
 
-Source: crun(1), "Extensions to OCI". Any other key is nobody's business but the caller's (config.md#annotations:
+Source: crun(1), "Extensions to OCI". Any other key concerns only the caller (config.md#annotations:
 unknown keys MUST NOT be an error). Reasons: docs/decisions/0014-systemd.md.
 """
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pyruntime.runtime.config.node import Node
 
 SPEC = "config.md#annotations"
-KEEP_GROUPS = "run.oci.keep_original_groups"          # done: linux/user.py
-CONTEXT_TYPE = "run.oci.mount_context_type"           # done: linux/mounts.py
+KEEP_GROUPS = "run.oci.keep_original_groups"          # supported: compiler/sections/user.py
+CONTEXT_TYPE = "run.oci.mount_context_type"           # supported: compiler/sections/mounts.py
 CONTEXT_TYPES = ("context", "fscontext", "defcontext", "rootcontext")
-# To run the container without these would be to run something else than was asked for.
+# Refused: without these, the container would not be the requested one.
 REFUSED = {
     "run.oci.handler": "this runtime runs programs itself, not in a virtual machine or a WebAssembly engine",
     "run.oci.seccomp.receiver": "write linux.seccomp.listenerPath instead",
@@ -26,13 +26,13 @@ REFUSED = {
     "run.oci.seccomp_bpf_data": "write the rules in linux.seccomp",
     "run.oci.systemd.force_cgroup_v1": "mount a cgroup v1 hierarchy of the host with a bind mount",
 }
-# The container runs as it should without these; what they add is missing.
+# Ignored with a warning: the container works without these.
 LEFT_OUT = {
-    "run.oci.delegate-cgroup": "the container may make cgroups below its own",
-    "run.oci.hooks.stderr": "what a hook that fails writes is in the error",
-    "run.oci.hooks.stdout": "what a hook that fails writes is in the error",
-    "run.oci.seccomp_fail_unknown_syscall": "system calls that nobody knows are left out of the filter",
-    "run.oci.systemd.subgroup": "the container is in its scope itself, as with runc",
+    "run.oci.delegate-cgroup": "the container can create cgroups below its own",
+    "run.oci.hooks.stderr": "the error message has the output of a failed hook",
+    "run.oci.hooks.stdout": "the error message has the output of a failed hook",
+    "run.oci.seccomp_fail_unknown_syscall": "unknown system calls are left out of the filter",
+    "run.oci.systemd.subgroup": "the container runs in the scope itself, as with runc",
     "run.oci.timens_offset": "write linux.timeOffsets",
 }
 
@@ -42,11 +42,11 @@ def unsupported(annotations: Node) -> Iterator[Problem]:
         if key in REFUSED:
             yield Problem(f'annotations["{key}"]', f'"{node.value}" is not supported', REFUSED[key], SPEC)
         elif key == CONTEXT_TYPE and node.value not in CONTEXT_TYPES:
-            yield Problem(f'annotations["{key}"]', f'"{node.value}" is no kind of SELinux context',
+            yield Problem(f'annotations["{key}"]', f'"{node.value}" is not a kind of SELinux context',
                           "write " + ", ".join(CONTEXT_TYPES[:-1]) + " or " + CONTEXT_TYPES[-1], SPEC)
 
 
 def warnings(annotations: Node) -> Iterator[Problem]:
     for key, node in annotations.items():
         if key in LEFT_OUT and node.value:
-            yield Problem(f'annotations["{key}"]', "is not supported and left out", LEFT_OUT[key], SPEC)
+            yield Problem(f'annotations["{key}"]', "is not supported; ignored", LEFT_OUT[key], SPEC)

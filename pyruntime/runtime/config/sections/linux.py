@@ -33,7 +33,7 @@ def problems(linux: Node) -> Iterator[Problem]:
     yield from _memory_policy(linux["memoryPolicy"])
     for flag in linux["personality.flags"].each():
         what = f"personality flag {shown(flag.value)} is not supported"
-        yield Problem(flag.where, what, "remove it: none is defined so far", "config-linux.md#personality")
+        yield Problem(flag.where, what, "remove it: no flag is defined yet", "config-linux.md#personality")
 
 
 def _devices(devices: Node) -> Iterator[Problem]:
@@ -48,21 +48,21 @@ def _devices(devices: Node) -> Iterator[Problem]:
             yield from device_number(device, where, _DEVICES)
         mode = device.get("fileMode") or 0
         if mode > _PERMISSIONS and mode & ~_PERMISSIONS != _TYPE_BITS[kind]:
-            yield Problem(f"{where}.fileMode", f'{mode} (0{mode:o}) is the mode of another type than "{kind}"',
-                          f"write the permission bits alone: {mode & _PERMISSIONS}", _DEVICES)
+            yield Problem(f"{where}.fileMode", f'{mode} (0{mode:o}) is not a mode of type "{kind}"',
+                          f"write only the permission bits: {mode & _PERMISSIONS}", _DEVICES)
         same = (kind, device.get("major"), device.get("minor"))
         if path in seen and seen[path][1] != same:
-            what = f"{shown(path)} is another device in {devices.where}[{seen[path][0]}]"
+            what = f"{shown(path)} is also the path of {devices.where}[{seen[path][0]}], which is another device"
             yield Problem(f"{where}.path", what, "write another path, or remove one of them", _DEVICES)
         seen.setdefault(path, (index, same))
 
 
 def device_number(device: dict[str, Any], where: str, spec: str) -> Iterator[Problem]:
-    """Major and minor number must be there, and in the kernel's range. Block IO limits have the same members."""
+    """Major and minor number must be present and in the kernel's range. Block I/O limits have the same members."""
     for field, most in (("major", MAJOR), ("minor", MINOR)):
         number = device.get(field)
         if number is None:
-            yield Problem(f"{where}.{field}", "is missing", "write the device's number, see ls -l", spec)
+            yield Problem(f"{where}.{field}", "is missing", "write the number of the device, as shown by ls -l", spec)
         elif not 0 <= number <= most:
             yield Problem(f"{where}.{field}", f"{number} is not a device number", f"write 0 to {most}", spec)
 
@@ -80,7 +80,7 @@ def _net_devices(devices: Node) -> Iterator[Problem]:
             what = f"the interface name {shown(new)} {error}"
             yield Problem(place, what, "write at most 15 bytes without / : and space", _NET)
         if new in inside and "%d" not in new:
-            what = f"{inside[new]} is called {shown(new)} in the container, too"
+            what = f"{inside[new]} also has the name {shown(new)} in the container"
             yield Problem(place, what, "write another name", _NET)
         inside[new] = device.where
 
@@ -89,7 +89,7 @@ def _cgroups_path(path: Node) -> Iterator[Problem]:
     text = path.or_("")
     spec = "config-linux.md#cgroups-path"
     if ".." in text.split("/"):
-        yield Problem(path.where, f'{shown(text)} leads out by ".."', "write the path it leads to", spec)
+        yield Problem(path.where, f'{shown(text)} leaves the cgroup by ".."', "write the resulting path", spec)
     if "\n" in text:
         yield Problem(path.where, f"{shown(text)} contains a line break", "remove the line break", spec)
 
@@ -143,10 +143,10 @@ def warnings(linux: Node) -> Iterator[Problem]:
             continue
         number = ("c" if kind == "u" else kind, device.get("major"), device.get("minor"))
         if number in numbers:
-            what = f'"{kind}" {number[1]}:{number[2]} is {numbers[number]}, too'
+            what = f'"{kind}" {number[1]}:{number[2]} is the same device as {numbers[number]}'
             yield Problem(device.where, what, "remove one of them", _DEVICES)
         numbers.setdefault(number, device.where)
     schema = linux["intelRdt.l3CacheSchema"]
     if schema.value and (schema.value[:3] != "L3:" or "\n" in schema.value):
-        what = f"{shown(schema.value)} is not one line that begins with L3:"
+        what = f"{shown(schema.value)} is not a single line that starts with L3:"
         yield Problem(schema.where, what, 'write for example "L3:0=7f0;1=1f", and other lines in schemata', _RDT)

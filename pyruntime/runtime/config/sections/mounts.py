@@ -1,4 +1,4 @@
-"""mounts: which options go together, and what an ID-mapped mount needs.
+"""mounts: combinations of options, and the requirements of ID-mapped mounts.
 
 Spec:  config.md#mounts, #linux-mount-options, #posix-platform-mounts
 """
@@ -32,7 +32,7 @@ GENERIC = PROPAGATION | frozenset(
         "strictatime", "suid", "symfollow", "sync", "tmpcopyup",
     )
 )  # fmt: skip
-"""The options that apply to every file system type: the table of the specification."""
+"""The options that apply to every filesystem type: the table of the specification."""
 
 _COMMENTS = frozenset(
     ("", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev"),
@@ -40,12 +40,12 @@ _COMMENTS = frozenset(
 
 
 def for_filesystem(option: str) -> bool:
-    """Whether ``option`` is handed to the file system: it is not in the table and mount(8) does not drop it either."""
+    """Whether ``option`` is passed to the filesystem: not in the table, and not dropped by mount(8)."""
     return not (option in GENERIC or option in _COMMENTS or option[:2] in ("x-", "X-") or option[:8] == "comment=")
 
 
 def problems(mounts: Node, *, mapped: bool) -> Iterator[Problem]:
-    """For Linux. ``mapped``: the container's user namespace has mappings, which a mount may use."""
+    """The rules for Linux. ``mapped``: the container's user namespace has mappings, which a mount can use."""
     for mount in mounts.each():
         if not mount.value["destination"]:
             remedy = "write an absolute path inside the container, or remove the mount"
@@ -65,7 +65,7 @@ def problems(mounts: Node, *, mapped: bool) -> Iterator[Problem]:
 def _bind(mount: Node) -> Iterator[Problem]:
     if not mount.get("source"):
         remedy = "write the file or directory to bind, absolute or relative to the bundle"
-        yield Problem(mount["source"].where, "is missing, and a bind mount needs one", remedy, _SPEC)
+        yield Problem(mount["source"].where, "is missing, but a bind mount requires a source", remedy, _SPEC)
 
 
 def _filesystem(mount: Node, options: list[str]) -> Iterator[Problem]:
@@ -74,8 +74,8 @@ def _filesystem(mount: Node, options: list[str]) -> Iterator[Problem]:
         what = f'type "{kind}" without the option "bind" or "rbind"'
         yield Problem(mount["type"].where, what, f'add "{kind}" to the options', _SPEC)
     elif kind in ("", "none") and "remount" not in options and PROPAGATION.isdisjoint(options):
-        what = 'is "none", which only bind mounts have' if kind else "is missing, and only bind mounts need none"
-        remedy = 'write a file system type, for example "tmpfs", or add the option "rbind"'
+        what = 'is "none", which is valid only for bind mounts' if kind else "is missing; only bind mounts need no type"
+        remedy = 'write a filesystem type, for example "tmpfs", or add the option "rbind"'
         yield Problem(mount["type"].where, what, remedy, _MAPPED)
 
 
@@ -83,12 +83,12 @@ def _idmap(mount: Node, options: list[str], *, mapped: bool) -> Iterator[Problem
     uids, gids = mount["uidMappings"], mount["gidMappings"]
     if "bind" not in options and "rbind" not in options:
         where = mount["options"].where if {"idmap", "ridmap"} & {*options} else uids.where
-        yield Problem(where, "only a bind mount can have its ids mapped", 'add "rbind", or remove the mapping', _MAPPED)
+        yield Problem(where, "only a bind mount can be ID-mapped", 'add "rbind", or remove the mapping', _MAPPED)
     for one, other in ((uids, gids), (gids, uids)):
         yield from mapping_problems(one)
         if one.value and not other.value:
             name = other.where.rpartition(".")[2]
-            what = f"is missing, and {one.where} needs it"
+            what = f"is missing, but {one.where} requires it"
             yield Problem(other.where, what, f"add {name}, or remove both", _MAPPED)
     if not uids.value and not gids.value and not mapped:
         for index, option in enumerate(options):
@@ -102,15 +102,15 @@ def warnings(mounts: Node) -> Iterator[Problem]:
     for mount in mounts.each():
         destination = mount.value["destination"]
         if destination and destination[0] != "/":
-            what = f"{shown(destination)} is not an absolute path; taken from the container's root, which is deprecated"
+            what = f"{shown(destination)} is not an absolute path; taken relative to the container's root (deprecated)"
             remedy = f"write {shown('/' + destination)}, or remove the mount"
             yield Problem(mount["destination"].where, what, remedy, _SPEC)
         options = mount.get("options", ())
         if "bind" in options or "rbind" in options:
             for index, option in enumerate(options):
                 if for_filesystem(option):
-                    what = f"{shown(option)} is for a filesystem; a bind mount makes none, so it is ignored"
+                    what = f"{shown(option)} is an option of a filesystem; ignored for a bind mount"
                     yield Problem(f"{mount['options'].where}[{index}]", what, f"remove {shown(option)}", _OPTIONS)
         if mount.get("uidMappings") and "idmap" not in options and "ridmap" not in options:
-            what = 'the option "idmap" or "ridmap" is missing: older runtimes will ignore the mappings'
+            what = 'the option "idmap" or "ridmap" is missing: older runtimes ignore the mappings'
             yield Problem(mount["options"].where, what, 'add "idmap" to the options', _MAPPED)

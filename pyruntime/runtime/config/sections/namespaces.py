@@ -32,7 +32,7 @@ _OF_IPC = frozenset(
 
 
 def requested(linux: Node) -> dict[str, str]:
-    """The namespaces that a configuration asks for: type to path, where an empty path means a new one."""
+    """The namespaces of a configuration: type -> path; an empty path means a new namespace."""
     return {entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces", ())}
 
 
@@ -48,7 +48,7 @@ def problems(config: Node) -> Iterator[Problem]:
 
 
 def entry_problems(namespaces: Node, spec: str) -> Iterator[Problem]:
-    """Also for z/OS, whose entries have the same form."""
+    """The rules for namespaces, also for z/OS, whose entries have the same form."""
     seen: dict[str, int] = {}
     for index, entry in enumerate(namespaces.or_(())):
         kind, path = entry["type"], entry.get("path")
@@ -96,7 +96,7 @@ def _user(config: Node, linux: Node, types: dict[str, str]) -> Iterator[Problem]
 
 
 def _unmapped(user: Node, kind: str, mappings: Node) -> Iterator[Problem]:
-    """IDs of the process that the new user namespace does not have: setresuid(2) would say EINVAL."""
+    """IDs of the process that are not mapped in the new user namespace: setresuid(2) would fail with EINVAL."""
     wanted = [user[kind]]
     if kind == "gid":
         wanted += user["additionalGids"].each()
@@ -108,11 +108,11 @@ def _unmapped(user: Node, kind: str, mappings: Node) -> Iterator[Problem]:
 
 
 def mapping_problems(mappings: Node) -> Iterator[Problem]:
-    """What the kernel would refuse in a uid_map or gid_map. Mounts have the same form of mappings."""
+    """Mappings that the kernel refuses in uid_map or gid_map. Mounts have mappings of the same form."""
     entries: list[dict[str, int]] = mappings.or_([])
     if len(entries) > _MAPPING_LINES:
-        what = f"{len(entries)} mappings, and the kernel takes {_MAPPING_LINES}"
-        yield Problem(mappings.where, what, "join neighbouring ranges", _MAPPINGS)
+        what = f"{len(entries)} mappings, but the kernel accepts at most {_MAPPING_LINES}"
+        yield Problem(mappings.where, what, "merge adjacent ranges", _MAPPINGS)
     for side in ("containerID", "hostID"):
         ranges = []
         for index, entry in enumerate(entries):
@@ -120,7 +120,7 @@ def mapping_problems(mappings: Node) -> Iterator[Problem]:
             where = f"{mappings.where}[{index}]"
             if last >= _IDS - 1:
                 remedy = f"write a size of at most {_IDS - 1 - first}"
-                yield Problem(f"{where}.size", f"{side} {first} and the next reach {last}", remedy, _MAPPINGS)
+                yield Problem(f"{where}.size", f"{side} {first} with this size reaches {last}", remedy, _MAPPINGS)
             ranges.append((first, last, index))
         ranges.sort()
         reach, holder = -1, 0
@@ -141,12 +141,12 @@ def _time(offsets: Node, types: dict[str, str]) -> Iterator[Problem]:
         what = "time namespace offsets specified, but time namespace isn't enabled in the config"
         yield Problem(offsets.where, what, 'add {"type": "time"} to linux.namespaces, or remove the offsets', spec)
     elif types["time"]:
-        what = f"time namespace offsets specified, but {shown(types['time'])} has its own"
+        what = f"time namespace offsets specified, but {shown(types['time'])} has its own offsets"
         yield Problem(offsets.where, what, "remove the offsets, or the path of the time namespace", spec)
     for clock, offset in offsets.items():
         if clock not in ("monotonic", "boottime"):
             remedy = 'write "monotonic" or "boottime"'
-            yield Problem(offset.where, f"clock {shown(clock)} has no offset in a time namespace", remedy, spec)
+            yield Problem(offset.where, f"a time namespace has no offset for clock {shown(clock)}", remedy, spec)
 
 
 def _paths(linux: Node, types: dict[str, str]) -> Iterator[Problem]:
@@ -170,7 +170,7 @@ def _sysctls(sysctls: Node, types: dict[str, str]) -> Iterator[Problem]:
 
 
 def _sysctl(name: str, types: dict[str, str]) -> tuple[str, str]:
-    """What is wrong with setting ``name``, and the remedy; empty texts when nothing is."""
+    """The problem with setting ``name`` and the remedy; empty strings if there is no problem."""
     parts = sysctl_parts(name)
     if not parts:
         return f"{shown(name)} is not the name of a sysctl", 'write for example "net.ipv4.ip_forward"'
@@ -181,7 +181,7 @@ def _sysctl(name: str, types: dict[str, str]) -> tuple[str, str]:
     kind = sysctl_namespace(parts)
     if not kind:
         return (f"sysctl {shown(name)} is not in a separate kernel namespace",
-                "remove it, and set it on the host if need be")
+                "remove it, and set it on the host if necessary")
     if kind not in types:
         what = f"sysctl {shown(name)} is not allowed without a private {kind} namespace"
         return what, f'add {{"type": "{kind}"}} to linux.namespaces, or set it on the host'
@@ -189,7 +189,7 @@ def _sysctl(name: str, types: dict[str, str]) -> tuple[str, str]:
 
 
 def sysctl_namespace(parts: list[str]) -> str:
-    """The kind of namespace that a sysctl belongs to; empty for one of the whole machine's."""
+    """The kind of namespace that a sysctl belongs to; empty for a sysctl of the whole host."""
     dotted = ".".join(parts)
     if parts[0] == "net":
         return "network"
@@ -201,16 +201,17 @@ def sysctl_namespace(parts: list[str]) -> str:
 
 
 def sysctl_parts(name: str) -> list[str]:
-    """The path below /proc/sys, part by part; empty when ``name`` is not one.
+    """The path below /proc/sys, as its parts; empty if ``name`` is not a sysctl.
 
-    Whichever of "." and "/" comes first separates, the other one stands for it inside a part, as sysctl(8) has it.
+    The first "." or "/" in the name is the separator, and the other character stands for it inside a part, as in
+    sysctl(8).
     """
     dot, slash = name.find("."), name.find("/")
     if slash >= 0 and (dot < 0 or slash < dot):
         parts = name.split("/")
     else:
         parts = [part.replace("/", ".") for part in name.split(".")]
-    # "net.//.x" would become net/../x, which is outside of net.
+    # "net.//.x" would become net/../x, which is outside net.
     if len(parts) < 2 or "\0" in name or any(part in ("", ".", "..") or "/" in part for part in parts):
         return []
     return parts
@@ -223,5 +224,5 @@ def warnings(config: Node) -> Iterator[Problem]:
     for node in (config["mounts"], linux["rootfsPropagation"]):
         value: Any = node.value
         if value:
-            what = "left out: nothing is mounted in a mount namespace that others use too"
+            what = "ignored: nothing is mounted in a mount namespace that is shared with other processes"
             yield Problem(node.where, what, 'add {"type": "mount"} without a path to linux.namespaces', _SPEC)

@@ -1,4 +1,5 @@
-"""windows, solaris, zos, freebsd, vm: pyruntime does not run them, but ``validate`` judges them.
+"""windows, solaris, zos, freebsd, vm: pyruntime does not run these containers, but ``validate`` checks their
+configurations.
 
 Spec:  config-windows.md, config-zos.md, config-freebsd.md, config-vm.md, config.md#mounts
 """
@@ -39,8 +40,8 @@ def _mounts(mounts: Node, platform: str) -> Iterator[Problem]:
     for path, mount in paths:
         for outer, other in paths:
             if path != outer and path.startswith(outer):
-                what = f"{shown(mount.value['destination'])} is inside of {other.where}"
-                yield Problem(mount["destination"].where, what, "write paths beside each other", "config.md#mounts")
+                what = f"{shown(mount.value['destination'])} is inside {other.where}"
+                yield Problem(mount["destination"].where, what, "write separate paths", "config.md#mounts")
 
 
 def _windows(config: Node) -> Iterator[Problem]:
@@ -48,7 +49,7 @@ def _windows(config: Node) -> Iterator[Problem]:
     set_here = [name for name in ("count", "shares", "maximum", "affinity") if cpu[name]]
     for name in set_here[1:]:
         what = f'"{set_here[0]}" and "{name}" exclude each other'
-        yield Problem(cpu[name].where, what, "keep one of them", "config-windows.md#cpu")
+        yield Problem(cpu[name].where, what, "keep only one of them", "config-windows.md#cpu")
     if config.get("root.readonly"):
         yield Problem("root.readonly", "must be false on Windows", "remove it", "config.md#root")
 

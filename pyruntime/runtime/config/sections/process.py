@@ -1,4 +1,4 @@
-"""process: who runs what, where, and with which limits.
+"""process: user, program, working directory and limits.
 
 Spec:  config.md#process, #posix-process, #linux-process, #user
 """
@@ -33,7 +33,7 @@ CAPABILITIES = (
     "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
     "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 )  # fmt: skip
-"""In the order of their numbers in linux/capability.h."""
+"""Capabilities in the order of their numbers in linux/capability.h."""
 
 _KNOWN_CAPABILITIES = frozenset(CAPABILITIES)
 
@@ -78,7 +78,7 @@ def windows_path(path: str) -> bool:
 
 
 def env_problems(env: Node, spec: str) -> Iterator[Problem]:
-    """Entries that environ(7) cannot hold. Hooks have the same form."""
+    """Entries that are not valid in environ(7). Hooks have entries of the same form."""
     for index, entry in enumerate(env.or_(())):
         if entry.find("=") < 1:
             remedy = f"write {shown(entry + '=value')}" if entry and entry[0] != "=" else "write NAME=value"
@@ -108,7 +108,7 @@ def _rlimits(rlimits: Node, platform: str) -> Iterator[Problem]:
             remedy = f'write "{guess}", if that is what you mean' if guess else "write a name from getrlimit(2)"
             yield Problem(f"{where}.type", f"wrong rlimit value: {kind}", remedy, _POSIX)
         if kind in seen:
-            what = f'"{kind}" stands in {rlimits.where}[{seen[kind]}] already'
+            what = f'"{kind}" is already set in {rlimits.where}[{seen[kind]}]'
             yield Problem(f"{where}.type", what, "remove one of them", _POSIX)
         seen[kind] = index
         if entry["soft"] > entry["hard"]:
@@ -129,7 +129,7 @@ def _scheduler(scheduler: Node) -> Iterator[Problem]:
         what = "scheduler.priority can only be specified for SchedFIFO or SchedRR policy"
         yield Problem(scheduler["priority"].where, what, "remove it", _LINUX)
     elif realtime and not 1 <= priority <= 99:
-        what = f'{priority} is not a priority of policy "{policy}"'
+        what = f'{priority} is not a valid priority of policy "{policy}"'
         yield Problem(scheduler["priority"].where, what, "write a number from 1 to 99", _LINUX)
     if policy == "SCHED_DEADLINE":
         yield from _deadline(scheduler)
@@ -159,7 +159,7 @@ def _deadline(scheduler: Node) -> Iterator[Problem]:
 
 
 def warnings(process: Node) -> Iterator[Problem]:
-    """Capabilities that cannot be granted: the specification has the runtime log them and go on."""
+    """Capabilities that cannot be granted: the specification requires only a warning."""
     capabilities = process["capabilities"]
     if not capabilities:
         return

@@ -1,4 +1,4 @@
-"""linux.resources: numbers that must fit each other or the kernel's files.
+"""linux.resources: numbers that must be consistent with each other or with the files of the kernel.
 
 Spec:  config-linux.md#memory, #cpu, #block-io, #network, #rdma, #unified
 """
@@ -22,7 +22,7 @@ _UNIFIED = "config-linux.md#unified"
 
 
 def problems(resources: Node, updating: bool = False) -> Iterator[Problem]:
-    """``updating``: the values join those that the container has, so one may stand without its counterpart."""
+    """``updating``: the values are added to those of the container, so a value need not have its counterpart."""
     if not resources.value:
         return
     yield from _memory(resources["memory"], updating)
@@ -51,7 +51,7 @@ def _memory(memory: Node, updating: bool) -> Iterator[Problem]:
             what = "unable to set swap limit without memory limit"
             yield Problem(memory["swap"].where, what, "add a limit, or remove the swap", _MEMORY)
         elif swap < limit:
-            what = f"{swap} is below the memory limit, {limit}, and covers memory and swap together"
+            what = f"{swap} is below the memory limit, {limit}; swap is the limit of memory plus swap"
             yield Problem(memory["swap"].where, what, f"write at least {limit}", _MEMORY)
 
 
@@ -66,7 +66,7 @@ def _cpu(cpu: Node) -> Iterator[Problem]:
         yield Problem(cpu["quota"].where, f"{quota} is below 1000 microseconds", "write at least 1000, or -1", _CPU)
     period = cpu.get("period", 0)
     if period and not 1000 <= period <= 1_000_000:
-        yield Problem(cpu["period"].where, f"{period} microseconds is no period", "write 1000 to 1000000", _CPU)
+        yield Problem(cpu["period"].where, f"{period} microseconds is not valid", "write 1000 to 1000000", _CPU)
     runtime, period = cpu.get("realtimeRuntime", 0), cpu.get("realtimePeriod", 0)
     if 0 < period < runtime:
         what = f"{runtime} is above the realtimePeriod, {period}"
@@ -93,7 +93,7 @@ def _weights(node: Node) -> Iterator[Problem]:
     for field in ("weight", "leafWeight"):
         weight = node.get(field, 0)
         if weight and not 10 <= weight <= 1000:
-            yield Problem(node[field].where, f"{weight} is not a weight", "write 10 to 1000, or 0 for none", _IO)
+            yield Problem(node[field].where, f"{weight} is not a valid weight", "write 10 to 1000, or 0 for none", _IO)
 
 
 def _unified(unified: Node) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""linux.seccomp: which members go together.
+"""linux.seccomp: combinations of members.
 
 Spec:  config-linux.md#seccomp
 """
@@ -27,7 +27,7 @@ def problems(seccomp: Node) -> Iterator[Problem]:
     yield from _errno(value.get("defaultErrnoRet"), default, f"{where}.defaultErrnoRet")
     if default == "SCMP_ACT_NOTIFY":
         what = "SCMP_ACT_NOTIFY cannot be used as default action"
-        yield Problem(f"{where}.defaultAction", what, "name the system calls that the agent answers", _SPEC)
+        yield Problem(f"{where}.defaultAction", what, "name the system calls that the agent handles", _SPEC)
     for index, entry in enumerate(value.get("syscalls") or ()):
         yield from _entry(entry, f"{where}.syscalls[{index}]")
     yield from _listener(seccomp, value)
@@ -40,7 +40,7 @@ def _entry(entry: dict[str, Any], where: str) -> Iterator[Problem]:
     names = entry["names"]
     if action == "SCMP_ACT_NOTIFY" and "write" in names:
         what = "SCMP_ACT_NOTIFY cannot be used for the write syscall"
-        remedy = "remove it: the runtime itself has to write before the agent listens"
+        remedy = "remove it: the runtime itself must write before the agent listens"
         yield Problem(f"{where}.names[{names.index('write')}]", what, remedy, _SPEC)
     if "" in names:
         yield Problem(f"{where}.names[{names.index('')}]", "must not be empty", "name a system call", _SPEC)
@@ -51,7 +51,7 @@ def _errno(number: int | None, action: str, where: str) -> Iterator[Problem]:
         return
     most = _LARGEST.get(action)
     if most is None:
-        what = f'action "{action}" returns no errno'
+        what = f'action "{action}" does not return an errno'
         yield Problem(where, what, 'remove it, or write the action "SCMP_ACT_ERRNO"', _SPEC)
     elif number > most:
         yield Problem(where, f"{number} is above {most}", "write a number from errno(3)", _SPEC)
@@ -66,16 +66,17 @@ def _listener(seccomp: Node, value: dict[str, Any]) -> Iterator[Problem]:
     path = value.get("listenerPath") or ""
     notifies = uses(value, "SCMP_ACT_NOTIFY")
     if notifies and not path:
-        what = "is missing, and SCMP_ACT_NOTIFY needs it"
+        what = "is missing, but SCMP_ACT_NOTIFY requires it"
         yield Problem(seccomp["listenerPath"].where, what, "write the path of the agent's socket", _SPEC)
     if notifies and len(path.encode()) > 107:
-        what = f"has {len(path.encode())} bytes, and a socket's path at most 107"
+        what = f"has {len(path.encode())} bytes, but the path of a socket has at most 107"
         yield Problem(seccomp["listenerPath"].where, what, "write a shorter path", _SPEC)
     if value.get("listenerMetadata") and not path:
-        yield Problem(seccomp["listenerMetadata"].where, "needs a listenerPath", "add one, or remove this", _SPEC)
+        yield Problem(seccomp["listenerMetadata"].where, "requires a listenerPath", "set listenerPath, or remove this",
+                      _SPEC)
     for flag in seccomp["flags"].each():
         if flag.value == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" and not notifies:
-            what = f'"{flag.value}" needs a rule with SCMP_ACT_NOTIFY'
+            what = f'"{flag.value}" requires a rule with SCMP_ACT_NOTIFY'
             yield Problem(flag.where, what, "remove the flag", _SPEC)
 
 
@@ -86,7 +87,7 @@ def warnings(seccomp: Node) -> Iterator[Problem]:
     entries = value.get("syscalls") or ()
     default = value["defaultAction"]
     if not entries and default not in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY"):
-        what = f'action "{default}" without syscalls: the first system call of the container meets it'
+        what = f'action "{default}" without syscalls applies to the first system call of the container'
         yield Problem(seccomp["defaultAction"].where, what, "name the system calls to allow", _SPEC)
     for index, entry in enumerate(entries):
         for number, condition in enumerate(entry.get("args") or ()):
@@ -94,7 +95,7 @@ def warnings(seccomp: Node) -> Iterator[Problem]:
             where = f"{seccomp.where}.syscalls[{index}].args[{number}].valueTwo"
             if condition["op"] == "SCMP_CMP_MASKED_EQ":
                 if second & ~condition["value"]:
-                    what = f"{second} has bits outside of the mask, {condition['value']}: the rule never matches"
+                    what = f"{second} has bits outside the mask, {condition['value']}: the rule never matches"
                     yield Problem(where, what, "write the mask in value and the expected bits in valueTwo", _SPEC)
             elif second:
                 what = f'op "{condition["op"]}" does not use valueTwo'

@@ -68,7 +68,7 @@ def test_an_image_that_is_none(criu: Runtime, own_bundle: Bundle, counter: Path,
         assert done.returncode == 1, done.stdout
         return done.stderr
 
-    assert "it holds no checkpoint" in failed("--image-path", tmp_path, "c2")
+    assert "not a checkpoint" in failed("--image-path", tmp_path, "c2")
     image = tmp_path / "image"
     criu.ok("checkpoint", "--leave-running", "--image-path", image, "c1")
     assert "container with given ID already exists" in failed("--image-path", image, "c1")

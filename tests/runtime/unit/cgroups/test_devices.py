@@ -121,7 +121,8 @@ def v1_state(writes: list[tuple[str, str, str]]) -> tuple[bool, dict[tuple[str, 
 
 
 @given(st.lists(rule, max_size=6), st.lists(request_, min_size=1, max_size=8))
-@example([DeviceRule(True, "c", "1", "*", "rwm"), DeviceRule(False, "a", "1", "*", "w")], [("c", 1, 0, "r"), ("c", 1, 0, "w")])
+@example([DeviceRule(True, "c", "1", "*", "rwm"), DeviceRule(False, "a", "1", "*", "w")],
+         [("c", 1, 0, "r"), ("c", 1, 0, "w")])
 def test_the_v1_writes_agree_with_the_list(rules: list[DeviceRule], requests: list[tuple[str, int, int, str]]) -> None:
     rules = [DeviceRule(False, "a", "*", "*", "rwm"), *rules]
     try:

@@ -214,8 +214,8 @@ def test_enabling_leaves_out_what_is_enabled(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("number", "words"), [
-    (errno.EBUSY, "processes stand in this cgroup itself"), (errno.ENOTSUP, "Operation not supported"),
-    (errno.ENOENT, "its parent does not offer this controller"), (errno.EACCES, "Permission denied")])
+    (errno.EBUSY, "this cgroup contains processes"), (errno.ENOTSUP, "Operation not supported"),
+    (errno.ENOENT, "its parent does not delegate this controller"), (errno.EACCES, "Permission denied")])
 def test_what_can_be_enabled_is_and_the_rest_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                           number: int, words: str) -> None:
     kernel = Kernel(tmp_path, monkeypatch, lambda _file, data, _values: number if "+cpu" in data else 0,
@@ -238,7 +238,7 @@ def test_nothing_is_enabled_in_a_cgroup_with_processes(tmp_path: Path, monkeypat
     # The kernel would accept "+cpu", and the new child would be unusable.
     kernel = Kernel(tmp_path, monkeypatch, lambda *_: 0, cgroup__subtree_control="", cgroup__type="domain\n",
                     cgroup__procs="1\n")
-    with pytest.raises(OSError, match="processes stand in this cgroup itself"):
+    with pytest.raises(OSError, match="this cgroup contains processes"):
         perform.write(str(tmp_path), "cgroup.subtree_control", "+cpu")
     assert kernel.written == []
 
@@ -252,8 +252,9 @@ def test_join(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "file", "words"), [
-    (errno.EBUSY, "cgroup__subtree_control", "hands controllers to its children"),
-    (errno.ENOSPC, "cpuset__cpus", "cpuset.cpus or cpuset.mems is empty"), (errno.ESRCH, "x", "the process has ended")])
+    (errno.EBUSY, "cgroup__subtree_control", "delegates controllers to its children"),
+    (errno.ENOSPC, "cpuset__cpus", "cpuset.cpus or cpuset.mems is empty"),
+    (errno.ESRCH, "x", "the process has exited")])
 def test_a_refused_join_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, file: str,
                                      words: str) -> None:
     Kernel(tmp_path, monkeypatch, lambda *_: number, **{"cgroup__procs": "", file: ""})

@@ -152,10 +152,10 @@ def test_annotations() -> None:
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [
-    ("TimeoutStopUSec", "5x", "not a GVariant text"), ("TimeoutStopSec", "'7'", "not a number of seconds"),
+    ("TimeoutStopUSec", "5x", "not a GVariant value"), ("TimeoutStopSec", "'7'", "not a number of seconds"),
     ("TimeoutStopSec", "-1", "not a number of seconds"), ("A_b", "1", "cannot be the name"), ("X", "1", "cannot be"),
-    ("Slice", "'x.slice'", "the runtime's to set"), ("PIDs", "[uint32 1]", "the runtime's to set"),
-    ("Delegate", "false", "the runtime's to set"),
+    ("Slice", "'x.slice'", "set by the runtime"), ("PIDs", "[uint32 1]", "set by the runtime"),
+    ("Delegate", "false", "set by the runtime"),
 ])
 def test_wrong_annotations(name: str, value: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:

@@ -51,7 +51,7 @@ def test_config_json_is_behind_a_file(tmp_path: Path) -> None:
 def test_config_json_is_too_big(tmp_path: Path) -> None:
     with open(tmp_path / "config.json", "wb") as file:
         file.truncate(load.SIZE + 1)
-    assert "16777217 bytes, more than the 16777216 that are read" in message(tmp_path)
+    assert "16777217 bytes, more than the limit of 16777216" in message(tmp_path)
 
 
 def test_no_file_descriptor_is_left_open(tmp_path: Path) -> None:

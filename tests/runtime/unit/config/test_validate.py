@@ -25,7 +25,7 @@ MESSAGES = [
     (
         "process.user.uid",
         "0",
-        'process.user.uid: expected a number, got the text "0"\n'
+        'process.user.uid: expected a number, got the string "0"\n'
         "  write 0 without the quotes     [config.md#posix-platform-user]",
     ),
     (
@@ -37,7 +37,7 @@ MESSAGES = [
     (
         "process.terminal",
         "True",
-        'process.terminal: expected true or false, got the text "True"\n'
+        'process.terminal: expected true or false, got the string "True"\n'
         "  write true without the quotes     [config.md#process]",
     ),
     (
@@ -48,12 +48,12 @@ MESSAGES = [
     (
         "process.args",
         "sh",
-        'process.args: expected an array, got the text "sh"\n  write ["sh"]     [config.md#process]',
+        'process.args: expected an array, got the string "sh"\n  write ["sh"]     [config.md#process]',
     ),
     (
         "annotations",
         {"a.b": 1},
-        'annotations["a.b"]: expected a text, got the number 1\n'
+        'annotations["a.b"]: expected a string, got the number 1\n'
         '  write "1" in double quotes     [config.md#annotations]',
     ),
     (
@@ -70,7 +70,7 @@ MESSAGES = [
     (
         "linux.seccomp.defaultAction",
         DROP,
-        "linux.seccomp.defaultAction: is missing\n  add it, as a text     [config-linux.md#seccomp]",
+        "linux.seccomp.defaultAction: is missing\n  add it, as a string     [config-linux.md#seccomp]",
     ),
     (
         "linux.namespaces[0].type",
@@ -110,7 +110,7 @@ MESSAGES = [
     (
         "linux.maskedPaths",
         [None],
-        "linux.maskedPaths[0]: expected a text, got null\n  write a text     [config-linux.md#masked-paths]",
+        "linux.maskedPaths[0]: expected a string, got null\n  write a string     [config-linux.md#masked-paths]",
     ),
 ]
 
@@ -170,7 +170,7 @@ def test_unknown_members_are_found_with_a_guess() -> None:
     assert [(problem.where, problem.remedy) for problem in unknown_members(document)] == [
         ("hostName", 'write "hostname", if that is what you mean'),
         ("linux.maskedpaths", 'write "maskedPaths", if that is what you mean'),
-        ("linux.namespaces[0].extra", "remove it, if nothing reads it"),
+        ("linux.namespaces[0].extra", "remove it if no program reads it"),
     ]
     assert unknown_members(good_configs.rich()) == []
 
