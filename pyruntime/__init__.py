@@ -25,7 +25,7 @@ def __getattr__(name: str) -> object:
 
         return getattr(api, name)
     if name == "ImageStore":
-        from pyruntime.images.api import ImageStore
+        from pyruntime.images.api import ImageStore  # lazy: a library of containers needs no images
 
         return ImageStore
     if name == "errors":

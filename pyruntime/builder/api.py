@@ -17,7 +17,7 @@ from pyruntime.builder.cache.connect import Connections
 from pyruntime.builder.cache.imports import Caches
 from pyruntime.builder.context import open_context
 from pyruntime.builder.graph.execute import Execution, ExecutionOptions, sweep
-from pyruntime.builder.graph.plan import Plan
+from pyruntime.builder.graph.plan import BuildPlan
 from pyruntime.builder.outputs import deliver, steps_of
 from pyruntime.builder.progress import BuildProgress
 from pyruntime.builder.request import BuildResult
@@ -79,7 +79,7 @@ class Builder:
                 Caches(store, request.cache_from, connections.source, warn) as caches:
             context = open_context(request.context, request.dockerfile, origins.scratch, warn)
             wanted: Sequence[Platform | None] = request.platforms or [None]
-            plans = [Plan(context.text, context.name, origins, arguments=self._arguments(request),
+            plans = [BuildPlan(context.text, context.name, origins, arguments=self._arguments(request),
                           target=request.target, platform=platform, contexts=request.contexts) for platform in wanted]
             result = BuildResult(list(dict.fromkeys(warning for plan in plans for warning in plan.warnings())))
             for warning in result.warnings:
@@ -103,7 +103,7 @@ class Builder:
                         progress.end(number, "done" if is_written else "failed")
             return result
 
-    def _execute(self, plans: list[Plan], tree: Tree, origins: Origins, options: ExecutionOptions, caches: Caches,
+    def _execute(self, plans: list[BuildPlan], tree: Tree, origins: Origins, options: ExecutionOptions, caches: Caches,
                  progress: BuildProgress) -> list[Execution]:
         """Build one platform after the other, so that common steps come from the build cache."""
         built: list[Execution] = []

@@ -31,7 +31,7 @@ _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"   # a strict format: othe
 _TYPES = frozenset(kind for kind in media.LAYERS if not media.is_foreign(kind))   # foreign: at any URL
 
 
-class Record:
+class CacheRecord:
     """The record of a step in a cache: diffID and uncompressed size of its layer, the creation time (RFC 3339), and its
     archive in the cache, or None. ``keys``: all keys that the cache has for the layer."""
 
@@ -45,7 +45,7 @@ class Record:
         self.blob = blob
 
 
-def write(records: Mapping[str, Record], layers: list[Descriptor]) -> dict[str, Any]:
+def write(records: Mapping[str, CacheRecord], layers: list[Descriptor]) -> dict[str, Any]:
     """The object. ``layers`` are the manifest's, among them each record's ``blob``."""
     places = {descriptor.digest: number for number, descriptor in enumerate(layers)}
     numbers: dict[str, int] = {}
@@ -68,12 +68,12 @@ def manifest(document: dict[str, Any], layers: list[Descriptor]) -> tuple[bytes,
                                 "layers": [layer.json() for layer in layers]}).encode()
 
 
-def read_document(raw: bytes, layers: list[Descriptor], label: str) -> dict[str, Record]:
+def read_document(raw: bytes, layers: list[Descriptor], label: str) -> dict[str, CacheRecord]:
     """The records of a cache's document. Raises ImageError if it is invalid, ConfigError if it is not JSON."""
     return read(decode(raw, label), layers, label)
 
 
-def read(value: object, layers: list[Descriptor], label: str) -> dict[str, Record]:
+def read(value: object, layers: list[Descriptor], label: str) -> dict[str, CacheRecord]:
     """The records of the object. Raises ImageError."""
     if not isinstance(value, dict) or not isinstance(value.get("layers"), list) or \
             not isinstance(value.get("steps"), dict):
@@ -89,7 +89,7 @@ def read(value: object, layers: list[Descriptor], label: str) -> dict[str, Recor
                 not isinstance(entry[1], str) or not is_time(entry[1]) or len(key) != 64 or not _HEX.issuperset(key):
             raise ImageError(f"{label}: steps: {f'{key}: {entry}'!r:.120} is not a key with a layer and a time")
         diff_id, size, blob = known[entry[0]]
-        found[key] = Record(diff_id, size, entry[1], blob)
+        found[key] = CacheRecord(diff_id, size, entry[1], blob)
         found[key].keys = together.setdefault((entry[0], entry[1]), [])
         found[key].keys.append(key)
     return found

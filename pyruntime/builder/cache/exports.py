@@ -10,7 +10,7 @@ import _hashlib
 import os
 
 from pyruntime.builder.cache import document as documents
-from pyruntime.builder.cache.document import Record
+from pyruntime.builder.cache.document import CacheRecord
 from pyruntime.builder.cache.imports import Lost
 from pyruntime.builder.cache.read import known
 from pyruntime.builder.context import Scratch
@@ -49,9 +49,10 @@ class Steps:
         self.results = results
         self.created = created
 
-    def records(self, blobs: Mapping[str, Descriptor]) -> dict[str, Record]:
+    def records(self, blobs: Mapping[str, Descriptor]) -> dict[str, CacheRecord]:
         """Every step; ``blobs`` has the archives of exported layers, by diffID."""
-        return {key: Record(made.diff_id, made.descriptor.size, self.created or made.created, blobs.get(made.diff_id))
+        return {key: CacheRecord(made.diff_id, made.descriptor.size, self.created or made.created,
+                                 blobs.get(made.diff_id))
                 for key, made in self.made.items()}
 
 

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyruntime.builder.cache.document import Record
+    from pyruntime.builder.cache.document import CacheRecord
     from pyruntime.builder.cache.locations import CachePlace
     from pyruntime.images.document import Descriptor
     from pyruntime.images.store.store import Store
@@ -37,8 +37,8 @@ class Caches:
         self._connect = connect
         self._warn = warn
         self._sources: list[Source] = []
-        self._records: dict[str, list[Record]] = {}
-        self._blobs: dict[str, list[tuple[Source, Record]]] = {}   # by diffID
+        self._records: dict[str, list[CacheRecord]] = {}
+        self._blobs: dict[str, list[tuple[Source, CacheRecord]]] = {}   # by diffID
         self._lost: set[str] = set()
         self.waiting = list(places)   # not read yet
 
@@ -65,7 +65,7 @@ class Caches:
             self._blobs.setdefault(diff_id, []).append((source, record))
         return True
 
-    def find(self, key: str) -> Record | None:
+    def find(self, key: str) -> CacheRecord | None:
         """The record of a step in the first cache that has one. Its layer need not be in the store: see ``bring``. The
         caller holds a lease on the layer, or adds it and calls again."""
         for record in self._records.get(key, []):

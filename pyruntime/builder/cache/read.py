@@ -14,7 +14,7 @@ from pyruntime.images.transports.layout import Staged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.builder.cache.document import Record
+    from pyruntime.builder.cache.document import CacheRecord
     from pyruntime.images.document import Manifest
     from pyruntime.images.store.store import Store
     from pyruntime.images.transports.base import Source
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _IMAGES = 32   # of an index: more platforms than usual
 
 
-def known(source: Source) -> dict[str, Record]:
+def known(source: Source) -> dict[str, CacheRecord]:
     """The records of a cache, or of an image with an inline cache. Raises the source's errors; ImageError for an image
     without a cache."""
     raw, media_type = source.root()
@@ -32,7 +32,7 @@ def known(source: Source) -> dict[str, Record]:
         if found is None:
             raise ImageError(f"{source.label}: not a build cache, nor an image with an inline cache")
         return found
-    merged: dict[str, Record] = {}
+    merged: dict[str, CacheRecord] = {}
     for child in [entry for entry in root.manifests if is_image(entry) and source.holds(entry)][:_IMAGES]:
         if child.media_type in media.MANIFESTS:
             document = parse_manifest(source.document(child), child.media_type, f"{source.label}: {child.digest}")
@@ -43,7 +43,7 @@ def known(source: Source) -> dict[str, Record]:
     return merged
 
 
-def _records(source: Source, manifest: Manifest) -> dict[str, Record] | None:
+def _records(source: Source, manifest: Manifest) -> dict[str, CacheRecord] | None:
     """The records; None for an image without a cache."""
     config, label = manifest.config, f"{source.label}: build cache"
     if config is None or config.media_type not in (DOCUMENT, *media.CONFIGS):
@@ -56,7 +56,7 @@ def _records(source: Source, manifest: Manifest) -> dict[str, Record] | None:
     return read(document[INLINE], manifest.layers, label) if INLINE in document else None
 
 
-def fetch(store: Store, source: Source, record: Record) -> None:
+def fetch(store: Store, source: Source, record: CacheRecord) -> None:
     """Fetch a layer into the store, uncompressed: its archive is verified by its digest in a file, its content by its
     diffID. The caller holds a lease. Raises the source's errors, DigestError, LayerError, HostError, OSError."""
     assert record.blob

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyruntime.builder.dockerfile.instructions import Arg, Dockerfile, Word
+    from pyruntime.builder.dockerfile.instructions import ArgInstruction, Dockerfile, Word
     from pyruntime.builder.dockerfile.source import DockerfileSource
     from pyruntime.images.platform import Platform
 
@@ -90,7 +90,7 @@ class Scope:
         """The initial scope of a stage based on this one."""
         return Scope(self._globals, self.declared)
 
-    def declare(self, arg: Arg, env: Mapping[str, str]) -> None:
+    def declare(self, arg: ArgInstruction, env: Mapping[str, str]) -> None:
         """Process an ARG; ``env`` are the variables of ENV at this point."""
         above = self._globals
         for name, default in arg.pairs:

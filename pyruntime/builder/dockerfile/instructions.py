@@ -60,7 +60,7 @@ class Instruction:
         return f"{type(self).__name__}({fields})"
 
 
-class From(Instruction):
+class FromInstruction(Instruction):
     """FROM [--platform=P] IMAGE [AS NAME]; ``stage_name`` in lower case."""
 
     __slots__ = ("image", "platform", "stage_name")
@@ -73,7 +73,7 @@ class From(Instruction):
         self.platform = platform
 
 
-class Program(Instruction):
+class ProgramInstruction(Instruction):
     """A program to run: ``args`` of the exec form, or one string for the shell."""
 
     __slots__ = ("args", "shell")
@@ -84,21 +84,21 @@ class Program(Instruction):
         self.shell = shell
 
 
-class Cmd(Program):
+class CmdInstruction(ProgramInstruction):
     """CMD."""
 
     __slots__ = ()
     name = "CMD"
 
 
-class Entrypoint(Program):
+class EntrypointInstruction(ProgramInstruction):
     """ENTRYPOINT."""
 
     __slots__ = ()
     name = "ENTRYPOINT"
 
 
-class Run(Program):
+class RunInstruction(ProgramInstruction):
     """RUN; ``mounts`` are the values of --mount, ``heredocs`` belong to the text."""
 
     __slots__ = ("heredocs", "mounts", "network", "security")
@@ -113,7 +113,7 @@ class Run(Program):
         self.heredocs = heredocs
 
 
-class Copy(Instruction):
+class CopyInstruction(Instruction):
     """COPY and ADD. ``sources`` and ``target`` as words; ``files`` are here-documents, whose names are file names.
 
     Missing flags are None or False; ``keep_git`` and ``unpack`` are ADD's, None without the flag.
@@ -146,7 +146,7 @@ class Copy(Instruction):
         return "ADD" if self.add else "COPY"
 
 
-class Pairs(Instruction):
+class PairsInstruction(Instruction):
     """ENV, LABEL: names and values."""
 
     __slots__ = ("pairs",)
@@ -156,21 +156,21 @@ class Pairs(Instruction):
         self.pairs = pairs
 
 
-class Env(Pairs):
+class EnvInstruction(PairsInstruction):
     """ENV."""
 
     __slots__ = ()
     name = "ENV"
 
 
-class Label(Pairs):
+class LabelInstruction(PairsInstruction):
     """LABEL."""
 
     __slots__ = ()
     name = "LABEL"
 
 
-class Arg(Instruction):
+class ArgInstruction(Instruction):
     """ARG: names, each with a default or None."""
 
     __slots__ = ("pairs",)
@@ -181,7 +181,7 @@ class Arg(Instruction):
         self.pairs = pairs
 
 
-class Single(Instruction):
+class SingleInstruction(Instruction):
     """An instruction with one word."""
 
     __slots__ = ("word",)
@@ -191,35 +191,35 @@ class Single(Instruction):
         self.word = word
 
 
-class Workdir(Single):
+class WorkdirInstruction(SingleInstruction):
     """WORKDIR."""
 
     __slots__ = ()
     name = "WORKDIR"
 
 
-class User(Single):
+class UserInstruction(SingleInstruction):
     """USER."""
 
     __slots__ = ()
     name = "USER"
 
 
-class StopSignal(Single):
+class StopSignalInstruction(SingleInstruction):
     """STOPSIGNAL."""
 
     __slots__ = ()
     name = "STOPSIGNAL"
 
 
-class Maintainer(Single):
+class MaintainerInstruction(SingleInstruction):
     """MAINTAINER."""
 
     __slots__ = ()
     name = "MAINTAINER"
 
 
-class Several(Instruction):
+class SeveralInstruction(Instruction):
     """An instruction with several words; ``json`` if written as a list."""
 
     __slots__ = ("json", "words")
@@ -230,21 +230,21 @@ class Several(Instruction):
         self.json = json
 
 
-class Expose(Several):
+class ExposeInstruction(SeveralInstruction):
     """EXPOSE."""
 
     __slots__ = ()
     name = "EXPOSE"
 
 
-class Volume(Several):
+class VolumeInstruction(SeveralInstruction):
     """VOLUME."""
 
     __slots__ = ()
     name = "VOLUME"
 
 
-class Shell(Instruction):
+class ShellInstruction(Instruction):
     """SHELL: the program that runs shell forms."""
 
     __slots__ = ("args",)
@@ -255,7 +255,7 @@ class Shell(Instruction):
         self.args = args
 
 
-class Healthcheck(Instruction):
+class HealthcheckInstruction(Instruction):
     """HEALTHCHECK: ``test`` as in configurations (["NONE"], ["CMD", ...], ["CMD-SHELL", text]); ``times`` in
     nanoseconds by the configuration's names, with Retries."""
 
@@ -268,7 +268,7 @@ class Healthcheck(Instruction):
         self.times = times
 
 
-class Onbuild(Instruction):
+class OnbuildInstruction(Instruction):
     """ONBUILD: an instruction for builds based on the image; ``trigger`` is its text."""
 
     __slots__ = ("trigger",)
@@ -284,7 +284,7 @@ class Stage:
 
     __slots__ = ("index", "instructions", "start")
 
-    def __init__(self, index: int, start: From) -> None:
+    def __init__(self, index: int, start: FromInstruction) -> None:
         self.index = index
         self.start = start
         self.instructions: list[Instruction] = []
@@ -303,7 +303,7 @@ class Dockerfile:
     def __init__(self, directives: dict[str, str], escape: str) -> None:
         self.directives = directives
         self.escape = escape
-        self.arguments: list[Arg] = []
+        self.arguments: list[ArgInstruction] = []
         self.stages: list[Stage] = []
 
     def stage(self, name: str) -> Stage | None:

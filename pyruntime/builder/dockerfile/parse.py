@@ -51,7 +51,7 @@ def parse_source(source: DockerfileSource) -> Dockerfile:
         instruction = _Parser(source, lines.escape).read(line)
         if instruction is None:
             if line.keyword == "FROM":   # later instructions must not be reported as misplaced
-                start = kinds.From(line, Word("scratch", line, 0), "", None)
+                start = kinds.FromInstruction(line, Word("scratch", line, 0), "", None)
                 dockerfile.stages.append(Stage(len(dockerfile.stages), start))
             continue
         _place(source, dockerfile, instruction)
@@ -84,14 +84,14 @@ def parse_trigger(text: str, escape: str, name: str, place: Position | None = No
 
 
 def _place(source: DockerfileSource, dockerfile: Dockerfile, instruction: Instruction) -> None:
-    if isinstance(instruction, kinds.From):
+    if isinstance(instruction, kinds.FromInstruction):
         name = instruction.stage_name
         if name and any(stage.start.stage_name == name for stage in dockerfile.stages):
             source.warn(instruction.place, f'two stages have the name "{name}", which means the later one')
         dockerfile.stages.append(Stage(len(dockerfile.stages), instruction))
     elif dockerfile.stages:
         dockerfile.stages[-1].instructions.append(instruction)
-    elif isinstance(instruction, kinds.Arg):
+    elif isinstance(instruction, kinds.ArgInstruction):
         dockerfile.arguments.append(instruction)
     else:
         source.wrong(instruction.place, f"{instruction.line.keyword} before the first FROM",
@@ -100,7 +100,7 @@ def _place(source: DockerfileSource, dockerfile: Dockerfile, instruction: Instru
 
 def _look_over(source: DockerfileSource, stage: Stage) -> None:
     """Warn of instructions that a later one overrides."""
-    for kind in (kinds.Cmd, kinds.Entrypoint, kinds.Healthcheck):
+    for kind in (kinds.CmdInstruction, kinds.EntrypointInstruction, kinds.HealthcheckInstruction):
         there = [one for one in stage.instructions if isinstance(one, kind)]
         for one in there[:-1]:
             source.warn(one.place, f"this stage has a later {kind.name}, and only the last one takes effect",
@@ -149,7 +149,7 @@ class _Parser:
         elif len(words) != 1:
             self._wrong(words[1].place, "FROM needs an image, and optionally AS with a name",
                         'write "FROM image AS name"')
-        return kinds.From(line, words[0], name, self._flag(line, flags, "platform"))
+        return kinds.FromInstruction(line, words[0], name, self._flag(line, flags, "platform"))
 
     def _arg(self, line: Line, flags: Flags) -> Instruction | None:
         pairs: list[tuple[Word, Word | None]] = []
@@ -160,9 +160,9 @@ class _Parser:
                 self._wrong(line.at(start), f'"{text[:60]}" is not the name of an argument', 'write "NAME" or'
                             ' "NAME=default"')
             pairs.append((Word(name, line, start), Word(value, line, start + len(name) + 1) if equals else None))
-        return kinds.Arg(line, pairs)
+        return kinds.ArgInstruction(line, pairs)
 
-    def _pairs(self, line: Line, flags: Flags, kind: type[kinds.Pairs]) -> Instruction | None:
+    def _pairs(self, line: Line, flags: Flags, kind: type[kinds.PairsInstruction]) -> Instruction | None:
         words = split_words(line.rest[flags.end:], self.escape)
         pairs: list[tuple[Word, Word]] = []
         if "=" not in words[0][1]:
@@ -187,10 +187,10 @@ class _Parser:
         return kind(line, pairs)
 
     def _env(self, line: Line, flags: Flags) -> Instruction | None:
-        return self._pairs(line, flags, kinds.Env)
+        return self._pairs(line, flags, kinds.EnvInstruction)
 
     def _label(self, line: Line, flags: Flags) -> Instruction | None:
-        return self._pairs(line, flags, kinds.Label)
+        return self._pairs(line, flags, kinds.LabelInstruction)
 
     # ---- programs -------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class _Parser:
             self._wrong(line.at(start), "the list must contain only strings", 'write each in double quotes')
             return []
 
-    def _program(self, line: Line, flags: Flags, kind: type[kinds.Program]) -> Instruction:
+    def _program(self, line: Line, flags: Flags, kind: type[kinds.ProgramInstruction]) -> Instruction:
         texts = self._texts(line, flags.end)
         if texts is None and line.rest.startswith("[", flags.end) and line.rest.rstrip(SPACE).endswith("]") and \
                 not line.rest.startswith("[ ", flags.end) and "[[" not in line.rest:
@@ -211,10 +211,10 @@ class _Parser:
         return kind(line, [line.rest[flags.end:]] if texts is None else texts, shell=texts is None)
 
     def _cmd(self, line: Line, flags: Flags) -> Instruction | None:
-        return self._program(line, flags, kinds.Cmd)
+        return self._program(line, flags, kinds.CmdInstruction)
 
     def _entrypoint(self, line: Line, flags: Flags) -> Instruction | None:
-        return self._program(line, flags, kinds.Entrypoint)
+        return self._program(line, flags, kinds.EntrypointInstruction)
 
     def _run(self, line: Line, flags: Flags) -> Instruction | None:
         texts = self._texts(line, flags.end)
@@ -226,16 +226,16 @@ class _Parser:
             if flag in flags and flags.one(flag) not in values:
                 self._wrong(line.at(flags.offsets[flag][0]), f'"--{flag}" cannot be "{flags.one(flag)}"',
                             f"write {' or '.join(values)}")
-        return kinds.Run(line, [line.rest[flags.end:]] if texts is None else texts, shell=texts is None, mounts=mounts,
-                         network=flags.one("network"), security=flags.one("security"),
-                         heredocs=line.heredocs if texts is None else [])
+        return kinds.RunInstruction(line, [line.rest[flags.end:]] if texts is None else texts, shell=texts is None,
+                                    mounts=mounts, network=flags.one("network"), security=flags.one("security"),
+                                    heredocs=line.heredocs if texts is None else [])
 
     def _shell(self, line: Line, flags: Flags) -> Instruction | None:
         texts = self._texts(line, flags.end)
         if not texts:
             self._wrong(line.at(flags.end), "SHELL needs a list of strings", _EXAMPLES["SHELL"])
             return None
-        return kinds.Shell(line, texts)
+        return kinds.ShellInstruction(line, texts)
 
     def _healthcheck(self, line: Line, flags: Flags) -> Instruction | None:
         word, rest = first_word(line.rest[flags.end:])
@@ -258,7 +258,7 @@ class _Parser:
         if word.upper() == "NONE":
             if rest or flags.values:
                 self._wrong(line.at(flags.end), "HEALTHCHECK NONE takes no arguments", 'write "HEALTHCHECK NONE"')
-            return kinds.Healthcheck(line, ["NONE"], {})
+            return kinds.HealthcheckInstruction(line, ["NONE"], {})
         if word.upper() != "CMD":
             self._wrong(line.at(flags.end), f'HEALTHCHECK takes CMD or NONE, not "{word[:60]}"',
                         _EXAMPLES["HEALTHCHECK"])
@@ -268,7 +268,7 @@ class _Parser:
             return None
         texts = self._texts(line, start)
         test = ["CMD-SHELL", line.rest[start:]] if texts is None else ["CMD", *texts]
-        return kinds.Healthcheck(line, test, times)
+        return kinds.HealthcheckInstruction(line, test, times)
 
     # ---- COPY, ADD ------------------------------------------------------------------------------
 
@@ -291,7 +291,7 @@ class _Parser:
                 and "$" not in words[-1].text:
             self._wrong(words[-1].place, f'several sources need a directory as target, and "{words[-1].text}" does not'
                         " end with a slash", f'write "{words[-1].text}/"')
-        return kinds.Copy(
+        return kinds.CopyInstruction(
             line, add=add, sources=sources, target=words[-1], files=files, stage=self._flag(line, flags, "from"),
             chown=self._flag(line, flags, "chown"), chmod=self._flag(line, flags, "chmod"),
             checksum=self._flag(line, flags, "checksum"), link=flags.yes("link"), parents=flags.yes("parents"),
@@ -304,33 +304,33 @@ class _Parser:
 
     # ---- the rest -------------------------------------------------------------------------------
 
-    def _single(self, line: Line, flags: Flags, kind: type[kinds.Single]) -> Instruction | None:
+    def _single(self, line: Line, flags: Flags, kind: type[kinds.SingleInstruction]) -> Instruction | None:
         return kind(line, Word(line.rest[flags.end:].strip(SPACE), line, flags.end))
 
     def _workdir(self, line: Line, flags: Flags) -> Instruction | None:
-        return self._single(line, flags, kinds.Workdir)
+        return self._single(line, flags, kinds.WorkdirInstruction)
 
     def _user(self, line: Line, flags: Flags) -> Instruction | None:
-        return self._single(line, flags, kinds.User)
+        return self._single(line, flags, kinds.UserInstruction)
 
     def _stopsignal(self, line: Line, flags: Flags) -> Instruction | None:
         words = self._fields(line, flags.end)
         if len(words) > 1:
             self._wrong(words[1].place, "STOPSIGNAL takes one signal", _EXAMPLES["STOPSIGNAL"])
-        return self._single(line, flags, kinds.StopSignal)
+        return self._single(line, flags, kinds.StopSignalInstruction)
 
     def _maintainer(self, line: Line, flags: Flags) -> Instruction | None:
         self.source.warn(line.place, "MAINTAINER is deprecated",
                          'write "LABEL org.opencontainers.image.authors=..."')
-        return self._single(line, flags, kinds.Maintainer)
+        return self._single(line, flags, kinds.MaintainerInstruction)
 
     def _expose(self, line: Line, flags: Flags) -> Instruction | None:
-        return kinds.Expose(line, self._fields(line, flags.end), json=False)
+        return kinds.ExposeInstruction(line, self._fields(line, flags.end), json=False)
 
     def _volume(self, line: Line, flags: Flags) -> Instruction | None:
         texts = self._texts(line, flags.end)
         words = self._listed(line, flags.end)
-        return kinds.Volume(line, words, json=texts is not None) if words else None
+        return kinds.VolumeInstruction(line, words, json=texts is not None) if words else None
 
     def _onbuild(self, line: Line, flags: Flags) -> Instruction | None:
         keyword, rest = first_word(line.rest[flags.end:])
@@ -343,7 +343,7 @@ class _Parser:
         if self.read(below) is None:
             return None
         text = f"{line.rest[flags.end:]}\n" + "".join(f"{one.content}{one.name}\n" for one in line.heredocs)
-        return kinds.Onbuild(line, text if line.heredocs else text[:-1])
+        return kinds.OnbuildInstruction(line, text if line.heredocs else text[:-1])
 
     # ---- what they have in common ---------------------------------------------------------------
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.builder.cache.imports import Caches
-    from pyruntime.builder.graph.plan import Plan, Step
+    from pyruntime.builder.graph.plan import BuildPlan, BuildStep
     from pyruntime.builder.progress import BuildProgress
     from pyruntime.builder.steps.origins import Origins
     from pyruntime.images.lookup import Image
@@ -93,7 +93,7 @@ class StageState:
 class Execution:
     """One build for one platform."""
 
-    def __init__(self, plan: Plan, store: Store, context: Tree, origins: Origins, options: ExecutionOptions,
+    def __init__(self, plan: BuildPlan, store: Store, context: Tree, origins: Origins, options: ExecutionOptions,
                  caches: Caches, progress: BuildProgress, warn: Callable[[str], None], *, label: str = "",
                  number: int = 0) -> None:
         """``label`` precedes titles; ``number``: steps shown before."""
@@ -125,7 +125,7 @@ class Execution:
         """Build; the state of the target stage, whose layers are in the store. The caller holds the store's lease.
         Raises BuildError and others."""
         self._forbid()
-        running: dict[StageState, tuple[Worker, Step, int, list[str]]] = {}
+        running: dict[StageState, tuple[Worker, BuildStep, int, list[str]]] = {}
         life = os.pipe2(os.O_CLOEXEC)
         try:
             try:
@@ -152,7 +152,7 @@ class Execution:
                     raise self._placed(step, BuildError("RUN --network=host needs the entitlement network.host: give"
                                                         " --allow network.host, or --network host"))
 
-    def _loop(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], life: tuple[int, int]) -> None:
+    def _loop(self, running: dict[StageState, tuple[Worker, BuildStep, int, list[str]]], life: tuple[int, int]) -> None:
         poll = select.poll()
         readers: dict[int, tuple[StageState, bool]] = {}
         while True:
@@ -189,7 +189,7 @@ class Execution:
                     if not any(other is state for other, _ in readers.values()):
                         self._finish(running, state)
 
-    def _hear(self, worker: Worker, step: Step, number: int, *, is_output: bool) -> bool:
+    def _hear(self, worker: Worker, step: BuildStep, number: int, *, is_output: bool) -> bool:
         if is_output:
             lines, more = worker.lines()
             for line in lines:
@@ -206,7 +206,7 @@ class Execution:
             self.progress.end(number, "failed")
             raise self._placed(step, self._foreign(step, error)) from None
 
-    def _foreign(self, step: Step, error: PyruntimeError) -> PyruntimeError:
+    def _foreign(self, step: BuildStep, error: PyruntimeError) -> PyruntimeError:
         """The error with an explanation of ENOEXEC, which execve(2) gives for a program of another platform."""
         platform = next(state.plan.platform for state in self.stages.values() if step in state.plan.steps)
         host = Platform.host()
@@ -216,7 +216,7 @@ class Execution:
                           " kernel has an emulator for them (binfmt_misc): install qemu-user-static, or build on a"
                           f" {platform} host")
 
-    def _placed(self, step: Step, error: PyruntimeError) -> BuildError:
+    def _placed(self, step: BuildStep, error: PyruntimeError) -> BuildError:
         """The error with the lines of the Dockerfile."""
         source, place = self.plan.source, step.place
         lines = source.lines[place.line - 1:place.last][:12]
@@ -225,7 +225,7 @@ class Execution:
         shown = "".join(f"\n  {line}" for line in lines)
         return BuildError(f"{source.name}:{place.line}: {error}{shown}", f"{source.name}:{place.line}")
 
-    def _finish(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], state: StageState) -> None:
+    def _finish(self, running: dict[StageState, tuple[Worker, BuildStep, int, list[str]]], state: StageState) -> None:
         worker, step, number, found = running.pop(state)
         worker.end(kill=False)
         if worker.made is None:
@@ -241,7 +241,7 @@ class Execution:
     # ---- stages ---------------------------------------------------------------------------------
 
     def _advance(self, state: StageState, life: tuple[int, int]
-                 ) -> tuple[Worker, Step, int, list[str]] | bool | None:
+                 ) -> tuple[Worker, BuildStep, int, list[str]] | bool | None:
         """Advance a stage by one step: True if the step is done, a worker if it is running, None if the stage waits for
         another one or has ended."""
         if state.next < 0:
@@ -294,7 +294,7 @@ class Execution:
             self.progress.end(self.number, outcome)
         return self.number
 
-    def _needs(self, state: StageState, step: Step) -> list[StagePlan]:
+    def _needs(self, state: StageState, step: BuildStep) -> list[StagePlan]:
         """The stages that a step copies or mounts files from."""
         names = [step.data.origin] if step.kind == "copy" else \
             [mount.origin for mount in step.data.mounts] if step.kind == "run" else []
@@ -302,8 +302,8 @@ class Execution:
                  if name and not self.origins.is_context(name)]
         return [stage for stage in found if stage is not None]
 
-    def _step(self, state: StageState, step: Step, life: tuple[int, int]
-              ) -> tuple[Worker, Step, int, list[str]] | bool:
+    def _step(self, state: StageState, step: BuildStep, life: tuple[int, int]
+              ) -> tuple[Worker, BuildStep, int, list[str]] | bool:
         if step.kind == "run" and step.data.network == "default":
             step.data.network = self.options.network
         state.number += 1
@@ -350,7 +350,7 @@ class Execution:
 
     # ---- the cache ------------------------------------------------------------------------------
 
-    def _find(self, state: StageState, step: Step, key: str) -> Made | None:
+    def _find(self, state: StageState, step: BuildStep, key: str) -> Made | None:
         made = steps.find(self.store.layout, key, self._lease)
         if made is not None:
             return made
@@ -409,7 +409,7 @@ class Execution:
         self.used = {}
         self.stages = {index: StageState(state.plan) for index, state in self.stages.items()}
 
-    def _take(self, state: StageState, step: Step, made: Made) -> None:
+    def _take(self, state: StageState, step: BuildStep, made: Made) -> None:
         state.chain.append((made.diff_id, _chain_id(state, made.diff_id), made.descriptor))
         state.created = made.created if self.options.epoch is None else timestamp(self.options.epoch)
         state.history.append({"created": state.created, "created_by": step.created_by, "comment": COMMENT})
@@ -417,18 +417,18 @@ class Execution:
 
     # ---- keys -----------------------------------------------------------------------------------
 
-    def _below(self, state: StageState, step: Step) -> str:
+    def _below(self, state: StageState, step: BuildStep) -> str:
         if step.kind == "copy" and step.data.alone:
             return ""
         return state.chain[-1][1] if state.chain else ""
 
-    def _key(self, state: StageState, step: Step, inputs: list[str]) -> str:
+    def _key(self, state: StageState, step: BuildStep, inputs: list[str]) -> str:
         hosts = self.options.hosts if step.kind == "run" else []
         network = step.data.network if step.kind == "run" else ""
         return keys.key(step.kind, self._below(state, step), [*step.words, network, *hosts], inputs,
                         latest=self.options.epoch)
 
-    def _keys(self, state: StageState, step: Step, work: Work) -> str:
+    def _keys(self, state: StageState, step: BuildStep, work: Work) -> str:
         """The key that does not depend on the content of stages and images; ``work`` gets what the worker needs."""
         inputs: list[str] = []
         if step.kind == "copy":
@@ -440,7 +440,7 @@ class Execution:
                                                     content=mount.kind == "bind"))
         return self._key(state, step, inputs)
 
-    def _changed(self, state: StageState, step: Step, key: str) -> bool:
+    def _changed(self, state: StageState, step: BuildStep, key: str) -> bool:
         """Whether the key has changed. Called by the worker when it has read its files."""
         self.known.once_more = True
         try:
@@ -448,7 +448,7 @@ class Execution:
         except (PyruntimeError, OSError):
             return True
 
-    def _copy_inputs(self, state: StageState, step: Step, work: Work) -> list[str]:
+    def _copy_inputs(self, state: StageState, step: BuildStep, work: Work) -> list[str]:
         data = step.data
         inputs = [text_digest(f"{name}\0{content}") for name, content in data.files]
         exclude = exclusion(data.exclude)
@@ -469,7 +469,7 @@ class Execution:
                                      exclude))
         return inputs
 
-    def _slow_key(self, state: StageState, step: Step, work: Work) -> str:
+    def _slow_key(self, state: StageState, step: BuildStep, work: Work) -> str:
         """The key by the content from stages and images: a change of other files there does not invalidate it. "" if it
         is no different key."""
         if step.kind != "copy":

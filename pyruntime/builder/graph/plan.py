@@ -42,7 +42,7 @@ _MOST, _FRAMES = 2000, 12   # stages; nested calls for each stage that is based 
 _HEALTH = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 
 
-class Step:
+class BuildStep:
     """One instruction of a stage. ``kind``: "config" if it changes no files, else "run", "copy" or "workdir".
 
     ``title``   as shown                          ``created_by``  as in the history
@@ -84,7 +84,7 @@ class CopyData:
     __slots__ = ("add", "checksum", "chmod", "chown", "exclude", "files", "keep_git", "link", "origin", "parents",
                  "sources", "target", "unpack")
 
-    def __init__(self, copy: kinds.Copy, expand: Callable[[Word], str]) -> None:
+    def __init__(self, copy: kinds.CopyInstruction, expand: Callable[[Word], str]) -> None:
         self.add = copy.add
         self.origin = copy.stage.text if copy.stage else ""
         self.sources = [expand(word) for word in copy.sources]
@@ -116,14 +116,14 @@ class StagePlan:
         self.name = stage.start.stage_name or f"stage-{stage.index}"
         self.base = base
         self.platform = platform
-        self.steps: list[Step] = []
+        self.steps: list[BuildStep] = []
         self.config: dict[str, Any] = {}
         self.author = ""
         self.origin = ""
         self.scope: Scope | None = None
 
 
-class Plan:
+class BuildPlan:
     """The build: the ``target`` and the stages that it needs, in order."""
 
     __slots__ = ("_bases", "_done", "_host", "_target_platform", "contexts", "dockerfile", "globals", "platform",
@@ -195,7 +195,7 @@ class Plan:
 class _Evaluation:
     """Evaluates one stage."""
 
-    def __init__(self, plan: Plan, stage: Stage, bases: Bases, host: Platform, wanted: Platform | None) -> None:
+    def __init__(self, plan: BuildPlan, stage: Stage, bases: Bases, host: Platform, wanted: Platform | None) -> None:
         self.whole = plan
         self.source = plan.source
         self.escape = plan.dockerfile.escape
@@ -287,8 +287,8 @@ class _Evaluation:
             problem.what = f"ONBUILD {text.partition(chr(10))[0]}: {problem.what}"
 
     def _add_step(self, instruction: Instruction, created_by: str, kind: str = "config",
-                  words: Sequence[str] = ()) -> Step:
-        step = Step(instruction, kind, created_by, words)
+                  words: Sequence[str] = ()) -> BuildStep:
+        step = BuildStep(instruction, kind, created_by, words)
         step.env = [f"{name}={value}" for name, value in self._values().items()]
         step.cwd = self.config.get("WorkingDir") or "/"
         step.user = self.config.get("User") or ""
@@ -297,19 +297,19 @@ class _Evaluation:
 
     # ---- configuration --------------------------------------------------------------------------
 
-    def _env(self, instruction: kinds.Env) -> None:
+    def _env(self, instruction: kinds.EnvInstruction) -> None:
         values = self._values()   # the old values: ENV a=1 b=$a uses the old a
         pairs = [(self.whole.globals.expand(name, values), self.whole.globals.expand(value, values))
                  for name, value in instruction.pairs]
         self.env.update(pairs)
         self._add_step(instruction, "ENV " + " ".join(f"{name}={value}" for name, value in pairs))
 
-    def _label(self, instruction: kinds.Label) -> None:
+    def _label(self, instruction: kinds.LabelInstruction) -> None:
         pairs = [(self._expand(name), self._expand(value)) for name, value in instruction.pairs]
         self.config["Labels"] = {**(self.config.get("Labels") or {}), **dict(pairs)}
         self._add_step(instruction, "LABEL " + " ".join(f"{name}={value}" for name, value in pairs))
 
-    def _arg(self, instruction: kinds.Arg) -> None:
+    def _arg(self, instruction: kinds.ArgInstruction) -> None:
         self.scope.declare(instruction, self.env)
         told = []
         for name, _ in instruction.pairs:
@@ -317,31 +317,31 @@ class _Evaluation:
             told.append(name.text if value is None else f"{name.text}={value}")
         self._add_step(instruction, "ARG " + " ".join(told))
 
-    def _shell_args(self, instruction: kinds.Program) -> list[str]:
+    def _shell_args(self, instruction: kinds.ProgramInstruction) -> list[str]:
         if instruction.shell:
             return [*(self.config.get("Shell") or SHELL), *instruction.args]
         return list(instruction.args)
 
-    def _cmd(self, instruction: kinds.Cmd) -> None:
+    def _cmd(self, instruction: kinds.CmdInstruction) -> None:
         self.config["Cmd"] = self._shell_args(instruction)
         self.own_cmd = True
         self._add_step(instruction, f"CMD {_quoted(self.config['Cmd'])}")
 
-    def _entrypoint(self, instruction: kinds.Entrypoint) -> None:
+    def _entrypoint(self, instruction: kinds.EntrypointInstruction) -> None:
         self.config["Entrypoint"] = self._shell_args(instruction)
         if not self.own_cmd:   # the base's Cmd has arguments of another program
             self.config.pop("Cmd", None)
         self._add_step(instruction, f"ENTRYPOINT {_quoted(self.config['Entrypoint'])}")
 
-    def _shell(self, instruction: kinds.Shell) -> None:
+    def _shell(self, instruction: kinds.ShellInstruction) -> None:
         self.config["Shell"] = list(instruction.args)
         self._add_step(instruction, f"SHELL [{' '.join(instruction.args)}]")
 
-    def _user(self, instruction: kinds.User) -> None:
+    def _user(self, instruction: kinds.UserInstruction) -> None:
         self.config["User"] = self._expand(instruction.word)
         self._add_step(instruction, f"USER {self.config['User']}")
 
-    def _stopsignal(self, instruction: kinds.StopSignal) -> None:
+    def _stopsignal(self, instruction: kinds.StopSignalInstruction) -> None:
         signal = self._expand(instruction.word)
         if not _is_signal(signal):
             self.source.wrong(instruction.word.place, f'"{signal}" is not a signal', 'write "SIGTERM" or "15", for'
@@ -349,11 +349,11 @@ class _Evaluation:
         self.config["StopSignal"] = signal
         self._add_step(instruction, f"STOPSIGNAL {signal}")
 
-    def _maintainer(self, instruction: kinds.Maintainer) -> None:
+    def _maintainer(self, instruction: kinds.MaintainerInstruction) -> None:
         self.plan.author = instruction.word.text
         self._add_step(instruction, f"MAINTAINER {instruction.word.text}")
 
-    def _expose(self, instruction: kinds.Expose) -> None:
+    def _expose(self, instruction: kinds.ExposeInstruction) -> None:
         ports: list[str] = []
         for word in instruction.words:
             for text in self._expand_all(word):
@@ -366,7 +366,7 @@ class _Evaluation:
         told = " ".join(f"{port}:{{}}" for port in sorted(set(ports)))   # in the format of a Go map
         self._add_step(instruction, f"EXPOSE map[{told}]")
 
-    def _volume(self, instruction: kinds.Volume) -> None:
+    def _volume(self, instruction: kinds.VolumeInstruction) -> None:
         paths = [self._expand(word) for word in instruction.words]
         for word, path in zip(instruction.words, paths, strict=True):
             if not path:
@@ -374,19 +374,19 @@ class _Evaluation:
         self.config["Volumes"] = {**(self.config.get("Volumes") or {}), **{path: {} for path in paths}}
         self._add_step(instruction, f"VOLUME [{' '.join(paths)}]")
 
-    def _healthcheck(self, instruction: kinds.Healthcheck) -> None:
+    def _healthcheck(self, instruction: kinds.HealthcheckInstruction) -> None:
         self.config["Healthcheck"] = {"Test": instruction.test, **instruction.times}
         times = " ".join(f'"{durations.text(instruction.times.get(name, 0))}"' for name in _HEALTH)
         retries = _rune(instruction.times.get("Retries", 0))
         self._add_step(instruction, f"HEALTHCHECK &{{{_quoted(instruction.test)} {times} '{retries}'}}")
 
-    def _onbuild(self, instruction: kinds.Onbuild) -> None:
+    def _onbuild(self, instruction: kinds.OnbuildInstruction) -> None:
         self.config["OnBuild"] = [*(self.config.get("OnBuild") or []), instruction.trigger]
         self._add_step(instruction, f"ONBUILD {instruction.trigger}")
 
     # ---- files ----------------------------------------------------------------------------------
 
-    def _workdir(self, instruction: kinds.Workdir) -> None:
+    def _workdir(self, instruction: kinds.WorkdirInstruction) -> None:
         path = self._expand(instruction.word)
         if not path:
             self.source.wrong(instruction.word.place, f'"{instruction.word.text}" expands to nothing',
@@ -398,7 +398,7 @@ class _Evaluation:
                               [self.config["WorkingDir"], self.config.get("User") or ""])
         step.cwd = self.config["WorkingDir"]
 
-    def _copy(self, instruction: kinds.Copy) -> None:
+    def _copy(self, instruction: kinds.CopyInstruction) -> None:
         data = CopyData(instruction, self._expand)
         for heredoc in instruction.files:
             data.files.append((heredoc.name, self._document(heredoc)))
@@ -452,7 +452,7 @@ class _Evaluation:
             self.source.wrong(heredoc.place, str(error), error.remedy)
             return ""
 
-    def _run(self, instruction: kinds.Run) -> None:
+    def _run(self, instruction: kinds.RunInstruction) -> None:
         args, script = self._shell_args(instruction), ""
         if instruction.heredocs:
             args, script = self._with_heredocs(instruction)
@@ -478,7 +478,7 @@ class _Evaluation:
                       str(self.plan.platform), *(word for mount in mounts for word in mount.words())]
         step.data = RunData(args, mounts, instruction.network or "default", script)
 
-    def _with_heredocs(self, instruction: kinds.Run) -> tuple[list[str], str]:
+    def _with_heredocs(self, instruction: kinds.RunInstruction) -> tuple[list[str], str]:
         """A single here-document is a script: for the shell, or for the program in its first line."""
         shell = self.config.get("Shell") or SHELL
         first = instruction.heredocs[0]

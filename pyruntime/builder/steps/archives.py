@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import BuildError, LayerError
-from pyruntime.images.layers.apply import Limits, Options, extract
+from pyruntime.images.layers.apply import ExtractOptions, Limits, extract
 from pyruntime.images.layers.compression import Inflater
 from pyruntime.system.user_namespace import privileged
 
@@ -53,7 +53,7 @@ def unpack(read: Callable[[int], bytes], directory: int, *, owners: bool, warn: 
 
     Raises LayerError, BuildError.
     """
-    options = Options(privileged=privileged(), warn=warn)
+    options = ExtractOptions(privileged=privileged(), warn=warn)
     if not owners:
         mine = (os.geteuid(), os.getegid())
         options.uid, options.gid = (lambda _uid: mine[0]), (lambda _gid: mine[1])

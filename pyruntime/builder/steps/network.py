@@ -30,7 +30,7 @@ HOSTNAME = "build"   # with a loopback address: the same in each build, whatever
 _HOSTS = f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{HOSTNAME}\n"
 
 
-class Network:
+class RunNetwork:
     """The network of one container; a context manager, which releases it.
 
     To be entered before the step's mounts: the networks' name server, which may start here, would keep them busy.
@@ -54,7 +54,7 @@ class Network:
         """The endpoint in a network, if there is one."""
         return self._reservation.endpoint if self._reservation else None
 
-    def __enter__(self) -> Network:
+    def __enter__(self) -> RunNetwork:
         """Reserve an address. Raises HostError, StateError."""
         if self._mode in (NONE, HOST):
             return self

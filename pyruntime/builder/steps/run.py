@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.builder.graph.plan import Step
-    from pyruntime.builder.steps.network import Network
+    from pyruntime.builder.graph.plan import BuildStep
+    from pyruntime.builder.steps.network import RunNetwork
     from pyruntime.builder.steps.workspace import Workspace
     from pyruntime.networks.site import Site
 
@@ -67,8 +67,8 @@ class Extra:
                             "options": ["rbind", "ro" if readonly else "rw"]})
 
 
-def execute(step: Step, workspace: Workspace, options: RunOptions, container_id: str, extra: Extra, network: Network,
-            wait: Callable[[int], int | None]) -> int:
+def execute(step: BuildStep, workspace: Workspace, options: RunOptions, container_id: str, extra: Extra,
+            network: RunNetwork, wait: Callable[[int], int | None]) -> int:
     """Run the command; its exit status, 128 + N for signal N. Standard output and error are this process's.
 
     ``wait(pid)`` is waitpid, or None once the result is no longer wanted. The calling process must have no other
@@ -107,7 +107,8 @@ def execute(step: Step, workspace: Workspace, options: RunOptions, container_id:
         _remove(workspace.fd, stubs)
 
 
-def _run(runtime: Runtime, container_id: str, bundle: str, network: Network, wait: Callable[[int], int | None]) -> int:
+def _run(runtime: Runtime, container_id: str, bundle: str, network: RunNetwork, wait: Callable[[int], int | None]
+         ) -> int:
     kernel.become_subreaper()
     try:
         state = runtime.create(container_id, bundle)
@@ -123,7 +124,7 @@ def _run(runtime: Runtime, container_id: str, bundle: str, network: Network, wai
     return status if status >= 0 else 128 - status
 
 
-def _configuration(step: Step, args: list[str], workspace: Workspace, options: RunOptions, extra: Extra, *,
+def _configuration(step: BuildStep, args: list[str], workspace: Workspace, options: RunOptions, extra: Extra, *,
                    host_network: bool) -> dict[str, Any]:
     image = ImageConfig(b"", {"config": {"Env": [*step.env, *step.secret_env], "User": step.user,
                                          "WorkingDir": step.cwd}, "rootfs": {}})
@@ -200,7 +201,7 @@ def _remove(root: int, stubs: list[tuple[bytes, int]]) -> None:
             os.close(fd)
 
 
-def failure(step: Step, status: int) -> BuildError:
+def failure(step: BuildStep, status: int) -> BuildError:
     """The message for a failed command."""
     words = " ".join(step.data.args) if not step.data.script else "the script"
     how = f"signal {status - 128}" if status > 128 and status - 128 < 65 else f"exit status {status}"

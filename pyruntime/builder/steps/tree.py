@@ -22,7 +22,7 @@ _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
-class Node:
+class TreeNode:
     """A name in an open directory: ``path`` below the start of the walk, ``found`` is its lstat."""
 
     __slots__ = ("directory", "found", "name", "path")
@@ -128,7 +128,7 @@ class Tree:
             raise
         return True
 
-    def walk(self, path: bytes, exclude: Ignore | None = None) -> Iterator[Node]:
+    def walk(self, path: bytes, exclude: Ignore | None = None) -> Iterator[TreeNode]:
         """Everything in a directory, names sorted as bytes, a directory before its content.
 
         ``exclude``: patterns of paths below the start of the walk. An excluded directory with included files is
@@ -138,13 +138,13 @@ class Tree:
         above = self.real(fd) if self.ignore else b""
         yield from self._walk(fd, b"", above, exclude)
 
-    def _walk(self, fd: int, path: bytes, above: bytes, exclude: Ignore | None) -> Iterator[Node]:
+    def _walk(self, fd: int, path: bytes, above: bytes, exclude: Ignore | None) -> Iterator[TreeNode]:
         try:
             with os.scandir(fd) as entries:
                 there = sorted((os.fsencode(entry.name), entry.stat(follow_symlinks=False)) for entry in entries)
             for name, found in there:
                 below = path + b"/" + name if path else name
-                node = Node(below, fd, name, found)
+                node = TreeNode(below, fd, name, found)
                 out = False
                 for ignore, full in ((self.ignore, above + b"/" + below if above else below), (exclude, below)):
                     if ignore and ignore.excluded(text := os.fsdecode(full)):

@@ -15,7 +15,7 @@ from pyruntime import errors
 from pyruntime.builder.ignore import Ignore
 from pyruntime.builder.steps.copy import Copying
 from pyruntime.builder.steps.mounts import Mounting, Secrets
-from pyruntime.builder.steps.network import Network
+from pyruntime.builder.steps.network import RunNetwork
 from pyruntime.builder.steps.origins import is_url
 from pyruntime.builder.steps.run import Extra, RunOptions, execute, failure
 from pyruntime.builder.steps.tree import CopySource, Tree
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from pyruntime.builder.graph.plan import Step
+    from pyruntime.builder.graph.plan import BuildStep
     from pyruntime.images.document import Descriptor
     from pyruntime.images.store.steps import Made
 
@@ -73,7 +73,7 @@ class Work:
         "trees",
     )
 
-    def __init__(self, step: Step, chain: Chain, keys: list[str], store_root: str, options: RunOptions) -> None:
+    def __init__(self, step: BuildStep, chain: Chain, keys: list[str], store_root: str, options: RunOptions) -> None:
         self.step = step
         self.chain = chain
         self.keys = keys
@@ -208,7 +208,7 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
                 if found is not None:
                     return found
         mode, hosts = (work.step.data.network, work.hosts) if work.step.kind == "run" else ("none", [])
-        with Network(work.options.site, mode, hosts) as network:
+        with RunNetwork(work.options.site, mode, hosts) as network:
             kernel.unshare(_CLONE_NEWNS)
             kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
             made = _Step(work, store, network, life, warn).make()
@@ -223,7 +223,7 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
 
 
 class _Step:
-    def __init__(self, work: Work, store: Store, network: Network, life: int, warn: Callable[[str], None]) -> None:
+    def __init__(self, work: Work, store: Store, network: RunNetwork, life: int, warn: Callable[[str], None]) -> None:
         self.work = work
         self.step = work.step
         self.store = store

@@ -26,31 +26,31 @@ from pyruntime.errors import LayerError
 from pyruntime.images.layers import content, names, xattrs
 from pyruntime.images.layers.complete import complete
 from pyruntime.images.layers.compression import Inflater
-from pyruntime.images.layers.options import Extracted, Limits, Options, system_error
+from pyruntime.images.layers.options import Extracted, ExtractOptions, Limits, system_error
 from pyruntime.images.layers.pax import about, shown
-from pyruntime.images.layers.places import Directory, Places
+from pyruntime.images.layers.places import LayerDirectories, LayerDirectory
 from pyruntime.images.layers.stream import Ahead, LayerStream
-from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry, Reader
+from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Reader, TarEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Extracted", "Limits", "Options", "complete", "extract"]
+__all__ = ["ExtractOptions", "Extracted", "Limits", "complete", "extract"]
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = 64 << 10                 # bytes of a file that is written in one call
 _INLINE = 1 << 20                 # bytes of archive below which a thread costs more than it saves
 _SPECIAL = {CHARACTER: 0o020000, BLOCK: 0o060000, FIFO: 0o010000}   # S_IFCHR, S_IFBLK, S_IFIFO
 
 
-def extract(read: Callable[[int], bytes], directory_fd: int, options: Options | None = None,
+def extract(read: Callable[[int], bytes], directory_fd: int, options: ExtractOptions | None = None,
             limits: Limits | None = None) -> Extracted:
     """Extract a layer into an empty directory that no other process uses.
 
     ``read(n)`` returns up to n bytes of the blob, compressed or not, b"" at its end; it may be called in another
     thread. Raises LayerError for an invalid layer, HostError if the disk is full.
     """
-    options, limits = options or Options(), limits or Limits()
+    options, limits = options or ExtractOptions(), limits or Limits()
     source = Inflater(read, limits.bytes, limits.ratio)
     digest = _hashlib.openssl_sha256()
     first: list[bytes] = []
@@ -64,7 +64,7 @@ def extract(read: Callable[[int], bytes], directory_fd: int, options: Options | 
         return _extract(LayerStream(ahead.chunk, digest.update), digest, directory_fd, options, limits)
 
 
-def _extract(stream: LayerStream, digest: _hashlib.HASH, directory_fd: int, options: Options, limits: Limits
+def _extract(stream: LayerStream, digest: _hashlib.HASH, directory_fd: int, options: ExtractOptions, limits: Limits
              ) -> Extracted:
     applier = _Applier(Reader(stream, limits.entries), directory_fd, options, limits)
     try:
@@ -81,10 +81,10 @@ def _extract(stream: LayerStream, digest: _hashlib.HASH, directory_fd: int, opti
 class _Applier:
     """One extraction."""
 
-    def __init__(self, reader: Reader, directory_fd: int, options: Options, limits: Limits) -> None:
+    def __init__(self, reader: Reader, directory_fd: int, options: ExtractOptions, limits: Limits) -> None:
         self.reader = reader
         self.options = options
-        self.places = Places(directory_fd, limits.entries, limits.memory)
+        self.places = LayerDirectories(directory_fd, limits.entries, limits.memory)
         self.done = Extracted()
         self.left = limits.bytes
         self.owners: dict[tuple[int, int], tuple[int, int]] = {}
@@ -125,7 +125,7 @@ class _Applier:
             except OSError as error:
                 raise system_error(error, entry.name) from None
 
-    def apply(self, entry: Entry) -> None:
+    def apply(self, entry: TarEntry) -> None:
         """Extract one entry."""
         name = names.clean(entry.name)
         places = self.places
@@ -143,7 +143,7 @@ class _Applier:
 
     # ---- what there is to make ------------------------------------------------------------------
 
-    def _file(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _file(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
         mode = entry.mode
         plain = not mode & self.masked
         try:
@@ -177,25 +177,25 @@ class _Applier:
         if parent.links:
             parent.links.pop(name, None)
 
-    def _directory(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _directory(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
         directory = parent.children.get(name)
         if directory is None:
             directory = self.places.make(parent, name)
             self.done.usage += content.BLOCK
         self._explicit(directory, entry)
 
-    def _explicit(self, directory: Directory, entry: Entry) -> None:
+    def _explicit(self, directory: LayerDirectory, entry: TarEntry) -> None:
         self.owner(entry)   # may raise: here the error gets this entry's name
         self.places.keep(len(entry.name) + sum(len(key) + len(value) for key, value in (entry.xattrs or {}).items()))
         directory.entry = entry
 
-    def _symlink(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _symlink(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
         if not entry.link:
             raise LayerError("a symbolic link without a target")
         self._placed(parent, name, lambda fd: os.symlink(entry.link, name, dir_fd=fd))
         self._dress(parent, name, entry)
 
-    def _special(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _special(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
         """A device node or a FIFO."""
         major, minor = entry.device
         if entry.type != FIFO and not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
@@ -214,7 +214,7 @@ class _Applier:
         self._dress(parent, name, entry)
         os.chmod(name, entry.mode, dir_fd=self.places.fd(parent))   # a link is impossible here
 
-    def _placed(self, parent: Directory, name: bytes, make: Callable[[int], object]) -> None:
+    def _placed(self, parent: LayerDirectory, name: bytes, make: Callable[[int], object]) -> None:
         """Create anything but a directory, in place of an earlier entry of this layer."""
         try:
             make(self.places.fd(parent))
@@ -224,7 +224,7 @@ class _Applier:
         if parent.links:
             parent.links.pop(name, None)
 
-    def _dress(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _dress(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
         """Set owner, attributes and times of a file that cannot be opened."""
         fd = self.places.fd(parent)
         owner = self.owner(entry)
@@ -234,7 +234,7 @@ class _Applier:
             self._attributes(xattrs.own_path(fd, name), entry)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=fd, follow_symlinks=False)
 
-    def _link(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _link(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
         """A hard link: to a file of this layer now, to a file below when the lower layers are known."""
         places = self.places
         if not entry.link:
@@ -280,7 +280,7 @@ class _Applier:
 
     # ---- what they have in common ---------------------------------------------------------------
 
-    def owner(self, entry: Entry) -> tuple[int, int]:
+    def owner(self, entry: TarEntry) -> tuple[int, int]:
         """The owner on disk."""
         ids = (entry.uid, entry.gid)
         found = self.owners.get(ids)
@@ -290,7 +290,7 @@ class _Applier:
             found = self.owners[ids] = self.options.owner(*ids)
         return found
 
-    def _attributes(self, node: int | bytes, entry: Entry) -> None:
+    def _attributes(self, node: int | bytes, entry: TarEntry) -> None:
         options, name = self.options, shown(entry.name)
         kept = {}
         for key, value in sorted((entry.xattrs or {}).items()):
@@ -316,7 +316,7 @@ class _Applier:
             cut = directory.path in places.cut
             if directory.entry is None and not cut:
                 done.implicit.append(directory.path)
-            entry = directory.entry or Entry(directory.path, DIRECTORY, mode=0o755)
+            entry = directory.entry or TarEntry(directory.path, DIRECTORY, mode=0o755)
             try:
                 self._finish(directory, entry, opaque=directory.opaque or cut)
             except OSError as error:
@@ -325,7 +325,7 @@ class _Applier:
         done.lower_links.sort()
         return done
 
-    def _finish(self, directory: Directory, entry: Entry, *, opaque: bool) -> None:
+    def _finish(self, directory: LayerDirectory, entry: TarEntry, *, opaque: bool) -> None:
         fd = self.places.fd(directory)
         owner = self.owner(entry)
         if owner != self.mine or directory.parent is None:

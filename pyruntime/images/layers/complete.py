@@ -17,7 +17,7 @@ from stat import S_ISCHR, S_ISDIR, S_ISLNK
 from pyruntime.errors import LayerError
 from pyruntime.images.layers import xattrs
 from pyruntime.images.layers.copying import Copier
-from pyruntime.images.layers.options import Extracted, Options, system_error
+from pyruntime.images.layers.options import Extracted, ExtractOptions, system_error
 from pyruntime.images.layers.pax import shown
 from pyruntime.images.layers.tree import open_beneath
 
@@ -118,7 +118,7 @@ class Stack:
         return here
 
 
-def complete(directory_fd: int, extracted: Extracted, lowers: list[int], options: Options | None = None) -> None:
+def complete(directory_fd: int, extracted: Extracted, lowers: list[int], options: ExtractOptions | None = None) -> None:
     """Complete an extracted layer for its place on top of ``lowers``: descriptors of extracted layers, the topmost
     first.
 
@@ -126,7 +126,7 @@ def complete(directory_fd: int, extracted: Extracted, lowers: list[int], options
     """
     if extracted.alone:
         return
-    work = _Completion(directory_fd, extracted, lowers, options or Options())
+    work = _Completion(directory_fd, extracted, lowers, options or ExtractOptions())
     try:
         if extracted.hides_all:
             work.hide_all()
@@ -142,7 +142,7 @@ def complete(directory_fd: int, extracted: Extracted, lowers: list[int], options
 
 
 class _Completion:
-    def __init__(self, directory_fd: int, extracted: Extracted, lowers: list[int], options: Options) -> None:
+    def __init__(self, directory_fd: int, extracted: Extracted, lowers: list[int], options: ExtractOptions) -> None:
         self.fd = directory_fd
         self.here = b"/"                        # the current path, for messages
         self.extracted = extracted

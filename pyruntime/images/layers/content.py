@@ -9,13 +9,13 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.images.layers.tar import Entry, Reader
+    from pyruntime.images.layers.tar import Reader, TarEntry
 
 BLOCK = 4096                                            # block size of filesystems, for estimates and holes
 _ZEROS = [bytes(count * BLOCK) for count in range(5)]   # four blocks of zeros are worth a hole
 
 
-def copy(reader: Reader, entry: Entry, fd: int) -> int:
+def copy(reader: Reader, entry: TarEntry, fd: int) -> int:
     """Write the content of the reader's entry to an empty file; the bytes on disk."""
     usage = end = 0
     for offset, length in [(0, entry.stored)] if entry.pieces is None else entry.pieces:

@@ -24,7 +24,7 @@ from pyruntime.images.layers import xattrs
 from pyruntime.images.layers.complete import is_whiteout, lstat
 from pyruntime.images.layers.names import WHITEOUT
 from pyruntime.images.layers.pax import SECOND, shown
-from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry
+from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, TarEntry
 from pyruntime.images.layers.tree import open_beneath, open_file
 from pyruntime.images.layers.write import TarWriter
 
@@ -140,7 +140,7 @@ class _Diff:
             found = self.changes[path]
             if found is None:
                 head, slash, name = path.rpartition(b"/")
-                writer.add(Entry(head + slash + WHITEOUT + name, FILE, mode=0))
+                writer.add(TarEntry(head + slash + WHITEOUT + name, FILE, mode=0))
             else:
                 self._entry(writer, path, found, first)
         writer.close()
@@ -310,7 +310,7 @@ class _Diff:
         if options.latest is not None:
             time = min(time, options.latest * SECOND)
         options.newest = max(time // SECOND, options.newest or 0)
-        entry = Entry(path or b"./", kind, mode=S_IMODE(found.st_mode), mtime=time,
+        entry = TarEntry(path or b"./", kind, mode=S_IMODE(found.st_mode), mtime=time,
                       uid=options.uid(found.st_uid) if options.uid else found.st_uid,
                       gid=options.gid(found.st_gid) if options.gid else found.st_gid)
         key = (found.st_dev, found.st_ino)
@@ -332,7 +332,7 @@ class _Diff:
                 raise
             first.pop(key, None)
 
-    def _content(self, writer: TarWriter, entry: Entry, directory: int, name: bytes, found: os.stat_result) -> None:
+    def _content(self, writer: TarWriter, entry: TarEntry, directory: int, name: bytes, found: os.stat_result) -> None:
         if not name:
             entry.xattrs = self._xattrs(entry, directory)
             writer.add(entry)
@@ -354,7 +354,7 @@ class _Diff:
         finally:
             os.close(fd)
 
-    def _xattrs(self, entry: Entry, node: int | bytes) -> dict[bytes, bytes]:
+    def _xattrs(self, entry: TarEntry, node: int | bytes) -> dict[bytes, bytes]:
         found = xattrs.read(node)
         for key in [key for key in found if b"=" in key]:
             del found[key]

@@ -15,17 +15,17 @@ from stat import S_ISDIR
 from pyruntime.images.layers import xattrs
 from pyruntime.images.layers.complete import is_whiteout, lstat
 from pyruntime.images.layers.copying import Copier
-from pyruntime.images.layers.options import Options
+from pyruntime.images.layers.options import ExtractOptions
 from pyruntime.images.layers.pax import shown
 from pyruntime.images.layers.tree import open_beneath
 
 
-def merge(layer_fd: int, target_fd: int, options: Options | None = None) -> None:
+def merge(layer_fd: int, target_fd: int, options: ExtractOptions | None = None) -> None:
     """Merge a layer in overlay form onto the tree below ``target_fd``, which no other process uses.
 
     Raises OSError: all errors are the host's at this point. The caller removes the tree.
     """
-    options = options or Options()
+    options = options or ExtractOptions()
     merging = _Merge(layer_fd, target_fd, options)
     try:
         for path in merging.directories:   # grows during the loop
@@ -67,7 +67,7 @@ def remove(parent: int, name: bytes) -> None:
 
 
 class _Merge:
-    def __init__(self, layer_fd: int, target_fd: int, options: Options) -> None:
+    def __init__(self, layer_fd: int, target_fd: int, options: ExtractOptions) -> None:
         self.layer_fd = layer_fd
         self.target_fd = target_fd
         self.directories = [b""]

@@ -33,7 +33,7 @@ class Limits:
         self.memory = memory
 
 
-class Options:
+class ExtractOptions:
     """The privileges of the extraction, and the owners of its files.
 
     ``privileged``   real root in the initial user namespace: what fails is an error, not a warning

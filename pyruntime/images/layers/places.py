@@ -24,14 +24,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyruntime.images.layers.tar import Entry
+    from pyruntime.images.layers.tar import TarEntry
 
 _MAX_LINKS = 40     # symbolic links in one path, as in the kernel (path_resolution(7))
 _MAX_WAYS = 32 << 20   # bytes of cached paths: an archive may have any number of paths to a directory
 _MAX_OPEN = 128     # open directories: several layers are extracted at once, and the limit is 1024
 
 
-class Directory:
+class LayerDirectory:
     """A directory of the layer. ``entry`` has its attributes; None while only its children have occurred.
 
     ``links`` are hard links here to files outside this layer: they are created when the lower layers are known.
@@ -39,18 +39,18 @@ class Directory:
 
     __slots__ = ("children", "entry", "fd", "links", "name", "opaque", "parent", "path")
 
-    def __init__(self, parent: Directory | None, name: bytes, path: bytes) -> None:
+    def __init__(self, parent: LayerDirectory | None, name: bytes, path: bytes) -> None:
         self.parent = parent
         self.name = name
         self.path = path
-        self.children: dict[bytes, Directory] = {}
+        self.children: dict[bytes, LayerDirectory] = {}
         self.links: dict[bytes, bytes] | None = None
-        self.entry: Entry | None = None
+        self.entry: TarEntry | None = None
         self.opaque = False
         self.fd = -1
 
 
-class Places:
+class LayerDirectories:
     """The tree of directories below ``root_fd``.
 
     ``cut`` holds the paths whose counterpart in lower layers is hidden, by a whiteout or by anything but a directory in
@@ -66,11 +66,11 @@ class Places:
         self._memory = self._room = memory
         self._ways_size = 0
         self.root_fd = root_fd
-        self.root = Directory(None, b"", b"")
+        self.root = LayerDirectory(None, b"", b"")
         self.root.fd = root_fd
         self.cut: set[bytes] = set()
-        self._open: list[Directory] = []
-        self._ways: dict[bytes, Directory] = {b"": self.root}   # paths as in the entries, with symbolic links
+        self._open: list[LayerDirectory] = []
+        self._ways: dict[bytes, LayerDirectory] = {b"": self.root}   # paths as in the entries, with symbolic links
 
     def close(self) -> None:
         """Close every descriptor but the root's, which is the caller's."""
@@ -87,7 +87,7 @@ class Places:
                 os.close(directory.fd)
                 directory.fd = -1
 
-    def fd(self, directory: Directory) -> int:
+    def fd(self, directory: LayerDirectory) -> int:
         """A descriptor of the directory; valid until the next ``trim``."""
         if directory.fd < 0:
             above = directory.parent
@@ -97,7 +97,7 @@ class Places:
             self._open.append(directory)
         return directory.fd
 
-    def at(self, path: bytes) -> Directory:
+    def at(self, path: bytes) -> LayerDirectory:
         """The directory of a clean path, created with its parents if it does not exist."""
         found = self._ways.get(path)
         if found is None:
@@ -115,7 +115,7 @@ class Places:
         if self._room < 0:
             raise LayerError(f"names and attributes exceed the {self._memory} bytes that are kept in memory")
 
-    def find(self, path: bytes) -> tuple[Directory | None, bytes]:
+    def find(self, path: bytes) -> tuple[LayerDirectory | None, bytes]:
         """The directory of a path's last component, and that component; nothing is created.
 
         If this layer has no such directory: None, and the whole path with this layer's links resolved.
@@ -127,7 +127,7 @@ class Places:
             return found, name
         return None, b"/".join([*rest, name])
 
-    def _walk(self, path: bytes, *, make: bool, rest: list[bytes] | None = None) -> Directory | None:
+    def _walk(self, path: bytes, *, make: bool, rest: list[bytes] | None = None) -> LayerDirectory | None:
         head, _, last = path.rpartition(b"/")
         known = self._ways.get(head)   # most new directories are near the last one
         here, todo = (self.root, path.split(b"/")[::-1]) if known is None else (known, [last])
@@ -158,7 +158,7 @@ class Places:
             here = child
         return here
 
-    def _link(self, parent: Directory, name: bytes) -> bytes | None:
+    def _link(self, parent: LayerDirectory, name: bytes) -> bytes | None:
         """The target of a symbolic link of this layer; None for anything else."""
         try:
             return os.readlink(name, dir_fd=self.fd(parent))
@@ -167,7 +167,7 @@ class Places:
                 return None
             raise
 
-    def make(self, parent: Directory, name: bytes) -> Directory:
+    def make(self, parent: LayerDirectory, name: bytes) -> LayerDirectory:
         """Create a directory; a file in its place is removed, and what that hid below stays hidden."""
         path = parent.path + b"/" + name if parent.path else name
         if len(path) > MAX_NAME:
@@ -185,7 +185,7 @@ class Places:
             self.vacate(parent, name)
             self.cut.add(path)
             os.mkdir(name, 0o700, dir_fd=self.fd(parent))
-        child = parent.children[name] = Directory(parent, name, path)
+        child = parent.children[name] = LayerDirectory(parent, name, path)
         return child
 
     def forget(self) -> None:
@@ -193,7 +193,7 @@ class Places:
         self._ways = {b"": self.root}
         self._ways_size = 0
 
-    def vacate(self, parent: Directory, name: bytes) -> None:
+    def vacate(self, parent: LayerDirectory, name: bytes) -> None:
         """Remove a name and everything below it. Descriptors of the caller may be closed."""
         self.forget()   # it may have been part of cached paths
         child = parent.children.pop(name, None)
@@ -218,7 +218,7 @@ class Places:
             assert above is not None   # the root has no name
             os.rmdir(directory.name, dir_fd=self.fd(above))
 
-    def hide(self, parent: Directory, name: bytes) -> bool:
+    def hide(self, parent: LayerDirectory, name: bytes) -> bool:
         """Create a whiteout where this layer has nothing, and record it; whether a node was created."""
         path = parent.path + b"/" + name if parent.path else name
         self.keep(len(path))
@@ -232,12 +232,12 @@ class Places:
             return False   # a file of this layer, which whiteouts do not hide, or a second whiteout
         return True
 
-    def is_whiteout(self, parent: Directory, name: bytes) -> bool:
+    def is_whiteout(self, parent: LayerDirectory, name: bytes) -> bool:
         """Whether the name is a whiteout that ``hide`` has created."""
         found = os.stat(name, dir_fd=self.fd(parent), follow_symlinks=False)
         return S_ISCHR(found.st_mode) and found.st_rdev == 0
 
-    def all(self) -> Iterator[Directory]:
+    def all(self) -> Iterator[LayerDirectory]:
         """Every directory, each after everything below it."""
         order = [self.root]
         for directory in order:

@@ -49,7 +49,7 @@ _MAX_SECONDS = 1 << 55         # of a time: a billion years, which still fit as 
 _NEVER_GLOBAL = (b"path", b"linkpath", b"size", b"GNU.sparse.")
 
 
-class Entry:
+class TarEntry:
     """One entry: ``name`` and ``link`` as in the archive, ``mtime`` in nanoseconds, ``size`` of the file.
 
     ``type`` is FILE, LINK (hard), SYMLINK, CHARACTER, BLOCK, DIRECTORY or FIFO; ``device`` is (major, minor).
@@ -106,7 +106,7 @@ class Reader:
         self._left -= stop - start
         return start, stop
 
-    def next(self) -> Entry | None:
+    def next(self) -> TarEntry | None:
         """The next entry, or None at the end of the archive."""
         stream = self.stream
         if self._left:
@@ -157,7 +157,7 @@ class Reader:
             raise LayerError(f'bad checksum in the header of "{shown(header[:100].partition(bytes(1))[0])}":'
                              " not a tar archive, or a damaged one")
 
-    def _entry(self, header: bytes) -> Entry:
+    def _entry(self, header: bytes) -> TarEntry:
         owner = header[100:124]
         values = self._owners.get(owner)
         if values is None:
@@ -168,7 +168,7 @@ class Reader:
         name = header[:100]
         if not name[99] or b"\0" in name:
             name = name[:name.index(0)]
-        entry = Entry.__new__(Entry)
+        entry = TarEntry.__new__(TarEntry)
         entry.mode, entry.uid, entry.gid = values
         entry.name = name
         entry.type = kind = header[156]
@@ -209,7 +209,7 @@ class Reader:
         if sum(len(key) + len(value) for key, value in self._global.items()) > MAX_HEADER:
             raise LayerError(f"global extended headers of more than {MAX_HEADER} bytes")
 
-    def _amend(self, entry: Entry, extension: _Extension) -> None:
+    def _amend(self, entry: TarEntry, extension: _Extension) -> None:
         """Apply extended headers. An empty value cancels a record, but is a valid value of an attribute."""
         keys = {**self._global, **dict(extension.records)}
         for key, value in keys.items():
@@ -237,7 +237,7 @@ class Reader:
         if any(key.startswith(b"GNU.sparse.") for key in keys) and entry.type in _WITH_CONTENT:
             self._sparse(entry, extension.records, keys)
 
-    def _sparse(self, entry: Entry, found: list[tuple[bytes, bytes]], keys: dict[bytes, bytes]) -> None:
+    def _sparse(self, entry: TarEntry, found: list[tuple[bytes, bytes]], keys: dict[bytes, bytes]) -> None:
         entry.name = keys.get(b"GNU.sparse.name") or entry.name
         version = (keys.get(b"GNU.sparse.major", b"0"), keys.get(b"GNU.sparse.minor", b"0"))
         if version == (b"1", b"0"):
@@ -251,7 +251,7 @@ class Reader:
         else:
             raise LayerError(f'sparse file of the unknown format "{shown(version[0])}.{shown(version[1])}"')
 
-    def _checked(self, entry: Entry, header: bytes) -> Entry:
+    def _checked(self, entry: TarEntry, header: bytes) -> TarEntry:
         """The entry, verified for the applier."""
         name, kind = entry.name, entry.type
         if kind not in _WITH_CONTENT:
@@ -288,7 +288,7 @@ class Reader:
             raise LayerError(f"modification time {entry.mtime // SECOND} is out of range")
         return entry
 
-    def _old_sparse(self, entry: Entry, header: bytes) -> None:
+    def _old_sparse(self, entry: TarEntry, header: bytes) -> None:
         entry.size, pieces = sparse.old(header, self.stream)
         if entry.size < 0:
             raise LayerError(f"negative size {entry.size}")

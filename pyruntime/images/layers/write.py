@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pyruntime.errors import LayerError
 from pyruntime.images.layers.pax import MAX_COMPONENT, SECOND, shown
-from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FILE, LINK, SYMLINK, Entry
+from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FILE, LINK, SYMLINK, TarEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class TarWriter:
         self._subsecond = subsecond
         self.size = 0
 
-    def add(self, entry: Entry, read: Callable[[int], bytes] | None = None) -> None:
+    def add(self, entry: TarEntry, read: Callable[[int], bytes] | None = None) -> None:
         """Write an entry. ``read(n)`` returns up to n bytes of content, b"" at the end; needed unless ``size`` is 0.
 
         Raises LayerError for an entry that no archive can hold, and if the content is shorter than ``entry.size``.
@@ -58,7 +58,7 @@ class TarWriter:
         self._write(data)
         self.size += len(data)
 
-    def _head(self, entry: Entry, size: int) -> bytes:
+    def _head(self, entry: TarEntry, size: int) -> bytes:
         """The entry's header, after a PAX header if it needs one."""
         name = entry.name + b"/" if entry.type == DIRECTORY and not entry.name.endswith(b"/") else entry.name
         records: dict[bytes, bytes] = {}
@@ -108,7 +108,7 @@ def _octal(value: int, width: int, limit: int) -> bytes:
     return b"%0*o\0" % (width - 1, value if 0 <= value <= limit else 0)
 
 
-def _header(entry: Entry, name: bytes, prefix: bytes, link: bytes, size: int, seconds: int) -> bytes:
+def _header(entry: TarEntry, name: bytes, prefix: bytes, link: bytes, size: int, seconds: int) -> bytes:
     major, minor = entry.device if entry.type in (CHARACTER, BLOCK) else (0, 0)
     header = b"".join((
         name.ljust(100, b"\0"), _octal(entry.mode & 0o7777, 8, _MAX_ID), _octal(entry.uid, 8, _MAX_ID),
@@ -121,7 +121,7 @@ def _header(entry: Entry, name: bytes, prefix: bytes, link: bytes, size: int, se
 def _pax(name: bytes, records: dict[bytes, bytes]) -> bytes:
     """An extended header for the entry that follows."""
     text = b"".join(_record(key, value) for key, value in sorted(records.items()))
-    entry = Entry(b"PaxHeaders/" + name.rstrip(b"/").rpartition(b"/")[2][:80], b"x"[0], mode=0o644)
+    entry = TarEntry(b"PaxHeaders/" + name.rstrip(b"/").rpartition(b"/")[2][:80], b"x"[0], mode=0o644)
     return _header(entry, entry.name, b"", b"", len(text), 0) + text + bytes(-len(text) % 512)
 
 

@@ -13,7 +13,7 @@ from pyruntime.system.json import decode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.registry.http import Response
-    from pyruntime.images.registry.settings import Endpoint
+    from pyruntime.images.registry.settings import RegistryEndpoint
 
 _MAX_ERROR = 1 << 16
 _HINTS = {
@@ -50,7 +50,7 @@ def words(response: Response) -> str:
     return f"{said} (HTTP {response.status})" if said else f"HTTP {response.status}"
 
 
-def refusal(response: Response, what: str, endpoint: Endpoint) -> AttemptFailed:
+def refusal(response: Response, what: str, endpoint: RegistryEndpoint) -> AttemptFailed:
     """The error for a response. ``what`` is the request, for example ``manifest "3.19"``."""
     limit, left = response.header("RateLimit-Limit"), response.header("RateLimit-Remaining")
     said = words(response)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
     from pyruntime.images.registry.credentials import Credentials
     from pyruntime.images.registry.http import ContentStream, Response, Transport
-    from pyruntime.images.registry.settings import Endpoint
+    from pyruntime.images.registry.settings import RegistryEndpoint
 
 
 class Session:
     """One endpoint, for one repository. ``actions``: of its tokens, ``pull`` or ``pull,push``."""
 
-    def __init__(self, transport: Transport, endpoint: Endpoint, credentials: Credentials, actions: str) -> None:
+    def __init__(self, transport: Transport, endpoint: RegistryEndpoint, credentials: Credentials, actions: str
+                 ) -> None:
         self.transport = transport
         self.endpoint = endpoint
         self.scopes = [f"repository:{endpoint.path}:{actions}"] if endpoint.path else []

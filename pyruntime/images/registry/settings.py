@@ -30,7 +30,7 @@ _WORDS: dict[type, str] = {str: "a string", bool: "true or false", list: "a list
 _PULLS = ("", "all", "digest-only", "tag-only")
 
 
-class Endpoint:
+class RegistryEndpoint:
     """An address of a repository: ``host`` is host[:port] of the API, ``path`` the repository's name there.
 
     ``name`` is its name for credentials; ``pulls``: all, digest-only or tag-only; ``mirror``: whether it is a mirror.
@@ -181,7 +181,7 @@ class RegistrySettings:
             return [Reference.parse(self.aliases[name] + suffix)]
         return [Reference.parse(f"{domain}/{text}") for domain in self.search] or [Reference.parse(text)]
 
-    def endpoints(self, reference: Reference, *, push: bool = False) -> list[Endpoint]:
+    def endpoints(self, reference: Reference, *, push: bool = False) -> list[RegistryEndpoint]:
         """The endpoints of a repository: the mirrors in order, then the origin; for a push the origin alone.
 
         Raises RegistryError for a blocked registry.
@@ -204,16 +204,16 @@ class RegistrySettings:
         matching = [rule for rule in self.rules.values() if rule.matches(reference)]
         return max(matching, key=lambda rule: len(rule.prefix), default=None)
 
-    def _endpoint(self, name: str, *, insecure: bool, mirror: bool = False, pulls: str = "all") -> Endpoint:
+    def _endpoint(self, name: str, *, insecure: bool, mirror: bool = False, pulls: str = "all") -> RegistryEndpoint:
         target = Reference.parse(name)
-        return Endpoint(target.domain, target.path, mirror=mirror, pulls=pulls,
+        return RegistryEndpoint(target.domain, target.path, mirror=mirror, pulls=pulls,
                         insecure=insecure if self.insecure is None else self.insecure)
 
-    def host(self, domain: str) -> Endpoint:
+    def host(self, domain: str) -> RegistryEndpoint:
         """The endpoint of a registry without a repository, for a login."""
         rules = [rule for rule in self.rules.values() if rule.prefix == domain]
         insecure = any(rule.insecure for rule in rules) if self.insecure is None else self.insecure
-        return Endpoint(HUB if domain in ("index.docker.io", HUB_HOST) else domain, "", insecure=insecure)
+        return RegistryEndpoint(HUB if domain in ("index.docker.io", HUB_HOST) else domain, "", insecure=insecure)
 
 
 def home_config(environ: Mapping[str, str]) -> str:

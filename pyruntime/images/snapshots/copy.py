@@ -49,10 +49,10 @@ class CopyDriver(Driver):
 def merge_layers(store: Store, directories: list[str], target: str) -> None:
     """Merge layers, bottom first, onto the tree at ``target``."""
     from pyruntime.images.layers.merge import merge  # lazy: only when layers are merged
-    from pyruntime.images.layers.options import Options
+    from pyruntime.images.layers.options import ExtractOptions
 
     privileged = store.layout.overlay == "trusted."
-    options = Options(privileged=privileged, userxattr=not privileged)
+    options = ExtractOptions(privileged=privileged, userxattr=not privileged)
     tree = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for path in directories:

@@ -263,7 +263,7 @@ def applier_options(applier: Any, layout: Layout, warn: Callable[[str], None]) -
     """The applier's options for layers of this store."""
     privileged = layout.overlay == "trusted."
     uid, gid = (None, None) if privileged else (mapped("uid"), mapped("gid"))
-    return applier.Options(privileged=privileged, userxattr=not privileged, uid=uid, gid=gid, warn=warn)
+    return applier.ExtractOptions(privileged=privileged, userxattr=not privileged, uid=uid, gid=gid, warn=warn)
 
 
 def _hear(task: _Task, talk: Talk, applier: Any) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pyruntime.images.store.collect import Collected
     from pyruntime.images.store.extract import Talk, Wanted
-    from pyruntime.images.store.usage import Usage
+    from pyruntime.images.store.usage import StoreUsage
 
 
 class Store:
@@ -154,7 +154,7 @@ class Store:
 
         return verify(self.layout, content=content)
 
-    def usage(self) -> Usage:
+    def usage(self) -> StoreUsage:
         """The disk usage; see usage.usage."""
         from pyruntime.images.store.usage import usage  # lazy: few commands need this
 

@@ -42,7 +42,7 @@ class CacheUsage:
         self.is_mount = is_mount
 
 
-class Usage:
+class StoreUsage:
     """The whole store, in bytes. ``unused``: blobs and layers that a garbage collection would remove, as far as names
     show; ``cached``: the part that only the build cache uses; ``cache``: the entries of the build cache."""
 
@@ -55,12 +55,12 @@ class Usage:
         self.blobs = self.layers = self.partials = self.unused = self.cached = 0
 
 
-def usage(layout: Layout) -> Usage:
+def usage(layout: Layout) -> StoreUsage:
     """Add everything up. Two names of one manifest are one image: their shared content is unique to it."""
     sizes = {digest: max(0, blobs.size(layout, digest)) for digest in blobs.all_digests(layout)}
     extracted = {key: _usage(layout, key) for key in layers.all_keys(layout)}
     users: dict[str, set[str]] = {}
-    found = Usage()
+    found = StoreUsage()
     marked: list[tuple[ImageUsage, Marks]] = []
     for name, descriptor in names.names(layout).items():
         marks = Marks(layout)
@@ -98,7 +98,7 @@ def digests_of_images(layout: Layout) -> set[str]:
     return marks.digests
 
 
-def _remembered(layout: Layout, found: Usage, sizes: dict[str, int], images: Set[str]) -> set[str]:
+def _remembered(layout: Layout, found: StoreUsage, sizes: dict[str, int], images: Set[str]) -> set[str]:
     """Add the build cache; the digests and keys of its layers."""
     kept: set[str] = set()
     for entry in steps.entries(layout):

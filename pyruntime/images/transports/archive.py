@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
     from pyruntime.images.transports.base import Body
-    from pyruntime.images.transports.files import Files
+    from pyruntime.images.transports.files import NamedFiles
 
 _BLOCK = 512
 
 
-def is_legacy(files: Files) -> bool:
+def is_legacy(files: NamedFiles) -> bool:
     """Whether the archive is of the older kind, not an image layout."""
     return files.size("index.json") < 0 and files.size("manifest.json") >= 0
 
 
-def docker_names(files: Files) -> dict[str, list[str]]:
+def docker_names(files: NamedFiles) -> dict[str, list[str]]:
     """Config digest -> its names in manifest.json; empty without manifest.json."""
     found: dict[str, list[str]] = {}
     for entry in _docker_entries(files):
@@ -45,7 +45,7 @@ def docker_names(files: Files) -> dict[str, list[str]]:
     return found
 
 
-def _docker_entries(files: Files) -> list[dict[str, Any]]:
+def _docker_entries(files: NamedFiles) -> list[dict[str, Any]]:
     raw = files.read("manifest.json", MAX_DOCUMENT)
     if raw is None:
         return []
@@ -68,7 +68,7 @@ def _docker_entries(files: Files) -> list[dict[str, Any]]:
 class LegacySource(Source):
     """An image in an archive of the older kind. Its manifest is generated, because the archive has none."""
 
-    def __init__(self, files: Files, entry: dict[str, Any]) -> None:
+    def __init__(self, files: NamedFiles, entry: dict[str, Any]) -> None:
         super().__init__()
         self.label = files.label
         self.names = list(entry.get("RepoTags") or [])
@@ -117,7 +117,7 @@ class LegacySource(Source):
         self._files.close()
 
 
-def legacy_sources(files: Files) -> list[LegacySource]:
+def legacy_sources(files: NamedFiles) -> list[LegacySource]:
     """The images of an archive of the older kind."""
     return [LegacySource(files, entry) for entry in _docker_entries(files)]
 

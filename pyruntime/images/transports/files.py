@@ -39,7 +39,7 @@ class Window:
             os.close(self._fd)
 
 
-class Files:
+class NamedFiles:
     """Files by name; names are relative, with slashes."""
 
     label = ""
@@ -72,7 +72,7 @@ class Files:
         """Release its resources."""
 
 
-class DirectoryFiles(Files):
+class DirectoryFiles(NamedFiles):
     """The files of a directory, which is untrusted: only names composed here are opened, and only regular files."""
 
     def __init__(self, path: str) -> None:

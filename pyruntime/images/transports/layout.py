@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyruntime.images.transports.base import Body
-    from pyruntime.images.transports.files import Files
+    from pyruntime.images.transports.files import NamedFiles
 
 REF_NAME = "org.opencontainers.image.ref.name"
 MODE = 0o666   # of files in layouts, which the umask reduces: other users may read them
@@ -36,7 +36,7 @@ def blob_name(digest: str) -> str:
     return f"blobs/{algorithm}/{encoded}"
 
 
-def entries(files: Files) -> list[Descriptor]:
+def entries(files: NamedFiles) -> list[Descriptor]:
     """The entries of index.json; raises ImageError if this is not an image layout."""
     marker = files.read("oci-layout", MAX_DOCUMENT)
     if marker is None:
@@ -75,7 +75,7 @@ def choose(found: list[Descriptor], wanted: str, label: str) -> Descriptor:
 class LayoutSource(Source):
     """An image of a layout."""
 
-    def __init__(self, files: Files, entry: Descriptor) -> None:
+    def __init__(self, files: NamedFiles, entry: Descriptor) -> None:
         super().__init__()
         self.label = files.label
         self._files = files

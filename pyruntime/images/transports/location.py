@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyruntime.images.transports.files import Files
+    from pyruntime.images.transports.files import NamedFiles
 
 KINDS = ("docker", "oci", "oci-archive", "docker-archive", "dir")
 
@@ -53,7 +53,7 @@ def _split(text: str) -> tuple[str, str]:
     return path, name
 
 
-def files_of(location: Location, scratch: str) -> Files:
+def files_of(location: Location, scratch: str) -> NamedFiles:
     """The files of a layout or an archive."""
     from pyruntime.images.transports.files import DirectoryFiles  # lazy: only for this transport
 

@@ -10,7 +10,7 @@ import os
 from pyruntime.errors import ImageError, LayerError
 from pyruntime.images.layers.stream import LayerStream
 from pyruntime.images.layers.tar import FILE, LINK, SYMLINK, Reader
-from pyruntime.images.transports.files import Files, Window
+from pyruntime.images.transports.files import NamedFiles, Window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _Headers(LayerStream):
         return LayerError(f"truncated archive: it ends at byte {self._size}, within an entry")
 
 
-class Archive(Files):
+class Archive(NamedFiles):
     """The members of a tar archive. A compressed one, or one from a pipe, is first decompressed into an unnamed file in
     ``scratch``."""
 

@@ -23,7 +23,7 @@ from pyruntime.errors import UsageError
 from pyruntime.images.layers import content, names
 from pyruntime.images.layers.compression import Inflater
 from pyruntime.images.layers.stream import LayerStream
-from pyruntime.images.layers.tar import FILE, LINK, Entry, Reader
+from pyruntime.images.layers.tar import FILE, LINK, Reader, TarEntry
 from pyruntime.images.layers.tree import open_beneath
 from pyruntime.images.layers.write import TarWriter
 from pyruntime.pocker.containers import copy_tree as nodes
@@ -235,7 +235,7 @@ def archive_in(container: Container, record: Record, read: Callable[[int], bytes
         return sink.size
 
 
-def _take(reader: Reader, entry: Entry, fd: int) -> None:
+def _take(reader: Reader, entry: TarEntry, fd: int) -> None:
     content.copy(reader, entry, fd)
 
 
@@ -243,7 +243,7 @@ def _inside(files: Files, into: str, *, archive: bool, warn: Callable[[str], Non
     """What makes entries below a directory of the container. Symbolic links on the way are the container's own."""
     base = os.fsencode(into)
 
-    def owner(entry: Entry) -> tuple[int, int]:
+    def owner(entry: TarEntry) -> tuple[int, int]:
         uid, gid = (entry.uid, entry.gid) if archive else (0, 0)
         return files.uids.outside(uid), files.gids.outside(gid)
     return nodes.Directory(lambda path: files.open(base + b"/" + path, _DIRECTORY), owner, warn=warn)

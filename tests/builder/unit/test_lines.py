@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyruntime.builder.dockerfile.instructions import Copy, Env, Healthcheck, Onbuild
+from pyruntime.builder.dockerfile.instructions import (
+    CopyInstruction,
+    EnvInstruction,
+    HealthcheckInstruction,
+    OnbuildInstruction,
+)
 from pyruntime.builder.dockerfile.lines import Lines, find_heredocs
 from pyruntime.builder.dockerfile.parse import parse_source
 from pyruntime.builder.dockerfile.source import DockerfileSource
@@ -90,7 +95,7 @@ def test_a_shift_is_no_heredoc() -> None:
 def test_a_heredoc_apart_is_no_source() -> None:
     text = "FROM a\nCOPY b << E /c/\nx\nE\n"
     copy = parse_source(DockerfileSource("Dockerfile", text)).stages[0].instructions[0]
-    assert isinstance(copy, Copy)
+    assert isinstance(copy, CopyInstruction)
     assert ([word.text for word in copy.sources], [one.name for one in copy.files]) == (["b"], ["E"])
 
 
@@ -105,9 +110,9 @@ def test_tabs_separate_words() -> None:
     source = DockerfileSource("Dockerfile", "FROM\ta\nHEALTHCHECK\tCMD\tb c\nONBUILD\tRUN\tb\nENV\tA\t1\n")
     check, trigger, env = parse_source(source).stages[0].instructions
     assert not source.problems
-    assert isinstance(check, Healthcheck) and check.test == ["CMD-SHELL", "b c"]
-    assert isinstance(trigger, Onbuild) and trigger.trigger == "RUN\tb"
-    assert isinstance(env, Env) and [(name.text, value.text) for name, value in env.pairs] == [("A", "1")]
+    assert isinstance(check, HealthcheckInstruction) and check.test == ["CMD-SHELL", "b c"]
+    assert isinstance(trigger, OnbuildInstruction) and trigger.trigger == "RUN\tb"
+    assert isinstance(env, EnvInstruction) and [(name.text, value.text) for name, value in env.pairs] == [("A", "1")]
 
 
 def test_places_follow_continuation() -> None:
@@ -117,14 +122,14 @@ def test_places_follow_continuation() -> None:
         assert (place.line, place.column, place.last) == (*expected, 4)
 
 
-def test_warns_of_empty_lines_within() -> None:
+def test_empty_lines_within_are_a_warning() -> None:
     source = DockerfileSource("Dockerfile", "FROM a\nRUN b \\\n\n c")
     parse_source(source)
     assert [warning.place.line for warning in source.warnings] == [3]
 
 
 @given(st.text(alphabet=st.sampled_from("FROM RUNCOPY\n\r\t \\`#=<>'\"$[]{}-,ab12\ufeff"), max_size=200))
-def test_whatever_is_written_is_read_or_refused(text: str) -> None:
+def test_any_text_is_read_or_refused(text: str) -> None:
     source = DockerfileSource("Dockerfile", text)
     parse_source(source)
     try:

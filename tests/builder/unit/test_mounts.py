@@ -49,7 +49,7 @@ def test_wrong_mounts(text: str, words: str) -> None:
 
 
 @given(st.text(alphabet="type=bindcachesrt,/\"0 ", max_size=40))
-def test_whatever_is_written_is_a_mount_or_refused(text: str) -> None:
+def test_any_text_is_a_mount_or_refused(text: str) -> None:
     try:
         assert parse_mount(text).target != "/"
     except MountError as error:

@@ -1,4 +1,4 @@
-"""Instructions, their values, and what is said of wrong ones: place, words, remedy."""
+"""Instructions, their values, and the problems of invalid ones: position, message, remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _one(text: str) -> kinds.Instruction:
 ])
 def test_programs(text: str, args: list[str], shell: bool) -> None:
     found = _one(text)
-    assert isinstance(found, kinds.Program)
+    assert isinstance(found, kinds.ProgramInstruction)
     assert (found.args, found.shell) == (args, shell)
 
 
@@ -40,21 +40,21 @@ def test_programs(text: str, args: list[str], shell: bool) -> None:
 ])
 def test_pairs(text: str, pairs: list[tuple[str, str]]) -> None:
     found = _one(text)
-    assert isinstance(found, kinds.Pairs)
+    assert isinstance(found, kinds.PairsInstruction)
     assert [(name.text, value.text) for name, value in found.pairs] == pairs
 
 
 def test_copy() -> None:
     found = _one('COPY --from=x --chown=1:2 --chmod=u+x --link --parents=false --exclude=*.a --exclude=b a "b c" d/')
-    assert isinstance(found, kinds.Copy)
+    assert isinstance(found, kinds.CopyInstruction)
     assert [word.text for word in found.sources] == ["a", '"b', 'c"'] and found.target.text == "d/"
     assert found.stage and found.stage.text == "x" and found.chown and found.chown.text == "1:2"
     assert found.link and not found.parents and [word.text for word in found.exclude] == ["*.a", "b"]
     found = _one('ADD --checksum=sha256:x --unpack=false --keep-git-dir ["a b", "c"]')
-    assert isinstance(found, kinds.Copy) and found.add and found.unpack is False and found.keep_git
+    assert isinstance(found, kinds.CopyInstruction) and found.add and found.unpack is False and found.keep_git
     assert [word.text for word in found.sources] == ["a b"] and found.target.text == "c"
     found = _one("COPY <<A b <<'B' /d/\na$x\nA\nb$x\nB\n")
-    assert isinstance(found, kinds.Copy)
+    assert isinstance(found, kinds.CopyInstruction)
     assert [(file.name, file.content, file.expand) for file in found.files] == [("A", "a$x\n", True),
                                                                                ("B", "b$x\n", False)]
     assert [word.text for word in found.sources] == ["b"]
@@ -70,21 +70,21 @@ def test_stages() -> None:
 
 def test_healthcheck() -> None:
     found = _one("HEALTHCHECK --interval=1m30s --timeout=500ms --start-period=0s --retries=5 CMD curl -f x || exit 1")
-    assert isinstance(found, kinds.Healthcheck)
+    assert isinstance(found, kinds.HealthcheckInstruction)
     assert found.test == ["CMD-SHELL", "curl -f x || exit 1"]
     assert found.times == {"Interval": 90 * 10**9, "Timeout": 5 * 10**8, "Retries": 5}
     found = _one('HEALTHCHECK CMD ["a", "b"]')
-    assert isinstance(found, kinds.Healthcheck) and found.test == ["CMD", "a", "b"]
+    assert isinstance(found, kinds.HealthcheckInstruction) and found.test == ["CMD", "a", "b"]
     found = _one("HEALTHCHECK none")
-    assert isinstance(found, kinds.Healthcheck) and found.test == ["NONE"]
+    assert isinstance(found, kinds.HealthcheckInstruction) and found.test == ["NONE"]
 
 
 def test_onbuild() -> None:
     found = _one("ONBUILD COPY <<X /a\nb\nX\n")
-    assert isinstance(found, kinds.Onbuild)
+    assert isinstance(found, kinds.OnbuildInstruction)
     assert found.trigger == "COPY <<X /a\nb\nX\n"
     again = parse_trigger(found.trigger, "\\", "ONBUILD")
-    assert isinstance(again, kinds.Copy) and again.files[0].content == "b\n"
+    assert isinstance(again, kinds.CopyInstruction) and again.files[0].content == "b\n"
 
 
 @pytest.mark.parametrize(("text", "place", "what", "remedy"), [
@@ -152,7 +152,7 @@ def test_problems_have_a_place(text: str, place: str, what: str, remedy: str) ->
         assert rest[0][2:] == line and rest[1].index("^") - 2 == int(place.partition(":")[2]) - 1
 
 
-def test_all_problems_are_told() -> None:
+def test_all_problems_are_reported() -> None:
     with pytest.raises(DockerfileError) as caught:
         parse("FORM a\nFROM b\nRUM c\nCOPY --x d e\nENV f\n")
     assert [line.partition(": ")[0] for line in str(caught.value).split("\n") if line.startswith("Dockerfile:")] == [
@@ -189,7 +189,7 @@ _COMMON = [
 
 @pytest.fixture(scope="session")
 def oracle() -> list[list[tuple[str, int, list[str]]]]:
-    """What BuildKit's reader makes of the examples; in a process of its own, for it brings a runtime of its own."""
+    """BuildKit's parse of the examples; in a process of its own, because it brings its own runtime."""
     program = ("import json, sys, dockerfile\n"
                "print(json.dumps([[(c.cmd, c.start_line, list(c.flags)) for c in dockerfile.parse_string(text)]"
                " for text in json.load(sys.stdin)]))")

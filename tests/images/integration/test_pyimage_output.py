@@ -1,4 +1,4 @@
-"""What ``pyimage`` prints where, and what it says of bad input: one clear line, and nothing left behind."""
+"""The output of ``pyimage``, and its messages for bad input: one clear line, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}\n")
 
 
 def on_a_terminal(pyimage: Pyimage, *words: object, code: int = 0) -> tuple[str, str]:
-    """Run a command with a terminal as its standard error; what it writes there, and its standard output."""
+    """Run a command with a terminal as standard error; its output there, and its standard output."""
     leader, follower = pty.openpty()
     with subprocess.Popen([PYIMAGE, "--root", pyimage.store, *map(str, words)], stdin=follower, stderr=follower,
                           stdout=subprocess.PIPE, env={**pyimage.environment, "TERM": "xterm"}) as process:
@@ -47,7 +47,7 @@ def test_quiet_is_the_digest_alone(loaded: Pyimage, plain_registry: Registry) ->
         assert done.returncode == 0 and done.stderr == "" and DIGEST.fullmatch(done.stdout), (words, done)
 
 
-def test_lines_where_there_is_no_terminal(loaded: Pyimage, plain_registry: Registry) -> None:
+def test_lines_without_a_terminal(loaded: Pyimage, plain_registry: Registry) -> None:
     done = loaded("push", "busy:1", f"{plain_registry.host}/lines/busy:1")
     assert DIGEST.fullmatch(done.stdout)
     assert len(done.stderr.splitlines()) == 3 and all(
@@ -150,7 +150,7 @@ BAD = [
 
 @pytest.fixture(scope="module")
 def common(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> Pyimage:
-    """A store with the samples, which no bad input changes."""
+    """A store with the samples, which bad input does not change."""
     made = Pyimage(tmp_path_factory.mktemp("common"))
     made.ok("load", "-q", "-i", layout[0])
     (made.path / "tree.tar").write_bytes(bytes(1024))
@@ -195,7 +195,7 @@ def test_a_broken_image_leaves_nothing(pyimage: Pyimage, fake: FakeRegistry) -> 
     assert pyimage.blobs() == set()
 
 
-def test_a_cut_is_resumed_by_the_next_command(pyimage: Pyimage, fake: FakeRegistry) -> None:
+def test_the_next_command_resumes_a_download(pyimage: Pyimage, fake: FakeRegistry) -> None:
     layer = os.urandom(300_000)
     manifest = fake.add_image("team/app", "1", layer=layer)
     assert manifest["layers"][0]["digest"] == digest_of(layer)
@@ -229,7 +229,7 @@ def test_platforms_of_an_index(pyimage: Pyimage, layout: Layout, plain_registry:
     assert pyimage.ok("push", "-q", "--platform", OTHER, reference, again).strip() == digests[OTHER]
 
 
-def test_an_image_for_another_machine(pyimage: Pyimage, layout: Layout, plain_registry: Registry) -> None:
+def test_an_image_for_another_platform(pyimage: Pyimage, layout: Layout, plain_registry: Registry) -> None:
     reference = f"{plain_registry.host}/platforms/other:1"
     pyimage.ok("copy", "-q", "--platform", OTHER, f"oci:{layout[0]}:multi:1", f"docker://{reference}")
     done = pyimage("pull", reference)

@@ -1,4 +1,4 @@
-"""``pyimage`` and then ``pyruntime run`` for a user without privileges, with and without ids in /etc/subuid."""
+"""``pyimage`` and then ``pyruntime run`` without root, with and without IDs in /etc/subuid."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ pyimage umount -r bundle
 
 
 def test_files_of_other_users(tmp_path: Path) -> None:
-    """They keep their owners where there are ids for them; where not, it is told what is missing."""
+    """Files keep their owners if the IDs are mapped; otherwise the error says what is missing."""
     done = run(tmp_path, """
 pyimage import five.tar five:1 --cmd x
 pyimage unpack five:1 bundle

@@ -1,4 +1,4 @@
-"""Root filesystems from layers: overlayfs in every way it can be mounted, btrfs, copies."""
+"""Root filesystems from layers: overlayfs by every interface, btrfs, copies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """Where root filesystems are; nothing may stay mounted there."""
+    """A directory for root filesystems; nothing may stay mounted there."""
     place = tmp_path / "bundle"
     (place / "rootfs").mkdir(parents=True)
     yield place
@@ -75,7 +75,7 @@ def btrfs(tmp_path: Path) -> Iterator[Path]:
 
 
 def check(target: str, made: Layers) -> None:
-    """The tree is that of all layers."""
+    """The tree equals that of all layers."""
     found = listing(target)
     assert set(found) == EXPECTED
     assert found["."][:3] == (0o040750, 5, 1_000_000_000)
@@ -149,7 +149,7 @@ def test_btrfs_killed_at_every_step(btrfs: Path, image: Image) -> None:
 
 
 def test_btrfs_subvolumes_are_removed_without_their_ioctl(btrfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a user may not use it."""
+    """Users may not use the ioctl."""
     from pyruntime.images.store import trees
 
     subvolumes.create(str(btrfs / "volume"))
@@ -174,8 +174,8 @@ def test_choosing(store: Store, place: Path, btrfs: Path) -> None:
         choose("btrfs", other, target)
 
 
-def test_overlay_where_uppers_cannot_be(store: Store, place: Path, image: Image) -> None:
-    """On an overlay, say: the reason is told, and another driver is chosen."""
+def test_overlay_without_support_for_upper_directories(store: Store, place: Path, image: Image) -> None:
+    """For example on an overlay: the reason is shown, and another driver is chosen."""
     made = pull(store, image, "x")
     driver = OverlayDriver(store)
     driver.prepare(made, str(place / "rootfs"), str(place / "private"))
@@ -203,7 +203,7 @@ def test_an_image_without_layers(store: Store, place: Path) -> None:
 
 
 def many(tmp_path: Path, count: int) -> list[str]:
-    """Layer directories with long names; each has a file of its own, and one that all have."""
+    """Layer directories with long names; each has its own file, and a common one."""
     found = []
     for number in range(count):
         path = tmp_path / "layers" / f"{number:064}" / "fs"
@@ -236,7 +236,7 @@ def test_500_layers(tmp_path: Path, place: Path, way: str) -> None:
 
 
 def test_old_kernels_take_short_names(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that does not know lowerdir+ says EINVAL."""
+    """A kernel without lowerdir+ returns EINVAL."""
     def unknown(*_: object) -> None:
         raise OSError(errno.EINVAL, "fsconfig: Unknown parameter 'lowerdir+'")
 
@@ -248,7 +248,7 @@ def test_old_kernels_take_short_names(tmp_path: Path, place: Path, monkeypatch: 
     kernel.umount2(str(place / "rootfs"))
 
 
-def test_a_failed_mount_tells_why(store: Store, place: Path) -> None:
+def test_a_failed_mount_gives_the_reason(store: Store, place: Path) -> None:
     made = Layers(["x"], [str(place / "absent")], ["sha256:" + "0" * 64], "")
     with pytest.raises(HostError, match=r"cannot mount an overlay of 1 layers at .*rootfs.*No such file"):
         OverlayDriver(store).prepare(made, str(place / "rootfs"), str(place / "private"))
@@ -264,7 +264,7 @@ def test_a_busy_root_filesystem_stays(store: Store, place: Path, image: Image) -
 
 
 def test_gc_lets_mounted_layers_be(store: Store, place: Path, image: Image) -> None:
-    """Even when the bundle that has them was moved, and the image has no name."""
+    """Even if the bundle was moved, and the image has no name."""
     made = pull(store, image, "x")
     driver = OverlayDriver(store)
     driver.prepare(made, str(place / "rootfs"), str(place / "private"))
@@ -278,9 +278,10 @@ def test_gc_lets_mounted_layers_be(store: Store, place: Path, image: Image) -> N
 # --- views ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("way", ["lowerdir+", "lowerdir", "copy"])
-def test_a_view_in_every_way_that_kernels_have(store: Store, image: Image, monkeypatch: pytest.MonkeyPatch, way: str
+def test_a_view_by_every_kernel_interface(store: Store, image: Image, monkeypatch: pytest.MonkeyPatch, way: str
                                                ) -> None:
-    """Linux 6.8 takes layers one by one; before, a few at once; else there is a copy, which goes with the view."""
+    """Linux 6.8 takes layers one by one; earlier kernels a few at once; otherwise a copy, which is removed with the
+    view."""
     layers = pull(store, image, "x")
     mount, asked = kernel.detached_filesystem, []
 

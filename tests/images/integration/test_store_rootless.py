@@ -1,4 +1,4 @@
-"""The store and its root filesystems for a user without privileges, with and without ids in /etc/subuid."""
+"""The store and its root filesystems without root, with and without IDs in /etc/subuid."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ print(os.stat("/mnt").st_uid, id_map("uid"))
     assert store.stat().st_uid == 65534 and store.stat().st_mode & 0o777 == 0o700
 
 
-def test_fuse_where_the_kernel_refuses(tmp_path: Path) -> None:
+def test_fuse_without_kernel_support(tmp_path: Path) -> None:
     run(tmp_path, PULL + """
 def refuse(*_):
     raise OSError(1, "fsopen: overlay: Operation not permitted")
@@ -120,7 +120,7 @@ driver.remove(target, private)
 
 
 def test_one_id_alone(tmp_path: Path) -> None:
-    """Without ids of its own a user is root alone: what belongs to root works, other files say what is missing."""
+    """Without subordinate IDs only the user is mapped: root's files work, other files are an error with the reason."""
     run(tmp_path, """
 from pyruntime.errors import PyruntimeError
 store = enter()
@@ -155,8 +155,8 @@ else:
 """)
 
 
-def test_ids_that_are_not_ours_are_told_of(tmp_path: Path) -> None:
-    """newuidmap's own words come with the error."""
+def test_other_ids_are_reported(tmp_path: Path) -> None:
+    """The error includes newuidmap's message."""
     run(tmp_path, """
 from pyruntime.errors import HostError
 rootless.subordinate_ids = lambda *_: [(500000, 65536)]

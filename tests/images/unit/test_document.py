@@ -1,4 +1,4 @@
-"""Manifests, indexes and configurations: what is read, and what is refused with its place."""
+"""Manifests, indexes and configurations: valid ones are read, invalid ones refused with the place."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_wrong_manifest_names_the_place(path: str, value: object, text: str) -
     assert text in str(caught.value) and "image x" in str(caught.value)
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     raw = changed(json.loads(changed(MANIFEST, "config/size", -1)), "layers/1/digest", 5)
     with pytest.raises(ConfigError) as caught:
         parse_manifest(raw, media.OCI_MANIFEST)
@@ -93,7 +93,7 @@ def test_schema_1_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b'{"a": 1, "a": 2}', b"null", b"{}" + b" " * (4 << 20)])
-def test_what_is_no_document_is_refused(raw: bytes) -> None:
+def test_invalid_documents_are_refused(raw: bytes) -> None:
     with pytest.raises(PyruntimeError):
         parse_manifest(raw, media.OCI_MANIFEST)
 

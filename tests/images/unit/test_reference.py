@@ -1,4 +1,4 @@
-"""References: what people write, what it means, and what is refused."""
+"""References: their meaning, and invalid ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHA = "sha256:" + "ab" * 32
     ("docker.io/library/a/b", "docker.io/library/a/b", "library/a/b"),
     ("docker.io/a.b/c", "docker.io/a.b/c", "docker.io/a.b/c"),
 ])
-def test_what_is_meant(text: str, full: str, familiar: str) -> None:
+def test_meanings(text: str, full: str, familiar: str) -> None:
     reference = Reference.parse(text)
     assert (str(reference), reference.familiar) == (full, familiar)
     assert Reference.parse(full) == Reference.parse(familiar) == reference
@@ -46,13 +46,13 @@ def test_what_is_meant(text: str, full: str, familiar: str) -> None:
     ("a b", "not a valid component"), ("h:99999/a", "no valid port"), ("h:/a", "no valid port"),
     ("[zz]/a", "not a valid component"), ("[zz]:1/a", "not a host name"), ("alp\u00efne", "not a valid component"),
 ])
-def test_what_is_refused(text: str, message: str) -> None:
+def test_invalid_references(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=r"^reference ") as caught:
         Reference.parse(text)
     assert message in str(caught.value)
 
 
-def test_a_tag_is_not_made_up() -> None:
+def test_a_tag_is_not_invented() -> None:
     reference = Reference.parse("alpine")
     assert (reference.tag, reference.tagged, reference.target) == ("", "latest", "latest")
     pinned = Reference.parse(f"alpine:3@{SHA}")

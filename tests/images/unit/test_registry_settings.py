@@ -70,7 +70,7 @@ def test_wildcards_and_blocks() -> None:
         reached("bad.example/x")
 
 
-def test_a_push_goes_to_the_named_place() -> None:
+def test_a_push_goes_to_the_origin() -> None:
     assert reached("example.com/foo/image", push=True) == ["example.com/foo/image"]
 
 
