@@ -10,7 +10,7 @@ PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 
 if os.path.exists(f"{PACKAGES}/cffi"):
     sys.path.insert(0, PACKAGES)
-else:   # what we depend on lies elsewhere: where site knows to look
+else:   # our dependencies are installed elsewhere: site finds them
     import site
 
     site.main()

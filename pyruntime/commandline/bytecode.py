@@ -2,9 +2,8 @@
 
 The interpreter finds, opens and checks each module by itself, partly in Python, which takes 70 µs a module; ``pocker
 run`` imports more than a hundred (docs/decisions/0017-bytecode-in-one-file.md). From this file a module costs one
-``stat``, which tells whether its source is still the one that was compiled. If it is not, and for all that is not of
-this package, the interpreter does as always. `make` writes the file, and in an installed package the first command that
-may.
+``stat``, which tells whether the module's source has changed since. If it has, and for all other packages, the
+interpreter imports as usual. `make` writes the file; in an installed package, the first command that may write it does.
 
 The file begins with 8 bytes, the length of what follows (little endian): marshal's (magic number, index). Then come the
 code objects of the modules, each marshalled by itself.
@@ -39,7 +38,7 @@ class Bytecode:
     ``index``  name -> is it a package, its source below ``top``, the source's mtime (ns) and size (bytes), and where
                its code is in the file, and how long
 
-    No descriptor stays open between two modules: what our caller passes on begins at descriptor 3.
+    No descriptor stays open between two modules: descriptors that our caller passes begin at 3.
     """
 
     def __init__(self, top: str, file: str, identity: tuple[int, int, int], index: dict[str, Row]) -> None:
@@ -50,7 +49,7 @@ class Bytecode:
 
     def find_spec(self, name: str, path: Sequence[str] | None = None,
                   target: ModuleType | None = None) -> ModuleSpec | None:
-        """Where the module is; None if it is not here, or no longer what it was."""
+        """The place of the module; None if the file does not have it, or its source has changed."""
         if name not in self._index:
             return None
         package, source, modified, size, begin, length = self._index[name]
@@ -64,7 +63,7 @@ class Bytecode:
             return None
         try:
             if _identity(file) != self._identity:
-                return None     # another has taken its place
+                return None     # replaced by another process
             code = os.pread(file, length, begin)
         finally:
             os.close(file)
@@ -76,14 +75,14 @@ class Bytecode:
         return spec
 
     def knows(self, name: str) -> bool:
-        """Whether the source of a module is the one that was compiled."""
+        """Whether the source of a module has not changed since it was compiled."""
         if name not in self._index:
             return False
         found = os.stat(f"{self._top}/{self._index[name][1]}")
         return (found.st_mtime_ns, found.st_size) == self._index[name][2:4]
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """A module as the interpreter makes it."""
+        """Let the interpreter create the module."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Fill the module."""
@@ -98,7 +97,8 @@ def _identity(file: int) -> tuple[int, int, int]:
 
 
 def read(top: str = TOP, name: str = FILE) -> Bytecode | None:
-    """What the file holds of the package in the directory ``top``; None if there is no file for this interpreter."""
+    """The content of the file for the package in the directory ``top``; None if there is no file for this
+    interpreter."""
     try:
         file = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -137,7 +137,8 @@ def write(top: str = TOP, file: str = FILE) -> None:
 
 
 def _compiled(source: str, found: os.stat_result) -> bytes:
-    """What pip or the interpreter has compiled already (PEP 552); b"" if that is of another source."""
+    """The bytecode that pip or the interpreter has compiled already (PEP 552); b"" if it was compiled from another
+    source."""
     try:
         with open(importing.cache_from_source(source), "rb") as file:
             data = file.read()
@@ -149,19 +150,20 @@ def _compiled(source: str, found: os.stat_result) -> bytes:
 
 
 def _written() -> Bytecode | None:
-    """A new file, where we may write one: the package was installed, or upgraded, since the last command."""
+    """Write a new file, if we may: the package was installed or upgraded since the last command."""
     if not os.access(TOP, os.W_OK):
         return None
     try:
         write()
-    except OSError:   # a full disk, say: nothing but time is lost
+    except OSError:   # a full disk, for example: the command is only slower
         return None
     return read()
 
 
 def run(module: str) -> NoReturn:
     """Run the command whose ``main`` is in a module."""
-    gc.set_threshold(50_000)    # of 700 objects: no collection while modules are loaded, 2 ms for 100 of them
+    # the threshold is 700 objects: without collections while modules are loaded, 100 modules take 2 ms less
+    gc.set_threshold(50_000)
     found = read()
     if found is None or not found.knows(module):
         found = _written() or found

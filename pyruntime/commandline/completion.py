@@ -1,7 +1,7 @@
-"""Completion scripts for bash, zsh and fish, made of the declarations of a program's commands.
+"""Completion scripts for bash, zsh and fish, generated from the declarations of a program's commands.
 
-The scripts know the commands, those of two words too, and their options; where the name of an image, a container, a
-network or a volume can stand they ask the program.
+The scripts contain the commands, including those of two words, and their options; for names of images, containers,
+networks and volumes they run the program.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class Names:
-    """Names that commands take. ``commands``: which; ``asks``: command lines after the program's name, which print
-    them; ``files``: the commands that take files, too."""
+    """Names that commands take. ``commands``: these commands; ``asks``: the program's arguments that print the names;
+    ``files``: the commands that also take files."""
 
     def __init__(self, commands: Sequence[str], *asks: str, files: Sequence[str] = ()) -> None:
         self.commands = commands
@@ -41,8 +41,8 @@ class _Tree:
                 self.every |= {f"{name} {member}": command.member(member)[0] for member in command.members}
 
 
-# Readline ends words at colons, of which names are full: the words are taken from the line itself, and what stands
-# before the last colon is taken off the answers again.
+# Readline ends words at colons, which are common in names: the words are taken from the line itself, and the part
+# before the last colon is removed from the answers.
 _BASH = """# bash completion for {name}: source this, or put it into /usr/share/bash-completion/completions/{name}
 _{name}() {{
     local line=${{COMP_LINE:0:COMP_POINT}} command= valued= index
@@ -82,7 +82,7 @@ complete -o default -F _{name} {name}
 
 
 def _words(flags: tuple[Flag, ...], *, valued: bool = False) -> list[str]:
-    """The words of options; with ``valued`` of those alone after which a value follows."""
+    """The options as words; with ``valued``, only the options that take a value."""
     return [word for flag in flags if not flag.hidden and not (valued and flag.switch)
             for word in (f"--{flag.name}", *([f"-{flag.short}"] if flag.short else []))] + (
                 [] if valued else ["--help"])
@@ -108,7 +108,7 @@ def _either(paths: Sequence[str]) -> str:
 
 
 def zsh(program: Program, tree: _Tree, names: Sequence[Names]) -> str:
-    """The script for zsh; it may be sourced, or stand in a directory of $fpath."""
+    """The script for zsh, to be sourced, or to be put into a directory of $fpath."""
     name = program.name
     lines = [f"#compdef {name}", f"_{name}() {{", "    local context state state_descr line", "    typeset -A opt_args",
              "    local -a words_of", *_described("    ", {path: command.about for path, command in tree.every.items()
@@ -132,7 +132,7 @@ def zsh(program: Program, tree: _Tree, names: Sequence[Names]) -> str:
     lines += ["            esac ;;", "    esac", "    case $state in"]
     lines += [f"        names{number}) words_of=(${{(f)\"$({{ {'; '.join(f'{name} {ask}' for ask in entry.asks)}; }}"
               " 2>/dev/null)\"}); compadd -a words_of || _files ;;" for number, entry in enumerate(names)]
-    # Sourced, the function is declared alone; found by compinit in $fpath, this file is its first call.
+    # A sourced script only declares the function; a script that compinit finds in $fpath is the function's first call.
     return "\n".join([*lines, "    esac", "}", f'if [[ $funcstack[1] == _{name} ]]; then _{name} "$@"; else',
                       f"    compdef _{name} {name}", "fi", ""])
 
@@ -216,7 +216,7 @@ SHELLS: dict[str, Callable[[Program, _Tree, Sequence[Names]], str]] = {"bash": b
 
 
 def script(program: Program, shell: str, names: Sequence[Names]) -> str:
-    """The completion script of a program. Raises UsageError for a shell that is not known."""
+    """The completion script of a program. Raises UsageError for an unknown shell."""
     if shell not in SHELLS:
-        raise UsageError(f'no completion for "{shell}": {", ".join(SHELLS)} are known')
+        raise UsageError(f'no completion for "{shell}": choose one of {", ".join(SHELLS)}')
     return SHELLS[shell](program, _Tree(program), names)

@@ -1,7 +1,7 @@
 """Write the commands ``pyruntime`` and ``pyimage``: ``python -m pyruntime.commandline.entry DIRECTORY``.
 
-A console script of setuptools would import site and re before the first line of ours (20 ms); these start the
-interpreter with ``-I -S`` and know where the package is.
+A console script of setuptools would import site and re before the first line of ours (20 ms); these commands start the
+interpreter with ``-I -S`` and contain the package's path.
 """
 
 from __future__ import annotations

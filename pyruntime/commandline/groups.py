@@ -1,7 +1,7 @@
 """Commands of two words: ``pocker network create``.
 
 A module of the program has ``COMMAND = Group(...)`` and ``run = COMMAND.run``. Each member is a module of its own with
-COMMAND and run(context, parsed), as the program's commands are; it may be one of them under a second name
+COMMAND and run(context, parsed), as the program's commands are; a member may be such a command under a second name
 (``pocker image ls`` for ``pocker images``).
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-ALIASES = {"list": "ls", "ps": "ls", "remove": "rm"}   # Docker's, of members that a group has
+ALIASES = {"list": "ls", "ps": "ls", "remove": "rm"}   # Docker's second names of members
 
 
 class Group(Command):
@@ -25,7 +25,7 @@ class Group(Command):
     ``program``   for messages and help
     ``members``   name -> what it does
     ``package``   where the members' modules are
-    ``modules``   name -> module, for those that are called otherwise or stand elsewhere
+    ``modules``   name -> module, for members in a module of another name or package
     """
 
     def __init__(self, program: str, name: str, about: str, members: dict[str, str], package: str,
@@ -41,7 +41,7 @@ class Group(Command):
         self._modules = modules or {}
 
     def member(self, name: str) -> tuple[Command, Callable[[Any, Parsed], int]]:
-        """The command, under the name that it has here, and what runs it. Raises UsageError where there is none."""
+        """The command, under its name in this group, and its run function. Raises UsageError for an unknown name."""
         if name not in self.members:
             name = ALIASES.get(name, name)
         if name not in self.members:
@@ -55,7 +55,7 @@ class Group(Command):
         return command, module.run
 
     def run(self, context: Any, parsed: Parsed) -> int:
-        """Run the member that the arguments name."""
+        """Run the member that is named by the arguments."""
         program = f"{self.program} {self.name}"
         if not parsed.arguments:
             out(help_text(self, self.program))

@@ -1,4 +1,4 @@
-"""Limits as flags have them: --ulimit, --cgroup-parent."""
+"""The flags --ulimit and --cgroup-parent."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ RLIMITS = ("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue",
 
 
 def parent(text: str) -> str:
-    """The cgroup, or slice of systemd, that containers' own are made in."""
+    """The parent of the containers' cgroups: a cgroup, or a slice of systemd."""
     if ".." in text.split("/"):
         raise wrong("cgroup-parent", text, 'write a path without ".."')
     return text if text.endswith(".slice") else "/" + text.strip("/")
 
 
 def ulimit(text: str) -> dict[str, Any]:
-    """One of process.rlimits, of ``nofile=1024:2048``; -1 is no limit."""
+    """An entry of process.rlimits, from ``nofile=1024:2048``; -1 is unlimited."""
     name, value = pair("ulimit", text, "NAME=SOFT[:HARD]")
     if name not in RLIMITS:
-        raise wrong("ulimit", text, f"there is no such limit: there are {', '.join(RLIMITS)}")
+        raise wrong("ulimit", text, f"unknown limit: choose one of {', '.join(RLIMITS)}")
     soft, colon, hard = value.partition(":")
     low = whole("ulimit", soft, -1, _MOST, "write NAME=SOFT[:HARD], numbers or -1")
     high = whole("ulimit", hard, -1, _MOST, "write NAME=SOFT[:HARD], numbers or -1") if colon else low

@@ -1,6 +1,6 @@
 """Messages: text or JSON, on stderr or in a file, with runc's keys (level, msg, time) and our path, step and spec.
 
-With ``--log FILE`` every line goes to the file alone, and an error also, bare, to stderr.
+With ``--log FILE``, every line is written to the file; errors are also written to stderr, without the other keys.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 
 
 class Log:
-    """Where messages go. ``debug``: whether debug messages are written."""
+    """The destination of messages. ``debug``: whether debug messages are written."""
 
     def __init__(self) -> None:
         self.fd = 2
@@ -26,7 +26,7 @@ class Log:
 
     def configure(self, *, file: str = "", format: str = "text", debug: bool = False, sentences: bool = False) -> None:
         """Apply the global options; raises UsageError for a format or file that cannot be used. ``sentences``: a
-        message is one line where no person reads it."""
+        message is one line unless a person reads it."""
         self.sentences = sentences
         if format not in ("", "text", "json"):
             raise UsageError(f'invalid log-format: {format}; write "text" or "json"')
@@ -56,7 +56,7 @@ class Log:
             line = f'time="{now}" level={level} msg={_quoted(message)}'
             line += "".join(f" {key}={_quoted(value)}" for key, value in fields.items() if value)
         else:
-            line = f"{level}: {safe(message)}"   # for a person: nothing repeated
+            line = f"{level}: {safe(message)}"   # for a person, without the keys
         self._put(self.fd, line)
 
     def error(self, error: PyruntimeError | str) -> None:
@@ -79,11 +79,11 @@ class Log:
         return not self.sentences or os.isatty(fd)
 
     def warning(self, message: str) -> None:
-        """Something that the specification says to warn about."""
+        """A warning that the specification asks for."""
         self.write("warning", message if self._has_reader(self.fd) else PyruntimeError(message).sentence)
 
     def debug(self, message: str) -> None:
-        """For those who look for the reason of something. It is called often: nothing is done where nobody does."""
+        """A message for debugging. Called often: without --debug it returns at once."""
         if self.debug_wanted:
             self.write("debug", message)
 
@@ -92,19 +92,19 @@ class Log:
         try:
             os.write(fd, line.encode("utf-8", "surrogateescape") + b"\n")
         except OSError:
-            return   # nobody listens (closed stderr, full disk): the exit status still tells
+            return   # the message is lost (closed stderr, full disk): the exit status still shows the error
 
 
 def safe(text: str) -> str:
-    """The text for a terminal, which obeys control characters: what images and registries say may hold some. Those of
-    the lines' own form stay."""
+    """The text without control characters, which a terminal would obey: text of images and registries may contain them.
+    Newlines and tabs stay."""
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign in "\n\t" else repr(sign)[1:-1] for sign in text)
 
 
 def _caller() -> dict[str, str]:
-    """Who writes a message, as runc's --debug shows it: the first frame that is not of this module."""
+    """The function that writes a message, as in runc's --debug: the first frame outside of this module."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_code.co_filename == __file__:
         frame = frame.f_back

@@ -1,4 +1,5 @@
-"""Manual pages of a program, made of the declarations of its commands: `python -m docs.man DIRECTORY` writes them.
+"""Manual pages of a program, generated from the declarations of its commands: `python -m docs.man DIRECTORY` writes
+them.
 
 One page for the program and one for each command, in the layout of man-pages(7).
 """
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _escape(text: str) -> str:
-    """Text for roff: a hyphen that is to be copied, no backslash, no dot at a line's beginning."""
+    """Text for roff: hyphens that can be copied, escaped backslashes, no dot at the beginning of a line."""
     lines = text.replace("\\", "\\e").replace("-", "\\-").splitlines()
     return "\n".join("\\&" + line if line.startswith((".", "'")) else line for line in lines)
 

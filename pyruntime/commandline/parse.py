@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 TRUE = {"1", "t", "T", "true", "TRUE", "True"}
 FALSE = {"0", "f", "F", "false", "FALSE", "False"}
 
-_COLUMNS, _LEFT = 100, 32   # of a help text; of the flags in it
+_COLUMNS, _LEFT = 100, 32   # the width of a help text; the width of the flags in it
 
 
 class Flag:
-    """One option. ``kind``: ``bool``, ``str``, ``int``, ``list``, or ``argument`` for one that stands in the place of
-    the first argument (``--latest``), which is its name with the dashes then; ``short``: one letter or nothing."""
+    """One option. ``kind``: ``bool``, ``str``, ``int``, ``list``, or ``argument`` for an option that replaces the first
+    argument (``--latest``), which is then the option's name with the dashes; ``short``: one letter or nothing."""
 
     __slots__ = ("default", "help", "hidden", "kind", "name", "short", "value")
 
@@ -38,18 +38,18 @@ class Flag:
 
     @property
     def switch(self) -> bool:
-        """Whether no value follows it."""
+        """Whether the option takes no value."""
         return self.kind in ("bool", "argument")
 
 
 class Style:
-    """How a program reads its command lines, and what it says of wrong ones.
+    """How a program reads its command lines, and its messages for wrong ones.
 
-    ``glued``    the value of a short flag may follow at once: -p80:80
+    ``glued``    the value of a short flag may follow without a space: -p80:80
     ``help``     a wrong command line prints the command's help, on standard output
     ``wrong``    the exit status of a wrong flag
-    ``words``    what is said: of a flag that is not known, one without its value, a value that is none, and a
-                 number of arguments that is wrong
+    ``words``    the messages: for an unknown flag, a missing value, an invalid value, and a wrong number of
+                 arguments
     """
 
     __slots__ = ("glued", "help", "words", "wrong")
@@ -63,7 +63,7 @@ class Style:
                       "many": many, "exact": exact}
 
     def error(self, kind: str, **values: object) -> UsageError:
-        """What is wrong, in the program's words; a flag's name comes without dashes."""
+        """The message for a mistake, in the program's style; a flag's name is given without dashes."""
         error = UsageError(self.words[kind].format(**values))
         if kind in ("unknown", "missing", "boolean", "value"):
             error.exit_code = self.wrong
@@ -91,7 +91,7 @@ SKOPEO = Style(glued=False, help=False, wrong=1, **_PLAIN)
 
 
 class Command:
-    """What a command line can be: its flags and how many arguments it takes."""
+    """A command: its flags, and how many arguments it takes."""
 
     def __init__(self, name: str, usage: str, about: str, *flags: Flag, least: int = 0, most: int | None = None,
                  stop_at_argument: bool = False, text: str = "") -> None:
@@ -103,7 +103,7 @@ class Command:
         self.most = most
         self.stop_at_argument = stop_at_argument
         self.text = text
-        self.style = RUNC   # of the program that it is called by
+        self.style = RUNC   # the style of its program
 
     def flag(self, name: str) -> Flag | None:
         """The flag with this long name or letter."""
@@ -125,7 +125,7 @@ class Parsed:
 
 
 def parse(command: Command, words: Sequence[str], style: Style = RUNC, program: str = "") -> Parsed:
-    """Read a command line; raises UsageError in the words of ``style``."""
+    """Read a command line. Raises UsageError with a message of ``style``."""
     parsed = Parsed(command)
     about = {"program": program, "command": command.name, "call": f"{program} {command.name}".rstrip()}
     words = list(words)
@@ -163,9 +163,9 @@ def parse(command: Command, words: Sequence[str], style: Style = RUNC, program: 
 
 
 def _letters(command: Command, word: str, *, glued: bool) -> list[str]:
-    """The short flags of a word such as -aq, one word each; nothing where it is none. Only the last may have a value.
+    """The short flags of a word such as -aq, as a word each; empty for another word. Only the last may have a value.
 
-    runc knows no such thing, but whoever comes from docker, podman or skopeo writes -it."""
+    runc does not accept this form, but users of docker, podman and skopeo write -it."""
     name, equals, value = word[1:].partition("=")
     flags = [next((flag for flag in command.flags if letter == flag.short), None) for letter in name]
     if glued:
@@ -219,7 +219,7 @@ def help_text(command: Command, program: str) -> str:
 
 
 def options(flags: Sequence[Flag]) -> list[str]:
-    """The lines that describe the flags, at most _COLUMNS wide; a long flag has its text on the next line."""
+    """The lines that describe the flags, at most _COLUMNS wide; the text of a long flag starts on the next line."""
     rows = []
     for flag in flags:
         if not flag.hidden:
@@ -240,7 +240,7 @@ def options(flags: Sequence[Flag]) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """The words of a text in lines; textwrap would import re."""
+    """Wrap a text into lines; textwrap would import re."""
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width:

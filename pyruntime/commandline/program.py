@@ -1,6 +1,6 @@
 """A command line of commands: ``NAME [global options] COMMAND [options] ARGS``.
 
-Finds the command, runs it, turns errors into exit codes: the same for each of our programs.
+Finds the command, runs it, and turns errors into exit statuses: the same for all of our programs.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Program:
 
     ``about``      its global options
     ``commands``   command -> what it does; each is a module of ``package`` with COMMAND and run(context, parsed)
-    ``context``    what the commands get: made of the parsed global options
+    ``context``    called with the parsed global options; the commands get the result
     ``version``    what --version prints
-    ``hidden``     commands that are not for people
-    ``style``      how command lines are read, and what is said of wrong ones
-    ``sentences``  messages are one line each where no person reads them
+    ``hidden``     commands that are not listed in the help
+    ``style``      how command lines are read, and the messages for wrong ones
+    ``sentences``  a message is one line unless a person reads it
     """
 
     sentences = False
@@ -55,11 +55,11 @@ class Program:
         return "\n".join(lines) + "\n"
 
     def module(self, name: str) -> Any:
-        """The module of a command; one that has the name of a Python keyword ends in _."""
+        """The module of a command; the name of a Python keyword gets a trailing _."""
         return __import__(f"{self.package}.{name}{'_' if name == 'import' else ''}", fromlist=["COMMAND"])
 
     def unknown(self, name: str, words: Sequence[str]) -> int:
-        """Say that there is no such command, and which are spelled alike; the exit status."""
+        """Print that the command does not exist, with similar commands. Returns the exit status."""
         from difflib import get_close_matches  # lazy: only for an unknown command
 
         alike = get_close_matches(name, self.commands, 3)
@@ -113,7 +113,7 @@ class Program:
 
 
 def read(command: Command, words: Sequence[str], program: str, style: Style) -> Parsed | None:
-    """The command line of one command; None where it asks for help, which is printed. Raises UsageError."""
+    """The command line of one command; None after printing help, if the user asked for it. Raises UsageError."""
     command.style = style
     try:
         parsed = parse(command, words, style, program)
@@ -129,7 +129,7 @@ def read(command: Command, words: Sequence[str], program: str, style: Style) -> 
 
 
 def out(text: str) -> None:
-    """Write to standard output; on a terminal without control characters, which it would obey."""
+    """Write to standard output; on a terminal, without control characters, which it would obey."""
     if os.isatty(1):
         text = safe(text)
     data = text.encode("utf-8", "surrogateescape")
@@ -138,30 +138,29 @@ def out(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell a person something that is no result: a line on standard error."""
+    """Print a note for a person on standard error; it is no part of the result."""
     os.write(2, safe(text).encode() + b"\n")
 
 
 def leave(status: int) -> NoReturn:
-    """End the process as ``sys.exit`` does, without taking the interpreter to pieces first, which costs 4 to 7 ms.
+    """End the process as ``sys.exit`` does, without finalizing the interpreter, which costs 4 to 7 ms.
 
-    Whoever wants to be called at the end (functions of atexit, threads that are waited for) has loaded one of the
-    modules that are asked for here, and is.
+    Functions of atexit and threads that must be joined still run: they need one of the modules that are checked here.
     """
     if "atexit" in sys.modules or "threading" in sys.modules:
         sys.exit(status)
     try:
         for stream in (sys.stdout, sys.stderr):
-            if stream:      # None if it was closed when the interpreter began
+            if stream:      # None if it was closed when the interpreter started
                 stream.flush()
     except OSError:
-        sys.exit(status)    # the interpreter tells of it, and exits with 120
+        sys.exit(status)    # the interpreter reports the error, and exits with status 120
     os._exit(status)
 
 
 def fill_standard_descriptors() -> None:
-    """Open /dev/null in the place of a standard descriptor that our caller closed: a file or socket of ours would take
-    its number, messages would be written into it, and the container would get it."""
+    """Open /dev/null in place of each standard descriptor that our caller closed: otherwise a file or socket of ours
+    would get its number, messages would be written to it, and the container would inherit it."""
     for fd in range(3):
         try:
             os.fstat(fd)

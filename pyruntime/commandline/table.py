@@ -1,4 +1,4 @@
-"""Tables as the tools of this field print them: columns of text, three blanks apart, no lines."""
+"""Tables in the style of docker ps: columns of text, three spaces apart, without rules."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ if TYPE_CHECKING:
 
 
 def printable(text: str) -> str:
-    """A text as one line of a terminal: control characters, which a stranger's name may hold, as question marks."""
+    """A text as one line for a terminal: control characters, which names from elsewhere may contain, become question
+    marks."""
     return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def columns(rows: Sequence[Sequence[str]], *, least: int = 0) -> str:
-    """The rows as lines. ``least`` is the width that every column but the last has at least; the first row may be a
-    heading. All is shown as ``printable`` has it."""
+    """The rows as lines. ``least`` is the minimum width of every column but the last; the first row may be a heading.
+    Cells are made ``printable``."""
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = [max(least, *(len(row[number]) + 3 for row in shown)) for number in range(len(rows[0]) - 1)]
     return "".join("".join(f"{cell:{width}}" for cell, width in zip(row, [*widths, 0], strict=True)) + "\n"

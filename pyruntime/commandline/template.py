@@ -1,15 +1,15 @@
-"""``--format``: ``json``, or a template with places such as ``{{.Config.Env}}`` and ``{{json .Config}}``.
+"""``--format``: ``json``, or a template with actions such as ``{{.Config.Env}}`` and ``{{json .Config}}``.
 
-What scripts use of Go's templates (pkg.go.dev/text/template) with these tools:
+The subset of Go's templates (pkg.go.dev/text/template) that scripts use with these tools:
 
     {{.Name.Name}}  {{index .Ports "80/tcp"}}  {{(index .Config 0).Subnet}}  {{$}}  {{$name := .Name}}  {{"text"}}
     {{if .A}}...{{else if .B}}...{{else}}...{{end}}  {{with .A}}...{{end}}
     {{range .List}}...{{else}}...{{end}}  {{range $key, $value := .Map}}...{{end}}
     {{.Name | upper}}  {{- trims blanks -}}  {{/* says nothing */}}  {{.Label "name"}}  and the functions below
 
-Members are found whatever the case of their names. One that is not there is an error, but in a condition it is false.
-A key that a map such as Labels does not have is "<no value>", as in Docker, and so is what is asked of it.
-Anything else is refused with what is understood, not printed as it stands.
+Names of members are case-insensitive. A missing member is an error, but false in a condition. A missing key of a map
+such as Labels is "<no value>", as in Docker, and so are its members. Anything else is refused; the message lists the
+supported forms.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 def render(text: str, value: Any) -> str:
-    """The template with the value's members in their places; raises UsageError for a place that is not understood."""
+    """Render the template with a value. Raises UsageError for an unsupported action."""
     return _Template(text).render(value)
 
 
 def heading(text: str, words: Mapping[str, str]) -> str:
-    """The first line of a table: what the template's members are called, in ``words`` or by their names."""
+    """The heading of a table: the names of the template's members, or their headings in ``words``."""
     template = _Template(text)
     return "".join(block.text if block.kind == "text" else words.get(name := _last(block.text), _spaced(name))
                    for block in template.blocks)
 
 
 def _last(expression: str) -> str:
-    """The last member that an expression names."""
+    """The last member in an expression."""
     named = [word for word in expression.replace("(", " ").replace(")", " ").split() if word.startswith(".")]
     return named[-1].rpartition(".")[2] if named else ""
 
@@ -48,11 +48,11 @@ def _spaced(name: str) -> str:
 
 
 class _Missing(UsageError):
-    """A member that is not there."""
+    """A missing member."""
 
 
 class _NoValue(str):
-    """What a map has for a key that is not in it: Go's words in a text, false in a condition."""
+    """The value of a missing key of a map: Go's "<no value>" in a text, false in a condition."""
 
     __slots__ = ()
 
@@ -61,15 +61,15 @@ class _NoValue(str):
 
 
 _NO_VALUE = _NoValue("<no value>")
-# Members whose keys are no names of ours, in lower case.
+# Members whose keys are chosen by users, in lower case.
 _MAPS = frozenset({"annotations", "containers", "driveropts", "exposedports", "labels", "networks", "options",
                    "portbindings", "ports", "storageopt", "sysctls", "tmpfs", "volumes"})
-# Pointers that Docker leaves out of the JSON where they are nil, in lower case.
+# Pointers that Docker omits from the JSON if they are nil, in lower case.
 _POINTERS = frozenset({"health", "sizerootfs", "sizerw"})
 
 
 class _Block:
-    """A part of a template: text, or an action with what it rules."""
+    """A part of a template: text, or an action with its blocks."""
 
     __slots__ = ("body", "kind", "otherwise", "text")
 
@@ -93,7 +93,7 @@ class _Template:
         return self._all(self.blocks, value, {"$": value})
 
     def _wrong(self, place: str, hint: str = "") -> UsageError:
-        return UsageError(f'--format "{self._text}": "{place}" is not understood: ' + (hint or (
+        return UsageError(f'--format "{self._text}": "{place}" is not supported: ' + (hint or (
             "write {{.Name.Name}}, {{json .Name}}, {{index .Name KEY}}, or if, with, range and end; functions are"
             f" {', '.join(sorted(_FUNCTIONS))}")))
 
@@ -117,7 +117,7 @@ class _Template:
         yield False, rest.replace("\\n", "\n").replace("\\t", "\t")
 
     def _blocks(self) -> tuple[list[_Block], str]:
-        """The blocks up to an action that closes or divides, and that action; "" at the end."""
+        """The blocks up to an end or else action, and that action; "" at the end of the template."""
         found = []
         while self._at < len(self._pieces):
             action, text = self._pieces[self._at]
@@ -140,11 +140,11 @@ class _Template:
             kind, _, condition = rest.partition(" ")
             if kind not in ("if", "with"):
                 raise self._wrong(closed)
-            block.otherwise = [self._ruled(_Block(kind, condition))]   # which takes the end for both
+            block.otherwise = [self._ruled(_Block(kind, condition))]   # the inner if consumes the end of both
         elif word == "else":
             block.otherwise, closed = self._blocks()
         if closed.partition(" ")[0] not in ("end", "else") or (closed != "end" and not rest):
-            raise self._wrong(f"{block.kind} {block.text}", "there is no {{end}} to it")
+            raise self._wrong(f"{block.kind} {block.text}", "its {{end}} is missing")
         return block
 
     # --- filling in ---------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class _Template:
         return result if pairs else self._all(block.otherwise, dot, names)
 
     def _declared(self, text: str) -> tuple[list[str], str]:
-        """The variables that an action sets, and what it sets them to."""
+        """The variables that an action sets, and the expression after them."""
         left, sign, right = text.partition(":=")
         if not sign or not left.startswith("$"):
             return [], text
@@ -273,8 +273,8 @@ class _Template:
 
 
 def _words(text: str) -> list[str] | None:
-    """The words of an expression; what is in quotes or parentheses, with the path behind it, is one. None where they do
-    not end."""
+    """The words of an expression; quoted text, and parentheses with the path after them, are one word. None if a quote
+    or parenthesis is not closed."""
     words, word, depth, quote = [], "", 0, ""
     signs = iter(text)
     for sign in signs:
@@ -315,7 +315,7 @@ def _json(value: Any) -> str:
 
 
 def _index(value: Any, *keys: Any) -> Any:
-    for key in keys:   # of a map that has no such key, or is nil, Go gives the empty value
+    for key in keys:   # Go returns the empty value for a missing key, and for any key of a nil map
         value = {} if value is None else value
         if not isinstance(value, dict | list | str):
             raise IndexError

@@ -1,4 +1,4 @@
-"""--disable-content-trust, which Docker's pull, push, build and run have."""
+"""--disable-content-trust of pull, push, build and run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pyruntime.commandline.units import wrong
 
 
 def check_trust(*, disabled: bool) -> None:
-    """Raise UsageError where --disable-content-trust=false asks for signatures to be verified."""
+    """Raise UsageError for --disable-content-trust=false, which asks to verify signatures."""
     if not disabled:
-        raise wrong("disable-content-trust", "false", "signatures are not verified here: leave it out, and name the"
+        raise wrong("disable-content-trust", "false", "signatures cannot be verified: omit the flag, and name the"
                     " image by its digest")

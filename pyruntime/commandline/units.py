@@ -1,4 +1,4 @@
-"""Numbers as flags have them: sizes with k, m, g, times with s, m, h. Errors name the flag and what to write."""
+"""Numbers in flags: sizes with k, m, g, durations with s, m, h. Errors name the flag and the remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DIGITS = frozenset("0123456789.")
 
 
 def wrong(flag: str, text: object, what: str) -> UsageError:
-    """What is to be raised for a value of a flag; ``what`` says what to write."""
+    """The error for a flag's value; ``what`` is the remedy."""
     return UsageError(f'--{flag} "{text!s:.200}": {what}')
 
 
@@ -35,7 +35,7 @@ def duration(flag: str, text: str) -> float:
 
 
 def whole(flag: str, text: object, least: int, most: int, what: str = "") -> int:
-    """A whole number between two others. Raises UsageError."""
+    """A whole number in a range. Raises UsageError."""
     try:
         number = int(str(text))
     except ValueError:
@@ -46,7 +46,7 @@ def whole(flag: str, text: object, least: int, most: int, what: str = "") -> int
 
 
 def pair(flag: str, text: str, form: str = "NAME=VALUE") -> tuple[str, str]:
-    """The two sides of ``=``. Raises UsageError where there is none, or nothing before it."""
+    """The two sides of ``=``. Raises UsageError without ``=``, and for an empty name."""
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise wrong(flag, text, f"write {form}")

@@ -1,1 +1,1 @@
-"""Networks of containers: bridges, addresses, published ports, names. pyruntime.networks.attach is the door."""
+"""Networks of containers: bridges, addresses, published ports, names. pyruntime.networks.attach is the entry point."""

@@ -29,7 +29,7 @@ class Address:
         try:
             return cls(version, int.from_bytes(_socket.inet_pton(FAMILIES[version][0], text), "big"))
         except (OSError, ValueError):
-            raise UsageError(f'{what} "{text}" is no IP address: write for example 10.1.2.3 or fd00::3') from None
+            raise UsageError(f'{what} "{text}" is not an IP address: write for example 10.1.2.3 or fd00::3') from None
 
     @property
     def bytes(self) -> bytes:
@@ -47,14 +47,14 @@ class Address:
 
     @property
     def reverse(self) -> str:
-        """Its name in the DNS's tree of addresses. RFC 1035 section 3.5, RFC 3596 section 2.5."""
+        """The reverse name of the address in the DNS. RFC 1035 section 3.5, RFC 3596 section 2.5."""
         if self.version == 4:
             return ".".join(str(byte) for byte in reversed(self.bytes)) + ".in-addr.arpa"
         return ".".join(reversed(self.bytes.hex())) + ".ip6.arpa"
 
 
 class Subnet:
-    """A range of addresses that a prefix names."""
+    """A range of addresses with a common prefix."""
 
     __slots__ = ("base", "prefix", "version")
 
@@ -65,21 +65,21 @@ class Subnet:
 
     @classmethod
     def parse(cls, text: str, what: str = "subnet") -> Subnet:
-        """Raises UsageError, for bits behind the prefix too."""
+        """Raises UsageError, also for bits after the prefix."""
         address, slash, prefix = text.partition("/")
         first = Address.parse(address, what)
         bits = FAMILIES[first.version][1]
         if not slash or not prefix.isdecimal() or int(prefix) > bits:
-            raise UsageError(f'{what} "{text}" is no subnet: write for example 10.1.2.0/24 or fd00:1::/64')
+            raise UsageError(f'{what} "{text}" is not a subnet: write for example 10.1.2.0/24 or fd00:1::/64')
         made = cls(first.version, first.value, int(prefix))
         if made.base % made.size:
             right = Subnet(made.version, made.base - made.base % made.size, made.prefix)
-            raise UsageError(f'{what} "{text}": the address has bits behind the prefix: write "{right}"')
+            raise UsageError(f'{what} "{text}": the address has bits after the prefix: write "{right}"')
         return made
 
     @property
     def size(self) -> int:
-        """How many addresses it has."""
+        """The number of addresses."""
         return int(1 << (FAMILIES[self.version][1] - self.prefix))
 
     def __str__(self) -> str:
@@ -89,25 +89,25 @@ class Subnet:
         return address.version == self.version and self.base <= address.value < self.base + self.size
 
     def overlaps(self, other: Subnet) -> bool:
-        """Whether they have addresses in common."""
+        """Whether the subnets have addresses in common."""
         return (self.version == other.version and self.base < other.base + other.size
                 and other.base < self.base + self.size)
 
     def at(self, number: int) -> Address:
-        """The address of this number, from 0."""
+        """The address with this index, from 0."""
         return Address(self.version, self.base + number)
 
     def hosts(self) -> tuple[int, int]:
-        """The first and the last value that a host can have: an IPv4 subnet's last one is for broadcasts."""
+        """The first and the last index for hosts: the last address of an IPv4 subnet is for broadcasts."""
         if self.size <= 2:
             return self.base, self.base + self.size - 1
         return self.base + 1, self.base + self.size - (2 if self.version == 4 else 1)
 
 
 def routed(routes4: str = "/proc/net/route", routes6: str = "/proc/net/ipv6_route") -> Iterator[Subnet]:
-    """The subnets that this host has routes to, default routes and their halves (as VPNs set them) left out.
+    """The subnets that this host has routes to, except default routes and their halves (as VPNs set them).
 
-    proc_pid_net(5); the tables are those of the network namespace that we are in.
+    proc_pid_net(5); the tables are those of the current network namespace.
     """
     try:
         with open(routes4, encoding="ascii") as file:
@@ -118,7 +118,7 @@ def routed(routes4: str = "/proc/net/route", routes6: str = "/proc/net/ipv6_rout
                 if prefix >= 4:
                     yield Subnet(4, base, prefix)
     except FileNotFoundError:
-        pass   # a kernel without IPv4 has no such routes
+        pass   # a kernel without IPv4
     try:
         with open(routes6, encoding="ascii") as file:
             for line in file:

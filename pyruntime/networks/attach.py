@@ -1,10 +1,10 @@
-"""A container's way into its networks and out of them.
+"""Connect a container to its networks and disconnect it.
 
-    reserve     before it is made: addresses, ports; all written down
-    attach      when its network namespace is there: interfaces, rules, proxy
-    detach      after its end, whatever of this had come about; may be done twice
-    join, connect, disconnect   another network, for one that runs
-    sweep       what was left by processes that were killed
+    reserve     before the container is created: addresses and ports, which are recorded
+    attach      when its network namespace exists: interfaces, rules, proxy
+    detach      after its end: undo whatever has been done; may be called twice
+    join, connect, disconnect   for another network of a running container
+    sweep       remove the remains of killed processes
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ NEED_ROOT = ("networks between containers need root; without root there are past
 
 
 class EndpointConfig:
-    """What a container asks of networks.
+    """The networks that a container asks for.
 
     ``id``, ``names``, ``dns``, ``links``, ``owner``   as its Endpoint has them
-    ``networks``   {"name", "ip", "ip6", "mac", "aliases"} of each network; the last four may be missing, "" or [] where
-                   they are not asked for; nothing is the default network
-    ``ports``      what is to be published, as `ports.wanted` has it
+    ``networks``   {"name", "ip", "ip6", "mac", "aliases"} of each network; the last four may be missing, "" or [];
+                   an empty list is the default network
+    ``ports``      the ports to publish, as returned by `ports.wanted`
     """
 
     __slots__ = ("dns", "id", "links", "names", "networks", "owner", "ports")
@@ -63,13 +63,13 @@ class EndpointConfig:
         self.owner = list(owner)
 
     def endpoint(self, pid: int = 0) -> Endpoint:
-        """An endpoint that has none of it yet."""
+        """An endpoint without networks."""
         return Endpoint(id=self.id, names=self.names, dns=self.dns, links=self.links, owner=self.owner, pid=pid)
 
 
 class Reservation:
-    """What a container is going to have: ``endpoint`` is its place in networks; ``bound``, the sockets of its published
-    ports, until the proxy has them."""
+    """The reservations of a container: its ``endpoint``, and ``bound``, the sockets of its published ports, until they
+    are passed to the proxy."""
 
     __slots__ = ("bound", "endpoint", "site")
 
@@ -80,7 +80,7 @@ class Reservation:
 
 
 def reserve(site: Site, config: EndpointConfig) -> Reservation:
-    """Choose addresses and ports. Raises UsageError, StateError, HostError; what has come about then is `detach`'s."""
+    """Choose addresses and ports. Raises UsageError, StateError, HostError; then `detach` undoes what has been done."""
     reservation = Reservation(site, config.endpoint())
     endpoint = reservation.endpoint
     _enrol(site, endpoint, config.networks)
@@ -91,7 +91,7 @@ def reserve(site: Site, config: EndpointConfig) -> Reservation:
 
 
 def _enrol(site: Site, endpoint: Endpoint, wanted: Sequence[dict[str, Any]]) -> None:
-    """Take addresses in networks, or without root the program that leads out."""
+    """Take addresses in networks; without root, choose the program that connects the container."""
     if not privileged():
         endpoint.outside = outside.choose(_program(wanted))
         endpoints.save(site, endpoint)
@@ -99,13 +99,13 @@ def _enrol(site: Site, endpoint: Endpoint, wanted: Sequence[dict[str, Any]]) -> 
     with networks.lock(site):
         for entry in wanted or [{"name": DEFAULT}]:
             join(site, endpoint, networks.find(site, entry["name"]), entry)
-        # Now, so that the name server begins while the container is being made.
+        # Now, so that the name server starts while the container is being created.
         _raise(site, [entry["network"] for entry in endpoint.joined])
     names.ensure(site)
 
 
 def _program(wanted: Sequence[dict[str, Any]]) -> str:
-    """The program that a user without root asks for by --network; "" for any. Raises HostError."""
+    """The program that a rootless user chooses with --network; "" for any. Raises HostError."""
     for entry in wanted:
         if entry["name"] not in (outside.PASTA, outside.SLIRP, DEFAULT):
             raise HostError(f'--network "{entry["name"]}": {NEED_ROOT}')
@@ -113,17 +113,17 @@ def _program(wanted: Sequence[dict[str, Any]]) -> str:
 
 
 def join(site: Site, endpoint: Endpoint, network: Network, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Take addresses of a network; ``wanted`` is as in EndpointConfig.networks. Networks are locked. What is written
-    down in the endpoint is returned. Raises StateError, UsageError."""
+    """Take addresses of a network; ``wanted`` is as in EndpointConfig.networks. The caller holds the networks' lock.
+    Returns the endpoint's entry. Raises StateError, UsageError."""
     if endpoint.in_network(network.name):
-        raise StateError(f'the container is connected to network "{network.name}" already')
+        raise StateError(f'the container is already connected to network "{network.name}"')
     bridges.find_room(site, network)
     number = _free_number(endpoint)
     entry: dict[str, Any] = {
         "network": network.name, "interface": network.interface, "internal": network.internal, "ip": "", "ip6": "",
         "link": f"pk{endpoint.id[:10]}.{number}", "inside": f"eth{number}", "aliases": wanted.get("aliases") or []}
     endpoint.joined.append(entry)
-    # Written down before an address is taken: it is given back whenever we are killed.
+    # Recorded before an address is taken: then the address is released even if we are killed.
     endpoints.save(site, endpoint)
     for version, key in ((4, ""), (6, "6")):
         subnet = network.subnet(version)
@@ -141,7 +141,7 @@ def _free_number(endpoint: Endpoint) -> int:
 
 
 def _mac(wanted: str, address: str) -> str:
-    if not wanted:   # as unique in its network as the address is; and what neighbours remember of that stays true
+    if not wanted:   # as unique in the network as the IP address; and neighbours' ARP entries of the address stay valid
         return "02:50:" + Address.parse(address).bytes.hex(":")
     parts = wanted.replace("-", ":").split(":")
     try:
@@ -157,8 +157,8 @@ def _mac(wanted: str, address: str) -> str:
 
 
 def attach(reservation: Reservation, pid: int) -> None:
-    """Give the network namespace of a process, the container's init, what was reserved. Raises HostError, StateError,
-    PyruntimeError."""
+    """Set up the reserved interfaces, rules and ports for the network namespace of a process, the container's init.
+    Raises HostError, StateError, PyruntimeError."""
     endpoint, site = reservation.endpoint, reservation.site
     endpoint.pid = pid
     if endpoint.outside:
@@ -168,7 +168,7 @@ def attach(reservation: Reservation, pid: int) -> None:
         _plug(site, endpoint, endpoint.joined)
     if reservation.bound:
         ports.start_proxy(endpoint, reservation.bound)
-        endpoints.save(site, endpoint)   # before anything else can fail: who detaches has to know of the proxy
+        endpoints.save(site, endpoint)   # before anything else can fail: `detach` must know the proxy
         ports.release(reservation.bound)
         reservation.bound = []
         _publish(site, endpoint)
@@ -177,13 +177,13 @@ def attach(reservation: Reservation, pid: int) -> None:
 
 
 def _plug(site: Site, endpoint: Endpoint, entries: Sequence[dict[str, Any]]) -> None:
-    """Make the interfaces of a container that runs."""
+    """Create the interfaces of a running container."""
     namespace = os.open(f"/proc/{endpoint.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     host = Netlink()
     try:
         with networks.lock(site):
             links = _raise(site, [entry["network"] for entry in entries])
-        # For interfaces to come. A neighbour could pretend to be the router (CVE-2020-10749).
+        # For interfaces that are created next. A neighbour could pretend to be the router (CVE-2020-10749).
         ipv6 = any(entry["ip6"] for entry in entries)
         inside = _visit(namespace, [("ipv6/conf/default/accept_ra", "0"),
                                     ("ipv6/conf/default/disable_ipv6", "0" if ipv6 else "1")])
@@ -191,7 +191,7 @@ def _plug(site: Site, endpoint: Endpoint, entries: Sequence[dict[str, Any]]) -> 
             routed = {version for version in (4, 6) for entry in endpoint.joined
                       if entry not in entries and _leads_out(entry, version)}
             for entry, bridge in zip(entries, links, strict=True):
-                host.remove(entry["link"])   # of somebody who was killed
+                host.remove(entry["link"])   # left by a process that was killed
                 host.add_veth(entry["link"], bridge.index, bridge.mtu, peer=entry["inside"],
                               peer_mac=bytes.fromhex(entry["mac"].replace(":", "")), namespace=namespace)
                 _address(inside, entry, routed)
@@ -209,13 +209,13 @@ def _leads_out(entry: dict[str, Any], version: int) -> bool:
 
 
 def _raise(site: Site, wanted: Sequence[str]) -> list[Link]:
-    """Have networks up; their bridges. They are locked."""
+    """Bring networks up, and return their bridges. The caller holds the networks' lock."""
     netlink, links = Netlink(), []
     try:
         for name in wanted:
             network = networks.read(site, name)
             if network is None:
-                raise StateError(f'network "{name}" has been removed meanwhile')
+                raise StateError(f'network "{name}" was removed in the meantime')
             links.append(bridges.raise_up(site, netlink, network))
     finally:
         netlink.close()
@@ -223,8 +223,9 @@ def _raise(site: Site, wanted: Sequence[str]) -> list[Link]:
 
 
 def _visit(namespace: int, sysctls: Sequence[tuple[str, str]] = ()) -> Netlink:
-    """A netlink socket of the container's namespace, where we set its sysctls too. A short visit is enough: a socket
-    belongs to the namespace in which it was made, and we are single-threaded, so nobody else is moved."""
+    """A netlink socket of the container's network namespace, whose sysctls are set on the way. The namespace is joined
+    for a moment only: a socket stays in the namespace in which it was created, and there is no other thread that would
+    be moved."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         kernel.setns(namespace, CLONE_NEWNET)
@@ -240,14 +241,14 @@ def _visit(namespace: int, sysctls: Sequence[tuple[str, str]] = ()) -> Netlink:
 
 
 def _address(inside: Netlink, entry: dict[str, Any], routed: set[int]) -> None:
-    """Give the container's interface its addresses, and the first one that leads out the default route."""
+    """Set the addresses of the container's interface; the first interface with a way out gets the default route."""
     link = inside.link(entry["inside"])
     if link is None:
-        raise HostError(f'the interface "{entry["inside"]}" vanished while it was made')
+        raise HostError(f'the interface "{entry["inside"]}" disappeared during its creation')
     for key in ("", "6"):
         if entry[f"ip{key}"]:
             inside.add_address(link.index, Address.parse(entry[f"ip{key}"]), Subnet.parse(entry[f"subnet{key}"]))
-    inside.set_up(link.index)   # before routes: they need it
+    inside.set_up(link.index)   # before routes, which need an interface that is up
     for version, key in ((4, ""), (6, "6")):
         if version not in routed and _leads_out(entry, version):
             inside.add_default_route(link.index, Address.parse(entry[f"gateway{key}"]))
@@ -255,7 +256,7 @@ def _address(inside: Netlink, entry: dict[str, Any], routed: set[int]) -> None:
 
 
 def _publish(site: Site, endpoint: Endpoint) -> None:
-    """Add the rules of its published ports."""
+    """Add the rules of the endpoint's published ports."""
     entry = endpoint.publisher()
     text = rules.elements(entry["interface"], endpoint.ports, endpoint.targets(), add=True) if entry else ""
     if not text or entry is None:
@@ -263,7 +264,7 @@ def _publish(site: Site, endpoint: Endpoint) -> None:
     try:
         rules.apply(text)
     except PyruntimeError:
-        # Somebody has flushed the rules, or an element was left there: with all that is true they are made anew.
+        # The rules were flushed by another program, or an element was left: rebuild them with all published ports.
         with networks.lock(site):
             network = networks.read(site, entry["network"])
             if network is None:
@@ -273,7 +274,7 @@ def _publish(site: Site, endpoint: Endpoint) -> None:
 
 
 def _forget_flows(endpoint: Endpoint) -> None:
-    """Clients that have sent datagrams to its ports all the time shall find what is there now."""
+    """Datagrams of clients that have been sending to the ports must reach the new container."""
     if any(port["protocol"] == "udp" for port in endpoint.ports):
         from pyruntime.networks.conntrack import forget  # lazy: only for published UDP ports
 
@@ -281,7 +282,7 @@ def _forget_flows(endpoint: Endpoint) -> None:
 
 
 def _unpublish(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
-    """Remove them; networks are locked, and the endpoint no longer says that it has ports."""
+    """Remove the rules; the caller holds the networks' lock, and the endpoint no longer lists its ports."""
     text = rules.elements(entry["interface"], endpoint.ports, endpoint.targets(), add=False)
     if not text:
         return
@@ -297,13 +298,13 @@ def _unpublish(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
 
 
 class Departure:
-    """A container leaves its networks: begun before its end, which goes on meanwhile, and finished after it. The
-    kernel takes 20 ms to remove an interface."""
+    """Disconnect a container from its networks: begun before the container's end, to run at the same time, and finished
+    after it. The kernel takes 20 ms to remove an interface."""
 
     __slots__ = ("_child", "_endpoint", "_site")
 
     def __init__(self, site: Site, container_id: str) -> None:
-        """Begin it; nothing is fine."""
+        """Begin; a container without networks is no error."""
         self._site = site
         self._endpoint = endpoints.read(site, container_id)
         self._child = 0
@@ -319,35 +320,36 @@ class Departure:
                 os._exit(status)
 
     def finish(self) -> None:
-        """Give everything back that the container has of networks. May be done twice. Raises PyruntimeError."""
+        """Release everything that the container has in networks. May be called twice. Raises PyruntimeError."""
         site, endpoint = self._site, self._endpoint
         if endpoint is None:
             return
         ports.stop_proxy(endpoint)
         kill(*endpoint.helper, seconds=ports.PATIENCE)
         if self._child and os.waitpid(self._child, 0)[1]:
-            _unplug(endpoint.joined)   # it is told why that cannot be
+            _unplug(endpoint.joined)   # raises the error of the child
         self._child = 0
         with networks.lock(site):
             publisher = endpoint.publisher()
             for entry in endpoint.joined:
                 endpoints.give_back(site, entry["network"], endpoint.id, entry["ip"], entry["ip6"])
-            endpoints.drop(site, endpoint.id)   # last: as long as it is there, this is done again
+            endpoints.drop(site, endpoint.id)   # last: as long as the endpoint exists, this is done again
             if publisher and endpoint.ports and endpoints.used(site, publisher["network"]):
                 _unpublish(site, endpoint, publisher)
             _forget_flows(endpoint)
             idle = any(not endpoints.used(site, entry["network"]) for entry in endpoint.joined)
         if idle:
-            names.ensure(site)   # the name server takes the network down
+            names.ensure(site)   # the name server brings the network down
 
 
 def detach(site: Site, container_id: str) -> None:
-    """Give everything back that a container has of networks; nothing is fine. Raises PyruntimeError."""
+    """Release everything that a container has in networks; a container without networks is no error. Raises
+    PyruntimeError."""
     Departure(site, container_id).finish()
 
 
 def _unplug(entries: Sequence[dict[str, Any]]) -> None:
-    """Remove interfaces; their other ends go with them."""
+    """Remove interfaces; the kernel removes their peers."""
     netlink = Netlink()
     try:
         for entry in entries:
@@ -359,7 +361,7 @@ def _unplug(entries: Sequence[dict[str, Any]]) -> None:
 
 
 def sweep(site: Site) -> None:
-    """Take away what belongs to no container, and have a name server. Raises PyruntimeError."""
+    """Remove what belongs to no container, and make sure that a name server runs. Raises PyruntimeError."""
     for container_id in endpoints.identifiers(site):
         if not site.exists(container_id) and not _of_a_build(site, container_id):
             detach(site, container_id)
@@ -373,17 +375,17 @@ def sweep(site: Site) -> None:
 
 
 def _of_a_build(site: Site, identifier: str) -> bool:
-    """Whether an endpoint belongs to a process that is not gone: a step of a build has no directory below ROOT."""
+    """Whether an endpoint belongs to a running process: a step of a build has no directory below ROOT."""
     endpoint = endpoints.read(site, identifier)
     return endpoint is not None and endpoint.of_a_build()
 
 
-# --- networks of a container that is there already --------------------------------------------------------------------
+# --- networks of an existing container --------------------------------------------------------------------------------
 
 
 def connect(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
-    """Give a container that runs the interface for what it has joined. Raises HostError, StateError, PyruntimeError; it
-    has left the network then."""
+    """Create the interface for a network that a running container has joined. Raises HostError, StateError,
+    PyruntimeError; then the container has left the network."""
     try:
         _plug(site, endpoint, [entry])
     except BaseException:
@@ -393,7 +395,8 @@ def connect(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
 
 
 def disconnect(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
-    """Take a container that runs out of a network; its published ports go to another one. Raises PyruntimeError."""
+    """Disconnect a running container from a network; its published ports move to another network. Raises
+    PyruntimeError."""
     republish = bool(endpoint.ports) and entry is endpoint.publisher()
     if republish:
         ports.stop_proxy(endpoint)
@@ -404,7 +407,7 @@ def disconnect(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
 
 
 def _leave(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
-    """Undo what `join` and `_plug` did."""
+    """Undo `join` and `_plug`."""
     _unplug([entry])
     with networks.lock(site):
         publisher, before = endpoint.publisher(), Endpoint(**endpoint.document())
@@ -418,7 +421,7 @@ def _leave(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
 
 
 def _reroute(endpoint: Endpoint) -> None:
-    """The default routes have gone with an interface: they lead through another network from now on."""
+    """Add default routes through another network, after those of a removed interface are gone."""
     namespace = os.open(f"/proc/{endpoint.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         inside = _visit(namespace)
@@ -431,13 +434,13 @@ def _reroute(endpoint: Endpoint) -> None:
             if entry and link:
                 inside.add_default_route(link.index, Address.parse(entry[f"gateway{key}"]))
     except FileExistsError:
-        return   # it was through another network all the time
+        return   # the default route was through another network
     finally:
         inside.close()
 
 
 def _republish(site: Site, endpoint: Endpoint) -> None:
-    """The published ports lead to another network from now on."""
+    """Move the published ports to another network."""
     bound = ports.bind(site, [{**port, "last": port["port"]} for port in endpoint.ports])
     try:
         ports.start_proxy(endpoint, bound)
@@ -448,7 +451,7 @@ def _republish(site: Site, endpoint: Endpoint) -> None:
 
 
 def reload(site: Site) -> list[str]:
-    """Make what stands for the networks that are up anew: the packet rules, the openings in other firewalls. Their
+    """Rebuild the networks that are up: the packet rules, and the openings in other firewalls. Returns the networks'
     names. Raises PyruntimeError."""
     with networks.lock(site):
         names_up = sorted(bridges.up(site))
@@ -457,7 +460,7 @@ def reload(site: Site) -> list[str]:
             for name in names_up:
                 network = networks.read(site, name)
                 if network is not None:
-                    bridges.raise_up(site, netlink, network, anew=True)
+                    bridges.raise_up(site, netlink, network, replace=True)
         finally:
             netlink.close()
     names.ensure(site)

@@ -1,8 +1,9 @@
-"""A network on the host: bridge, packet rules and sysctls. They come with its first container and go with its last.
+"""A network on the host: bridge, packet rules and sysctls. They are created with the network's first container and
+removed with the last one.
 
-    RUN/networks/up/NETWORK   JSON: what stands for it now; the name servers' addresses are read from there
+    RUN/networks/up/NETWORK   JSON: the network's bridge and rules; the name server reads its addresses from here
 
-Everything here is done under the lock of networks.
+The caller of every function holds the networks' lock.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def directory(site: Site) -> str:
-    """Where it is written down which networks are up."""
+    """The directory with a file for each network that is up."""
     return f"{site.run}/networks/up"
 
 
@@ -45,16 +46,19 @@ def up(site: Site) -> dict[str, dict[str, Any]]:
             with open(f"{directory(site)}/{name}", "rb") as file:
                 value = decode(file.read(), "network")
         except FileNotFoundError:
-            continue   # it went this very moment
+            continue   # the network went down just now
         if isinstance(value, dict) and not name.endswith(".new"):
             found[name] = value
     return found
 
 
-def raise_up(site: Site, netlink: Netlink, network: Network, *, anew: bool = False) -> Link:
-    """Make a network's bridge and rules, if they are not there, or ``anew``; the bridge. Raises HostError."""
+def raise_up(site: Site, netlink: Netlink, network: Network, *, replace: bool = False) -> Link:
+    """Create a network's bridge and rules unless they exist, or ``replace`` them; returns the bridge.
+
+    Raises HostError.
+    """
     link = _ours(netlink, network)
-    if link and not anew and os.path.exists(f"{directory(site)}/{network.name}"):
+    if link and not replace and os.path.exists(f"{directory(site)}/{network.name}"):
         return link
     site.below_run("networks", "up")
     state: dict[str, Any] = {"interface": network.interface, "internal": network.internal,
@@ -71,7 +75,7 @@ def raise_up(site: Site, netlink: Netlink, network: Network, *, anew: bool = Fal
                 rules.let_in(program, chain, network.interface, add=True)
         return link or _make(netlink, network)
     except BaseException:
-        if link is None or not endpoints.used(site, network.name):   # who has asked for it has an address already
+        if link is None or not endpoints.used(site, network.name):   # the requesting container has its address already
             take_down(site, network.name)
         raise
 
@@ -82,8 +86,8 @@ def _ours(netlink: Netlink, network: Network) -> Link | None:
 
 
 def find_room(site: Site, network: Network) -> None:
-    """The name of the bridge and the subnet of a network that is not up have to be free; the default network, which
-    nobody uses then, takes others if they are not. Raises StateError."""
+    """The name of the bridge and the subnet of a network that is not up must be free; the default network chooses
+    others if they are taken: no container uses it at that time. Raises StateError."""
     if endpoints.used(site, network.name):
         return
     netlink = Netlink()
@@ -103,10 +107,10 @@ def find_room(site: Site, network: Network) -> None:
         return
     if network.name != networks.DEFAULT:
         if foreign:
-            raise StateError(f'network "{network.name}" cannot have the bridge "{network.interface}": there is another'
-                             " interface of that name; remove one of them")
+            raise StateError(f'network "{network.name}" cannot use the bridge name "{network.interface}": another'
+                             " interface of the host has that name; remove one of them")
         raise StateError(f'the subnet {collisions[0][0]} of network "{network.name}" overlaps with {collisions[0][1]},'
-                         " to which this host has a route: make the network anew with another --subnet")
+                         " to which this host has a route: create the network again with another --subnet")
     if foreign:
         network.interface = f"pocker{number}"
     if collisions:
@@ -118,7 +122,7 @@ def find_room(site: Site, network: Network) -> None:
 
 
 def mtu_of(network: Network) -> int:
-    """What the network asks for, or the default route's interface has."""
+    """The MTU that the network sets, or that of the default route's interface."""
     if network.options.get("mtu"):
         return int(network.options["mtu"])
     try:
@@ -134,8 +138,8 @@ def mtu_of(network: Network) -> int:
 
 
 class Interface:
-    """An interface by name, asked once: ``with Interface("eth0") as link``. /sys/class/net would be that of the network
-    namespace in which it was mounted."""
+    """Look up an interface by name: ``with Interface("eth0") as link``. /sys/class/net shows the network namespace in
+    which it was mounted, so it is not used."""
 
     def __init__(self, name: str) -> None:
         self._netlink = Netlink()
@@ -153,13 +157,13 @@ def _make(netlink: Netlink, network: Network) -> Link:
         netlink.add_bridge(network.interface, network.mac, mtu_of(network))
     except OSError as error:
         kernel = ": the kernel has no bridges (load the module bridge)" if error.errno == errno.EOPNOTSUPP else ""
-        raise HostError(f'cannot make the bridge "{network.interface}": {error.strerror}{kernel}') from None
+        raise HostError(f'cannot create the bridge "{network.interface}": {error.strerror}{kernel}') from None
     link = netlink.link(network.interface)
     if link is None:
-        raise HostError(f'the bridge "{network.interface}" vanished while it was made')
+        raise HostError(f'the bridge "{network.interface}" disappeared during its creation')
     try:
         if os.path.isdir("/proc/sys/net/ipv6"):
-            # A container could tell the host by router advertisements where to send its packets (CVE-2020-10749).
+            # A container could redirect the host's packets with router advertisements (CVE-2020-10749).
             forwarding.put(f"ipv6/conf/{network.interface}/accept_ra", "0")
             if network.subnet(6) is None:
                 forwarding.put(f"ipv6/conf/{network.interface}/disable_ipv6", "1")
@@ -172,7 +176,7 @@ def _make(netlink: Netlink, network: Network) -> Link:
 
 
 def rebuild(site: Site, network: Network) -> None:
-    """Make the network's packet rules anew, with the published ports of all its containers."""
+    """Rebuild the network's packet rules, with the published ports of all its containers."""
     text = rules.table(network)
     for endpoint in endpoints.every(site):
         entry = endpoint.publisher()
@@ -182,7 +186,8 @@ def rebuild(site: Site, network: Network) -> None:
 
 
 def take_down(site: Site, name: str) -> None:
-    """Remove what stands for a network that no container uses; with the last one the host's sysctls are as before."""
+    """Remove the bridge and rules of a network that no container uses; after the last network, the host's sysctls are
+    restored."""
     state = up(site).get(name)
     if state is None:
         return

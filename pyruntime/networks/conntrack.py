@@ -1,8 +1,8 @@
-"""What the kernel remembers of flows: conntrack, through ctnetlink.
+"""Forget flows of connection tracking (conntrack), through ctnetlink.
 
-A datagram's flow keeps the destination that it was given when it was new, as long as its client goes on sending. So
-when a published port leads elsewhere from now on, or nowhere, the flows to it have to be forgotten. (A TCP client whose
-container is gone opens a new connection.)
+A flow of datagrams keeps its first destination as long as the client goes on sending. So when a published port moves to
+another container, or is closed, its flows must be forgotten. (A TCP client whose container is gone opens a new
+connection.)
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 _GET, _DELETE = (nl.NFNL_SUBSYS_CTNETLINK << 8 | kind for kind in (nl.IPCTNL_MSG_CT_GET, nl.IPCTNL_MSG_CT_DELETE))
 _ADDRESSES = {_socket.AF_INET: (nl.CTA_IP_V4_SRC, nl.CTA_IP_V4_DST),
               _socket.AF_INET6: (nl.CTA_IP_V6_SRC, nl.CTA_IP_V6_DST)}
-# A kernel without nf_conntrack_netlink: its flows end when their clients pause for 30 seconds, or 120.
+# A kernel without nf_conntrack_netlink: flows end after their clients have paused for 30 or 120 seconds.
 _ABSENT = (EINVAL, EOPNOTSUPP, EPROTONOSUPPORT)
 
 
 def forget(ports: Sequence[dict[str, Any]], targets: dict[int, str]) -> None:
-    """Forget flows to published UDP ports that lead to these addresses, by IP version, or to none. Raises HostError."""
+    """Forget flows to published UDP ports whose destinations are these addresses, by IP version, or not translated.
+    Raises HostError."""
     numbers = {port["port"] for port in ports if port["protocol"] == "udp"}
     if not numbers:
         return
@@ -38,7 +39,7 @@ def forget(ports: Sequence[dict[str, Any]], targets: dict[int, str]) -> None:
         _forget(numbers, ours)
     except OSError as error:
         if error.errno not in _ABSENT:
-            raise HostError(f"cannot make the kernel forget flows to published UDP ports: {error.strerror}") from None
+            raise HostError(f"cannot remove tracked flows to published UDP ports: {error.strerror}") from None
 
 
 def _forget(numbers: set[int], ours: set[bytes]) -> None:
@@ -49,7 +50,7 @@ def _forget(numbers: set[int], ours: set[bytes]) -> None:
                 try:
                     netlink.ask(_DELETE, 0, _message(family) + flow)
                 except FileNotFoundError:
-                    continue    # it was at its end
+                    continue    # the flow has just ended
     finally:
         netlink.close()
 
@@ -59,7 +60,7 @@ def _message(family: int) -> bytes:
 
 
 def _flows(netlink: Connection, family: int, numbers: set[int], ours: set[bytes]) -> Iterator[bytes]:
-    """What names each flow to one of the ports: attributes for a request."""
+    """The attributes that identify each flow to one of the ports, for a request."""
     source, destination = _ADDRESSES[family]
     for answer in netlink.dump(_GET, _message(family)):
         flow = attributes(answer[4:])
@@ -69,7 +70,8 @@ def _flows(netlink: Connection, family: int, numbers: set[int], ours: set[bytes]
             continue
         if int.from_bytes(protocol[nl.CTA_PROTO_DST_PORT], "big") not in numbers:
             continue
-        # Who answers: a container, or who was asked, where nothing was translated when the flow began.
+        # The answering address: a container's, or the original destination if nothing was translated when the flow
+        # began.
         answers = attributes(attributes(flow[nl.CTA_TUPLE_REPLY])[nl.CTA_TUPLE_IP])[source]
         if answers in ours or answers == attributes(original[nl.CTA_TUPLE_IP])[destination]:
             yield attribute(nl.CTA_TUPLE_ORIG | nl.NLA_F_NESTED, flow[nl.CTA_TUPLE_ORIG]) + (

@@ -1,7 +1,7 @@
-"""Networks: what they are, and where that is written down.
+"""Definitions of networks, and their files.
 
-    ROOT/networks/NAME.json    the record of one that was made (`bridge` is made when it is first needed)
-    ROOT/networks/.lock        flock'ed by whoever makes or removes networks, or takes or gives back addresses
+    ROOT/networks/NAME.json    the record of a network (`bridge` is created when it is first needed)
+    ROOT/networks/.lock        locked while networks are created or removed, and while addresses are taken or released
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "bridge"
 RESERVED = (NONE, HOST, "container", "default", "slirp4netns", "pasta", "private")
-# The first of them that nothing on this host has a route to. Docker's are 172.17-31, libvirt's 192.168.122, Kubernetes'
+# The first subnet that this host has no route to is used. Docker's are 172.17-31, libvirt's 192.168.122, Kubernetes'
 # 10.96 and 10.244.
 _FIRST = ("10.88.0.0/16", "10.98.0.0/16", "172.31.0.0/16", "10.188.0.0/16", "192.168.188.0/24")
 _POOLS = ("10.89.0.0/16", "10.90.0.0/16", "10.189.0.0/16", "172.30.0.0/16", "192.168.0.0/16")   # a /24 for each network
@@ -36,9 +36,9 @@ _POOLS = ("10.89.0.0/16", "10.90.0.0/16", "10.189.0.0/16", "172.30.0.0/16", "192
 class Network:
     """One network.
 
-    ``subnets``   {"subnet", "gateway", "range"}: at most one of each IP version, IPv4's first; the range is where
-                  addresses are taken from, "" the whole subnet
-    ``internal``  nothing goes out of it or comes in
+    ``subnets``   {"subnet", "gateway", "range"}: at most one of each IP version, IPv4 first; addresses are taken from
+                  the range, "": the whole subnet
+    ``internal``  no traffic leaves or enters the network
     ``options``   {"mtu": "1400"}
     ``interface`` the name of its bridge
     """
@@ -67,7 +67,7 @@ class Network:
 
     @property
     def mac(self) -> bytes:
-        """The address of its bridge: by it the bridge is known to be this network's, and not somebody else's."""
+        """The MAC address of the bridge, which identifies the bridge as this network's."""
         return b"\x02\x50" + bytes.fromhex(self.id[:8])
 
 
@@ -81,7 +81,7 @@ def _path(site: Site, name: str) -> str:
 
 
 def read(site: Site, name: str) -> Network | None:
-    """The network of this name, if there is one."""
+    """The network with this name, or None."""
     path = _path(site, name)
     try:
         data = read_file(path, 1 << 20)
@@ -94,7 +94,7 @@ def read(site: Site, name: str) -> Network | None:
 
 
 def every(site: Site) -> Iterator[Network]:
-    """All networks by name; `bridge` only once it has been used."""
+    """All networks by name; `bridge` only after its first use."""
     try:
         names = sorted(os.listdir(f"{site.root}/networks"))
     except FileNotFoundError:
@@ -105,7 +105,7 @@ def every(site: Site) -> Iterator[Network]:
 
 
 def find(site: Site, text: str) -> Network:
-    """The network that a person means: a name, an ID or the beginning of one; `bridge` is made. It is locked.
+    """The network with a name, an ID or an ID's beginning; `bridge` is created. The caller holds the lock.
 
     Raises NoSuchNetwork.
     """
@@ -117,7 +117,7 @@ def find(site: Site, text: str) -> Network:
         return make(site, DEFAULT)
     fitting = [network for network in every(site) if network.id.startswith(text)]
     if len(fitting) != 1:
-        raise NoSuchNetwork(f'no such network: "{text}": see "pocker network ls", or make it with "pocker network'
+        raise NoSuchNetwork(f'no such network: "{text}": see "pocker network ls", or create it with "pocker network'
                             f' create {text}"')
     return fitting[0]
 
@@ -131,12 +131,12 @@ def save(site: Site, network: Network) -> None:
 def make(site: Site, name: str, *, subnets: Sequence[str] = (), gateways: Sequence[str] = (),
          ranges: Sequence[str] = (), ipv6: bool = False, internal: bool = False, labels: dict[str, str] | None = None,
          options: dict[str, str] | None = None) -> Network:
-    """Make a network; the caller holds the lock. Raises UsageError, StateError."""
+    """Create a network; the caller holds the lock. Raises UsageError, StateError."""
     check_name(name)
     if name in RESERVED:
-        raise UsageError(f'"{name}" cannot be the name of a network: it stands for something else in --network')
+        raise UsageError(f'"{name}" cannot be the name of a network: --network gives it another meaning')
     if read(site, name):
-        raise StateError(f'there is a network "{name}" already: remove it, or take another name')
+        raise StateError(f'network "{name}" already exists: remove the network, or choose another name')
     network = Network(id=os.urandom(32).hex(), name=name, created=timestamp(), internal=internal, labels=labels or {},
                       options=_options(options or {}))
     network.subnets = _subnets(site, network, [Subnet.parse(text, "--subnet") for text in subnets], ipv6=ipv6)
@@ -161,7 +161,7 @@ def _options(options: dict[str, str]) -> dict[str, str]:
     result = {}
     for name, value in options.items():
         if name not in known:
-            raise UsageError(f'--opt "{name}" is not known: there is mtu')
+            raise UsageError(f'--opt "{name}" is not supported: the only option is mtu')
         if not value.isdecimal() or not 1280 <= int(value) <= 65535:
             raise UsageError(f'--opt "{name}={value}": write a number from 1280 to 65535')
         result[known[name]] = value
@@ -173,20 +173,20 @@ def _entry_of(network: Network, address: Address, flag: str) -> dict[str, str]:
         if address in Subnet.parse(entry["subnet"]):
             return entry
     there = ", ".join(entry["subnet"] for entry in network.subnets)
-    raise UsageError(f'{flag} "{address}" is in no subnet of the network: it has {there}')
+    raise UsageError(f'{flag} "{address}" is in no subnet of the network: the network has {there}')
 
 
 def _subnets(site: Site, network: Network, wanted: list[Subnet], *, ipv6: bool) -> list[dict[str, str]]:
     taken = list(occupied(site))
     for subnet in wanted:
         if subnet.size < 4:
-            raise UsageError(f'--subnet "{subnet}" has no room for a gateway and a container')
+            raise UsageError(f'--subnet "{subnet}" is too small for a gateway and a container')
         for other, whose in taken:
             if subnet.overlaps(other):
-                raise StateError(f'--subnet "{subnet}" overlaps with {other}, {whose}: take another one')
+                raise StateError(f'--subnet "{subnet}" overlaps with {other}, {whose}: choose another subnet')
     found = {subnet.version: subnet for subnet in wanted}
     if len(found) < len(wanted):
-        raise UsageError("--subnet: a network has one subnet of IPv4 and one of IPv6")
+        raise UsageError("--subnet: a network can have one IPv4 subnet and one IPv6 subnet")
     if 4 not in found:
         found[4] = free_subnet(network.name, [subnet for subnet, _ in taken])
     if ipv6 and 6 not in found:
@@ -197,7 +197,7 @@ def _subnets(site: Site, network: Network, wanted: list[Subnet], *, ipv6: bool) 
 
 
 def occupied(site: Site) -> Iterator[tuple[Subnet, str]]:
-    """What no new subnet may overlap with, and whose it is: our networks', and what this host has routes to."""
+    """The subnets that a new one must not overlap, and their owners: networks, and routes of this host."""
     for network in every(site):
         for entry in network.subnets:
             yield Subnet.parse(entry["subnet"]), f'the subnet of network "{network.name}"'
@@ -206,7 +206,7 @@ def occupied(site: Site) -> Iterator[tuple[Subnet, str]]:
 
 
 def free_subnet(name: str, taken: Sequence[Subnet]) -> Subnet:
-    """An IPv4 subnet that overlaps with none of those. Raises StateError."""
+    """An IPv4 subnet that overlaps none of them. Raises StateError."""
     candidates = [Subnet.parse(text) for text in _FIRST] if name == DEFAULT else []
     for text in _POOLS:
         pool = Subnet.parse(text)
@@ -214,11 +214,11 @@ def free_subnet(name: str, taken: Sequence[Subnet]) -> Subnet:
     for candidate in candidates:
         if not any(candidate.overlaps(other) for other in taken):
             return candidate
-    raise StateError("no subnet is free: all that we would choose overlap with other networks or with this host's"
-                     " routes: name one with --subnet, or remove networks (\"pocker network prune\")")
+    raise StateError("no free subnet: all default subnets overlap with other networks or with this host's"
+                     " routes: choose a subnet with --subnet, or remove networks (\"pocker network prune\")")
 
 
 def remove(site: Site, network: Network) -> None:
-    """Forget a network that nobody uses; the caller holds the lock. Raises StateError."""
+    """Remove a network that no container uses; the caller holds the lock. Raises StateError."""
     forget(_path(site, network.name))
     site.event("destroy", network.id, network.name)

@@ -1,10 +1,10 @@
-"""The name server's process: one for all networks of a RUN directory (pyruntime.networks.dns_server).
+"""The process of the name server, which serves all networks of a RUN directory (pyruntime.networks.dns_server).
 
     RUN/networks/names        its pid and start time
-    RUN/networks/names.lock   flock'ed while it is started
+    RUN/networks/names.lock   locked while the process is started
 
-It takes down networks that no container is in any more, a moment after the last one has gone, and ends when none is up.
-Whoever finds it dead starts it again.
+The process brings a network down shortly after its last container has left, and exits when no network is up. Commands
+that find it dead start it again.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
 
 
 def ensure(site: Site) -> None:
-    """A network has come or gone: have a name server that knows, as long as there is a network."""
+    """Notify the name server that a network has come up or gone down; start the server if it does not run and a network
+    is up."""
     with Lock(f"{site.below_run('networks')}/names.lock"):
-        # Under the lock, because one that is about to end does that under it too (resolver.py).
+        # Under the lock, because a server exits under the lock too (dns_server.py).
         if not _tell(site) and bridges.up(site):
             _start(site)
 
 
 def alive(site: Site) -> bool:
-    """Whether there is one."""
+    """Whether the name server runs."""
     return processes.alive(*_process(site))
 
 
 def answers(gateway: str, seconds: float = 3.0) -> bool:
-    """Wait until the name server listens at a bridge's address; False where it does not within that time."""
+    """Wait until the name server listens at a bridge's address; False after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:
         sock = _socket.socket(FAMILIES[6 if ":" in gateway else 4][0], _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
@@ -67,7 +68,7 @@ def _process(site: Site) -> tuple[int, int]:
 
 
 def _tell(site: Site) -> bool:
-    """Have it look which networks are up; False where there is none to hear it."""
+    """Make the name server look which networks are up; False if it does not run."""
     try:
         processes.send_signal(*_process(site), SIGHUP)
     except ProcessLookupError:
@@ -79,7 +80,7 @@ def _start(site: Site) -> None:
     code = (f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.networks.dns_server import main;"
             " main(*sys.argv[1:])")
     actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-    # SIGHUP is held back until the program is ready for it: it would be killed by one that comes earlier.
+    # SIGHUP is blocked until the program is ready: an earlier SIGHUP would kill it.
     pid = os.posix_spawn(interpreter(), ["python", "-IS", "-c", code, site.root, site.run], {},
                          file_actions=actions, setsid=True, setsigmask=[SIGHUP])
     site.adopt(pid)

@@ -1,13 +1,13 @@
-"""The name server of networks: answers containers for containers, and asks the host's name servers for all the rest.
+"""The name server of networks: answers queries for names of containers, and forwards others to the host's name servers.
 
-And it takes down networks that nobody uses any more.
+It also brings unused networks down.
 
-It listens on each bridge's gateway address, UDP and TCP. A container is answered what containers in its own networks
-have for addresses, by name, alias, short ID and host name (A, AAAA), and by address (PTR). Who is in no network of ours
-is answered nothing. RFC 1035, RFC 3596.
+It listens on each bridge's gateway address, UDP and TCP. A container gets the addresses of containers in its own
+networks, by name, alias, short ID and host name (A, AAAA), and names by address (PTR). Other clients get no answer. RFC
+1035, RFC 3596.
 
-All of a query that is read here is its question; answers of other servers are passed on as they are. dnspython would be
-the library to read more; it takes 14 MB (PSS) instead of 5 in a process that lives as long.
+Only the question of a query is parsed; answers of other servers are forwarded unchanged. dnspython could parse more,
+but takes 14 MB (PSS) instead of 5, in a process that lives as long as its networks.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 
 A, PTR, AAAA, ANY, IN = 1, 12, 28, 255, 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, REFUSED = 0, 1, 2, 3, 5
-TTL = 5              # seconds that an answer of ours may be remembered: a container may be gone by then
-_PATIENCE = 2.5      # seconds for an answer of another server, before the next one is asked
-_PENDING = 512       # questions that are being asked elsewhere at a time
-_SHARE = 64          # of them, and of connections, that one address may have: the others are to be answered, too
-_IDLE = 10.0         # seconds that a connection may say nothing
+TTL = 5              # seconds for which our answers may be cached: the container may be gone by then
+_PATIENCE = 2.5      # seconds to wait for another server's answer, before the next server is asked
+_PENDING = 512       # forwarded queries without an answer
+_SHARE = 64          # such queries, and connections, of one address: other containers must be served, too
+_IDLE = 10.0         # seconds after which an idle connection is closed
 LINGER = 1.0         # seconds that a network stays up without containers
-_LOOK = 30.0         # seconds after which we look for changes that nobody told us of
+_LOOK = 30.0         # seconds between checks for changes without a signal
 _TICK = 20_000_000   # nanoseconds, more than a tick of any kernel
 _MOST = 64           # records in an answer
 
 
 class Question:
-    """The question of a query; raises ValueError for what is none."""
+    """The question of a query. Raises ValueError for other messages."""
 
     __slots__ = ("end", "flags", "kind", "name", "number")
 
@@ -71,8 +71,8 @@ class Question:
 
 
 def answer(query: bytes, question: Question, code: int, records: list[tuple[int, bytes]]) -> bytes:
-    """The answer to a query: its question again, and records (type, data) of the name that it asks for."""
-    # QR, AA, what was said of recursion; RA. The name of each record is a pointer to the question's.
+    """The answer to a query: its question, and records (type, data) for the name."""
+    # QR, AA, the query's RD; RA. The name of each record is a pointer to the question's name.
     head = question.number + bytes((0x84 | question.flags & 1, 0x80 | code)) + b"\0\1"
     records = records[:_MOST]
     body = b"".join(b"\xc0\x0c" + kind.to_bytes(2, "big") + b"\0\1" + TTL.to_bytes(4, "big")
@@ -81,12 +81,12 @@ def answer(query: bytes, question: Question, code: int, records: list[tuple[int,
 
 
 def refusal(query: bytes, code: int) -> bytes:
-    """An answer that holds nothing but a code."""
+    """An answer with a response code only."""
     return query[:2] + bytes((0x80 | query[2] & 0x79, 0x80 | code)) + bytes(8)
 
 
 class NameTable:
-    """What containers are called: read from their endpoints, again whenever those have changed."""
+    """The names of containers, which are read from their endpoints whenever these have changed."""
 
     def __init__(self, run: str) -> None:
         self._directory = f"{run}/networks/containers"
@@ -95,13 +95,14 @@ class NameTable:
         self._networks: dict[str, list[tuple[str, bool]]] = {}      # address -> (network, internal)
         self._names: dict[tuple[str, str], list[Address]] = {}      # (network, name) -> addresses
         self._addresses: dict[tuple[str, str], str] = {}            # (network, reverse name) -> name
-        self._dns: dict[str, list[str]] = {}                        # address -> its own name servers
-        self._links: dict[str, dict[str, str]] = {}                 # address -> its own names for others
+        self._dns: dict[str, list[str]] = {}                        # address -> the container's own name servers
+        self._links: dict[str, dict[str, str]] = {}                 # address -> the container's own names for others
 
     def refresh(self) -> None:
-        """Read what has changed."""
+        """Read changed endpoints."""
         try:
-            seen = os.stat(self._directory).st_mtime_ns   # every change is a rename(2) into it, or an unlink(2)
+            # every change is a rename(2) into the directory, or an unlink(2)
+            seen = os.stat(self._directory).st_mtime_ns
             if seen == self._seen:
                 return
             names = {name for name in os.listdir(self._directory) if len(name) == 64}
@@ -122,7 +123,7 @@ class NameTable:
                     files[name] = (changed, value)
             except FileNotFoundError:
                 continue   # the container has gone
-        # Timestamps are as coarse as a tick before Linux 6.13: another change may follow that has the same one.
+        # Before Linux 6.13, timestamps are as coarse as a tick: a later change may have the same timestamp.
         self._seen = seen if time.time_ns() - seen > _TICK else -1
         self._files = files
         self._index()
@@ -138,13 +139,13 @@ class NameTable:
                         (other["network"], other["internal"]) for other in endpoint["joined"])
                     self._dns[text] = endpoint["dns"]
                     self._links[text] = endpoint.get("links", {})
-                    # The first that a DNS answer can hold: one of them is the container's short ID.
+                    # The first name that DNS can express: at least the short ID is one.
                     self._addresses[network, Address.parse(text).reverse] = next(filter(_fits, endpoint["names"]))
                 for name in {name.lower() for name in (*endpoint["names"], *entry["aliases"])}:
                     self._names.setdefault((network, name), []).extend(map(Address.parse, addresses))
 
     def networks_of(self, asker: str) -> list[tuple[str, bool]]:
-        """The networks of the container that has this address, and whether they are internal."""
+        """The networks of the container with this address, and whether they are internal."""
         return self._networks.get(asker, [])
 
     def servers_of(self, asker: str) -> list[str]:
@@ -152,7 +153,7 @@ class NameTable:
         return self._dns.get(asker, [])
 
     def addresses(self, asker: str, name: str) -> list[Address]:
-        """The addresses behind a name, as the asker sees it."""
+        """The addresses of a name, as seen by the asking container."""
         found: list[Address] = []
         name = self._links.get(asker, {}).get(name, name)
         for network, _ in self.networks_of(asker):
@@ -160,12 +161,12 @@ class NameTable:
         return found
 
     def name(self, asker: str, reverse: str) -> str:
-        """The name of the container with an address, as the asker sees it; "" where there is none."""
+        """The name of the container with an address, as seen by the asking container; "" for none."""
         return next((self._addresses[network, reverse] for network, _ in self.networks_of(asker)
                      if (network, reverse) in self._addresses), "")
 
     def answer(self, asker: str, query: bytes, question: Question, turn: int) -> bytes | None:
-        """The answer, where the name is one of ours; ``turn`` turns the order of several addresses."""
+        """The answer, if the name is a container's; ``turn`` rotates several addresses."""
         if found := self.addresses(asker, question.name):
             turn %= len(found)
             wanted = {A: 4, AAAA: 6}.get(question.kind)
@@ -180,12 +181,12 @@ class NameTable:
 
 
 def _fits(name: str) -> bool:
-    """Whether DNS can say it: 63 bytes between two dots, 253 in all (RFC 1035, 2.3.4)."""
+    """Whether DNS can express the name: 63 bytes between two dots, 253 in all (RFC 1035, 2.3.4)."""
     return len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split("."))
 
 
 class _Asked:
-    """A query that another server has been asked; ``reply`` is where the answer goes."""
+    """A forwarded query; ``reply`` is called with the answer."""
 
     __slots__ = ("asker", "deadline", "query", "servers", "sock", "source")
 
@@ -199,7 +200,7 @@ class _Asked:
 
 
 class _Connection:
-    """A client's connection, and the one to another server while it asks there."""
+    """A client's connection, and the connection to another server while a query is forwarded."""
 
     __slots__ = ("address", "deadline", "far", "input", "output", "sock")
 
@@ -233,9 +234,9 @@ class Server:
         self._site = site
         self._run = run = site.run
         self._names = NameTable(run)
-        self._idle: dict[str, float] = {}       # network without containers -> since when
+        self._idle: dict[str, float] = {}       # network without containers -> the time of the last container's end
         self._poll = select.poll()
-        self._by_fd: dict[int, Any] = {}        # descriptor -> (what it is, socket) or an object of ours
+        self._by_fd: dict[int, Any] = {}        # descriptor -> (kind, socket), or an object
         self._listening: dict[str, list[_socket.socket]] = {}
         self._asked: list[_Asked] = []
         self._connections: list[_Connection] = []
@@ -247,8 +248,8 @@ class Server:
         return {gateway for state in bridges.up(self._site).values() for gateway in state["gateways"]}
 
     def _tidy(self, now: float) -> None:
-        """Take down the networks that nobody has used for a while. Who ends a container need not wait for that; and the
-        next container finds its network still there."""
+        """Bring down networks that have been unused for a while. So the end of a container need not wait for that, and
+        the next container finds its network up."""
         idle = [name for name in bridges.up(self._site) if not endpoints.used(self._site, name)]
         self._idle = {name: self._idle.get(name, now) for name in idle}
         for name in [name for name, since in self._idle.items() if now - since >= LINGER]:
@@ -258,10 +259,10 @@ class Server:
                         bridges.take_down(self._site, name)
                 del self._idle[name]
             except (PyruntimeError, OSError):
-                self._idle[name] = now + _LOOK   # the next command meets the same, and tells
+                self._idle[name] = now + _LOOK   # the next command gets the same error, and reports it
 
     def look(self) -> bool:
-        """Listen where there are networks, and nowhere else; whether there are any."""
+        """Listen on the addresses of the networks that are up; whether there are any."""
         gateways = self._gateways()
         for gone in set(self._listening) - gateways:
             for sock in self._listening.pop(gone):
@@ -286,9 +287,9 @@ class Server:
     # --- the loop -----------------------------------------------------------------------------------------------------
 
     def serve(self, wake: int) -> None:
-        """Answer until no network is up. ``wake`` is readable when somebody told us to look."""
+        """Answer queries until no network is up. ``wake`` becomes readable after SIGHUP."""
         self._poll.register(wake, select.POLLIN)
-        looked, patience = 0.0, 0.0   # at once: the first container may ask any moment
+        looked, patience = 0.0, 0.0   # at once: the first container may send a query at any moment
         while True:
             busy = bool(self._asked or self._connections)
             for fd, events in self._poll.poll(1000 * (min(1.0, patience) if busy else patience)):
@@ -300,7 +301,7 @@ class Server:
             now = time.monotonic()
             self._expire(now)
             if now - looked >= patience:
-                # An address that could not be bound (the bridge is not there yet) is tried again soon.
+                # Retry soon to bind addresses that could not be bound (the bridge does not exist yet).
                 looked = now
                 self._tidy(now)
                 if not self.look() and self._leave():
@@ -309,7 +310,8 @@ class Server:
                 patience = min([patience, *(max(0.05, since + LINGER - now) for since in self._idle.values())])
 
     def _leave(self) -> bool:
-        """End, unless a network has come up just now; under the lock of who starts us, so that it is not missed."""
+        """Exit, unless a network has just come up; under the lock that is held while the server is started, so that no
+        network is missed."""
         with Lock(f"{self._run}/networks/names.lock"):
             if self._gateways():
                 return False
@@ -334,10 +336,10 @@ class Server:
         for connection in [one for one in self._connections if one.deadline <= now]:
             self._hang_up(connection)
 
-    # --- what is asked ------------------------------------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------------------------------
 
     def _decide(self, query: bytes, asker: str) -> bytes | list[str] | None:
-        """The answer to a query; or the servers that know it; or nothing."""
+        """The answer to a query, or the servers to forward it to, or nothing."""
         try:
             question = Question(query)
         except (ValueError, IndexError):
@@ -357,7 +359,7 @@ class Server:
         try:
             query, asker = sock.recvfrom(4096)
         except OSError:
-            return   # ICMP told us of an answer that did not arrive
+            return   # ICMP reported an answer that was not delivered
         result = self._decide(query, _plain(asker[0]))
         if isinstance(result, list):
             if len(self._asked) >= _PENDING or sum(one.asker[0] == asker[0] for one in self._asked) >= _SHARE:
@@ -367,19 +369,19 @@ class Server:
             self._asked.append(asked)
             self._ask(asked)
         elif result:
-            if len(result) > 512:   # no EDNS: who wants more asks again over TCP
+            if len(result) > 512:   # no EDNS: a client retries over TCP for more
                 result = result[:2] + bytes((result[2] | 2,)) + result[3:6] + bytes(6) + query[12:Question(query).end]
             _send_to(sock, result, asker)
 
     def _ask(self, asked: _Asked) -> None:
-        """Ask the next server; when there is none, say so."""
+        """Forward to the next server; without another server, answer SERVFAIL."""
         if asked.sock:
             self._forget(asked.sock)
             asked.sock = None
         while asked.servers:
             server = asked.servers.pop(0)
             try:
-                # A new socket each time: whoever wants to forge an answer has to guess its port.
+                # A new socket each time: to forge an answer, an attacker must guess the port.
                 sock = _socket.socket(_family(server), _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK
                                       | _socket.SOCK_CLOEXEC, 0)
             except OSError:
@@ -403,10 +405,10 @@ class Server:
         except BlockingIOError:
             return
         except OSError:
-            self._ask(asked)   # nobody listens there
+            self._ask(asked)   # no server listens there
             return
         if data[:2] != asked.query[:2] or len(data) < 12:
-            return   # not the answer to this
+            return   # the answer to another query
         self._forget(asked.sock)
         self._asked.remove(asked)
         _send_to(asked.source, data, asked.asker)
@@ -417,7 +419,7 @@ class Server:
         try:
             fd, address = sock._accept()  # type: ignore[attr-defined]
         except OSError:
-            return   # it has gone again
+            return   # the client has hung up again
         made = _socket.socket(sock.family, _socket.SOCK_STREAM, 0, fd)
         made.setblocking(False)
         who = _plain(address[0])
@@ -448,7 +450,7 @@ class Server:
             self._hang_up(connection)
 
     def _next(self, connection: _Connection) -> None:
-        """One query after the other, each when the one before has been answered."""
+        """Handle the queries of a connection one after the other."""
         connection.deadline = time.monotonic() + _IDLE
         while not connection.output and not connection.far and len(connection.input) >= 2:
             size = int.from_bytes(connection.input[:2], "big")
@@ -469,7 +471,7 @@ class Server:
             self._poll.modify(connection.sock, select.POLLOUT if connection.output else waiting)
 
     def _connect(self, far: _Far) -> None:
-        """Connect to the next server; without one the client is let down."""
+        """Connect to the next server; without another server, the client's connection is closed."""
         if far.sock:
             self._forget(far.sock)
             far.sock = None
@@ -484,7 +486,7 @@ class Server:
             try:
                 sock.connect((server, 53))
             except BlockingIOError:
-                pass   # we hear when it has come about
+                pass   # the loop notices when the connection is established
             except OSError:
                 sock.close()
                 continue
@@ -528,7 +530,7 @@ def _family(address: str) -> int:
 
 
 def _plain(address: str) -> str:
-    """An address without its interface."""
+    """An address without the scope's interface."""
     return address.partition("%")[0]
 
 
@@ -536,11 +538,11 @@ def _send_to(sock: _socket.socket, data: bytes, address: Any) -> None:
     try:
         sock.sendto(data, address)
     except OSError:
-        return   # who asked has gone; datagrams may be lost
+        return   # the client is gone; datagrams may be lost
 
 
 def _listen(address: str) -> list[_socket.socket]:
-    """Sockets for datagrams and connections at an address; none where it is not there (yet), or somebody has it."""
+    """Sockets for datagrams and connections at an address; none if the address does not exist (yet), or is in use."""
     made = []
     try:
         for kind in (_socket.SOCK_DGRAM, _socket.SOCK_STREAM):
@@ -558,7 +560,8 @@ def _listen(address: str) -> list[_socket.socket]:
 
 
 def _let_go(site: Site) -> None:
-    """Who started us may have been in the mount namespace of one container, whose root filesystem we would hold."""
+    """Our parent may have been in the mount namespace of a container, and we would keep the container's root filesystem
+    mounted."""
     kernel.unshare(CLONE_NEWNS)
     with open("/proc/self/mountinfo", "rb") as file:
         points = [os.fsdecode(line.split()[4].replace(b"\\040", b" ")) for line in file]
@@ -568,7 +571,7 @@ def _let_go(site: Site) -> None:
 
 
 def main(root: str, run: str) -> NoReturn:
-    """The process: serves until no network is up."""
+    """The process: serve until no network is up."""
     os.chdir("/")
     site = Site(root, run)
     _let_go(site)

@@ -1,10 +1,10 @@
-"""What containers have of networks at present: addresses, interfaces, published ports.
+"""The endpoints of containers: addresses, interfaces and published ports.
 
     RUN/networks/containers/ID            a container's endpoint: JSON, see Endpoint
-    RUN/networks/leases/NETWORK/ADDRESS   a link to the ID of the container that has the address
-    RUN/networks/leases/NETWORK/.last     the address that was given last
+    RUN/networks/leases/NETWORK/ADDRESS   a symbolic link to the ID of the container that has the address
+    RUN/networks/leases/NETWORK/.last     the address that was assigned last
 
-It does not outlive a reboot, as interfaces do not. Taken and given back under the lock of networks.
+Endpoints, like interfaces, do not outlive a reboot. They are changed under the networks' lock.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 
 class Endpoint:
-    """A container's place in its networks.
+    """A container's endpoint in its networks.
 
-    ``names``   by which other containers find it: its name, short ID and host name
-    ``pid``     its init process, once it has been attached
+    ``names``   the names for other containers: its name, short ID and host name
+    ``pid``     the container's init process, after `attach`
     ``joined``  {"network", "interface" (the bridge), "ip", "ip6", "mac", "link" (on the host), "inside", "aliases",
                 "gateway", "gateway6", "prefix", "prefix6", "internal"}
-    ``ports``   {"host", "port", "to", "protocol"}: what is bound; an entry for each IP version
+    ``ports``   {"host", "port", "to", "protocol"}: bound ports; an entry for each IP version
     ``proxy``   pid and start time of the process that holds the ports
     ``dns``     name servers instead of the host's
-    ``links``   names that it alone has for others, and the short ID of whom they mean
+    ``links``   the container's own names for other containers, and their short IDs
     ``outside`` the program that connects it, for a container without root; and ``helper``, its pid and start time
     ``owner``   pid and start time of the process with which it goes, for a step of a build; [0, 0] for a container
     """
@@ -63,27 +63,27 @@ class Endpoint:
         return {name: getattr(self, name) for name in self.FIELDS}
 
     def publisher(self) -> dict[str, Any] | None:
-        """The network that published ports go to: the first one that has a way out."""
+        """The network of the published ports: the first network that is not internal."""
         return next((entry for entry in self.joined if not entry["internal"]), None)
 
     def targets(self) -> dict[int, str]:
-        """Where published ports go: an address by IP version."""
+        """The destination of published ports: an address by IP version."""
         if self.outside:   # the proxy is in the container's network namespace
             return {4: "127.0.0.1"}
         entry = self.publisher() or {"ip": "", "ip6": ""}
         return {version: address for version, address in ((4, entry["ip"]), (6, entry["ip6"])) if address}
 
     def of_a_build(self) -> bool:
-        """Whether it is a step's of a build that goes on."""
+        """Whether the endpoint belongs to a step of a running build."""
         return alive(*self.owner)
 
     def in_network(self, name: str) -> dict[str, Any] | None:
-        """What it has of this network."""
+        """The entry of this network, or None."""
         return next((entry for entry in self.joined if entry["network"] == name), None)
 
 
 def directory(site: Site) -> str:
-    """Where endpoints are."""
+    """The directory of endpoints."""
     return f"{site.run}/networks/containers"
 
 
@@ -94,7 +94,7 @@ def save(site: Site, endpoint: Endpoint) -> None:
 
 
 def read(site: Site, container_id: str) -> Endpoint | None:
-    """The container's endpoint, if it has one."""
+    """The container's endpoint, or None."""
     try:
         with open(f"{directory(site)}/{container_id}", "rb") as file:
             value = decode(file.read(), "endpoint")
@@ -109,7 +109,7 @@ def drop(site: Site, container_id: str) -> None:
 
 
 def identifiers(site: Site) -> list[str]:
-    """The IDs of the containers that have one."""
+    """The IDs of the containers with an endpoint."""
     try:
         return sorted(name for name in os.listdir(directory(site)) if len(name) == 64)
     except FileNotFoundError:
@@ -131,7 +131,7 @@ def _leases(site: Site, network: str) -> str:
 
 
 def leased(site: Site, network: str) -> dict[str, str]:
-    """The addresses of a network that are taken, and by whom."""
+    """The taken addresses of a network, and their owners' IDs."""
     path = _leases(site, network)
     try:
         return {name: os.readlink(f"{path}/{name}") for name in os.listdir(path) if name[0] != "."}
@@ -148,10 +148,10 @@ def used(site: Site, network: str) -> bool:
 
 
 def lease(site: Site, network: Network, version: int, container_id: str, wanted: str = "") -> str:
-    """An address of the network for a container, "" where it has none of this IP version.
+    """Take an address of the network for a container; "" if the network has no subnet of this IP version.
 
-    The next one after the one that was given last, so that an address stands idle for as long as possible before
-    somebody else gets it. Raises UsageError, StateError.
+    The search starts after the last assigned address, so that an address stays unused as long as possible before
+    another container gets it. Raises UsageError, StateError.
     """
     entry = network.subnet(version)
     if entry is None:
@@ -165,12 +165,12 @@ def lease(site: Site, network: Network, version: int, container_id: str, wanted:
         address = Address.parse(wanted, "--ip")
         first, last = subnet.hosts()
         if address not in subnet or not first <= address.value <= last:
-            raise StateError(f'address "{wanted}" is not one that a container of network "{network.name}" can have: its'
+            raise StateError(f'address "{wanted}" is not available to containers of network "{network.name}": its'
                              f" subnet is {subnet}")
         if str(address) == entry["gateway"] or not _take(path, str(address), container_id):
             owner = leased(site, network.name).get(str(address), "")
             raise StateError(f'address "{wanted}" of network "{network.name}" is taken by'
-                             f" {f'container {owner[:12]}' if owner else 'its gateway'}: choose another one")
+                             f" {f'container {owner[:12]}' if owner else 'its gateway'}: choose another address")
         return str(address)
     first, last = (Subnet.parse(entry["range"]) if entry["range"] else subnet).hosts()
     mark = f"{path}/.last{version}"
@@ -186,8 +186,8 @@ def lease(site: Site, network: Network, version: int, container_id: str, wanted:
             forget(mark)
             os.symlink(text, mark)
             return text
-    raise StateError(f'network "{network.name}" has no free address of IPv{version}: {last - first + 1} are there;'
-                     " remove containers, or make a network with a larger --subnet")
+    raise StateError(f'network "{network.name}" has no free IPv{version} address ({last - first + 1} in use):'
+                     " remove containers, or create a network with a larger --subnet")
 
 
 def _take(path: str, address: str, container_id: str) -> bool:
@@ -199,18 +199,18 @@ def _take(path: str, address: str, container_id: str) -> bool:
 
 
 def give_back(site: Site, network: str, container_id: str, *addresses: str) -> None:
-    """Give addresses back, if they are still the container's."""
+    """Release addresses, if they are still the container's."""
     for address in addresses:
         path = f"{_leases(site, network)}/{address}"
         try:
             if address and os.readlink(path) == container_id:
                 os.unlink(path)
         except FileNotFoundError:
-            continue   # it was given back before
+            continue   # released before
 
 
 def forget_lost(site: Site) -> None:
-    """Give back the addresses of containers that have no endpoint: they were killed between the two."""
+    """Release the addresses of containers without an endpoint: they were killed between the two steps."""
     try:
         networks = os.listdir(f"{site.run}/networks/leases")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What stands in hosts(5) and resolv.conf(5) of who is in networks of ours."""
+"""hosts(5) and resolv.conf(5) of containers in networks."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ def host_line(text: str, endpoint: Endpoint | None, *, on_host: bool) -> str:
 
 def resolv(endpoint: Endpoint | None, dns: Sequence[str] = (), dns_search: Sequence[str] = (),
            dns_options: Sequence[str] = ()) -> str:
-    """The text of ``resolv.conf`` for who has this endpoint, and asks for these servers, search list and options."""
+    """The text of ``resolv.conf`` for a container with this endpoint and these servers, search list and options."""
     servers, search, options = host_resolv()
     if endpoint and endpoint.joined:
-        # resolv.conf(5): three are asked at most. All of ours know the same names.
+        # resolv.conf(5): at most three servers are used. All gateways know the same names.
         servers = [entry["gateway"] for entry in endpoint.joined][:3]
         options = [option for option in options if not option.startswith("ndots:")]
         if not any(option.startswith("ndots:") for option in dns_options):
-            options.append("ndots:0")   # names of containers have no dots, and are not to be looked for elsewhere first
+            # names of containers have no dots, and must be looked up without the search list first
+            options.append("ndots:0")
     elif endpoint and endpoint.outside and not dns:
         from pyruntime.networks.slirp import name_servers  # lazy: containers without networks need none of it
 

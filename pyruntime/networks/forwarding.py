@@ -1,6 +1,6 @@
-"""The sysctls of the host that networks need: set with the first network that needs them, put back with the last.
+"""The sysctls of the host that networks need: set for the first network that needs them, restored after the last.
 
-What they were is written down in RUN/networks/forwarding. One that somebody has changed meanwhile is left alone.
+RUN/networks/forwarding has the original values. A sysctl that was changed in the meantime is not restored.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def put(name: str, value: str) -> None:
 
 
 def allow(site: Site, *, ipv6: bool) -> None:
-    """Let the host forward packets; networks are locked. Raises HostError."""
+    """Let the host forward packets. The caller holds the networks' lock. Raises HostError."""
     wanted = {"ipv4/ip_forward": "1"}
     if ipv6 and os.path.isdir(f"{_NET}/ipv6"):
         if _get("ipv6/conf/all/forwarding") != "1":
-            # A host that forwards no longer learns its own address and route from its router, unless it is told to
-            # (Documentation/networking/ip-sysctl.rst, accept_ra). First these, so that there is no moment without.
+            # A host that forwards ignores router advertisements unless accept_ra is 2
+            # (Documentation/networking/ip-sysctl.rst). These first, so that no advertisement is missed.
             for name in os.listdir(f"{_NET}/ipv6/conf"):
                 if name not in ("all", "default", "lo") and _get(f"ipv6/conf/{name}/accept_ra") == "1":
                     wanted[f"ipv6/conf/{name}/accept_ra"] = "2"
@@ -47,7 +47,7 @@ def allow(site: Site, *, ipv6: bool) -> None:
     changed = {name: value for name, value in wanted.items() if _get(name) != value}
     if not changed:
         return
-    # Written down first: who is killed in between has then at most nothing to put back.
+    # Recorded first: if we are killed in between, there is nothing to restore, which is harmless.
     for name, value in changed.items():
         before.setdefault(name, [_get(name), value])
     write(_path(site), encode(before).encode())
@@ -56,13 +56,13 @@ def allow(site: Site, *, ipv6: bool) -> None:
 
 
 def restore(site: Site) -> None:
-    """No network is up any more: put back what was there before."""
+    """Restore the original values after the last network."""
     for name, (old, ours) in sorted(_read(site).items()):
         try:
             if _get(name) == ours:
                 put(name, old)
         except (OSError, HostError):
-            continue   # the interface is gone, and its sysctls with it
+            continue   # the interface and its sysctls are gone
     forget(_path(site))
 
 

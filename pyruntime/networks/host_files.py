@@ -1,4 +1,4 @@
-"""The host's own resolv.conf(5) and hosts(5), parts of which containers get."""
+"""The host's resolv.conf(5) and hosts(5), which containers inherit in part."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ RESOLV, HOSTS = "/etc/resolv.conf", "/etc/hosts"
 
 
 def host_hosts() -> str:
-    """The text of the host's hosts; "" where it has none."""
+    """The text of the host's hosts file; "" if there is none."""
     return _read(HOSTS)
 
 
 def host_resolv(path: str = RESOLV) -> tuple[list[str], list[str], list[str]]:
-    """The host's name servers, search list and options; none where it has none."""
+    """The host's name servers, search list and options; empty without a file."""
     servers: list[str] = []
     search: list[str] = []
     options: list[str] = []
@@ -33,4 +33,4 @@ def _read(path: str) -> str:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(1 << 20)
     except OSError:
-        return ""   # a host without it
+        return ""   # a host without this file

@@ -1,4 +1,4 @@
-"""What is shown of a network, and of a container's networks: Docker's names for it."""
+"""The documents that `inspect` shows for a network, and for a container's networks, with Docker's names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def picture(site: Site, network: Network) -> dict[str, Any]:
-    """All about a network; its containers are those that run."""
+    """The document of a network, with its running containers."""
     containers = {}
     for endpoint in endpoints.every(site):
         if entry := endpoint.in_network(network.name):
@@ -37,7 +37,7 @@ def _with_prefix(entry: dict[str, Any], key: str) -> str:
 
 
 def settings_of(endpoint: Endpoint | None) -> dict[str, Any]:
-    """``NetworkSettings`` of `inspect`, for a container that runs; empty values for one that does not."""
+    """``NetworkSettings`` of a running container; empty values for other containers."""
     joined = endpoint.joined if endpoint else []
     first: dict[str, Any] = joined[0] if joined else {"ip": "", "ip6": "", "gateway": "", "gateway6": "", "mac": ""}
     ports: dict[str, list[dict[str, str]]] = {}
@@ -66,6 +66,6 @@ def ports_line(endpoint: Endpoint | None) -> str:
 
 
 def host_port(port: dict[str, Any]) -> str:
-    """A published port's side of the host: ``0.0.0.0:8080``, ``[::]:8080``."""
+    """The host's side of a published port: ``0.0.0.0:8080``, ``[::]:8080``."""
     host = f"[{port['host']}]" if ":" in port["host"] else port["host"]
     return f"{host}:{port['port']}"

@@ -1,4 +1,4 @@
-"""netlink(7): requests to the kernel, and the attributes that they are made of."""
+"""netlink(7): requests to the kernel, and their attributes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def attribute(kind: int, data: bytes) -> bytes:
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """The attributes of a message, or in one; of each kind the last."""
+    """The attributes of a message, or nested in an attribute; the last one of each kind."""
     found = {}
     while len(data) >= 4:
         length, kind = _ATTRIBUTE.unpack_from(data)
@@ -33,7 +33,7 @@ def attributes(data: bytes) -> dict[int, bytes]:
 
 
 class Connection:
-    """A connection to the network namespace that we were in when it was made; ``protocol`` is one of NETLINK_*. Every
+    """A connection to the network namespace in which it was created; ``protocol`` is one of NETLINK_*. Every
     request raises OSError."""
 
     def __init__(self, protocol: int) -> None:
@@ -45,12 +45,12 @@ class Connection:
         self._socket.close()
 
     def ask(self, kind: int, flags: int, body: bytes) -> bytes:
-        """One request; the first answer to it, if it has one."""
+        """Send a request; returns the first answer, or b""."""
         answers = [*self._answers(kind, flags | NLM_F_ACK, body)]
         return answers[0] if answers else b""
 
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
-        """The answers to a request for everything there is."""
+        """The answers to a request for all entries."""
         return self._answers(kind, NLM_F_DUMP, body)
 
     def _answers(self, kind: int, flags: int, body: bytes) -> Iterator[bytes]:

@@ -1,14 +1,15 @@
 """Packet rules: an nftables table for each network that is up, ``inet INTERFACE``. nft(8).
 
-* From the network outwards everything may go, behind the host's address. Into it comes what answers, and what is for
-  published ports; so two networks do not reach each other. From the host itself everything may come: that is not
-  forwarded.
+* Outgoing traffic of the network is allowed, with the host's address as its source. Incoming traffic is allowed if it
+  answers, or is for published ports; so two networks do not reach each other. Traffic from the host itself is allowed:
+  it is not forwarded.
 * A published port is a map's element: host address, protocol and port to a container's address and port. It is looked
-  up for packets that come from elsewhere, and for our own host's that are not for a loopback address. The proxy carries
-  the others (pyruntime/native/proxy/proxy.c): for loopback addresses, so route_localnet stays off; and those from the
-  network itself, which would have to go back through the port of the bridge that they came by (hairpin mode).
+  up for packets from other hosts, and for the host's own packets that are not for a loopback address. The proxy
+  forwards the others (pyruntime/native/proxy/proxy.c): packets for loopback addresses, so route_localnet stays off; and
+  packets from the network itself, which would have to leave the bridge through the port that they came in by (hairpin
+  mode).
 
-Each change is one transaction of nft's. No table of anybody else is touched.
+Each change is one transaction of nft. Tables of other programs are not touched.
 """
 
 from __future__ import annotations
@@ -62,14 +63,14 @@ _INTERNAL = """
 
 
 def apply(text: str) -> None:
-    """Have nft make the changes, all or none. Raises HostError, PyruntimeError."""
+    """Apply the changes with nft, all or none. Raises HostError, PyruntimeError."""
     status, _, messages = run(_nft(), ["-f", "-"], text)
     if status:
-        raise PyruntimeError(f"nft: the packet rules were refused: {_first(messages)}")
+        raise PyruntimeError(f"nft: the kernel refused the packet rules: {_first(messages)}")
 
 
 def possible() -> bool:
-    """Whether there is a program that can make rules; without it a network never comes up, and has none."""
+    """Whether nft is installed; without nft, no network comes up."""
     return bool(where_is("nft"))
 
 
@@ -78,7 +79,7 @@ def _nft() -> str:
 
 
 def _first(messages: str) -> str:
-    """What nft says, without the lines that it shows."""
+    """The messages of nft, without the quoted lines."""
     for line in messages.splitlines():
         if "rror: " in line:
             return line.partition("rror: ")[2]
@@ -86,7 +87,7 @@ def _first(messages: str) -> str:
 
 
 def table(network: Network) -> str:
-    """What makes the network's table anew, whatever was there."""
+    """The commands that create the network's table, or replace it."""
     interface = network.interface
     masquerade = "".join(
         _MASQUERADE.format(ip="ip6" if ":" in entry["subnet"] else "ip", subnet=entry["subnet"], interface=interface)
@@ -99,14 +100,14 @@ def table(network: Network) -> str:
 
 
 def without(interface: str) -> str:
-    """What removes a network's table; none is fine."""
+    """The commands that remove a network's table; a missing table is no error."""
     return f"add table inet {interface}\ndelete table inet {interface}\n"
 
 
 def elements(interface: str, ports: Sequence[dict[str, Any]], targets: dict[int, str], *, add: bool) -> str:
-    """What adds or removes published ports, which go to these addresses by IP version.
+    """The commands that add or remove published ports, with these destinations by IP version.
 
-    Ports of loopback addresses are the proxy's alone; so is what comes by IPv6 for a container that has none.
+    Only the proxy forwards ports of loopback addresses, and IPv6 traffic for a container without an IPv6 address.
     """
     text = ""
     for port in ports:
@@ -123,15 +124,16 @@ def elements(interface: str, ports: Sequence[dict[str, Any]], targets: dict[int,
 
 
 def exists(interface: str) -> bool:
-    """Whether there is a table of this name. Raises HostError."""
+    """Whether a table with this name exists. Raises HostError."""
     return run(_nft(), ["list", "table", "inet", interface])[0] == 0
 
 
 def droppers() -> list[list[str]]:
-    """Who drops what is forwarded unless their rules accept it, as Docker and ufw set it up: the iptables program that
-    speaks to them, and the chain to be let in by. An accept in our table does not help against a drop in another.
+    """The firewalls that drop forwarded packets unless their own rules accept them, as those of Docker and ufw: the
+    iptables program for their rules, and the chain for an accept rule.
 
-    Docker leaves its chain DOCKER-USER to the rules of others.
+    An accept in our table does not override a drop in another table. Docker reserves its chain DOCKER-USER for rules of
+    others.
     """
     found = []
     status, text, _ = run(_nft(), ["list", "chain", "ip", "filter", "FORWARD"])
@@ -141,7 +143,7 @@ def droppers() -> list[list[str]]:
         with open("/proc/net/ip_tables_names", encoding="ascii") as file:
             old = "filter" in file.read().split()
     except OSError:
-        old = False   # a kernel without the iptables of old
+        old = False   # a kernel without legacy iptables
     if old and (path := where_is("iptables-legacy")):
         text = run(path, ["-w", "-S", "FORWARD"])[1]
         if "-P FORWARD DROP" in text:
@@ -150,8 +152,8 @@ def droppers() -> list[list[str]]:
 
 
 def let_in(program: str, chain: str, interface: str, *, add: bool) -> None:
-    """Accept what is forwarded from and to the bridge in that chain, or take that back. Raises HostError."""
-    path = needed(program, "iptables", "lets packets through the firewall of this host")
+    """Accept packets that are forwarded from and to the bridge in that chain, or remove the rules. Raises HostError."""
+    path = needed(program, "iptables", "opens the host's firewall for packets of containers")
     for side in ("-i", "-o"):
         rule = [chain, side, interface, "-j", "ACCEPT"]
         if (run(path, ["-w", "-C", *rule])[0] == 0) == add:

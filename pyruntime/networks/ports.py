@@ -1,8 +1,8 @@
-"""Published ports: sockets of the host that are bound as long as the container runs.
+"""Published ports: sockets of the host that stay bound while the container runs.
 
-They are bound before the container is made, so that a port that is taken is told at once, by the kernel; nobody else
-can take them meanwhile. pocker-proxy (pyruntime/native/proxy/proxy.c) holds them and carries what arrives at them: what
-the packet rules do not carry past them (pyruntime/networks/nftables.py).
+They are bound before the container is created, so that a port in use is reported at once, by the kernel, and no other
+process can bind the port in the meantime. pocker-proxy (pyruntime/native/proxy/proxy.c) holds them and forwards the
+traffic that the packet rules do not forward (pyruntime/networks/nftables.py).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PROXY = native("proxy")
 _KINDS = {"tcp": (_socket.SOCK_STREAM, _socket.IPPROTO_TCP), "udp": (_socket.SOCK_DGRAM, _socket.IPPROTO_UDP),
           "sctp": (_socket.SOCK_STREAM, IPPROTO_SCTP)}
 PATIENCE = 5.0   # seconds that a killed helper process may take to end
-_TRIES = 64   # for a port that the kernel finds free for IPv4 and that is taken for IPv6
+_TRIES = 64   # for a port that the kernel chooses for IPv4 and that is in use for IPv6
 _EADDRS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class Bound:
-    """One published port of the host: its socket, and where it leads to."""
+    """A published port of the host: its socket and destination."""
 
     __slots__ = ("host", "port", "protocol", "sock", "to")
 
@@ -46,12 +46,12 @@ class Bound:
         self.protocol = protocol
 
     def document(self) -> dict[str, Any]:
-        """As the endpoint has it."""
+        """The entry of the endpoint."""
         return {"host": self.host, "port": self.port, "to": self.to, "protocol": self.protocol}
 
 
 def wanted(ports: Sequence[dict[str, Any]], exposed: Sequence[str], *, every: bool) -> list[dict[str, Any]]:
-    """What is to be published: what was asked for and, with ``every``, each exposed port (``80/tcp``) at any port."""
+    """The ports to publish: the given ones and, with ``every``, each exposed port (``80/tcp``) on any free port."""
     result = list(ports)
     have = {(entry["to"], entry["protocol"]) for entry in ports}
     for text in exposed if every else ():
@@ -66,7 +66,7 @@ def wanted(ports: Sequence[dict[str, Any]], exposed: Sequence[str], *, every: bo
 
 
 def bind(site: Site, ports: Sequence[dict[str, Any]]) -> list[Bound]:
-    """Bind them all, or none. Raises StateError where one is taken, HostError where the kernel cannot."""
+    """Bind all ports, or none. Raises StateError for a port in use, HostError if the kernel lacks support."""
     result: list[Bound] = []
     try:
         for entry in ports:
@@ -78,7 +78,7 @@ def bind(site: Site, ports: Sequence[dict[str, Any]]) -> list[Bound]:
 
 
 def release(bound: Sequence[Bound]) -> None:
-    """Let go of the sockets; the proxy has its own."""
+    """Close our copies of the sockets; the proxy has its own."""
     for one in bound:
         one.sock.close()
 
@@ -114,7 +114,7 @@ def _bind_port(hosts: list[str], port: int, entry: dict[str, Any]) -> list[Bound
             if ":" in host:
                 sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
             if kind == _socket.SOCK_STREAM:
-                # Connections of the last one that had the port may be in TIME-WAIT.
+                # Connections of the port's last owner may be in TIME-WAIT.
                 sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
             try:
                 sock.bind((host, port))
@@ -124,7 +124,8 @@ def _bind_port(hosts: list[str], port: int, entry: dict[str, Any]) -> list[Bound
                     continue
                 raise
             if kind == _socket.SOCK_STREAM:
-                sock.listen(512)   # tells us too if somebody listens: bind alone does not, both reuse the address
+                # listen also fails if another socket listens: bind alone does not, because both set SO_REUSEADDR
+                sock.listen(512)
             port = made[-1].port = sock.getsockname()[1]
         return made
     except BaseException:
@@ -137,19 +138,20 @@ def _problem(site: Site, entry: dict[str, Any], first: int, last: int, error: OS
     what = f"cannot publish port {entry['host'] + ':' if entry['host'] else ''}{span}/{entry['protocol']}"
     if error.errno == errno.EADDRINUSE:
         who = _owner(site, first, entry["protocol"]) if first == last else ""
-        return StateError(f"{what}: address already in use{who}: choose another one, or none for any that is free")
+        return StateError(f"{what}: address already in use{who}: choose another port, or omit the host's port to get a"
+                          " free one")
     if error.errno == errno.EADDRNOTAVAIL:
-        return StateError(f"{what}: no interface of this host has that address")
+        return StateError(f"{what}: no interface of the host has that address")
     if error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
         return HostError(f"{what}: the kernel has no {entry['protocol']}: load the module {entry['protocol']}")
     if error.errno == errno.EACCES:
-        return HostError(f"{what}: permission denied: choose a port from 1024 on, or lower"
+        return HostError(f"{what}: permission denied: choose a port from 1024, or lower"
                          " net.ipv4.ip_unprivileged_port_start")
     return HostError(f"{what}: {error.strerror}")
 
 
 def _owner(site: Site, port: int, protocol: str) -> str:
-    """Who has the port, as far as can be seen."""
+    """The owner of the port, as far as it is visible."""
     for endpoint in endpoints.every(site):
         if any((one["port"], one["protocol"]) == (port, protocol) for one in endpoint.ports):
             return f' by container "{endpoint.names[0]}"'
@@ -162,7 +164,7 @@ def _owner(site: Site, port: int, protocol: str) -> str:
                     with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
                         return f' by process {pid} ("{file.read().strip()}")'
         except OSError:
-            continue   # it has gone, or is not ours to look into
+            continue   # the process has ended, or must not be inspected
     return ""
 
 
@@ -181,7 +183,7 @@ def _inodes(path: str, port: int) -> list[str]:
 
 
 def start_proxy(endpoint: Endpoint, bound: Sequence[Bound]) -> None:
-    """Give the sockets to a proxy, a child of ours that ends with the container's init process. Raises HostError."""
+    """Pass the sockets to a proxy, a child of ours that exits with the container's init process. Raises HostError."""
     targets = endpoint.targets()
     words = []
     pidfd, namespace = os.pidfd_open(endpoint.pid), -1
@@ -195,13 +197,13 @@ def start_proxy(endpoint: Endpoint, bound: Sequence[Bound]) -> None:
             os.set_inheritable(one.sock.fileno(), True)
         where = [f"netns={namespace}"] if namespace >= 0 else []
         os.set_inheritable(pidfd, True)
-        # Not our standard streams: they are the container's at this moment, and it would never see their end.
+        # Not our standard streams: at this moment they are the container's, which would never get end-of-file.
         actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
         try:
             pid = os.posix_spawn(PROXY, ["pocker-proxy", f"init={pidfd}", *where, "--", *words], {},
                                  file_actions=actions, setsid=True)
         except OSError as error:
-            raise HostError(f'cannot run "{PROXY}", which holds published ports: {error.strerror}') from None
+            raise HostError(f'cannot run "{PROXY}", which forwards published ports: {error.strerror}') from None
     finally:
         for fd in (pidfd, *([namespace] if namespace >= 0 else [])):
             os.close(fd)

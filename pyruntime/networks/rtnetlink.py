@@ -1,6 +1,6 @@
-"""Links, addresses and routes: the few requests of rtnetlink(7) that a container's network takes.
+"""Links, addresses and routes: the few requests of rtnetlink(7) that a container's network needs.
 
-pyroute2 would be asked if its import did not cost 130 ms, twice what a whole `run` takes
+pyroute2 is not used: its import costs 130 ms, twice as much as a whole `run`
 (docs/decisions/0016-networks.md).
 """
 
@@ -36,7 +36,7 @@ def _family(address: Address | Subnet) -> int:
 
 
 class Link:
-    """What is known of an interface: ``kind`` is for example bridge or veth."""
+    """An interface: ``kind`` is for example bridge or veth."""
 
     __slots__ = ("index", "kind", "mac", "mtu")
 
@@ -49,7 +49,7 @@ class Link:
 
 
 class Netlink(Connection):
-    """A connection to the network namespace that we were in when it was made. Every request raises OSError."""
+    """A connection to the network namespace in which it was created. Every request raises OSError."""
 
     def __init__(self) -> None:
         super().__init__(nl.NETLINK_ROUTE)
@@ -57,7 +57,7 @@ class Netlink(Connection):
     # --- links --------------------------------------------------------------------------------------------------------
 
     def link(self, name: str) -> Link | None:
-        """The interface of this name, if there is one."""
+        """The interface with this name, or None."""
         try:
             answer = self.ask(nl.RTM_GETLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + _text(nl.IFLA_IFNAME, name))
         except OSError as error:
@@ -67,14 +67,15 @@ class Netlink(Connection):
         return Link(_LINK.unpack_from(answer)[2], attributes(answer[16:]))
 
     def add_bridge(self, name: str, mac: bytes, mtu: int) -> None:
-        """Make a bridge, which is down."""
+        """Create a bridge, which is down."""
         info = attribute(nl.IFLA_LINKINFO | nl.NLA_F_NESTED, _text(nl.IFLA_INFO_KIND, "bridge"))
         self.ask(nl.RTM_NEWLINK, _NEW, _LINK.pack(0, 0, 0, 0, 0) + _text(nl.IFLA_IFNAME, name)
                  + attribute(nl.IFLA_ADDRESS, mac) + _number(nl.IFLA_MTU, mtu) + info)
 
     def add_veth(self, name: str, bridge: int, mtu: int, *, peer: str, peer_mac: bytes, namespace: int) -> None:
-        """Make a pair of interfaces: ``name`` here, a port of the bridge of that index, and ``peer`` in the network
-        namespace behind the descriptor. The peer is down: veth cannot be opened before both ends know each other."""
+        """Create a pair of interfaces: ``name`` on the host, a port of the bridge with that index, and ``peer`` in the
+        network namespace of the descriptor. The peer is down: veth cannot be opened before both ends know each
+        other."""
         inner = (_LINK.pack(0, 0, 0, 0, 0) + _text(nl.IFLA_IFNAME, peer) + _number(nl.IFLA_MTU, mtu)
                  + attribute(nl.IFLA_ADDRESS, peer_mac) + _number(nl.IFLA_NET_NS_FD, namespace))
         info = attribute(nl.IFLA_LINKINFO | nl.NLA_F_NESTED, _text(nl.IFLA_INFO_KIND, "veth") + attribute(
@@ -87,7 +88,7 @@ class Netlink(Connection):
         self.ask(nl.RTM_NEWLINK, 0, _LINK.pack(0, 0, index, IFF_UP, IFF_UP))
 
     def remove(self, name: str) -> None:
-        """Remove an interface; none is fine."""
+        """Remove an interface; a missing interface is no error."""
         try:
             self.ask(nl.RTM_DELLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + _text(nl.IFLA_IFNAME, name))
         except OSError as error:
@@ -97,7 +98,7 @@ class Netlink(Connection):
     # --- addresses and routes -----------------------------------------------------------------------------------------
 
     def add_address(self, index: int, address: Address, subnet: Subnet) -> None:
-        """Give an interface an address."""
+        """Add an address to an interface."""
         # Without IFA_F_NODAD an IPv6 address cannot be used for the first second.
         body = _ADDRESS.pack(_family(address), subnet.prefix, nl.IFA_F_NODAD if address.version == 6 else 0, 0, index)
         body += attribute(nl.IFA_LOCAL, address.bytes) + attribute(nl.IFA_ADDRESS, address.bytes)
@@ -106,7 +107,7 @@ class Netlink(Connection):
         self.ask(nl.RTM_NEWADDR, _NEW, body)
 
     def add_default_route(self, index: int, gateway: Address) -> None:
-        """Send everything that has no other route to the gateway."""
+        """Add the default route through a gateway."""
         body = _ROUTE.pack(_family(gateway), 0, 0, 0, nl.RT_TABLE_MAIN, nl.RTPROT_STATIC,
                            nl.RT_SCOPE_UNIVERSE, nl.RTN_UNICAST, 0)
         self.ask(nl.RTM_NEWROUTE, _NEW,

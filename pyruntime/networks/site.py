@@ -1,4 +1,4 @@
-"""Where the networks of an installation are, and what their owner does for them."""
+"""The directories of an installation's networks, and the callbacks of their owner."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Site(Roots):
     """The directories of networks, and callbacks.
 
     ``event``   called with "create" or "destroy", and the ID and the name of the network
-    ``exists``  whether the container of this ID exists: what an endpoint without container has is given back
-    ``adopt``   called with the pid of the name server: it serves many containers, and has to outlive each of them
+    ``exists``  whether the container with this ID exists: an endpoint without a container is released
+    ``adopt``   called with the pid of the name server, which must outlive each of its containers
 
-    The name server's own process makes no network and ends no endpoint: it needs none of the callbacks.
+    The name server's own process creates no network and releases no endpoint: it needs no callback.
     """
 
     def __init__(self, root: str, run: str, remedy: str = "", *,

@@ -1,8 +1,8 @@
-"""The way out for containers of users who are not root: pasta(1) or slirp4netns(1), a process for each container.
+"""The network of rootless containers: pasta(1) or slirp4netns(1), a process for each container.
 
-Without root there is no bridge in the host's network namespace. The program gives the container an interface of its
-own and carries its connections with the user's sockets; published ports are the proxy's alone. Such containers do not
-reach one another, but by published ports of the host.
+Without root there is no bridge in the host's network namespace. The program creates an interface in the container and
+forwards connections through the user's sockets; only the proxy forwards published ports. Such containers reach each
+other only through published ports of the host.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from pyruntime.networks.endpoints import Endpoint
 
 PASTA, SLIRP = "pasta", "slirp4netns"
-_PASTA_DNS, _SLIRP_DNS = "169.254.1.1", "10.0.2.3"   # answered by the programs; the second is slirp4netns' own choice
+# the programs answer at these addresses; the second is slirp4netns' default
+_PASTA_DNS, _SLIRP_DNS = "169.254.1.1", "10.0.2.3"
 _LOOPBACK = ("127.", "::1")
 
 
 def choose(wanted: str = "") -> str:
-    """The program: the one that is asked for, or what is installed. Raises HostError."""
+    """The requested program, or an installed one. Raises HostError."""
     for name in (wanted,) if wanted else (PASTA, SLIRP):
         if where_is(name):
             return name
@@ -33,7 +34,7 @@ def choose(wanted: str = "") -> str:
 
 
 def name_servers(program: str) -> list[str]:
-    """Whom the container asks for names."""
+    """The name servers of the container."""
     if program == SLIRP:
         return [_SLIRP_DNS]
     servers = host_resolv()[0]
@@ -52,7 +53,7 @@ def start(endpoint: Endpoint) -> None:
 
 
 def _pasta(namespace: int) -> int:
-    # By descriptor: pasta gives up the right to look into other processes before it opens the path.
+    # By descriptor: pasta drops the privilege to inspect other processes before it opens the path.
     record = os.memfd_create("pid", 0)
     try:
         status, _, messages = run(where_is(PASTA), [

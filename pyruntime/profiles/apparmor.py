@@ -1,9 +1,9 @@
-"""AppArmor: the profile that confines containers where the kernel has AppArmor, and its way into the kernel.
+"""AppArmor: the profile that confines containers if the kernel supports AppArmor, and how it is loaded.
 
-It is written after what Docker's documentation says its own keeps away ("AppArmor security profiles for Docker"), in
-the language of apparmor.d(5). It needs no file of the host: neither abstractions nor tunables.
+It is written from Docker's documentation of its own profile ("AppArmor security profiles for Docker"), in
+the language of apparmor.d(5). It needs no file of the host, neither abstractions nor tunables.
 
-Loaded by root alone, by apparmor_parser(8), when the kernel does not have it, or has another version's. Without that
+Only root loads it, with apparmor_parser(8), if the kernel does not have it or has another version. Without that
 program, and without privileges, containers are not confined by AppArmor, as with Docker.
 """
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAME = "pocker-default"
-ENABLED = "/sys/module/apparmor/parameters/enabled"   # not there: a kernel without AppArmor
-LOADED = "/sys/kernel/security/apparmor/profiles"     # NAME (MODE), a line each
+ENABLED = "/sys/module/apparmor/parameters/enabled"   # missing in a kernel without AppArmor
+LOADED = "/sys/kernel/security/apparmor/profiles"     # lines of the form NAME (MODE)
 _PATH = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")    # a user's PATH may lack them
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")
 
 
 def usable() -> bool:
-    """Whether a container that we make is confined by our profile. To be asked by root of the machine."""
+    """Whether a new container is confined by our profile. To be called by root of the host only."""
     try:
         with open(ENABLED, "rb") as file:
             return file.read(1) == b"Y" and os.path.exists(LOADED) and bool(parser())
@@ -36,13 +36,13 @@ def usable() -> bool:
 
 
 def parser() -> str:
-    """Where apparmor_parser is; "" where it is not."""
+    """The path of apparmor_parser; "" if it is not installed."""
     return next((path for path in (f"{one}/apparmor_parser" for one in _PATH) if os.access(path, os.X_OK)), "")
 
 
 def confine(process: dict[str, Any], directory: str) -> None:
-    """Have the process of a configuration confined by AppArmor, where this machine has it; the kernel has the profile
-    then, and ``directory`` a note of its text. Only root of the machine may load profiles. Raises HostError."""
+    """Confine the process of a configuration with AppArmor, if the host supports it: load the profile into the kernel,
+    and record its text in ``directory``. Only root of the host may load profiles. Raises HostError."""
     if usable():
         _provide(directory)
         process["apparmorProfile"] = NAME
@@ -53,7 +53,8 @@ def _provide(directory: str) -> None:
     stamp = f"{directory}/apparmor"
     if not _loaded() or _read(stamp) != text:
         _load(text)
-        # After it: who is killed in between loads it again. A profile is replaced in one go, also under containers.
+        # Afterwards: if we are killed in between, the profile is loaded again. A profile is replaced atomically, also
+        # for running containers.
         write(stamp, text.encode())
 
 
@@ -70,7 +71,7 @@ def _read(path: str) -> str:
 
 
 def _ourselves() -> str:
-    """The profile that confines this process: it sends the signals of `stop` and `kill`; "" for none."""
+    """The profile that confines this process, which sends the signals of `stop` and `kill`; "" for none."""
     for name in ("apparmor/current", "current"):   # the first since Linux 5.1
         if label := _read(f"/proc/self/attr/{name}").rstrip("\0\n"):
             label = label.rpartition(" (")[0] or label
@@ -79,25 +80,26 @@ def _ourselves() -> str:
 
 
 def _load(text: str) -> None:
-    import subprocess  # lazy: a profile is loaded into the kernel once
+    import subprocess  # lazy: the profile is loaded once after each boot
 
-    # -r: replaces one that is there; -K: no cache is written, ours would never be found again.
+    # -r: replace a loaded profile; -K: write no cache, which would never be used.
     done = subprocess.run([parser(), "-r", "-K"], input=text.encode(), capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().replace("\n", "; ")
         raise HostError(f'cannot load the AppArmor profile "{NAME}": {said or f"apparmor_parser: {done.returncode}"};'
-                        " give --security-opt apparmor=unconfined to go without")
+                        " use --security-opt apparmor=unconfined to run without AppArmor")
 
 
 # --- the profile ------------------------------------------------------------------------------------------------------
 
 
 def profile(ourselves: str = "") -> str:
-    """The text; ``ourselves``: the profile of the process that makes and ends containers, if it has one."""
+    """The profile's text; ``ourselves``: the profile of the process that creates and stops containers, if it has
+    one."""
     senders = ["unconfined", *([ourselves] if ourselves else [])]
     lines = [
         "network,",
-        # Refused by seccomp too, which cannot look into socketcall(2) of 32-bit programs.
+        # seccomp refuses these sockets too, but cannot inspect socketcall(2) of 32-bit programs.
         "deny network alg,",
         "deny network vsock,",
         "capability,",
@@ -107,7 +109,7 @@ def profile(ourselves: str = "") -> str:
         f"signal (send, receive) peer={NAME},",
         f"ptrace (trace, tracedby, read, readby) peer={NAME},",
         "deny mount,",
-        # What is not a process's is the machine's: /proc/sys, /proc/irq, /proc/sysrq-trigger and all others.
+        # Files that are not a process's are the host's: /proc/sys, /proc/irq, /proc/sysrq-trigger and all others.
         "deny /proc/[^0-9]* wkl,",
         "deny /proc/[^0-9]*/** wkl,",
         "deny /proc/{kcore,kmem,mem,sysrq-trigger} rwklx,",
@@ -124,7 +126,7 @@ def profile(ourselves: str = "") -> str:
 
 
 def _all_but(directory: str, name: str) -> Iterator[str]:
-    """Patterns of what is below a directory, except for one entry: the language cannot say "not"."""
+    """Patterns for everything below a directory except one entry: the language has no negation."""
     for place, letter in enumerate(name):
         yield f"{directory}/{name[:place]}[^{letter}/]*{{,/**}}"
         if place:

@@ -1,13 +1,13 @@
-"""The system calls that a container may make unless it is told otherwise.
+"""The default seccomp profile: the system calls that a container may make.
 
-A list of what is allowed, by subject; the rest fails with EPERM. As strict as Docker's profile by its documentation
-(docs.docker.com/engine/security/seccomp), which names what is kept from containers and why; docs/pocker-run.md has the
-differences. Some calls come with a capability, since the kernel then guards them by that: they add no way in that was
-not granted.
+A list of allowed calls, by subject; all others fail with EPERM. As strict as Docker's profile by its documentation
+(docs.docker.com/engine/security/seccomp), which lists the blocked calls and the reasons; docs/pocker-run.md has the
+differences. Some calls are allowed with a capability that the kernel requires for them: they add nothing that was not
+granted.
 
-Not here on purpose: key rings (keyctl, add_key, request_key: not divided into namespaces), userfaultfd and io_uring_*
-(ways in which kernels have been attacked), bpf and perf_event_open, kernel modules, clocks, swap, kexec, quotas, what
-the kernel has dropped long ago (sysfs, ustat, uselib, nfsservctl, create_module, ...), clone with new namespaces.
+Excluded on purpose: key rings (keyctl, add_key, request_key: not divided into namespaces), userfaultfd and io_uring_*
+(ways in which kernels have been attacked), bpf and perf_event_open, kernel modules, clocks, swap, kexec, quotas, calls
+that the kernel has removed (sysfs, ustat, uselib, nfsservctl, create_module, ...), clone with new namespaces.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-# Everything that is allowed to everybody, by subject. Tuples of words: they cost nothing to load.
+# Calls that are allowed without a capability, by subject. Tuples of strings cost nothing to load.
 FILES = (
     "access", "chdir", "chmod", "chown", "chown32", "close", "close_range", "copy_file_range", "creat", "dup", "dup2",
     "dup3", "faccessat", "faccessat2", "fadvise64", "fadvise64_64", "fallocate", "fchdir", "fchmod", "fchmodat",
@@ -73,11 +73,11 @@ PROCESSES = (
     "setgroups32", "setpgid", "setpriority", "setregid", "setregid32", "setresgid", "setresgid32", "setresuid",
     "setresuid32", "setreuid", "setreuid32", "setrlimit", "setsid", "setuid", "setuid32", "sigaltstack", "sigprocmask",
     "sigreturn", "tgkill", "tkill", "times", "wait4", "waitid", "waitpid", "pause", "restart_syscall",
-    # The kernel lets a process trace only what it may change anyway (ptrace(2); since Linux 4.8 filters see it, too).
-    # The other two ask the same question before they read or write, and parallel programs (MPI) exchange data by them.
+    # The kernel lets a process trace only processes that it may change anyway (ptrace(2); since Linux 4.8 filters see
+    # it, too). The other two make the same check, and parallel programs (MPI) exchange data with them.
     "process_vm_readv", "process_vm_writev", "ptrace")
 TIMES = (
-    # To set the clock by these needs CAP_SYS_TIME; without it they tell how exact it is (ntp_gettime(3)).
+    # Setting the clock with these needs CAP_SYS_TIME; without it they report the clock's accuracy (ntp_gettime(3)).
     "adjtimex", "clock_adjtime", "clock_adjtime64",
     "alarm", "clock_getres", "clock_getres_time64", "clock_gettime", "clock_gettime64", "clock_nanosleep",
     "clock_nanosleep_time64", "getitimer", "gettimeofday", "nanosleep", "setitimer", "time", "timer_create",
@@ -112,12 +112,12 @@ WITH_CAPABILITY: dict[str, tuple[str, ...]] = {
     "CAP_SYS_TTY_CONFIG": ("vhangup",),
 }
 
-# uname(2)'s machine -> architectures of its programs, and calls that only it has.
+# uname(2)'s machine -> architectures of its programs, and calls that only this machine has.
 _ARM = ("arm_fadvise64_64", "arm_sync_file_range", "breakpoint", "cacheflush", "set_tls", "sync_file_range2")
 _S390 = ("s390_pci_mmio_read", "s390_pci_mmio_write", "s390_runtime_instr")
 MACHINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # uretprobe: no call of a program's own, but of the code that the kernel puts in where somebody on the host traces
-    # it (Linux 6.11); refused, the program would crash.
+    # uretprobe: called not by the program, but by code that the kernel inserts while the program is traced from the
+    # host (Linux 6.11); if refused, the program would crash.
     "x86_64": (("X86_64", "X86", "X32"), ("arch_prctl", "modify_ldt", "uretprobe")),
     "i686": (("X86",), ("modify_ldt",)),
     "aarch64": (("AARCH64", "ARM"), _ARM),
@@ -128,22 +128,22 @@ MACHINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "loongarch64": (("LOONGARCH64",), ()),
 }
 
-# personality(2): query, Linux, 32-bit uname, a uname that old programs expect, and both. Others switch off what keeps
-# exploits from working (ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC).
+# personality(2): query, Linux, 32-bit uname, a uname that old programs expect, and both. Others disable defences
+# against exploits (ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC).
 PERSONALITIES = (0x0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
 NEW_NAMESPACES = (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID
                   | CLONE_NEWNET)
-# Families of sockets that are kept away (sys/socket.h), since to open one has the kernel load its module, whoever asks:
-# DECnet, Econet, ATM's switched circuits, IrDA, Wanpipe, ISDN, CAIF, which nobody has any more; ALG, the kernel's
-# ciphers (CVE-2026-31431 wrote to files that could only be read); VSOCK, which speaks with the hypervisor and knows no
-# network namespace; and all that are newer than this list. A 32-bit program can get at them by socketcall(2), into
-# which a filter cannot look; without that call the i386 programs of Debian have no network.
+# Blocked socket families (sys/socket.h): opening a socket makes the kernel load the family's module, for any user.
+# DECnet, Econet, ATM's switched circuits, IrDA, Wanpipe, ISDN, CAIF, which are obsolete; ALG, the kernel's ciphers
+# (CVE-2026-31431 wrote to files that could only be read); VSOCK, which reaches the hypervisor and ignores network
+# namespaces; and all families that are newer than this list. A 32-bit program can use them through socketcall(2), which
+# a filter cannot inspect; without that call, Debian's i386 programs have no network.
 KEPT_AWAY = (12, 19, 20, 23, 25, 34, 37, 38, 40)
 NEWEST_FAMILY = 45            # AF_MCTP
 
 
 def profile(capabilities: Collection[str], machine: str = "") -> dict[str, Any]:
-    """linux.seccomp for a container that has these capabilities; ``machine`` as uname(2) has it, "" for this one."""
+    """linux.seccomp for a container that has these capabilities; ``machine`` as uname(2) has it, "" for the host's."""
     machine = machine or os.uname().machine
     families, own = MACHINES.get(machine, ((), ()))
     names = [*EVERYBODY, *own]
@@ -157,7 +157,8 @@ def profile(capabilities: Collection[str], machine: str = "") -> dict[str, Any]:
         place = 1 if machine.startswith("s390") else 0
         calls.append(_allow(("clone",), {"index": place, "value": NEW_NAMESPACES, "valueTwo": 0,
                                          "op": "SCMP_CMP_MASKED_EQ"}))
-        # A filter cannot look into clone3's structure. ENOSYS makes programs take clone; EPERM would make them fail.
+        # A filter cannot inspect clone3's structure. ENOSYS makes programs fall back to clone; EPERM would make them
+        # fail.
         calls.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS})
     result: dict[str, Any] = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": EPERM, "syscalls": calls}
     if families:
@@ -169,16 +170,16 @@ def _allow(names: Collection[str], *conditions: dict[str, Any]) -> dict[str, Any
     return {"names": list(names), "action": "SCMP_ACT_ALLOW", **({"args": list(conditions)} if conditions else {})}
 
 
-# Several conditions on one argument are alternatives. None is a range between two numbers.
+# Several conditions on one argument are alternatives. There is no condition for a range.
 _SOCKETS = _allow(("socket",), {"index": 0, "value": KEPT_AWAY[0], "op": "SCMP_CMP_LT"},
                   *({"index": 0, "value": number, "op": "SCMP_CMP_EQ"}
                     for number in range(KEPT_AWAY[0], NEWEST_FAMILY + 1) if number not in KEPT_AWAY))
 
 
 def of_document(document: dict[str, Any], capabilities: Collection[str]) -> dict[str, Any]:
-    """linux.seccomp of a profile as Docker's --security-opt seccomp=FILE takes them: that of the runtime, with
-    ``archMap`` in place of ``architectures``, and rules that hold with or without some capability, architecture or
-    kernel only (``includes``, ``excludes``)."""
+    """linux.seccomp for a profile in the form of Docker's --security-opt seccomp=FILE: the runtime's form, with
+    ``archMap`` in place of ``architectures``, and rules that apply only with or without a capability, architecture or
+    kernel (``includes``, ``excludes``)."""
     machine = os.uname().machine
     taken = ("defaultAction", "defaultErrnoRet", "flags", "listenerPath", "listenerMetadata", "architectures")
     result: dict[str, Any] = {name: document[name] for name in taken if name in document}
@@ -199,12 +200,12 @@ def of_document(document: dict[str, Any], capabilities: Collection[str]) -> dict
     return result
 
 
-# Names of architectures as Go, and so Docker's profiles, have them.
+# Go's names of architectures, which Docker's profiles use.
 _GO = {"x86_64": ("amd64", "x32", "x86"), "aarch64": ("arm64", "arm"), "i686": ("x86", "386"), "armv7l": ("arm",)}
 
 
 def _holds(condition: dict[str, Any], capabilities: Collection[str], machine: str, *, every: bool) -> bool:
-    """Whether all of an ``includes``, or any of an ``excludes``, is so."""
+    """Whether all conditions of ``includes``, or any condition of ``excludes``, apply."""
     answers = []
     if condition.get("caps"):
         answers.append((all if every else any)(name in capabilities for name in condition["caps"]))

@@ -8,5 +8,5 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))   # the di
 
 
 def native(name: str) -> str:
-    """The path of a program that was built of pyruntime/native/NAME."""
+    """The path of the program that is built from pyruntime/native/NAME."""
     return os.path.join(PACKAGE, "native", name, name)

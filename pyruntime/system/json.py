@@ -27,7 +27,7 @@ _SPACE = " \t\n\r"
 
 
 class _Refused(Exception):
-    """The fast reader met something to refuse; the slow reader finds out where and why."""
+    """The fast reader found a mistake; the slow reader finds out where and why."""
 
 
 def whole(text: str) -> int | float:
@@ -50,7 +50,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Context:
-    """What the accelerator reads its settings from."""
+    """The settings of the accelerator."""
 
     strict = True
     object_hook = None
@@ -80,8 +80,8 @@ def decode(data: bytes, document: str) -> object:
                 return value
     # SystemError: the accelerator forgets to raise where json.decoder, which has its exception, was never imported.
     except (_Refused, StopIteration, ValueError, RecursionError, SystemError):
-        pass   # the slow reader below finds the place and says what is wrong
-    from pyruntime.system.json_syntax import read  # lazy: only an interpreter without the accelerator
+        pass   # the slow reader below finds the place and the mistake
+    from pyruntime.system.json_syntax import read  # lazy: only for a mistake, or without the accelerator
 
     return read(data, document)
 
@@ -126,7 +126,7 @@ def _no_lone_surrogate(value: object) -> bool:
 
 
 class NullDict(dict[str, object]):
-    """An empty object that JSON has as null: a Go map that is not set, as Docker's documents are full of."""
+    """An empty object that is written as null: a Go map that is not set, as is common in Docker's documents."""
 
 
 class NullList(list[object]):

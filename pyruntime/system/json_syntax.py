@@ -1,4 +1,4 @@
-"""The slow JSON reader: finds the exact place of a mistake, and reads where the accelerator is missing.
+"""The slow JSON reader: finds the exact place of a mistake, and replaces a missing accelerator.
 
 It knows the path of the value it is in, which the fast reader does not, so a duplicate key or a missing comma is
 reported as ``linux.seccomp: line 9, column 5: ...``. It accepts exactly what ``decode`` accepts.
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _SPACE = " \t\n\r"
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WORDS = {"true": True, "false": False, "null": None}
-_DEPTH = 128  # decode.DEPTH, which cannot be imported here: decode imports this module where there is no accelerator
+_DEPTH = 128  # as json.DEPTH; json imports this module
 
 
 def read(data: bytes, document: str) -> object:
-    """The value that ``data`` holds; raises ConfigError with one Problem that says where it goes wrong and how."""
+    """The value that ``data`` holds; raises ConfigError with one Problem: the place of the mistake and the mistake."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -59,7 +59,7 @@ class _JsonReader:
         raise ConfigError(self.name, [Problem(_where(self.path), f"{place}: {what}", remedy, "RFC 8259")])
 
     def found(self) -> str:
-        """What stands here, for a message."""
+        """The text at this place, for a message."""
         if self.at >= len(self.text):
             return "the end of the file"
         char = self.text[self.at]

@@ -44,7 +44,7 @@ def open_tree(path: str, *, clone: bool, recursive: bool) -> int:
 
 
 def clone_tree(fd: int, *, recursive: bool) -> int:
-    """A descriptor of a detached copy of the mount, from the directory or file of a descriptor on. open_tree(2)."""
+    """A descriptor of a detached copy of the mount, starting at the directory or file of a descriptor. open_tree(2)."""
     module = _bindings()
     flags = module.lib.OPEN_TREE_CLONE | AT_EMPTY_PATH | (module.lib.AT_RECURSIVE if recursive else 0)
     return _check(module.lib.k_open_tree(fd, b"", flags), "open_tree")
@@ -83,12 +83,12 @@ def become_subreaper() -> None:
 
 
 def set_fs_ids(uid: int, gid: int) -> None:
-    """Whom the files belong to that this thread makes; what it may do stays. setfsuid(2), PR_SET_SECUREBITS."""
+    """Set the owner of the files that this thread creates; its capabilities stay. setfsuid(2), PR_SET_SECUREBITS."""
     _check(_bindings().lib.k_set_fs_ids(uid, gid), "setfsuid", f"{uid}:{gid}")
 
 
 def bpf_prog_load(insns: bytes, license: str) -> int:
-    """Load a device filter (BPF_PROG_TYPE_CGROUP_DEVICE). bpf(2); the verifier's words come with the error."""
+    """Load a device filter (BPF_PROG_TYPE_CGROUP_DEVICE). bpf(2); the error includes the verifier's message."""
     module = _bindings()
     result = module.lib.k_bpf_prog_load(insns, len(insns), license.encode(), module.ffi.NULL, 0)
     if result >= 0:
@@ -114,11 +114,11 @@ def openat2(path: bytes, flags: int, *, dir_fd: int, resolve: int, mode: int = 0
 
 
 def detached_filesystem(kind: str, settings: list[tuple[str, str | None]], attributes: int = 0) -> int:
-    """A descriptor of a new filesystem that is mounted nowhere, and ends with it; a setting without a value is a flag,
-    and a key may come more than once.
+    """A descriptor of a new filesystem that is not mounted, and that lives as long as the descriptor; a setting without
+    a value is a flag, and a key may be repeated.
 
-    fsopen(2), fsconfig(2), fsmount(2): no page limits the settings' length. ``attributes`` are MOUNT_ATTR_*. The
-    kernel's own words, which it leaves in the descriptor, come with the error.
+    fsopen(2), fsconfig(2), fsmount(2): the settings' length is not limited to a page. ``attributes`` are MOUNT_ATTR_*.
+    The error includes the kernel's message, which is read from the descriptor.
     """
     module = _bindings()
     fs = _check(module.lib.k_fsopen(kind.encode()), "fsopen", kind)
@@ -135,7 +135,7 @@ def detached_filesystem(kind: str, settings: list[tuple[str, str | None]], attri
 
 
 def mount_filesystem(kind: str, target: str, settings: list[tuple[str, str | None]], attributes: int = 0) -> None:
-    """Mount a new filesystem at ``target``. move_mount(2); the rest as detached_filesystem."""
+    """Mount a new filesystem at ``target``. move_mount(2); otherwise as detached_filesystem."""
     mount = detached_filesystem(kind, settings, attributes)
     try:
         move_mount(mount, target)
@@ -169,15 +169,15 @@ MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8   # linux/fs.h
 
 
 def umount2(target: str, flags: int = UMOUNT_NOFOLLOW) -> None:
-    """umount2(2). A symbolic link that has come to stand at ``target`` is not followed."""
+    """umount2(2). A symbolic link at ``target`` is not followed."""
     _check(_bindings().lib.k_umount2(os.fsencode(target), flags), "umount2", target)
 
 
 def syncfs(fd: int) -> None:
-    """Write to disk what the filesystem that holds ``fd`` has in memory. syncfs(2)."""
+    """Write the filesystem of ``fd`` to disk. syncfs(2)."""
     _check(_bindings().lib.k_syncfs(fd), "syncfs")
 
 
 def unshare(flags: int) -> None:
-    """Leave namespaces for new ones (CLONE_NEW*). unshare(2)."""
+    """Move to new namespaces (CLONE_NEW*). unshare(2)."""
     _check(_bindings().lib.k_unshare(flags), "unshare")

@@ -1,4 +1,4 @@
-"""Names that people give to containers, networks and volumes."""
+"""Names of containers, networks and volumes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 
 
 def check_name(name: str) -> str:
-    """The name itself; raises UsageError for one that no container, network or volume can have."""
+    """The name itself. Raises UsageError if no container, network or volume can have the name."""
     if len(name) < 2 or not _LETTERS.issuperset(name) or name[0] in "_.-":
         raise UsageError(f'"{name}" cannot be a name: two or more letters, digits, "_", "." and "-", and a letter or'
                          " digit first")

@@ -22,7 +22,7 @@ def interpreter() -> str:
 
 
 def start_time(pid: int) -> int:
-    """The start time of a process in clock ticks since boot; 0 for none and for a zombie. proc_pid_stat(5)."""
+    """The start time of a process in clock ticks since boot; 0 if there is none, or a zombie. proc_pid_stat(5)."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
@@ -96,7 +96,7 @@ def _open(pid: int, started: int) -> int:
     if pid <= 0:
         raise ProcessLookupError
     pidfd = os.pidfd_open(pid)
-    # After pidfd_open: the descriptor keeps naming the process whose start time is read here (pidfd_open(2)).
+    # After pidfd_open: the descriptor refers to the process whose start time is read here (pidfd_open(2)).
     if start_time(pid) != started:
         os.close(pidfd)
         raise ProcessLookupError

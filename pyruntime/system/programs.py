@@ -1,4 +1,4 @@
-"""Other programs, run to their end. ``subprocess`` would cost 15 ms of import."""
+"""Other programs: find them, run them and wait. ``subprocess`` would cost 15 ms of import."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-IGNORED = (SIGPIPE, SIGXFSZ)   # Python ignores them and would hand that down; pasta refuses to begin then
+IGNORED = (SIGPIPE, SIGXFSZ)   # Python ignores them, and its children would; pasta then refuses to start
 _MORE = ("/usr/local/sbin", "/usr/sbin", "/sbin")   # not in a plain user's PATH
 
 
 def where_is(name: str) -> str:
-    """The path of a program, "" where there is none."""
+    """The path of a program; "" if it is not installed."""
     for directory in (*os.environ.get("PATH", "/usr/bin:/bin").split(":"), *_MORE):
         path = f"{directory}/{name}"
         if directory.startswith("/") and os.access(path, os.X_OK):
@@ -25,10 +25,10 @@ def where_is(name: str) -> str:
 
 
 def needed(name: str, package: str, purpose: str) -> str:
-    """The path of a program. Raises HostError, which says what it is for and which package has it."""
+    """The path of a program. Raises HostError with the program's purpose and its package."""
     path = where_is(name)
     if not path:
-        raise HostError(f'there is no program "{name}", which {purpose}: install the package {package}')
+        raise HostError(f'the program "{name}", which {purpose}, is not installed: install the package {package}')
     return path
 
 

@@ -1,4 +1,4 @@
-"""The two directories of an installation: what outlives a reboot, and what does not."""
+"""The two directories of an installation: one outlives a reboot, the other does not."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pyruntime.system.locks import Lock
 
 
 class Roots:
-    """ROOT and RUN; what is below them is made when it is first needed.
+    """ROOT and RUN; directories below them are created when they are first needed.
 
     ``root``    what outlives a reboot
     ``run``     what does not
-    ``remedy``  what a user can do where they cannot be made
+    ``remedy``  for the error message if they cannot be created
     """
 
     def __init__(self, root: str, run: str, remedy: str = "") -> None:
@@ -22,11 +22,11 @@ class Roots:
         self.remedy = remedy
 
     def below(self, *names: str) -> str:
-        """A directory below ROOT, which is made. Raises HostError."""
+        """A directory below ROOT; it is created if it is missing. Raises HostError."""
         return self._made(self.root, *names)
 
     def below_run(self, *names: str) -> str:
-        """A directory below RUN, which is made. Raises HostError."""
+        """A directory below RUN; it is created if it is missing. Raises HostError."""
         return self._made(self.run, *names)
 
     def lock(self, name: str) -> Lock:
@@ -37,10 +37,10 @@ class Roots:
         path = "/".join((top, *names))
         if not os.path.isdir(path):
             try:
-                # Apart: what makedirs makes on its way has the mode that the umask leaves, and all is below the top.
+                # Separately: makedirs creates intermediate directories with the mode that the umask leaves.
                 os.makedirs(top, 0o700, exist_ok=True)
                 os.makedirs(path, 0o700, exist_ok=True)
             except OSError as error:
                 remedy = f": {self.remedy}" if self.remedy else ""
-                raise HostError(f'cannot make "{path}": {error.strerror}{remedy}') from None
+                raise HostError(f'cannot create "{path}": {error.strerror}{remedy}') from None
         return path

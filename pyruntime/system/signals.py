@@ -10,14 +10,15 @@ SIGNALS = {name: number for number, name in enumerate((
     "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
     "PWR", "SYS"), 1)} | {"IOT": 6, "CLD": 17, "POLL": 29}
 
-# What a command in the foreground passes on to the program: not what is about the command itself or its terminal, nor
-# what cannot be caught.
+# Signals that a command in the foreground forwards to the program: not those that concern the command itself or its
+# terminal, nor those that cannot be caught.
 FORWARDED = {*range(1, 32), *range(34, 65)} - {SIGNALS[name] for name in (
     "CHLD", "KILL", "STOP", "URG", "WINCH", "TTIN", "TTOU", "TSTP", "CONT", "PIPE")}
 
 
 class Insistence:
-    """Counts the SIGINT and SIGTERM that a command gets: the third one ends it, whatever its program makes of them."""
+    """Counts the SIGINT and SIGTERM signals that a command gets: the third one ends the command, even if its program
+    ignores them."""
 
     LIMIT = 3
 
@@ -26,7 +27,7 @@ class Insistence:
         self._count = 0
 
     def add(self, number: int) -> None:
-        """Raises Interrupted at the third."""
+        """Raises Interrupted at the third signal."""
         self._count += number in (SIGNALS["INT"], SIGNALS["TERM"])
         if self._count >= self.LIMIT:
             raise Interrupted(f"got {self.LIMIT} SIGINT or SIGTERM signals that {self._program} ignores: exiting;"
@@ -34,7 +35,7 @@ class Insistence:
 
 
 def signal_number(text: str) -> int:
-    """The number behind a name (any case, with or without SIG) or number; raises UsageError."""
+    """The number of a signal, which is given by name (any case, with or without SIG) or number. Raises UsageError."""
     if text.isdecimal() and int(text) <= 64:
         return int(text)
     name = text.upper().removeprefix("SIG")

@@ -1,4 +1,4 @@
-"""Sockets that have a path, however long, and descriptors that come over them. unix(7)."""
+"""Unix sockets with paths of any length, and descriptors that are sent over them. unix(7)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyruntime.errors import PyruntimeError
 
 
 def address(path: str) -> tuple[str, int]:
-    """A name for the socket ``path`` that is short enough for sun_path, and the descriptor that keeps it valid."""
+    """A name of the socket ``path`` that is short enough for sun_path, and the descriptor that keeps the name valid."""
     fd = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return f"/proc/self/fd/{fd}/{os.path.basename(path)}", fd
 
@@ -45,7 +45,7 @@ def listen(path: str) -> _socket.socket:
 
 
 def waits(path: str) -> bool:
-    """Whether somebody listens at ``path``: init closes its socket when `start` has spoken to it."""
+    """Whether a process listens at ``path``: init closes its socket when `start` has connected."""
     try:
         name, fd = address(path)
     except FileNotFoundError:
@@ -64,9 +64,9 @@ def waits(path: str) -> bool:
 
 
 def receive_fd(sock: _socket.socket) -> int:
-    """One descriptor that came over a stream socket."""
+    """Receive one descriptor over a stream socket."""
     _, ancillary, _, _ = sock.recvmsg(4096, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
     for level, kind, data in ancillary:
         if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS and len(data) >= 4:
             return int.from_bytes(data[:4], "little")
-    raise PyruntimeError("no terminal came from the container")
+    raise PyruntimeError("the container sent no terminal")

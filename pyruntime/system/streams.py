@@ -1,4 +1,4 @@
-"""Streams read and written without waiting: for the relays between our streams and a program's.
+"""Streams that are read and written without blocking, for the relays between our streams and a program's.
 
 A relay that blocks on one stream keeps everything else from the program: its other stream, signals, a new window size.
 O_NONBLOCK belongs to the open file description, which the caller's shell shares with us, so it is set on a description
@@ -18,7 +18,7 @@ CHUNK = 1 << 16
 
 
 class Stream:
-    """A descriptor that never makes us wait. ``own``: nothing else has its open file description."""
+    """A descriptor that never blocks. ``own``: nothing else has its open file description."""
 
     def __init__(self, fd: int, flags: int, *, own: bool = False) -> None:
         self.fd = fd
@@ -27,18 +27,18 @@ class Stream:
         self.write: Callable[[memoryview], int] = lambda data: os.write(self.fd, data)
         try:
             mode = os.fstat(fd).st_mode
-        except OSError:   # closed when we were called: to read or to write says so
+        except OSError:   # closed by our caller: reading or writing reports the error
             return
         if own:
             os.set_blocking(fd, False)
-        elif S_ISSOCK(mode):   # cannot be opened again, and need not
+        elif S_ISSOCK(mode):   # a socket cannot be opened again, and need not be
             import _socket  # lazy: only for a socket
 
             sock = _socket.socket(fileno=os.dup(fd))
             self.read = lambda size: sock.recv(size, _socket.MSG_DONTWAIT)
             self.write = lambda data: sock.send(data, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
             self._release = sock.close
-        elif not S_ISREG(mode):   # a file never makes anybody wait, and its offset belongs to the description
+        elif not S_ISREG(mode):   # a file never blocks, and its offset belongs to the description
             self._open_again(flags, S_ISFIFO(mode))
 
     def _open_again(self, flags: int, pipe: bool) -> None:
@@ -46,7 +46,7 @@ class Stream:
         if pipe or os.isatty(shared):
             try:
                 self.fd = os.open(f"/proc/self/fd/{shared}", flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-            except OSError:   # another user's, after su(1): what ssh(1) does, too
+            except OSError:   # another user's terminal, after su(1): as ssh(1) does
                 if os.get_blocking(shared):
                     os.set_blocking(shared, False)
                     self._release = lambda: os.set_blocking(shared, True)
@@ -54,12 +54,12 @@ class Stream:
                 self._release = lambda: os.close(self.fd)
 
     def close(self) -> None:
-        """Leave the caller's descriptor as it was."""
+        """Restore the caller's descriptor."""
         self._release()
 
 
 class Inlet:
-    """A stream to read from. ``ended``: there is nothing more to come."""
+    """A stream to read from. ``ended``: end of file."""
 
     def __init__(self, fd: int, *, own: bool = False) -> None:
         self._stream = Stream(fd, os.O_RDONLY, own=own)
@@ -68,20 +68,20 @@ class Inlet:
         self.close = self._stream.close
 
     def take(self, size: int = CHUNK) -> bytes:
-        """What can be read now, at most ``size`` bytes."""
+        """The bytes that can be read now, at most ``size``."""
         try:
             data = self._stream.read(size)
         except (BlockingIOError, InterruptedError):
             return b""
-        except OSError:   # EIO: a terminal that was hung up, or whose last program has closed it
+        except OSError:   # EIO: the terminal was hung up, or its last program has closed it
             data = b""
         self.ended = not data
         return data
 
 
 class Outlet:
-    """A stream to write to. What it does not take at once is kept: ``pending`` bytes. Whoever fills it looks at
-    ``full``. ``gone``: it takes nothing any more, and what is put into it is dropped."""
+    """A stream to write to. Bytes that cannot be written at once are kept: ``pending``. Check ``full`` before adding
+    more. ``gone``: the stream is closed, and further bytes are dropped."""
 
     def __init__(self, fd: int, *, own: bool = False, limit: int = CHUNK) -> None:
         self._stream = Stream(fd, os.O_WRONLY, own=own)
@@ -105,14 +105,14 @@ class Outlet:
         self.flush()
 
     def flush(self) -> None:
-        """Write of what is kept as much as is taken now."""
+        """Write as many of the pending bytes as possible now."""
         written = 0
         try:
             with memoryview(self._kept) as view:
                 while written < len(view):
                     written += self._stream.write(view[written:])
         except (BlockingIOError, InterruptedError):
-            pass   # the rest stays; poll(2) says when it can go on
-        except OSError:   # EPIPE, EIO: the reader has gone; ENOSPC: a file takes no more
+            pass   # the rest stays pending until poll(2) reports the descriptor as writable
+        except OSError:   # EPIPE, EIO: the reader has closed the stream; ENOSPC: the disk is full
             self.gone, written = True, len(self._kept)
         del self._kept[:written]

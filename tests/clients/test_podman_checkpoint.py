@@ -35,7 +35,7 @@ def _counted(podman: Podman, beyond: int) -> int:
     return len(lines)
 
 
-def test_there_and_back(podman: Podman, tmp_path: Path) -> None:
+def test_round_trip(podman: Podman, tmp_path: Path) -> None:
     """In its place; and from an archive, as on another machine, where it counts on from the number reached."""
     podman.ok("run", "-d", "--name", "c1", *OPTIONS, "box", "sh", "-c", COUNT)
     reached = _counted(podman, 3)

@@ -53,7 +53,7 @@ def reports(directory: Path) -> str:
 
 
 @pytest.mark.parametrize("fault", ["argv[0][argc + 100000] = 1", "argc += 0x7fffffff", "argc <<= 40 + argc"])
-def test_what_a_sanitizer_finds_is_reported(directory: Path, fault: str) -> None:
+def test_faults_are_reported(directory: Path, fault: str) -> None:
     source = directory / "fault.c"
     source.write_text(f"int main(int argc, char **argv)\n{{\n\t{fault};\n\treturn argc + **argv;\n}}\n")
     done = subprocess.run([build(directory, [source])], capture_output=True, text=True, check=False, env={})
@@ -63,7 +63,7 @@ def test_what_a_sanitizer_finds_is_reported(directory: Path, fault: str) -> None
 
 @pytest.mark.parametrize(("name", "tests", "keywords", "least"), [
     ("monitor", "test_streams.py", "attach or log or terminal", 8), ("proxy", "test_network.py", "port", 3)])
-def test_no_sanitizer_finds_anything(directory: Path, name: str, tests: str, keywords: str, least: int) -> None:
+def test_programs_run_without_a_report(directory: Path, name: str, tests: str, keywords: str, least: int) -> None:
     program = build(directory, [*(PROGRAMS / name).glob("*.c"), *(PROGRAMS / "arguments").glob("*.c")])
     done = subprocess.run(["unshare", "--mount", "sh", "-c", INSIDE, "sh", program, PROGRAMS / name / name,
                            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",

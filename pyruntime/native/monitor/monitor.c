@@ -12,12 +12,12 @@
  * init=PID     the container's init process, our child
  * out=FD err=FD in=FD   our ends of its pipes; tty=FD instead of them: the master of its terminal
  * client=FD    the first client: the command in the foreground
- * owner=1 that client cleans up after the end, if it is still connected then
- * once=1 the input ends when the first client disconnects
+ * owner=1      that client cleans up after the end, if it is still connected then
+ * once=1       the input ends when the first client disconnects
  * log-files=N log-limit=BYTES   keep a log of N files, and rotate it beyond BYTES (0: never); absent: no log is kept
- * health=MS the time from the start, and from the end of each health check, to the next check
- * begin=MS soon=MS until BEGIN after the start, or until a check has passed, SOON is that time
- * after=MS wait, then execute COMMAND, and nothing else
+ * health=MS    the time from the start, and from the end of each health check, to the next check
+ * begin=MS soon=MS   until BEGIN after the start, or until a check has passed, SOON is that time
+ * after=MS     wait, then execute COMMAND, and nothing else
  *
  * In COMMAND the word % stands for its purpose: finish, health or restart. */
 #define _GNU_SOURCE

@@ -172,12 +172,12 @@ def _connect(address: str) -> socket.socket:
         while b"OK" not in said:
             part = sock.recv(512)
             if not part or b"REJECTED" in said + part or b"ERROR" in said + part:
-                raise OSError(0, "the bus rejected the authentication (AUTH EXTERNAL)")
+                raise OSError("the bus rejected the authentication (AUTH EXTERNAL)")
             said += part
         while not said.endswith(b"\r\n"):
             part = sock.recv(512)
             if not part:
-                raise OSError(0, "the bus disconnected")
+                raise OSError("the bus disconnected")
             said += part
         sock.sendall(b"BEGIN\r\n")
         sock.settimeout(None)

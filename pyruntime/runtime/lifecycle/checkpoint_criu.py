@@ -10,13 +10,12 @@ import _socket
 import fcntl
 import os
 import re
-import select
 import shutil
-import signal
 import subprocess
 
 from pyruntime.errors import CriuError, HostError, PyruntimeError, words
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
+from pyruntime.system.processes import SIGKILL, ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ _INSTALL = ("install the package criu of a distribution that has it (Debian 13, 
             " the program by --criu")
 # Podman calls some commands without a PATH.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_GRACE = 5_000   # milliseconds for CRIU to release the container after the socket is closed
+_GRACE = 5.0   # seconds for CRIU to release the container after the socket is closed
 _ERROR = re.compile(r"^\([\d.]+\)\s+(?:\d+: )?Error \([^)]*\): (?:[\w-]+: )?(.*)$")
 _BEGINS = ("Dumping processes (pid", "Dump CRIU run id")   # first lines of a dump and of a restore
 # CRIU logs this and continues: a container with few files does not need the limit.
@@ -173,10 +172,8 @@ class Criu:
         try:
             pidfd = os.pidfd_open(self.pid)
             try:
-                poll = select.poll()
-                poll.register(pidfd, select.POLLIN)
-                if not poll.poll(_GRACE):
-                    os.kill(self.pid, signal.SIGKILL)
+                if not ended(pidfd, _GRACE):
+                    os.kill(self.pid, SIGKILL)
             finally:
                 os.close(pidfd)
             os.waitpid(self.pid, 0)

@@ -27,7 +27,6 @@ from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord, refus
 from pyruntime.runtime.lifecycle.subgroups import chosen_cgroup
 from pyruntime.system import sockets
 from pyruntime.system.json import encode
-from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -264,7 +263,7 @@ def _open_init(record: StateRecord) -> dict[str, int]:
         refuse("cannot exec in a stopped container", record.id, "stopped")
     try:
         root = os.open(f"/proc/{record.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        if start_time(record.pid) != record.started:
+        if not record.alive():
             os.close(root)
             refuse("cannot exec in a stopped container", record.id, "stopped")
     except OSError as error:

@@ -41,19 +41,19 @@ print(one.value, *(name for name, module in sorted(sys.modules.items()) if modul
                    isinstance(module.__spec__.loader, bytecode.Bytecode)))"""
 
 
-def test_modules_are_taken_from_it(package: Path) -> None:
+def test_modules_are_loaded_from_the_bytecode_file(package: Path) -> None:
     assert run(package, TAKEN) == "42 thing thing.inner thing.inner.two thing.one\n"
     assert run(package, "import thing.one as m; print(m.__file__, m.__package__, m.__spec__.origin)") == (
         f"{package}/one.py thing {package}/one.py\n")
     assert run(package, "import thing as m; print(m.__file__, m.__path__)") == f"{package}/__init__.py ['{package}']\n"
 
 
-def test_a_changed_source_is_read_itself(package: Path) -> None:
+def test_a_changed_source_is_compiled_again(package: Path) -> None:
     (package / "inner" / "two.py").write_text("value = 1041\n")
     assert run(package, TAKEN) == "1042 thing thing.inner thing.one\n"
 
 
-def test_a_source_of_the_same_size_and_another_time(package: Path) -> None:
+def test_a_source_with_the_same_size_and_another_mtime(package: Path) -> None:
     two = package / "inner" / "two.py"
     before = two.stat().st_mtime_ns
     two.write_text("value = 51\n")
@@ -61,13 +61,13 @@ def test_a_source_of_the_same_size_and_another_time(package: Path) -> None:
     assert run(package, TAKEN).startswith("52 ")
 
 
-def test_a_module_that_is_gone(package: Path) -> None:
+def test_a_removed_module(package: Path) -> None:
     (package / "one.py").unlink()
     assert run(package, "try:\n    import thing.one\nexcept ModuleNotFoundError as error:\n    print(error)") == (
         "No module named 'thing.one'\n")
 
 
-def test_a_package_that_was_moved(package: Path) -> None:
+def test_a_moved_package(package: Path) -> None:
     moved = package.parent / "elsewhere" / "thing"
     moved.parent.mkdir()
     Path(f"{package}.bytecode").rename(f"{moved}.bytecode")
@@ -76,12 +76,12 @@ def test_a_package_that_was_moved(package: Path) -> None:
     assert run(moved, "import thing.one as m; print(m.__file__)") == f"{moved}/one.py\n"
 
 
-def test_a_file_that_is_replaced_meanwhile(package: Path) -> None:
+def test_a_bytecode_file_replaced_in_the_meantime(package: Path) -> None:
     other = f"bytecode.write({str(package)!r}, '{package}.bytecode')"
     assert run(package, TAKEN, before=other) == "42\n"
 
 
-def test_no_file_or_one_of_another_interpreter(package: Path) -> None:
+def test_a_missing_file_or_that_of_another_interpreter(package: Path) -> None:
     file = Path(f"{package}.bytecode")
     data = file.read_bytes()
     magic = MAGIC_NUMBER
@@ -92,7 +92,7 @@ def test_no_file_or_one_of_another_interpreter(package: Path) -> None:
     assert run(package, TAKEN) == "42\n"
 
 
-def test_nothing_stays_open(package: Path) -> None:
+def test_no_descriptor_stays_open(package: Path) -> None:
     assert run(package, "from thing import one; print(sorted(os.listdir('/proc/self/fd')))") == "['0', '1', '2', '3']\n"
 
 
@@ -103,7 +103,7 @@ def test_an_error_names_its_line(package: Path) -> None:
     assert f'File "{package}/one.py", line 2, in fail' in run(package, code)
 
 
-def test_the_commands_use_it() -> None:
+def test_the_commands_use_the_bytecode_file() -> None:
     """As they were installed; sources that were changed since are read themselves."""
     found = bytecode.read()
     assert found, f"{bytecode.FILE} is missing: run make"

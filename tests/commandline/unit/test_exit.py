@@ -16,7 +16,7 @@ def end(code: str, redirection: str = "") -> subprocess.CompletedProcess[str]:
                           capture_output=True, text=True, check=False)
 
 
-def test_what_was_printed_is_written() -> None:
+def test_output_is_flushed() -> None:
     done = end("sys.stdout.write('out'); sys.stderr.write('err')")
     assert (done.returncode, done.stdout, done.stderr) == (7, "out", "err")
 
@@ -25,17 +25,17 @@ def test_what_was_printed_is_written() -> None:
     "import atexit; atexit.register(print, 'called')",
     "import threading; threading.Timer(0.2, print, ['called']).start()",
     "import tempfile, weakref; weakref.finalize(leave, print, 'called')"])
-def test_who_waits_for_the_end_is_called(code: str) -> None:
+def test_exit_functions_are_called(code: str) -> None:
     done = end(code)
     assert (done.returncode, done.stdout) == (7, "called\n"), done.stderr
 
 
-def test_the_interpreter_is_not_taken_to_pieces() -> None:
+def test_the_interpreter_is_not_finalized() -> None:
     done = end("class Last:\n    def __del__(self): print('too late')\nlast = Last()")
     assert (done.returncode, done.stdout) == (7, "")
 
 
-def test_output_that_cannot_be_written_is_told() -> None:
+def test_an_error_of_writing_output_is_reported() -> None:
     done = end("print('lost')", ">/dev/full")
     assert done.returncode == 120 and "No space left on device" in done.stderr
 

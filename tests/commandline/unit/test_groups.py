@@ -51,7 +51,7 @@ def test_help_of_the_group_and_of_a_member(group: Group, capfd: pytest.CaptureFi
     assert not seen
 
 
-def test_wrong_words(group: Group, capfd: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported(group: Group, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match=r'"tool net" has no command "rm": there are make, ls'):
         group.run([], _parsed(group, "rm"))
     with pytest.raises(UsageError, match=r'tool net: "make" requires exactly 1 argument'):

@@ -12,7 +12,7 @@ from pyruntime.pocker.cli.main import PROGRAM as POCKER
 @pytest.mark.parametrize(("program", "word", "hint"), [
     (POCKER, "rnu", "do you mean run?"), (POCKER, "xyzzy", "see `pocker --help`"),
     (POCKER, "image s", "do you mean images or image?"), (PYIMAGE, "pul", "do you mean pull?")])
-def test_a_command_that_does_not_exist(program: Program, word: str, hint: str,
+def test_an_unknown_command(program: Program, word: str, hint: str,
                                        capfd: pytest.CaptureFixture[str]) -> None:
     assert program.main([word]) == 1
     shown = capfd.readouterr()

@@ -44,30 +44,31 @@ VALUE: dict[str, Any] = {
     ("{{range .Config.Env}}{{println .}}{{end}}", "A=1\nB=2\n"),
     ('{{"a\\"b"}} {{`raw`}} {{42}} {{true}}', 'a"b raw 42 true'),
 ])
-def test_what_is_understood(text: str, result: str) -> None:
+def test_supported_templates(text: str, result: str) -> None:
     assert render(text, VALUE) == result
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("{{if .Id}}", "there is no {{end}}"), ("{{range .Id}}", "there is no {{end}}"), ("{{end}}", "it ends nothing"),
-    ("{{if .Id}}a{{else}}b{{else}}c{{end}}", "there is no {{end}}"),
-    ("{{if .Id}}a{{else foo}}b{{end}}", "is not understood"),
+    ("{{if .Id}}", "its {{end}} is missing"), ("{{range .Id}}", "its {{end}} is missing"),
+    ("{{end}}", "it ends nothing"),
+    ("{{if .Id}}a{{else}}b{{else}}c{{end}}", "its {{end}} is missing"),
+    ("{{if .Id}}a{{else foo}}b{{end}}", "is not supported"),
     ("{{range .Id}}a{{end}}", "that is no list"), ("{{.Nope}}", "there is: Id, Name, State"),
     ("{{.State.Health.Status}}", 'there is no "Status"'), ("{{.Id.More}}", "there is no"),
     ("{{index .Id 3}}", "there is no item 3"),
     ("{{foo .Id}}", "functions are and, eq"), ("{{index .State.Pid 0}}", "there is no item 0"),
-    ("{{.Id .Name}}", "is not understood"), ("{{(.Id}}", "is not understood"), ("{{.Id", 'without "}}"'),
-    ("{{}}", "is not understood"), ("{{.Id | }}", "is not understood"), ("{{$x}}", "there is no $x"),
+    ("{{.Id .Name}}", "is not supported"), ("{{(.Id}}", "is not supported"), ("{{.Id", 'without "}}"'),
+    ("{{}}", "is not supported"), ("{{.Id | }}", "is not supported"), ("{{$x}}", "there is no $x"),
     ("{{len .State.Pid}}", "len does not take these values"),
     ('{{printf "%z" .Id}}', "printf does not take these values"),
     ('{{printf "%s"}}', "there is no item"), ("{{gt .Id 3}}", "gt does not take these values"),
 ])
-def test_what_is_not_understood_is_told(text: str, said: str) -> None:
+def test_unsupported_templates_are_refused(text: str, said: str) -> None:
     with pytest.raises(UsageError, match="--format") as error:
         render(text, VALUE)
     assert said in str(error.value)
 
 
-def test_headings_of_tables() -> None:
+def test_table_headings() -> None:
     assert heading("{{.ID}}\\t{{.CreatedAt}} {{json .Ports}}", {"ID": "CONTAINER ID"}) == (
         "CONTAINER ID\tCREATED AT PORTS")

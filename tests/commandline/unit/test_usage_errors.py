@@ -47,6 +47,6 @@ def test_a_wrong_flag_is_one_line_on_standard_error(name: str, word: str, capfd:
     ("port", 1, '"pocker port" requires at least 1 argument(s): see `pocker port --help`'),
     ("rename x", 1, '"pocker rename" requires exactly 2 argument(s): see `pocker rename --help`'),
 ])
-def test_the_words_of_pocker(words: str, status: int, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_messages_of_pocker(words: str, status: int, said: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert POCKER.main(words.split()) == status
     assert capfd.readouterr() == ("", f"error: {said}\n")

@@ -105,7 +105,7 @@ BAD = [
     (("nonsense",), "nonsense"),
     (("inspect", "absent"), 'no such image: "absent"'),
     (("inspect", "-f", "{{.Nothing}}", "busy:1"), 'there is no "Nothing"; there is: '),
-    (("inspect", "-f", "{{if .Id}}", "busy:1"), "is not understood"),
+    (("inspect", "-f", "{{if .Id}}", "busy:1"), "is not supported"),
     (("inspect", "-f", "{{.Id", "busy:1"), '"{{" without "}}"'),
     (("inspect", "-f", "plain", "busy:1"), "write table, json, or a template"),
     (("inspect", "-f", "table", "busy:1"), "these documents are no table"),

@@ -152,7 +152,7 @@ def test_templates(template: str, text: str) -> None:
 
 @pytest.mark.parametrize(("template", "words"), [
     ("{{.Nothing}}", 'there is no "Nothing"; there is: Id'), ("{{.Id", '"{{" without "}}"'),
-    ("{{range .Id}}", "is not understood"), ("{{index .Id 3}}", "there is no item 3"), ("{{.Id.More}}", "there is no"),
+    ("{{range .Id}}", "is not supported"), ("{{index .Id 3}}", "there is no item 3"), ("{{.Id.More}}", "there is no"),
 ])
 def test_templates_that_are_wrong(template: str, words: str) -> None:
     with pytest.raises(UsageError, match="--format") as caught:

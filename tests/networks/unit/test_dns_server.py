@@ -18,7 +18,7 @@ LONG = "a" * 63
     ([LONG + "a", "0123456789ab"], b"\x0c0123456789ab\0"), (["a" * 300, "0123456789ab"], b"\x0c0123456789ab\0"),
     (["a." * 140, "0123456789ab"], b"\x0c0123456789ab\0"), (["a..b", "0123456789ab"], b"\x0c0123456789ab\0"),
 ])
-def test_the_name_of_an_address(tmp_path: Path, names: list[str], expected: bytes) -> None:
+def test_the_reverse_name_of_an_address(tmp_path: Path, names: list[str], expected: bytes) -> None:
     joined = {"network": "pocker", "internal": False, "ip": "10.88.0.2", "ip6": "", "aliases": []}
     directory = tmp_path / "networks/containers"
     directory.mkdir(parents=True)

@@ -16,7 +16,7 @@ from pyruntime.pocker.events import events
 from pyruntime.runtime.cgroups import scope
 
 
-def test_a_network_that_is_made_or_removed_is_an_event(tmp_path: Path) -> None:
+def test_creating_and_removing_a_network_are_events(tmp_path: Path) -> None:
     seen: list[tuple[str, str, str]] = []
     site = Site(str(tmp_path / "root"), str(tmp_path / "run"), event=lambda *event: seen.append(event))
     with networks.lock(site):
@@ -34,7 +34,7 @@ def test_pocker_writes_events_of_networks_into_its_journal(tmp_path: Path) -> No
         "network", "create", {"ID": network.id, "Attributes": {"name": "back"}})
 
 
-def test_an_endpoint_is_swept_when_its_container_does_not_exist(tmp_path: Path) -> None:
+def test_an_endpoint_without_a_container_is_swept(tmp_path: Path) -> None:
     kept, gone = "a" * 64, "b" * 64
     site = Site(str(tmp_path / "root"), str(tmp_path / "run"), exists=lambda id: id == kept)
     for id in (kept, gone):
@@ -43,13 +43,13 @@ def test_an_endpoint_is_swept_when_its_container_does_not_exist(tmp_path: Path) 
     assert endpoints.identifiers(site) == [kept]
 
 
-def test_pocker_knows_its_containers_by_their_directories(tmp_path: Path) -> None:
+def test_pocker_recognizes_its_containers_by_their_directories(tmp_path: Path) -> None:
     places = Places(str(tmp_path / "root"), str(tmp_path / "run"))
     places.below("containers", "a" * 64)
     assert [places.networks.exists(id * 64) for id in "ab"] == [True, False]
 
 
-def test_directories_that_cannot_be_made_are_told_with_the_remedy(tmp_path: Path) -> None:
+def test_an_error_of_creating_directories_has_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HostError, match="name other directories with POCKER_ROOT and POCKER_RUN"):
         Places(str(tmp_path / "file/root"), str(tmp_path / "run")).networks.below("networks")

@@ -146,7 +146,7 @@ def test_flags_that_have_one_value_here(pocker: Pocker) -> None:
         assert words[0].partition("=")[0] in said
     for command in ("pull", "push", "build"):
         said = pocker.fails(command, "--disable-content-trust=false", "busybox")
-        assert "signatures are not verified here" in said
+        assert "signatures cannot be verified" in said
 
 
 def test_an_image_does_not_cover_procfs(pocker: Pocker, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_what_is_asked_for_is_given(lab: Lab) -> None:
     lab.detached("other", "--network", "fixed")
     assert lab.address("other", "fixed").startswith("10.7.0.1")   # 128 and on
     for wanted, said in (("10.7.0.77", "is taken by container"), ("10.7.0.254", "is taken by its gateway"),
-                         ("10.8.0.1", "is not one that a container of network")):
+                         ("10.8.0.1", "is not available to containers of network")):
         assert said in lab.fails("run", "--rm", "--network", "fixed", "--ip", wanted, "busybox", "true", status=125)
 
 
@@ -254,7 +254,7 @@ def test_a_port_that_is_taken_is_told_with_who_has_it(lab: Lab) -> None:
     lab.serve(lab.host, "tcp", "127.0.0.1", 8181)
     said = lab.fails("run", "--rm", "-p", "8181:80", "busybox", "true", status=125)
     assert "cannot publish port 8181/tcp: address already in use by process" in said
-    assert "no interface of this host has that address" in lab.fails(
+    assert "no interface of the host has that address" in lab.fails(
         "run", "--rm", "-p", "203.0.113.1:81:80", "busybox", "true", status=125)
     # One of a range that is free is taken; nobody else gets a port that a container has.
     lab.detached("next", "-p", "8080-8082:80")
@@ -342,7 +342,7 @@ def test_networks_are_made_listed_and_removed(lab: Lab) -> None:
     assert listed == ["bridge", "one", "two", "host", "none"]
     assert json.loads(lab.ok("network", "inspect", "one"))[0]["Labels"] == {"stage": "test"}
     assert "already" in lab.fails("network", "create", "one")
-    assert "stands for something else" in lab.fails("network", "create", "host")
+    assert "--network gives it another meaning" in lab.fails("network", "create", "host")
     assert 'write "10.3.0.0/24"' in lab.fails("network", "create", "--subnet", "10.3.0.9/24", "three")
     assert "no such network" in lab.fails("run", "--rm", "--network", "nosuch", "busybox", "true", status=125)
     assert "stays" in lab.fails("network", "rm", "bridge")

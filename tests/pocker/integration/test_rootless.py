@@ -149,7 +149,7 @@ pocker ps; echo $?
 pocker run --rm plain:1 true; echo $?
 """ + "exit 0", root=TMP + "rmdir /run/user/65534; mkdir -m 755 /tmp/pocker-65534")
     assert done.stdout.split("\n") == ["1", "125", ""]
-    assert done.stderr.count('"/tmp/pocker-65534" is not a directory that you alone may write') == 2
+    assert done.stderr.count('"/tmp/pocker-65534" is not a directory that only you may write') == 2
 
 
 def test_what_only_root_can_do_is_told_at_once(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_no_swap_limit_where_the_kernel_has_none(monkeypatch: pytest.MonkeyPatch
     (["--device-read-bps", "sda:1m"], "/dev/sda:1"),
     (["--device-read-bps", "/dev/null:1m"], "not a block device"),
     (["--device-write-iops", "/dev/nowhere:1"], "No such file"),
-    (["--ulimit", "files=1"], "there is no such limit: there are as, core"),
+    (["--ulimit", "files=1"], "unknown limit: choose one of as, core"),
     (["--ulimit", "nofile=9:8"], "more than the hard limit"),
     (["--ulimit", "nofile"], "NAME=SOFT"),
     (["--ulimit", "nofile=a"], "NAME=SOFT"),

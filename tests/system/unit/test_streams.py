@@ -1,4 +1,4 @@
-"""Streams that are read and written without waiting: the caller finds its own as they were."""
+"""Streams that are read and written without blocking: the caller's streams are restored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ os.open = refused
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_a_description_that_is_shared_is_given_back_as_it_was(monkeypatch: pytest.MonkeyPatch, blocking: bool) -> None:
+def test_a_shared_file_description_is_restored(monkeypatch: pytest.MonkeyPatch, blocking: bool) -> None:
     reader, writer = os.pipe()
     for fd in (reader, writer):
         os.set_blocking(fd, blocking)
@@ -48,7 +48,7 @@ def test_a_description_that_is_shared_is_given_back_as_it_was(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("typed", "script"), [(b"", "exit 0"), (b"\x04", "cat"), (b"x\n", "read line")])
-def test_exec_gives_back_the_terminal_of_another_user(typed: bytes, script: str) -> None:
+def test_exec_restores_the_terminal_of_another_user(typed: bytes, script: str) -> None:
     relay = FOREIGN + f"""
 from pyruntime.pocker.containers.exec_streams import Piped
 

@@ -28,7 +28,7 @@ def test_an_rfc_3339_timestamp_is_parsed(text: str, nanoseconds: int) -> None:
     "", "Z", "yesterday", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00",
     "2026-01-01T24:00:00Z", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00.1x+00:00", "2026-01-01T00:00:00+0100",
     "2026-01-01T00:00:000Z", "٢٠٢٦-01-01T00:00:00Z"])
-def test_other_texts_are_refused(text: str) -> None:
+def test_malformed_timestamps_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not an? |has no day"):
         times.parse(text)
 
@@ -48,7 +48,7 @@ def test_a_duration_is_parsed(text: str, nanoseconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "-1s", "s", "1.2.3s", "1d", "1s ", "\u0661s"])
-def test_other_texts_are_no_durations(text: str) -> None:
+def test_other_texts_are_not_durations(text: str) -> None:
     assert durations.parse(text) is None
 
 
@@ -61,7 +61,7 @@ def test_a_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_leftover_of_a_killed_process_is_no_obstacle_and_its_link_is_not_followed(tmp_path: Path) -> None:
+def test_a_leftover_of_a_killed_process_is_replaced_and_its_link_not_followed(tmp_path: Path) -> None:
     path, other = tmp_path / "file", tmp_path / "other"
     other.write_text("untouched")
     (tmp_path / f"file.{os.getpid()}.new").symlink_to(other)
@@ -69,12 +69,12 @@ def test_a_leftover_of_a_killed_process_is_no_obstacle_and_its_link_is_not_follo
     assert (path.read_bytes(), other.read_text(), path.is_symlink()) == (b"new", "untouched", False)
 
 
-def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_an_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(PyruntimeError, match=r'cannot write ".*/none/file": No such file or directory'):
         files.write(f"{tmp_path}/none/file", b"")
 
 
-def test_a_lock_that_is_not_waited_for_is_refused(tmp_path: Path) -> None:
+def test_a_held_lock_is_refused_without_waiting(tmp_path: Path) -> None:
     path = f"{tmp_path}/lock"
     with Lock(path, shared=True), Lock(path, shared=True, wait=False), pytest.raises(BlockingIOError), \
             Lock(path, wait=False):

@@ -26,7 +26,7 @@ VALUES = st.recursive(
 
 
 def whole(value: object) -> object:
-    """``value`` as decode gives it back: whole floats are integers."""
+    """``value`` as returned by decode: whole floats become integers."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -58,7 +58,7 @@ def test_quote_agrees_with_the_accelerator(text: str) -> None:
 
 @given(st.text(st.sampled_from('{}[]",:0123456789.eE+-truefalsn \n\t\\u/"ab'), max_size=30))
 def test_the_two_readers_refuse_the_same_texts(text: str) -> None:
-    """The slow reader is what explains a refusal, so it must never accept what the fast one refused."""
+    """The slow reader words the error, so it must never accept a text that the fast reader refused."""
     try:
         slow: object = syntax.read(text.encode(), "x")
     except ConfigError:
@@ -145,13 +145,13 @@ def test_whole_numbers_are_integers_however_they_are_written() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, {"a": [-math.inf]}])
-def test_encode_refuses_numbers_that_json_has_not(value: object) -> None:
+def test_encode_refuses_numbers_that_json_lacks(value: object) -> None:
     with pytest.raises(ValueError, match="no place in JSON"):
         encode(value)
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1: "a"}, {"a": {1, 2}}])
-def test_encode_refuses_values_that_json_has_not(value: object) -> None:
+def test_encode_refuses_values_that_json_lacks(value: object) -> None:
     with pytest.raises(TypeError, match="no place in JSON"):
         encode(value)
 
