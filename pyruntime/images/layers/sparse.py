@@ -88,5 +88,5 @@ def check(size: int, pieces: Map, stored: int) -> Map:
         end = offset + length
         total += length
     if total != stored:
-        raise LayerError(f"sparse file: the map has {total} bytes, the archive {stored}")
+        raise LayerError(f"sparse file: the map has {total} bytes, the archive has {stored}")
     return pieces

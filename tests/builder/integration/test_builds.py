@@ -82,7 +82,7 @@ def test_arguments_count_where_they_are_used(builder: Builder, tmp_path: Path) -
     assert _cached(builder, context, "--build-arg", "V=2") == [True, False]
     assert _cached(builder, context, "--build-arg", "V=1") == [True, True]
     assert _cached(builder, context, "--build-arg", "HTTP_PROXY=http://x:1") == [True, True]
-    assert "no ARG declares it" in builder("build", "--build-arg", "W=1", context).stderr
+    assert "no ARG declares the build argument" in builder("build", "--build-arg", "W=1", context).stderr
 
 
 def test_no_cache(builder: Builder, tmp_path: Path) -> None:

@@ -219,11 +219,11 @@ def test_add_of_a_repository(builder: Builder, tmp_path: Path, repository: str) 
 def test_a_dockerfile_gets_no_repository_of_the_host(builder: Builder, tmp_path: Path) -> None:
     for url in (f"file://{tmp_path}/work.git", f"git+{tmp_path}/work"):
         context = write(tmp_path / "context", f"FROM busybox\nADD {url} /x/\n", {})
-        assert "is a repository of this machine" in builder.fails("build", context)
+        assert "is a repository of the host" in builder.fails("build", context)
 
 
 @pytest.mark.parametrize(("line", "words"), [
-    ("ADD --checksum=sha256:{0} a /x", "of one source that is downloaded"),
+    ("ADD --checksum=sha256:{0} a /x", "needs exactly one source"),
     ("ADD --checksum=$NONE http://127.0.0.1:1/a /x", "expands to nothing"),
     ("ADD --checksum=md5:1 http://127.0.0.1:1/a /x", "Dockerfile:2: digest"),
 ])

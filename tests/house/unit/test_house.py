@@ -205,8 +205,8 @@ def test_an_import_inside_a_function_has_a_reason() -> None:
     assert sorted(set(found)) == []
 
 
-# Class names that several classes share: one of each belongs to pocker, which is being restructured. This set must become
-# empty.
+# Class names that several classes share: one of each belongs to pocker, which is being restructured. This set must
+# become empty.
 SEVERAL = {"Context", "Trace"}
 
 

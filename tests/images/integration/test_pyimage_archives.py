@@ -128,7 +128,7 @@ def test_archives_of_the_older_kind(pyimage: Pyimage, tmp_path: Path) -> None:
         == ids["second"]
     said = pyimage.fails("inspect", f"docker-archive:{tmp_path}/old.tar:third:old")
     assert 'no image "third:old"; there are: "first:old", "second:old"' in said, said
-    assert "say which" in pyimage.fails("inspect", f"docker-archive:{tmp_path}/old.tar")
+    assert "select one" in pyimage.fails("inspect", f"docker-archive:{tmp_path}/old.tar")
 
 
 def names_in(data: bytes) -> dict[str, tuple[bytes, int, str, int, bytes]]:

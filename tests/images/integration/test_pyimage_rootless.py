@@ -122,7 +122,7 @@ pyimage umount -r bundle
 
 def test_mounting_needs_root(tmp_path: Path) -> None:
     done = run(tmp_path, "pyimage load -q -i layout; pyimage mount plain:1 place", code=1)
-    assert "mounting an image needs root; `pyimage unpack --driver copy` makes a tree" in done.stderr
+    assert "mounting an image needs root: use `pyimage unpack --driver copy` instead" in done.stderr
 
 
 def test_a_store_of_its_own(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_tag(loaded: Pyimage, layout: Layout) -> None:
     assert identity(loaded, "one") == identity(loaded, "dock:1"), "a name moves"
     assert "cannot have a digest" in loaded.fails("tag", "busy:1", f"x@{layout[1]['busy:1']}")
     assert 'no such image: "absent"' in loaded.fails("tag", "absent", "x")
-    assert "capital letters" in loaded.fails("tag", "busy:1", "Upper")
+    assert "must be lower case" in loaded.fails("tag", "busy:1", "Upper")
 
 
 def test_rm_by_name(loaded: Pyimage, layout: Layout) -> None:

@@ -405,7 +405,7 @@ def test_wrong_layers(store: Store) -> None:
     swapped.diff_ids[1] = of(b"something else")
     for descriptor in swapped.layers:
         fetch(store, swapped, descriptor)
-    with pytest.raises(DigestError, match="the image's configuration says"):
+    with pytest.raises(DigestError, match="the image's configuration has"):
         store.extract_layers(swapped.wanted)
     missing = Image(good, archive(("missing", b"")))
     with pytest.raises(ImageError, match=r"is not in store.*pull the image again"):
