@@ -51,7 +51,7 @@ def whole(pattern: str) -> re.Pattern[str]:
         parts[-1] += _translate(pattern[start:index])
     if len(parts) == 1:
         return re.compile(parts[0], re.S)
-    # What stands between two ** and is whole components is there or not: where it comes first is as good as elsewhere.
+    # Whole components between two ** match at their first occurrence, which is as good as any other.
     middle = "".join(f"(?>(?:.*?/)??{part})" if part.endswith("/") else f"(?:.*/)?{part}" for part in parts[1:-1])
     return re.compile(parts[0] + middle + (f"(?:.*/)?{parts[-1]}" if parts[-1] else ".*"), re.S)
 

@@ -67,7 +67,7 @@ class Kept(Source):
         self._content = content
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """Its bytes from ``offset`` on."""
+        """Its content, starting at ``offset``."""
         from io import BytesIO  # lazy: only when content is copied
 
         return BytesIO(self._content[offset:])

@@ -102,7 +102,7 @@ class Reference:
 
 
 def familiar(name: str) -> str:
-    """The shortest form that means the same as a name of the store; a name that is none any more as it is."""
+    """The shortest form that means the same as a name of the store; an invalid name unchanged."""
     try:
         return Reference.parse(name).familiar
     except UsageError:

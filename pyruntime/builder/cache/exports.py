@@ -150,5 +150,5 @@ class _BlobFile(Source):
         self._path = path
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """Its bytes from ``offset`` on."""
+        """Its content, starting at ``offset``."""
         return Window(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC), offset, descriptor.size, owned=True)

@@ -80,7 +80,7 @@ def from_content(stream: LayerStream, stored: int) -> tuple[int, Map]:
 
 
 def check(size: int, pieces: Map, stored: int) -> Map:
-    """The map, once it is known to ascend, to stay within the file and to use up what is stored."""
+    """The map, verified: ascending, within the file, and of the stored length."""
     end = total = 0
     for offset, length in pieces:
         if offset < end or length < 0 or offset + length > min(size, MAX_NUMBER):

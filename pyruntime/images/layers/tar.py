@@ -44,7 +44,7 @@ _KNOWN = frozenset((FILE, LINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO))
 _ZERO = bytes(512)
 _MAX_ID = (1 << 32) - 2        # one more is -1, which chown(2) takes as "leave it"
 _MAX_SECONDS = 1 << 55         # of a time: a billion years, which still fit as nanoseconds
-# What a global header may not set: it would be the same for every entry after it. Go's reader, and with it Docker,
+# Keys that a global header may not set, for all entries after it. Go's reader, and with it Docker,
 # ignores global headers, GNU tar obeys them; so such an archive has two meanings.
 _NEVER_GLOBAL = (b"path", b"linkpath", b"size", b"GNU.sparse.")
 

@@ -110,7 +110,7 @@ class Response:
         self.seen = 0   # bytes of the body so far
 
     def header(self, name: str) -> str:
-        """A header's value; empty where it is absent."""
+        """A header's value; empty if it is absent."""
         return (self._answer.headers.get(name) or "").strip()
 
     def headers(self, name: str) -> list[str]:

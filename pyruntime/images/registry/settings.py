@@ -55,7 +55,7 @@ class RegistryEndpoint:
         return f"{self.host}/{self.path}" if self.path else self.host
 
     def __repr__(self) -> str:
-        return f"Endpoint({self!s}, insecure={self.insecure}, mirror={self.mirror}, pulls={self.pulls!r})"
+        return f"RegistryEndpoint({self!s}, insecure={self.insecure}, mirror={self.mirror}, pulls={self.pulls!r})"
 
 
 class Rule:

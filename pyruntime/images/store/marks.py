@@ -1,6 +1,6 @@
 """Marks content in use: the graph from names, bundles and leases down to blobs and layers.
 
-Documents are verified when they are read. A damaged document hides what it points to, so a removal must not go on:
+Documents are verified when they are read. A damaged document hides what it points to, so nothing may be removed then:
 ``Marks.problems`` reports it.
 """
 

@@ -109,7 +109,7 @@ class LegacySource(Source):
         return self._descriptor(name, media.layer_type(compression, docker=True))
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on."""
+        """The content of a blob, starting at ``offset``."""
         return self._files.open(self._members[descriptor.digest], offset)
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ class _Member:
         self.offset = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take the next bytes."""
+        """Write the next bytes."""
         self._verifier.update(data)
         self._file.write(data)
         self.offset = self._verifier.seen
@@ -191,7 +191,7 @@ class ArchiveTarget(Target):
         self._file.write(bytes(-size % _BLOCK))
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
-        """Take a blob."""
+        """Write a blob."""
         self._header(blob_name(descriptor.digest), descriptor.size)
         member = _Member(self._file, descriptor, self.label)
         source.fetch(descriptor, member, advance)
@@ -206,7 +206,7 @@ class ArchiveTarget(Target):
         self._pad(len(data))
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take a manifest or an index."""
+        """Write a manifest or an index."""
         if descriptor.digest not in self._written:
             self._whole(blob_name(descriptor.digest), raw)
             self._written[descriptor.digest] = len(raw)

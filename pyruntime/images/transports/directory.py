@@ -64,20 +64,20 @@ class DirectoryTarget(Target):
             raise ImageError(f'cannot write into "{self._path}": {error.strerror}') from None
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is there."""
+        """Whether the blob is present."""
         path = os.path.join(self._path, _name(descriptor.digest))
         return os.path.exists(path) and os.path.getsize(path) == descriptor.size
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
-        """Take a blob."""
+        """Write a blob."""
         with Staged(os.path.join(self._path, _name(descriptor.digest)), descriptor) as staged:
             source.fetch(descriptor, staged, advance)
         return "copied"
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take a manifest of an index."""
+        """Write a manifest of an index."""
         replace(os.path.join(self._path, f"{_name(descriptor.digest)}.manifest.json"), raw, mode=MODE, sync=True)
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take the root document."""
+        """Write the root document."""
         replace(os.path.join(self._path, "manifest.json"), raw, mode=MODE, sync=True)

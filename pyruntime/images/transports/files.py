@@ -87,7 +87,7 @@ class DirectoryFiles(NamedFiles):
             return -1
 
     def open(self, name: str, offset: int = 0) -> Body:
-        """A file's bytes from ``offset`` on."""
+        """The content of a file, starting at ``offset``."""
         try:
             fd = os.open(os.path.join(self.path, name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)   # FIFOs block
         except OSError as error:

@@ -91,7 +91,7 @@ class LayoutSource(Source):
         return self._files.size(blob_name(descriptor.digest)) >= 0
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on."""
+        """The content of a blob, starting at ``offset``."""
         return self._files.open(blob_name(descriptor.digest), offset)
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class Staged:
         self._file.truncate()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take the next bytes."""
+        """Write the next bytes."""
         self._verifier.update(data)
         view = memoryview(data)
         while view:
@@ -166,13 +166,13 @@ class LayoutTarget(Target):
         return path
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
-        """Take a blob."""
+        """Write a blob."""
         with Staged(self._place(descriptor.digest), descriptor) as staged:
             source.fetch(descriptor, staged, advance)
         return "copied"
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take a manifest or an index."""
+        """Write a manifest or an index."""
         replace(self._place(descriptor.digest), raw, mode=MODE, sync=True)
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:

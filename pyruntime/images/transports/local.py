@@ -31,11 +31,11 @@ class StoreSource(Source):
         return self.document(self._root), self._root.media_type
 
     def holds(self, descriptor: Descriptor) -> bool:
-        """Whether a manifest is there: often only those for one platform are."""
+        """Whether the store has a manifest: often only that of one platform."""
         return self._store.has(descriptor.digest)
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on."""
+        """The content of a blob, starting at ``offset``."""
         fd = self._store.open_blob(descriptor.digest)
         return Window(fd, offset, descriptor.size, owned=True)
 
@@ -78,7 +78,7 @@ class StoreTarget(Target):
         return "copied"
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take a manifest or an index."""
+        """Write a manifest or an index."""
         self._store.lease().add(check(descriptor.digest))
         self._store.put(raw, descriptor.digest.partition(":")[0])
 

@@ -46,7 +46,7 @@ class RegistrySource(Source):
         return raw
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on."""
+        """The content of a blob, starting at ``offset``."""
         body = self.repository.blob(descriptor, offset)
         skip = offset - body.offset
         while skip > 0 and (data := body.read(min(skip, 1 << 16))):   # no range support
