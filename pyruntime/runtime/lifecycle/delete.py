@@ -153,8 +153,8 @@ def destroy(container: StateDirectory, record: StateRecord) -> list[str]:
     if record.alive():
         end_process(record.pid, record.started, Cgroup(record.cgroup))
     if not record.own_pids and record.pid and record.cgroup:
-        # The processes share a pid namespace and outlive init. The cgroup may be killed even if it existed before:
-        # `create` found it empty.
+        # The container joined a pid namespace, so its processes outlive init. All processes of the cgroup are the
+        # container's, even in a cgroup that existed before: `create` requires that it is empty.
         Cgroup(record.cgroup).kill()
     if made:
         group.kill()

@@ -238,7 +238,7 @@ def _numbers(path: Path) -> set[str]:
 
 
 def test_constants_of_the_kernel_stand_in_system() -> None:
-    """Once each, in uapi, uapi_netlink, or beside the call that takes them."""
+    """Each is defined once: in uapi, in uapi_netlink, or beside the call that takes it."""
     system = {name: _numbers(MODULES[f"pyruntime.system.{name}"]) for name in ("uapi", "uapi_netlink", "kernel")}
     known = set().union(*system.values())
     assert len(known) == sum(map(len, system.values()))
