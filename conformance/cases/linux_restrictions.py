@@ -66,7 +66,7 @@ def masked_missing(t: Trial) -> None:
     t.equal(t.output(config), "still not there", "output")
 
 
-@requirement(MASKED, "masking cannot be undone inside: the mount cannot be unmounted without CAP_SYS_ADMIN")
+@requirement(MASKED, "masking cannot be undone in the container: the mount cannot be unmounted without CAP_SYS_ADMIN")
 def masked_stays(t: Trial) -> None:
     container = _with_secrets(
         t, "umount /secret/file 2>/dev/null; cat /secret/file 2>/dev/null", maskedPaths=["/secret/file"]
@@ -137,7 +137,7 @@ def readonly_keeps_flags(t: Trial) -> None:
 
 
 def _sysctl(name: str, key: str, value: str) -> None:
-    @requirement(SYSCTL, f"{key} is set inside", name=f"sysctl_{name}")
+    @requirement(SYSCTL, f"{key} is set in the container", name=f"sysctl_{name}")
     def case(t: Trial) -> None:
         path = "/proc/sys/" + key.replace(".", "/")
         t.skip_unless(os.path.exists(path), f'the kernel has no "{path}"')

@@ -136,7 +136,7 @@ class Cgroup:
     def delete(self, timeout: float = 5.0) -> None:
         """Remove the cgroup in every hierarchy, sub-cgroups first, and kill remaining processes.
 
-        A missing cgroup is no error. Raises StateError with the name of the directory if it is still in use after
+        A missing cgroup is not an error. Raises StateError with the name of the directory if it is still in use after
         ``timeout`` seconds; the other hierarchies are removed before.
         """
         failed: list[str] = []

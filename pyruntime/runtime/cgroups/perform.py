@@ -78,7 +78,7 @@ def _make(path: str, made: list[str]) -> None:
 
 
 def remove(path: str) -> None:
-    """The undo of `create` for one directory. A missing directory is no error, and a directory in use stays."""
+    """The undo of `create` for one directory. A missing directory is not an error; a directory in use stays."""
     try:
         os.rmdir(path)
     except OSError as error:

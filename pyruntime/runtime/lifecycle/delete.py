@@ -75,7 +75,7 @@ def _signal_group(record: StateRecord, signal: int, *, but: int = 0) -> None:
 def delete(root: str, container_id: str, *, force: bool = False, created: bool = False,
            warn: Callable[[str], None] = lambda text: None) -> None:
     """Destroy a stopped container; with ``created``, also a container that waits for `start`; with ``force``, a
-    container in any state, and a missing container is no error. Raises StateError (runtime.md#delete)."""
+    container in any state, and a missing container is not an error. Raises StateError (runtime.md#delete)."""
     container = StateDirectory(root, container_id)
     try:
         record = container.read()
