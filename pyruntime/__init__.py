@@ -1,18 +1,20 @@
-"""pyruntime: an OCI-spec low-level container runtime.
+"""pyruntime: containers as a library, and the commands `pyruntime`, `pyimage` and `pocker`.
 
-``Runtime`` and ``State`` are the library (pyruntime.runtime.api); ``errors`` is the tree of everything that it raises.
-They are loaded when they are first asked for: the command imports this package too, and each import counts there.
+``Runtime`` and ``State`` are the OCI low-level runtime (pyruntime.runtime.api), ``Engine`` the engine of `pocker`
+(pyruntime.pocker.api); ``errors`` is the tree of everything that they raise. They are loaded when they are first asked
+for: the commands import this package too, and each import counts there.
 """
 
 from __future__ import annotations
 
 from pyruntime._version import __version__
 
-__all__ = ["Runtime", "State", "__version__", "errors"]
+__all__ = ["Engine", "Runtime", "State", "__version__", "errors"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime import errors
+    from pyruntime.pocker.api import Engine
     from pyruntime.runtime.api import Runtime, State
 
 
@@ -22,6 +24,10 @@ def __getattr__(name: str) -> object:
         from pyruntime.runtime import api
 
         return getattr(api, name)
+    if name == "Engine":
+        from pyruntime.pocker.api import Engine  # lazy: as above
+
+        return Engine
     if name == "errors":
         import pyruntime.errors  # lazy: as above
 

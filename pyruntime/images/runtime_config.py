@@ -9,8 +9,8 @@ from __future__ import annotations
 from pyruntime.errors import ImageError
 from pyruntime.images.rootless import setgroups_denied
 from pyruntime.images.users import find_user
-from pyruntime.runtime.config.environment import last_of_each
 from pyruntime.runtime.config.template import template
+from pyruntime.system.environment import last_of_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

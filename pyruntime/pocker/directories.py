@@ -1,17 +1,17 @@
-"""Where pocker keeps what.
+"""The directories of pocker.
 
     ROOT/containers/ID/   a container: its record, root filesystem, log (pyruntime.pocker.containers.container)
-    ROOT/containers/~...  one that is being made or removed; whose process is gone, the next command clears away
-    ROOT/names/NAME       a symbolic link to the ID of the container that has the name
+    ROOT/containers/~...  a container that is being created or removed; the next command removes those of dead processes
+    ROOT/names/NAME       a symbolic link to the ID of the container with the name
     ROOT/networks/, ROOT/volumes/
     RUN/runtime/          the runtime's state directory
     RUN/attach/           the sockets of monitors
 
 ROOT is POCKER_ROOT, /var/lib/pocker for root, $XDG_DATA_HOME/pocker for others; RUN is POCKER_RUN, /run/pocker or
-$XDG_RUNTIME_DIR/pocker. Where that is not set (su, cron), it is /run/user/UID/pocker, which a session of the same user
-has, too, or a directory in /tmp that nobody else may write; as long as containers run that were started with it, a
-session of the same user has it, too. What stands in RUN does not outlive a reboot, as containers
-do not. Images are pyimage's.
+$XDG_RUNTIME_DIR/pocker. If that is not set (su, cron), it is /run/user/UID/pocker, as in a session of the same user, or
+a directory in /tmp that only the user may write; sessions of the user use that directory, too, while containers run
+that were started with it. RUN does not survive a reboot, and neither do running containers. Images are in the local
+store of pyimage.
 """
 
 from __future__ import annotations
@@ -23,24 +23,31 @@ from pyruntime.system.roots import Roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyruntime.images.store.store import Store
     from pyruntime.networks.site import Site
 
 
-class Places(Roots):
-    """The directories of one installation, made when they are first needed."""
+class Directories(Roots):
+    """The directories of one installation, which are created at their first use.
 
-    def __init__(self, root: str = "", run: str = "", store: str = "") -> None:
-        """An empty name stands for the usual place. Raises HostError where the place cannot be used."""
+    ``decide``   the command line that a container's monitor executes when there is something to decide; it is followed
+                 by the event ("finish", "restart" or "health") and the container's ID
+    """
+
+    def __init__(self, root: str = "", run: str = "", store: str = "", *, decide: Sequence[str] = ()) -> None:
+        """An empty path is the default one. Raises HostError for a directory that cannot be used."""
         super().__init__(os.path.abspath(root or os.environ.get("POCKER_ROOT") or _default_root()),
                          os.path.abspath(run or os.environ.get("POCKER_RUN") or _default_run()),
                          "name other places with POCKER_ROOT and POCKER_RUN")
         self._store_root = store
+        self.decide = decide
         self._store: Store | None = None
 
     @property
     def store(self) -> Store:
-        """The content store of images."""
+        """The local store of images."""
         if self._store is None:
             from pyruntime.images.store.store import Store
 
@@ -54,7 +61,7 @@ class Places(Roots):
 
     @property
     def networks(self) -> Site:
-        """The networks of this installation. The imports are inside, because most commands use no network."""
+        """The networks of this installation. Imported here, because most commands use no network."""
         from pyruntime.networks.site import Site
 
         def event(action: str, id: str, name: str) -> None:
@@ -75,7 +82,7 @@ def _default_root() -> str:
     if os.geteuid() == 0:
         return "/var/lib/pocker"
     data = os.environ.get("XDG_DATA_HOME", "")
-    if not data.startswith("/"):   # basedir-spec: a relative path is to be ignored
+    if not data.startswith("/"):   # basedir-spec: a relative path must be ignored
         data = os.path.join(os.path.expanduser("~"), ".local/share")
     return f"{data}/pocker"
 
@@ -93,11 +100,11 @@ def _default_run() -> str:
 
 
 def _in_use(run: str) -> bool:
-    """Whether containers or commands are at work with this directory of ours. Elsewhere they would not be found: `ps`
-    would show none running, and `rm` would leave their programs."""
+    """Whether containers or commands of this user use this directory. With another one, `ps` would not show these
+    containers as running, and `rm` would leave their processes."""
     try:
         if os.lstat(run).st_uid != os.geteuid():
-            return False   # anybody may have made it
+            return False   # made by another user
         with Lock(f"{run}/namespace.users", wait=False):   # see rootless
             return False
     except FileNotFoundError:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pyruntime.builder.cli.build import FLAGS, TEXT, Surroundings
 from pyruntime.builder.cli.build import build as carry_out
 from pyruntime.commandline.parse import Command, Parsed
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 COMMAND = Command("build", "[options] [CONTEXT]", "build an image from a Dockerfile", *FLAGS, most=1,
                   text=TEXT + "pocker build -t app .")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Build the image."""
     return carry_out(Surroundings(context.places.store, context.places.networks, context.warn, context.images.debug,
                                   context.driver), parsed)

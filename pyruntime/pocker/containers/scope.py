@@ -1,11 +1,11 @@
-"""A scope of systemd around a container and its monitor, where systemd manages one tree of cgroups (v2).
+"""A systemd scope for a container and its monitor, on hosts where systemd manages cgroup v2.
 
     SLICE/pocker-ID.scope/monitor       the monitor
-    SLICE/pocker-ID.scope/container     the container: made, limited and removed by the runtime itself
+    SLICE/pocker-ID.scope/container     the container: created, limited and removed by the runtime
 
-The scope is delegated (systemd's CGROUP_DELEGATION: below it systemd changes nothing). Beside systemd, in the root
-cgroup, limits would be lost when it writes the root's controllers anew; and a monitor that stayed where it was started
-would end with the session or service that started it. A scope is gone when it is empty, however its processes went.
+The scope is delegated (systemd's CGROUP_DELEGATION: systemd changes nothing below it). In the root cgroup, limits would
+be lost when systemd rewrites the root's controllers, and a monitor in the cgroup of its caller would be killed with
+that session or service. systemd removes a scope when its last process has ended.
 
 Source: org.freedesktop.systemd1(5), systemd.scope(5).
 """
@@ -22,18 +22,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyruntime.pocker.containers.container import Record
+    from pyruntime.pocker.containers.container import ContainerRecord
 
 RUNS = "/run/systemd/system"   # sd_booted(3)
 _TOP = "/sys/fs/cgroup"
-_PATIENCE = 10.0   # seconds for systemd to notice that the scope of the run before is empty
-_GRACE = 10        # seconds for the monitor, after those that the container has to end by itself
+_PATIENCE = 10.0   # seconds for systemd to notice that the scope of the last run is empty
+_GRACE = 10        # seconds for the monitor, in addition to the stop timeout of the container
 _NEVER = (1 << 64) - 1
 
 
 def usable() -> bool:
-    """Whether there is a systemd that makes scopes for us, and one tree of cgroups. Raises HostError for a bus address
-    that is none."""
+    """Whether systemd can make scopes for this user, with cgroup v2. Raises HostError for an invalid bus address."""
     if not os.path.isdir(RUNS) or not os.path.exists(f"{_TOP}/cgroup.controllers"):
         return False
     from pyruntime.runtime.cgroups.systemd_bus import address_of
@@ -42,16 +41,16 @@ def usable() -> bool:
     return socket.startswith("\0") or os.path.exists(socket)
 
 
-def enter(record: Record) -> str:
-    """Move this process, the container's monitor to be, into a scope; where in it the container's cgroup is to be.
+def enter(record: ContainerRecord) -> str:
+    """Move this process, which becomes the container's monitor, into a scope; the path of the container's cgroup in it.
 
-    "" where there is none: without such a systemd, or below a directory that the user has named. Raises PyruntimeError.
+    "" without a scope: without systemd, or below a parent cgroup that is not a slice. Raises PyruntimeError.
     """
     parent = record.settings.cgroup_parent
     if (parent and not parent.endswith(".slice")) or not usable():
         return ""
     unit = f"pocker-{record.id}.scope"
-    if not _own().endswith(f"/{unit}/monitor"):   # else its restart policy starts the container again
+    if not _own().endswith(f"/{unit}/monitor"):   # else this is a restart, which stays in the scope
         seconds = record.settings.stop_timeout
         try:
             _start(unit, [
@@ -60,12 +59,12 @@ def enter(record: Record) -> str:
                 f"TimeoutStopUSec=uint64 {(seconds + _GRACE) * 1_000_000 if seconds >= 0 else _NEVER}",
                 *([f"Slice='{parent}'"] if parent else [])], os.getpid())
         except (HostError, SystemdError):
-            # A user's bus need not be systemd's. Without a scope the runtime makes the cgroup where the user may, and
-            # says so where a limit cannot be.
+            # A user's bus may belong to another program. Without a scope the runtime makes the cgroup where the user
+            # may, and reports limits that cannot be set.
             if privileged() or parent:
                 raise
             return ""
-        # Before a cgroup beside it has controllers: one with processes cannot hand any down (cgroups(7)).
+        # Before the container's cgroup gets controllers: a cgroup with processes cannot delegate them (cgroups(7)).
         directory = f"{_TOP}{_own()}/monitor"
         os.mkdir(directory)
         with open(f"{directory}/cgroup.procs", "w", encoding="ascii") as file:
@@ -74,7 +73,7 @@ def enter(record: Record) -> str:
 
 
 def move(name: str, pid: int) -> None:
-    """Give a process that serves several containers a scope of its own: it would end with the first of them."""
+    """Move a process that serves several containers into a scope of its own: it would be killed with the first one."""
     if usable():
         _start(f"{name}-{pid}.scope", [f"Description='{name}'", "CollectMode='inactive-or-failed'"], pid)
 

@@ -175,12 +175,14 @@ def test_make_targets_exist(document: str) -> None:
 
 def test_the_python_example_uses_the_library() -> None:
     """The README's example uses only existing names; tests/library/integration/test_library.py runs the calls."""
-    from pyruntime import Runtime, State
+    from pyruntime import Engine, Runtime, State
 
     code = "\n".join(re.findall(r"```python\n(.*?)```", (TOP / "README.md").read_text(), re.S))
     compile(code, "README.md", "exec")
     for name in re.findall(r"runtime\.(\w+)\(", code):
         assert callable(getattr(Runtime, name)), name
+    for name in re.findall(r"engine\.(\w+)\(", code):
+        assert callable(getattr(Engine, name)), name
     assert "status" in State.__slots__
 
 

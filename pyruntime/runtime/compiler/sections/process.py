@@ -13,8 +13,8 @@ import errno
 from pyruntime.errors import HostError
 from pyruntime.runtime.compiler.sections import user
 from pyruntime.runtime.compiler.sections.namespaces import shares_pids
-from pyruntime.runtime.config.environment import last_of_each
 from pyruntime.runtime.plan.steps import step
+from pyruntime.system.environment import last_of_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
