@@ -127,7 +127,7 @@ def _end_unrecorded(container: StateDirectory) -> list[str]:
                    if _named_after(container.id, os.path.basename(path))})
     end_process(pid, started, group if group.paths else None)
     if not group.paths:
-        return ["the container's cgroup is not known any more, and stays"]
+        return ["the container's cgroup is unknown and was not removed"]
     group.kill()   # without an own pid namespace, processes outlive init
     group.delete()
     return []

@@ -190,7 +190,7 @@ def test_delete_by_force_kills_no_process_of_a_cgroup_with_another_name(runtime:
     for path in filter(os.path.isdir, directories):
         os.rmdir(path)
     assert directories and alive and not start_time(pid)
-    assert "cgroup is not known any more" in done.stderr
+    assert "cgroup is unknown and was not removed" in done.stderr
 
 
 def test_list_ignores_containers_that_are_deleted_meanwhile(runtime: Runtime, bundle: Bundle) -> None:
