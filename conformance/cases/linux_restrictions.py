@@ -59,7 +59,7 @@ def masked_proc(t: Trial) -> None:
     t.equal(t.output(config), "0", "bytes that can be read")
 
 
-@requirement(MASKED, "a path that does not exist is no error")
+@requirement(MASKED, "a path that does not exist is not an error")
 def masked_missing(t: Trial) -> None:
     config = t.config("test -e /not/there || echo still not there")
     config["linux"]["maskedPaths"] = ["/not/there", "/proc/not-there"]
@@ -108,7 +108,7 @@ def readonly_proc_sys(t: Trial) -> None:
     t.equal(t.output(config), "refused", "output")
 
 
-@requirement(READONLY, "a path that does not exist is no error")
+@requirement(READONLY, "a path that does not exist is not an error")
 def readonly_missing(t: Trial) -> None:
     config = t.config("echo ran")
     config["linux"]["readonlyPaths"] = ["/not/there"]
@@ -360,7 +360,7 @@ def mount_label(t: Trial) -> None:
     t.check("container_file_t:s0:c1,c2" in t.output(config), "the context is not among the mount's options")
 
 
-@requirement(MASKED, "a path that is masked twice is no error")
+@requirement(MASKED, "a path that is masked twice is not an error")
 def masked_twice(t: Trial) -> None:
     container = _with_secrets(t, "ls /secret/dir; echo end", maskedPaths=["/secret/dir", "/secret/dir"])
     t.equal(container.stdout, "end\n", "output")
@@ -386,7 +386,7 @@ def masked_and_readonly(t: Trial) -> None:
     t.equal(container.stdout, "end\n", "output")
 
 
-@requirement(READONLY, "a read-only path below a read-only path is no error")
+@requirement(READONLY, "a read-only path below a read-only path is not an error")
 def readonly_nested(t: Trial) -> None:
     script = "touch /secret/dir/x 2>/dev/null || echo refused"
     container = _with_secrets(t, script, readonlyPaths=["/secret", "/secret/dir"])
