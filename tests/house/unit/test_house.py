@@ -32,7 +32,7 @@ def test_hot_commands_import_only_cheap_modules(module: str) -> None:
 
 
 def test_the_image_tool_starts_with_cheap_modules() -> None:
-    """Before it runs, that is: its help and completion load them all. What a run imports is in test_pyimage_imports."""
+    """Help and completion load the modules of all commands; test_pyimage_imports checks the imports of a run."""
     code = (f"import sys; sys.path.insert(0, {str(TOP)!r})\nfrom pyruntime.images.cli.main import PROGRAM\n"
             "for name in PROGRAM.commands: PROGRAM.module(name)\nprint(*sys.modules)")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
