@@ -457,9 +457,9 @@ class Engine:
         """Create a bridge network; without ``subnets`` with a free one. Raises StateError for a name that is in use,
         UsageError, HostError without root."""
         from pyruntime.errors import HostError
-        from pyruntime.images.rootless import privileged
         from pyruntime.networks.attach import NEED_ROOT
         from pyruntime.networks.definitions import lock, make
+        from pyruntime.system.user_namespace import privileged
 
         site = self.places.networks   # without root, enters a user namespace, where this process is root
         with lock(site):
