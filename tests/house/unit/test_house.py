@@ -32,7 +32,7 @@ def test_hot_commands_import_only_cheap_modules(module: str) -> None:
 
 
 def test_the_image_tool_starts_with_cheap_modules() -> None:
-    """Before it runs, that is: its help and completion load them all. What a run imports is in test_pyimage_imports."""
+    """Help and completion load the modules of all commands; test_pyimage_imports checks the imports of a run."""
     code = (f"import sys; sys.path.insert(0, {str(TOP)!r})\nfrom pyruntime.images.cli.main import PROGRAM\n"
             "for name in PROGRAM.commands: PROGRAM.module(name)\nprint(*sys.modules)")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
@@ -326,7 +326,7 @@ def _numbers(path: Path) -> set[str]:
 
 
 def test_constants_of_the_kernel_stand_in_system() -> None:
-    """Once each, in uapi, uapi_netlink, or beside the call that takes them."""
+    """Each is defined once: in uapi, in uapi_netlink, or beside the call that takes it."""
     system = {name: _numbers(MODULES[f"pyruntime.system.{name}"]) for name in ("uapi", "uapi_netlink", "kernel")}
     known = set().union(*system.values())
     assert len(known) == sum(map(len, system.values()))
