@@ -17,7 +17,7 @@ LDFLAGS  ?= -s
 # a program is compiled, not when this file is read: the first build on a host installs musl in between.
 STUB_CC   = $(if $(shell command -v musl-gcc),musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine),$(CC))
 STATIC   := -fno-asynchronous-unwind-tables
-# Programs that stay on the host beside a container are static-pie, with stack protectors and read-only relocations.
+# Programs of the host are static-pie, with stack protectors and read-only relocations.
 # musl-gcc has no option for static-pie: its start file rcrt1.o is named instead, if musl has one.
 MUSL_START = $(and $(shell command -v musl-gcc),$(wildcard /usr/lib/$(shell gcc -dumpmachine | sed s/gnu/musl/)/rcrt1.o))
 PIE        = -fPIE $(if $(MUSL_START),-static -nostartfiles $(MUSL_START) $(dir $(MUSL_START))crti.o $(dir $(MUSL_START))crtn.o \
@@ -29,6 +29,7 @@ LINK_stub    = -static
 LINK_init    = -static -fstack-protector-strong
 LINK_monitor = $(GUARD) $(PIE)
 LINK_proxy   = $(GUARD) $(PIE)
+LINK_front   = $(GUARD) $(PIE)
 
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
@@ -59,14 +60,15 @@ $(VENV)/.bytecode: $(VENV)/.installed $(shell find pyruntime -name '*.py')
 
 define program
 $(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.[ch] $(NATIVE)/arguments/*.[ch]) $(NATIVE)/cflags | $(PACKAGES)
-	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ $$(filter %.c,$$^) $$(LDFLAGS)
+	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ \
+		$$(filter $(NATIVE)/$(1)/%.c $(NATIVE)/arguments/%.c,$$^) $$(LDFLAGS)
 endef
 $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
 # The commands of an installed package are one program under three names.
 build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front.c | $(PACKAGES)
 	@mkdir -p $(@D)
-	$(STUB_CC) $(WARN) $(STATIC) $(CFLAGS) -static -o $@ $< $(LDFLAGS)
+	$(STUB_CC) $(WARN) $(STATIC) $(CFLAGS) $(LINK_front) -o $@ $< $(LDFLAGS)
 
 generate:  ## regenerate native/stub/steps.h, config/_shape.py and the golden plans
 	$(PY) -m pyruntime.runtime.plan.generate > $(STUB)/steps.h

@@ -120,7 +120,7 @@ def least_memory(peer: Peer, bundle: Bundle, name: str) -> float:
 def smallest(works: Callable[[int], bool], most: int) -> int:
     """The smallest number that works, if every larger number does, too; raises Failed if not even ``most`` works."""
     if not works(most):
-        raise Failed(f"nothing up to {most} works")
+        raise Failed(f"no value up to {most} works")
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2

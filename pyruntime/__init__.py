@@ -1,20 +1,22 @@
-"""pyruntime: an OCI-spec low-level container runtime.
+"""pyruntime: containers as a library, and the commands `pyruntime`, `pyimage` and `pocker`.
 
-``Runtime`` and ``State`` are the library of containers (pyruntime.runtime.api), ``ImageStore`` that of images
-(pyruntime.images.api); ``errors`` is the tree of everything that it raises.
-They are loaded when they are first asked for: the command imports this package too, and each import counts there.
+``Runtime`` and ``State`` are the OCI low-level runtime (pyruntime.runtime.api), ``ImageStore`` the local store of images
+and the registries (pyruntime.images.api), ``Engine`` the engine of `pocker` (pyruntime.pocker.api); ``errors`` is the tree
+of everything that they raise. They are loaded at their first use: the commands import this package too, and each import
+counts there.
 """
 
 from __future__ import annotations
 
 from pyruntime._version import __version__
 
-__all__ = ["ImageStore", "Runtime", "State", "__version__", "errors"]
+__all__ = ["Engine", "ImageStore", "Runtime", "State", "__version__", "errors"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime import errors
     from pyruntime.images.api import ImageStore
+    from pyruntime.pocker.api import Engine
     from pyruntime.runtime.api import Runtime, State
 
 
@@ -28,6 +30,10 @@ def __getattr__(name: str) -> object:
         from pyruntime.images.api import ImageStore  # lazy: a library of containers needs no images
 
         return ImageStore
+    if name == "Engine":
+        from pyruntime.pocker.api import Engine  # lazy: as above
+
+        return Engine
     if name == "errors":
         import pyruntime.errors  # lazy: as above
 

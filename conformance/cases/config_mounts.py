@@ -129,7 +129,7 @@ def bind_source_missing(t: Trial) -> None:
     t.refused(config, "a bind mount without a source")
 
 
-@requirement(POSIX, "a filesystem type that the kernel does not know generates an error")
+@requirement(POSIX, "a filesystem type unknown to the kernel generates an error")
 def unknown_type(t: Trial) -> None:
     config = t.sleeper()
     config["mounts"].append(mount("/mnt", "no-such-filesystem", "x"))
@@ -149,7 +149,7 @@ def filesystem_options(t: Trial) -> None:
     t.check({"size=128k", "mode=710"} <= seen.super_options, f"options of the tmpfs: {sorted(seen.super_options)}")
 
 
-@requirement(OPTIONS, "an option that the filesystem does not know generates an error", level="SHOULD")
+@requirement(OPTIONS, "an option unknown to the filesystem generates an error", level="SHOULD")
 def unknown_filesystem_option(t: Trial) -> None:
     config = t.sleeper()
     config["mounts"] += _tmpfs("nosuchoption=1")
@@ -204,7 +204,7 @@ def _super_lacks(word: str) -> Expect:
     return lambda seen: word not in seen.super_options
 
 
-# option: (options before it, expected result); an option that clears a flag comes after one that sets it.
+# option: (options before it, expected result); an option that clears a flag follows an option that sets the flag.
 _TABLE: dict[str, tuple[list[str], Expect, str]] = {
     "async": (["sync"], _super_lacks("sync"), "MUST"),
     "atime": (["noatime"], _lacks("noatime"), "MUST"),

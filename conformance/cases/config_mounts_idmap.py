@@ -126,7 +126,7 @@ for _key in _MAPPINGS:
 
 @requirement(OPTIONS, "idmap with mappings works in a container with its own user namespace", level="SHOULD")
 def idmap_in_user_namespace(t: Trial) -> None:
-    # The mount's mapping names host ids; the container's user namespace then shows those of its own range.
+    # The mapping of the mount has host IDs; the container's user namespace shows the IDs of its own range.
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     entry = bind(_source(t), "/mnt", "idmap") | {"uidMappings": mapping, "gidMappings": mapping}
     config = _config(t, OWNERS, entry)

@@ -39,8 +39,8 @@ def _capability_set(kind: str) -> None:
         full["ambient"] = ["CAP_KILL"]
         config = t.sleeper()
         config["process"]["capabilities"] = full
-        # Not root: the kernel gives uid 0 its effective and permitted set anew at execve. See capabilities(7):
-        # without file capabilities a user's permitted and effective sets become the ambient set.
+        # Not root: the kernel recomputes the effective and permitted sets of uid 0 at execve. See capabilities(7):
+        # without file capabilities, the permitted and effective sets of other users become the ambient set.
         config["process"]["user"] = {"uid": 1000, "gid": 1000}
         expected = {
             "bounding": {_CHOWN, _KILL, _NET_RAW},
@@ -203,7 +203,7 @@ _bad_scheduler("unknown_flag", "an unknown flag", {"policy": "SCHED_OTHER", "fla
 def _io_priority(kind: str, number: int) -> None:
     @requirement(LINUX, f"ioPriority {kind}", name=f"io_priority_{kind.rpartition('_')[2].lower()}")
     def case(t: Trial) -> None:
-        t.skip_unless(os.uname().machine == "x86_64", "the case knows ioprio_get only for x86_64")
+        t.skip_unless(os.uname().machine == "x86_64", "the case supports only x86_64")
         config = t.sleeper() | {"ociVersion": "1.1.0"}
         config["process"]["ioPriority"] = {"class": kind, "priority": 4}
         t.equal(kernel.ioprio_get(t.start(config).pid), (number, 4), "I/O priority (class, level)")
@@ -216,7 +216,7 @@ _io_priority("IOPRIO_CLASS_IDLE", 3)
 
 @requirement(LINUX, "ioPriority is inherited by every process of the container")
 def io_priority_of_children(t: Trial) -> None:
-    t.skip_unless(os.uname().machine == "x86_64", "the case knows ioprio_get only for x86_64")
+    t.skip_unless(os.uname().machine == "x86_64", "the case supports only x86_64")
     config = t.config("sleep 1000 & echo started; wait") | {"ociVersion": "1.1.0"}
     config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_BE", "priority": 6}
     container = t.start(config)

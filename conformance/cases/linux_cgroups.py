@@ -91,7 +91,7 @@ def in_cgroup_before_start(t: Trial) -> None:
 
 
 @requirement(
-    "config-linux.md#control-groups", "a check that refuses a frozen cgroup generates an error without effect"
+    "config-linux.md#control-groups", "a refused frozen cgroup generates an error and is not changed"
 )
 def frozen_cgroup(t: Trial) -> None:
     t.need_v2()

@@ -193,7 +193,7 @@ def sysctl_without_namespace(t: Trial) -> None:
 
 @requirement(PERSONALITY, "LINUX32: uname reports a 32-bit machine")
 def personality_linux32(t: Trial) -> None:
-    t.skip_unless(os.uname().machine == "x86_64", "the case knows only the 32-bit name of x86_64")
+    t.skip_unless(os.uname().machine == "x86_64", "the case supports only x86_64")
     config = t.config("uname -m")
     config["linux"]["personality"] = {"domain": "LINUX32"}
     t.equal(t.output(config), "i686", "machine")

@@ -175,7 +175,7 @@ def delete_removes_cgroups(t: Trial) -> None:
     t.equal([path for path in made if path.exists()], [], "cgroups left")
 
 
-@requirement(DELETE, "delete leaves the root filesystem, the bundle and bound host directories alone", level="MUST NOT")
+@requirement(DELETE, "delete keeps the root filesystem, the bundle and bind-mounted host directories", level="MUST NOT")
 def delete_keeps_what_it_did_not_make(t: Trial) -> None:
     shared = t.path / "shared"
     shared.mkdir()
@@ -189,7 +189,7 @@ def delete_keeps_what_it_did_not_make(t: Trial) -> None:
     t.check((container.bundle / "config.json").exists(), "config.json is missing")
 
 
-@requirement(DELETE, "delete leaves a namespace alone that the container only joined", level="MUST NOT")
+@requirement(DELETE, "delete does not affect a namespace that the container only joined", level="MUST NOT")
 def delete_keeps_joined_namespace(t: Trial) -> None:
     owner = t.start(t.sleeper())
     config = t.config("true")
@@ -212,7 +212,7 @@ def delete_leaves_no_process(t: Trial) -> None:
     t.succeed(container.kill(), "kill")
     container.wait()
     t.succeed(container.delete(), "delete")
-    t.eventually(lambda: not _in_namespace(inode), "all processes of the container to be gone")
+    t.eventually(lambda: not _in_namespace(inode), "all processes of the container to exit")
 
 
 def _in_namespace(inode: str) -> list[str]:

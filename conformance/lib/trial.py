@@ -136,7 +136,7 @@ class Trial:
             self.skip(reason)
 
     def need_namespace(self, kind: str) -> None:
-        self.skip_unless(facts.has_namespace(kind), f"this kernel has no {kind} namespaces")
+        self.skip_unless(facts.has_namespace(kind), f"the kernel has no {kind} namespaces")
 
     def need_kernel(self, major: int, minor: int, what: str) -> None:
         version = ".".join(map(str, self.host.kernel))
@@ -179,5 +179,5 @@ class Trial:
         """A control file of the container's cgroup, under its name in v1 or v2."""
         name = v2 if self.host.cgroup == "v2" else v1
         path = self.cgroup(container, controller) / name
-        self.skip_unless(path.exists(), f'this kernel has no "{name}"')
+        self.skip_unless(path.exists(), f'the kernel has no "{name}"')
         return path.read_text().strip()

@@ -169,7 +169,7 @@ def run(module: str) -> NoReturn:
         found = _written() or found
     if found:
         sys.meta_path.insert(0, found)
-    main = __import__(module, fromlist=["main"]).main
-    from pyruntime.commandline.program import leave  # lazy: when this module is imported, imports are still slow
+    from pyruntime.commandline.modules import load  # lazy: when this module is imported, imports are still slow
+    from pyruntime.commandline.program import leave
 
-    leave(main())
+    leave(load(module).main())

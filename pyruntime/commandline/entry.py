@@ -11,6 +11,7 @@ import sys
 
 from pyruntime.commandline import bytecode
 from pyruntime.system.files import replace
+from pyruntime.system.processes import own_program
 
 SCRIPT = '''#!{python} -IS
 import sys
@@ -33,7 +34,12 @@ def write(directory: str, name: str) -> str:
     return target
 
 
+def command(name: str) -> list[str]:
+    """The command line of one command, to which arguments are added, for a process that runs it by itself."""
+    return [*own_program("commandline/__main__.py"), name]
+
+
 if __name__ == "__main__":
-    for command in COMMANDS:
-        print(write(sys.argv[1], command))
+    for name in COMMANDS:
+        print(write(sys.argv[1], name))
     bytecode.write()

@@ -7,6 +7,7 @@ COMMAND and run(context, parsed), as the program's commands are; a member may be
 
 from __future__ import annotations
 
+from pyruntime.commandline.modules import load
 from pyruntime.commandline.parse import Command, Parsed, help_text
 from pyruntime.commandline.program import out, read
 from pyruntime.errors import UsageError
@@ -47,12 +48,15 @@ class Group(Command):
         if name not in self.members:
             raise UsageError(f'"{self.program} {self.name}" has no command "{name}": there are'
                              f" {', '.join(self.members)}")
-        path = self._modules.get(name, f"{self._package}.{name}")
-        module = __import__(path, fromlist=["COMMAND"])
+        module = load(self.module_name(name))
         it: Command = module.COMMAND
         command = Command(name, it.usage, it.about, *it.flags, least=it.least, most=it.most,
                           stop_at_argument=it.stop_at_argument, text=it.text)
         return command, module.run
+
+    def module_name(self, name: str) -> str:
+        """The name of a member's module."""
+        return self._modules.get(name, f"{self._package}.{name}")
 
     def run(self, context: Any, parsed: Parsed) -> int:
         """Run the member that is named by the arguments."""

@@ -10,6 +10,7 @@ import sys
 
 from pyruntime import errors
 from pyruntime.commandline.log import LOG, safe
+from pyruntime.commandline.modules import load
 from pyruntime.commandline.parse import RUNC, Command, Parsed, Style, check_count, help_text, options, parse
 from pyruntime.errors import PyruntimeError, UsageError
 
@@ -55,8 +56,12 @@ class Program:
         return "\n".join(lines) + "\n"
 
     def module(self, name: str) -> Any:
-        """The module of a command; the name of a Python keyword gets a trailing _."""
-        return __import__(f"{self.package}.{name}{'_' if name == 'import' else ''}", fromlist=["COMMAND"])
+        """The module of a command."""
+        return load(self.module_name(name))
+
+    def module_name(self, name: str) -> str:
+        """The name of a command's module; the name of a Python keyword gets a trailing _."""
+        return f"{self.package}.{name}{'_' if name == 'import' else ''}"
 
     def unknown(self, name: str, words: Sequence[str]) -> int:
         """Print that the command does not exist, with similar commands. Returns the exit status."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pyruntime.errors import ImageError
 from pyruntime.images.users import find_user
-from pyruntime.runtime.config.environment import last_of_each
 from pyruntime.runtime.config.template import template
+from pyruntime.system.environment import last_of_each
 from pyruntime.system.user_namespace import setgroups_denied
 
 TYPE_CHECKING = False

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import _socket
 import os
-import sys
 import time
 
 from pyruntime.networks import bridges
@@ -19,7 +18,7 @@ from pyruntime.networks.addresses import FAMILIES
 from pyruntime.system import processes
 from pyruntime.system.files import write
 from pyruntime.system.locks import Lock
-from pyruntime.system.processes import SIGHUP, interpreter, start_time
+from pyruntime.system.processes import SIGHUP, own_program, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,11 +76,9 @@ def _tell(site: Site) -> bool:
 
 
 def _start(site: Site) -> None:
-    code = (f"import sys; sys.path[:0] = {sys.path!r}; from pyruntime.networks.dns_server import main;"
-            " main(*sys.argv[1:])")
+    words = [*own_program("networks/__main__.py"), site.root, site.run]
     actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     # SIGHUP is blocked until the program is ready: an earlier SIGHUP would kill it.
-    pid = os.posix_spawn(interpreter(), ["python", "-IS", "-c", code, site.root, site.run], {},
-                         file_actions=actions, setsid=True, setsigmask=[SIGHUP])
+    pid = os.posix_spawn(words[0], words, {}, file_actions=actions, setsid=True, setsigmask=[SIGHUP])
     site.adopt(pid)
     write(f"{site.run}/networks/names", f"{pid} {start_time(pid)}\n".encode())

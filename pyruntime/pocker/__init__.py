@@ -1,1 +1,1 @@
-"""pocker: containers of images, kept by nobody but the processes that stand over them."""
+"""pocker: run containers and build images, without a daemon."""

@@ -1,14 +1,14 @@
-"""Where pocker keeps what.
+"""The directories of pocker.
 
     ROOT/containers/ID/   a container: its record, root filesystem, log (pyruntime.pocker.containers.container)
-    ROOT/containers/~...  one that is being made or removed; whose process is gone, the next command clears away
-    ROOT/names/NAME       a symbolic link to the ID of the container that has the name
+    ROOT/containers/~...  a container that is being created or removed; the next command removes those of dead processes
+    ROOT/names/NAME       a symbolic link to the ID of the container with the name
     ROOT/networks/, ROOT/volumes/
     RUN/runtime/          the runtime's state directory
     RUN/attach/           the sockets of monitors
 
-pyruntime.networks.directories says where ROOT and RUN are. Data in RUN does not survive a reboot, nor do containers'
-processes. Images are in pyimage's local store.
+pyruntime.networks.directories says where ROOT and RUN are. RUN does not survive a reboot, and neither do running
+containers. Images are in the local store of pyimage.
 """
 
 from __future__ import annotations
@@ -18,22 +18,29 @@ from pyruntime.system.roots import Roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyruntime.images.store.store import Store
     from pyruntime.networks.site import Site
 
 
-class Places(Roots):
-    """The directories of one installation, made when they are first needed."""
+class Directories(Roots):
+    """The directories of one installation, which are created at their first use.
 
-    def __init__(self, root: str = "", run: str = "", store: str = "") -> None:
-        """An empty name stands for the usual place. Raises HostError where the place cannot be used."""
+    ``decide``   the command line that a container's monitor executes when there is something to decide; it is followed
+                 by the event ("finish", "restart" or "health") and the container's ID
+    """
+
+    def __init__(self, root: str = "", run: str = "", store: str = "", *, decide: Sequence[str] = ()) -> None:
+        """An empty path is the default one. Raises HostError for a directory that cannot be used."""
         super().__init__(root_directory(root), run_directory(run), REMEDY)
         self._store_root = store
+        self.decide = decide
         self._store: Store | None = None
 
     @property
     def store(self) -> Store:
-        """The content store of images."""
+        """The local store of images."""
         if self._store is None:
             from pyruntime.images.store.store import Store
 
@@ -49,7 +56,7 @@ class Places(Roots):
     def networks(self) -> Site:
         """The networks of this installation."""
         def adopt(pid: int) -> None:
-            from pyruntime.runtime.cgroups import scope  # only where a name server begins
+            from pyruntime.runtime.cgroups import scope  # lazy: only when a name server begins
 
             scope.move("pocker-names", pid)
 

@@ -1,10 +1,10 @@
-"""What has happened: a journal that every command and monitor appends to, and `events` reads.
+"""Events: a journal to which every command and monitor appends, and that `events` reads.
 
     RUN/events      a line of JSON for each event
-    RUN/events.1    the one before it: a journal that has become long is renamed
+    RUN/events.1    the previous journal: a long journal is renamed
 
-A line is one write(2) with O_APPEND, so lines of several writers do not mix. There is nobody who could serve them: who
-follows the journal looks at the file. It is of this boot, as what it tells of is.
+A line is one write(2) with O_APPEND, so that lines of several writers do not mix. Without a daemon, readers poll the
+file. Like the containers' runs, it does not survive a reboot.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Record
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.containers.container import ContainerRecord
+    from pyruntime.pocker.directories import Directories
 
 __all__ = ["events", "note", "of_container"]
 
-_LOOK = 0.1       # seconds between two looks at a journal that is followed
+_LOOK = 0.1       # seconds between two reads of a followed journal
 _BLOCK = 1 << 16
 
 
-def of_container(places: Places, record: Record, action: str, **attributes: str) -> None:
+def of_container(places: Directories, record: ContainerRecord, action: str, **attributes: str) -> None:
     """Append an event of a container, with its name, image and labels."""
     labels = {**(record.image_config.get("Labels") or {}), **record.settings.labels}
     note(places, "container", action, record.id, {**labels, "image": record.image, "name": record.name, **attributes})
 
 
-def events(places: Places, *, since: int | None = None, until: int | None = None, follow: bool = True,
+def events(places: Directories, *, since: int | None = None, until: int | None = None, follow: bool = True,
            waiting: Callable[[], None] = lambda: None) -> Iterator[dict[str, Any]]:
-    """The events between two times (nanoseconds after 1970), in Docker's form; without ``since`` only those to come.
+    """The events between two times (nanoseconds after 1970), in Docker's form; without ``since`` only new ones.
 
-    ``follow``: wait for others until ``until``, or for ever; ``waiting`` is called before each wait.
+    ``follow``: wait for further events until ``until``, or without end; ``waiting`` is called before each wait.
     """
     path = f"{places.below_run()}/events"
     journal = _Journal(path, from_start=since is not None)
     try:
         while True:
-            over = until is not None and time.time_ns() > until   # asked before the look: what comes between counts
+            over = until is not None and time.time_ns() > until   # asked before the read: no event is lost
             for line in journal.lines():
                 event = _read(line)
                 if event and (since is None or event["timeNano"] >= since) and (
@@ -61,7 +61,7 @@ def events(places: Places, *, since: int | None = None, until: int | None = None
 
 
 class _Journal:
-    """The lines of the journal, over its renaming."""
+    """The lines of the journal, across its renaming."""
 
     def __init__(self, path: str, *, from_start: bool) -> None:
         self._path = path
@@ -76,10 +76,10 @@ class _Journal:
         try:
             self._fds.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
         except FileNotFoundError:
-            return   # nothing has happened yet
+            return   # no event yet
 
     def lines(self) -> Iterator[bytes]:
-        """The lines that have come since the last look."""
+        """The lines since the last read."""
         while True:
             if not self._fds:
                 self._open(self._path)
@@ -91,13 +91,13 @@ class _Journal:
                 yield from lines
             if not renamed:
                 return
-            os.close(self._fds.pop(0))   # seen as renamed before the last read: who had it open has written by now
+            os.close(self._fds.pop(0))   # renamed before the last read: writers that had it open have written by now
 
     def _renamed(self) -> bool:
         try:
             return not os.path.samestat(os.stat(self._path), os.fstat(self._fds[0]))
         except FileNotFoundError:
-            return True   # renamed, and nobody has begun a new one
+            return True   # renamed, and no new journal exists yet
 
     def close(self) -> None:
         for fd in self._fds:
@@ -105,7 +105,7 @@ class _Journal:
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
-    """The event of a line; None for one that a full disk has cut off."""
+    """The event of a line; None for a line that was truncated by a full disk."""
     try:
         value = decode(line, "event")
     except ConfigError:
@@ -114,7 +114,7 @@ def _read(line: bytes) -> dict[str, Any] | None:
 
 
 def _whole(event: dict[str, Any]) -> dict[str, Any]:
-    """As Docker's interface shows it, with the members that older clients read."""
+    """The event in the form of Docker's API, with the members that older clients read."""
     actor = event["Actor"]
     old = {"status": event["Action"], "id": actor["ID"]}
     if event["Type"] == "container":

@@ -1,7 +1,7 @@
-"""An image as a document: what ``pocker image inspect`` shows, in Docker's members.
+"""An image as a document, with the names of `docker image inspect`.
 
-A member that the image does not set has the value that Docker gives it, so that a template finds it:
-{{.Config.Volumes}} is map[], and null in JSON.
+A member that the image does not set has Docker's value for it, so that templates find it: {{.Config.Volumes}} is map[],
+and null in JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONFIG: dict[str, Any] = {
 
 
 def config_of(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Config: Docker's members, each as the last of the layers has it that sets it."""
+    """Config: Docker's members; the last document that sets a member decides."""
     result = dict(CONFIG)
     for layer in layers:
         result |= {name: value for name, value in layer.items() if value is not None}

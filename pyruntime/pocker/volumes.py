@@ -1,14 +1,14 @@
-"""Volumes: directories that outlive containers, or other filesystems under a name.
+"""Volumes: directories that outlive containers, or mounted filesystems, under a name.
 
-    ROOT/volumes/NAME/volume.json   what it is
-    ROOT/volumes/NAME/_data         what is in it; where a volume of options is mounted, in the monitors' mount
-                                    namespaces alone
-    ROOT/volumes/NAME/copying       somebody copies the image's files into it, or was killed while they did
+    ROOT/volumes/NAME/volume.json   its description
+    ROOT/volumes/NAME/_data         its files; the mount point of a volume with options, in the mount namespaces of
+                                    monitors only
+    ROOT/volumes/NAME/copying       the image's files are being copied into it, or the copying process was killed
     ROOT/volumes/NAME/lock          flock'ed meanwhile
-    ROOT/volumes/~...               one that is being made or removed
+    ROOT/volumes/~...               a volume that is being created or removed
 
-A container keeps the names of its volumes, not the other way round: a volume is in use as long as a container's record
-names it. Making a volume, and removing one that nobody uses, are done under the lock of ROOT/volumes.
+A volume is in use as long as a container's record names it. Volumes are created and removed under the lock of
+ROOT/volumes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pyruntime.errors import HostError, NoSuchVolume, PyruntimeError, StateError
 from pyruntime.images.store import trees
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers.container import every as every_container
-from pyruntime.pocker.options.volume_names import volume_name
+from pyruntime.pocker.volume_names import problem
 from pyruntime.system.files import forget, write
 from pyruntime.system.json import decode, encode
 from pyruntime.system.locks import Lock
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Record
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.containers.container import ContainerRecord
+    from pyruntime.pocker.directories import Directories
+    from pyruntime.pocker.settings import MountPoint
 
 _UNCLAIMED = "~"
 _OPTIONS = ("type", "o", "device")
@@ -43,8 +44,8 @@ _CLONE_NEWNS = 0x00020000   # linux/sched.h
 class Volume:
     """One volume.
 
-    ``options``    of the driver: type, o and device, as mount(8) has them; none for a plain directory
-    ``anonymous``  it was invented for a container
+    ``options``    of the driver: type, o and device, as for mount(8); none for a plain directory
+    ``anonymous``  made for one container
     """
 
     FIELDS = ("name", "created", "driver", "options", "labels", "anonymous")
@@ -60,23 +61,25 @@ class Volume:
             setattr(self, name, value)
 
     def document(self) -> dict[str, Any]:
-        """What is written down."""
+        """The form in volume.json."""
         return {name: getattr(self, name) for name in self.FIELDS}
 
 
-def directory(places: Places, name: str) -> str:
-    """Where a volume is, or would be."""
+def directory(places: Directories, name: str) -> str:
+    """The directory of a volume, which need not exist."""
     return f"{places.root}/volumes/{name}"
 
 
-def data(places: Places, name: str) -> str:
-    """Where its files are."""
+def data(places: Directories, name: str) -> str:
+    """The directory of a volume's files."""
     return f"{directory(places, name)}/_data"
 
 
-def find(places: Places, name: str) -> Volume:
-    """The volume of this name; raises NoSuchVolume."""
-    path = f"{directory(places, volume_name('volume', name, name))}/volume.json"
+def find(places: Directories, name: str) -> Volume:
+    """The volume of this name. Raises NoSuchVolume, UsageError for an invalid name."""
+    if what := problem(name):
+        raise UsageError(what)
+    path = f"{directory(places, name)}/volume.json"
     try:
         with open(path, "rb") as file:
             value = decode(file.read(), path)
@@ -85,7 +88,7 @@ def find(places: Places, name: str) -> Volume:
     return Volume(**value) if isinstance(value, dict) else Volume(name=name)
 
 
-def every(places: Places) -> Iterator[Volume]:
+def every(places: Directories) -> Iterator[Volume]:
     """All volumes, by name."""
     try:
         names = os.listdir(f"{places.root}/volumes")
@@ -96,52 +99,53 @@ def every(places: Places) -> Iterator[Volume]:
             try:
                 yield find(places, name)
             except NoSuchVolume:
-                continue   # removed meanwhile
+                continue   # removed in the meantime
 
 
-def describe(places: Places, volume: Volume) -> dict[str, Any]:
-    """A volume as `docker volume inspect` shows it."""
+def describe(places: Directories, volume: Volume) -> dict[str, Any]:
+    """A volume as a document, with the names of `docker volume inspect`."""
     return {"CreatedAt": volume.created, "Driver": volume.driver, "Labels": volume.labels,
             "Mountpoint": data(places, volume.name), "Name": volume.name, "Options": volume.options, "Scope": "local",
             "Anonymous": volume.anonymous}
 
 
-def size(places: Places, name: str) -> int:
-    """Bytes of the files in a volume, as far as they are here: of a plain directory, or of what we see mounted."""
+def size(places: Directories, name: str) -> int:
+    """Bytes of the files in a volume: of a plain directory, or of a mount in this mount namespace."""
     try:
         return trees.survey(data(places, name))[1]
     except OSError:
-        return 0   # it has gone meanwhile, or somebody has mounted something in it
+        return 0   # removed in the meantime, or not readable
 
 
 def check(driver: str, options: dict[str, str]) -> None:
-    """Raise UsageError for a driver or an option that there is not."""
+    """Raise UsageError for an unknown driver or option."""
     if driver not in ("", "local"):
-        raise UsageError(f'there is no volume driver "{driver}": use local')
+        raise UsageError(f'unknown volume driver "{driver}": use local')
     for name in options:
         if name not in _OPTIONS:
-            raise UsageError(f'the volume driver local has no option "{name}": there are {", ".join(_OPTIONS)}, as'
-                             " mount(8) has them")
+            raise UsageError(f'the volume driver local has no option "{name}": use {", ".join(_OPTIONS)}, as for'
+                             " mount(8)")
     words = options.get("o", "").split(",")
     if options and not options.get("device") and options.get("type") != "tmpfs":
-        raise UsageError("a volume with options needs device=, what is to be mounted")
+        raise UsageError("a volume with options needs device=, the device or directory to mount")
     if {"bind", "rbind"} & set(words) and not options["device"].startswith("/"):
-        raise UsageError(f'device "{options["device"]}" of a bind is not an absolute path')
+        raise UsageError(f'device "{options["device"]}" of a bind mount is not an absolute path')
 
 
-def _unclaimed(places: Places, name: str) -> str:
-    """The name of a directory that only this thread has, for a volume that is being made or removed."""
+def _unclaimed(places: Directories, name: str) -> str:
+    """The path of a directory of this thread alone, for a volume that is being created or removed."""
     return f"{places.root}/volumes/{_UNCLAIMED}{name}.{get_native_id()}.{os.getpid()}"
 
 
-def make(places: Places, volume: Volume) -> Volume:
-    """The volume of this name; made where there is none. Raises UsageError where there is another one of that name."""
+def make(places: Directories, volume: Volume) -> Volume:
+    """The volume of this name, which is created if it does not exist. Raises UsageError for a volume with other
+    options."""
     check(volume.driver, volume.options)
     with places.lock("volumes"):
         try:
             found = find(places, volume.name)
             if volume.options and found.options != volume.options:
-                raise UsageError(f'the volume "{volume.name}" exists, with other options: remove it, or take another'
+                raise UsageError(f'the volume "{volume.name}" exists with other options: remove it, or choose another'
                                  " name")
             return found
         except NoSuchVolume:
@@ -153,52 +157,51 @@ def make(places: Places, volume: Volume) -> Volume:
                 os.rename(made, directory(places, volume.name))
             except OSError as error:
                 trees.remove(made)
-                raise HostError(f'cannot make the volume "{volume.name}": {error.strerror}') from None
+                raise HostError(f'cannot create the volume "{volume.name}": {error.strerror}') from None
     history.note(places, "volume", "create", volume.name, {"driver": volume.driver})
     return volume
 
 
-def make_all(places: Places, record: Record) -> None:
-    """Make the volumes of a container that do not exist. Raises UsageError, HostError."""
+def make_all(places: Directories, record: ContainerRecord) -> None:
+    """Create the missing volumes of a container. Raises UsageError, HostError."""
     for mount in record.settings.mounts:
-        if mount["kind"] == "volume":
+        if mount.kind == "volume":
             _of(places, mount)
 
 
-def _of(places: Places, mount: dict[str, Any]) -> Volume:
-    return make(places, Volume(name=mount["source"], driver=mount.get("driver") or "local",
-                               options=mount.get("driver_options", {}), labels=mount.get("labels", {}),
-                               anonymous=bool(mount.get("anonymous"))))
+def _of(places: Directories, mount: MountPoint) -> Volume:
+    return make(places, Volume(name=mount.source, driver=mount.driver or "local", options=dict(mount.driver_options),
+                               labels=dict(mount.labels), anonymous=mount.anonymous))
 
 
-def users(places: Places) -> dict[str, list[str]]:
-    """The volumes that containers use: name -> the containers' names."""
+def users(places: Directories) -> dict[str, list[str]]:
+    """The volumes in use: name -> names of the containers."""
     found: dict[str, list[str]] = {}
     for _, record in every_container(places):
         for mount in record.settings.mounts:
-            if mount["kind"] == "volume":
-                found.setdefault(mount["source"], []).append(record.name)
+            if mount.kind == "volume":
+                found.setdefault(mount.source, []).append(record.name)
     return found
 
 
-def remove(places: Places, name: str) -> None:
-    """Remove a volume with all that is in it. Raises NoSuchVolume, StateError where a container uses it."""
+def remove(places: Directories, name: str) -> None:
+    """Remove a volume with its files. Raises NoSuchVolume, StateError for a volume in use."""
     find(places, name)
     gone = _unclaimed(places, name)
     with places.lock("volumes"):
         if using := users(places).get(name):
-            raise StateError(f'volume "{name}" is used by {", ".join(using)}: remove the containers first')
+            raise StateError(f'volume "{name}" is in use by {", ".join(using)}: remove the containers first')
         try:
             os.rename(directory(places, name), gone)
         except FileNotFoundError:
-            return   # somebody was faster
+            return   # another process was faster
     history.note(places, "volume", "destroy", name, {})
     _clear(gone)
 
 
-def remove_anonymous(places: Places, gone: str) -> None:
-    """Remove the volumes that were invented for a container, whose directory is ``gone`` by now; as far as no other
-    container uses them."""
+def remove_anonymous(places: Directories, gone: str) -> None:
+    """Remove the anonymous volumes of a container whose directory was renamed to ``gone``; not those that another
+    container uses."""
     path = f"{gone}/container.json"
     with open(path, "rb") as file:
         record = decode(file.read(), path)
@@ -208,11 +211,11 @@ def remove_anonymous(places: Places, gone: str) -> None:
             try:
                 remove(places, mount["source"])
             except StateError:
-                continue   # it is somebody else's too, or has gone already
+                continue   # another container uses it, or it is already removed
 
 
-def sweep(places: Places) -> None:
-    """Take away what commands left that were killed."""
+def sweep(places: Directories) -> None:
+    """Clean up after commands that were killed."""
     try:
         names = os.listdir(f"{places.root}/volumes")
     except FileNotFoundError:
@@ -231,10 +234,10 @@ def _clear(path: str) -> None:
     from pyruntime.system import kernel
 
     try:
-        while True:   # seen where we are the monitor of a container that used it
+        while True:   # mounted here only if this was the monitor of a container that used it
             kernel.umount2(f"{path}/_data", kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW)
     except OSError:
-        pass   # EINVAL: nothing is mounted there any more
+        pass   # EINVAL: no mount is left there
     try:
         trees.remove(path)
     except OSError as error:
@@ -244,20 +247,20 @@ def _clear(path: str) -> None:
 # --- at the start of a container --------------------------------------------------------------------------------------
 
 
-def provide(places: Places, record: Record, mount: dict[str, Any], root: int) -> None:
-    """Make a container's volume ready: mounted, where it is no plain directory, and with what the image has at its
-    place, when there is nothing in it. ``root`` is the root filesystem. Raises HostError."""
+def provide(places: Directories, record: ContainerRecord, mount: MountPoint, root: int) -> None:
+    """Make a volume ready for a container: mount a volume with options, and copy the image's files at the target into
+    an empty volume. ``root`` is the root filesystem. Raises HostError."""
     volume = _of(places, mount)
     path = directory(places, volume.name)
     with Lock(f"{path}/lock"):
         if volume.options:
             _mount(places, record, volume)
-        if not mount.get("nocopy"):
-            _copy_up(path, mount["target"], root)
+        if not mount.nocopy:
+            _copy_up(path, mount.target, root)
 
 
-def open_below(places: Places, name: str, path: str) -> int:
-    """A detached tree of a path in a volume, reached without symbolic links. Raises HostError."""
+def open_below(places: Directories, name: str, path: str) -> int:
+    """A detached mount of a path in a volume, resolved without symbolic links. Raises HostError."""
     from pyruntime.system import kernel
 
     top = os.open(data(places, name), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -274,9 +277,9 @@ def open_below(places: Places, name: str, path: str) -> int:
         os.close(top)
 
 
-def _mount(places: Places, record: Record, volume: Volume) -> None:
-    """Mount a volume that has options. What is in a tmpfs is shared by those who use it at the same time, and gone with
-    the last of them."""
+def _mount(places: Directories, record: ContainerRecord, volume: Volume) -> None:
+    """Mount a volume with options. A tmpfs is shared by the running containers that use it, and vanishes with the last
+    one."""
     from pyruntime.system import kernel
 
     target = data(places, volume.name)
@@ -292,7 +295,7 @@ def _mount(places: Places, record: Record, volume: Volume) -> None:
             words += [flag, volume.options[name]]
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
-        # mount(8) has helpers for the network's filesystems, which ask servers for versions and addresses.
+        # By mount(8), whose helpers for network filesystems negotiate versions and addresses with servers.
         child = os.posix_spawnp("mount", [*words, "--", volume.options.get("device") or "tmpfs", target], os.environ,
                                 file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)])
     except OSError as error:
@@ -306,23 +309,23 @@ def _mount(places: Places, record: Record, volume: Volume) -> None:
         raise HostError(f'cannot mount the volume "{volume.name}": {" ".join(told.split())}')
 
 
-def _running(places: Places, record: Record, path: str, name: str) -> int:
-    """A detached tree of what is mounted at ``path`` for another container that runs; -1 where there is none."""
+def _running(places: Directories, record: ContainerRecord, path: str, name: str) -> int:
+    """A detached copy of the mount at ``path`` of another running container that uses the volume; -1 without one."""
     for container, other in every_container(places):
-        uses = any(mount["kind"] == "volume" and mount["source"] == name for mount in other.settings.mounts)
+        uses = any(mount.kind == "volume" and mount.source == name for mount in other.settings.mounts)
         run = container.run()
         if uses and other.id != record.id and not run.over and run.watched():
             try:
                 return tree_of(run.monitor[0], path)
             except OSError:
-                continue   # it has ended this moment
+                continue   # it has just ended
     return -1
 
 
 def tree_of(pid: int, path: str) -> int:
-    """A detached copy of what is mounted at ``path`` in the mount namespace of a process. OSError.
+    """A detached copy of the mount at ``path`` in the mount namespace of a process. Raises OSError.
 
-    Only for a process with one thread, and without anything it has to keep in its working directory.
+    Only for a process with a single thread, whose working directory does not matter.
     """
     from pyruntime.system import kernel
 
@@ -334,7 +337,7 @@ def tree_of(pid: int, path: str) -> int:
         finally:
             os.close(theirs)
         try:
-            # A link of somebody else's making must not lead anywhere: it is their namespace, but we are who mounts.
+            # No links: programs of that namespace may have made them, and we mount as root.
             there = kernel.openat2(os.fsencode(path), os.O_PATH, dir_fd=-100, resolve=kernel.RESOLVE_NO_SYMLINKS)
             try:
                 return kernel.clone_tree(there, recursive=True)
@@ -347,7 +350,7 @@ def tree_of(pid: int, path: str) -> int:
 
 
 def _copy_up(path: str, target: str, root: int) -> None:
-    """Put what the image has at ``target`` into a volume in which nothing is, with owners, modes and attributes."""
+    """Copy the image's files at ``target`` into an empty volume, with owners, modes and attributes."""
     from pyruntime.system import kernel
 
     mark = f"{path}/copying"

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from pyruntime.runtime.compiler.compile import Plan
+
 
 class State:
     """A container's state at one moment (runtime.md#state).
@@ -209,6 +211,21 @@ class Runtime:
             return kills(record.cgroup)
         except OSError:
             return 0
+
+    def plan(self, container_id: str, bundle: str | os.PathLike[str]) -> Plan:
+        """The plan of `create` for a bundle; nothing is executed. Raises ConfigError, HostError."""
+        # lazy: as in run
+        from pyruntime.runtime.config.load import load_bundle
+        from pyruntime.runtime.lifecycle.create import make_plan
+
+        return make_plan(load_bundle(os.fspath(bundle)), container_id, self._request("", "", 0, detached=True))
+
+    @staticmethod
+    def process_table(pids: Sequence[int], options: Sequence[str] = ()) -> str:
+        """The output of ps(1) with ``options`` (default: -ef) for these processes. Raises HostError, PyruntimeError."""
+        from pyruntime.runtime.lifecycle.ps import DEFAULT, table  # lazy: as in run
+
+        return table(pids, options or DEFAULT)
 
     def list(self) -> list[State]:
         """All containers, by ID."""

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # For other modules, too: ``signal`` would cost 5 ms of import.
 from _signal import SIGHUP, SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ, pidfd_send_signal  # type: ignore[import-not-found]
+
+from pyruntime.system.installed import PACKAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SIGHUP", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGXFSZ", "alive", "ended", "interpreter", "kill", "send_signal",
-           "start_time", "wait"]
+__all__ = ["SIGHUP", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGXFSZ", "alive", "ended", "interpreter", "kill", "own_program",
+           "send_signal", "start_time", "wait"]
 
 
 def interpreter() -> str:
     """The program that runs this process, to run more Python: the environment's PYTHONEXECUTABLE sets sys.executable
     even with -I, and would choose the program of a container's monitor."""
     return os.readlink("/proc/self/exe").removesuffix(" (deleted)")
+
+
+def own_program(script: str) -> list[str]:
+    """The command line, to which arguments are added, of a script of this package in an interpreter of its own.
+
+    -IS: without the environment and without site, which a container's monitor must not trust or wait for. The script
+    gets the directories of packages that this process has as its first argument, with colons between them; only
+    absolute ones, because the other process may work elsewhere.
+    """
+    packages = ":".join(path for path in sys.path if path.startswith("/"))
+    return [interpreter(), "-IS", f"{PACKAGE}/{script}", packages]
 
 
 def start_time(pid: int) -> int:

@@ -6,9 +6,8 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import StateError
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.foreground import DETACH_KEYS, SIG_PROXY, check_terminal, forwarding
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers import attach
-from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 
 COMMAND = Command("attach", "[options] CONTAINER", "attach to the standard streams of a running container",
@@ -19,9 +18,9 @@ COMMAND = Command("attach", "[options] CONTAINER", "attach to the standard strea
                        "Example:\n  pocker attach web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Attach."""
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     record = container.read()
     status = status_of(container).word
     if status != RUNNING:

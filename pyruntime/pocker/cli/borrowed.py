@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ def borrowed(module: ModuleType, name: str, example: str, *, without: tuple[str,
                    text=f"{it.text.strip()}\n\nExample:\n  pocker {example}".lstrip())
 
 
-def as_there(module: ModuleType, event: str = "") -> Callable[[Context, Parsed], int]:
+def as_there(module: ModuleType, event: str = "") -> Callable[[PockerContext, Parsed], int]:
     """The function that runs the command. ``event``: the event of the image that the last argument names."""
-    def run(context: Context, parsed: Parsed) -> int:
+    def run(context: PockerContext, parsed: Parsed) -> int:
         status: int = module.run(context.images, parsed)
         if event and status == 0 and parsed.arguments:
             note_image(context, event, parsed.arguments[-1])
@@ -29,7 +29,7 @@ def as_there(module: ModuleType, event: str = "") -> Callable[[Context, Parsed],
     return run
 
 
-def note_image(context: Context, event: str, name: str) -> None:
+def note_image(context: PockerContext, event: str, name: str) -> None:
     """Record an event of an image, under the name on the command line."""
     from pyruntime.pocker.events import note
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.images.lookup import key
-from pyruntime.images.reference import Reference
 from pyruntime.pocker.cli.import_ import CHANGE
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.commit import commit
-from pyruntime.pocker.containers.container import find
+from pyruntime.pocker.cli.main import PockerContext
 
 COMMAND = Command(
     "commit", "[options] CONTAINER [NAME[:TAG]]", "create an image from a container's changes",
@@ -22,11 +18,10 @@ COMMAND = Command(
          "Example:\n  pocker commit -m 'with my settings' -c 'CMD [\"serve\"]' web web:2")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Create the image and tag it."""
-    container = find(context.places, parsed.arguments[0])
-    name = key(Reference.parse(parsed.arguments[1])) if len(parsed.arguments) > 1 else ""
-    image_id = commit(container, container.read(), author=parsed["author"], message=parsed["message"], name=name,
-                      lines=parsed["change"], pause=parsed["pause"], warn=context.warn)
+    container, *name = parsed.arguments
+    image_id = context.engine.commit(context.find(container).id, name="".join(name), author=parsed["author"],
+                                     message=parsed["message"], changes=parsed["change"], pause=parsed["pause"])
     out(f"{image_id}\n")
     return 0

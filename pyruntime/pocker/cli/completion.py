@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.pocker.cli.main import PROGRAM, Context
+from pyruntime.pocker.cli.main import PROGRAM, PockerContext
 
 COMMAND = Command("completion", "bash|zsh|fish", "print the completion script for a shell", least=1, most=1, text="""
 For bash: `. <(pocker completion bash)`, or save the script as
@@ -23,7 +23,7 @@ _OF_IMAGES = ["history", "push", "run", "create", "rmi", "save", "tag"]
 _WITH_FILES = [f"{group}{name}" for group in ("", "container ") for name in ("cp", "create", "exec", "run")]
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the script."""
     from pyruntime.commandline.completion import Names, script
 

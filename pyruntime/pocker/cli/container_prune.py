@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.errors import StateError
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.pruning import FILTER, FORCE, Aged, check_consent, filters, report
-from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.inspect import labels
-from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
-from pyruntime.pocker.containers.stop import remove, sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +16,7 @@ COMMAND = Command("prune", "[options]", "remove stopped containers", FILTER, FOR
                   text="Example:\n  pocker container prune --filter until=24h")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove them, and print their IDs."""
     from pyruntime.images.progress import size
 
@@ -32,22 +28,8 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def prune(context: Context, wanted: Filters) -> tuple[list[str], int]:
-    """Remove the stopped containers that match the filters; their IDs, and the bytes that they had written. Volumes are
-    kept."""
-    from pyruntime.pocker.containers.diff import written
+def prune(context: PockerContext, wanted: Filters) -> tuple[list[str], int]:
+    """Remove the stopped containers that match the filters; their IDs, and the bytes that they had written."""
+    from pyruntime.pocker.containers.prune import prune
 
-    sweep(context.places, context.warn)
-    removed, freed = [], 0
-    for container, record in list(every(context.places)):
-        status = status_of(container)
-        over = status.word == EXITED or (status.word == CREATED and not status.run.watched())
-        if over and wanted.fit(Aged(record.created, labels(record))):
-            own = written(container)
-            try:
-                remove(container, record)
-            except StateError:
-                continue   # it has been started since
-            removed.append(record.id)
-            freed += own
-    return removed, freed
+    return prune(context.places, lambda record: wanted.fit(Aged(record.created, labels(record))), context.warn)

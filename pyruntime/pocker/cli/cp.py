@@ -7,15 +7,14 @@ import os
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import say
 from pyruntime.errors import UsageError
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers import copy as copying
-from pyruntime.pocker.containers.container import find
 from pyruntime.pocker.containers.copy_tree import write_all
 from pyruntime.pocker.events import of_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
 
 COMMAND = Command(
     "cp", "[options] CONTAINER:PATH PATH|-  or  PATH|- CONTAINER:PATH",
@@ -31,7 +30,7 @@ COMMAND = Command(
          "Example:\n  pocker cp web:/etc/nginx/nginx.conf .")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Copy."""
     (source_of, source), (target_of, target) = map(copying.split, parsed.arguments)
     if source_of and target_of:
@@ -40,7 +39,7 @@ def run(context: Context, parsed: Parsed) -> int:
         raise UsageError(f'neither "{source}" nor "{target}" is in a container: write CONTAINER:PATH for one of them')
     if not (source if source_of else target):
         raise UsageError("the path in the container is missing: write CONTAINER:PATH")
-    container = find(context.places, source_of or target_of)
+    container = context.find(source_of or target_of)
     record = container.read()
     size = (_out if source_of else _in)(context, parsed, container, record, source, target)
     of_container(context.places, record, "archive-path" if source_of else "extract-to-dir",
@@ -50,7 +49,8 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def _out(context: Context, parsed: Parsed, container: Container, record: Record, source: str, target: str) -> int:
+def _out(context: PockerContext, parsed: Parsed, container: Container, record: ContainerRecord, source: str,
+         target: str) -> int:
     if target != "-":
         return copying.copy_out(container, record, source, target, archive=parsed["archive"],
                               follow=parsed["follow-link"], warn=context.warn)
@@ -60,7 +60,8 @@ def _out(context: Context, parsed: Parsed, container: Container, record: Record,
                                follow=parsed["follow-link"], warn=context.warn)
 
 
-def _in(context: Context, parsed: Parsed, container: Container, record: Record, source: str, target: str) -> int:
+def _in(context: PockerContext, parsed: Parsed, container: Container, record: ContainerRecord, source: str,
+        target: str) -> int:
     if source == "-":
         return copying.archive_in(container, record, lambda size: os.read(0, size), target, archive=parsed["archive"],
                                 warn=context.warn)

@@ -7,9 +7,7 @@ from pyruntime.commandline.program import out
 from pyruntime.commandline.table import printable
 from pyruntime.images.cli.show import show
 from pyruntime.pocker.cli.each import LATEST_FLAG
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
-from pyruntime.pocker.containers.diff import changed
+from pyruntime.pocker.cli.main import PockerContext
 
 COMMAND = Command("diff", "[options] CONTAINER", "list changes to the files of a container",
                   Flag("format", "str", "output format: table, json, or a template such as '{{.Path}}'",
@@ -19,10 +17,9 @@ COMMAND = Command("diff", "[options] CONTAINER", "list changes to the files of a
                        "other mounts are not listed.\n\nExample:\n  pocker diff web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the changes."""
-    container = find(context.places, parsed.arguments[0])
-    found = changed(container, container.read())
+    found = context.engine.diff(context.find(parsed.arguments[0]).id)
     if not show(parsed["format"], [{"Kind": kind, "Path": path} for kind, path in found]):
         out("".join(f"{kind} {printable(path)}\n" for kind, path in found))
     return 0

@@ -6,7 +6,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.commandline.table import printable
 from pyruntime.pocker.cli.filters import Filters
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.events import events
 from pyruntime.system.times import parse, timestamp
 
@@ -61,7 +61,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
 }
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Show them."""
     filters = Filters(parsed["filter"], _MATCH)
     since = _time(parsed, "since")

@@ -5,20 +5,11 @@ from __future__ import annotations
 import os
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
-from pyruntime.errors import PyruntimeError, StateError
-from pyruntime.images.users import find_group, find_user
+from pyruntime.errors import PyruntimeError
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.foreground import check_terminal, failure
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
-from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
-from pyruntime.pocker.events import of_container
-from pyruntime.runtime.api import Runtime
-from pyruntime.system.user_namespace import setgroups_denied
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from pyruntime.pocker.cli.main import PockerContext
+from pyruntime.pocker.containers.exec import ContainerExec
 
 COMMAND = Command(
     "exec", "[options] CONTAINER COMMAND [ARGUMENT...]", "run a command in a running container",
@@ -37,46 +28,22 @@ COMMAND = Command(
          "Example:\n  pocker exec -it web sh")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Run the command."""
-    container = find(context.places, parsed.arguments[0])
-    record = container.read()
-    name = record.name
-    status = status_of(container)
-    if status.word == PAUSED:
-        raise StateError(f'container "{name}" is paused: `pocker unpause {name}`')
-    if status.word != RUNNING:
-        raise StateError(f'container "{name}" is not running: `pocker start {name}`')
+    execution = ContainerExec(context.find(parsed.arguments[0]), parsed.arguments[1:], env=_environment(parsed),
+                          user=parsed["user"], workdir=parsed["workdir"], terminal=parsed["tty"],
+                          privileged=parsed["privileged"])
     check_terminal(terminal=parsed["tty"], stdin=parsed["interactive"])
-    options = {"env": _environment(parsed), "cwd": parsed["workdir"], "terminal": parsed["tty"]}
-    if parsed["user"]:
-        root = os.open(f"/proc/{status.pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            user = find_user(parsed["user"], root)
-            added = [find_group(text, root) for text in record.settings.group_add]
-        except PyruntimeError as error:
-            error.exit_code = 126   # Docker's exit status for a command that cannot be executed
-            raise
-        finally:
-            os.close(root)
-        # The groups of --user, not those of the container's user, which may be root.
-        options |= {"user": f"{user.uid}:{user.gid}",
-                    "groups": added if setgroups_denied() else [*user.groups, *added]}
-    if parsed["privileged"]:
-        from pyruntime.runtime.config.sections.process import CAPABILITIES
-        options["capabilities"] = list(CAPABILITIES)
-    exec_id, words = os.urandom(32).hex(), " ".join(parsed.arguments[1:])
-    for action in ("exec_create", "exec_start"):
-        of_container(context.places, record, f"{action}: {words}", execID=exec_id)
+    execution.announce()
     try:
-        result = _execute(Runtime(context.places.runtime), container.id, parsed, options)
+        status = _execute(execution, parsed)
     except PyruntimeError as error:
         error.exit_code = failure(error)
         raise
     if parsed["detach"]:
         return 0   # its exit status is not waited for
-    of_container(context.places, record, "exec_die", execID=exec_id, exitCode=str(result))
-    return result
+    execution.ended(status)
+    return status
 
 
 def _environment(parsed: Parsed) -> list[str]:
@@ -87,17 +54,16 @@ def _environment(parsed: Parsed) -> list[str]:
     return environment(parsed["env"], parsed["env-file"])
 
 
-def _execute(runtime: Runtime, container_id: str, parsed: Parsed, options: dict[str, Any]) -> int:
-    """Run the command with its streams; its exit status, or 0 for a detached command."""
-    args = parsed.arguments[1:]
+def _execute(execution: ContainerExec, parsed: Parsed) -> int:
+    """Run the command with its streams; its exit status, or its process ID with --detach."""
     if parsed["detach"] or parsed["tty"]:
         if parsed["detach"]:
             _leave_streams()
-        return runtime.exec(container_id, args, detach=parsed["detach"], stdin=parsed["interactive"], **options)
+        return execution.run(detach=parsed["detach"], stdin=parsed["interactive"])
     from pyruntime.pocker.containers.exec_streams import Piped
 
     pipes = Piped(stdin=parsed["interactive"])
-    return pipes.wait(pipes.start(lambda: runtime.exec(container_id, args, detach=True, **options)))
+    return pipes.wait(pipes.start(lambda: execution.run(detach=True)))
 
 
 def _leave_streams() -> None:

@@ -7,8 +7,7 @@ import os
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
 from pyruntime.pocker.cli.each import LATEST_FLAG
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.copy_tree import write_all
 from pyruntime.pocker.containers.diff import export
 from pyruntime.pocker.events import of_container
@@ -26,9 +25,9 @@ COMMAND = Command("export", "[options] CONTAINER", "export a container's filesys
                        "Example:\n  pocker export -o web.tar web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Write the archive."""
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     record = container.read()
     path = parsed["output"]
     if not path and os.isatty(1):

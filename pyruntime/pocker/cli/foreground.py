@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
 
 DETACH_KEYS = Flag("detach-keys", "str", "key sequence that detaches from the container", default=KEYS, value="KEYS")
 SIG_PROXY = Flag("sig-proxy", "bool", "forward received signals to the container", default=True)
@@ -62,7 +62,7 @@ def forwarding(container: Container, parsed: Parsed) -> Callable[[int], None] | 
     return forward
 
 
-def follow(container: Container, record: Record, ours: _socket.socket, monitor: int, parsed: Parsed, *,
+def follow(container: Container, record: ContainerRecord, ours: _socket.socket, monitor: int, parsed: Parsed, *,
            stdin: bool, outputs: frozenset[bytes] = frozenset((OUT, ERR))) -> int:
     """Attach to a container that this process has just started, until it stops; its exit status."""
     settings = record.settings
@@ -71,19 +71,19 @@ def follow(container: Container, record: Record, ours: _socket.socket, monitor: 
     status = attached.wait()
     if status is None:
         return 0   # detached: the monitor goes on
-    if settings.restart != "no" or not attached.owner:
+    if settings.restart.name != "no" or not attached.owner:
         settle(container, record)   # the monitor decides, or did not wait for us, since we were slow
         return status
     try:
         with container.lock():
-            policy = container.read().settings.restart   # `update` may have given it one
+            policy = container.read().settings.restart.name   # `update` may have changed it
             if policy == "no" and not container.run().over:
                 clear_run(container, record)    # while the monitor exits, and its mounts with it
             os.waitpid(monitor, 0)
             if policy == "no":
                 finish(container, record)
                 return status
-        from pyruntime.pocker.containers.restart import decide_apart
+        from pyruntime.pocker.containers.monitor_events import decide_apart
 
         decide_apart(container)
     except NoSuchContainer:

@@ -8,7 +8,7 @@ from pyruntime.images.cli import history as there
 from pyruntime.images.cli.show import age, short
 from pyruntime.pocker.cli.borrowed import borrowed
 from pyruntime.pocker.cli.listing import FORMAT, Listing
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _LISTING = Listing(
     ("ID", "CreatedSince", "CreatedBy", "Size", "Comment"))
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the steps, latest first; only the latest step has the ID of an image."""
     rows = [_texts(row, whole=parsed["no-trunc"], human=parsed["human"])
             for row in there.rows_of(context.images, parsed)]

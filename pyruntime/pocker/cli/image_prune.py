@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.prune import collected_lines
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.pruning import FILTER, FORCE, Aged, check_consent, filters, report
 from pyruntime.pocker.containers.stop import sweep
 
@@ -19,7 +19,7 @@ COMMAND = Command("prune", "[options]", "remove unused images",
                   text="Example:\n  pocker image prune --all --filter until=168h")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the images and print which."""
     from pyruntime.images.progress import size
 
@@ -33,7 +33,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def untag(context: Context, wanted: Filters, *, everything: bool) -> list[str]:
+def untag(context: PockerContext, wanted: Filters, *, everything: bool) -> list[str]:
     """Untag the images that no container uses and that match the filters: all of them, or only dangling ones. Returns a
     line for each; the next collection removes their blobs and layers."""
     from pyruntime.errors import PyruntimeError
@@ -44,7 +44,7 @@ def untag(context: Context, wanted: Filters, *, everything: bool) -> list[str]:
 
     store = context.places.store
     lines = []
-    for name in unused(context.places.store, everything=everything):
+    for name in unused(store, everything=everything):
         try:
             image = find(store, name).config
             aged = Aged(str(image.document.get("created", "")), image.config.get("Labels") or {})

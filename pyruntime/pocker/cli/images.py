@@ -8,7 +8,7 @@ from pyruntime.images.cli.ls import plain, rows_of
 from pyruntime.images.cli.show import age, instant, is_before, short
 from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.listing import FORMAT, NONE, Listing, label_texts, local_time
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
 }
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Print one line for each name."""
     filters = _filters(context, parsed["filter"])
     rows = []
@@ -69,7 +69,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def _filters(context: Context, words: Sequence[str]) -> Filters:
+def _filters(context: PockerContext, words: Sequence[str]) -> Filters:
     """The filters; before and since take the name of an image and stand for the time of its creation."""
     from pyruntime.images.lookup import find
     from pyruntime.pocker.cli.times import moment

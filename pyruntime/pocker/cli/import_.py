@@ -9,8 +9,11 @@ from pyruntime.images.cli.changes import changes
 from pyruntime.images.lookup import by_manifest, key
 from pyruntime.images.reference import Reference
 from pyruntime.pocker.cli.borrowed import borrowed
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.instructions import apply
+from pyruntime.pocker.cli.main import PockerContext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _IT = borrowed(there, "import", "import -c 'CMD [\"sh\"]' rootfs.tar.xz mine")
 CHANGE = Flag("change", "list", "apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD,"
@@ -19,9 +22,18 @@ COMMAND = Command("import", "[options] FILE|- [NAME[:TAG]]", _IT.about, *_IT.fla
                   text=_IT.text)
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def _config(parsed: Parsed) -> dict[str, Any]:
+    config: dict[str, Any] = changes(parsed)
+    if not parsed["change"]:
+        return config
+    from pyruntime.builder.change import changed
+
+    return changed(config, parsed["change"])
+
+
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Create the image and print its ID; without a name the image is dangling."""
     name = key(Reference.parse(parsed.arguments[1])) if len(parsed.arguments) > 1 else ""
-    descriptor = there.make(context.images, parsed, apply(changes(parsed), parsed["change"]), name)
+    descriptor = there.make(context.images, parsed, _config(parsed), name)
     out(f"{by_manifest(context.places.store, descriptor.digest).id}\n")
     return 0

@@ -8,7 +8,7 @@ import sys
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.pocker.cli.documents import show_one
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 from pyruntime.pocker.containers.stop import sweep
@@ -22,7 +22,7 @@ COMMAND = Command("info", "[options]", "show system-wide information",
                   text="Example:\n  pocker info --format '{{.ContainersRunning}}'")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the information."""
     sweep(context.places, context.warn)
     facts = gather(context)
@@ -34,7 +34,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def gather(context: Context) -> dict[str, Any]:
+def gather(context: PockerContext) -> dict[str, Any]:
     """The facts, under Docker's names where Docker has one."""
     from pyruntime._version import __version__
     from pyruntime.pocker.containers.create import driver_of

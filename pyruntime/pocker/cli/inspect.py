@@ -7,7 +7,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import NoSuchContainer, NoSuchImage, NoSuchNetwork, NoSuchVolume, PyruntimeError, UsageError
 from pyruntime.pocker.cli.documents import FORMAT, show
 from pyruntime.pocker.cli.each import LATEST_FLAG
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,23 +23,18 @@ COMMAND = Command("inspect", "[options] NAME...",
                   text="Example:\n  pocker inspect -f '{{.State.ExitCode}}' web")
 
 
-def _container(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
-    from pyruntime.pocker.containers.container import find
-    from pyruntime.pocker.containers.inspect import describe, sizes_of
-
-    container = find(context.places, name)
-    record = container.read()
-    return {**describe(container, record), **(sizes_of(container, record) if sizes else {})}
+def _container(context: PockerContext, name: str, *, sizes: bool) -> dict[str, Any]:
+    return context.engine.inspect(context.find(name).id, sizes=sizes)
 
 
-def _image(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+def _image(context: PockerContext, name: str, *, sizes: bool) -> dict[str, Any]:
     from pyruntime.images.lookup import find
     from pyruntime.pocker.image_inspect import describe
 
     return describe(find(context.places.store, name))
 
 
-def _network(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+def _network(context: PockerContext, name: str, *, sizes: bool) -> dict[str, Any]:
     from pyruntime.networks import definitions as networks
     from pyruntime.networks.inspect import picture
 
@@ -48,7 +43,7 @@ def _network(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
     return picture(context.places.networks, network)
 
 
-def _volume(context: Context, name: str, *, sizes: bool) -> dict[str, Any]:
+def _volume(context: PockerContext, name: str, *, sizes: bool) -> dict[str, Any]:
     from pyruntime.pocker.volumes import describe, find, users
 
     return {**describe(context.places, find(context.places, name)), "Containers": users(context.places).get(name, [])}
@@ -58,14 +53,14 @@ KINDS: dict[str, Callable[..., dict[str, Any]]] = {"container": _container, "ima
                                                    "volume": _volume}   # in the order of the search
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Show the objects that are found, and log an error for each of the others."""
     if parsed["type"] and parsed["type"] not in KINDS:
         raise UsageError(f'--type "{parsed["type"]}": write {" or ".join(KINDS)}')
     return inspect(context, parsed, [parsed["type"]] if parsed["type"] else list(KINDS), sizes=parsed["size"])
 
 
-def inspect(context: Context, parsed: Parsed, kinds: list[str], *, sizes: bool = False) -> int:
+def inspect(context: PockerContext, parsed: Parsed, kinds: list[str], *, sizes: bool = False) -> int:
     """Show the named objects of these kinds; 1 if one of them was not found."""
     found, status = [], 0
     for name in parsed.arguments:
@@ -78,7 +73,7 @@ def inspect(context: Context, parsed: Parsed, kinds: list[str], *, sizes: bool =
     return status
 
 
-def _find(context: Context, name: str, kinds: list[str], *, sizes: bool) -> dict[str, Any]:
+def _find(context: PockerContext, name: str, kinds: list[str], *, sizes: bool) -> dict[str, Any]:
     for kind in kinds:
         try:
             return KINDS[kind](context, name, sizes=sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Parsed
 from pyruntime.images.cli import load as there
 from pyruntime.pocker.cli.borrowed import borrowed
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COMMAND = borrowed(there, "load", "load -i web.tar")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Load all images and print their names, in Docker's words."""
     from pyruntime.images.lookup import find
     from pyruntime.images.reference import familiar

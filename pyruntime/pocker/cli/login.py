@@ -7,13 +7,13 @@ import os
 from pyruntime.commandline.parse import Parsed
 from pyruntime.images.cli import login as there
 from pyruntime.pocker.cli.borrowed import borrowed
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 COMMAND = borrowed(there, "login", "login -u name registry.example")
 COMMAND.text = COMMAND.text.replace("containers/auth.json of the user", "Docker's ~/.docker/config.json")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Log in, and save the credentials in Docker's file, which survives a reboot."""
     in_dockers_file(parsed)
     return there.run(context.images, parsed)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
-from pyruntime.errors import StateError, UsageError
+from pyruntime.errors import UsageError
 from pyruntime.pocker.cli.each import LATEST_FLAG
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
-from pyruntime.pocker.containers.logs import entries
-from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
+from pyruntime.pocker.cli.main import PockerContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.pocker.containers.container import Record
+    from pyruntime.pocker.containers.container import ContainerRecord
 
 COMMAND = Command(
     "logs", "[options] CONTAINER", "show the logs of a container",
@@ -29,21 +26,17 @@ COMMAND = Command(
     text="Example:\n  pocker logs -f --tail 20 web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Show the log."""
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     record = container.read()
-    if record.settings.log_driver == "none":
-        raise StateError(f'container "{record.name}" keeps no log: it was made with --log-driver none')
     tail = parsed["tail"]
     if tail != "all" and not tail.isdecimal():
         raise UsageError(f'--tail "{tail}": write a number of lines, or all')
     details = f"{_details(record)} ".encode() if parsed["details"] else b""
     begun = {"stdout": True, "stderr": True}   # whether a new line begins there
-    for entry in entries(container, since=_time(parsed, "since"), until=_time(parsed, "until"),
-                         tail=-1 if tail == "all" else int(tail),
-                         follow=(lambda: status_of(container).word not in (EXITED, CREATED))
-                         if parsed["follow"] else None):
+    for entry in context.engine.logs(container.id, since=_time(parsed, "since"), until=_time(parsed, "until"),
+                                     tail=-1 if tail == "all" else int(tail), follow=parsed["follow"]):
         stamp = b""
         if begun[entry.stream]:
             stamp = (f"{entry.when} ".encode() if parsed["timestamps"] else b"") + details
@@ -54,13 +47,13 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def _details(record: Record) -> str:
+def _details(record: ContainerRecord) -> str:
     """The labels and variables that --log-opt names, in Docker's form: NAME=VALUE,NAME=VALUE."""
     from pyruntime.pocker.containers.inspect import labels
 
     env = [*(record.image_config.get("Env") or []), *record.settings.env]
     there = {"labels": labels(record), "env": dict(entry.partition("=")[::2] for entry in env)}
-    found = {name: there[kind][name] for kind, names in record.settings.log_details.items() for name in names
+    found = {name: there[kind][name] for kind, names in record.settings.logging.details.items() for name in names
              if name in there[kind]}
     return ",".join(f"{name}={value}" for name, value in sorted(found.items()))
 

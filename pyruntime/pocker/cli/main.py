@@ -8,11 +8,15 @@ import sys
 from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import DOCKER, Command, Flag, Parsed
 from pyruntime.commandline.program import Program, say
-from pyruntime.pocker.directories import Places
+from pyruntime.pocker.api import Engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.cli.main import Context as ImageContext
+    from pyruntime.pocker.containers.container import Container
+    from pyruntime.pocker.directories import Directories
+
+LATEST = "--latest"   # in the place of a container's name: the container that was created last
 
 GLOBAL = Command(
     "", "[global options] command [command options] [arguments...]", "run containers and build images without a daemon",
@@ -78,27 +82,26 @@ COMMANDS = {
 }
 
 
-class Context:
+class PockerContext:
     """The global options that commands use."""
 
     def __init__(self, parsed: Parsed) -> None:
         if parsed["store"]:   # inherited by the commands that the monitor runs
             os.environ["PYRUNTIME_STORE"] = os.path.abspath(parsed["store"])
-        self._roots = parsed["root"], parsed["run-root"]
-        self._places: Places | None = None
         self.driver: str = parsed["storage-driver"] or os.environ.get("POCKER_STORAGE_DRIVER", "")
+        self.engine = Engine(parsed["root"], parsed["run-root"], driver=self.driver, warn=self.warn)
 
     @property
-    def places(self) -> Places:
-        """The directories. Without root, the first use enters a user namespace, which must be done before there are
-        threads. `version` and `completion` use no directory, so they also work where that fails."""
-        if self._places is None:
-            places = Places(*self._roots)
-            if os.geteuid():
-                from pyruntime.pocker.containers.rootless import enter
-                enter(places, self.warn)
-            self._places = places
-        return self._places
+    def places(self) -> Directories:
+        """The engine's directories. Without root, the first use enters a user namespace, which must be done before
+        there are threads. `version` and `completion` use no directory, so they also work where that fails."""
+        return self.engine.places
+
+    def find(self, name: str) -> Container:
+        """The container of a name, an ID, the beginning of an ID, or --latest. Raises NoSuchContainer, UsageError."""
+        from pyruntime.pocker.containers.container import find, newest
+
+        return newest(self.places) if name == LATEST else find(self.places, name)
 
     @property
     def images(self) -> ImageContext:
@@ -125,6 +128,6 @@ def version() -> str:
     return f"pocker version {__version__}, python {'.'.join(map(str, sys.version_info[:3]))}\n"
 
 
-PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.pocker.cli", Context, version, hidden=("monitor",),
+PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.pocker.cli", PockerContext, version, hidden=("monitor",),
                   style=DOCKER)
 main = PROGRAM.main

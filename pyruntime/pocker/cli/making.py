@@ -7,7 +7,7 @@ import os
 from pyruntime.commandline.parse import Parsed
 from pyruntime.errors import ImageError, NoSuchImage, UsageError
 from pyruntime.images.lookup import find
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.create import create
 from pyruntime.pocker.containers.stop import sweep
 
@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.lookup import Image
     from pyruntime.images.platform import Platform
-    from pyruntime.pocker.containers.container import Container, Record
-    from pyruntime.pocker.options.settings import Settings
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
+    from pyruntime.pocker.settings import ContainerSettings
 
 PULL = ("always", "missing", "never")
 
@@ -29,7 +29,7 @@ def check_making(parsed: Parsed) -> None:
         raise UsageError(f'--cidfile "{parsed["cidfile"]}" exists: remove it, or name another one')
 
 
-def make(context: Context, parsed: Parsed, settings: Settings) -> tuple[Container, Record]:
+def make(context: PockerContext, parsed: Parsed, settings: ContainerSettings) -> tuple[Container, ContainerRecord]:
     """Create a container from the image that the command line names. Raises NoSuchImage and other PyruntimeErrors."""
     sweep(context.places, context.warn)
     image = image_for(context, parsed, parsed.arguments[0])
@@ -40,7 +40,7 @@ def make(context: Context, parsed: Parsed, settings: Settings) -> tuple[Containe
     return container, record
 
 
-def image_for(context: Context, parsed: Parsed, text: str) -> Image:
+def image_for(context: PockerContext, parsed: Parsed, text: str) -> Image:
     """The image of this name and of the requested platform; pulled as --pull says."""
     platform = _platform(parsed["platform"]) if parsed["platform"] else None
     when = parsed["pull"]
@@ -82,7 +82,7 @@ def _is_id(text: str) -> bool:
     return text.startswith("sha256:") or (len(text) == 64 and set(text) <= set("0123456789abcdef"))
 
 
-def _write_id(path: str, container: Container, record: Record) -> None:
+def _write_id(path: str, container: Container, record: ContainerRecord) -> None:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers import rootless
 from pyruntime.pocker.containers.container import Container
-from pyruntime.pocker.containers.restart import EVENTS
+from pyruntime.pocker.containers.monitor_events import EVENTS
 
 COMMAND = Command("monitor", "EVENT ID", "decide for a container's monitor", least=2, most=2,
                   text="Events: finish, restart, health. The monitor executes this command, which then executes the\n"
                        "monitor again.")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Decide."""
     event, container_id = parsed.arguments
     rootless.uses(context.places, handed_on=False)   # the monitor has handed it on to us, and a health check must not

@@ -8,16 +8,15 @@ from pyruntime.errors import StateError
 from pyruntime.networks import endpoints
 from pyruntime.networks.inspect import host_port
 from pyruntime.pocker.cli.each import LATEST_FLAG
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
+from pyruntime.pocker.cli.main import PockerContext
 
 COMMAND = Command("port", "CONTAINER [PORT[/PROTOCOL]]", "list the published ports of a container",
                   LATEST_FLAG, least=1, most=2, text="Example:\n  pocker port web\n  pocker port web 80/tcp")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Show them."""
-    container = find(context.places, parsed.arguments[0])
+    container = context.find(parsed.arguments[0])
     endpoint = endpoints.read(context.places.networks, container.id)
     ports = endpoint.ports if endpoint else []
     if len(parsed.arguments) == 1:

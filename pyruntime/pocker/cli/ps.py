@@ -7,23 +7,21 @@ from pyruntime.commandline.program import out
 from pyruntime.commandline.table import printable
 from pyruntime.errors import UsageError
 from pyruntime.images.cli.show import age, since
-from pyruntime.networks import endpoints
-from pyruntime.networks.definitions import DEFAULT
 from pyruntime.networks.inspect import ports_line
 from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.listing import FORMAT, Listing, label_texts, local_time
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import Container, every, find
-from pyruntime.pocker.containers.inspect import labels, program
+from pyruntime.pocker.cli.main import PockerContext
+from pyruntime.pocker.containers.container import Container, every
 from pyruntime.pocker.containers.status import CREATED, EXITED, PAUSED, RESTARTING, status_of
 from pyruntime.pocker.containers.stop import sweep
+from pyruntime.pocker.containers.summary import summary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Record
+    from pyruntime.pocker.containers.container import ContainerRecord
     from pyruntime.pocker.containers.status import Status
 
 COMMAND = Command("ps", "[options]", "list containers",
@@ -78,7 +76,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "label": lambda row, value: value in (f"{key}={text}" for key, text in row["Labels"].items())
              or value in row["Labels"],
     "network": lambda row, value: value in row["Networks"],
-    "volume": lambda row, value: any(value in (mount.get("source"), mount["target"]) for mount in row["mounts"]),
+    "volume": lambda row, value: any(value in (mount.source, mount.target) for mount in row["mounts"]),
     "publish": lambda row, value: _has_port(row["published"], value),
     "expose": lambda row, value: _has_port(row["exposed"], value),
     "before": lambda row, value: row["CreatedAt"] < value,
@@ -86,16 +84,16 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
 }
 
 
-def _filters(context: Context, words: Sequence[str]) -> Filters:
+def _filters(context: PockerContext, words: Sequence[str]) -> Filters:
     """The filters; before and since name containers, whose times count."""
     found = []
     for word in words:
         key, _, name = word.partition("=")
-        found.append(f"{key}={find(context.places, name).read().created}" if key in ("before", "since") else word)
+        found.append(f"{key}={context.find(name).read().created}" if key in ("before", "since") else word)
     return Filters(found, _MATCH)
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """List them."""
     sweep(context.places, context.warn)
     filters = _filters(context, parsed["filter"])
@@ -118,7 +116,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def _sizes(context: Context, rows: list[dict[str, Any]]) -> dict[str, str]:
+def _sizes(context: PockerContext, rows: list[dict[str, Any]]) -> dict[str, str]:
     """What each container has written, and that with its image."""
     from pyruntime.images.lookup import by_manifest
     from pyruntime.images.progress import size
@@ -132,21 +130,14 @@ def _sizes(context: Context, rows: list[dict[str, Any]]) -> dict[str, str]:
     return found
 
 
-def _row(container: Container, record: Record, status: Status) -> dict[str, Any]:
-    endpoint = endpoints.read(container.places.networks, record.id)
-    health = ""
-    if record.settings.health.get("test"):
-        from pyruntime.pocker.containers.health import health_of
-
-        found = health_of(container, record, status.run)
-        health = found.status if found else ""
-    return {"ID": record.id, "Image": record.image, "ImageID": record.image_id, "Command": _command(program(record)),
-            "CreatedAt": record.created, "State": status.word, "Status": in_words(status, health),
-            "ExitCode": status.exit.status if status.exit else 0, "Ports": ports_line(endpoint), "Names": record.name,
-            "Labels": labels(record), "Pid": status.pid, "Health": health,
-            "Networks": [network["name"] for network in record.settings.networks] or [DEFAULT],
-            "Mounts": [mount.get("source") or mount["target"] for mount in record.settings.mounts],
-            "mounts": record.settings.mounts, "manifest": record.manifest}
+def _row(container: Container, record: ContainerRecord, status: Status) -> dict[str, Any]:
+    found = summary(container, record, status)
+    return {"ID": found.id, "Image": found.image, "ImageID": found.image_id, "Command": _command(found.command),
+            "CreatedAt": found.created, "State": found.state, "Status": in_words(status, found.health),
+            "ExitCode": found.exit_status or 0, "Ports": ports_line(found.endpoint), "Names": found.name,
+            "Labels": found.labels, "Pid": found.pid, "Health": found.health, "Networks": list(found.networks),
+            "Mounts": [mount.source or mount.target for mount in found.mounts], "mounts": found.mounts,
+            "manifest": record.manifest}
 
 
 def _command(words: Sequence[str]) -> str:
@@ -154,9 +145,9 @@ def _command(words: Sequence[str]) -> str:
     return " ".join([*words[:1], *(f"'{word}'" if " " in word else word for word in words[1:])])
 
 
-def _hidden(record: Record) -> dict[str, Any]:
+def _hidden(record: ContainerRecord) -> dict[str, Any]:
     """What filters ask for beside what is shown."""
-    published = [f"{port['to']}/{port['protocol']}" for port in record.settings.ports]
+    published = [f"{port.container_port}/{port.protocol}" for port in record.settings.publish]
     exposed = [*(record.image_config.get("ExposedPorts") or {}), *record.settings.expose]
     exposed = [port if "/" in port else f"{port}/tcp" for port in exposed]
     return {"published": [*published, *(exposed if record.settings.publish_all else [])],
@@ -172,7 +163,7 @@ def _texts(row: dict[str, Any], size: str, *, whole: bool) -> dict[str, Any]:
             "Command": f'"{printable(words)}"', "CreatedAt": local_time(row["CreatedAt"]),
             "RunningFor": age(row["CreatedAt"]), "Networks": ",".join(row["Networks"]), "Size": size,
             "Mounts": ",".join(_shown(name, whole=whole) for name in row["Mounts"]),
-            "LocalVolumes": str(sum(mount["kind"] == "volume" for mount in row["mounts"]))}
+            "LocalVolumes": str(sum(mount.kind == "volume" for mount in row["mounts"]))}
 
 
 def _shown(name: str, *, whole: bool) -> str:

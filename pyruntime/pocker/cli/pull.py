@@ -8,7 +8,7 @@ from pyruntime.errors import UsageError
 from pyruntime.images.cli import pull as there
 from pyruntime.images.cli.remote import image_store, registries_of
 from pyruntime.pocker.cli.borrowed import as_there, borrowed, note_image
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 TRUST = Flag("disable-content-trust", "bool", "accepted for compatibility; image signatures are never verified",
              default=True, hidden=True)
@@ -19,7 +19,7 @@ COMMAND = Command("pull", _IT.usage, _IT.about, *_IT.flags, TRUST,
 _pull = as_there(there, "pull")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Pull each image and print its name and digest."""
     check_trust(disabled=parsed["disable-content-trust"])
     if parsed["all-tags"]:
@@ -27,7 +27,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return _pull(context, parsed)
 
 
-def _tagged(context: Context, parsed: Parsed, text: str) -> list[str]:
+def _tagged(context: PockerContext, parsed: Parsed, text: str) -> list[str]:
     """The repository with each of its tags."""
     reference = registries_of(context.images, parsed).named(text)
     if reference.tag or reference.digest:
@@ -36,7 +36,7 @@ def _tagged(context: Context, parsed: Parsed, text: str) -> list[str]:
     return [str(reference.with_tag(tag)) for tag in tags]
 
 
-def pull(context: Context, text: str, platform: str = "", *, quiet: bool = False) -> str:
+def pull(context: PockerContext, text: str, platform: str = "", *, quiet: bool = False) -> str:
     """Pull one image, as the command without further flags does; its name."""
     parsed = parse(there.COMMAND, [*(["--quiet"] if quiet else []), "--", text])
     images = context.images

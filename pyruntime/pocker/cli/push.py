@@ -8,7 +8,7 @@ from pyruntime.errors import NoSuchImage, UsageError
 from pyruntime.images.cli import push as there
 from pyruntime.images.reference import Reference
 from pyruntime.pocker.cli.borrowed import as_there, borrowed
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.pull import TRUST
 
 _IT = borrowed(there, "push", "push registry.example/team/web:1.2")
@@ -18,7 +18,7 @@ COMMAND = Command("push", _IT.usage, _IT.about, *_IT.flags, TRUST,
 _push = as_there(there, "push")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Push, and print the digests of the images in the registry."""
     check_trust(disabled=parsed["disable-content-trust"])
     if not parsed["all-tags"]:

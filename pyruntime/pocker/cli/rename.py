@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers import network
-from pyruntime.pocker.containers.container import find, rename
+from pyruntime.pocker.cli.main import PockerContext
 
 COMMAND = Command("rename", "CONTAINER NAME", "rename a container", least=2, most=2,
                   text="Example:\n  pocker rename web old-web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
-    """Rename it."""
-    container = find(context.places, parsed.arguments[0])
-    rename(container, parsed.arguments[1])
-    network.rename(context.places, container.read())
+def run(context: PockerContext, parsed: Parsed) -> int:
+    """Rename the container."""
+    context.engine.rename(*parsed.arguments)
     return 0

@@ -5,15 +5,10 @@ from __future__ import annotations
 from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.errors import ConfigError, NoSuchContainer, PyruntimeError
+from pyruntime.errors import NoSuchContainer, PyruntimeError
 from pyruntime.pocker.cli.each import LATEST_FLAG
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import LATEST, Record, find, forget_names
-from pyruntime.pocker.containers.stop import remove, sweep
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyruntime.pocker.directories import Places
+from pyruntime.pocker.cli.main import LATEST, PockerContext
+from pyruntime.pocker.containers.stop import sweep
 
 COMMAND = Command("rm", "[options] CONTAINER...", "remove containers",
                   Flag("force", "bool", "kill running containers; ignore containers that do not exist", short="f"),
@@ -22,35 +17,21 @@ COMMAND = Command("rm", "[options] CONTAINER...", "remove containers",
                   least=1, text="Example:\n  pocker rm -f web")
 
 
-def run(context: Context, parsed: Parsed) -> int:
-    """Remove them."""
+def run(context: PockerContext, parsed: Parsed) -> int:
+    """Remove the containers; a failure is logged, and the others are still removed."""
     sweep(context.places, context.warn)
     status = 0
     for name in parsed.arguments:
         try:
-            removed = _remove(context.places, name, force=parsed["force"], volumes=parsed["volumes"])
+            removed = context.engine.remove(context.find(name).id, force=parsed["force"], volumes=parsed["volumes"])
             out(f"{removed if name == LATEST else name}\n")
+        except NoSuchContainer as error:
+            if not parsed["force"]:
+                LOG.error(error)
+                status = 1
+            else:
+                out(f"{name}\n")
         except PyruntimeError as error:
             LOG.error(error)
             status = 1
     return status
-
-
-def _remove(places: Places, name: str, *, force: bool, volumes: bool) -> str:
-    """Remove one container and return its name."""
-    try:
-        container = find(places, name)
-        try:
-            record = container.read()
-        except ConfigError:   # its record is damaged: the directory and the name can still be removed
-            if not force:
-                raise
-            record = Record(id=container.id, name=container.id)
-        remove(container, record, force=force, volumes=volumes)
-        if record.name == container.id:
-            forget_names(places)
-        return record.name
-    except NoSuchContainer:
-        if not force:
-            raise
-        return name

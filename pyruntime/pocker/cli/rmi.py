@@ -6,7 +6,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import NoSuchContainer
 from pyruntime.images.cli import rm as there
 from pyruntime.pocker.cli.borrowed import note_image
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.container import Container
 from pyruntime.pocker.containers.stop import sweep
 
@@ -26,7 +26,7 @@ def _untagged(name: str) -> str:
     return "" if is_nameless(name) else f"Untagged: {familiar(name)}\n"
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove them."""
     sweep(context.places, context.warn)
     containers = f"{context.places.root}/containers/"

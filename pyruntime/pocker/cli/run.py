@@ -5,13 +5,13 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import PyruntimeError
-from pyruntime.pocker.cli.flags import FLAGS, settings_of
 from pyruntime.pocker.cli.foreground import DETACH_KEYS, SIG_PROXY, check_terminal, failure, follow, streams_of
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.making import check_making, make
 from pyruntime.pocker.containers import attach
-from pyruntime.pocker.containers.start import Options, launch
+from pyruntime.pocker.containers.start import StartOptions, launch
 from pyruntime.pocker.containers.stop import discard
+from pyruntime.pocker.options.flags import FLAGS, settings_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ COMMAND = Command(
 _STREAMS = frozenset(("stdin", "stdout", "stderr"))
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Run the container."""
     try:
         return _run(context, parsed)
@@ -39,7 +39,7 @@ def run(context: Context, parsed: Parsed) -> int:
         raise
 
 
-def _run(context: Context, parsed: Parsed) -> int:
+def _run(context: PockerContext, parsed: Parsed) -> int:
     settings = settings_of(parsed)
     check_making(parsed)
     streams = streams_of(parsed) or _STREAMS
@@ -53,10 +53,10 @@ def _run(context: Context, parsed: Parsed) -> int:
         try:
             if parsed["detach"]:
                 out(container.id + "\n")   # before the start, which may fail: the container exists then
-                launch(container, record, lock, Options(trace=trace))
+                launch(container, record, lock, StartOptions(trace=trace))
                 return 0
             ours, theirs = attach.pair()
-            monitor = launch(container, record, lock, Options(client=theirs, owner=True, once=True, trace=trace))
+            monitor = launch(container, record, lock, StartOptions(client=theirs, owner=True, once=True, trace=trace))
             theirs.close()
             if not outputs:
                 out(container.id + "\n")   # as for a container in the background

@@ -7,7 +7,7 @@ from pyruntime.errors import UsageError
 from pyruntime.images.cli.remote import REMOTE, registries_of
 from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.listing import FORMAT, Listing
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "is-official": lambda row, value: bool(row["IsOfficial"]) == (value in ("true", "1")), "stars": _stars}
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the repositories that the registry finds."""
     from pyruntime.images.registry.search import search
 

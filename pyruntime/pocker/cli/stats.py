@@ -9,8 +9,8 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import NoSuchContainer
 from pyruntime.pocker.cli.each import LATEST_FLAG
 from pyruntime.pocker.cli.listing import FORMAT, Listing
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import every, find
+from pyruntime.pocker.cli.main import PockerContext
+from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.stats import usage
 from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.pocker.containers.container import Container
-    from pyruntime.pocker.containers.stats import Usage
+    from pyruntime.pocker.containers.stats import ContainerUsage
 
 _LISTING = Listing(
     {"ID": "CONTAINER ID", "Container": "", "Name": "", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT",
@@ -39,10 +39,10 @@ COMMAND = Command(
 _CLEAR = b"\x1b[H\x1b[J"   # console_codes(4): to the upper left corner, and erase to the end
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Show the usage, once or at each interval."""
     interval = max(1, parsed["interval"])
-    before: dict[str, Usage] = {}
+    before: dict[str, ContainerUsage] = {}
     for container, _ in _wanted(context, parsed):   # CPU usage is a difference: the first sample shows nothing
         if (first := usage(container)) is not None:
             before[container.id] = first
@@ -60,10 +60,10 @@ def run(context: Context, parsed: Parsed) -> int:
         before = now
 
 
-def _wanted(context: Context, parsed: Parsed) -> list[tuple[Container, str]]:
+def _wanted(context: PockerContext, parsed: Parsed) -> list[tuple[Container, str]]:
     """The containers and their names. Raises NoSuchContainer if a named container has been removed."""
     if parsed.arguments:
-        named = [find(context.places, name) for name in parsed.arguments]
+        named = [context.find(name) for name in parsed.arguments]
         return [(container, container.read().name) for container in named]
     return [(container, record.name) for container, record in every(context.places)
             if parsed["all"] or _runs(container)]
@@ -76,7 +76,7 @@ def _runs(container: Container) -> bool:
         return False   # it has been removed since
 
 
-def _row(container: Container, name: str, now: Usage | None, before: Usage | None) -> dict[str, Any]:
+def _row(container: Container, name: str, now: ContainerUsage | None, before: ContainerUsage | None) -> dict[str, Any]:
     """The row in Docker's members and forms; the plain numbers are there for templates."""
     row = {"ID": container.id, "Container": container.id[:12], "Name": name, "Running": now is not None}
     numbers = (now.cpu, now.memory, now.limit, *now.net, *now.block) if now else (0,) * len(_NUMBERS)

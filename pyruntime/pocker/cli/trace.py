@@ -14,13 +14,12 @@ import os
 from pyruntime.commandline.parse import Parsed
 from pyruntime.errors import PyruntimeError
 from pyruntime.images.bundle import Bundle
-from pyruntime.pocker.cli.flags import FLAGS, settings_of
 from pyruntime.pocker.containers import runtime_config as spec
-from pyruntime.pocker.containers.container import Record
+from pyruntime.pocker.containers.container import ContainerRecord
 from pyruntime.pocker.containers.network import mode_of
-from pyruntime.pocker.options.settings import Settings
-from pyruntime.runtime.config.load import load_bundle
-from pyruntime.runtime.lifecycle.create import Request, make_plan
+from pyruntime.pocker.options.flags import FLAGS, settings_of
+from pyruntime.pocker.settings import ContainerSettings
+from pyruntime.runtime.api import Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Given:
 
     __slots__ = ("asked", "name", "text", "without")
 
-    def __init__(self, name: str, text: str, asked: Settings, without: Settings | None) -> None:
+    def __init__(self, name: str, text: str, asked: ContainerSettings, without: ContainerSettings | None) -> None:
         self.name = name
         self.text = text
         self.asked = asked
@@ -88,7 +87,7 @@ def given(command: Command, parsed: Parsed) -> Iterator[Given]:
         yield _given(command, parsed, "", " ".join(parsed.arguments[1:]), asked)
 
 
-def _given(command: Command, parsed: Parsed, name: str, text: str, asked: Settings) -> Given:
+def _given(command: Command, parsed: Parsed, name: str, text: str, asked: ContainerSettings) -> Given:
     for other in ("", *sorted(parsed.given - {name})):
         rest = Parsed(command)
         rest.given = parsed.given - {name, other}
@@ -102,21 +101,21 @@ def _given(command: Command, parsed: Parsed, name: str, text: str, asked: Settin
     return Given(name, text, asked, None)
 
 
-def record_without(record: Record, flag: Given) -> Record:
+def record_without(record: ContainerRecord, flag: Given) -> ContainerRecord:
     """The record as it would be without the flag. Values that were completed since (names of volumes, mounts of the
     image and of other containers, ids) stay as they are, so that nothing differs by chance."""
     assert flag.without is not None
-    values = record.settings.document()
-    for name in _settings_by(flag):
-        values[name] = getattr(flag.without, name)
-    asked = {mount["target"] for mount in flag.asked.mounts}
-    left = {mount["target"] for mount in flag.without.mounts}
+    asked = {mount.target for mount in flag.asked.mounts}
+    left = {mount.target for mount in flag.without.mounts}
     borrows = bool(flag.without.volumes_from) or not flag.asked.volumes_from
-    values["mounts"] = [mount for mount in record.settings.mounts if mount["target"] in left or (
-        mount["target"] not in asked and (borrows or mount.get("anonymous")))]
-    if values["userns"] in ("", "host"):
-        values["ids"] = {}
-    return Record(**{**Record.document(record), "settings": values})
+    changed = {name: getattr(flag.without, name) for name in flag.asked.fields()
+               if getattr(flag.asked, name) != getattr(flag.without, name)}
+    changed["mounts"] = [mount for mount in record.settings.mounts if mount.target in left or (
+        mount.target not in asked and (borrows or mount.anonymous))]
+    settings = record.settings.replace(**changed)
+    if settings.userns in ("", "host"):
+        settings = settings.replace(ids=None)
+    return ContainerRecord(**{**ContainerRecord.document(record), "settings": settings})
 
 
 class Trace:
@@ -126,7 +125,7 @@ class Trace:
         self.fd = os.dup(2)
         self._given = list(given(command, parsed))
 
-    def __call__(self, container: Container, record: Record, root: int, network: Reservation | None) -> None:
+    def __call__(self, container: Container, record: ContainerRecord, root: int, network: Reservation | None) -> None:
         """Print the trace of a container that is about to be created; ``root`` is its root filesystem."""
         document = spec.document(container, record, root)
         parts = (_image(container, record), _network(record, network), self._flags(container, record, root, document),
@@ -135,7 +134,8 @@ class Trace:
         while data:
             data = data[os.write(self.fd, data):]
 
-    def _flags(self, container: Container, record: Record, root: int, document: dict[str, Any]) -> Iterator[str]:
+    def _flags(self, container: Container, record: ContainerRecord, root: int, document: dict[str,
+               Any]) -> Iterator[str]:
         yield "flags: what each of them changes, beside a container without it"
         if not self._given:
             yield "  none"
@@ -148,7 +148,7 @@ class Trace:
             if flag.name in ELSEWHERE:
                 yield f"    {ELSEWHERE[flag.name]}"
             elif flag.without is None:
-                yield "    it cannot be told apart from the flags that need it"
+                yield "    its effect cannot be separated from that of the flags that need it"
             elif not found:
                 kept = _settings_by(flag)
                 yield from (f"    container.json: settings.{name} = {_short(value)}" for name, value in kept.items())
@@ -156,10 +156,12 @@ class Trace:
 
 
 def _settings_by(flag: Given) -> dict[str, Any]:
-    return {name: value for name, value in flag.asked.document().items() if value != getattr(flag.without, name)}
+    """The fields of the record's settings that the flag changes, with its values."""
+    before = flag.without.document() if flag.without else {}
+    return {name: value for name, value in flag.asked.document().items() if value != before.get(name)}
 
 
-def _changes_by(flag: Given, container: Container, record: Record, root: int,
+def _changes_by(flag: Given, container: Container, record: ContainerRecord, root: int,
                 document: dict[str, Any]) -> Iterator[str]:
     if flag.without is None:
         return
@@ -174,7 +176,7 @@ def _changes_by(flag: Given, container: Container, record: Record, root: int,
 # --- the layers around the flags --------------------------------------------------------------------------------------
 
 
-def _image(container: Container, record: Record) -> Iterator[str]:
+def _image(container: Container, record: ContainerRecord) -> Iterator[str]:
     bundle = Bundle(container.places.store, container.directory)
     yield f"image: {record.image}"
     yield f"  manifest     {record.manifest}"
@@ -188,7 +190,7 @@ def _image(container: Container, record: Record) -> Iterator[str]:
             yield f"  {name:<12} {_short(value)}"
 
 
-def _network(record: Record, network: Reservation | None) -> Iterator[str]:
+def _network(record: ContainerRecord, network: Reservation | None) -> Iterator[str]:
     endpoint = network.endpoint if network else None
     mode = mode_of(record)
     if endpoint is None:
@@ -220,8 +222,8 @@ def _configuration(container: Container, document: dict[str, Any]) -> Iterator[s
     yield f"  cgroup       {linux.get('cgroupsPath', 'where the runtime may make one')}"
 
 
-def _plan(container: Container, record: Record) -> Iterator[str]:
-    plan = make_plan(load_bundle(container.directory), container.id, Request())
+def _plan(container: Container, record: ContainerRecord) -> Iterator[str]:
+    plan = Runtime(container.places.runtime).plan(container.id, container.directory)
     counts: dict[str, int] = {}
     for step in plan.steps:
         counts[step.phase] = counts.get(step.phase, 0) + 1

@@ -8,14 +8,14 @@ import sys
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.pocker.cli.documents import show_one
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 COMMAND = Command("version", "[options]", "show version information",
                   Flag("format", "str", "json, or a template such as '{{.Client.Version}}'", short="f"), most=0,
                   text="Example:\n  pocker version --format json")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the versions. There is no server, but scripts for Docker ask for its version."""
     from pyruntime._version import __version__
     from pyruntime.images.platform import Platform

@@ -1,6 +1,6 @@
-"""Being attached to a container: its output to ours, our input, signals and terminal to it.
+"""Attach to a container: its output goes to this process's, and input, signals and terminal size to the container.
 
-Speaks with the monitor over a SOCK_SEQPACKET socket: the first byte of a packet says what it is
+Talks to the monitor over a SOCK_SEQPACKET socket; the first byte of a packet is its kind
 (pyruntime/native/monitor/monitor.h).
 """
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 INPUT, END, RESIZE, DETACH, HOLD, OUT, ERR, EXIT = b"i", b"e", b"r", b"d", b"h", b"1", b"2", b"x"
 _CHUNK = 16384
-_BACKLOG = 1 << 20   # bytes of output that we keep while nobody takes them from us
-_HOLDING = 1000      # milliseconds between two words to the monitor that our own reader keeps us waiting
+_BACKLOG = 1 << 20   # bytes of output that are kept for a slow reader
+_HOLDING = 1000      # milliseconds between two packets that tell the monitor of a slow reader
 DETACH_KEYS = "ctrl-p,ctrl-q"
 
 
 class Attached:
-    """Until the program ends or the detach keys are typed.
+    """Attached until the program exits or the detach keys are typed.
 
-    ``stdin``    whether our input goes to it
-    ``outputs``  which of its outputs come to us: OUT, ERR
-    ``forward``  called with each signal that we get; None: they act on us
-    ``patient``  the program waits for whoever reads our output, as long as that takes; otherwise the monitor drops us
-                 after two seconds in which we took nothing
-    ``owner``    after the end: the monitor leaves it to us to take away what belonged to the run
+    ``stdin``    pass on standard input
+    ``outputs``  the outputs to pass on: OUT, ERR
+    ``forward``  called with each received signal; None: signals act on this process
+    ``patient``  the program waits for the reader of the output; otherwise the monitor drops the connection after two
+                 seconds without a read
+    ``owner``    after the exit: this process has to clean up the run
     """
 
     def __init__(self, sock: _socket.socket, *, terminal: bool, stdin: bool,
@@ -43,7 +43,7 @@ class Attached:
                  forward: Callable[[int], None] | None = None, patient: bool = False) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._packets: list[bytes] = []   # what the monitor has not taken yet
+        self._packets: list[bytes] = []   # not yet taken by the monitor
         self._stdin = stdin
         self._outputs = outputs
         self._input = Inlet(0)
@@ -53,7 +53,7 @@ class Attached:
         self._insistence = Insistence("the program")
         self._patient = patient
         self._keys = key_bytes(keys) if terminal else b""
-        self._typed = 0          # how many of the keys have been typed
+        self._typed = 0          # number of the keys that have been typed
         self._tty = next((fd for fd in (0, 1, 2) if os.isatty(fd)), -1) if terminal else -1
         self._saved: list[Any] | None = None
         self._wake, self._signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -68,8 +68,8 @@ class Attached:
             self._old[number] = _signal.signal(number, lambda number, frame: None)
 
     def wait(self) -> int | None:
-        """Forward until the program ends: its status; None where we were detached. Raises StateError where the monitor
-        is gone or has dropped us, Interrupted where the program ignores our signals."""
+        """Forward until the program exits: its exit status; None after the detach keys. Raises StateError if the
+        monitor was killed or has dropped the connection, Interrupted if the program ignores signals."""
         try:
             self._prepare_terminal()
             while True:
@@ -85,9 +85,8 @@ class Attached:
                     packet = self._receive()
                     if packet == b"":
                         self._drain()
-                        raise StateError("the connection to the container is lost, because its output was not taken for"
-                                         " two seconds, or because its monitor was killed: see `pocker ps` whether it"
-                                         " runs, and `pocker logs`")
+                        raise StateError("lost the connection to the container: its output was not read for two"
+                                         " seconds, or its monitor was killed: see `pocker ps` and `pocker logs`")
                     if packet[:1] == EXIT:
                         self.owner = packet[2:] == b"\x01"
                         self._drain()
@@ -96,7 +95,7 @@ class Attached:
             self._end()
 
     def _poll(self, *, draining: bool = False) -> set[int]:
-        """What is ready, of what can be gone on with."""
+        """The descriptors that are ready, of those that can make progress."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         for outlet in (self._out, self._err):
@@ -118,7 +117,7 @@ class Attached:
         return ready
 
     def _drain(self) -> None:
-        """The rest of the output, as fast as it is taken; a signal ends that."""
+        """Write the rest of the output, as fast as it is read; a signal ends that."""
         while self._out.pending or self._err.pending:
             if self._wake in self._poll(draining=True) and any(
                     number in FORWARDED for number in os.read(self._wake, 4096)):
@@ -131,7 +130,7 @@ class Attached:
         try:
             packet = self._sock.recv(_CHUNK + 1)
         except BlockingIOError:
-            return HOLD   # it was only ready to be written to
+            return HOLD   # the socket was only ready for writing
         except ConnectionResetError:
             return b""
         if packet[:1] in self._outputs:
@@ -139,7 +138,7 @@ class Attached:
         return packet
 
     def _read(self) -> bool:
-        """Pass our input on; False when the last of the detach keys was typed."""
+        """Pass on the input; False when the last of the detach keys was typed."""
         data = self._input.take(_CHUNK - len(self._keys))
         if self._input.ended:
             self._packets.append(END)
@@ -153,7 +152,7 @@ class Attached:
         return not detach
 
     def _without_keys(self, data: bytes) -> tuple[bytes, bool]:
-        """What of the input is for the program, and whether the keys have been typed."""
+        """The input for the program, and whether the detach keys have been typed."""
         if not self._keys:
             return data, False
         passed = bytearray()
@@ -181,7 +180,7 @@ class Attached:
                 self._forward(number)
 
     def resize(self) -> None:
-        """Give the container's terminal the size of ours."""
+        """Set the size of the container's terminal to that of this one."""
         if self._tty >= 0:
             import fcntl
             import termios
@@ -196,9 +195,9 @@ class Attached:
                 self._sock.send(self._packets[0])
                 del self._packets[0]
         except BlockingIOError:
-            return   # the program does not read what it has got already
+            return   # the program does not read its input
         except (BrokenPipeError, ConnectionResetError):
-            self._packets.clear()   # the end of the program is on its way to us
+            self._packets.clear()   # the exit of the program will be reported next
 
     def _prepare_terminal(self) -> None:
         if self._tty >= 0:
@@ -214,8 +213,8 @@ class Attached:
         if self._saved is not None:
             import termios
 
-            try:   # noqa: SIM105  # contextlib is too dear for commands
-                termios.tcsetattr(0, termios.TCSANOW, self._saved)   # to drain would wait for a reader
+            try:   # noqa: SIM105  # contextlib costs commands too much
+                termios.tcsetattr(0, termios.TCSANOW, self._saved)   # TCSADRAIN would wait for a reader
             except termios.error:
                 pass   # the terminal has been hung up
         _signal.set_wakeup_fd(-1)
@@ -228,19 +227,19 @@ class Attached:
 
 
 def pair() -> tuple[_socket.socket, _socket.socket]:
-    """Both ends of a connection to a monitor that is about to begin."""
+    """Both ends of a connection to a monitor that is about to be started."""
     return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
 
 
 def connect(path: str) -> _socket.socket:
-    """A connection to the monitor that listens at ``path``. Raises StateError where there is none."""
+    """A connection to the monitor that listens at ``path``. Raises StateError if there is none."""
     directory = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC, 0)
     try:
-        sock.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")   # the path itself may be too long
+        sock.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")   # the whole path may be too long
     except OSError as error:
         sock.close()
-        raise StateError(f"cannot attach: the container does not run, or its monitor was killed: {error.strerror}"
+        raise StateError(f"cannot attach: the container is not running, or its monitor was killed: {error.strerror}"
                          ) from None
     finally:
         os.close(directory)
@@ -248,7 +247,7 @@ def connect(path: str) -> _socket.socket:
 
 
 def key_bytes(keys: str) -> bytes:
-    """What is typed for keys such as ``ctrl-p,ctrl-q`` or ``a``; raises UsageError."""
+    """The bytes that keys such as ``ctrl-p,ctrl-q`` or ``a`` send. Raises UsageError."""
     typed = bytearray()
     for key in keys.split(",") if keys else []:
         letter = key.removeprefix("ctrl-")
@@ -257,6 +256,6 @@ def key_bytes(keys: str) -> bytes:
         elif len(letter) == 1 and "@" <= letter.upper() <= "_":
             typed.append(ord(letter.upper()) - 64)
         else:
-            raise UsageError(f'--detach-keys "{keys}": write characters and ctrl-a to ctrl-z, @, [, \\, ], ^ or _,'
+            raise UsageError(f'detach keys "{keys}": write characters and ctrl-a to ctrl-z, @, [, \\, ], ^ or _,'
                              " separated by commas")
     return bytes(typed)

@@ -1,4 +1,4 @@
-"""An image of what a container has become: its changes as a layer, its settings as the configuration."""
+"""Create an image from a container: its changes become a layer, its settings the configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pyruntime.images.lookup import by_manifest
 from pyruntime.images.make import changed, derive, timestamp
 from pyruntime.images.repack import repack
 from pyruntime.pocker import events as history
-from pyruntime.pocker import instructions
 from pyruntime.pocker.containers import diff as changes
 from pyruntime.pocker.containers.status import RUNNING, status_of
 from pyruntime.runtime.api import Runtime
@@ -19,17 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
+    from pyruntime.pocker.settings import HealthCheck
 
 
-def commit(container: Container, record: Record, *, name: str, author: str = "", message: str = "", lines: list[str],
+def commit(container: Container, record: ContainerRecord, *, name: str, author: str = "", message: str = "",
+           lines: list[str],
            pause: bool = True, warn: Callable[[str], None]) -> str:
-    """Make the image; its ID. ``lines`` are instructions of a Dockerfile; ``name`` may be "".
+    """Create the image; its ID. ``lines`` are Dockerfile instructions; ``name`` may be "".
 
-    ``pause``: a container at work is paused meanwhile. Raises UsageError, ImageError, HostError.
+    ``pause``: pause a running container meanwhile. Raises UsageError, ImageError, HostError.
     """
     store = container.places.store
-    config = instructions.apply(configuration(record), lines)
+    config = configuration(record)
+    if lines:
+        from pyruntime.builder.change import changed as changed_by  # loads the builder
+
+        config = changed_by(config, lines)
     arguments = record.settings.args or record.image_config.get("Cmd") or []
     with store.lease() as lease:
         lease.add(record.manifest)
@@ -50,36 +55,37 @@ def commit(container: Container, record: Record, *, name: str, author: str = "",
     return image.id
 
 
-def configuration(record: Record) -> dict[str, Any]:
-    """The image's ``config`` with what was asked of the container."""
+def configuration(record: ContainerRecord) -> dict[str, Any]:
+    """The image's ``config`` with the settings of the container."""
     settings = record.settings
     change: dict[str, Any] = {}
     if settings.entrypoint is not None:
-        change["Entrypoint"] = settings.entrypoint
+        change["Entrypoint"] = list(settings.entrypoint)
     if settings.args:
-        change["Cmd"] = settings.args
+        change["Cmd"] = list(settings.args)
     change |= {name: value for name, value in (
-        ("Env", settings.env), ("User", settings.user), ("WorkingDir", settings.workdir), ("Labels", settings.labels),
-        ("StopSignal", settings.stop_signal), ("ExposedPorts", {port: {} for port in settings.expose}),
-        ("Volumes", {mount["target"]: {} for mount in settings.mounts if mount.get("anonymous")}),
+        ("Env", list(settings.env)), ("User", settings.user), ("WorkingDir", settings.workdir),
+        ("Labels", dict(settings.labels)), ("StopSignal", settings.stop_signal),
+        ("ExposedPorts", {port: {} for port in settings.expose}),
+        ("Volumes", {mount.target: {} for mount in settings.mounts if mount.anonymous}),
         ("Healthcheck", _health(settings.health))) if value}
     return changed(record.image_config, change)
 
 
-def _health(health: dict[str, Any]) -> dict[str, Any]:
-    """A health check as images have it: times are billionths of a second."""
-    if not health.get("test"):
+def _health(health: HealthCheck) -> dict[str, Any]:
+    """The health check in an image's form: times are nanoseconds."""
+    if not health.test:
         return {}
     times = {"Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period",
              "StartInterval": "start_interval"}
-    found = {member: int(health[key] * 10**9) for member, key in times.items() if health.get(key)}
-    return {"Test": health["test"], **found, **({"Retries": health["retries"]} if health.get("retries") else {})}
+    found = {member: int(getattr(health, key) * 10**9) for member, key in times.items() if getattr(health, key)}
+    return {"Test": list(health.test), **found, **({"Retries": health.retries} if health.retries else {})}
 
 
 class _Pause:
-    """A context in which the container stands still, if it ran. Whoever asks us to end does not leave it so."""
+    """A context in which a running container is paused. SIGTERM and SIGHUP do not leave it paused."""
 
-    def __init__(self, container: Container, record: Record, *, wanted: bool) -> None:
+    def __init__(self, container: Container, record: ContainerRecord, *, wanted: bool) -> None:
         self._container = container
         self._record = record
         self._wanted = wanted

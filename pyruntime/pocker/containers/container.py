@@ -1,16 +1,16 @@
-"""A container: a directory, and what is written down there.
+"""A container: its directory and the files in it.
 
-    container.json   the record: what it is; changes only by rename, update, network connect
-    run.json         its present or last run: who stands over it, since when
-    exit             how that ended; written by the monitor the moment it does
-    lock             flock'ed by whoever starts, ends or removes it
-    config.json      for the runtime, made anew for each start
-    rootfs/          where the root filesystem is mounted, in the monitor's mount namespace alone
-    .rootfs/         what the snapshot driver keeps: everything that the container has written
-    log, log.1, ...  what its program wrote (pyruntime.pocker.containers.logs)
-    .pyimage         the store's record of which layers it uses
+    container.json   the record: name, image, settings; changed only by rename, update, network connect
+    run.json         the current or last run: its monitor, and the time of its start
+    exit             the exit status of that run; written by the monitor when the program exits
+    lock             flock'ed by processes that start, stop or remove the container
+    config.json      the runtime's configuration, written at each start
+    rootfs/          mount point of the root filesystem, in the monitor's mount namespace only
+    .rootfs/         files of the storage driver: everything that the container has written
+    log, log.1, ...  the output of the program (pyruntime.pocker.containers.logs)
+    .pyimage         the store's record of the layers in use
 
-A container comes into being, and ends, by rename(2): under ~ID.THREAD.PID it is being made or removed.
+Containers are created and removed by rename(2): until then, and after it, the directory is called ~ID.THREAD.PID.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from _thread import get_native_id
 
 from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, PyruntimeError, UsageError
 from pyruntime.pocker import events as history
-from pyruntime.pocker.options.settings import Settings
+from pyruntime.pocker.settings import ContainerSettings
 from pyruntime.system.files import forget, write
 from pyruntime.system.files import read as read_file
 from pyruntime.system.json import decode, encode
@@ -34,25 +34,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.directories import Directories
 
 UNCLAIMED = "~"
-LATEST = "--latest"   # instead of a container's name
 _HEX = frozenset("0123456789abcdef")
+_ID = 64   # digits
 
 
 class _Values:
-    """Fields that are written to a file as JSON."""
+    """Fields of a JSON file."""
 
     FIELDS: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """What is written."""
+        """The form in the file."""
         return {name: getattr(self, name) for name in self.FIELDS}
 
 
-class Record(_Values):
-    """What a container is."""
+class ContainerRecord(_Values):
+    """What container.json holds of a container."""
 
     FIELDS = ("id", "name", "created", "image", "image_id", "manifest", "driver", "image_config", "settings")
 
@@ -60,30 +60,31 @@ class Record(_Values):
         self.id: str = ""
         self.name: str = ""
         self.created: str = timestamp()
-        self.image: str = ""                     # as it was asked for
+        self.image: str = ""                     # the name given at creation
         self.image_id: str = ""                  # digest of its configuration
         self.manifest: str = ""
         self.driver: str = ""
-        self.image_config: dict[str, Any] = {}   # what the image says of how to run it (config.md `config`)
-        self.settings = Settings()
+        self.image_config: dict[str, Any] = {}   # of the image (config.md `config`)
+        self.settings = ContainerSettings()
         for name, value in values.items():
-            setattr(self, name, Settings(**value) if name == "settings" and isinstance(value, dict) else value)
+            stored = name == "settings" and isinstance(value, dict)
+            setattr(self, name, ContainerSettings.of(value) if stored else value)
 
     def document(self) -> dict[str, Any]:
-        """What is written."""
+        """The form in the file."""
         return {**super().document(), "settings": self.settings.document()}
 
 
-class Run(_Values):
-    """A run of a container, from its start to its end.
+class ContainerRun(_Values):
+    """A run of a container, from its start to its exit.
 
-    ``monitor``    pid and start time of the process that stands over it
-    ``prepared``   the root filesystem has been made whole
-    ``waiting``    it has ended, and is to be started again in a moment
-    ``brief``      how often it was started again after a run that did not last
-    ``stopping``   somebody wants it to end, so it is not to be started again
-    ``kept``       somebody starts it again when it has ended, so --rm does not remove it
-    ``over``       all that belonged to the run has been taken away
+    ``monitor``    process ID and start time of the monitor
+    ``prepared``   the root filesystem is complete
+    ``waiting``    the container has exited and will be restarted in a moment
+    ``brief``      number of restarts after short runs
+    ``stopping``   a command is stopping the container: the restart policy does not apply
+    ``kept``       a command will start the container again: it is not removed at its exit
+    ``over``       the run has been cleaned up
     """
 
     FIELDS = ("started", "monitor", "pid", "restarts", "brief", "prepared", "waiting", "stopping", "kept", "over")
@@ -103,12 +104,12 @@ class Run(_Values):
             setattr(self, name, value)
 
     def watched(self) -> bool:
-        """Whether its monitor lives."""
+        """Whether the monitor is alive."""
         return alive(*self.monitor)
 
 
 class Exit(_Values):
-    """How a run ended. ``status`` is 128 + N for signal N, and 255 where nobody was there to see it."""
+    """The end of a run. ``status`` is the exit status: 128 + N for signal N, and 255 if it is unknown."""
 
     FIELDS = ("status", "finished", "oom", "error")
 
@@ -122,7 +123,7 @@ class Exit(_Values):
 
 
 class _Lock(Lock):
-    """A container's lock. Whoever had it before us may have removed the container, and made its name another's."""
+    """A container's lock. Its last holder may have removed the container, and another one may have its name now."""
 
     __slots__ = ()
 
@@ -133,28 +134,28 @@ class _Lock(Lock):
             if os.stat(self.path).st_ino == os.fstat(self.fd).st_ino:
                 return self
         except (FileNotFoundError, NotADirectoryError):
-            pass   # it was removed before we looked, or while we waited
+            pass   # removed before we opened the lock, or while we waited for it
         if self.fd >= 0:
             os.close(self.fd)
         raise NoSuchContainer(f'no such container: "{os.path.basename(os.path.dirname(self.path))}"')
 
 
 class Container:
-    """One container's directory."""
+    """The directory of one container."""
 
-    def __init__(self, places: Places, container_id: str) -> None:
+    def __init__(self, places: Directories, container_id: str) -> None:
         self.places = places
         self.id = container_id
         self.directory = f"{places.root}/containers/{container_id}"
 
     @property
     def rootfs(self) -> str:
-        """Where its root filesystem is mounted."""
+        """The mount point of the root filesystem."""
         return f"{self.directory}/rootfs"
 
     @property
     def private(self) -> str:
-        """What the snapshot driver keeps."""
+        """The files of the storage driver."""
         return f"{self.directory}/.rootfs"
 
     @property
@@ -163,43 +164,43 @@ class Container:
         return f"{self.places.run}/attach/{self.id}"
 
     def lock(self, *, wait: bool = True) -> Lock:
-        """To be held by whoever starts, ends or removes it. Raises NoSuchContainer."""
+        """The lock that starting, stopping and removing need. Raises NoSuchContainer."""
         return _Lock(f"{self.directory}/lock", wait=wait)
 
-    def read(self) -> Record:
-        """The record; raises NoSuchContainer."""
-        return Record(**self._read("container.json"))
+    def read(self) -> ContainerRecord:
+        """The record. Raises NoSuchContainer."""
+        return ContainerRecord(**self._read("container.json"))
 
-    def write(self, record: Record) -> None:
-        """Write the record, whole or not at all."""
+    def write(self, record: ContainerRecord) -> None:
+        """Write the record, atomically."""
         self.put("container.json", encode(record.document()))
 
-    def run(self) -> Run:
-        """The present or last run; one without a start where it was never started."""
+    def run(self) -> ContainerRun:
+        """The current or last run; a run without a start time if the container was never started."""
         try:
-            return Run(**self._read("run.json"))
+            return ContainerRun(**self._read("run.json"))
         except NoSuchContainer:
-            return Run()
-        except ConfigError:   # a power failure has cut it off: nothing runs, and what is left is to be cleared
-            return Run(over=False)
+            return ContainerRun()
+        except ConfigError:   # truncated by a power failure: nothing runs, and the remains have to be cleaned up
+            return ContainerRun(over=False)
 
-    def write_run(self, run: Run) -> None:
-        """Write the run down."""
+    def write_run(self, run: ContainerRun) -> None:
+        """Write the run."""
         self.put("run.json", encode(run.document()))
 
     def exit(self) -> Exit | None:
-        """How the last run ended; None where it has not, or where nobody saw it."""
+        """The end of the last run; None if it goes on, or if the exit status is unknown."""
         try:
             return Exit(**self._read("exit"))
         except NoSuchContainer:
             return None
 
     def write_exit(self, end: Exit) -> None:
-        """Write down how the run ended."""
+        """Write the end of the run."""
         self.put("exit", encode(end.document()))
 
     def put(self, name: str, text: str) -> None:
-        """Write one of its files, whole or not at all."""
+        """Write a file of the container, atomically."""
         write(f"{self.directory}/{name}", text.encode())
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -214,28 +215,29 @@ class Container:
         return value if isinstance(value, dict) else {}
 
 
-# --- all of them ------------------------------------------------------------------------------------------------------
+# --- all containers ---------------------------------------------------------------------------------------------------
 
 
-def identifiers(places: Places) -> list[str]:
+def identifiers(places: Directories) -> list[str]:
     """The IDs of all containers."""
     try:
         names = os.listdir(f"{places.root}/containers")
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if len(name) == 64 and _HEX.issuperset(name))
+    return sorted(name for name in names if len(name) == _ID and _HEX.issuperset(name))
 
 
-def every(places: Places, warn: Callable[[str], None] | None = None) -> Iterator[tuple[Container, Record]]:
-    """All containers with their records, the newest first. One whose record is damaged is told to ``warn``, or raised
-    as ConfigError: what it uses is not known."""
+def every(places: Directories, warn: Callable[[str], None] | None = None
+          ) -> Iterator[tuple[Container, ContainerRecord]]:
+    """All containers with their records, the newest first. A damaged record is a warning, or without ``warn`` a
+    ConfigError: what the container uses is unknown."""
     found = []
     for name in identifiers(places):
         container = Container(places, name)
         try:
             found.append((container, container.read()))
         except NoSuchContainer:
-            continue   # removed meanwhile
+            continue   # removed in the meantime
         except ConfigError as error:
             if warn is None:
                 raise
@@ -244,34 +246,39 @@ def every(places: Places, warn: Callable[[str], None] | None = None) -> Iterator
     yield from sorted(found, key=lambda pair: pair[1].created, reverse=True)
 
 
-def find(places: Places, text: str) -> Container:
-    """The container that a person means: its name, its ID, or the beginning of it. Raises NoSuchContainer, UsageError
-    where the beginning fits several. ``LATEST`` is the container that was created last."""
-    if text == LATEST:
-        newest = next(every(places, lambda _text: None), None)
-        if newest is None:
-            raise NoSuchContainer("there is no container yet")
-        return newest[0]
+def find(places: Directories, text: str) -> Container:
+    """The container with this name or ID, or with an ID that begins like this. Raises NoSuchContainer, and UsageError
+    for the beginning of several IDs."""
+    if len(text) == _ID and os.path.isdir(f"{places.root}/containers/{text}") and _HEX.issuperset(text):
+        return Container(places, text)
     try:
         container = Container(places, os.readlink(f"{places.root}/names/{check_name(text)}"))
         if os.path.isdir(container.directory):
             return container
     except (OSError, UsageError):
-        pass   # no name: the question is whether it is an ID
+        pass   # not a name: perhaps an ID
     fitting = [name for name in identifiers(places) if name.startswith(text)] if text else []
     if len(fitting) > 1:
-        raise UsageError(f'"{text}" is the beginning of {len(fitting)} IDs: give more of it')
+        raise UsageError(f'"{text}" is the beginning of {len(fitting)} IDs: give more digits')
     if not fitting:
         raise NoSuchContainer(f'no such container: "{text}"')
     return Container(places, fitting[0])
 
 
-def unclaimed(places: Places, container_id: str) -> str:
-    """The name of a directory that only this thread has, for a container that is being made or removed."""
+def newest(places: Directories) -> Container:
+    """The container that was created last. Raises NoSuchContainer."""
+    found = next(every(places, lambda _text: None), None)
+    if found is None:
+        raise NoSuchContainer("there is no container")
+    return found[0]
+
+
+def unclaimed(places: Directories, container_id: str) -> str:
+    """The path of a directory of this thread alone, for a container that is being created or removed."""
     return f"{places.root}/containers/{UNCLAIMED}{container_id}.{get_native_id()}.{os.getpid()}"
 
 
-def claim(places: Places, record: Record, made: str) -> Container:
+def claim(places: Directories, record: ContainerRecord, made: str) -> Container:
     """Make the directory ``made`` the container of the record, under its name. Raises ContainerExists."""
     container = Container(places, record.id)
     with places.lock("names"):
@@ -280,33 +287,33 @@ def claim(places: Places, record: Record, made: str) -> Container:
     return container
 
 
-def name_it(places: Places, record: Record) -> None:
-    """Give the container its name; the names are locked. Raises ContainerExists where another one has it."""
+def name_it(places: Directories, record: ContainerRecord) -> None:
+    """Register the container's name; the names are locked. Raises ContainerExists if another container has it."""
     link = f"{places.root}/names/{check_name(record.name)}"
     try:
         owner = os.readlink(link)
         if owner != record.id and os.path.isdir(f"{places.root}/containers/{owner}"):
-            raise ContainerExists(f'the name "{record.name}" belongs to container {owner[:12]}: remove it, rename it,'
-                                  " or take another name")
-        os.unlink(link)   # of one that is gone
+            raise ContainerExists(f'the name "{record.name}" is in use by container {owner[:12]}: remove or rename that'
+                                  " container, or choose another name")
+        os.unlink(link)   # of a removed container
     except FileNotFoundError:
-        pass   # nobody has it
+        pass   # the name is free
     os.symlink(record.id, link)
 
 
-def unname(places: Places, record: Record) -> None:
-    """Take the name back, if it is still the container's."""
+def unname(places: Directories, record: ContainerRecord) -> None:
+    """Free the container's name, unless another container has it by now."""
     with places.lock("names"):
         link = f"{places.root}/names/{record.name}"
         try:
             if os.readlink(link) == record.id:
                 os.unlink(link)
         except FileNotFoundError:
-            return   # it never had it
+            return   # the container never got its name
 
 
-def forget_names(places: Places) -> None:
-    """Take back the names of containers that are gone: whoever made or removed them was killed before he could."""
+def forget_names(places: Directories) -> None:
+    """Free the names of containers that do not exist: the process that created or removed them was killed."""
     with places.lock("names"):
         for name in os.listdir(places.below("names")):
             link = f"{places.root}/names/{name}"

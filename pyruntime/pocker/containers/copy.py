@@ -1,16 +1,16 @@
-"""Copying between a container and this machine: where things land is as with `docker cp`.
+"""Copy files between a container and the host, with the rules of `docker cp` for the destination.
 
     source           destination        what happens
-    file             absent             it becomes the file; with a slash at its end it is an error
-    file             file               it is replaced
+    file             absent             becomes the file; an error if the destination ends with a slash
+    file             file               is replaced
     file             directory          goes into it, under its own name
-    directory        absent             it becomes the directory, with the source's content
+    directory        absent             becomes the directory, with the source's content
     directory        file               error
     directory        directory          goes into it, under its own name
     directory/.      directory          its content goes into it
 
-The directory that something goes into has to exist. Directories that exist stay as they are; what is there under a name
-that comes is replaced, unless one of both is a directory.
+The directory around the destination has to exist. Existing directories stay as they are; an existing file of the same
+name is replaced, but a directory never replaces a file, nor a file a directory.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from pyruntime.images.layers.tar import FILE, LINK, Reader, TarEntry
 from pyruntime.images.layers.tree import open_beneath
 from pyruntime.images.layers.write import TarWriter
 from pyruntime.pocker.containers import copy_tree as nodes
-from pyruntime.pocker.containers.paths import Files
+from pyruntime.pocker.containers.paths import ContainerFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
 
 _MAX_LINKS = 40                    # path_resolution(7)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
@@ -41,7 +41,7 @@ _O_PATH = os.O_PATH | os.O_CLOEXEC
 
 
 def split(text: str) -> tuple[str, str]:
-    """The container of an argument ("" where it is a path of this machine) and the path."""
+    """The container of an argument ("" for a path of the host) and the path."""
     name, colon, path = text.partition(":")
     if not colon or text.startswith("/") or name.startswith("."):
         return "", text
@@ -49,7 +49,7 @@ def split(text: str) -> tuple[str, str]:
 
 
 class Path:
-    """A path as it was written. ``plain`` is without what stands at its end, ``slash`` whether it has to be a
+    """A path of an argument. ``plain`` is the path without a "/" or "/." at its end, ``slash`` whether it must be a
     directory, ``content`` whether its content is meant."""
 
     __slots__ = ("content", "plain", "slash", "text")
@@ -65,14 +65,14 @@ class Path:
 
     @property
     def name(self) -> str:
-        """Its last component."""
+        """The last component."""
         return os.path.basename(self.plain)
 
 
 def landing(source: Path, source_is_directory: bool, there: os.stat_result | None, target: Path) -> tuple[str, str]:
-    """The directory that a source goes into, and the name that it gets there; "" where its content goes into it.
+    """The directory that a source goes into, and its name there; "" if its content goes into the directory.
 
-    ``there``: what the target is; None where it is absent. Raises UsageError.
+    ``there``: the status of the target; None if it is absent. Raises UsageError.
     """
     if there is not None and S_ISDIR(there.st_mode):
         return target.plain, "" if source.content and source_is_directory else source.name
@@ -89,22 +89,22 @@ def landing(source: Path, source_is_directory: bool, there: os.stat_result | Non
 # --- out of a container -----------------------------------------------------------------------------------------------
 
 
-def copy_out(container: Container, record: Record, source: str, target: str, *, archive: bool = False,
+def copy_out(container: Container, record: ContainerRecord, source: str, target: str, *, archive: bool = False,
              follow: bool = False, warn: Callable[[str], None]) -> int:
-    """Copy a path of a container to one of this machine; the bytes that were copied.
+    """Copy a path of a container to a path of the host; the copied bytes.
 
-    ``archive``: with owners, set-user-ID bits, capabilities and devices; otherwise all belongs to who copies, and
-    nothing that the container has made gives its users power here. ``follow``: what a symbolic link at the end of
-    ``source`` points to. Raises UsageError, HostError.
+    ``archive``: keep owners, set-user-ID bits, capabilities and devices; otherwise all files belong to the caller, and
+    none gives the container's users privileges on the host. ``follow``: follow a symbolic link at the end of
+    ``source``. Raises UsageError, HostError.
     """
     path = Path(_rooted(source))
-    with Files(container, record) as files:
+    with ContainerFiles(container, record) as files:
         node = _open_source(files, path, follow=follow)
         try:
             into, name = landing(path, S_ISDIR(os.fstat(node).st_mode), _stat(target), Path(target))
             top = _open_local(into, target)
             try:
-                sink = nodes.Directory(
+                sink = nodes.TreeWriter(
                     lambda path: open_beneath(top, path),
                     lambda entry: (files.uids.inside(entry.uid), files.gids.inside(entry.gid)) if archive
                     else (os.geteuid(), os.getegid()),
@@ -119,11 +119,11 @@ def copy_out(container: Container, record: Record, source: str, target: str, *, 
             os.close(node)
 
 
-def archive_out(container: Container, record: Record, source: str, write: Callable[[bytes], object], *,
+def archive_out(container: Container, record: ContainerRecord, source: str, write: Callable[[bytes], object], *,
                 follow: bool = False, warn: Callable[[str], None]) -> int:
     """Write a path of a container as a tar archive; the bytes of the archive. Raises UsageError, HostError."""
     path = Path(_rooted(source))
-    with Files(container, record) as files:
+    with ContainerFiles(container, record) as files:
         node = _open_source(files, path, follow=follow)
         try:
             writer = TarWriter(write)
@@ -146,15 +146,15 @@ def archive_out(container: Container, record: Record, source: str, write: Callab
 
 
 def _words(error: OSError) -> str:
-    return os.strerror(error.errno or errno.EIO)   # without the name of the call
+    return os.strerror(error.errno or errno.EIO)   # without the path that Python adds
 
 
 def _rooted(path: str) -> str:
     return path if path.startswith("/") else "/" + path
 
 
-def _open_source(files: Files, path: Path, *, follow: bool) -> int:
-    """What is to be copied, open by O_PATH."""
+def _open_source(files: ContainerFiles, path: Path, *, follow: bool) -> int:
+    """The source, opened by O_PATH."""
     follow = follow or path.slash
     try:
         node = files.open(os.fsencode(path.plain), os.O_PATH | (0 if follow else os.O_NOFOLLOW))
@@ -185,11 +185,11 @@ def _open_local(directory: str, target: str) -> int:
 # --- into a container -------------------------------------------------------------------------------------------------
 
 
-def copy_in(container: Container, record: Record, source: str, target: str, *, archive: bool = False,
+def copy_in(container: Container, record: ContainerRecord, source: str, target: str, *, archive: bool = False,
             follow: bool = False, warn: Callable[[str], None]) -> int:
-    """Copy a path of this machine to one of a container; the bytes that were copied.
+    """Copy a path of the host to a path of a container; the copied bytes.
 
-    ``archive``: with owners; otherwise all belongs to the container's root. Raises UsageError, HostError.
+    ``archive``: keep owners; otherwise all files belong to the container's root user. Raises UsageError, HostError.
     """
     path = Path(source)
     try:
@@ -201,7 +201,7 @@ def copy_in(container: Container, record: Record, source: str, target: str, *, a
         path.plain = os.path.realpath(source)
         path.content = path.content or path.plain == "/"
     try:
-        with Files(container, record) as files:
+        with ContainerFiles(container, record) as files:
             into, name = _landing_inside(files, path, S_ISDIR(os.fstat(node).st_mode), target)
             sink = _inside(files, into, archive=archive, warn=warn)
             for entry, child in nodes.walk(node, os.fsencode(name), warn):
@@ -212,17 +212,17 @@ def copy_in(container: Container, record: Record, source: str, target: str, *, a
         os.close(node)
 
 
-def archive_in(container: Container, record: Record, read: Callable[[int], bytes], target: str, *,
+def archive_in(container: Container, record: ContainerRecord, read: Callable[[int], bytes], target: str, *,
                archive: bool = False, warn: Callable[[str], None]) -> int:
     """Extract a tar archive, compressed or not, into a directory of a container; the bytes of the files.
 
-    Raises UsageError, LayerError for what is no archive, HostError.
+    Raises UsageError, LayerError for data that is not an archive, HostError.
     """
-    with Files(container, record) as files:
+    with ContainerFiles(container, record) as files:
         path = Path(_rooted(target))
         into, there = _destination(files, path)
         if there is None or not S_ISDIR(there.st_mode):
-            raise UsageError(f'"{target}" in the container is not a directory, into which an archive could go')
+            raise UsageError(f'"{target}" in the container is not a directory, which an archive needs')
         sink = _inside(files, into, archive=archive, warn=warn)
         inflater = Inflater(read)
         reader = Reader(LayerStream(inflater.read))
@@ -239,17 +239,17 @@ def _take(reader: Reader, entry: TarEntry, fd: int) -> None:
     content.copy(reader, entry, fd)
 
 
-def _inside(files: Files, into: str, *, archive: bool, warn: Callable[[str], None]) -> nodes.Directory:
-    """What makes entries below a directory of the container. Symbolic links on the way are the container's own."""
+def _inside(files: ContainerFiles, into: str, *, archive: bool, warn: Callable[[str], None]) -> nodes.TreeWriter:
+    """A writer of entries below a directory of the container. Symbolic links in paths are resolved in the container."""
     base = os.fsencode(into)
 
     def owner(entry: TarEntry) -> tuple[int, int]:
         uid, gid = (entry.uid, entry.gid) if archive else (0, 0)
         return files.uids.outside(uid), files.gids.outside(gid)
-    return nodes.Directory(lambda path: files.open(base + b"/" + path, _DIRECTORY), owner, warn=warn)
+    return nodes.TreeWriter(lambda path: files.open(base + b"/" + path, _DIRECTORY), owner, warn=warn)
 
 
-def _landing_inside(files: Files, source: Path, source_is_directory: bool, target: str) -> tuple[str, str]:
+def _landing_inside(files: ContainerFiles, source: Path, source_is_directory: bool, target: str) -> tuple[str, str]:
     path = Path(_rooted(target))
     plain, there = _destination(files, path)
     resolved = Path(target)
@@ -263,8 +263,8 @@ def _landing_inside(files: Files, source: Path, source_is_directory: bool, targe
     return into, name
 
 
-def _destination(files: Files, path: Path) -> tuple[str, os.stat_result | None]:
-    """The path with the symbolic links at its end followed, also one that points to nothing, and what is there."""
+def _destination(files: ContainerFiles, path: Path) -> tuple[str, os.stat_result | None]:
+    """The path with the symbolic links at its end followed, dangling ones included, and its status."""
     plain = path.plain
     for _ in range(_MAX_LINKS):
         try:

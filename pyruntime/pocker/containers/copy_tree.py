@@ -1,11 +1,11 @@
-"""Trees of files from one place to another: what `cp` reads, and where it puts it.
+"""Trees of files: read the source of `cp`, and write its destination.
 
-    walk       entries of a tree, as a tar archive would have them, each with a descriptor of its content
-    Directory  makes entries below a directory; from a tree or from an archive
+    walk        entries of a tree as in a tar archive, each with a descriptor of its content
+    TreeWriter  makes entries below a directory, from a tree or from an archive
 
-One of the two sides is a container, whose programs may change everything at any moment. So each node is opened by
-O_PATH first, which has no effect on a device and follows no link; what it is, is asked of that descriptor, and its
-content is opened by /proc/self/fd. What is made is made with O_EXCL.
+One of the two sides is a container, whose programs may change everything at any moment. So each node is first opened by
+O_PATH, which has no effect on a device and follows no link; its type is read from that descriptor, and its content is
+opened by /proc/self/fd. New files are made with O_EXCL.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _MODES = {CHARACTER: 0o020000, BLOCK: 0o060000, FIFO: 0o010000}   # S_IFCHR, S_I
 _GONE = (ENOENT, ENOTDIR, ELOOP)
 _STEP = 1 << 16
 _SET_ID = 0o6000
-_CAPABILITIES = b"security.capability"   # capabilities(7): what a program has more than who runs it
+_CAPABILITIES = b"security.capability"   # capabilities(7): privileges of a program beyond those of its user
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def by_descriptor(node: int) -> bytes:
-    """A path of what is open, for calls that take no descriptor of O_PATH."""
+    """The path of an open node, for calls that take no O_PATH descriptor."""
     return b"/proc/self/fd/%d" % node
 
 
@@ -52,16 +52,16 @@ def write_all(fd: int, data: bytes) -> None:
 
 def walk(node: int, top: bytes, warn: Callable[[str], None], kernel: frozenset[int] = frozenset()
          ) -> Iterator[tuple[TarEntry, int]]:
-    """Entries of what is open by O_PATH, ``top`` being its name: a directory before what is in it. What is on one of
-    the devices ``kernel`` is left out, and directories there are empty.
+    """The entries of a node that is open by O_PATH, with the name ``top``; a directory comes before its content. Files
+    on the devices ``kernel`` are left out, and directories there are empty.
 
-    The descriptor is of the entry's node, and is closed with the next one. Sockets are left out; so is what vanishes
-    meanwhile. Where a file has several names, the later ones are links to the first.
+    The descriptor is that of the entry's node, and is closed with the next entry. Sockets and files that vanish
+    meanwhile are left out. Further names of a file are links to its first name.
     """
     first: dict[tuple[int, int], bytes] = {}
     found = os.fstat(node)
     if found.st_dev in kernel:
-        raise UsageError(f'"{shown(top)}" shows the kernel, and is no file that could be copied')
+        raise UsageError(f'"{shown(top)}" is in a filesystem of the kernel, which cannot be copied')
     yield _entry(node, top, found), node
     if not S_ISDIR(found.st_mode):
         return
@@ -125,25 +125,25 @@ def _entry(node: int, name: bytes, found: os.stat_result) -> TarEntry:
 
 
 def _attributes(path: bytes) -> dict[bytes, bytes]:
-    """The extended attributes that files keep when they are copied."""
+    """The extended attributes that are copied."""
     found = {}
     try:
         for text in sorted(os.listxattr(path)):
             if xattrs.admitted(os.fsencode(text)):
                 found[os.fsencode(text)] = os.getxattr(path, text)
     except OSError as error:
-        if error.errno not in (EOPNOTSUPP, ENODATA):   # no such thing here, or gone meanwhile
+        if error.errno not in (EOPNOTSUPP, ENODATA):   # not supported here, or removed in the meantime
             raise
     return found
 
 
 def open_content(node: int) -> int:
-    """Open a regular file that is open by O_PATH to be read."""
+    """Open a regular file, which is open by O_PATH, for reading."""
     return os.open(by_descriptor(node), os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _mount_of(fd: int) -> str:
-    """The ID of the mount that something open is on (proc_pid_fdinfo(5))."""
+    """The ID of the mount of an open node (proc_pid_fdinfo(5))."""
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
         return next((line for line in file if line.startswith("mnt_id:")), "")
 
@@ -151,12 +151,12 @@ def _mount_of(fd: int) -> str:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-class Directory:
+class TreeWriter:
     """Makes entries below a directory.
 
     ``open``    opens the directory of a relative path; the caller closes it
-    ``owner``   the owner and group of an entry on this machine
-    ``powers``  whether entries keep what gives power to who uses them: set-user-ID bits, capabilities; and devices
+    ``owner``   the owner and group of an entry on the host
+    ``powers``  keep set-user-ID bits, capabilities and devices
     ``size``    counts the bytes of content
     """
 
@@ -173,14 +173,14 @@ class Directory:
         self.size = 0
 
     def put(self, entry: TarEntry, content: Callable[[int], None] | int) -> None:
-        """Make an entry. ``content``: of a file, its node, or what writes it to a descriptor. Raises UsageError where a
-        directory would have to become something else or the reverse, HostError."""
+        """Make an entry. ``content``: of a file, its node, or a function that writes it to a descriptor. Raises
+        UsageError if a directory would have to replace a file or the reverse, HostError."""
         if not entry.name:
             return   # the directory itself
         if not self._powers:
             if entry.type in (CHARACTER, BLOCK) or (entry.type == LINK and entry.link in self._left_out):
                 self._left_out.add(entry.name)
-                self._warn(f'"{shown(entry.name)}": left out: a device, which would be one of this machine')
+                self._warn(f'"{shown(entry.name)}": left out: a device, which would be a device of the host')
                 return
             entry.mode &= ~_SET_ID
             if entry.xattrs:
@@ -213,7 +213,7 @@ class Directory:
             os.close(parent)
 
     def _parent(self, path: bytes) -> int:
-        """The directory of this path; an archive need not have entries for all."""
+        """The directory of this path, which an archive need not have an entry for."""
         try:
             return self._open(path)
         except FileNotFoundError:
@@ -232,15 +232,15 @@ class Directory:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
             if not S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-                raise UsageError(f'cannot overwrite "{shown(entry.name)}", which is no directory, with a directory'
+                raise UsageError(f'cannot overwrite "{shown(entry.name)}", which is not a directory, with a directory'
                                  ) from None
             return   # it stays as it is
         made = os.stat(name, dir_fd=parent, follow_symlinks=False)
         self._made.append((entry, (made.st_dev, made.st_ino)))
 
     def _remove(self, entry: TarEntry, parent: int, name: bytes) -> int:
-        """Make room for an entry. A descriptor to write to where the file must stay: something is mounted there; else
-        -1."""
+        """Remove the file that an entry replaces. A descriptor of that file if it must stay, because it is a mount
+        point; else -1."""
         try:
             node = os.open(name, NODE, dir_fd=parent)
         except FileNotFoundError:
@@ -248,18 +248,19 @@ class Directory:
         try:
             there = os.fstat(node)
             if S_ISDIR(there.st_mode):
-                raise UsageError(f'cannot overwrite the directory "{shown(entry.name)}" with something that is none')
+                raise UsageError(f'cannot overwrite the directory "{shown(entry.name)}" with a file')
             if _mount_of(node) != _mount_of(parent):
-                # To unlink it would unmount it: the kernel refuses that (EBUSY) in our own mount namespace alone.
+                # To unlink a mount point would unmount it: the kernel refuses that (EBUSY) in its own mount namespace
+                # only.
                 if entry.type != FILE or not S_ISREG(there.st_mode):
-                    raise UsageError(f'"{shown(entry.name)}": something is mounted there')
+                    raise UsageError(f'"{shown(entry.name)}" is a mount point')
                 return os.open(by_descriptor(node), os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
         finally:
             os.close(node)
         try:
             os.unlink(name, dir_fd=parent)
         except FileNotFoundError:
-            return -1   # somebody else has made room
+            return -1   # another process has removed it
         return -1
 
     def _file(self, entry: TarEntry, parent: int, name: bytes, content: Callable[[int], None] | int) -> None:
@@ -280,7 +281,7 @@ class Directory:
             try:
                 size = os.fstat(old).st_size
                 self._copier.content(old, fd, size)
-                while not size and (data := os.read(old, _STEP)):   # the kernel's files do not know their sizes
+                while not size and (data := os.read(old, _STEP)):   # files of the kernel report no size
                     write_all(fd, data)
             finally:
                 os.close(old)
@@ -305,7 +306,7 @@ class Directory:
         try:
             found = os.fstat(node)
             if S_IFMT(found.st_mode) != _MODES.get(entry.type, 0o120000):
-                raise OSError(EEXIST, "something else has taken its place")
+                raise OSError(EEXIST, "another file has taken its place")
             self._dress(entry, node, found)
         finally:
             os.close(node)
@@ -329,14 +330,14 @@ class Directory:
             self._warn(f'"{shown(entry.name)}": attribute "{shown(key)}" left out: {error.strerror}')
 
     def finish(self) -> None:
-        """Give the directories that were made their owners, modes and times: a mode may keep its own owner out, and
-        what is made in a directory changes its time. Raises HostError."""
+        """Set owners, modes and times of the new directories, last: a mode may keep the owner out, and new entries
+        change the time. Raises HostError."""
         for entry, inode in reversed(self._made):
             try:
                 fd = self._open(entry.name)
                 try:
                     found = os.fstat(fd)
-                    if (found.st_dev, found.st_ino) == inode:   # else somebody has put another in its place
+                    if (found.st_dev, found.st_ino) == inode:   # else another directory has taken its place
                         self._dress(entry, fd, found)
                 finally:
                     os.close(fd)

@@ -1,4 +1,4 @@
-"""A container's beginning: an ID, a name, an image's layers, and its record."""
+"""Create a container: its ID, its name, the layers of its image, and its record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pyruntime.errors import UsageError
 from pyruntime.images.snapshots.choose import choose
 from pyruntime.images.store import trees
 from pyruntime.pocker import events as history
-from pyruntime.pocker.containers.container import Container, Record, claim, find, unclaimed
+from pyruntime.pocker.containers.container import Container, ContainerRecord, claim, find, unclaimed
 from pyruntime.system.files import write
 from pyruntime.system.json import encode
 
@@ -16,24 +16,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.lookup import Image
     from pyruntime.images.store.extract import Talk
-    from pyruntime.pocker.directories import Places
-    from pyruntime.pocker.options.settings import Settings
+    from pyruntime.pocker.directories import Directories
+    from pyruntime.pocker.settings import ContainerSettings
 
 
-def create(places: Places, image: Image, asked: str, settings: Settings, *, name: str = "", driver: str = "",
-           talk: Talk | None = None) -> tuple[Container, Record]:
-    """Make a container of an image that is here, to be started. ``asked`` is how the image was named.
+def create(places: Directories, image: Image, asked: str, settings: ContainerSettings, *, name: str = "",
+           driver: str = "",
+           talk: Talk | None = None) -> tuple[Container, ContainerRecord]:
+    """Create a container from an image of the local store. ``asked`` is the name of the image in the command.
 
-    Raises ContainerExists for a name that is taken, and what goes wrong with layers and drivers; nothing is left then.
+    Raises ContainerExists for a name that is in use, ImageError, HostError, UsageError; nothing is left then.
     """
     container_id = os.urandom(32).hex()
-    record = Record(id=container_id, name=name or invented_name(), image=asked, image_id=image.id,
+    record = ContainerRecord(id=container_id, name=name or invented_name(), image=asked, image_id=image.id,
                     manifest=image.descriptor.digest, image_config=image.config.config, settings=settings)
     _complete(places, record)
     store = places.store
     places.below("containers")
     made = unclaimed(places, container_id)
-    lasting = not settings.remove   # one that goes with its program need not survive a power failure
+    lasting = not settings.remove   # a container that is removed at its exit need not survive a power failure
     with store.lease():
         there = store.extract_layers(image.layers(), talk=talk)
         record.driver = driver_of(places, driver)
@@ -50,36 +51,38 @@ def create(places: Places, image: Image, asked: str, settings: Settings, *, name
         except BaseException:
             trees.remove(made)
             raise
-    if settings.mounts:
+    if record.settings.mounts:
         _make_volumes(container, record)
     history.of_container(places, record, "create")
     return container, record
 
 
-def _complete(places: Places, record: Record) -> None:
-    """What the image says of the settings that stand in the record. Raises UsageError for what cannot run."""
-    settings, says = record.settings, record.image_config
-    by_image = settings.entrypoint is None and (says.get("Entrypoint") or says.get("Cmd"))
+def _complete(places: Directories, record: ContainerRecord) -> None:
+    """Add what the image declares to the settings of the record. Raises UsageError for a container without a program,
+    NoSuchContainer for a link to a container that does not exist."""
+    settings, declared = record.settings, record.image_config
+    by_image = settings.entrypoint is None and (declared.get("Entrypoint") or declared.get("Cmd"))
     if not settings.args and not settings.entrypoint and not by_image:
-        raise UsageError(f'the image "{record.image}" does not say what to run: give a command after it')
-    if settings.health or says.get("Healthcheck"):
-        from pyruntime.pocker.options.restart_log_health import whole_health
+        raise UsageError(f'the image "{record.image}" declares no command: give a command after the image')
+    if settings.health.changed() or declared.get("Healthcheck"):
+        from pyruntime.pocker.containers.health import completed
 
-        settings.health = whole_health(settings.health, says.get("Healthcheck"))
-    for alias, name in settings.links.items():
-        settings.links[alias] = find(places, name).id   # whatever it is called later
+        settings = settings.replace(health=completed(settings.health, declared.get("Healthcheck")))
+    if settings.links:   # by their IDs: a container keeps its ID when it is renamed
+        settings = settings.replace(links={alias: find(places, name).id for alias, name in settings.links.items()})
+    record.settings = settings
     if settings.userns not in ("", "host"):
-        from pyruntime.pocker.options.namespaces import take_ids
+        from pyruntime.pocker.containers.user_namespaces import take_ids
 
         take_ids(places, record)
-    if settings.volumes_from or settings.mounts or says.get("Volumes"):
-        from pyruntime.pocker.options.mounts import complete
+    if settings.volumes_from or settings.mounts or declared.get("Volumes"):
+        from pyruntime.pocker.containers.mounts import complete
 
         complete(places, record)
 
 
-def _make_volumes(container: Container, record: Record) -> None:
-    """Make the volumes that are not there. The record names them already: nobody removes them meanwhile."""
+def _make_volumes(container: Container, record: ContainerRecord) -> None:
+    """Make the volumes that do not exist. The record names them already, so that none is removed in the meantime."""
     from pyruntime.pocker import volumes
 
     try:
@@ -92,8 +95,8 @@ def _make_volumes(container: Container, record: Record) -> None:
         raise
 
 
-def driver_of(places: Places, name: str = "") -> str:
-    """The snapshot driver for our containers: the one that is named, or the best one, which is found out once."""
+def driver_of(places: Directories, name: str = "") -> str:
+    """The storage driver of new containers: the named one, or the best one that works, which is determined once."""
     if name:
         return choose(name, places.store, places.root, lasting=False).name
     path = f"{places.root}/driver"
@@ -122,7 +125,7 @@ _SECOND = """
 
 
 def invented_name() -> str:
-    """A name that can be said; there are some thousand of them, and a number of their own keeps them apart."""
+    """A name of two words and a number."""
     number = int.from_bytes(os.urandom(6), "little")
     first, rest = _FIRST[number % len(_FIRST)], number // len(_FIRST)
     second, rest = _SECOND[rest % len(_SECOND)], rest // len(_SECOND)

@@ -1,7 +1,6 @@
-"""What a container has changed in its root filesystem, and all that is in it: `diff`, `commit` and `export`.
+"""The changes of a container to its root filesystem, and the whole of it: `diff`, `commit` and `export`.
 
-Read where the snapshot driver keeps it, running or not; nothing is mounted anywhere for that. What is mounted into the
-container is no part of it.
+Read from the storage driver's files, whether the container runs or not. Volumes and other mounts are not part of it.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from pyruntime.images.snapshots.view import View
 from pyruntime.images.store.layers import Layers
 from pyruntime.images.store.trees import survey
 from pyruntime.pocker.containers.start import own_mounts
-from pyruntime.pocker.options.settings import Settings
-from pyruntime.system import files
+from pyruntime.pocker.settings import ContainerSettings
+from pyruntime.system.files import read as read_file
 from pyruntime.system.json import decode
 
 TYPE_CHECKING = False
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.images.store.store import Store
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
 
 _CONFIG_SIZE = 16 << 20
 
@@ -34,39 +33,40 @@ def configuration(container: Container) -> dict[str, Any]:
     """The config.json of its last start; {} for one that was never started."""
     path = f"{container.directory}/config.json"
     try:
-        value = decode(files.read(path, _CONFIG_SIZE), path)
+        value = decode(read_file(path, _CONFIG_SIZE), path)
     except FileNotFoundError:
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def options(container: Container, warn: Callable[[str], None] | None = None) -> DiffOptions:
-    """How its files are compared: without the places where something was mounted, and while it may be at work."""
+    """How the files are compared: without the mount points, and while programs may be changing them."""
     places = {os.path.normpath("/" + mount["destination"]).lstrip("/").encode()
               for mount in configuration(container).get("mounts", [])}
     return DiffOptions(skip=frozenset(places), living=True, warn=warn)
 
 
-def bundle_of(container: Container, record: Record) -> Bundle:
-    """What the image library calls a container. Raises ImageError where its layers are gone."""
+def bundle_of(container: Container, record: ContainerRecord) -> Bundle:
+    """The container as a bundle of the image library. Raises ImageError if its layers are missing."""
     bundle = Bundle(container.places.store, container.directory)
     if record.settings.ids:
         from pyruntime.images.snapshots.idmapped import Mapping
 
-        bundle.driver.mapping = Mapping(**record.settings.ids)
+        bundle.driver.mapping = Mapping(record.settings.ids.uids, record.settings.ids.gids)
     return bundle
 
 
-def changed(container: Container, record: Record) -> list[tuple[str, str]]:
-    """The changes since it was made: "A", "C" or "D" and the path, sorted."""
+def changed(container: Container, record: ContainerRecord) -> list[tuple[str, str]]:
+    """The changes since the container was created: "A", "C" or "D" and the path, sorted."""
     if not container.run().prepared:
         return []
     found = list_changes(bundle_of(container, record), options(container))
     return [(kind, "/" + os.fsdecode(path)) for kind, path in found]
 
 
-def export(container: Container, record: Record, write: Callable[[bytes], object], warn: Callable[[str], None]) -> None:
-    """Write its root filesystem as a tar archive. Places where something is mounted are empty in it."""
+def export(container: Container, record: ContainerRecord, write: Callable[[bytes], object], warn: Callable[[str],
+           None]) -> None:
+    """Write the root filesystem as a tar archive, in which mount points are empty."""
     store = container.places.store
     bundle = bundle_of(container, record)
     layers = bundle.layers
@@ -80,12 +80,12 @@ def export(container: Container, record: Record, write: Callable[[bytes], object
             finally:
                 os.close(root)
             return
-        # What was written as one layer more: the container's own mount is in its monitor's mount namespace.
+        # The changes as a further layer: the container's own mount is in its monitor's mount namespace.
         mapping = bundle.driver.mapping
         if mapping is not None:
             from pyruntime.images.snapshots.idmapped import Mapped
 
-            own_mounts(Settings())   # where it is mounted with its own ids is nobody else's business
+            own_mounts(ContainerSettings())   # the mount with the container's IDs must not be visible to others
             with Mapped(mapping.reversed(), [there.path], f"{bundle.private}/ids") as [path]:
                 _write_all(store, layers, path, write, how)
         else:
@@ -106,4 +106,4 @@ def written(container: Container) -> int:
     try:
         return survey(container.private)[1]
     except OSError:
-        return 0   # it has never been started, or is being removed
+        return 0   # never started, or being removed

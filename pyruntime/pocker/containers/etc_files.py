@@ -1,4 +1,4 @@
-"""A container's /etc/hosts, /etc/resolv.conf and /etc/hostname: files of its directory, mounted there."""
+"""A container's /etc/hosts, /etc/resolv.conf and /etc/hostname: files in its directory, which are mounted there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyruntime.networks.present import HOST
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.networks.endpoints import Endpoint
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
 
 NAMES = ("hosts", "resolv.conf", "hostname")
 _HOSTS = """127.0.0.1\tlocalhost
@@ -23,25 +23,25 @@ ff02::2\tip6-allrouters
 """
 
 
-def hostname_of(record: Record) -> str:
-    """The container's host name: with the host's network it has the host's."""
+def hostname_of(record: ContainerRecord) -> str:
+    """The container's host name; that of the host if the container uses the host's network."""
     settings = record.settings
-    if not settings.hostname and settings.networks and settings.networks[0]["name"] == HOST:
+    if not settings.hostname and settings.networks and settings.networks[0].name == HOST:
         return os.uname().nodename
     return settings.hostname or record.id[:12]
 
 
-def write(container: Container, record: Record, endpoint: Endpoint | None) -> None:
-    """Write all three; ``endpoint`` is None for a container without networks of ours. Raises UsageError."""
+def write(container: Container, record: ContainerRecord, endpoint: Endpoint | None) -> None:
+    """Write all three; ``endpoint`` is None for a container without networks of pocker. Raises UsageError."""
     _put(container, "hostname", f"{hostname_of(record)}\n")
     write_hosts(container, record, endpoint)
     write_resolv(container, record, endpoint)
 
 
-def write_hosts(container: Container, record: Record, endpoint: Endpoint | None) -> None:
-    """Write ``hosts`` in place: a container that runs has the file itself mounted, not its name."""
+def write_hosts(container: Container, record: ContainerRecord, endpoint: Endpoint | None) -> None:
+    """Write ``hosts`` in place: a running container has the file itself mounted, not its name."""
     settings = record.settings
-    on_host = bool(settings.networks) and settings.networks[0]["name"] == HOST
+    on_host = bool(settings.networks) and settings.networks[0].name == HOST
     text = _HOSTS if not on_host else host_hosts()
     names = hostname_of(record)
     if settings.domainname:
@@ -53,8 +53,8 @@ def write_hosts(container: Container, record: Record, endpoint: Endpoint | None)
     _put(container, "hosts", text)
 
 
-def write_resolv(container: Container, record: Record, endpoint: Endpoint | None) -> None:
-    """Write ``resolv.conf``: our name server where there is one, else the host's, or those that were asked for."""
+def write_resolv(container: Container, record: ContainerRecord, endpoint: Endpoint | None) -> None:
+    """Write ``resolv.conf``: the network's name server, or the servers of the settings, or those of the host."""
     settings = record.settings
     _put(container, "resolv.conf", resolv(endpoint, settings.dns, settings.dns_search, settings.dns_options))
 
@@ -62,7 +62,7 @@ def write_resolv(container: Container, record: Record, endpoint: Endpoint | None
 def _put(container: Container, name: str, text: str) -> None:
     fd = os.open(f"{container.directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        os.fchmod(fd, 0o644)   # whatever our umask is: the container's users read them
+        os.fchmod(fd, 0o644)   # whatever the umask: the container's users read them
         data = text.encode()
         os.ftruncate(fd, os.write(fd, data))
     finally:

@@ -1,7 +1,7 @@
-"""A program of a container whose standard streams are pipes, and what goes through them: for `exec` without a terminal.
+"""Pipes as the standard streams of a command in a container: `exec` without a terminal.
 
-The program does not get our own streams. What is a file here it could open anew by /proc/self/fd, to read it or to
-write over it whatever it was opened for; and what is a terminal here it could read from as long as it likes.
+The command does not get the caller's own streams. It could open a file again by /proc/self/fd, and read or overwrite it
+whatever it was opened for; and it could read from the caller's terminal for as long as it likes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_REST = 1 << 20   # bytes of an output that are still passed on when the program has ended; a pipe holds no more
+_REST = 1 << 20   # bytes of an output that are passed on after the exit; a pipe holds no more
 
 
 class Pipe:
-    """What goes from one stream to another, no faster than it is taken."""
+    """Copies one stream to another, no faster than that is read."""
 
     def __init__(self, source: Inlet, target: Outlet) -> None:
         self.source = source
@@ -29,18 +29,18 @@ class Pipe:
 
     @property
     def over(self) -> bool:
-        """Nothing more comes, or nobody wants it."""
+        """Whether the source has ended, or the target is closed."""
         return self.target.gone or (self.source.ended and not self.target.pending)
 
     def register(self, poll: select.poll) -> None:
-        """Wait for what it can go on with."""
+        """Register the descriptors that can make progress."""
         if self.target.pending:
             poll.register(self.target.fd, select.POLLOUT)
         if not self.source.ended and not self.target.full:
             poll.register(self.source.fd, select.POLLIN)
 
     def pump(self) -> None:
-        """Pass on what can be passed on now."""
+        """Copy the data that is there."""
         self.target.flush()
         if not self.source.ended and not self.target.full:
             self.target.put(self.source.take())
@@ -52,14 +52,14 @@ class Pipe:
 
 
 class Piped:
-    """The pipes of one program. ``stdin``: whether it gets our input; otherwise it has none.
+    """The pipes of one command. ``stdin``: pass on standard input; otherwise the command has none.
 
-    From the beginning signals do not act on us, but are kept for the program.
+    From now on signals do not act on this process, but are kept for the command.
     """
 
     def __init__(self, *, stdin: bool) -> None:
-        self._ours: dict[int, int] = {}      # stream -> our end of it
-        self._theirs: dict[int, int] = {}    # stream -> the program's end
+        self._ours: dict[int, int] = {}      # stream -> this process's end
+        self._theirs: dict[int, int] = {}    # stream -> the command's end
         self._insistence = Insistence("the program")
         if stdin:
             self._theirs[0], self._ours[0] = os.pipe2(os.O_CLOEXEC)
@@ -73,7 +73,8 @@ class Piped:
             _signal.signal(number, lambda number, frame: None)
 
     def start(self, start: Callable[[], int]) -> int:
-        """Start the program by ``start``, which returns its pid, a child of ours; its streams are 0, 1 and 2 then."""
+        """Start the command by ``start``, which returns its process ID, a child of this process; descriptors 0, 1 and 2
+        are its streams meanwhile."""
         kept = {stream: _duplicate(stream) for stream in self._theirs}
         try:
             for stream, end in self._theirs.items():
@@ -82,16 +83,17 @@ class Piped:
         finally:
             for stream, ours in kept.items():
                 os.close(self._theirs[stream])
-                if ours < 0:   # it was closed when we were called
+                if ours < 0:   # it was closed by the caller
                     os.close(stream)
                 else:
                     os.dup2(ours, stream)
                     os.close(ours)
 
     def wait(self, pid: int) -> int:
-        """Pass on what comes until the program ends; its status as a shell has it.
+        """Copy the streams until the command exits; its exit status.
 
-        What it leaves running may hold its streams, and is not waited for. Raises Interrupted where it ignores signals.
+        Processes that it leaves behind may hold its streams, and are not waited for. Raises Interrupted if the command
+        ignores signals.
         """
         pidfd = os.pidfd_open(pid)
         pipes = {stream: Pipe(Inlet(0), Outlet(ours, own=True)) if stream == 0 else
@@ -103,7 +105,7 @@ class Piped:
                     self._forward(pid)
                 for stream, pipe in list(pipes.items()):
                     pipe.pump()
-                    if pipe.over:   # the program reads an end of its input, or gets SIGPIPE by its output
+                    if pipe.over:   # the command reads an end of file, or gets SIGPIPE
                         os.close(self._ours[stream])
                         pipes.pop(stream).close()
                 if pidfd in ready:
@@ -112,7 +114,7 @@ class Piped:
                     return 128 - code if code < 0 else code
         finally:
             os.close(pidfd)
-            for pipe in pipes.values():   # or the terminal of another user's shell would stay non-blocking
+            for pipe in pipes.values():   # resets O_NONBLOCK, which the caller's shell shares
                 pipe.close()
 
     def _poll(self, pidfd: int, pipes: dict[int, Pipe]) -> set[int]:
@@ -124,7 +126,7 @@ class Piped:
         return {fd for fd, _ in poll.poll()}
 
     def _pass_on_rest(self, pipes: list[Pipe]) -> None:
-        """What it wrote before it ended, as fast as that is taken; a signal ends that."""
+        """Copy the output that was written before the exit, as fast as it is read; a signal ends that."""
         for pipe in pipes:
             left = _REST
             while not pipe.target.gone:
@@ -147,7 +149,7 @@ class Piped:
             if number in FORWARDED:
                 self._insistence.add(number)
                 try:
-                    os.kill(pid, number)   # it is our child: nobody else has its number before we have waited for it
+                    os.kill(pid, number)   # a child of this process: its ID is not reused before we have waited for it
                 except ProcessLookupError:
                     return
 

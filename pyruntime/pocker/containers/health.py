@@ -1,8 +1,8 @@
-"""Health checks: a program in the container that says by its exit status whether the container does what it is for.
+"""Health checks: a command in the container whose exit status says whether the container is healthy.
 
-The monitor calls for a check when one is due (pyruntime/native/monitor/monitor.c); what came of it is written to
-health.json in the container's directory. The rules are Docker's: 0 is healthy; after ``retries`` failures in a row it
-is unhealthy; failures within the start period do not count until it has been healthy once.
+The monitor starts a check when it is due (pyruntime/native/monitor/monitor.c); the result is written to health.json in
+the container's directory. The rules are Docker's: exit status 0 is healthy; after ``retries`` consecutive failures the
+container is unhealthy; failures in the start period do not count until the first success.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers.status import RUNNING, status_of
+from pyruntime.pocker.settings import HealthCheck
 from pyruntime.runtime.api import Runtime
 from pyruntime.system import files
 from pyruntime.system.json import decode, encode
@@ -22,25 +23,44 @@ from pyruntime.system.times import parse, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Container, Record, Run
+    from pyruntime.pocker.containers.container import Container, ContainerRecord, ContainerRun
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 _KEPT = 5             # results
-_OUTPUT = 4096        # bytes of output of each
+_OUTPUT = 4096        # bytes of output of each result
 _LONGEST = 2e6        # seconds, 23 days: poll(2) cannot wait for more than 2^31 milliseconds
-_FILE = 1 << 20       # bytes of health.json, which we have written
+_FILE = 1 << 20       # bytes of health.json
 _SHELL = ["/bin/sh", "-c"]
 
 
+_DEFAULTS = {"interval": 30.0, "timeout": 30.0, "start_period": 0.0, "start_interval": 5.0, "retries": 3}
+
+
+def completed(asked: HealthCheck, image: Mapping[str, Any] | None) -> HealthCheck:
+    """The health check as it is carried out: the settings' fields, else those of the image's ``Healthcheck``, else
+    Docker's defaults; an empty one if there is no check. The image's times are nanoseconds, and 0 if not set."""
+    image = image or {}
+    test = asked.test or image.get("Test") or ()
+    if not test or test[0] == "NONE":
+        return HealthCheck()
+    declared = {name: max(0, image.get(member) or 0) / 1e9 for name, member in (
+        ("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod"),
+        ("start_interval", "StartInterval"))}
+    declared["retries"] = max(0, image.get("Retries") or 0)
+    return HealthCheck(test=list(test), **{name: getattr(asked, name) or declared[name] or default   # type: ignore[arg-type]
+                                           for name, default in _DEFAULTS.items()})
+
+
 class Health:
-    """How a run of a container is.
+    """The health of a run.
 
     ``status``   starting, healthy or unhealthy
-    ``streak``   failures in a row
-    ``log``      the last results: Start, End, ExitCode (-1: it took too long), Output
-    ``probe``    pid and start time of the check that is under way
+    ``streak``   consecutive failures
+    ``log``      the last results: Start, End, ExitCode (-1: timeout), Output
+    ``probe``    process ID and start time of the running check
     """
 
     FIELDS = ("started", "status", "streak", "log", "probe")
@@ -55,13 +75,13 @@ class Health:
             setattr(self, name, value)
 
     def document(self) -> dict[str, Any]:
-        """As `inspect` shows it."""
+        """The form in `inspect`."""
         return {"Status": self.status, "FailingStreak": self.streak, "Log": self.log}
 
 
-def health_of(container: Container, record: Record, run: Run) -> Health | None:
-    """How it is, or was at the end of its last run; None for one that is not checked."""
-    if not record.settings.health.get("test"):
+def health_of(container: Container, record: ContainerRecord, run: ContainerRun) -> Health | None:
+    """The health of the current or last run; None without a health check."""
+    if not record.settings.health.test:
         return None
     path = f"{container.directory}/health.json"
     try:
@@ -73,8 +93,8 @@ def health_of(container: Container, record: Record, run: Run) -> Health | None:
 
 
 def check(container: Container) -> bool:
-    """Carry out a check and write down what came of it; whether it was passed. Nothing happens to a container that does
-    not run, or is paused. Raises NoSuchContainer."""
+    """Run a check and write its result; whether it succeeded. Does nothing for a container that is not running, or is
+    paused. Raises NoSuchContainer."""
     record, status = container.read(), status_of(container)
     found = health_of(container, record, status.run)
     if status.word != RUNNING or found is None:
@@ -84,11 +104,11 @@ def check(container: Container) -> bool:
     try:
         code, output = _probe(container, record, found)
     except StateError:
-        return False   # it has ended, or was paused, this very moment
-    except PyruntimeError as error:   # no such program, for example
+        return False   # it has just exited, or was paused
+    except PyruntimeError as error:   # the command is not found, for example
         code, output = 127, str(error)
     if container.run().started != found.started or container.exit() is not None:
-        return False   # it was killed with its container, which is no failure of the check
+        return False   # killed with its container, which is not a failure of the check
     was = found.status
     _note(record, found, code, (parse(begun) - parse(found.started)) / 10**9)
     found.log = [*found.log, {"Start": begun, "End": timestamp(), "ExitCode": code, "Output": output}][-_KEPT:]
@@ -99,25 +119,25 @@ def check(container: Container) -> bool:
     return code == 0
 
 
-def _note(record: Record, found: Health, code: int, age: float) -> None:
-    """What a result means."""
+def _note(record: ContainerRecord, found: Health, code: int, age: float) -> None:
+    """Apply a result to the status."""
     settings = record.settings.health
     if code == 0:
         found.status, found.streak = HEALTHY, 0
-    elif found.status != STARTING or age >= settings["start_period"]:
+    elif found.status != STARTING or age >= settings.start_period:
         found.streak += 1
-        if found.streak >= settings["retries"]:
+        if found.streak >= settings.retries:
             found.status = UNHEALTHY
 
 
-def _command(record: Record, test: list[str]) -> list[str]:
+def _command(record: ContainerRecord, test: Sequence[str]) -> list[str]:
     if test[0] == "CMD":
-        return test[1:]
-    return [*(record.image_config.get("Shell") or _SHELL), *test[1:]] if test[0] == "CMD-SHELL" else test
+        return list(test[1:])
+    return [*(record.image_config.get("Shell") or _SHELL), *test[1:]] if test[0] == "CMD-SHELL" else list(test)
 
 
-def _probe(container: Container, record: Record, found: Health) -> tuple[int, str]:
-    """Run the program: its exit status, -1 where it took too long, and the beginning of its output."""
+def _probe(container: Container, record: ContainerRecord, found: Health) -> tuple[int, str]:
+    """Run the command: its exit status, -1 after a timeout, and the beginning of its output."""
     settings = record.settings.health
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(writer, True)
@@ -126,7 +146,7 @@ def _probe(container: Container, record: Record, found: Health) -> tuple[int, st
         for fd in (1, 2):
             os.dup2(writer, fd)
         try:
-            pid = Runtime(container.places.runtime).exec(container.id, _command(record, settings["test"]), detach=True)
+            pid = Runtime(container.places.runtime).exec(container.id, _command(record, settings.test), detach=True)
         finally:
             for fd, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, fd)
@@ -134,7 +154,7 @@ def _probe(container: Container, record: Record, found: Health) -> tuple[int, st
         container.put("health.json", encode({name: getattr(found, name) for name in Health.FIELDS}))
         os.close(writer)
         writer = -1
-        return _result(pid, reader, settings["timeout"])
+        return _result(pid, reader, settings.timeout)
     finally:
         for fd in (reader, writer, *kept):
             if fd >= 0:
@@ -142,7 +162,7 @@ def _probe(container: Container, record: Record, found: Health) -> tuple[int, st
 
 
 def _result(pid: int, reader: int, timeout: float) -> tuple[int, str]:
-    """Wait for the program: what it leaves running may hold its output, and is not waited for."""
+    """Wait for the command, but not for processes that it leaves behind, which may hold its output."""
     output = bytearray()
     pidfd = os.pidfd_open(pid)
     try:
@@ -155,7 +175,7 @@ def _result(pid: int, reader: int, timeout: float) -> tuple[int, str]:
             if reader in ready and not _read(reader, output):
                 poll.unregister(reader)
             if pidfd in ready:
-                _read(reader, output)   # all that a pipe can hold
+                _read(reader, output)   # the rest of the pipe
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 return status if status >= 0 else 128 - status, _text(output)
         _kill([pid, start_time(pid)])
@@ -166,7 +186,7 @@ def _result(pid: int, reader: int, timeout: float) -> tuple[int, str]:
 
 
 def _read(reader: int, output: bytearray) -> bool:
-    """Read what is there; False at the end, and where there is nothing now."""
+    """Read the available data; False at the end, or without data."""
     try:
         data = os.read(reader, 1 << 16)
     except BlockingIOError:
@@ -180,7 +200,7 @@ def _text(output: bytearray) -> str:
 
 
 def _kill(probe: list[int]) -> None:
-    """Kill a check with all that it has started: it has a session of its own."""
+    """Kill a check and its processes, which are a session of their own."""
     pid, started = probe
     if started and start_time(pid) == started:
         try:

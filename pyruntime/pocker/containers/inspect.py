@@ -1,4 +1,4 @@
-"""A container as a document: what `inspect` shows and `ps --format` chooses from, in Docker's names."""
+"""A container as a document, with Docker's names: `inspect`, and the templates of `ps`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from pyruntime.networks.inspect import settings_of
 from pyruntime.pocker.containers.host_config import host_config
 from pyruntime.pocker.containers.status import PAUSED, RESTARTING, RUNNING, status_of
 from pyruntime.pocker.image_inspect import config_of
-from pyruntime.runtime.config.environment import last_of_each
+from pyruntime.system.environment import last_of_each
 from pyruntime.system.json import NullList, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
     from pyruntime.pocker.containers.status import Status
+    from pyruntime.pocker.settings import MountPoint
 
-NEVER = "0001-01-01T00:00:00Z"   # Docker's word for a time that was not
+NEVER = "0001-01-01T00:00:00Z"   # Docker's value for a time that is not set
 
 
-def describe(container: Container, record: Record, status: Status | None = None) -> dict[str, Any]:
+def describe(container: Container, record: ContainerRecord, status: Status | None = None) -> dict[str, Any]:
     """The document of `pocker inspect`."""
     status = status or status_of(container)
     args = program(record)
@@ -34,24 +35,25 @@ def describe(container: Container, record: Record, status: Status | None = None)
         "ResolvConfPath": f"{container.directory}/resolv.conf", "HostsPath": f"{container.directory}/hosts",
         "HostnamePath": f"{container.directory}/hostname",
         "State": {**state(status), **_health(container, record, status)}, "RestartCount": status.run.restarts,
-        "LogPath": f"{container.directory}/log" if settings.log_driver != "none" else "",
+        "LogPath": f"{container.directory}/log" if settings.logging.driver != "none" else "",
         "ConfigPath": f"{container.directory}/config.json", "Rootfs": container.rootfs,
         "AppArmorProfile": _apparmor(container),
         "Config": config_of(config, {
             "Image": record.image, "Hostname": settings.hostname or record.id[:12], "Domainname": settings.domainname,
             "User": settings.user or config.get("User") or "", "Tty": settings.terminal, "OpenStdin": settings.stdin,
             "Env": last_of_each([*(config.get("Env") or []), *settings.env]),
-            "Cmd": settings.args or (None if settings.entrypoint is None else NullList()),
-            "Entrypoint": settings.entrypoint, "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
+            "Cmd": list(settings.args) or (None if settings.entrypoint is None else NullList()),
+            "Entrypoint": None if settings.entrypoint is None else list(settings.entrypoint),
+            "WorkingDir": settings.workdir or config.get("WorkingDir") or "/",
             "Labels": labels(record), "StopSignal": settings.stop_signal or config.get("StopSignal") or "SIGTERM",
-            "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health or None}),
+            "StopTimeout": settings.stop_timeout, "Healthcheck": settings.health.document() or None}),
         "HostConfig": host_config(settings), "Mounts": [_mount(container, mount) for mount in settings.mounts],
         "NetworkSettings": settings_of(endpoints.read(container.places.networks, record.id)),
         "Settings": settings.document()}
 
 
-def sizes_of(container: Container, record: Record) -> dict[str, int]:
-    """SizeRw, what the container has written, and SizeRootFs, with its image."""
+def sizes_of(container: Container, record: ContainerRecord) -> dict[str, int]:
+    """SizeRw, the bytes that the container has written, and SizeRootFs, with its image."""
     from pyruntime.images.lookup import by_manifest
     from pyruntime.pocker.containers.diff import written
 
@@ -60,7 +62,7 @@ def sizes_of(container: Container, record: Record) -> dict[str, int]:
 
 
 def _apparmor(container: Container) -> str:
-    """What confines the container since its last start, as its configuration has it; "" before the first."""
+    """The AppArmor profile of the last start; "" before the first start."""
     if not os.path.exists("/sys/module/apparmor"):
         return ""
     try:
@@ -72,30 +74,30 @@ def _apparmor(container: Container) -> str:
     return str(document["process"].get("apparmorProfile", "unconfined"))
 
 
-def _mount(container: Container, mount: dict[str, Any]) -> dict[str, Any]:
-    result = {"Type": mount["kind"], "Source": mount.get("source", ""), "Destination": mount["target"],
-              "RW": not mount.get("read_only", False), "Mode": ",".join(mount.get("options", []))}
-    if mount["kind"] == "volume":
+def _mount(container: Container, mount: MountPoint) -> dict[str, Any]:
+    result = {"Type": mount.kind, "Source": mount.source, "Destination": mount.target, "RW": not mount.read_only,
+              "Mode": ",".join(mount.options)}
+    if mount.kind == "volume":
         from pyruntime.pocker.volumes import data
 
-        result |= {"Name": mount["source"], "Source": data(container.places, mount["source"]), "Driver": "local"}
+        result |= {"Name": mount.source, "Source": data(container.places, mount.source), "Driver": "local"}
     return result
 
 
-def program(record: Record) -> list[str]:
-    """What the container runs: entrypoint and arguments."""
+def program(record: ContainerRecord) -> list[str]:
+    """The command of the container: entrypoint and arguments."""
     settings, config = record.settings, record.image_config
     if settings.entrypoint is not None:
-        return settings.entrypoint + settings.args
-    return (config.get("Entrypoint") or []) + (settings.args or config.get("Cmd") or [])
+        return [*settings.entrypoint, *settings.args]
+    return [*(config.get("Entrypoint") or []), *(settings.args or config.get("Cmd") or [])]
 
 
-def labels(record: Record) -> dict[str, str]:
-    """The image's labels, and the container's, which win."""
+def labels(record: ContainerRecord) -> dict[str, str]:
+    """The labels of the image, overridden by those of the container."""
     return {**(record.image_config.get("Labels") or {}), **record.settings.labels}
 
 
-def _health(container: Container, record: Record, status: Status) -> dict[str, Any]:
+def _health(container: Container, record: ContainerRecord, status: Status) -> dict[str, Any]:
     from pyruntime.pocker.containers.health import health_of
 
     found = health_of(container, record, status.run)
@@ -103,7 +105,7 @@ def _health(container: Container, record: Record, status: Status) -> dict[str, A
 
 
 def state(status: Status) -> dict[str, Any]:
-    """The part of `inspect` that changes."""
+    """``State`` of `inspect`."""
     end = status.exit
     return {
         "Status": status.word, "Running": status.word in (RUNNING, PAUSED), "Paused": status.word == PAUSED,

@@ -1,4 +1,4 @@
-"""What a container's program wrote, as the monitor keeps it: see pyruntime/native/monitor/log.c for the form."""
+"""The log of a container's output, which the monitor writes; pyruntime/native/monitor/log.c describes the form."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
     from pyruntime.pocker.containers.container import Container
 
-_LOOK = 0.1   # seconds between two looks at a log that is followed
+_LOOK = 0.1   # seconds between two reads of a followed log
 _BLOCK = 1 << 16
 _ENDLESS = 1 << 62   # bytes
 
 
-class Entry:
-    """A piece of output: a whole line, or the part of one that was written at once.
+class LogEntry:
+    """A piece of output: a whole line, or a part of a line that was written at once.
 
-    ``when`` as in the log (RFC 3339, UTC); ``stream`` stdout or stderr; ``text`` with the newline where there was one.
+    ``when``: RFC 3339, UTC; ``stream``: stdout or stderr; ``text``: with the newline, if the line has ended.
     """
 
     __slots__ = ("stream", "text", "when")
@@ -42,14 +42,14 @@ def _files(container: Container) -> list[str]:
 
 
 def entries(container: Container, *, since: str = "", until: str = "", tail: int = -1,
-            follow: Callable[[], bool] | None = None) -> Iterator[Entry]:
-    """The log's entries between two times; ``tail``: the last so many lines of them.
+            follow: Callable[[], bool] | None = None) -> Iterator[LogEntry]:
+    """The entries of the log between two times; ``tail``: only the last N lines.
 
-    ``follow``: go on as long as it says that the container runs.
+    ``follow``: go on while the function returns true.
     """
     opened = _open_all(container)
     try:
-        # What is there now: a program that writes faster than we read would keep us for ever.
+        # The sizes at this moment: a program that writes faster than we read would never let us end.
         sizes = [os.fstat(fd).st_size for fd in opened]
         start = _tail_start(opened, sizes, tail) if tail >= 0 else (0, 0)
         for number, fd in enumerate(opened):
@@ -71,16 +71,16 @@ def _open_all(container: Container) -> list[int]:
         try:
             opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         except FileNotFoundError:
-            continue   # it never ran, or the log is being rotated
+            continue   # never started, or the log is being rotated
     return opened
 
 
-def _between(lines: Iterator[bytes], since: str, until: str) -> Iterator[Entry]:
+def _between(lines: Iterator[bytes], since: str, until: str) -> Iterator[LogEntry]:
     for line in lines:
         try:
-            entry = Entry(line)
+            entry = LogEntry(line)
         except ValueError:
-            continue   # the disk was full once, and a line is broken
+            continue   # a line that was truncated by a full disk
         if until and entry.when > until:
             return
         if entry.when >= since:
@@ -88,7 +88,7 @@ def _between(lines: Iterator[bytes], since: str, until: str) -> Iterator[Entry]:
 
 
 def _lines(fd: int, offset: int, end: int = _ENDLESS) -> Iterator[bytes]:
-    """The whole lines from ``offset`` on, up to ``end``; the descriptor stands behind the last of them then."""
+    """The complete lines from ``offset`` on, up to ``end``; the descriptor is positioned after the last one then."""
     rest = b""
     while block := os.pread(fd, min(_BLOCK, end - offset), offset):
         offset += len(block)
@@ -99,11 +99,11 @@ def _lines(fd: int, offset: int, end: int = _ENDLESS) -> Iterator[bytes]:
 
 
 def _followed(container: Container, fd: int, running: Callable[[], bool]) -> Iterator[bytes]:
-    """Lines as they come, over rotations, until the container has ended and everything was read."""
+    """New lines, across rotations, until the container has stopped and everything is read."""
     mine = -1
     try:
         while True:
-            alive = running()   # asked before the last look: what comes between is not lost
+            alive = running()   # asked before the last read, so that no line between them is lost
             yield from _lines(fd, os.lseek(fd, 0, os.SEEK_CUR))
             try:
                 there = os.stat(f"{container.directory}/log")

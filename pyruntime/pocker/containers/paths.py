@@ -1,11 +1,11 @@
-"""A container's files as its programs see them, running or not.
+"""The files of a container as its programs see them, running or not.
 
-Running: the root directory of its init process, with all that is mounted there (proc_pid_root(5)). Not running: the
-root filesystem, its volumes and binds, mounted in a mount namespace of our own, which ends with us; the container stays
-locked meanwhile, so that nobody starts it.
+Running: the root directory of the init process with all its mounts (proc_pid_root(5)). Not running: the root
+filesystem, its volumes and bind mounts, mounted in a mount namespace that the calling thread enters; the container
+stays locked, so that it is not started.
 
-Nothing in there is to be trusted. A path is resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS, so
-that no symbolic link and no "/proc/self/fd" leads out of it, whatever its programs do meanwhile.
+No path in there is trusted. Paths are resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS, so that no
+symbolic link and no "/proc/self/fd" leads out of the root, whatever the programs of the container do meanwhile.
 """
 
 from __future__ import annotations
@@ -22,39 +22,40 @@ from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Container, Record
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
     from pyruntime.system.locks import Lock
 
 _INSIDE = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 32, 4096, 16384   # linux/mount.h
-# What has no files, but shows the kernel: some cannot be read to an end, and some do something when they are read.
+# Filesystems that show the kernel's state: some files never end, and reading some has an effect.
 _KERNEL = {"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs", "fusectl",
            "mqueue", "nsfs", "proc", "pstore", "securityfs", "selinuxfs", "sysfs", "tracefs"}
-_TRIES = 100   # of a path that somebody renames while it is resolved
+_TRIES = 100   # to resolve a path that is being renamed
 
 
-class Files:
-    """A context manager; ``root`` is the descriptor of the root directory, ``kernel`` are the devices (st_dev) of
-    filesystems that are not copied, since they show the kernel.
+class ContainerFiles:
+    """A context manager; ``root`` is the descriptor of the root directory, ``kernel`` are the devices (st_dev) of the
+    kernel's filesystems, which are not copied.
 
-    One that does not run moves the calling process into a mount namespace of its own. Raises HostError.
+    For a container that is not running the calling thread moves into a mount namespace of its own. Raises HostError.
     """
 
-    def __init__(self, container: Container, record: Record) -> None:
+    def __init__(self, container: Container, record: ContainerRecord) -> None:
         self._container = container
         self._record = record
         self._lock: Lock | None = None
         self.root = -1
         self.kernel: frozenset[int] = frozenset()
         ids = record.settings.ids
-        self.uids, self.gids = Ids(ids.get("uids", [])), Ids(ids.get("gids", []))
+        self.uids, self.gids = Ids(ids.uids if ids else ()), Ids(ids.gids if ids else ())
 
-    def __enter__(self) -> Files:
+    def __enter__(self) -> ContainerFiles:
         self._enter()
         if self._record.settings.ids:
-            # On a mount with mapped ids nobody makes a file whose id is not mapped (EOVERFLOW): the machine's root.
+            # On a mount with mapped IDs a file of an unmapped ID, such as the host's root, cannot be made (EOVERFLOW).
             kernel.set_fs_ids(self.uids.outside(0), self.gids.outside(0))
         return self
 
@@ -85,7 +86,7 @@ class Files:
         if start_time(pid) == started and status_of(self._container).pid == pid:
             self.kernel = _kernel_devices(pid)
             return True
-        os.close(self.root)   # of somebody else who has got the number
+        os.close(self.root)   # of another process that got the ID
         return False
 
     def _mount(self) -> None:
@@ -94,7 +95,7 @@ class Files:
         mount_rootfs(container, record, container.run())
         self.root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if record.settings.mounts:
-            from pyruntime.pocker.options import mounts
+            from pyruntime.pocker.containers import mounts
 
             mounts.provide(container, record, self.root, shared)
             for number, mount in enumerate(mounts.entries(container, record.settings)):
@@ -113,21 +114,23 @@ class Files:
         finally:
             os.close(place)
         if {"ro", "rro"} & set(mount["options"]):
-            place = self.open(os.fsencode(mount["destination"]), os.O_PATH)   # what is mounted there now
+            place = self.open(os.fsencode(mount["destination"]), os.O_PATH)   # the new mount
             try:
                 kernel.mount("", f"/proc/self/fd/{place}", "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY, "")
             finally:
                 os.close(place)
 
     def _source(self, mount: dict[str, Any], name: str) -> str:
-        """Where that is what is to be mounted: itself, or a mount of it with mapped ids."""
+        """The path to mount: the source itself, or a mount of it with mapped IDs."""
         source: str = mount["source"]
         if "idmap" not in mount["options"]:
             return source
         from pyruntime.images.snapshots.idmapped import Mapping
-        from pyruntime.pocker.options import mounts
+        from pyruntime.pocker.containers import mounts
 
-        mapping = Mapping(**self._record.settings.ids)
+        ids = self._record.settings.ids
+        assert ids is not None
+        mapping = Mapping(ids.uids, ids.gids)
         namespace = kernel.user_namespace(mapping.uids, mapping.gids)
         try:
             return mounts.attach(self._container, name, mapping.tree(source, namespace))
@@ -135,7 +138,7 @@ class Files:
             os.close(namespace)
 
     def _made(self, path: bytes, *, directory: bool) -> int:
-        missing = list(not_there(self.root, path))   # beyond links that point to nothing, too
+        missing = list(not_there(self.root, path))   # beyond dangling links, too
         for made in missing:
             head, _, name = made.rpartition(b"/")
             above = self.open(b"/" + head, os.O_PATH | os.O_DIRECTORY)
@@ -149,18 +152,18 @@ class Files:
         return self.open(path, os.O_PATH)
 
     def open(self, path: bytes, flags: int) -> int:
-        """Open a path in the container; what is read or written then is by a descriptor that does neither itself
-        (O_PATH), or of a directory. OSError."""
+        """Open a path in the container, by O_PATH or as a directory, so that opening it has no effect. Raises
+        OSError."""
         for _ in range(_TRIES):
             try:
                 return kernel.openat2(path or b"/", flags | os.O_CLOEXEC, dir_fd=self.root, resolve=_INSIDE)
             except OSError as error:
                 if error.errno == errno.ENOSYS:
-                    raise HostError("this kernel has no openat2(2), without which a path of a container cannot be"
-                                    " followed safely: Linux 5.6 has it") from None
-                if error.errno != errno.EAGAIN:   # ".." while something was renamed or mounted
+                    raise HostError("the kernel has no openat2(2), without which the paths of a container cannot be"
+                                    " resolved safely: use Linux 5.6 or later") from None
+                if error.errno != errno.EAGAIN:   # ".." during a rename or mount
                     raise
-        raise OSError(errno.EAGAIN, "it is renamed all the time")
+        raise OSError(errno.EAGAIN, f"path keeps changing; gave up after {_TRIES} tries")
 
     def __exit__(self, *_: object) -> None:
         if self._record.settings.ids:
@@ -172,7 +175,7 @@ class Files:
 
 
 def _kernel_devices(pid: int) -> frozenset[int]:
-    """st_dev of the kernel's filesystems among what a process has mounted (proc_pid_mountinfo(5))."""
+    """st_dev of the kernel's filesystems among the mounts of a process (proc_pid_mountinfo(5))."""
     found = set()
     try:
         with open(f"/proc/{pid}/mountinfo", "rb") as file:
@@ -182,25 +185,25 @@ def _kernel_devices(pid: int) -> frozenset[int]:
                     major, _, minor = before.split(b" ")[2].partition(b":")
                     found.add(os.makedev(int(major), int(minor)))
     except (FileNotFoundError, ProcessLookupError):
-        return frozenset()   # it has ended this very moment; its root is empty of mounts then
+        return frozenset()   # it has just exited; its root has no mounts then
     return frozenset(found)
 
 
 class Ids:
-    """The ids of a container and the machine's, by lines of uid_map (user_namespaces(7)); the same without any."""
+    """The IDs of a container and those of the host, by lines of uid_map (user_namespaces(7)); equal without lines."""
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, lines: Sequence[str]) -> None:
         self._maps = [tuple(map(int, line.split())) for line in lines]
 
     def outside(self, number: int) -> int:
-        """The machine's id for the container's; the container's root for one that it does not have."""
+        """The host's ID of a container's ID; the container's root for an ID that it does not have."""
         for inside, outside, size in self._maps:
             if inside <= number < inside + size:
                 return outside + number - inside
         return self.outside(0) if self._maps and number else number
 
     def inside(self, number: int) -> int:
-        """The container's id for the machine's; overflowuid(5) for one that it does not have."""
+        """The container's ID of a host's ID; overflowuid(5) for an ID that it does not have."""
         for inside, outside, size in self._maps:
             if outside <= number < outside + size:
                 return inside + number - outside

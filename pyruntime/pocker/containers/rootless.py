@@ -1,12 +1,12 @@
-"""Without root: all of a user's containers live in one user namespace, which every command enters.
+"""Without root: all containers of a user share one user namespace, which every command enters.
 
-The first command makes it (pyruntime.images.rootless: root inside is the user, and the ids of /etc/subuid follow) and
-leaves a process behind that keeps it; the others join its user and mount namespaces (setns(2)). What root inside owns
-are the user's files outside.
+The first command makes it (pyruntime.images.rootless: its root is the user, and the IDs of /etc/subuid follow) and
+starts a process that keeps it; other commands join its user and mount namespaces (setns(2)). Files of its root user
+belong to the user outside.
 
     RUN/namespace         pid and start time of that process, flock(1)
-    RUN/namespace.users   flock'ed shared by every command and every monitor as long as they live; that process waits
-                          for the file to be its own, which it is when the last container and command have ended
+    RUN/namespace.users   flock'ed shared by every command and monitor until they end; the process that keeps the
+                          namespace waits for an exclusive lock, which it gets when all have ended
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.directories import Directories
 
 _NAMESPACES = (("user", 0x10000000), ("mnt", 0x00020000))   # linux/sched.h: CLONE_NEWUSER, CLONE_NEWNS
 
 
-def enter(places: Places, warn: Callable[[str], None]) -> None:
-    """Become root in the user's namespace; to be called by who is not root, before there are threads. Raises
-    HostError."""
+def enter(places: Directories, warn: Callable[[str], None]) -> None:
+    """Become root in the user namespace; for processes without root, before they have threads. Raises HostError."""
     path = f"{places.below_run()}/namespace"
     with Lock(f"{path}.lock"):
         _use(places)
@@ -43,24 +42,24 @@ def enter(places: Places, warn: Callable[[str], None]) -> None:
             _keep(path)
 
 
-def _use(places: Places) -> None:
-    """Count among the users of the namespace until this process ends. Before the process that keeps it is looked at:
-    what it has seen alive then stays."""
+def _use(places: Directories) -> None:
+    """Register as a user of the namespace until this process ends. Before the keeper is checked: it
+    stays alive then."""
     fd = os.open(_users(places), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_SH)   # waits where the process is just about to end
+    fcntl.flock(fd, fcntl.LOCK_SH)   # waits while the keeper is ending
 
 
-def _users(places: Places) -> str:
+def _users(places: Directories) -> str:
     return f"{places.run}/namespace.users"
 
 
-def uses(places: Places, *, handed_on: bool) -> list[int]:
-    """The descriptors by which this process counts as a user; whether a program that it becomes has them, too: a
-    monitor is to, and nothing that gets into a container."""
+def uses(places: Directories, *, handed_on: bool) -> list[int]:
+    """The descriptors that register this process as a user. ``handed_on``: they stay open on execve, for a monitor; a
+    program that enters a container must not have them."""
     try:
         wanted = os.stat(_users(places))
     except FileNotFoundError:
-        return []   # root needs no namespace
+        return []   # root uses no user namespace
     found = []
     for fd in map(int, os.listdir("/proc/self/fd")):
         try:
@@ -73,7 +72,7 @@ def uses(places: Places, *, handed_on: bool) -> list[int]:
 
 
 def _join(path: str) -> bool:
-    """Join the namespaces of the process that is written down, if it still is there."""
+    """Join the namespaces of the recorded process, if it is still alive."""
     try:
         with open(path, "rb") as file:
             pid, started = _holder(file.read(), path)
@@ -84,13 +83,13 @@ def _join(path: str) -> bool:
     here = os.getcwd()
     fds = []
     try:
-        # Opened before the first is joined: then we are somebody else.
+        # Opened before the first setns(2), after which they may be inaccessible.
         fds = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name, _ in _NAMESPACES]
         for fd, (_, kind) in zip(fds, _NAMESPACES, strict=True):
             kernel.setns(fd, kind)
-        os.chdir(here)   # to join a mount namespace is to be at its root, and paths may be relative (setns(2))
+        os.chdir(here)   # setns(2) of a mount namespace changes to its root, and paths may be relative
     except OSError as error:
-        raise HostError(f"cannot join the user namespace of your containers, which process {pid} keeps:"
+        raise HostError(f"cannot join the user namespace of your containers, kept by process {pid}:"
                         f" {error.strerror}") from None
     finally:
         for fd in fds:
@@ -103,15 +102,15 @@ def _join(path: str) -> bool:
 def _holder(data: bytes, path: str) -> tuple[int, int]:
     value = decode(data, path)
     if not isinstance(value, list) or len(value) != 2 or not all(isinstance(entry, int) for entry in value):
-        return 0, -1   # damaged: as if there were none
+        return 0, -1   # damaged: as if there was none
     return value[0], value[1]
 
 
 def _keep(path: str) -> None:
-    """Leave a process behind that stays in our namespaces."""
+    """Start a process that keeps the namespaces."""
     null = "/dev/null"
     actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, fd, null, os.O_RDWR, 0) for fd in (0, 1, 2)]
-    # What our caller left open for us would stay open with the process.
+    # Inherited descriptors would stay open in the process.
     actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and _inherited(fd)]
     words = ["flock", "--exclusive", f"{path}.users", "true"]
     try:

@@ -1,7 +1,7 @@
-"""A container's config.json: its settings, what its image says, and what pocker adds.
+"""A container's config.json: its settings, its image's configuration, and what every container has.
 
-The usual container is made here; what is asked for by a flag stands in the module of its subject, which is loaded then
-alone: ``apply(settings, document)`` of each changes a document that is complete without it.
+The default container is described here. Settings that change it are applied by the module of their subject, which is
+loaded only then: ``apply(settings, document)`` of each changes a document that is complete without it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.pocker.containers.container import Container, Record
-    from pyruntime.pocker.options.settings import Settings
+    from pyruntime.pocker.containers.container import Container, ContainerRecord
+    from pyruntime.pocker.settings import ContainerSettings
 
 INIT = native("init")
 INIT_PLACE = "/.pocker-init"
-# What shows of the machine what is none of the container's business; what would change it.
+# Paths that show the host's state, and paths that would change it.
 MASKED = ("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
           "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
           "/sys/firmware")
@@ -34,21 +34,22 @@ READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trig
 _CLOSED = ["nosuid", "noexec", "nodev"]
 
 
-def document(container: Container, record: Record, root: int, cgroup: str = "") -> dict[str, Any]:
-    """The configuration for a container whose root filesystem is behind the descriptor ``root``; ``cgroup``: where its
-    cgroup is to be, "" for the usual place.
+def document(container: Container, record: ContainerRecord, root: int, cgroup: str = "") -> dict[str, Any]:
+    """The configuration of a container whose root filesystem has the descriptor ``root``; ``cgroup``: the path of its
+    cgroup, "" for the default.
 
     Raises ImageError, UsageError, HostError.
     """
     settings = record.settings
     hostname = settings.hostname or record.id[:12]
-    wishes = Wishes(args=settings.args, entrypoint=settings.entrypoint, env=settings.env, user=settings.user,
+    entrypoint = None if settings.entrypoint is None else list(settings.entrypoint)
+    wishes = Wishes(args=list(settings.args), entrypoint=entrypoint, env=list(settings.env), user=settings.user,
                     workdir=settings.workdir, terminal=settings.terminal, readonly=settings.read_only,
                     hostname=hostname, home=False)
     image = ImageConfig(b"", {"config": record.image_config, "rootfs": {}})
     unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     result = convert(image, root, wishes, uid=os.geteuid(), gid=os.getegid(), unified=unified)
-    result["annotations"] = settings.annotations
+    result["annotations"] = dict(settings.annotations)
     result["mounts"] = _mounts(settings)
     if settings.domainname:
         result["domainname"] = settings.domainname
@@ -56,11 +57,11 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
     linux["maskedPaths"], linux["readonlyPaths"] = [*MASKED, *_thermal()], list(READONLY)
     if cgroup:
         linux["cgroupsPath"] = cgroup
-    elif privileged():   # others make their cgroups where they are allowed to, or nowhere
-        # Without a directory of ours above them all: nobody would know when it may go.
+    elif privileged():   # without root, the runtime makes the cgroup where it may, or none
+        # No common parent of all containers: it would never be known when to remove it.
         parent = settings.cgroup_parent
         linux["cgroupsPath"] = f"{parent}/{record.id}" if parent else f"/pocker-{record.id}"
-    linux.setdefault("resources", {}).update(settings.limits)
+    linux.setdefault("resources", {}).update(settings.resources.document())
     _process(result["process"], settings, root)
     if not settings.privileged:
         linux["seccomp"] = profile(result["process"]["capabilities"]["bounding"])
@@ -69,11 +70,11 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
     _namespaces(container, record, result)
     _files(container, settings, result)
     if settings.privileged or settings.security:
-        from pyruntime.pocker.options.security import apply
+        from pyruntime.pocker.containers.security import apply
 
         apply(settings, result)
     if settings.privileged or settings.devices or settings.device_rules:
-        from pyruntime.pocker.options import devices
+        from pyruntime.pocker.containers import devices
 
         devices.apply(settings, result)
     environment = result["process"]["env"]
@@ -82,14 +83,14 @@ def document(container: Container, record: Record, root: int, cgroup: str = "") 
     return result
 
 
-def _process(process: dict[str, Any], settings: Settings, root: int) -> None:
+def _process(process: dict[str, Any], settings: ContainerSettings, root: int) -> None:
     process["noNewPrivileges"] = False
-    process["user"]["umask"] = 0o022   # as with Docker, whatever ours is
-    process["rlimits"] = settings.ulimits
+    process["user"]["umask"] = 0o022   # as with Docker, whatever the caller's umask
+    process["rlimits"] = [limit.changed() for limit in settings.ulimits]
     if settings.oom_score is not None:
         process["oomScoreAdj"] = settings.oom_score
     if settings.privileged or settings.cap_add or settings.cap_drop:
-        from pyruntime.pocker.options.security import capabilities
+        from pyruntime.pocker.containers.capabilities import capabilities
 
         names = capabilities(settings)
         process["capabilities"] = {kind: names for kind in process["capabilities"]}
@@ -102,14 +103,14 @@ def _process(process: dict[str, Any], settings: Settings, root: int) -> None:
         process["args"] = [INIT_PLACE, "--", *process["args"]]
 
 
-def _by_default(settings: Settings) -> bool:
-    """Whether our AppArmor profile is wanted: it has to be loaded then."""
-    named = [text for text in settings.security if text.startswith("apparmor")]
-    return named[-1].endswith("pocker-default") if named else not settings.privileged
+def _by_default(settings: ContainerSettings) -> bool:
+    """Whether the default AppArmor profile is used, which has to be loaded then."""
+    named = [option.value for option in settings.security if option.name == "apparmor"]
+    return named[-1] == "pocker-default" if named else not settings.privileged
 
 
-def _mounts(settings: Settings) -> list[dict[str, Any]]:
-    """What every container has, as Docker makes it."""
+def _mounts(settings: ContainerSettings) -> list[dict[str, Any]]:
+    """The mounts of every container, as with Docker."""
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": _CLOSED},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
@@ -125,7 +126,7 @@ def _mounts(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _thermal() -> list[str]:
-    """How often each CPU was too hot, where this machine tells: it shows what others do."""
+    """The thermal counters of the CPUs, which show the activity of other programs."""
     top = "/sys/devices/system/cpu"
     if not os.path.exists(f"{top}/cpu0/thermal_throttle"):
         return []
@@ -133,25 +134,25 @@ def _thermal() -> list[str]:
             if name.startswith("cpu") and name[3:].isdecimal()]
 
 
-def _namespaces(container: Container, record: Record, result: dict[str, Any]) -> None:
+def _namespaces(container: Container, record: ContainerRecord, result: dict[str, Any]) -> None:
     settings, linux = record.settings, result["linux"]
-    network = settings.networks[0]["name"] if settings.networks else ""
+    network = settings.networks[0].name if settings.networks else ""
     others = network == "host" or network.startswith("container:")
     if not others:
-        # Ports below 1024 belong to nobody but the container, and whoever is in it may ping: as with Docker.
+        # As with Docker: any user of the container may bind ports below 1024, and ping.
         linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
-        if privileged() and settings.userns in ("", "host"):   # all groups must be mapped to name them
+        if privileged() and settings.userns in ("", "host"):   # the kernel refuses groups that are not mapped
             linux["sysctl"]["net.ipv4.ping_group_range"] = "0 2147483647"
     if settings.sysctls:
-        linux["sysctl"] = linux.get("sysctl", {}) | settings.sysctls
+        linux["sysctl"] = {**linux.get("sysctl", {}), **settings.sysctls}
     if settings.ipc or settings.pid or settings.uts or settings.cgroupns or settings.userns or others:
-        from pyruntime.pocker.options import namespaces
+        from pyruntime.pocker.containers import namespaces
 
         namespaces.apply(container, record, result)
 
 
-def _files(container: Container, settings: Settings, result: dict[str, Any]) -> None:
-    """The files and volumes: what the settings mount takes the place of what is usual there."""
+def _files(container: Container, settings: ContainerSettings, result: dict[str, Any]) -> None:
+    """The mounts of files, and those of the settings, which override the default ones."""
     mounts = result["mounts"]
     if settings.init:
         mounts.append({"destination": INIT_PLACE, "type": "bind", "source": INIT, "options": ["bind", "ro"]})
@@ -159,18 +160,18 @@ def _files(container: Container, settings: Settings, result: dict[str, Any]) -> 
     mounts += [{"destination": f"/etc/{name}", "type": "bind", "source": path, "options": options}
                for name, path in network_files(container, settings)]
     if settings.mounts:
-        from pyruntime.pocker.options.mounts import entries
+        from pyruntime.pocker.containers.mounts import entries
 
         own = entries(container, settings)
         if any(not {"shared", "rshared"}.isdisjoint(mount["options"]) for mount in own):
-            result["linux"]["rootfsPropagation"] = "shared"   # else the runtime cuts all mounts off from the host
+            result["linux"]["rootfsPropagation"] = "shared"   # else the runtime makes all mounts private
         places = {mount["destination"] for mount in own}
         result["mounts"] = [mount for mount in mounts if mount["destination"] not in places] + own
 
 
-def network_files(container: Container, settings: Settings) -> list[tuple[str, str]]:
-    """hosts, resolv.conf and hostname: the name below /etc, and the file that is mounted there."""
-    network = settings.networks[0]["name"] if settings.networks else ""
+def network_files(container: Container, settings: ContainerSettings) -> list[tuple[str, str]]:
+    """hosts, resolv.conf and hostname: the name below /etc, and the path of the file to mount there."""
+    network = settings.networks[0].name if settings.networks else ""
     directory = container.directory
     if network.startswith("container:"):
         from pyruntime.pocker.containers.container import find

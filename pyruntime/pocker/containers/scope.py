@@ -1,11 +1,11 @@
-"""A scope of systemd around a container and its monitor, where systemd manages one tree of cgroups (v2).
+"""A systemd scope for a container and its monitor, on hosts where systemd manages cgroup v2.
 
     SLICE/pocker-ID.scope/monitor       the monitor
-    SLICE/pocker-ID.scope/container     the container: made, limited and removed by the runtime itself
+    SLICE/pocker-ID.scope/container     the container: created, limited and removed by the runtime
 
-The scope is delegated (systemd's CGROUP_DELEGATION: below it systemd changes nothing). Beside systemd, in the root
-cgroup, limits would be lost when it writes the root's controllers anew; and a monitor that stayed where it was started
-would end with the session or service that started it. A scope is gone when it is empty, however its processes went.
+The scope is delegated (systemd's CGROUP_DELEGATION: systemd changes nothing below it). In the root cgroup, limits would
+be lost when systemd rewrites the root's controllers, and a monitor in the cgroup of its caller would be killed with
+that session or service. systemd removes a scope when its last process has ended.
 
 Source: org.freedesktop.systemd1(5), systemd.scope(5).
 """
@@ -20,22 +20,22 @@ from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.pocker.containers.container import Record
+    from pyruntime.pocker.containers.container import ContainerRecord
 
-_GRACE = 10        # seconds for the monitor, after those that the container has to end by itself
+_GRACE = 10        # seconds for the monitor, in addition to the stop timeout of the container
 _NEVER = (1 << 64) - 1
 
 
-def enter(record: Record) -> str:
-    """Move this process, the container's monitor to be, into a scope; where in it the container's cgroup is to be.
+def enter(record: ContainerRecord) -> str:
+    """Move this process, which becomes the container's monitor, into a scope; the path of the container's cgroup in it.
 
-    "" where there is none: without such a systemd, or below a directory that the user has named. Raises PyruntimeError.
+    "" without a scope: without systemd, or below a parent cgroup that is not a slice. Raises PyruntimeError.
     """
     parent = record.settings.cgroup_parent
     if (parent and not parent.endswith(".slice")) or not scope.usable():
         return ""
     unit = f"pocker-{record.id}.scope"
-    if not _own().endswith(f"/{unit}/monitor"):   # else its restart policy starts the container again
+    if not _own().endswith(f"/{unit}/monitor"):   # else this is a restart, which stays in the scope
         seconds = record.settings.stop_timeout
         try:
             scope.start(unit, [
@@ -44,12 +44,12 @@ def enter(record: Record) -> str:
                 f"TimeoutStopUSec=uint64 {(seconds + _GRACE) * 1_000_000 if seconds >= 0 else _NEVER}",
                 *([f"Slice='{parent}'"] if parent else [])], os.getpid())
         except (HostError, SystemdError):
-            # A user's bus need not be systemd's. Without a scope the runtime makes the cgroup where the user may, and
-            # says so where a limit cannot be.
+            # A user's bus may belong to another program. Without a scope the runtime makes the cgroup where the user
+            # may, and reports limits that cannot be set.
             if privileged() or parent:
                 raise
             return ""
-        # Before a cgroup beside it has controllers: one with processes cannot hand any down (cgroups(7)).
+        # Before the container's cgroup gets controllers: a cgroup with processes cannot delegate them (cgroups(7)).
         directory = f"{scope.TOP}{_own()}/monitor"
         os.mkdir(directory)
         with open(f"{directory}/cgroup.procs", "w", encoding="ascii") as file:

@@ -1,6 +1,6 @@
-"""What a container uses: CPU time, memory, network, disks, processes, as `stats` shows it.
+"""The resource usage of a container: CPU time, memory, network, disks, processes.
 
-From the container's cgroup (v1 and v2 alike, by the runtime) and the counters of its network namespace.
+From the container's cgroup (v1 and v2, by the runtime) and the counters of its network namespace.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pyruntime.pocker.containers.container import Container
 
 
-class Usage:
-    """One moment. Counters grow since the container's start; units are nanoseconds and bytes.
+class ContainerUsage:
+    """The usage at one moment. Counters start at 0 with the container; units are nanoseconds and bytes.
 
-    ``memory``   in use, without what the kernel could drop at once (as Docker and `docker stats` have it)
-    ``limit``    of memory: the container's, or all that the machine has
-    ``net``      bytes received and sent by its own interfaces; (0, 0) in the network of the host
+    ``memory``   in use, without the inactive page cache, as in `docker stats`
+    ``limit``    of memory: the container's, or the host's memory
+    ``net``      bytes received and sent by its own interfaces; (0, 0) in the host's network
     ``block``    bytes read from and written to disks
     """
 
@@ -34,22 +34,22 @@ class Usage:
         self.cpu: int = numbers["cpu"].get("usage", {}).get("total", 0)
         memory = numbers["memory"]
         raw, usage = memory.get("raw", {}), memory.get("usage", {})
-        # Pages of files that nobody has used for long: v1 counts those of groups below only in total_inactive_file.
+        # The inactive page cache: only total_inactive_file of v1 counts that of cgroups below.
         idle = raw.get("total_inactive_file", raw.get("inactive_file", 0))
         self.memory: int = max(0, usage.get("usage", 0) - idle)
-        self.limit = min(usage.get("limit") or _machine_memory(), _machine_memory())
+        self.limit = min(usage.get("limit") or _host_memory(), _host_memory())
         self.net = net
         entries = numbers["blkio"].get("ioServiceBytesRecursive", [])
         self.block = (_sum(entries, "read"), _sum(entries, "write"))
         self.pids: int = numbers["pids"].get("current", 0)
 
-    def cpu_since(self, before: Usage) -> float:
-        """How much CPU time it took meanwhile: 100 is one CPU all the time."""
+    def cpu_since(self, before: ContainerUsage) -> float:
+        """CPU usage since another moment, in percent of one CPU."""
         passed = self.when - before.when
         return 100 * (self.cpu - before.cpu) / passed if passed > 0 else 0.0
 
     def memory_share(self) -> float:
-        """The part of its memory that is in use, in percent."""
+        """Memory usage in percent of the limit."""
         return 100 * self.memory / self.limit if self.limit else 0.0
 
 
@@ -57,16 +57,16 @@ def _sum(entries: list[dict[str, Any]], operation: str) -> int:
     return sum(entry.get("value", 0) for entry in entries if entry.get("op", "").lower() == operation)
 
 
-def _machine_memory() -> int:
+def _host_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def usage(container: Container) -> Usage | None:
-    """What it uses now; None for one that does not run."""
+def usage(container: Container) -> ContainerUsage | None:
+    """The current usage; None for a container that is not running."""
     runtime = Runtime(container.places.runtime)
     try:
         numbers = runtime.stats(container.id)
-        return Usage(numbers, _network(runtime.state(container.id).pid))
+        return ContainerUsage(numbers, _network(runtime.state(container.id).pid))
     except StateError:
         return None
 
@@ -85,5 +85,5 @@ def _network(pid: int) -> tuple[int, int]:
                     received += int(fields[0])
                     sent += int(fields[8])
     except (FileNotFoundError, ProcessLookupError):
-        return 0, 0   # it has ended this very moment
+        return 0, 0   # it has just exited
     return received, sent

@@ -1,4 +1,4 @@
-"""What a container is doing: asked of the kernel, the runtime and the monitor's last words, never remembered."""
+"""The status of a container: read from the kernel, the runtime and the files of the monitor each time."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pyruntime.runtime.api import Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.pocker.containers.container import Container, Exit, Run
+    from pyruntime.pocker.containers.container import Container, ContainerRun, Exit
 
 CREATED, RUNNING, PAUSED, RESTARTING, EXITED = "created", "running", "paused", "restarting", "exited"
 
 
 class Status:
-    """One moment of a container.
+    """The status at one moment.
 
     ``word``   created, running, paused, restarting or exited
-    ``pid``    of its init process; 0 where there is none
-    ``exit``   how it ended, for restarting and exited; why it could not be started, for created
+    ``pid``    of the init process; 0 if there is none
+    ``exit``   the end of the last run, for restarting and exited; for created the error of a failed start
     """
 
     __slots__ = ("exit", "pid", "run", "word")
 
-    def __init__(self, word: str, run: Run, pid: int = 0, exit: Exit | None = None) -> None:
+    def __init__(self, word: str, run: ContainerRun, pid: int = 0, exit: Exit | None = None) -> None:
         self.word = word
         self.run = run
         self.pid = pid
@@ -30,20 +30,20 @@ class Status:
 
 
 def status_of(container: Container) -> Status:
-    """What it is doing now."""
+    """The current status."""
     run = container.run()
     if not run.started:
-        return Status(CREATED, run, 0, container.exit())   # with an exit status where a start has failed
+        return Status(CREATED, run, 0, container.exit())   # with an exit status if a start has failed
     if not run.over:
         try:
             state = Runtime(container.places.runtime).state(container.id)
         except NoSuchContainer:
-            state = None   # it is being made, or cleared away
+            state = None   # it is being created or cleaned up
         if state is not None and state.pid:
             return Status(PAUSED if state.status == "paused" else RUNNING, run, state.pid)
     end = container.exit()
     if end is not None and not run.over and end.finished < run.started:
-        end = None   # of the run before it: it is being started again at this moment
+        end = None   # of the previous run: the container is being restarted
     if run.watched():
         if run.waiting:
             return Status(RESTARTING, run, 0, end)
@@ -53,14 +53,14 @@ def status_of(container: Container) -> Status:
 
 
 def start_status(text: str) -> int:
-    """Docker's exit status of a container whose start failed with this message: 127 where there is no such program, 126
-    where it cannot be run, 128 for everything else."""
+    """Docker's exit status of a container whose start failed with this message: 127 if the command is not found, 126 if
+    it cannot be executed, 128 for all other errors."""
     if 'exec: "' not in text:
         return 128
     return 127 if "executable file not found" in text or "no such file or directory" in text else 126
 
 
-def _unseen(run: Run) -> Exit:
+def _unseen(run: ContainerRun) -> Exit:
     from pyruntime.pocker.containers.container import Exit
 
-    return Exit(finished=run.started, error="nobody saw how it ended: its monitor was killed, or the machine restarted")
+    return Exit(finished=run.started, error="exit status unknown: the monitor was killed, or the host restarted")

@@ -1,7 +1,7 @@
-"""A container's end: what a run leaves is taken away, by whoever comes first.
+"""Stop, clean up and remove containers. The first process that gets there cleans up.
 
-The monitor calls ``finish`` when the program has ended, or the command in the foreground does; after either was killed,
-the next command of pocker (``sweep``). All of it may be done twice.
+When the program has exited, the monitor calls ``finish``, or the command in the foreground does; if they were killed,
+the next command cleans up (``sweep``). All functions may be called more than once.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyruntime.pocker.containers.container import Record, Run
-    from pyruntime.pocker.directories import Places
+    from pyruntime.pocker.containers.container import ContainerRecord, ContainerRun
+    from pyruntime.pocker.directories import Directories
 
-_WITH_VOLUMES = "remove-volumes"   # file of a container that is being removed: its anonymous volumes go with it
+_WITH_VOLUMES = "remove-volumes"   # file of a container that is being removed together with its anonymous volumes
 _LONGEST = 2e6   # seconds, 23 days: poll(2) cannot wait for more than 2^31 milliseconds
-_PATIENCE = 10.0   # seconds that a monitor may take for its last words; its clients may be slow
+_PATIENCE = 10.0   # seconds that a monitor may take to end; its clients may be slow
 
 
-def clear_run(container: Container, record: Record, *, waits: Run | None = None) -> None:
-    """Take away what belongs to a run: processes, cgroup, network. ``waits``: the run as it is to be written down then,
-    which waits to be started again: nobody sees it ended in between. The container is locked. Raises PyruntimeError."""
+def clear_run(container: Container, record: ContainerRecord, *, waits: ContainerRun | None = None) -> None:
+    """Clean up a run: processes, cgroup, network. ``waits``: the run to write then, which waits for its restart, so
+    that the container is never seen as exited in between. The container is locked. Raises PyruntimeError."""
     runtime = Runtime(container.places.runtime)
     run = waits or container.run()
     end = container.exit()
@@ -50,7 +50,7 @@ def clear_run(container: Container, record: Record, *, waits: Run | None = None)
         try:
             end.oom = runtime.oom_kills(container.id) > 0
         except NoSuchContainer:
-            end.oom = False   # it never came so far
+            end.oom = False   # the runtime has not created it yet
         if end.oom:
             container.write_exit(end)
     departure = None
@@ -63,7 +63,7 @@ def clear_run(container: Container, record: Record, *, waits: Run | None = None)
         departure.finish()
     forget(container.socket)
     if end is None and run.started:
-        end = Exit(finished=timestamp(), error="nobody saw how it ended: its monitor was killed")
+        end = Exit(finished=timestamp(), error="exit status unknown: the monitor was killed")
         container.write_exit(end)
     if end is not None and run.pid and not run.over:
         if end.oom:
@@ -73,10 +73,10 @@ def clear_run(container: Container, record: Record, *, waits: Run | None = None)
     container.write_run(run)
 
 
-def finish(container: Container, record: Record) -> None:
-    """The program has ended: take away what belonged to the run, and the container itself if that is wished for.
+def finish(container: Container, record: ContainerRecord) -> None:
+    """The program has exited: clean up the run, and remove the container if its settings ask for that.
 
-    The container is locked. Somebody else may have done it already.
+    The container is locked. Another process may have done it already.
     """
     run = container.run()
     if not run.over:
@@ -85,11 +85,13 @@ def finish(container: Container, record: Record) -> None:
         discard(container, record, volumes=True)
 
 
-def stop(container: Container, record: Record, *, signal: str = "", timeout: float = 10.0, keep: bool = False) -> bool:
-    """End a container: ``signal`` (the image's for ""), and after ``timeout`` seconds (< 0: never) SIGKILL.
+def stop(container: Container, record: ContainerRecord, *, signal: str = "", timeout: float = 10.0,
+         keep: bool = False) -> bool:
+    """Stop a container: ``signal`` ("": the container's or the image's), then SIGKILL after ``timeout`` seconds (< 0:
+    never). Whether it was running.
 
-    It is not started again by its restart policy; ``keep``: nor removed by --rm, for a caller who starts it again.
-    Nothing happens to one that does not run: whether it did. Raises PyruntimeError.
+    Its restart policy does not apply. ``keep``: nor is it removed, for a caller that starts it again. Raises
+    PyruntimeError.
     """
     run = _forbid_restart(container, keep=keep)
     if not run.started or (run.over and not run.watched()):
@@ -108,7 +110,7 @@ def stop(container: Container, record: Record, *, signal: str = "", timeout: flo
                 except UsageError:
                     if signal:
                         raise
-                    # An image that names none that there is must not stay for that.
+                    # The image names an unknown signal, which must not keep the container running.
                     send_signal(container, record, "TERM")
                 if not _gone(pidfd, timeout):
                     send_signal(container, record, "KILL")
@@ -116,13 +118,13 @@ def stop(container: Container, record: Record, *, signal: str = "", timeout: flo
             finally:
                 os.close(pidfd)
     except (StateError, ProcessLookupError):
-        pass   # it has ended by itself meanwhile
+        pass   # it has exited by itself in the meantime
     settle(container, record)
     return True
 
 
-def send_signal(container: Container, record: Record, word: str) -> None:
-    """Send a signal, by name or number, to a container's program. Raises StateError, UsageError."""
+def send_signal(container: Container, record: ContainerRecord, word: str) -> None:
+    """Send a signal, by name or number, to a container's init process. Raises StateError, UsageError."""
     import signal
 
     Runtime(container.places.runtime).kill(container.id, int(word) if word.isdecimal() else word)
@@ -130,8 +132,8 @@ def send_signal(container: Container, record: Record, word: str) -> None:
     history.of_container(container.places, record, "kill", signal=str(int(number) if number != word else word))
 
 
-def settle(container: Container, record: Record) -> None:
-    """Wait until what belongs to a run that has ended is gone; do it ourselves if its monitor does not."""
+def settle(container: Container, record: ContainerRecord) -> None:
+    """Wait until a run that has ended is cleaned up; clean up here if the monitor does not."""
     run = container.run()
     if run.watched():
         wait(*run.monitor, seconds=_PATIENCE)
@@ -140,11 +142,11 @@ def settle(container: Container, record: Record) -> None:
             if not container.run().over:
                 finish(container, record)
     except NoSuchContainer:
-        return   # removed, as it wished to be
+        return   # removed at its exit, as its settings ask
 
 
-def _forbid_restart(container: Container, *, keep: bool = False) -> Run:
-    """See to it that nothing but a new start makes it run again; one that only waits to be started again is over."""
+def _forbid_restart(container: Container, *, keep: bool = False) -> ContainerRun:
+    """Disable the restart policy until the next start; a container that waits for its restart has exited then."""
     with container.lock():
         run = container.run()
         if run.started and (not run.stopping or run.kept != keep):
@@ -162,14 +164,15 @@ def _gone(pidfd: int, seconds: float) -> bool:
     return bool(poll.poll(None if seconds < 0 else int(min(seconds, _LONGEST) * 1000)))
 
 
-def remove(container: Container, record: Record, *, force: bool = False, volumes: bool = False) -> None:
-    """Remove a container that does not run, or with ``force`` any; ``volumes``: its anonymous volumes too."""
+def remove(container: Container, record: ContainerRecord, *, force: bool = False, volumes: bool = False) -> None:
+    """Remove a container; ``force``: stop it first if it runs; ``volumes``: remove its anonymous volumes too. Raises
+    StateError."""
     from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 
     status = status_of(container)
     if status.word not in (CREATED, EXITED) or (status.word == CREATED and status.run.watched()):
         if not force:
-            raise StateError(f'container "{record.name}" is {status.word}: stop it first, or give --force')
+            raise StateError(f'container "{record.name}" is {status.word}: stop it first, or force the removal')
         stop(container, record, signal="KILL", timeout=_PATIENCE)
     try:
         if _forbid_restart(container).watched():
@@ -179,31 +182,31 @@ def remove(container: Container, record: Record, *, force: bool = False, volumes
                 clear_run(container, record)
             discard(container, record, volumes=volumes)
     except NoSuchContainer:
-        return   # it was to be removed at its end
+        return   # removed at its exit
 
 
-def discard(container: Container, record: Record, *, volumes: bool = False) -> None:
-    """Remove the directory of a container that is over; ``volumes``: its anonymous ones too. It is locked."""
+def discard(container: Container, record: ContainerRecord, *, volumes: bool = False) -> None:
+    """Remove the directory of a container that has exited; ``volumes``: its anonymous volumes too. It is locked."""
     if record.settings.ids:
-        from pyruntime.pocker.options.namespaces import give_ids
+        from pyruntime.pocker.containers.user_namespaces import give_ids
 
         give_ids(container.places, record)
-    if volumes and any(mount.get("anonymous") for mount in record.settings.mounts):
-        container.put(_WITH_VOLUMES, "")   # for who finishes this, if we are killed
+    if volumes and any(mount.anonymous for mount in record.settings.mounts):
+        container.put(_WITH_VOLUMES, "")   # for the process that finishes this, if this one is killed
     gone = unclaimed(container.places, container.id)
     try:
         os.rename(container.directory, gone)
     except FileNotFoundError:
         return
     history.of_container(container.places, record, "destroy")
-    unname(container.places, record)   # not before: one that nobody finds by its name could not be removed by it
+    unname(container.places, record)   # not before: until then `rm NAME` must find the container
     _clear(container.places, gone)
 
 
-def _clear(places: Places, directory: str) -> None:
-    """Remove what was a container, or was to become one."""
+def _clear(places: Directories, directory: str) -> None:
+    """Remove the directory of a container that was removed, or not completely created."""
     if os.path.isdir(f"{directory}/mounts"):
-        from pyruntime.pocker.options.mounts import release
+        from pyruntime.pocker.containers.mounts import release
 
         release(directory)
     if os.path.exists(f"{directory}/{_WITH_VOLUMES}"):
@@ -216,20 +219,20 @@ def _clear(places: Places, directory: str) -> None:
         named(mark["driver"], store).remove(f"{directory}/rootfs", f"{directory}/.rootfs")
         store.remove_bundle(bundles.read(store.layout, mark["id"]))
     except (FileNotFoundError, PyruntimeError):
-        pass   # it has no layers, or its record is gone already: what is left are files
+        pass   # it has no layers, or its record is removed already: only files are left
     try:
         trees.remove(directory)
     except OSError as error:
         raise PyruntimeError(f'cannot remove "{directory}": {error.strerror}') from None
 
 
-def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> None:
-    """Take away what commands and monitors left that were killed."""
+def sweep(places: Directories, warn: Callable[[str], None] = lambda text: None) -> None:
+    """Clean up after commands and monitors that were killed."""
     directory = f"{places.root}/containers"
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
-        names = []   # there never was a container; a build may have had a place in a network
+        names = []   # no container was ever created; a build may have had addresses in a network
     for name in names:
         if name.startswith(UNCLAIMED) and not start_time(int(name.rpartition(".")[2])):
             ours = unclaimed(places, name[len(UNCLAIMED):].partition(".")[0])
@@ -237,8 +240,8 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
                 os.rename(f"{directory}/{name}", ours)
                 _clear(places, ours)
             except FileNotFoundError:
-                continue   # another command does it at this moment
-            except PyruntimeError as error:   # it is in nobody's way: whoever has called us goes on
+                continue   # another command is doing it
+            except PyruntimeError as error:   # the remains do no harm: the caller goes on
                 warn(str(error))
             forget_names(places)
     for container_id in identifiers(places):
@@ -252,7 +255,7 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
                 if not run.over and not run.watched() and not _lives(container):
                     finish(container, container.read())
         except (BlockingIOError, NoSuchContainer):
-            continue   # somebody is at it
+            continue   # another process is doing it
         except PyruntimeError as error:
             warn(str(error))
     if not present.in_use(places.run):
@@ -266,7 +269,7 @@ def sweep(places: Places, warn: Callable[[str], None] = lambda text: None) -> No
 
 
 def _lives(container: Container) -> bool:
-    """Whether the program of a container without a monitor still runs: it is then `stop`'s and `rm --force`'s."""
+    """Whether the program of a container without a monitor still runs: only `stop` and a forced removal end it."""
     try:
         return bool(Runtime(container.places.runtime).state(container.id).pid)
     except NoSuchContainer:

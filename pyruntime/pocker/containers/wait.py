@@ -1,4 +1,4 @@
-"""Waiting for the end of a container."""
+"""Wait until a container has stopped."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def wait(container: Container) -> int:
-    """The exit status of a container, once it does not run any more, also of one that is removed then (--rm). Raises
-    StateError for one that never ran, NoSuchContainer for one that was removed before it ran."""
+    """Wait until a container has stopped, and perhaps been removed; its exit status. Raises StateError for a container
+    that was never started, NoSuchContainer if its exit status was removed with it."""
     status = status_of(container)
     while status.word != EXITED:
         if status.word == CREATED and not status.run.watched():
@@ -33,17 +33,17 @@ def wait(container: Container) -> int:
 
 
 def _last(container: Container) -> int:
-    """The last exit status of a container that was removed: its end is in the journal before its files go."""
+    """The last exit status of a removed container: the events have it before the files are removed."""
     found = [event for event in events(container.places, since=0, follow=False)
              if event["Action"] == "die" and event["Actor"]["ID"] == container.id]
     if not found:
-        raise NoSuchContainer(f'container "{container.id[:12]}" was removed, and its status with it')
+        raise NoSuchContainer(f'container "{container.id[:12]}" was removed, and its exit status with it')
     return int(found[-1]["Actor"]["Attributes"]["exitCode"])
 
 
 def _until_gone(status: Status) -> None:
-    """Wait for the monitor, which outlives the program and decides whether it is started again; without one for the
-    program."""
+    """Wait for the end of the monitor, which outlives the program and decides about a restart; without a monitor for
+    that of the program."""
     run = status.run
     pid, started = run.monitor if run.watched() else (status.pid, 0)
     try:

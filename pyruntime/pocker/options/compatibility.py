@@ -1,4 +1,4 @@
-"""Flags of Docker's for which there is one value here."""
+"""Docker's flags that have a single accepted value, or no effect."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.pocker.options.settings import Settings
-
-IGNORED = ("kernel-memory",)   # kernels do not have it any more, and Docker ignores it, too
+IGNORED = ("kernel-memory",)   # removed from the kernel; Docker ignores the flag, too
 
 
-def read(settings: Settings, given: dict[str, Any]) -> None:
-    """Raise UsageError for what would be ignored, and is meant to change something."""
+def check(given: dict[str, Any]) -> None:
+    """Raise UsageError for a value that would be ignored although it asks for a change."""
     if given.get("volume-driver", "local") not in ("", "local"):
-        raise wrong("volume-driver", given["volume-driver"], "there is local")
+        raise wrong("volume-driver", given["volume-driver"], "local is the only driver")
     for text in given.get("storage-opt", []):
-        raise wrong("storage-opt", text, "the storage drivers have no options: limit what is written by a volume of a"
-                    " filesystem that has quotas")
+        raise wrong("storage-opt", text, "the storage drivers have no options: to limit the size, use a volume on a"
+                    " filesystem with quotas")
     check_trust(disabled=given.get("disable-content-trust", True))

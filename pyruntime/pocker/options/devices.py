@@ -1,39 +1,43 @@
-"""Devices of the host in a container: --device, --device-cgroup-rule, --gpus; and all of them for --privileged."""
+"""Flags to settings: devices of the host, CDI devices, GPUs, rules of the devices cgroup."""
 
 from __future__ import annotations
 
 import os
 
-from pyruntime.commandline.units import whole, wrong
-from pyruntime.pocker.options.device_nodes import all_below, allowance, named, node
+from pyruntime.commandline.units import wrong
+from pyruntime.pocker.settings import DeviceRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.pocker.options.settings import Settings
+    from pyruntime.pocker.settings import ContainerSettings
 
 _ACCESS = frozenset("rwm")
-# Not given to privileged containers: each has its own.
 GPUS = "nvidia.com/gpu"
 
 
-def read(settings: Settings, given: dict[str, Any]) -> None:
-    """What the flags say, into the settings. Raises UsageError."""
-    settings.devices = []
-    for text in given.get("device", []):
-        if not is_cdi(text):
-            path, _, _ = split(text)
-            if not os.path.exists(path):
-                raise wrong("device", text, f'"{path}" does not exist')
-        settings.devices.append(text)
+def read(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    """The settings with those of the flags. Raises UsageError."""
+    devices = [device(text) for text in given.get("device", [])]
     if given.get("gpus"):
-        settings.devices += gpus(given["gpus"])
-    settings.device_rules = [rule(text) for text in given.get("device-cgroup-rule", [])]
+        devices += [DeviceRequest(cdi=name) for name in gpus(given["gpus"])]
+    return settings.replace(devices=devices,
+                            device_rules=[rule(text) for text in given.get("device-cgroup-rule", [])])
+
+
+def device(text: str) -> DeviceRequest:
+    """The device of ``HOST[:PATH][:rwm]``, or of a CDI name. Raises UsageError."""
+    if is_cdi(text):
+        return DeviceRequest(cdi=text)
+    path, target, access = split(text)
+    if not os.path.exists(path):
+        raise wrong("device", text, f'"{path}" does not exist')
+    return DeviceRequest(path=path, target="" if target == path else target, access=access)
 
 
 def is_cdi(text: str) -> bool:
-    """Whether it is the name of a device of the Container Device Interface: VENDOR/CLASS=NAME."""
+    """Whether the text is the name of a CDI device, VENDOR/CLASS=NAME (Container Device Interface)."""
     kind, equals, name = text.partition("=")
     return bool(equals) and bool(name) and "/" in kind and not text.startswith("/")
 
@@ -54,7 +58,7 @@ def split(text: str) -> tuple[str, str, str]:
 
 
 def gpus(text: str) -> list[str]:
-    """CDI names for --gpus: all, a number, or device=NAME,NAME."""
+    """The CDI names for all, a number, or device=NAME,NAME. Raises UsageError."""
     word = text.strip('"')
     if word in ("all", "-1"):
         return [f"{GPUS}=all"]
@@ -67,43 +71,10 @@ def gpus(text: str) -> list[str]:
 
 
 def rule(text: str) -> str:
-    """A rule as the cgroup has it, ``c 1:3 rwm``."""
+    """A rule as the cgroup has it, ``c 1:3 rwm``. Raises UsageError."""
     words = text.split()
     numbers = words[1].split(":") if len(words) == 3 else []
     if len(numbers) != 2 or words[0] not in ("a", "b", "c") or not _ACCESS.issuperset(words[2]) or not all(
-            part == "*" or part.isdecimal() for part in numbers):
+            part == "*" or (part.isdecimal() and int(part) < 1 << 32) for part in numbers):
         raise wrong("device-cgroup-rule", text, 'write "c MAJOR:MINOR rwm", b for block devices, * for any number')
     return " ".join(words)
-
-
-# --- config.json ------------------------------------------------------------------------------------------------------
-
-
-def apply(settings: Settings, document: dict[str, Any]) -> None:
-    """Put the devices, and the right to use them, into config.json."""
-    linux = document["linux"]
-    rules: list[dict[str, Any]] = linux["resources"].setdefault("devices", [])
-    nodes: dict[str, dict[str, Any]] = {}
-    if settings.privileged:
-        rules.append({"allow": True, "access": "rwm"})
-        for path in all_below("/dev"):
-            nodes[path] = node(path, path)
-    for text in settings.devices:
-        if is_cdi(text):
-            from pyruntime.pocker.cdi import inject
-
-            inject(text, document)
-            continue
-        host, path, access = split(text)
-        for found, place in named(host, path):
-            nodes[place] = node(found, place)
-            rules.append(allowance(nodes[place], access))
-    for text in settings.device_rules:
-        kind, numbers, access = text.split()
-        entry: dict[str, Any] = {"allow": True, "type": kind, "access": access}
-        for name, number in zip(("major", "minor"), numbers.split(":"), strict=True):
-            if number != "*":
-                entry[name] = whole("device-cgroup-rule", number, 0, (1 << 32) - 1)
-        rules.append(entry)
-    if nodes:
-        linux["devices"] = [*linux.get("devices", []), *nodes.values()]

@@ -1,4 +1,4 @@
-"""The flags that are texts: the environment, labels, annotations; each also from files."""
+"""Flags to settings: the environment, labels and annotations, from flags and files."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from pyruntime.pocker.options.settings import Settings
+    from pyruntime.pocker.settings import ContainerSettings
 
 
-def read(settings: Settings, given: dict[str, Any]) -> None:
-    """What the flags say, into the settings; a flag counts more than a line of a file. Raises UsageError."""
-    settings.env = environment(given.get("env", []), given.get("env-file", []))
-    settings.labels = labels(given.get("label", []), given.get("label-file", []))
-    settings.annotations = dict(_named("annotation", text) for text in given.get("annotation", []))
+def read(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    """The settings with those of the flags; a flag overrides a line of a file. Raises UsageError."""
+    return settings.replace(
+        env=environment(given.get("env", []), given.get("env-file", [])),
+        labels=labels(given.get("label", []), given.get("label-file", [])),
+        annotations=dict(_named("annotation", text) for text in given.get("annotation", [])))
 
 
 def environment(words: list[str], files: list[str] | tuple[str, ...] = ()) -> list[str]:
-    """NAME=VALUE of each word and line, the last of a name alone. NAME without a value is our own variable of that
-    name, or nothing where we have none."""
+    """NAME=VALUE of each word and line; of equal names the last one. NAME alone copies the caller's value, or is left
+    out if the caller has none."""
     result: dict[str, str] = {}
     for path in files:
         for line in lines("env-file", path):
             if any(sign.isspace() for sign in line.partition("=")[0]):
-                raise UsageError(f'--env-file "{path}": "{line:.60}": the name of a variable holds a blank')
+                raise UsageError(f'--env-file "{path}": "{line:.60}": the name of a variable must not contain a space')
             _set(result, "env-file", line)
     for word in words:
         _set(result, "env", word)
@@ -39,9 +40,9 @@ def environment(words: list[str], files: list[str] | tuple[str, ...] = ()) -> li
 def _set(result: dict[str, str], flag: str, text: str) -> None:
     name, equals, value = text.partition("=")
     if not name:
-        raise wrong(flag, text, "write NAME=VALUE, or NAME for the value that it has here")
+        raise wrong(flag, text, "write NAME=VALUE, or NAME alone to copy the host's value")
     if "\0" in text:
-        raise wrong(flag, text, "a variable cannot hold a NUL byte")
+        raise wrong(flag, text, "a variable must not contain a NUL byte")
     result.pop(name, None)
     if equals:
         result[name] = value
@@ -71,7 +72,7 @@ def lines(flag: str, path: str) -> Iterator[str]:
         with open(path, encoding="utf-8") as file:
             text = file.read(1 << 22)
     except (OSError, UnicodeDecodeError) as error:
-        words = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        words = error.strerror if isinstance(error, OSError) else "the file is not UTF-8"
         raise UsageError(f'--{flag} "{path}": {words}') from None
     for line in text.removeprefix("\ufeff").split("\n"):
         line = line.lstrip().removesuffix("\r")

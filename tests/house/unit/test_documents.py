@@ -75,8 +75,7 @@ def examples(document: str) -> list[Example]:
 
 
 def plain(text: str, work: str) -> list[str]:
-    """Output without what differs from machine to machine and from run to run, and pocker's directories where they
-    usually are."""
+    """Output without parts that differ between hosts and runs, and with the usual paths of pocker's directories."""
     text = text.replace(f"{Path(work).parent}/home/pocker", "/var/lib/pocker")
     text = text.replace(work, "/containers")
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME", text)
@@ -100,7 +99,7 @@ def matches(expected: list[str], output: list[str]) -> bool:
 
 def _output(command: list[str], environment: dict[str, str], file: Path) -> str:
     """What a command prints until it ends. It prints into a pipe: CRIU brings no file back that has grown meanwhile.
-    A created container keeps that open, so nobody waits for its end."""
+    A created container keeps the pipe open, so its end is not awaited."""
     with file.open("w") as output, subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=output) as reader:
         assert reader.stdin is not None
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=reader.stdin, stderr=subprocess.STDOUT,
@@ -176,12 +175,14 @@ def test_make_targets_exist(document: str) -> None:
 
 def test_the_python_example_uses_the_library() -> None:
     """The README's example uses only existing names; tests/library/integration/test_library.py runs the calls."""
-    from pyruntime import Runtime, State
+    from pyruntime import Engine, Runtime, State
 
     code = "\n".join(re.findall(r"```python\n(.*?)```", (TOP / "README.md").read_text(), re.S))
     compile(code, "README.md", "exec")
     for name in re.findall(r"runtime\.(\w+)\(", code):
         assert callable(getattr(Runtime, name)), name
+    for name in re.findall(r"engine\.(\w+)\(", code):
+        assert callable(getattr(Engine, name)), name
     assert "status" in State.__slots__
 
 

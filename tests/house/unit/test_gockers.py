@@ -10,8 +10,8 @@ import pytest
 
 from pyruntime.commandline.groups import Group
 from pyruntime.commandline.parse import check_count, parse
-from pyruntime.pocker.cli.flags import settings_of
 from pyruntime.pocker.cli.main import GLOBAL, PROGRAM
+from pyruntime.pocker.options.flags import settings_of
 from tests.conftest import TOP
 
 PAGE = (TOP / "docs/gockers.md").read_text()

@@ -11,7 +11,7 @@ from pyruntime.networks import attach, endpoints
 from pyruntime.networks import definitions as networks
 from pyruntime.networks.attach import EndpointConfig
 from pyruntime.networks.site import Site
-from pyruntime.pocker.directories import Places
+from pyruntime.pocker.directories import Directories
 from pyruntime.pocker.events import events
 from pyruntime.runtime.cgroups import scope
 
@@ -26,7 +26,7 @@ def test_creating_and_removing_a_network_are_events(tmp_path: Path) -> None:
 
 
 def test_pocker_writes_events_of_networks_into_its_journal(tmp_path: Path) -> None:
-    places = Places(str(tmp_path / "root"), str(tmp_path / "run"))
+    places = Directories(str(tmp_path / "root"), str(tmp_path / "run"))
     with networks.lock(places.networks):
         network = networks.make(places.networks, "back", subnets=["10.254.77.0/24"])
     (event,) = events(places, since=0, follow=False)
@@ -44,7 +44,7 @@ def test_an_endpoint_without_a_container_is_swept(tmp_path: Path) -> None:
 
 
 def test_pocker_recognizes_its_containers_by_their_directories(tmp_path: Path) -> None:
-    places = Places(str(tmp_path / "root"), str(tmp_path / "run"))
+    places = Directories(str(tmp_path / "root"), str(tmp_path / "run"))
     places.below("containers", "a" * 64)
     assert [places.networks.exists(id * 64) for id in "ab"] == [True, False]
 
@@ -52,11 +52,11 @@ def test_pocker_recognizes_its_containers_by_their_directories(tmp_path: Path) -
 def test_an_error_of_creating_directories_has_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HostError, match="name other directories with POCKER_ROOT and POCKER_RUN"):
-        Places(str(tmp_path / "file/root"), str(tmp_path / "run")).networks.below("networks")
+        Directories(str(tmp_path / "file/root"), str(tmp_path / "run")).networks.below("networks")
 
 
 def test_pocker_moves_the_name_server_into_a_scope_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moved = []
     monkeypatch.setattr(scope, "move", lambda name, pid: moved.append((name, pid)))
-    Places(str(tmp_path / "root"), str(tmp_path / "run")).networks.adopt(7)
+    Directories(str(tmp_path / "root"), str(tmp_path / "run")).networks.adopt(7)
     assert moved == [("pocker-names", 7)]

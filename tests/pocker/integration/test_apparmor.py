@@ -45,7 +45,7 @@ def test_a_container_is_confined_by_default(pocker: Pocker) -> None:
     pocker.ok("stop", "-t", "0", "it")
 
 
-def test_what_the_profile_keeps_away(pocker: Pocker) -> None:
+def test_denied_by_the_profile(pocker: Pocker) -> None:
     script = ("mount -t tmpfs x /tmp; mount --bind /etc /tmp; echo 60 >/proc/sys/vm/swappiness;"
               " echo h >/proc/sysrq-trigger; head -c1 /proc/kcore; ls /sys/kernel/security;"
               " echo 0 >/sys/kernel/profiling")
@@ -58,7 +58,7 @@ def test_what_the_profile_keeps_away(pocker: Pocker) -> None:
     assert free.split() == ["mounted", "set"]
 
 
-def test_what_the_profile_lets_through(pocker: Pocker) -> None:
+def test_allowed_by_the_profile(pocker: Pocker) -> None:
     line = ("touch /file && mkdir /d && mv /file /d && chown 7:8 /d && rm -r /d; echo 5 >/proc/self/oom_score_adj;"
             " sleep 100 & kill $!; wait $! 2>/dev/null; echo $?; umount /dev/mqueue && echo unmounted;"
             " ls /sys/fs/cgroup /proc/1/fd >/dev/null; echo fine")

@@ -93,7 +93,7 @@ def _until(master: int, text: str, wanted: str | None) -> str:
 
 @pytest.mark.parametrize(("line", "offered"), OFFERS)
 @pytest.mark.parametrize("shell", ["bash", "fish"])
-def test_what_is_offered(world: Pocker, shell: str, line: str, offered: str) -> None:
+def test_completions(world: Pocker, shell: str, line: str, offered: str) -> None:
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")
     said = (_bash if shell == "bash" else _fish)(world, line).split()

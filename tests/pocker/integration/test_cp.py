@@ -37,7 +37,7 @@ def web(pocker: Pocker, request: pytest.FixtureRequest) -> Pocker:
     return pocker
 
 
-def test_a_tree_goes_in_and_comes_back_as_it_was(web: Pocker, tmp_path: Path) -> None:
+def test_a_tree_is_the_same_after_copies_in_and_out(web: Pocker, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "deep/er").mkdir(parents=True)
     (tree / "file").write_text("content")
@@ -67,7 +67,7 @@ def test_a_tree_goes_in_and_comes_back_as_it_was(web: Pocker, tmp_path: Path) ->
     assert (back / "holes").stat().st_blocks * 512 < 1 << 20
 
 
-def test_where_things_land(web: Pocker, tmp_path: Path) -> None:
+def test_destinations(web: Pocker, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "f").write_text("1")
@@ -208,7 +208,7 @@ def test_a_container_that_changes_things_meanwhile_gains_nothing(pocker: Pocker,
     assert "untouched" not in copied
 
 
-def test_what_gives_power_stays_behind_unless_it_is_asked_for(pocker: Pocker, tmp_path: Path) -> None:
+def test_privileges_of_files_are_copied_in_archive_mode_only(pocker: Pocker, tmp_path: Path) -> None:
     """A device node of mode 666, or a program with capabilities, would serve every user of the host."""
     _start(pocker, "mkdir /d; mknod -m 666 /d/disk b 254 0; ln /d/disk /d/again; mknod -m 666 /d/null c 1 3;"
                    " cp /bin/busybox /d/tool; chmod 6755 /d/tool;")
@@ -235,19 +235,19 @@ def test_names_of_strangers_do_not_speak_to_the_terminal(pocker: Pocker) -> None
     assert "l=?[31m" in pocker.ok("events", "--since", "1h", "--stream=false", "--filter", "event=create")
 
 
-def test_what_shows_the_kernel_is_not_copied(pocker: Pocker, tmp_path: Path) -> None:
+def test_filesystems_of_the_kernel_are_not_copied(pocker: Pocker, tmp_path: Path) -> None:
     _start(pocker)
     pocker.ok("cp", "-a", "web:/", tmp_path / "all")
     assert os.listdir(tmp_path / "all/proc") == [] and os.listdir(tmp_path / "all/sys") == []
     assert (tmp_path / "all/bin/busybox").stat().st_size > 100_000
     assert stat.S_ISCHR((tmp_path / "all/dev/null").lstat().st_mode)
-    assert "shows the kernel" in pocker.fails("cp", "web:/proc/1/status", tmp_path)
+    assert "is in a filesystem of the kernel" in pocker.fails("cp", "web:/proc/1/status", tmp_path)
     pocker.ok("cp", "/proc/self/status", "web:/tmp/status")   # ours may be: it is read to its end
     assert "Name:" in pocker.ok("exec", "web", "cat", "/tmp/status")
 
 
 @pytest.mark.parametrize("state", ["running", "stopped"])
-def test_volumes_and_binds_are_part_of_what_is_seen(pocker: Pocker, tmp_path: Path, state: str) -> None:
+def test_volumes_and_bind_mounts_are_copied(pocker: Pocker, tmp_path: Path, state: str) -> None:
     bind = tmp_path / "bind"
     bind.mkdir()
     (tmp_path / "file").write_text("old")
@@ -295,7 +295,7 @@ def test_a_read_only_root_stays_as_it_is(pocker: Pocker, tmp_path: Path, state: 
     assert "root" in (tmp_path / "passwd").read_text()
 
 
-def test_a_copy_into_a_stopped_container_is_there_when_it_starts(pocker: Pocker, tmp_path: Path) -> None:
+def test_a_copy_into_a_stopped_container_is_kept_at_its_start(pocker: Pocker, tmp_path: Path) -> None:
     pocker.ok("create", "--name", "web", "--network", "none", "busybox", "cat", "/etc/mine")
     (tmp_path / "mine").write_text("mine\n")
     pocker.ok("cp", "-q", tmp_path / "mine", "web:/etc")

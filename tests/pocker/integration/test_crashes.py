@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from pyruntime.errors import NoSuchContainer
-from pyruntime.pocker.containers import restart as supervise
-from pyruntime.pocker.containers.container import Container, Exit, Record, Run
+from pyruntime.pocker.containers import monitor_events
+from pyruntime.pocker.containers.container import Container, ContainerRecord, ContainerRun, Exit
 from pyruntime.pocker.containers.start import MONITOR
-from pyruntime.pocker.directories import Places
+from pyruntime.pocker.directories import Directories
 from tests.pocker.integration.command import Pocker
 from tests.pocker.integration.lab import Lab
 
@@ -72,7 +72,7 @@ def test_health_checks_may_be_rare(pocker: Pocker) -> None:
     assert pocker.ok("inspect", "-f", "{{.State.MonitorPid}}", "rare") != "0"
 
 
-def test_one_that_cannot_be_removed_is_not_in_the_others_way(pocker: Pocker) -> None:
+def test_a_container_that_cannot_be_removed_does_not_affect_others(pocker: Pocker) -> None:
     for name in ("one", "two"):
         pocker.ok("create", "--name", name, *_NONE, "busybox")
     pocker.ok("run", "-d", "--name", "busy", *_NONE, "busybox", "sleep", "1000")
@@ -81,7 +81,7 @@ def test_one_that_cannot_be_removed_is_not_in_the_others_way(pocker: Pocker) -> 
     assert "busy" in done.stderr and "nosuch" in done.stderr
 
 
-def test_restart_keeps_one_that_goes_at_its_end(pocker: Pocker) -> None:
+def test_restart_keeps_a_container_created_with_rm(pocker: Pocker) -> None:
     before = pocker.ok("run", "-d", "--rm", "--name", "kept", *_NONE, "busybox", "sleep", "1000")
     pocker.ok("restart", "-t", "0", "kept")
     assert pocker.statuses() == {"kept": "running"}
@@ -112,7 +112,7 @@ def test_a_file_that_a_power_failure_cut_off(pocker: Pocker, file: str) -> None:
     pocker.check()
 
 
-def test_what_cannot_be_cleared_away_does_not_stop_others(pocker: Pocker) -> None:
+def test_a_failed_clean_up_does_not_stop_other_commands(pocker: Pocker) -> None:
     pocker.ok("ps")
     place = pocker.root / "containers" / "~left.1.999999999" / "there"
     place.mkdir(parents=True)
@@ -127,7 +127,7 @@ def test_what_cannot_be_cleared_away_does_not_stop_others(pocker: Pocker) -> Non
     assert not [name for name in os.listdir(pocker.root / "containers") if name.startswith("~")]
 
 
-def test_commands_at_once_clear_away_what_is_left(pocker: Pocker) -> None:
+def test_concurrent_commands_clean_up(pocker: Pocker) -> None:
     pocker.ok("ps")
     for number in range(4):
         for directory in ("containers", "volumes"):
@@ -139,9 +139,9 @@ def test_commands_at_once_clear_away_what_is_left(pocker: Pocker) -> None:
             assert one.returncode == 0
 
 
-def test_a_lock_is_of_a_container_that_is_there(tmp_path: Path) -> None:
+def test_the_lock_of_a_removed_container_is_refused(tmp_path: Path) -> None:
     """Who has waited for it while the container was removed does not go on with what is none."""
-    places = Places(str(tmp_path / "root"), str(tmp_path / "run"))
+    places = Directories(str(tmp_path / "root"), str(tmp_path / "run"))
     container = Container(places, "0" * 64)
     with pytest.raises(NoSuchContainer), container.lock():
         pass
@@ -164,52 +164,52 @@ def test_a_lock_is_of_a_container_that_is_there(tmp_path: Path) -> None:
     assert met
 
 
-def test_a_running_one_is_not_started_again_by_who_made_it(pocker: Pocker) -> None:
+def test_a_running_container_is_not_started_twice(pocker: Pocker) -> None:
     """Two starts at once: one of them wins, and the other does not end what it has started."""
     pocker.ok("create", "--name", "both", *_NONE, "busybox", "sleep", "1000")
     started = [pocker.start("start", "both") for _ in range(4)]
     for one in started:
         one.communicate(timeout=60)
     assert pocker.statuses() == {"both": "running"}
-    code = ("import sys; from pyruntime.pocker.directories import Places;"
+    code = ("import sys; from pyruntime import Engine;"
             " from pyruntime.pocker.containers.container import find;"
-            " from pyruntime.pocker.containers.start import Options, launch\n"
-            "container = find(Places(), 'both')\nwith container.lock() as lock:\n"
-            "    launch(container, container.read(), lock, Options())")
+            " from pyruntime.pocker.containers.start import StartOptions, launch\n"
+            "container = find(Engine().places, 'both')\nwith container.lock() as lock:\n"
+            "    launch(container, container.read(), lock, StartOptions())")
     done = subprocess.run(
         [sys.executable, "-c", code], env=pocker.environment, capture_output=True, text=True, check=False)
-    assert "runs already" in done.stderr
+    assert "is already running" in done.stderr
     assert pocker.statuses() == {"both": "running"}
 
 
 def test_on_failure_counts_all_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number of restarts is a number, however long each run took; the wait begins anew after a long one."""
-    container = Container(Places(str(tmp_path / "root"), str(tmp_path / "run")), "1" * 64)
+    container = Container(Directories(str(tmp_path / "root"), str(tmp_path / "run")), "1" * 64)
     container.places.below("containers", container.id)
-    record = Record(id=container.id, name="count", settings={"restart": "on-failure", "restart_limit": 2})
+    record = ContainerRecord(id=container.id, name="count", settings={"restart": "on-failure", "restart_limit": 2})
     container.write(record)
     waits: list[str] = []
     monkeypatch.setattr(os, "execv", lambda path, words: waits.append(words[1]))
     for restarts, again in ((0, True), (1, True), (2, False)):
-        container.write_run(Run(started="2026-01-01T00:00:00Z", restarts=restarts, brief=restarts, over=False))
+        container.write_run(ContainerRun(started="2026-01-01T00:00:00Z", restarts=restarts, brief=restarts, over=False))
         container.write_exit(Exit(status=1, finished="2026-01-01T01:00:00Z"))
-        assert supervise.at_end(container) in (0, None)
+        assert monitor_events.at_end(container) in (0, None)
         assert container.run().waiting == again
         assert container.run().restarts == restarts
     assert waits == ["after=100", "after=100"]
 
 
-def test_places_are_ours_alone_whatever_the_umask_is(tmp_path: Path) -> None:
+def test_directories_are_private_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        Places(str(tmp_path / "deep/root"), str(tmp_path / "run")).below("containers", "x")
+        Directories(str(tmp_path / "deep/root"), str(tmp_path / "run")).below("containers", "x")
     finally:
         os.umask(before)
     for path in ("deep/root", "deep/root/containers/x"):
         assert (tmp_path / path).stat().st_mode & 0o777 == 0o700, path
 
 
-def test_a_command_line_that_is_wrong_is_told_as_docker_does(pocker: Pocker) -> None:
+def test_a_wrong_command_line_has_dockers_exit_status(pocker: Pocker) -> None:
     for words in (("--nosuchflag", "busybox"), ("-h", "two words", "busybox"), ("-h", "a\nb", "busybox"),
                   ("--network-alias", "a b", "busybox"), ("--dns-search", "x\nnameserver 192.0.2.1", "busybox"),
                   ("--add-host", "a\nb:192.0.2.1", "busybox"), ("--stop-signal", "NOSUCH", "busybox")):
@@ -217,7 +217,7 @@ def test_a_command_line_that_is_wrong_is_told_as_docker_does(pocker: Pocker) -> 
     pocker.check()
 
 
-def test_an_image_with_a_stop_signal_that_there_is_not(pocker: Pocker) -> None:
+def test_an_image_with_an_unknown_stop_signal(pocker: Pocker) -> None:
     pocker.ok("create", "--name", "odd", *_NONE, "busybox", "sh", "-c",
               "trap 'exit 5' TERM; while :; do sleep 0.1; done")
     path = pocker.directory("odd") / "container.json"
@@ -229,13 +229,13 @@ def test_an_image_with_a_stop_signal_that_there_is_not(pocker: Pocker) -> None:
     assert pocker.ok("wait", "odd") == "5"
 
 
-def test_pause_tells_what_a_container_does_instead(pocker: Pocker) -> None:
+def test_pause_names_the_status_of_the_container(pocker: Pocker) -> None:
     pocker.ok("create", "--name", "idle", *_NONE, "busybox")
     assert 'container "idle" is not paused: it is created' in pocker.fails("unpause", "idle")
     assert 'container "idle" is not running: it is created' in pocker.fails("pause", "idle")
 
 
-def test_one_that_has_left_its_last_network_may_join_another(lab: Lab) -> None:
+def test_a_container_without_networks_may_join_one(lab: Lab) -> None:
     lab.ok("network", "create", "other")
     lab.detached("server", "--network", "other")
     lab.detached("mover")

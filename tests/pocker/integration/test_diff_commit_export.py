@@ -40,7 +40,7 @@ def _start(pocker: Pocker, *options: object) -> None:
 
 
 @pytest.mark.parametrize("driver", ["overlay", "copy"])
-def test_what_was_changed_is_listed(pocker: Pocker, driver: str) -> None:
+def test_changes_are_listed(pocker: Pocker, driver: str) -> None:
     pocker.root.mkdir(exist_ok=True)
     (pocker.root / "driver").write_text(driver + "\n")
     _start(pocker, "-v", "/data/volume")
@@ -127,18 +127,18 @@ def test_an_image_of_a_container(own: Pocker) -> None:
     nameless = own.ok("commit", "web")
     assert own.ok("run", "--rm", "--network", "none", nameless, "cat", "/data/x/same") == "hi"
     for line in ("RUN x", "EXPOSE x"):
-        assert "--change" in own.fails("commit", "-c", line, "web", "mine:3")
+        assert "write " in own.fails("commit", "-c", line, "web", "mine:3")
     assert "mine:3" not in own.ok("ls", program="pyimage")
 
 
-def test_of_a_container_that_never_ran(own: Pocker) -> None:
+def test_changes_of_a_container_that_was_never_started(own: Pocker) -> None:
     own.ok("create", "--name", "new", "--network", "none", "--entrypoint", "echo", "busybox", "hello")
     own.ok("commit", "new", "new:1")
     assert own.ok("run", "--rm", "--network", "none", "new:1") == "hello"
     assert own.ok("run", "--rm", "--network", "none", "new:1", "you") == "you"
 
 
-def test_it_stands_still_meanwhile_and_goes_on(own: Pocker) -> None:
+def test_commit_pauses_and_resumes(own: Pocker) -> None:
     own.ok("run", "-d", "--name", "web", "--network", "none", "busybox", "sleep", "1000")
     own.ok("commit", "web", "a:1")
     own.ok("commit", "--pause=false", "web", "a:2")

@@ -46,14 +46,14 @@ def test_well_ill_and_well_again(pocker: Pocker) -> None:
         "\n") == ["health_status: healthy", "health_status: unhealthy", "health_status: healthy"]
 
 
-def test_a_check_that_may_take_for_ever(pocker: Pocker) -> None:
+def test_a_check_without_a_timeout(pocker: Pocker) -> None:
     """Longer than poll(2) can wait."""
     _run(pocker, "--health-cmd", "true", "--health-timeout", "10000h")
     _becomes(pocker, "healthy")
     pocker.ok("rm", "-f", "web")
 
 
-def test_the_beginning_is_forgiven(pocker: Pocker) -> None:
+def test_failures_in_the_start_period_do_not_count(pocker: Pocker) -> None:
     _run(pocker, "--health-cmd", "test -e /tmp/well", "--health-retries", "1", "--health-start-period", "1h",
          "--health-start-interval", "50ms", "--health-interval", "1h")
     pocker.eventually(lambda: len(_health(pocker)["Log"]) == 5, "it is looked at often")
@@ -66,7 +66,7 @@ def test_the_beginning_is_forgiven(pocker: Pocker) -> None:
     assert _health(pocker)["Status"] == "healthy"
 
 
-def test_one_that_takes_too_long_is_killed_with_what_it_has_started(pocker: Pocker) -> None:
+def test_a_check_after_its_timeout_is_killed_with_its_children(pocker: Pocker) -> None:
     _run(pocker, "--health-cmd", "test -e /tmp/once && exit; touch /tmp/once; echo begun; sleep 77 & sleep 77",
          "--health-timeout", "300ms")
     pocker.eventually(lambda: _health(pocker)["Log"], "the first one has ended")
@@ -75,7 +75,7 @@ def test_one_that_takes_too_long_is_killed_with_what_it_has_started(pocker: Pock
     assert pocker.ok("exec", "web", "sh", "-c", "ps | grep -c '[s]leep 77'; true") == "0"
 
 
-def test_much_output_is_cut_and_what_stays_behind_is_not_waited_for(pocker: Pocker) -> None:
+def test_output_is_truncated_and_background_processes_are_not_waited_for(pocker: Pocker) -> None:
     _run(pocker, "--health-cmd", "sleep 1000 & yes | head -c 200000")
     _becomes(pocker, "healthy")
     assert _health(pocker)["Log"][0]["Output"] == "y\n" * 2048 + "..."
@@ -103,7 +103,7 @@ def test_a_paused_container_is_left_alone(pocker: Pocker) -> None:
     pocker.eventually(lambda: _health(pocker)["Log"][-1] != paused, "it goes on")
 
 
-def test_each_run_begins_anew(pocker: Pocker) -> None:
+def test_each_run_starts_without_health_results(pocker: Pocker) -> None:
     _run(pocker, "--health-cmd", "false", "--health-retries", "1")
     _becomes(pocker, "unhealthy")
     pocker.ok("stop", "-t", "0", "web")

@@ -104,13 +104,13 @@ def test_archives_are_packed_as_people_pack_them(own: Pocker, tmp_path: Path, pa
     assert own.ok("images", "-q", "-f", "dangling=true") == nameless[7:19]
 
 
-def test_an_archive_of_another_compression_is_told(own: Pocker, tmp_path: Path) -> None:
+def test_the_compression_of_an_archive_is_detected(own: Pocker, tmp_path: Path) -> None:
     (tmp_path / "image.tar.lz4").write_bytes(b"\x04\x22\x4d\x18" + bytes(600))
     for words in (("load", "-i", tmp_path / "image.tar.lz4"), ("import", tmp_path / "image.tar.lz4", "x")):
         assert "compressed with lz4" in own.fails(*words)
 
 
-def test_run_pulls_what_is_missing(own: Pocker, tmp_path: Path) -> None:
+def test_run_pulls_a_missing_image(own: Pocker, tmp_path: Path) -> None:
     (tmp_path / "registry").mkdir()
     with serve(tmp_path / "registry") as registry:
         name = f"{registry.host}/team/box:1"
@@ -167,14 +167,14 @@ def test_credentials_outlive_a_reboot(own: Pocker, tmp_path: Path) -> None:
         assert registry.host in json.loads((tmp_path / "other/config.json").read_text())["auths"]
 
 
-def test_an_image_for_another_platform_is_not_taken_for_ours(own: Pocker) -> None:
+def test_an_image_for_another_platform_is_refused(own: Pocker) -> None:
     assert own.ok("run", "--rm", "--pull", "never", "--platform", "linux/amd64", *NONE, "busybox", "echo", "x") == "x"
     said = own.fails("run", "--rm", "--pull", "never", "--platform", "linux/s390x", *NONE, "busybox", "true",
                      status=125)
     assert 'not "linux/s390x"' in said
 
 
-def test_what_is_used_and_what_is_not(own: Pocker) -> None:
+def test_images_in_use(own: Pocker) -> None:
     own.ok("volume", "create", "data")
     own.ok("run", "--name", "done", *NONE, "-v", "data:/d", "-v", "/anonymous", "busybox", "sh", "-c",
            "head -c 100000 /dev/zero >/d/file; head -c 50000 /dev/zero >/file")
@@ -216,7 +216,7 @@ def test_every_command_has_help_with_an_example(own: Pocker) -> None:
     assert "pocker image pull" in text and "Example:" in text
 
 
-def test_no_command_imports_what_is_dear() -> None:
+def test_no_command_imports_slow_modules() -> None:
     """Before it runs, that is; `run` alone imports little even then."""
     import sys
 

@@ -30,7 +30,7 @@ def _others(pocker: Pocker, command: int) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_whoever_is_killed_whenever(pocker: Pocker, seed: int) -> None:
+def test_kills_at_any_moment(pocker: Pocker, seed: int) -> None:
     chance = random.Random(seed)
     for number in range(_ROUNDS // 2):
         name = f"victim{number}"

@@ -49,7 +49,7 @@ def test_a_start_that_fails_after_one_that_did_not(pocker: Pocker) -> None:
 
 @pytest.mark.parametrize(("words", "status"), [
     (("exec", "job", "touch", "/go"), "5"), (("rm", "-f", "job"), "137"), (("stop", "-t0", "job"), "137")], ids=str)
-def test_waiting_for_one_that_is_removed_at_its_end(pocker: Pocker, words: tuple[str, ...], status: str) -> None:
+def test_wait_for_a_container_that_is_removed_at_its_exit(pocker: Pocker, words: tuple[str, ...], status: str) -> None:
     """Its status is known, though nothing else is left of it."""
     script = "until [ -e /go ]; do usleep 1000; done; exit 5"
     pocker.ok("run", "-d", "--rm", "--name", "job", "--network", "none", "busybox", "sh", "-c", script)
@@ -61,17 +61,17 @@ def test_waiting_for_one_that_is_removed_at_its_end(pocker: Pocker, words: tuple
     pocker.check()
 
 
-def test_what_cannot_be_run_is_told_with_125(pocker: Pocker) -> None:
+def test_errors_of_run_have_exit_status_125(pocker: Pocker) -> None:
     assert "no such image" in pocker.fails("run", "--pull", "never", "nosuchimage", status=125)
     pocker.check()
 
 
-def test_output_goes_where_it_belongs(pocker: Pocker) -> None:
+def test_stdout_and_stderr_are_separate(pocker: Pocker) -> None:
     done = pocker("run", "--rm", "--network", "none", "busybox", "sh", "-c", "echo out; echo err >&2")
     assert (done.stdout, done.stderr) == ("out\n", "err\n")
 
 
-def test_much_output_arrives_whole(pocker: Pocker) -> None:
+def test_much_output_is_complete(pocker: Pocker) -> None:
     done = pocker("run", "--rm", "--network", "none", "busybox", "sh", "-c", "head -c 5000000 /dev/zero")
     assert done.stdout == "\0" * 5000000
 
@@ -83,7 +83,7 @@ def test_input_goes_to_the_program_and_ends(pocker: Pocker) -> None:
     assert pocker("run", "--rm", "--network", "none", "busybox", "cat", input=text).stdout == ""
 
 
-def test_detached_it_runs_until_it_is_stopped(pocker: Pocker) -> None:
+def test_a_detached_container_runs_until_it_is_stopped(pocker: Pocker) -> None:
     container_id = pocker.ok("run", "-d", "--name", "web", "--network", "none", "busybox", "sleep", "1000")
     assert len(container_id) == 64
     assert pocker.statuses() == {"web": "running"}
@@ -97,7 +97,7 @@ def test_detached_it_runs_until_it_is_stopped(pocker: Pocker) -> None:
     pocker.check()
 
 
-def test_what_was_written_is_there_at_the_next_start(pocker: Pocker) -> None:
+def test_files_are_kept_for_the_next_start(pocker: Pocker) -> None:
     pocker.ok("create", "--name", "counter", "--network", "none", "busybox", "sh", "-c", "echo x >>/n; wc -l </n")
     for count in ("1", "2", "3"):
         assert pocker.ok("start", "-a", "counter").strip() == count
@@ -143,7 +143,7 @@ def test_a_container_outlives_the_command_that_is_killed(pocker: Pocker) -> None
     pocker.check()
 
 
-def test_the_truth_is_told_when_the_monitor_was_killed(pocker: Pocker) -> None:
+def test_status_after_the_monitor_was_killed(pocker: Pocker) -> None:
     for name in ("stopped", "removed", "ended"):
         pocker.ok("run", "-d", "--name", name, "--network", "none", "busybox", "sleep",
                   "1000" if name != "ended" else "2")

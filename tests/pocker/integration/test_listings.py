@@ -72,7 +72,7 @@ def test_how_long_and_how_large(web: Pocker) -> None:
     web.ok("volume", "rm", "data")
 
 
-def test_what_is_not_there_is_named_as_docker_names_it(pocker: Pocker) -> None:
+def test_missing_objects_are_named_as_by_docker(pocker: Pocker) -> None:
     for words, said in ((("inspect",), "no such object"), (("container", "inspect"), "no such container"),
                         (("image", "inspect"), "no such image"), (("volume", "inspect"), "no such volume"),
                         (("network", "inspect"), "no such network"), (("rmi",), "no such image"),
@@ -84,7 +84,7 @@ def test_what_is_not_there_is_named_as_docker_names_it(pocker: Pocker) -> None:
             assert done.stdout == "[]\n"
 
 
-def test_inspect_looks_where_it_is_told_to(web: Pocker) -> None:
+def test_inspect_type(web: Pocker) -> None:
     web.ok("tag", "busybox", "web")
     assert web.ok("inspect", "-f", "{{.Name}}", "web") == "/web"
     assert web.ok("image", "inspect", "-f", "{{.RepoTags}}", "web") == "[busybox:latest web:latest]"

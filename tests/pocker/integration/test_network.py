@@ -40,7 +40,7 @@ def test_two_containers_reach_each_other_and_the_host(lab: Lab) -> None:
     assert lab.ask(lab.host, "tcp", lab.address("two"), 80) == "hello 10.88.0.1"
 
 
-def test_none_host_and_another_containers(lab: Lab) -> None:
+def test_network_none_host_and_container(lab: Lab) -> None:
     assert lab.ok("run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net").split() == ["lo"]
     shown = lab.ok("run", "--rm", "--network", "host", "busybox", "ip", "addr")
     assert f"inet {HOST}/24" in shown
@@ -52,7 +52,7 @@ def test_none_host_and_another_containers(lab: Lab) -> None:
     assert "no such container" in lab.fails("run", "--rm", "--network", "container:nobody", "busybox", status=125)
 
 
-def test_what_is_asked_for_is_given(lab: Lab) -> None:
+def test_requested_addresses_and_names(lab: Lab) -> None:
     lab.ok("network", "create", "--subnet", "10.7.0.0/24", "--gateway", "10.7.0.254", "--ip-range", "10.7.0.128/25",
            "--opt", "mtu=1300", "fixed")
     lab.detached("pinned", "--network", "fixed", "--ip", "10.7.0.77", "--mac-address", "02:00:00:00:00:77",
@@ -176,7 +176,7 @@ def test_the_name_server_is_started_again_and_ends_with_the_last_network(lab: La
     lab.eventually(lambda: gone(second), "it has ended")
 
 
-def test_renamed_it_is_found_by_its_new_name(lab: Lab) -> None:
+def test_a_renamed_container_is_found_by_its_new_name(lab: Lab) -> None:
     lab.detached("before")
     lab.ok("rename", "before", "after")
     assert lab.address("after") in lab.ok("exec", "after", "nslookup", "-type=a", "after")
@@ -203,7 +203,7 @@ def test_a_client_that_sends_all_the_time(lab: Lab, host: str, network: str) -> 
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
-def test_a_published_port_is_reached_from_everywhere(lab: Lab, kind: str) -> None:
+def test_a_published_port_is_reachable_from_everywhere(lab: Lab, kind: str) -> None:
     web, other = lab.detached("web", "-p", f"8080:80/{kind}"), lab.detached("other")
     lab.ok("network", "create", "far")
     far = lab.detached("far", "--network", "far")
@@ -228,7 +228,7 @@ def test_a_published_port_is_reached_from_everywhere(lab: Lab, kind: str) -> Non
     assert not lab.ask(lab.outside, kind, HOST, 8080)
 
 
-def test_one_address_ranges_and_any_port(lab: Lab) -> None:
+def test_publish_on_an_address_a_range_or_any_port(lab: Lab) -> None:
     lab.ok("run", "-d", "--name", "web", "-p", "127.0.0.1:8080:80", "-p", f"{HOST}:9000-9001:90-91", "-p", "80",
            "--expose", "85/udp", "-P", "busybox", "sleep", "1000")
     pid = lab.pid("web")
@@ -247,7 +247,7 @@ def test_one_address_ranges_and_any_port(lab: Lab) -> None:
     assert "publishes no port 99/tcp" in lab.fails("port", "web", "99")
 
 
-def test_a_port_that_is_taken_is_told_with_who_has_it(lab: Lab) -> None:
+def test_a_port_in_use_is_an_error_that_names_its_user(lab: Lab) -> None:
     lab.detached("web", "-p", "8080:80")
     said = lab.fails("run", "--name", "late", "-p", "8080:80", "busybox", "true", status=125)
     assert 'cannot publish port 8080/tcp: address already in use by container "web"' in said
@@ -263,7 +263,7 @@ def test_a_port_that_is_taken_is_told_with_who_has_it(lab: Lab) -> None:
     assert subprocess.run([*lab.prefix, "python3", "-c", code], capture_output=True, check=False).returncode
 
 
-def test_what_nobody_listens_on_is_refused(lab: Lab) -> None:
+def test_a_published_port_without_a_listener_is_refused(lab: Lab) -> None:
     lab.detached("web", "-p", "8080:80")
     for host in ("127.0.0.1", HOST):
         started = time.monotonic()
@@ -304,7 +304,7 @@ def test_connect_and_disconnect_while_it_runs(lab: Lab) -> None:
     lab.serve(web, "tcp", "0.0.0.0", 80)
     assert lab("exec", "red", "nslookup", "-type=a", "web").returncode
     lab.ok("network", "connect", "--alias", "www", "red", "web")
-    assert "is connected to network \"red\" already" in lab.fails("network", "connect", "red", "web")
+    assert "is already connected to network \"red\"" in lab.fails("network", "connect", "red", "web")
     address = lab.address("web", "red")
     assert address in lab.ok("exec", "red", "nslookup", "-type=a", "www")
     assert address in lab.ok("exec", "web", "cat", "/etc/hosts")
@@ -321,7 +321,7 @@ def test_connect_and_disconnect_while_it_runs(lab: Lab) -> None:
     lab.ok("network", "disconnect", "-f", "red", "web")
 
 
-def test_connected_it_stays_so_at_the_next_start(lab: Lab) -> None:
+def test_a_connection_is_kept_for_the_next_start(lab: Lab) -> None:
     lab.ok("network", "create", "red")
     lab.ok("create", "--name", "web", "busybox", "sleep", "100000")
     lab.ok("network", "connect", "red", "web")
@@ -368,7 +368,7 @@ def test_others_rules_stay_and_dockers_are_opened(lab: Lab) -> None:
     assert lab.on_host("sh", "-c", "iptables -S; nft -s list table inet mine") == before
 
 
-def test_flushed_rules_are_made_anew(lab: Lab) -> None:
+def test_flushed_rules_are_restored(lab: Lab) -> None:
     pid = lab.detached("web", "-p", "8080:80")
     lab.serve(pid, "tcp", "0.0.0.0", 80)
     lab.on_host("nft", "flush", "ruleset")

@@ -124,7 +124,7 @@ def test_age_and_labels(own: Pocker) -> None:
 
 
 @pytest.mark.parametrize(("answer", "done"), [("y", True), ("yes", True), ("n", False), ("", False), ("\x04", False)])
-def test_on_a_terminal_it_asks_first(own: Pocker, answer: str, done: bool) -> None:
+def test_on_a_terminal_prune_asks_first(own: Pocker, answer: str, done: bool) -> None:
     own.ok("create", "--name", "box", *NONE, "busybox")
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())

@@ -119,7 +119,7 @@ pocker rm -f one
     assert done.stdout.split("\n") == ["one running", place, "one", ""]
 
 
-def test_a_session_that_begins_later_finds_the_containers(tmp_path: Path) -> None:
+def test_a_later_session_finds_the_containers(tmp_path: Path) -> None:
     """cron starts a container, and its user logs in: it must not be taken for one that does not run."""
     done = run(tmp_path, """
 pyimage load -q -i layout >/dev/null
@@ -137,7 +137,7 @@ ls -d $session/pocker | sed "s|$session|session|"
     assert done.stdout.split("\n") == ["one running", "one", "session/pocker", ""]
 
 
-def test_what_needs_no_place_works_without_one(tmp_path: Path) -> None:
+def test_commands_without_directories_work_without_them(tmp_path: Path) -> None:
     """And what does need one says so, `run` with its own exit status."""
     done = run(tmp_path, """
 unset XDG_RUNTIME_DIR
@@ -152,7 +152,7 @@ pocker run --rm plain:1 true; echo $?
     assert done.stderr.count('"/tmp/pocker-65534" is not a directory that only you may write') == 2
 
 
-def test_what_only_root_can_do_is_told_at_once(tmp_path: Path) -> None:
+def test_operations_that_need_root_fail_at_once(tmp_path: Path) -> None:
     done = run(tmp_path, """
 pyimage load -q -i layout >/dev/null
 set +e

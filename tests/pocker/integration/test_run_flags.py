@@ -125,7 +125,7 @@ def test_a_group_that_is_denied_access_stays_denied(pocker: Pocker, grouped: str
 
 def test_entrypoint(pocker: Pocker) -> None:
     assert pocker.ok("run", "--rm", *NONE, "--entrypoint", "echo", "busybox", "a", "b") == "a b"
-    assert "does not say what to run" in pocker.fails("run", "--rm", *NONE, "--entrypoint", "", "busybox", status=125)
+    assert "declares no command" in pocker.fails("run", "--rm", *NONE, "--entrypoint", "", "busybox", status=125)
 
 
 def test_a_cidfile(pocker: Pocker, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_cidfile(pocker: Pocker, tmp_path: Path) -> None:
     assert pocker.ok("ps", "-aq").split() == [container[:12]]
 
 
-def test_init_collects_orphans_and_passes_signals_on(pocker: Pocker) -> None:
+def test_init_reaps_orphans_and_forwards_signals(pocker: Pocker) -> None:
     said = run(pocker, "--init", "--", "echo $$; (sleep 0.1 & ) ; sleep 0.5; grep -c Z /proc/[0-9]*/stat | grep -c :1;"
                " cat /proc/1/comm; true").splitlines()
     assert said[0] != "1" and said[1] == "0" and said[2].endswith("pocker-init"), said
@@ -157,7 +157,7 @@ def test_status_by_init(pocker: Pocker, words: list[str], status: int) -> None:
 
 
 def capabilities(said: str) -> set[str]:
-    from pyruntime.pocker.options.security import ALL
+    from pyruntime.pocker.containers.capabilities import ALL
 
     bits = int(said.rsplit(maxsplit=1)[-1], 16)
     return {name for number, name in enumerate(ALL) if bits >> number & 1}
@@ -207,7 +207,7 @@ def test_security_options(pocker: Pocker) -> None:
     assert "/proc/sys" not in found["readonlyPaths"] and "/proc/bus" in found["readonlyPaths"]
 
 
-def test_nothing_of_the_machine_shows(pocker: Pocker) -> None:
+def test_paths_of_the_host_are_masked(pocker: Pocker) -> None:
     said = run(pocker, "--", "cat /proc/keys /proc/timer_list /proc/interrupts | wc -c; ls /sys/firmware | wc -l;"
                " touch /sys/x /sys/fs/cgroup/x 2>&1; (echo 60 >/proc/sys/vm/swappiness) 2>&1")
     lines = said.splitlines()
@@ -215,7 +215,7 @@ def test_nothing_of_the_machine_shows(pocker: Pocker) -> None:
 
 
 def test_privileged(pocker: Pocker) -> None:
-    from pyruntime.pocker.options.security import known
+    from pyruntime.pocker.containers.capabilities import known
 
     said = run(pocker, "--privileged", "--",
                "grep -E 'CapEff|Seccomp:' /proc/self/status; test -c /dev/kmsg && echo dev;"
@@ -241,7 +241,7 @@ def namespace(kind: str) -> str:
 
 @pytest.mark.parametrize(("flag", "kind"), [("ipc", "ipc"), ("pid", "pid"), ("uts", "uts"), ("cgroupns", "cgroup"),
                                             ("network", "net")])
-def test_namespaces_of_the_machine(pocker: Pocker, flag: str, kind: str) -> None:
+def test_namespaces_of_the_host(pocker: Pocker, flag: str, kind: str) -> None:
     words = [] if flag == "network" else NONE
     assert pocker.ok("run", "--rm", *words, f"--{flag}", "host", "busybox", "readlink",
                      f"/proc/self/ns/{kind}") == namespace(kind)
@@ -263,7 +263,7 @@ def test_namespaces_of_another_container(pocker: Pocker) -> None:
                      "--network", "container:other", "busybox", "sh", "-c", look)
     assert said.split("\n") == [*pocker.ok("logs", "other").split("\n"), "hello", "otherbox", "otherbox"]
     pocker.ok("run", "-d", "--name", "closed", *NONE, "busybox", "sleep", "1000")
-    assert "--ipc shareable" in pocker.fails("run", "--rm", *NONE, "--ipc", "container:closed", "busybox", "true",
+    assert "ipc shareable" in pocker.fails("run", "--rm", *NONE, "--ipc", "container:closed", "busybox", "true",
                                              status=125)
     pocker.ok("stop", "-t", "0", "other")
     assert "does not run" in pocker.fails("run", "--rm", *NONE, "--pid", "container:other", "busybox", "true",
@@ -318,7 +318,7 @@ def test_user_namespaces(store: Path, ranges: Path) -> None:
            for name in ("a1", "b1")]
     assert ids == [["0 1000000 65536"], ["0 1065536 65536"]]
     third = in_range(pocker, ranges, "create", *auto)
-    assert third.returncode == 1 and "all 2 times 65536 ids are taken" in third.stderr
+    assert third.returncode == 1 and "all 2 ranges of 65536 IDs are in use" in third.stderr
     pocker.ok("rm", "b1")
     assert in_range(pocker, ranges, "create", "--name", "c1", *auto).returncode == 0
     assert in_range(pocker, ranges, "restart", "-t", "0", "a1").returncode == 0
@@ -386,13 +386,13 @@ def test_limits(pocker: Pocker) -> None:
         assert cgroup(pocker, "it", "", "", "cpu.max") == "50000 100000"
 
 
-def test_who_uses_more_memory_than_allowed_is_killed(pocker: Pocker) -> None:
+def test_a_program_over_its_memory_limit_is_killed(pocker: Pocker) -> None:
     pocker.fails("run", "--name", "it", *NONE, "--mem", "16m", "--memory-swap", "16m", "busybox", "sh", "-c",
                  "x=$(head -c 60000000 /dev/zero | tr '\\0' x); echo never", status=137)
     assert json.loads(pocker.ok("inspect", "it"))[0]["State"]["OOMKilled"] is True
 
 
-def test_who_makes_more_processes_than_allowed_is_stopped(pocker: Pocker) -> None:
+def test_a_program_over_its_pids_limit_cannot_fork(pocker: Pocker) -> None:
     said = pocker("run", "--rm", *NONE, "--pids", "5", "busybox", "sh", "-c",
                   "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; true")
     assert "fork" in said.stderr, said
@@ -409,8 +409,8 @@ def test_devices(pocker: Pocker, tmp_path: Path) -> None:
     os.mknod(tmp_path / "dev" / "b", 0o600 | 0o020000, os.makedev(1, 9))
     assert run(pocker, "--device", f"{tmp_path}/dev:/dev/some:r", "--", "ls /dev/some; head -c2 /dev/some/a | wc -c"
                ).split() == ["a", "b", "2"]
-    assert "no device is in that directory" in pocker.fails("run", "--rm", *NONE, "--device", "/proc/sys/vm", "busybox",
-                                                            "true", status=125)
+    assert "the directory contains no devices" in pocker.fails("run", "--rm", *NONE, "--device", "/proc/sys/vm",
+                                                               "busybox", "true", status=125)
     found = configuration(pocker, *NONE, "--device", "/dev/null:r", "--device-cgroup-rule", "c 188:* rwm")
     assert found["linux"]["resources"]["devices"][-2:] == [
         {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "r"},
@@ -448,7 +448,7 @@ def test_binds(pocker: Pocker, tmp_path: Path) -> None:
     assert not (tmp_path / "here/x").exists()
 
 
-def test_what_is_below_a_read_only_bind_is_read_only_too(pocker: Pocker, tmp_path: Path) -> None:
+def test_mounts_below_a_read_only_bind_are_read_only(pocker: Pocker, tmp_path: Path) -> None:
     (tmp_path / "top" / "below").mkdir(parents=True)
     script = 'mount --make-rprivate / && mount -t tmpfs x "$0/below" && exec "$@"'
     done = subprocess.run(["unshare", "-m", "sh", "-c", script, str(tmp_path / "top"),
@@ -493,7 +493,7 @@ def test_home_is_that_of_the_user(pocker: Pocker) -> None:
     assert pocker.ok("exec", "-u", "1000", "given", *told[1:]) == "/given"
 
 
-def test_a_tmpfs_on_a_new_mount_point_is_for_everybody(pocker: Pocker) -> None:
+def test_a_tmpfs_on_a_new_mount_point_is_world_writable(pocker: Pocker) -> None:
     pocker.ok("run", "--name", "tt", *NONE, "--user", "1000", "--tmpfs", "/new/x", "--mount", "type=tmpfs,dst=/new/y",
               "busybox", "sh", "-c", "stat -c %a /new/x /new/y; touch /new/x/f /new/y/f")
     assert pocker.ok("start", "-a", "tt") == "1777\n1777"   # the mount points are there by now
@@ -507,7 +507,7 @@ def test_tmpfs(pocker: Pocker) -> None:
     assert "size=2048k" in lines[1] and "noexec" in lines[1] and lines[2:] == ["700", "1777"]
 
 
-def test_ones_own_file_instead_of_ours(pocker: Pocker, tmp_path: Path) -> None:
+def test_a_bind_mount_replaces_a_default_file(pocker: Pocker, tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("10.0.0.1 mine\n")
     assert run(pocker, "-v", f"{tmp_path}/hosts:/etc/hosts", "--", "cat /etc/hosts") == "10.0.0.1 mine"
 

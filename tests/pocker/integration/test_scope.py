@@ -30,7 +30,7 @@ def limit(pocker: Pocker, name: str, file: str) -> str:
     return (TOP / place(pocker.run_file(name)["pid"]).lstrip("/") / file).read_text().strip()
 
 
-def test_limits_outlive_what_systemd_does(pocker: Pocker) -> None:
+def test_limits_outlive_changes_by_systemd(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "it", *NONE, "-m", "64m", "--memory-swap", "96m", "--cpus", "0.5", "--cpu-shares",
               "512", "--cpuset-cpus", "0", "--pids-limit", "50", "busybox", "sleep", "1000")
     name, run = os.readlink(pocker.root / "names" / "it"), pocker.run_file("it")
@@ -49,7 +49,7 @@ def test_limits_outlive_what_systemd_does(pocker: Pocker) -> None:
     assert {file: limit(pocker, "it", file) for file in expected} == expected
 
 
-def test_what_it_does_and_uses(pocker: Pocker) -> None:
+def test_status_and_usage(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "it", *NONE, "-m", "64m", "busybox", "sh", "-c", "sleep 1000 & sleep 2000; true")
     pocker.eventually(lambda: "sleep 2000" in pocker.ok("top", "it"), "it runs")
     assert "sleep 1000" in pocker.ok("top", "it")
@@ -83,7 +83,7 @@ def test_a_slice_and_a_directory_of_ones_own(pocker: Pocker) -> None:
             path.rmdir()
 
 
-def test_it_starts_again_at_once(pocker: Pocker) -> None:
+def test_it_restarts_at_once(pocker: Pocker) -> None:
     """While systemd may still be clearing away the scope of the run before."""
     pocker.ok("run", "-d", "--name", "it", *NONE, "busybox", "sleep", "1000")
     for _ in range(3):
@@ -95,7 +95,7 @@ def test_it_starts_again_at_once(pocker: Pocker) -> None:
     pocker.ok("rm", "-f", "it")
 
 
-def test_systemd_may_end_it(pocker: Pocker) -> None:
+def test_systemd_may_stop_it(pocker: Pocker) -> None:
     """As it does when the machine is shut down: the container may end by itself, and its status is known."""
     pocker.ok("run", "-d", "--name", "it", *NONE, "busybox", "sh", "-c",
               "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.1; done")
@@ -106,7 +106,7 @@ def test_systemd_may_end_it(pocker: Pocker) -> None:
     assert pocker.ok("wait", "it") == "5" and "bye" in pocker.ok("logs", "it")
 
 
-def test_names_are_served_when_the_first_container_has_gone(lab: Lab) -> None:
+def test_names_are_served_after_the_first_container_has_stopped(lab: Lab) -> None:
     lab.ok("network", "create", "blue")
     for name in ("first", "second", "third"):
         lab.ok("run", "-d", "--name", name, "--network", "blue", "busybox", "sleep", "1000")

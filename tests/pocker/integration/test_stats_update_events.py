@@ -21,7 +21,7 @@ def _run(pocker: Pocker, name: str, script: str, *options: str) -> None:
     pocker.ok("run", "-d", "--name", name, "--network", "none", *options, "busybox", "sh", "-c", script)
 
 
-def test_what_containers_use(pocker: Pocker) -> None:
+def test_usage_of_containers(pocker: Pocker) -> None:
     _run(pocker, "busy", "while :; do :; done", "-m", "64m", "--cpus", "0.5")
     _run(pocker, "idle", "head -c 20m /dev/zero >/dev/shm/x; sleep 1000 & wait")
     pocker.ok("create", "--name", "new", "--network", "none", "busybox")
@@ -40,7 +40,7 @@ def test_what_containers_use(pocker: Pocker) -> None:
     assert "no such container" in pocker.fails("stats", "--no-stream", "nosuch")
 
 
-def test_stats_go_on_with_what_comes_and_goes(pocker: Pocker) -> None:
+def test_stats_follow_containers_that_start_and_stop(pocker: Pocker) -> None:
     _run(pocker, "first", "sleep 1000")
     with pocker.start("stats", "--format", "{{.Name}}") as running:
         assert running.stdout is not None and running.stdout.readline() == "first\n"

@@ -26,7 +26,7 @@ class PockerTerminal(Terminal):
 NONE = ("--network", "none")
 
 
-def test_a_terminal_is_one_inside(pocker: Pocker) -> None:
+def test_tty_is_a_terminal_in_the_container(pocker: Pocker) -> None:
     terminal = PockerTerminal(pocker, "run", "--rm", "-it", *NONE, "busybox", "sh")
     terminal.type(b"tty; stty -echo; echo rea''dy\n")
     terminal.expect(b"/dev/pts/0")
@@ -36,7 +36,7 @@ def test_a_terminal_is_one_inside(pocker: Pocker) -> None:
     pocker.check()
 
 
-def test_the_size_of_the_terminal_follows_ours(pocker: Pocker) -> None:
+def test_the_terminal_has_the_size_of_the_callers(pocker: Pocker) -> None:
     import fcntl
     import struct
     import termios
@@ -77,7 +77,7 @@ def test_keys_that_are_half_typed_arrive(pocker: Pocker) -> None:
     assert terminal.status() == 0
 
 
-def test_output_that_nobody_sees_is_in_the_log(pocker: Pocker) -> None:
+def test_output_without_a_client_is_in_the_log(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "talker", *NONE, "busybox", "sh", "-c",
               "for i in 1 2 3; do echo line $i; done; echo wrong >&2; printf half; sleep 0.2; echo ' done';"
               "sleep 0.2; printf 'la'; sleep 0.2; echo st")
@@ -125,7 +125,7 @@ def test_exec_has_the_status_of_its_program(pocker: Pocker, words: list[str], st
     assert "has no user" in pocker.fails("exec", "-u", "nosuch", "box", *words, status=126)
 
 
-def test_exec_as_it_is_asked(pocker: Pocker) -> None:
+def test_exec_flags(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "box", "-e", "A=1", *NONE, "busybox", "sleep", "1000")
     assert pocker.ok("exec", "-e", "B=2", "-w", "/tmp", "-u", "1:2", "box", "sh", "-c",
                      "echo $A$B $PWD $(id -u):$(id -g)") == "12 /tmp 1:2"
@@ -156,7 +156,7 @@ def test_logs_of_a_program_that_never_stops_writing(pocker: Pocker) -> None:
         pocker.ok("rm", "-f", "box")
 
 
-def test_exec_gives_its_program_none_of_our_files(pocker: Pocker, tmp_path: Path) -> None:
+def test_exec_passes_no_file_of_the_caller(pocker: Pocker, tmp_path: Path) -> None:
     """What is open could be opened anew by its descriptor, to read it or to write over it."""
     pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
     log = tmp_path / "log"
@@ -173,7 +173,7 @@ def test_exec_gives_its_program_none_of_our_files(pocker: Pocker, tmp_path: Path
     assert null == "/dev/null" and all(other.startswith("pipe:") for other in others), terminal.seen
 
 
-def test_exec_passes_on_everything(pocker: Pocker) -> None:
+def test_exec_passes_all_input_and_output(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
     text = "".join(f"{number}\n" for number in range(300_000))
     assert pocker("exec", "-i", "box", "cat", input=text).stdout == text
@@ -194,7 +194,7 @@ def test_exec_passes_on_everything(pocker: Pocker) -> None:
         assert running.wait(60) == 7
 
 
-def test_after_a_full_disk_a_log_has_whole_lines(pocker: Pocker) -> None:
+def test_a_log_has_complete_lines_after_a_full_disk(pocker: Pocker) -> None:
     """What did not fit is lost; what comes later is not glued to half a line."""
     pocker.root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", pocker.root], check=True)
@@ -369,7 +369,7 @@ def test_exec_with_a_terminal_and_no_input_has_no_end_of_input(pocker: Pocker) -
         assert terminal.status() == 137
 
 
-def test_exec_hears_signals_though_its_output_is_not_read(pocker: Pocker) -> None:
+def test_exec_forwards_signals_while_its_output_is_not_read(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
     with pocker.start("exec", "box", "sh", "-c", "trap 'exit 6' TERM; yes & echo; while :; do sleep 0.1; done"
                       ) as running:

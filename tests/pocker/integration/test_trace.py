@@ -90,7 +90,7 @@ def test_each_flag_has_its_places(pocker: Pocker) -> None:
     (["--log-opt", "max-size=1m"], "--log-opt max-size=1m", "the monitor, which writes the log"),
     (["--label", "a=b"], "--label a=b", "container.json: shown by `pocker inspect`, asked for by filters"),
 ])
-def test_flags_that_stand_elsewhere_or_with_others(pocker: Pocker, words: list[str], flag: str, line: str) -> None:
+def test_trace_of_flags_outside_the_configuration(pocker: Pocker, words: list[str], flag: str, line: str) -> None:
     pocker.ok("run", "--name", "other", *NONE, "-v", "kept:/kept", "busybox", "true")
     flags = told(trace(pocker, *NONE, *words, "busybox", "sleep", "1000"))
     assert line in flags[flag], flags
@@ -124,7 +124,7 @@ def test_programs_streams_are_untouched(pocker: Pocker) -> None:
     assert pocker("run", "--rm", *NONE, "busybox", "true").stderr == ""
 
 
-def test_it_is_told_before_what_fails(pocker: Pocker) -> None:
+def test_the_trace_precedes_the_error(pocker: Pocker) -> None:
     done = pocker("run", "--rm", "--trace", *NONE, "busybox", "nosuch")
     assert done.returncode == 127
     assert "flags: " in done.stderr and 'exec: "nosuch": executable file not found' in done.stderr.splitlines()[-2]

@@ -104,7 +104,7 @@ def test_volumes_from_read_only(pocker: Pocker, tmp_path: Path) -> None:
     pocker.ok("volume", "rm", "named", "other")
 
 
-def test_what_the_image_has_is_copied_once(pocker: Pocker, filled: str) -> None:
+def test_files_of_the_image_are_copied_once(pocker: Pocker, filled: str) -> None:
     look = "cd /data; stat -c '%n %u %g %a %h' . file below/same; readlink link; cat link"
     first = pocker.ok("run", "--rm", *NONE, "-v", "kept:/data", filled, "sh", "-c", look).splitlines()
     assert first == [". 56 78 2750 3", "file 12 34 640 2", "below/same 12 34 640 2", "below/same", "of the image"]
@@ -119,7 +119,7 @@ def test_what_the_image_has_is_copied_once(pocker: Pocker, filled: str) -> None:
     assert names(pocker) == []
 
 
-def test_a_copy_that_was_killed_is_made_anew(pocker: Pocker, filled: str) -> None:
+def test_a_killed_copy_is_repeated(pocker: Pocker, filled: str) -> None:
     pocker.ok("volume", "create", "half")
     (pocker.root / "volumes/half/copying").touch()
     (pocker.root / "volumes/half/_data/below").mkdir()
@@ -128,7 +128,7 @@ def test_a_copy_that_was_killed_is_made_anew(pocker: Pocker, filled: str) -> Non
     pocker.ok("volume", "rm", "half")
 
 
-def test_a_link_in_the_image_leads_nowhere_but_into_the_image(pocker: Pocker, store: Path, tmp_path: Path) -> None:
+def test_a_link_in_the_image_stays_in_the_image(pocker: Pocker, store: Path, tmp_path: Path) -> None:
     tree = _made(tmp_path / "rootfs")
     subprocess.run(["tar", "-C", tree, "-xf", next(store.parent.glob("*.tar"))], check=True)
     (tree / "data").symlink_to("/../../../../../../../../proc/1/root/etc")
@@ -151,7 +151,7 @@ def test_a_part_of_a_volume(pocker: Pocker) -> None:
     pocker.ok("volume", "rm", "whole")
 
 
-def test_a_volume_in_memory_is_shared_while_it_is_used(pocker: Pocker) -> None:
+def test_a_tmpfs_volume_is_shared_while_in_use(pocker: Pocker) -> None:
     pocker.ok("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m,uid=7", "mem")
     pocker.ok("run", "-d", "--name", "first", *NONE, "-v", "mem:/m", "busybox", "sh", "-c",
               "echo here >/m/file; sleep 1000")
@@ -162,7 +162,7 @@ def test_a_volume_in_memory_is_shared_while_it_is_used(pocker: Pocker) -> None:
     pocker.ok("volume", "rm", "mem")
 
 
-def test_a_volume_of_a_directory_of_the_machine(pocker: Pocker, tmp_path: Path) -> None:
+def test_a_volume_of_a_host_directory(pocker: Pocker, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     run(pocker, "--mount", f'src=bound,dst=/b,volume-driver=local,volume-opt=type=none,volume-opt=o=bind,'
         f'volume-opt=device={tmp_path}/there', "--", "echo x >/b/file")
@@ -179,7 +179,7 @@ def test_a_volume_of_a_directory_of_the_machine(pocker: Pocker, tmp_path: Path) 
     (["create", "-d", "nfsplugin", "x1"], "use local"), (["create", "-o", "size=1", "x1"], "type, o, device"),
     (["create", "-o", "o=bind", "x1"], "needs device="), (["create", "a/b"], "cannot be the name"),
     (["inspect", "nobody"], "no such volume"), (["ls", "--filter", "colour=red"], "dangling, driver, label, name")])
-def test_what_is_said_of_mistakes(pocker: Pocker, words: list[str], says: str) -> None:
+def test_errors_of_volumes(pocker: Pocker, words: list[str], says: str) -> None:
     assert says in pocker.fails("volume", *words)
 
 

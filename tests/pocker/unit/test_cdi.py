@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import HostError, UsageError
-from pyruntime.pocker.cdi import inject
+from pyruntime.pocker.containers.cdi import inject
 from pyruntime.pocker.options.devices import is_cdi
 
 
@@ -104,7 +104,7 @@ containerEdits:
             inject("vendor.com/thing=0", empty())
 
 
-def test_what_is_said_of_devices_that_are_not_there(places: tuple[Path, Path]) -> None:
+def test_errors_of_missing_devices(places: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match=r'"vendor.com/thing=two": no file'):
         inject("vendor.com/thing=two", empty())
     write(places[0] / "a.json", "vendor.com/thing", {"deviceNodes": [{"path": "/dev/nowhere-at-all"}]})

@@ -24,7 +24,7 @@ def test_which_argument_is_a_container(text: str, parts: tuple[str, str]) -> Non
     ("a", "a", False, False), ("a/", "a", True, False), ("a/.", "a", True, True), ("a//", "a", True, False),
     ("/", "/", False, True), (".", ".", False, True), ("./", ".", True, True), ("/.", "/", True, True),
     ("a/b/./", "a/b", True, True), ("a/..", "a/..", False, False)])
-def test_what_stands_at_the_end_of_a_path(text: str, plain: str, slash: bool, content: bool) -> None:
+def test_the_end_of_a_path(text: str, plain: str, slash: bool, content: bool) -> None:
     path = Path(text)
     assert (path.plain, path.slash, path.content) == (plain, slash, content)
 
@@ -41,7 +41,7 @@ def test_what_stands_at_the_end_of_a_path(text: str, plain: str, slash: bool, co
     ("s/d", True, "there", ("there", "d")), ("s/d/", True, "there", ("there", "d")),
     ("s/d/.", True, "there", ("there", "")), ("s/d", True, "there/.", ("there", "d")),
     ("/", True, "there", ("there", "")), ("s/f", False, "/new", ("/", "new"))])
-def test_where_things_land(source: str, directory: bool, target: str, result: tuple[str, str] | str,
+def test_destinations(source: str, directory: bool, target: str, result: tuple[str, str] | str,
                            tmp_path: File) -> None:
     (tmp_path / "file").touch()
     there = {"there": os.stat(tmp_path), "file": os.stat(tmp_path / "file")}.get(Path(target).plain)

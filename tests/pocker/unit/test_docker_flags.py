@@ -183,7 +183,7 @@ def _left_out(words: str) -> set[str]:
 
 
 @pytest.mark.parametrize("words", DOCKER)
-def test_every_flag_of_dockers_is_ours_or_left_out_for_a_reason(words: str) -> None:
+def test_every_flag_of_docker_is_supported_or_left_out_for_a_reason(words: str) -> None:
     ours = {flag.name for flag in _command(words).flags}
     assert set(DOCKER[words].split()) - ours == _left_out(words)
 
@@ -194,7 +194,7 @@ def test_dockers_older_names(words: str) -> None:
     assert all(flags[name].hidden for name in _HIDDEN[words].split())
 
 
-def test_what_is_left_out_stands_in_the_documents() -> None:
+def test_flags_that_are_left_out_are_documented() -> None:
     text = (TOP / "docs/differences.md").read_text()
     for words, reasons in LEFT_OUT.items():
         for reason, flags in reasons.items():

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from pyruntime.pocker import events as history
-from pyruntime.pocker.directories import Places
+from pyruntime.pocker.directories import Directories
 from pyruntime.system import events as journal
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(str(tmp_path / "root"), str(tmp_path / "run"))
+def places(tmp_path: Path) -> Directories:
+    return Directories(str(tmp_path / "root"), str(tmp_path / "run"))
 
 
-def _ids(places: Places, **options: Any) -> list[str]:
+def _ids(places: Directories, **options: Any) -> list[str]:
     return [event["Actor"]["ID"] for event in history.events(places, follow=False, **options)]
 
 
-def test_what_was_noted_is_told_in_dockers_form(places: Places) -> None:
+def test_events_have_dockers_form(places: Directories) -> None:
     history.note(places, "container", "die", "c1", {"image": "i", "name": "n", "exitCode": "1"})
     history.note(places, "volume", "create", "v1", {})
     first, second = history.events(places, since=0, follow=False)
@@ -33,7 +33,7 @@ def test_what_was_noted_is_told_in_dockers_form(places: Places) -> None:
     assert second["Actor"] == {"ID": "v1", "Attributes": {}} and "from" not in second
 
 
-def test_times_bound_what_is_told(places: Places) -> None:
+def test_events_between_two_times(places: Directories) -> None:
     for number in range(3):
         history.note(places, "container", "start", f"c{number}", {})
     times = [event["timeNano"] for event in history.events(places, since=0, follow=False)]
@@ -42,7 +42,7 @@ def test_times_bound_what_is_told(places: Places) -> None:
     assert _ids(places) == []
 
 
-def test_a_long_journal_is_renamed_and_a_follower_misses_nothing(places: Places, monkeypatch: pytest.MonkeyPatch
+def test_a_long_journal_is_renamed_and_a_follower_misses_nothing(places: Directories, monkeypatch: pytest.MonkeyPatch
                                                                  ) -> None:
     monkeypatch.setattr(journal, "LIMIT", 2000)
     monkeypatch.setattr(history, "_LOOK", 0.001)
@@ -77,7 +77,7 @@ def test_a_long_journal_is_renamed_and_a_follower_misses_nothing(places: Places,
     assert (Path(places.run) / "events").stat().st_size < 4000
 
 
-def test_a_broken_line_is_passed_over(places: Places) -> None:
+def test_a_broken_line_is_passed_over(places: Directories) -> None:
     history.note(places, "container", "start", "one", {})
     with (Path(places.run) / "events").open("a") as file:
         file.write('{"Type": "cont\n[1]\n')
@@ -85,6 +85,6 @@ def test_a_broken_line_is_passed_over(places: Places) -> None:
     assert _ids(places, since=0) == ["one", "two"]
 
 
-def test_a_journal_that_cannot_be_written_stops_nobody(places: Places) -> None:
+def test_a_journal_that_cannot_be_written_is_no_error(places: Directories) -> None:
     (Path(places.below_run()) / "events").mkdir()
     history.note(places, "container", "start", "one", {})

@@ -9,7 +9,8 @@ import pytest
 from pyruntime.commandline.parse import parse
 from pyruntime.pocker.cli.run import COMMAND
 from pyruntime.pocker.cli.trace import ELSEWHERE, differences, given, record_without, together
-from pyruntime.pocker.containers.container import Record
+from pyruntime.pocker.containers.container import ContainerRecord
+from pyruntime.pocker.settings import IdMaps, MountPoint
 
 
 @pytest.mark.parametrize(("before", "after", "lines"), [
@@ -31,26 +32,25 @@ def test_differences(before: Any, after: Any, lines: list[str]) -> None:
     assert list(together(differences(before, after))) == lines
 
 
-def test_a_flag_is_taken_away_from_what_was_completed() -> None:
+def test_a_flag_is_removed_from_completed_settings() -> None:
     """The names of volumes and what the image and other containers have mounted stay as they are."""
     parsed = parse(COMMAND, ["-v", "/data", "--tmpfs", "/x", "--volumes-from", "web", "--userns", "auto", "image"])
     flags = {flag.name: flag for flag in given(COMMAND, parsed)}
-    record = Record(settings=flags["tmpfs"].asked.document())
-    record.settings.ids = {"uids": ["0 1 1"], "gids": ["0 1 1"]}
-    record.settings.mounts = [
-        {"kind": "volume", "source": "invented", "target": "/data", "anonymous": True},
-        {"kind": "tmpfs", "target": "/x"},
-        {"kind": "volume", "source": "theirs", "target": "/theirs"},
-        {"kind": "volume", "source": "images", "target": "/images", "anonymous": True}]
-    left = {name: [mount["target"] for mount in record_without(record, flag).settings.mounts]
+    record = ContainerRecord(settings=flags["tmpfs"].asked.document())
+    record.settings = record.settings.replace(ids=IdMaps(uids=["0 1 1"], gids=["0 1 1"]), mounts=[
+        MountPoint(kind="volume", source="invented", target="/data", anonymous=True),
+        MountPoint(kind="tmpfs", target="/x"),
+        MountPoint(kind="volume", source="theirs", target="/theirs"),
+        MountPoint(kind="volume", source="images", target="/images", anonymous=True)])
+    left = {name: [mount.target for mount in record_without(record, flag).settings.mounts]
             for name, flag in flags.items()}
     assert left == {"volume": ["/x", "/theirs", "/images"], "tmpfs": ["/data", "/theirs", "/images"],
                     "volumes-from": ["/data", "/x", "/images"],
                     "userns": ["/data", "/x", "/theirs", "/images"]}
-    assert record_without(record, flags["tmpfs"]).settings.mounts[0]["source"] == "invented"
+    assert record_without(record, flags["tmpfs"]).settings.mounts[0].source == "invented"
     assert record_without(record, flags["tmpfs"]).settings.ids
     assert not record_without(record, flags["userns"]).settings.ids
 
 
-def test_what_stands_elsewhere_are_flags() -> None:
+def test_elsewhere_names_flags() -> None:
     assert set(ELSEWHERE) <= {flag.name for flag in COMMAND.flags}

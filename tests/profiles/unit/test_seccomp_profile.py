@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pyruntime.images.runtime_config import CAPABILITIES
-from pyruntime.pocker.options.security import ALL
+from pyruntime.pocker.containers.capabilities import ALL
 from pyruntime.profiles.seccomp import EVERYBODY, MACHINES, NEW_NAMESPACES, WITH_CAPABILITY, of_document, profile
 from pyruntime.runtime.compiler.sections.seccomp_filter import compile_filter
 from pyruntime.runtime.config.node import Node

@@ -107,7 +107,7 @@ def test_one_key_mistakes(runtime: Runtime, bundle: Bundle, where: str) -> None:
     bundle.save()
     done = runtime("create", "c1", bundle)
     assert done.returncode == 1 and f"config.json: {where}" in done.stderr, done.stderr
-    assert "; " in done.stderr, "no remedy"   # on a terminal in a line of its own
+    assert "; " in done.stderr, "no remedy"   # on a terminal, on a separate line
 
 
 def test_missing_features_of_the_host_are_named(runtime: Runtime, bundle: Bundle) -> None:

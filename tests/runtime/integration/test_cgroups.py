@@ -330,7 +330,7 @@ def test_burst_moves_with_the_quota(sandbox: Sandbox, burst: bool) -> None:
         pytest.skip("no cpu controller")
     sandbox.create()
     if not (sandbox.file("cpu", "cpu.cfs_burst_us").exists() or sandbox.file("cpu", "cpu.max.burst").exists()):
-        pytest.skip("no burst in this kernel")
+        pytest.skip("the kernel does not support burst")
     for quota in (100000, 10000, 50000) if burst else (10000, 100000):
         sandbox.update({"cpu": {"quota": quota, "period": 100000, "burst": quota}})
 
@@ -338,7 +338,7 @@ def test_burst_moves_with_the_quota(sandbox: Sandbox, burst: bool) -> None:
 def test_idle_and_shares(sandbox: Sandbox) -> None:
     sandbox.create()
     if not sandbox.file("cpu", "cpu.idle").exists():
-        pytest.skip("no cpu.idle in this kernel")
+        pytest.skip("the kernel has no cpu.idle")
     for idle, shares in ((1, 512), (0, 1024), (1, 2)):
         sandbox.update({"cpu": {"idle": idle, "shares": shares}})
         assert sandbox.read("cpu", "cpu.idle") == str(idle)
@@ -472,7 +472,7 @@ def test_the_filter_of_v2_also_works_on_hybrid_hosts(sandbox: Sandbox, tmp_path:
     assert sandbox.result(lambda: access(directory, KMSG, os.O_RDONLY)) == errno.EPERM
 
 
-# --- v2's rules of its own ----------------------------------------------------------------------------------------
+# --- rules of v2 --------------------------------------------------------------------------------------------------
 
 @v2
 def test_a_parent_cgroup_with_processes_is_named(sandbox: Sandbox) -> None:

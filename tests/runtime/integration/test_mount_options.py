@@ -95,7 +95,7 @@ def test_a_bind_mount_with_options_does_not_inherit_attributes(
     bundle.shell("cat /proc/mounts")
     out = runtime.ok("run", "c1", bundle)
     assert options_of(out, "/mnt") == wanted
-    assert options_of(out, "/mnt/below") == {"rw", "nosuid", "nodev", "noexec"}   # the mount itself alone
+    assert options_of(out, "/mnt/below") == {"rw", "nosuid", "nodev", "noexec"}   # only the mount itself
 
 
 def test_locked_attributes_are_kept(runtime: Runtime, own_bundle: Bundle, restricted: Path) -> None:

@@ -151,7 +151,7 @@ def test_mounts_on_the_host_propagate_to_a_slave_root(runtime: Runtime, own_bund
     own_bundle.save(process__args=["sleep", "100"], linux__rootfsPropagation=propagation)
     before = mount_points(shared)
     runtime.ok("run", "-d", "c1", own_bundle)
-    assert mount_points(shared) == before   # nothing of ours in a mount that the host shares
+    assert mount_points(shared) == before   # no mount of the container in the host's shared mount
     (rootfs / "new").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", rootfs / "new"], check=True)
     inside = Path(f"/proc/{runtime.state('c1')['pid']}/mounts").read_text()

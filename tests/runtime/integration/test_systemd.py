@@ -138,7 +138,7 @@ def test_a_life(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
     pid = runtime.state("c1")["pid"]
     assert set(_cgroups_of(pid).values()) == {place}, "init is in the scope in every hierarchy"
     [holder] = told["PIDs"]
-    assert holder != pid and not Path(f"/proc/{holder}").exists(), "who held the scope has gone"
+    assert holder != pid and not Path(f"/proc/{holder}").exists(), "the process that kept the scope has exited"
     for item in HOST.all():
         procs = Path(item.mountpoint + place, "cgroup.procs")
         assert procs.read_text().split() == [str(pid)]
@@ -315,7 +315,7 @@ def test_no_cgroup_at_all(runtime: Runtime, bundle: Bundle) -> None:
     bundle.config["linux"]["namespaces"].append({"type": "cgroup"})
     bundle.add_mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro")
     bundle.shell("cut -d: -f3 /proc/self/cgroup | sort -u")
-    assert runtime.ok("--cgroup-manager=disabled", "run", "c1", bundle) == "/\n", "a namespace of its own all the same"
+    assert runtime.ok("--cgroup-manager=disabled", "run", "c1", bundle) == "/\n", "nevertheless a new cgroup namespace"
     bundle.config["linux"]["resources"] = {"pids": {"limit": 5}}
     done = runtime("--cgroup-manager=disabled", "create", "c1", bundle.save())
     assert done.returncode == 1 and "config.json: linux.resources.pids.limit: a limit needs a cgroup" in done.stderr

@@ -168,7 +168,7 @@ def test_the_native_architecture_is_always_included() -> None:
 def test_multiplexed_calls_of_x86() -> None:
     program = build(defaultAction="SCMP_ACT_ALLOW", architectures=["SCMP_ARCH_X86"],
                     syscalls=[rule("socket", action="SCMP_ACT_ERRNO")])
-    assert run(program, "x86", 359) == EPERM       # the call of its own
+    assert run(program, "x86", 359) == EPERM       # the separate call
     assert run(program, "x86", 102, 1) == EPERM    # socketcall(SYS_SOCKET)
     assert run(program, "x86", 102, 2) == ALLOW
 
@@ -359,7 +359,7 @@ def test_an_entry_that_others_may_write_is_not_used(tmp_path: os.PathLike[str], 
     evil = seccomp.pack(seccomp_values.Filter(struct.pack("<HBBI", 6, 0, 0, ALLOW), 0, False), seccomp.identity("/"))
     with open(path, "wb") as file:
         file.write(evil)
-    assert run(seccomp.load(node(**PROFILE), cache).program, "x86_64", 1) == ALLOW   # ours, so it is believed
+    assert run(seccomp.load(node(**PROFILE), cache).program, "x86_64", 1) == ALLOW   # owned by the caller
     os.chmod(path, mode)
     assert run(seccomp.load(node(**PROFILE), cache).program, "x86_64", 1) == ENOSYS
     assert os.stat(path).st_mode & 0o777 == 0o600

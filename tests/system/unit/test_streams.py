@@ -34,7 +34,7 @@ def test_a_shared_file_description_is_restored(monkeypatch: pytest.MonkeyPatch, 
         os.set_blocking(fd, blocking)
     space: dict[str, object] = {}
     with monkeypatch.context() as patch:
-        patch.setattr(os, "open", os.open)   # remembered before it is replaced
+        patch.setattr(os, "open", os.open)   # the original, saved before it is replaced
         exec(FOREIGN, space)
         inlet, outlet = Inlet(reader), Outlet(writer)
     assert not os.get_blocking(reader) and not os.get_blocking(writer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import UsageError
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.pruning import FORCE, check_consent
 from pyruntime.system.times import parse
 
@@ -23,7 +23,7 @@ _KEYS = ("until", "unused-for", "type")
 _TYPES = ("regular", "exec.cachemount")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the entries and print the reclaimed space."""
     from pyruntime.images.progress import size
 
@@ -45,8 +45,8 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def prune(context: Context, *, oldest: float | None = None, everything: bool = False, kinds: set[str] | None = None
-          ) -> tuple[list[str], int, int]:
+def prune(context: PockerContext, *, oldest: float | None = None, everything: bool = False,
+          kinds: set[str] | None = None) -> tuple[list[str], int, int]:
     """Remove build cache: the titles of removed steps, the number of removed cache mounts, and the reclaimed bytes.
 
     ``oldest``: keep entries used after this time, in seconds since 1970; ``everything``: also steps whose layer an

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
-from pyruntime.pocker.containers.network import connect
+from pyruntime.pocker.cli.main import PockerContext
+from pyruntime.pocker.settings import NetworkAttachment
 
 COMMAND = Command(
     "connect", "[options] NETWORK CONTAINER", "connect a container to a network",
@@ -17,11 +16,9 @@ COMMAND = Command(
          "Example:\n  pocker network connect --alias db backend postgres1")
 
 
-def run(context: Context, parsed: Parsed) -> int:
-    """Connect it."""
-    network, name = parsed.arguments
-    container = find(context.places, name)
-    with container.lock():
-        connect(container, container.read(), {
-            "name": network, "ip": parsed["ip"], "ip6": parsed["ip6"], "mac": "", "aliases": parsed["alias"]})
+def run(context: PockerContext, parsed: Parsed) -> int:
+    """Connect the container."""
+    network, container = parsed.arguments
+    context.engine.connect(container, NetworkAttachment(name=network, ip=parsed["ip"], ip6=parsed["ip6"],
+                                                        aliases=parsed["alias"]))
     return 0

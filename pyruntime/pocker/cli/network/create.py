@@ -7,7 +7,7 @@ from pyruntime.commandline.program import out
 from pyruntime.errors import HostError, UsageError
 from pyruntime.networks import definitions as networks
 from pyruntime.networks.attach import NEED_ROOT
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.system.user_namespace import privileged
 
 COMMAND = Command(
@@ -28,7 +28,7 @@ COMMAND = Command(
          "Example:\n  pocker network create backend\n  pocker network create --subnet 10.7.0.0/24 --ipv6 both")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Create the network and print its ID."""
     if parsed["driver"] != "bridge":
         raise UsageError(f'--driver "{parsed["driver"]}" is not known: there is bridge')

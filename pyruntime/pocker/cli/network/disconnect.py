@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import NoSuchContainer, StateError
-from pyruntime.pocker.cli.main import Context
-from pyruntime.pocker.containers.container import find
-from pyruntime.pocker.containers.network import disconnect
+from pyruntime.pocker.cli.main import PockerContext
 
 COMMAND = Command("disconnect", "[options] NETWORK CONTAINER", "disconnect a container from a network",
                   Flag("force", "bool", "ignore a container that does not exist or is not connected", short="f"),
@@ -14,13 +12,11 @@ COMMAND = Command("disconnect", "[options] NETWORK CONTAINER", "disconnect a con
                   text="Example:\n  pocker network disconnect backend postgres1")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Disconnect it."""
     network, name = parsed.arguments
     try:
-        container = find(context.places, name)
-        with container.lock():
-            disconnect(container, container.read(), network)
+        context.engine.disconnect(name, network)
     except (NoSuchContainer, StateError):
         if not parsed["force"]:
             raise

@@ -9,7 +9,7 @@ from pyruntime.networks import definitions as networks
 from pyruntime.networks.definitions import DEFAULT, Network
 from pyruntime.networks.present import HOST, NONE
 from pyruntime.pocker.cli.listing import FORMAT, Listing, label_texts, local_time
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _LISTING = Listing({"ID": "NETWORK ID", "Name": "", "Driver": "", "Scope": "", "
                     "Internal": "", "Labels": ""}, ("ID", "Name", "Driver", "Scope"))
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """List them."""
     site = context.places.networks
     with networks.lock(site):

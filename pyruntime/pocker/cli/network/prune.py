@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.pruning import FILTER, FORCE, Aged, check_consent, filters, report
 from pyruntime.pocker.containers.network import remove, unused
 from pyruntime.pocker.containers.stop import sweep
@@ -16,7 +16,7 @@ COMMAND = Command("prune", "[options]", "remove unused networks", FILTER, FORCE,
                   text="Example:\n  pocker network prune")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove them, and print their names."""
     wanted = filters(parsed["filter"])
     check_consent(parsed, "all networks that no container is in")
@@ -25,7 +25,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def prune(context: Context, wanted: Filters) -> list[str]:
+def prune(context: PockerContext, wanted: Filters) -> list[str]:
     """Remove the unused networks that match the filters; their names."""
     names = []
     for network in unused(context.places):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import NoSuchNetwork
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.network import remove
 from pyruntime.pocker.containers.stop import sweep
 
@@ -14,7 +14,7 @@ COMMAND = Command("rm", "[options] NETWORK...", "remove networks",
                   text="A network with containers cannot be removed.\n\nExample:\n  pocker network rm backend")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove them."""
     sweep(context.places, context.warn)
     for name in parsed.arguments:

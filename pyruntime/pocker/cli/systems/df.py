@@ -7,7 +7,7 @@ from pyruntime.commandline.program import out
 from pyruntime.commandline.table import columns
 from pyruntime.pocker import volumes
 from pyruntime.pocker.cli.listing import FORMAT, Listing
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.diff import written
 from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
@@ -29,7 +29,7 @@ _LISTING = Listing({"Type": "", "TotalCount": "TOTAL", "Active": "", "Size": "",
                    ("Type", "TotalCount", "Active", "Size", "Reclaimable"))
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the number of objects, how many are active, their size and the reclaimable size."""
     from pyruntime.images.progress import size
 
@@ -76,7 +76,7 @@ def _cache(usage: StoreUsage) -> dict[str, Any]:
             "Active": sum(entry.shared for entry in usage.cache)}
 
 
-def _images(context: Context, usage: StoreUsage) -> dict[str, Any]:
+def _images(context: PockerContext, usage: StoreUsage) -> dict[str, Any]:
     from pyruntime.images.document import parse_manifest
 
     store = context.places.store
@@ -93,12 +93,12 @@ def _images(context: Context, usage: StoreUsage) -> dict[str, Any]:
             "Size": usage.blobs + usage.layers - usage.cached, "Reclaimable": usage.unused + free}
 
 
-def _containers(context: Context) -> list[dict[str, Any]]:
+def _containers(context: PockerContext) -> list[dict[str, Any]]:
     return [{"Name": record.name, "Active": status_of(container).word not in (CREATED, EXITED),
              "Size": written(container)} for container, record in every(context.places)]
 
 
-def _volumes(context: Context) -> list[dict[str, Any]]:
+def _volumes(context: PockerContext) -> list[dict[str, Any]]:
     using = volumes.users(context.places)
     return [{"Name": volume.name, "Active": volume.name in using, "Size": volumes.size(context.places, volume.name)}
             for volume in volumes.every(context.places)]

@@ -9,7 +9,7 @@ from pyruntime.images.cli.prune import collected_lines
 from pyruntime.pocker.cli.builders.prune import prune as prune_cache
 from pyruntime.pocker.cli.container_prune import prune as prune_containers
 from pyruntime.pocker.cli.image_prune import untag
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.network.prune import prune as prune_networks
 from pyruntime.pocker.cli.pruning import FILTER, FORCE, check_consent, filters, report
 from pyruntime.pocker.cli.volumes.prune import prune as prune_volumes
@@ -22,7 +22,7 @@ COMMAND = Command("prune", "[options]", "remove unused data",
                        "Example:\n  pocker system prune --all --volumes")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the data; print what was removed and the reclaimed space."""
     from pyruntime.images.progress import size
 

@@ -7,9 +7,9 @@ import os
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.commandline.units import pair
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.options.environment import labels
-from pyruntime.pocker.options.volume_names import volume_name
+from pyruntime.pocker.options.mounts import volume_name
 from pyruntime.pocker.volumes import Volume, make
 
 COMMAND = Command("create", "[options] [NAME]", "create a volume",
@@ -23,7 +23,7 @@ COMMAND = Command("create", "[options] [NAME]", "create a volume",
                        "\nExample:\n  pocker volume create -o type=tmpfs -o o=size=100m scratch")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Create the volume and print its name."""
     name = (parsed.arguments or [parsed["name"]])[0]
     anonymous = not name

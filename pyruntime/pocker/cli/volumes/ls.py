@@ -6,7 +6,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.listing import FORMAT, Listing, label_texts
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.pruning import label_fits
 from pyruntime.pocker.volumes import describe, every, sweep, users
 
@@ -34,7 +34,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
 }
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """List them."""
     sweep(context.places)
     filters = Filters(parsed["filter"], _MATCH)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import StateError
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.pruning import FORCE, LABELS, Aged, check_consent, filters, report
 from pyruntime.pocker.containers import stop as ending
 from pyruntime.pocker.volumes import every, remove, size, sweep, users
@@ -21,7 +21,7 @@ COMMAND = Command("prune", "[options]", "remove unused volumes",
                        "Example:\n  pocker volume prune --all")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the volumes and print the reclaimed space."""
     from pyruntime.images.progress import size as in_words
 
@@ -33,7 +33,7 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def prune(context: Context, wanted: Filters, *, everything: bool) -> tuple[list[str], int]:
+def prune(context: PockerContext, wanted: Filters, *, everything: bool) -> tuple[list[str], int]:
     """Remove the unused volumes that match the filters; their names, and the bytes that were in them."""
     ending.sweep(context.places, context.warn)
     sweep(context.places)

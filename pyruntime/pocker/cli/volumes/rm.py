@@ -6,7 +6,7 @@ from pyruntime.commandline.log import LOG
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import NoSuchVolume, PyruntimeError
-from pyruntime.pocker.cli.main import Context
+from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers import stop as ending
 from pyruntime.pocker.volumes import remove, sweep
 
@@ -16,7 +16,7 @@ COMMAND = Command("rm", "[options] VOLUME...", "remove volumes",
                        "Example:\n  pocker volume rm data")
 
 
-def run(context: Context, parsed: Parsed) -> int:
+def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the volumes; a failure is logged, and the other volumes are still removed."""
     ending.sweep(context.places, context.warn)
     sweep(context.places)

@@ -7,8 +7,8 @@ Absent: poststart and poststop are not part of a plan; lifecycle/hooks.py runs t
 
 from __future__ import annotations
 
-from pyruntime.runtime.config.environment import last_of_each
 from pyruntime.runtime.plan.steps import step
+from pyruntime.system.environment import last_of_each
 from pyruntime.system.json import encode
 
 TYPE_CHECKING = False

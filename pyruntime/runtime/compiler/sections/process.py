@@ -13,8 +13,8 @@ import errno
 from pyruntime.errors import HostError
 from pyruntime.runtime.compiler.sections import user
 from pyruntime.runtime.compiler.sections.namespaces import shares_pids
-from pyruntime.runtime.config.environment import last_of_each
 from pyruntime.runtime.plan.steps import step
+from pyruntime.system.environment import last_of_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,8 +159,7 @@ def _labels(setup: Setup) -> Iterator[Step]:
 
 
 def own_proc(setup: Setup) -> Iterator[Step]:
-    """The steps that open a procfs for the labels, if the host's is closed before the process enters the container, and
-    close it."""
+    """The step that opens a procfs of the container for writing the labels: that of the host is closed by then."""
     for name in ("process.apparmorProfile", "process.selinuxLabel"):
         if setup.config[name].or_(""):
             yield step("session", "own_proc", setup.config[name].where)

@@ -127,7 +127,7 @@ def test_a_paused_container(criu: Runtime, own_bundle: Bundle, counter: Path, tm
 
 
 def test_in_the_foreground(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """Output goes to that of restore, the exit status is the program's, and the container is deleted afterwards."""
+    """The output and exit status of `restore` are those of the program; the container is deleted afterwards."""
     own_bundle.shell("exec </dev/null 2>/dev/null; while [ ! -e /go ]; do sleep 0.02; done; echo back; exit 7")
     with (tmp_path / "out").open("w") as out:
         subprocess.run([COMMAND, "--root", criu.root, "run", "-d", "c1", str(own_bundle)], check=True, stdout=out,
@@ -179,7 +179,7 @@ def test_manage_cgroups_mode(criu: Runtime, own_bundle: Bundle, counter: Path, t
     criu.ok("checkpoint", "--manage-cgroups-mode", mode, "--image-path", tmp_path / "image", "c1")
     done = criu("restore", "-d", "--manage-cgroups-mode", mode, "--image-path", tmp_path / "image", "--bundle",
                 own_bundle, "c1")
-    if mode == "strict":   # "restore all cgroups ... and fail if a cgroup is there already" (criu(8)); ours is
+    if mode == "strict":   # fails if a cgroup exists already (criu(8)), as that of the container does
         assert done.returncode == 1 and "criu failed: type RESTORE" in done.stderr
         return
     assert done.returncode == 0, done.stderr

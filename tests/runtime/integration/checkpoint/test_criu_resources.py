@@ -96,7 +96,8 @@ def _say(master: int, text: bytes, answer: bytes) -> None:
 
 
 @pytest.mark.parametrize(("does", "flag"), [("talk", "--tcp-established"), ("lock", "--file-locks")])
-def test_options_that_allow_more(criu: Runtime, own_bundle: Bundle, tmp_path: Path, does: str, flag: str) -> None:
+def test_connections_and_file_locks_need_their_option(criu: Runtime, own_bundle: Bundle, tmp_path: Path, does: str,
+                                                      flag: str) -> None:
     """An open TCP connection over the container's own loopback interface; a file lock."""
     rootfs = Path(own_bundle.config["root"]["path"])
     compile_c(rootfs / "bin/checkpointed", [TOP / "tests/native/checkpointed.c"], "-static")

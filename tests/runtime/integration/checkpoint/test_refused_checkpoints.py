@@ -50,7 +50,7 @@ def test_criu_is_missing_or_too_old(runtime: Runtime, own_bundle: Bundle, tmp_pa
              ({}, ["--criu", "/nowhere"], 'need CRIU 4.0 or later: "/nowhere" is no program; install'),
              ({"PATH": f"{old.parent}:{os.environ['PATH']}"}, [],
               f'CRIU version 3.17.1 must be 4.0 or higher: "{old}"; install'),
-             ({}, ["--criu", "/bin/true"], '"/bin/true --version" does not say a version of CRIU')]
+             ({}, ["--criu", "/bin/true"], '"/bin/true --version" does not print a CRIU version')]
     (tmp_path / "image").mkdir()
     (tmp_path / "image/descriptors.json").write_text("[]")
     for env, words, phrase in cases:

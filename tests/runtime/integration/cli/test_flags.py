@@ -58,7 +58,7 @@ def test_the_session_keyring(runtime: Runtime, keys: Bundle, command: str) -> No
         process__args=["keyring"])))
     runtime.ok(command, *(["--detach"] if command == "run" else []), "c1", keys.shell("sleep 100"))
     first, second = (runtime.ok("exec", "c1", "keyring") for _ in range(2))
-    assert first.endswith(";_ses.c1\n") and first == second   # exec joins, and makes none of its own
+    assert first.endswith(";_ses.c1\n") and first == second   # exec joins the keyring, and creates none
     assert runtime.ok("exec", "--user", "5:6", "c1", "keyring").split()[0] == first.split()[0]
 
 

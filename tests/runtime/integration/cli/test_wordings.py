@@ -23,7 +23,7 @@ def without(*kinds: str) -> Change:
 
 
 def put(path: str, value: Any) -> Change:
-    """The configuration with a value at a dotted path; None removes what is there."""
+    """The configuration with a value at a dotted path; None removes the value."""
     def change(config: dict[str, Any]) -> None:
         *parents, last = path.split(".")
         for parent in parents:

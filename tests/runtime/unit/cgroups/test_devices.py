@@ -202,7 +202,7 @@ def test_everything_but_some_with_the_defaults() -> None:
                           ("devices.allow", "c *:* rm", "linux.resources.devices[0]")]
 
 
-def test_all_types_of_one_number_are_both_types() -> None:
+def test_type_a_with_a_number_is_written_as_both_types() -> None:
     # The kernel treats "a 8:0 r" as "everything".
     writes = list(devices.v1_writes(read({"allow": True, "type": "a", "major": 8, "minor": 0, "access": "r"})))
     assert [line for _file, line, _where in writes][1:3] == ["b 8:0 r", "c 8:0 r"]
@@ -222,7 +222,7 @@ def test_mistakes(entry: dict[str, Any], message: str) -> None:
 
 
 @given(rule)
-def test_rules_read_back(item: DeviceRule) -> None:
+def test_rules_round_trip(item: DeviceRule) -> None:
     assert str(devices.parse_rule(str(item))) == str(item)
 
 

@@ -57,7 +57,7 @@ def test_hybrid() -> None:
     assert [item.key for item in host.all()][-1] == ""
     host.unified.controllers = ("hugetlb", "memory")
     memory, hugetlb = host.find("memory"), host.find("hugetlb")
-    assert memory is not None and memory.version == 1   # what v1 has, v2 cannot have
+    assert memory is not None and memory.version == 1   # a controller in a v1 hierarchy is not available in v2
     assert hugetlb is not None and hugetlb.version == 2
 
 

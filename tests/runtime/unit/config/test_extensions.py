@@ -39,7 +39,7 @@ def test_refused(key: str) -> None:
 def test_left_out(key: str) -> None:
     assert not unsupported(config(**{key: "x"}))
     assert [problem.where for problem in warnings(config(**{key: "x"}))] == [f'annotations["{key}"]']
-    assert not warnings(config(**{key: ""})), "nothing is asked for"
+    assert not warnings(config(**{key: ""})), "an empty value requests nothing"
 
 
 def test_unknown_annotations_are_ignored() -> None:

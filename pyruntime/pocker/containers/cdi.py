@@ -1,7 +1,7 @@
-"""The Container Device Interface: files in which vendors say what a container needs for one of their devices.
+"""The Container Device Interface: files of vendors that describe what a container needs for a device.
 
 Spec: github.com/cncf-tags/container-device-interface, SPEC.md 1.0.0. Files are *.json, *.yaml and *.yml in /etc/cdi and
-/var/run/cdi, whose devices count more.
+/var/run/cdi; a device of the latter overrides one of the former.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, UsageError
-from pyruntime.pocker.options.device_nodes import allowance, node_of
+from pyruntime.pocker.containers.device_nodes import allowance, node_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-DIRECTORIES = ("/etc/cdi", "/var/run/cdi")   # the last one counts most
+DIRECTORIES = ("/etc/cdi", "/var/run/cdi")   # later ones override earlier ones
 _HOOKS = {"prestart": "prestart", "createRuntime": "createRuntime", "createContainer": "createContainer",
           "startContainer": "startContainer", "poststart": "poststart", "poststop": "poststop"}
 
 
 def directories() -> list[str]:
-    """Where specifications are; POCKER_CDI names others, separated by colons."""
+    """The directories of specifications; POCKER_CDI overrides them, separated by colons."""
     named = os.environ.get("POCKER_CDI", "")
     return named.split(":") if named else list(DIRECTORIES)
 
@@ -29,30 +29,30 @@ def directories() -> list[str]:
 def inject(name: str, document: dict[str, Any]) -> None:
     """Put a device, VENDOR/CLASS=NAME, into config.json: the edits of its file, then its own.
 
-    Raises UsageError for a device that no file has, or two of one directory; HostError for a file that is broken.
+    Raises UsageError for a device that no file declares, or two of one directory; HostError for an invalid file.
     """
     kind, _, device = name.partition("=")
     for top in reversed(directories()):
         found = [(path, spec, entry) for path, spec in _specs(top) if spec.get("kind") == kind
                  for entry in spec.get("devices", []) if entry.get("name") == device]
         if len(found) > 1:
-            raise UsageError(f'--device "{name}": both "{found[0][0]}" and "{found[1][0]}" have it')
+            raise UsageError(f'device "{name}": both "{found[0][0]}" and "{found[1][0]}" declare it')
         if found:
             path, spec, entry = found[0]
             try:
                 for edits in (spec.get("containerEdits") or {}, entry.get("containerEdits") or {}):
                     _edit(edits, document)
             except (KeyError, TypeError, AttributeError) as error:
-                raise HostError(f'"{path}": not as the Container Device Interface has it: {error}') from None
+                raise HostError(f'"{path}": not a valid CDI specification: {error}') from None
             return
-    raise UsageError(f'--device "{name}": no file *.json, *.yaml or *.yml in {" or ".join(directories())} has it')
+    raise UsageError(f'device "{name}": no file *.json, *.yaml or *.yml in {" or ".join(directories())} declares it')
 
 
 def _names(top: str) -> list[str]:
     try:
         return sorted(os.listdir(top))
     except OSError:
-        return []   # most machines have none
+        return []   # most hosts have none
 
 
 def _specs(top: str) -> list[tuple[str, dict[str, Any]]]:
@@ -114,7 +114,7 @@ def _edit(edits: dict[str, Any], document: dict[str, Any]) -> None:
 
 
 def _node(entry: dict[str, Any]) -> dict[str, Any]:
-    """One of linux.devices: what the file leaves out is the host's."""
+    """An entry of linux.devices; members that the file leaves out are those of the host's device."""
     host = entry.get("hostPath") or entry["path"]
     node: dict[str, Any] = {"path": entry["path"]}
     if not entry.get("type") or entry.get("major") is None:

@@ -1,17 +1,18 @@
 """The flags of `create` and `run`, and the settings that they stand for.
 
 A flag whose value is used unchanged has a field of the settings; the other flags belong to a subject, whose module
-reads them. The module is loaded only when one of its flags is given, so that `pocker run IMAGE` starts fast.
+reads them.
 """
 
 from __future__ import annotations
 
 from pyruntime.commandline.parse import Flag, Parsed
 from pyruntime.errors import UsageError
-from pyruntime.pocker.options.settings import Settings
+from pyruntime.pocker.settings import ContainerSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -34,7 +35,7 @@ def _switches(*rows: tuple[str, str]) -> tuple[Flag, ...]:
 
 
 OLD_NAMES = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option"}   # still in use
-# Subject -> its flags; the subject is the module of pyruntime.pocker.options that reads them.
+# Subject -> its flags; READERS has what reads them.
 SUBJECTS: dict[str, tuple[Flag, ...]] = {
     "environment": (
         Flag("env", "list", "set an environment variable; NAME alone copies the host's value", short="e",
@@ -115,15 +116,16 @@ SUBJECTS: dict[str, tuple[Flag, ...]] = {
                 ("dns-search", "DOMAIN", "DNS search domain"),
                 ("dns-option", "OPTION", "DNS option, see resolv.conf(5)"),
                 ("add-host", "NAME:ADDRESS", "add a line to /etc/hosts; host-gateway is the host's address"))),
-    "restart_log_health": (
-        *_texts(("restart", "POLICY", "restart policy: no, on-failure[:N], always or unless-stopped"),
-                ("log-driver", "DRIVER", "logging driver: json-file, local or none"),
-                ("health-cmd", "COMMAND", "command of the health check, run by a shell"),
+    "restart": _texts(("restart", "POLICY", "restart policy: no, on-failure[:N], always or unless-stopped")),
+    "log": (
+        *_texts(("log-driver", "DRIVER", "logging driver: json-file, local or none")),
+        *_lists(("log-opt", "NAME=VALUE", "logging driver option: max-size=SIZE, max-file=N"))),
+    "health": (
+        *_texts(("health-cmd", "COMMAND", "command of the health check, run by a shell"),
                 ("health-interval", "TIME", "time between health checks, for example 30s"),
                 ("health-timeout", "TIME", "maximum time that a health check may take"),
                 ("health-start-period", "TIME", "start period, in which failures do not count"),
                 ("health-start-interval", "TIME", "time between health checks in the start period")),
-        *_lists(("log-opt", "NAME=VALUE", "logging driver option: max-size=SIZE, max-file=N")),
         *_numbers(("health-retries", "consecutive failures that make the container unhealthy")),
         *_switches(("no-healthcheck", "disable the image's health check"))),
 }
@@ -161,22 +163,89 @@ FLAGS = tuple(sorted((
 _RUNTIME = "pyruntime"   # a runtime name of containerd's shims is accepted for it, too
 
 
-def settings_of(parsed: Parsed) -> Settings:
+# A module is loaded when one of its flags is given: `pocker run IMAGE` starts without them.
+
+
+def _environment(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.environment import read
+    return read(settings, given)
+
+
+def _resources(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.resources import read
+    return read(settings, given)
+
+
+def _mounts(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.mounts import read
+    return read(settings, given)
+
+
+def _devices(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.devices import read
+    return read(settings, given)
+
+
+def _security(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.security import read
+    return read(settings, given)
+
+
+def _namespaces(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.namespaces import read
+    return read(settings, given)
+
+
+def _compatibility(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.compatibility import check
+    check(given)
+    return settings
+
+
+def _network(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.network import read
+    return read(settings, given)
+
+
+def _restart(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.restart import read
+    return read(settings, given)
+
+
+def _log(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.log import read
+    return read(settings, given)
+
+
+def _health(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
+    from pyruntime.pocker.options.health import read
+    return read(settings, given)
+
+
+READERS: dict[str, Callable[[ContainerSettings, dict[str, Any]], ContainerSettings]] = {
+    "environment": _environment, "resources": _resources, "mounts": _mounts, "devices": _devices,
+    "security": _security, "namespaces": _namespaces, "compatibility": _compatibility, "network": _network,
+    "restart": _restart, "log": _log, "health": _health}
+
+
+def settings_of(parsed: Parsed) -> ContainerSettings:
     """The settings that the flags and the words after the image ask for. Raises UsageError."""
-    settings = Settings()
-    settings.args = parsed.arguments[1:]
     given: dict[str, Any] = {name: parsed[name] for name in parsed.given}
+    found: dict[str, Any] = {FIELDS[name]: value for name, value in given.items() if name in FIELDS}
+    found["args"] = parsed.arguments[1:]
     if "entrypoint" in given:
-        settings.entrypoint = [given["entrypoint"]] if given["entrypoint"] else []
-    for name, value in given.items():
-        if name in FIELDS:
-            setattr(settings, FIELDS[name], value)
+        found["entrypoint"] = [given["entrypoint"]] if given["entrypoint"] else []
+    if "shm-size" in given:
+        from pyruntime.commandline.units import size
+
+        found["shm_size"] = size("shm-size", given["shm-size"])
+    settings = ContainerSettings(**found)
     for old, name in OLD_NAMES.items():
         if old in given:
             given[name] = [*given.get(name, []), *given.pop(old)]
     for subject, flags in SUBJECTS.items():
         if any(flag.name in given for flag in flags):
-            __import__(f"pyruntime.pocker.options.{subject}", fromlist=["read"]).read(settings, given)
+            settings = READERS[subject](settings, given)
     runtime: str = given.get("runtime", _RUNTIME)
     if runtime != _RUNTIME and not runtime.startswith("io.containerd."):
         raise UsageError(f'--runtime "{runtime}": containers of pocker are run by {_RUNTIME} alone: leave it out')
@@ -189,8 +258,4 @@ def settings_of(parsed: Parsed) -> Settings:
 
         single("hostname", settings.hostname)
         single("domainname", settings.domainname)
-    if "shm-size" in given:
-        from pyruntime.commandline.units import size
-
-        settings.shm_size = size("shm-size", given["shm-size"])
     return settings

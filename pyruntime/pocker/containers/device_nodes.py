@@ -16,13 +16,14 @@ _OWN = {"pts", "shm", "fd", "mqueue", "console", "ptmx", "stdin", "stdout", "std
 
 
 def allowance(node: dict[str, Any], access: str) -> dict[str, Any]:
-    """The rule that lets a device be used."""
+    """The rule that allows a device."""
     return {"allow": True, "type": "b" if node["type"] == "b" else "c", "major": node["major"],
             "minor": node["minor"], "access": access}
 
 
 def node_of(host: str, path: str) -> dict[str, Any] | None:
-    """One of linux.devices like the host's; None for what is no device. Symbolic links are followed. OSError."""
+    """An entry of linux.devices for a device of the host; None if the path is not a device. Symbolic links are
+    followed. Raises OSError."""
     found = os.stat(host)
     if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
         return None
@@ -32,18 +33,19 @@ def node_of(host: str, path: str) -> dict[str, Any] | None:
 
 
 def node(host: str, path: str) -> dict[str, Any]:
-    """The node of a device of the host. Raises HostError where it cannot be read, UsageError where it is no device."""
+    """The node of a device of the host. Raises HostError for a path that cannot be read, UsageError
+    for one that is not a device."""
     try:
         found = node_of(host, path)
     except OSError as error:
-        raise HostError(f'--device "{host}": {error.strerror}') from None
+        raise HostError(f'device "{host}": {error.strerror}') from None
     if found is None:
-        raise UsageError(f'--device "{host}": not a device: give a device, or a directory with some')
+        raise UsageError(f'device "{host}": not a device: name a device, or a directory of devices')
     return found
 
 
 def named(host: str, path: str) -> Iterator[tuple[str, str]]:
-    """The devices that a --device means, each with its place: itself, or all below a directory."""
+    """The device of a path, or all devices below a directory, each with its path in the container."""
     if not os.path.isdir(host):
         yield host, path
         return
@@ -52,11 +54,11 @@ def named(host: str, path: str) -> Iterator[tuple[str, str]]:
         found = True
         yield place, path.rstrip("/") + place[len(host.rstrip("/")):]
     if not found:
-        raise UsageError(f'--device "{host}": no device is in that directory')
+        raise UsageError(f'device "{host}": the directory contains no devices')
 
 
 def all_below(top: str) -> Iterator[str]:
-    """The devices in a directory and those below it, without links and what containers have of their own."""
+    """The devices in a directory and below, without symbolic links and without those that each container has itself."""
     with os.scandir(top) as entries:
         for entry in sorted(entries, key=lambda one: one.name):
             if top == "/dev" and entry.name in _OWN:
