@@ -1,8 +1,8 @@
 """pyruntime: containers as a library, and the commands `pyruntime`, `pyimage` and `pocker`.
 
-``Runtime`` and ``State`` are the OCI low-level runtime (pyruntime.runtime.api), ``ImageStore`` the local store of images
-and the registries (pyruntime.images.api), ``Engine`` the engine of `pocker` (pyruntime.pocker.api); ``errors`` is the tree
-of everything that they raise. They are loaded at their first use: the commands import this package too, and each import
+``Runtime`` and ``State`` are the OCI low-level runtime (pyruntime.runtime.api), ``ImageStore`` the local store and the
+registries (pyruntime.images.api), ``Engine`` the engine of `pocker` (pyruntime.pocker.api); ``errors`` is the tree of
+everything that they raise. They are loaded at their first use: the commands import this package too, and each import
 counts there.
 """
 

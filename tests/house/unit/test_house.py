@@ -194,7 +194,7 @@ def test_modules_are_named_in_strings_by_tables_alone() -> None:
     assert named <= TABLES, named - TABLES
     loaders = {name for name, path in MODULES.items() if re.search(r"__import__|import_module|_gcd_import",
                                                                    path.read_text())}
-    assert loaders == {"pyruntime.commandline.modules", "pyruntime.images.snapshots.driver"}
+    assert loaders == {"pyruntime.commandline.modules"}
 
 
 def test_every_named_module_exists_and_is_an_arrow_downward() -> None:
