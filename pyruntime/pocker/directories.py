@@ -7,8 +7,13 @@
     RUN/runtime/          the runtime's state directory
     RUN/attach/           the sockets of monitors
 
+<<<<<<< HEAD
 pyruntime.networks.directories says where ROOT and RUN are. RUN does not survive a reboot, and neither do running
 containers. Images are in the local store of pyimage.
+=======
+pyruntime.networks.directories says where ROOT and RUN are. Data in RUN does not survive a reboot, nor do containers'
+processes. Images are in pyimage's local store.
+>>>>>>> main
 """
 
 from __future__ import annotations

@@ -15,7 +15,11 @@ from pyruntime.images.store.layers import Layers
 from pyruntime.images.store.trees import survey
 from pyruntime.pocker.containers.start import own_mounts
 from pyruntime.pocker.settings import ContainerSettings
+<<<<<<< HEAD
 from pyruntime.system.files import read as read_file
+=======
+from pyruntime.system import files
+>>>>>>> main
 from pyruntime.system.json import decode
 
 TYPE_CHECKING = False

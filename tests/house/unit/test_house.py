@@ -87,7 +87,7 @@ ABOVE = {
 }
 # A product reaches the runtime through its api.py alone. Not yet:
 PRIVATE = {
-    "pyruntime.runtime.cgroups.scope",   # scopes of systemd, which know no container
+    "pyruntime.runtime.cgroups.scope",   # systemd scopes, which know no container
 }
 
 
