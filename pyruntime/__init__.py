@@ -1,16 +1,9 @@
 """pyruntime: containers as a library, and the commands `pyruntime`, `pyimage` and `pocker`.
 
-<<<<<<< HEAD
-``Runtime`` and ``State`` are the OCI low-level runtime (pyruntime.runtime.api), ``ImageStore`` the local store and the
-registries (pyruntime.images.api), ``Engine`` the engine of `pocker` (pyruntime.pocker.api); ``errors`` is the tree of
-everything that they raise. They are loaded at their first use: the commands import this package too, and each import
-counts there.
-=======
 ``Runtime`` and ``State`` are the OCI low-level runtime (pyruntime.runtime.api), ``ImageStore`` the image library
 (pyruntime.images.api), ``Engine`` the engine of `pocker` (pyruntime.pocker.api); ``errors`` is the tree of the
 exceptions that they raise. Each is loaded when it is first used: the commands import this package too, and every import
 costs start-up time.
->>>>>>> main
 """
 
 from __future__ import annotations
@@ -33,24 +26,14 @@ def __getattr__(name: str) -> object:
         from pyruntime.runtime import api
 
         return getattr(api, name)
-<<<<<<< HEAD
-    if name == "ImageStore":
-        from pyruntime.images.api import ImageStore  # lazy: a library of containers needs no images
-
-        return ImageStore
-=======
->>>>>>> main
     if name == "Engine":
         from pyruntime.pocker.api import Engine  # lazy: as above
 
         return Engine
-<<<<<<< HEAD
-=======
     if name == "ImageStore":
         from pyruntime.images.api import ImageStore  # lazy: as above
 
         return ImageStore
->>>>>>> main
     if name == "errors":
         import pyruntime.errors  # lazy: as above
 

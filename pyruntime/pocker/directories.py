@@ -7,13 +7,8 @@
     RUN/runtime/          the runtime's state directory
     RUN/attach/           the sockets of monitors
 
-<<<<<<< HEAD
-pyruntime.networks.directories says where ROOT and RUN are. RUN does not survive a reboot, and neither do running
-containers. Images are in the local store of pyimage.
-=======
 pyruntime.networks.directories says where ROOT and RUN are. Data in RUN does not survive a reboot, nor do containers'
 processes. Images are in pyimage's local store.
->>>>>>> main
 """
 
 from __future__ import annotations
@@ -61,7 +56,7 @@ class Directories(Roots):
     def networks(self) -> Site:
         """The networks of this installation."""
         def adopt(pid: int) -> None:
-            from pyruntime.runtime.cgroups import scope  # lazy: only when a name server begins
+            from pyruntime.runtime.cgroups import scope  # only where a name server begins
 
             scope.move("pocker-names", pid)
 

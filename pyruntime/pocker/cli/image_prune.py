@@ -44,7 +44,7 @@ def untag(context: PockerContext, wanted: Filters, *, everything: bool) -> list[
 
     store = context.places.store
     lines = []
-    for name in unused(store, everything=everything):
+    for name in unused(context.places.store, everything=everything):
         try:
             image = find(store, name).config
             aged = Aged(str(image.document.get("created", "")), image.config.get("Labels") or {})

@@ -15,11 +15,7 @@ from pyruntime.images.store.layers import Layers
 from pyruntime.images.store.trees import survey
 from pyruntime.pocker.containers.start import own_mounts
 from pyruntime.pocker.settings import ContainerSettings
-<<<<<<< HEAD
-from pyruntime.system.files import read as read_file
-=======
 from pyruntime.system import files
->>>>>>> main
 from pyruntime.system.json import decode
 
 TYPE_CHECKING = False
@@ -37,7 +33,7 @@ def configuration(container: Container) -> dict[str, Any]:
     """The config.json of its last start; {} for one that was never started."""
     path = f"{container.directory}/config.json"
     try:
-        value = decode(read_file(path, _CONFIG_SIZE), path)
+        value = decode(files.read(path, _CONFIG_SIZE), path)
     except FileNotFoundError:
         return {}
     return value if isinstance(value, dict) else {}
