@@ -4,7 +4,7 @@ VENV     := .venv
 PY       := $(VENV)/bin/python
 NATIVE   := pyruntime/native
 STUB     := $(NATIVE)/stub
-# The programs in C: $(NATIVE)/NAME/NAME, of all that is in its directory.
+# The programs in C: $(NATIVE)/NAME/NAME, built from all sources in its directory.
 PROGRAMS := stub monitor proxy init
 BUILT    := $(foreach name,$(PROGRAMS),$(NATIVE)/$(name)/$(name))
 C_FILES  := $(wildcard $(NATIVE)/*/*.c $(NATIVE)/*/*.h tests/native/*.c)
@@ -13,11 +13,11 @@ C_FILES  := $(wildcard $(NATIVE)/*/*.c $(NATIVE)/*/*.h tests/native/*.c)
 WARN     := @$(NATIVE)/cflags
 CFLAGS   ?= -Os
 LDFLAGS  ?= -s
-# musl makes a stub of a tenth of glibc's size; every page of it counts in a waiting container. The question is asked when a
-# program is compiled, not when this file is read: the first build on a machine installs musl in between.
+# With musl the stub has a tenth of its size with glibc; every page of it counts in a waiting container. The compiler is chosen when
+# a program is compiled, not when this file is read: the first build on a host installs musl in between.
 STUB_CC   = $(if $(shell command -v musl-gcc),musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell gcc -dumpmachine),$(CC))
 STATIC   := -fno-asynchronous-unwind-tables
-# Programs that stay on the host beside a container are static-pie, with stack protectors and read-only relocations.
+# Programs of the host are static-pie, with stack protectors and read-only relocations.
 # musl-gcc has no option for static-pie: its start file rcrt1.o is named instead, if musl has one.
 MUSL_START = $(and $(shell command -v musl-gcc),$(wildcard /usr/lib/$(shell gcc -dumpmachine | sed s/gnu/musl/)/rcrt1.o))
 PIE        = -fPIE $(if $(MUSL_START),-static -nostartfiles $(MUSL_START) $(dir $(MUSL_START))crti.o $(dir $(MUSL_START))crtn.o \
@@ -29,8 +29,9 @@ LINK_stub    = -static
 LINK_init    = -static -fstack-protector-strong
 LINK_monitor = $(GUARD) $(PIE)
 LINK_proxy   = $(GUARD) $(PIE)
+LINK_front   = $(GUARD) $(PIE)
 
-# The stamp of tools/install-deps. A build that must not install packages (pip's, a distribution's) sets PACKAGES= (empty).
+# The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
 .PHONY: all help deps demo test test-critest test-vm conformance fuzz bench lint generate clean
@@ -59,14 +60,15 @@ $(VENV)/.bytecode: $(VENV)/.installed $(shell find pyruntime -name '*.py')
 
 define program
 $(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.[ch] $(NATIVE)/arguments/*.[ch]) $(NATIVE)/cflags | $(PACKAGES)
-	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ $$(filter %.c,$$^) $$(LDFLAGS)
+	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ \
+		$$(filter $(NATIVE)/$(1)/%.c $(NATIVE)/arguments/%.c,$$^) $$(LDFLAGS)
 endef
 $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
 # The commands of an installed package are one program under three names.
 build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front.c | $(PACKAGES)
 	@mkdir -p $(@D)
-	$(STUB_CC) $(WARN) $(STATIC) $(CFLAGS) -static -o $@ $< $(LDFLAGS)
+	$(STUB_CC) $(WARN) $(STATIC) $(CFLAGS) $(LINK_front) -o $@ $< $(LDFLAGS)
 
 generate:  ## regenerate native/stub/steps.h, config/_shape.py and the golden plans
 	$(PY) -m pyruntime.runtime.plan.generate > $(STUB)/steps.h
@@ -74,7 +76,7 @@ generate:  ## regenerate native/stub/steps.h, config/_shape.py and the golden pl
 	$(PY) -m bundles.golden
 	$(PY) -m docs.generate > docs/plan.md
 
-demo: all  ## make the sample bundle and walk it through its life
+demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo
 
 test: all  ## run all tests that this host can run
@@ -91,7 +93,7 @@ test-critest: all  ## run critest (CRITEST=path) under containerd with runc and 
 	$(PY) -m tests.clients.critest "$(CRITEST)" $(ARGS)
 
 RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyruntime
-conformance: all  ## judge RUNTIME=path (AGAINST=path beside it) by the official suite and our own cases
+conformance: all  ## test RUNTIME=path (and AGAINST=path) with the official suite and our own cases
 	@tools/install-deps conformance
 	$(PY) -m conformance --runtime "$(RUNTIME)" $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
 
@@ -104,10 +106,10 @@ fuzz: $(STUB)/plan.c  ## fuzz the plan decoder for FUZZ_SECONDS
 		import encode; [open(f"build/fuzz/seed-{n}", "wb").write(encode(reference_plan(n).steps)) for n in names()]'
 	cd build/fuzz && ./plan -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
 
-bench: all  ## compare with the peers that are installed (ARGS=--record: into the documents)
+bench: all  ## compare with installed peers (ARGS=--record: update the documents)
 	$(PY) -m bench $(ARGS)
 
-# At -O2, where gcc warns of most; each file for itself, and the bindings as cffi writes them.
+# With -O2, which enables the most warnings; each file separately, and the bindings as generated by cffi.
 BINDINGS := build/lint/_kernel.c build/lint/_seccomp.c
 build/lint/_%.c: $(NATIVE)/build_%.py $(VENV)/.installed
 	@mkdir -p $(@D)
@@ -125,5 +127,5 @@ lint: $(VENV)/.bytecode build/lint/.warnings  ## ruff, mypy --strict, clang-form
 	$(VENV)/bin/mypy --no-error-summary
 	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h,$(C_FILES))
 
-clean:  ## remove what was built
+clean:  ## remove all build results
 	rm -rf $(VENV) build *.egg-info $(BUILT) $(NATIVE)/_*.so $(NATIVE)/_*.c

@@ -1,1 +1,1 @@
-"""Side-by-side measurements of container runtimes: ``python -m bench``. See bench/README.md."""
+"""Comparative measurements of container runtimes: ``python -m bench``. See bench/README.md."""

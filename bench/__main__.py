@@ -1,7 +1,7 @@
-"""``python -m bench``: compare pyruntime with runc and crun where they are installed, in one run.
+"""``python -m bench``: compare pyruntime with runc and crun, if installed, in one run.
 
-Rounds are interleaved and their order rotates, so that what else happens on the machine meets every runtime alike.
-Medians are printed, and in brackets how many times as much as the first runtime's.
+Rounds are interleaved and their order rotates, so that other load on the host affects all runtimes equally. Prints
+medians, and in brackets the ratio to the first runtime.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(%(default)s)")
     parser.add_argument("--runtime", action="append", default=[], metavar="NAME[=PROGRAM]",
                         help="compare these (repeatable); default: pyruntime, and crun and runc if installed")
-    parser.add_argument("--no-least", action="store_true", help="do not look for the smallest memory limit (a minute)")
+    parser.add_argument("--no-least", action="store_true", help="do not search for the smallest memory limit")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    parser.add_argument("--record", action="store_true", help="make these the figures of README.md and bench/README.md")
+    parser.add_argument("--record", action="store_true", help="write the results to README.md and bench/README.md")
     options = parser.parse_args(words)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
@@ -38,13 +38,13 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def measure(peers: list[Peer], bundle: Bundle, rounds: int, *, least: bool) -> dict[str, dict[str, list[float]]]:
-    """Runtime -> measure -> values, in milliseconds or KiB."""
+    """Measure: runtime -> measure -> values, in milliseconds or KiB."""
     values: dict[str, dict[str, list[float]]] = {peer.name: {} for peer in peers}
     runs = f"bench-{os.getpid()}-runs"
     path = bundle.save("sleep", "1000000")
     try:
         for peer in peers:
-            peer.time("run", "--detach", "--bundle", path, f"{runs}-{peer.name}")   # a cgroup for each
+            peer.time("run", "--detach", "--bundle", path, f"{runs}-{peer.name}")   # each has its own cgroup
         return _rounds(peers, bundle, rounds, runs, least=least, values=values)
     finally:
         for peer in peers:
@@ -70,13 +70,13 @@ def _rounds(peers: list[Peer], bundle: Bundle, rounds: int, runs: str, *, least:
 
 
 def medians(values: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
-    """The same with one number each."""
+    """Replace the values of each measure by their median."""
     return {name: {key: statistics.median(numbers) for key, numbers in measures.items()}
             for name, measures in values.items()}
 
 
 def machine() -> str:
-    """What the figures belong to, in words that name no machine."""
+    """Describe the host of the measurements, without its name."""
     system = os.uname()
     layout = "cgroup v2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "cgroup v1"
     manager = "systemd" if Path("/run/systemd/system").exists() else "no systemd"
@@ -86,10 +86,10 @@ def machine() -> str:
 
 
 def main(words: list[str] | None = None) -> int:
-    """The command line; 2 when nothing can be measured here."""
+    """The command line; returns 2 if nothing can be measured on this host."""
     options = parse(words)
     if os.geteuid() != 0:
-        print("bench: root is needed", file=sys.stderr)
+        print("bench: must run as root", file=sys.stderr)
         return 2
     os.environ.pop("PYRUNTIME_FAULT", None)
     with tempfile.TemporaryDirectory(prefix="pyruntime-bench-") as name:

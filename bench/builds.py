@@ -1,7 +1,7 @@
-"""``python -m bench.builds``: six steps on Debian with a context of 2,000 files, by pocker and by buildah.
+"""``python -m bench.builds``: build six steps on Debian with a context of 2,000 files, with pocker and buildah.
 
-CPU seconds (user and system, of the command and all that it waited for) and wall seconds: of a build in which every
-step is carried out, and of one in which all come from the cache. Rounds are interleaved; medians.
+Measures CPU seconds (user and system, of the command and all its children) and wall seconds: of a build with every step
+executed, and of a build with every step cached. Rounds are interleaved; prints medians.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _context(path: Path) -> Path:
 
 
 class Tool:
-    """A builder with directories of its own."""
+    """A builder with its own directories."""
 
     def __init__(self, name: str, build: list[str], environment: dict[str, str]) -> None:
         self.name = name
@@ -94,7 +94,7 @@ def main() -> None:
     try:
         tools = _tools(work)
         context = _context(work / "context")
-        time.sleep(3)   # what has just been written is not remembered
+        time.sleep(3)   # steps with freshly written files are not cached
         for tool in tools:
             tool.build("cached", context, count=False)
         for number in range(options.rounds):

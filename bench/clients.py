@@ -1,9 +1,9 @@
-"""What a user waits for: `ctr run --rm` and `podman run --rm` of true, with each runtime.
+"""Measure `ctr run --rm` and `podman run --rm` of true, with each runtime.
 
     python -m bench.clients [--rounds 15]
 
-Rounds are interleaved. Every runtime runs in the same room (tests/clients/room.py) without the cgroup v2 mount of a
-hybrid layout, which crun refuses.
+Rounds are interleaved. Every runtime runs in the same environment (tests/clients/room.py) without the cgroup v2 mount
+of a hybrid layout, which crun refuses.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> int:
                     for name, runtime in runtimes.items():
                         start = time.perf_counter()
                         daemon.room.ok(*before, runtime, *after)
-                        if turn:   # the first is not counted
+                        if turn:   # the first round is not counted
                             taken[name].append(1000 * (time.perf_counter() - start))
                 medians = [statistics.median(times) for times in taken.values()]
                 shown = [f"{median:.0f} ({median / medians[0]:.2f})" for median in medians]
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def commands(room: Room) -> dict[str, tuple[list[str], list[str]]]:
-    """Each command, before and after the runtime's path, in a room that is made ready for them."""
+    """Prepare the environment; return each command as the words before and after the runtime's path."""
     if os.path.ismount(HYBRID):
         room.ok("umount", HYBRID)
     configuration = room.path / "containers.conf"

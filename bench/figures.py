@@ -1,7 +1,7 @@
-"""``python -m bench.figures``: put the recorded figures into README.md and bench/README.md.
+"""``python -m bench.figures``: write the recorded figures to README.md and bench/README.md.
 
-`python -m bench --record` measures and writes bench/results/runtime.json; the tables of the documents are made from
-that file alone, between the comments ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``.
+`python -m bench --record` measures and writes bench/results/runtime.json; the tables of the documents are generated
+only from that file, between the comments ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from bench.measure import MEASURES, UNITS
 TOP = Path(__file__).resolve().parents[1]
 RESULTS = TOP / "bench/results/runtime.json"
 DOCUMENTS = (TOP / "README.md", TOP / "bench/README.md")
-# What the front page shows, of what was measured.
+# The measures that README.md shows.
 FRONT = ("least", "init", "run", "create", "state", "exec")
 _BLOCK = re.compile(r"(<!-- figures: ([a-z]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
 def table(middle: dict[str, dict[str, float]], versions: dict[str, str], keys: list[str]) -> str:
-    """A Markdown table: a row a measure, a column a runtime, ratios to the first."""
+    """A Markdown table: a row per measure, a column per runtime, with ratios to the first runtime."""
     names = list(middle)
     rows = [["", *(versions[name] for name in names)], ["---"] * (len(names) + 1)]
     for key in keys:
@@ -41,7 +41,7 @@ def table(middle: dict[str, dict[str, float]], versions: dict[str, str], keys: l
 
 
 def rendered(document: str, results: dict[str, Any]) -> str:
-    """A document with the figures of these results in their places. Raises KeyError for a place that has no figures."""
+    """Insert the figures of these results into a document. Raises KeyError for an unknown name."""
     shown = {"front": list(FRONT), "all": list(MEASURES)}
 
     def block(found: re.Match[str]) -> str:

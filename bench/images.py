@@ -1,7 +1,8 @@
-"""``python -m bench.images``: pull, check, store and extract one image, by us and by the tools that people use.
+"""``python -m bench.images``: pull, verify, store and extract one image, with pyimage and other tools.
 
-A registry on loopback serves a Python application's image of six layers and 40,000 entries. Each round every tool
-begins with nothing; CPU seconds (user and system, of the tool and all its children) decide, wall time stands beside.
+A registry on the loopback interface serves the image of a Python application with six layers and 40,000 entries. Every
+tool starts with an empty store in each round. The main result is CPU seconds (user and system, of the tool and all its
+children); wall time is printed as well.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ OURS = [str(Path(sys.executable).parent / "pyimage")]
 
 @contextmanager
 def registry(work: Path) -> Iterator[str]:
-    """Debian's docker-registry on a free port of loopback, with its storage below ``work``."""
+    """Debian's docker-registry on a free port of the loopback interface, with its storage below ``work``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -50,7 +51,7 @@ def registry(work: Path) -> Iterator[str]:
 
 
 def spent(*commands: list[str], environment: dict[str, str] | None = None) -> tuple[float, float]:
-    """Run commands one after another; CPU and wall seconds. A failure is an error with what the command said."""
+    """Run commands one after another; return CPU and wall seconds. A failure is an error with the command's output."""
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     for command in commands:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -62,12 +63,12 @@ def spent(*commands: list[str], environment: dict[str, str] | None = None) -> tu
 
 
 def pyimage(work: Path, reference: str) -> tuple[float, float]:
-    """pyimage pull: blobs kept, both digests checked, layers extracted."""
+    """pyimage pull: keep blobs, verify both digests, extract layers."""
     return spent([*OURS, "--root", str(work / "store"), "pull", "-q", reference])
 
 
 def pyimage_second(work: Path, reference: str) -> tuple[float, float]:
-    """Another bundle of an image that is there; what stays mounted is unmounted outside the measurement."""
+    """Another bundle of a pulled image; it is unmounted outside the measurement."""
     store = ["--root", str(work / "store")]
     spent([*OURS, *store, "pull", "-q", reference], [*OURS, *store, "unpack", reference, str(work / "one")])
     result = spent([*OURS, *store, "unpack", reference, str(work / "two")])
@@ -76,7 +77,7 @@ def pyimage_second(work: Path, reference: str) -> tuple[float, float]:
 
 
 def start_up(work: Path, reference: str) -> tuple[float, float]:
-    """pyimage --version: what of each of our figures is the interpreter's start."""
+    """pyimage --version: the time to start the interpreter."""
     return spent([*OURS, "--version"])
 
 
@@ -87,7 +88,7 @@ def podman(work: Path, reference: str) -> tuple[float, float]:
 
 
 def skopeo_umoci(work: Path, reference: str) -> tuple[float, float]:
-    """skopeo copy into a layout, umoci unpack of that."""
+    """skopeo copy to an image layout, then umoci unpack."""
     layout = f"oci:{work / 'layout'}:app"
     return spent(["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{reference}", layout],
                  ["umoci", "unpack", "--image", f"{work / 'layout'}:app", str(work / "bundle")])
@@ -104,7 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.images", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(%(default)s)")
-    parser.add_argument("--directory", help="where to work: the filesystem that is measured; default: $TMPDIR")
+    parser.add_argument("--directory", help="working directory on the filesystem to measure (default: $TMPDIR)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     options = parser.parse_args()
     layout = python_application()
@@ -116,8 +117,8 @@ def main() -> int:
             for name in list(TOOLS)[number % len(TOOLS):] + list(TOOLS)[:number % len(TOOLS)]:
                 needed, tool = TOOLS[name]
                 if not needed or shutil.which(needed):
-                    # Removed at the end only: ext4 passes over each inode that was freed in the last 35 s, one by one,
-                    # when it makes a file, and that would be counted against whoever comes next.
+                    # Removed only at the end: when ext4 creates a file, it skips every inode that was freed in the last
+                    # 35 s, one by one, which would slow down the next tool.
                     work = Path(text, f"{number}-{name.replace(' ', '-')}")
                     work.mkdir()
                     values.setdefault(name, []).append(tool(work, reference))

@@ -1,4 +1,4 @@
-"""What is measured, and how."""
+"""The measures and how they are taken."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bundles.build import busybox_rootfs
 from pyruntime.runtime.config.template import template
 
 PAGE = 4       # KiB; limits are whole pages
-MOST = 16384   # KiB; the search for the least memory starts here
-TIMES = 5      # runs that have to succeed with a limit
-PATIENCE = 10  # seconds for a program that ends at once
+MOST = 16384   # KiB; the search for the smallest limit starts here
+TIMES = 5      # number of runs that must succeed with a limit
+PATIENCE = 10  # seconds for a program that exits at once
 
-# name -> what it is; milliseconds, where UNITS says nothing else
+# name -> description; in milliseconds, unless UNITS has another unit
 MEASURES = {
     "run": "run: from the command to the exit status of true, container deleted",
     "create": "create",
@@ -45,11 +45,11 @@ class Bundle:
         source.write_text("int main(void) { return 0; }\n")
         subprocess.run(["gcc", "-static", "-O2", "-o", path / "rootfs/bin/static-true", source], check=True)
         self.config = template(rootless=False, uid=0, gid=0, unified=Path("/sys/fs/cgroup/cgroup.controllers").exists())
-        self.config["ociVersion"] = "1.0.0"   # old releases refuse newer ones
+        self.config["ociVersion"] = "1.0.0"   # old releases refuse newer versions
         self.config["process"].update(terminal=False, rlimits=[])
 
     def save(self, *program: str, **resources: Any) -> Path:
-        """Write config.json; returns the bundle's directory."""
+        """Write config.json; return the directory of the bundle."""
         self.config["process"]["args"] = list(program)
         kept = {key: value for key, value in self.config["linux"]["resources"].items() if key == "devices"}
         self.config["linux"]["resources"] = {**kept, **resources}
@@ -58,7 +58,7 @@ class Bundle:
 
 
 def one_round(peer: Peer, bundle: Path, name: str) -> dict[str, float]:
-    """A `run`, then one container from create to delete. Seconds by measure, and KiB for ``init``."""
+    """A `run`, then a container from create to delete. Returns seconds by measure, and KiB for ``init``."""
     values = {"run": peer.time("run", "--bundle", bundle, f"{name}-run")}
     pid_file = bundle / f"{peer.name}.pid"
     values["create"] = peer.time("create", "--bundle", bundle, "--pid-file", pid_file, name)
@@ -76,7 +76,7 @@ def one_round(peer: Peer, bundle: Path, name: str) -> dict[str, float]:
 
 
 def running_round(peer: Peer, name: str) -> dict[str, float]:
-    """Commands to the container ``name``, which runs. Seconds by measure."""
+    """Commands on the running container ``name``. Returns seconds by measure."""
     return {"exec": peer.time("exec", name, "true"), "exec-detached": peer.time("exec", "--detach", name, "true"),
             "pause": peer.time("pause", name), "resume": peer.time("resume", name)}
 
@@ -90,7 +90,7 @@ def pss(pid: int) -> float:
 
 
 def await_end(pid: int) -> None:
-    """Wait until a process is gone, or a zombie that nobody reads yet."""
+    """Wait until a process has exited; it may still be a zombie."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
@@ -100,7 +100,7 @@ def await_end(pid: int) -> None:
         if stat.rpartition(")")[2].split()[0] in ("Z", "X"):
             return
         time.sleep(0.001)
-    raise Failed(f"process {pid} did not end")
+    raise Failed(f"process {pid} did not exit")
 
 
 def least_memory(peer: Peer, bundle: Bundle, name: str) -> float:
@@ -118,9 +118,9 @@ def least_memory(peer: Peer, bundle: Bundle, name: str) -> float:
 
 
 def smallest(works: Callable[[int], bool], most: int) -> int:
-    """The smallest number that works, if every larger one does too; raises Failed when not even ``most`` does."""
+    """The smallest number that works, if every larger number does, too; raises Failed if not even ``most`` works."""
     if not works(most):
-        raise Failed(f"nothing up to {most} works")
+        raise Failed(f"no value up to {most} works")
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""The runtimes that are compared: which there are, and how each is spoken to."""
+"""The compared runtimes, and how each is called."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 TOP = Path(__file__).resolve().parent.parent
 HYBRID = "/sys/fs/cgroup/unified"
-# Mount namespace of its own, without the cgroup v2 half of a hybrid layout: crun refuses that layout.
+# A mount namespace without the cgroup v2 mount of a hybrid layout, which crun refuses.
 WITHOUT_HYBRID = ("unshare", "-m", "--propagation", "slave", "sh", "-c", f'umount {HYBRID} && exec "$@"', "sh")
 
 
 class Failed(Exception):
-    """A runtime's command did not succeed."""
+    """A command of a runtime failed."""
 
 
 class Peer:
-    """One runtime, with a state directory of its own below ``directory``."""
+    """One runtime, with its own state directory below ``directory``."""
 
     def __init__(self, name: str, command: str, directory: Path) -> None:
         self.name = name
@@ -33,7 +33,7 @@ class Peer:
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def call(self, *words: object) -> tuple[float, bool, str]:
-        """Seconds, whether it succeeded, and what it said on standard error."""
+        """The time in seconds, whether the command succeeded, and its standard error."""
         assert self._worker.stdin and self._worker.stdout
         self._worker.stdin.write(json.dumps([*self.command, *map(str, words)]) + "\n")
         self._worker.stdin.flush()
@@ -41,7 +41,7 @@ class Peer:
         return answer["seconds"], answer["status"] == 0, answer["error"]
 
     def time(self, *words: object) -> float:
-        """Seconds that the command takes; raises Failed."""
+        """The time that the command takes, in seconds; raises Failed."""
         seconds, good, error = self.call(*words)
         if not good:
             raise Failed(f"{self.name} {' '.join(map(str, words))}: {error}")
@@ -56,7 +56,8 @@ class Peer:
 
 
 def installed(chosen: list[str]) -> dict[str, str]:
-    """Name -> program. ``chosen`` are ``NAME`` or ``NAME=PROGRAM``; without any: ours and the peers found in PATH."""
+    """Name -> program. ``chosen`` are ``NAME`` or ``NAME=PROGRAM``; by default pyruntime and the peers found in
+    PATH."""
     ours = str(TOP / ".venv/bin/pyruntime")
     known = {"pyruntime": ours, **{name: shutil.which(name) or "" for name in ("crun", "runc")}}
     if not chosen:

@@ -1,8 +1,8 @@
-"""``python -m bench.pocker``: a container from the command to the exit status of ``true``, by pocker and by Podman.
+"""``python -m bench.pocker``: run a container of ``true`` up to its exit status, with pocker and Podman.
 
-Everything happens in a network namespace of its own. Rounds are interleaved and their order rotates. Podman runs with
-the runtimes that are installed, and writes its events to a file, as pocker does. Medians of wall milliseconds; and the
-memory of the process that stands over a running container.
+Everything runs in a separate network namespace. Rounds are interleaved and their order rotates. Podman runs with the
+installed runtimes, and writes its events to a file, as pocker does. Prints medians of wall time in milliseconds, and
+the memory of the process that monitors a running container.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CLONE_NEWNET = 0x40000000   # linux/sched.h
 
 
 class Tool:
-    """A front end with directories of its own. ``words`` begin each of its command lines."""
+    """A front end with its own directories. ``words`` start each of its command lines."""
 
     def __init__(self, name: str, words: list[str], environment: dict[str, str], monitor: str) -> None:
         self.name = name
@@ -40,7 +40,7 @@ class Tool:
         self.monitor = monitor
 
     def call(self, *words: str) -> tuple[float, str]:
-        """Run one command; wall milliseconds, and what it printed."""
+        """Run one command; return wall time in milliseconds, and the output."""
         begun = time.perf_counter()
         done = subprocess.run([*self.words, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               env=self.environment, check=False)
@@ -50,7 +50,7 @@ class Tool:
         return spent, done.stdout.strip()
 
     def memory(self) -> int:
-        """KiB (PSS) of the process that stands over a detached container."""
+        """Memory in KiB (PSS) of the process that monitors a detached container."""
         before = _processes(self.monitor)
         self.call("run", "-d", "--name", "bench-memory", "--network", "none", IMAGE, "sleep", "1000")
         time.sleep(0.5)
@@ -68,7 +68,7 @@ def _processes(name: str) -> set[int]:
             if entry.name.isdecimal() and (entry / "comm").read_text().strip() == name:
                 found.add(int(entry.name))
         except OSError:
-            continue   # it went meanwhile
+            continue   # the process has exited meanwhile
     return found
 
 
@@ -79,7 +79,7 @@ def _pss(pid: int) -> int:
 
 @contextmanager
 def tools(work: Path) -> Iterator[list[Tool]]:
-    """pocker, and Podman with each runtime, all with the image."""
+    """pocker, and Podman with each runtime, each with the image loaded."""
     tree = work / "tree"
     tree.mkdir()
     busybox_rootfs(tree)
@@ -133,7 +133,7 @@ def main() -> int:
             for number in range(options.rounds):
                 for tool in found[number % len(found):] + found[:number % len(found)]:
                     values.setdefault(name, {}).setdefault(tool.name, []).append(tool.call(*words)[0])
-        values["process over a running container, KiB (PSS)"] = {tool.name: [tool.memory()] for tool in found}
+        values["process that monitors a running container, KiB (PSS)"] = {tool.name: [tool.memory()] for tool in found}
     if options.json:
         print(json.dumps(values))
         return 0

@@ -1,7 +1,8 @@
-"""Runs and times commands for ``python -m bench``: one JSON array of words a line in, one JSON object a line out.
+"""Runs and times commands for ``python -m bench``: reads a JSON array of words per line, and writes a JSON object per
+line.
 
-A worker a runtime, so that what a runtime needs around it (a mount namespace without the hybrid cgroup mount, for crun)
-is paid for once and not timed.
+Each runtime has a worker, so that the environment of a runtime (for crun, a mount namespace without the hybrid cgroup
+mount) is set up once and not timed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ PATIENCE = 30
 
 
 def run(words: list[str]) -> dict[str, object]:
-    """Run a command to its end; ``status`` is None when it took longer than PATIENCE seconds and was killed."""
-    # A file, not a pipe: a container that was created keeps standard error open.
+    """Run a command and wait for it; ``status`` is None if it took longer than PATIENCE seconds and was killed."""
+    # A file, not a pipe: a created container keeps standard error open.
     with tempfile.TemporaryFile() as errors:
         begin = time.perf_counter()
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
@@ -33,7 +34,7 @@ def run(words: list[str]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Serve until the input ends."""
+    """Serve until end of input."""
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), flush=True)
 

@@ -1,9 +1,9 @@
-"""The conformance harness: judge any OCI runtime by its command line alone.
+"""The conformance harness: test any OCI runtime through its command line.
 
-Two sources of verdicts, one kind of result:
+Two sources of tests, one kind of result:
 
-* ``official``: the validation programs of ``github.com/opencontainers/runtime-tools``, built by the Go client;
-* ``own``: our cases, one per requirement of the runtime specification that the official programs leave out.
+* ``official``: the validation programs of ``github.com/opencontainers/runtime-tools``, built with the Go toolchain;
+* ``own``: our cases, one for each requirement of the runtime specification that the official programs do not cover.
 
-``python -m conformance --help`` tells how to run them, README.md what they found.
+``python -m conformance --help`` describes how to run them, README.md has the results.
 """

@@ -1,4 +1,4 @@
-"""The command line: which runtimes, which programs, which reports."""
+"""The command line: select runtimes, programs and reports."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from conformance.report import compare, junit, store, taps, text
 from conformance.sandbox import RuntimeCommand
 
 _DESCRIPTION = """\
-Judge OCI runtimes: by the official validation programs and by our own cases for what those leave out.
+Test OCI runtimes with the official validation programs, and with our own cases for other requirements.
 
     python -m conformance --runtime runc
     python -m conformance --runtime pyruntime --against crun --official
     python -m conformance --runtime pyruntime --only 'config_mounts.*' --own --junit out.xml
 """
 _EPILOG = """\
-exit status: 0 all ok (with --against: nowhere worse), 1 something is not, 2 cannot run
-root is needed; the official programs are built by the Go client unless --suite-dir names them
+exit status: 0 all ok (with --against: nowhere worse), 1 some not ok, 2 cannot run
+requires root; the official programs are built with the Go toolchain unless --suite-dir is given
 """
 Job = Callable[[RuntimeCommand], Program]
 
@@ -38,31 +38,31 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    which = p.add_argument_group("what to judge")
-    which.add_argument("--runtime", metavar="CMD", help='a runtime\'s command, e.g. "runc" or "runc --root /run/x"')
-    which.add_argument("--against", metavar="CMD", help="a second runtime, to stand beside the first")
+    which = p.add_argument_group("what to test")
+    which.add_argument("--runtime", metavar="CMD", help='command of the runtime, as "runc" or "runc --root /run/x"')
+    which.add_argument("--against", metavar="CMD", help="a second runtime to compare with")
     which.add_argument("--oci-version", default="", metavar="V", help="rewrite ociVersion for --runtime (old runtimes)")
     which.add_argument("--against-oci-version", default="", metavar="V", help="the same for --against")
     suite = p.add_argument_group("by what")
     suite.add_argument("--official", action="store_true", help="only the official programs")
     suite.add_argument("--own", action="store_true", help="only our own cases")
-    suite.add_argument("--only", action="append", default=[], metavar="GLOB", help="only programs with such names")
-    suite.add_argument("--skip", action="append", default=[], metavar="GLOB", help="no programs with such names")
-    suite.add_argument("--suite-dir", type=Path, metavar="DIR", help="built official programs, instead of the cache")
-    suite.add_argument("--list", action="store_true", help="print names and sections, run nothing")
-    suite.add_argument("--install", action="store_true", help="build the official programs, print where, run nothing")
+    suite.add_argument("--only", action="append", default=[], metavar="GLOB", help="only programs with matching names")
+    suite.add_argument("--skip", action="append", default=[], metavar="GLOB", help="skip programs with matching names")
+    suite.add_argument("--suite-dir", type=Path, metavar="DIR", help="built official programs (default: the cache)")
+    suite.add_argument("--list", action="store_true", help="print names and sections without running anything")
+    suite.add_argument("--install", action="store_true", help="build the official programs and print their directory")
     how = p.add_argument_group("how")
-    how.add_argument("--scale", type=float, default=1.0, metavar="F", help="stretch all time limits (slow machines)")
+    how.add_argument("--scale", type=float, default=1.0, metavar="F", help="multiply all time limits (slow hosts)")
     how.add_argument(
-        "--unmount", action="append", default=[], metavar="PATH", help="unmount this in the programs' mount namespaces"
+        "--unmount", action="append", default=[], metavar="PATH", help="unmount PATH in the programs' mount namespaces"
     )
     report = p.add_argument_group("reports")
-    report.add_argument("--format", choices=("text", "tap", "junit"), default="text", help="of the standard output")
-    report.add_argument("--verbose", action="store_true", help="every subtest in the text, not only the failed ones")
-    report.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    report.add_argument("--format", choices=("text", "tap", "junit"), default="text", help="format of standard output")
+    report.add_argument("--verbose", action="store_true", help="print every subtest, not only failed subtests")
+    report.add_argument("--quiet", action="store_true", help="do not print progress on stderr")
     for kind in ("text", "tap", "junit", "json"):
-        report.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write {kind} there (of --runtime)")
-    report.add_argument("--read", nargs="+", type=Path, metavar="JSON", help="render one or two kept runs, run nothing")
+        report.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write {kind} of --runtime to FILE")
+    report.add_argument("--read", nargs="+", type=Path, metavar="JSON", help="print one or two saved runs")
     return p
 
 
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
             print(f"{name:60} {section}")
         return 0
     if not options.runtime:
-        raise FileNotFoundError("which runtime? say --runtime CMD")
+        raise FileNotFoundError("no runtime: give --runtime CMD")
     if os.geteuid():
         raise PermissionError("must run as root")
     wanted = [(options.runtime, options.oci_version)]
@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _jobs(options: argparse.Namespace) -> dict[str, tuple[str, Job]]:
-    """The selected programs by name, each with its section and what runs it."""
+    """The selected programs by name, each with its section and a function that runs it."""
     unmount = tuple(options.unmount)
     both = options.official == options.own
     jobs: dict[str, tuple[str, Job]] = {}

@@ -1,4 +1,4 @@
-"""The few Linux calls that the harness needs and Python 3.11 has not, under their own names, by ctypes."""
+"""Linux system calls that the harness needs and Python 3.11 lacks, under their own names, by ctypes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The official validation programs: install them with the Go client, run one, read its TAP.
+"""The official validation programs: build them with the Go toolchain, run a program, parse its TAP output.
 
-The module ``github.com/opencontainers/runtime-tools`` is not vendored: the Go client downloads it through whatever
-module proxy the machine is set up for, and the built programs are kept in a cache together with what they look for in
-their working directory: ``runtimetest`` (copied into each bundle) and ``rootfs-<arch>.tar.gz``.
+The module ``github.com/opencontainers/runtime-tools`` is not vendored: the Go toolchain downloads it through the
+configured module proxy, and the built programs are cached together with the files that they expect in their working
+directory: ``runtimetest`` (copied to each bundle) and ``rootfs-<arch>.tar.gz``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from conformance.sandbox import Ended, RuntimeCommand, Workplace, supervise, wor
 from conformance.tap import parse
 
 MODULE = "github.com/opencontainers/runtime-tools"
-VERSION = "v0.9.1-0.20251205004911-5e639034dcdc"  # its first commit that follows runtime-spec 1.3.0
-# What the programs call their cgroups: see cgroups/cgroups.go and delete_only_create_resources.go of the module.
+VERSION = "v0.9.1-0.20251205004911-5e639034dcdc"  # the first commit that uses runtime-spec 1.3.0
+# The names of the programs' cgroups: see cgroups/cgroups.go and delete_only_create_resources.go of the module.
 CGROUPS = ("cgrouptest", "testdir")
 TIMEOUT = 120.0
 _INSIDE = "runtimetest"
@@ -29,7 +29,7 @@ _GOARCH = {"x86_64": "amd64", "i386": "386", "i686": "386"}
 
 
 class SuiteError(Exception):
-    """The official suite cannot be installed or used; the message says what to do."""
+    """The official suite cannot be built or used; the message has the remedy."""
 
 
 def cache_folder(version: str = VERSION) -> Path:
@@ -45,7 +45,7 @@ def rootfs_archive() -> str:
 
 
 def install(version: str = VERSION) -> Path:
-    """Build the programs unless the cache has them; return their folder."""
+    """Build the programs unless they are cached; return their directory."""
     folder = cache_folder(version)
     if folder.exists():
         return folder
@@ -78,9 +78,9 @@ def _go(folder: Path, *arguments: str) -> str:
 
 
 def programs(folder: Path) -> list[str]:
-    """The names of the validation programs in a folder made by :func:`install`."""
+    """The names of the validation programs in a directory of :func:`install`."""
     if not (folder / _INSIDE).exists():
-        raise SuiteError(f'"{folder}" holds no official suite: there is no "{_INSIDE}" in it')
+        raise SuiteError(f'"{folder}" does not contain the official suite: no "{_INSIDE}"')
     return sorted(
         entry.name
         for entry in folder.iterdir()
@@ -89,7 +89,7 @@ def programs(folder: Path) -> list[str]:
 
 
 def run(folder: Path, name: str, runtime: RuntimeCommand, *, timeout: float, unmount: tuple[str, ...] = ()) -> Program:
-    """Run one program against a runtime in a workplace of its own."""
+    """Run one program with a runtime in its own workplace."""
     with workplace(runtime, unmount=unmount, known_cgroups=CGROUPS) as place:
         out, err = place.path / "stdout", place.path / "stderr"
 
@@ -104,7 +104,7 @@ def run(folder: Path, name: str, runtime: RuntimeCommand, *, timeout: float, unm
 
 
 def judge(name: str, ended: Ended, stdout: str, stderr: str, *, place: Workplace, timeout: float) -> Program:
-    """Turn what a program printed, and how it ended, into a result."""
+    """Turn the output and the exit of a program into a result."""
     stream = parse(stdout)
     stopped = stream.fault
     if ended.status is None:
@@ -119,16 +119,16 @@ def judge(name: str, ended: Ended, stdout: str, stderr: str, *, place: Workplace
 
 
 def _note(stdout: str) -> str:
-    """Eight programs judge without a single result line: silence is consent, a YAML "error" is a complaint.
+    """Eight programs print no result line: no output is success, a YAML "error" is a failure.
 
-    Neither is counted as ok or not ok, so that the figures stay those of the suite itself.
+    Neither counts as ok or not ok, so that the totals are those of the suite itself.
     """
     for line in stdout.splitlines():
         if line.strip().startswith('"error":'):
             complaint = line.split(":", 1)[1].strip().strip('",').split("\\n")[0]
             if complaint:
-                return f"prints no result, but complains: {complaint}"
-    return "prints no result and no complaint"
+                return f"prints no result, but an error: {complaint}"
+    return "prints no result and no error"
 
 
 def _last_words(stderr: str) -> str:

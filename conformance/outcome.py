@@ -1,7 +1,7 @@
-"""What a judged program or case says: verdicts, and how it ended.
+"""The result of a program or case: verdicts, and how it ended.
 
-A *program* is one executable of the official suite or one case of ours. It yields subtests; a program that ended
-before it was done (non-zero status, signal, timeout, a plan it did not fulfil) is *stopped* and says why.
+A *program* is an executable of the official suite or one of our cases. It has subtests; a program that ended early
+(non-zero status, signal, timeout, incomplete plan) is *stopped*, with the reason.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """The verdict on one subtest; the value is what reports print."""
+    """The verdict on a subtest; reports print the value."""
 
     OK = "ok"
     NOT_OK = "not ok"
@@ -22,7 +22,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Subtest:
-    """One line of a TAP stream: its verdict, its text, and the diagnostics that followed it."""
+    """One line of a TAP stream: its verdict, its text, and the diagnostics after it."""
 
     verdict: Verdict
     text: str
@@ -33,9 +33,9 @@ class Subtest:
 class Program:
     """The result of one program of the official suite or of one own case.
 
-    ``section`` is the section of the specification it tests, as ``file.md#anchor`` (empty: see the subtests).
-    ``stopped`` says why the program ended early and is empty when it ran to its end. ``note`` is what a program without
-    a single subtest has to tell.
+    ``section`` is the section of the specification that it tests, as ``file.md#anchor`` (empty: see the subtests).
+    ``stopped`` is the reason why the program ended early, or empty. ``note`` is the message of a program without
+    subtests.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Program:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst thing that happened: not ok, else skipped when nothing was judged, else ok."""
+        """The worst verdict: not ok, else skipped if nothing was tested, else ok."""
         if self.stopped or self.count(Verdict.NOT_OK):
             return Verdict.NOT_OK
         if self.count(Verdict.SKIP) == len(self.subtests):
@@ -62,7 +62,7 @@ class Program:
 
 @dataclass
 class Run:
-    """Everything that one runtime was judged by in one invocation."""
+    """All results of one runtime in one invocation."""
 
     runtime: str
     version: str = ""
@@ -70,7 +70,7 @@ class Run:
     programs: list[Program] = field(default_factory=list)
 
     def totals(self) -> Counter[Verdict]:
-        """Subtests by verdict, over all programs."""
+        """The number of subtests by verdict, over all programs."""
         return Counter(subtest.verdict for program in self.programs for subtest in program.subtests)
 
     def stopped(self) -> list[Program]:

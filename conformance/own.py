@@ -1,4 +1,4 @@
-"""Run our own cases: each in a child of its own, so that a case that hangs or crashes is only its own failure."""
+"""Run our own cases, each in a separate process, so that a case that hangs or crashes does not affect others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPERATION_SECONDS = 20.0
 
 
 def run(case: Case, runtime: RuntimeCommand, *, scale: float = 1.0, unmount: tuple[str, ...] = ()) -> Program:
-    """Run one case in a workplace of its own."""
+    """Run one case in its own workplace."""
     timeout = TIMEOUT * scale
     with workplace(runtime, unmount=unmount) as place:
         result, log = place.path / "result.json", place.path / "log"
@@ -35,7 +35,7 @@ def run(case: Case, runtime: RuntimeCommand, *, scale: float = 1.0, unmount: tup
 
 
 def _try(case: Case, trial: Trial) -> tuple[Verdict, str]:
-    """A wrong answer of the runtime is a failure; so is one that the case did not foresee, with its traceback."""
+    """Wrong behaviour of the runtime is a failure; so is an unexpected exception, with its traceback."""
     try:
         case.body(trial)
     except Skipped as skipped:

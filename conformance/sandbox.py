@@ -1,11 +1,11 @@
-"""Run one judged program so that whatever it does, it cannot spoil the next one.
+"""Run a program or case so that it cannot affect the next one, whatever it does.
 
-* It gets its own session, its own mount namespace (a slave of ours: nothing it mounts comes back) and its own
+* It gets its own session, its own mount namespace (a slave of the harness's: no mount propagates back) and its own
   temporary directory, which is removed afterwards.
-* The harness is the *subreaper* of everything below it: a container whose runtime has exited becomes our child, so we
-  can kill exactly what was started here, by pid, and nothing else on the machine.
-* The runtime is reached through a small wrapper script that notes the container ids it is asked to create. What is
-  left of them is deleted by the runtime itself first, and their cgroups are removed by name.
+* The harness is the *subreaper* of all its descendants: a container whose runtime has exited becomes a child of the
+  harness, which can kill exactly the processes that it started, by pid, and nothing else on the host.
+* The runtime is called through a small wrapper script that records the IDs of created containers. Remaining containers
+  are deleted by the runtime itself first, and their cgroups are removed by name.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 _DELETE_SECONDS = 30
 _KILL_SECONDS = 10
 
-# $RECORD: file of ids; $RUNTIME...: the command. OCI_VERSION rewrites the version in config.json, for runtimes that
-# predate the version which the official suite writes.
+# $RECORD: file of IDs; $RUNTIME...: the command. OCI_VERSION rewrites the version in config.json, for runtimes that are
+# older than the version that the official suite writes.
 _WRAPPER = """#!/bin/sh
 for word; do
     case $word in
@@ -51,7 +51,7 @@ exec {command} "$@"
 
 @dataclass(frozen=True)
 class RuntimeCommand:
-    """A runtime's command line before the operation, e.g. ``["runc", "--root", "/run/x"]``."""
+    """The runtime's command line before the operation, for example ``["runc", "--root", "/run/x"]``."""
 
     words: tuple[str, ...]
     oci_version: str = ""
@@ -68,7 +68,7 @@ class RuntimeCommand:
         return os.path.basename(self.words[0])
 
     def version(self) -> str:
-        """The first line of ``RUNTIME --version``, or a note that it has none."""
+        """The first line of ``RUNTIME --version``, or a note that there is no such line."""
         try:
             done = subprocess.run([*self.words, "--version"], capture_output=True, text=True, timeout=20, check=False)
         except subprocess.TimeoutExpired:
@@ -79,7 +79,8 @@ class RuntimeCommand:
 
 @dataclass
 class Workplace:
-    """The temporary home of one program: ``wrapper`` is the runtime to call, ``path`` the directory for bundles."""
+    """The temporary directory of one program: ``wrapper`` is the runtime to call, ``path`` the directory for
+    bundles."""
 
     path: Path
     runtime: RuntimeCommand
@@ -96,7 +97,7 @@ class Workplace:
         return self.path / "created-ids"
 
     def prepare(self) -> None:
-        self.path.chmod(0o711)  # containers in a user namespace must be able to pass
+        self.path.chmod(0o711)  # containers in a user namespace need search permission
         command = shlex.join(self.runtime.words)
         script = _WRAPPER.format(
             record=shlex.quote(str(self.record)), command=command, oci_version=self.runtime.oci_version
@@ -111,7 +112,7 @@ class Workplace:
         return [name for name in ids if name and not name.startswith("-") and "/" not in name]
 
     def isolate(self) -> None:
-        """In the child: a mount namespace from which nothing comes back, without what is to be hidden."""
+        """In the child: a mount namespace that does not propagate back, with the given paths unmounted."""
         kernel.unshare(kernel.CLONE_NEWNS)
         kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_SLAVE)
         for target in self.unmount:
@@ -120,7 +121,7 @@ class Workplace:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a supervised child ended. ``status`` is as of ``os.waitstatus_to_exitcode``; None after a timeout."""
+    """How a supervised child ended. ``status`` is that of ``os.waitstatus_to_exitcode``; None after a timeout."""
 
     status: int | None
     seconds: float
@@ -130,7 +131,7 @@ class Ended:
 def workplace(
     runtime: RuntimeCommand, *, unmount: tuple[str, ...] = (), known_cgroups: tuple[str, ...] = ()
 ) -> Iterator[Workplace]:
-    """A fresh workplace; on exit everything that was started or made in it is gone (see ``leftovers``)."""
+    """A new workplace; on exit, all its processes and files are removed (see ``leftovers``)."""
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     place = Workplace(Path(tempfile.mkdtemp(prefix="oci-conformance-")), runtime, unmount, known_cgroups)
     try:
@@ -141,7 +142,7 @@ def workplace(
 
 
 def supervise(place: Workplace, body: Callable[[], int], timeout: float, stdout: Path, stderr: Path) -> Ended:
-    """Run ``body`` in a forked child of its own session and mount namespace; reap every orphan meanwhile.
+    """Run ``body`` in a forked child with its own session and mount namespace; reap all orphans meanwhile.
 
     ``body`` returns the exit status, or replaces the process. On timeout the child's process group is killed.
     """
@@ -176,7 +177,7 @@ def _child(place: Workplace, body: Callable[[], int], stdout: Path, stderr: Path
 
 
 def _wait(pid: int, deadline: float) -> int | None:
-    """Wait for one child while reaping all others (orphans of containers); None when the deadline passes."""
+    """Wait for one child while reaping all others (orphans of containers); None if the deadline passes."""
     pidfd = os.pidfd_open(pid)
     try:
         while True:
@@ -192,7 +193,7 @@ def _wait(pid: int, deadline: float) -> int | None:
 
 
 def _reap(wanted: int | None = None) -> int | None:
-    """Reap every ended child; return the exit status of the wanted one if it was among them."""
+    """Reap every exited child; return the exit status of the given child if it was among them."""
     found = None
     while True:
         try:
@@ -221,7 +222,8 @@ def _clean(place: Workplace) -> None:
 
 
 def _delete_container(place: Workplace, container: str) -> None:
-    """``delete --force`` in a mount namespace like the program's: state of a container may name mounts there."""
+    """``delete --force`` in a mount namespace like the program's: the state of a container may refer to mounts
+    there."""
     out = place.path / "delete.log"
 
     def delete() -> int:
@@ -232,7 +234,7 @@ def _delete_container(place: Workplace, container: str) -> None:
 
 
 def _kill_orphans(place: Workplace) -> None:
-    """Kill what has become our child: its parent is gone, nobody else will."""
+    """Kill orphans that became children of the harness, since no other process will."""
     deadline = time.monotonic() + _KILL_SECONDS
     while orphans := _children():
         for pid in orphans:
@@ -242,13 +244,13 @@ def _kill_orphans(place: Workplace) -> None:
                 continue
         _reap()
         if time.monotonic() > deadline:
-            place.leftovers.append(f"processes that do not die: {orphans}")
+            place.leftovers.append(f"processes that cannot be killed: {orphans}")
             return
         time.sleep(0.01)
 
 
 def _children() -> list[int]:
-    """Our living children and zombies, from /proc (children(5) needs an optional kernel feature)."""
+    """The running and zombie children of the harness, from /proc (children(5) needs an optional kernel feature)."""
     me, found = str(os.getpid()), []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -262,7 +264,7 @@ def _children() -> list[int]:
 
 
 def _remove_cgroups(place: Workplace, name: str) -> None:
-    """Remove cgroups whose own name contains ``name``, in every hierarchy, leaves first."""
+    """Remove cgroups whose name contains ``name``, in every hierarchy, leaves first."""
     for hierarchy in _hierarchies():
         for parent, folders, _ in os.walk(hierarchy, topdown=False):
             for folder in folders:
@@ -272,7 +274,8 @@ def _remove_cgroups(place: Workplace, name: str) -> None:
 
 
 def _remove_below_unmounted(place: Workplace, names: tuple[str, ...]) -> None:
-    """Some runtimes take any directory below /sys/fs/cgroup for a hierarchy, and make folders where one was hidden."""
+    """Some runtimes treat any directory below /sys/fs/cgroup as a hierarchy, and create directories where one was
+    unmounted."""
     log = place.path / "hidden.log"
 
     def remove() -> int:

@@ -1,8 +1,8 @@
 """Read TAP (the Test Anything Protocol), versions 12 and 13, as the official programs write it.
 
-One output may hold several documents one after the other: a program that calls its test function in a loop prints a
-header and a plan each time. Indented text (YAML blocks, the output of a test inside the container) belongs to the
-subtest before it and is never counted.
+One output may contain several documents in sequence: a program that calls its test function in a loop prints a header
+and a plan each time. Indented text (YAML blocks, the output of a test inside the container) belongs to the preceding
+subtest and is never counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DIRECTIVE = re.compile(r"(?P<text>.*?)(?<!\\)#\s*(?P<word>skip|todo)\b\S*\s*(?P
 
 @dataclass(frozen=True)
 class Stream:
-    """A parsed output: its subtests, and what is wrong with it as a TAP stream (empty: nothing)."""
+    """A parsed output: its subtests, and the error in the TAP stream, or empty."""
 
     subtests: tuple[Subtest, ...]
     fault: str = ""
@@ -76,7 +76,7 @@ class _Reader:
 
 
 def parse(text: str) -> Stream:
-    """Parse a whole output. Lines that are not TAP at all are kept as the detail of the subtest before them."""
+    """Parse a whole output. Lines that are not TAP become the details of the preceding subtest."""
     reader = _Reader()
     for line in text.splitlines():
         reader.line(line)

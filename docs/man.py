@@ -1,4 +1,4 @@
-"""``python -m docs.man DIRECTORY``: write the manual pages of our commands."""
+"""``python -m docs.man DIRECTORY``: write the manual pages of the commands."""
 
 from __future__ import annotations
 

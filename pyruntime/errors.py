@@ -81,7 +81,7 @@ class PyruntimeError(Exception):
     """The root of the tree. ``where``, ``step`` and ``spec``, if set, are keys of ``--log-format json``."""
 
     exit_code = 1
-    for_people = False   # whether people read the command's output: line breaks are kept even off a terminal
+    for_people = False   # a command for people (validate): line breaks are kept even without a terminal
     place: str = ""
     where: str = ""
     step: str = ""
@@ -228,7 +228,7 @@ class RegistryError(PyruntimeError):
         self.status = status
 
 
-# Classes whose constructor takes the message alone.
+# Classes whose constructor takes only the message.
 _PLAIN = (HostError, UsageError, StateError, ImageError, BuildError, RegistryError)
 
 

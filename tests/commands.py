@@ -1,4 +1,4 @@
-"""The commands under test: those of this checkout, or those of ``--commands DIRECTORY``, or those on PATH."""
+"""The commands under test: those of this checkout, of ``--commands DIRECTORY``, or in PATH."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.conftest import COMMANDS, TOP
 
 
 def _directory() -> Path:
-    """Where the commands are; symbolic links are kept, since a package may install its commands as links."""
+    """The directory of the commands; symbolic links are kept, since a package may install its commands as links."""
     if chosen := os.environ.get(COMMANDS):
         return Path(chosen).absolute()
     built = TOP / ".venv/bin"

@@ -16,12 +16,12 @@ COMMANDS = "PYRUNTIME_TEST_COMMANDS"
 NATIVE = TOP / "pyruntime/native/stub"
 STUB_SOURCES = [*NATIVE.glob("*.c"), *(TOP / "pyruntime/native/arguments").glob("*.c")]
 FLAGS = [f"@{TOP}/pyruntime/native/cflags", "-Werror", "-g", "-O1"]
-# Who is started in the background, or by nohup(1), has these ignored, and so has all that tests run and signal.
+# A process started in the background or by nohup(1) ignores these, and so would all programs that tests run and signal.
 for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL),
                        (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, action)
-sys.path.insert(0, str(TOP))   # bundles/ and tests/data are no installed packages
+sys.path.insert(0, str(TOP))   # bundles/ and tests/data are not installed packages
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def compile_c(target: Path, sources: list[Path], *flags: str, compiler: str = "gcc") -> Path:
-    """Build a C program of ours for a test; a warning is a failure."""
+    """Build a C program for a test; a warning is a failure."""
     if not shutil.which(compiler):
         pytest.fail(f"{compiler} is not installed: run tools/install-deps test")
     done = subprocess.run([compiler, *FLAGS, *flags, f"-I{NATIVE}", "-o", str(target), *map(str, sources)],

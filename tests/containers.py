@@ -1,4 +1,4 @@
-"""Containers on the real kernel: a root filesystem, a runtime, and a watch for what they leave behind."""
+"""Containers on the real kernel: a root filesystem, a runtime, and a check for leftovers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ OWN_CGROUPS: list[str] = []
 @pytest.fixture(scope="session", autouse=True)
 def own_cgroup(request: pytest.FixtureRequest) -> Iterator[None]:
     """Move this process into its own cgroup in every hierarchy: containers without a cgroupsPath are created below
-    that cgroup (v1) or beside it (v2), apart from everything else that runs on the machine."""
+    that cgroup (v1) or beside it (v2), separate from everything else on the host."""
     if os.geteuid() != 0 or not any(map(needs_root, request.session.items)):
         yield
         return
@@ -82,7 +82,7 @@ def own_cgroup(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _remove(cgroup: Path) -> None:
-    """A killed process leaves its cgroup only when its exit is done; systemd removes empty ones of v1 by itself."""
+    """A killed process leaves its cgroup only when it has exited; systemd removes empty v1 cgroups by itself."""
     deadline = time.monotonic() + 10
     while cgroup.exists():
         try:
@@ -93,8 +93,8 @@ def _remove(cgroup: Path) -> None:
 
 
 def processes(below: str) -> set[int]:
-    """Processes that are the stub or init (their program is our sealed memfd) and whose root or working directory is
-    the host's or one of the tests'; other people's containers may run beside us."""
+    """Processes that are the stub or init (their program is a sealed memfd) and whose root or working directory is
+    the host's or that of a test; other containers may run on the host."""
     found = set()
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
@@ -112,11 +112,11 @@ def _ours(pid: str, below: str) -> bool:
         return f"/pyruntime-tests-{os.getpid()}" in Path(f"/proc/{pid}/cgroup").read_text() or below in os.readlink(
             f"/proc/{pid}/root")
     except OSError:
-        return False   # it went meanwhile
+        return False   # the process has exited meanwhile
 
 
 class Leftovers:
-    """What there was before; ``check`` fails when there is more."""
+    """The state before the test; ``check`` fails if anything was added."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -133,14 +133,14 @@ class Leftovers:
         return extra
 
     def check(self) -> None:
-        deadline = time.monotonic() + 5   # a killed process takes a moment to go
+        deadline = time.monotonic() + 5   # a killed process takes a moment to exit
         while (extra := self.found()) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not extra, "left behind: " + ", ".join(extra)
 
 
 class Runtime:
-    """The command line, with a state directory of its own."""
+    """The command line, with a separate state directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -150,7 +150,7 @@ class Runtime:
         options.setdefault("stdin", subprocess.DEVNULL)
         environment = {**self.environment, **options.pop("env", {})}
         command = [COMMAND, "--root", self.root, *words]
-        # Files, not pipes: a detached container keeps them open, and a pipe would be waited for.
+        # Files, not pipes: a detached container keeps them open, and reading a pipe would wait for it.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.run([str(word) for word in command], env=environment, timeout=PATIENCE, stdout=out,
                                      stderr=err, check=False, **options)
@@ -180,14 +180,14 @@ class Runtime:
 
 
 class Bundle:
-    """A bundle whose config.json is changed by hand: ``bundle.config[...] = ...; bundle.save()``."""
+    """A bundle whose config.json is edited directly: ``bundle.config[...] = ...; bundle.save()``."""
 
     def __init__(self, path: Path, rootfs: Path) -> None:
         self.path = path
         self.config = template(rootless=False, uid=0, gid=0, unified=False)
         self.config["process"]["terminal"] = False
         self.config["root"]["path"] = str(rootfs)
-        # A machine may not let us raise hard limits.
+        # The host may not permit raising hard limits.
         self.config["process"]["rlimits"] = []
         path.mkdir(parents=True, exist_ok=True)
 
@@ -214,7 +214,7 @@ class Bundle:
                                       "options": list(options), **more})
 
     def in_user_namespace(self) -> None:
-        """Let the root of a user namespace own the root filesystem and reach it; containers get such a namespace."""
+        """Give the root filesystem to the root of a user namespace, and add such a namespace to the container."""
         subprocess.run(["chown", "-R", "100000:100000", self.path / "rootfs"], check=True)
         for path in (self.path, *list(self.path.parents)[:3]):
             path.chmod(0o755)
@@ -223,7 +223,7 @@ class Bundle:
         self.config["linux"]["namespaces"].append({"type": "user"})
 
     def without_root(self) -> None:
-        """Leave out what the root of a user namespace with one id may not do."""
+        """Remove settings that the root of a user namespace with one ID cannot apply."""
         self.config["linux"].pop("resources", None)
         self.config["mounts"] = [m for m in self.config["mounts"] if m["type"] not in ("mqueue", "cgroup", "sysfs")]
         for mount in self.config["mounts"]:
@@ -236,7 +236,7 @@ class Bundle:
 @pytest.fixture(scope="session")
 def shared_rootfs() -> Iterator[Path]:
     """A busybox root filesystem for tests that do not write to it. User namespaces must reach it, so it is not below
-    pytest's own directory, which every session closes to others anew."""
+    pytest's own directory, which every session makes inaccessible to others."""
     with tempfile.TemporaryDirectory(prefix="pyruntime-rootfs-") as name:
         os.chmod(name, 0o755)
         busybox_rootfs(Path(name))
@@ -245,7 +245,7 @@ def shared_rootfs() -> Iterator[Path]:
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    """A runtime; at the end everything of it must be gone."""
+    """A runtime; nothing of its containers may remain at the end."""
     runtime = Runtime(tmp_path / "state")
     leftovers = Leftovers(runtime.root)
     yield runtime
@@ -261,7 +261,7 @@ def bundle(tmp_path: Path, shared_rootfs: Path) -> Bundle:
 
 @pytest.fixture
 def own_bundle(tmp_path: Path) -> Bundle:
-    """A bundle with a root filesystem of its own, which may be written."""
+    """A bundle with its own writable root filesystem."""
     rootfs = tmp_path / "bundle" / "rootfs"
     busybox_rootfs(rootfs)
     made = Bundle(tmp_path / "bundle", rootfs)
@@ -271,14 +271,14 @@ def own_bundle(tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def sample() -> Any:
-    """Makes sample bundles by name, where user namespaces can reach them."""
+    """Creates sample bundles by name, where user namespaces can reach them."""
     with tempfile.TemporaryDirectory(prefix="pyruntime-samples-") as name:
         os.chmod(name, 0o755)
         yield lambda sample: build(Path(name), sample)
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """End a process that a test started."""
+    """Kill a process that a test started."""
     if process.poll() is None:
         process.send_signal(signal.SIGKILL)
     process.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""A command on a terminal of its own, as a person has it."""
+"""A command on a separate terminal, as for an interactive user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class Terminal:
-    """A command that runs from the beginning; as a context manager it is killed at the end."""
+    """A command that is started at once; as a context manager, it is killed at the end."""
 
     def __init__(self, words: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
         self.pid, self.master = pty.fork()
@@ -34,7 +34,7 @@ class Terminal:
         os.write(self.master, text)
 
     def paste(self, text: bytes, seconds: float = 3) -> int:
-        """Type, reading the screen meanwhile, until all of it or nothing more is taken; how much that was."""
+        """Type while reading the screen, until all or no more input is accepted; return the amount."""
         os.set_blocking(self.master, False)
         deadline, typed = time.monotonic() + seconds, 0
         while typed < len(text) and time.monotonic() < deadline:
@@ -47,7 +47,7 @@ class Terminal:
         return typed
 
     def expect(self, text: bytes, seconds: float = 60) -> bytes:
-        """Read until the text comes; what came up to it."""
+        """Read until the text appears; return the output up to it."""
         deadline = time.monotonic() + seconds
         while text not in self.seen:
             assert time.monotonic() < deadline, self.seen
@@ -56,7 +56,7 @@ class Terminal:
         return before
 
     def _read(self, seconds: float) -> bool:
-        """False when the command, and what it has left on the terminal, has gone."""
+        """False if the command, and all its processes on the terminal, have exited."""
         if select.select([self.master], [], [], seconds)[0]:
             try:
                 self.seen += os.read(self.master, 65536)
@@ -65,11 +65,11 @@ class Terminal:
         return True
 
     def is_raw(self) -> bool:
-        """Whether each key comes to the program as it is, Ctrl-C too."""
+        """Whether every key is passed to the program unchanged, including Ctrl-C."""
         return not termios.tcgetattr(self.master)[3] & termios.ISIG
 
     def ended(self, seconds: float = 60) -> bool:
-        """Whether the command ends within the time, though nobody reads what it prints."""
+        """Whether the command exits within the time, while its output is not read."""
         deadline = time.monotonic() + seconds
         while not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             if time.monotonic() > deadline:
@@ -78,7 +78,7 @@ class Terminal:
         return True
 
     def status(self) -> int:
-        """Read to the end, and wait for the command: its exit status, or minus the signal that killed it."""
+        """Read to the end and wait for the command; return its exit status, or minus the signal that killed it."""
         while self._read(1):
             continue
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

@@ -1,1 +1,2 @@
-"""Our cases, a module per section of the specification. See conformance/lib/requirement.py for how they are written."""
+"""Our cases, with a module for each section of the specification. conformance/lib/requirement.py shows the form of a
+case."""

@@ -1,7 +1,7 @@
 """config.md#posix-platform-hooks and runtime.md#lifecycle: the six kinds of hooks.
 
-A hook here is the host's /bin/sh, or for startContainer the container's. It reports into a directory of the case,
-which is bound into the container at /report where the hook sees only the container's files.
+A hook here is the host's /bin/sh, or for startContainer the container's. It reports to a directory of the case,
+which is bind-mounted in the container at /report if the hook sees only the container's files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BY_CREATE = ("prestart", "createRuntime", "createContainer")
 
 
 class Report:
-    """Where hooks write: ``path`` on the host, the same directory at /report inside."""
+    """The directory that hooks write to: ``path`` on the host, /report in the container."""
 
     def __init__(self, t: Trial, config: Config) -> None:
         self.path = t.path / "report"
@@ -49,7 +49,7 @@ def hook(script: str, **more: Any) -> Config:
 
 
 def live(t: Trial, config: Config) -> Container:
-    """The whole life of a container that ends by itself, up to its deletion."""
+    """The whole lifecycle of a container that exits by itself, up to its deletion."""
     container = t.run(config)
     t.succeed(container.delete(), "delete")
     return container
@@ -154,29 +154,29 @@ def _timeout(kind: str) -> None:
         container = t.container(config)
         done = container.create()
         if kind in BY_CREATE:
-            t.fail(done, f"create with a {kind} hook that runs into its timeout")
+            t.fail(done, f"create with a {kind} hook that exceeds its timeout")
             return
         t.succeed(done, "create")
         done = container.start()
         if kind in ("startContainer", "poststart"):
-            t.fail(done, f"start with a {kind} hook that runs into its timeout")
+            t.fail(done, f"start with a {kind} hook that exceeds its timeout")
             return
         container.wait()
         container.delete()
-        t.check(not (report.path / "outlived").exists(), "the hook has outlived its timeout")
+        t.check(not (report.path / "outlived").exists(), "the hook was not aborted")
 
 
 def _failure_in_create(kind: str) -> None:
     @requirement(
-        LIFECYCLE, f"a failing {kind} hook: create generates an error, the container is gone", name=f"failure_{kind}"
+        LIFECYCLE, f"a failing {kind} hook: create generates an error, no container remains", name=f"failure_{kind}"
     )
     def case(t: Trial) -> None:
         config = t.config("touch /report/ran")
         report = Report(t, config)
         config["hooks"] = {kind: [hook("exit 1"), hook(f"touch {report.path}/second")]}
         t.refused(config, f"a failing {kind} hook")
-        t.check(not (report.path / "ran").exists(), "the program has run")
-        t.check(not (report.path / "second").exists(), "the hook after the failed one has run")
+        t.check(not (report.path / "ran").exists(), "the program was run")
+        t.check(not (report.path / "second").exists(), "the hook after the failed hook was run")
 
 
 for _kind in KINDS:
@@ -197,9 +197,9 @@ def failure_start_container(t: Trial) -> None:
     config["hooks"] = {"startContainer": [hook("exit 1")]}
     container = t.create(config)
     t.fail(container.start(), "start with a failing startContainer hook")
-    t.check(not (report.path / "ran").exists(), "the program has run")
+    t.check(not (report.path / "ran").exists(), "the program was run")
     done = container.query()
-    t.check(done.status != 0 or json.loads(done.stdout)["status"] == "stopped", "the container still lives")
+    t.check(done.status != 0 or json.loads(done.stdout)["status"] == "stopped", "the container is still running")
 
 
 @requirement(LIFECYCLE, "a failing poststart hook: start generates an error and the container is stopped")
@@ -209,7 +209,7 @@ def failure_poststart(t: Trial) -> None:
     container = t.create(config)
     t.fail(container.start(), "start with a failing poststart hook")
     done = container.query()
-    t.check(done.status != 0 or json.loads(done.stdout)["status"] == "stopped", "the container still lives")
+    t.check(done.status != 0 or json.loads(done.stdout)["status"] == "stopped", "the container is still running")
 
 
 @requirement(LIFECYCLE, "a failing poststop hook is a warning: delete succeeds and the remaining hooks run")
@@ -219,7 +219,7 @@ def failure_poststop(t: Trial) -> None:
     config["hooks"] = {"poststop": [hook("exit 1"), hook(f"touch {report.path}/second")]}
     container = t.run(config)
     t.succeed(container.delete(), "delete with a failing poststop hook")
-    t.check((report.path / "second").exists(), "the hook after the failed one has not run")
+    t.check((report.path / "second").exists(), "the hook after the failed hook was not run")
     t.check(container.query().status != 0, "the container still exists")
 
 
@@ -249,7 +249,7 @@ def part_of_create(t: Trial) -> None:
     t.equal(report.lines("order"), list(BY_CREATE), "hooks called by create and start")
 
 
-@requirement("config.md#prestart", "prestart hooks find the container's namespaces made, but not yet its root")
+@requirement("config.md#prestart", "prestart hooks see the container's namespaces, but its root is not set up yet")
 def before_pivot_root(t: Trial) -> None:
     config = t.sleeper()
     report = Report(t, config)
@@ -325,7 +325,7 @@ def start_container_path(t: Trial) -> None:
     program.chmod(0o755)
     t.succeed(container.create(), "create")
     t.succeed(container.start(), "start")
-    t.eventually(lambda: report.read("where") == "inside\n", "the hook to write what only the container's program says")
+    t.eventually(lambda: report.read("where") == "inside\n", "the hook to run the container's program")
 
 
 @requirement(
@@ -338,7 +338,7 @@ def poststart_timing(t: Trial) -> None:
     container = t.create(config)
     t.check(not (report.path / "state").exists(), "the hook has run before start")
     t.succeed(container.start(), "start")
-    t.check((report.path / "state").exists(), "start returned before the hook had ended")
+    t.check((report.path / "state").exists(), "start returned before the hook had exited")
     t.equal(json.loads(report.read("state"))["status"], "running", "status given to the hook")
 
 
@@ -350,7 +350,7 @@ def poststop_timing(t: Trial) -> None:
     container = t.run(config)
     t.check(not (report.path / "poststop").exists(), "the hook has run before delete")
     t.succeed(container.delete(), "delete")
-    t.check((report.path / "poststop").exists(), "delete returned before the hook had ended")
+    t.check((report.path / "poststop").exists(), "delete returned before the hook had exited")
 
 
 @requirement("runtime.md#state", "the pid given to hooks of the runtime namespace is the one seen by the runtime")
@@ -378,7 +378,7 @@ def pid_in_container_hooks(t: Trial) -> None:
         t.equal(json.loads(report.read(kind)).get("pid"), 1, f"pid given to the {kind} hook")
 
 
-@requirement(HOOKS, "a timeout of zero is refused, or taken for none with a warning", level="MUST")
+@requirement(HOOKS, "a timeout of zero is refused, or treated as no timeout with a warning", level="MUST")
 def timeout_zero(t: Trial) -> None:
     config = t.sleeper()
     config["hooks"] = {"createRuntime": [hook("true", timeout=0)]}
@@ -407,7 +407,7 @@ def without_arguments(t: Trial) -> None:
     live(t, config)
 
 
-@requirement(HOOKS, "a hook that does not read its stdin is no error, however large the state")
+@requirement(HOOKS, "a hook that does not read its stdin is no error, regardless of the size of the state")
 def ignores_stdin(t: Trial) -> None:
     config = t.config("true")
     config["annotations"] = {"com.example.large": "x" * 300_000}
@@ -415,7 +415,7 @@ def ignores_stdin(t: Trial) -> None:
     live(t, config)
 
 
-@requirement(HOOKS, "a large state arrives whole")
+@requirement(HOOKS, "a large state is passed completely")
 def large_state(t: Trial) -> None:
     config = t.config("true")
     config["annotations"] = {"com.example.large": "x" * 300_000}
@@ -427,7 +427,7 @@ def large_state(t: Trial) -> None:
     )
 
 
-@requirement(HOOKS, "the state on stdin ends: a hook that reads to the end of the file is not kept waiting")
+@requirement(HOOKS, "stdin of a hook ends after the state: a hook that reads to the end of file does not block")
 def stdin_ends(t: Trial) -> None:
     config = t.config("true")
     report = Report(t, config)
@@ -438,7 +438,7 @@ def stdin_ends(t: Trial) -> None:
         t.equal(report.read(kind), "end\n", f"what the {kind} hook wrote")
 
 
-@requirement(HOOKS, "a hook that says much is no error")
+@requirement(HOOKS, "a hook with much output is no error")
 def talkative(t: Trial) -> None:
     config = t.config("true")
     script = "head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' x >&2"
@@ -446,8 +446,8 @@ def talkative(t: Trial) -> None:
     live(t, config)
 
 
-@requirement(HOOKS, "a hook that dies by a signal has failed")
+@requirement(HOOKS, "a hook that is killed by a signal has failed")
 def killed_hook(t: Trial) -> None:
     config = t.sleeper()
     config["hooks"] = {"createRuntime": [hook("kill -9 $$")]}
-    t.refused(config, "a createRuntime hook that dies by a signal")
+    t.refused(config, "a createRuntime hook that is killed by a signal")

@@ -1,4 +1,4 @@
-"""config.md#mounts and #linux-mount-options, but for propagation and id-mapped mounts."""
+"""config.md#mounts and #linux-mount-options, except propagation and ID-mapped mounts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOUNTINFO = "cat /proc/self/mountinfo"
 
 
 def mounted_at(t: Trial, entries: list[Config], target: str = "/mnt") -> Mounted:
-    """Add the entries to a container's mounts and read from inside what is on the target."""
+    """Add the entries to a container's mounts and return the mount at the target, as seen inside."""
     config = t.config(MOUNTINFO)
     config["mounts"] += entries
     found = mountinfo.at(t.output(config), target)
@@ -52,10 +52,10 @@ def listed_order(t: Trial) -> None:
     ]
     text = t.output(config)
     t.equal([m.source for m in mountinfo.parse(text) if m.target == "/mnt"], ["first", "second"], "mounts on /mnt")
-    t.check(not text.endswith("sub"), "the second mount does not hide what is in the first")
+    t.check(not text.endswith("sub"), "the second mount does not hide the first")
 
 
-@requirement(MOUNTS, "a mount below an earlier one lands in it")
+@requirement(MOUNTS, "a mount below an earlier mount appears in it")
 def nested(t: Trial) -> None:
     config = t.config(MOUNTINFO)
     config["mounts"] += [mount("/mnt", "tmpfs", "outer"), mount("/mnt/a/b", "tmpfs", "inner")]
@@ -82,7 +82,7 @@ def relative_source(t: Trial) -> None:
     t.equal(container.stdout, "relative\n", "file in the bound directory")
 
 
-@requirement(POSIX, "a mount is a bind mount if its options say bind or rbind, whatever its type")
+@requirement(POSIX, "a mount is a bind mount if its options contain bind or rbind, whatever its type")
 def bind_type_is_a_dummy(t: Trial) -> None:
     folder = source_folder(t)
     for number, kind in enumerate(("none", "bind", "dummy", None)):
@@ -100,7 +100,7 @@ def bind_file(t: Trial) -> None:
     t.equal(t.output(config), "content", "the bound file")
 
 
-@requirement(OPTIONS, "bind does not take along what is mounted below the source")
+@requirement(OPTIONS, "bind does not include the mounts below the source")
 def bind_is_not_recursive(t: Trial) -> None:
     folder = source_folder(t)
     (folder / "sub").mkdir()
@@ -111,7 +111,7 @@ def bind_is_not_recursive(t: Trial) -> None:
     t.equal(t.output(config), "", "files in the submount")
 
 
-@requirement(OPTIONS, "rbind takes along what is mounted below the source")
+@requirement(OPTIONS, "rbind includes the mounts below the source")
 def rbind_is_recursive(t: Trial) -> None:
     folder = source_folder(t)
     (folder / "sub").mkdir()
@@ -129,7 +129,7 @@ def bind_source_missing(t: Trial) -> None:
     t.refused(config, "a bind mount without a source")
 
 
-@requirement(POSIX, "a filesystem type that the kernel does not know generates an error")
+@requirement(POSIX, "a filesystem type unknown to the kernel generates an error")
 def unknown_type(t: Trial) -> None:
     config = t.sleeper()
     config["mounts"].append(mount("/mnt", "no-such-filesystem", "x"))
@@ -143,13 +143,13 @@ def destination_missing(t: Trial) -> None:
     t.refused(config, "a mount without a destination")
 
 
-@requirement(OPTIONS, "options of the filesystem itself are passed on: size and mode of a tmpfs", level="SHOULD")
+@requirement(OPTIONS, "options of the filesystem itself are passed to it: size and mode of a tmpfs", level="SHOULD")
 def filesystem_options(t: Trial) -> None:
     seen = mounted_at(t, _tmpfs("size=128k", "mode=710"))
     t.check({"size=128k", "mode=710"} <= seen.super_options, f"options of the tmpfs: {sorted(seen.super_options)}")
 
 
-@requirement(OPTIONS, "an option that the filesystem does not know generates an error", level="SHOULD")
+@requirement(OPTIONS, "an option unknown to the filesystem generates an error", level="SHOULD")
 def unknown_filesystem_option(t: Trial) -> None:
     config = t.sleeper()
     config["mounts"] += _tmpfs("nosuchoption=1")
@@ -175,11 +175,11 @@ def symlink_stays_inside(t: Trial) -> None:
     (container.rootfs / "link").symlink_to(outside)
     done = container.create()
     if done.status:
-        return  # refusing is as safe
+        return  # refusing is also safe
     t.succeed(container.start(), "start")
     container.wait()
     seen = [m.target for m in mountinfo.parse(container.stdout) if m.source == "conf"]
-    t.equal(seen, [f"{outside}/sub"], "where the mount is, seen from inside")
+    t.equal(seen, [f"{outside}/sub"], "target of the mount, as seen inside")
     t.check(not mountinfo.at(Path("/proc/self/mountinfo").read_text(), f"{outside}/sub"), "it is mounted on the host")
 
 
@@ -204,7 +204,7 @@ def _super_lacks(word: str) -> Expect:
     return lambda seen: word not in seen.super_options
 
 
-# option: (what to put before it, what must be seen); an option that clears a flag comes after one that sets it.
+# option: (options before it, expected result); an option that clears a flag follows an option that sets the flag.
 _TABLE: dict[str, tuple[list[str], Expect, str]] = {
     "async": (["sync"], _super_lacks("sync"), "MUST"),
     "atime": (["noatime"], _lacks("noatime"), "MUST"),
@@ -245,7 +245,7 @@ def _option(option: str, before: list[str], expect: Expect, level: str) -> None:
         seen = mounted_at(t, _tmpfs(*before, option))
         shown = f"{sorted(seen.options)} {sorted(seen.super_options)}"
         t.check(expect(seen), f"{given} gives {shown}")
-        t.check(option not in seen.super_options or expect(seen), f"{option} was handed to the filesystem: {shown}")
+        t.check(option not in seen.super_options or expect(seen), f"{option} was passed to the filesystem: {shown}")
 
 
 for _name, (_before, _expect, _level) in _TABLE.items():
@@ -310,7 +310,7 @@ for _name, _flag, _cleared in (
     _recursive_clear(_name, _flag, _cleared)
 
 
-@requirement(OPTIONS, "option ro on an rbind is not recursive: what is mounted below stays writable")
+@requirement(OPTIONS, "option ro on an rbind is not recursive: mounts below stay writable")
 def ro_is_not_recursive(t: Trial) -> None:
     folder = source_folder(t)
     (folder / "sub").mkdir()
@@ -319,7 +319,7 @@ def ro_is_not_recursive(t: Trial) -> None:
     t.check("rw" in seen.options, f"rbind,ro gives {sorted(seen.options)} on the mount below")
 
 
-@requirement(OPTIONS, "option remount changes the flags of what is mounted there already")
+@requirement(OPTIONS, "option remount changes the flags of an existing mount")
 def remount(t: Trial) -> None:
     again = {"destination": "/mnt", "type": "tmpfs", "source": "conf", "options": ["remount", "ro", "nosuid"]}
     seen = mounted_at(t, [*_tmpfs(), again])
@@ -336,7 +336,7 @@ def ro_bind_not_on_host(t: Trial) -> None:
     (folder / "host").write_text("x")
 
 
-@requirement(MOUNTS, "a missing destination directory is made", level="SHOULD")
+@requirement(MOUNTS, "a missing destination directory is created", level="SHOULD")
 def destination_is_made(t: Trial) -> None:
     t.equal(mounted_at(t, [mount("/made/for/it", "tmpfs", "conf")], "/made/for/it").kind, "tmpfs", "type")
 
@@ -347,7 +347,7 @@ def _destination(name: str, destination: str, expected: str) -> None:
         config = t.config(MOUNTINFO)
         config["mounts"].append(mount(destination, "tmpfs", "conf-target"))
         targets = [m.target for m in mountinfo.parse(t.output(config)) if m.source == "conf-target"]
-        t.equal(targets, [expected], "where the mount is")
+        t.equal(targets, [expected], "target of the mount")
 
 
 _destination("spaces", "/mnt/two words", "/mnt/two\\040words")
@@ -382,7 +382,7 @@ def bind_symlink_source(t: Trial) -> None:
     t.equal(t.output(config), "content", "file in the bound directory")
 
 
-@requirement(MOUNTS, "many mounts are mounted, all and in order")
+@requirement(MOUNTS, "many mounts are all mounted, in order")
 def many(t: Trial) -> None:
     config = t.config(MOUNTINFO)
     config["mounts"] += [mount(f"/mnt/{number}", "tmpfs", f"conf-{number}") for number in range(120)]
@@ -392,7 +392,7 @@ def many(t: Trial) -> None:
 
 @requirement(POSIX, "an overlay is mounted with its own options")
 def overlay(t: Trial) -> None:
-    t.skip_unless("\toverlay\n" in Path("/proc/filesystems").read_text(), "this kernel has no overlay filesystem")
+    t.skip_unless("\toverlay\n" in Path("/proc/filesystems").read_text(), "the kernel has no overlay filesystem")
     lower, upper, work = (t.path / name for name in ("lower", "upper", "work"))
     for folder in (lower, upper, work):
         folder.mkdir()

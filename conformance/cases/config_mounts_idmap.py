@@ -18,7 +18,7 @@ _MAPPINGS = {"uidMappings": _SHIFT, "gidMappings": _SHIFT}
 
 
 def _source(t: Trial) -> Path:
-    """A directory with a file of 0:0 and one of 5:6."""
+    """A directory with a file of 0:0 and a file of 5:6."""
     t.need_kernel(5, 12, "mount_setattr(MOUNT_ATTR_IDMAP)")
     folder = t.path / "source"
     folder.mkdir()
@@ -56,7 +56,7 @@ def ridmap(t: Trial) -> None:
     t.equal(seen.split(), ["1000:1000", "1000:1000"], "owners inside")
 
 
-@requirement(OPTIONS, "idmap is not recursive: owners on mounts below are as they were", level="SHOULD")
+@requirement(OPTIONS, "idmap is not recursive: owners on mounts below do not change", level="SHOULD")
 def idmap_not_recursive(t: Trial) -> None:
     folder = _source(t)
     (folder / "sub").mkdir()
@@ -77,7 +77,7 @@ def idmap_leaves_source(t: Trial) -> None:
     t.equal((owner.st_uid, owner.st_gid), (5, 6), "owner on the host")
 
 
-@requirement(OPTIONS, "files made through an id-mapped mount have the mapped owner on the host", level="SHOULD")
+@requirement(OPTIONS, "files created through an id-mapped mount have the mapped owner on the host", level="SHOULD")
 def idmap_writes_back(t: Trial) -> None:
     folder = _source(t)
     folder.chmod(0o777)
@@ -124,9 +124,9 @@ for _key in _MAPPINGS:
     _only(_key)
 
 
-@requirement(OPTIONS, "idmap with mappings works in a container with a user namespace of its own", level="SHOULD")
+@requirement(OPTIONS, "idmap with mappings works in a container with its own user namespace", level="SHOULD")
 def idmap_in_user_namespace(t: Trial) -> None:
-    # The mount's mapping names host ids; the container's user namespace then shows those of its own range.
+    # The mapping of the mount has host IDs; the container's user namespace shows the IDs of its own range.
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     entry = bind(_source(t), "/mnt", "idmap") | {"uidMappings": mapping, "gidMappings": mapping}
     config = _config(t, OWNERS, entry)

@@ -18,7 +18,7 @@ _SUB = "sub"
 
 
 def _shared_source(t: Trial) -> Path:
-    """A shared mount with a shared mount below, so that every kind of propagation can be told from the others."""
+    """A shared mount with a shared mount below, so that the kinds of propagation can be distinguished."""
     folder = source_folder(t)
     kernel.mount("conf-top", str(folder), "tmpfs", 0)
     kernel.mount(None, str(folder), None, MS_SHARED)
@@ -51,13 +51,13 @@ for _name in ("unbindable", "runbindable"):
     _option(_name, "unbindable", ("shared", "master"))
 
 
-@requirement(OPTIONS, "propagation options apply to other mounts than binds too: a shared tmpfs")
+@requirement(OPTIONS, "propagation options apply to mounts other than bind mounts, too: a shared tmpfs")
 def shared_tmpfs(t: Trial) -> None:
     entry = {"destination": "/mnt", "type": "tmpfs", "source": "conf", "options": ["shared"]}
     t.check(mounted_at(t, [entry]).tagged("shared"), "the tmpfs is not shared")
 
 
-@requirement(OPTIONS, "rslave: what the host mounts below the source later appears inside")
+@requirement(OPTIONS, "rslave: later mounts of the host below the source appear inside")
 def rslave_receives(t: Trial) -> None:
     folder = _shared_source(t)
     config = t.config("until test -e /mnt/sub/late; do sleep 0.05; done; echo seen")
@@ -68,7 +68,7 @@ def rslave_receives(t: Trial) -> None:
     t.eventually(lambda: container.stdout == "seen\n", "the host's mount to appear inside")
 
 
-@requirement(OPTIONS, "rprivate: what the host mounts below the source later does not appear inside")
+@requirement(OPTIONS, "rprivate: later mounts of the host below the source do not appear inside")
 def rprivate_does_not_receive(t: Trial) -> None:
     folder = _shared_source(t)
     config = t.config(f"until test -e /mnt/go; do sleep 0.05; done; {MOUNTINFO}")
@@ -87,7 +87,7 @@ def _root(value: str, tag: str, absent: tuple[str, ...]) -> None:
         config["linux"]["rootfsPropagation"] = value
         seen = mountinfo.at(t.output(config), "/")
         if seen is None:
-            t.check(False, "/ is no mount point")
+            t.check(False, "/ is not a mount point")
             return
         t.check(not tag or seen.tagged(tag), f"no {tag} in {seen.tags}")
         t.check(not any(map(seen.tagged, absent)), f"{absent} in {seen.tags}")
@@ -99,7 +99,7 @@ _root("private", "", ("shared", "unbindable"))
 _root("unbindable", "unbindable", ("shared",))
 
 
-@requirement(ROOTFS, "a rootfsPropagation that is none of the four values is refused")
+@requirement(ROOTFS, "a rootfsPropagation other than the four values is refused")
 def rootfs_unknown(t: Trial) -> None:
     config = t.sleeper()
     config["linux"]["rootfsPropagation"] = "sometimes"
@@ -108,7 +108,7 @@ def rootfs_unknown(t: Trial) -> None:
 
 def _stays_inside(value: str) -> None:
     @requirement(
-        ROOTFS, f'with rootfsPropagation "{value}" mounts made inside do not reach the host', level="MUST NOT",
+        ROOTFS, f'with rootfsPropagation "{value}" mounts inside do not propagate to the host', level="MUST NOT",
         name=f"rootfs_{value}_stays_inside",
     )  # fmt: skip
     def case(t: Trial) -> None:
@@ -118,7 +118,7 @@ def _stays_inside(value: str) -> None:
         config["linux"]["rootfsPropagation"] = value
         container = t.start(config)
         t.eventually(lambda: container.stdout == "mounted\n", "the container to mount")
-        t.check("conf-inside" not in Path("/proc/self/mountinfo").read_text(), "the mount reaches the host")
+        t.check("conf-inside" not in Path("/proc/self/mountinfo").read_text(), "the mount propagated to the host")
 
 
 for _value in ("slave", "private"):

@@ -37,7 +37,7 @@ def cwd_missing(t: Trial) -> None:
     t.refused_by_start(config, "no cwd")
 
 
-@requirement(PROCESS, "cwd is resolved in the container's root, also through symlinks")
+@requirement(PROCESS, "cwd is resolved in the container's root, including symlinks")
 def cwd_symlink(t: Trial) -> None:
     config = t.config("pwd -P")
     config["process"]["cwd"] = "/link"
@@ -128,7 +128,7 @@ def terminal_streams(t: Trial) -> None:
     config = t.config("for n in 0 1 2; do test -t $n && echo tty$n; done; echo hello > /dev/tty && echo END")
     terminal, seen = _with_terminal(t, config)
     with terminal:
-        t.equal(seen.split(), ["tty0", "tty1", "tty2", "hello", "END"], "what appears on the terminal")
+        t.equal(seen.split(), ["tty0", "tty1", "tty2", "hello", "END"], "output on the terminal")
 
 
 @requirement(PROCESS, "consoleSize is the size of the terminal")
@@ -157,7 +157,7 @@ def terminal_default(t: Trial) -> None:
 def dev_console(t: Trial) -> None:
     terminal, seen = _with_terminal(t, t.config("echo hello > /dev/console; test -c /dev/console && echo END"))
     with terminal:
-        t.equal(seen.split(), ["hello", "END"], "what appears on the terminal")
+        t.equal(seen.split(), ["hello", "END"], "output on the terminal")
 
 
 # -- rlimits -----------------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ _LIMITS = {
     "RLIMIT_STACK": (2**23, 2**24),
 }
 _NUMBERS = {name: getattr(resource, name) for name in _LIMITS if hasattr(resource, name)} | {
-    "RLIMIT_LOCKS": 10,  # asm-generic/resource.h; Python has no name for it
+    "RLIMIT_LOCKS": 10,  # asm-generic/resource.h; Python lacks this constant
 }
 
 
@@ -192,7 +192,7 @@ def _rlimit(kind: str, soft: int, hard: int) -> None:
         _, ours = resource.getrlimit(number)
         raises = ours != resource.RLIM_INFINITY and hard > ours
         if raises and _CAP_SYS_RESOURCE not in granted_capabilities():
-            t.skip(f"raising the hard {kind} above {ours} needs CAP_SYS_RESOURCE, which this machine does not grant")
+            t.skip(f"raising the hard {kind} above {ours} needs CAP_SYS_RESOURCE, which the host does not grant")
         config = t.sleeper()
         config["process"]["rlimits"] = [{"type": kind, "soft": soft, "hard": hard}]
         t.equal(resource.prlimit(t.start(config).pid, number), (soft, hard), f"{kind} (soft, hard)")
@@ -223,10 +223,10 @@ _SOME = {"soft": 10, "hard": 20}
 _bad_rlimits("unknown", "an unknown type", [{"type": "RLIMIT_NONSENSE"} | _SOME])
 _bad_rlimits("lower_case", "a type in lower case", [{"type": "rlimit_nofile"} | _SOME])
 _bad_rlimits("duplicate", "the same type twice", [{"type": "RLIMIT_CORE"} | _SOME, {"type": "RLIMIT_CORE"} | _SOME])
-_bad_rlimits("soft_above_hard", "a soft limit above the hard one", [{"type": "RLIMIT_CORE", "soft": 20, "hard": 10}])
+_bad_rlimits("soft_above_hard", "a soft limit above the hard limit", [{"type": "RLIMIT_CORE", "soft": 20, "hard": 10}])
 
 
-@requirement(POSIX, "a limit holds in the program and in what it starts")
+@requirement(POSIX, "a limit applies to the program and its children")
 def rlimit_applies(t: Trial) -> None:
     config = t.config("ulimit -Sn; ulimit -Hn; sh -c 'ulimit -Hn'")
     config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 128}]

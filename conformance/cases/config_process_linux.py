@@ -39,8 +39,8 @@ def _capability_set(kind: str) -> None:
         full["ambient"] = ["CAP_KILL"]
         config = t.sleeper()
         config["process"]["capabilities"] = full
-        # Not root: the kernel gives uid 0 its effective and permitted set anew at execve. See capabilities(7):
-        # without file capabilities a user's permitted and effective sets become the ambient set.
+        # Not root: the kernel recomputes the effective and permitted sets of uid 0 at execve. See capabilities(7):
+        # without file capabilities, the permitted and effective sets of other users become the ambient set.
         config["process"]["user"] = {"uid": 1000, "gid": 1000}
         expected = {
             "bounding": {_CHOWN, _KILL, _NET_RAW},
@@ -88,7 +88,7 @@ def caps_unknown(t: Trial) -> None:
 def caps_not_granted(t: Trial) -> None:
     missing = {24: "CAP_SYS_RESOURCE", 16: "CAP_SYS_MODULE", 25: "CAP_SYS_TIME"}
     lacking = [name for number, name in missing.items() if number not in granted_capabilities()]
-    t.skip_unless(lacking, "this machine grants every capability that the case knows")
+    t.skip_unless(lacking, "the host grants every capability that the case uses")
     config = t.config("echo ran")
     for kind in ("bounding", "effective", "permitted"):
         config["process"]["capabilities"][kind] += lacking
@@ -114,7 +114,7 @@ def oom_score_adj(t: Trial) -> None:
     t.equal(t.start(config).proc("oom_score_adj").read_text().strip(), "321", "oom_score_adj")
 
 
-@requirement(LINUX, "without oomScoreAdj the value of the runtime's caller stays", level="MUST NOT")
+@requirement(LINUX, "without oomScoreAdj the value of the runtime's caller is kept", level="MUST NOT")
 def oom_score_adj_unset(t: Trial) -> None:
     Path("/proc/self/oom_score_adj").write_text("123")
     t.equal(t.start(t.sleeper()).proc("oom_score_adj").read_text().strip(), "123", "oom_score_adj")
@@ -147,9 +147,9 @@ def _realtime(policy: str, number: int) -> None:
 
 
 def _need_realtime(t: Trial) -> None:
-    """With CONFIG_RT_GROUP_SCHED a new cgroup has no real-time budget: the kernel then refuses, whoever asks."""
+    """With CONFIG_RT_GROUP_SCHED a new cgroup has no real-time budget: the kernel then refuses every caller."""
     if (Path("/sys/fs/cgroup/cpu") / "cpu.rt_runtime_us").exists():
-        t.skip("this kernel's cpu controller has real-time group scheduling: new cgroups get no real-time budget")
+        t.skip("the kernel's cpu controller has real-time group scheduling: new cgroups get no real-time budget")
 
 
 _realtime("SCHED_FIFO", os.SCHED_FIFO)
@@ -203,7 +203,7 @@ _bad_scheduler("unknown_flag", "an unknown flag", {"policy": "SCHED_OTHER", "fla
 def _io_priority(kind: str, number: int) -> None:
     @requirement(LINUX, f"ioPriority {kind}", name=f"io_priority_{kind.rpartition('_')[2].lower()}")
     def case(t: Trial) -> None:
-        t.skip_unless(os.uname().machine == "x86_64", "the case knows ioprio_get only for x86_64")
+        t.skip_unless(os.uname().machine == "x86_64", "the case supports only x86_64")
         config = t.sleeper() | {"ociVersion": "1.1.0"}
         config["process"]["ioPriority"] = {"class": kind, "priority": 4}
         t.equal(kernel.ioprio_get(t.start(config).pid), (number, 4), "I/O priority (class, level)")
@@ -216,7 +216,7 @@ _io_priority("IOPRIO_CLASS_IDLE", 3)
 
 @requirement(LINUX, "ioPriority is inherited by every process of the container")
 def io_priority_of_children(t: Trial) -> None:
-    t.skip_unless(os.uname().machine == "x86_64", "the case knows ioprio_get only for x86_64")
+    t.skip_unless(os.uname().machine == "x86_64", "the case supports only x86_64")
     config = t.config("sleep 1000 & echo started; wait") | {"ociVersion": "1.1.0"}
     config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_BE", "priority": 6}
     container = t.start(config)
@@ -249,7 +249,7 @@ _bad_io_priority("priority_negative", "a negative priority", {"class": "IOPRIO_C
 @requirement(LINUX, "execCPUAffinity does not apply to the container's init process", level="MUST NOT")
 def exec_cpu_affinity(t: Trial) -> None:
     ours = os.sched_getaffinity(0)
-    t.skip_unless(len(ours) > 1, "this machine has one CPU only")
+    t.skip_unless(len(ours) > 1, "the host has only one CPU")
     config = t.sleeper() | {"ociVersion": "1.2.1"}
     config["process"]["execCPUAffinity"] = {"initial": "0", "final": "0"}
     t.equal(os.sched_getaffinity(t.start(config).pid), ours, "CPU affinity of the init process")
@@ -267,7 +267,7 @@ def user_ids(t: Trial) -> None:
     t.equal(container.status_field("Gid"), "5678 5678 5678 5678", "group ids")
 
 
-@requirement(USER, "additionalGids are the supplementary groups, and there are no others")
+@requirement(USER, "additionalGids are the supplementary groups, and no others")
 def additional_gids(t: Trial) -> None:
     config = t.sleeper()
     config["process"]["user"] = {"uid": 1234, "gid": 5678, "additionalGids": [10, 20, 3000]}
@@ -284,7 +284,7 @@ def no_additional_gids(t: Trial) -> None:
     t.check("4242" not in t.start(config).status_field("Groups").split(), "a group of the caller reaches the process")
 
 
-@requirement(USER, "ids that have no entry in the container's /etc/passwd are fine")
+@requirement(USER, "IDs without an entry in the container's /etc/passwd are valid")
 def user_without_entry(t: Trial) -> None:
     config = t.config("id -u; id -g")
     config["process"]["user"] = {"uid": 4000000000, "gid": 4000000001}
@@ -298,7 +298,7 @@ def umask(t: Trial) -> None:
     t.equal(t.output(config), "0027", "umask")
 
 
-@requirement(USER, "umask 0 is a value like any other")
+@requirement(USER, "umask 0 is a valid value")
 def umask_zero(t: Trial) -> None:
     config = t.config("umask")
     config["process"]["user"]["umask"] = 0
@@ -332,7 +332,7 @@ def user_not_mapped(t: Trial) -> None:
 @requirement(LINUX, "apparmorProfile: the process runs under the profile")
 def apparmor_profile(t: Trial) -> None:
     enabled = Path("/sys/module/apparmor/parameters/enabled")
-    t.skip_unless(enabled.exists() and enabled.read_text().startswith("Y"), "AppArmor is not enabled in this kernel")
+    t.skip_unless(enabled.exists() and enabled.read_text().startswith("Y"), "AppArmor is not enabled in the kernel")
     parser = t.need_tool("apparmor_parser")
     profile = t.path / "profile"
     profile.write_text(
@@ -378,7 +378,7 @@ _bad_oom_score(1001)
 _bad_oom_score(-1001)
 
 
-@requirement(LINUX, "oomScoreAdj 0 is a value: it is set, whatever the caller's is")
+@requirement(LINUX, "oomScoreAdj 0 is a value: it is set regardless of the caller's")
 def oom_score_adj_zero(t: Trial) -> None:
     Path("/proc/self/oom_score_adj").write_text("123")
     config = t.sleeper()

@@ -46,7 +46,7 @@ for _value in ("1.0.0", "1.0.2", "1.1.0", "1.2.0", "1.2.1", "1.3.0", "1.0.2-dev"
     _good_version(_value)
 
 
-@requirement(VERSION, "a bundle of a later major version is refused, or taken with a warning: 2.0.0")
+@requirement(VERSION, "a bundle of a later major version is refused, or accepted with a warning: 2.0.0")
 def version_later_major(t: Trial) -> None:
     t.refused_or_named(t.sleeper() | {"ociVersion": "2.0.0"}, "ociVersion 2.0.0", "ociVersion")
 
@@ -68,7 +68,7 @@ def root_relative(t: Trial) -> None:
     t.equal(container.stdout, "found\n", "a file of the root filesystem")
 
 
-@requirement(ROOT, "root.path may be absolute and outside of the bundle")
+@requirement(ROOT, "root.path may be absolute and outside the bundle")
 def root_absolute(t: Trial) -> None:
     container = t.container(t.config("cat /marker"))
     elsewhere = t.path / "elsewhere"
@@ -93,7 +93,7 @@ def root_not_there(t: Trial) -> None:
     t.refused(config, "a root.path that does not exist")
 
 
-@requirement(ROOT, "what is at root.path must be a directory, not a file")
+@requirement(ROOT, "root.path must be a directory, not a file")
 def root_is_a_file(t: Trial) -> None:
     config = t.sleeper()
     config["root"]["path"] = "rootfs/etc/passwd"
@@ -104,14 +104,14 @@ def root_is_a_file(t: Trial) -> None:
 def root_readonly(t: Trial) -> None:
     config = t.config("touch /x 2>/dev/null && echo wrote /; touch /dev/shm/x && echo wrote /dev/shm")
     config["root"]["readonly"] = True
-    t.equal(t.output(config), "wrote /dev/shm", "what could be written")
+    t.equal(t.output(config), "wrote /dev/shm", "writable directories")
 
 
 @requirement(ROOT, "root.readonly true cannot be undone by writing to a directory of the root")
 def root_readonly_everywhere(t: Trial) -> None:
     config = t.config("for d in / /etc /bin /root; do touch $d/x 2>/dev/null && echo wrote $d; done; echo done")
     config["root"]["readonly"] = True
-    t.equal(t.output(config), "done", "what could be written")
+    t.equal(t.output(config), "done", "writable directories")
 
 
 @requirement(ROOT, "root.readonly defaults to false")
@@ -130,7 +130,7 @@ def root_readonly_not_on_host(t: Trial) -> None:
     t.check((container.rootfs / "host-writes").exists(), "the host's directory became read-only")
 
 
-@requirement("config.md#hostname", "hostname is what processes inside see")
+@requirement("config.md#hostname", "hostname is the host name that processes inside see")
 def hostname(t: Trial) -> None:
     t.equal(
         t.output(t.config("hostname; cat /proc/sys/kernel/hostname") | {"hostname": "inside"}),
@@ -153,7 +153,7 @@ def hostname_without_uts(t: Trial) -> None:
     t.refused(config, "a hostname without a UTS namespace")
 
 
-@requirement("config.md#domainname", "domainname is what processes inside see")
+@requirement("config.md#domainname", "domainname is the domain name that processes inside see")
 def domainname(t: Trial) -> None:
     config = t.config("cat /proc/sys/kernel/domainname") | {"domainname": "example.test", "ociVersion": "1.1.0"}
     t.equal(t.output(config), "example.test", "domainname")

@@ -1,4 +1,4 @@
-"""config-linux.md#control-groups: the path, the controllers, and what resources become in cgroup v1 and v2."""
+"""config-linux.md#control-groups: the path, the controllers, and the files for resources in cgroup v1 and v2."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def absolute_path(t: Trial) -> None:
     t.check(expected in (seen, seen.parent), f"cgroup: expected {expected}, got {seen}")
 
 
-@requirement(PATHS, "the same cgroupsPath is the same place again, absolute or relative")
+@requirement(PATHS, "the same cgroupsPath always refers to the same cgroup, absolute or relative")
 def same_place(t: Trial) -> None:
     t.need_controller("pids")
     for path in (f"/{t.new_id()}", f"{t.new_id()}/relative"):
@@ -64,15 +64,15 @@ def same_place(t: Trial) -> None:
         t.equal(seen[0], seen[1], f"cgroups of two containers with the cgroupsPath {path}")
 
 
-@requirement(PATHS, "a cgroupsPath cannot climb out of the hierarchy", level="MUST NOT")
+@requirement(PATHS, "a cgroupsPath cannot leave the hierarchy", level="MUST NOT")
 def climbing_path(t: Trial) -> None:
     name = t.new_id()
     config = t.sleeper()
     config["linux"]["cgroupsPath"] = f"/../../../{name}"
     container = t.container(config)
     if container.create().status == 0:
-        t.check(not Path(f"/{name}").exists(), "a directory was made outside of the cgroup hierarchy")
-        t.check(not Path(f"/sys/{name}").exists(), "a directory was made outside of the cgroup hierarchy")
+        t.check(not Path(f"/{name}").exists(), "a directory was created outside the cgroup hierarchy")
+        t.check(not Path(f"/sys/{name}").exists(), "a directory was created outside the cgroup hierarchy")
 
 
 @requirement(PATHS, "two containers without a cgroupsPath do not share a cgroup")
@@ -91,7 +91,7 @@ def in_cgroup_before_start(t: Trial) -> None:
 
 
 @requirement(
-    "config-linux.md#control-groups", "a check that finds a frozen cgroup unfit generates an error, and leaves it"
+    "config-linux.md#control-groups", "a refused frozen cgroup generates an error and is not changed"
 )
 def frozen_cgroup(t: Trial) -> None:
     t.need_v2()
@@ -105,9 +105,9 @@ def frozen_cgroup(t: Trial) -> None:
         try:
             done = container.create()
         except RuntimeHangs:
-            t.skip("this runtime makes no such check, as it may, and waits for the cgroup to be thawed")
+            t.skip("the runtime does not check, which is permitted, and waits for the cgroup to be thawed")
         if done.status:
-            t.check(done.said, "the refusal says nothing")
+            t.check(done.said, "the error has no message")
     finally:
         (folder / "cgroup.freeze").write_text("0")
 
@@ -151,9 +151,9 @@ def ownership_v1(t: Trial) -> None:
 
 
 def _device_rules(t: Trial, *rules: Config) -> list[str]:
-    """What can be done with a device that nobody has (10:250) under these rules: "not permitted" is the cgroup's word.
+    """The access to a device without a driver (10:250) under these rules: "not permitted" comes from the cgroup.
 
-    mknod is not tried: runtimes add permissions for it, and for the default devices, to any list.
+    mknod is not tried: runtimes allow it, and the default devices, in addition to any list.
     """
     config = t.config(
         "(exec 3</dev/conf) 2>&1 | grep -q 'not permitted' || echo read; "
@@ -178,14 +178,14 @@ _CASES: dict[str, tuple[str, list[Config], list[str]]] = {
     "write": ("allowing write only", [_DENY, _rule(True, "w", major=10, minor=250)], ["write"]),
     "read_write": ("allowing read and write", [_DENY, _rule(True, "rw", major=10, minor=250)], ["read", "write"]),
     "all_three": (
-        "allowing read, write and mknod shows as read and write",
+        "allowing read, write and mknod allows read and write",
         [_DENY, _rule(True, "rwm", major=10, minor=250)],
         ["read", "write"],
     ),
     "any_minor": ("an unset minor means all", [_DENY, _rule(True, "rw", major=10)], ["read", "write"]),
-    "other_minor": ("a rule for another minor does not count", [_DENY, _rule(True, "rwm", major=10, minor=251)], []),
+    "other_minor": ("a rule for another minor has no effect", [_DENY, _rule(True, "rwm", major=10, minor=251)], []),
     "block_is_not_char": (
-        "a rule for block devices does not count for character devices",
+        "a rule for block devices has no effect on character devices",
         [_DENY, {"allow": True, "type": "b", "major": 10, "minor": 250, "access": "rwm"}],
         [],
     ),
@@ -212,7 +212,7 @@ def _allowed(name: str, rule: str, rules: list[Config], expected: list[str]) -> 
     def case(t: Trial) -> None:
         if t.host.cgroup != "v2":
             t.need_controller("devices")
-        t.equal(_device_rules(t, *rules), expected, "what is allowed")
+        t.equal(_device_rules(t, *rules), expected, "allowed access")
 
 
 for _name, (_rule_text, _rules, _expected) in _CASES.items():
@@ -237,9 +237,9 @@ def devices_unknown_access(t: Trial) -> None:
 def _value(
     name: str, section: str, rule: str, controller: str, resources: Config, *, v1: tuple[str, str], v2: tuple[str, str]
 ) -> None:
-    """One property: the control file and the expected text, in each version; an empty file name: not there.
+    """One property: the control file and the expected text, in each version; an empty file name: no such file.
 
-    " or " separates what is as good: shares have an old, linear conversion to v2 and a newer one.
+    " or " separates alternatives: shares have an old, linear conversion to v2 and a newer conversion.
     """
 
     @requirement(section, rule, name=name)
@@ -252,7 +252,7 @@ def _value(
         top = cgroup_mounts()["" if unified else controller]
         probe = next(iter(sorted(path for path in top.iterdir() if (path / file).exists())), None)
         known = (top / file).exists() or probe is not None or _in_fresh_cgroup(top, t.new_id(), file)
-        t.skip_unless(known, f'this kernel\'s {controller} controller has no "{file}"')
+        t.skip_unless(known, f'the kernel\'s {controller} controller has no "{file}"')
         container = t.start(with_resources(t, **resources))
         seen = _configured_value(t, container, controller, file)
         t.check(seen in expected.split(" or "), f"{file}: expected {expected}, got {seen}")
@@ -268,7 +268,7 @@ def _in_fresh_cgroup(top: Path, name: str, file: str) -> bool:
 
 
 def _configured_value(t: Trial, container: Container, controller: str, file: str) -> str:
-    """Limits sit on the configured cgroup; the process may be in one below it."""
+    """Limits are set on the configured cgroup; the process may be in a cgroup below it."""
     folder = t.cgroup(container, controller)
     name = container.config["linux"]["cgroupsPath"].strip("/")
     while folder.name != name and name in folder.parts:
@@ -356,7 +356,7 @@ _value(
     v1=("hugetlb.2MB.limit_in_bytes", str(4 * MIB)), v2=("hugetlb.2MB.max", str(4 * MIB)),
 )  # fmt: skip
 _value(
-    "hugepage_reservation", HUGE, "hugepageLimits limit the reservation too, where the kernel can", "hugetlb",
+    "hugepage_reservation", HUGE, "hugepageLimits limit the reservation too, if the kernel supports it", "hugetlb",
     {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]},
     v1=("hugetlb.2MB.rsvd.limit_in_bytes", str(4 * MIB)), v2=("hugetlb.2MB.rsvd.max", str(4 * MIB)),
 )  # fmt: skip
@@ -375,7 +375,7 @@ _value(
 
 
 def _disk() -> tuple[int, int] | None:
-    """A whole disk of this machine."""
+    """A whole disk of the host."""
     for entry in sorted(Path("/sys/block").iterdir()):
         if entry.name.startswith(("vd", "sd", "nvme", "xvd")):
             major, minor = (entry / "dev").read_text().strip().split(":")
@@ -389,7 +389,7 @@ def _throttle(key: str, v1: str, v2: str) -> None:
         t.need_controller("io" if t.host.cgroup == "v2" else "blkio")
         disk = _disk()
         if disk is None:
-            t.skip("no disk here to throttle")
+            t.skip("the host has no disk to throttle")
         major, minor = disk
         entries = [{"major": major, "minor": minor, "rate": 102400}]
         container = t.start(with_resources(t, blockIO={key: entries}))
@@ -407,17 +407,17 @@ _throttle("throttleReadIOPSDevice", "read_iops_device", "riops")
 _throttle("throttleWriteIOPSDevice", "write_iops_device", "wiops")
 
 
-@requirement(PIDS, "pids.limit 0 is a limit, not the absence of one", level="SHOULD")
+@requirement(PIDS, "pids.limit 0 is a limit, not the absence of a limit", level="SHOULD")
 def pids_zero(t: Trial) -> None:
     t.need_controller("pids")
     config = with_resources(t, pids={"limit": 0}) | {"ociVersion": "1.3.0"}
     container = t.container(config)
-    if container.create().status == 0:  # a runtime whose set-up forks inside the cgroup may also fail
+    if container.create().status == 0:  # a runtime that forks inside the cgroup may also fail
         value = _configured_value(t, container, "pids", "pids.max")
         t.check(value in ("0", "1"), f"pids.max is {value}")
 
 
-@requirement(PIDS, "pids.limit holds: the container cannot have more processes")
+@requirement(PIDS, "pids.limit applies: the container cannot have more processes")
 def pids_enforced(t: Trial) -> None:
     t.need_controller("pids")
     script = "i=0; while [ $i -lt 40 ]; do sleep 1 & i=$((i+1)); done 2>/dev/null; echo all"
@@ -425,7 +425,7 @@ def pids_enforced(t: Trial) -> None:
     t.check("all" not in container.stdout, "40 processes were started under a limit of 20")
 
 
-@requirement(MEMORY, "memory.limit holds: a process above it is killed")
+@requirement(MEMORY, "memory.limit applies: a process that exceeds it is killed")
 def memory_enforced(t: Trial) -> None:
     t.need_controller("memory")
     limits = {"limit": 16 * MIB, "swap": 16 * MIB}
@@ -443,7 +443,7 @@ def oom_killer(t: Trial) -> None:
     t.equal(seen, "oom_kill_disable 1", "memory.oom_control")
 
 
-@requirement(CPU, "cpu.cpus holds: the process may use only these CPUs")
+@requirement(CPU, "cpu.cpus applies: the process can use only these CPUs")
 def cpus_enforced(t: Trial) -> None:
     t.need_controller("cpuset")
     container = t.start(with_resources(t, cpu={"cpus": "0"}))
@@ -458,7 +458,7 @@ def _bad(name: str, section: str, controller: str, why: str, resources: Config) 
 
 
 _bad("cpus", CPU, "cpuset", "a list of CPUs that do not exist", {"cpu": {"cpus": "4000-4001"}})
-_bad("cpus_text", CPU, "cpuset", "a list of CPUs that is no list", {"cpu": {"cpus": "first"}})
+_bad("cpus_text", CPU, "cpuset", "an invalid list of CPUs", {"cpu": {"cpus": "first"}})
 _bad("mems", CPU, "cpuset", "a list of memory nodes that do not exist", {"cpu": {"mems": "900"}})
 _bad("quota", CPU, "cpu", "a quota below the kernel's minimum", {"cpu": {"quota": 10, "period": 100000}})
 _bad(
@@ -477,11 +477,11 @@ _bad(
     "a weightDevice with neither weight nor leafWeight",
     {"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}},
 )
-_bad("rdma_empty", RDMA, "rdma", "an rdma device with neither limit", {"rdma": {"mlx5_1": {}}})
+_bad("rdma_empty", RDMA, "rdma", "an RDMA device without limits", {"rdma": {"mlx5_1": {}}})
 
 
 def _only_in_v1(name: str, section: str, what: str, resources: Config) -> None:
-    @requirement(section, f"{what} has no conversion to cgroup v2: an error there", name=f"only_in_v1_{name}")
+    @requirement(section, f"{what} has no conversion to cgroup v2 and generates an error", name=f"only_in_v1_{name}")
     def case(t: Trial) -> None:
         t.need_v2()
         t.refused(with_resources(t, **resources), f"{what} on cgroup v2")
@@ -500,22 +500,22 @@ _only_in_v1("class", UNIFIED, "network.classID", {"network": {"classID": 1}})
 def devices_default_deny(t: Trial) -> None:
     config = t.config("mknod /tmp/c c 10 250; (exec 3</tmp/c) 2>&1 | grep -q 'not permitted' && echo refused")
     del config["linux"]["resources"]
-    t.equal(t.run(config).stdout.strip(), "refused", "opening a device that nobody listed")
+    t.equal(t.run(config).stdout.strip(), "refused", "opening a device that is not listed")
 
 
 def _unified_controllers() -> list[str]:
-    """What the cgroup2 hierarchy has: on a hybrid machine a runtime may take a controller from there."""
+    """What the cgroup2 hierarchy has: on a hybrid host a runtime may take a controller from there."""
     mounts = cgroup_mounts()
     return (mounts[""] / "cgroup.controllers").read_text().split() if "" in mounts else []
 
 
 def _missing(name: str, section: str, controller: str, resources: Config) -> None:
     @requirement(
-        section, f"limits of a controller that is not there ({controller}) generate an error", name=f"missing_{name}"
+        section, f"limits of a missing controller ({controller}) generate an error", name=f"missing_{name}"
     )
     def case(t: Trial) -> None:
         there = controller in t.host.controllers or controller in _unified_controllers()
-        t.skip_unless(not there, f"the controller {controller} is there")
+        t.skip_unless(not there, f"the controller {controller} is available")
         t.refused(with_resources(t, **resources), f"limits of the missing controller {controller}")
 
 
@@ -542,7 +542,7 @@ _unified("cpu_weight", "cpu.weight", "33", "cpu")
 _unified("unknown_to_runtimes", "memory.oom.group", "1", "memory")
 
 
-@requirement(UNIFIED, "unified: a controller that is not there generates an error")
+@requirement(UNIFIED, "unified: a missing controller generates an error")
 def unified_missing_controller(t: Trial) -> None:
     t.need_v2()
     t.refused(with_resources(t, unified={"dreams.max": "1"}), "unified with an unknown controller")
@@ -554,13 +554,13 @@ def unified_missing_file(t: Trial) -> None:
     t.refused(with_resources(t, unified={"memory.nonsense": "1"}), "unified with an unknown file")
 
 
-@requirement(UNIFIED, "unified: a name with a slash generates an error: it is no file of the cgroup")
+@requirement(UNIFIED, "unified: a name with a slash generates an error: it is not a file of the cgroup")
 def unified_slash(t: Trial) -> None:
     t.need_v2()
     t.refused(with_resources(t, unified={"../memory.high": "1"}), "unified with a path")
 
 
-@requirement(UNIFIED, "unified on a machine without cgroup v2 generates an error")
+@requirement(UNIFIED, "unified on a host without cgroup v2 generates an error")
 def unified_on_v1(t: Trial) -> None:
     t.need_v1()
     t.refused(with_resources(t, unified={"memory.high": "50000000"}), "unified without cgroup v2")
@@ -576,7 +576,7 @@ def unified_controllers(t: Trial) -> None:
     t.check({"pids", "memory"} <= set(seen), f"controllers of the cgroup: {seen}")
 
 
-@requirement(MEMORY, "values set before start hold after it", level="MUST")
+@requirement(MEMORY, "values set before start still apply after it", level="MUST")
 def limits_before_start(t: Trial) -> None:
     t.need_controller("memory")
     container = t.create(with_resources(t, memory={"limit": 64 * MIB}))

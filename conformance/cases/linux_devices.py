@@ -47,15 +47,15 @@ def block(t: Trial) -> None:
 
 @requirement(DEVICES, 'type "p": a FIFO, which needs no numbers')
 def fifo(t: Trial) -> None:
-    t.check(_seen(t, _device("p", "/dev/conf", fileMode=0o622)).startswith("fifo "), "/dev/conf is no FIFO")
+    t.check(_seen(t, _device("p", "/dev/conf", fileMode=0o622)).startswith("fifo "), "/dev/conf is not a FIFO")
 
 
 @requirement(DEVICES, 'type "p": numbers that are given are ignored')
 def fifo_with_numbers(t: Trial) -> None:
-    t.check(_seen(t, _device("p", "/dev/conf", 8, 666)).startswith("fifo "), "/dev/conf is no FIFO")
+    t.check(_seen(t, _device("p", "/dev/conf", 8, 666)).startswith("fifo "), "/dev/conf is not a FIFO")
 
 
-@requirement(DEVICES, "fileMode is the mode, whatever the umask")
+@requirement(DEVICES, "fileMode is the mode, regardless of the umask")
 def file_mode(t: Trial) -> None:
     os.umask(0o077)
     seen = _seen(t, _device("c", "/dev/conf", 1, 3, fileMode=0o666))
@@ -68,27 +68,27 @@ def owner(t: Trial) -> None:
     t.equal(seen.split()[5], "7:8", "owner")
 
 
-@requirement(DEVICES, "the path may lie outside of /dev")
+@requirement(DEVICES, "the path may lie outside /dev")
 def outside_dev(t: Trial) -> None:
     t.check(_seen(t, _device("c", "/opt/here/conf", 1, 3)).startswith("character"), "no device at /opt/here/conf")
 
 
-@requirement(DEVICES, "missing parents of the path are made")
+@requirement(DEVICES, "missing parent directories of the path are created")
 def nested(t: Trial) -> None:
     t.check(_seen(t, _device("c", "/dev/a/b/conf", 1, 3)).startswith("character"), "no device at /dev/a/b/conf")
 
 
-@requirement(DEVICES, "the device works: reading /dev/zero's numbers yields zeros when the cgroup allows it")
+@requirement(DEVICES, "the device works: a device with the numbers of /dev/zero returns zeros if the cgroup allows it")
 def works(t: Trial) -> None:
     config = t.config("head -c 4 /dev/conf | od -An -tx1")
     config["linux"]["devices"] = [_device("c", "/dev/conf", 1, 5, fileMode=0o666)]
     config["linux"]["resources"]["devices"].append(
         {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "rwm"}
     )
-    t.equal(t.output(config).split(), ["00"] * 4, "what is read")
+    t.equal(t.output(config).split(), ["00"] * 4, "data read")
 
 
-@requirement(DEVICES, "a file at the path that is no such device generates an error")
+@requirement(DEVICES, "a file at the path that is not the device generates an error")
 def file_in_the_way(t: Trial) -> None:
     config = t.sleeper()
     config["linux"]["devices"] = [_device("c", "/opt/conf", 1, 3)]
@@ -109,7 +109,7 @@ def other_device_in_the_way(t: Trial) -> None:
     t.fail(container.create(), "create with another device at the device's path")
 
 
-@requirement(DEVICES, "the right device at the path already is no error")
+@requirement(DEVICES, "an existing matching device at the path is no error")
 def same_device_there(t: Trial) -> None:
     config = t.config(f"{_STAT} /opt/conf")
     config["linux"]["devices"] = [_device("c", "/opt/conf", 1, 3, fileMode=0o666)]
@@ -141,7 +141,7 @@ def in_user_namespace(t: Trial) -> None:
 
 
 def _default(path: str, numbers: str) -> None:
-    @requirement(DEFAULTS, f"{path} is there", name=f"default{path.replace('/', '_')}")
+    @requirement(DEFAULTS, f"{path} exists", name=f"default{path.replace('/', '_')}")
     def case(t: Trial) -> None:
         seen = t.output(f"stat -L -c '%F %t:%T %a' {path}")
         t.equal(seen, f"character special file {numbers} 666", path)
@@ -168,7 +168,7 @@ def defaults_work(t: Trial) -> None:
     t.equal(t.output(script).split(), ["2", "2", "full"], "output")
 
 
-@requirement(DEFAULTS, "the default devices are there in a user namespace too")
+@requirement(DEFAULTS, "the default devices exist in a user namespace, too")
 def defaults_in_user_namespace(t: Trial) -> None:
     config = t.config(
         "for d in null zero full random urandom tty; do test -c /dev/$d && echo $d; done; echo > /dev/null"
@@ -183,7 +183,7 @@ def ptmx(t: Trial) -> None:
 
 
 @requirement(
-    DEFAULTS, "default devices do not appear where /dev is the host's, bound by the configuration", level="MUST NOT"
+    DEFAULTS, "default devices do not appear if the configuration bind-mounts the host's /dev", level="MUST NOT"
 )
 def bound_dev_is_left_alone(t: Trial) -> None:
     own = t.path / "dev"
@@ -233,18 +233,18 @@ _filesystem("/dev/shm", "tmpfs", ["nosuid", "noexec", "nodev", "mode=1777", "siz
 _filesystem("/dev/mqueue", "mqueue", ["nosuid", "noexec", "nodev"])
 
 
-@requirement(DEVICES, "a default device that is listed too has the listed mode and owner")
+@requirement(DEVICES, "a default device that is also listed has the listed mode and owner")
 def default_device_listed(t: Trial) -> None:
     seen = _seen(t, _device("c", "/dev/full", 1, 7, fileMode=0o600, uid=3, gid=4))
     t.equal(seen, "character special file 1:7 600 3:4", "/dev/full")
 
 
-@requirement(DEFAULTS, "/dev/console is not there without a terminal", level="SHOULD NOT")
+@requirement(DEFAULTS, "/dev/console does not exist without a terminal", level="SHOULD NOT")
 def no_console(t: Trial) -> None:
     t.equal(t.output("test -e /dev/console || echo none"), "none", "output")
 
 
-@requirement(DEVICES, "devices land on what mounts put at their place: a tmpfs on the way")
+@requirement(DEVICES, "devices are created on the mounts at their path: a tmpfs")
 def on_a_mount(t: Trial) -> None:
     config = t.config(f"{_STAT} /opt/mounted/conf; grep -c /opt/mounted /proc/self/mountinfo")
     config["mounts"].append(mount("/opt/mounted", "tmpfs", "tmpfs"))

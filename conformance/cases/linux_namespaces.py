@@ -41,12 +41,12 @@ def _ask(config: Config, kind: str, path: str = "") -> None:
 
 
 def _new(kind: str, name: str) -> None:
-    @requirement(NAMESPACES, f"without a path a new {kind} namespace is made", name=f"new_{kind}")
+    @requirement(NAMESPACES, f"without a path a new {kind} namespace is created", name=f"new_{kind}")
     def case(t: Trial) -> None:
         t.need_namespace(name)
         config = t.sleeper()
         _ask(config, kind)
-        t.check(t.start(config).namespace(name) != _ours(name), f"the process is in our {kind} namespace")
+        t.check(t.start(config).namespace(name) != _ours(name), f"the process is in the runtime's {kind} namespace")
 
 
 def _inherited(kind: str, name: str) -> None:
@@ -81,7 +81,7 @@ def _owner(t: Trial, kind: str) -> int:
 
 
 def _holder(t: Trial) -> int:
-    """A process with a mount namespace in which the bundle can still be seen, as no container's is."""
+    """A process with a mount namespace in which the bundle is still visible, unlike that of a container."""
     unshare = t.need_tool("unshare")
     holder = subprocess.Popen([unshare, "--mount", "sleep", "1000"])
     t.eventually(lambda: os.readlink(f"/proc/{holder.pid}/ns/mnt") != _ours("mnt"), "unshare to unshare")
@@ -91,7 +91,7 @@ def _holder(t: Trial) -> int:
 def _wrong_type(kind: str, name: str) -> None:
     other = "uts" if kind != "uts" else "ipc"
 
-    @requirement(NAMESPACES, f"a path of another type than {kind} generates an error", name=f"wrong_type_{kind}")
+    @requirement(NAMESPACES, f"a path of a type other than {kind} generates an error", name=f"wrong_type_{kind}")
     def case(t: Trial) -> None:
         t.need_namespace(name)
         owner = t.start(t.sleeper())
@@ -134,7 +134,7 @@ def missing_path(t: Trial) -> None:
     t.refused(config, "a namespace path that does not exist")
 
 
-@requirement(NAMESPACES, "a path that is no namespace generates an error")
+@requirement(NAMESPACES, "a path that is not a namespace generates an error")
 def not_a_namespace(t: Trial) -> None:
     plain = t.path / "plain"
     plain.write_text("")
@@ -163,7 +163,7 @@ def pid_joined_view(t: Trial) -> None:
     t.equal(t.output(config), "sleep 4711", "command of process 1")
 
 
-@requirement(NAMESPACES, "network: a new namespace has its own loopback device only")
+@requirement(NAMESPACES, "network: a new namespace has only its own loopback device")
 def network_view(t: Trial) -> None:
     # A tunnel driver that is loaded adds its fall-back device to every new namespace.
     names = t.output("tail -n +3 /proc/net/dev | cut -d: -f1").split()
@@ -171,7 +171,7 @@ def network_view(t: Trial) -> None:
     t.check(not {name for name in names if name.startswith(("eth", "en", "veth"))}, f"devices of the host: {names}")
 
 
-@requirement(NAMESPACES, "ipc: shared memory of the host is not seen")
+@requirement(NAMESPACES, "ipc: shared memory of the host is not visible")
 def ipc_view(t: Trial) -> None:
     t.equal(t.output("tail -n +2 /proc/sysvipc/shm | wc -l"), "0", "shared memory segments seen inside")
 
@@ -188,7 +188,7 @@ def cgroup_view(t: Trial) -> None:
 
 
 def _mapping(key: str, file: str) -> None:
-    @requirement(MAPPINGS, f"{key} is what {file} shows", name=file)
+    @requirement(MAPPINGS, f"{file} has the mappings of {key}", name=file)
     def case(t: Trial) -> None:
         config = t.sleeper()
         use_user_namespace(config)
@@ -231,7 +231,7 @@ def user_without_mappings(t: Trial) -> None:
     t.refused(config, "a user namespace without mappings")
 
 
-@requirement(MAPPINGS, "root of a user namespace has no power over the host's files", level="MUST NOT")
+@requirement(MAPPINGS, "root of a user namespace has no access to the host's files", level="MUST NOT")
 def user_has_no_power(t: Trial) -> None:
     secret = t.path / "secret"
     secret.write_text("secret")
@@ -295,7 +295,7 @@ def offsets_without_namespace(t: Trial) -> None:
     t.refused(config, "timeOffsets without a time namespace")
 
 
-@requirement(NAMESPACES, "joining a user namespace by path needs no mappings, and has the owner's")
+@requirement(NAMESPACES, "joining a user namespace by path needs no mappings, and has those of its owner")
 def joined_user_mappings(t: Trial) -> None:
     owner_config = t.sleeper()
     use_user_namespace(owner_config, host_id=500000)
@@ -326,4 +326,4 @@ def any_order(t: Trial) -> None:
     config["linux"]["namespaces"].reverse()
     container = t.start(config)
     for name in ("pid", "net", "ipc", "uts", "mnt", "user", "cgroup"):
-        t.check(container.namespace(name) != _ours(name), f"the process is in our {name} namespace")
+        t.check(container.namespace(name) != _ours(name), f"the process is in the runtime's {name} namespace")

@@ -1,7 +1,7 @@
 """config-linux.md#network-devices: moving interfaces of the host into the container.
 
-The host's interfaces are made for the case in a network namespace of its own, which the runtime is then run in: a
-name cannot clash with anything, and nothing of the real host moves.
+The host's interfaces are created for the case in a separate network namespace, in which the runtime runs: a
+name cannot clash with another interface, and no interface of the real host is moved.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _ip(t: Trial, *words: str) -> str:
 
 
 def _host_devices(t: Trial, *names: str) -> None:
-    """A network namespace with these interfaces (dummy, or one end of a veth pair where there is no dummy driver)."""
+    """A network namespace with these interfaces (dummy, or one end of a veth pair without a dummy driver)."""
     t.need_tool("ip")
     kernel.unshare(CLONE_NEWNET)
     for name in names:
@@ -38,7 +38,7 @@ def _host_devices(t: Trial, *names: str) -> None:
             except RuntimeError:
                 continue
         else:
-            t.skip("this kernel can make neither dummy nor veth interfaces")
+            t.skip("the kernel supports neither dummy nor veth interfaces")
 
 
 def _moving(t: Trial, script: str, **devices: str) -> Config:
@@ -57,7 +57,7 @@ def moved(t: Trial) -> None:
     t.check("conf0" in container.stdout.split(), f"interfaces inside: {container.stdout.split()}")
 
 
-@requirement(SECTION, "the interface is gone from the host while the container lives")
+@requirement(SECTION, "the interface is not on the host while the container is running")
 def gone_from_host(t: Trial) -> None:
     _host_devices(t, "conf0")
     t.start(_moving(t, "exec sleep 1000", conf0=""))
@@ -85,13 +85,13 @@ def template(t: Trial) -> None:
     t.check("many0" in names, f"interfaces inside: {names}")
 
 
-@requirement(SECTION, "a name that is taken inside generates an error")
+@requirement(SECTION, "a name that is in use inside generates an error")
 def name_taken(t: Trial) -> None:
     _host_devices(t, "conf0", "conf1")
     owner = t.start(_moving(t, "exec sleep 1000", conf0="taken"))
     config = _moving(t, "exec sleep 1000", conf1="taken")
     add_namespace(config, "network", f"/proc/{owner.pid}/ns/net")
-    t.refused(config, "a name that is taken in the joined network namespace")
+    t.refused(config, "a name that is in use in the joined network namespace")
 
 
 @requirement(SECTION, "a refused move leaves the interface on the host")
@@ -124,7 +124,7 @@ _invalid_name("long", "sixteen-letters-")
 _invalid_name("dots", "..")
 
 
-@requirement(SECTION, "without a network namespace of the container's own the move generates an error")
+@requirement(SECTION, "without a new network namespace the move generates an error")
 def without_namespace(t: Trial) -> None:
     _host_devices(t, "conf0")
     config = _moving(t, "exec sleep 1000", conf0="")
@@ -149,7 +149,7 @@ def addresses_renamed(t: Trial) -> None:
     _host_devices(t, "conf0")
     _ip(t, "address", "add", "192.0.2.1/24", "dev", "conf0")
     seen = t.output(_moving(t, "ip -o address show dev new0", conf0="new0"))
-    t.check("192.0.2.1/24" in seen, f"the address is not there: {seen}")
+    t.check("192.0.2.1/24" in seen, f"the address is missing: {seen}")
 
 
 @requirement(SECTION, "attributes are kept: MTU and hardware address")

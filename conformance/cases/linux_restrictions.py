@@ -37,13 +37,13 @@ def _with_secrets(t: Trial, script: str, **linux: object) -> Container:
 @requirement(MASKED, "a masked file cannot be read")
 def masked_file(t: Trial) -> None:
     container = _with_secrets(t, "cat /secret/file 2>/dev/null; cat /secret/dir/file", maskedPaths=["/secret/file"])
-    t.equal(container.stdout, "content\n", "what can be read (of the unmasked file only)")
+    t.equal(container.stdout, "content\n", "readable content (only the unmasked file)")
 
 
 @requirement(MASKED, "a masked directory shows none of its files")
 def masked_directory(t: Trial) -> None:
     container = _with_secrets(t, "ls /secret/dir; cat /secret/dir/file", maskedPaths=["/secret/dir"])
-    t.equal(container.stdout, "", "what can be read")
+    t.equal(container.stdout, "", "readable content")
 
 
 @requirement(MASKED, "a masked directory cannot be written")
@@ -66,15 +66,15 @@ def masked_missing(t: Trial) -> None:
     t.equal(t.output(config), "still not there", "output")
 
 
-@requirement(MASKED, "masking is undone by nobody inside: the mount cannot be removed without CAP_SYS_ADMIN")
+@requirement(MASKED, "masking cannot be undone inside: the mount cannot be unmounted without CAP_SYS_ADMIN")
 def masked_stays(t: Trial) -> None:
     container = _with_secrets(
         t, "umount /secret/file 2>/dev/null; cat /secret/file 2>/dev/null", maskedPaths=["/secret/file"]
     )
-    t.equal(container.stdout, "", "what can be read")
+    t.equal(container.stdout, "", "readable content")
 
 
-@requirement(MASKED, "a relative path is refused, or taken with a warning")
+@requirement(MASKED, "a relative path is refused, or accepted with a warning")
 def masked_relative(t: Trial) -> None:
     config = t.sleeper()
     config["linux"]["maskedPaths"] = ["etc/passwd"]
@@ -87,14 +87,14 @@ def masked_not_on_host(t: Trial) -> None:
     t.equal((container.rootfs / "secret/dir/file").read_text(), "content\n", "the file on the host")
 
 
-@requirement(READONLY, "a read-only directory cannot be written, but read")
+@requirement(READONLY, "a read-only directory can be read but not written")
 def readonly_directory(t: Trial) -> None:
     script = "touch /secret/dir/x 2>/dev/null || echo refused; cat /secret/dir/file"
     container = _with_secrets(t, script, readonlyPaths=["/secret/dir"])
     t.equal(container.stdout, "refused\ncontent\n", "output")
 
 
-@requirement(READONLY, "a read-only file cannot be written, but read; its neighbours can")
+@requirement(READONLY, "a read-only file can be read but not written; other files in its directory can be written")
 def readonly_file(t: Trial) -> None:
     script = "(echo x > /secret/file) 2>/dev/null || echo refused; cat /secret/file; touch /secret/x && echo neighbour"
     container = _with_secrets(t, script, readonlyPaths=["/secret/file"])
@@ -115,14 +115,14 @@ def readonly_missing(t: Trial) -> None:
     t.equal(t.output(config), "ran", "output")
 
 
-@requirement(READONLY, "a relative path is refused, or taken with a warning")
+@requirement(READONLY, "a relative path is refused, or accepted with a warning")
 def readonly_relative(t: Trial) -> None:
     config = t.sleeper()
     config["linux"]["readonlyPaths"] = ["etc"]
     t.refused_or_named(config, "a relative read-only path", "readonlyPaths[0]")
 
 
-@requirement(READONLY, "flags of the mount that holds the path are kept: noexec stays noexec")
+@requirement(READONLY, "flags of the path's mount are kept: noexec stays noexec")
 def readonly_keeps_flags(t: Trial) -> None:
     config = t.config("grep ' /mnt ' /proc/self/mountinfo | tail -n 1 | cut -d' ' -f6")
     config["mounts"].append(
@@ -140,7 +140,7 @@ def _sysctl(name: str, key: str, value: str) -> None:
     @requirement(SYSCTL, f"{key} is set inside", name=f"sysctl_{name}")
     def case(t: Trial) -> None:
         path = "/proc/sys/" + key.replace(".", "/")
-        t.skip_unless(os.path.exists(path), f'this kernel has no "{path}"')
+        t.skip_unless(os.path.exists(path), f'the kernel has no "{path}"')
         before = Path(path).read_text()
         config = t.config(f"cat {path}")
         config["linux"]["sysctl"] = {key: value}
@@ -167,10 +167,10 @@ def sysctl_unknown(t: Trial) -> None:
 def sysctl_bad_value(t: Trial) -> None:
     config = t.sleeper()
     config["linux"]["sysctl"] = {"net.ipv4.ip_forward": "perhaps"}
-    t.refused(config, "a sysctl value that is no number")
+    t.refused(config, "a sysctl value that is not a number")
 
 
-@requirement(SYSCTL, "a key of the whole machine is refused: it would not be for the container", level="MUST")
+@requirement(SYSCTL, "a key of the whole host is refused: it would not be limited to the container", level="MUST")
 def sysctl_of_the_machine(t: Trial) -> None:
     before = Path("/proc/sys/vm/overcommit_memory").read_text()
     config = t.sleeper()
@@ -191,15 +191,15 @@ def sysctl_without_namespace(t: Trial) -> None:
 # -- personality, memory policy, RDT, label ----------------------------------------------------------------------------
 
 
-@requirement(PERSONALITY, "LINUX32: uname shows a 32 bit machine")
+@requirement(PERSONALITY, "LINUX32: uname reports a 32-bit machine")
 def personality_linux32(t: Trial) -> None:
-    t.skip_unless(os.uname().machine == "x86_64", "the case knows the 32 bit name of x86_64 only")
+    t.skip_unless(os.uname().machine == "x86_64", "the case supports only x86_64")
     config = t.config("uname -m")
     config["linux"]["personality"] = {"domain": "LINUX32"}
     t.equal(t.output(config), "i686", "machine")
 
 
-@requirement(PERSONALITY, "LINUX: uname shows the machine as it is")
+@requirement(PERSONALITY, "LINUX: uname reports the actual machine")
 def personality_linux(t: Trial) -> None:
     config = t.config("uname -m")
     config["linux"]["personality"] = {"domain": "LINUX"}
@@ -221,7 +221,7 @@ def _policy(mode: str, nodes: str, shown: str, flags: tuple[str, ...] = ()) -> N
     )
     def case(t: Trial) -> None:
         t.skip_unless(
-            os.path.exists("/proc/self/numa_maps"), "this kernel has no NUMA support (no /proc/PID/numa_maps)"
+            os.path.exists("/proc/self/numa_maps"), "the kernel has no NUMA support (no /proc/PID/numa_maps)"
         )
         config = t.sleeper() | {"ociVersion": "1.3.0"}
         config["linux"]["memoryPolicy"] = {"mode": mode} | ({"nodes": nodes} if nodes else {})
@@ -250,7 +250,7 @@ def _bad_policy(name: str, why: str, value: Config) -> None:
 _bad_policy("mode", "an unknown mode", {"mode": "MPOL_SOMEWHERE"})
 _bad_policy("no_mode", "no mode", {"nodes": "0"})
 _bad_policy("flag", "an unknown flag", {"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NONE"]})
-_bad_policy("nodes", "a list of nodes that is no list", {"mode": "MPOL_BIND", "nodes": "first"})
+_bad_policy("nodes", "an invalid list of nodes", {"mode": "MPOL_BIND", "nodes": "first"})
 _bad_policy("bind_without_nodes", "MPOL_BIND without nodes", {"mode": "MPOL_BIND"})
 _bad_policy("missing_node", "a node that does not exist", {"mode": "MPOL_BIND", "nodes": "900"})
 
@@ -261,7 +261,7 @@ def _resctrl() -> bool:
 
 @requirement(RDT, "intelRdt without a mounted resctrl filesystem generates an error")
 def rdt_without_resctrl(t: Trial) -> None:
-    t.skip_unless(not _resctrl(), "a resctrl filesystem is mounted here")
+    t.skip_unless(not _resctrl(), "a resctrl filesystem is mounted")
     config = t.sleeper() | {"ociVersion": "1.2.0"}
     config["linux"]["intelRdt"] = {"closID": "conformance", "l3CacheSchema": "L3:0=f"}
     t.refused(config, "intelRdt without resctrl")
@@ -269,7 +269,7 @@ def rdt_without_resctrl(t: Trial) -> None:
 
 @requirement(RDT, "intelRdt: the process is in the tasks of its class of service")
 def rdt_tasks(t: Trial) -> None:
-    t.skip_unless(_resctrl(), "no resctrl filesystem is mounted here")
+    t.skip_unless(_resctrl(), "no resctrl filesystem is mounted")
     config = t.sleeper() | {"ociVersion": "1.2.0"}
     config["linux"]["intelRdt"] = {}
     container = t.start(config)
@@ -278,11 +278,11 @@ def rdt_tasks(t: Trial) -> None:
 
 
 def _rdt(name: str, rule: str, rdt: Config, prepare: bool, check: Callable[[Trial, Container, Path], None]) -> None:
-    """``prepare``: make the directory of the class of service first; ``check`` is given the container and resctrl."""
+    """``prepare``: create the directory of the class of service first; ``check`` gets the container and resctrl."""
 
     @requirement(RDT, rule, name=f"rdt_{name}")
     def case(t: Trial) -> None:
-        t.skip_unless(_resctrl(), "no resctrl filesystem is mounted here")
+        t.skip_unless(_resctrl(), "no resctrl filesystem is mounted")
         top = Path("/sys/fs/resctrl")
         config = t.sleeper() | {"ociVersion": "1.3.0"}
         config["linux"]["intelRdt"] = rdt
@@ -307,7 +307,7 @@ def _deleted(t: Trial, container: Container) -> None:
 
 def _rdt_removed(t: Trial, container: Container, top: Path) -> None:
     _deleted(t, container)
-    t.check(not (top / container.id).exists(), "the container's directory is still there")
+    t.check(not (top / container.id).exists(), "the container's directory still exists")
 
 
 def _rdt_kept(t: Trial, container: Container, top: Path) -> None:
@@ -320,11 +320,11 @@ _rdt("own_class", "without closID the class is named after the container", {}, F
 _rdt("own_class_removed", "a class named after the container is removed by delete", {}, False, _rdt_removed)
 _rdt("given_class", "with closID the process is in that class", {"closID": "conf-class"}, True,
      lambda t, c, top: _in_class(t, c, top / "conf-class"))  # fmt: skip
-_rdt("given_class_kept", "a class that was there is not removed by delete", {"closID": "conf-class"}, True, _rdt_kept)
+_rdt("given_class_kept", "an existing class is not removed by delete", {"closID": "conf-class"}, True, _rdt_kept)
 _rdt("root_class", "closID / is the default class", {"closID": "/"}, False, _in_class)
 _rdt(
     "monitoring",
-    "enableMonitoring makes a monitoring group named after the container",
+    "enableMonitoring creates a monitoring group named after the container",
     {"enableMonitoring": True},
     False,
     lambda t, c, top: t.check((top / c.id / "mon_groups" / c.id).is_dir(), "there is no monitoring group"),
@@ -333,7 +333,7 @@ _rdt(
 
 @requirement(RDT, "a closID without schemata, whose class does not exist, generates an error")
 def rdt_missing_class(t: Trial) -> None:
-    t.skip_unless(_resctrl(), "no resctrl filesystem is mounted here")
+    t.skip_unless(_resctrl(), "no resctrl filesystem is mounted")
     config = t.sleeper() | {"ociVersion": "1.3.0"}
     config["linux"]["intelRdt"] = {"closID": "conf-nowhere"}
     t.refused(config, "a closID whose class does not exist")
@@ -354,7 +354,7 @@ _bad_rdt("schemata_newline", "an element of schemata with a newline", {"schemata
 
 @requirement(LABEL, "mountLabel is the SELinux context of the container's mounts")
 def mount_label(t: Trial) -> None:
-    t.skip_unless(os.path.isdir("/sys/fs/selinux"), "SELinux is not enabled in this kernel")
+    t.skip_unless(os.path.isdir("/sys/fs/selinux"), "SELinux is not enabled in the kernel")
     config = t.config("grep ' /dev/shm ' /proc/self/mountinfo")
     config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2"
     t.check("container_file_t:s0:c1,c2" in t.output(config), "the context is not among the mount's options")
@@ -380,7 +380,7 @@ def masked_many(t: Trial) -> None:
     t.equal(container.stdout.strip(), "0", "files that can be seen")
 
 
-@requirement(MASKED, "a path may be masked and read-only")
+@requirement(MASKED, "a path can be both masked and read-only")
 def masked_and_readonly(t: Trial) -> None:
     container = _with_secrets(t, "ls /secret/dir; echo end", maskedPaths=["/secret/dir"], readonlyPaths=["/secret/dir"])
     t.equal(container.stdout, "end\n", "output")

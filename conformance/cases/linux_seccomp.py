@@ -1,7 +1,7 @@
 """config-linux.md#seccomp and #containerprocessstate.
 
-System calls are made by busybox: its shell's ``kill`` sends harmless signals (their number is an argument that rules
-can match), ``mkdir`` and ``chmod`` stand for the rest. 7 is E2BIG, an errno that nothing here gives by itself.
+Busybox makes the system calls: the ``kill`` of its shell sends harmless signals (their number is an argument that rules
+can match), ``mkdir`` and ``chmod`` represent other calls. 7 is E2BIG, an errno that does not occur otherwise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SECCOMP = "config-linux.md#seccomp"
 STATE = "config-linux.md#the-container-process-state"
 E2BIG = 7
 ALLOW, ERRNO, NOTIFY = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_NOTIFY"
-# What the kernel ignores when a process has no handler: sending them to oneself shows the call and nothing else.
+# Signals that the kernel ignores without a handler: sending them to itself has no effect besides the call.
 _CHLD, _CONT, _URG, _WINCH = 17, 18, 23, 28
 
 
@@ -37,16 +37,16 @@ def _rule(action: str, *names: str, **more: Any) -> Config:
     return {"names": list(names), "action": action} | more
 
 
-@requirement(SECCOMP, "SCMP_ACT_ERRNO: the call fails, with EPERM if nothing else is said")
+@requirement(SECCOMP, "SCMP_ACT_ERRNO: the call fails, with EPERM by default")
 def errno_default(t: Trial) -> None:
     seen = t.output(filtered(t, "mkdir /tmp/x 2>&1; echo end", _rule(ERRNO, "mkdir", "mkdirat")))
-    t.check("Operation not permitted" in seen, f"mkdir says {seen!r}")
+    t.check("Operation not permitted" in seen, f"output of mkdir: {seen!r}")
 
 
 @requirement(SECCOMP, "errnoRet is the errno of the call")
 def errno_ret(t: Trial) -> None:
     seen = t.output(filtered(t, "mkdir /tmp/x 2>&1; echo end", _rule(ERRNO, "mkdir", "mkdirat", errnoRet=E2BIG)))
-    t.check("Argument list too long" in seen, f"mkdir says {seen!r}")
+    t.check("Argument list too long" in seen, f"output of mkdir: {seen!r}")
 
 
 @requirement(SECCOMP, "errnoRet 0: the call does nothing and succeeds")
@@ -55,7 +55,7 @@ def errno_ret_zero(t: Trial) -> None:
     t.equal(t.output(filtered(t, "mkdir /tmp/x && test ! -e /tmp/x && echo pretended", rule)), "pretended", "output")
 
 
-@requirement(SECCOMP, "one rule may name several calls; all are matched")
+@requirement(SECCOMP, "a rule with several calls matches all of them")
 def several_names(t: Trial) -> None:
     rule = _rule(ERRNO, "mkdir", "mkdirat", "chmod", "fchmodat", "fchmodat2")
     seen = t.output(filtered(t, "mkdir /tmp/x 2>/dev/null || echo 1; chmod 700 /tmp 2>/dev/null || echo 2", rule))
@@ -99,7 +99,8 @@ _NEEDED = """
 
 
 def _all_but(excluded: set[str]) -> list[str]:
-    """What a static busybox, and a runtime between filter and execve, may need; names too many do no harm."""
+    """The calls that a static busybox, and a runtime between filter and execve, may need; additional names do no
+    harm."""
     return [name for name in _NEEDED.split() if name not in excluded]
 
 
@@ -109,7 +110,7 @@ def _kills(name: str, action: str) -> None:
         script = "mkdir /tmp/x; echo status $?"
         config = filtered(t, script, _rule(action, "mkdir", "mkdirat"))
         container = t.run(config)
-        t.check(not (container.rootfs / "tmp/x").exists(), "the call was carried out")
+        t.check(not (container.rootfs / "tmp/x").exists(), "the call was executed")
         t.equal(container.stdout.split(), ["status", "159"], "status of the killed process (128 + SIGSYS)")
 
 
@@ -119,7 +120,7 @@ _kills("kill_thread", "SCMP_ACT_KILL_THREAD")
 _kills("trap", "SCMP_ACT_TRAP")
 
 
-@requirement(SECCOMP, "SCMP_ACT_LOG: the call is carried out")
+@requirement(SECCOMP, "SCMP_ACT_LOG: the call is executed")
 def action_log(t: Trial) -> None:
     t.equal(
         t.output(filtered(t, "mkdir /tmp/x && echo made", _rule("SCMP_ACT_LOG", "mkdir", "mkdirat"))), "made", "output"
@@ -129,7 +130,7 @@ def action_log(t: Trial) -> None:
 @requirement(SECCOMP, "SCMP_ACT_TRACE without a tracer: the call fails with ENOSYS")
 def action_trace(t: Trial) -> None:
     seen = t.output(filtered(t, "mkdir /tmp/x 2>&1; echo end", _rule("SCMP_ACT_TRACE", "mkdir", "mkdirat")))
-    t.check("Function not implemented" in seen, f"mkdir says {seen!r}")
+    t.check("Function not implemented" in seen, f"output of mkdir: {seen!r}")
 
 
 @requirement(SECCOMP, "SCMP_ACT_ALLOW in a rule: exempt from a default that denies")
@@ -189,7 +190,7 @@ for _name in ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECC
     _flag(_name)
 
 
-@requirement(SECCOMP, "architectures: the filter holds with the native and its companion architectures")
+@requirement(SECCOMP, "architectures: the filter works with the native and its companion architectures")
 def architectures(t: Trial) -> None:
     t.skip_unless(os.uname().machine == "x86_64", "the case names the architectures of x86_64")
     names = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
@@ -199,7 +200,7 @@ def architectures(t: Trial) -> None:
     t.equal(t.output(config), "refused", "output")
 
 
-@requirement(SECCOMP, "a filter holds in processes that the program starts")
+@requirement(SECCOMP, "a filter applies to processes that the program starts")
 def inherited(t: Trial) -> None:
     config = filtered(t, "sh -c 'sh -c \"mkdir /tmp/x 2>/dev/null || echo refused\"'", _rule(ERRNO, "mkdir", "mkdirat"))
     t.equal(t.output(config), "refused", "output")
@@ -220,14 +221,14 @@ def mode(t: Trial) -> None:
     t.equal(t.start(config).status_field("Seccomp"), "2", "Seccomp")
 
 
-@requirement(SECCOMP, "a filter must not hinder the runtime's own preparations: getcwd refused", level="MUST NOT")
+@requirement(SECCOMP, "a filter must not affect the runtime's own set-up: getcwd refused", level="MUST NOT")
 def getcwd_refused(t: Trial) -> None:
     config = filtered(t, "echo ran", _rule(ERRNO, "getcwd"))
     container = t.run(config)
     t.check("ran" in container.stdout, "the program did not run")
 
 
-@requirement(SECCOMP, "a call's name that this architecture does not have is no error", level="SHOULD NOT")
+@requirement(SECCOMP, "the name of a call that the architecture lacks is no error", level="SHOULD NOT")
 def unknown_name(t: Trial) -> None:
     config = filtered(t, "echo ran", _rule(ERRNO, "getegid32", "no_such_call_anywhere", "mkdir"))
     t.equal(t.output(config), "ran", "output")
@@ -241,11 +242,11 @@ def _bad(name: str, why: str, seccomp: Config) -> None:
         t.refused_by_start(config, why)
 
 
-@requirement(SECCOMP, "a rule whose names are empty is refused, or left out with a warning", name="bad_no_names")
+@requirement(SECCOMP, "a rule without names is refused, or ignored with a warning", name="bad_no_names")
 def bad_no_names(t: Trial) -> None:
     config = t.sleeper()
     config["linux"]["seccomp"] = {"defaultAction": ALLOW, "syscalls": [{"names": [], "action": ERRNO}]}
-    t.refused_or_named(config, "a rule whose names are empty", "syscalls[0].names")
+    t.refused_or_named(config, "a rule without names", "syscalls[0].names")
 
 
 _SOME = [_rule(ERRNO, "mkdir")]
@@ -274,12 +275,12 @@ _bad(
 )
 _bad(
     "errno_of_kill",
-    "errnoRet with an action that has none",
+    "errnoRet with an action without an errno",
     {"defaultAction": ALLOW, "syscalls": [_rule("SCMP_ACT_KILL", "mkdir", errnoRet=1)]},
 )
 _bad(
     "default_errno_of_allow",
-    "defaultErrnoRet with an action that has none",
+    "defaultErrnoRet with an action without an errno",
     {"defaultAction": ALLOW, "defaultErrnoRet": 1, "syscalls": _SOME},
 )
 _bad(
@@ -293,7 +294,7 @@ _bad(
 
 
 class Agent:
-    """A seccomp agent that only listens: it keeps what each connection sends, and the descriptors."""
+    """A seccomp agent that only listens: it stores the message and the descriptors of each connection."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -302,7 +303,7 @@ class Agent:
         self.socket.listen(8)
 
     def receive(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
-        """One connection until the sender closes it, as it must: the message and the descriptors."""
+        """Read a connection until the sender closes it: the message and the descriptors."""
         self.socket.settimeout(seconds)
         connection, _ = self.socket.accept()
         text = b""
@@ -319,7 +320,7 @@ class Agent:
         return parsed, fds
 
     def more(self, seconds: float) -> bool:
-        """Whether somebody connects again."""
+        """Whether there is another connection."""
         return bool(select.select([self.socket], [], [], seconds)[0])
 
 
@@ -334,7 +335,7 @@ Judge = Callable[[Trial, Container, dict[str, Any], list[int], Agent], None]
 
 
 def _notify(name: str, rule: str, section: str = STATE) -> Callable[[Judge], Judge]:
-    """Register a case that is handed one connection: the message and its descriptors."""
+    """Register a case for one connection: the message and its descriptors."""
 
     def register(judge: Judge) -> Judge:
         @requirement(section, rule, name=f"notify_{name}")
@@ -373,7 +374,7 @@ def _metadata(t: Trial, container: Container, message: dict[str, Any], fds: list
     t.equal(message.get("metadata"), "opaque data", "metadata")
 
 
-@_notify("version", "ociVersion is there")
+@_notify("version", "ociVersion is present")
 def _version(t: Trial, container: Container, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
     t.check(isinstance(message.get("ociVersion"), str), f"ociVersion is {message.get('ociVersion')!r}")
 
@@ -387,18 +388,18 @@ def _state(t: Trial, container: Container, message: dict[str, Any], fds: list[in
     t.equal((state.get("annotations") or {}).get("com.example.key"), "value", "annotation")
 
 
-@_notify("once", "exactly one state is sent: nobody connects a second time", SECCOMP)
+@_notify("once", "exactly one state is sent: there is no second connection", SECCOMP)
 def _once(t: Trial, container: Container, message: dict[str, Any], fds: list[int], agent: Agent) -> None:
     t.check(not agent.more(0.3 * t.scale), "a second connection is made")
 
 
 @requirement(SECCOMP, "if the state cannot be sent, an error is generated")
 def notify_no_listener(t: Trial) -> None:
-    t.refused_by_start(_notifying(t, "sleep 1000", t.path / "nobody"), "a listenerPath that nobody listens on")
+    t.refused_by_start(_notifying(t, "sleep 1000", t.path / "no-listener"), "a listenerPath without a listener")
 
 
-@requirement(SECCOMP, "listenerPath is ignored when no rule notifies")
+@requirement(SECCOMP, "listenerPath is ignored if no rule notifies")
 def listener_path_ignored(t: Trial) -> None:
-    config = filtered(t, "echo ran", _rule(ERRNO, "mkdir"), listenerPath=str(t.path / "nobody"))
+    config = filtered(t, "echo ran", _rule(ERRNO, "mkdir"), listenerPath=str(t.path / "no-listener"))
     config["ociVersion"] = "1.1.0"
     t.equal(t.output(config), "ran", "output")

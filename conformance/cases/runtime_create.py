@@ -1,4 +1,4 @@
-"""runtime.md#create, #lifecycle steps 1-2 and #errors: what create makes, what it refuses, what a refusal leaves."""
+"""runtime.md#create, #lifecycle steps 1-2 and #errors: the results of create, its errors, and leftovers of errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def config_broken(t: Trial) -> None:
     t.fail(container.query(), "state after the failed create")
 
 
-@requirement(CREATE, "create with an id in use generates an error and leaves the first container as it was")
+@requirement(CREATE, "create with an id in use generates an error and does not affect the first container")
 def id_in_use(t: Trial) -> None:
     first = t.start(t.sleeper())
     before = first.state()
@@ -53,7 +53,7 @@ def id_in_use(t: Trial) -> None:
     t.equal(first.state(), before, "state of the first container")
 
 
-@requirement(CREATE, "an id in use is refused also while its container is stopped")
+@requirement(CREATE, "an id in use is refused even if its container is stopped")
 def id_in_use_stopped(t: Trial) -> None:
     first = t.run("true")
     second = t.container(t.sleeper(), identifier=first.id)
@@ -78,7 +78,7 @@ for _name, _identifier in {"empty": "", "parent": "..", "slash": "a/b", "climbs"
 def program_waits(t: Trial) -> None:
     container = t.create(t.config("echo ran; touch /ran"))
     t.equal(container.state()["status"], "created", "status")
-    t.check(not (container.rootfs / "ran").exists(), "the program has run")
+    t.check(not (container.rootfs / "ran").exists(), "the program was run")
     t.equal(container.stdout, "", "standard output")
 
 
@@ -87,7 +87,7 @@ def environment_exists(t: Trial) -> None:
     container = t.create(t.sleeper())
     for kind in ("pid", "net", "ipc", "uts", "mnt"):
         ours = Path("/proc/self/ns", kind).readlink()
-        t.check(container.namespace(kind) != str(ours), f"the created container is in our {kind} namespace")
+        t.check(container.namespace(kind) != str(ours), f"the created container is in the runtime's {kind} namespace")
     targets = [line.split()[4] for line in container.proc("mountinfo").read_text().splitlines()]
     for target in ("/proc", "/dev", "/dev/pts", "/dev/shm", "/sys"):
         t.check(target in targets, f"{target} is not mounted in the created container")
@@ -103,7 +103,7 @@ def config_changes_after_create(t: Trial) -> None:
     t.equal(container.stdout.strip(), "before", "output")
 
 
-@requirement(LIFECYCLE, "removing config.json after create does not hinder start, kill, state and delete")
+@requirement(LIFECYCLE, "removing config.json after create does not affect start, kill, state and delete")
 def config_removed_after_create(t: Trial) -> None:
     container = t.create(t.sleeper())
     (container.bundle / "config.json").unlink()
@@ -113,7 +113,7 @@ def config_removed_after_create(t: Trial) -> None:
     t.succeed(container.delete(), "delete")
 
 
-@requirement(CREATE, "a property that cannot be applied: an error, and no container (a file to bind does not exist)")
+@requirement(CREATE, "a property that cannot be applied: an error, and no container (no source of a bind mount)")
 def cannot_apply(t: Trial) -> None:
     config = t.sleeper()
     config["mounts"].append(
@@ -137,7 +137,7 @@ def failure_leaves_nothing(t: Trial) -> None:
     t.succeed(again.create(), "create with the same id after the failure")
 
 
-@requirement(ERRORS, "the id of a failed create is free again")
+@requirement(ERRORS, "the id of a failed create can be used again")
 def failure_frees_id(t: Trial) -> None:
     config = t.sleeper()
     config["root"]["path"] = "nowhere"

@@ -1,4 +1,4 @@
-"""runtime.md#start, #kill, #delete: the rules on when they work and when they generate an error without effect."""
+"""runtime.md#start, #kill, #delete: when they succeed, and when they generate an error without effect."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def kill_created(t: Trial) -> None:
 
 
 def _signal(name: str, argument: str, caught: str) -> None:
-    @requirement(KILL, f"kill sends the signal it is told: {argument}", name=f"kill_sends_{name}")
+    @requirement(KILL, f"kill sends the given signal: {argument}", name=f"kill_sends_{name}")
     def case(t: Trial) -> None:
         script = f"trap 'echo caught; exit' {caught}; echo ready; while :; do sleep 0.05; done"
         container = t.start(t.config(script))
@@ -128,8 +128,8 @@ def kill_process_only(t: Trial) -> None:
     t.eventually(lambda: "ready" in container.stdout, "the child to be ready")
     t.succeed(container.kill("USR1"), "kill")
     container.wait("stopped")
-    t.check("parent" in container.stdout, f"the container process got no signal: {container.stdout!r}")
-    t.check("child" not in container.stdout, "a child got the signal too")
+    t.check("parent" in container.stdout, f"the container process received no signal: {container.stdout!r}")
+    t.check("child" not in container.stdout, "a child also received the signal")
 
 
 @requirement(DELETE, "delete of a running container generates an error and has no effect")
@@ -161,21 +161,21 @@ def delete_frees_id(t: Trial) -> None:
     t.succeed(t.container(t.sleeper(), identifier=first.id).create(), "create with the id of a deleted container")
 
 
-@requirement(DELETE, "delete removes the cgroups that create made")
+@requirement(DELETE, "delete removes the cgroups that create created")
 def delete_removes_cgroups(t: Trial) -> None:
     config = t.sleeper()
     name = t.new_id()
     config["linux"]["cgroupsPath"] = f"/{name}"
     container = t.start(config)
     made = cgroups_named(name)
-    t.skip_unless(made, "the runtime makes no cgroup of that name here")
+    t.skip_unless(made, "the runtime creates no cgroup of that name")
     t.succeed(container.kill(), "kill")
     container.wait()
     t.succeed(container.delete(), "delete")
     t.equal([path for path in made if path.exists()], [], "cgroups left")
 
 
-@requirement(DELETE, "delete leaves the root filesystem, the bundle and bound host directories alone", level="MUST NOT")
+@requirement(DELETE, "delete keeps the root filesystem, the bundle and bind-mounted host directories", level="MUST NOT")
 def delete_keeps_what_it_did_not_make(t: Trial) -> None:
     shared = t.path / "shared"
     shared.mkdir()
@@ -185,11 +185,11 @@ def delete_keeps_what_it_did_not_make(t: Trial) -> None:
     container = t.run(config)
     t.succeed(container.delete(), "delete")
     t.equal((shared / "kept").read_text(), "kept", "a file in a bound directory")
-    t.check((container.rootfs / "made-inside").exists(), "a file made in the root filesystem is gone")
-    t.check((container.bundle / "config.json").exists(), "config.json is gone")
+    t.check((container.rootfs / "made-inside").exists(), "a file created in the root filesystem is missing")
+    t.check((container.bundle / "config.json").exists(), "config.json is missing")
 
 
-@requirement(DELETE, "delete leaves a namespace alone that the container only joined", level="MUST NOT")
+@requirement(DELETE, "delete does not affect a namespace that the container only joined", level="MUST NOT")
 def delete_keeps_joined_namespace(t: Trial) -> None:
     owner = t.start(t.sleeper())
     config = t.config("true")
@@ -212,7 +212,7 @@ def delete_leaves_no_process(t: Trial) -> None:
     t.succeed(container.kill(), "kill")
     container.wait()
     t.succeed(container.delete(), "delete")
-    t.eventually(lambda: not _in_namespace(inode), "all processes of the container to be gone")
+    t.eventually(lambda: not _in_namespace(inode), "all processes of the container to exit")
 
 
 def _in_namespace(inode: str) -> list[str]:
@@ -250,7 +250,7 @@ def start_at_once(t: Trial) -> None:
     t.eventually(lambda: container.stdout == "once\n", "the program to run once")
 
 
-@requirement("runtime.md#create", "of several creates with one id at once exactly one succeeds")
+@requirement("runtime.md#create", "of several parallel creates with one id exactly one succeeds")
 def create_at_once(t: Trial) -> None:
     name = t.new_id()
     containers = [t.container(t.sleeper(), identifier=name) for _ in range(4)]
@@ -269,7 +269,7 @@ def create_at_once(t: Trial) -> None:
     t.equal(containers[0].state()["status"], "created", "status")
 
 
-@requirement(DELETE, "of several deletes at once exactly one succeeds")
+@requirement(DELETE, "of several parallel deletes exactly one succeeds")
 def delete_at_once(t: Trial) -> None:
     container = t.run("true")
     with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""runtime.md#state and #query-state: what the state of a container says, and when there is none."""
+"""runtime.md#state and #query-state: the state of a container, and when there is no state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def oci_version(t: Trial) -> None:
     t.check(isinstance(version, str) and _SEMVER.fullmatch(version), f"ociVersion is {version!r}")
 
 
-@requirement(STATE, "id is the container's id, status and bundle are text, pid is a number")
+@requirement(STATE, "id is the container's id, status and bundle are strings, pid is a number")
 def schema(t: Trial) -> None:
     container = t.create(t.sleeper())
     state = container.state()
@@ -30,7 +30,7 @@ def schema(t: Trial) -> None:
     t.check(type(state.get("pid")) is int, f"pid is {state.get('pid')!r}")
 
 
-@requirement(STATE, 'status is "created" after create, "running" after start, "stopped" after the end')
+@requirement(STATE, 'status is "created" after create, "running" after start, "stopped" after the exit')
 def status_over_life(t: Trial) -> None:
     container = t.create(t.sleeper())
     t.equal(container.state()["status"], "created", "status after create")
@@ -40,7 +40,7 @@ def status_over_life(t: Trial) -> None:
     container.wait("stopped")
 
 
-@requirement(STATE, 'a process that ends by itself leaves the status "stopped"')
+@requirement(STATE, 'after a process has exited by itself the status is "stopped"')
 def stopped_by_itself(t: Trial) -> None:
     t.start(t.config("exit 3")).wait("stopped")
 
@@ -71,7 +71,7 @@ def bundle_is_absolute(t: Trial) -> None:
     t.equal(container.state()["bundle"], str(container.bundle), "bundle")
 
 
-@requirement(STATE, "bundle is absolute also when create was given a relative path")
+@requirement(STATE, "bundle is absolute even if create was called with a relative path")
 def bundle_given_relative(t: Trial) -> None:
     container = t.container(t.sleeper())
     done = container.create(bundle_argument=container.bundle.name, cwd=container.bundle.parent)
@@ -94,7 +94,7 @@ def no_annotations(t: Trial) -> None:
     t.check(state.get("annotations") in (None, {}), f"annotations are {state.get('annotations')!r}")
 
 
-@requirement(STATE, "annotations outlive the process: the stopped state still has them")
+@requirement(STATE, "annotations are kept after the exit: the state of a stopped container has them")
 def annotations_when_stopped(t: Trial) -> None:
     config = t.config("true")
     config["annotations"] = {"com.example.key": "value"}

@@ -1,1 +1,1 @@
-"""What our own cases are written with: the registry, the bundle, the container, the facts of the host."""
+"""The library for our own cases: the registry, the bundle, the container, the facts of the host."""

@@ -1,7 +1,7 @@
-"""A small bundle: a root filesystem around a static busybox, and a configuration to start from.
+"""A small bundle: a root filesystem with a static busybox, and a basic configuration.
 
-The configuration asks for little (five namespaces, the usual mounts, few capabilities, all devices denied), so that
-a case shows only what it is about.
+The configuration is minimal (five namespaces, the usual mounts, few capabilities, all devices denied), so that a case
+contains only its subject.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from conformance.lib.host import busybox
 
 Config = dict[str, Any]
 
-VERSION = "1.0.2"  # what runtimes of any age accept; a case for a newer property raises it
+VERSION = "1.0.2"  # accepted by runtimes of any age; a case for a newer property uses a newer version
 CAPABILITIES = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -73,7 +73,7 @@ def base_config(*args: str) -> Config:
 
 
 def add_namespace(config: Config, kind: str, path: str = "") -> None:
-    """Ask for a namespace, replacing an entry of the same type."""
+    """Add a namespace, replacing an entry of the same type."""
     remove_namespace(config, kind)
     config["linux"]["namespaces"].append({"type": kind, "path": path} if path else {"type": kind})
 
@@ -84,17 +84,17 @@ def remove_namespace(config: Config, kind: str) -> None:
 
 
 def use_user_namespace(config: Config, host_id: int = 100000, size: int = 65536) -> None:
-    """A user namespace whose ids start at ``host_id``."""
+    """Add a user namespace whose IDs start at ``host_id``."""
     add_namespace(config, "user")
     for key in ("uidMappings", "gidMappings"):
         config["linux"][key] = [{"containerID": 0, "hostID": host_id, "size": size}]
 
 
 def make_rootfs(target: Path) -> None:
-    """Make a root filesystem; raises FileNotFoundError where there is no static busybox."""
+    """Create a root filesystem; raises FileNotFoundError without a static busybox."""
     program = busybox()
     if program is None:
-        raise FileNotFoundError("no static busybox on this machine: install busybox-static")
+        raise FileNotFoundError("no static busybox on the host: install busybox-static")
     for folder in _FOLDERS:
         (target / folder).mkdir(parents=True)
     (target / "tmp").chmod(0o1777)

@@ -1,4 +1,4 @@
-"""One container, through the runtime's command line and nothing else."""
+"""One container, controlled only through the runtime's command line."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class RuntimeHangs(Exception):
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime's command; ``seconds`` is how long one operation may take."""
+    """A runtime's command; ``seconds`` is the time limit of an operation."""
 
     command: tuple[str, ...]
     seconds: float
 
     def call(self, *words: str, cwd: Path | None = None, **streams: Any) -> Done:
-        """Run an operation and capture what it says; ``streams`` replaces stdin, stdout or stderr."""
-        # An empty pipe, not /dev/null: crun gives its standard streams to the container's user, the host's device too.
+        """Run an operation and capture its output; ``streams`` replaces stdin, stdout or stderr."""
+        # An empty pipe, not /dev/null: crun changes the owner of its standard streams, even of the host's device.
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
         with subprocess.Popen([*self.command, *words], cwd=cwd, text=True, **streams) as process:
             try:
@@ -55,7 +55,7 @@ class Runtime:
 
 @dataclass
 class Container:
-    """A container that ``create`` has made. Its standard streams go to files beside its bundle."""
+    """A container. Its standard streams are files beside its bundle."""
 
     runtime: Runtime
     id: str
@@ -76,7 +76,7 @@ class Container:
         return self.bundle.with_name(f"{self.id}.err")
 
     def create(self, *options: str, bundle_argument: str | None = None, cwd: Path | None = None) -> Done:
-        """``create``: both streams go to files, because the container keeps them open after the runtime's end."""
+        """``create``: both streams are files, because the container keeps them open after the runtime has exited."""
         words = ["create", *options, "--bundle", bundle_argument or str(self.bundle), self.id]
         with open(self.stdout_file, "ab") as out, open(self.stderr_file, "ab") as err:
             done = self.runtime.call(*words, cwd=cwd, stdout=out, stderr=err)
@@ -89,7 +89,7 @@ class Container:
 
     @property
     def stderr(self) -> str:
-        """What the container says, without the warnings of the runtime's ``create`` before it."""
+        """The output of the container, without the preceding warnings of ``create``."""
         return self.stderr_file.read_text(errors="replace").removeprefix(self.said_by_create)
 
     def start(self) -> Done:
@@ -105,7 +105,7 @@ class Container:
         return self.runtime.call("state", self.id)
 
     def state(self) -> dict[str, Any]:
-        """The parsed state; raises ValueError when the runtime gives none."""
+        """The parsed state; raises ValueError if the runtime prints none."""
         done = self.query()
         if done.status:
             raise ValueError(f"state fails: {done.said}")
@@ -119,11 +119,11 @@ class Container:
         return int(self.state()["pid"])
 
     def proc(self, *parts: str) -> Path:
-        """A path below the container process's directory in the host's /proc."""
+        """A path in the directory of the container process in the host's /proc."""
         return Path("/proc", str(self.pid), *parts)
 
     def status_field(self, name: str) -> str:
-        """A field of the container process's /proc/PID/status, e.g. "Uid"."""
+        """A field of the container process's /proc/PID/status, for example "Uid"."""
         for line in self.proc("status").read_text().splitlines():
             key, _, value = line.partition(":")
             if key == name:
@@ -134,7 +134,7 @@ class Container:
         return os.readlink(self.proc("ns", kind))
 
     def wait(self, status: str = "stopped") -> None:
-        """Wait until the state says so."""
+        """Wait until the state has this status."""
         wait_until(lambda: self.state()["status"] == status, self.runtime.seconds, f'status "{status}"')
 
 
@@ -142,5 +142,5 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s in vain for {what}")
+            raise TimeoutError(f"timeout after {seconds:.0f} s waiting for {what}")
         time.sleep(POLL_SECONDS)

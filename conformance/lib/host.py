@@ -1,4 +1,4 @@
-"""Facts about this machine that decide whether a case can run here. Read once, never changed."""
+"""Facts about the host that determine whether a case can run. Read once, never changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Host:
-    """``cgroup`` is "v1", "v2" or "hybrid" (v1 controllers plus a cgroup2 mount beside them)."""
+    """``cgroup`` is "v1", "v2" or "hybrid" (v1 controllers and a cgroup2 mount)."""
 
     cgroup: str
     controllers: frozenset[str]
@@ -26,7 +26,7 @@ class Host:
 
 
 def cgroup_mounts() -> dict[str, Path]:
-    """Where each v1 controller is mounted; "" is the cgroup2 mount, "name=x" a named hierarchy."""
+    """The mount point of each v1 controller; "" is the cgroup2 mount, "name=x" a named hierarchy."""
     found: dict[str, Path] = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
@@ -48,7 +48,7 @@ def cgroups_named(name: str) -> list[Path]:
 
 @cache
 def host() -> Host:
-    """The facts of the mount namespace of the first caller."""
+    """The facts, as seen from the mount namespace of the first caller."""
     mounts = cgroup_mounts()
     v1 = {name for name in mounts if name and not name.startswith("name=")}
     unified = set((mounts[""] / "cgroup.controllers").read_text().split()) if "" in mounts else set()
@@ -62,12 +62,12 @@ def has_namespace(kind: str) -> bool:
 
 
 def tool(name: str) -> str | None:
-    """A program of the host by its full path, or None."""
+    """The full path of a program on the host, or None."""
     return shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
 
 
 def busybox() -> Path | None:
-    """Debian's statically linked busybox: all that our root filesystem needs."""
+    """Debian's statically linked busybox, the only program in the root filesystem."""
     found = tool("busybox")
     if not found or b"/ld-linux" in Path(found).read_bytes()[:4096]:
         return None
@@ -75,7 +75,7 @@ def busybox() -> Path | None:
 
 
 def granted_capabilities() -> set[int]:
-    """The numbers of the capabilities in our bounding set: no container can have more."""
+    """The numbers of the capabilities in the bounding set: no container can have others."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapBnd:"):
             bits = int(line.split()[1], 16)

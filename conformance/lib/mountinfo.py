@@ -1,4 +1,4 @@
-"""What /proc/PID/mountinfo says about one mount point."""
+"""Read a mount point from /proc/PID/mountinfo."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The registry of our cases: each is a function that bears the section and the requirement it tests.
+"""The registry of our cases: each is a function with the section and the requirement that it tests.
 
     @requirement("runtime.md#state", "the state names the container's id")
     def state_has_id(t: Trial) -> None: ...
 
-Words of the requirement are ours; the section tells where the specification's own are.
+The requirement is in our own words; the section refers to the text of the specification.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Body = Callable[["Trial"], None]
 
 @dataclass(frozen=True)
 class Case:
-    """``level`` is the specification's word: MUST, MUST NOT, SHALL, SHOULD or SHOULD NOT."""
+    """``level`` is the keyword of the specification: MUST, MUST NOT, SHALL, SHOULD or SHOULD NOT."""
 
     name: str
     section: str

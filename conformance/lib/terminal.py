@@ -1,4 +1,4 @@
-"""The other end of ``create --console-socket``: receive the pty's controlling side as runc's protocol sends it."""
+"""The other end of ``create --console-socket``: receive the master end of the pseudoterminal, by runc's protocol."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from types import TracebackType
 
 
 class Terminal(AbstractContextManager["Terminal"]):
-    """A listening socket at ``path``; :meth:`accept` takes the descriptor, :meth:`read_until` reads what appears."""
+    """A listening socket at ``path``; :meth:`accept` receives the descriptor, :meth:`read_until` reads the output."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,7 +41,7 @@ class Terminal(AbstractContextManager["Terminal"]):
         return rows, columns
 
     def read_until(self, text: str, seconds: float) -> str:
-        """Everything that appeared on the terminal, once ``text`` is in it."""
+        """The whole output on the terminal, as soon as it contains ``text``."""
         deadline = time.monotonic() + seconds
         while text not in self.seen:
             left = deadline - time.monotonic()
@@ -50,7 +50,7 @@ class Terminal(AbstractContextManager["Terminal"]):
             if select.select([self.fd], [], [], left)[0]:
                 try:
                     data = os.read(self.fd, 4096)
-                except OSError as error:  # EIO: nobody holds the other side any more
+                except OSError as error:  # EIO: no process has the other end open any more
                     raise TimeoutError(f'the terminal closed without "{text}", after {self.seen!r}') from error
                 self.seen += data.decode(errors="replace")
         return self.seen

@@ -1,4 +1,4 @@
-"""What a case is handed: make containers, check, skip. A case ends at its first failed check."""
+"""The interface of a case: create containers, check, skip. A case ends at its first failed check."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SLEEP = ("/bin/sleep", "1000")
 
 
 class Failed(Exception):
-    """The runtime does not do what the requirement asks for."""
+    """The runtime violates the requirement."""
 
 
 class Skipped(Exception):
-    """The case cannot run here; the message says precisely why."""
+    """The case cannot run on this host; the message has the exact reason."""
 
 
 @dataclass
 class Trial:
-    """``path`` is the case's own directory; ``scale`` stretches every time limit (for emulated machines)."""
+    """``path`` is the case's own directory; ``scale`` multiplies every time limit (for emulated hosts)."""
 
     runtime: Runtime
     path: Path
@@ -35,7 +35,7 @@ class Trial:
     def host(self) -> facts.Host:
         return facts.host()
 
-    # -- making containers ---------------------------------------------------------------------------------------
+    # -- creating containers -------------------------------------------------------------------------------------
 
     def config(self, script: str) -> Config:
         """The base configuration, running a shell script."""
@@ -53,7 +53,7 @@ class Trial:
         return path
 
     def container(self, config: Config, *, identifier: str = "") -> Container:
-        """A bundle and an unused id; nothing is asked of the runtime yet."""
+        """A bundle and an unused ID; the runtime has not been called yet."""
         return Container(self.runtime, identifier or self.new_id(), self.bundle(config), config)
 
     def new_id(self) -> str:
@@ -70,19 +70,19 @@ class Trial:
         return container
 
     def run(self, config: Config | str) -> Container:
-        """Create, start, wait for the end."""
+        """Create, start and wait."""
         container = self.start(self.config(config) if isinstance(config, str) else config)
         container.wait("stopped")
         return container
 
     def output(self, config: Config | str) -> str:
-        """What a container writes to its standard output, stripped; its script must not write to stderr."""
+        """The standard output of a container, stripped; its script must not write to stderr."""
         container = self.run(config)
         if container.stderr.strip():
-            raise Failed(f"the container says on stderr: {container.stderr.strip()}")
+            raise Failed(f"output of the container on stderr: {container.stderr.strip()}")
         return container.stdout.strip()
 
-    # -- judging -------------------------------------------------------------------------------------------------
+    # -- checking ------------------------------------------------------------------------------------------------
 
     def check(self, good: object, message: str) -> None:
         if not good:
@@ -99,7 +99,7 @@ class Trial:
         """The operation must generate an error; a crash of the runtime is not an error message."""
         self.check(done.status != 0, f"{what} generates no error")
         self.check(done.status > 0, f"{what} ends by signal {-done.status}")
-        self.check(done.said, f"{what} fails without a word (status {done.status})")
+        self.check(done.said, f"{what} fails without a message (status {done.status})")
         return done
 
     def refused(self, config: Config, what: str) -> Done:
@@ -110,15 +110,15 @@ class Trial:
         return done
 
     def refused_or_named(self, config: Config, what: str, place: str) -> None:
-        """``create`` must generate an error, or say on standard error which place it does not take as it stands, as is
-        the custom with what other runtimes accept."""
+        """``create`` must generate an error, or print a warning on standard error that names the place, as is customary
+        for values that other runtimes accept."""
         container = self.container(config)
         done = container.create()
         named = place in done.stderr + container.stderr
-        self.check(done.status != 0 or named, f"create with {what} accepts it without a word")
+        self.check(done.status != 0 or named, f"create with {what} succeeds without a warning")
 
     def refused_by_start(self, config: Config, what: str) -> None:
-        """``create`` or at the latest ``start`` must generate an error."""
+        """``create``, or ``start`` at the latest, must generate an error."""
         container = self.container(config)
         if container.create().status == 0:
             self.fail(container.start(), f"start with {what}")
@@ -126,7 +126,7 @@ class Trial:
     def eventually(self, condition: Callable[[], bool], what: str, seconds: float = 5.0) -> None:
         wait_until(condition, seconds * self.scale, what)
 
-    # -- not here ------------------------------------------------------------------------------------------------
+    # -- skipping ------------------------------------------------------------------------------------------------
 
     def skip(self, reason: str) -> NoReturn:
         raise Skipped(reason)
@@ -136,7 +136,7 @@ class Trial:
             self.skip(reason)
 
     def need_namespace(self, kind: str) -> None:
-        self.skip_unless(facts.has_namespace(kind), f"this kernel has no {kind} namespaces")
+        self.skip_unless(facts.has_namespace(kind), f"the kernel has no {kind} namespaces")
 
     def need_kernel(self, major: int, minor: int, what: str) -> None:
         version = ".".join(map(str, self.host.kernel))
@@ -150,22 +150,22 @@ class Trial:
 
     def need_controller(self, name: str) -> None:
         known = " ".join(sorted(self.host.controllers))
-        self.skip_unless(name in self.host.controllers, f'no cgroup controller "{name}" here (only: {known})')
+        self.skip_unless(name in self.host.controllers, f'no cgroup controller "{name}" (only: {known})')
 
     def need_v1(self) -> None:
         self.skip_unless(self.host.cgroup in ("v1", "hybrid"), f"needs cgroup v1, this is {self.host.cgroup}")
 
     def need_v2(self) -> None:
-        self.skip_unless(self.host.cgroup == "v2", f"needs cgroup v2 alone, this is {self.host.cgroup}")
+        self.skip_unless(self.host.cgroup == "v2", f"needs cgroup v2 only, this is {self.host.cgroup}")
 
     def need_capabilities(self, numbers: Iterable[int], what: str) -> None:
         missing = set(numbers) - facts.granted_capabilities()
-        self.skip_unless(not missing, f"{what}: this machine does not grant capability number {sorted(missing)}")
+        self.skip_unless(not missing, f"{what}: the host does not grant capability number {sorted(missing)}")
 
     # -- cgroups -------------------------------------------------------------------------------------------------
 
     def cgroup(self, container: Container, controller: str) -> Path:
-        """The container process's cgroup directory, as the kernel tells (v1: of that controller)."""
+        """The cgroup directory of the container process, according to the kernel (v1: of that controller)."""
         mounts = facts.cgroup_mounts()
         for line in container.proc("cgroup").read_text().splitlines():
             _, names, path = line.split(":", 2)
@@ -179,5 +179,5 @@ class Trial:
         """A control file of the container's cgroup, under its name in v1 or v2."""
         name = v2 if self.host.cgroup == "v2" else v1
         path = self.cgroup(container, controller) / name
-        self.skip_unless(path.exists(), f'this kernel has no "{name}"')
+        self.skip_unless(path.exists(), f'the kernel has no "{name}"')
         return path.read_text().strip()

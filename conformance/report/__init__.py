@@ -1,1 +1,2 @@
-"""Renderings of a run: text for people, TAP and JUnit XML for machines, two runtimes side by side, JSON to keep."""
+"""Renderings of a run: text for people, TAP and JUnit XML for programs, a comparison of two runtimes, JSON for
+storage."""

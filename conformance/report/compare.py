@@ -1,4 +1,4 @@
-"""Two runs side by side: the counts of each program, and the programs where the first does worse."""
+"""Compare two runs: the counts of each program, and the programs in which the first run is worse."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def worse(left: Run, right: Run) -> list[str]:
 
 
 def _rank(program: Program) -> tuple[int, int, int]:
-    """Greater is better: ran to its end, fewer failures, more successes."""
+    """A sort key, greater is better: ran to completion, fewer failures, more successes."""
     return (-bool(program.stopped), -program.count(Verdict.NOT_OK), program.count(Verdict.OK))
 
 

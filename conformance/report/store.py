@@ -1,4 +1,4 @@
-"""A run as JSON and back: how results travel out of a virtual machine and are compared later."""
+"""Store a run as JSON and load it: results from virtual machines are transferred and compared this way."""
 
 from __future__ import annotations
 

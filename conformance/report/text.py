@@ -1,4 +1,4 @@
-"""A run as text: one line per program, what failed below it, and the totals."""
+"""A run as text: one line per program, its failures, and the totals."""
 
 from __future__ import annotations
 

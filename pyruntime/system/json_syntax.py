@@ -42,7 +42,7 @@ class _JsonReader:
 
     def document(self) -> object:
         if self.text[:1] == "\ufeff":
-            self.refuse("a byte order mark stands before the document", "save the file without a byte order mark")
+            self.refuse("the document starts with a byte order mark", "save the file without a byte order mark")
         self.space()
         if self.at == len(self.text):
             self.refuse("expected an object, found the end of the file", "write a configuration, at least {}")
@@ -119,7 +119,7 @@ class _JsonReader:
             self.path.append(name)
             if name in found:
                 line = self.text.count("\n", 0, starts[name]) + 1
-                self.refuse(f"the key {quote(name)} stands twice, first on line {line}", "remove one of them", start)
+                self.refuse(f"duplicate key {quote(name)}, first used on line {line}", "remove one of them", start)
             starts[name] = start
             self.space()
             if self.text[self.at : self.at + 1] != ":":
@@ -168,7 +168,7 @@ class _JsonReader:
         while True:
             char = text[self.at : self.at + 1]
             if not char:
-                self.refuse("this string has no end", "close it with a double quote", start)
+                self.refuse("unterminated string", "close it with a double quote", start)
             if char == '"':
                 self.at += 1
                 return "".join(out)

@@ -1,4 +1,4 @@
-# What is done with buildah. The words before each script are in test_buildah.py and scripts.py.
+# Scripts for buildah. The prelude of each script is in test_buildah.py and scripts.py.
 
 ## build: plain
 build -f $context/plain

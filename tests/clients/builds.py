@@ -1,4 +1,4 @@
-"""Programs that Debian 12 has no package of, built by the Go client from pinned modules and kept between runs."""
+"""Programs without a package in Debian 12, built with the Go toolchain from pinned modules and cached between runs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("CLIENT_CACHE", Path.home() / ".cache/pyruntime-clients"))
 CONTAINERD = "v2.4.2"
-OLDEST_GO = (1, 24)   # from 1.21 on the client fetches the newer toolchain that a module asks for; Debian 12 has 1.19
+OLDEST_GO = (1, 24)   # since 1.21 the toolchain downloads the newer version that a module requires; Debian 12 has 1.19
 _COMMANDS = [f"github.com/containerd/containerd/v2/cmd/{name}" for name in
              ("containerd", "ctr", "containerd-shim-runc-v2")]
 _TAGS = "no_btrfs,no_zfs,no_devmapper,no_aufs"
 
 
 def why_not() -> str:
-    """Why this machine can neither use nor build the current containerd, or nothing."""
+    """The reason why the host cannot use or build the current containerd, or empty."""
     if (CACHE / f"containerd-{CONTAINERD}").is_dir():
         return ""
     if not (go := shutil.which("go")):
@@ -31,7 +31,7 @@ def why_not() -> str:
 
 
 def containerd() -> Path:
-    """The directory of the current containerd's programs; built once (two minutes on two processors)."""
+    """The directory of the current containerd's programs; built once (two minutes on two CPUs)."""
     made = CACHE / f"containerd-{CONTAINERD}"
     if made.is_dir():
         return made

@@ -1,4 +1,4 @@
-"""Each version of containerd, for the modules that drive one."""
+"""Each version of containerd, for the modules that use one."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def containerd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every case with the current version. With Debian's those that its module lists, for the time that it takes;
-    CLIENTS=all plays every one with both."""
+    """Every case with the current version. With Debian's version only those that the module lists, because of the time
+    they take; CLIENTS=all runs every case with both."""
     if "containerd" not in metafunc.fixturenames:
         return
     if "case" not in metafunc.fixturenames:

@@ -1,4 +1,4 @@
-"""containerd with a store and a room of its own, and its client ctr."""
+"""containerd with its own store and environment, and its client ctr."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.clients.documented_configs import PYRUNTIME
 from tests.clients.image import layout
 from tests.clients.room import Room
 
-NAMESPACE = f"pyruntime-clients-{os.getpid()}"   # others may test on the same machine
+NAMESPACE = f"pyruntime-clients-{os.getpid()}"   # other tests may run on the same host
 SOCKET = "/run/ctd/sock"
 IMAGE = "localhost/box:latest"
 
@@ -54,7 +54,7 @@ NETWORK = """{"cniVersion": "0.4.0", "name": "pods", "plugins": [
 
 class Containerd:
     """The daemon; ``programs`` is the directory of its programs, or nothing for the system's. ``cgroups`` are those
-    that it makes beside that of its namespace, ``tools`` a directory of programs that runtimes start."""
+    that it creates besides that of its namespace, ``tools`` is a directory of programs that runtimes run."""
 
     def __init__(self, path: Path, programs: Path | None, default: str = "runc", cgroups: tuple[str, ...] = (),
                  tools: str = "") -> None:
@@ -71,7 +71,7 @@ class Containerd:
         self.load(layout(path / "image"), "localhost/")
 
     def load(self, images: Layout, prefix: str) -> None:
-        """Give the daemon the images of a layout, for ctr and for pods, with a prefix before their names."""
+        """Import the images of a layout for ctr and for pods, with a prefix before their names."""
         index = images.path / "index.json"
         document = json.loads(index.read_text())
         for manifest in document["manifests"]:
@@ -84,7 +84,7 @@ class Containerd:
             self.room.ok("ctr", "-a", SOCKET, "-n", namespace, "images", "import", str(archive))
 
     def start(self) -> None:
-        """Start the daemon, and wait until it answers."""
+        """Start the daemon, and wait until it replies."""
         self.daemon = self.room.daemon(self.log, "containerd", "--config", str(self.config))
         for _ in self.room.patience():
             assert self.daemon.poll() is None, self.log.read_text()[-3000:]

@@ -1,4 +1,4 @@
-# What is done with ctr. The words before each script are in test_containerd.py and scripts.py.
+# Scripts for ctr. The prelude of each script is in test_containerd.py and scripts.py.
 
 ## run
 status run --rm $box $n echo hello
@@ -287,7 +287,7 @@ until_true 'state | grep STOPPED'
 gone
 until_true "grep containers/delete /run/$n.events"
 kill $pid
-# The current containerd loses the last event of a task at times: the shim that sends it has ended.
+# The current containerd sometimes loses the last event of a task: the shim that sends it has exited.
 grep -o ' /[a-z]*/[a-z-]* ' /run/$n.events | grep -v tasks/delete | sort
 
 ## a shim that dies
@@ -313,7 +313,7 @@ state
 gone
 quietly ctr container restore --live $n checkpoint-$n
 state
-# What it writes is in its memory alone: a program that was started anew would write something else.
+# The value exists only in the program's memory: a restarted program would write another value.
 task exec --exec-id remove $n rm /made
 until_true 'task exec --exec-id b$try $n stat /made'
 [ "$(task exec --exec-id after $n cat /made)" = "$made" ] && echo goes on

@@ -1,4 +1,4 @@
-"""The Container Runtime Interface, spoken as a kubelet speaks it: gRPC to containerd, a pod and its containers."""
+"""The Container Runtime Interface, used as by a kubelet: gRPC to containerd, a pod and its containers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ LOGS = "/run/pods"
 
 
 class Pod:
-    """A pod whose containers a runtime handler of containerd's configuration makes; ends with the ``with`` block."""
+    """A pod whose containers use a runtime handler of containerd's configuration; removed at the end of the ``with``
+    block."""
 
     def __init__(self, daemon: Containerd, handler: str, name: str, **config: Any) -> None:
         self.room = daemon.room
@@ -37,12 +38,12 @@ class Pod:
         self.ask("RemovePodSandbox", podSandboxId=self.id)
 
     def ask(self, method: str, **fields: Any) -> dict[str, Any]:
-        """Call a method of the runtime service with a request of these fields; grpc.RpcError when it fails."""
+        """Call a method of the runtime service with a request of these fields; raises grpc.RpcError."""
         request = ParseDict(fields, getattr(api_pb2, f"{method}Request")())
         return dict(MessageToDict(getattr(self._stub, method)(request, timeout=60)))
 
     def create(self, *command: str, **config: Any) -> str:
-        """A container that is not started; its ID."""
+        """Create a container without starting it; return its ID."""
         self._made += 1
         described = {"metadata": {"name": f"c{self._made}"}, "image": {"image": IMAGE}, "command": list(command),
                      "logPath": f"c{self._made}.log", **config}
@@ -50,7 +51,7 @@ class Pod:
                             sandboxConfig=self.config)["containerId"])
 
     def start(self, *command: str, **config: Any) -> str:
-        """A container that runs; its ID."""
+        """Create and start a container; return its ID."""
         container = self.create(*command, **config)
         self.ask("StartContainer", containerId=container)
         return container
@@ -59,32 +60,32 @@ class Pod:
         return {"state": "CONTAINER_CREATED", **self.ask("ContainerStatus", containerId=container)["status"]}
 
     def ended(self, container: str) -> tuple[int, str]:
-        """Exit status and reason of a container, once it has ended."""
+        """Wait for a container; return its exit status and reason."""
         for _ in Room.patience():
             status = self.state(container)
             if status["state"] == "CONTAINER_EXITED":
                 return status.get("exitCode", 0), status.get("reason", "")
-        raise TimeoutError(f"the container still runs: {status}")
+        raise TimeoutError(f"the container is still running: {status}")
 
     def output(self, container: str) -> list[str]:
-        """What a container has written so far: the stream and the text of each line."""
+        """The output of a container so far: the stream and the text of each line."""
         path = Path(self.room.seen(self.state(container)["logPath"]))
         return [" ".join(line.split(" ")[1:2] + line.split(" ")[3:]) for line in path.read_text().splitlines()]
 
     def ran(self, script: str, **config: Any) -> tuple[int, list[str]]:
-        """Exit status and output of a container that runs a shell script to its end."""
+        """Run a shell script in a container; return exit status and output."""
         container = self.start("sh", "-c", script, **config)
         return self.ended(container)[0], sorted(self.output(container))
 
     def exec(self, container: str, *command: str, timeout: int = 30) -> tuple[int, bytes, bytes]:
-        """Exit status, output and errors of a command in a running container."""
+        """Run a command in a running container; return exit status, output and errors."""
         answer = self._stub.ExecSync(api_pb2.ExecSyncRequest(container_id=container, cmd=command, timeout=timeout),
                                      timeout=60)
         return answer.exit_code, answer.stdout, answer.stderr
 
 
 def refused(call: Any) -> str:
-    """The code of the error that a call of the interface fails with."""
+    """The error code of a failed call of the interface."""
     try:
         call()
     except grpc.RpcError as error:

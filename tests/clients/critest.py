@@ -2,8 +2,8 @@
 
     python -m tests.clients.critest CRITEST [--debian] [--focus REGEX]
 
-CRITEST is the path of the program. No image is pulled: what the specs want to run is made here of busybox, under the
-names that the suite asks for.
+CRITEST is the path of the program. No image is pulled: the images for the specs are built from busybox, under the names
+that the suite uses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.clients.image import PAUSE, tree
 
 REGISTRY = "registry.k8s.io/"
 STAGING = "gcr.io/k8s-staging-cri-tools/"
-# What the specs ask of a web server: a page, a file with its process ID, a word in its log.
+# The specs require a web server with a page, a file with its process ID, and a line in its log.
 _WEB = """echo ok >/index.html; mkdir -p /var/run; echo $$ >/var/run/nginx.pid; echo "Command line: 'httpd'";
 exec nginx {port}"""
 _SERVER = """#include <string.h>
@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 	return 0;
 }
 """
-# busybox runs its own `ls` even where /bin/ls is hidden, and has neither of the others.
+# busybox runs its own `ls` even if /bin/ls is masked, and lacks the other programs.
 _DYNAMIC = {"sh": "/bin/dash", "pgrep": "/usr/bin/pgrep", "pidof": "/usr/bin/pidof", "ipcs": "/usr/bin/ipcs"}
 _USERS = "".join(f"{name}:x:{number}:{number}::/:/bin/sh\n" for name, number in
                  (("daemon", 1), ("bin", 2), ("www-data", 33), ("operator", 37), ("nobody", 65534)))
@@ -88,7 +88,7 @@ def images(path: Path) -> Layout:
 
 
 def judged(critest: str, name: str, programs: Path | None, focus: str) -> dict[str, str]:
-    """The verdict on each spec, by its words: passed, failed, skipped."""
+    """The result of each spec by its name: passed, failed, skipped."""
     with tempfile.TemporaryDirectory(prefix="critest") as work:
         path = Path(work)
         path.chmod(0o755)
@@ -111,7 +111,7 @@ def judged(critest: str, name: str, programs: Path | None, focus: str) -> dict[s
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.clients.critest", description=__doc__.splitlines()[0])
     parser.add_argument("critest", help="the program")
-    parser.add_argument("--debian", action="store_true", help="Debian's containerd instead of the current one")
+    parser.add_argument("--debian", action="store_true", help="use Debian's containerd instead of the current version")
     parser.add_argument("--focus", default="", help="only specs that match the regular expression")
     options = parser.parse_args()
     programs = None if options.debian else builds.containerd()

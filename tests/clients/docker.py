@@ -1,4 +1,4 @@
-"""Docker with a store and a room of its own: the daemon knows two runtimes, pyruntime and runc."""
+"""Docker with its own store and environment: the daemon has two runtimes, pyruntime and runc."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.clients.image import layout
 from tests.clients.room import Room
 
 CGROUP = f"pyruntime-docker-{os.getpid()}"
-# By path: a machine may have another client of the same name.
+# By path: the host may have another client of the same name.
 CLIENT, DAEMON = "/usr/bin/docker", "/usr/sbin/dockerd"
 SOCKET = "unix:///run/docker.sock"
 
@@ -23,16 +23,16 @@ class Docker:
 
     def __init__(self, path: Path, remap: bool = False) -> None:
         self.room = Room(path, [CGROUP])
-        if remap:   # the room has ranges of IDs of its own, whatever the host gives its users
+        if remap:   # the room has its own ID ranges, independent of the host's
             (path / "ids").write_text("daemon:200000:65536\n")
             for place in ("/etc/subuid", "/etc/subgid"):
                 self.room.ok("mount", "--bind", str(path / "ids"), place)
         self.log = path / "log"
         config = json.loads(block("json", "runtimes"))
         config["runtimes"]["other"] = {"path": shutil.which("runc")}
-        config["default-runtime"] = "pyruntime"   # for builds, which have no option for it
+        config["default-runtime"] = "pyruntime"   # for builds, which have no option to select the runtime
         (path / "daemon.json").write_text(json.dumps(config))
-        # The network is the room's: packet rules need modules that a machine may lack, so none are made.
+        # The room has its own network: packet rules need kernel modules that a host may lack, so they are disabled.
         self.daemon = self.room.daemon(
             self.log, DAEMON, "--host", SOCKET, "--data-root", "/run/data", "--exec-root", "/run/docker",
             "--pidfile", "/run/docker.pid", "--iptables=false", "--ip6tables=false", "--ip-forward=false",

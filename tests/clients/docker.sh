@@ -1,4 +1,4 @@
-# What is done with docker. The words before each script are in test_docker.py and scripts.py.
+# Scripts for docker. The prelude of each script is in test_docker.py and scripts.py.
 
 ## run
 status run --rm box echo hello
@@ -145,7 +145,7 @@ gone
 
 ## kill
 alive --init
-until_true 'docker top $n -o pid,comm | grep sleep$'  # before, nobody would die of the signal
+until_true 'docker top $n -o pid,comm | grep sleep$'  # before that, the signal would be ignored
 quietly docker kill --signal USR1 $n
 until_true '[ "$(show {{.State.Status}})" = exited ]'
 show '{{.State.ExitCode}}'

@@ -1,4 +1,4 @@
-"""The configurations that docs/clients.md shows, with this tree's pyruntime in them: the tests use what users copy."""
+"""The configurations in docs/clients.md, with this tree's pyruntime: the tests use the text that users copy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 
 def block(kind: str, word: str) -> str:
-    """The one block of a kind that contains a word."""
+    """The only block of a language that contains a word."""
     text = (TOP / "docs/clients.md").read_text()
     found = [body for shown, body in _BLOCK.findall(text) if shown == kind and word in body]
     assert len(found) == 1, (kind, word, found)

@@ -1,4 +1,4 @@
-"""The image that every client runs: busybox and a user, made without any tool of ours."""
+"""The image that every client runs: busybox and a user, built without pyimage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ APPLETS = ("sh", "cat", "cut", "dd", "echo", "env", "grep", "head", "id", "kill"
            "rm", "sleep", "sort", "stat", "stty", "touch", "true", "wc")
 
 
-# What holds a pod's namespaces open, as the image called pause does: it waits, and reaps.
+# Keeps a pod's namespaces open, like the image pause: waits and reaps zombies.
 PAUSE = ["sh", "-c", "trap exit TERM INT; while :; do sleep 1000 & wait $!; done"]
 
 
@@ -21,7 +21,7 @@ def tree(path: Path, applets: tuple[str, ...] = APPLETS) -> Path:
         (path / name).mkdir(parents=True)
     (path / "tmp").chmod(0o1777)
     shutil.copy("/bin/busybox", path / "bin/busybox")
-    for applet in applets:   # hard links: a specification that hides one of them must not hide all
+    for applet in applets:   # hard links: masking one of them must not mask all
         (path / "bin" / applet).hardlink_to(path / "bin/busybox")
     (path / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
     (path / "etc/group").write_text("root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")

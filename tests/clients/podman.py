@@ -1,4 +1,4 @@
-"""Podman with a store of its own, and one of the runtimes."""
+"""Podman with its own store, and one of the runtimes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from tests.clients.image import layout
 
-OPTIONS = ["--network", "none"]      # tests stay off the network
-# A machine may not let us raise hard limits, which Podman's defaults do.
+OPTIONS = ["--network", "none"]      # tests do not use the network
+# The host may not permit raising hard limits, which Podman's defaults do.
 LIMITS = '[containers]\ndefault_ulimits = ["nofile=1000:1000", "nproc=2000:2000"]\n'
-# Whose users and groups `--userns=auto` gives away is told in two files of the host, which stay as they are.
+# The users and groups for `--userns=auto` are in two files of the host, which are not changed.
 _SUBORDINATE = """set -e
 printf 'containers:200000:200000\\n' > "$0"
 mount --bind "$0" /etc/subuid
@@ -21,7 +21,7 @@ exec "$@\""""
 
 
 class Podman:
-    """The command with a runtime, or with what a configuration names; ``path`` is the directory of its store."""
+    """The command with a runtime, or with that of a configuration; ``path`` is the directory of its store."""
 
     def __init__(self, path: Path, runtime: str, configuration: str = "") -> None:
         self.path = path
@@ -36,7 +36,7 @@ class Podman:
         return self._run([*self.words, *words], **options)
 
     def with_subordinates(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command where Podman may give subordinate users away, in a mount namespace of its own."""
+        """Run a command with subordinate users for Podman, in a separate mount namespace."""
         return self._run(["unshare", "--mount", "--propagation", "private", "sh", "-c", _SUBORDINATE,
                           str(self.path / "subordinate"), *self.words, *words])
 
@@ -53,13 +53,13 @@ class Podman:
         return done.stdout
 
     def load(self) -> None:
-        """An image with busybox and a user, made without any tool of ours."""
+        """An image with busybox and a user, built without pyimage."""
         made = layout(self.path)
         self.ok("pull", "-q", f"oci:{made.path}:box")
         self.ok("tag", self.ok("images", "-q").split()[0], "localhost/box")
 
     def close(self) -> None:
-        """Remove the containers, the images, and what the store has mounted."""
+        """Remove the containers and images, and unmount the mounts of the store."""
         self("pod", "rm", "-f", "-a", "-t", "0")
         self("rm", "-f", "-a", "-t", "0")
         self("rmi", "-f", "-a")

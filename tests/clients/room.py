@@ -1,8 +1,8 @@
-"""A place where a daemon may do what it likes: mount, network and PID namespaces of its own.
+"""An isolated environment for a daemon: separate mount, network and PID namespaces.
 
-/run is empty there, so no socket, state directory or fifo of the host is touched. When the room is closed its init
-process is killed, and the kernel ends every process in it and drops its mounts. Only cgroups outlive it (the
-hierarchies are the host's); what appeared below the names that the clients were told to use is removed at the end.
+/run is empty there, so no socket, state directory or fifo of the host is affected. When the room is closed, its init
+process is killed, and the kernel kills every process in it and unmounts everything. Only cgroups remain (the
+hierarchies are the host's); cgroups below the given names are removed at the end.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 60
-# tini reaps what daemons leave to init. The holder's death kills it (--kill-child), and with it the PID namespace; the
-# holder itself dies with the tests, however they end (setpriv).
+# tini reaps orphans of daemons. It is killed with its parent (--kill-child), and the PID namespace with it; the
+# parent itself is killed when the tests end for any reason (setpriv).
 _SETUP = """set -e
 mount -t tmpfs -o mode=755 tmpfs /run
 mount --make-shared /run
@@ -28,13 +28,13 @@ _BARE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 
 
 def hierarchies() -> list[Path]:
-    """Where the cgroup hierarchies are mounted."""
+    """The mount points of the cgroup hierarchies."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return [Path(line.split()[4]) for line in lines if line.split(" - ")[1].split()[0] in ("cgroup", "cgroup2")]
 
 
 class Room:
-    """The namespaces; ``cgroups`` are the names of the top cgroups that whoever runs in them makes."""
+    """The namespaces; ``cgroups`` are the names of the top-level cgroups that the programs in them create."""
 
     def __init__(self, path: Path, cgroups: list[str], first_in_path: str = "") -> None:
         for program in ("unshare", "nsenter", "setpriv", "ip", "tini"):
@@ -52,7 +52,7 @@ class Room:
         self._init = self._wait_for_init()
 
     def _wait_for_init(self) -> int:
-        """The PID of the room's init, once it has set up the room."""
+        """The PID of the room's init, after it has set up the room."""
         holder = self._holder.pid
         children = Path(f"/proc/{holder}/task/{holder}/children")
         for _ in self.patience():
@@ -60,26 +60,26 @@ class Room:
             words = children.read_text().split()
             if words and Path(f"/proc/{words[0]}/comm").read_text() == "tini\n":
                 return int(words[0])
-        raise TimeoutError("the room's set-up did not end")
+        raise TimeoutError("the set-up of the room did not finish")
 
     @staticmethod
     def patience() -> Iterator[None]:
-        """Turns of a loop that waits for something, until it has waited long enough."""
+        """Iterate with pauses until the timeout."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             yield
             time.sleep(0.02)
 
     def seen(self, path: str) -> str:
-        """A path of the room as processes outside see it."""
+        """The host's path for a path in the room."""
         return f"/proc/{self._init}/root{path}"
 
     def words(self, *words: str) -> list[str]:
-        """The command that runs a command in the room."""
+        """The prefix to run a command in the room."""
         return ["nsenter", "--target", str(self._init), "--mount", "--net", "--pid", "--ipc", "--", *words]
 
     def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command in the room to its end, without a terminal or a standard input."""
+        """Run a command in the room and wait for it, without a terminal or standard input."""
         return subprocess.run(self.words(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                               **{"timeout": 110, "env": self.environment, **options})
 
@@ -89,14 +89,14 @@ class Room:
         return done.stdout
 
     def daemon(self, log: Path, *words: str) -> subprocess.Popen[bytes]:
-        """Start a command in the room that goes on until the room is closed."""
+        """Start a command in the room that runs until the room is closed."""
         with log.open("ab") as file:
             self._daemons.append(subprocess.Popen(self.words(*words), stdin=subprocess.DEVNULL, stdout=file,
                                                   stderr=file, env=self.environment, start_new_session=True))
         return self._daemons[-1]
 
     def close(self) -> None:
-        """End everything in the room, and remove the cgroups."""
+        """Kill all processes in the room, and remove the cgroups."""
         self._holder.kill()
         self._holder.wait()
         for daemon in self._daemons:
@@ -110,6 +110,6 @@ class Room:
         for _ in self.patience():
             try:
                 return directory.rmdir()
-            except OSError as error:   # the kernel is still taking killed processes out of it
+            except OSError as error:   # killed processes have not left the cgroup yet
                 problem = error
         raise problem

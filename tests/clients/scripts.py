@@ -1,4 +1,4 @@
-"""Shell scripts that use a client: played once with each runtime in the same room, and what they print compared."""
+"""Shell scripts that use a client: run once with each runtime in the same room, with their output compared."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 from tests.clients.room import Room
 
-# What every script may use. A script fails by printing something else than it does with the other runtime.
+# Functions for the scripts. A script fails if its output differs from that with the other runtime.
 _TOOLS = """
 status() { "$@"; echo "status $?"; }
 quietly() { "$@" >/dev/null 2>&1; echo "status $?"; }
 until_true() { for try in $(seq 300); do eval "$1" >/dev/null 2>&1 && return; sleep 0.1; done; echo "never true: $1"; }
 tty() {
   shown=$(script -qec "$*" /dev/null </dev/null); status=$?
-  # script(1) shows the end of its input; clients complain there of a size that nobody has set any more.
+  # script(1) shows end of input; clients then report that they cannot resize the terminal.
   echo "$shown" | sed -e 's/\\r//g' -e 's/\\^@//g' | grep -v -e 'resize pty' -e DEPRECATION; echo "status $status"
 }
 facts='while read a b; do case $a in Cap*|NoNew*|Seccomp:) echo $a $b;; esac; done < /proc/self/status'
@@ -28,22 +28,22 @@ tree='mount | sort -k 3 | while read a b c d e f; do case $c:$e in
 _CHANGING = [(re.compile(r"\b[0-9a-f]{64}\b"), "ID"), (re.compile(r"sha256:\w+"), "DIGEST"),
              (re.compile(r"upperdir=[^,)]*|workdir=[^,)]*|lowerdir=[^,)]*"), "overlay"),
              (re.compile(r"OCI runtime exec failed: .*(exec: .*?)(: unknown)?\n( *step \d.*\n)?"), r"\1\n"),
-             # The specification wants one for each capability that cannot be granted; runc 1.1 has none.
+             # The specification requires a warning for each capability that cannot be granted; runc 1.1 prints none.
              (re.compile(r"^warning: config.json: .*\n(  .*\n)?", re.MULTILINE), ""),
              (re.compile(r"\b20\d\d-\d\d-\d\d[T ]\S+( \S+ UTC)?"), "TIME")]
 
-# What this machine's rights let runc not do, where it says so.
+# Errors of runc because of missing privileges on the host.
 _RUNC_CANNOT = ("unable to apply caps: operation not permitted",)
 
 
 def scripts(name: str) -> dict[str, str]:
-    """The scripts of a file beside this one: shell text by title, each after a line with ``## TITLE``."""
+    """The scripts of a file in this directory: shell text by title, each after a line ``## TITLE``."""
     parts = (Path(__file__).parent / name).read_text().split("\n## ")
     return dict(part.split("\n", 1) for part in parts[1:])
 
 
 def played(room: Room, prelude: str, script: str, name: str) -> subprocess.CompletedProcess[str]:
-    """What a script does; in its output nothing is left that changes from run to run."""
+    """Run a script; return the result with output that does not change from run to run."""
     done = room.run("sh", "-c", f"{_TOOLS}\nn={name}\n{prelude}\n{script}")
     shown = done.stdout.replace(name, "NAME")
     for pattern, word in _CHANGING:
@@ -53,10 +53,10 @@ def played(room: Room, prelude: str, script: str, name: str) -> subprocess.Compl
 
 
 def assert_same(ours: subprocess.CompletedProcess[str], theirs: subprocess.CompletedProcess[str]) -> None:
-    """The same status and output, and nothing that was waited for in vain."""
+    """Check for the same exit status and output, and no timeouts."""
     for reason in _RUNC_CANNOT:
         if reason in theirs.stdout + theirs.stderr:
-            pytest.skip(f"runc cannot do this here: {reason}")
+            pytest.skip(f"runc lacks privileges on this host: {reason}")
     differences = "\n".join(difflib.unified_diff(theirs.stdout.splitlines(), ours.stdout.splitlines(), "runc",
                                                  "pyruntime", lineterm=""))
     if differences or ours.returncode != theirs.returncode or "never true" in ours.stdout:

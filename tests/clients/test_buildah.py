@@ -1,4 +1,4 @@
-"""buildah's RUN and its run command use pyruntime as they use runc: the same statuses, the same output."""
+"""buildah's RUN and its run command with pyruntime and with runc: the same exit statuses and output."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_same_as_runc(room: Room, script: str) -> None:
     assert_same(ours, theirs)
 
 
-def test_what_runs_is_pyruntime(room: Room) -> None:
-    """A runtime that fails is what buildah reports: the option is heeded."""
+def test_the_client_uses_pyruntime(room: Room) -> None:
+    """buildah reports the error of the runtime, so the option has taken effect."""
     shown = played(room, _prelude(room.path, "pyruntime"), "from; run $n nosuch; buildah rm $n >/dev/null", "which")
     assert "error: config.json: process.args[0] (nosuch): exec: " in shown.stderr, shown

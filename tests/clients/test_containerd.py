@@ -1,6 +1,6 @@
-"""containerd drives pyruntime through its own shim, and runc in the same run: the same statuses, the same output.
+"""containerd with pyruntime through its own shim, and with runc: the same exit statuses and output.
 
-Debian's version and the current one. ctr's option --runc-binary becomes the shim's BinaryName.
+Debian's version and the current version. ctr's option --runc-binary becomes the shim's BinaryName.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ state() {{ task ls | while read id pid state; do [ "$id" != $n ] || echo "$state
 gone() {{ quietly task rm --force $n; quietly ctr container rm $n; }}
 """
 CASES = scripts("containerd.sh")
-# Each kind of call of its shim.
+# Each kind of call of the shim.
 WITH_DEBIAN = ["run", "not found", "standard input", "terminal", "a log file", "a life", "exec",
                "exec with a terminal", "processes", "pause", "metrics", "kill", "kill all",
                "kill all in the host's pid namespace", "out of memory", "events", "a shim that dies", "checkpoint"]
@@ -34,15 +34,16 @@ WITH_DEBIAN = ["run", "not found", "standard input", "terminal", "a log file", "
 
 def test_the_same_as_runc(containerd: Containerd, case: str) -> None:
     if case.startswith("checkpoint"):
-        path_with_criu()   # skips where there is none
+        path_with_criu()   # skips without CRIU
     number = list(CASES).index(case)
     ours, theirs = (played(containerd.room, f"runtime={containerd.runtimes[name]}\n{_PRELUDE}", CASES[case],
                            f"{name}-{number}") for name in ("pyruntime", "runc"))
     assert_same(ours, theirs)
 
 
-def test_what_a_user_reads_when_the_program_is_missing(containerd: Containerd) -> None:
-    """The shim passes on what the runtime has written to its log; 127 and 126 depend on these words elsewhere."""
+def test_the_message_for_a_missing_program(containerd: Containerd) -> None:
+    """The shim reports the message in the runtime's log; exit statuses 127 and 126 depend on its wording in other
+    clients."""
     prelude = f"runtime={PYRUNTIME}\n{_PRELUDE}"
     missing = played(containerd.room, prelude, "run --rm $box $n nosuch", "words-1").stderr
     assert 'exec: "nosuch": executable file not found in $PATH' in missing
@@ -51,25 +52,25 @@ def test_what_a_user_reads_when_the_program_is_missing(containerd: Containerd) -
     assert "permission denied" in refused
 
 
-def test_what_runs_is_pyruntime(containerd: Containerd) -> None:
-    """The state directory is where the shim says, and it is ours that knows the container."""
+def test_the_client_uses_pyruntime(containerd: Containerd) -> None:
+    """The state directory is that of the shim, and pyruntime has the container."""
     shown = played(containerd.room, f"runtime={PYRUNTIME}\n{_PRELUDE}",
                    f"alive; $runtime --root /run/containerd/runc/{NAMESPACE} state $n | grep running; gone", "which")
     assert '"status": "running"' in shown.stdout, shown
 
 
 def test_features(containerd: Containerd) -> None:
-    """containerd 2.x asks the runtime what it can do, and shows it."""
+    """containerd 2.x queries the runtime's features and prints them."""
     words = ["ctr", "--address", SOCKET, "plugins", "inspect-runtime", "--runc-binary"]
     if "inspect-runtime" not in containerd.room.run(*words[:4], "--help").stdout:
-        pytest.skip("this containerd has no inspect-runtime, so runc cannot be asked either")
+        pytest.skip("this containerd has no inspect-runtime")
     ours, theirs = (json.loads(containerd.room.ok(*words, containerd.runtimes[name])) for name in ("pyruntime", "runc"))
     assert set(ours) >= set(theirs)
     assert ours["Features"]["linux"]["namespaces"]
 
 
-def test_containers_outlive_the_daemon(containerd: Containerd) -> None:
-    """A daemon that is started again finds the shim, and through it the container."""
+def test_containers_survive_a_restart_of_the_daemon(containerd: Containerd) -> None:
+    """A restarted daemon finds the shim, and through it the container."""
     prelude = f"runtime={PYRUNTIME}\n{_PRELUDE}"
     assert played(containerd.room, prelude, "status alive", "outlives").stdout == "status 0\n"
     containerd.daemon.terminate()

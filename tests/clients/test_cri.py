@@ -1,6 +1,6 @@
 """Pods: containerd's CRI with pyruntime and runc as two runtime handlers of one configuration, compared.
 
-critest, the interface's own suite, is run by hand: python -m tests.clients.critest (docs/clients.md has the figures).
+critest, the interface's own suite, is run manually: python -m tests.clients.critest (docs/clients.md has the figures).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CASES: dict[str, Play] = {}
 
 
 def play(function: Play) -> Play:
-    """Register what is done with each handler; what it returns must be the same."""
+    """Register a function to run with each handler; its results must be the same."""
     CASES[function.__name__.replace("_", " ")] = function
     return function
 
@@ -107,7 +107,7 @@ def exec_when_it_has_ended(pod: Callable[..., Pod]) -> Any:
 @play
 def out_of_memory(pod: Callable[..., Pod]) -> Any:
     with pod() as made:
-        # The shell stays for a second: the event must have reached containerd before it asks for the reason.
+        # The shell runs for another second: the event must reach containerd before the reason is queried.
         container = made.start("sh", "-c", "dd if=/dev/zero of=/dev/shm/file bs=1M count=60; sleep 1; exit 137",
                                linux={"resources": {"memoryLimitInBytes": 33554432}})
         return made.ended(container)
@@ -246,7 +246,7 @@ def test_the_same_as_runc(containerd: Containerd, case: str) -> None:
     assert ours == theirs
 
 
-def test_what_runs_is_pyruntime(containerd: Containerd) -> None:
+def test_the_client_uses_pyruntime(containerd: Containerd) -> None:
     with Pod(containerd, "pyruntime", "which") as made:
         shown = containerd.room.run(containerd.runtimes["pyruntime"], "--root", "/run/containerd/runc/k8s.io", "state",
                                     made.id).stdout

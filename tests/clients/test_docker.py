@@ -1,4 +1,4 @@
-"""Docker drives pyruntime as a registered runtime, and runc in the same run: the same statuses, the same output."""
+"""Docker with pyruntime as a registered runtime, and with runc: the same exit statuses and output."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SCRIPTS = scripts("docker.sh")
 
 
 def both(docker: Docker, script: str) -> list[subprocess.CompletedProcess[str]]:
-    """What a script does with pyruntime, and with runc."""
+    """Run a script with pyruntime and with runc."""
     number = list(SCRIPTS).index(script)
     return [played(docker.room, f"runtime={runtime}\n{_PRELUDE}", SCRIPTS[script], f"{name}-{number}")
             for name, runtime in (("ours", "pyruntime"), ("runc", "other"))]
@@ -50,8 +50,8 @@ def test_the_same_as_runc(docker: Docker, script: str) -> None:
     assert_same(ours, theirs)
 
 
-def test_what_runs_is_pyruntime(docker: Docker) -> None:
-    """Its state directory is where Docker says, and it is ours that knows the container."""
+def test_the_client_uses_pyruntime(docker: Docker) -> None:
+    """The state directory is that of Docker, and pyruntime has the container."""
     state = f"{PYRUNTIME} --root /run/docker/runtime-runc/moby state $(show '{{{{.Id}}}}') | grep -o running"
     shown = played(docker.room, f"runtime=pyruntime\n{_PRELUDE}", "alive; show '{{.HostConfig.Runtime}}'; " + state
                    + "; gone", "which")
@@ -68,7 +68,7 @@ printf 'FROM box\\nRUN nosuch\\n' | build
 
 
 def test_build(docker: Docker) -> None:
-    """What a default runtime is for: builds have no option for it."""
+    """The default runtime is used for builds, which have no option to select one."""
     shown = played(docker.room, f"runtime=pyruntime\n{_PRELUDE}", _BUILD, "build")
     assert shown.stdout == "status 0\nuid=0(root) gid=0(root) groups=0(root)\nstatus 127\n", shown
 
@@ -78,7 +78,7 @@ REMAPPED = ["run", "user", "read-only", "volume", "mounts", "limits", "exec", "p
 
 @pytest.fixture(scope="module")
 def remapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
-    """--userns-remap: every container in a user namespace, its files in a store of its own."""
+    """--userns-remap: every container in a user namespace, with a separate store."""
     made = Docker(tmp_path_factory.mktemp("remapped"), remap=True)
     yield made
     made.close()

@@ -1,4 +1,4 @@
-"""``docker_habits``: every line by docker and by pocker; the same output, the same exit status."""
+"""``docker_habits``: every line with docker and with pocker: the same output and exit status."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.commands import BIN
 
 _FILE = Path(__file__).parent / "docker_habits"
 _SPANS = r"(?:Less than a second|About an? (?:minute|hour)|\d+ (?:second|minute|hour|day|week|month|year)s?)"
-_ALIKE = [   # what differs from run to run, or by how much a layer takes
+_ALIKE = [   # parts that differ from run to run, or by the size of a layer
     (r"\b(sha256:)?[0-9a-f]{64}\b", "ID"), (r"\b[0-9a-f]{12}\b", "SHORT"),
     (rf"(?:Up )?{_SPANS}(?: ago)?", "TIME"), (r"\b20\d\d-\d\d-\d\d[T ]\S+", "TIME"),
     (r"\b[\d.]+ ?[kMG]?B\b", "SIZE"), (r"[ \t]{2,}", "  "), (r" +$", "")]
 
 
 def sections() -> dict[str, list[str]]:
-    """The lines of the file by the titles that stand before them."""
+    """The lines of the file by the titles before them."""
     found: dict[str, list[str]] = {}
     for line in _FILE.read_text().splitlines():
         if line.startswith("## "):
@@ -37,7 +37,7 @@ def alike(text: str) -> str:
 
 
 class Side:
-    """One of the two: a shell whose ``docker`` is docker or pocker, in a directory of its own."""
+    """One side: a shell whose ``docker`` is docker or pocker, in a separate directory."""
 
     def __init__(self, docker: Docker, path: Path, command: str) -> None:
         path.mkdir()
@@ -45,7 +45,7 @@ class Side:
         self.prelude = f"cd {path}; docker() {{ {command} \"$@\"; }}\n"
 
     def play(self, line: str) -> tuple[str, int, str]:
-        """What a line prints, made alike, its exit status, and what it says of errors."""
+        """The normalised output of a line, its exit status, and its standard error."""
         done = self.docker.room.run("sh", "-c", self.prelude + line)
         return alike(done.stdout), done.returncode, done.stderr
 
@@ -78,8 +78,8 @@ def test_habits(sides: tuple[Side, Side], title: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_list_is_of_docker_commands() -> None:
-    """At least the 25 that people use most."""
+def test_the_list_has_docker_commands() -> None:
+    """At least the 25 most common commands."""
     used = {word for lines in sections().values() for line in lines for word in re.findall(r"docker ([a-z]+)", line)}
     assert {"build", "commit", "cp", "create", "diff", "exec", "export", "history", "images", "import", "info",
             "inspect", "kill", "load", "logs", "network", "pause", "port", "ps", "rename", "restart", "rm", "rmi",

@@ -1,4 +1,4 @@
-"""Podman drives pyruntime, and runc in the same run: the same words, the same statuses, the same output."""
+"""Podman with pyruntime and with runc: the same arguments, exit statuses and output."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def podmans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Podm
     first.close()
 
 
-# What a user types after `podman`, a list for each command; OPTIONS go into each run and create. {n} is the container's
-# name. The first member of each is what the test is called.
+# The arguments after `podman`, a list for each command; OPTIONS are added to each run and create. {n} is the
+# container's name. The key of each entry is the name of the test.
 SCRIPTS: dict[str, list[list[str]]] = {
     "run": [["run", "--rm", "box", "echo", "hello"]],
     "environment": [["run", "--rm", "--env", "ONE=1", "box", "sh", "-c", "echo $FROM $ONE $HOME $container"]],
@@ -137,7 +137,7 @@ _CHANGING = [(re.compile(r"\b[0-9a-f]{64}\b"), "ID"), (re.compile(r"sha256:\w+")
 
 
 def played(podman: Podman, script: list[list[str]], name: str) -> list[tuple[int, str]]:
-    """Status and output of each command, without what changes from run to run."""
+    """Exit status and output of each command, without parts that change from run to run."""
     found = []
     for words in script:
         words = [word.replace("{n}", name) for word in words]
@@ -159,7 +159,7 @@ def test_the_same_as_runc(podmans: dict[str, Podman], script: str) -> None:
     assert ours == theirs
 
 
-def test_subordinate_users_given_by_podman(podmans: dict[str, Podman]) -> None:
+def test_subordinate_users_from_podman(podmans: dict[str, Podman]) -> None:
     words = ["run", "--rm", *OPTIONS, "--userns", "auto", "box", "sh", "-c",
              "while read a b c; do echo $a $b $c; done < /proc/self/uid_map; id; echo x > /x && ls -ln /x /home"]
     ours, theirs = (podmans[name].with_subordinates(*words) for name in RUNTIMES)
@@ -168,14 +168,14 @@ def test_subordinate_users_given_by_podman(podmans: dict[str, Podman]) -> None:
     assert _TIME.sub("", ours.stdout) == _TIME.sub("", theirs.stdout)
 
 
-def test_what_runs_is_pyruntime(podmans: dict[str, Podman]) -> None:
+def test_the_client_uses_pyruntime(podmans: dict[str, Podman]) -> None:
     podmans["pyruntime"].ok("run", "-d", *OPTIONS, "--name", "which", "box", "sleep", "100")
     assert podmans["pyruntime"].ok("inspect", "--format", "{{.OCIRuntime}}", "which").strip() == PYRUNTIME
     podmans["pyruntime"].ok("rm", "-f", "-t", "0", "which")
 
 
 def test_the_documented_configuration(podmans: dict[str, Podman]) -> None:
-    """containers.conf of docs/clients.md: no option names the runtime, and its errors come through its log."""
+    """containers.conf of docs/clients.md: no option names the runtime, and its errors are read from its log."""
     configured = Podman(podmans["pyruntime"].path, "", block("toml", "[engine]"))
     configured.ok("run", "-d", *OPTIONS, "--name", "configured", "box", "sleep", "100")
     assert configured.ok("inspect", "--format", "{{.OCIRuntime}}", "configured").strip() == "pyruntime"

@@ -19,7 +19,7 @@ COUNT = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.05; done"
 def podman(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Podman]:
     """Podman with a CRIU."""
     monkeypatch.setenv("PATH", path_with_criu())
-    made = Podman(tmp_path_factory.mktemp("podman"), PYRUNTIME)   # it wants a short path
+    made = Podman(tmp_path_factory.mktemp("podman"), PYRUNTIME)   # it needs a short path
     made.load()
     yield made
     made.close()
@@ -35,8 +35,8 @@ def _counted(podman: Podman, beyond: int) -> int:
     return len(lines)
 
 
-def test_there_and_back(podman: Podman, tmp_path: Path) -> None:
-    """In its place; and from an archive, as on another machine, where it counts on from the number reached."""
+def test_round_trip(podman: Podman, tmp_path: Path) -> None:
+    """Restore in place, and from an archive as on another host, where the count continues."""
     podman.ok("run", "-d", "--name", "c1", *OPTIONS, "box", "sh", "-c", COUNT)
     reached = _counted(podman, 3)
     podman.ok("container", "checkpoint", "c1")

@@ -1,4 +1,4 @@
-"""A CRIU that does nothing: it writes down what it is asked for, and says that it is done, or that a restore failed.
+"""A fake CRIU: it records the request, and reports success, or the failure of a restore.
 
     python fake_criu.py REQUESTS NOTIFICATION... -- swrk 3
 """
@@ -13,7 +13,7 @@ from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
 
 
 def main(words: list[str]) -> None:
-    """Answer one request."""
+    """Reply to one request."""
     file, *notifications = words[:words.index("--")]
     if words[-1] == "--version":
         print("Version: 4.1")
@@ -26,7 +26,7 @@ def main(words: list[str]) -> None:
         sock.send(protocol.encode("response", {"type": protocol.NOTIFY, "success": True, "notify": {"script": script}}))
         answer = protocol.decode("request", sock.recv(1 << 20))
         assert answer == {"type": protocol.NOTIFY, "notify_success": 1}, answer
-    # There is no container that it could have restored.
+    # No container was restored.
     sock.send(protocol.encode("response", {
         "type": request["type"], "success": request["type"] != protocol.RESTORE,
         "features": {"mem_track": True, "lazy_pages": True}}))

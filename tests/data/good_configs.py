@@ -1,7 +1,7 @@
-"""Configurations that are right, among them one that has every member that the schema knows.
+"""Valid configurations, including one with every member of the schema.
 
-``rich()`` uses every member for Linux and breaks no rule; no machine need be able to carry it out. Its one warning is
-for the deprecated prestart hook.
+``rich()`` uses every member for Linux and breaks no rule; no host needs to support all of it. Its only warning is for
+the deprecated prestart hook.
 ``section(name)`` is a small configuration with the full member of another platform.
 """
 
@@ -378,7 +378,7 @@ ENGINES: dict[str, Config] = {
             ],
         },
     },
-    "the least there is": MINIMAL,
+    "a minimal configuration": MINIMAL,
     "nothing isolated": {
         **MINIMAL,
         "linux": {"resources": {"memory": {"limit": 0, "swap": -1}}},
@@ -389,7 +389,7 @@ ENGINES: dict[str, Config] = {
         "mounts": [],
     },
 }
-"""What container engines write, in their manner: nothing here may be refused or warned about."""
+"""Configurations in the style of container engines: none may be refused or cause a warning."""
 
 
 def rich() -> Config:
@@ -403,6 +403,6 @@ def section(name: str) -> Config:
 
 
 def _fresh(config: Config) -> Config:
-    """A copy in which no part stands in two places, which copy.deepcopy would keep."""
+    """A copy without shared parts, which copy.deepcopy would keep."""
     copied: Config = json.loads(json.dumps(config))
     return copied

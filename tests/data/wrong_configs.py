@@ -1,8 +1,8 @@
-"""Wrong config.json files: what is wrong with each, and the path that a message about it must name.
+"""Invalid config.json files: the mistake in each, and the path that its error must name.
 
-``cases()`` yields (name, document, path), where the document is an object or, when it is no JSON, bytes. It has three
-parts: the schema's every leaf, bound and word broken in a configuration that is otherwise right; rules broken by hand;
-and texts that are not JSON. The path is empty for what concerns the document as a whole.
+``cases()`` yields (name, document, path), where the document is an object, or bytes if it is not JSON. It has three
+parts: every leaf, bound and enumeration of the schema violated in an otherwise valid configuration; rules violated
+individually; and texts that are not JSON. The path is empty for problems of the document as a whole.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def by_schema() -> Iterator[Case]:
     for base in bases:
         for path, broken, what in _broken(inlined("config.json"), base, []):
             name = f"{what}: {written(path)}"
-            if name not in done:  # the sections of other platforms come with a small configuration of their own
+            if name not in done:  # the sections of other platforms have their own small configuration
                 done.add(name)
                 yield name, changed(base, path, broken), written(path)
 
@@ -53,7 +53,7 @@ def touched() -> set[str]:
 
 
 def _broken(node: dict[str, Any], value: Any, path: Path) -> Iterator[tuple[Path, Any, str]]:
-    """Path, wrong value, and name of the change, for everything that ``node`` says about ``value``."""
+    """Path, wrong value, and name of the change, for every constraint of ``node`` on ``value``."""
     for other in _OTHER_TYPES[node["type"]]:
         yield path, other, f"{type(other).__name__} {json.dumps(other)[:12]}"
     if "enum" in node:
@@ -102,7 +102,8 @@ def changed(base: Config, path: Path, value: Any) -> Any:
 
 
 def written(path: Path) -> str:
-    """A path as messages write it. The test data has its own writer, so it does not repeat a mistake of the code."""
+    """A path in the form of messages. The test data has its own implementation, so it does not repeat a mistake of the
+    code."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -115,7 +116,7 @@ def written(path: Path) -> str:
 
 
 def _spaces(*without: str, **paths: str) -> list[dict[str, str]]:
-    """Namespaces of every type but some, with a path for some."""
+    """Namespaces of every type except some, with a path for some."""
     entries = [{"type": kind} for kind in NAMESPACES if kind not in without]
     return [{**entry, "path": paths[entry["type"]]} if entry["type"] in paths else entry for entry in entries]
 
@@ -411,7 +412,7 @@ BY_HAND: list[tuple[str, dict[str, Any], str]] = [
 
 
 def by_hand() -> Iterator[Case]:
-    """Rules that no schema expresses, and well-known slips, one at a time in the rich configuration."""
+    """Rules that no schema can express, and common mistakes, one at a time in the rich configuration."""
     for name, changes, path in BY_HAND:
         document = rich()
         for place, value in changes.items():
@@ -438,7 +439,7 @@ def _text(change: Callable[[str], str]) -> bytes:
 
 
 def by_syntax() -> Iterator[Case]:
-    """Files that are not JSON, or not what this runtime takes for JSON."""
+    """Files that are not JSON, or not JSON that the runtime accepts."""
     yield "empty file", b"", ""
     yield "only spaces", b" \n\t ", ""
     yield "a brace and a bracket", b"{]", ""

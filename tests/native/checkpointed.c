@@ -1,4 +1,4 @@
-/* What a container does while it is written to disk and brought back (tests/runtime/integration/checkpoint/):
+/* The program of a container that is checkpointed and restored (tests/runtime/integration/checkpoint/):
  *
  *   checkpointed talk FILE   sends itself numbers over a TCP connection; FILE has the last that arrived
  *   checkpointed lock FILE   holds a lock of FILE.lock, and counts in FILE */

@@ -1,4 +1,4 @@
-/* Decodes a plan as the stub does and prints its steps; built with sanitizers by the tests. */
+/* Decodes a plan like the stub and prints its steps; the tests build it with sanitizers. */
 #include "plan.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@ int main(int argc, char **argv)
 	static unsigned char data[8 << 20];
 	size_t size = fread(data, 1, sizeof data, file);
 	fclose(file);
-	/* Exactly as large as the plan, so that reading one byte too many is seen. */
+	/* Exactly as large as the plan, so that reading one byte too many is detected. */
 	unsigned char *copy = malloc(size ? size : 1);
 	if (!copy)
 		return 2;

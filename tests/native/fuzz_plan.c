@@ -1,4 +1,4 @@
-/* libFuzzer target: decoding alone, no system call of effect. The header is put right first, or no input would get past
+/* libFuzzer target: only decodes, without system calls. The header is corrected first, or no input would pass
  * the checksum. */
 #include "plan.h"
 #include <stdlib.h>

@@ -1,9 +1,9 @@
-/* In a container with CAP_SYS_PTRACE: look at every descriptor, the root and the working directory of every other
+/* In a container with CAP_SYS_PTRACE: inspect every descriptor, the root and the working directory of every other
  * process of the pid namespace, as fast as possible, until the file named by argv[1] appears.
  *
- * Prints a line for each thing that leads to the host's files, and at the end how many processes were seen in time:
- * a directory that does not lie beneath the container's own root, unless it is a read-only one whose ".." leads
- * nowhere; and files that can be written, but for the container's own and those named tasks and cgroup.procs. */
+ * Prints a line for each link to the host's files, and at the end the number of inspected processes. Such links are
+ * directories that are not beneath the container's own root, unless they are read-only and their ".." leads
+ * nowhere, and writable files, except the container's own and those named tasks and cgroup.procs. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@ static bool same(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Whether ".." leads to our own root, or nowhere at all (a detached mount) and nothing can be written there. */
+/* Whether ".." leads to the container's own root, or nowhere (a detached mount) and nothing can be written there. */
 static bool harmless(int fd)
 {
 	struct stat here, above;

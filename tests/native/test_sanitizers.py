@@ -35,7 +35,8 @@ INSIDE = 'mount --make-rprivate / && mount --bind "$1" "$2" && shift 2 && exec "
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """For the program and its reports: the proxy runs as the user nobody, who cannot enter pytest's directory."""
+    """A directory for the program and its reports: the proxy runs as the user nobody, who cannot enter pytest's
+    directory."""
     path = Path(mkdtemp(prefix="pyruntime-sanitizers-"))
     path.chmod(0o777)
     yield path

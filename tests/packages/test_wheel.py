@@ -1,4 +1,4 @@
-"""The source archive and the wheel: what is in them, and that installed commands start as fast as `make`'s."""
+"""The source archive and the wheel: their contents, and the start-up time of installed commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MUSL_STUB = 130_000   # bytes; with glibc it has 700,000
 
 
 def _build(where: Path, kind: str, target: Path) -> Path:
-    """Let the build backend make a source archive or a wheel of a source tree, as pip and `python -m build` do."""
+    """Build a source archive or a wheel of a source tree with the build backend, like pip and `python -m build`."""
     code = f"from setuptools import build_meta; print(build_meta.build_{kind}({str(target)!r}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=where, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -29,7 +29,7 @@ def _build(where: Path, kind: str, target: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source archive of what git knows here."""
+    """The source archive of the files in git."""
     tree = tmp_path_factory.mktemp("tree")
     known = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=TOP,
                            capture_output=True, check=True).stdout.decode().split("\0")
@@ -42,7 +42,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that is built of the source archive, and of nothing else."""
+    """The wheel, built only from the source archive."""
     unpacked = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(archive) as file:
         file.extractall(unpacked, filter="data")
@@ -51,7 +51,7 @@ def wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def prefix(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A virtual environment with the wheel in it; what it needs is borrowed from ours."""
+    """A virtual environment with the wheel; dependencies are those of this environment."""
     place = tmp_path_factory.mktemp("prefix")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
     subprocess.run([sys.executable, "-m", "pip", "--quiet", "--python", place / "bin/python", "install", "--no-deps",
@@ -85,7 +85,7 @@ def test_the_wheel_has_the_programs(wheel: Path) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_installed_commands(prefix: Path, tmp_path: Path, command: str) -> None:
-    """Also by a link from elsewhere; and without site, which the interpreter imports unless it is started with -S."""
+    """Also through a symbolic link, and without site, which the interpreter imports unless started with -S."""
     (tmp_path / "elsewhere").symlink_to(prefix / "bin" / command)
     for path in (prefix / "bin" / command, tmp_path / "elsewhere"):
         done = subprocess.run([path, "version" if command == "pocker" else "--version"], capture_output=True, text=True,

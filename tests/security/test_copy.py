@@ -1,4 +1,4 @@
-"""What containers did to those who copied files into and out of them: `pocker cp`, `export`, `diff`, `commit`."""
+"""Attacks by containers on copies to and from them: `pocker cp`, `export`, `diff`, `commit`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXCHANGE = 2   # linux/fs.h: RENAME_EXCHANGE
 
 @contextmanager
 def swapped(directory: Path, one: str, other: str) -> Iterator[list[int]]:
-    """Exchange two names again and again, as fast as the kernel does it; how often, so far."""
+    """Exchange two names repeatedly, as fast as possible; count the exchanges."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     ends, count = threading.Event(), [0]
@@ -43,12 +43,12 @@ def swapped(directory: Path, one: str, other: str) -> Iterator[list[int]]:
 
 
 def root_of(pocker: Pocker, name: str) -> Path:
-    """The root directory of a container that runs, from outside."""
+    """The root directory of a running container, as seen from the host."""
     return Path(f"/proc/{pocker.run_file(name)['pid']}/root")
 
 
 def running(pocker: Pocker, script: str, name: str = "it") -> Path:
-    """A container whose script has run; its root directory."""
+    """Run a script in a container; return the container's root directory."""
     pocker.ok("run", "-d", "--name", name, "--network", "none", "busybox", "sh", "-c",
               f"{script}; touch /done; sleep 99")
     done = root_of(pocker, name) / "done"
@@ -58,8 +58,8 @@ def running(pocker: Pocker, script: str, name: str = "it") -> Path:
 
 def test_a_directory_that_becomes_a_link_while_files_are_copied(pocker: Pocker, outside: Outside, tmp_path: Path
                                                                 ) -> None:
-    """CVE-2018-15664 (Docker: the path was resolved before it was used), CVE-2021-41089 (modes of host files changed on
-    the way), CVE-2023-0778 (Podman: the same in volumes): raced in both directions."""
+    """CVE-2018-15664 (Docker: the path was resolved before use), CVE-2021-41089 (modes of files on the host were
+    changed by the copy), CVE-2023-0778 (Podman: the same in volumes): raced in both directions."""
     root = running(pocker, f"mkdir -p /t/real/empty/inner; echo fine >/t/real/canary; ln -s {outside.path} /t/link")
     source = tmp_path / "source"
     (source / "empty/inner").mkdir(parents=True)
@@ -82,7 +82,7 @@ def test_a_directory_that_becomes_a_link_while_files_are_copied(pocker: Pocker, 
 @pytest.mark.parametrize("command", [("export", "it"), ("cp", "it:/t", "-"), ("diff", "it")])
 def test_a_directory_that_becomes_a_link_while_it_is_read(command: tuple[str, ...], pocker: Pocker, outside: Outside,
                                                           tmp_path: Path) -> None:
-    """CVE-2023-0778 (Podman: export of a volume), CVE-2018-15664: what is read through descriptors stays inside."""
+    """CVE-2023-0778 (Podman: export of a volume), CVE-2018-15664: reads through descriptors stay inside."""
     root = running(pocker, f"mkdir -p /t/real; echo fine >/t/real/canary; ln -s {outside.path} /t/link")
     with swapped(root / "t", "real", "link"):
         for _ in range(ROUNDS):
@@ -95,7 +95,7 @@ def test_a_directory_that_becomes_a_link_while_it_is_read(command: tuple[str, ..
 
 
 @pytest.mark.parametrize("state", ["running", "stopped"])
-def test_links_that_a_container_has_planted(state: str, pocker: Pocker, outside: Outside, tmp_path: Path) -> None:
+def test_links_created_by_a_container(state: str, pocker: Pocker, outside: Outside, tmp_path: Path) -> None:
     """CVE-2019-10152, CVE-2019-18466 (Podman: links were resolved on the host, in running and stopped containers)."""
     running(pocker, f"ln -s {outside.path} /abs; ln -s ../../../../../..{outside.path} /rel; ln -s / /root;"
                     f" ln -s {outside.path}/canary /file; ln -s /proc/1/root /magic; mkdir /d;"
@@ -115,8 +115,8 @@ def test_links_that_a_container_has_planted(state: str, pocker: Pocker, outside:
 
 
 def test_nothing_of_the_container_is_loaded(pocker: Pocker, tmp_path: Path) -> None:
-    """CVE-2019-14271 (Docker: a helper in the container's root loaded its libnss): no program or library of a container
-    is run by what copies its files, as who it is run."""
+    """CVE-2019-14271 (Docker: a helper in the container's root loaded its libnss): copying files runs no program and
+    loads no library of the container, with any user."""
     mark = tmp_path / "mark"
     (tmp_path / "evil.c").write_text("#include <fcntl.h>\n__attribute__((constructor)) static void loaded(void)"
                                      f' {{ open("{mark}", O_CREAT, 0600); }}\n')
@@ -142,7 +142,7 @@ def test_nothing_of_the_container_is_loaded(pocker: Pocker, tmp_path: Path) -> N
 
 
 def test_an_archive_on_standard_input(pocker: Pocker, outside: Outside, tmp_path: Path) -> None:
-    """CVE-2018-15664-class, by `cp -`: names and links of the archive stay in the directory that it is copied to."""
+    """Class of CVE-2018-15664, by `cp -`: names and links of the archive stay in the target directory."""
     running(pocker, f"mkdir /d; ln -s {outside.path} /d/link")
     archive = tmp_path / "archive.tar"
     with tarfile.open(archive, "w") as tar:

@@ -1,7 +1,7 @@
-"""What a container with CAP_SYS_PTRACE sees in the processes that come into its pid namespace.
+"""Processes that enter a pid namespace, as seen by a container with CAP_SYS_PTRACE in it.
 
-CVE-2016-9962, CVE-2024-21626 and their class: /proc/PID/fd/N/... and /proc/PID/root lead wherever that process stands.
-The capability passes PR_SET_DUMPABLE, so nothing that leads to the host may be open in one at any moment.
+CVE-2016-9962, CVE-2024-21626 and their class: /proc/PID/fd/N/... and /proc/PID/root lead to the files of that process.
+The capability overrides PR_SET_DUMPABLE, so the process must never have anything open that leads to the host.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def lookout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Watch:
-    """A container that looks at every process beside it."""
+    """A container that inspects every other process."""
 
     def __init__(self, runtime: Runtime, bundle: Bundle, lookout: Path) -> None:
         self.runtime = runtime
@@ -52,7 +52,7 @@ class Watch:
         return pyruntime.Runtime(self.runtime.root)
 
     def end(self) -> tuple[str, int]:
-        """What led to the host, and how many processes were looked into."""
+        """The links that led to the host, and the number of inspected processes."""
         (self.rootfs / "stop").touch()
         self.runtime.await_status("watched", "stopped")
         said = self._said.read_text()
@@ -63,7 +63,7 @@ class Watch:
 
 @pytest.fixture
 def watch(runtime: Runtime, tmp_path: Path, lookout: Path) -> Iterator[Watch]:
-    # Below a directory that a user namespace may pass through.
+    # Below a directory with search permission for a user namespace.
     with tempfile.TemporaryDirectory(prefix="pyruntime-watch-") as name:
         os.chmod(name, 0o755)
         busybox_rootfs(Path(name, "rootfs"))
@@ -73,7 +73,7 @@ def watch(runtime: Runtime, tmp_path: Path, lookout: Path) -> Iterator[Watch]:
 
 
 def _execute(library: pyruntime.Runtime, rounds: int, **options: Any) -> None:
-    """Run programs in it, one after another, with streams that are no files of the host's."""
+    """Run programs in the container, one after another, with streams that are not files of the host."""
     kept = [os.dup(fd) for fd in (0, 1, 2)]
     reader, writer = os.pipe()
     try:
@@ -108,14 +108,14 @@ def test_exec_as_a_user_elsewhere(watch: Watch) -> None:
 
 
 def test_exec_into_a_container_that_shares_the_hosts_mounts(watch: Watch) -> None:
-    """Without a mount namespace the root is changed by chroot(2): before the process is seen, not after."""
+    """Without a mount namespace the root is changed by chroot(2), before the process becomes visible."""
     config = watch.bundle.config
     config["linux"]["namespaces"] = [{"type": kind} for kind in ("pid", "ipc", "uts", "network")]
     config["linux"]["maskedPaths"] = config["linux"]["readonlyPaths"] = []
     config["mounts"] = []
     library = watch.start()
-    # It sees its own pid namespace alone, through a procfs that is mounted for it on the host; who mounts that comes
-    # into the namespace too, so it gets it afterwards.
+    # The container sees only its own pid namespace, through a procfs mounted on the host; the mounting process also
+    # enters the namespace, so the procfs is passed to the container afterwards.
     aside = watch.bundle.path / "proc"
     aside.mkdir()
     subprocess.run(["nsenter", "--target", str(library.state("watched").pid), "--pid", "mount", "-t", "proc", "proc",
@@ -140,9 +140,10 @@ def test_exec_into_a_user_namespace(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("users", [False, True], ids=["same users", "user namespace"])
-def test_containers_that_come_into_its_pid_namespace(watch: Watch, tmp_path: Path, users: bool) -> None:
-    """A pod with shared processes (`--pid container:NAME`): `create` sets up the whole container, and the other sees
-    none of it before its root has changed. With all that needs descriptors: cgroup namespace, hooks, a terminal."""
+def test_containers_that_join_its_pid_namespace(watch: Watch, tmp_path: Path, users: bool) -> None:
+    """A pod with shared processes (`--pid container:NAME`): `create` sets up the whole container, and the other
+    container sees nothing before the root has changed. With everything that needs descriptors: cgroup namespace, hooks,
+    terminal."""
     linux = watch.bundle.config["linux"]
     if users:
         linux["namespaces"].append({"type": "user"})

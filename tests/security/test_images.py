@@ -1,4 +1,4 @@
-"""What hostile images, archives and registries did to those who pulled, loaded or unpacked them."""
+"""Attacks by hostile images, archives and registries on pull, load and unpack."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 
 
 def layout_of(path: Path, layers: list[bytes], **config: object) -> Path:
-    """An image layout with "example.org/hostile:1", whatever the bytes of its layers."""
+    """An image layout with "example.org/hostile:1" and layers of arbitrary bytes."""
     layout = Layout(path)
     described = [(layout.blob(layer, OCI_LAYER + ("+gzip" if layer[:2] == b"\x1f\x8b" else "")), diff_id(layer))
                  for layer in layers]
@@ -50,7 +50,7 @@ def layout_of(path: Path, layers: list[bytes], **config: object) -> Path:
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
-# What the upper layer does where the lower one has a symbolic link "out" to a directory of the host.
+# Entries of the upper layer; the lower layer has a symbolic link "out" to a directory of the host.
 THROUGH_A_LINK = {
     "write": file(b"out/canary", b"overwritten"), "create": file(b"out/new"), "remove": file(b"out/.wh.canary", b""),
     "empty": file(b"out/.wh..wh..opq", b""), "chmod": directory(b"out", b"0000777"),
@@ -63,7 +63,7 @@ THROUGH_A_LINK = {
 def test_a_layer_writes_through_a_link_of_another(attack: str, driver: str, pyimage: Pyimage, outside: Outside,
                                                   tmp_path: Path) -> None:
     """CVE-2014-6407, CVE-2014-9356 (Docker), CVE-2020-10696 (Buildah), CVE-2021-32760 (containerd, modes of files):
-    links of an image are the image's own; nothing of the host is written, removed, linked or changed."""
+    links of an image are resolved in the image; no file of the host is written, removed, linked or changed."""
     for target in (str(outside.path), "../" * 30 + str(outside.path)[1:]):
         lower = tar(symlink(b"out", target.encode()))
         layout = layout_of(tmp_path / f"layout{len(target)}", [lower, tar(THROUGH_A_LINK[attack])])
@@ -86,7 +86,8 @@ OUT_OF_THE_ROOT: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("attack", OUT_OF_THE_ROOT)
-def test_a_layer_leaves_its_directory(attack: str, pyimage: Pyimage, outside: Outside, tmp_path: Path) -> None:
+def test_layers_with_paths_outside_their_directory(attack: str, pyimage: Pyimage, outside: Outside,
+                                                   tmp_path: Path) -> None:
     """CVE-2021-29136 (umoci: "." is a symbolic link), CVE-2014-9356, and "zip slip": refused as a whole."""
     layer = OUT_OF_THE_ROOT[attack](str(outside.path).encode())
     said = pyimage.fails("load", "-q", "-i", layout_of(tmp_path / "layout", [layer]))
@@ -94,8 +95,8 @@ def test_a_layer_leaves_its_directory(attack: str, pyimage: Pyimage, outside: Ou
     assert list((pyimage.store / "layers").iterdir()) == []
 
 
-def test_a_layer_that_inflates_without_an_end(pyimage: Pyimage, tmp_path: Path) -> None:
-    """CVE-2014-9357 (Docker: decompression before any limit), CVE-2017-14992 (Docker: gzip bomb in load and pull)."""
+def test_a_decompression_bomb(pyimage: Pyimage, tmp_path: Path) -> None:
+    """CVE-2014-9357 (Docker: decompression without limits), CVE-2017-14992 (Docker: gzip bomb in load and pull)."""
     bomb = gzip.compress(header(b"bomb", b"0", 64 << 20) + bytes(64 << 20) + bytes(1024))
     assert len(bomb) < 1 << 20
     pyimage.ok("load", "-q", "--no-extract", "-i", layout_of(tmp_path / "layout", [bomb]))
@@ -112,8 +113,8 @@ DIGESTS = ["sha256:" + "../" * 8 + "outside/canary", "sha256:..", "../../outside
 @pytest.mark.parametrize("digest", DIGESTS)
 def test_digests_that_are_paths(digest: str, pyimage: Pyimage, fake: FakeRegistry, outside: Outside, tmp_path: Path
                                 ) -> None:
-    """CVE-2024-3727 (containers/image: digests that nobody validated became paths and URLs): each is refused before
-    anything is asked for or written by it."""
+    """CVE-2024-3727 (containers/image: unvalidated digests became paths and URLs): each is refused before
+    it is used in a request or a path."""
     for place in ("config", "layer"):
         config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}})
         fake.blobs[sha256(config.encode())] = config.encode()
@@ -124,7 +125,7 @@ def test_digests_that_are_paths(digest: str, pyimage: Pyimage, fake: FakeRegistr
         assert "digest" in pyimage.fails("pull", "-q", f"{fake.host}/app:1")
         assert "digest" in pyimage.fails("copy", f"docker://{fake.host}/app:1", f"dir:{tmp_path}/copy")
         assert not any(".." in path or path.endswith("blobs/") for _, path, _ in fake.requests)
-    for mark in ("refs", "blob"):   # and in a layout of files
+    for mark in ("refs", "blob"):   # and in an image layout
         layout = layout_of(tmp_path / f"layout-{mark}", [tar(file(b"f"))])
         index = json.loads((layout / "index.json").read_text())
         index["manifests"][0]["digest"] = digest
@@ -135,9 +136,9 @@ def test_digests_that_are_paths(digest: str, pyimage: Pyimage, fake: FakeRegistr
 
 @pytest.mark.parametrize("kind", [OCI_MANIFEST, INDEX, "application/json"])
 @pytest.mark.parametrize("claimed", [OCI_MANIFEST, INDEX, ""])
-def test_a_document_that_is_two(kind: str, claimed: str, pyimage: Pyimage, fake: FakeRegistry) -> None:
-    """CVE-2021-41190, and GHSA-77vh-xpmg-72qh of the specifications: what is a manifest to one and an index to another,
-    under one digest, is nothing to us."""
+def test_a_document_that_is_manifest_and_index(kind: str, claimed: str, pyimage: Pyimage, fake: FakeRegistry) -> None:
+    """CVE-2021-41190, and GHSA-77vh-xpmg-72qh of the specifications: a document that can be read as a manifest and as
+    an index, under one digest, is refused."""
     manifest = fake.add_image("app", "good")
     inner = fake.manifests["app", "good"][1]
     both = {**manifest, "manifests": [{"mediaType": OCI_MANIFEST, "digest": sha256(inner), "size": len(inner),
@@ -187,7 +188,7 @@ def test_documents_of_archives_have_a_limit(name: str, pyimage: Pyimage, tmp_pat
 @pytest.mark.parametrize("scheme", ["Basic realm=\"x\"", "Bearer realm=\"{realm}\",service=\"s\",scope=\"s\""])
 def test_a_foreign_layer_asks_for_credentials(scheme: str, pyimage: Pyimage, fake: FakeRegistry,
                                               fakes: Callable[..., FakeRegistry]) -> None:
-    """CVE-2020-15157 (containerd): the URL of a layer that is elsewhere answers 401. Nobody answers the challenge."""
+    """CVE-2020-15157 (containerd): the URL of a foreign layer returns 401. The challenge is not answered."""
     elsewhere, realm = fakes(), fakes()
     manifest = fake.add_image("app", "1")
     manifest["layers"][0] |= {"mediaType": FOREIGN, "urls": [f"{elsewhere.url}/layer"]}
@@ -203,8 +204,8 @@ def test_a_foreign_layer_asks_for_credentials(scheme: str, pyimage: Pyimage, fak
 
 def test_a_realm_without_encryption(pyimage: Pyimage, authority: Authority, fakes: Callable[..., FakeRegistry]
                                     ) -> None:
-    """CVE-2019-10214 (containers/image): a registry that is reached by TLS sends its users' passwords to a realm that
-    is not. It is not asked."""
+    """CVE-2019-10214 (containers/image): a registry with TLS sends its users' passwords to a realm
+    without TLS. No request is sent to the realm."""
     secure, realm = fakes(authority), fakes()
     challenge = f'Bearer realm="{realm.url}/token",service="s"'
     secure.fault("", "/v2/", status(401, {"WWW-Authenticate": challenge}), times=99)
@@ -213,17 +214,17 @@ def test_a_realm_without_encryption(pyimage: Pyimage, authority: Authority, fake
     assert "not encrypted" in said and not realm.requests
 
 
-def test_no_way_back_from_https() -> None:
-    """CVE-2014-5277 (Docker: HTTP where HTTPS failed): a registry elsewhere is asked by HTTPS, whatever answers."""
+def test_no_fallback_from_https() -> None:
+    """CVE-2014-5277 (Docker: fallback to HTTP): remote registries are only contacted by HTTPS, even after a failure."""
     transport = Transport(Settings(environ={}))
     for host in ("registry.example", "registry.example:80", "192.0.2.1:5000", "127.0.0.1.example:5000"):
         assert transport.base(host, insecure=False).scheme == "https"
     transport.close()
 
 
-def test_messages_hold_no_secrets(pyimage: Pyimage, fake: FakeRegistry, fakes: Callable[..., FakeRegistry]) -> None:
-    """CVE-2019-13509 (Docker: secrets in debug messages): passwords, tokens and signatures of URLs are in none, nor in
-    an error."""
+def test_messages_contain_no_secrets(pyimage: Pyimage, fake: FakeRegistry, fakes: Callable[..., FakeRegistry]) -> None:
+    """CVE-2019-13509 (Docker: secrets in debug messages): passwords, tokens and signatures of URLs are neither in debug
+    messages nor in errors."""
     storage = fakes()
     fake.add_image("app", "1")
     fake.fault("", "/v2/app", status(401, {"WWW-Authenticate": f'Bearer realm="{fake.url}/token",service="s"'}))
@@ -236,12 +237,12 @@ def test_messages_hold_no_secrets(pyimage: Pyimage, fake: FakeRegistry, fakes: C
         assert secret not in done.stdout + done.stderr
 
 
-# --- what is kept on the disk -----------------------------------------------------------------------------------------
+# --- files on disk --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that every user may enter, as /var/lib is."""
+    """A directory that every user can enter, like /var/lib."""
     path = Path(tempfile.mkdtemp(prefix="security-", dir="/var/tmp"))
     path.chmod(0o755)
     yield path
@@ -253,7 +254,7 @@ def public() -> Iterator[Path]:
 
 def test_files_of_images_are_out_of_reach_of_other_users(public: Path) -> None:
     """CVE-2021-41091 (Docker: users of the host ran set-user-ID programs of containers below /var/lib/docker): no user
-    but the store's gets at a layer, a bundle, a container or a volume."""
+    but the store's owner can access a layer, a bundle, a container or a volume."""
     environment = {**os.environ, "POCKER_ROOT": f"{public}/root", "POCKER_RUN": f"{public}/run",
                    "PYRUNTIME_STORE": f"{public}/store"}
     layer = tar(directory(b"bin"), file(b"bin/tool", Path("/bin/busybox").read_bytes(), mode=b"0006755"),

@@ -1,4 +1,4 @@
-"""What containers did to the runtimes that set them up: the published escapes of runc and crun, one after the other."""
+"""Attacks by containers on runtimes: the published escapes of runc and crun."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rootfs_of(bundle: Bundle) -> Path:
 
 
 def replace(place: Path, target: str) -> None:
-    """Put a symbolic link in the place of a file or an empty directory."""
+    """Replace a file or an empty directory by a symbolic link."""
     if place.is_dir() and not place.is_symlink():
         place.rmdir()
     else:
@@ -32,15 +32,15 @@ def replace(place: Path, target: str) -> None:
 
 
 def without_dev(bundle: Bundle) -> None:
-    """The image's own /dev, where what it put there is met."""
+    """Use the image's own /dev, so that its files are found."""
     bundle.config["mounts"] = [mount for mount in bundle.config["mounts"]
                                if not mount["destination"].startswith("/dev") or mount["destination"] == "/dev/pts"]
     (rootfs_of(bundle) / "dev/pts").mkdir(parents=True, exist_ok=True)
 
 
 @pytest.mark.parametrize("how", ["create", "exec"])
-def test_cve_2019_5736_the_program_that_sets_a_container_up(runtime: Runtime, own_bundle: Bundle, how: str) -> None:
-    """A program that is `#!/proc/self/exe` makes the runtime run itself in the container, where it can be written."""
+def test_cve_2019_5736_the_program_of_the_runtime(runtime: Runtime, own_bundle: Bundle, how: str) -> None:
+    """A program `#!/proc/self/exe` makes the runtime execute itself in the container, where it can be overwritten."""
     evil = rootfs_of(own_bundle) / "bin/evil"
     evil.write_text("#!/proc/self/exe\n")
     evil.chmod(0o755)
@@ -66,7 +66,7 @@ def test_cve_2019_5736_the_program_that_sets_a_container_up(runtime: Runtime, ow
 @pytest.mark.parametrize("name", ["proc", "sys"])
 def test_cve_2019_16884_2023_27561_2023_28642_kernel_filesystems_behind_a_link(
         runtime: Runtime, own_bundle: Bundle, name: str) -> None:
-    """With /proc somewhere else, labels, masks and read-only paths miss it."""
+    """With /proc behind a link, labels, masks and read-only paths do not apply to it."""
     rootfs = rootfs_of(own_bundle)
     (rootfs / "volume").mkdir()
     replace(rootfs / name, "/volume")
@@ -75,8 +75,8 @@ def test_cve_2019_16884_2023_27561_2023_28642_kernel_filesystems_behind_a_link(
     assert done.returncode != 0 and "must be" in done.stderr and "ordinary directory" in done.stderr, done
 
 
-def test_cve_2019_19921_2023_27561_a_link_that_comes_and_goes(runtime: Runtime, own_bundle: Bundle) -> None:
-    """Two containers share a volume that holds /proc: one exchanges it while the other is made."""
+def test_cve_2019_19921_2023_27561_a_race_with_a_link(runtime: Runtime, own_bundle: Bundle) -> None:
+    """Two containers share a volume that contains /proc: one replaces it while the other is created."""
     rootfs = rootfs_of(own_bundle)
     (rootfs / "elsewhere").mkdir()
     (rootfs / "link").symlink_to("/elsewhere")
@@ -94,7 +94,7 @@ def test_cve_2019_19921_2023_27561_a_link_that_comes_and_goes(runtime: Runtime, 
 
 def test_cve_2021_30465_a_mount_point_that_becomes_a_link(runtime: Runtime, own_bundle: Bundle, outside: Outside,
                                                           tmp_path: Path) -> None:
-    """The place of a mount lies in a volume in which another container exchanges a directory for a link to the host."""
+    """The mount point is in a volume in which another container replaces a directory by a link to the host."""
     volume = tmp_path / "volume"
     (volume / "place/empty").mkdir(parents=True)
     (volume / "link").symlink_to(outside.path)
@@ -111,9 +111,9 @@ def test_cve_2021_30465_a_mount_point_that_becomes_a_link(runtime: Runtime, own_
     assert count[0] > ROUNDS and not list(outside.path.rglob("marked"))
 
 
-def test_cve_2024_45310_nothing_is_made_on_the_host(runtime: Runtime, own_bundle: Bundle, outside: Outside,
+def test_cve_2024_45310_nothing_is_created_on_the_host(runtime: Runtime, own_bundle: Bundle, outside: Outside,
                                                     tmp_path: Path) -> None:
-    """The same race, where the runtime makes the mount points: it left empty files and directories on the host."""
+    """The same race on missing mount points: runc created empty files and directories on the host."""
     volume = tmp_path / "volume"
     (volume / "place").mkdir(parents=True)
     (volume / "link").symlink_to(outside.path)
@@ -151,7 +151,8 @@ def test_cve_2019_18837_mount_points_that_lead_out(runtime: Runtime, own_bundle:
 @pytest.mark.parametrize("inheritable", [[], ["CAP_KILL"]], ids=["none", "some"])
 def test_cve_2022_29162_2022_24769_2022_27650_inheritable_capabilities(runtime: Runtime, bundle: Bundle,
                                                                        inheritable: list[str]) -> None:
-    """Inheritable ones come back with each file that has inheritable file capabilities: none is given unasked."""
+    """Inheritable capabilities are regained through files with inheritable file capabilities: none are set by
+    default."""
     sets = bundle.config["process"]["capabilities"]
     sets["inheritable"] = inheritable
     bundle.save(process__args=["sleep", "1000"])
@@ -177,7 +178,7 @@ def test_cve_2023_25809_cgroups_of_the_host_without_root(runtime: Runtime, own_b
 
 @pytest.mark.parametrize("number", range(3, 24))
 def test_cve_2024_21626_a_working_directory_in_a_descriptor(runtime: Runtime, bundle: Bundle, number: int) -> None:
-    """A directory of the host that was open while the container was made, as the container's working directory."""
+    """A directory of the host that is open during the set-up, as the container's working directory."""
     bundle.shell("cd ..; ls -di . / | sort -u | wc -l; pwd", process__cwd=f"/proc/self/fd/{number}")
     done = runtime("run", "--bundle", bundle, "c1")
     assert done.returncode != 0 or done.stdout == "1\n/\n", done.stdout
@@ -185,8 +186,8 @@ def test_cve_2024_21626_a_working_directory_in_a_descriptor(runtime: Runtime, bu
 
 
 @pytest.mark.parametrize("target", ["/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/etc/passwd"])
-def test_cve_2025_31133_a_mask_that_an_image_chose(runtime: Runtime, own_bundle: Bundle, target: str) -> None:
-    """Masked files are covered by /dev/null; where the image's /dev/null was a link, its target was bound instead."""
+def test_cve_2025_31133_a_mask_from_the_image(runtime: Runtime, own_bundle: Bundle, target: str) -> None:
+    """Masked files are covered by /dev/null; if the image's /dev/null was a link, its target was mounted instead."""
     without_dev(own_bundle)
     replace(rootfs_of(own_bundle) / "dev/null", target)
     own_bundle.config["linux"]["maskedPaths"] = ["/proc/keys", "/proc/timer_list"]
@@ -197,8 +198,8 @@ def test_cve_2025_31133_a_mask_that_an_image_chose(runtime: Runtime, own_bundle:
 
 
 @pytest.mark.parametrize("target", ["/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/self/attr/current"])
-def test_cve_2025_52565_a_console_that_an_image_chose(runtime: Runtime, own_bundle: Bundle, target: str) -> None:
-    """The terminal is bound on /dev/console: a link there made the runtime mount over, or open, files of /proc."""
+def test_cve_2025_52565_a_console_from_the_image(runtime: Runtime, own_bundle: Bundle, target: str) -> None:
+    """The terminal is mounted on /dev/console: a link there made the runtime mount over, or open, files of /proc."""
     without_dev(own_bundle)
     replace(rootfs_of(own_bundle) / "dev/console", target)
     own_bundle.config["linux"]["maskedPaths"] = own_bundle.config["linux"]["readonlyPaths"] = []
@@ -208,8 +209,8 @@ def test_cve_2025_52565_a_console_that_an_image_chose(runtime: Runtime, own_bund
 
 
 @pytest.mark.parametrize("how", ["tmpfs", "files", "link"])
-def test_cve_2025_52881_writes_to_proc_that_go_elsewhere(runtime: Runtime, own_bundle: Bundle, how: str) -> None:
-    """A sysctl, or a label, that is written to a file which only looks like procfs is lost, or lands elsewhere."""
+def test_cve_2025_52881_redirected_writes_to_proc(runtime: Runtime, own_bundle: Bundle, how: str) -> None:
+    """A sysctl or a label that is written to a fake procfs is lost, or redirected."""
     rootfs = rootfs_of(own_bundle)
     own_bundle.config["linux"]["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
     fake = rootfs / "fake/sys/net/ipv4"
@@ -229,7 +230,7 @@ def test_cve_2025_52881_writes_to_proc_that_go_elsewhere(runtime: Runtime, own_b
     "kernel.core_pattern", "kernel/core_pattern", "net/../kernel.core_pattern",
     "net.ipv4.ip_forward=1+kernel.core_pattern", "kernel.shm_rmid_forced\nkernel.core_pattern"])
 def test_cve_2022_0811_sysctls_of_the_host(runtime: Runtime, bundle: Bundle, name: str) -> None:
-    """A name that smuggles one that no namespace holds: |/program of a container as the host's core_pattern."""
+    """A name that sets another sysctl outside any namespace: |/program of a container as the host's core_pattern."""
     before = Path("/proc/sys/kernel/core_pattern").read_text()
     bundle.config["linux"]["sysctl"] = {name: "|/tmp/evil"}
     bundle.save(process__args=["true"])
@@ -239,7 +240,8 @@ def test_cve_2022_0811_sysctls_of_the_host(runtime: Runtime, bundle: Bundle, nam
 
 
 def test_cve_2020_15257_no_socket_without_a_file(runtime: Runtime, own_bundle: Bundle) -> None:
-    """Abstract sockets belong to the network namespace: a container with the host's reached the shim of containerd."""
+    """Abstract sockets belong to the network namespace: a container with the host's network reached containerd's
+    shim."""
     linux = own_bundle.config["linux"]
     linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] != "network"]
     own_bundle.config["mounts"] = [mount for mount in own_bundle.config["mounts"] if mount["destination"] != "/sys"]
@@ -247,8 +249,8 @@ def test_cve_2020_15257_no_socket_without_a_file(runtime: Runtime, own_bundle: B
     assert runtime.ok("run", "--bundle", own_bundle, "c1") == ""
 
 
-def test_cve_2016_3697_a_user_that_is_called_like_a_number(runtime: Runtime, own_bundle: Bundle) -> None:
-    """The runtime takes numbers alone, and nothing of the image's /etc/passwd changes what they are."""
+def test_cve_2016_3697_a_user_whose_name_is_a_number(runtime: Runtime, own_bundle: Bundle) -> None:
+    """The runtime accepts only numbers, and the image's /etc/passwd has no effect on them."""
     (rootfs_of(own_bundle) / "etc").mkdir(exist_ok=True)
     (rootfs_of(own_bundle) / "etc/passwd").write_text("1000:x:0:0:root:/root:/bin/sh\n")
     own_bundle.shell("id -u", process__user={"uid": 1000, "gid": 1000})

@@ -47,7 +47,7 @@ struct step_setns { /* join an opened namespace; if refused, try again after joi
 	int64_t slot;
 	int64_t kind;
 };
-struct step_hold_pids { /* remember an opened pid namespace that is shared with others: procfs is mounted from inside it, and init enters it last */
+struct step_hold_pids { /* record an opened pid namespace that is shared with others: procfs is mounted from inside it, and init enters it last */
 	int64_t slot;
 };
 struct step_join_container { /* join the namespaces of the container's init in one call, by its pidfd */

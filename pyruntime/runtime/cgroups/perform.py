@@ -421,7 +421,7 @@ def follow(path: str, pid: int, init: int) -> None:
     except OSError as error:
         if error.errno not in (EBUSY, ENOTSUP) or not init:
             raise
-        # Relative to the root of this cgroup namespace; the path of the container's cgroup has its mount point.
+        # `own` is relative to the root of this cgroup namespace, `path` begins with the mount point.
         own = read(f"/proc/{init}/cgroup").rpartition("0::")[2].partition("\n")[0].split("/")
         for count in range(len(own), 1, -1):
             if path.endswith("/".join(own[:count])):

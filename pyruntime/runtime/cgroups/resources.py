@@ -220,7 +220,7 @@ def _join(paths: dict[str, str], lenient: set[str], slot: Callable[[], int], whe
     own: list[int] = []
     for key, path in paths.items():
         tolerate = UNPERMITTED if key in lenient else ()
-        if not key and born:   # init is already there, unless the kernel refused
+        if not key and born:   # init was created in it, unless the kernel refused
             yield step("join", "cgroup_follow", where, path=path, init=0, unit="", user=0)
             continue
         if not key:

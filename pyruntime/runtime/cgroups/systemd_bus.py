@@ -37,7 +37,7 @@ class Bus:
         self.user = user
         address, told = address_of(user=user)
         try:
-            # lazy: the systemd driver alone needs jeepney (30 ms), and says so if it is missing
+            # lazy: only the systemd driver needs jeepney (30 ms), and reports if it is missing
             from jeepney import DBusAddress
             from jeepney.io.blocking import DBusConnection
         except ImportError:
@@ -159,7 +159,7 @@ def _connect(address: str) -> socket.socket:
     """A connected and authenticated socket.
 
     EXTERNAL without a name: the bus asks the kernel for the user. jeepney's own authentication would send the user ID
-    of the user namespace (0 with rootless Podman), which differs from the one that the bus sees, and be rejected.
+    of the user namespace (0 with rootless Podman), which differs from that on the bus, and be rejected.
     """
     import socket  # lazy: only for a bus (5 ms)
 

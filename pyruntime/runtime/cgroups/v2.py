@@ -76,7 +76,7 @@ def cpu(node: Node) -> Iterator[Write]:
     quota, period, burst = node.get("quota", 0), node.get("period", 0), node["burst"]
     files, values = [], []
     if quota or period:
-        # A line with the quota alone keeps the period; with "-", `perform.write` keeps the quota.
+        # A line with only the quota keeps the period; with "-", `perform.write` keeps the quota.
         files.append("cpu.max")
         values.append((str(quota) if quota > 0 else "max" if quota else "-") + (f" {period}" if period else ""))
     if burst:

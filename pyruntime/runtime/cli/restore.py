@@ -22,7 +22,7 @@ COMMAND = Command(
     # containerd passes this option to restore, too; the image itself records its parent.
     Flag("parent-path", "str", "accepted for compatibility; has no effect", value="DIR", hidden=True),
     least=1, most=2,
-    text="The bundle must have the same root filesystem, mounts and namespaces as that of the checkpointed container.\n"
+    text="The bundle must have the same root filesystem, mounts and namespaces as the checkpointed container.\n"
          "A new cgroup is created with the limits of the bundle's config.json. Without --detach, signals and the\n"
          "terminal are forwarded, the container is deleted when its program exits, and the exit status is that of the\n"
          "program.")

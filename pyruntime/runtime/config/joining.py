@@ -89,7 +89,7 @@ def given_process(kept: dict[str, Any], data: bytes, document: str, warn: Callab
             for problem in accepted[1]:
                 warn(f"{document}: {problem}")
     if not conforms_process(process):
-        from pyruntime.runtime.config.validate import validate  # lazy: jsonschema (60 ms): only to word what is wrong
+        from pyruntime.runtime.config.validate import validate  # lazy: jsonschema (60 ms): only to word errors
 
         problems = validate(process, "process")
         for problem in problems:

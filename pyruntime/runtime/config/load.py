@@ -105,7 +105,7 @@ def check_value(value: object, document: str) -> list[Problem]:
     if conforms(value):
         return rules.problems(Config(value, document))
     # Loading jsonschema costs more than the whole command.
-    # lazy: jsonschema (60 ms): only to word what is wrong
+    # lazy: jsonschema (60 ms): only to word errors
     from pyruntime.runtime.config.partial import remaining_problems
     from pyruntime.runtime.config.validate import validate
 

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LACKING = {
-    "mem_track": "this kernel does not track which pages were written (CONFIG_MEM_SOFT_DIRTY): leave out --pre-dump"
+    "mem_track": "the kernel does not track which pages were written (CONFIG_MEM_SOFT_DIRTY): leave out --pre-dump"
                  " and --parent-path",
-    "lazy_pages": "this kernel cannot fill in pages later (CONFIG_USERFAULTFD): leave out --lazy-pages",
+    "lazy_pages": "the kernel cannot fill in pages later (CONFIG_USERFAULTFD): leave out --lazy-pages",
 }
 
 

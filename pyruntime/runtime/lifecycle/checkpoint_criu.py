@@ -68,7 +68,7 @@ def _version(path: str) -> tuple[int, ...]:
     found = re.search(r"^Version: (\d+)\.(\d+)(?:\.(\d+))?", done.stdout, re.M)
     if not found:
         said = (done.stderr or done.stdout).strip().partition("\n")[0]
-        raise HostError(f'"{path} --version" does not say a version of CRIU' + (f": {said}" if said else ""))
+        raise HostError(f'"{path} --version" does not print a CRIU version' + (f": {said}" if said else ""))
     return tuple(int(part) for part in found.groups() if part)
 
 
@@ -163,7 +163,7 @@ class Criu:
         except ValueError as error:
             if fd >= 0:
                 os.close(fd)
-            raise self._failure(kind, None, f"what it says cannot be read: {error}") from None
+            raise self._failure(kind, None, f"invalid response: {error}") from None
 
     def abandon(self) -> None:
         """End CRIU. When the socket is closed, CRIU gives up and puts the container's processes back as they were; if

@@ -59,7 +59,7 @@ class CriuRequest:
         self.manage_cgroups_mode = manage_cgroups_mode or "soft"
         for kind in empty_ns:
             if kind != "network":
-                raise UsageError(f'--empty-ns: namespace "{kind}" is not supported: CRIU knows "network" alone')
+                raise UsageError(f'--empty-ns: namespace "{kind}" is not supported: CRIU supports only "network"')
         self.auto_dedup = auto_dedup
         self.lazy_pages = lazy_pages
         self.criu = criu

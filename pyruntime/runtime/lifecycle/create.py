@@ -151,7 +151,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
     check_bundle(config)
     check_terminal(config, request)
     check_descriptors(request.preserve_fds, request.listen)
-    kept = kept_of(config, request.new_keyring)   # the activated sockets are for init alone
+    kept = kept_of(config, request.new_keyring)   # without the activated sockets, which are only for init
     notifies = bool(request.notify) and _may_notify(config)
     if notifies or request.variables:
         config = _with_surroundings(config, request, container.directory if notifies else "")
@@ -266,7 +266,7 @@ def record_of(config: Config, container_id: str, plan: Plan) -> StateRecord:
 
 
 def own_unit(record: StateRecord, plan: Plan) -> None:
-    """Record the systemd unit of the plan, if any, as the container's: `delete` stops the unit and all its
+    """Add the systemd unit of the plan, if any, to the container's record: `delete` stops the unit and all its
     processes."""
     scope = _scope(plan)
     if scope and not record.unit:

@@ -209,6 +209,6 @@ def poststop(record: StateRecord) -> list[PyruntimeError]:
 
 
 def end_process(pid: int, started: int, group: Cgroup | None = None) -> None:
-    """Kill a process and wait until it is gone; ``group`` is its cgroup. Raises StateError."""
+    """Kill a process and wait until it has exited; ``group`` is its cgroup. Raises StateError."""
     if not processes.kill(pid, started, seconds=_PATIENCE, thaw=(lambda: _thaw(group)) if group else None):
         raise StateError(f"process {pid} does not die (uninterruptible sleep?)")

@@ -70,7 +70,7 @@ class _Oom:
                 return found if os.path.isdir(self.directory) else 0
             before, self._seen = self._seen, self._killed()
             return self._seen - before
-        except OSError:   # EAGAIN: none; ENODEV, ENOENT: the cgroup has gone
+        except OSError:   # EAGAIN: no kills; ENODEV, ENOENT: the cgroup was removed
             return 0
 
     def close(self) -> None:

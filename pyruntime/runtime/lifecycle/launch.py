@@ -350,7 +350,7 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
 
 
 def _refused(step: Step, errno: int, steps: dict[int, Step]) -> str:
-    """The wording of errors that depend on the rest of the plan."""
+    """The message for a scheduler refused by the kernel; the reason may be another step of the plan."""
     if step.op.name != "scheduler" or not errno:
         return ""
     pinned = any(other.op.name == "cgroup_write" and "cpuset.cpus" in other.args["file"] for other in steps.values())
@@ -368,7 +368,7 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
             return f'exec: "{name}": executable file not found in $PATH'
         if errno == ENOENT:
             return f'exec: "{name}": stat {name}: {words}'
-        if errno == EISDIR:   # Docker 20.10 and Podman turn the second phrase alone (that of runc 1.0) into status 126
+        if errno == EISDIR:   # Docker 20.10 and Podman turn only the second phrase (that of runc 1.0) into status 126
             return f'exec: "{name}": {words}: permission denied'
         return f'exec: "{name}": {words}'
     if step.op.name == "execve" and call == "execve":
@@ -384,5 +384,5 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
         kind, _, rest = step.where.removeprefix("hooks.").partition("[")
         return f"error running {kind} hook #{rest[:-1]}: " + (detail if call == "hook" else f"{call} {detail}: {words}")
     if call == "seccomp" and errno == EINVAL:
-        return f"{call}: {detail}: {words} (an action or flag that this kernel lacks?)"
+        return f"{call}: {detail}: {words} (an action or flag that the kernel lacks?)"
     return ""

@@ -1,4 +1,4 @@
-"""``NOTIFY_SOCKET``: the container's program tells the service manager that it is ready (sd_notify(3)).
+"""``NOTIFY_SOCKET``: the container's program notifies the service manager that it is ready (sd_notify(3)).
 
 The manager's socket is not visible in the container. `create` mounts a directory of the container's state, read-only,
 at /run/notify; `start` and `run` create a socket there and forward the messages that may be forwarded:
@@ -49,7 +49,7 @@ def prepare(directory: str) -> None:
         os.mkdir(path, 0o755)
         os.chmod(path, 0o755)   # regardless of the umask: users other than root must find the socket
     except OSError as error:
-        raise PyruntimeError(f'cannot make "{path}": {error.strerror}') from None
+        raise PyruntimeError(f'cannot create "{path}": {error.strerror}') from None
 
 
 def prepared(directory: str) -> bool:
@@ -143,7 +143,7 @@ class NotifyRelay:
             finally:
                 os.close(theirs)
             poll = select.poll()
-            poll.register(ours, 0)   # POLLHUP alone: the other end was closed
+            poll.register(ours, 0)   # only POLLHUP: the other end was closed
             if not poll.poll(_PATIENCE):
                 raise PyruntimeError(f"NOTIFY_SOCKET: no answer to BARRIER=1 within {_PATIENCE // 1000} s")
         except OSError as error:

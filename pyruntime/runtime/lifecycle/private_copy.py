@@ -22,7 +22,7 @@ def private_copy(image: bytes) -> int:
         try:
             fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o500, dir_fd=directory)
         except OSError:
-            continue   # read-only, not ours, or a filesystem without O_TMPFILE
+            continue   # read-only, not writable, or a filesystem without O_TMPFILE
         finally:
             os.close(directory)
         try:

@@ -30,7 +30,7 @@ def join(launch: Creation, *, root: str, closid: str, schemata: list[str], monit
     made: list[str] = []
     exists = os.path.isdir(group)
     if closid and not exists and not schemata:
-        raise PyruntimeError(f'closID "{closid}": there is no such group, and no schemata to make one')
+        raise PyruntimeError(f'closID "{closid}": the group does not exist, and linux.intelRdt has no schemata for it')
     try:
         if not exists:
             os.mkdir(group, 0o755)
@@ -66,7 +66,7 @@ def _compare(group: str, schemata: list[str]) -> None:
         present = {_normal(part) for part in _split(file.read())}
     for part in _split("\n".join(schemata)):
         if _normal(part) not in present:
-            raise PyruntimeError(f'"{part}" is not in the schemata of the group "{group}", which is there already')
+            raise PyruntimeError(f'"{part}" is not in the schemata of the group "{group}", which already exists')
 
 
 def _split(text: str) -> list[str]:
@@ -115,6 +115,6 @@ def rewrite(root: str, container_id: str, lines: list[str]) -> None:
     """Replace the schemata of a container's group. Raises HostError for a container that has none."""
     record = StateDirectory(root, container_id).read()
     if not record.rdt:
-        raise HostError(f'"{container_id}" has no group in resctrl: its config.json has no linux.intelRdt of its own')
+        raise HostError(f'"{container_id}" has no group in resctrl: its config.json has no linux.intelRdt with a group')
     for line in lines:
         _write(os.path.join(record.rdt[0], "schemata"), line + "\n")

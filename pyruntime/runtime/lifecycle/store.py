@@ -116,7 +116,7 @@ class StateDirectory:
                 os.chmod(self.root, 0o1700)   # sticky: or it may be removed as old (XDG Base Directory Specification)
             os.mkdir(made, 0o700)
         except OSError as error:
-            raise PyruntimeError(f'cannot make the state directory "{made}": {error.strerror}') from None
+            raise PyruntimeError(f'cannot create the state directory "{made}": {error.strerror}') from None
         try:
             self.write(record, made)
             os.rename(made, self.directory)   # fails if the target is a directory that is not empty (rename(2))
@@ -124,7 +124,7 @@ class StateDirectory:
             _clear(made)
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise ContainerExists(f'container with given ID already exists: "{self.id}"') from None
-            raise PyruntimeError(f'cannot make the state directory "{self.directory}": {error.strerror}') from None
+            raise PyruntimeError(f'cannot create the state directory "{self.directory}": {error.strerror}') from None
         except PyruntimeError:
             _clear(made)
             raise

@@ -31,7 +31,7 @@ def update(root: str, container_id: str, resources: dict[str, Any], document: st
     if status not in (CREATED, RUNNING, PAUSED):
         raise StateError(f'container not running: "{container_id}" is {status}')
     if not conforms_resources(resources):
-        from pyruntime.runtime.config.validate import validate  # lazy: jsonschema (60 ms): only to word what is wrong
+        from pyruntime.runtime.config.validate import validate  # lazy: jsonschema (60 ms): only to word errors
         raise ConfigError(document, validate(resources, "resources"))
     if problems := rules.resources_problems(Node(resources)):
         raise ConfigError(document, problems)

@@ -74,7 +74,7 @@ OPS: dict[str, Op] = {
                          path=STR, kind=INT, slot=INT, foreign=STR),
     "setns": Op("stub", "setns", "join an opened namespace; if refused, try again after joining the user namespace",
                 slot=INT, kind=INT),
-    "hold_pids": Op("stub", "none", "remember an opened pid namespace that is shared with others: procfs is mounted"
+    "hold_pids": Op("stub", "none", "record an opened pid namespace that is shared with others: procfs is mounted"
                     " from inside it, and init enters it last", slot=INT),
     "join_container": Op("stub", "setns", "join the namespaces of the container's init in one call, by its pidfd",
                          slot=INT, flags=INT),

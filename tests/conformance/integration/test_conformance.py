@@ -1,4 +1,4 @@
-"""Our own conformance cases, one per requirement of the specification, against this runtime."""
+"""Our own conformance cases, one for each requirement of the specification, against pyruntime."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import TOP
 
 @pytest.mark.timeout(1800)
 def test_own_cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of them; `make conformance` runs the official programs too, which need Go and its module proxy."""
+    """Run all cases; `make conformance` also runs the official programs, which need Go and its module proxy."""
     result = tmp_path / "own.json"
     done = subprocess.run([sys.executable, "-m", "conformance", "--own", "--quiet", "--runtime", str(COMMAND), "--json",
                            str(result)], cwd=TOP, capture_output=True, text=True, check=False)

@@ -45,10 +45,10 @@ class TestTap:
         assert [s.verdict for s in stream.subtests] == [SKIP, TODO, SKIP]
         assert stream.subtests[0].text == "not here"
 
-    def test_word_starting_with_ok_is_no_result(self) -> None:
+    def test_a_word_that_starts_with_ok_is_not_a_result(self) -> None:
         assert verdicts("okay\nok 1\n") == [OK]
 
-    def test_details_belong_to_the_result_before(self) -> None:
+    def test_details_belong_to_the_preceding_result(self) -> None:
         stream = parse('not ok 1 - x\n  ---\n  "error": "e"\n  ...\n# expect: 1, actual: 2\nok 2\n')
         assert "error" in stream.subtests[0].detail
         assert "expect: 1, actual: 2" in stream.subtests[0].detail
@@ -57,7 +57,7 @@ class TestTap:
     def test_indented_results_are_not_counted(self) -> None:
         assert verdicts("ok 1 - outer\n    not ok 1 - inner\n") == [OK]
 
-    def test_unfulfilled_plan_is_a_fault(self) -> None:
+    def test_an_incomplete_plan_is_a_fault(self) -> None:
         assert parse("1..3\nok 1\n").fault == "planned 3 tests, saw 1"
 
     def test_every_document_has_its_own_plan(self) -> None:
@@ -76,7 +76,7 @@ class TestTap:
         assert parse("").subtests == ()
 
     @pytest.mark.parametrize("words", ["plain", "a # skip b", "two\nlines"])
-    def test_what_is_written_can_be_read(self, words: str) -> None:
+    def test_written_output_can_be_parsed(self, words: str) -> None:
         run = Run("x", programs=[Program("p", (Subtest(OK, words), Subtest(BAD, words, "why\nindeed")))])
         indented = [line[4:] for line in taps.render(run).splitlines() if line.startswith("    ")]
         read = parse("\n".join(indented)).subtests
@@ -104,15 +104,15 @@ class TestJudge:
     def test_signal_stops(self) -> None:
         assert judged(-11).stopped == "killed by signal 11"
 
-    def test_silence_is_neither_ok_nor_not_ok(self) -> None:
+    def test_no_output_is_neither_ok_nor_not_ok(self) -> None:
         program = judged(0, "TAP version 13\n1..0\n")
         assert program.verdict is SKIP
         assert program.subtests == ()
 
-    def test_complaint_without_a_result(self) -> None:
+    def test_an_error_without_a_result(self) -> None:
         program = judged(0, 'TAP version 13\n  ---\n  {\n    "error": "hooks MUST\\nRefer"\n  }\n  ...\n1..0\n')
         assert program.subtests == ()
-        assert program.note == "prints no result, but complains: hooks MUST"
+        assert program.note == "prints no result, but an error: hooks MUST"
 
 
 def a_run(*programs: Program) -> Run:
@@ -121,7 +121,7 @@ def a_run(*programs: Program) -> Run:
 
 GOOD = Program("good", (Subtest(OK, "a"), Subtest(SKIP, "b")), seconds=1.5)
 FAILED = Program("failed", (Subtest(OK, "a"), Subtest(BAD, "b <&> \x01", "because\x00")))
-SILENT = Program("silent", note="prints no result and no complaint")
+SILENT = Program("silent", note="prints no result and no error")
 STOPPED = Program("stopped", (Subtest(OK, "a"),), "exit status 1: x", stderr="x")
 
 
@@ -154,7 +154,7 @@ class TestReports:
         for suite in root:
             assert suite.get("tests") == str(len(suite.findall("testcase")))
 
-    def test_json_and_back(self) -> None:
+    def test_json_round_trip(self) -> None:
         run = a_run(GOOD, FAILED, STOPPED, SILENT)
         assert store.load(store.render(run)) == run
 
@@ -176,14 +176,14 @@ class TestWrapper:
         place.prepare()
         return place
 
-    def test_passes_arguments_on_and_records_ids(self, tmp_path: Path) -> None:
+    def test_passes_arguments_and_records_ids(self, tmp_path: Path) -> None:
         place = self.make(tmp_path)
         for words in (["create", "--bundle", "/b", "one"], ["state", "one"], ["run", "-d", "two"], ["create", "../x"]):
             said = subprocess.run([place.wrapper, *words], capture_output=True, text=True, check=True).stdout
             assert said == f"--root a b {' '.join(words)}\n"
         assert place.created_ids() == ["one", "two"]
 
-    def test_option_is_no_id(self, tmp_path: Path) -> None:
+    def test_an_option_is_not_an_id(self, tmp_path: Path) -> None:
         place = self.make(tmp_path)
         subprocess.run([place.wrapper, "create", "--help"], capture_output=True, check=True)
         assert place.created_ids() == []
@@ -235,7 +235,7 @@ class TestMountinfo:
         "38 37 0:6 / /mnt rw,nosuid unbindable - tmpfs second rw,size=1k\n"
     )
 
-    def test_the_top_mount_wins(self) -> None:
+    def test_the_topmost_mount_is_used(self) -> None:
         found = mountinfo.at(self.TEXT, "/mnt")
         assert found is not None
         assert (found.source, found.tags) == ("second", ("unbindable",))
@@ -243,7 +243,7 @@ class TestMountinfo:
         assert found.super_options == {"rw", "size=1k"}
         assert found.tagged("unbindable")
 
-    def test_tags_are_told_apart(self) -> None:
+    def test_tags_are_distinguished(self) -> None:
         first = mountinfo.parse(self.TEXT)[1]
         assert first.tagged("master")
         assert not first.tagged("shared")
@@ -265,17 +265,17 @@ class TestCommandLine:
         assert "runtime_operations." in out
         assert "runtime_create." not in out
 
-    def test_unknown_runtime_is_said(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_an_unknown_runtime_is_an_error(self, capsys: pytest.CaptureFixture[str]) -> None:
         if os.geteuid():
-            pytest.skip("judging needs root")
+            pytest.skip("testing runtimes needs root")
         assert cli.main(["--own", "--runtime", "no-such-runtime"]) == 2
         assert "no-such-runtime" in capsys.readouterr().err
 
-    def test_folder_without_the_suite(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_directory_without_the_suite(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(["--official", "--list", "--suite-dir", str(tmp_path)]) == 2
-        assert "holds no official suite" in capsys.readouterr().err
+        assert "does not contain the official suite" in capsys.readouterr().err
 
-    def test_kept_runs_side_by_side(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_saved_runs_are_compared(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for name, program in (("a", FAILED), ("b", Program("failed", (Subtest(OK, "a"),)))):
             (tmp_path / name).write_text(store.render(a_run(program)))
         assert cli.main(["--read", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
@@ -306,6 +306,6 @@ def test_case_is_a_value() -> None:
 
 
 def test_no_runtime_gets_the_hosts_null() -> None:
-    # crun would give it to the container's user, for the whole machine.
+    # crun would change its owner to the container's user, for the whole host.
     done = Runtime(("sh", "-c", "stat -L -c %F /dev/stdin; cat; echo end"), 60).call()
     assert (done.status, done.stdout) == (0, "fifo\nend\n")

@@ -1,4 +1,4 @@
-"""All commands of the documents, with those that need root."""
+"""Run all commands of the documents, including those that need root."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def test_commands(document: str, tmp_path: Path) -> None:
 
 
 def _check_pocker(path: Path) -> None:
-    """Nothing of pocker is left: neither containers nor processes; the name server ends a second after the last one."""
+    """Nothing of pocker is left: no containers and no processes; the name server exits a second after the last
+    container."""
     assert not list(path.glob("home/pocker/containers/*"))
     deadline = time.monotonic() + 20
     while left := [entry.name for entry in Path("/proc").glob("[0-9]*") if _speaks_of(entry, path)]:
@@ -41,8 +42,8 @@ def _speaks_of(process: Path, path: Path) -> bool:
     try:
         return str(path).encode() in (process / "cmdline").read_bytes()
     except OSError:
-        return False   # it has ended
+        return False   # it has exited
 
 
-def test_there_are_such_documents() -> None:
+def test_documents_with_commands_exist() -> None:
     assert {"README.md", "HACKING.md"} <= set(WITH_ROOT)

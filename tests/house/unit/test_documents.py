@@ -1,6 +1,6 @@
-"""What the documents say is so: their commands run and print what is written there, what they name exists.
+"""The documents are right: their commands run and print the documented output, and the names in them exist.
 
-Commands stand in fenced ``console`` blocks: after ``$`` those that anybody may run, after ``#`` those that need root
+Commands are in fenced ``console`` blocks: after ``$`` those that any user can run, after ``#`` those that need root
 (run by tests/house/integration/test_documents.py). One shell runs all commands of a document, in an empty directory
 that the documents call /containers. ``...`` matches any text; numbers of steps and processes, times and column widths
 may differ.
@@ -27,7 +27,7 @@ DOCUMENTS = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *(TOP / "b
 NAMES = [str(path.relative_to(TOP)) for path in DOCUMENTS]
 WITH_COMMANDS = [name for name in NAMES if "```console" in (TOP / name).read_text()]
 FENCE = re.compile(r"^( *)```console\n(.*?)^ *```$", re.M | re.S)
-# A killed container takes a moment to go, which a reader's fingers allow it.
+# A killed container takes a moment to exit, which a reader who types the commands does not notice.
 PRELUDE = """
 export HOME={home} POCKER_ROOT={home}/pocker POCKER_RUN={home}/run LC_ALL=C TZ=UTC
 pyruntime() {{
@@ -75,8 +75,7 @@ def examples(document: str) -> list[Example]:
 
 
 def plain(text: str, work: str) -> list[str]:
-    """Output without what differs from machine to machine and from run to run, and pocker's directories where they
-    usually are."""
+    """Output without parts that differ between hosts and runs, and with the usual paths of pocker's directories."""
     text = text.replace(f"{Path(work).parent}/home/pocker", "/var/lib/pocker")
     text = text.replace(work, "/containers")
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME", text)
@@ -89,7 +88,7 @@ def plain(text: str, work: str) -> list[str]:
 
 
 def matches(expected: list[str], output: list[str]) -> bool:
-    """Whether the lines fit; a line ``...`` fits any number of lines, ``...`` in a line anything."""
+    """Whether the lines match; a line ``...`` matches any number of lines, ``...`` in a line any text."""
     if not expected:
         return not output
     if expected[0] == "...":
@@ -100,7 +99,7 @@ def matches(expected: list[str], output: list[str]) -> bool:
 
 def _output(command: list[str], environment: dict[str, str], file: Path) -> str:
     """What a command prints until it ends. It prints into a pipe: CRIU brings no file back that has grown meanwhile.
-    A created container keeps that open, so nobody waits for its end."""
+    A created container keeps the pipe open, so its end is not awaited."""
     with file.open("w") as output, subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=output) as reader:
         assert reader.stdin is not None
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=reader.stdin, stderr=subprocess.STDOUT,
@@ -130,10 +129,10 @@ def play(document: str, directory: Path, *, root: bool) -> None:
         command = re.sub(r"(?<!\S)/containers", str(work), example.command)
         command = re.sub(r"(?<!\S)/run/pocker/", f"{home}/run/", command)
         script += f"echo '@@{number}@@'\n{command}\n"
-    if root:   # what a document that failed has left
+    if root:   # leftovers of a document that failed
         script += 'left=$(pocker ps -aq); [ -z "$left" ] || pocker rm -f -v $left >/dev/null\n'
     script += "echo '@@end@@'\n"
-    # With a network of its own: containers with published ports touch nothing of the machine's.
+    # In a network namespace: containers with published ports do not affect the host's network.
     apart = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"] if root else []
     parts = re.split(r"^@@\d+@@\n", _output([*apart, "bash", "-c", script], environment, directory / "output"),
                      flags=re.M)[1:]
@@ -174,8 +173,8 @@ def test_make_targets_exist(document: str) -> None:
     assert named <= targets, named - targets
 
 
-def test_python_example_is_the_library() -> None:
-    """The README's example uses only what there is; tests/library/integration/test_library.py runs the calls."""
+def test_the_python_example_uses_the_library() -> None:
+    """The README's example uses only existing names; tests/library/integration/test_library.py runs the calls."""
     from pyruntime import Engine, Runtime, State
 
     code = "\n".join(re.findall(r"```python\n(.*?)```", (TOP / "README.md").read_text(), re.S))
@@ -187,7 +186,7 @@ def test_python_example_is_the_library() -> None:
     assert "status" in State.__slots__
 
 
-def test_reference_of_the_plan_is_fresh() -> None:
+def test_the_reference_of_the_plan_is_up_to_date() -> None:
     from docs.generate import reference
 
     assert (TOP / "docs/plan.md").read_text() == reference(), "run `python -m docs.generate > docs/plan.md`"
@@ -203,7 +202,7 @@ def test_every_decision_is_listed() -> None:
         assert re.findall("^## (.+)", text, re.M) == ["Context", "Choice", "Price"], name
 
 
-def test_the_tree_of_errors_is_the_code_s() -> None:
+def test_the_documented_tree_of_errors_is_that_of_the_code() -> None:
     from pyruntime import errors
 
     tree = re.search(r"^    PyruntimeError .*?\n\n", str(errors.__doc__), re.M | re.S)
@@ -215,7 +214,7 @@ def test_the_tree_of_errors_is_the_code_s() -> None:
 # --- help texts ------------------------------------------------------------------------------------------------------
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    """The command, as a user calls it."""
+    """The command, as called by a user."""
     return subprocess.run([COMMAND, *words], capture_output=True, text=True, check=False)
 
 
@@ -266,7 +265,7 @@ def test_every_option_in_the_documents_exists() -> None:
 
 # --- the bench -------------------------------------------------------------------------------------------------------
 
-def test_the_bench_searches_and_tabulates() -> None:
+def test_the_bench_searches_and_prints_tables() -> None:
     from bench.__main__ import medians
     from bench.figures import table
     from bench.measure import smallest
@@ -281,7 +280,7 @@ def test_the_bench_searches_and_tabulates() -> None:
     assert "| 2.0 | 4.0 (2.00) |" in text and "| 100 | 250 (2.50) |" in text and "one 1.0 | two 2.0" in text
 
 
-def test_the_bench_explains_itself() -> None:
+def test_the_bench_has_help() -> None:
     done = subprocess.run([sys.executable, "-m", "bench", "--help"], cwd=TOP, capture_output=True, text=True,
                           check=False)
     assert done.returncode == 0 and "--rounds N" in done.stdout
@@ -292,12 +291,12 @@ def test_the_bench_needs_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert main([]) == 2
-    assert "root is needed" in capsys.readouterr().err
+    assert "must run as root" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", figures.DOCUMENTS, ids=lambda path: path.parent.name)
-def test_figures_come_from_what_was_recorded(path: Path) -> None:
-    """`make bench ARGS=--record` writes them; figures written by hand in two places soon differ."""
+def test_figures_are_the_recorded_figures(path: Path) -> None:
+    """`make bench ARGS=--record` writes the figures; figures maintained by hand in two places soon differ."""
     results = json.loads(figures.RESULTS.read_text())
     text = path.read_text()
     assert "<!-- figures: " in text and figures.rendered(text, results) == text

@@ -1,4 +1,4 @@
-"""docs/gockers.md: each row's test exists, and its command is one that pocker understands."""
+"""docs/gockers.md: the test of each row exists, and pocker accepts its command."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in PAGE
         if line.startswith("| ") and not line.startswith(("| feature", "| ---"))]
 
 
-def test_rows_are_whole() -> None:
+def test_rows_are_complete() -> None:
     assert len(ROWS) > 50
     assert all(len(row) == 3 and all(row) for row in ROWS), [row for row in ROWS if len(row) != 3]
     assert len({row[0] for row in ROWS}) == len(ROWS)
 
 
 @pytest.mark.parametrize("name", sorted({row[2] for row in ROWS}))
-def test_every_test_is_there(name: str) -> None:
+def test_every_test_exists(name: str) -> None:
     file, _, function = name.partition("::")
     path = TOP / (file if "/" in file else f"tests/pocker/integration/{file}")
     functions = {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
@@ -34,7 +34,7 @@ def test_every_test_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("line", sorted({line for row in ROWS for line in re.findall(r"`(pocker [^`]+)`", row[1])}))
-def test_every_command_is_understood(line: str) -> None:
+def test_every_command_is_accepted(line: str) -> None:
     words = parse(GLOBAL, shlex.split(line)[1:]).arguments
     command = PROGRAM.module(words[0]).COMMAND
     parsed = parse(command, words[1:])

@@ -1,4 +1,4 @@
-"""docs/security.md: sorted, complete, and each test that it names is there."""
+"""docs/security.md: sorted and complete, and each named test exists."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def test_each_section_is_sorted_by_year() -> None:
         assert years == sorted(years) and years
 
 
-def test_each_row_is_whole() -> None:
+def test_each_row_is_complete() -> None:
     for row in ROWS:
         assert len(row) == 6 and row[0] in row[1] and row[4] in ("yes", "no", "in part") and all(row), row
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
-def test_what_a_test_names_is_in_the_table(path: Path) -> None:
+def test_each_cve_in_a_test_is_in_the_table(path: Path) -> None:
     listed = {number for row in ROWS for number in NUMBER.findall(" ".join(row))}
     assert set(NUMBER.findall(path.read_text())) <= listed
 
 
-def test_the_tests_of_the_table_are_there() -> None:
+def test_the_tests_in_the_table_exist() -> None:
     for row in ROWS:
         file = ""
         for place in re.findall(r"`((?:[\w/]+\.py(?:::\w+)?)|test_\w+)`", row[5]):

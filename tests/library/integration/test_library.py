@@ -1,4 +1,4 @@
-"""``import pyruntime``: the same as the command, typed."""
+"""``import pyruntime``: the operations of the command, typed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, Pyru
 from tests.containers import Bundle, Runtime
 
 
-def test_all_is_what_it_says() -> None:
+def test_all_matches_the_module() -> None:
     assert sorted(pyruntime.__all__) == sorted(["Engine", "Runtime", "State", "__version__", "errors"])
     for name in pyruntime.__all__:
         assert getattr(pyruntime, name)
@@ -48,7 +48,7 @@ def test_run_returns_the_status(runtime: Runtime, bundle: Bundle) -> None:
 
 
 def test_calls_from_several_threads(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    """Waiting ones too: signals are the main thread's, and nothing is taken from it."""
+    """Including calls that wait: signals remain with the main thread."""
     library = Library(runtime.root)
     rootfs = Path(bundle.config["root"]["path"])
     bundles = [Bundle(tmp_path / f"bundle{number}", rootfs).shell(f"exit {number}") for number in range(8)]
@@ -79,7 +79,7 @@ def test_problems_are_typed(runtime: Runtime, bundle: Bundle) -> None:
     assert isinstance(caught.value, PyruntimeError) and caught.value.exit_code == 1
 
 
-def test_warnings_are_handed_over(runtime: Runtime, bundle: Bundle) -> None:
+def test_warnings_are_passed_to_the_caller(runtime: Runtime, bundle: Bundle) -> None:
     heard: list[str] = []
     bundle.config["process"]["capabilities"]["bounding"] = ["CAP_KILL", "CAP_NEW_AND_UNKNOWN"]
     Library(runtime.root, warn=heard.append).run("c1", bundle.shell("true").path)

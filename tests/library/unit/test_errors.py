@@ -1,4 +1,4 @@
-"""pyruntime.errors: what errors say, and how they come from one process to another."""
+"""pyruntime.errors: messages of errors, and their transfer from one process to another."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def test_words_have_no_number(error: Exception, expected: str) -> None:
 
 
 @pytest.mark.parametrize("name", errors.__dict__)
-def test_every_error_can_be_told_by_another_process(name: str) -> None:
-    """Of those that are made of more than a message the class is lost, and the message is not."""
+def test_every_error_can_be_rebuilt_in_another_process(name: str) -> None:
+    """Errors with more than a message lose their class, but not the message."""
     error = told(name, "a message", "a place")
     assert str(error) == "a message" and error.where == "a place" and isinstance(error, errors.PyruntimeError)
     kind = getattr(errors, name)

@@ -1,4 +1,4 @@
-"""The default profile: as strict as Docker's documentation says of its own, and able to run what people run."""
+"""The default profile: as strict as Docker's documented profile, and able to run common software."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pyruntime.runtime.compiler.sections.seccomp_filter import compile_filter
 from pyruntime.runtime.config.node import Node
 
 # docs.docker.com/engine/security/seccomp, "significant syscalls blocked by the default profile"; without ptrace and
-# process_vm_*, which it blocks on kernels before 4.8 alone, clock_adjtime, which can ask as well as set, and clone and
+# process_vm_*, which it blocks only on kernels before 4.8, clock_adjtime, which can read as well as set, and clone and
 # personality, whose arguments decide.
 BLOCKED = """
     _sysctl acct add_key bpf clock_settime create_module delete_module finit_module get_kernel_syms get_mempolicy
@@ -38,7 +38,7 @@ def plainly_allowed(document: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", BLOCKED)
-def test_calls_that_docker_blocks_are_blocked(name: str) -> None:
+def test_calls_that_docker_documents_as_blocked_are_blocked(name: str) -> None:
     usual = profile(CAPABILITIES)
     assert usual["defaultAction"] == "SCMP_ACT_ERRNO" and usual["defaultErrnoRet"] == errno.EPERM
     assert name not in {one for rule in usual["syscalls"] for one in rule["names"]}
@@ -48,7 +48,7 @@ def test_calls_that_no_capability_allows() -> None:
     assert not set(NEVER) & plainly_allowed(profile(ALL))
 
 
-def test_some_calls_require_a_capability() -> None:
+def test_calls_are_allowed_only_with_their_capability() -> None:
     for capability, names in WITH_CAPABILITY.items():
         assert not set(names) & set(EVERYBODY), capability
         assert set(names) <= plainly_allowed(profile([*CAPABILITIES, capability])), capability
@@ -86,7 +86,7 @@ def test_personality_and_socket_are_filtered_by_arguments() -> None:
             socket.AF_TIPC, 31, 43, 44, 45} <= allowed   # Bluetooth, SMC, XDP, MCTP
 
 
-# Takes the program that comes by standard input as its filter, then makes calls; prints what each came to.
+# Loads the program from standard input as its filter, then makes calls and prints the result of each.
 _TRIES = """
     import ctypes, errno, os, socket, sys
     libc = ctypes.CDLL(None, use_errno=True)
@@ -116,19 +116,19 @@ def test_the_kernel_enforces_the_profile() -> None:
 
 
 @pytest.mark.parametrize("machine", [*MACHINES, "unknown"])
-def test_the_profile_is_valid_for_every_machine(machine: str) -> None:
+def test_the_profile_supports_every_architecture(machine: str) -> None:
     from pyruntime.runtime.config.check import conforms
 
     found = profile(CAPABILITIES, machine)
     assert conforms({"ociVersion": "1.0.2", "linux": {"seccomp": found}}), found.keys()
     if machine == "s390x":
-        return   # libseccomp makes no filter for another byte order beside this machine's
+        return   # libseccomp cannot combine architectures of different byte order
     compiled = compile_filter(Node(found))
     assert compiled.program and len(compiled.program) // 8 < 4096
 
 
 def test_libseccomp_knows_all_but_the_newest_calls() -> None:
-    """A name that is misspelt would be left out without a word."""
+    """A misspelt name would be ignored silently."""
     unknown = set(compile_filter(Node(profile(ALL))).unknown)
     newer_than_libseccomp_2_5_4 = {
         "cachestat", "fchmodat2", "file_getattr", "file_setattr", "futex_requeue", "futex_wait", "futex_wake",
@@ -138,14 +138,14 @@ def test_libseccomp_knows_all_but_the_newest_calls() -> None:
     assert unknown <= newer_than_libseccomp_2_5_4, unknown - newer_than_libseccomp_2_5_4
 
 
-def test_the_profile_is_built_fast() -> None:
-    """It is part of every start; no list is made by regular expressions or file reads."""
+def test_the_profile_is_built_quickly() -> None:
+    """The profile is part of every start; no list is built by regular expressions or from files."""
     import timeit
 
     assert min(timeit.repeat(lambda: profile(CAPABILITIES), number=1, repeat=20)) < 0.003
 
 
-def test_a_profile_in_dockers_form() -> None:
+def test_a_profile_in_dockers_format() -> None:
     document = {
         "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1,
         "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]},

@@ -1,8 +1,8 @@
-"""As much of systemd as the runtime talks to, on a private bus: python fake_systemd.py ADDRESS BASE LOG [BEHAVIOUR].
+"""The part of systemd that the runtime uses, on a private bus: python fake_systemd.py ADDRESS BASE LOG [BEHAVIOUR].
 
-Makes the cgroups of scopes below BASE in the hierarchies in which systemd would, moves processes there, and writes
-every call to LOG as a line of JSON. BEHAVIOUR: ``failed`` jobs end so; ``mute`` they never end; ``leftover`` every unit
-exists until it is reset; ``refuse`` properties cannot be changed.
+Creates the cgroups of scopes below BASE in the hierarchies that systemd would use, moves processes there, and writes
+every call to LOG as a line of JSON. BEHAVIOUR: ``failed``: jobs fail; ``mute``: jobs never end; ``leftover``: every
+unit exists until it is reset; ``refuse``: properties cannot be changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ERRORS = NAME + "."
 
 
 class Refused(Exception):
-    """An answer that is an error: its name on the bus, and a text."""
+    """An error reply: its D-Bus name, and a text."""
 
 
 class Fake:
@@ -45,7 +45,7 @@ class Fake:
         return self.base + expand_slice(self.units[unit]["Slice"][1]) + "/" + unit
 
     def call(self, method: str, body: tuple[Any, ...], sender: str) -> tuple[str | None, tuple[Any, ...]]:
-        """The signature and the values of the answer."""
+        """The signature and the values of the reply."""
         if method == "Get":
             return "v", (("s", {"Version": "252.39-1~deb12u1", "ControlGroup": self.base}[body[1]]),)
         if method in ("StartTransientUnit", "StopUnit"):
@@ -103,7 +103,7 @@ class Fake:
 
 
 def empty(path: str) -> None:
-    """Kill what stands in a cgroup."""
+    """Kill the processes in a cgroup."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         with open(path + "/cgroup.procs", encoding="ascii") as file:
@@ -117,7 +117,7 @@ def empty(path: str) -> None:
 
 
 def main() -> None:
-    """Serve until the bus hangs up."""
+    """Serve until the bus disconnects."""
     address, base, log = sys.argv[1:4]
     fake = Fake(base, sys.argv[4] if len(sys.argv) > 4 else "")
     bus = DBusConnection(_connect(address))
@@ -139,7 +139,7 @@ def main() -> None:
             if signature == "o" and fake.behaviour != "mute":
                 result = "failed" if fake.behaviour == "failed" else "done"
                 emitter = DBusAddress(OBJECT, interface=MANAGER)
-                # One of somebody else's before it.
+                # First a job of another client.
                 for number, path in ((0, f"{OBJECT}/job/0"), (fake.jobs, values[0])):
                     bus.send(new_signal(emitter, "JobRemoved", "uoss", (number, path, message.body[0], result)))
 

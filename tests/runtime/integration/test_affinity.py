@@ -1,4 +1,4 @@
-"""The CPUs that programs run on when the runtime's caller was bound to some (taskset, systemd's CPUAffinity=)."""
+"""The CPUs that programs run on if the runtime's caller is bound to some CPUs (taskset, systemd's CPUAffinity=)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALLOWED = ["grep", "Cpus_allowed_list", "/proc/self/status"]
 
 @pytest.fixture
 def bound() -> Iterator[str]:
-    """This process, and with it the runtime, is bound to one CPU; what a program shows that is not bound."""
+    """Bind this process, and with it the runtime, to one CPU; return the CPU list of an unbound program."""
     own = os.sched_getaffinity(0)
     if not {0, 1} <= own:
         pytest.skip(f"CPUs 0 and 1 are needed, and this process may run on {sorted(own)}")
@@ -37,8 +37,8 @@ def test_init_and_exec_run_on_the_cpuset(runtime: Runtime, bundle: Bundle, resou
     assert runtime.ok("exec", "c1", *ALLOWED) == wanted
 
 
-def test_exec_cpu_affinity_wins(runtime: Runtime, bundle: Bundle, bound: str) -> None:
-    """config.md#linux-process: without `final` the kernel decides, and since 6.2 it keeps what `initial` asked for."""
+def test_exec_cpu_affinity_takes_precedence(runtime: Runtime, bundle: Bundle, bound: str) -> None:
+    """config.md#linux-process: without `final` the kernel decides, and since 6.2 it keeps the CPUs of `initial`."""
     release = tuple(int(part) for part in os.uname().release.split(".")[:2])
     kept = "1" if release >= (6, 2) else bound.split()[1]
     bundle.save(process__args=["sleep", "1000"], process__execCPUAffinity={"initial": "1"})

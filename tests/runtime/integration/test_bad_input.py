@@ -1,7 +1,7 @@
-"""Wrong config.json files: an error that names the place, no traceback, nothing left behind.
+"""Invalid config.json files: an error that names the place, no traceback, nothing left behind.
 
-The catalogue of tests/data touches every leaf of the schema. All of it goes through the library, a part of it through
-the command, where starting Python thousands of times would take an hour.
+The catalogue of tests/data covers every leaf of the schema. All of it is tested through the library, a part through the
+command, because starting Python thousands of times would take an hour.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from tests.data.wrong_configs import cases
 
 
 def taken(document: object) -> bool:
-    """Whether it is accepted with a warning, as other runtimes accept it (tests/runtime/unit/config/test_lenient)."""
+    """Whether the document is accepted with a warning, as by other runtimes
+    (tests/runtime/unit/config/test_lenient)."""
     if isinstance(document, bytes):
         return False
     accepted, forgiven = forgive(document)
     return bool(forgiven) and not problems_of(accepted, "config.json", process_needed=False)
 
 
-# The specification lets `create` do without a process: only `start` needs one.
+# The specification does not require a process for `create`, only for `start`.
 CASES = [case for case in cases()
          if not (case[2] == "process" and isinstance(case[1], dict) and case[1].get("process") is None)
          and not taken(case[1])]
@@ -38,12 +39,12 @@ def text(document: Any) -> bytes:
     return document if isinstance(document, bytes) else json.dumps(document).encode()
 
 
-def test_there_are_enough() -> None:
+def test_the_catalogue_is_large_enough() -> None:
     assert len(CASES) >= 300
 
 
 def test_every_wrong_configuration_is_refused_by_create(tmp_path: Path) -> None:
-    """Through the library's create, which is what the command calls."""
+    """Through create of the library, which the command calls."""
     root = tmp_path / "state"
     bundle = tmp_path / "bundle"
     (bundle / "rootfs").mkdir(parents=True)
@@ -67,7 +68,7 @@ def test_every_wrong_configuration_is_refused_by_create(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(0, len(CASES), max(1, len(CASES) // 320)))
-def test_the_command_says_where(runtime: Runtime, tmp_path: Path, number: int) -> None:
+def test_the_command_names_the_place(runtime: Runtime, tmp_path: Path, number: int) -> None:
     name, document, path = CASES[number]
     bundle = tmp_path / "wrong"
     (bundle / "rootfs").mkdir(parents=True)
@@ -77,7 +78,7 @@ def test_the_command_says_where(runtime: Runtime, tmp_path: Path, number: int) -
     assert path in done.stderr, (name, done.stderr)
 
 
-# Fourteen one-key mistakes; other runtimes name the place in at most two of them.
+# Fourteen mistakes in one key; other runtimes name the place in at most two of them.
 ONE_KEY = {
     "mounts[0].destination": ("", "mounts", [{"destination": 5, "type": "tmpfs"}]),
     "process.user.uid": ("process.user", "uid", "0"),
@@ -106,11 +107,11 @@ def test_one_key_mistakes(runtime: Runtime, bundle: Bundle, where: str) -> None:
     bundle.save()
     done = runtime("create", "c1", bundle)
     assert done.returncode == 1 and f"config.json: {where}" in done.stderr, done.stderr
-    assert "; " in done.stderr, "no remedy"   # on a terminal in a line of its own
+    assert "; " in done.stderr, "no remedy"   # on a terminal, on a separate line
 
 
-def test_what_the_machine_lacks_is_named(runtime: Runtime, bundle: Bundle) -> None:
-    """Failures at run time carry the place in config.json, the step and the kernel's words."""
+def test_missing_features_of_the_host_are_named(runtime: Runtime, bundle: Bundle) -> None:
+    """Errors at run time have the place in config.json, the step and the kernel's message."""
     for change, phrases in (
         ({"mounts": [{"destination": "/tmp", "type": "nosuchfs", "source": "x"}]},
          ["mounts[0]", "nosuchfs", "No such device"]),
@@ -135,7 +136,7 @@ def test_what_the_machine_lacks_is_named(runtime: Runtime, bundle: Bundle) -> No
         if "linux__namespaces" in change:
             fresh.config.pop("hostname")
             fresh.config["linux"]["maskedPaths"] = fresh.config["linux"]["readonlyPaths"] = []
-        # `run`: where AppArmor is enabled, a profile that is not loaded is found out by `start`.
+        # `run`: if AppArmor is enabled, only `start` detects a profile that is not loaded.
         done = runtime("run", "c1", fresh.save(**change))
         assert done.returncode == 1, change
         for phrase in phrases:

@@ -1,6 +1,6 @@
-"""Real cgroups, of whatever layout this machine has. Needs root; leaves nothing behind.
+"""Real cgroups, in the layout of the host. Needs root; leaves nothing behind.
 
-The same file is run on v1, hybrid and v2 machines; what only one of them can do is skipped elsewhere.
+This file is run on v1, hybrid and v2 hosts; tests of other layouts are skipped.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HOST = discover() if os.geteuid() == 0 else CgroupHost([], None)
 TOP = f"/pyruntime-test-{os.getpid()}"
 PATH = f"{TOP}/inner"
 v1 = pytest.mark.skipif(not HOST.hierarchies, reason="needs cgroup v1")
-v2 = pytest.mark.skipif(HOST.layout != "v2", reason="needs cgroup v2 alone")
+v2 = pytest.mark.skipif(HOST.layout != "v2", reason="needs cgroup v2 only")
 
 
 class Sandbox:
@@ -159,7 +159,7 @@ def test_freeze_and_thaw(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_kill_reaches_processes_that_fork_all_the_time(sandbox: Sandbox, frozen: bool) -> None:
+def test_kill_reaches_processes_that_keep_forking(sandbox: Sandbox, frozen: bool) -> None:
     def breed() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         for sign in (signal.SIGTERM, signal.SIGINT):
@@ -186,9 +186,9 @@ def _dead(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_delete_kills_what_is_left(sandbox: Sandbox, frozen: bool) -> None:
+def test_delete_kills_remaining_processes(sandbox: Sandbox, frozen: bool) -> None:
     sandbox.create()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)   # nobody has to wait for them
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)   # they need not be reaped
     try:
         pid = sandbox.child()
         sandbox.children.clear()
@@ -209,7 +209,7 @@ def test_delete_kills_what_is_left(sandbox: Sandbox, frozen: bool) -> None:
 
 def test_a_cgroup_in_use_is_refused(sandbox: Sandbox) -> None:
     sandbox.create()
-    sandbox.create()   # empty: fit for use
+    sandbox.create()   # empty: usable
     sandbox.child()
     with pytest.raises(OSError, match=r"container's cgroup is not empty: 1 process\(es\) found"):
         sandbox.create()
@@ -230,7 +230,7 @@ def test_a_frozen_cgroup_is_refused(sandbox: Sandbox) -> None:
     parent.thaw()
 
 
-def test_undo_removes_what_was_made_and_nothing_else(sandbox: Sandbox) -> None:
+def test_undo_removes_only_created_directories(sandbox: Sandbox) -> None:
     path = next(iter(sandbox.paths.values()))
     os.mkdir(os.path.dirname(path))
     made = perform.create(path)
@@ -267,7 +267,7 @@ def test_limits_of_v2(sandbox: Sandbox) -> None:
         "memory.max", "memory.swap.max", "memory.low", "memory.high", "cpu.weight", "cpu.max", "cpuset.cpus",
         "pids.max")]
     assert values == ["67108864", "67108864", "33554432", "62914560", "59", "50000 100000", "0", "19"]
-    # What nobody asked for is on too, for `events` and `update`.
+    # Controllers that are not required are enabled, too, for `events` and `update`.
     assert set(sandbox.read("", "cgroup.controllers").split()) >= {"cpuset", "cpu", "io", "memory", "pids"}
 
 
@@ -330,7 +330,7 @@ def test_burst_moves_with_the_quota(sandbox: Sandbox, burst: bool) -> None:
         pytest.skip("no cpu controller")
     sandbox.create()
     if not (sandbox.file("cpu", "cpu.cfs_burst_us").exists() or sandbox.file("cpu", "cpu.max.burst").exists()):
-        pytest.skip("no burst in this kernel")
+        pytest.skip("the kernel does not support burst")
     for quota in (100000, 10000, 50000) if burst else (10000, 100000):
         sandbox.update({"cpu": {"quota": quota, "period": 100000, "burst": quota}})
 
@@ -338,7 +338,7 @@ def test_burst_moves_with_the_quota(sandbox: Sandbox, burst: bool) -> None:
 def test_idle_and_shares(sandbox: Sandbox) -> None:
     sandbox.create()
     if not sandbox.file("cpu", "cpu.idle").exists():
-        pytest.skip("no cpu.idle in this kernel")
+        pytest.skip("the kernel has no cpu.idle")
     for idle, shares in ((1, 512), (0, 1024), (1, 2)):
         sandbox.update({"cpu": {"idle": idle, "shares": shares}})
         assert sandbox.read("cpu", "cpu.idle") == str(idle)
@@ -347,7 +347,7 @@ def test_idle_and_shares(sandbox: Sandbox) -> None:
 
 
 @v1
-def test_a_limit_below_the_use_says_so(sandbox: Sandbox) -> None:
+def test_a_limit_below_the_usage_is_explained(sandbox: Sandbox) -> None:
     sandbox.create({"memory": {"limit": 64 << 20}})
 
     def use() -> None:
@@ -379,7 +379,7 @@ def test_v2_checks_before_it_kills(sandbox: Sandbox) -> None:
         sandbox.update({"memory": {"limit": 1 << 20, "checkBeforeUpdate": True}})
 
 
-def test_the_pids_limit_counts(sandbox: Sandbox) -> None:
+def test_the_pids_limit_applies(sandbox: Sandbox) -> None:
     def fork_twice() -> int:
         try:
             for _ in range(2):
@@ -394,7 +394,7 @@ def test_the_pids_limit_counts(sandbox: Sandbox) -> None:
 
 
 @v1
-def test_new_cpusets_take_processes(sandbox: Sandbox) -> None:
+def test_new_cpusets_accept_processes(sandbox: Sandbox) -> None:
     if not HOST.find("cpuset"):
         pytest.skip("no cpuset hierarchy")
     sandbox.create()
@@ -403,7 +403,7 @@ def test_new_cpusets_take_processes(sandbox: Sandbox) -> None:
         assert Path(directory, "cpuset.mems").read_text().strip()
 
 
-def test_huge_pages_wherever_the_controller_is(sandbox: Sandbox) -> None:
+def test_huge_pages_in_the_hierarchy_of_the_controller(sandbox: Sandbox) -> None:
     hierarchy = HOST.find("hugetlb")
     if not hierarchy or not os.path.isdir("/sys/kernel/mm/hugepages/hugepages-2048kB"):
         pytest.skip("no hugetlb controller or no 2 MiB pages")
@@ -438,7 +438,7 @@ def access(directory: str, device: tuple[int, int], flags: int) -> int:
 
 def devices_directory(tmp_path: Path) -> str:
     if os.statvfs(tmp_path).f_flag & 0x4:   # ST_NODEV
-        pytest.skip("device nodes do not work here")
+        pytest.skip("device nodes do not work on this filesystem")
     return str(tmp_path)
 
 
@@ -461,7 +461,7 @@ def test_devices(sandbox: Sandbox, tmp_path: Path, entries: list[dict[str, Any]]
     assert tuple(found) == results
 
 
-def test_the_filter_of_v2_also_works_beside_v1(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_filter_of_v2_also_works_on_hybrid_hosts(sandbox: Sandbox, tmp_path: Path) -> None:
     if not HOST.unified:
         pytest.skip("no v2 hierarchy")
     directory = devices_directory(tmp_path)
@@ -472,10 +472,10 @@ def test_the_filter_of_v2_also_works_beside_v1(sandbox: Sandbox, tmp_path: Path)
     assert sandbox.result(lambda: access(directory, KMSG, os.O_RDONLY)) == errno.EPERM
 
 
-# --- v2's rules of its own ----------------------------------------------------------------------------------------
+# --- rules of v2 --------------------------------------------------------------------------------------------------
 
 @v2
-def test_processes_in_between_are_named(sandbox: Sandbox) -> None:
+def test_a_parent_cgroup_with_processes_is_named(sandbox: Sandbox) -> None:
     top = os.path.dirname(sandbox.paths[""])
     perform.create(top)
     pid = sandbox.child(join=False)
@@ -488,7 +488,7 @@ def test_processes_in_between_are_named(sandbox: Sandbox) -> None:
 
 
 @v2
-def test_without_limits_processes_in_between_do_not_matter(sandbox: Sandbox) -> None:
+def test_without_limits_processes_in_a_parent_cgroup_do_not_matter(sandbox: Sandbox) -> None:
     top = os.path.dirname(sandbox.paths[""])
     perform.create(top)
     pid = sandbox.child(join=False)
@@ -507,7 +507,7 @@ def test_a_threaded_parent_is_named(sandbox: Sandbox) -> None:
 
 
 @v2
-def test_a_cgroup_that_hands_down_takes_no_process(sandbox: Sandbox) -> None:
+def test_a_cgroup_that_delegates_controllers_accepts_no_process(sandbox: Sandbox) -> None:
     sandbox.create({"memory": {"limit": 1 << 20}})
     with pytest.raises(OSError, match="takes no process"):
         perform.join([os.path.dirname(sandbox.paths[""])], os.getpid())
@@ -538,7 +538,7 @@ def test_stats(sandbox: Sandbox) -> None:
     sandbox.create({"memory": {"limit": 64 << 20}, "pids": {"limit": 20}})
 
     def work() -> None:
-        end = time.process_time() + 0.05   # of the processor: the machine may be busy
+        end = time.process_time() + 0.05   # of CPU time: the host may be busy
         while time.process_time() < end:
             sum(range(1000))
         signal.pause()
@@ -554,16 +554,16 @@ def test_stats(sandbox: Sandbox) -> None:
     assert data["network_interfaces"] is None
 
 
-def test_stats_of_what_is_gone() -> None:
+def test_stats_of_a_removed_cgroup() -> None:
     data = stats.stats({key: path + "/gone" for key, path in container_paths(PATH, "x", HOST).items()})
     assert data["pids"] == {} and data["hugetlb"] == {}
 
 
 @pytest.mark.parametrize("levels", [1, 2])
-def test_a_cpuset_that_somebody_made_and_never_filled(runtime: Runtime, bundle: Bundle, levels: int) -> None:
+def test_an_existing_cpuset_that_was_never_filled(runtime: Runtime, bundle: Bundle, levels: int) -> None:
     hierarchy = next((one for one in discover().hierarchies if one.key == "cpuset"), None)
     if hierarchy is None:
-        pytest.skip("cpuset is no cgroup v1 hierarchy here")
+        pytest.skip("the host has no cgroup v1 cpuset hierarchy")
     made = [Path(hierarchy.mountpoint + hierarchy.own, *["empty"] * (level + 1)) for level in range(levels)]
     for path in made:
         path.mkdir()

@@ -1,4 +1,4 @@
-"""What containerd asks of a runtime and bundles by hand rarely show: streams on /dev/null, joined user namespaces."""
+"""Features that containerd uses and other bundles rarely have: streams on /dev/null, joined user namespaces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from tests.containers import PATIENCE, Bundle, Runtime, end
 
 
 def test_streams_on_the_hosts_null_can_be_written(runtime: Runtime, bundle: Bundle) -> None:
-    """containerd opens /dev/null for reading and makes it all three streams of a container without input and output."""
+    """containerd opens /dev/null read-only and uses it for all three streams of a container without input and
+    output."""
     bundle.shell("echo out && echo err >&2")
     with open(os.devnull, "rb") as null:
         done = subprocess.run([COMMAND, "--root", runtime.root, "run", "--bundle", bundle.path, "c1"], stdin=null,
@@ -19,14 +20,14 @@ def test_streams_on_the_hosts_null_can_be_written(runtime: Runtime, bundle: Bund
     assert done.returncode == 0
 
 
-def test_one_stream_on_null_leaves_the_others(runtime: Runtime, bundle: Bundle) -> None:
+def test_one_stream_on_null_does_not_affect_the_others(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("cat; echo out; echo err >&2")
-    done = runtime("run", "--bundle", bundle.path, "c1")   # its input is /dev/null
+    done = runtime("run", "--bundle", bundle.path, "c1")   # its standard input is /dev/null
     assert (done.returncode, done.stdout, done.stderr) == (0, "out\n", "err\n")
 
 
-def test_streams_stay_where_dev_null_is_something_else(runtime: Runtime, own_bundle: Bundle) -> None:
-    """Something that an image has put there is not written to."""
+def test_streams_are_kept_if_dev_null_is_another_file(runtime: Runtime, own_bundle: Bundle) -> None:
+    """The container must not write to a file that an image has put at this path."""
     own_bundle.config["mounts"] = [mount for mount in own_bundle.config["mounts"] if mount["destination"] != "/dev"
                                    and not mount["destination"].startswith("/dev/")]
     place = Path(own_bundle.config["root"]["path"], "dev/null")
@@ -39,9 +40,9 @@ def test_streams_stay_where_dev_null_is_something_else(runtime: Runtime, own_bun
     assert (done.returncode, place.read_text()) == (0, "kept\n"), done.stderr
 
 
-def test_sources_that_only_root_may_reach_in_a_joined_user_namespace(runtime: Runtime, bundle: Bundle,
+def test_sources_that_only_root_can_reach_with_a_joined_user_namespace(runtime: Runtime, bundle: Bundle,
                                                                      tmp_path: Path) -> None:
-    """Kubernetes' pods: the user namespace is made by the caller, the files are below a directory of mode 0700."""
+    """Kubernetes pods: the caller creates the user namespace, and the files are below a directory of mode 0700."""
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0o700)
     (hidden / "file").write_text("here\n")
@@ -62,7 +63,7 @@ def test_sources_that_only_root_may_reach_in_a_joined_user_namespace(runtime: Ru
 
 
 def test_a_program_that_is_a_directory(runtime: Runtime, bundle: Bundle) -> None:
-    """Docker 20.10 and Podman look for "permission denied" to make exit status 126."""
+    """Docker 20.10 and Podman match "permission denied" for exit status 126."""
     bundle.save(process__args=["/bin"])
     done = runtime("run", "--bundle", bundle.path, "c1")
     assert 'exec: "/bin": is a directory: permission denied' in done.stderr

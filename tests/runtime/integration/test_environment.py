@@ -1,4 +1,4 @@
-"""The environment of every program in a container: of each name one entry, the last."""
+"""The environment of every program in a container: one entry for each name, the last."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.containers import Bundle, Runtime
 
-# As the kernel has it: printenv and shells show one entry of a name only. The shell opens its own file, and lives on.
+# Read from the kernel: printenv and shells print only one entry of a name. The shell opens its own file and stays
+# alive.
 ENTRIES = "exec 3</proc/self/environ; tr '\\0' '\\n' <&3; true"
 
 
@@ -15,7 +16,7 @@ def of(shown: str, name: str) -> list[str]:
     return [line for line in shown.splitlines() if line.startswith(f"{name}=")]
 
 
-def test_the_last_entry_of_the_configuration_wins(runtime: Runtime, bundle: Bundle) -> None:
+def test_the_last_entry_of_the_configuration_takes_effect(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell(ENTRIES, process__env=["A=1", "PATH=/nowhere", "B=x", "A=", "PATH=/bin:/usr/bin", "A=2"])
     shown = runtime.ok("run", "--bundle", bundle, "c1").splitlines()
     assert [line for line in shown if line[0] in "ABP"] == ["A=2", "PATH=/bin:/usr/bin", "B=x"]
@@ -34,7 +35,7 @@ def test_exec_overrides(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> Non
 
 
 def test_hooks(runtime: Runtime, own_bundle: Bundle) -> None:
-    """Those on the host, and those in the container; one without an environment has the program's, without doubles."""
+    """Hooks on the host and in the container; a hook without an environment has the program's, without duplicates."""
     rootfs = Path(own_bundle.config["root"]["path"])
     hooks = {kind: [{"path": "/bin/sh", "args": ["sh", "-c", f"({ENTRIES}) >{place}/{kind}"], "env": env}]
              for kind, place, env in (("createRuntime", rootfs, ["PATH=/bin:/usr/bin", "A=1", "A=2"]),

@@ -1,4 +1,4 @@
-"""`events`: statistics in runc's shape, and a word for each kill for memory."""
+"""`events`: statistics in runc's format, and an event for each OOM kill."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def follow(runtime: Runtime, *words: str) -> subprocess.Popen[str]:
 
 
 def shape(value: Any) -> Any:
-    """The keys of a document, without its numbers; of lists whether there is something in them."""
+    """The keys of a document, without its numbers; for lists, whether they are empty."""
     if isinstance(value, dict):
         return {key: shape(item) for key, item in value.items()}
     return bool(value) if isinstance(value, list) else type(value).__name__
@@ -44,13 +44,13 @@ def test_statistics_once(runtime: Runtime, bundle: Bundle) -> None:
     assert done.returncode == 1 and "container does not exist" in done.stderr
 
 
-def test_the_shape_is_runcs(runtime: Runtime, bundle: Bundle, tmp_path: Any) -> None:
+def test_the_format_is_that_of_runc(runtime: Runtime, bundle: Bundle, tmp_path: Any) -> None:
     runc = shutil.which("runc")
     if not runc and Path("/run/vm-agent").exists():
-        pytest.skip("the guest of tests/vm has no runc to compare with")
+        pytest.skip("the guest of tests/vm has no runc for the comparison")
     if not runc:
         pytest.fail("runc is not installed: run tools/install-deps test")
-    bundle.config["ociVersion"] = "1.0.2"   # what Debian's runc takes
+    bundle.config["ociVersion"] = "1.0.2"   # accepted by Debian's runc
     bundle.config["linux"]["resources"] = {"memory": {"limit": 64 * M}, "pids": {"limit": 20}}
     bundle.shell("sleep 100")
     runtime.ok("run", "--detach", "c1", bundle)
@@ -67,12 +67,12 @@ def test_the_shape_is_runcs(runtime: Runtime, bundle: Bundle, tmp_path: Any) -> 
         subprocess.run([*words, "delete", "--force", "runc-c1"], check=True)
     assert list(ours) == list(theirs)
     for section in ("cpu", "cpuset", "memory", "pids"):
-        missing = set(theirs[section]) - set(ours[section]) - {"cache"}     # both leave a cache of 0 bytes out
+        missing = set(theirs[section]) - set(ours[section]) - {"cache"}     # both omit a cache of 0 bytes
         assert not missing, (section, missing)
         assert shape(ours[section]) == shape(theirs[section]) or section in ("cpu", "memory"), section
 
 
-def test_statistics_until_the_container_is_gone(runtime: Runtime, bundle: Bundle) -> None:
+def test_statistics_until_the_container_is_deleted(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("sleep 100")
     runtime.ok("run", "--detach", "c1", bundle)
     process = follow(runtime, "--interval", "100ms", "c1")
@@ -87,7 +87,7 @@ def test_statistics_until_the_container_is_gone(runtime: Runtime, bundle: Bundle
         process.communicate()
 
 
-def test_a_kill_for_memory_is_told(runtime: Runtime, bundle: Bundle) -> None:
+def test_an_oom_kill_is_reported(runtime: Runtime, bundle: Bundle) -> None:
     bundle.config["linux"]["resources"] = {"memory": {"limit": 16 * M, "swap": 16 * M}}
     bundle.add_mount("/big", "tmpfs", "tmpfs", "size=200m")
     bundle.shell("sleep 1; while :; do dd if=/dev/zero of=/big/file bs=1M count=100 2>/dev/null; sleep 0.2; done")
@@ -106,7 +106,7 @@ def test_a_kill_for_memory_is_told(runtime: Runtime, bundle: Bundle) -> None:
     (["--interval", "0s"], "duration interval must be greater than 0"), (["--interval", "5"], "invalid value"),
     (["--interval", "x"], "invalid value"), (["--interval", "-5s"], "invalid value"),
 ])
-def test_intervals_that_are_none(runtime: Runtime, words: list[str], message: str) -> None:
+def test_invalid_intervals(runtime: Runtime, words: list[str], message: str) -> None:
     done = runtime("events", *words, "c1")
     assert done.returncode == 1 and message in done.stderr
 
@@ -117,6 +117,6 @@ def test_durations(text: str, value: float) -> None:
     assert interval_of(text) == pytest.approx(value)
 
 
-def test_an_empty_duration_is_none() -> None:
+def test_an_empty_duration_is_invalid() -> None:
     with pytest.raises(UsageError):
         interval_of("")

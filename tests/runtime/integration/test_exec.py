@@ -1,4 +1,4 @@
-"""exec: another process in a container. Each flag, what it inherits, what is refused, and that it leaves nothing."""
+"""exec: another process in a container. Each flag, inherited properties, errors, and no leftovers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sh(runtime: Runtime, script: str, *flags: object, **options: Any) -> str:
     return runtime.ok("exec", *flags, "c1", "sh", "-c", script, **options)
 
 
-def test_it_stands_where_init_stands(c1: Runtime) -> None:
+def test_exec_has_the_namespaces_and_cgroup_of_init(c1: Runtime) -> None:
     pid = c1.state("c1")["pid"]
     script = 'for n in cgroup ipc mnt net pid user uts; do readlink /proc/self/ns/$n; done; cat /proc/self/cgroup'
     names = [os.readlink(f"/proc/{pid}/ns/{name}") for name in ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")]
@@ -41,7 +41,7 @@ def test_it_stands_where_init_stands(c1: Runtime) -> None:
     assert sh(c1, "echo *; pwd") == sh(c1, "cd /proc/1/root; echo *; echo /")
 
 
-def test_what_it_inherits(runtime: Runtime, bundle: Bundle) -> None:
+def test_inherited_properties(runtime: Runtime, bundle: Bundle) -> None:
     bundle.config["process"].update(
         env=["PATH=/bin", "A=one"], cwd="/tmp", noNewPrivileges=True, oomScoreAdj=77,
         user={"uid": 5, "gid": 6, "additionalGids": [7], "umask": 0o27},
@@ -105,9 +105,9 @@ def test_flags(c1: Runtime, flags: list[str], script: str, expected: str) -> Non
 ])
 def test_refusals(c1: Runtime, words: list[str], phrases: list[str]) -> None:
     if "--apparmor" in words and Path("/sys/module/apparmor/parameters/enabled").exists():
-        pytest.skip("this kernel has AppArmor")
+        pytest.skip("the kernel has AppArmor")
     if "--process-label" in words and Path("/sys/fs/selinux/status").exists():
-        pytest.skip("this kernel has SELinux")
+        pytest.skip("the kernel has SELinux")
     done = c1("exec", *words)
     assert done.returncode == 255
     assert all(phrase in done.stderr for phrase in phrases), done.stderr
@@ -163,7 +163,7 @@ def test_statuses(runtime: Runtime, bundle: Bundle) -> None:
     assert done.returncode == 255 and "cannot exec in a stopped container" in done.stderr
 
 
-def test_changes_of_config_json_come_too_late(c1: Runtime, bundle: Bundle) -> None:
+def test_later_changes_of_config_json_have_no_effect(c1: Runtime, bundle: Bundle) -> None:
     bundle.save(process__env=["PATH=/bin", "LATE=1"])
     assert "LATE" not in c1.ok("exec", "c1", "env")
     Path(bundle.path, "config.json").unlink()
@@ -198,7 +198,7 @@ def test_process_file(c1: Runtime, tmp_path: Path) -> None:
         "3", "4", "9", "/tmp", "5", "0", "9", "CapBnd:", "0000000000000020", "NoNewPrivs:", "0"]
 
 
-def test_process_file_takes_the_rest_from_the_container(c1: Runtime, tmp_path: Path) -> None:
+def test_missing_values_of_the_process_file_are_the_containers(c1: Runtime, tmp_path: Path) -> None:
     file = _process(tmp_path / "p.json", args=["grep", "CapBnd", "/proc/self/status"])
     assert c1.ok("exec", "-p", file, "c1").split()[1] == "0000000020000420"
 
@@ -217,7 +217,7 @@ def test_process_from_a_pipe(c1: Runtime, tmp_path: Path) -> None:
     ('{"args": ["x"], "cwd": "/", "terminal": "no"}', "process.terminal: expected true or false"),
     ('{"args": ["x"], "cwd": "/", "rlimits": [{"type": "RLIMIT_BAD", "soft": 1, "hard": 1}]}', "wrong rlimit value"),
 ])
-def test_process_files_that_are_wrong(c1: Runtime, tmp_path: Path, text: str, phrase: str) -> None:
+def test_invalid_process_files(c1: Runtime, tmp_path: Path, text: str, phrase: str) -> None:
     (tmp_path / "p.json").write_text(text)
     done = c1("exec", "--process", tmp_path / "p.json", "c1")
     assert done.returncode == 255 and "p.json: " in done.stderr and phrase in done.stderr, done.stderr
@@ -356,7 +356,7 @@ def test_preserved_descriptors_and_no_others(c1: Runtime, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("number", range(3, 12))
 def test_no_descriptor_leads_out(c1: Runtime, number: int) -> None:
-    """CVE-2024-21626: a working directory in one of our own descriptors. One of them is the container's root."""
+    """CVE-2024-21626: a working directory in one of the runtime's descriptors. One of them is the container's root."""
     done = c1("exec", "--cwd", f"/proc/self/fd/{number}", "c1", "sh", "-c", "ls -a .. && pwd")
     if done.returncode:
         assert done.returncode == 255 and "process.cwd" in done.stderr
@@ -395,7 +395,7 @@ def test_a_sub_cgroup_of_some_controllers(c1: Runtime) -> None:
     assert {line.split(":", 2)[1] for line in lines if line.endswith("/c1/below")} == {"pids"}
 
 
-def test_limits_hold(runtime: Runtime, bundle: Bundle) -> None:
+def test_limits_apply(runtime: Runtime, bundle: Bundle) -> None:
     bundle.config["linux"]["resources"]["pids"] = {"limit": 3}
     runtime.ok("run", "-d", "c1", bundle.shell("sleep 1000"))
     done = runtime("exec", "c1", "sh", "-c", "for n in 1 2 3 4 5; do sleep 5 & done; echo never")
@@ -420,8 +420,8 @@ def test_user_namespace(runtime: Runtime, sample: Any, tmp_path: Path) -> None:
     assert os.stat(f"/proc/{pid}/root/tmp/mine").st_uid == 100000
 
 
-def test_without_namespaces_of_its_own(runtime: Runtime, bundle: Bundle) -> None:
-    """No pid namespace to die with, and a root directory instead of a mount namespace."""
+def test_without_new_namespaces(runtime: Runtime, bundle: Bundle) -> None:
+    """No pid namespace that ends with init, and a root directory instead of a mount namespace."""
     bundle.config["linux"].update(namespaces=[{"type": "uts"}], maskedPaths=[], readonlyPaths=[])
     bundle.config["mounts"] = []
     bundle.config["root"]["readonly"] = False
@@ -431,7 +431,7 @@ def test_without_namespaces_of_its_own(runtime: Runtime, bundle: Bundle) -> None
     assert sh(runtime, "cat /etc/passwd") == (rootfs / "etc/passwd").read_text()
     runtime.ok("exec", "-d", "c1", "sleep", "999")
     assert len(json.loads(runtime.ok("ps", "-f", "json", "c1"))) == 2
-    runtime.ok("delete", "--force", "c1")   # and the fixture looks for what is left
+    runtime.ok("delete", "--force", "c1")   # and the fixture checks for leftovers
 
 
 def test_without_pivot_root(runtime: Runtime, bundle: Bundle) -> None:
@@ -441,7 +441,7 @@ def test_without_pivot_root(runtime: Runtime, bundle: Bundle) -> None:
     assert sh(runtime, "ls /") == "\n".join(sorted(os.listdir(f"/proc/{pid}/root"))) + "\n"
 
 
-def test_seccomp_holds(runtime: Runtime, bundle: Bundle) -> None:
+def test_the_seccomp_filter_applies(runtime: Runtime, bundle: Bundle) -> None:
     bundle.config["linux"]["seccomp"] = {
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}
@@ -454,7 +454,7 @@ def test_seccomp_holds(runtime: Runtime, bundle: Bundle) -> None:
 
 
 def test_seccomp_notifies_of_exec_too(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    """The agent gets a listener for each process: init's, and then the exec'd one's with its own pid."""
+    """The agent gets a listener for each process: that of init, and then that of the exec process with its own pid."""
     states: list[dict[str, Any]] = []
 
     def agent(listener: socket.socket) -> None:
@@ -484,8 +484,8 @@ def test_seccomp_notifies_of_exec_too(runtime: Runtime, bundle: Bundle, tmp_path
     assert (second["state"]["status"], second["metadata"], second["fds"]) == ("running", "m", ["seccompFd"])
 
 
-def test_an_init_that_moved_its_root(runtime: Runtime, own_bundle: Bundle) -> None:
-    """The mount namespace's root counts, not what a program of the container has made its own."""
+def test_an_init_that_changed_its_root(runtime: Runtime, own_bundle: Bundle) -> None:
+    """The root of the mount namespace is used, not the root that a program of the container has set."""
     caps = own_bundle.config["process"]["capabilities"]
     for name in ("bounding", "effective", "permitted"):
         caps[name] = [*caps[name], "CAP_SYS_CHROOT"]
@@ -501,8 +501,8 @@ def test_an_init_that_moved_its_root(runtime: Runtime, own_bundle: Bundle) -> No
     assert "jail" in sh(runtime, "ls /").split()
 
 
-def test_a_pid_that_names_another_process(c1: Runtime) -> None:
-    """After init has gone, its number may be anybody's: the start time tells."""
+def test_a_reused_pid(c1: Runtime) -> None:
+    """After init has exited, its pid may be reused: the start time reveals that."""
     path = c1.root / "c1" / "state.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "started": record["started"] - 1}))
@@ -584,7 +584,7 @@ def test_the_library(c1: Runtime, tmp_path: Path) -> None:
         library.exec("c1", ["true"])
 
 
-# --- what it would do ------------------------------------------------------------------------------------------------
+# --- explain -------------------------------------------------------------------------------------------------
 
 def test_the_plan_is_explained(c1: Runtime) -> None:
     text = c1.ok("explain", "--exec", "c1", "--", "ls", "-l")

@@ -1,4 +1,5 @@
-"""Every step of exec fails, and whoever performs it is killed: nothing is left, and the container goes on."""
+"""Every step of exec fails, and the process that performs it is killed: nothing is left, and the container keeps
+running."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from tests.containers import Leftovers, Runtime
 
 @pytest.fixture(params=["busybox", "userns", "seccomp"])
 def c1(runtime: Runtime, sample: Any, request: pytest.FixtureRequest, tmp_path: Path) -> Runtime:
-    """A sample's container that only waits."""
+    """The container of a sample, with a program that only waits."""
     for parent in (tmp_path, *tmp_path.parents):   # the root of a user namespace must reach it
         if str(parent) != "/" and parent.stat().st_mode & 0o011 != 0o011:
             parent.chmod(parent.stat().st_mode | 0o011)
@@ -37,7 +38,7 @@ def _steps(runtime: Runtime) -> list[Step]:
 
 
 def _settle(runtime: Runtime, alone: list[int]) -> list[int]:
-    """The container's processes, when those that were killed have gone."""
+    """The container's processes, after killed processes have been reaped."""
     deadline = time.monotonic() + 5
     while (found := json.loads(runtime.ok("ps", "-f", "json", "c1"))) != alone and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -56,14 +57,14 @@ def test_every_step(c1: Runtime, tmp_path: Path, kind: str) -> None:
     prepared = [step.op.name for step in steps].index("prepare_exec")
     for index, step in enumerate(steps):
         if kind == "after" and step.op.name in ("execve", "clone_init"):
-            continue   # there is no "after": the program has taken over, or the stub has gone
+            continue   # there is no "after": the program has been executed, or the stub has exited
         if kind == "parent" and step.op.name in ("seccomp", "execve"):
-            continue   # the filter may forbid to report, and after it nobody waits
+            continue   # the filter may forbid the report, and the parent does not wait after it
         pid_file = tmp_path / "pid"
         done = c1("--debug", "exec", "--pid-file", pid_file, "c1", "true", env={"PYRUNTIME_FAULT": f"{kind}:{index}"})
         where = f"{kind} {step.op.name} ({index + 1}, {step.phase})"
         if kind in ("kill", "after") and index >= prepared + (kind == "kill"):
-            # Nobody can tell a program that is killed at once from one that was killed just before.
+            # A program that is killed at once cannot be distinguished from a process killed just before execve.
             assert done.returncode == 137, (where, done.stderr)
             pid_file.unlink()
             continue

@@ -1,4 +1,4 @@
-"""exec, pause, resume and ps beside runc: the same container, the same words, the same answers."""
+"""exec, pause, resume and ps compared with runc: the same container, the same arguments, the same results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.containers import PATIENCE, Bundle, Runtime
 
 RUNC = shutil.which("runc")
-pytestmark = pytest.mark.skipif(not RUNC, reason="needs runc, to compare with")
+pytestmark = pytest.mark.skipif(not RUNC, reason="needs runc for the comparison")
 
 Answer = tuple[int, str, str]
 
@@ -32,8 +32,8 @@ def _runc(root: Path, *words: str) -> Answer:
 
 @pytest.fixture
 def peer(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> Iterator[Path]:
-    """runc's state directory. Both have a container of one bundle, each its own; the file of process.json is there."""
-    bundle.config["ociVersion"] = "1.0.0"   # old releases refuse newer ones
+    """runc's state directory. Each runtime has its own container of one bundle; p.json is the process file."""
+    bundle.config["ociVersion"] = "1.0.0"   # old releases refuse newer versions
     bundle.config["process"]["capabilities"].pop("ambient", None)
     bundle.shell("sleep 1000", process__env=["PATH=/bin", "TERM=xterm", "A=one"])
     (tmp_path / "p.json").write_text('{"cwd": "/tmp", "args": ["sh", "-c", "env; pwd; id"], "env": ["PATH=/bin"],'
@@ -49,7 +49,7 @@ def peer(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> Iterator[Path]:
         _runc(root, "delete", "--force", f"{tmp_path.name}-runc")
 
 
-# The words before and after the ID, and the phrase that both say when they refuse.
+# The arguments before and after the ID, and the phrase of both in an error.
 PAIRS: list[tuple[str, str, str]] = [
     ("exec", "true", ""),
     ("exec", "sh -c 'exit 7'", ""),
@@ -97,7 +97,7 @@ PAIRS: list[tuple[str, str, str]] = [
 ]
 
 
-def test_pairs(runtime: Runtime, peer: Path, tmp_path: Path) -> None:
+def test_results_are_those_of_runc(runtime: Runtime, peer: Path, tmp_path: Path) -> None:
     import shlex
 
     wrong = []
@@ -109,7 +109,7 @@ def test_pairs(runtime: Runtime, peer: Path, tmp_path: Path) -> None:
         theirs = _runc(peer, *words, f"{tmp_path.name}-runc", *rest)
         if "--tty" in words and "--detach" not in words:
             if ours[0]:
-                wrong.append(f"{before}: {ours}")   # ours works without a terminal of the caller's
+                wrong.append(f"{before}: {ours}")   # pyruntime works without a terminal of the caller
             continue
         for name, answer in (("ours", ours), ("runc's", theirs)):
             if phrase not in answer[2]:
@@ -120,7 +120,7 @@ def test_pairs(runtime: Runtime, peer: Path, tmp_path: Path) -> None:
 
 
 def _same(answer: Answer) -> tuple[int, str, bool]:
-    """What has to be the same: status, output but for process numbers, and whether something was said."""
+    """The parts to compare: exit status, output without process IDs, and whether there was a message."""
     output = answer[1] if not answer[1].startswith(("NAME:", "Incorrect")) else ""
     output = re.sub(r"\b\d{2,}\b(?=\n|\]|$)", "N", output) if "PID" in output or output.startswith("[") else output
     return answer[0], output, bool(answer[2])

@@ -1,4 +1,4 @@
-"""crun's annotations that are carried out or refused, in containers."""
+"""crun's annotations that are supported or refused, in containers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_callers_groups_are_kept(runtime: Runtime, bundle: Bundle) -> None:
     runtime.ok("delete", "--force", "c1")
 
 
-def test_what_is_refused_and_what_is_warned_of(runtime: Runtime, bundle: Bundle) -> None:
+def test_refused_annotations_and_warnings(runtime: Runtime, bundle: Bundle) -> None:
     bundle.config["annotations"] = {"run.oci.handler": "krun"}
     done = runtime("create", "c1", bundle.shell("true"))
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Every step of the sample plans fails, and whoever performs it is killed: nothing may be left behind."""
+"""Every step of the sample plans fails, and the process that performs it is killed: nothing may be left behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_step(runtime: Runtime, sample: Any, open_path: None, name: str, k
     wrong = []
     for index, step in enumerate(steps):
         if kind == "after" and step.op.name in ("execve", "clone_init"):
-            continue   # there is no "after": the program has taken over, or the stub has gone
+            continue   # there is no "after": the program has been executed, or the stub has exited
         done = runtime("--debug", "run", "c1", path, env={"PYRUNTIME_FAULT": f"{kind}:{index}"})
         where = f"{kind} {step.op.name} ({index + 1}, {step.phase})"
         if done.returncode == 0:
@@ -42,14 +42,14 @@ def test_every_step(runtime: Runtime, sample: Any, open_path: None, name: str, k
 
 @pytest.mark.parametrize("name", ["busybox", "userns", "hooks"])
 def test_the_runtime_is_killed_at_every_step(runtime: Runtime, sample: Any, open_path: None, name: str) -> None:
-    """Whoever performs the step; from `created` on it is the process that starts the container."""
+    """The runtime is killed while another process performs the step; from `created` on it is `start`."""
     path = sample(name)
     steps = make_plan(load_bundle(str(path)), "c1", Request()).steps
     waiting = next(index for index, step in enumerate(steps) if step.op.name == "await_start")
     leftovers = Leftovers(runtime.root)
     for index, step in enumerate(steps):
         if step.op.name in ("execve", "seccomp"):
-            continue   # the filter may forbid to report, and after it nobody waits
+            continue   # the filter may forbid the report, and the parent does not wait after it
         done = runtime("run", "c1", path, env={"PYRUNTIME_FAULT": f"parent:{index}"})
         assert done.returncode == -9, (step, done.stderr)
         if index < waiting:
@@ -61,6 +61,6 @@ def test_the_runtime_is_killed_at_every_step(runtime: Runtime, sample: Any, open
 
 
 def _settled(runtime: Runtime) -> str:
-    """The state once init has noticed that the runtime is gone."""
+    """The state after init has noticed that the runtime has died."""
     runtime.await_status("c1", "stopped")
     return runtime.ok("state", "c1")

@@ -74,7 +74,7 @@ def test_refusals_of_a_stopped_container(runtime: Runtime, bundle: Bundle) -> No
     runtime.ok("delete", "--force", "c1")
 
 
-def test_delete_of_a_created_container_is_for_shims_alone(runtime: Runtime, bundle: Bundle) -> None:
+def test_only_shims_can_delete_a_created_container_without_force(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("sleep 100")
     runtime.ok("create", "c1", bundle)
     refused = runtime("delete", "c1")
@@ -85,8 +85,8 @@ def test_delete_of_a_created_container_is_for_shims_alone(runtime: Runtime, bund
 
 
 @pytest.mark.parametrize("words", [["delete", "--force", "c1"], ["delete", "c1"]])
-def test_what_a_delete_that_was_killed_left_goes_with_the_next(runtime: Runtime, words: list[str]) -> None:
-    """It had given the ID back already, so nobody would come to it by that."""
+def test_the_next_delete_removes_leftovers_of_a_killed_delete(runtime: Runtime, words: list[str]) -> None:
+    """The ID was already released, so no command would find the rest by the ID."""
     done = subprocess.Popen(["true"])
     done.wait()
     left = runtime.root / f"~c1.{done.pid}.{done.pid}"
@@ -96,7 +96,7 @@ def test_what_a_delete_that_was_killed_left_goes_with_the_next(runtime: Runtime,
     assert not left.exists()
 
 
-def test_changes_of_config_json_come_too_late(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_later_changes_of_config_json_have_no_effect(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.shell("echo first; exit 7")
     output = tmp_path / "output"
     with output.open("w") as file:
@@ -219,7 +219,7 @@ def test_console_socket(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> Non
         os.close(master)
 
 
-def test_terminal_needs_somewhere_to_go(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_a_terminal_needs_a_receiver(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.shell("true", process__terminal=True)
     assert "without setting console socket" in runtime("create", "c1", bundle).stderr
     bundle.shell("true", process__terminal=False)
@@ -263,11 +263,11 @@ def test_preserved_descriptors(runtime: Runtime, bundle: Bundle, tmp_path: Path)
     for fd in files:
         os.close(fd)
     assert done.returncode == 0, done.stderr
-    # `ls` itself opens the directory as the first free number.
+    # `ls` itself opens the directory with the first free number.
     assert done.stdout == "0 1 2 3 4 5 three\nfour\n"
 
 
-def test_only_one_of_many_gets_the_id(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_only_one_of_many_creates_gets_the_id(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.shell("sleep 100")
     command = [str(COMMAND), "--root", str(runtime.root), "create", "same", str(bundle)]
     files = [open(tmp_path / f"error{number}", "w+") for number in range(8)]   # noqa: SIM115
@@ -280,7 +280,7 @@ def test_only_one_of_many_gets_the_id(runtime: Runtime, bundle: Bundle, tmp_path
     assert runtime.state("same")["status"] == "created"
 
 
-def test_only_one_of_many_starts_it(runtime: Runtime, bundle: Bundle) -> None:
+def test_only_one_of_many_starts_succeeds(runtime: Runtime, bundle: Bundle) -> None:
     runtime.ok("create", "c1", bundle.shell("sleep 100"))
     command = [str(COMMAND), "--root", str(runtime.root), "start", "c1"]
     racers = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(6)]

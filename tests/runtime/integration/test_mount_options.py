@@ -1,4 +1,4 @@
-"""What the options of a mount make of it: mode and owner of a tmpfs, attributes, read-only, propagation."""
+"""The effect of mount options: mode and owner of a tmpfs, attributes, read-only, propagation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.containers import Bundle, Runtime
 
 @pytest.fixture
 def restricted(tmp_path: Path) -> Iterator[Path]:
-    """A mount of the host's with every attribute that a bind mount of it would inherit, and one mounted beneath it."""
+    """A mount of the host with every attribute that a bind mount inherits, and another mount beneath it."""
     path = tmp_path / "restricted"
     path.mkdir()
     words = "nosuid,nodev,noexec,nodiratime,noatime"
@@ -27,7 +27,7 @@ def restricted(tmp_path: Path) -> Iterator[Path]:
 
 
 def options_of(inside: str, place: str) -> set[str]:
-    """The options of a mount, out of a /proc/mounts."""
+    """The options of a mount, from a /proc/mounts."""
     line = next(line for line in reversed(inside.splitlines()) if f" {place} " in line)
     return set(line.split()[3].split(",")) & {"ro", "rw", "nosuid", "nodev", "noexec", "noatime", "nodiratime"}
 
@@ -35,18 +35,18 @@ def options_of(inside: str, place: str) -> set[str]:
 # --- tmpfs -----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("options", [[], ["tmpcopyup"], ["size=1m", "nosuid"]])
-def test_a_tmpfs_on_a_new_mount_point_can_be_written_by_everybody(
+def test_a_tmpfs_on_a_new_mount_point_is_writable_for_all_users(
         runtime: Runtime, own_bundle: Bundle, options: list[str]) -> None:
     own_bundle.add_mount("/new/deep", "tmpfs", "tmpfs", *options)
     own_bundle.shell("stat -c %a /new /new/deep && touch /new/deep/x", process__user={"uid": 1000, "gid": 1000})
-    # The second container of this root filesystem finds the mount point that was made for the first.
+    # The second container of this root filesystem finds the mount point that was created for the first.
     assert [runtime.ok("run", name, own_bundle) for name in ("c1", "c2")] == ["755\n1777\n"] * 2
 
 
 @pytest.mark.parametrize(("options", "wanted"), [
     ([], "2755 0:0"), (["tmpcopyup"], "2755 7:8"), (["mode=0711"], "711 0:0"), (["mode=0711", "tmpcopyup"], "711 7:8"),
     (["uid=3", "gid=4", "tmpcopyup"], "2755 3:4"), (["mode=0711,uid=3,gid=4", "tmpcopyup"], "711 3:4")])
-def test_a_tmpfs_over_a_directory_looks_like_it_unless_the_options_say_otherwise(
+def test_a_tmpfs_has_the_mode_and_owner_of_the_covered_directory_by_default(
         runtime: Runtime, own_bundle: Bundle, options: list[str], wanted: str) -> None:
     place = own_bundle.path / "rootfs" / "place"
     place.mkdir()
@@ -61,7 +61,7 @@ def test_a_tmpfs_over_a_directory_looks_like_it_unless_the_options_say_otherwise
 
 @pytest.mark.parametrize("word", ["ro", "rro"])
 @pytest.mark.parametrize("user", [False, True])
-def test_a_read_only_tmpfs_still_gets_what_belongs_into_it(runtime: Runtime, own_bundle: Bundle, word: str,
+def test_a_read_only_tmpfs_contains_later_mounts_and_devices(runtime: Runtime, own_bundle: Bundle, word: str,
                                                            user: bool) -> None:
     if user:
         own_bundle.in_user_namespace()
@@ -69,7 +69,7 @@ def test_a_read_only_tmpfs_still_gets_what_belongs_into_it(runtime: Runtime, own
     next(m for m in config["mounts"] if m["destination"] == "/dev")["options"].append(word)
     own_bundle.add_mount("/made", "tmpfs", "tmpfs", word)
     own_bundle.add_mount("/made/inner", "tmpfs", "tmpfs")
-    # Covered later: the one beneath is still the one that becomes read-only.
+    # Covered later: the mount beneath becomes read-only nevertheless.
     own_bundle.add_mount("/made", "tmpfs", "tmpfs", "size=1m")
     own_bundle.shell("echo x >/dev/null; ls -d /dev/shm /dev/fd /dev/ptmx; touch /dev/x; touch /dev/shm/x /made/x;"
                      "cat /proc/mounts")
@@ -89,17 +89,17 @@ def test_a_read_only_tmpfs_still_gets_what_belongs_into_it(runtime: Runtime, own
     (["rw"], {"rw", "noatime", "nodiratime"}), (["ro"], {"ro", "noatime", "nodiratime"}),
     (["exec"], {"rw", "noatime", "nodiratime"}), (["diratime"], {"rw", "noatime"}),
     (["nosuid", "rprivate"], {"rw", "nosuid", "noatime", "nodiratime"}), (["relatime"], {"rw"})])
-def test_the_options_of_a_bind_mount_are_all_that_it_has_once_there_are_any(
+def test_a_bind_mount_with_options_does_not_inherit_attributes(
         runtime: Runtime, bundle: Bundle, restricted: Path, options: list[str], wanted: set[str]) -> None:
     bundle.add_mount("/mnt", "none", str(restricted), "rbind", *options)
     bundle.shell("cat /proc/mounts")
     out = runtime.ok("run", "c1", bundle)
     assert options_of(out, "/mnt") == wanted
-    assert options_of(out, "/mnt/below") == {"rw", "nosuid", "nodev", "noexec"}   # the mount itself alone
+    assert options_of(out, "/mnt/below") == {"rw", "nosuid", "nodev", "noexec"}   # only the mount itself
 
 
-def test_what_the_kernel_locks_stays_as_it_is(runtime: Runtime, own_bundle: Bundle, restricted: Path) -> None:
-    # Joined user namespace: the sources are opened by it, and the host's attributes are locked.
+def test_locked_attributes_are_kept(runtime: Runtime, own_bundle: Bundle, restricted: Path) -> None:
+    # Joined user namespace: the sources are opened in it, and the host's attributes are locked.
     own_bundle.add_mount("/mnt", "none", str(restricted), "rbind", "nodiratime")
     own_bundle.without_root()
     own_bundle.shell("cat /proc/mounts")
@@ -113,7 +113,7 @@ def test_what_the_kernel_locks_stays_as_it_is(runtime: Runtime, own_bundle: Bund
 
 @pytest.mark.parametrize("rootfs", ["rprivate", "private", "rslave", "slave", "rshared", "shared", "", None])
 @pytest.mark.parametrize("own", ["private", "rprivate", "slave", "rslave", "shared", "rshared"])
-def test_the_propagation_of_a_mount_outweighs_that_of_the_root(
+def test_the_propagation_of_a_mount_overrides_that_of_the_root(
         runtime: Runtime, bundle: Bundle, tmp_path: Path, rootfs: str | None, own: str) -> None:
     source = tmp_path / "source"
     source.mkdir()

@@ -1,4 +1,4 @@
-"""Mounts: whose ids they show, where they may land, how they propagate."""
+"""Mounts: ID mappings, mount points, propagation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MAPPINGS = {"uidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
 
 
 def mount_points(below: Path) -> list[str]:
-    """Others may mount on this machine meanwhile, elsewhere."""
+    """Other processes may mount elsewhere on the host meanwhile."""
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return [point for point in points if point.startswith(str(below))]
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A directory of root's with a file."""
+    """A directory of root with a file."""
     path = tmp_path / "source"
     path.mkdir()
     (path / "file").touch()
@@ -36,20 +36,20 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("words", [["bind"], ["rbind"], ["bind", "idmap"], ["rbind", "ridmap"]])
-def test_mappings_of_a_mount_are_applied_with_and_without_the_word(
+def test_mappings_of_a_mount_are_applied_with_and_without_the_option(
         runtime: Runtime, bundle: Bundle, source: Path, words: list[str]) -> None:
     bundle.add_mount("/mnt", "none", str(source), *words, **MAPPINGS)
     bundle.shell("stat -c %u:%g /mnt/file")
     assert runtime.ok("run", "c1", bundle) == "1000:2000\n"
 
 
-def test_only_bind_mounts_are_mapped(runtime: Runtime, bundle: Bundle) -> None:
+def test_only_bind_mounts_can_be_mapped(runtime: Runtime, bundle: Bundle) -> None:
     bundle.add_mount("/mnt", "tmpfs", "tmpfs", "idmap", **MAPPINGS)
     bundle.shell("true")
     assert "mounts[7].options: only a bind mount can be ID-mapped" in runtime("run", "c1", bundle).stderr
 
 
-def test_no_mappings_to_take_from_the_hosts_user_namespace(runtime: Runtime, bundle: Bundle, source: Path) -> None:
+def test_the_hosts_user_namespace_has_no_mappings_to_use(runtime: Runtime, bundle: Bundle, source: Path) -> None:
     bundle.add_mount("/mnt", "none", str(source), "bind", "idmap")
     bundle.config["linux"]["namespaces"].append({"type": "user", "path": "/proc/self/ns/user"})
     bundle.shell("true")
@@ -58,7 +58,7 @@ def test_no_mappings_to_take_from_the_hosts_user_namespace(runtime: Runtime, bun
 
 
 @pytest.mark.parametrize("words", [["bind", "idmap"], ["rbind", "ridmap"]])
-def test_the_mappings_of_a_joined_user_namespace_are_taken(runtime: Runtime, bundle: Bundle, source: Path,
+def test_the_mappings_of_a_joined_user_namespace_are_used(runtime: Runtime, bundle: Bundle, source: Path,
                                                            words: list[str]) -> None:
     holder = subprocess.Popen(["unshare", "--user", "sh", "-c", "echo made; exec sleep 100"], stdout=subprocess.PIPE)
     try:
@@ -75,16 +75,16 @@ def test_the_mappings_of_a_joined_user_namespace_are_taken(runtime: Runtime, bun
             holder.stdout.close()
 
 
-def test_no_mode_or_owner_is_set_by_a_name_that_may_have_become_a_link() -> None:
+def test_no_mode_or_owner_is_set_through_a_path_that_may_have_become_a_link() -> None:
     # A container that shares the directory could replace a new node by a link to a file of the host.
     text = (NATIVE / "devices.c").read_text()
     assert "fchmodat(dir" not in text and "fchownat(dir" not in text
 
 
 @pytest.mark.parametrize("bound", [True, False])
-def test_a_device_node_that_was_there_keeps_its_mode_and_owner(runtime: Runtime, own_bundle: Bundle, tmp_path: Path,
+def test_an_existing_device_node_keeps_its_mode_and_owner(runtime: Runtime, own_bundle: Bundle, tmp_path: Path,
                                                                bound: bool) -> None:
-    # It may be the host's: bound, or in a devtmpfs, of which there is one for the whole machine.
+    # The node may be the host's: bind-mounted, or in a devtmpfs, of which the host has only one.
     node = tmp_path / "node" if bound else own_bundle.path / "rootfs/node"
     os.mknod(node, stat.S_IFCHR | 0o640, os.makedev(1, 3))
     os.chown(node, 3, 4)
@@ -112,7 +112,7 @@ def shared(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize(("rootfs", "mount"), [
     ("rshared", "rshared"), ("shared", "shared"), ("rslave", "rslave"), ("", "rprivate"), ("", "rslave"),
     ("", "rshared")])
-def test_mounts_of_the_container_reach_the_host_when_both_sides_are_shared(
+def test_mounts_of_the_container_propagate_to_the_host_if_both_sides_are_shared(
         runtime: Runtime, bundle: Bundle, shared: Path, rootfs: str, mount: str) -> None:
     outwards = rootfs.endswith("shared")
     bundle.add_mount("/mnt", "none", str(shared), "rbind", mount)
@@ -139,7 +139,7 @@ def test_mounts_of_the_container_reach_the_host_when_both_sides_are_shared(
 
 
 @pytest.mark.parametrize(("propagation", "inwards"), [("slave", True), ("shared", True), ("private", False)])
-def test_a_slave_root_hears_of_mounts_on_the_host(runtime: Runtime, own_bundle: Bundle, shared: Path,
+def test_mounts_on_the_host_propagate_to_a_slave_root(runtime: Runtime, own_bundle: Bundle, shared: Path,
                                                   propagation: str, inwards: bool) -> None:
     rootfs = shared / "rootfs"
     own_bundle.path.joinpath("rootfs").rename(own_bundle.path / "moved")
@@ -151,7 +151,7 @@ def test_a_slave_root_hears_of_mounts_on_the_host(runtime: Runtime, own_bundle: 
     own_bundle.save(process__args=["sleep", "100"], linux__rootfsPropagation=propagation)
     before = mount_points(shared)
     runtime.ok("run", "-d", "c1", own_bundle)
-    assert mount_points(shared) == before   # nothing of ours in a mount that the host shares
+    assert mount_points(shared) == before   # no mount of the container in the host's shared mount
     (rootfs / "new").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", rootfs / "new"], check=True)
     inside = Path(f"/proc/{runtime.state('c1')['pid']}/mounts").read_text()
@@ -169,11 +169,11 @@ def test_a_chain_of_dangling_links_is_followed_inside_the_root(runtime: Runtime,
     own_bundle.shell("grep -c ' /d/e ' /proc/self/mountinfo")
     assert runtime.ok("run", "c1", own_bundle) == "1\n"
     (rootfs / "d/e").unlink()
-    (rootfs / "d/e").symlink_to("/a")   # a circle
+    (rootfs / "d/e").symlink_to("/a")   # a cycle
     assert "Too many levels of symbolic links" in runtime("run", "c1", own_bundle).stderr
 
 
-def test_a_file_goes_to_a_place_with_a_slash_behind(runtime: Runtime, own_bundle: Bundle, source: Path) -> None:
+def test_a_file_on_a_destination_with_a_trailing_slash(runtime: Runtime, own_bundle: Bundle, source: Path) -> None:
     own_bundle.add_mount("/new/", "none", str(source / "file"), "bind")
     own_bundle.shell("test -f /new")
     runtime.ok("run", "c1", own_bundle)
@@ -188,7 +188,7 @@ def test_a_file_over_a_directory_is_named(runtime: Runtime, bundle: Bundle, sour
     assert f"move_mount: {place}: {words}" in runtime("run", "c1", bundle).stderr
 
 
-def test_propagation_alone_changes_the_mount_that_is_there(runtime: Runtime, bundle: Bundle, source: Path) -> None:
+def test_propagation_alone_changes_an_existing_mount(runtime: Runtime, bundle: Bundle, source: Path) -> None:
     bundle.add_mount("/mnt", "none", str(source), "bind")
     bundle.config["mounts"].append({"destination": "/mnt", "options": ["rshared"]})
     bundle.shell("grep ' /mnt ' /proc/self/mountinfo")
@@ -196,7 +196,7 @@ def test_propagation_alone_changes_the_mount_that_is_there(runtime: Runtime, bun
 
 
 @pytest.mark.parametrize("spaces", [[], [{"type": "user"}]])
-def test_options_may_be_long(runtime: Runtime, bundle: Bundle, tmp_path: Path, spaces: list[dict[str, str]]) -> None:
+def test_long_options(runtime: Runtime, bundle: Bundle, tmp_path: Path, spaces: list[dict[str, str]]) -> None:
     layers = [tmp_path / (str(number) * 200) for number in range(4)]
     for number, layer in enumerate(layers):
         layer.mkdir()
@@ -214,7 +214,7 @@ def test_options_may_be_long(runtime: Runtime, bundle: Bundle, tmp_path: Path, s
     assert runtime.ok("run", "c1", bundle).split() == ["file0", "file1", "file2", "file3", "1", "1"]
 
 
-def test_a_filesystem_that_cannot_be_made_leaves_no_directory(runtime: Runtime, own_bundle: Bundle) -> None:
+def test_a_filesystem_that_cannot_be_mounted_leaves_no_directory(runtime: Runtime, own_bundle: Bundle) -> None:
     own_bundle.add_mount("/fresh", "nosuchfs", "x")
     own_bundle.shell("true")
     assert "No such device" in runtime("create", "c1", own_bundle).stderr

@@ -1,4 +1,4 @@
-"""Namespaces: which of them may be changed, and what a user namespace makes of devices, clocks and identities."""
+"""Namespaces: which may be changed, and the effect of a user namespace on devices, clocks and IDs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.containers import Bundle, Runtime
 
 @pytest.fixture
 def bound(tmp_path: Path) -> Iterator[Any]:
-    """Gives namespaces of this process names of their own, as `ip netns` and Podman do."""
+    """Gives names to namespaces of this process, as `ip netns` and Podman do."""
     made = []
 
     def bind(name: str) -> str:
@@ -44,7 +44,7 @@ def join(bundle: Bundle, kind: str, path: str) -> None:
     ("uts", "uts", {"hostname": None, "domainname": "changed-by-a-test"}, "domainname"),
     ("user", "user", {"linux__sysctl": {"user.max_net_namespaces": "100"}}, 'sysctl "user.max_net_namespaces"'),
 ])
-def test_nothing_of_the_host_is_changed_through_a_namespace_that_is_its_own(
+def test_the_hosts_namespaces_cannot_be_changed_through_a_path(
         runtime: Runtime, bundle: Bundle, bound: Any, kind: str, name: str, changes: dict[str, Any],
         words: str) -> None:
     path = bound(name)
@@ -57,17 +57,17 @@ def test_nothing_of_the_host_is_changed_through_a_namespace_that_is_its_own(
     assert f"{words} is not allowed: {path} is the host's own namespace" in done.stderr
 
 
-def test_the_hosts_namespaces_may_be_joined_as_they_are(runtime: Runtime, bundle: Bundle, bound: Any) -> None:
+def test_the_hosts_namespaces_can_be_joined_without_changes(runtime: Runtime, bundle: Bundle, bound: Any) -> None:
     for kind, name in (("network", "net"), ("ipc", "ipc"), ("uts", "uts")):
         join(bundle, kind, bound(name))
     bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["type"] != "sysfs"]
-    bundle.shell("hostname", hostname=os.uname().nodename)   # some clients write it down
+    bundle.shell("hostname", hostname=os.uname().nodename)   # some clients set it explicitly
     assert runtime.ok("run", "c1", bundle) == os.uname().nodename + "\n"
 
 
 @pytest.mark.parametrize("user", [False, True])
 @pytest.mark.parametrize("path", ["/dev/ptmx", "/dev/./ptmx"])
-def test_the_ptmx_of_a_container_is_its_own(runtime: Runtime, own_bundle: Bundle, user: bool, path: str) -> None:
+def test_a_container_has_its_own_ptmx(runtime: Runtime, own_bundle: Bundle, user: bool, path: str) -> None:
     if user:
         own_bundle.in_user_namespace()
     host = os.stat("/dev/ptmx")
@@ -79,9 +79,9 @@ def test_the_ptmx_of_a_container_is_its_own(runtime: Runtime, own_bundle: Bundle
     assert os.stat("/dev/ptmx").st_mode == host.st_mode
 
 
-def test_clocks_of_a_user_namespace_have_offsets(runtime: Runtime, own_bundle: Bundle) -> None:
+def test_time_offsets_work_with_a_user_namespace(runtime: Runtime, own_bundle: Bundle) -> None:
     if not Path("/proc/self/ns/time").exists():
-        pytest.skip("a kernel without time namespaces")
+        pytest.skip("the kernel has no time namespaces")
     own_bundle.in_user_namespace()
     own_bundle.config["linux"]["namespaces"].append({"type": "time"})
     own_bundle.shell("cut -d. -f1 /proc/uptime", linux__timeOffsets={"boottime": {"secs": 1000000}})

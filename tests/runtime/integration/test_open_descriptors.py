@@ -1,4 +1,4 @@
-"""What init holds open while others may look into it: nothing that leads to the host."""
+"""The open descriptors of init while other processes can inspect it: none leads to the host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.containers import PATIENCE, Bundle, Runtime
 PTRACE = {name: ["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")}
 
 
-def test_a_created_container_holds_nothing_of_the_host(runtime: Runtime, bundle: Bundle) -> None:
+def test_a_created_container_has_no_descriptors_of_the_host(runtime: Runtime, bundle: Bundle) -> None:
     # A container that joins its pid namespace with CAP_SYS_PTRACE can follow /proc/PID/fd (CVE-2024-21626).
     bundle.config["linux"]["namespaces"] = [*(entry for entry in bundle.config["linux"]["namespaces"]
                                               if entry["type"] != "cgroup"), {"type": "cgroup"}]
@@ -32,8 +32,8 @@ def test_a_start_container_hook_finds_no_way_out_through_init(runtime: Runtime, 
     assert runtime.ok("run", "c1", bundle) == "1\n"
 
 
-def test_root_of_a_user_namespace_cannot_look_into_init(runtime: Runtime, bundle: Bundle) -> None:
-    # Init's memory belongs to the host's user namespace until execve, whatever capabilities its container has.
+def test_root_of_a_user_namespace_cannot_inspect_init(runtime: Runtime, bundle: Bundle) -> None:
+    # Init's memory belongs to the host's user namespace until execve, regardless of the container's capabilities.
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     bundle.config["linux"]["namespaces"].append({"type": "user"})
     bundle.config["hooks"] = {"startContainer": [
@@ -42,8 +42,8 @@ def test_root_of_a_user_namespace_cannot_look_into_init(runtime: Runtime, bundle
     assert runtime.ok("run", "c1", bundle) == ""
 
 
-def test_a_label_is_written_though_the_host_s_proc_is_given_up(runtime: Runtime, bundle: Bundle) -> None:
-    # Not every kernel has a security module: any other file of the process stands for its attribute.
+def test_a_label_is_written_after_the_hosts_procfs_is_closed(runtime: Runtime, bundle: Bundle) -> None:
+    # Not every kernel has a security module: another file of the process replaces its attribute.
     bundle.shell("cat /proc/self/oom_score_adj", process__selinuxLabel="label")
     script = """
 import sys

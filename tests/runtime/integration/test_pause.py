@@ -1,4 +1,4 @@
-"""pause, resume: a container's processes stop and go on; what is refused, in runc's words."""
+"""pause, resume: freeze and thaw a container's processes; errors with runc's messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.containers import Bundle, Runtime
 
 @pytest.fixture
 def counter(runtime: Runtime, own_bundle: Bundle) -> Path:
-    """A running container that counts; the file that it counts in."""
+    """A running container that counts, and the file with its count."""
     own_bundle.shell("n=0; while :; do n=$((n+1)); echo $n >/count; sleep 0.01; done")
     runtime.ok("run", "-d", "c1", own_bundle)
     return Path(own_bundle.config["root"]["path"]) / "count"
@@ -68,7 +68,7 @@ def test_a_paused_container_can_be_ended(runtime: Runtime, counter: Path, words:
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "ps"])
-def test_there_is_none(runtime: Runtime, command: str) -> None:
+def test_a_missing_container(runtime: Runtime, command: str) -> None:
     done = runtime(command, "nobody")
     assert done.returncode == 1 and "container does not exist" in done.stderr
 

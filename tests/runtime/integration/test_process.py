@@ -1,4 +1,4 @@
-"""What the program and its hooks are started with: descriptors, environment, identity."""
+"""The descriptors, environment and user of the program and its hooks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_start_container_hooks_inherit_a_long_environment(runtime: Runtime, bund
 
 
 def in_terminal(runtime: Runtime, bundle: Bundle) -> str:
-    """What `run` prints to a terminal of its own."""
+    """The output of `run` on a separate terminal."""
     command = " ".join(map(str, (COMMAND, "--root", runtime.root, "run", "c1", bundle)))
     return subprocess.run(["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL, check=False,
                           capture_output=True, text=True, timeout=PATIENCE).stdout
@@ -57,8 +57,8 @@ def test_start_container_hooks_know_home(runtime: Runtime, bundle: Bundle, termi
     env = [entry for entry in bundle.config["process"]["env"] if not entry.startswith("HOME=")]
     bundle.shell("echo program", process__env=env, process__terminal=terminal)
     said = in_terminal(runtime, bundle) if terminal else runtime.ok("run", "c1", bundle)
-    # A hook with an environment of its own has that alone.
-    said = said.replace("^@", "")   # the end of its input, as script(1) shows it
+    # A hook with its own environment has only that.
+    said = said.replace("^@", "")   # end of input, as shown by script(1)
     assert [line.strip() for line in said.splitlines()][:3] == ["hook /root", "hook", "program"]
 
 
@@ -66,7 +66,7 @@ def test_start_container_hooks_know_home(runtime: Runtime, bundle: Bundle, termi
     ("echo first; echo second >&2; exit 3", "exited with status 3, output: first"),
     ("kill -9 $$", "killed by signal 9"),
     ("echo last; kill -9 $$", "killed by signal 9, output: last")])
-def test_the_output_of_a_hook_that_fails_under_a_terminal(runtime: Runtime, bundle: Bundle, script: str,
+def test_the_output_of_a_failed_hook_with_a_terminal(runtime: Runtime, bundle: Bundle, script: str,
                                                           words: str) -> None:
     bundle.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
     bundle.shell("true", process__terminal=True)
@@ -76,7 +76,7 @@ def test_the_output_of_a_hook_that_fails_under_a_terminal(runtime: Runtime, bund
 @pytest.mark.parametrize("size", [10, 5000, 500_000])
 def test_a_seccomp_agent_gets_a_state_of_any_length(runtime: Runtime, bundle: Bundle, tmp_path: Path,
                                                     size: int) -> None:
-    # 5000 bytes of annotations are an everyday matter; half a megabyte does not fit into the socket at once.
+    # 5000 bytes of annotations are common; half a megabyte does not fit in the socket buffer at once.
     path = tmp_path / "agent"
     bundle.shell("true", annotations={"a": "x" * size}, linux__seccomp={
         "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(path),
@@ -102,7 +102,7 @@ def test_a_seccomp_agent_gets_a_state_of_any_length(runtime: Runtime, bundle: Bu
     assert received[0]["state"]["annotations"] == {"a": "x" * size} and received[1] == 1
 
 
-def test_few_descriptors_suffice(runtime: Runtime, bundle: Bundle) -> None:
+def test_few_descriptors_are_sufficient(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("true")
     runtime.ok("run", "c1", bundle, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
 
@@ -117,9 +117,9 @@ def test_id_mapping_helpers_do_not_outlive_a_killed_runtime() -> None:
         time.sleep(0.01)
 
 
-def test_the_fallback_state_directory_is_the_user_s_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fallback_state_directory_is_private(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    uid = 4_000_000_000 + os.getpid()   # nobody's, so that no directory of anybody is in the way
+    uid = 4_000_000_000 + os.getpid()   # an unused ID, so that no directory exists
     place = Path(f"/tmp/pyruntime-{uid}")
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     place.mkdir(0o777)
@@ -146,7 +146,7 @@ def test_directories_above_the_state_are_private(tmp_path: Path) -> None:
 
 
 def test_rootless_with_a_cgroup_namespace(runtime: Runtime, bundle: Bundle) -> None:
-    # A user who may write no hierarchy at all still gets a namespace of his own.
+    # A user without a writable hierarchy still gets a new cgroup namespace.
     bundle.config["linux"]["namespaces"] = [*(entry for entry in bundle.config["linux"]["namespaces"]
                                               if entry["type"] != "cgroup"), {"type": "cgroup"}]
     bundle.config["linux"].pop("resources", None)
@@ -167,7 +167,7 @@ def test_no_signal_is_ignored_or_blocked(runtime: Runtime, bundle: Bundle) -> No
     assert done.stdout.split() == [b"SigBlk:", b"0000000000000000", b"SigIgn:", b"0000000000000000"]
 
 
-def test_what_was_typed_before_the_terminal_went_raw_is_not_lost(runtime: Runtime, bundle: Bundle) -> None:
+def test_input_before_raw_mode_is_not_lost(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell('read line; test "$line" = typed', process__terminal=True)
     master, slave = pty.openpty()
     os.write(master, b"typed\n")

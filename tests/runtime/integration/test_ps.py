@@ -1,4 +1,4 @@
-"""ps: the processes of a container, by number and as ps(1) shows them."""
+"""ps: the processes of a container, by ID and as listed by ps(1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ needs_ps = pytest.mark.skipif(not shutil.which("ps"), reason="needs ps(1)")
 
 
 def _two(runtime: Runtime, bundle: Bundle) -> list[int]:
-    """A container of two processes; their numbers."""
+    """A container with two processes, and their IDs."""
     runtime.ok("run", "-d", "c1", bundle.shell("sleep 1000 & wait"))
     init = int(runtime.state("c1")["pid"])
     children = Path(f"/proc/{init}/task/{init}/children")
@@ -65,7 +65,7 @@ def test_a_stopped_container_has_none(runtime: Runtime, bundle: Bundle) -> None:
     assert runtime.ok("ps", "-f", "json", "c1") == "null\n"   # as runc
 
 
-def test_choosing_lines() -> None:
+def test_selected_lines() -> None:
     text = "USER   PID  ARGS\nroot    12  sh 12\nroot     1  12 is not this one\n\nroot    7\n"
     assert choose(text, [12, 7]) == "USER   PID  ARGS\nroot    12  sh 12\nroot    7\n"
     with pytest.raises(PyruntimeError, match="couldn't find PID field"):

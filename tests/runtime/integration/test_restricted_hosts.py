@@ -1,4 +1,4 @@
-"""Odd circumstances: whatever the machine, the caller or the container does, the answer is clear and nothing stays."""
+"""Unusual situations: whatever the host, the caller or the container does, the error is clear and nothing is left."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def shared_pids(bundle: Bundle) -> Bundle:
 
 @pytest.fixture
 def freezer() -> Iterator[Path]:
-    """An empty cgroup of our own in the hierarchy that freezes."""
+    """An empty cgroup in the freezer's hierarchy."""
     found = discover().find("freezer", "freezer") or next(iter(discover().all()))
     path = Path(found.mountpoint, f"odd-{os.getpid()}")
     path.mkdir()
@@ -106,7 +106,7 @@ def _cgroups(runtime: Runtime, name: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("words", [["delete", "--force", "c1"], ["kill", "c1", "KILL"]])
-def test_sub_cgroups_that_were_made_inside_go_too(runtime: Runtime, bundle: Bundle, words: list[str]) -> None:
+def test_sub_cgroups_created_inside_are_removed(runtime: Runtime, bundle: Bundle, words: list[str]) -> None:
     runtime.ok("run", "-d", "c1", bundle.shell("sleep 1000"))
     pid = runtime.state("c1")["pid"]
     places = [path for path in _cgroups(runtime, "c1") if not (path / "cpuset.cpus").exists()]
@@ -125,7 +125,8 @@ def test_sub_cgroups_that_were_made_inside_go_too(runtime: Runtime, bundle: Bund
 # --- the host's pid namespace ------------------------------------------------------------------------------------
 
 def _children(runtime: Runtime, bundle: Bundle) -> list[int]:
-    """The processes of a container in the host's pid namespace: a shell, its child, and one in a session of its own."""
+    """The processes of a container in the host's pid namespace: a shell, its child, and a process in its own
+    session."""
     shared_pids(bundle).shell("sleep 1000 & setsid sleep 1001 & wait")
     runtime.ok("run", "-d", "c1", bundle)
     until(lambda: len(json.loads(runtime.ok("ps", "-f", "json", "c1"))) == 3, "never three processes")
@@ -135,7 +136,7 @@ def _children(runtime: Runtime, bundle: Bundle) -> list[int]:
 
 
 @pytest.mark.parametrize("words", [["kill", "c1", "KILL"], ["kill", "--all", "c1", "9"], ["delete", "--force", "c1"]])
-def test_every_process_is_reached_in_the_host_s_pid_namespace(runtime: Runtime, bundle: Bundle,
+def test_every_process_in_the_hosts_pid_namespace_is_reached(runtime: Runtime, bundle: Bundle,
                                                               words: list[str]) -> None:
     pids = _children(runtime, bundle)
     runtime.ok(*words)
@@ -152,7 +153,7 @@ def test_processes_that_outlive_init_are_reached(runtime: Runtime, bundle: Bundl
     runtime.ok("delete", "c1")
 
 
-def test_run_in_the_foreground_takes_along_what_init_left(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_run_kills_processes_that_outlive_init(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     shared_pids(bundle).shell("setsid sleep 1002 >/dev/null 2>&1 & echo $!; exit 4")
     done = runtime("run", "c1", bundle)
     assert done.returncode == 4
@@ -175,7 +176,7 @@ def test_an_init_that_dies_between_create_and_start(runtime: Runtime, bundle: Bu
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL", "SIGHUP"])
 @pytest.mark.parametrize("words", [["create"], ["run"], ["run", "-d"]], ids=["create", "run", "run-d"])
-def test_a_signal_at_any_moment_of_the_set_up(runtime: Runtime, bundle: Bundle, words: list[str], name: str) -> None:
+def test_a_signal_at_any_time_during_set_up(runtime: Runtime, bundle: Bundle, words: list[str], name: str) -> None:
     bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/true"}]}
     bundle.shell("sleep 1000")
     chance = random.Random(f"{words}{name}")
@@ -185,7 +186,7 @@ def test_a_signal_at_any_moment_of_the_set_up(runtime: Runtime, bundle: Bundle, 
             time.sleep(chance.uniform(0, 0.12))
             process.send_signal(getattr(signal, name))
             if words == ["run"] and name != "SIGKILL":
-                # It forwards the signal, and init of a pid namespace may ignore it: then it waits as it should.
+                # run forwards the signal, and init of a pid namespace may ignore it: then run keeps waiting.
                 _settle(process, runtime)
             else:
                 process.wait(PATIENCE)
@@ -196,12 +197,12 @@ def test_a_signal_at_any_moment_of_the_set_up(runtime: Runtime, bundle: Bundle, 
         finally:
             end(process)
         assert not (runtime.root / "c1").exists(), number
-    # A signal before anything was made leaves an ID that can be taken; the fixture looks for everything else.
+    # After a signal before anything was created, the ID can be used; the fixture checks everything else.
     runtime.ok("create", "c1", bundle)
 
 
 def _settle(process: subprocess.Popen[bytes], runtime: Runtime) -> None:
-    until(lambda: process.poll() is not None or _reached(runtime), "neither ended nor running")
+    until(lambda: process.poll() is not None or _reached(runtime), "neither exited nor running")
 
 
 def _reached(runtime: Runtime) -> bool:
@@ -210,7 +211,7 @@ def _reached(runtime: Runtime) -> bool:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
-def test_a_signal_at_any_moment_of_an_exec(runtime: Runtime, bundle: Bundle, name: str) -> None:
+def test_a_signal_at_any_time_during_exec(runtime: Runtime, bundle: Bundle, name: str) -> None:
     runtime.ok("run", "-d", "c1", bundle.shell("sleep 1000"))
     chance = random.Random(name)
     for _ in range(8):
@@ -228,7 +229,7 @@ def _settled(runtime: Runtime, init: int) -> bool:
 
 
 def test_a_stopped_creator(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    """A `create` that is stopped half-way is still creating; `delete --force` ends it."""
+    """A `create` that is stopped half-way is still creating the container; `delete --force` ends it."""
     marker = tmp_path / "here"
     bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": [
         "sh", "-c", f"kill -STOP $PPID; touch {marker}; sleep 0.2"]}]}
@@ -245,7 +246,7 @@ def test_a_stopped_creator(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> 
 
 
 def test_a_stopped_parent_in_the_foreground(runtime: Runtime, bundle: Bundle) -> None:
-    """The container goes on; other commands do not need the stopped one."""
+    """The container keeps running; other commands do not need the stopped process."""
     process = popen(runtime, "run", "c1", bundle.shell("sleep 1000"))
     try:
         until(lambda: _reached(runtime), "never running")
@@ -280,8 +281,8 @@ def _read_until(master: int, word: bytes) -> bytes:
 
 @pytest.mark.parametrize(("caller", "wanted", "expected"), [
     ((33, 99), None, (33, 99)),
-    ((33, 99), {"height": 10, "width": 20}, (33, 99)),    # that of the terminal that is there
-    ((0, 0), {"height": 10, "width": 20}, (10, 20)),      # one without a size says nothing
+    ((33, 99), {"height": 10, "width": 20}, (33, 99)),    # the size of the caller's terminal
+    ((0, 0), {"height": 10, "width": 20}, (10, 20)),      # a terminal without a size is ignored
     ((0, 0), None, (0, 0)),
     ((65535, 1), None, (65535, 1)),
     ((0, 80), None, (0, 80)),
@@ -293,7 +294,7 @@ def test_sizes_of_a_terminal(runtime: Runtime, bundle: Bundle, caller: tuple[int
         "echo begun; sleep 1000", process__terminal=True, **changes))
     try:
         _read_until(master, b"begun")
-        size = array.array("H", [7, 7, 7, 7])   # asked from outside: busybox has opinions about odd sizes
+        size = array.array("H", [7, 7, 7, 7])   # read from outside: busybox adjusts unusual sizes
         inside = os.open(f"/proc/{runtime.state('c1')['pid']}/fd/0", os.O_RDONLY | os.O_NOCTTY)
         try:
             fcntl.ioctl(inside, termios.TIOCGWINSZ, size)
@@ -325,7 +326,7 @@ def test_a_terminal_that_is_resized(runtime: Runtime, bundle: Bundle) -> None:
         os.close(master)
 
 
-def test_a_terminal_whose_input_is_no_terminal(runtime: Runtime, bundle: Bundle) -> None:
+def test_a_terminal_with_standard_input_from_a_file(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("tty; read line; echo got $line", process__terminal=True)
     done = runtime("run", "c1", bundle)   # standard input is /dev/null
     assert done.stdout == "/dev/pts/0\r\ngot\r\n"
@@ -341,7 +342,7 @@ SUBSETS = [subset for count in range(4) for subset in itertools.combinations((0,
 
 @pytest.mark.parametrize("closed", SUBSETS, ids=lambda subset: "".join(map(str, subset)) or "none")
 def test_closed_standard_descriptors(runtime: Runtime, bundle: Bundle, tmp_path: Path, closed: tuple[int, ...]) -> None:
-    """Every command of a container's life, each with the same descriptors closed."""
+    """Every command of a container's lifecycle, each with the same descriptors closed."""
     bundle.shell("sleep 1000")
     closing = " ".join(f"{fd}<&-" for fd in closed)
     for words in (["create", "c1", str(bundle)], ["start", "c1"], ["exec", "c1", "true"], ["state", "c1"],
@@ -360,7 +361,7 @@ def test_closed_standard_descriptors(runtime: Runtime, bundle: Bundle, tmp_path:
     assert done.returncode == 3
 
 
-def test_a_working_directory_that_is_gone(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_a_deleted_working_directory(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     place = tmp_path / "gone"
 
     def away() -> None:   # in the child, between fork and exec
@@ -399,7 +400,7 @@ def test_a_full_state_directory(runtime: Runtime, bundle: Bundle, small: Path) -
         done = runtime(*words, "c1", bundle)
         assert done.returncode == 1 and "No space left on device" in done.stderr and "state" in done.stderr
         assert os.listdir(small) == []
-    # A smaller one is created, and can be ended though the disk has become full.
+    # A smaller record is written, and the container can be deleted although the disk has become full.
     runtime.ok("create", "c1", bundle.shell("sleep 1000", annotations={}))
     with (small / ".fill").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         while True:
@@ -418,7 +419,7 @@ def test_a_read_only_state_directory(runtime: Runtime, bundle: Bundle, small: Pa
     for words in (["create"], ["run"]):
         done = runtime(*words, "c2", bundle)
         assert done.returncode == 1 and "Read-only file system" in done.stderr and "state" in done.stderr
-    # What needs to write nothing works.
+    # Commands that do not write work.
     runtime.ok("start", "c1")
     runtime.ok("exec", "c1", "true")
     runtime.ok("pause", "c1")
@@ -457,7 +458,8 @@ def test_arguments_of_almost_two_mebibytes(runtime: Runtime, bundle: Bundle) -> 
 
 @pytest.mark.parametrize("arguments", [["x" * 131_072], ["x" * 1000] * 2200], ids=["one", "all"])
 def test_too_many_arguments(runtime: Runtime, bundle: Bundle, arguments: list[str], tmp_path: Path) -> None:
-    """execve(2): 128 KiB each and a quarter of the stack limit together. The kernel alone knows, so it is told late."""
+    """execve(2): 128 KiB each and a quarter of the stack limit in total. Only the kernel knows the limit, so the error
+    is late."""
     bundle.save(process__args=["true", *arguments])
     done = runtime("run", "c1", bundle)
     assert done.returncode == 1 and "argument list too long" in done.stderr and "process.args" in done.stderr

@@ -1,4 +1,4 @@
-"""linux.maskedPaths and linux.readonlyPaths: nothing done to the root filesystem meanwhile leads them astray."""
+"""linux.maskedPaths and linux.readonlyPaths: concurrent changes of the root filesystem cannot bypass them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROBE = "cat /*/self/mountinfo | sort -u"
 
 
 def mounts_of(text: str) -> list[tuple[str, str, str, str]]:
-    """Number, parent's number, place and filesystem type of each mount, out of a mountinfo."""
+    """ID, parent ID, mount point and filesystem type of each mount, from a mountinfo."""
     found = []
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
@@ -23,7 +23,7 @@ def mounts_of(text: str) -> list[tuple[str, str, str, str]]:
     return found
 
 
-def test_no_rename_leaves_a_procfs_without_its_masks(runtime: Runtime, own_bundle: Bundle) -> None:
+def test_renames_cannot_leave_a_procfs_unmasked(runtime: Runtime, own_bundle: Bundle) -> None:
     rootfs = own_bundle.path / "rootfs"
     stop = threading.Event()
 
@@ -33,7 +33,7 @@ def test_no_rename_leaves_a_procfs_without_its_masks(runtime: Runtime, own_bundl
                 try:
                     (rootfs / old).rename(rootfs / new)
                 except OSError:
-                    continue   # `create` has made another one
+                    continue   # `create` has created another one
     own_bundle.config["linux"]["maskedPaths"] = ["/proc/version", "/proc/uptime"]
     own_bundle.shell(PROBE)
     other = threading.Thread(target=rename)
@@ -45,7 +45,7 @@ def test_no_rename_leaves_a_procfs_without_its_masks(runtime: Runtime, own_bundl
             mounts = mounts_of(done.stdout)
             for number in [mount[0] for mount in mounts if mount[3] == "proc" and mount[2].count("/") == 1]:
                 seen += 1
-                # By parents: the names of the places change while they are read.
+                # By parent IDs: the paths change while they are read.
                 beneath = {os.path.basename(mount[2]) for mount in mounts if mount[1] == number}
                 assert {"version", "uptime", "sys"} <= beneath
     finally:
@@ -55,7 +55,7 @@ def test_no_rename_leaves_a_procfs_without_its_masks(runtime: Runtime, own_bundl
 
 
 @pytest.mark.parametrize("place", ["maskedPaths", "readonlyPaths"])
-def test_a_path_that_is_named_twice_is_covered_once(runtime: Runtime, own_bundle: Bundle, place: str) -> None:
+def test_a_duplicate_path_is_covered_once(runtime: Runtime, own_bundle: Bundle, place: str) -> None:
     (own_bundle.path / "rootfs/secret").mkdir()
     own_bundle.config["linux"][place] = ["/proc/version", "/secret", "/proc/version", "/secret/", "/proc//version"]
     own_bundle.shell("cat /proc/self/mountinfo")
@@ -63,7 +63,7 @@ def test_a_path_that_is_named_twice_is_covered_once(runtime: Runtime, own_bundle
     assert places.count("/secret") == 1 and places.count("/proc/version") == 1
 
 
-def test_proc_sys_is_there_unless_the_procfs_has_processes_alone(runtime: Runtime, own_bundle: Bundle) -> None:
+def test_proc_sys_is_required_unless_the_procfs_has_only_processes(runtime: Runtime, own_bundle: Bundle) -> None:
     proc = next(mount for mount in own_bundle.config["mounts"] if mount["destination"] == "/proc")
     proc["options"] = ["subset=pid"]
     own_bundle.shell("ls -d /proc/sys 2>/dev/null || echo none")
@@ -71,7 +71,7 @@ def test_proc_sys_is_there_unless_the_procfs_has_processes_alone(runtime: Runtim
 
 
 @pytest.mark.parametrize("options", [[], ["ro"]])
-def test_a_tmpfs_in_the_place_of_sysfs(runtime: Runtime, own_bundle: Bundle, options: list[str]) -> None:
+def test_a_tmpfs_in_place_of_sysfs(runtime: Runtime, own_bundle: Bundle, options: list[str]) -> None:
     own_bundle.config["mounts"] = [m for m in own_bundle.config["mounts"] if not m["destination"].startswith("/sys")]
     own_bundle.add_mount("/sys", "tmpfs", "tmpfs", *options)
     own_bundle.config["linux"].update(maskedPaths=["/sys/firmware"], readonlyPaths=["/sys/fs", "/proc/sys"])
@@ -79,7 +79,7 @@ def test_a_tmpfs_in_the_place_of_sysfs(runtime: Runtime, own_bundle: Bundle, opt
     assert runtime.ok("run", "c1", own_bundle) == ("read-only\n" if options else "written\n")
 
 
-def test_the_last_mount_at_a_place_is_the_one_that_is_restricted(runtime: Runtime, own_bundle: Bundle,
+def test_the_last_mount_at_a_path_is_restricted(runtime: Runtime, own_bundle: Bundle,
                                                                  tmp_path: Path) -> None:
     (tmp_path / "over" / "version").mkdir(parents=True)
     (tmp_path / "over" / "version" / "file").touch()

@@ -1,4 +1,4 @@
-"""Where containers are remembered, without --root."""
+"""The default state directory, without --root."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import TOP
     ({"XDG_RUNTIME_DIR": "/x", "USER": "root"}, True, "/run/pyruntime"),
     ({"XDG_RUNTIME_DIR": ""}, True, "/run/pyruntime"),
 ])
-def test_the_place_of_root(environment: dict[str, str], inside: bool, expected: str) -> None:
+def test_the_default_root(environment: dict[str, str], inside: bool, expected: str) -> None:
     """Rootless Podman calls the runtime as root of a user namespace."""
     if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
         pytest.skip("the tests themselves run in a user namespace")

@@ -1,4 +1,4 @@
-"""Containers of a user without any rights, in the state directory of that user."""
+"""Containers of an unprivileged user, in that user's state directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.commands import COMMAND
 from tests.containers import PATIENCE
 
 USER = 12345
-# The interpreter and the package may lie below a directory of root's alone.
+# The interpreter and the package may be below a directory that only root can enter.
 REACHABLE = """
 set -e
 for place in "$1" "$2"; do
@@ -79,7 +79,7 @@ def test_init_is_hidden_again_after_exec(user: Unprivileged) -> None:
     assert "Permission denied" in said
 
 
-def test_the_cgroup_of_the_caller_where_there_is_none_of_ones_own(user: Unprivileged) -> None:
+def test_the_callers_cgroup_is_shown_without_a_cgroup_of_the_container(user: Unprivileged) -> None:
     if not any(os.path.isdir(f"/sys/fs/cgroup/{name}") for name in ("pids", "memory")):
         pytest.skip("without cgroup v1")
     user.config["mounts"] = [mount for mount in user.config["mounts"] if mount["destination"] != "/sys/fs/cgroup"]

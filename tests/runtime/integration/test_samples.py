@@ -1,4 +1,4 @@
-"""The sample bundles run, and run under a stub with sanitizers."""
+"""The sample bundles run, also with a stub with sanitizers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOOK_LOG = Path("/tmp/pyruntime-hooks.log")
 
 @pytest.fixture
 def open_path(tmp_path: Path) -> None:
-    """Let the mapped root of a user namespace reach the test's directory."""
+    """Allow the mapped root of a user namespace to enter the test's directory."""
     for parent in (tmp_path, *tmp_path.parents):
         if str(parent) != "/" and parent.stat().st_mode & 0o011 != 0o011:
             parent.chmod(parent.stat().st_mode | 0o011)
@@ -44,14 +44,14 @@ def test_sample(runtime: Runtime, sample: Any, open_path: None, name: str) -> No
         HOOK_LOG.unlink()
 
 
-def test_every_sample_is_expected() -> None:
+def test_every_sample_has_expected_output() -> None:
     from bundles.build import names
     assert names() == sorted(EXPECTED)
 
 
 @pytest.fixture(scope="session")
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stub under AddressSanitizer and UBSan. It is a program of libc then, so leaks at exit are not looked for."""
+    """The stub under AddressSanitizer and UBSan. It is linked to libc, so leaks at exit are not checked."""
     directory = tmp_path_factory.mktemp("asan")
     options = directory / "options.c"
     options.write_text('const char *__asan_default_options(void);\n'
@@ -78,6 +78,6 @@ def test_explain_needs_no_root(sample: Any, open_path: None, name: str) -> None:
     path = sample(name)
     text = subprocess.run([*command, path], capture_output=True, text=True, check=False)
     if text.returncode == 126 or "Permission denied" in text.stderr:
-        pytest.skip(f"the user nobody may not read this checkout: {text.stderr.strip()}")
+        pytest.skip(f"the user nobody cannot read this checkout: {text.stderr.strip()}")
     assert text.returncode == 0 and "pivot_root" in text.stdout, text.stderr
     assert "init  execve\n" in text.stdout

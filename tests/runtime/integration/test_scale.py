@@ -1,4 +1,4 @@
-"""Numbers: many containers at once, and very little memory."""
+"""Scale: many containers at once, and very little memory."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_a_hundred_containers_from_two_shells(runtime: Runtime, bundle: Bundle) 
     assert runtime.ok("list", "-q") == ""
 
 
-def test_very_little_memory(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """crun needs 191 KiB for a static /bin/true; no page of an interpreter may ever be charged to the container."""
+def test_a_very_small_memory_limit(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """crun needs 191 KiB for a static /bin/true; no page of an interpreter must ever be charged to the container."""
     if not Path("/sys/fs/cgroup/memory").is_dir() and not Path("/sys/fs/cgroup/cgroup.controllers").exists():
         pytest.skip("no memory controller is mounted")
     source = tmp_path / "true.c"

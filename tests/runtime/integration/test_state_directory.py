@@ -1,4 +1,4 @@
-"""The state store and `delete` when something died, filled up or was frozen on the way."""
+"""The state directory and `delete` after processes died, the disk filled up or a cgroup was frozen."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.containers import PATIENCE, Bundle, Runtime
 
 @pytest.fixture
 def freezer() -> Iterator[Path]:
-    """An empty cgroup of our own in the v1 freezer hierarchy, that no container made."""
+    """An empty cgroup in the v1 freezer hierarchy that no container created."""
     hierarchy = Path("/sys/fs/cgroup/freezer")
     if not (hierarchy / "cgroup.procs").exists():
-        pytest.skip("this machine has no v1 freezer")
+        pytest.skip("the host has no v1 freezer")
     path = hierarchy / f"review-{os.getpid()}"
     path.mkdir()
     yield path
@@ -58,9 +58,9 @@ def test_a_frozen_container_can_be_killed(runtime: Runtime, bundle: Bundle, free
     assert freezer.is_dir()   # not the container's own
 
 
-def test_delete_kills_what_shares_the_host_pids_in_a_cgroup_that_was_there(
+def test_delete_kills_processes_with_host_pids_in_an_existing_cgroup(
         runtime: Runtime, bundle: Bundle, freezer: Path) -> None:
-    # Every hierarchy must have it, or delete empties the ones that it made.
+    # Every hierarchy must have it: delete kills the processes in cgroups that create made.
     path = f"/{freezer.name}"
     made = []
     for hierarchy in Path("/sys/fs/cgroup").iterdir():
@@ -93,11 +93,11 @@ def test_delete_kills_what_shares_the_host_pids_in_a_cgroup_that_was_there(
                     time.sleep(0.02)
 
 
-def test_an_init_that_was_dead_when_it_was_seen_first_is_not_alive() -> None:
+def test_an_init_without_a_start_time_is_not_alive() -> None:
     assert not StateRecord(pid=4194304 + 1, started=0).alive()
 
 
-def test_a_full_disk_leaves_the_old_record(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_old_record(tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=True)
@@ -114,14 +114,14 @@ def test_a_full_disk_leaves_the_old_record(tmp_path: Path) -> None:
         subprocess.run(["umount", place], check=True)
 
 
-def test_a_pid_file_of_a_killed_runtime_is_in_nobody_s_way(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_a_pid_file_of_a_killed_runtime_does_not_matter(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.shell("sleep 100")
     (tmp_path / ".pid").touch()
     runtime.ok("create", "--pid-file", tmp_path / "pid", "c1", bundle)
     assert int((tmp_path / "pid").read_text()) == runtime.state("c1")["pid"]
 
 
-def test_delete_force_of_one_that_is_being_created(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_delete_force_of_a_container_that_is_being_created(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     hook = f"while ! [ -e {tmp_path}/end ]; do sleep 0.05; done"
     bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", hook]}]}
     bundle.shell("true")
@@ -142,7 +142,7 @@ def test_delete_force_of_one_that_is_being_created(runtime: Runtime, bundle: Bun
 
 
 @pytest.mark.parametrize("text", ['{"version": 1, "pid"', "", "{}", "[]"])
-def test_a_damaged_record_hides_no_other_and_can_be_forced_away(runtime: Runtime, bundle: Bundle, text: str) -> None:
+def test_a_damaged_record_hides_nothing_and_can_be_deleted(runtime: Runtime, bundle: Bundle, text: str) -> None:
     bundle.shell("true")
     runtime.ok("create", "c1", bundle)
     (runtime.root / "bad").mkdir()
@@ -156,7 +156,7 @@ def test_a_damaged_record_hides_no_other_and_can_be_forced_away(runtime: Runtime
 
 @pytest.mark.parametrize("damage", ["", "{", '{"version": 99}', "missing"])
 @pytest.mark.parametrize("started", [False, True])
-def test_delete_by_force_never_forgets_a_process(runtime: Runtime, bundle: Bundle, damage: str, started: bool) -> None:
+def test_delete_by_force_never_leaves_a_process(runtime: Runtime, bundle: Bundle, damage: str, started: bool) -> None:
     bundle.shell("sleep 100 & sleep 100")
     bundle.config["linux"]["namespaces"] = [space for space in bundle.config["linux"]["namespaces"]
                                             if space["type"] != "pid"]
@@ -174,8 +174,8 @@ def test_delete_by_force_never_forgets_a_process(runtime: Runtime, bundle: Bundl
     assert not start_time(pid) and not (runtime.root / "c1").exists()
 
 
-def test_delete_by_force_kills_no_neighbour_of_a_process(runtime: Runtime, bundle: Bundle) -> None:
-    # The cgroup's name holds the container's by chance: it may be a session's.
+def test_delete_by_force_kills_no_process_of_a_cgroup_with_another_name(runtime: Runtime, bundle: Bundle) -> None:
+    # The name of the cgroup contains the container's by chance: it may be that of a session.
     bundle.shell("sleep 100", linux__cgroupsPath="session-c1-of-a-user")
     runtime.ok("create", "c1", bundle)
     pid = runtime.state("c1")["pid"]
@@ -193,7 +193,7 @@ def test_delete_by_force_kills_no_neighbour_of_a_process(runtime: Runtime, bundl
     assert "cgroup is not known any more" in done.stderr
 
 
-def test_list_goes_on_when_containers_vanish(runtime: Runtime, bundle: Bundle) -> None:
+def test_list_ignores_containers_that_are_deleted_meanwhile(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("true")
     runtime.ok("run", "c1", bundle)
     stop = threading.Event()

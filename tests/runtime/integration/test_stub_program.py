@@ -1,4 +1,4 @@
-"""The stub's program is a copy that a container can do no harm with (CVE-2019-5736), however it has to be made."""
+"""The stub's program is a copy that a container cannot misuse (CVE-2019-5736), for each way to create the copy."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ stat -Lc '%d:%i' "/proc/$(cat pid)/exe"
 
 @pytest.mark.parametrize("value", ["0", "1", "2"])
 @pytest.mark.parametrize("user", [False, True])
-def test_containers_begin_under_every_policy_for_memfds(runtime: Runtime, own_bundle: Bundle, value: str,
+def test_containers_start_with_every_memfd_policy(runtime: Runtime, own_bundle: Bundle, value: str,
                                                         user: bool) -> None:
-    # The root of a user namespace mounts nothing in the host's mount namespace, not even a detached tmpfs.
+    # The root of a user namespace cannot mount in the host's mount namespace, not even a detached tmpfs.
     inside = ["unshare", "--user", "--map-root-user"] if user else []
     if user:
         own_bundle.without_root()
@@ -35,7 +35,7 @@ def test_containers_begin_under_every_policy_for_memfds(runtime: Runtime, own_bu
                            LIFE, "sh", COMMAND, "--root", runtime.root, *manager],
                           cwd=own_bundle.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode == 77:
-        pytest.skip("a kernel without vm.memfd_noexec")
+        pytest.skip("the kernel has no vm.memfd_noexec")
     assert done.returncode == 0, done.stderr
     copy, said = done.stdout.splitlines()
     installed = (NATIVE / "stub").stat()

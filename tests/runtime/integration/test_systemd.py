@@ -1,5 +1,5 @@
-"""The systemd cgroup driver: the talk on the bus with a small systemd of our own, on any machine; and containers with
-the real one, where it runs (tests/vm)."""
+"""The systemd cgroup driver: D-Bus calls to a fake systemd on any host, and containers with the real systemd if it is
+running (tests/vm)."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tests.containers import PATIENCE, Bundle, Runtime, end
 HOST = discover()
 M = 1 << 20
 REAL = Path("/run/systemd/system").is_dir()
-with_fake = pytest.mark.skipif(HOST.layout == "v2", reason="the small systemd hands no controllers down in cgroup v2")
+with_fake = pytest.mark.skipif(HOST.layout == "v2", reason="the fake systemd delegates no cgroup v2 controllers")
 with_v2 = pytest.mark.skipif(HOST.layout != "v2", reason="the files are those of cgroup v2")
-with_systemd = pytest.mark.skipif(not REAL, reason="systemd does not run here: see tests/vm")
+with_systemd = pytest.mark.skipif(not REAL, reason="systemd is not running: see tests/vm")
 
 
 class Fake:
-    """The small systemd, and what it was asked."""
+    """The fake systemd, and the calls that it received."""
 
     def __init__(self, directory: Path, runtime: Runtime) -> None:
         self.base = f"/pyruntime-fake-{os.getpid()}"
@@ -48,7 +48,7 @@ class Fake:
         self._await(lambda: Path(self.socket).exists())
 
     def begin(self, behaviour: str = "") -> None:
-        """Let it serve."""
+        """Start it."""
         self._start([sys.executable, "-m", "tests.runtime.integration.fake_systemd", self.socket, self.base,
                      str(self.log), behaviour])
         self._await(self._answers)
@@ -74,12 +74,12 @@ class Fake:
             time.sleep(0.02)
 
     def calls(self, method: str = "") -> list[Any]:
-        """The bodies of the calls so far, or of those of one method."""
+        """The bodies of the calls so far, or only of one method."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [body for name, body in lines if name == method] if method else [name for name, _ in lines]
 
     def cgroups(self) -> list[str]:
-        """What is there of cgroups below its own."""
+        """The cgroups below its own cgroup."""
         return [directory for item in HOST.all() for directory, _, _ in os.walk(item.mountpoint + self.base)]
 
     def end(self) -> None:
@@ -138,7 +138,7 @@ def test_a_life(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
     pid = runtime.state("c1")["pid"]
     assert set(_cgroups_of(pid).values()) == {place}, "init is in the scope in every hierarchy"
     [holder] = told["PIDs"]
-    assert holder != pid and not Path(f"/proc/{holder}").exists(), "who held the scope has gone"
+    assert holder != pid and not Path(f"/proc/{holder}").exists(), "the process that kept the scope has exited"
     for item in HOST.all():
         procs = Path(item.mountpoint + place, "cgroup.procs")
         assert procs.read_text().split() == [str(pid)]
@@ -160,16 +160,16 @@ def test_a_life(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
 
 
 @with_fake
-def test_a_container_of_the_hosts_pid_namespace_is_killed_whole(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
+def test_all_processes_in_the_hosts_pid_namespace_are_killed(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
     fake.begin()
     bundle.config["linux"]["namespaces"] = [item for item in bundle.config["linux"]["namespaces"]
                                             if item["type"] != "pid"]
     runtime.ok("--cgroup-manager=systemd", "run", "-d", "c1", bundle.shell("sleep 1000 & sleep 1000"))
-    runtime.ok("delete", "--force", "c1")   # the record knows whose cgroup it is
+    runtime.ok("delete", "--force", "c1")   # the record has the owner of the cgroup
 
 
 @with_fake
-def test_a_unit_that_has_failed_before_is_reset(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
+def test_a_failed_unit_is_reset(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
     fake.begin("leftover")
     runtime.ok("--systemd-cgroup", "create", "c1", bundle.shell("true"))
     assert fake.calls("ResetFailedUnit")[0] == ["pyruntime-c1.scope"] and len(fake.calls("StartTransientUnit")) == 2
@@ -177,7 +177,7 @@ def test_a_unit_that_has_failed_before_is_reset(fake: Fake, runtime: Runtime, bu
 
 
 @with_fake
-def test_a_unit_that_lives_is_left_alone(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
+def test_an_active_unit_is_not_changed(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
     fake.begin()
     bundle.config["linux"]["cgroupsPath"] = "x.slice:p:same"
     runtime.ok("--systemd-cgroup", "create", "c1", bundle.shell("sleep 1000"))
@@ -188,7 +188,7 @@ def test_a_unit_that_lives_is_left_alone(fake: Fake, runtime: Runtime, bundle: B
     assert runtime("state", "c2").returncode == 1
     killed = runtime("--systemd-cgroup", "create", "c3", bundle, env={"PYRUNTIME_FAULT": "kill:0"})
     assert killed.returncode == -9
-    runtime.ok("delete", "--force", "c3")   # the unit never was its own
+    runtime.ok("delete", "--force", "c3")   # the unit never belonged to the container
     assert runtime.state("c1")["status"] == "created"
     assert set(_cgroups_of(pid).values()) == {f"{fake.base}/x.slice/p-same.scope"}
     runtime.ok("delete", "--force", "c1")
@@ -214,7 +214,7 @@ def test_a_job_that_does_not_end(fake: Fake, runtime: Runtime, bundle: Bundle, m
 
 
 @with_fake
-def test_an_update_that_systemd_refuses_is_taken_back(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
+def test_an_update_that_systemd_refuses_is_reverted(fake: Fake, runtime: Runtime, bundle: Bundle) -> None:
     fake.begin("refuse")
     bundle.config["linux"]["resources"] = {"pids": {"limit": 20}}
     runtime.ok("--systemd-cgroup", "run", "-d", "c1", bundle.shell("sleep 1000"))
@@ -227,11 +227,11 @@ def test_an_update_that_systemd_refuses_is_taken_back(fake: Fake, runtime: Runti
 
 @with_fake
 @pytest.mark.parametrize("fault", ["fail:0", "fail:1", "fail:30", "fail:-1", "kill:0", "after:0", "kill:1", "kill:30"])
-def test_what_fails_leaves_nothing(fake: Fake, runtime: Runtime, bundle: Bundle, fault: str) -> None:
+def test_a_failed_step_leaves_nothing(fake: Fake, runtime: Runtime, bundle: Bundle, fault: str) -> None:
     fake.begin()
     bundle.shell("true")
     kind, _, number = fault.partition(":")
-    if number == "-1":   # the last host step: the scope's holder goes
+    if number == "-1":   # the last host step: the process that keeps the scope exits
         plan = json.loads(runtime.ok("--systemd-cgroup", "explain", "--json", bundle,
                                      env={"DBUS_SYSTEM_BUS_ADDRESS": fake.address}))
         number = next(str(index) for index, step in enumerate(plan["steps"]) if step["step"] == "cgroup_release")
@@ -242,20 +242,20 @@ def test_what_fails_leaves_nothing(fake: Fake, runtime: Runtime, bundle: Bundle,
     assert runtime("state", "c1").returncode == 1
 
 
-def test_a_death_of_the_runtime_ends_the_holder(tmp_path: Path) -> None:
+def test_the_scopes_holder_exits_with_the_runtime(tmp_path: Path) -> None:
     from pyruntime.runtime.compiler.compile import Plan
     from pyruntime.runtime.lifecycle.launch import Launch
 
     launch = Launch(Plan([], [], {}, []), {}, 0, lambda text: None)
     pid = launch.hold()
     assert Path(f"/proc/{pid}/comm").exists()
-    os.close(launch._holder[1])   # as the kernel does when we die
+    os.close(launch._holder[1])   # as the kernel does if the runtime dies
     assert os.waitpid(pid, 0)[1] == 0
 
 
 # --- without systemd -------------------------------------------------------------------------------------------------
 
-def test_where_there_is_no_systemd(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_without_systemd(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     address = f"unix:path={tmp_path}/none"
     done = runtime("--systemd-cgroup", "create", "c1", bundle.shell("true"), env={"DBUS_SYSTEM_BUS_ADDRESS": address})
     assert done.returncode == 1
@@ -268,7 +268,7 @@ def test_a_bus_without_systemd(fake: Fake, runtime: Runtime, bundle: Bundle) -> 
     assert done.returncode == 1 and "needs systemd, but it does not reply on its bus" in done.stderr
 
 
-def test_a_bus_that_is_none(runtime: Runtime, bundle: Bundle) -> None:
+def test_an_invalid_bus_address(runtime: Runtime, bundle: Bundle) -> None:
     done = runtime("--systemd-cgroup", "create", "c1", bundle.shell("true"),
                    env={"DBUS_SYSTEM_BUS_ADDRESS": "tcp:host=127.0.0.1,port=1"})
     assert done.returncode == 1 and "is not that of a local socket" in done.stderr
@@ -286,8 +286,8 @@ def test_the_bus_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # --- the options -----------------------------------------------------------------------------------------------------
 
-def test_the_option_is_taken_by_every_command(runtime: Runtime, bundle: Bundle) -> None:
-    """containerd gives it with each call; where nothing is made, nobody needs to be asked."""
+def test_every_command_accepts_the_option(runtime: Runtime, bundle: Bundle) -> None:
+    """containerd passes the option with each call; commands that create nothing do not need systemd."""
     runtime.ok("run", "-d", "c1", bundle.shell("sleep 1000"))
     for words in (["state", "c1"], ["list"], ["ps", "c1"], ["exec", "c1", "true"], ["pause", "c1"], ["resume", "c1"],
                   ["update", "--pids-limit", "10", "c1"], ["events", "--stats", "c1"], ["kill", "c1", "0"],
@@ -295,7 +295,7 @@ def test_the_option_is_taken_by_every_command(runtime: Runtime, bundle: Bundle) 
         runtime.ok("--systemd-cgroup", *words)
 
 
-def test_options_that_are_wrong(runtime: Runtime, bundle: Bundle) -> None:
+def test_conflicting_and_invalid_options(runtime: Runtime, bundle: Bundle) -> None:
     done = runtime("--cgroup-manager", "x", "create", "c1", bundle.shell("true"))
     assert done.returncode == 1 and 'invalid --cgroup-manager value "x"' in done.stderr
     done = runtime("--systemd-cgroup", "--cgroup-manager=cgroupfs", "create", "c1", bundle)
@@ -315,7 +315,7 @@ def test_no_cgroup_at_all(runtime: Runtime, bundle: Bundle) -> None:
     bundle.config["linux"]["namespaces"].append({"type": "cgroup"})
     bundle.add_mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro")
     bundle.shell("cut -d: -f3 /proc/self/cgroup | sort -u")
-    assert runtime.ok("--cgroup-manager=disabled", "run", "c1", bundle) == "/\n", "a namespace of its own all the same"
+    assert runtime.ok("--cgroup-manager=disabled", "run", "c1", bundle) == "/\n", "nevertheless a new cgroup namespace"
     bundle.config["linux"]["resources"] = {"pids": {"limit": 5}}
     done = runtime("--cgroup-manager=disabled", "create", "c1", bundle.save())
     assert done.returncode == 1 and "config.json: linux.resources.pids.limit: a limit needs a cgroup" in done.stderr
@@ -334,7 +334,7 @@ def test_another_configuration_file(runtime: Runtime, bundle: Bundle, tmp_path: 
 
 
 def test_a_period_alone_keeps_the_quota(runtime: Runtime, bundle: Bundle) -> None:
-    """cgroup v2 has both in one line, which always begins with the quota."""
+    """cgroup v2 has both in one line, which always starts with the quota."""
     from pyruntime.runtime.cgroups.update import cpu_max
 
     bundle.config["linux"]["resources"] = {"cpu": {"quota": 50000, "period": 100000}}
@@ -385,7 +385,7 @@ def test_a_scope(runtime: Runtime, bundle: Bundle) -> None:
     assert read("cgroup.procs") == str(runtime.state("c1")["pid"])
     runtime.ok("--systemd-cgroup", "update", "--memory", "32M", "--pids-limit", "9", "--cpu-period", "50000", "c1")
     assert [read(file) for file in ("memory.max", "pids.max", "cpu.max")] == [str(32 * M), "9", "33333 50000"]
-    subprocess.run(["systemctl", "daemon-reload"], check=True)   # systemd writes what it knows
+    subprocess.run(["systemctl", "daemon-reload"], check=True)   # systemd writes its own values
     subprocess.run(["systemctl", "set-property", "--runtime", "p-c1.scope", "CPUWeight=30"], check=True)
     assert [read(file) for file in ("memory.max", "pids.max", "cpu.weight")] == [str(32 * M), "9", "30"]
     assert int(read("cpu.max").split()[0]) >= 33333
@@ -403,7 +403,7 @@ def test_a_scope(runtime: Runtime, bundle: Bundle) -> None:
 
 @with_systemd
 @pytest.mark.parametrize("how", ["kill", "systemctl stop", "delete"])
-def test_ends_of_a_scope(runtime: Runtime, bundle: Bundle, how: str) -> None:
+def test_ways_to_end_a_scope(runtime: Runtime, bundle: Bundle, how: str) -> None:
     bundle.config["annotations"] = {"org.systemd.property.TimeoutStopSec": "1"}   # a shell as pid 1 ignores SIGTERM
     runtime.ok("--systemd-cgroup", "run", "-d", "c1", bundle.shell("sleep 1000"))
     pid = runtime.state("c1")["pid"]
@@ -418,8 +418,8 @@ def test_ends_of_a_scope(runtime: Runtime, bundle: Bundle, how: str) -> None:
 
 
 @with_systemd
-def test_a_scope_that_failed_gives_its_name_back(runtime: Runtime, bundle: Bundle) -> None:
-    """RuntimeMaxSec lets the scope fail, and stay as a failed unit."""
+def test_the_name_of_a_failed_scope_can_be_used_again(runtime: Runtime, bundle: Bundle) -> None:
+    """With RuntimeMaxSec the scope fails, and remains as a failed unit."""
     bundle.config["annotations"] = {"org.systemd.property.RuntimeMaxSec": "1",
                                     "org.systemd.property.TimeoutStopSec": "1"}
     runtime.ok("--systemd-cgroup", "run", "-d", "c1", bundle.shell("sleep 1000"))
@@ -428,7 +428,7 @@ def test_a_scope_that_failed_gives_its_name_back(runtime: Runtime, bundle: Bundl
     while "failed" not in show("pyruntime-c1.scope", "ActiveState")["ActiveState"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    shutil.rmtree(runtime.root / "c1")   # nobody remembers the container
+    shutil.rmtree(runtime.root / "c1")   # the record is lost
     del bundle.config["annotations"]
     runtime.ok("--systemd-cgroup", "run", "-d", "c1", bundle.save())
     assert show("pyruntime-c1.scope", "ActiveState")["ActiveState"] == "active"
@@ -471,10 +471,10 @@ echo done
 @with_v2
 @pytest.mark.parametrize("where", ["service", "login", "namespace"])
 def test_a_user(where: str, shared_rootfs: Path, bundle: Bundle) -> None:
-    """From a service of the user's systemd; from a login, whose cgroup is not the user's to leave; and by rootless
-    Podman, as root of a user namespace, who has another number on the bus."""
+    """From a service of the user's systemd; from a login session, whose cgroup the user cannot leave; and by rootless
+    Podman, as root of a user namespace, whose user ID differs on the bus."""
     if subprocess.run(["id", "user"], capture_output=True, check=False).returncode:
-        pytest.skip("there is no user with the name user, whose systemd runs")
+        pytest.skip("there is no user called user with a running systemd")
     home = Path("/home/user/rootless")
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
@@ -526,10 +526,10 @@ p run --rm --network none --cgroups=disabled --rootfs $rootfs echo without cgrou
 
 @with_systemd
 @with_v2
-@pytest.mark.skipif(not shutil.which("podman"), reason="no Podman here: see tests/vm/README.md")
+@pytest.mark.skipif(not shutil.which("podman"), reason="Podman is not installed: see tests/vm/README.md")
 @pytest.mark.parametrize("user", [False, True], ids=["root", "rootless"])
 def test_podman(user: bool, tmp_path: Path) -> None:
-    """Podman's default on machines with systemd; as a user it calls the runtime as root of its user namespace."""
+    """Podman's default on hosts with systemd; without root, it calls the runtime as root of its user namespace."""
     home = Path("/home/user") if user else tmp_path
     rootfs = home / "podman-rootfs"
     busybox_rootfs(rootfs)

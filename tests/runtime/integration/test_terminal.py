@@ -1,4 +1,4 @@
-"""Terminals of `run` and `exec`: what a person at one sees, and what holds up nothing."""
+"""Terminals of `run` and `exec`: the output that a user sees, and no blocking."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Start = Callable[[str], Terminal]
 
 @pytest.fixture(params=["run", "exec"])
 def start(request: pytest.FixtureRequest, runtime: Runtime, bundle: Bundle) -> Iterator[Start]:
-    """Runs a script on a terminal: as the container's program, or as another one in a container."""
+    """Runs a script on a terminal: as the container's program, or by exec in a container."""
     made: list[Terminal] = []
 
     def run(script: str) -> Terminal:
@@ -43,14 +43,15 @@ def start(request: pytest.FixtureRequest, runtime: Runtime, bundle: Bundle) -> I
 
 
 def test_lines_end_with_a_carriage_return(start: Start) -> None:
-    """The container's terminal is as the kernel makes it (OPOST, ONLCR), and ours passes on what comes out of it."""
+    """The container's terminal has the kernel's defaults (OPOST, ONLCR), and the caller's terminal gets its output
+    unchanged."""
     terminal = start("stty -a </dev/tty | grep -o '.onlcr\\|^onlcr'; echo one; echo two")
     assert terminal.status() == 0
     assert b"-onlcr" not in terminal.seen and b"onlcr" in terminal.seen, terminal.seen
     assert terminal.seen.endswith(b"one\r\ntwo\r\n"), terminal.seen
 
 
-def test_pasted_at_a_program_that_does_not_read(start: Start) -> None:
+def test_a_paste_to_a_program_that_does_not_read(start: Start) -> None:
     terminal = start(TICKS)
     terminal.expect(b"tick")
     terminal.paste(b"".join(b"%05d pasted text of a line\n" % number for number in range(1100)))
@@ -60,7 +61,7 @@ def test_pasted_at_a_program_that_does_not_read(start: Start) -> None:
     assert terminal.status() == 9
 
 
-def test_a_paste_arrives_whole_when_the_program_reads_later(start: Start) -> None:
+def test_a_paste_is_complete_if_the_program_reads_later(start: Start) -> None:
     text = b"".join(b"%06d\n" % number for number in range(4000))
     terminal = start("stty -echo; echo ready; sleep 1; head -n 4000 | md5sum | cut -c1-32")
     terminal.expect(b"ready")
@@ -69,18 +70,18 @@ def test_a_paste_arrives_whole_when_the_program_reads_later(start: Start) -> Non
     assert terminal.status() == 0
 
 
-def test_signals_pass_though_nobody_reads_the_screen(start: Start) -> None:
+def test_signals_are_forwarded_while_the_terminal_is_not_read(start: Start) -> None:
     terminal = start("trap 'exit 9' TERM; echo begun; yes & while :; do sleep 0.1; done")
     terminal.expect(b"begun")
     time.sleep(0.5)   # the screen is full
     os.kill(terminal.pid, signal.SIGTERM)
     time.sleep(0.5)
-    os.kill(terminal.pid, signal.SIGTERM)   # the program has ended; the rest of its output is not waited for any more
+    os.kill(terminal.pid, signal.SIGTERM)   # the program has exited; the rest of its output is dropped
     assert terminal.ended(PATIENCE)
     assert terminal.status() == 9
 
 
-def test_our_terminal_is_as_it_was(start: Start) -> None:
+def test_the_callers_terminal_is_restored(start: Start) -> None:
     terminal = start("stty -echo; echo ready; read line; exit 3")
     terminal.expect(b"ready")
     assert terminal.is_raw()
@@ -89,8 +90,8 @@ def test_our_terminal_is_as_it_was(start: Start) -> None:
     assert terminal.status() == 3
 
 
-def test_what_the_shell_shares_stays_blocking(runtime: Runtime, bundle: Bundle) -> None:
-    """O_NONBLOCK belongs to the open file description: set on the shell's terminal, it would break what runs next."""
+def test_the_shells_file_description_stays_blocking(runtime: Runtime, bundle: Bundle) -> None:
+    """O_NONBLOCK belongs to the open file description: set on the shell's terminal, it would break later commands."""
     bundle.shell("true", process__terminal=True)
     script = (f"{COMMAND} --root {runtime.root} run --bundle {bundle.path} c1;"
               " grep -h flags /proc/self/fdinfo/0 /proc/self/fdinfo/1")
@@ -113,7 +114,7 @@ def test_output_into_a_pipe_that_is_read_late(runtime: Runtime, bundle: Bundle) 
 
 
 def test_a_terminal_that_is_hung_up(start: Start) -> None:
-    """SIGHUP goes to the program as every signal does, and the end of the command says nothing of a lost terminal."""
+    """SIGHUP is forwarded to the program like every signal, and the command prints no error about the lost terminal."""
     terminal = start("trap 'exit 8' HUP; stty -echo; echo ready; while :; do sleep 0.1; done")
     terminal.expect(b"ready")
     os.close(terminal.master)

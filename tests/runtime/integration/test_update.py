@@ -1,4 +1,4 @@
-"""`update`: limits of a container that lives, flag by flag and by a document, and what is refused."""
+"""`update`: limits of a running container, by each flag and by a document, and errors."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_flag(runtime: Runtime, limits: Limits, words: list[str], v1: tuple[st
     assert limits.read(v1, v2) == (modern if V2 else value)
 
 
-def test_what_is_not_named_stays(runtime: Runtime, limits: Limits) -> None:
+def test_other_limits_are_kept(runtime: Runtime, limits: Limits) -> None:
     runtime.ok("update", "--pids-limit", "11", "c1")
     assert limits.read(("memory", "memory.limit_in_bytes"), "memory.max") == str(64 * M)
 
@@ -99,7 +99,7 @@ def test_a_document(runtime: Runtime, limits: Limits, tmp_path: Path, by: str) -
     (["--cpuset-cpus", "0-99999"], "cpu.cpus"),
     (["--resources", "/nonexistent"], "not found"),
 ])
-def test_what_is_wrong_is_told_and_changes_nothing(runtime: Runtime, limits: Limits, words: list[str],
+def test_an_invalid_value_changes_nothing(runtime: Runtime, limits: Limits, words: list[str],
                                                    message: str) -> None:
     done = runtime("update", "--pids-limit", "7", *words, "c1")
     assert done.returncode == 1 and message in done.stderr, done.stderr
@@ -110,7 +110,7 @@ def test_what_is_wrong_is_told_and_changes_nothing(runtime: Runtime, limits: Lim
     ("[]", "expected an object"), ('{"pids": {"limit": "x"}}', "pids.limit"), ("{", "line 1"),
     ('{"memory": {"limit": 5, "swap": 3}}', "memory.swap"),
 ])
-def test_a_document_that_is_wrong(runtime: Runtime, limits: Limits, tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_document(runtime: Runtime, limits: Limits, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "resources.json").write_text(text)
     done = runtime("update", "-r", tmp_path / "resources.json", "c1")
     assert done.returncode == 1 and message in done.stderr, done.stderr
@@ -119,7 +119,7 @@ def test_a_document_that_is_wrong(runtime: Runtime, limits: Limits, tmp_path: Pa
 def test_a_stopped_container_is_refused(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("true")
     runtime.ok("create", "c1", bundle)
-    runtime.ok("update", "--pids-limit", "5", "c1")   # one that waits can be changed
+    runtime.ok("update", "--pids-limit", "5", "c1")   # a created container can be updated
     runtime.ok("start", "c1")
     runtime.await_status("c1", "stopped")
     done = runtime("update", "--pids-limit", "6", "c1")
@@ -148,7 +148,7 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "1x", "--1", "1.2.3", "-5", "1 2", "k", "²"])
-def test_sizes_that_are_none(text: str) -> None:
+def test_invalid_sizes(text: str) -> None:
     with pytest.raises(UsageError, match="invalid size"):
         _size("memory", text)
 

@@ -1,4 +1,4 @@
-"""process.cwd and `exec --cwd`: entered as root, or as the program's user where root is kept out."""
+"""process.cwd and `exec --cwd`: entered as root, or as the program's user if root has no access."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USER = {"uid": 1000, "gid": 1000, "additionalGids": [4242]}
 
 @pytest.fixture
 def closed(tmp_path: Path, own_bundle: Bundle) -> Path:
-    """A directory that the root of the container's user namespace may not enter, bound to /w."""
+    """A directory that the root of the container's user namespace cannot enter, bind-mounted on /w."""
     own_bundle.in_user_namespace()
     path = tmp_path / "w"
     path.mkdir()
@@ -49,7 +49,7 @@ def by_list(path: Path) -> None:
 
 
 @pytest.mark.parametrize("permit", [by_group, by_owner, by_list])
-def test_the_programs_user_enters_where_root_may_not(runtime: Runtime, own_bundle: Bundle, closed: Path,
+def test_the_programs_user_enters_a_directory_that_root_cannot(runtime: Runtime, own_bundle: Bundle, closed: Path,
                                                      permit: object) -> None:
     assert callable(permit)
     permit(closed)
@@ -65,7 +65,7 @@ def test_the_programs_user_enters_where_root_may_not(runtime: Runtime, own_bundl
         assert 'chdir to cwd ("/w") set in config.json failed: permission denied' in done.stderr
 
 
-def test_root_enters_for_a_user_who_may_not(runtime: Runtime, own_bundle: Bundle) -> None:
+def test_root_enters_a_directory_that_the_user_cannot(runtime: Runtime, own_bundle: Bundle) -> None:
     place = own_bundle.path / "rootfs" / "secret"
     place.mkdir(mode=0o700)
     own_bundle.shell("pwd", process__cwd="/secret", process__user={"uid": 1000, "gid": 1000})
@@ -75,7 +75,7 @@ def test_root_enters_for_a_user_who_may_not(runtime: Runtime, own_bundle: Bundle
 @pytest.mark.parametrize("ending", ["", "\n"])
 def test_home_of_a_user_at_the_end_of_a_long_list(runtime: Runtime, own_bundle: Bundle, ending: str) -> None:
     others = "".join(f"u{number}:x:{number}:{number}:a user:/home/u{number}:/bin/sh\n" for number in range(5000, 9000))
-    # passwd(5) knows no limit to a line.
+    # passwd(5) has no limit for the length of a line.
     text = f"{others}long:x:1:1:{'x' * 100000}:/wrong:\nlast:x:1000:1000::/home/last:/bin/sh{ending}"
     (own_bundle.path / "rootfs/etc").mkdir(exist_ok=True)
     (own_bundle.path / "rootfs/etc/passwd").write_text(text)

@@ -1,4 +1,4 @@
-"""The messages that CRIU is spoken to with: exact bytes, there and back, and what is no message."""
+"""The messages of CRIU's protocol: exact bytes, round trips, and invalid messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyruntime.runtime.lifecycle.checkpoint_protocol import MESSAGES, decode, en
 
 
 def test_the_bytes() -> None:
-    """As Protocol Buffers have them: key (number << 3 | wire type), then the value."""
+    """The encoding of Protocol Buffers: key (number << 3 | wire type), then the value."""
     assert encode("request", {"type": 1, "notify_success": True}) == bytes([0x08, 1, 0x18, 1])
     assert encode("mapping", {"key": "a", "val": "bc"}) == b"\x0a\x01a\x12\x02bc"
     assert encode("options", {"pid": 300}) == b"\x10\xac\x02"
@@ -29,7 +29,7 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {"int": st.integers(-(1 << 31), 1 <
 
 @pytest.mark.parametrize("message", MESSAGES)
 @given(data=st.data())
-def test_there_and_back(message: str, data: st.DataObject) -> None:
+def test_round_trip(message: str, data: st.DataObject) -> None:
     plain = {field: _VALUES[kind] for field, (_, kind) in MESSAGES[message].items() if kind in _VALUES}
     values = data.draw(st.dictionaries(st.sampled_from(sorted(plain)), st.none(), max_size=4).flatmap(
         lambda chosen: st.fixed_dictionaries({field: plain[field] for field in chosen})))
@@ -37,26 +37,26 @@ def test_there_and_back(message: str, data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=64))
-def test_anything_else_is_refused_or_read(data: bytes) -> None:
+def test_other_bytes_are_refused_or_parsed(data: bytes) -> None:
     try:
         assert isinstance(decode("response", data), dict)
     except ValueError as error:
         assert str(error)
 
 
-def test_what_is_not_known_is_skipped() -> None:
+def test_unknown_fields_are_skipped() -> None:
     unknown = b"\xf8\x07\x05" + b"\xfa\x07\x02ab" + b"\xf9\x07" + bytes(8) + b"\xfd\x07" + bytes(4)
     assert decode("response", unknown + b"\x08\x02") == {"type": 2}
 
 
 @pytest.mark.parametrize("data", [b"\x08", b"\x0a\x05a", b"\x0b", b"\x12\x01\x01", b"\x20\x01", b"\xff" * 11])
-def test_what_is_cut_off_or_of_another_type(data: bytes) -> None:
+def test_truncated_messages_and_wrong_types(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"cut off|wire type|wrong type"):
         decode("response", data)
 
 
-def test_the_reasons_in_a_log(tmp_path: Any) -> None:
-    """What CRIU finds out about the kernel is called an error, too, and is none."""
+def test_the_errors_in_a_log(tmp_path: Any) -> None:
+    """The log of CRIU's kernel probing contains errors that are not errors."""
     log = tmp_path / "dump.log"
     log.write_text("(00.001) Error (criu/tun.c:85): tun: Unable to create tun: Operation not permitted\n"
                    "(00.002) Dumping processes (pid: 5 comm: sh)\n"

@@ -29,7 +29,7 @@ def call(*words: object, env: dict[str, str] | None = None, root: str = "/nonexi
 
 # --- help, version, exit statuses --------------------------------------------------------------------------------
 
-def test_every_command_of_runc_is_there() -> None:
+def test_every_command_of_runc_exists() -> None:
     assert set(COMMANDS) >= RUNC
 
 
@@ -48,7 +48,7 @@ def test_help_of_a_command(name: str, form: str) -> None:
     assert done.stdout.startswith(f"NAME:\n   pyruntime {name} - ")
 
 
-def test_commands_that_do_not_exist() -> None:
+def test_unknown_commands() -> None:
     for words, status in ((["foo"], 3), (["foo", "-h"], 1), (["foo", "--help"], 1), (["help", "foo"], 1)):
         done = call(*words)
         assert (done.returncode, done.stdout) == (status, "") and "No help topic for 'foo'" in done.stderr, words
@@ -99,7 +99,7 @@ def test_refusals(words: list[str], phrase: str, status: int) -> None:
     assert done.stderr.startswith("error: ")
 
 
-# As runc has them, but for the bundle, which our create and run take as an argument too.
+# As in runc, except the bundle, which create and run also accept as an argument.
 COUNTS = {"state": (1, 1), "start": (1, 1), "delete": (1, 1), "pause": (1, 1), "resume": (1, 1), "update": (1, 1),
           "events": (1, 1), "kill": (1, 2), "create": (1, 2), "run": (1, 2), "exec": (1, None), "ps": (1, None),
           "list": (0, 0), "spec": (0, 0), "features": (0, 0)}
@@ -186,7 +186,7 @@ def test_the_default_state_directory(euid: int, namespace: bool, env: dict[str, 
 
 
 def test_the_state_directory_of_a_user_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The sticky bit keeps cleaners of XDG_RUNTIME_DIR away (XDG Base Directory Specification).
+    # The sticky bit excludes the directory from cleanups of XDG_RUNTIME_DIR (XDG Base Directory Specification).
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(store, "_in_user_namespace", lambda: True)
     monkeypatch.delenv("USER", raising=False)
@@ -202,11 +202,11 @@ def test_only_create_makes_the_state_directory(tmp_path: Path) -> None:
         assert not root.exists(), words
 
 
-def test_a_missing_default_root_is_an_empty_list(tmp_path: Path) -> None:
+def test_a_missing_default_root_lists_no_containers(tmp_path: Path) -> None:
     done = subprocess.run(["unshare", "--user", "--map-root-user", COMMAND, "list"], capture_output=True, text=True,
                           check=False, env={"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path)})
     if "unshare" in done.stderr:
-        pytest.skip(f"this machine has no user namespaces: {done.stderr}")
+        pytest.skip(f"the host has no user namespaces: {done.stderr}")
     assert (done.returncode, done.stdout) == (0, "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n")
 
 
@@ -320,14 +320,14 @@ def flags() -> list[tuple[str, str]]:
                                                                                  []))]
 
 
-# Tested where they are done: a program of its own package.
+# Tested with their implementation in another package.
 ELSEWHERE: set[tuple[str, str]] = set()
 
 
 @pytest.mark.parametrize(("name", "form"), sorted({*flags()} - ELSEWHERE), ids=lambda value: value or "global")
 def test_every_flag_is_used_by_a_test(name: str, form: str) -> None:
-    """By its command: the words stand together in a call, or in the flags of a table of that command's tests."""
+    """With its command: both are in one call, or in a table of flags in the tests of the command."""
     pattern = re.compile(rf'["\' ]{re.escape(form)}[="\' ,]')
     named = [path for path in sorted((TOP / "tests").rglob("*.py")) if pattern.search(path.read_text())]
     assert [path for path in named if not name or f'"{name}"' in path.read_text() or name in path.stem], \
-        f"no test says `pyruntime {name} {form}`"
+        f"no test runs `pyruntime {name} {form}`"

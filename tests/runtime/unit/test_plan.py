@@ -1,4 +1,4 @@
-"""The instruction set, the encoding, and the stub's decoder against it."""
+"""The instruction set, the encoding, and the stub's decoder."""
 
 from __future__ import annotations
 
@@ -99,11 +99,11 @@ def test_explain_json_is_one_document() -> None:
 
 
 def test_truncated_and_damaged_plans_are_refused(decoder: Path, tmp_path: Path) -> None:
-    """4,000 damaged plans, none accepted: a step that is missing or changed must never be run."""
+    """4,000 damaged plans, none accepted: a plan with a missing or changed step must never be executed."""
     plan = wire.encode(reference_plan("seccomp").steps)
     chance = random.Random(7)
     script = tmp_path / "many.c"
-    # One process for all of them: starting a sanitized program 4,000 times would take minutes.
+    # One process for all plans: starting a sanitized program 4,000 times would take minutes.
     script.write_text('''
 #include "plan.h"
 #include <stdio.h>
@@ -162,7 +162,7 @@ int main(void)
     (lambda body: body[:11] + b"\x01" + body[12:], "malformed"),                 # a reserved byte
     (lambda body: body + bytes(8), "malformed|after the last"),
 ])
-def test_well_sealed_nonsense_is_refused(change: object, complaint: str | None, decoder: Path, tmp_path: Path) -> None:
+def test_invalid_plans_are_refused(change: object, complaint: str | None, decoder: Path, tmp_path: Path) -> None:
     plan = wire.encode([step("isolate", "set_hostname", "hostname", name="x")])
     body = change(plan[wire.HEADER.size:])  # type: ignore[operator]
     header = wire.HEADER.pack(wire.MAGIC, wire.HEADER.size + len(body), 1, crc32(body), wire.FINGERPRINT)
@@ -173,7 +173,7 @@ def test_well_sealed_nonsense_is_refused(change: object, complaint: str | None, 
         assert status == 1 and any(word in text for word in complaint.split("|")), text
 
 
-def test_strings_with_nul_do_not_travel() -> None:
+def test_strings_with_nul_are_refused() -> None:
     from pyruntime.errors import PyruntimeError
     with pytest.raises(PyruntimeError, match="NUL"):
         wire.encode([step("isolate", "set_hostname", "hostname", name="a\0b")])
@@ -184,7 +184,7 @@ def test_strings_with_nul_do_not_travel() -> None:
        st.integers(-2**63, 2**64 - 1))
 @settings(max_examples=200, deadline=None)
 def test_encoding_round_trip(texts: list[str], number: int) -> None:
-    """Read the bytes back by the format's description, independent of the stub."""
+    """Decode the bytes by the description of the format, independently of the stub."""
     item = step("seal", "prepare_exec", "process.args", args=texts, env=texts[::-1], preserve=number)
     plan = wire.encode([item])
     magic, size, count, crc, _ = wire.HEADER.unpack_from(plan)

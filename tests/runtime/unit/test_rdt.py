@@ -1,5 +1,5 @@
-"""A process that joins a container joins its resctrl groups too: the plan, and the writes in a directory that stands
-for the filesystem (the machine has no such processor)."""
+"""A process that joins a container joins its resctrl groups, too: the plan, and the writes to a directory in place of
+the filesystem (the host has no such CPU)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pyruntime.runtime.plan.steps import Step
 
 
 def joins(root: Path, **settings: Any) -> list[Step]:
-    """The steps of `exec` into a container with this linux.intelRdt, from what `create` keeps of it."""
+    """The steps of `exec` in a container with this linux.intelRdt, from the configuration that `create` saved."""
     value = template(rootless=False, uid=0, gid=0, unified=True)
     value["linux"]["intelRdt"] = settings
     config = Config(kept_of(Config(value, "config.json", "/b"), True), "exec", "/b")
@@ -44,6 +44,6 @@ def test_exec_joins_the_groups(tmp_path: Path, settings: dict[str, Any], groups:
         assert (tmp_path / group / "tasks").read_text() == "4711"
 
 
-def test_a_group_that_is_gone(tmp_path: Path) -> None:
+def test_a_missing_group(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         rdt.follow([str(tmp_path / "none")], 4711)

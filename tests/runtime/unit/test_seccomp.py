@@ -1,4 +1,4 @@
-"""linux.seccomp: programs are judged by a small classic-BPF interpreter, and once by the kernel."""
+"""linux.seccomp: programs are checked by a small classic BPF interpreter, and once by the kernel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = native
 
 
 def run(program: bytes, arch: str, number: int, *args: int) -> int:
-    """What the program answers to one system call."""
+    """The result of the program for one system call."""
     data = struct.pack("<IIQ6Q", number, ARCH[arch], 0, *(list(args) + [0] * (6 - len(args))))
     code = list(struct.iter_unpack("<HBBI", program))
     a = x = 0
@@ -158,7 +158,7 @@ def test_architectures() -> None:
     assert run(program, "arm", 183) == KILL_THREAD   # an architecture that is not listed
 
 
-def test_the_native_architecture_is_always_there() -> None:
+def test_the_native_architecture_is_always_included() -> None:
     program = build(defaultAction="SCMP_ACT_ALLOW", architectures=["SCMP_ARCH_X86"],
                     syscalls=[rule("getcwd", action="SCMP_ACT_ERRNO")])
     assert run(program, "x86_64", 79) == EPERM
@@ -168,19 +168,19 @@ def test_the_native_architecture_is_always_there() -> None:
 def test_multiplexed_calls_of_x86() -> None:
     program = build(defaultAction="SCMP_ACT_ALLOW", architectures=["SCMP_ARCH_X86"],
                     syscalls=[rule("socket", action="SCMP_ACT_ERRNO")])
-    assert run(program, "x86", 359) == EPERM       # the call of its own
+    assert run(program, "x86", 359) == EPERM       # the separate call
     assert run(program, "x86", 102, 1) == EPERM    # socketcall(SYS_SOCKET)
     assert run(program, "x86", 102, 2) == ALLOW
 
 
-def test_unknown_names_are_left_out_and_told() -> None:
+def test_unknown_names_are_left_out_and_reported() -> None:
     compiled = seccomp.compile_filter(node(defaultAction="SCMP_ACT_ALLOW", syscalls=[
         rule("no_such_call", "getcwd", action="SCMP_ACT_ERRNO"), rule("no_such_call")]))
     assert compiled.unknown == ("no_such_call",)
     assert run(compiled.program, "x86_64", 79) == EPERM
 
 
-def test_rules_that_say_the_default_are_left_out() -> None:
+def test_rules_with_the_default_action_are_left_out() -> None:
     # libseccomp refuses such rules; another error number is another action.
     program = build(defaultAction="SCMP_ACT_ERRNO", syscalls=[
         rule("getcwd", action="SCMP_ACT_ERRNO", errnoRet=1), rule("chdir", action="SCMP_ACT_ERRNO", errnoRet=2),
@@ -189,7 +189,8 @@ def test_rules_that_say_the_default_are_left_out() -> None:
     assert run(program, "x86_64", 80) == ERRNO | 2
 
 
-# --- ENOSYS for what is newer than the profile -----------------------------------------------------------------------
+# --- ENOSYS for system calls newer than the profile
+# ---------------------------------------------------------------------
 
 def test_newer_calls_are_not_implemented() -> None:
     program = build(defaultAction="SCMP_ACT_ERRNO", architectures=["SCMP_ARCH_X86_64", "SCMP_ARCH_X86",
@@ -219,11 +220,11 @@ def test_permissive_profiles_have_no_prelude(default: str) -> None:
 
 
 @pytest.mark.parametrize("default", ["SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"])
-def test_killing_profiles_have_one(default: str) -> None:
+def test_killing_profiles_have_a_prelude(default: str) -> None:
     assert run(build(defaultAction=default, syscalls=[rule("getcwd")]), "x86_64", 80) == ENOSYS
 
 
-def test_a_large_profile_uses_the_binary_tree_and_means_the_same() -> None:
+def test_a_large_profile_with_a_binary_tree_has_the_same_results() -> None:
     names = {"read": 0, "write": 1, "open": 2, "close": 3, "stat": 4, "mmap": 9, "ioctl": 16, "getpid": 39, "fork": 57,
              "execve": 59, "exit": 60, "getcwd": 79, "openat": 257, "clone3": 435}
     program = build(defaultAction="SCMP_ACT_ERRNO", syscalls=[rule(*names)])
@@ -244,7 +245,7 @@ def test_flags(flags: dict[str, list[str]], number: int) -> None:
     assert (compiled.flags, compiled.listener) == (number, False)
 
 
-def test_a_listener_is_asked_for_where_a_rule_notifies() -> None:
+def test_a_listener_is_requested_if_a_rule_notifies() -> None:
     compiled = seccomp.compile_filter(node(
         defaultAction="SCMP_ACT_ALLOW", flags=["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
         syscalls=[rule("mkdir", action="SCMP_ACT_NOTIFY")]))
@@ -267,7 +268,7 @@ def test_the_step_carries_the_message_for_the_agent() -> None:
                   "annotations": {"k": '"pid":0'}}}
 
 
-def test_without_notification_no_listener_is_handed_away() -> None:
+def test_without_notification_there_is_no_listener() -> None:
     [step] = seccomp.emit(setup(**ALLOWING))
     assert (step.args["listener"], step.args["message"], step.args["flags"]) == (NO_SLOT, [], 4)
 
@@ -320,17 +321,17 @@ def entries(cache: str) -> list[str]:
     return [os.path.join(cache, name) for name in os.listdir(cache)]
 
 
-def test_a_second_load_takes_the_entry(tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_load_uses_the_entry(tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> None:
     cache = f"{tmp_path}/cache"
     first = seccomp.load(node(**PROFILE, listenerMetadata="a", listenerPath="/a"), cache)
     assert len(entries(cache)) == 1
     monkeypatch.setattr(seccomp, "compile_filter", lambda _: pytest.fail("compiled again"))
-    second = seccomp.load(node(**PROFILE), cache)   # the listener's place does not count
+    second = seccomp.load(node(**PROFILE), cache)   # the path of the listener does not matter
     assert [getattr(first, name) for name in seccomp_values.Filter.__slots__] == [
         getattr(second, name) for name in seccomp_values.Filter.__slots__]
 
 
-def test_a_damaged_entry_is_written_anew(tmp_path: os.PathLike[str]) -> None:
+def test_a_damaged_entry_is_replaced(tmp_path: os.PathLike[str]) -> None:
     cache = f"{tmp_path}/cache"
     wanted = seccomp.load(node(**PROFILE), cache).program
     [path] = entries(cache)
@@ -343,7 +344,7 @@ def test_a_damaged_entry_is_written_anew(tmp_path: os.PathLike[str]) -> None:
 
 
 @pytest.mark.parametrize("byte", range(0, 150, 7))
-def test_no_changed_byte_goes_unnoticed(tmp_path: os.PathLike[str], byte: int) -> None:
+def test_every_changed_byte_is_detected(tmp_path: os.PathLike[str], byte: int) -> None:
     data = bytearray(seccomp.pack(seccomp_values.Filter(b"12345678" * 12, 4, False), seccomp.identity("/")))
     assert seccomp.unpack(bytes(data)) is not None
     data[byte] ^= 0x10
@@ -358,7 +359,7 @@ def test_an_entry_that_others_may_write_is_not_used(tmp_path: os.PathLike[str], 
     evil = seccomp.pack(seccomp_values.Filter(struct.pack("<HBBI", 6, 0, 0, ALLOW), 0, False), seccomp.identity("/"))
     with open(path, "wb") as file:
         file.write(evil)
-    assert run(seccomp.load(node(**PROFILE), cache).program, "x86_64", 1) == ALLOW   # ours, so it is believed
+    assert run(seccomp.load(node(**PROFILE), cache).program, "x86_64", 1) == ALLOW   # owned by the caller
     os.chmod(path, mode)
     assert run(seccomp.load(node(**PROFILE), cache).program, "x86_64", 1) == ENOSYS
     assert os.stat(path).st_mode & 0o777 == 0o600
@@ -378,7 +379,7 @@ def test_links_and_open_directories_are_not_used(tmp_path: os.PathLike[str]) -> 
     assert entries(cache) == []
 
 
-def test_another_libseccomp_compiles_anew() -> None:
+def test_another_libseccomp_compiles_again() -> None:
     assert seccomp.unpack(seccomp.pack(seccomp_values.Filter(b"8" * 8, 0, False), "1:2:3 /")) is None
 
 
@@ -408,7 +409,7 @@ class Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-def test_the_kernel_takes_it() -> None:
+def test_the_kernel_accepts_the_filter() -> None:
     # In a child: mkdir gets EXDEV, an unknown call ENOSYS, everything else works.
     compiled = seccomp.compile_filter(node(
         defaultAction="SCMP_ACT_ALLOW", syscalls=[rule("mkdir", "mkdirat", action="SCMP_ACT_ERRNO",

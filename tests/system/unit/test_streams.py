@@ -1,4 +1,4 @@
-"""Streams that are read and written without waiting: the caller finds its own as they were."""
+"""Streams that are read and written without blocking: the caller's streams are restored."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ os.open = refused
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_a_shared_description_is_restored(monkeypatch: pytest.MonkeyPatch, blocking: bool) -> None:
+def test_a_shared_file_description_is_restored(monkeypatch: pytest.MonkeyPatch, blocking: bool) -> None:
     reader, writer = os.pipe()
     for fd in (reader, writer):
         os.set_blocking(fd, blocking)
     space: dict[str, object] = {}
     with monkeypatch.context() as patch:
-        patch.setattr(os, "open", os.open)   # remembered before it is replaced
+        patch.setattr(os, "open", os.open)   # the original, saved before it is replaced
         exec(FOREIGN, space)
         inlet, outlet = Inlet(reader), Outlet(writer)
     assert not os.get_blocking(reader) and not os.get_blocking(writer)

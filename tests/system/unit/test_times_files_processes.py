@@ -48,7 +48,7 @@ def test_a_duration_is_parsed(text: str, nanoseconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "-1s", "s", "1.2.3s", "1d", "1s ", "\u0661s"])
-def test_malformed_durations_are_refused(text: str) -> None:
+def test_other_texts_are_not_durations(text: str) -> None:
     assert durations.parse(text) is None
 
 
@@ -61,7 +61,7 @@ def test_a_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_leftover_temporary_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_a_leftover_of_a_killed_process_is_replaced_and_its_link_not_followed(tmp_path: Path) -> None:
     path, other = tmp_path / "file", tmp_path / "other"
     other.write_text("untouched")
     (tmp_path / f"file.{os.getpid()}.new").symlink_to(other)

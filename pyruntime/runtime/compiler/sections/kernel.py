@@ -66,7 +66,7 @@ def numbers(text: str) -> list[int]:
 
 
 def rdt(setup: Setup) -> Iterator[Step]:
-    """linux.intelRdt: the class of service, before init makes children."""
+    """linux.intelRdt: the class of service, before init forks."""
     rdt = setup.config["linux.intelRdt"]
     if not rdt:
         return

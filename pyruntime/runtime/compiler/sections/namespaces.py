@@ -161,7 +161,7 @@ def _isolate(setup: Setup) -> Iterator[Step]:
         yield step("isolate", "set_hostname", "hostname", name=config.get("hostname"))
     if config["domainname"]:
         yield step("isolate", "set_domainname", "domainname", name=config.get("domainname"))
-    # Without a cgroup of its own (--cgroup-manager=disabled) the root of the namespace is the runtime's cgroup.
+    # Without a container cgroup (--cgroup-manager=disabled) the root of the namespace is the runtime's cgroup.
     if setup.new("cgroup") and (setup.cgroup_paths or setup.host.cgroup.layout != "none"):
         where = setup.where["cgroup"]
         slots = bytearray()

@@ -159,8 +159,7 @@ def _labels(setup: Setup) -> Iterator[Step]:
 
 
 def own_proc(setup: Setup) -> Iterator[Step]:
-    """The steps that open a procfs for the labels, if the host's is closed before the process enters the container, and
-    close it."""
+    """The step that opens a procfs of the container for writing the labels: that of the host is closed by then."""
     for name in ("process.apparmorProfile", "process.selinuxLabel"):
         if setup.config[name].or_(""):
             yield step("session", "own_proc", setup.config[name].where)

@@ -39,7 +39,7 @@ def emit(setup: Setup) -> Iterator[Step]:
     revived = setup.revived
     assert revived is not None
     if not setup.new("mount"):
-        raise HostError("CRIU cannot restore a container that has no mount namespace of its own", "linux.namespaces")
+        raise HostError("CRIU cannot restore a container without a new mount namespace", "linux.namespaces")
     root = setup.config["root.path"].where
     yield step("unshare", "unshare", root, label="mount", flags=uapi.CLONE_NEWNS)
     *cut, entered = rootfs.opened(setup)

@@ -150,7 +150,7 @@ class Profile:
         lib.seccomp_api_set(6)
         self.context = ffi.gc(lib.seccomp_init(self.default), lib.seccomp_release)
         if not self.context:
-            raise HostError("libseccomp refused to make a filter", seccomp.where)
+            raise HostError("libseccomp cannot create a filter", seccomp.where)
         for token in self.architectures:
             error = lib.seccomp_arch_add(self.context, token)
             if error == -EDOM:
@@ -239,7 +239,7 @@ X32_BIT = 0x40000000
 
 
 def instruction(code: int, jt: int = 0, jf: int = 0, k: int = 0) -> bytes:
-    """One struct sock_filter in the machine's byte order (little endian on every supported architecture)."""
+    """One struct sock_filter in the host's byte order (little endian on every supported architecture)."""
     return code.to_bytes(2, "little") + bytes((jt, jf)) + k.to_bytes(4, "little")
 
 

@@ -20,7 +20,7 @@ CONTEXT_TYPE = "run.oci.mount_context_type"           # supported: compiler/sect
 CONTEXT_TYPES = ("context", "fscontext", "defcontext", "rootcontext")
 # Refused: without these, the container would not be the requested one.
 REFUSED = {
-    "run.oci.handler": "this runtime runs programs itself, not in a virtual machine or a WebAssembly engine",
+    "run.oci.handler": "pyruntime runs programs directly, not in a virtual machine or a WebAssembly engine",
     "run.oci.seccomp.receiver": "write linux.seccomp.listenerPath instead",
     "run.oci.seccomp.plugins": "write linux.seccomp.listenerPath, and run an agent there",
     "run.oci.seccomp_bpf_data": "write the rules in linux.seccomp",

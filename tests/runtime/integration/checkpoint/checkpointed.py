@@ -1,4 +1,4 @@
-"""Containers that are written to disk, what is seen of them, and CRIUs that are none."""
+"""Containers to checkpoint, checks of their state, and fake CRIU programs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tests.containers import PATIENCE
 
-# Its descriptors are the container's own: those of the fixture are of a kind (O_NOFOLLOW) that CRIU cannot open again.
+# Own descriptors of the container: CRIU cannot reopen those of the fixture (O_NOFOLLOW).
 QUIET = "exec </dev/null >/dev/null 2>&1; "
 COUNT = QUIET + "n=0; while :; do n=$((n+1)); echo $n >/count; sleep 0.02; done"
 
 
 def grows(path: Path) -> int:
-    """Wait until the container writes another number than is there; the new one. What a stopped container has written
-    may be cut off: the file is empty between opening and writing."""
+    """Wait until the container writes another number; return the new number. The output of a stopped container may be
+    cut off: the file is empty between open and write."""
     before, deadline = path.read_text() if path.exists() else "", time.monotonic() + PATIENCE
     while not (path.exists() and (text := path.read_text()).strip() and text != before):
         assert time.monotonic() < deadline, f"it still says {before!r}"
@@ -23,7 +23,7 @@ def grows(path: Path) -> int:
 
 
 def mountinfo(pid: int) -> dict[str, tuple[str, str]]:
-    """The mounts of a process: place -> options of the mount, kind of filesystem."""
+    """The mounts of a process: mount point -> options of the mount, filesystem type."""
     found = {}
     for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
@@ -40,5 +40,5 @@ def script(path: Path, text: str) -> Path:
 
 
 def fake_criu(directory: Path, swrk: str) -> Path:
-    """A program that has CRIU's version, and does ``swrk`` when it is asked for something."""
+    """A program that prints CRIU's version, and runs the script ``swrk`` for a request."""
     return script(directory / "fake/criu", f'[ "$1" = swrk ] || {{ echo "Version: 4.1"; exit; }}\n{swrk}')

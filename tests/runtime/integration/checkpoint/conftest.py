@@ -1,4 +1,4 @@
-"""A runtime that finds CRIU, and a container that counts."""
+"""A runtime with CRIU, and a container that counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def criu(runtime: Runtime) -> Runtime:
 
 @pytest.fixture
 def counter(criu: Runtime, own_bundle: Bundle) -> Path:
-    """A running container c1 that counts; the file that it counts in."""
+    """A running container c1 that counts, and the file with its count."""
     own_bundle.shell(COUNT)
     criu.ok("run", "-d", "c1", own_bundle)
     return Path(own_bundle.config["root"]["path"]) / "count"

@@ -1,4 +1,4 @@
-"""checkpoint, restore: real containers through a real CRIU, and beside runc."""
+"""checkpoint, restore: real containers with a real CRIU, compared with runc."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.containers import PATIENCE, Bundle, Runtime
 from tests.runtime.integration.checkpoint.checkpointed import COUNT, grows, mountinfo
 
 
-def test_there_and_back(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
-    """Everything that a container can do, the one that came back can: also to be written again."""
+def test_round_trip(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
+    """A restored container supports every operation, including another checkpoint."""
     image, pid_file = tmp_path / "image", tmp_path / "pid"
     before = mountinfo(criu.state("c1")["pid"])
     reached = grows(counter)
@@ -48,8 +48,9 @@ def test_there_and_back(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_pa
     criu.ok("delete", "c1")
 
 
-def test_one_that_may_notify_a_service_manager(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """`create` showed it a directory that config.json does not have. Who restores it is no service of the manager."""
+def test_a_container_with_a_notify_socket(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """`create` mounted a directory that config.json does not have. The restored container is not a service of the
+    manager."""
     place = tmp_path / "manager"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(place))
@@ -65,7 +66,7 @@ def test_one_that_may_notify_a_service_manager(criu: Runtime, own_bundle: Bundle
 
 
 def test_a_read_only_root(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """It is read-only again, and needs no /tmp."""
+    """The root is read-only again, and /tmp is not needed."""
     (Path(own_bundle.config["root"]["path"]) / "tmp").rmdir()
     (tmp_path / "data").mkdir()
     own_bundle.add_mount("/data", "bind", str(tmp_path / "data"), "bind")
@@ -80,8 +81,9 @@ def test_a_read_only_root(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> 
     assert "Read-only file system" in criu("exec", "c1", "touch", "/x").stderr
 
 
-def test_the_words_of_containerd(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
-    """As go-runc calls it: options behind others, one with a single dash, and the container is its caller's child."""
+def test_the_arguments_of_containerd(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
+    """As called by go-runc: options after arguments, an option with a single dash, and the container is a child of the
+    caller."""
     image, work = tmp_path / "image", tmp_path / "work"
     criu.ok("checkpoint", "--image-path", image, "--work-path", work, "--leave-running", "c1")
     assert (work / "dump.log").exists() and not (image / "dump.log").exists()
@@ -89,7 +91,7 @@ def test_the_words_of_containerd(criu: Runtime, own_bundle: Bundle, counter: Pat
     criu.ok("delete", "--force", "c1")
     pid_file = tmp_path / "init.pid"
     script = ("import ctypes, os, subprocess, sys\n"
-              "ctypes.CDLL(None).prctl(36, 1)\n"   # PR_SET_CHILD_SUBREAPER, as a shim has it
+              "ctypes.CDLL(None).prctl(36, 1)\n"   # PR_SET_CHILD_SUBREAPER, as in a shim
               "subprocess.run(sys.argv[2:], check=True)\n"
               "pid = int(open(sys.argv[1]).read())\n"
               "print(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1] == str(os.getpid()))\n"
@@ -125,7 +127,7 @@ def test_a_paused_container(criu: Runtime, own_bundle: Bundle, counter: Path, tm
 
 
 def test_in_the_foreground(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """Output to where restore's goes, the program's exit status, and nothing of the container afterwards."""
+    """The output and exit status of `restore` are those of the program; the container is deleted afterwards."""
     own_bundle.shell("exec </dev/null 2>/dev/null; while [ ! -e /go ]; do sleep 0.02; done; echo back; exit 7")
     with (tmp_path / "out").open("w") as out:
         subprocess.run([COMMAND, "--root", criu.root, "run", "-d", "c1", str(own_bundle)], check=True, stdout=out,
@@ -139,7 +141,7 @@ def test_in_the_foreground(criu: Runtime, own_bundle: Bundle, tmp_path: Path) ->
 
 
 def test_pipes(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """Standard descriptors that are pipes become the pipes that restore is given (containerd, conmon)."""
+    """Standard descriptors that are pipes become the pipes of restore (containerd, conmon)."""
     own_bundle.shell("while read line; do echo got $line; done")
     words: list[str | Path] = [COMMAND, "--root", criu.root]
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
@@ -157,9 +159,9 @@ def test_pipes(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
     criu.await_status("c1", "stopped")
 
 
-def test_limits_and_place_of_the_cgroup_are_the_new_bundles(criu: Runtime, own_bundle: Bundle, counter: Path,
+def test_limits_and_path_of_the_cgroup_are_those_of_the_new_bundle(criu: Runtime, own_bundle: Bundle, counter: Path,
                                                             tmp_path: Path) -> None:
-    """It is restored under another name with other limits; a sub-cgroup made inside comes along."""
+    """The container is restored under another name with other limits; a sub-cgroup created inside is restored, too."""
     criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
     own_bundle.save(linux__resources={"pids": {"limit": 77}, "devices": [{"allow": False, "access": "rwm"}]})
     criu.ok("restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c2")
@@ -177,7 +179,7 @@ def test_manage_cgroups_mode(criu: Runtime, own_bundle: Bundle, counter: Path, t
     criu.ok("checkpoint", "--manage-cgroups-mode", mode, "--image-path", tmp_path / "image", "c1")
     done = criu("restore", "-d", "--manage-cgroups-mode", mode, "--image-path", tmp_path / "image", "--bundle",
                 own_bundle, "c1")
-    if mode == "strict":   # "restore all cgroups ... and fail if a cgroup is there already" (criu(8)); ours is
+    if mode == "strict":   # fails if a cgroup exists already (criu(8)), as that of the container does
         assert done.returncode == 1 and "criu failed: type RESTORE" in done.stderr
         return
     assert done.returncode == 0, done.stderr
@@ -190,7 +192,7 @@ def test_manage_cgroups_mode(criu: Runtime, own_bundle: Bundle, counter: Path, t
 
 @pytest.fixture
 def runc(criu: Runtime, tmp_path: Path) -> Iterator[Any]:
-    """Calls runc, with a state directory of its own."""
+    """Calls runc with a separate state directory."""
     def call(*words: object) -> subprocess.CompletedProcess[str]:
         with (tmp_path / "runc.out").open("w+") as out:
             done = subprocess.run(["runc", "--root", str(tmp_path / "runc"), *map(str, words)], text=True, check=False,
@@ -202,8 +204,8 @@ def runc(criu: Runtime, tmp_path: Path) -> Iterator[Any]:
     call("delete", "--force", "c1")
 
 
-def test_what_runc_wrote(criu: Runtime, own_bundle: Bundle, runc: Any, tmp_path: Path) -> None:
-    """An image of runc's comes back under pyruntime, and one of ours under runc."""
+def test_checkpoints_of_runc(criu: Runtime, own_bundle: Bundle, runc: Any, tmp_path: Path) -> None:
+    """pyruntime restores a checkpoint of runc, and runc a checkpoint of pyruntime."""
     own_bundle.config["ociVersion"] = "1.0.2"
     own_bundle.shell(COUNT)
     count = Path(own_bundle.config["root"]["path"]) / "count"
@@ -213,7 +215,7 @@ def test_what_runc_wrote(criu: Runtime, own_bundle: Bundle, runc: Any, tmp_path:
     reached = grows(count)
     done = runc("checkpoint", "--image-path", image, "c1")
     if done.returncode:
-        pytest.skip(f"runc itself cannot: {done.stdout.strip()}")
+        pytest.skip(f"runc cannot restore it: {done.stdout.strip()}")
     criu.ok("restore", "-d", "--image-path", image, "--bundle", own_bundle, "c1")
     again = grows(count)
     assert again > reached

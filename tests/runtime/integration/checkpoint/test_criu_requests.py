@@ -1,4 +1,4 @@
-"""checkpoint, restore: what CRIU is asked for by each flag."""
+"""checkpoint, restore: the request to CRIU for each flag."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.runtime.integration.checkpoint.checkpointed import COUNT, fake_criu, 
 
 
 def _asked(runtime: Runtime, directory: Path, *words: object, notify: str = "", **options: Any) -> dict[str, Any]:
-    """What a CRIU is asked for by a command: the options of its last request, which it says it has done."""
+    """The options of the last request of a command to a fake CRIU, which reports success."""
     requests = directory / "requests"
     fake = script(directory / "recording/criu", f"export PYTHONPATH={TOP}\n"
                    f'exec {sys.executable} {TOP}/tests/data/fake_criu.py {requests} {notify} -- "$@"')
@@ -46,9 +46,9 @@ def _asked(runtime: Runtime, directory: Path, *words: object, notify: str = "", 
     (["--manage-cgroups-mode", "ignore"], {"manage_cgroups_mode": 0}),
     (["--empty-ns", "network"], {"empty_ns": 0x40000000}),
 ])
-def test_what_criu_is_asked_for(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, words: list[str],
+def test_requests_of_checkpoint(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, words: list[str],
                                 options: dict[str, Any]) -> None:
-    """Every option of checkpoint; the container that a CRIU says it has written is deleted, except where it goes on."""
+    """Every option of checkpoint; after a reported success the container is deleted, unless it is left running."""
     runtime.ok("run", "-d", "c1", own_bundle.shell(COUNT))
     pid = runtime.state("c1")["pid"]
     asked = _asked(runtime, tmp_path, "checkpoint", "--image-path", tmp_path / "image", *words, "c1")
@@ -67,9 +67,9 @@ def test_what_criu_is_asked_for(runtime: Runtime, own_bundle: Bundle, tmp_path: 
     (["--lsm-profile", "apparmor:other"], {"lsm_profile": "apparmor:other"}),
     (["--lsm-mount-context", "a:b:c:s0"], {"lsm_mount_context": "a:b:c:s0"}), (["--parent-path", "x"], {}),
 ])
-def test_what_a_restore_asks_for(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, words: list[str],
+def test_requests_of_restore(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, words: list[str],
                                  options: dict[str, Any]) -> None:
-    """Every option of restore; also where the container's things are on this host."""
+    """Every option of restore, and the paths of the container's files on the host."""
     (tmp_path / "image").mkdir()
     (tmp_path / "image/descriptors.json").write_text('["/dev/pts/0","pipe:[5]","file[18:3]"]')
     own_bundle.shell(COUNT)
@@ -81,7 +81,7 @@ def test_what_a_restore_asks_for(runtime: Runtime, own_bundle: Bundle, tmp_path:
 
 
 def test_the_status_descriptor(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """--status-fd gets a zero byte and its end when the page server listens."""
+    """--status-fd receives a zero byte and end of file when the page server listens."""
     runtime.ok("run", "-d", "c1", own_bundle.shell(COUNT))
     ready, status = os.pipe()
     _asked(runtime, tmp_path, "checkpoint", "--lazy-pages", "--status-fd", status, "--image-path", tmp_path / "image",
@@ -99,7 +99,7 @@ def _free_port() -> int:
 
 
 def test_memory_over_the_network(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
-    """--page-server: the pages go to CRIU's page server, whose directory is the image then."""
+    """--page-server: the pages are sent to CRIU's page server, whose directory then has the image."""
     image, port = tmp_path / "image", _free_port()
     image.mkdir()
     server = subprocess.Popen(["criu", "page-server", "--images-dir", image, "--address", "127.0.0.1", "--port",
@@ -124,10 +124,10 @@ def _listens(port: int) -> bool:
 
 
 def test_pre_dump(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
-    """The memory first and the rest later; a kernel that does not track writes is named."""
+    """The memory first and the rest later; if the kernel does not track writes, the error names that."""
     done = criu("checkpoint", "--pre-dump", "--image-path", tmp_path / "first", "c1")
     if done.returncode:
-        assert "CRIU is missing features: mem_track: this kernel does not track which pages were written" in done.stderr
+        assert "CRIU is missing features: mem_track: the kernel does not track which pages were written" in done.stderr
         assert criu.state("c1")["status"] == "running"
         return
     grows(counter)
@@ -137,7 +137,7 @@ def test_pre_dump(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Pa
 
 
 def test_a_configuration_of_criu(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """The annotation org.criu.config: its settings go over ours."""
+    """The annotation org.criu.config: its settings override the runtime's."""
     settings = tmp_path / "criu.conf"
     settings.write_text("log-file another.log\n")
     own_bundle.shell(COUNT, annotations={"org.criu.config": str(settings)})
@@ -164,7 +164,7 @@ def test_the_library(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path:
     assert os.waitpid(pid, 0)[0] == pid
 
 
-def test_features_say_whether_there_is_criu(criu: Runtime, tmp_path: Path) -> None:
+def test_features_report_whether_criu_is_installed(criu: Runtime, tmp_path: Path) -> None:
     key = "org.opencontainers.runc.checkpoint.enabled"
     assert json.loads(criu.ok("features"))["annotations"][key] == "true"
     assert json.loads(criu.ok("features", env={"PATH": str(tmp_path)}))["annotations"][key] == "false"

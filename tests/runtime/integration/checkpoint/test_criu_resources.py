@@ -1,4 +1,4 @@
-"""checkpoint, restore: what a container may hold."""
+"""checkpoint, restore: the resources of a container."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.runtime.integration.checkpoint.checkpointed import COUNT, QUIET, grow
 
 
 def test_mounts_of_the_host(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """Bind mounts keep their sources and their attributes: two read-only ones of one filesystem (of which CRIU by
-    itself makes the second writable), one below another, one beneath a tmpfs, files, recursive ones."""
+    """Bind mounts keep their sources and their attributes: two read-only mounts of one filesystem (of which CRIU by
+    itself makes the second writable), a mount below another, a mount beneath a tmpfs, files, recursive mounts."""
     for name in ("one", "two", "three", "three/deep"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(f"{name}\n")
@@ -39,7 +39,7 @@ def test_mounts_of_the_host(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -
         grows(Path(own_bundle.config["root"]["path"]) / "count")
         before = mountinfo(criu.state("c1")["pid"])
         criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
-        # As a new copy of the image, on another machine perhaps, has it: no places yet.
+        # Like a new copy of the image, perhaps on another host: no mount points yet.
         rootfs = Path(own_bundle.config["root"]["path"])
         for name in ("one", "two", "three"):
             (rootfs / name).rmdir()
@@ -58,7 +58,7 @@ def test_mounts_of_the_host(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -
 
 
 def test_a_terminal(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """Its master side goes to the console socket, at the beginning and when the container comes back."""
+    """The master end is sent to the console socket, at the start and when the container is restored."""
     own_bundle.shell("while read line; do echo got $line; done", process__terminal=True)
     first = _with_terminal(criu, tmp_path, "run", "-d", "c1", own_bundle)
     _say(first, b"one\n", b"got one")
@@ -96,8 +96,9 @@ def _say(master: int, text: bytes, answer: bytes) -> None:
 
 
 @pytest.mark.parametrize(("does", "flag"), [("talk", "--tcp-established"), ("lock", "--file-locks")])
-def test_what_has_to_be_allowed(criu: Runtime, own_bundle: Bundle, tmp_path: Path, does: str, flag: str) -> None:
-    """An open TCP connection over the container's own loopback; a file lock."""
+def test_connections_and_file_locks_need_their_option(criu: Runtime, own_bundle: Bundle, tmp_path: Path, does: str,
+                                                      flag: str) -> None:
+    """An open TCP connection over the container's own loopback interface; a file lock."""
     rootfs = Path(own_bundle.config["root"]["path"])
     compile_c(rootfs / "bin/checkpointed", [TOP / "tests/native/checkpointed.c"], "-static")
     own_bundle.shell(QUIET + f"exec checkpointed {does} /count")
@@ -126,7 +127,7 @@ def test_a_deleted_file_that_is_open(criu: Runtime, own_bundle: Bundle, tmp_path
 @pytest.mark.parametrize("words", [[], ["--empty-ns", "network"]])
 def test_a_network_is_restored_empty(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path,
                                      words: list[str]) -> None:
-    """A new network namespace that the hooks fill, as Docker's do: their devices could not be made twice."""
+    """A new network namespace that hooks set up, as with Docker: their devices could not be created twice."""
     pid = criu.state("c1")["pid"]
     inside = ["nsenter", "--net", "--target", str(pid), "ip", "link"]
     subprocess.run([*inside, "add", "eth0", "type", "veth", "peer", "peer0"], check=True)
@@ -148,8 +149,8 @@ def test_a_network_is_restored_empty(criu: Runtime, own_bundle: Bundle, counter:
     assert json.loads(log.read_text().splitlines()[4])["status"] == "stopped"
 
 
-def test_a_given_network_namespace(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """As in a pod: network, IPC and host name are another's, before and after."""
+def test_a_joined_network_namespace_is_joined_again(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """As in a pod: network, IPC and host name are those of another process, before and after."""
     ready = tmp_path / "ready"
     holder = subprocess.Popen(["unshare", "--net", "--ipc", "--uts", "sh", "-c",
                                f"hostname pod; echo yes >{ready}; exec sleep 1000"])
@@ -193,9 +194,9 @@ def test_a_cgroup_namespace(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -
 
 
 def test_with_systemd(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """The container comes back in a scope of systemd's, and leaves none."""
+    """The container is restored in a systemd scope, and leaves no scope behind."""
     if not Path("/run/systemd/system").exists():
-        pytest.skip("systemd is not this machine's init (tests/vm/run has one)")
+        pytest.skip("systemd is not the host's init (tests/vm/run has it)")
     unit = f"pyruntime-{os.getpid()}.scope"
     own_bundle.shell(COUNT, linux__cgroupsPath=f"system.slice:pyruntime:{os.getpid()}")
     criu.ok("--systemd-cgroup", "run", "-d", "c1", own_bundle)
@@ -211,8 +212,8 @@ def test_with_systemd(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None
 
 
 def test_a_user_namespace(criu: Runtime) -> None:
-    """CRIU's children open the sources of mounts with the rights of the container's root: so this is not below pytest's
-    directory, which is closed to others."""
+    """CRIU's children open the sources of mounts with the permissions of the container's root: so this is not below
+    pytest's directory, which other users cannot enter."""
     with tempfile.TemporaryDirectory(prefix="pyruntime-userns-") as name:
         top = Path(name)
         top.chmod(0o755)

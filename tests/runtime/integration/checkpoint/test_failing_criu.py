@@ -1,4 +1,4 @@
-"""checkpoint, restore: CRIUs that fail, hang and die."""
+"""checkpoint, restore: a CRIU that fails, hangs or dies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.runtime.integration.checkpoint.checkpointed import COUNT, fake_criu, 
 @pytest.mark.parametrize("swrk", ["exit 1", "kill -9 $$", "echo not a message >&3; exit 0",
                                   "head -c 1 <&3 >/dev/null; exit 0"], ids=["exits", "killed", "nonsense", "silent"])
 def test_a_criu_that_dies(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, swrk: str) -> None:
-    """The container goes on, and nothing is left of one that was to come back."""
+    """The container keeps running, and a failed restore leaves nothing behind."""
     runtime.ok("run", "-d", "c1", own_bundle.shell(COUNT))
     fake = fake_criu(tmp_path, swrk)
     done = runtime("--criu", fake, "checkpoint", "--image-path", tmp_path / "image", "c1")
@@ -31,7 +31,7 @@ def test_a_criu_that_dies(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, 
     assert runtime("state", "c2").returncode == 1
 
 
-def test_a_criu_that_dies_when_it_has_frozen_the_container(criu: Runtime, own_bundle: Bundle, counter: Path,
+def test_a_criu_that_dies_after_freezing_the_container(criu: Runtime, own_bundle: Bundle, counter: Path,
                                                            tmp_path: Path) -> None:
     pid = criu.state("c1")["pid"]
     freezer = next((line.split(":")[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()
@@ -48,7 +48,7 @@ def test_a_criu_that_dies_when_it_has_frozen_the_container(criu: Runtime, own_bu
 
 
 def test_a_criu_that_leaves_children(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """Processes that a CRIU made before it failed stand in the container's cgroup, and are killed with it."""
+    """Processes that CRIU created before it failed are in the container's cgroup, and are killed with it."""
     (tmp_path / "image").mkdir()
     (tmp_path / "image/descriptors.json").write_text("[]")
     own_bundle.shell(COUNT)
@@ -59,7 +59,7 @@ def test_a_criu_that_leaves_children(runtime: Runtime, own_bundle: Bundle, tmp_p
 
 
 def _gone(pid: int) -> None:
-    """Wait until a process has ended; whoever inherits a zombie may be slow to take it away."""
+    """Wait until a process has exited; its new parent may reap the zombie late."""
     deadline = time.monotonic() + PATIENCE
     while start_time(pid):
         assert time.monotonic() < deadline
@@ -68,7 +68,7 @@ def _gone(pid: int) -> None:
 
 @pytest.mark.parametrize("command", ["checkpoint", "restore"])
 def test_a_criu_that_hangs(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, command: str) -> None:
-    """It is interrupted from the terminal: CRIU is ended, the container goes on, and what was begun is undone."""
+    """An interrupt from the terminal ends CRIU, the container keeps running, and the work so far is undone."""
     leftovers = Leftovers(runtime.root)
     runtime.ok("run", "-d", "c1", own_bundle.shell(COUNT))
     (tmp_path / "image").mkdir()
@@ -92,8 +92,8 @@ def test_a_criu_that_hangs(runtime: Runtime, own_bundle: Bundle, tmp_path: Path,
 
 
 @pytest.mark.parametrize("how", ["fail", "kill"])
-def test_every_step_of_the_way_to_criu(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, how: str) -> None:
-    """Whatever step fails, or is the last one, of the plan that brings CRIU to its place: nothing is left."""
+def test_every_step_that_starts_criu(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, how: str) -> None:
+    """Whichever step of the plan that starts CRIU fails or is the last: nothing is left."""
     leftovers = Leftovers(runtime.root)
     (tmp_path / "image").mkdir()
     (tmp_path / "image/descriptors.json").write_text("[]")
@@ -116,7 +116,7 @@ def test_every_step_of_the_way_to_criu(runtime: Runtime, own_bundle: Bundle, tmp
 
 
 def test_a_work_directory_behind_a_link(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
-    """As containerd has it; CRIU mounts there, so it must not be led out of its mount namespace."""
+    """As with containerd. CRIU mounts in this directory, which must not lead out of its mount namespace."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "work").symlink_to(tmp_path / "elsewhere")
     criu.ok("checkpoint", "--image-path", tmp_path / "image", "--work-path", tmp_path / "work", "c1")
@@ -126,7 +126,7 @@ def test_a_work_directory_behind_a_link(criu: Runtime, own_bundle: Bundle, count
 
 
 def test_a_host_whose_mounts_are_shared(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """As systemd makes them: what the root and the volumes hear of the host is as before."""
+    """As with systemd: the propagation from the host to the root and the volumes is as before."""
     for name in ("slave", "shared", "private"):
         (tmp_path / name).mkdir()
         own_bundle.add_mount(f"/{name}", "bind", str(tmp_path / name), "rbind", f"r{name}")

@@ -1,4 +1,4 @@
-"""checkpoint, restore: what is refused, in runc's words."""
+"""checkpoint, restore: refused commands, with runc's messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.containers import Bundle, Runtime
 from tests.runtime.integration.checkpoint.checkpointed import COUNT, grows, script
 
 
-def test_only_what_runs_can_be_written(criu: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_only_running_containers_can_be_checkpointed(criu: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     criu.ok("create", "c1", bundle.shell("true"))
     for status in ("created", "stopped"):
         done = criu("checkpoint", "--image-path", tmp_path / "image", "c1")
@@ -43,14 +43,14 @@ def test_wrong_options(criu: Runtime, counter: Path, tmp_path: Path, words: list
     grows(counter)
 
 
-def test_there_is_no_criu(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+def test_criu_is_missing_or_too_old(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
     runtime.ok("run", "-d", "c1", own_bundle.shell(COUNT))
     old = script(tmp_path / "old/criu", "echo 'Version: 3.17.1'")
     cases = [({"PATH": str(tmp_path)}, [], 'need CRIU 4.0 or later: "criu" is not in PATH; install'),
              ({}, ["--criu", "/nowhere"], 'need CRIU 4.0 or later: "/nowhere" is no program; install'),
              ({"PATH": f"{old.parent}:{os.environ['PATH']}"}, [],
               f'CRIU version 3.17.1 must be 4.0 or higher: "{old}"; install'),
-             ({}, ["--criu", "/bin/true"], '"/bin/true --version" does not say a version of CRIU')]
+             ({}, ["--criu", "/bin/true"], '"/bin/true --version" does not print a CRIU version')]
     (tmp_path / "image").mkdir()
     (tmp_path / "image/descriptors.json").write_text("[]")
     for env, words, phrase in cases:
@@ -61,8 +61,8 @@ def test_there_is_no_criu(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) 
     assert runtime.state("c1")["status"] == "running"
 
 
-def test_an_image_that_is_none(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
-    """Nothing of a container that could not be brought back is left (the fixture looks)."""
+def test_a_directory_without_a_checkpoint(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
+    """A failed restore leaves nothing behind (checked by the fixture)."""
     def failed(*words: object) -> str:
         done = criu("restore", "-d", "--bundle", own_bundle, *words)
         assert done.returncode == 1, done.stdout
@@ -106,7 +106,7 @@ def test_a_hook_that_fails(criu: Runtime, own_bundle: Bundle, counter: Path, tmp
     assert done.returncode == 1 and '--pid-file "/nowhere/pid"' in done.stderr
 
 
-def test_terminals_that_end_nowhere(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
+def test_terminals_without_a_receiver(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
     criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
     words = ["restore", "-d", "--image-path", tmp_path / "image", "--bundle", own_bundle, "c1"]
     own_bundle.save(process__terminal=True)

@@ -1,4 +1,4 @@
-"""Flags of the commands that other tests leave out, and what a program, a hook or an agent sees of them."""
+"""Flags that other tests do not cover, and their effect on a program, a hook or an agent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNC = shutil.which("runc")
 
 # --- create and run ------------------------------------------------------------------------------------------------
 
-# keyctl(2): the number of the session keyring (KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING) and what it is called.
+# keyctl(2): the number of the session keyring (KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING) and its name.
 KEYRING = """
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -43,9 +43,9 @@ int main(void)
 
 @pytest.fixture
 def keys(own_bundle: Bundle, tmp_path: Path) -> Bundle:
-    """A bundle with a program that tells of its session keyring."""
+    """A bundle with a program that prints its session keyring."""
     if not Path("/proc/keys").exists():
-        pytest.skip("this kernel has no key retention service (CONFIG_KEYS)")
+        pytest.skip("the kernel has no key retention service (CONFIG_KEYS)")
     (tmp_path / "keyring.c").write_text(KEYRING)
     program = compile_c(Path(own_bundle.config["root"]["path"]) / "bin/keyring", [tmp_path / "keyring.c"], "-static")
     program.chmod(0o755)
@@ -58,7 +58,7 @@ def test_the_session_keyring(runtime: Runtime, keys: Bundle, command: str) -> No
         process__args=["keyring"])))
     runtime.ok(command, *(["--detach"] if command == "run" else []), "c1", keys.shell("sleep 100"))
     first, second = (runtime.ok("exec", "c1", "keyring") for _ in range(2))
-    assert first.endswith(";_ses.c1\n") and first == second   # exec joins, and makes none of its own
+    assert first.endswith(";_ses.c1\n") and first == second   # exec joins the keyring, and creates none
     assert runtime.ok("exec", "--user", "5:6", "c1", "keyring").split()[0] == first.split()[0]
 
 
@@ -106,7 +106,7 @@ def test_no_pivot(runtime: Runtime, bundle: Bundle, command: str) -> None:
 
 
 def test_pid_file_and_bundle(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    """Both are relative to the caller's directory."""
+    """Both are relative to the caller's working directory."""
     bundle.shell("sleep 100")
     runtime.ok("run", "-d", "-b", bundle.path.name, "--pid-file=pid", "c1", cwd=tmp_path)
     text = (tmp_path / "pid").read_text()
@@ -115,7 +115,7 @@ def test_pid_file_and_bundle(runtime: Runtime, bundle: Bundle, tmp_path: Path) -
 
 @pytest.mark.parametrize("flag", ["", "--no-subreaper"])
 def test_subreaper(runtime: Runtime, bundle: Bundle, flag: str) -> None:
-    """An orphan of the container's becomes a child of a foreground run, unless --no-subreaper is given."""
+    """An orphan of the container becomes a child of a foreground run, unless --no-subreaper is given."""
     bundle.config["linux"]["namespaces"] = [entry for entry in bundle.config["linux"]["namespaces"]
                                               if entry["type"] != "pid"]
     bundle.shell("(sleep 1234 & echo $!; sh -c 'echo $PPID'; true); sleep 100")
@@ -123,7 +123,7 @@ def test_subreaper(runtime: Runtime, bundle: Bundle, flag: str) -> None:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         orphan, parent = int(process.stdout.readline()), int(process.stdout.readline())
-        while parent_of(orphan) == parent:   # until it has ended
+        while parent_of(orphan) == parent:   # until it has exited
             assert process.poll() is None
         adopted = parent_of(orphan) == process.pid
         runtime.ok("kill", "c1", "KILL")
@@ -136,8 +136,8 @@ def parent_of(pid: int) -> int:
 
 
 @pytest.mark.parametrize("command", [["run"], ["run", "-d"], ["create"]])
-def test_pipes_belong_to_the_program_s_user(runtime: Runtime, bundle: Bundle, command: list[str]) -> None:
-    """A program that opens /dev/stdout by its name may, whoever it is; files and /dev/null stay their owners'."""
+def test_pipes_belong_to_the_programs_user(runtime: Runtime, bundle: Bundle, command: list[str]) -> None:
+    """A program of any user can open /dev/stdout by its name; files and /dev/null keep their owners."""
     bundle.shell("echo by name >/dev/stdout", process__user={"uid": 1000, "gid": 1000})
     before = os.stat("/dev/null")
     with subprocess.Popen([str(word) for word in (COMMAND, "--root", runtime.root, *command, "c1", bundle)],
@@ -150,7 +150,7 @@ def test_pipes_belong_to_the_program_s_user(runtime: Runtime, bundle: Bundle, co
     assert (before.st_uid, before.st_gid, before.st_mode) == (after.st_uid, after.st_gid, after.st_mode)
 
 
-def test_files_stay_their_owner_s(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_files_keep_their_owner(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "in").write_text("x")
     with (tmp_path / "in").open() as file:
         runtime.ok("run", "c1", bundle.shell("cat", process__user={"uid": 1000, "gid": 1000}), stdin=file)
@@ -160,7 +160,7 @@ def test_files_stay_their_owner_s(runtime: Runtime, bundle: Bundle, tmp_path: Pa
 # --- debug -----------------------------------------------------------------------------------------------------------
 
 def test_debug_messages(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    """The phrases by which callers and their tests know what happened; none of it on standard error."""
+    """The phrases that callers and their tests match; none of them on standard error."""
     bundle.shell("sleep 100", linux__seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []})
     log = tmp_path / "log"
     done = runtime("--debug", "--log", log, "run", "-d", "c1", bundle)
@@ -199,7 +199,7 @@ def cgroup(runtime: Runtime, controller: str, v1: str, v2: str) -> str:
     place = next((path for key, path in paths.items() if controller in key.split(",")), None)
     file = Path(place, v1) if place else Path(paths[""], v2)
     if not file.exists():
-        pytest.skip(f"this kernel has no {file.name}")
+        pytest.skip(f"the kernel has no {file.name}")
     return file.read_text().strip()
 
 
@@ -210,7 +210,7 @@ def cgroup(runtime: Runtime, controller: str, v1: str, v2: str) -> str:
     (["--blkio-weight", "100"], "blkio", "blkio.bfq.weight", "io.bfq.weight", "100"),
     (["--cpu-rt-period", "900000", "--cpu-rt-runtime", "0"], "cpu", "cpu.rt_period_us", "cpu.rt_period_us", "900000"),
 ])
-def test_limits_that_not_every_kernel_has(runtime: Runtime, bundle: Bundle, words: list[str], controller: str, v1: str,
+def test_limits_that_some_kernels_lack(runtime: Runtime, bundle: Bundle, words: list[str], controller: str, v1: str,
                                           v2: str, value: str) -> None:
     runtime.ok("run", "-d", "c1", bundle.shell("sleep 100"))
     cgroup(runtime, controller, v1, v2)
@@ -228,7 +228,7 @@ def test_kernel_memory_is_ignored(runtime: Runtime, bundle: Bundle, flag: str) -
 @pytest.mark.parametrize("flag", ["--l3-cache-schema", "--mem-bw-schema"])
 def test_intel_rdt_needs_a_resctrl_filesystem(runtime: Runtime, bundle: Bundle, flag: str) -> None:
     if " resctrl " in Path("/proc/mounts").read_text():
-        pytest.skip("this machine has one")
+        pytest.skip("the host has resctrl")
     runtime.ok("run", "-d", "c1", bundle.shell("sleep 100"))
     done = runtime("update", flag, "L3:0=f", "c1")
     assert done.returncode == 1 and ("resctrl" in done.stderr or "RDT" in done.stderr), done.stderr
@@ -237,7 +237,7 @@ def test_intel_rdt_needs_a_resctrl_filesystem(runtime: Runtime, bundle: Bundle, 
 # --- kill, list, events, state -------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", ["USR1", "SIGUSR1", "usr1", "sigusr1", "10"])
-def test_signals_by_every_name(runtime: Runtime, bundle: Bundle, name: str) -> None:
+def test_signals_by_name(runtime: Runtime, bundle: Bundle, name: str) -> None:
     runtime.ok("run", "-d", "c1", bundle.shell("trap 'exit 0' USR1; echo; while :; do sleep 0.05; done"))
     while not int(re.search(r"SigCgt:\t(\w+)", Path(  # type: ignore[index]
             f"/proc/{runtime.state('c1')['pid']}/status").read_text())[1], 16) >> 9 & 1:
@@ -308,8 +308,9 @@ def test_modes_of_the_state_directory(runtime: Runtime, bundle: Bundle) -> None:
 
 # --- hooks -----------------------------------------------------------------------------------------------------------
 
-def test_what_hooks_are_given(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
-    """The state on standard input, compact and without a newline; directory and environment by their kind."""
+def test_the_input_of_hooks(runtime: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """The state on standard input, compact and without a newline; working directory and environment depend on the
+    kind."""
     script = 'cat >{}/state.$KIND; pwd >{}/pwd.$KIND; env | sort >{}/env.$KIND'
     outside = script.format(*[tmp_path] * 3)
     rootfs = Path(own_bundle.config["root"]["path"])
@@ -346,7 +347,7 @@ def test_what_hooks_are_given(runtime: Runtime, own_bundle: Bundle, tmp_path: Pa
         assert (mark in env if mark else "MARK=" not in env), (kind, env)
 
 
-def test_hooks_with_a_timeout_and_with_bad_manners(runtime: Runtime, bundle: Bundle) -> None:
+def test_hooks_with_a_timeout_and_failing_hooks(runtime: Runtime, bundle: Bundle) -> None:
     bundle.config["hooks"] = {"prestart": [{"path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1}]}
     done = runtime("create", "c1", bundle.shell("true"))
     assert done.returncode == 1
@@ -362,12 +363,12 @@ def test_hooks_with_a_timeout_and_with_bad_manners(runtime: Runtime, bundle: Bun
     assert done.returncode == 0 and "poststop hook #0" in done.stderr
 
 
-# --- the picture of a default container ------------------------------------------------------------------------------
+# --- the contents of a default container ------------------------------------------------------------------------------
 
-def test_a_default_container_looks_as_with_runc(runtime: Runtime, tmp_path: Path, shared_rootfs: Path) -> None:
-    """Mounts with their options, devices and links, environment, limits, capabilities: compared line by line."""
+def test_a_default_container_is_the_same_as_with_runc(runtime: Runtime, tmp_path: Path, shared_rootfs: Path) -> None:
+    """Mounts with their options, devices and links, environment, limits and capabilities, compared line by line."""
     if not RUNC:
-        pytest.skip("needs runc, to compare with")
+        pytest.skip("needs runc for the comparison")
     runtime.ok("spec", "-b", tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     script = r"""
@@ -381,7 +382,7 @@ def test_a_default_container_looks_as_with_runc(runtime: Runtime, tmp_path: Path
     cat /proc/kcore /proc/keys 2>&1 | wc -c; ls /proc/acpi /proc/scsi 2>&1 | sort
     for at in /proc/sys/kernel/hostname /sys/x /x /dev/x /dev/shm/x; do (echo y >$at) 2>&1 | sed 's/.*: //'; done
     """
-    config["ociVersion"] = "1.0.2"   # old releases refuse newer ones
+    config["ociVersion"] = "1.0.2"   # old releases refuse newer versions
     config["process"].update(terminal=False, args=["sh", "-c", script])
     config["root"]["path"] = str(shared_rootfs)
     config["linux"]["namespaces"] = [entry for entry in config["linux"]["namespaces"] if entry["type"] != "cgroup"]
@@ -395,7 +396,7 @@ def test_a_default_container_looks_as_with_runc(runtime: Runtime, tmp_path: Path
 
 
 def _comparable(text: str) -> list[str]:
-    """Without the mounts that differ on purpose, as docs/differences.md says: those that mask, and /sys/fs/cgroup."""
+    """Without the mounts that differ intentionally (docs/differences.md): masked paths, and /sys/fs/cgroup."""
     masks = re.compile(r"(/proc/\S+|/sys/firmware|/sys/fs/cgroup) \S+ (dev)?tmpfs$")
     return [line for line in text.splitlines() if not masks.match(line)]
 
@@ -410,7 +411,7 @@ def test_init_while_it_waits(runtime: Runtime, bundle: Bundle) -> None:
         assert int(fd) < 3 or target == "/" or target.startswith("socket:"), (fd, target)
 
 
-def test_the_terminal_s_master_is_all_that_comes(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_only_the_master_end_of_the_terminal_is_sent(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     """One connection, one message, one descriptor: receivers refuse anything else."""
     got: list[Any] = []
 

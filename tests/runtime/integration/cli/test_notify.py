@@ -1,4 +1,4 @@
-"""NOTIFY_SOCKET and LISTEN_FDS: a service manager, played by the tests, and a program that speaks to it."""
+"""NOTIFY_SOCKET and LISTEN_FDS: a service manager, simulated by the tests, and a program that notifies it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Talker = Callable[..., Bundle]
 
 
 class Manager:
-    """The service manager's socket. ``heard`` are the datagrams; a barrier is answered once ``answer`` is set."""
+    """The service manager's socket. ``heard`` has the datagrams; a barrier is answered once ``answer`` is set."""
 
     def __init__(self, path: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -68,7 +68,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def talk(own_bundle: Bundle, program: Path) -> Talker:
-    """Makes a bundle whose program says each word."""
+    """Creates a bundle whose program sends each word."""
     target = Path(own_bundle.config["root"]["path"]) / "bin/notify"
     target.write_bytes(program.read_bytes())
     target.chmod(0o755)
@@ -84,12 +84,12 @@ def test_start_waits_until_the_program_is_ready(runtime: Runtime, talk: Talker, 
     assert manager.heard == []
     runtime.ok("start", "c1", env=env)
     pid = runtime.state("c1")["pid"]
-    # runc sends the lines of READY with a newline each, and nothing but READY, MAINPID and the barrier.
+    # runc sends the lines of READY with a newline each, and only READY, MAINPID and the barrier.
     assert manager.heard == ["STATUS=warming up\n", "READY=1\n", f"MAINPID={pid}\n", "STATUS=ready\n", "BARRIER=1 +fd"]
     assert runtime.state("c1")["status"] == "running"
 
 
-def test_run_detached_waits_for_the_answer_to_its_barrier(runtime: Runtime, talk: Talker, manager: Manager,
+def test_run_detached_waits_for_the_reply_to_its_barrier(runtime: Runtime, talk: Talker, manager: Manager,
                                                           env: dict[str, str]) -> None:
     manager.answer.clear()
     process = subprocess.Popen([COMMAND, "--root", runtime.root, "run", "-d", "c1", talk("READY=1", "sleep").path],
@@ -111,7 +111,7 @@ def test_a_program_that_ends_first_ends_the_wait(runtime: Runtime, talk: Talker,
     runtime.await_status("c1", "stopped")
 
 
-def test_run_in_the_foreground_passes_on_until_the_end(runtime: Runtime, talk: Talker, manager: Manager,
+def test_run_in_the_foreground_forwards_until_the_program_exits(runtime: Runtime, talk: Talker, manager: Manager,
                                                        env: dict[str, str]) -> None:
     bundle = talk("STATUS=a", "BARRIER=1", "READY=1", "RELOADING=1\nMONOTONIC_USEC=5", "WATCHDOG=1", "FDSTORE=1",
                   "NOTIFYACCESS=all", "BARRIER=1", "STOPPING=1")
@@ -136,7 +136,7 @@ def test_a_user_of_a_user_namespace_may_notify(runtime: Runtime, talk: Talker, m
     for directory in (rootfs, *rootfs.parents):
         if os.stat(directory).st_uid == 0 and str(directory).startswith("/tmp/pytest"):
             directory.chmod(0o755)
-    for directory in (rootfs, rootfs / "run"):   # mount points are made by the container's root
+    for directory in (rootfs, rootfs / "run"):   # the container's root creates mount points
         directory.mkdir(exist_ok=True)
         os.chown(directory, 100000, 100000)
     runtime.ok("run", "-d", "c1", bundle, env=env)
@@ -153,27 +153,27 @@ def test_an_abstract_socket(runtime: Runtime, talk: Talker) -> None:
         manager.close()
 
 
-def test_what_a_container_sees(runtime: Runtime, own_bundle: Bundle, manager: Manager, env: dict[str, str]) -> None:
+def test_the_notify_mount(runtime: Runtime, own_bundle: Bundle, manager: Manager, env: dict[str, str]) -> None:
     script = "echo $NOTIFY_SOCKET; touch /run/notify/x; grep -o '/run/notify [a-z,]*' /proc/self/mountinfo"
     own_bundle.config["process"]["env"].append("NOTIFY_SOCKET=/other")
     done = runtime("run", "c1", own_bundle.shell(script), env=env)
     assert done.stdout == "/run/notify/notify.sock\n/run/notify ro,nosuid,nodev,noexec,relatime\n"
     assert "Read-only file system" in done.stderr
-    # exec gets what config.json says, as with runc
+    # exec gets the environment of config.json, as with runc
     runtime.ok("create", "c2", own_bundle, env=env)
     assert runtime.ok("exec", "c2", "sh", "-c", "echo $NOTIFY_SOCKET") == "/other\n"
 
 
-def test_without_a_manager_nothing_is_waited_for(runtime: Runtime, talk: Talker, manager: Manager,
+def test_without_a_manager_start_does_not_wait(runtime: Runtime, talk: Talker, manager: Manager,
                                                  env: dict[str, str]) -> None:
     runtime.ok("create", "c1", talk("sleep"))
-    runtime.ok("start", "c1", env=env)          # created without a socket in view
+    runtime.ok("start", "c1", env=env)          # created without the notify mount
     runtime.ok("create", "c2", talk("sleep"), env=env)
-    runtime.ok("start", "c2")                   # nobody wants to know
+    runtime.ok("start", "c2")                   # no service manager
     assert manager.heard == []
 
 
-def test_a_manager_that_is_not_there(runtime: Runtime, talk: Talker, tmp_path: Path) -> None:
+def test_a_missing_manager(runtime: Runtime, talk: Talker, tmp_path: Path) -> None:
     gone = {"NOTIFY_SOCKET": str(tmp_path / "gone")}
     runtime.ok("create", "c1", talk("READY=1", "sleep"), env=gone)
     done = runtime("start", "c1", env=gone)
@@ -204,10 +204,10 @@ SHOW = ("echo fds=$LISTEN_FDS pid=$LISTEN_PID names=$LISTEN_FDNAMES;"
     ("export LISTEN_PID=$$ LISTEN_FDS=2", ["run"], "fds=2 pid=1 names=\n/etc/passwd\n/etc/group\n"),
     ("export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b", ["run"],
      "fds=2 pid=1 names=a:b\n/etc/passwd\n/etc/group\n"),
-    # those that are preserved come after those that are listened on, as with runc
+    # preserved descriptors come after activated sockets, as with runc
     ("export LISTEN_PID=$$ LISTEN_FDS=1", ["run", "--preserve-fds", "2"],
      "fds=1 pid=1 names=\n/etc/passwd\n/etc/group\n/etc/hosts\n"),
-    ("export LISTEN_PID=1 LISTEN_FDS=2", ["run"], "fds= pid= names=\n"),   # meant for somebody else
+    ("export LISTEN_PID=1 LISTEN_FDS=2", ["run"], "fds= pid= names=\n"),   # meant for another process
     ("export LISTEN_FDS=2", ["run"], "fds= pid= names=\n"),
     ("export LISTEN_PID=$$ LISTEN_FDS=0", ["run"], "fds= pid= names=\n"),
 ])
@@ -218,7 +218,7 @@ def test_sockets_for_the_program(runtime: Runtime, bundle: Bundle, settings: str
     assert (done.returncode, done.stdout) == (0, expected), done.stderr
 
 
-def test_sockets_are_for_a_container_that_is_created(runtime: Runtime, bundle: Bundle) -> None:
+def test_create_passes_activated_sockets(runtime: Runtime, bundle: Bundle) -> None:
     bundle.shell("sleep 100")
     script = 'exec 3</etc/passwd 4</etc/group; export LISTEN_PID=$$ LISTEN_FDS=2; exec "$0" --root "$1" create c1 "$2"'
     subprocess.run(["bash", "-c", script, COMMAND, runtime.root, bundle.path], stdin=subprocess.DEVNULL,

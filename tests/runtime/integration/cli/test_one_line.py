@@ -1,4 +1,4 @@
-"""Errors for programs: one line, in runc's words; the step goes to the log and to --debug."""
+"""Errors for programs: one line, in runc's wording; the step is in the log and in --debug."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def on_terminal(runtime: Runtime, *words: object) -> str:
                           capture_output=True, text=True, timeout=PATIENCE).stdout
 
 
-def test_an_error_is_one_line_where_no_person_reads_it(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_an_error_is_one_line_off_a_terminal(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.save(process__args=["nosuch"])
     log = tmp_path / "log"
     wanted = 'config.json: process.args[0] (nosuch): exec: "nosuch": executable file not found in $PATH'
@@ -42,10 +42,10 @@ def test_debug_lines_on_stderr_have_a_level(runtime: Runtime, bundle: Bundle) ->
 
 
 @pytest.mark.parametrize("mistakes", [{"process__cwd": 7, "hostname": 5}, {"linux__maskedPaths": [""]}])
-def test_many_mistakes_are_one_line_too(runtime: Runtime, bundle: Bundle, mistakes: dict[str, Any]) -> None:
+def test_several_problems_are_one_line(runtime: Runtime, bundle: Bundle, mistakes: dict[str, Any]) -> None:
     bundle.save(**mistakes)
     assert runtime("run", "c1", bundle).stderr.count("\n") == 1
-    # It is there to tell people.
+    # validate is meant for people.
     assert runtime("validate", bundle).stderr.count("\n") > 1
 
 
@@ -58,15 +58,15 @@ def test_many_mistakes_are_one_line_too(runtime: Runtime, bundle: Bundle, mistak
     ({"process__scheduler": {"policy": "SCHED_DEADLINE", "runtime": 1000000, "deadline": 2000000, "period": 3000000},
       "linux__resources": {"cpu": {"cpus": "0"}}}, "process scheduler can't be used together with AllowedCPUs"),
 ])
-def test_runcs_words_stand_in_the_middle(runtime: Runtime, bundle: Bundle, changes: dict[str, Any], words: str) -> None:
+def test_errors_contain_runcs_phrases(runtime: Runtime, bundle: Bundle, changes: dict[str, Any], words: str) -> None:
     if "process__scheduler" in changes and os.cpu_count() == 1:
-        pytest.skip("one CPU: the kernel takes a cpuset of all of them for none")
+        pytest.skip("one CPU: for the kernel, a cpuset with all CPUs is none")
     done = runtime("run", "c1", bundle.save(**changes))
     assert done.returncode == 1 and words in done.stderr, done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_words_about_capabilities_cgroups_and_places(runtime: Runtime, own_bundle: Bundle) -> None:
+def test_errors_about_capabilities_cgroups_and_paths(runtime: Runtime, own_bundle: Bundle) -> None:
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
         own_bundle.shell("true", linux__resources={"unified": {"memory.max": "1"}})
         assert "invalid configuration: " in runtime("run", "c1", own_bundle).stderr

@@ -1,4 +1,5 @@
-"""The phrases of runc that callers look for; ours says more, and has them in it. Each leaves nothing behind."""
+"""The phrases of runc that callers match, which pyruntime's longer messages contain. No error leaves anything
+behind."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ def without(*kinds: str) -> Change:
 
 
 def put(path: str, value: Any) -> Change:
-    """The configuration with a value at a dotted path; None removes what is there."""
+    """The configuration with a value at a dotted path; None removes the value."""
     def change(config: dict[str, Any]) -> None:
         *parents, last = path.split(".")
         for parent in parents:
@@ -85,7 +86,7 @@ CREATE: list[tuple[str, Change, str]] = [
 @pytest.mark.parametrize(("change", "phrase"), [case[1:] for case in CREATE], ids=[case[0] for case in CREATE])
 def test_create(runtime: Runtime, bundle: Bundle, change: Change, phrase: str) -> None:
     if "selinux" in phrase and Path("/sys/fs/selinux/status").exists():
-        pytest.skip("this kernel has SELinux")
+        pytest.skip("the kernel has SELinux")
     bundle.shell("true")
     change(bundle.config)
     done = runtime("run", "c1", bundle.save())
@@ -104,7 +105,7 @@ def test_documents(runtime: Runtime, bundle: Bundle, text: str | None, phrase: s
 
 
 def test_commands_in_the_wrong_state(runtime: Runtime, bundle: Bundle) -> None:
-    """Every command in every state: done, or refused in runc's words."""
+    """Every command in every state: performed, or refused with runc's message."""
     phrases = {
         ("created", "start"): "", ("running", "start"): "cannot start an already running container",
         ("paused", "start"): "cannot start a container in the paused state",

@@ -1,4 +1,4 @@
-"""The device list: v1 writes and the eBPF program, both against a matcher that is too simple to be wrong."""
+"""The device list: v1 writes and the eBPF program, both compared with a matcher that is too simple to be wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BITS = {"m": 1, "r": 2, "w": 4}
 
 
 def allowed(rules: list[DeviceRule], kind: str, major: int, minor: int, access: str) -> bool:
-    """The specification: for every access that is wanted, the last rule that speaks of it decides."""
+    """The specification: for every requested access, the last matching rule decides."""
     for letter in access:
         verdict = False
         for rule in rules:
@@ -32,7 +32,7 @@ def allowed(rules: list[DeviceRule], kind: str, major: int, minor: int, access: 
 
 
 def run_bpf(program: bytes, kind: str, major: int, minor: int, access: str) -> bool:
-    """A small eBPF machine: the instructions that the compiler uses, with the kernel's 32-bit semantics."""
+    """A small eBPF interpreter: the instructions that the compiler uses, with the kernel's 32-bit semantics."""
     context = struct.pack("<III", sum(BITS[letter] for letter in access) << 16 | {"b": 1, "c": 2}[kind], major, minor)
     code = list(struct.iter_unpack("<BBhi", program))
     registers: list[Any] = [None] * 11
@@ -128,7 +128,7 @@ def test_the_v1_writes_agree_with_the_list(rules: list[DeviceRule], requests: li
     try:
         default, exceptions = v1_state(list(devices.v1_writes(rules)))
     except HostError:
-        return   # v1 cannot say it: refused, which is the point
+        return   # v1 cannot express the list: refused as intended
     for kind, major, minor, access in requests:
         for letter in access:
             found = any(key[0] == kind and key[1] in ("*", str(major)) and key[2] in ("*", str(minor))
@@ -187,7 +187,7 @@ def test_v2_carries_the_rules_in_the_plan() -> None:
     assert step.where == "linux.resources.devices"
 
 
-def test_what_v1_cannot_say() -> None:
+def test_lists_that_v1_cannot_express() -> None:
     with pytest.raises(HostError, match=r'cannot deny "c 10:200" out of the "c 10:\*"') as caught:
         list(devices.v1_writes(read({"allow": True, "type": "c", "major": 10, "access": "rwm"},
                                     {"allow": False, "type": "c", "major": 10, "minor": 200, "access": "w"})))
@@ -202,8 +202,8 @@ def test_everything_but_some_with_the_defaults() -> None:
                           ("devices.allow", "c *:* rm", "linux.resources.devices[0]")]
 
 
-def test_all_types_of_one_number_are_both_types() -> None:
-    # The kernel takes "a 8:0 r" for "everything".
+def test_type_a_with_a_number_is_written_as_both_types() -> None:
+    # The kernel treats "a 8:0 r" as "everything".
     writes = list(devices.v1_writes(read({"allow": True, "type": "a", "major": 8, "minor": 0, "access": "r"})))
     assert [line for _file, line, _where in writes][1:3] == ["b 8:0 r", "c 8:0 r"]
 
@@ -222,7 +222,7 @@ def test_mistakes(entry: dict[str, Any], message: str) -> None:
 
 
 @given(rule)
-def test_rules_read_back(item: DeviceRule) -> None:
+def test_rules_round_trip(item: DeviceRule) -> None:
     assert str(devices.parse_rule(str(item))) == str(item)
 
 

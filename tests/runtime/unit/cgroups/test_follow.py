@@ -1,4 +1,4 @@
-"""perform.follow: into a v2 cgroup, or to where init is by now (cgroups(7), "no internal processes")."""
+"""perform.follow: to a v2 cgroup, or to the current cgroup of init (cgroups(7), "no internal processes")."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_follow(monkeypatch: pytest.MonkeyPatch, init: str, expected: str | None
 
 
 @pytest.mark.parametrize(("number", "init"), [(errno.EBUSY, 0), (errno.ENOENT, 5), (errno.EACCES, 5)])
-def test_other_refusals_stand(monkeypatch: pytest.MonkeyPatch, number: int, init: int) -> None:
+def test_other_errors_are_raised(monkeypatch: pytest.MonkeyPatch, number: int, init: int) -> None:
     def join(paths: Sequence[str], pid: int) -> None:
         raise OSError(number, "refused")
 
@@ -51,7 +51,7 @@ def test_other_refusals_stand(monkeypatch: pytest.MonkeyPatch, number: int, init
         perform.follow(CONTAINER, 7, init)
 
 
-def test_nothing_is_moved_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_in_the_cgroup_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perform, "join", lambda paths, pid: pytest.fail("moved"))
     monkeypatch.setattr(perform, "processes", lambda path, recursive: [7] if path == CONTAINER else [])
     perform.follow(CONTAINER, 7, 5)

@@ -1,4 +1,5 @@
-"""Later commands' view of a cgroup, on plain directories; the real thing is in tests/runtime/integration."""
+"""Operations of later commands on a cgroup, with plain directories; real cgroups are tested in
+tests/runtime/integration."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def directory(path: Path, **content: str) -> str:
     return str(path)
 
 
-def test_delete_takes_subdirectories_and_is_repeatable(tmp_path: Path) -> None:
+def test_delete_removes_subdirectories_and_can_be_repeated(tmp_path: Path) -> None:
     paths = {name: directory(tmp_path / name / "c1") for name in ("devices", "memory")}
     for part in ("a/b/c", "d"):
         (tmp_path / "devices" / "c1" / part).mkdir(parents=True)
@@ -40,7 +41,7 @@ def test_delete_never_follows_a_link(tmp_path: Path) -> None:
     assert outside.exists()
 
 
-def test_delete_goes_on_after_a_failure(tmp_path: Path) -> None:
+def test_delete_continues_after_a_failure(tmp_path: Path) -> None:
     stuck = directory(tmp_path / "a", file="")
     free = directory(tmp_path / "b")
     with pytest.raises(StateError, match=rf'unable to remove the container\'s cgroup: rmdir "{stuck}"'):
@@ -68,7 +69,7 @@ def test_freezing_v1(tmp_path: Path) -> None:
     assert not group.frozen()
 
 
-def test_a_v2_freezer_that_does_not_get_there_is_thawed(tmp_path: Path) -> None:
+def test_a_v2_freezer_that_times_out_is_thawed(tmp_path: Path) -> None:
     path = directory(tmp_path, cgroup__freeze="0\n", cgroup__events="populated 1\nfrozen 0\n")
     with pytest.raises(StateError, match="unable to freeze"):
         Cgroup({"": path}).freeze(timeout=0.01)
@@ -79,7 +80,7 @@ def test_a_v2_freezer_that_does_not_get_there_is_thawed(tmp_path: Path) -> None:
 
 
 def test_a_cgroup_that_vanishes_is_no_error_for_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its last process ended, and whoever waited for that removed the cgroup, between two of our own calls."""
+    """The last process exited, and another command removed the cgroup, between two of the runtime's calls."""
     listed = tmp_path / "listed"
     listed.mkdir()
     group = Cgroup({"devices": directory(listed, cgroup__procs="4194305\n"), "freezer": str(tmp_path / "gone")})
@@ -92,7 +93,7 @@ def test_a_cgroup_that_vanishes_is_no_error_for_kill(tmp_path: Path, monkeypatch
         group.freeze()
 
 
-def test_kill_without_leave_to_freeze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_without_permission_to_freeze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = directory(tmp_path, freezer__state="THAWED\n", cgroup__procs="4194305\n")
     killed: list[int] = []
     monkeypatch.setattr("pyruntime.runtime.cgroups.group._kill", killed.append)
@@ -112,7 +113,7 @@ def test_without_a_freezer() -> None:
         group.freeze()
 
 
-def test_kill_uses_the_kernels_own(tmp_path: Path) -> None:
+def test_kill_uses_cgroup_kill(tmp_path: Path) -> None:
     path = directory(tmp_path, cgroup__kill="", cgroup__procs="")
     Cgroup({"": path}).kill()
     assert (tmp_path / "cgroup.kill").read_text() == "1"

@@ -1,4 +1,4 @@
-"""GVariant text: the examples of its documentation, and what is wrong."""
+"""GVariant text: the examples of its documentation, and invalid text."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def test_values(text: str, kind: str, value: Any) -> None:
     "2147483648", "[]", "[1, 'a']", "[1 2]", "[1", "(", "()", "{}", "{1}", "1 2", "@ 5", "@zz 5", "@s 5", "@ai ['a']",
     "uint64 'a'", "string 5", "just 5", "nothing", "handle 1", r"'\uzzzz'", "'a\0b'", "<1", "[" * 64, "uint64 true",
 ])
-def test_what_is_wrong_is_said(text: str) -> None:
+def test_errors_name_the_problem(text: str) -> None:
     with pytest.raises(ValueError, match=r"\(character \d+\)$"):
         parse(text)
 
 
 @given(st.text())
-def test_no_text_does_more_than_raise_valueerror(text: str) -> None:
+def test_invalid_text_raises_only_valueerror(text: str) -> None:
     try:
         parse(text)
     except ValueError as error:
@@ -49,7 +49,7 @@ def test_no_text_does_more_than_raise_valueerror(text: str) -> None:
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")))
-def test_quoted_texts_come_back(text: str) -> None:
+def test_quoted_strings_round_trip(text: str) -> None:
     assert parse(quote(text)) == ("s", text)
 
 

@@ -1,4 +1,4 @@
-"""Finding the hierarchies: texts of /proc from machines of every kind."""
+"""Detection of the hierarchies: files of /proc from all kinds of hosts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_hybrid() -> None:
     assert [item.key for item in host.all()][-1] == ""
     host.unified.controllers = ("hugetlb", "memory")
     memory, hugetlb = host.find("memory"), host.find("hugetlb")
-    assert memory is not None and memory.version == 1   # what v1 has, v2 cannot have
+    assert memory is not None and memory.version == 1   # a controller in a v1 hierarchy is not available in v2
     assert hugetlb is not None and hugetlb.version == 2
 
 
@@ -86,8 +86,9 @@ def test_in_a_container_with_a_cgroup_namespace() -> None:
     assert shown(host) == {"": ("/sys/fs/cgroup", "/", "/")}
 
 
-def test_a_mount_from_outside_of_the_namespace() -> None:
-    # Entered by unshare without a new mount: the mount's root is above ours, and where we are in it cannot be told.
+def test_a_mount_from_outside_the_namespace() -> None:
+    # Entered by unshare without a new mount: the root of the mount is above this process's cgroup, whose path is
+    # unknown.
     host = read("700 690 0:28 /../.. /sys/fs/cgroup rw - cgroup2 cgroup rw\n", "0::/x\n")
     assert shown(host) == {"": ("/sys/fs/cgroup", "/../..", "/")}
 
@@ -99,7 +100,7 @@ def test_a_mount_that_another_covers_is_not_used() -> None:
     assert shown(host)[""][0] == "/sys/fs/cgroup"
 
 
-def test_of_two_mounts_the_usual_place_and_the_whole_tree_win() -> None:
+def test_the_usual_mount_point_and_the_whole_tree_are_preferred() -> None:
     more = ("20 1 0:28 / /var/lib/x/memory rw - cgroup cgroup rw,memory\n"
             "21 1 0:28 /docker/a /sys/fs/cgroup/part rw - cgroup cgroup rw,memory\n")
     assert shown(read(more + V1, V1_OWN))["memory"][0] == "/sys/fs/cgroup/memory"
@@ -117,7 +118,7 @@ def test_below(path: str, root: str, result: str) -> None:
     assert below(path, root) == result
 
 
-def test_this_machine() -> None:
+def test_this_host() -> None:
     host = discover()
     assert host.layout in ("v1", "hybrid", "v2", "none")
     for item in host.all():

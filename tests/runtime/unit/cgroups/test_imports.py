@@ -1,4 +1,4 @@
-"""What the hot path of create and delete may load."""
+"""The modules that the hot path of create and delete may load."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ print(*sorted(name for name in set(sys.modules) - before if not name.startswith(
 """
 
 
-def test_nothing_dear_is_loaded() -> None:
+def test_no_expensive_module_is_loaded() -> None:
     done = subprocess.run([sys.executable, "-I", "-S", "-c", SCRIPT], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & DEAR

@@ -61,7 +61,7 @@ def test_v1_and_hybrid_bind_the_containers_own(host: CgroupHost) -> None:
     assert {step.where for step in steps} == {"mounts[3]"}
 
 
-def test_v1_in_a_namespace_of_its_own() -> None:
+def test_v1_in_a_new_namespace() -> None:
     steps = [step for step in emit(CgroupHost(V1, None), namespace=True) if step.op.name == "mount"][1:]
     assert [(step.args["fstype"], step.args["options"]) for step in steps] == [
         ("cgroup", ["cpu", "cpuacct"]), ("cgroup", ["memory"]), ("cgroup", ["name=openrc"])]

@@ -18,7 +18,7 @@ V2 = CgroupHost([], Hierarchy("", 2, ("memory",), "/cg", own="/system.slice/me.s
 @pytest.mark.parametrize(("path", "result"), [
     ("", "/"), ("/", "/"), ("/a/b", "/a/b"), ("a//b/", "/a/b"), ("../../a", "/a"), ("/a/../../../b", "/b"),
     ("/a/./b", "/a/b"), ("..", "/"), ("a/..", "/")])
-def test_clean_never_climbs(path: str, result: str) -> None:
+def test_clean_never_leaves_the_root(path: str, result: str) -> None:
     assert clean(path) == result
 
 

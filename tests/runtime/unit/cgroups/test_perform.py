@@ -1,4 +1,4 @@
-"""What the parent does for cgroup steps, on directories that stand for a cgroup filesystem."""
+"""The parent's cgroup steps, on directories in place of a cgroup filesystem."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def strerror(caught: pytest.ExceptionInfo[OSError]) -> str:
     return str(caught.value.strerror)
 
 
-def test_create_makes_ancestors_and_tells_them(tmp_path: Path) -> None:
+def test_create_creates_and_returns_ancestors(tmp_path: Path) -> None:
     path = str(tmp_path / "a" / "b")
     assert perform.create(path) == [str(tmp_path / "a"), path]
     assert perform.create(path) == []
@@ -57,7 +57,7 @@ def test_a_frozen_cgroup_is_refused(tmp_path: Path, content: dict[str, str]) -> 
 
 
 def test_v1_cpusets_start_with_their_parents_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def mkdir(path: str, mode: int) -> None:   # as the kernel does
+    def mkdir(path: str, mode: int) -> None:   # like the kernel
         real(path, mode)
         files(Path(path), cpuset__cpus="\n", cpuset__mems="\n", cpuset__sched_load_balance="1\n")
 
@@ -70,7 +70,7 @@ def test_v1_cpusets_start_with_their_parents_cpus(tmp_path: Path, monkeypatch: p
         assert (tmp_path / name / "cpuset.mems").read_text().strip() == "0"
 
 
-def test_what_was_made_goes_when_the_rest_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_removes_the_created_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str) -> None:
         raise OSError(errno.EBUSY, "frozen")
 
@@ -83,7 +83,7 @@ def test_what_was_made_goes_when_the_rest_fails(tmp_path: Path, monkeypatch: pyt
 # --- write -----------------------------------------------------------------------------------------------------------
 
 class Kernel:
-    """Files with a will of their own: ``accept(file, data, values)`` returns 0 or an errno."""
+    """Files that may refuse writes: ``accept(file, data, values)`` returns 0 or an errno."""
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch, accept: Any, **values: str) -> None:
         self.values = {name.replace("__", "."): value for name, value in values.items()}
@@ -119,7 +119,7 @@ def memory_rules(file: str, data: str, values: dict[str, str]) -> int:
 @pytest.mark.parametrize(("old", "new"), [
     (("-1", "-1"), "100+200"), (("100", "200"), "300+400"), (("300", "400"), "100+200"), (("100", "200"), "-1+-1"),
     (("100", "200"), "200+200"), (("5", "5"), "5+5")])
-def test_a_group_finds_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: tuple[str, str],
+def test_a_group_is_written_in_a_valid_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: tuple[str, str],
                                  new: str) -> None:
     kernel = Kernel(tmp_path, monkeypatch, memory_rules, memory__limit_in_bytes=old[0],
                     memory__memsw__limit_in_bytes=old[1])
@@ -127,7 +127,7 @@ def test_a_group_finds_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(kernel.values.values()) == new.split("+")
 
 
-def test_a_group_that_fits_in_no_order_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_without_a_valid_order_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Kernel(tmp_path, monkeypatch, memory_rules, memory__limit_in_bytes="-1", memory__memsw__limit_in_bytes="-1")
     with pytest.raises(OSError) as caught:
         perform.write(str(tmp_path), "memory.limit_in_bytes+memory.memsw.limit_in_bytes", "200+100")
@@ -159,7 +159,7 @@ def test_the_first_that_exists(tmp_path: Path) -> None:
         perform.write(str(tmp_path), "blkio.weight|blkio.bfq.weight", "5")
 
 
-def test_a_limit_below_the_use_is_rejected(tmp_path: Path) -> None:
+def test_a_limit_below_the_usage_is_rejected(tmp_path: Path) -> None:
     files(tmp_path, memory__max="max", memory__current="500\n")
     with pytest.raises(OSError) as caught:
         perform.write(str(tmp_path), "memory.max>memory.current", "500")
@@ -180,7 +180,7 @@ def test_an_empty_value_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert kernel.written == [("cpuset.cpus", "\n")]
 
 
-def test_a_memory_limit_below_the_use_has_the_words_people_look_for(tmp_path: Path,
+def test_the_error_for_a_memory_limit_below_the_usage_has_runcs_phrase(tmp_path: Path,
                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     Kernel(tmp_path, monkeypatch, lambda *_: errno.EBUSY, memory__limit_in_bytes="", memory__usage_in_bytes="7000\n",
            memory__max_usage_in_bytes="9000\n")
@@ -205,7 +205,7 @@ def test_a_missing_file_is_explained(tmp_path: Path) -> None:
 
 # --- cgroup.subtree_control ------------------------------------------------------------------------------------------
 
-def test_enabling_leaves_out_what_is_enabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_enabled_controllers_are_not_enabled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(tmp_path, monkeypatch, lambda *_: 0, cgroup__subtree_control="cpu memory\n")
     perform.write(str(tmp_path), "cgroup.subtree_control", "+cpu +memory")
     assert kernel.written == []
@@ -216,7 +216,7 @@ def test_enabling_leaves_out_what_is_enabled(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(("number", "words"), [
     (errno.EBUSY, "this cgroup contains processes"), (errno.ENOTSUP, "Operation not supported"),
     (errno.ENOENT, "its parent does not delegate this controller"), (errno.EACCES, "Permission denied")])
-def test_what_can_be_enabled_is_and_the_rest_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_available_controllers_are_enabled_and_others_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                           number: int, words: str) -> None:
     kernel = Kernel(tmp_path, monkeypatch, lambda _file, data, _values: number if "+cpu" in data else 0,
                     cgroup__subtree_control="")
@@ -264,7 +264,7 @@ def test_a_refused_join_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert words in strerror(caught)
 
 
-def test_own_changes_only_what_may_be_delegated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_changes_only_delegated_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = []
     monkeypatch.setattr(os, "chown", lambda path, *_args, **_kw: changed.append(os.path.basename(path)))
     perform.own(str(tmp_path), 1000)

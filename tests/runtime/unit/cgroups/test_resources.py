@@ -1,4 +1,4 @@
-"""linux.resources: what is written where, in which order, and which place a refusal names."""
+"""linux.resources: the writes and their order, and the place that an error names."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ HOST_LACKS = [
 
 
 @pytest.mark.parametrize(("host", "limits", "where"), HOST_LACKS)
-def test_what_the_host_lacks_is_named(host: CgroupHost, limits: dict[str, Any], where: str) -> None:
+def test_missing_controllers_are_named(host: CgroupHost, limits: dict[str, Any], where: str) -> None:
     with pytest.raises(HostError) as caught:
         emit(host, limits)
     assert caught.value.where == "linux.resources." + where
@@ -221,12 +221,12 @@ def test_v2_enables_controllers_from_the_root_down() -> None:
     assert {step.where for step in steps if not step.tolerate} == {"linux.resources"}
 
 
-def test_one_needed_controller_names_who_asked() -> None:
+def test_a_required_controller_names_its_place() -> None:
     steps = emit(V2, {"memory": {"limit": 1}})
     assert [step.where for step in steps if step.args.get("data") == "+memory"] == ["linux.resources.memory.limit"] * 2
 
 
-def test_hybrid_takes_each_controller_from_where_it_is() -> None:
+def test_hybrid_uses_the_hierarchy_of_each_controller() -> None:
     steps = emit(HYBRID, {"memory": {"limit": 1}, "hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})
     paths = [(step.args["path"], step.args["file"]) for step in steps if step.op.name == "cgroup_write"
              and not step.args["file"].startswith("devices.")]
@@ -240,7 +240,7 @@ def test_writes_come_after_the_directories() -> None:
     assert names[-1] == "cgroup_join"
 
 
-def test_rootless_leaves_out_what_it_may_not_write() -> None:
+def test_rootless_leaves_out_hierarchies_that_are_not_writable() -> None:
     steps = emit(V1, {"pids": {"limit": 5}}, rootless=True)
     create = {step.args["path"]: step.tolerate for step in steps if step.op.name == "cgroup_create"}
     assert create.pop("/cg/pids/c1") == ()
@@ -256,7 +256,7 @@ def test_rootless_leaves_out_what_it_may_not_write() -> None:
     assert all(step.tolerate for step in steps if step.args.get("file", "").startswith("devices."))
 
 
-def test_rootless_with_a_path_wants_that_path() -> None:
+def test_rootless_with_a_path_requires_that_path() -> None:
     steps = emit(V1, None, rootless=True, cgroupsPath="/a")
     assert not any(step.tolerate for step in steps if step.op.name in ("cgroup_create", "cgroup_join"))
 

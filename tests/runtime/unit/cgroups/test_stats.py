@@ -1,4 +1,4 @@
-"""The numbers of events --stats, from files as the kernel writes them."""
+"""The statistics of events --stats, from files in the kernel's format."""
 
 from __future__ import annotations
 

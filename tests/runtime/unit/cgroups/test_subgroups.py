@@ -1,4 +1,4 @@
-"""exec --cgroup: which directory is entered in each hierarchy."""
+"""exec --cgroup: the directory that is entered in each hierarchy."""
 
 from __future__ import annotations
 

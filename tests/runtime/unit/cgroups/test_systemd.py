@@ -1,4 +1,4 @@
-"""Scopes for systemd: names, slices, properties, and the plan. The talk on the bus is in integration/test_systemd."""
+"""Scopes for systemd: names, slices, properties, and the plan. integration/test_systemd tests the D-Bus calls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_slices_expand(name: str, place: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "-", "a", ".slice", "a--b.slice", "-a.slice", "a-.slice", "a/b.slice",
                                   "a b.slice", "a.slice/b.slice"])
-def test_what_is_no_slice(name: str) -> None:
+def test_invalid_slices(name: str) -> None:
     with pytest.raises(ValueError, match="invalid slice name"):
         systemd.expand_slice(name)
 
@@ -59,7 +59,7 @@ def test_places(path: str, manager: systemd.Systemd, unit: str, slice_name: str,
     ("a:b:c:d", "slice:prefix:name"), ("nosuffix:b:c", "invalid slice name"), ("a/b.slice:p:n", "invalid slice name"),
     ("a.slice:p:", "needs a scope"), ("a.slice:p:b.slice", "needs a scope"), (":p:" + "x" * 300, "255"),
 ])
-def test_what_is_no_place(path: str, message: str) -> None:
+def test_invalid_cgroups_paths(path: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         systemd.locate(path, "c1", MANAGER)
     assert caught.value.where == "linux.cgroupsPath"
@@ -107,7 +107,7 @@ def test_properties_of_v1() -> None:
         "MemoryLimit": f"uint64 {M}", "CPUShares": "uint64 7", "BlockIOWeight": "uint64 20"}
 
 
-def test_an_old_systemd_is_not_told_what_it_does_not_know() -> None:
+def test_an_old_systemd_gets_only_properties_that_it_supports() -> None:
     limits = {"cpu": {"quota": 5000, "cpus": "0"}}
     assert list(props(limits, version=241)) == ["CPUQuotaPerSecUSec"]
     assert list(props(limits, version=243)) == ["CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec"]
@@ -135,7 +135,7 @@ def test_devices() -> None:
     [{"allow": True, "type": "c", "access": "rw"}, {"allow": False, "type": "c", "major": 10, "access": "w"}],
     [{"allow": True, "type": "c", "minor": 3, "access": "rw"}],
 ])
-def test_lists_of_devices_that_systemd_cannot_say(entries: list[dict[str, Any]]) -> None:
+def test_lists_of_devices_that_systemd_cannot_express(entries: list[dict[str, Any]]) -> None:
     assert systemd.device_properties(devices.read_rules(Node({"d": entries})["d"]), MANAGER) == {}
 
 
@@ -179,7 +179,7 @@ def test_a_plan() -> None:
     assert steps[0].args["unit"] == "p-x.scope" and steps[0].args["paths"] == [path] and not steps[0].args["user"]
     assert {"Slice='a-b.slice'", "Delegate=true", "DefaultDependencies=false", "TasksMax=uint64 7",
             "MemoryAccounting=true"} <= set(steps[0].args["properties"])
-    # What systemd hands down it is not ours to hand down; huge pages it does not know.
+    # Controllers that systemd delegates are not enabled by the runtime; systemd does not support huge pages.
     enabled = [(step.args["path"], step.args["data"]) for step in steps
                if step.args.get("file") == "cgroup.subtree_control"]
     assert enabled == [("/cg", "+hugetlb"), ("/cg/a.slice", "+hugetlb"), ("/cg/a.slice/a-b.slice", "+hugetlb")]

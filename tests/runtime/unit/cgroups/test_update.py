@@ -1,4 +1,4 @@
-"""Writing old values back: what can be read of each kind of file."""
+"""Restoring old values: the values that can be read from each kind of file."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def write(path: Path, file: str, data: str, where: str = "x") -> Step:
      [("memory.oom_control", "1")]),
     ("cpu.shares", "1024\n", "cpu.shares+cpu.idle", "2+1", [("cpu.shares", "1024")]),
 ])
-def test_what_stands_there(tmp_path: Path, *, name: str, content: str, file: str, data: str,
+def test_current_values(tmp_path: Path, *, name: str, content: str, file: str, data: str,
                            old: list[tuple[str, str]]) -> None:
     (tmp_path / name).write_text(content)
     assert present(str(tmp_path), file, data) == [(str(tmp_path), *item) for item in old]
 
 
-def test_groups_go_back_together(tmp_path: Path) -> None:
+def test_groups_are_restored_together(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1\n")
     (tmp_path / "b").write_text("2\n")
     assert present(str(tmp_path), "a+b?+c?", "3+4+5") == [(str(tmp_path), "a+b", "1+2")]
@@ -52,7 +52,7 @@ def test_a_failure_restores_and_names_the_place(tmp_path: Path) -> None:
     assert [(tmp_path / name).read_text() for name in "ab"] == ["1", "2"]
 
 
-def test_what_cannot_be_restored_is_told(tmp_path: Path) -> None:
+def test_a_failed_restore_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
 
     def steps() -> list[Step]:

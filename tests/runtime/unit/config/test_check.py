@@ -1,4 +1,4 @@
-"""The fast check and the schema give the same answer, whatever the document."""
+"""The fast check and the schema agree on every document."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ VALUES = st.recursive(
 
 
 def conforming(node: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Documents that fit a schema."""
+    """Documents that conform to a schema."""
     kind = node["type"]
     if kind == "boolean" or "enum" in node:
         return st.sampled_from(node.get("enum", [True, False]))
@@ -117,7 +117,7 @@ def test_anything_at_all(value: Any) -> None:
 
 @SLOW
 @given(CONFORMING)
-def test_documents_made_from_the_schema_conform_and_no_rule_breaks_on_them(document: Any) -> None:
+def test_generated_documents_conform_and_rules_report_whole_problems(document: Any) -> None:
     assert agree(document)
     for found in (problems(Node(document)), unsupported(Node(document)), warnings(Node(document))):
         for problem in found:
@@ -136,11 +136,11 @@ def test_unknown_members_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("number", [1.0, True])
-def test_a_number_that_only_equals_an_integer_is_none(number: object) -> None:
+def test_a_number_that_only_equals_an_integer_is_refused(number: object) -> None:
     assert not agree({**good_configs.MINIMAL, "linux": {"resources": {"pids": {"limit": number}}}})
 
 
-def test_process_and_resources_stand_alone() -> None:
+def test_process_and_resources_can_be_checked_alone() -> None:
     process, resources = good_configs.rich()["process"], good_configs.rich()["linux"]["resources"]
     assert check.conforms_process(process) and validate(process, "process") == []
     assert check.conforms_resources(resources) and validate(resources, "resources") == []
@@ -148,13 +148,13 @@ def test_process_and_resources_stand_alone() -> None:
     assert not check.conforms_resources({"pids": 1}) and validate({"pids": 1}, "resources")
 
 
-def test_the_generated_module_is_fresh() -> None:
+def test_the_generated_module_is_up_to_date() -> None:
     with open(generate.TARGET, encoding="utf-8") as file:
         assert file.read() == generate.render(), "run python -m pyruntime.runtime.config.generate"
     assert generate.main(["--check"]) == 0
 
 
-def test_the_hot_path_imports_nothing_that_costs() -> None:
+def test_the_hot_path_imports_no_expensive_module() -> None:
     program = "import sys; sys.path[:0] = %r; import pyruntime.runtime.config.load; print('\\n'.join(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program % sys.path], capture_output=True, text=True, check=True

@@ -26,7 +26,7 @@ VALUES = st.recursive(
 
 
 def whole(value: object) -> object:
-    """``value`` as decode gives it back: whole floats are integers."""
+    """``value`` as returned by decode: whole floats become integers."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -58,7 +58,7 @@ def test_quote_agrees_with_the_accelerator(text: str) -> None:
 
 @given(st.text(st.sampled_from('{}[]",:0123456789.eE+-truefalsn \n\t\\u/"ab'), max_size=30))
 def test_the_two_readers_refuse_the_same_texts(text: str) -> None:
-    """The slow reader is what explains a refusal, so it must never accept what the fast one refused."""
+    """The slow reader words the error, so it must never accept a text that the fast reader refused."""
     try:
         slow: object = syntax.read(text.encode(), "x")
     except ConfigError:
@@ -90,8 +90,8 @@ WRONG = [
     (b"{\"a\": 'b'}", "a", "line 1, column 7: expected a value, found a single quote"),
     (b'{"a": True}', "a", 'line 1, column 7: expected a value, found "True"'),
     (b"{} {}", "", 'line 1, column 4: expected the end of the file, found "{"'),
-    (b'{"a": 1, "b": {"c": 1,\n "c": 2}}', "b.c", 'line 2, column 2: the key "c" stands twice, first on line 1'),
-    (b'{"a.b": {"x y": {"c": 1, "c": 1}}}', '["a.b"]["x y"].c', 'line 1, column 26: the key "c" stands twice'),
+    (b'{"a": 1, "b": {"c": 1,\n "c": 2}}', "b.c", 'line 2, column 2: duplicate key "c", first used on line 1'),
+    (b'{"a.b": {"x y": {"c": 1, "c": 1}}}', '["a.b"]["x y"].c', 'line 1, column 26: the key "c" is a duplicate'),
     (b'{"a": NaN}', "a", 'line 1, column 7: expected a value, found "NaN"'),
     (b'{"a": -Infinity}', "a", 'line 1, column 7: "-" is not a number'),
     (b'{"a": Infinity}', "a", 'line 1, column 7: expected a value, found "Infinity"'),
@@ -109,11 +109,11 @@ WRONG = [
     (b'{"a": "\\ud800"}', "a", "line 1, column 8: \\ud800 is half of a surrogate pair"),
     (b'{"a": "\\udc00\\ud800"}', "a", "line 1, column 8: \\udc00 is half of a surrogate pair"),
     (b'{"\\ud800": 1}', "", "line 1, column 3: \\ud800 is half of a surrogate pair"),
-    (b'{"a": "b', "a", "line 1, column 7: this string has no end"),
+    (b'{"a": "b', "a", "line 1, column 7: unterminated string"),
     (b'{"a": "\xc3\xa9\xff"}', "", "line 1, column 9: byte 0xff is not UTF-8"),
     (b'{"a": "\xed\xa0\x80"}', "", "line 1, column 8: byte 0xed is not UTF-8"),
     (b"\xff\xfe{\x00}\x00", "", "line 1, column 1: byte 0xff is not UTF-8"),
-    (b"\xef\xbb\xbf{}", "", "line 1, column 1: a byte order mark stands before the document"),
+    (b"\xef\xbb\xbf{}", "", "line 1, column 1: the document starts with a byte order mark"),
     (b'{"a": 1 // one\n}', "", "line 1, column 9: a comment is not allowed in JSON"),
     (b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", "a" + "[0]" * 127, "line 1, column 134: nested deeper than 128"),
     (b"[" * 100_000, "[0]" * 128, "line 1, column 129: nested deeper than 128 levels"),
@@ -145,13 +145,13 @@ def test_whole_numbers_are_integers_however_they_are_written() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, {"a": [-math.inf]}])
-def test_encode_refuses_numbers_that_json_has_not(value: object) -> None:
+def test_encode_refuses_numbers_that_json_lacks(value: object) -> None:
     with pytest.raises(ValueError, match="no place in JSON"):
         encode(value)
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1: "a"}, {"a": {1, 2}}])
-def test_encode_refuses_values_that_json_has_not(value: object) -> None:
+def test_encode_refuses_values_that_json_lacks(value: object) -> None:
     with pytest.raises(TypeError, match="no place in JSON"):
         encode(value)
 

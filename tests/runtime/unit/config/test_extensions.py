@@ -1,4 +1,4 @@
-"""Annotations of crun: done, refused because the container would be another without them, or left out with a word."""
+"""Annotations of crun: supported, refused because the container depends on them, or ignored with a warning."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_refused(key: str) -> None:
 def test_left_out(key: str) -> None:
     assert not unsupported(config(**{key: "x"}))
     assert [problem.where for problem in warnings(config(**{key: "x"}))] == [f'annotations["{key}"]']
-    assert not warnings(config(**{key: ""})), "nothing is asked for"
+    assert not warnings(config(**{key: ""})), "an empty value requests nothing"
 
 
-def test_unknown_ones_are_nobodys_business() -> None:
+def test_unknown_annotations_are_ignored() -> None:
     assert not unsupported(config(run__oci__new="x", a="b")) and not warnings(config(run__oci__new="x", a="b"))
 
 
@@ -58,6 +58,6 @@ def test_kinds_of_contexts(kind: str) -> None:
     assert f"{kind or 'context'}=system_u:object_r:x" in tmpfs.args["options"]
 
 
-def test_a_kind_of_context_that_is_none() -> None:
+def test_an_invalid_kind_of_context() -> None:
     [problem] = unsupported(config(**{known.CONTEXT_TYPE: "x"}))
     assert "rootcontext" in problem.remedy

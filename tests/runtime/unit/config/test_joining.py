@@ -1,4 +1,4 @@
-"""config.joining: what an exec'd process takes from the container, what from its request."""
+"""config.joining: the values of an exec process from the container and from the request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_what_is_kept() -> None:
     assert values["process"] == PROCESS and "mounts" not in values and values["newKeyring"] is True
 
 
-def test_asked_changes_only_what_is_asked() -> None:
+def test_asked_changes_only_the_requested_values() -> None:
     process = asked_process(kept(), ["ls", "-l"])
     assert process == {**PROCESS, "args": ["ls", "-l"], "terminal": False}
 
@@ -65,12 +65,12 @@ def test_nothing_to_run() -> None:
         asked_process(kept(), [])
 
 
-def test_given_takes_what_it_lacks() -> None:
+def test_given_gets_missing_values_from_the_container() -> None:
     process = given_process(kept(), json.dumps({"args": ["ls"], "cwd": "/"}).encode(), "p.json", pytest.fail)
     assert process["capabilities"] == PROCESS["capabilities"] and process["rlimits"] == PROCESS["rlimits"]
     assert process["oomScoreAdj"] == 5 and process["apparmorProfile"] == "p"
     assert process["user"] == {"uid": 0, "gid": 0, "umask": 7}
-    # These it says itself, by silence.
+    # Missing members have their defaults here.
     assert "env" not in process and "noNewPrivileges" not in process and "terminal" not in process
 
 
@@ -91,7 +91,7 @@ def test_given_wrong(text: str, where: str) -> None:
     assert str(caught.value).startswith("p.json: process")
 
 
-def test_given_with_what_other_runtimes_accept() -> None:
+def test_given_with_values_that_other_runtimes_accept() -> None:
     told: list[str] = []
     given = {"args": ["ls"], "cwd": "/", "user": {"uid": 4}, "ioPriority": {"class": "IOPRIO_CLASS_BE"}}
     process = given_process(kept(), json.dumps(given).encode(), "p.json", told.append)

@@ -1,4 +1,4 @@
-"""What runc and crun accept and the specification does not: accepted with one warning for each place."""
+"""Violations that runc and crun accept: accepted with one warning for each place."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_refused_with_every_mistake(tmp_path: Path, place: str, value: object) -
     assert any(problem.where.startswith(place) for problem in caught.value.problems)
 
 
-def test_one_mistake_that_is_not_forgiven_brings_up_the_others(tmp_path: Path) -> None:
+def test_an_error_also_reports_mistakes_that_would_be_forgiven(tmp_path: Path) -> None:
     directory = bundle(tmp_path, "process", {"cwd": "/", "args": ["sh"], "user": {"uid": 0}, "env": ["novalue"]})
     document = json.loads((directory / "config.json").read_text())
     document["root"] = {}

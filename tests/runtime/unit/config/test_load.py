@@ -1,4 +1,4 @@
-"""load_bundle: every way in which a bundle directory can be wrong."""
+"""load_bundle: all errors of a bundle directory."""
 
 from __future__ import annotations
 
@@ -69,6 +69,6 @@ def test_a_document_that_is_not_an_object(tmp_path: Path, data: bytes) -> None:
     assert message(tmp_path).startswith("config.json: expected an object")
 
 
-def test_null_is_no_document(tmp_path: Path) -> None:
+def test_null_is_not_a_document(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b"null")
     assert message(tmp_path).startswith("config.json: config cannot be null")

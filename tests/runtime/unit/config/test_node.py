@@ -1,4 +1,4 @@
-"""Node: what is absent, what is present, and what the path of everything is."""
+"""Node: absent values, present values, and paths."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_key_is_taken_literally() -> None:
     ]
 
 
-def test_null_entries_are_passed_over() -> None:
+def test_null_entries_are_skipped() -> None:
     assert [name for name, _ in ROOT["linux.sysctl"].items()] == ["net.ipv4.ip_forward", "user"]
 
 

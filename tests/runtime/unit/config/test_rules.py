@@ -1,4 +1,4 @@
-"""The rules beyond the schema: phrases that other tools wait for, what is accepted, what is only a warning."""
+"""The rules beyond the schema: phrases that other tools match, accepted configurations, and warnings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HAND = {name: document for name, document, _ in wrong_configs.by_hand()}
 
 
 def rich(**changes: Any) -> Any:
-    """The rich configuration with changes; keywords write dots as two underscores."""
+    """The rich configuration with changes; in keywords, two underscores stand for a dot."""
     document = good_configs.rich()
     for name, value in changes.items():
         document = wrong_configs.changed(document, wrong_configs.read_path(name.replace("__", ".")), value)
@@ -39,7 +39,7 @@ def test_the_rich_configuration_breaks_no_rule() -> None:
 
 
 @pytest.mark.parametrize("name", good_configs.ENGINES)
-def test_what_engines_write_is_accepted_without_a_word(name: str) -> None:
+def test_configurations_of_engines_have_no_warnings(name: str) -> None:
     assert warned(good_configs.ENGINES[name]) == []
 
 
@@ -130,7 +130,7 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("changes", [case[1] for case in ACCEPTED], ids=[case[0] for case in ACCEPTED])
-def test_what_is_right_is_not_refused(changes: dict[str, Any]) -> None:
+def test_valid_configurations_are_accepted(changes: dict[str, Any]) -> None:
     assert warned(rich(**changes)) == ["hooks.prestart"]
 
 
@@ -176,7 +176,7 @@ def test_warnings(changes: dict[str, Any], where: str) -> None:
     assert found == [where]
 
 
-def test_mounts_outside_of_a_mount_namespace_are_worth_a_warning() -> None:
+def test_mounts_without_a_mount_namespace_are_a_warning() -> None:
     document = {**good_configs.MINIMAL, "mounts": good_configs.rich()["mounts"][:2]}
     assert warned(document) == ["mounts"]
 
@@ -192,12 +192,12 @@ def test_a_mistake_of_structure_does_not_hide_the_others() -> None:
 
 
 @pytest.mark.parametrize("section", ["windows", "freebsd", "solaris", "zos"])
-def test_a_broken_section_of_another_platform_is_not_judged_as_linux(section: str) -> None:
+def test_a_broken_section_of_another_platform_is_not_checked_as_linux(section: str) -> None:
     document = {"ociVersion": "1.0.0", "process": {"cwd": "C:\\", "args": ["x"]}, section: []}
     assert [line.partition(": ")[0] for line in refused(document)] == [section]
 
 
-def test_process_and_resources_can_be_judged_alone() -> None:
+def test_process_and_resources_can_be_validated_alone() -> None:
     [problem] = rules.process_problems(Node({"cwd": "/", "args": []}))
     assert problem.where == "args"
     assert rules.resources_problems(Node({"memory": {"swap": 5}})) == []

@@ -1,4 +1,4 @@
-"""The schema files themselves, and how they judge the specification's own examples."""
+"""The schema files themselves, and their results for the specification's own examples."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_a_file_is_a_valid_schema_and_reads_well(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_file_works_without_our_own_keywords(file: str) -> None:
-    """Another tool may resolve the references by file name; no definition of ours is needed for that."""
+def test_a_schema_works_without_our_own_keywords(file: str) -> None:
+    """Another tool can resolve the references by file name, without keywords of this project."""
     for node in nodes(schema(file)):
         if "$ref" in node:
             name, _, pointer = node["$ref"].partition("#")
@@ -81,10 +81,11 @@ def test_no_definition_is_unused() -> None:
 
 @cache
 def specification() -> Path:
-    """The specification's module: its examples, and the documents whose sections we name. Skips where it is not."""
+    """The specification's module: its examples, and the documents with the named sections. Skips if it is
+    unavailable."""
     go = shutil.which("go")
     if go is None:
-        pytest.skip("go is not installed, so the specification's module cannot be had: no `go` on PATH")
+        pytest.skip("go is not installed, so the specification's module is unavailable: no `go` in PATH")
     done = subprocess.run(
         [go, "mod", "download", "-json", MODULE], capture_output=True, text=True, check=False, cwd="/"
     )
@@ -120,7 +121,7 @@ def test_the_specifications_bad_examples_are_bad(kind: str) -> None:
 
 
 def fragments(path: Path) -> Iterator[Any]:
-    """The JSON examples in a document; some are members without braces, and some are no JSON at all."""
+    """The JSON examples in a document; some are members without braces, and some are not JSON."""
     for block in re.findall(r"```json\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
         for text in (block, "{" + block.strip().rstrip(",") + "}"):
             try:
@@ -131,7 +132,7 @@ def fragments(path: Path) -> Iterator[Any]:
 
 
 def test_the_examples_in_the_specifications_text_fit_the_schema() -> None:
-    """Members of linux and of the root, each in a configuration of its own."""
+    """Members of linux and of the root, each in a separate configuration."""
     judged = 0
     root, linux = inlined("config.json")["properties"], inlined("linux.json")["properties"]
     resources = inlined("resources.json")["properties"]
@@ -163,7 +164,7 @@ def anchors(text: str) -> set[str]:
 
 
 def sections() -> set[str]:
-    """Every section that the schemas and the rules name."""
+    """All sections that the schemas and the rules name."""
     found = {node["x-spec"] for file in FILES for node in nodes(schema(file)) if isinstance(node.get("x-spec"), str)}
     package = TOP / "pyruntime/runtime/config"
     for path in package.rglob("*.py"):
@@ -182,7 +183,7 @@ def test_every_section_that_a_message_names_exists() -> None:
 
 
 def test_the_schema_knows_every_member_that_the_specification_defines() -> None:
-    """Names only, from the specification's own schema: what it describes, ours describes too, in the same place."""
+    """Names only, from the specification's own schema: our schema has every member of it, in the same place."""
 
     def members(node: Any, base: Path, path: str) -> set[str]:
         while isinstance(node, dict) and "$ref" in node:
@@ -206,7 +207,7 @@ def test_the_schema_knows_every_member_that_the_specification_defines() -> None:
         return found
 
     differing = {
-        # The document makes these what they are here; its schema lags behind.
+        # These follow the document; the specification's schema is behind it.
         "config": {".linux.timeOffsets.boottime", ".linux.timeOffsets.monotonic"}
         | {f".linux.timeOffsets.{clock}.{unit}" for clock in ("boottime", "monotonic") for unit in ("secs", "nanosecs")}
         | {f".windows.resources.cpu.affinity.{name}" for name in ("mask", "group")},
@@ -222,7 +223,7 @@ def test_the_schema_knows_every_member_that_the_specification_defines() -> None:
 
 
 def test_the_directory_is_found_when_it_is_installed(tmp_path: Path) -> None:
-    """Installed, spec/ is pyruntime/spec/: the schemas must be found there, away from the source tree."""
+    """In an installation, spec/ is pyruntime/spec/: the schemas must be found there, without the source tree."""
     root = TOP
     shutil.copytree(root / "pyruntime", tmp_path / "pyruntime", ignore=shutil.ignore_patterns("__pycache__", "native"))
     shutil.copytree(root / "spec", tmp_path / "pyruntime" / "spec", ignore=shutil.ignore_patterns("__pycache__"))

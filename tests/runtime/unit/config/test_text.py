@@ -1,4 +1,4 @@
-"""The forms of text: the functions say what the schemas' patterns say."""
+"""The syntax of strings: the functions agree with the patterns of the schemas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALPHABET = "019-., +_abzABMKGRLIT:rwm\0\n\u0663\u00e9"
 
 
 def expected(pattern: str, word: str) -> bool:
-    """What JSON Schema says: unlike in Python, "$" is the end and nothing else."""
+    """Match as in JSON Schema: unlike in Python, "$" matches only at the end."""
     return re.search(re.sub(r"\$$", r"\\Z", pattern), word) is not None
 
 
@@ -47,7 +47,7 @@ def test_versions(version: str) -> None:
     ["", "1", "1.0", "1.0.0.0", "01.0.0", "1.0.00", "v1.0.0", "1.0.0-", "1.0.0-01", "1.0.0-a..b", "1.0.0+", "1.0.0+a_b",
      "1.0.0\n", " 1.0.0", "1.0.x", "-1.0.0", "1.0.0-\u00e9", "\u0661.0.0"],
 )  # fmt: skip
-def test_what_is_no_version(version: str) -> None:
+def test_invalid_versions(version: str) -> None:
     assert not text.is_version(version)
 
 
@@ -58,7 +58,7 @@ def test_lists_are_accepted(ranges: list[tuple[int, int]], comma: str) -> None:
 
 @given(st.text("0123456789-, ax", max_size=12))
 @example("0x1")
-def test_lists_are_judged_as_the_pattern_does(word: str) -> None:
+def test_lists_agree_with_the_pattern(word: str) -> None:
     part = r"[ \t\n]*[0-9]{1,4}(-[0-9]{1,4})?[ \t\n]*"
     formal = re.fullmatch(rf"[ \t\n]*|{part}(,{part})*", word) is not None
     forwards = all(int(low) <= int(high) for low, high in re.findall("([0-9]+)-([0-9]+)", word))
@@ -72,7 +72,7 @@ def test_interface_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "sixteen-letters0", "\u00fc" * 8, ".", "..", "a/b", "a:1", "a b", "a\tb", "a\n"])
-def test_what_is_no_interface_name(name: str) -> None:
+def test_invalid_interface_names(name: str) -> None:
     assert text.interface_error(name)
 
 
@@ -97,7 +97,7 @@ def test_nearest(word: str, words: tuple[str, ...], meant: str) -> None:
 
 
 @given(st.text(max_size=200))
-def test_shown_is_one_line_and_not_endless(word: str) -> None:
+def test_shown_is_one_line_of_limited_length(word: str) -> None:
     shown = text.shown(word)
     assert shown[0] == shown[-1] == '"'
     assert shown.isprintable()
@@ -113,7 +113,7 @@ def test_shown_is_one_line_and_not_endless(word: str) -> None:
     {"process": {"rlimits": [{"type": f"RLIMIT_{'A' * (number % 40)}{chr(65 + number % 26)}", "soft": 1, "hard": 1}
                              for number in range(5000)]}},
 ])
-def test_what_guesses_cost_does_not_grow_with_the_document(document: dict[str, Any],
+def test_the_cost_of_guesses_does_not_grow_with_the_document(document: dict[str, Any],
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
 

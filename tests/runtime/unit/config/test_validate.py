@@ -1,4 +1,4 @@
-"""validate: the words of a message, the order of messages, and members that nobody knows."""
+"""validate: the wording and the order of messages, and unknown members."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_config_error_has_a_line_for_every_problem() -> None:
     assert text.count("config.json: ") == len(["root.path", "ociVersion"])
 
 
-def test_check_value_says_so_when_its_two_halves_disagree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_value_reports_a_disagreement_of_its_two_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyruntime.runtime.config.load.conforms", lambda _: False)
     with pytest.raises(PyruntimeError, match=r"x\.json: the fast check and the schema disagree"):
         check_value(good_configs.MINIMAL, "x.json")
@@ -154,7 +154,7 @@ def test_check_value_says_so_when_its_two_halves_disagree(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [None, 1, "text", [], True])
-def test_a_document_that_is_no_object(kind: str, value: object) -> None:
+def test_a_document_that_is_not_an_object_is_a_problem(kind: str, value: object) -> None:
     [problem] = validate(value, kind)
     assert problem.where == "" and problem.what.startswith("expected an object, got ")
 
@@ -175,7 +175,7 @@ def test_unknown_members_are_found_with_a_guess() -> None:
     assert unknown_members(good_configs.rich()) == []
 
 
-def test_nulls_go_from_objects_and_stay_in_arrays() -> None:
+def test_nulls_are_removed_from_objects_and_kept_in_arrays() -> None:
     assert without_nulls({"a": None, "b": [None, {"c": None}]}) == {"b": [None, {}]}
 
 

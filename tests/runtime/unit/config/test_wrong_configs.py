@@ -29,14 +29,14 @@ def refusal(directory: Path, document: object) -> ConfigError:
         config = load_bundle(str(directory))
     except ConfigError as error:
         return error
-    # Accepted as other runtimes do (test_lenient.py): strictly it is wrong at the same places.
+    # Accepted as by other runtimes (test_lenient.py): with --strict the same places are refused.
     strictly = ConfigError("config.json", problems_of(json.loads(data), "config.json"))
     assert {problem.where for problem in config.forgiven} == {problem.where for problem in strictly.problems}
     return strictly
 
 
 def check_message(error: ConfigError) -> None:
-    """Every problem has what style.md asks for: what, remedy and section, on lines that begin with the file's name."""
+    """Every problem has the problem, a remedy and a section, on lines that start with the file name."""
     for problem in error.problems:
         assert problem.what and problem.remedy and problem.spec, problem
         assert not problem.what.endswith(".") and not problem.remedy.endswith("."), problem
