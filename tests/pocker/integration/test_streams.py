@@ -296,7 +296,7 @@ def test_an_attach_whose_reader_does_not_read_is_dropped(pocker: Pocker) -> None
             pocker.ok("rm", "-f", "chatter")
             assert time.monotonic() - started < 9
             said = watching.communicate(timeout=60)[1]
-            assert "was not taken for two seconds" in said and watching.returncode == 1
+            assert "was not read for two seconds" in said and watching.returncode == 1
         finally:
             watching.kill()
 
