@@ -49,7 +49,7 @@ class Directories(Roots):
     def store(self) -> Store:
         """The local store of images."""
         if self._store is None:
-            from pyruntime.images.store.store import Store
+            from pyruntime.images.store.store import Store  # lazy: some commands use no image
 
             self._store = Store.open(self._store_root)
         return self._store
@@ -62,15 +62,15 @@ class Directories(Roots):
     @property
     def networks(self) -> Site:
         """The networks of this installation. Imported here, because most commands use no network."""
-        from pyruntime.networks.site import Site
+        from pyruntime.networks.site import Site  # lazy: most commands use no network
 
         def event(action: str, id: str, name: str) -> None:
-            from pyruntime.pocker.events import note
+            from pyruntime.pocker.events import note  # lazy: only for an event
 
             note(self, "network", action, id, {"name": name})
 
         def adopt(pid: int) -> None:
-            from pyruntime.pocker.containers.scope import move
+            from pyruntime.pocker.containers.scope import move  # lazy: only with systemd
 
             move("pocker-names", pid)
 
@@ -94,7 +94,7 @@ def _default_run() -> str:
     usual, spare = f"/run/user/{os.geteuid()}", f"/tmp/pocker-{os.geteuid()}"
     if (run or os.access(usual, os.W_OK)) and not _in_use(spare):
         return f"{run or usual}/pocker"
-    from pyruntime.system.directories import private
+    from pyruntime.system.directories import private  # lazy: only without a session
 
     return private(spare, "name one of your own with POCKER_RUN")
 

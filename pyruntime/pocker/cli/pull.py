@@ -28,7 +28,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def _tagged(context: PockerContext, parsed: Parsed, text: str) -> list[str]:
     """The repository with each of its tags."""
-    from pyruntime.images.cli.remote import repository, settings_of
+    from pyruntime.images.cli.remote import repository, settings_of  # lazy: only with --all-tags
 
     reference = settings_of(parsed).candidates(text)[0]
     if reference.tag or reference.digest:
@@ -39,7 +39,7 @@ def _tagged(context: PockerContext, parsed: Parsed, text: str) -> list[str]:
 
 def pull(context: PockerContext, text: str, platform: str = "", *, quiet: bool = False) -> str:
     """Pull one image, as the command without further flags does; its name."""
-    from pyruntime.images.platform import Platform
+    from pyruntime.images.platform import Platform  # lazy: only with a platform
 
     parsed = parse(there.COMMAND, [*(["--quiet"] if quiet else []), "--", text])
     images = context.images

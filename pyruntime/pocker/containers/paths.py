@@ -95,7 +95,7 @@ class ContainerFiles:
         mount_rootfs(container, record, container.run())
         self.root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if record.settings.mounts:
-            from pyruntime.pocker.containers import mounts
+            from pyruntime.pocker.containers import mounts  # lazy: only with mounts
 
             mounts.provide(container, record, self.root, shared)
             for number, mount in enumerate(mounts.entries(container, record.settings)):
@@ -125,6 +125,7 @@ class ContainerFiles:
         source: str = mount["source"]
         if "idmap" not in mount["options"]:
             return source
+        # lazy: only with a user namespace
         from pyruntime.images.snapshots.idmapped import Mapping
         from pyruntime.pocker.containers import mounts
 

@@ -35,7 +35,7 @@ def usable() -> bool:
     """Whether systemd can make scopes for this user, with cgroup v2. Raises HostError for an invalid bus address."""
     if not os.path.isdir(RUNS) or not os.path.exists(f"{_TOP}/cgroup.controllers"):
         return False
-    from pyruntime.runtime.cgroups.systemd_bus import address_of
+    from pyruntime.runtime.cgroups.systemd_bus import address_of  # lazy: only with systemd
 
     socket = address_of(user=not privileged())[0]
     return socket.startswith("\0") or os.path.exists(socket)
@@ -84,7 +84,7 @@ def _own() -> str:
 
 
 def _start(unit: str, properties: Sequence[str], pid: int) -> None:
-    from pyruntime.runtime.cgroups.systemd_bus import start_scope
+    from pyruntime.runtime.cgroups.systemd_bus import start_scope  # lazy: only with systemd
 
     deadline = time.monotonic() + _PATIENCE
     while True:
