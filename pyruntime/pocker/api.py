@@ -469,9 +469,9 @@ class Engine:
         UsageError, HostError without root."""
         # lazy: as in places
         from pyruntime.errors import HostError
-        from pyruntime.images.rootless import privileged
         from pyruntime.networks.attach import NEED_ROOT
         from pyruntime.networks.definitions import lock, make
+        from pyruntime.system.user_namespace import privileged
 
         site = self.places.networks   # without root, enters a user namespace, where this process is root
         with lock(site):

@@ -365,7 +365,7 @@ def _copy_up(path: str, target: str, root: int) -> None:
     try:
         # lazy: only for an empty volume
         from pyruntime.images.layers.merge import merge
-        from pyruntime.images.layers.options import Options
+        from pyruntime.images.layers.options import ExtractOptions
 
         os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         into = os.open(f"{path}/_data", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -373,7 +373,7 @@ def _copy_up(path: str, target: str, root: int) -> None:
             if interrupted:
                 trees.clear(os.dup(into))
             privileged = os.geteuid() == 0
-            merge(source, into, Options(privileged=privileged, userxattr=not privileged))
+            merge(source, into, ExtractOptions(privileged=privileged, userxattr=not privileged))
         finally:
             os.close(into)
         forget(mark)

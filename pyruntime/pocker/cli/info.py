@@ -39,9 +39,9 @@ def gather(context: PockerContext) -> dict[str, Any]:
     """The facts, under Docker's names where Docker has one."""
     # lazy: only for the version
     from pyruntime._version import __version__
-    from pyruntime.pocker.containers import scope
     from pyruntime.pocker.containers.create import driver_of
     from pyruntime.pocker.volumes import every as every_volume
+    from pyruntime.runtime.cgroups import scope
 
     words = [status_of(container).word for container, _ in every(context.places)]
     unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
@@ -71,7 +71,7 @@ def _security(*, unified: bool) -> list[str]:
 
 def _initial() -> bool:
     """Whether this process is in the host's initial user namespace."""
-    from pyruntime.images.rootless import privileged  # lazy: only with this option
+    from pyruntime.system.user_namespace import privileged  # lazy: only for `info`
 
     return privileged()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import UsageError
-from pyruntime.images.snapshots.driver import choose
+from pyruntime.images.snapshots.choose import choose
 from pyruntime.images.store import trees
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers.container import Container, ContainerRecord, claim, find, unclaimed

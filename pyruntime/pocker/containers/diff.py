@@ -12,10 +12,10 @@ from pyruntime.images.layers.diff import DiffOptions
 from pyruntime.images.repack import list_changes, write_tree
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store.layers import Layers
-from pyruntime.images.store.layout import read_file
 from pyruntime.images.store.trees import survey
 from pyruntime.pocker.containers.start import own_mounts
 from pyruntime.pocker.settings import ContainerSettings
+from pyruntime.system import files
 from pyruntime.system.json import decode
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def configuration(container: Container) -> dict[str, Any]:
     """The config.json of its last start; {} for one that was never started."""
     path = f"{container.directory}/config.json"
     try:
-        value = decode(read_file(path, _CONFIG_SIZE), path)
+        value = decode(files.read(path, _CONFIG_SIZE), path)
     except FileNotFoundError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -6,12 +6,12 @@ import os
 import select
 
 from pyruntime.errors import PyruntimeError, StateError, told, words
-from pyruntime.images.rootless import setgroups_denied
 from pyruntime.images.users import find_group, find_user
 from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 from pyruntime.pocker.events import of_container
 from pyruntime.runtime.api import Runtime
 from pyruntime.system.json import decode, encode
+from pyruntime.system.user_namespace import setgroups_denied
 from pyruntime.system.values import Value
 
 TYPE_CHECKING = False

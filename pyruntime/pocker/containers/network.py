@@ -6,7 +6,6 @@ pyruntime.networks.attach makes the interfaces and rules.
 from __future__ import annotations
 
 from pyruntime.errors import HostError, StateError, UsageError
-from pyruntime.images.rootless import privileged
 from pyruntime.networks import attach, bridges, endpoints, ports
 from pyruntime.networks import definitions as networks
 from pyruntime.networks.attach import EndpointConfig
@@ -17,6 +16,7 @@ from pyruntime.pocker.containers import etc_files
 from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.status import status_of
 from pyruntime.pocker.settings import NetworkAttachment
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

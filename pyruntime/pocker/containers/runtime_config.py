@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 
 from pyruntime.images.document import ImageConfig
-from pyruntime.images.rootless import privileged
 from pyruntime.images.runtime_config import Wishes, convert
 from pyruntime.pocker.containers.etc_files import NAMES
 from pyruntime.profiles import apparmor
 from pyruntime.profiles.devpts import terminal_group
 from pyruntime.profiles.seccomp import profile
 from pyruntime.system.installed import native
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ import os
 
 from pyruntime.errors import HostError, PyruntimeError, StateError, words
 from pyruntime.images.bundle import Bundle
-from pyruntime.images.rootless import privileged
-from pyruntime.images.snapshots.driver import named
+from pyruntime.images.snapshots.choose import named
 from pyruntime.networks.present import NONE
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers import etc_files, rootless
@@ -34,6 +33,7 @@ from pyruntime.system.installed import native
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
 from pyruntime.system.times import timestamp
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

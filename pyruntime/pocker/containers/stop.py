@@ -10,7 +10,7 @@ import os
 import select
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError, UsageError
-from pyruntime.images.snapshots.driver import named
+from pyruntime.images.snapshots.choose import named
 from pyruntime.images.store import bundles, trees
 from pyruntime.networks import present
 from pyruntime.pocker import events as history

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.images.store.usage import CacheUsage, Usage
+    from pyruntime.images.store.usage import CacheUsage, StoreUsage
 
 COMMAND = Command("df", "[options]", "show disk usage of images, containers, volumes and the build cache",
                   FORMAT,
@@ -69,14 +69,14 @@ def _remembered(entry: CacheUsage, size: Callable[[int], str]) -> list[str]:
             age(timestamp_in_seconds(entry.used)), str(entry.shared).lower(), title[:60]]
 
 
-def _cache(usage: Usage) -> dict[str, Any]:
+def _cache(usage: StoreUsage) -> dict[str, Any]:
     """Entries whose layer an image has are active; their bytes are counted with the image."""
     size = sum(entry.size for entry in usage.cache)
     return {"Type": "Build Cache", "TotalCount": len(usage.cache), "Size": size, "Reclaimable": size,
             "Active": sum(entry.shared for entry in usage.cache)}
 
 
-def _images(context: PockerContext, usage: Usage) -> dict[str, Any]:
+def _images(context: PockerContext, usage: StoreUsage) -> dict[str, Any]:
     from pyruntime.images.document import parse_manifest  # lazy: only for images
 
     store = context.places.store
