@@ -26,6 +26,7 @@ from pyruntime.system.json import decode, encode
 from pyruntime.system.locks import Lock
 from pyruntime.system.processes import start_time
 from pyruntime.system.times import timestamp
+from pyruntime.system.uapi import CLONE_NEWNS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 _UNCLAIMED = "~"
 _OPTIONS = ("type", "o", "device")
-_CLONE_NEWNS = 0x00020000   # linux/sched.h
 
 
 class Volume:
@@ -333,7 +333,7 @@ def tree_of(pid: int, path: str) -> int:
     try:
         theirs = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            kernel.setns(theirs, _CLONE_NEWNS)
+            kernel.setns(theirs, CLONE_NEWNS)
         finally:
             os.close(theirs)
         try:
@@ -344,7 +344,7 @@ def tree_of(pid: int, path: str) -> int:
             finally:
                 os.close(there)
         finally:
-            kernel.setns(ours, _CLONE_NEWNS)
+            kernel.setns(ours, CLONE_NEWNS)
     finally:
         os.close(ours)
 

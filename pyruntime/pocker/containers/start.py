@@ -33,6 +33,7 @@ from pyruntime.system.installed import native
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
 from pyruntime.system.times import timestamp
+from pyruntime.system.uapi import CLONE_NEWNS, MS_REC, MS_SLAVE
 from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 MONITOR = native("monitor")
 _LONGEST = (1 << 31) - 1   # milliseconds, 24 days: what poll(2) can wait
 _EXIT_SIZE = 192           # bytes: EXIT_SIZE of monitor.h
-_CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h, linux/mount.h
 
 
 class StartOptions:
@@ -297,13 +297,13 @@ def monitor_command(places: Directories, container_id: str) -> list[str]:
 def own_mounts(settings: ContainerSettings) -> dict[int, int]:
     """Move this process into a mount namespace of its own, which receives the host's mounts and shows it none; the
     mounts that are shared with the host (pyruntime.pocker.containers.mounts.shared_trees)."""
-    kernel.unshare(_CLONE_NEWNS)
+    kernel.unshare(CLONE_NEWNS)
     shared: dict[int, int] = {}
     if settings.mounts:
         from pyruntime.pocker.containers import mounts  # lazy: only with mounts
 
         shared = mounts.shared_trees(settings)
-    kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
+    kernel.mount("", "/", "", MS_REC | MS_SLAVE, "")
     return shared
 
 
