@@ -1,19 +1,21 @@
 """pyruntime: containers as a library, and the commands `pyruntime`, `pyimage` and `pocker`.
 
-``Runtime`` and ``State`` are the OCI low-level runtime (pyruntime.runtime.api), ``Engine`` the engine of `pocker`
-(pyruntime.pocker.api); ``errors`` is the tree of everything that they raise. They are loaded when they are first asked
-for: the commands import this package too, and each import counts there.
+``Runtime`` and ``State`` are the OCI low-level runtime (pyruntime.runtime.api), ``ImageStore`` the image library
+(pyruntime.images.api), ``Engine`` the engine of `pocker` (pyruntime.pocker.api); ``errors`` is the tree of the
+exceptions that they raise. Each is loaded when it is first used: the commands import this package too, and every import
+costs start-up time.
 """
 
 from __future__ import annotations
 
 from pyruntime._version import __version__
 
-__all__ = ["Engine", "Runtime", "State", "__version__", "errors"]
+__all__ = ["Engine", "ImageStore", "Runtime", "State", "__version__", "errors"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime import errors
+    from pyruntime.images.api import ImageStore
     from pyruntime.pocker.api import Engine
     from pyruntime.runtime.api import Runtime, State
 
@@ -28,6 +30,10 @@ def __getattr__(name: str) -> object:
         from pyruntime.pocker.api import Engine  # lazy: as above
 
         return Engine
+    if name == "ImageStore":
+        from pyruntime.images.api import ImageStore  # lazy: as above
+
+        return ImageStore
     if name == "errors":
         import pyruntime.errors  # lazy: as above
 

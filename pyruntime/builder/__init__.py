@@ -1,1 +1,1 @@
-"""Images from Dockerfiles: the language, the graph of steps, the cache, the builder."""
+"""Builds images from Dockerfiles: the language, the graph of steps, the cache, the execution of steps."""

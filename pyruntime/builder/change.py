@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyruntime.builder.graph.plan import PATH, Plan
+from pyruntime.builder.graph.plan import PATH, BuildPlan
 from pyruntime.errors import DockerfileError, UsageError
 from pyruntime.images.document import Descriptor, ImageConfig, Manifest
 from pyruntime.images.lookup import Image
@@ -40,7 +40,7 @@ def changed(config: dict[str, Any], lines: Sequence[str]) -> dict[str, Any]:
     # The triggers of the image are for a build, and PATH is set for a build's steps: neither is a change.
     known = {name: value for name, value in config.items() if name != "OnBuild"}
     try:
-        found = dict(Plan("\n".join(["FROM image", *lines]), "change", _Base(known), arguments={}).target.config)
+        found = dict(BuildPlan("\n".join(["FROM image", *lines]), "change", _Base(known), arguments={}).target.config)
     except DockerfileError as error:
         text = str(error)
         for number in range(1, len(lines) + 1):   # the first line of the text is not the caller's

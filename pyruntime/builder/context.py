@@ -1,7 +1,7 @@
-"""A build's context: a directory, an archive on standard input, a git repository; and the Dockerfile that is in it.
+"""The build context: a directory, an archive on standard input, or a git repository; and its Dockerfile.
 
-A directory is read where it is. Archives and repositories are unpacked once, below STORE/work, where a later gc finds
-what a killed build leaves.
+A directory is read in place. Archives and repositories are unpacked below STORE/work, where the garbage collection
+removes what a killed build leaves.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import fcntl
 import os
 
 from pyruntime.builder.ignore import Ignore
+from pyruntime.builder.steps.archives import is_archive, unpack
 from pyruntime.builder.steps.tree import Tree
 from pyruntime.errors import BuildError, UsageError
 from pyruntime.images.store import trees
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from pyruntime.images.store.layout import Layout
 
 _GIT = ("git://", "git@", "ssh://", "git+")
-# How git speaks with others: a server that sends less than so many bytes a second, for so many seconds, is given up;
-# helpers that a URL could name (ext::, fd::) run programs, and wait at descriptors.
+# Limits of git's transfers: a server that sends fewer bytes a second for this many seconds has failed; transports that
+# a URL could name (ext::, fd::) would run programs, or read descriptors.
 _GIT_RULES = {"GIT_HTTP_LOW_SPEED_LIMIT": "1024", "GIT_HTTP_LOW_SPEED_TIME": "60",
               "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
 _MAX_DOCKERFILE = 16 << 20
 
 
 class Scratch:
-    """A directory below STORE/work that is ours while we live; removed at the end of the context."""
+    """A locked directory below STORE/work, removed when the context exits."""
 
     __slots__ = ("_fd", "path")
 
@@ -47,8 +48,8 @@ class Scratch:
         os.close(self._fd)
 
 
-class Context:
-    """Where files come from, and the Dockerfile's name and text."""
+class BuildContext:
+    """The tree of files, and the Dockerfile's name and text."""
 
     __slots__ = ("name", "text", "tree")
 
@@ -58,8 +59,8 @@ class Context:
         self.text = text
 
 
-def open_context(where: str, file: str, scratch: Callable[[], Scratch], warn: Callable[[str], None]) -> Context:
-    """The context at ``where``: a directory, "-" (a tar archive, or a Dockerfile alone), a git URL.
+def open_context(where: str, file: str, scratch: Callable[[], Scratch], warn: Callable[[str], None]) -> BuildContext:
+    """The context at ``where``: a directory, "-" (a tar archive, or only a Dockerfile), a git URL.
 
     ``file`` is the Dockerfile's path, "-" for standard input, "" for Dockerfile (or Containerfile) in the context.
     Raises UsageError, BuildError.
@@ -79,7 +80,7 @@ def open_context(where: str, file: str, scratch: Callable[[], Scratch], warn: Ca
 
 
 def open_named(where: str, scratch: Callable[[], Scratch]) -> Tree | None:
-    """A --build-context: a directory or a git URL; None for an image, which is the caller's. Raises UsageError."""
+    """A named context: a directory or a git URL; None for an image, which the caller handles. Raises UsageError."""
     if where.startswith(("docker-image://", "oci-layout://")):
         return None
     if is_git(where):
@@ -90,7 +91,7 @@ def open_named(where: str, scratch: Callable[[], Scratch]) -> Tree | None:
 
 
 def is_git(where: str) -> bool:
-    """Whether this is the URL of a git repository, as Docker tells."""
+    """Whether this is the URL of a git repository, by Docker's rules."""
     url = where.partition("#")[0]
     return where.startswith(_GIT) or (url.startswith(("http://", "https://", "file://")) and url.endswith(".git")) or \
         where.startswith("github.com/")
@@ -103,8 +104,8 @@ def _open_directory(path: str) -> int:
         raise UsageError(f'context "{path}": {error.strerror}') from None
 
 
-def _with_file(tree: Tree, file: str, where: str, *, inside: bool) -> Context:
-    """Find the Dockerfile and what is to be ignored."""
+def _with_file(tree: Tree, file: str, where: str, *, inside: bool) -> BuildContext:
+    """Find the Dockerfile and the .dockerignore file."""
     ignore_beside = ""
     if file == "-":
         data, name = _read_all(0, "Dockerfile"), "Dockerfile"
@@ -131,7 +132,7 @@ def _with_file(tree: Tree, file: str, where: str, *, inside: bool) -> Context:
             if found is not None:
                 tree.ignore = Ignore(_text(found, one), one)
                 break
-    return Context(tree, os.path.basename(name), _text(data, name))
+    return BuildContext(tree, os.path.basename(name), _text(data, name))
 
 
 def _text(data: bytes, name: str) -> str:
@@ -163,7 +164,7 @@ def _read_in(tree: Tree, name: str) -> bytes | None:
 
 
 def _read_all(fd: int, name: str, data: bytes = b"") -> bytes:
-    """``data`` and what follows it, up to what no Dockerfile needs."""
+    """``data`` and the following input, up to the maximum size of a Dockerfile."""
     try:
         while len(data) <= _MAX_DOCKERFILE and (more := os.read(fd, 1 << 20)):
             data += more
@@ -174,8 +175,8 @@ def _read_all(fd: int, name: str, data: bytes = b"") -> bytes:
     return data
 
 
-def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> Context:
-    """An archive, compressed or not; what is none is a Dockerfile without a context."""
+def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> BuildContext:
+    """Standard input: an archive, compressed or not, or else a Dockerfile without a context."""
     first = b""
     while len(first) < 1024 and (data := os.read(0, 1 << 20)):
         first += data
@@ -183,11 +184,10 @@ def _from_stdin(file: str, scratch: Scratch, warn: Callable[[str], None]) -> Con
         raise UsageError("standard input is empty: give it a tar archive or a Dockerfile")
     target = f"{scratch.path}/context"
     os.mkdir(target, 0o755)
-    from pyruntime.builder.steps.archives import is_archive, unpack
-
     if not is_archive(first):
         text = _text(_read_all(0, "Dockerfile", first), "Dockerfile")
-        return Context(Tree(_open_directory(target), "the context, which is empty,", local=True), "Dockerfile", text)
+        tree = Tree(_open_directory(target), "the context, which is empty,", local=True)
+        return BuildContext(tree, "Dockerfile", text)
     rest = [first]
     tree = Tree(_open_directory(target), "the context", local=True)
     unpack(lambda count: rest.pop() if rest else os.read(0, count), tree.fd, owners=False, warn=warn)
@@ -216,7 +216,7 @@ def _clone(where: str, scratch: Scratch) -> str:
 
 
 def git_source(where: str) -> tuple[str, str, str]:
-    """URL, what to check out, and the directory of URL[#REF[:DIRECTORY]]."""
+    """URL, ref and directory of URL[#REF[:DIRECTORY]]."""
     url, _, fragment = where.partition("#")
     ref, _, below = fragment.partition(":")
     url = url.removeprefix("git+")
@@ -233,15 +233,15 @@ def check_out(url: str, ref: str, target: str, environment: Mapping[str, str] | 
 
 
 def git(*words: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run git without questions, and without what this user's or machine's settings say of hooks; what it prints.
-    ``environment`` is added to ours. Raises BuildError."""
-    import subprocess
+    """Run git without prompts and without the hooks of the user's and the host's settings; its output. ``environment``
+    is added to this process's. Raises BuildError."""
+    import subprocess  # lazy: only with git
 
     whole = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **_GIT_RULES, **(environment or {})}
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):   # of a hook that we were called by
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):   # set if a git hook runs this command
         whole.pop(name, None)
     try:
-        # The umask would be in the modes of a checkout.
+        # The umask affects the modes of a checkout.
         done = subprocess.run(["git", "-c", "core.hooksPath=/dev/null", *words], env=whole, text=True, umask=0o022,
                               stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except FileNotFoundError:

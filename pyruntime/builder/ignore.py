@@ -1,8 +1,7 @@
-"""What .dockerignore keeps out of a build's context, exactly as Docker has it.
+""".dockerignore: the files that are excluded from a build context, by Docker's rules.
 
-The last pattern that matches decides; ``!`` takes files back in. A pattern that matches a directory matches all in it,
-yet a later ``!`` can take something below back in: therefore a directory is passed over unread only where no such
-pattern can mean anything in it.
+The last matching pattern decides; ``!`` includes files again. A pattern that matches a directory matches everything in
+it, but a later ``!`` can include something below: a directory is skipped unread only if no such pattern can match.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Ignore:
-    """The patterns of one file. ``excluded(path)`` is asked for paths relative to the context, parents first."""
+    """The patterns of one file. ``excluded(path)`` takes paths relative to the context, parents first."""
 
     __slots__ = ("_known", "_patterns", "_returning")
 
     def __init__(self, text: str = "", name: str = ".dockerignore") -> None:
-        """Raises BuildError for a pattern that is none."""
-        self._patterns: list[tuple[re.Pattern[str], bool]] = []   # expression, whether it takes back in
+        """Raises BuildError for an invalid pattern."""
+        self._patterns: list[tuple[re.Pattern[str], bool]] = []   # expression, whether it includes again
         self._returning: list[str] = []
-        self._known: dict[str, list[bool]] = {"": []}   # which patterns match a directory
+        self._known: dict[str, list[bool]] = {"": []}   # the patterns that match a directory
         for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
             # A comment begins in the first column: " #a" is a pattern.
             pattern = "" if line.startswith("#") else line.strip()
@@ -35,17 +34,17 @@ class Ignore:
             back = pattern.startswith("!")
             cleaned = clean(pattern.removeprefix("!").strip() if back else pattern)
             if back and not cleaned:
-                raise BuildError(f'{name}:{number}: "!" stands alone: write a pattern behind it', f"{name}:{number}")
+                raise BuildError(f'{name}:{number}: "!" without a pattern: write one after it', f"{name}:{number}")
             if not cleaned:
                 continue
             self.add(cleaned, back=back, where=f"{name}:{number}")
 
     def add(self, pattern: str, *, back: bool = False, where: str = "") -> None:
-        """One more pattern. Raises BuildError."""
+        """Add a pattern. Raises BuildError."""
         try:
             self._patterns.append((whole(pattern), back))
         except PatternError as error:
-            raise BuildError(f'{where}: "{pattern}" is no pattern: {error}', where) from None
+            raise BuildError(f'{where}: "{pattern}" is not a valid pattern: {error}', where) from None
         if back:
             self._returning.append(pattern)
 
@@ -53,7 +52,7 @@ class Ignore:
         return bool(self._patterns)
 
     def _matches(self, path: str) -> list[bool]:
-        """For each pattern whether it matches the path, or a directory above it."""
+        """For each pattern, whether it matches the path or a directory above it."""
         known = self._known.get(path)
         if known is None:
             above = self._matches(path.rpartition("/")[0])
@@ -65,7 +64,7 @@ class Ignore:
         return known
 
     def excluded(self, path: str) -> bool:
-        """Whether the path is kept out; of a directory: itself, not all that is in it (see ``skips``)."""
+        """Whether the path is excluded; a directory itself, not everything in it (see ``skips``)."""
         if not self._patterns or not path:
             return False
         out = False
@@ -75,14 +74,14 @@ class Ignore:
         return out
 
     def skips(self, path: str) -> bool:
-        """Whether nothing at all of a directory is in the context."""
+        """Whether everything in a directory is excluded."""
         if not self.excluded(path):
             return False
         return not any(_may_reach(pattern, path) for pattern in self._returning)
 
 
 def clean(pattern: str) -> str:
-    """The pattern as Go's filepath.Clean leaves it, without a slash before it; "" for one that means nothing."""
+    """The pattern normalised by Go's filepath.Clean, without a leading slash; "" for an empty one."""
     if not pattern:
         return ""
     cleaned = posixpath.normpath(pattern).lstrip("/")
@@ -90,7 +89,7 @@ def clean(pattern: str) -> str:
 
 
 def _may_reach(pattern: str, path: str) -> bool:
-    """Whether the pattern can match something below the directory; in doubt it can."""
+    """Whether the pattern can match something below the directory; in doubt, True."""
     ours, theirs = path.split("/"), pattern.split("/")
     for mine, part in zip(ours, theirs, strict=False):
         if "**" in part:

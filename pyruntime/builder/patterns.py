@@ -1,8 +1,8 @@
 """Patterns of file names: those of COPY and ADD, and those of .dockerignore and --exclude.
 
-COPY has Go's filepath.Match: ``*`` and ``?`` within a component, ``[a-z]``, ``[^a-z]``, ``\\`` before a character that
-means itself; with --parents also ``**``. .dockerignore adds ``**`` for any number of components. A pattern becomes a
-regular expression; none of these can take more than linear time for each of its stars.
+COPY uses Go's filepath.Match: ``*`` and ``?`` within a component, ``[a-z]``, ``[^a-z]``, ``\\`` before a literal
+character; with --parents also ``**``. .dockerignore adds ``**`` for any number of components. A pattern becomes a
+regular expression that needs at most linear time for each of its stars.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 
 
 class PatternError(Exception):
-    """A pattern that is none: a bracket without an end, a backslash at the end."""
+    """An invalid pattern: an unclosed bracket, or a backslash at the end."""
 
 
 def has_magic(pattern: str) -> bool:
-    """Whether a pattern is more than a name."""
+    """Whether the text has pattern characters."""
     return any(letter in pattern for letter in "*?[\\")
 
 
@@ -27,9 +27,9 @@ def component(pattern: str) -> re.Pattern[str]:
 def whole(pattern: str) -> re.Pattern[str]:
     """A whole path, with ``**`` for any number of components (.dockerignore). Raises PatternError.
 
-    As Docker's patternmatcher: ``**/x`` also means x at the top; a ``**`` at the end is all below; elsewhere, as in
-    ``a**b``, it is nothing, or any text that ends with a slash. ``**.md``, without another pattern behind it, is
-    whatever ends so.
+    As Docker's patternmatcher: ``**/x`` also matches x at the top; a ``**`` at the end matches everything below;
+    elsewhere, as in ``a**b``, it matches nothing or any text that ends with a slash. ``**.md``, without a further
+    pattern, matches any path with this suffix.
     """
     if pattern.startswith("**") and not pattern.startswith("**/") and not has_magic(pattern[2:]):
         return re.compile(".*" + re.escape(pattern[2:]), re.S)
@@ -39,26 +39,26 @@ def whole(pattern: str) -> re.Pattern[str]:
         if pattern.startswith("**", index):
             index += 2
             index += pattern.startswith("/", index)
-            if len(parts) == 1 or parts[-1]:   # one ** after another means nothing more
+            if len(parts) == 1 or parts[-1]:   # repeated ** have no further meaning
                 parts.append("")
             continue
         start = index
         while index < len(pattern) and not pattern.startswith("**", index):
             letter = pattern[index]
             index += 2 if letter == "\\" else 1
-            if letter == "[":   # which may hold stars
+            if letter == "[":   # may contain stars
                 index = _bracket(pattern, index)[1]
         parts[-1] += _translate(pattern[start:index])
     if len(parts) == 1:
         return re.compile(parts[0], re.S)
-    # What stands between two ** and is whole components is there or not: where it comes first is as good as elsewhere.
+    # Whole components between two ** match at their first occurrence, which is as good as any other.
     middle = "".join(f"(?>(?:.*?/)??{part})" if part.endswith("/") else f"(?:.*/)?{part}" for part in parts[1:-1])
     return re.compile(parts[0] + middle + (f"(?:.*/)?{parts[-1]}" if parts[-1] else ".*"), re.S)
 
 
 def _translate(pattern: str) -> str:
-    """A pattern without ``**``. What stands between two stars is taken where it comes first: no name makes that take
-    longer than its length for each star."""
+    """A pattern without ``**``. The text between two stars matches at its first occurrence, so that the time is linear
+    for each star."""
     pieces = [""]
     index = 0
     while index < len(pattern):
@@ -72,7 +72,7 @@ def _translate(pattern: str) -> str:
             result += "[^/]"
         elif letter == "\\":
             if index == len(pattern):
-                raise PatternError("a backslash stands at its end")
+                raise PatternError("a backslash at its end")
             result += re.escape(pattern[index])
             index += 1
         elif letter == "[":
@@ -87,7 +87,7 @@ def _translate(pattern: str) -> str:
 
 
 def _bracket(pattern: str, index: int) -> tuple[str, int]:
-    """A set of characters; the place behind its bracket."""
+    """A set of characters; the position after its bracket."""
     negated = pattern.startswith("^", index)
     index += negated
     ranges: list[tuple[str, str]] = []
@@ -100,7 +100,7 @@ def _bracket(pattern: str, index: int) -> tuple[str, int]:
             high, index = _character(pattern, index + 1)
         ranges.append((low, high))
     text = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
-    if not text:   # [z-a] is nothing, its opposite everything
+    if not text:   # [z-a] matches nothing, its negation everything
         return ("[^/]" if negated else "(?!)"), index + 1
     return f"(?!/)[{'^' if negated else ''}{text}]", index + 1
 
@@ -111,7 +111,7 @@ def _character(pattern: str, index: int) -> tuple[str, int]:
         index += 1
         letter = pattern[index:index + 1]
     elif letter in ("-", "]"):
-        raise PatternError(f'"{letter}" cannot stand there in its brackets')
+        raise PatternError(f'"{letter}" is not allowed there in brackets')
     if not letter:
         raise PatternError('a "[" has no "]"')
     return letter, index + 1

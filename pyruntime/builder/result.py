@@ -1,14 +1,16 @@
-"""What a build comes to: configuration, history and manifest as BuildKit writes them, in the store or elsewhere."""
+"""The result of a build: configuration, history and manifest as BuildKit writes them, in the store or in files."""
 
 from __future__ import annotations
 
 import os
 
+from pyruntime.builder.cache.document import INLINE
+from pyruntime.builder.cache.exports import inline
 from pyruntime.builder.graph.plan import COMMENT, StagePlan
 from pyruntime.builder.steps.copy import Copying
-from pyruntime.builder.steps.tree import Source, Tree
+from pyruntime.builder.steps.tree import CopySource, Tree
 from pyruntime.builder.steps.workspace import layers_of
-from pyruntime.errors import BuildError, UsageError
+from pyruntime.errors import BuildError
 from pyruntime.images import media
 from pyruntime.images.document import Descriptor
 from pyruntime.images.layers.compression import Inflater
@@ -30,43 +32,12 @@ if TYPE_CHECKING:
 _MEMBERS = ("architecture", "os", "os.version", "os.features", "variant")
 
 
-class Output:
-    """One --output: ``kind`` local, tar, oci or docker, and image for the store; ``path`` to write to, "-" for standard
-    output; ``push``: to the registries of its names, too."""
-
-    __slots__ = ("kind", "path", "push")
-
-    KINDS = ("local", "tar", "oci", "docker", "image", "registry")
-
-    def __init__(self, kind: str, path: str, *, push: bool = False) -> None:
-        self.kind = kind
-        self.path = path
-        self.push = push
-
-    @classmethod
-    def parse(cls, text: str) -> Output:
-        """Read ``type=tar,dest=FILE``, or a directory, or "-". Raises UsageError."""
-        if text == "-":
-            return cls("tar", "-")
-        if "=" not in text:
-            return cls("local", text)
-        values = dict(part.partition("=")[::2] for part in text.split(","))
-        kind, path = values.pop("type", ""), values.pop("dest", "")
-        if kind in ("image", "registry") or (kind == "docker" and not path):
-            push = values.pop("push", "false") == "true" or kind == "registry"
-            if not values and not path:
-                return cls("image", "", push=push)
-        if kind not in cls.KINDS or values or (not path and kind == "local"):
-            raise UsageError(f'--output "{text}": write type={"|".join(cls.KINDS)},dest=PATH, or a directory')
-        return cls(kind, path or "-")
-
-
 def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoch: int | None, compression: str,
                 squash: bool, steps: Steps | None, annotations: dict[str, str], warn: Callable[[str], None]
                 ) -> Descriptor:
     """Put the image into the store; its manifest's descriptor. The caller holds a lease.
 
-    ``steps``: what the image is to hold as a cache (not with ``squash``); ``annotations``: of the manifest.
+    ``steps``: the inline build cache (not with ``squash``); ``annotations``: of the manifest.
     """
     plan = state.plan
     base = _image_below(plan)
@@ -89,8 +60,6 @@ def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoc
     document = {**document, "created": created, **({"author": plan.author} if plan.author else {}), "config": config,
                 "rootfs": {"type": "layers", "diff_ids": [diff_id for diff_id, _ in layers]}, "history": history}
     if steps is not None:
-        from pyruntime.builder.cache.document import INLINE
-        from pyruntime.builder.cache.exports import inline
         document[INLINE] = inline(steps, layers)
     raw = encode(document).encode()
     descriptors = [_compressed(store, descriptor, compression) if index >= state.base_layers or squash else
@@ -104,9 +73,9 @@ def store_image(store: Store, state: StageState, *, labels: dict[str, str], epoc
 
 def store_index(store: Store, images: list[tuple[Descriptor, Platform]], annotations: dict[str, str],
                 described: dict[str, str]) -> Descriptor:
-    """Put an index of images, one for each platform, into the store. The caller holds a lease.
+    """Put an index with an image for each platform into the store. The caller holds a lease.
 
-    ``annotations``: of the index; ``described``: of its entries for the images.
+    ``annotations``: of the index; ``described``: of its entries.
     """
     own = {"annotations": described} if described else {}
     raw = encode({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [
@@ -123,7 +92,7 @@ def _image_below(plan: StagePlan) -> Any:
 
 
 def _plain_type(descriptor: Descriptor) -> Descriptor:
-    """A layer of a Docker base under OCI's name: a manifest is one or the other."""
+    """A layer of a Docker base image with its OCI media type: a manifest uses one format."""
     for compression in ("gzip", "zstd", "none"):
         if descriptor.media_type == media.layer_type(compression, docker=True):
             return Descriptor(media.layer_type(compression, docker=False), descriptor.digest, descriptor.size)
@@ -131,7 +100,7 @@ def _plain_type(descriptor: Descriptor) -> Descriptor:
 
 
 def _compressed(store: Store, descriptor: Descriptor, compression: str) -> Descriptor:
-    """The layer as it is to be: steps keep theirs uncompressed."""
+    """The layer with the requested compression: steps store uncompressed layers."""
     if compression == "none" or descriptor.media_type != media.layer_type("none", docker=False):
         return descriptor
     fd = store.open_blob(descriptor.digest)
@@ -147,7 +116,7 @@ def _compressed(store: Store, descriptor: Descriptor, compression: str) -> Descr
 
 def _squashed(store: Store, state: StageState, history: list[dict[str, Any]], epoch: int | None,
               warn: Callable[[str], None]) -> tuple[list[tuple[str, Descriptor]], list[dict[str, Any]]]:
-    """All that the build has made as one layer on its base."""
+    """All new layers as one layer on top of the base."""
     below = state.chain[:state.base_layers]
     if len(state.chain) == state.base_layers:
         return [(diff_id, descriptor) for diff_id, _, descriptor in state.chain], history
@@ -174,7 +143,7 @@ def _squashed(store: Store, state: StageState, history: list[dict[str, Any]], ep
 
 
 def _nothing(store: Store) -> int:
-    """An empty directory, which is nowhere."""
+    """An empty directory that has been removed."""
     empty = store.layout.work()
     os.mkdir(empty, 0o700)
     fd = os.open(empty, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -186,7 +155,7 @@ def _nothing(store: Store) -> int:
 
 
 def write_local(store: Store, state: StageState, path: str, warn: Callable[[str], None]) -> None:
-    """Write the root filesystem into a directory; its files belong to who asks."""
+    """Write the root filesystem to a directory; its files belong to the caller."""
     try:
         os.makedirs(path, exist_ok=True)
         target = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -198,7 +167,7 @@ def write_local(store: Store, state: StageState, path: str, warn: Callable[[str]
         with View(store, layers_of(store, state.chain, warn)) as view:
             tree = Tree(view.fd, "the result")
             copying = Copying(target, path, chown=f"{os.geteuid()}:{os.getegid()}", warn=warn)
-            copying.sources([Source(tree, b"", b"", os.fstat(view.fd))], "/")
+            copying.sources([CopySource(tree, b"", b"", os.fstat(view.fd))], "/")
     finally:
         os.close(target)
 

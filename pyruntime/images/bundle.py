@@ -1,27 +1,30 @@
-"""Bundles of images: a root filesystem, config.json, and what is needed to find the layers again.
+"""Bundles of images: a root filesystem, config.json, and a record of the layers.
 
-    BUNDLE/            0700: set-user-ID programs of an image are nobody else's business
-      config.json      written last: a bundle that has it is whole
-      rootfs/          the root filesystem, by a driver of pyruntime.images.snapshots
-      .rootfs/         what the driver keeps: upper and work directories
-      volumes/N/       what the image says is data (config.Volumes), bind-mounted over the root filesystem
-      .pyimage         the store's record of the bundle (pyruntime.images.store.bundles)
+BUNDLE/            0700: other users must not reach the image's set-user-ID programs
+  config.json      written last: a bundle with a config.json is complete
+  rootfs/          the root filesystem, by a driver of pyruntime.images.snapshots
+  .rootfs/         the driver's own files: upper and work directories
+  volumes/N/       the image's volumes (config.Volumes), bind-mounted over the root filesystem
+  .pyimage         the store's record of the bundle (pyruntime.images.store.bundles)
 
-An `unpack` that is killed leaves a directory without config.json; the next one to the same place clears it away, or
-`umount --remove`.
+A killed `unpack` leaves a directory without config.json; the next unpack to the same path, or `umount --remove`,
+removes it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from pyruntime.errors import HostError, ImageError, UsageError
-from pyruntime.images.lookup import tell_of_platform
+from pyruntime.images.lookup import warn_of_platform
 from pyruntime.images.runtime_config import Wishes, convert
-from pyruntime.images.snapshots.driver import Driver, choose, named
+from pyruntime.images.snapshots.choose import choose, named
+from pyruntime.images.snapshots.driver import Driver
 from pyruntime.images.store import bundles, layers, trees
 from pyruntime.images.store.store import Store
 from pyruntime.system import kernel
+from pyruntime.system.files import replace
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -30,29 +33,29 @@ if TYPE_CHECKING:
 
     from pyruntime.images.layers.options import Limits
     from pyruntime.images.lookup import Image
-    from pyruntime.images.store.bundles import Bundle as Record
+    from pyruntime.images.store.bundles import BundleRecord as Record
     from pyruntime.images.store.extract import Talk
     from pyruntime.images.store.layers import Layers
 
-NEW = ".pyimage.new"   # there while an unpack is at work, flock'ed by it
+NEW = ".pyimage.new"   # exists while an unpack runs, which holds its lock
 VOLUMES = ("bind", "tmpfs", "none")
 
 
 def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: Wishes | None = None,
            volumes: str = "bind", talk: Talk | None = None, limits: Limits | None = None) -> str:
-    """Make a bundle of an image at ``path``, which must not exist or be empty; the name of the driver that was used.
+    """Unpack an image into a bundle at ``path``, which must be empty or not exist; the name of the driver.
 
-    ``volumes``: what becomes of the image's volumes: directories of the bundle ("bind"), memory ("tmpfs"), or a part of
-    the root filesystem ("none"). Raises what goes wrong with layers, drivers and the configuration;
-    nothing is left then.
+    ``volumes``: the image's volumes become directories of the bundle ("bind"), tmpfs mounts ("tmpfs"), or stay a part
+    of the root filesystem ("none"). Raises the errors of layers, drivers and the configuration; the bundle is then
+    removed.
     """
     if volumes not in VOLUMES:
         raise UsageError(f'volumes "{volumes}": write {", ".join(VOLUMES)}')
-    path = os.path.realpath(path)   # as the kernel tells of mounts
+    path = os.path.realpath(path)   # as the kernel names mount points
     new = _claim(path)
     try:
         if talk:
-            tell_of_platform(image, talk.warn)
+            warn_of_platform(image, talk.warn)
         with store.lease():
             there = store.extract_layers(image.layers(), talk=talk, limits=limits)
             made = choose(driver, store, f"{path}/rootfs")
@@ -62,7 +65,7 @@ def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: W
                 document = _configuration(image, path, wishes or Wishes(), volumes)
                 record = store.add_bundle(path, manifest=image.descriptor.digest, driver=made.name, layers=there)
                 try:
-                    _write(f"{path}/config.json", encode(document, 1).encode() + b"\n")
+                    replace(f"{path}/config.json", encode(document, 1).encode() + b"\n")
                 except BaseException:
                     store.remove_bundle(record)
                     raise
@@ -82,8 +85,8 @@ def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: W
 
 
 def undo(path: str) -> bool:
-    """Remove what an unpack that was killed has left at ``path``, and unmount what it has mounted; False where there is
-    no such thing. Raises UsageError while one is at work there, HostError."""
+    """Remove and unmount what a killed unpack left at ``path``; False if there is nothing. Raises UsageError while an
+    unpack runs there, HostError."""
     path = os.path.realpath(path)
     if not os.path.exists(f"{path}/{NEW}") or os.path.exists(f"{path}/config.json"):
         return False
@@ -96,13 +99,11 @@ def undo(path: str) -> bool:
 
 
 def _claim(path: str) -> int:
-    """Make the bundle's directory and mark it as unfinished; a leftover of an unpack that was killed goes first."""
-    import fcntl
-
+    """Create the bundle's directory and mark it as incomplete; what a killed unpack left is removed first."""
     try:
         os.makedirs(path, 0o700, exist_ok=True)
         owner = os.stat(path).st_uid
-        if owner != os.geteuid():   # who could put links in the place of what we make
+        if owner != os.geteuid():   # that user could replace new files by symbolic links
             raise UsageError(f'"{path}" belongs to user {owner}: name a directory that does not exist yet')
         names = os.listdir(path)
         if names and NEW not in names:
@@ -116,7 +117,7 @@ def _claim(path: str) -> int:
                     _remove(f"{path}/{name}")
         except BlockingIOError:
             os.close(fd)
-            raise UsageError(f'"{path}": another unpack is at work there') from None
+            raise UsageError(f'"{path}": another unpack is running there') from None
         except BaseException:
             os.close(fd)
             raise
@@ -126,7 +127,7 @@ def _claim(path: str) -> int:
 
 
 def _remove(path: str) -> None:
-    """Remove what an unpack has made, with all that it has mounted there."""
+    """Remove what an unpack created, with its mounts."""
     for target in reversed(_mounts()):
         if target == path or target.startswith(path + "/"):
             kernel.umount2(target)
@@ -134,7 +135,7 @@ def _remove(path: str) -> None:
 
 
 def _mounts() -> list[str]:
-    """Where something is mounted, in the order in which it was (proc_pid_mountinfo(5))."""
+    """The mount points, in the order of the mounts (proc_pid_mountinfo(5))."""
     with open("/proc/self/mountinfo", "rb") as file:
         fields = [line.split()[4] for line in file]
     return [os.fsdecode(field.replace(b"\\040", b" ").replace(b"\\011", b"\t").replace(b"\\012", b"\n")
@@ -142,20 +143,10 @@ def _mounts() -> list[str]:
 
 
 def _clear(path: str) -> None:
-    """Undo what was made; the mark goes last."""
+    """Remove the incomplete bundle; the mark goes last."""
     for name in sorted(os.listdir(path), key=lambda name: name == NEW):
         _remove(f"{path}/{name}")
     os.rmdir(path)
-
-
-def _write(path: str, data: bytes) -> None:
-    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        while data:
-            data = data[os.write(fd, data):]
-    finally:
-        os.close(fd)
-    os.rename(f"{path}.new", path)
 
 
 def _configuration(image: Image, path: str, wishes: Wishes, volumes: str) -> dict[str, Any]:
@@ -175,16 +166,16 @@ def _configuration(image: Image, path: str, wishes: Wishes, volumes: str) -> dic
 
 
 def _mappings(kind: str) -> list[dict[str, int]]:
-    """The maps of the user namespace that we are in, for a container whose files have its ids."""
+    """The ID maps of this user namespace, for a container whose files have these IDs."""
     with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
         rows = [list(map(int, line.split())) for line in file]
     return [{"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in rows]
 
 
 def _volume(path: str, root: int, number: int, volume: str, kind: str) -> dict[str, Any]:
-    """A mount for a volume, with what the image has there already."""
-    destination = os.path.normpath("/" + volume.lstrip("/"))   # which would keep two slashes at the beginning
-    if destination == "/" or f"{destination}/".startswith("/proc/"):   # the kernel's /proc is what the rest relies on
+    """The mount of a volume, filled with the image's files at its path."""
+    destination = os.path.normpath("/" + volume.lstrip("/"))   # normpath keeps two leading slashes
+    if destination == "/" or f"{destination}/".startswith("/proc/"):   # the other steps rely on the kernel's /proc
         raise ImageError(f'config.Volumes: "{volume}" cannot be a volume: give --volumes none', "config.Volumes")
     if kind == "tmpfs":
         return {"destination": destination, "type": "tmpfs", "source": "tmpfs",
@@ -194,10 +185,10 @@ def _volume(path: str, root: int, number: int, volume: str, kind: str) -> dict[s
     try:
         found = kernel.openat2(os.fsencode(destination), os.O_RDONLY | os.O_DIRECTORY, dir_fd=root,
                                resolve=kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS)
-    except OSError:   # the image does not have it, or not as a directory: an empty one is mounted
+    except OSError:   # the image has no directory at this path: the volume is empty
         found = -1
     if found >= 0:
-        from pyruntime.images.layers.merge import merge
+        from pyruntime.images.layers.merge import merge  # lazy: only with volumes
         made = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             merge(found, made)
@@ -208,12 +199,12 @@ def _volume(path: str, root: int, number: int, volume: str, kind: str) -> dict[s
 
 
 class Bundle:
-    """A bundle that is there, with the layers that it stands on."""
+    """An existing bundle, with its layers."""
 
     __slots__ = ("driver", "layers", "path", "record", "store")
 
     def __init__(self, store: Store, path: str) -> None:
-        """Raises ImageError for a directory that is no bundle of this store."""
+        """Raises ImageError if the directory is not a bundle of this store."""
         self.store = store
         self.path = os.path.realpath(path)
         try:
@@ -228,38 +219,38 @@ class Bundle:
 
     @property
     def rootfs(self) -> str:
-        """Its root filesystem."""
+        """The root filesystem."""
         return f"{self.path}/rootfs"
 
     @property
     def private(self) -> str:
-        """What the driver keeps."""
+        """The directory of the driver's own files."""
         return f"{self.path}/.rootfs"
 
     def mounted(self) -> bool:
-        """Whether the root filesystem is there to be used."""
+        """Whether the root filesystem is mounted, or needs no mount."""
         return not self.driver.mounts or os.path.ismount(self.rootfs)
 
     def mount(self) -> None:
-        """Mount it again, after a reboot or `umount`."""
+        """Mount the root filesystem again, after a reboot or `umount`."""
         if not self.mounted():
             self.driver.mount(self.layers, self.rootfs, self.private)
 
     def unmount(self) -> None:
-        """Unmount it."""
+        """Unmount the root filesystem."""
         self.driver.unmount(self.rootfs)
 
     def remove(self) -> None:
-        """Remove the bundle with all that was written in it, and have the store forget it."""
+        """Remove the bundle with its changes, and its record in the store."""
         self.driver.remove(self.rootfs, self.private)
         for name in os.listdir(self.path):
-            if name != bundles.MARK:   # it goes last: a removal that is killed can be repeated
+            if name != bundles.MARK:   # last: a killed removal can be repeated
                 trees.remove(f"{self.path}/{name}")
         self.store.remove_bundle(self.record)
         trees.remove(self.path)
 
     def configuration(self) -> dict[str, Any]:
-        """Its config.json."""
+        """The bundle's config.json."""
         with open(f"{self.path}/config.json", "rb") as file:
             document = decode(file.read(), f"{self.path}/config.json")
         if not isinstance(document, dict):

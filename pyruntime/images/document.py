@@ -1,9 +1,9 @@
 """Descriptors, manifests, indexes and image configurations as values (manifest.md, image-index.md, config.md).
 
-Whoever reads one gives its bytes *verified*: by a descriptor's digest, or by the digest that was computed of what a
-registry answered. The bytes are kept, since a document's name is their digest and nothing may write it anew.
+The caller passes *verified* bytes: by a descriptor's digest, or by the digest computed of a registry's response. The
+bytes are kept: a document is identified by its digest, so it must never be encoded again.
 
-Raises ConfigError with every problem that was found, with its place: these documents come from strangers.
+Raises ConfigError with every problem and its place: these documents are untrusted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _HEALTH: dict[str, type] = {"Interval": int, "Timeout": int, "StartPeriod": int,
 
 
 class Descriptor:
-    """What points to content: type, digest, size (descriptor.md). ``extra`` holds its other members as they came."""
+    """Points to content: media type, digest, size (descriptor.md). ``extra`` holds the other members unchanged."""
 
     __slots__ = ("digest", "extra", "media_type", "size")
 
@@ -48,17 +48,17 @@ class Descriptor:
 
     @property
     def annotations(self) -> dict[str, str]:
-        """The annotations; empty where there are none."""
+        """The annotations; empty if there are none."""
         return self.extra.get("annotations") or {}
 
     @property
     def platform(self) -> dict[str, Any]:
-        """The platform member as it came; empty where there is none (image-index.md)."""
+        """The platform member unchanged; empty if there is none (image-index.md)."""
         return self.extra.get("platform") or {}
 
     @property
     def urls(self) -> list[str]:
-        """Where else the content may be had."""
+        """Other places of the content."""
         return self.extra.get("urls") or []
 
     def json(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Descriptor:
 
 
 class Manifest:
-    """An image manifest, or with ``is_index`` an index of several; ``raw`` are the bytes that its digest names."""
+    """An image manifest, or with ``is_index`` an index; ``raw`` are the bytes that its digest identifies."""
 
     __slots__ = ("annotations", "config", "document", "is_index", "layers", "manifests", "media_type", "raw")
 
@@ -91,12 +91,12 @@ class Manifest:
         self.manifests: list[Descriptor] = []
 
     def references(self) -> list[Descriptor]:
-        """What the document points to, in its order."""
+        """The descriptors of the document, in its order."""
         return [*self.manifests, *([self.config] if self.config else []), *self.layers]
 
 
 class ImageConfig:
-    """An image's configuration (config.md). ``config`` is the part for containers; all fields tolerate absence."""
+    """An image's configuration (config.md). ``config`` is the part for containers; every member may be absent."""
 
     __slots__ = ("config", "diff_ids", "document", "history", "raw")
 
@@ -104,12 +104,12 @@ class ImageConfig:
         self.raw = raw
         self.document = document
         self.config: dict[str, Any] = document.get("config") or {}
-        self.diff_ids: list[str] = document["rootfs"].get("diff_ids") or []   # of no layers, none
+        self.diff_ids: list[str] = document["rootfs"].get("diff_ids") or []   # may be null without layers
         self.history: list[dict[str, Any]] = document.get("history") or []
 
 
-class _Reader:
-    """Collects what is wrong with one document."""
+class _DocumentReader:
+    """Reads the members of one document and collects its problems."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -124,7 +124,7 @@ class _Reader:
 
     def read(self, raw: bytes) -> dict[str, Any]:
         if len(raw) > MAX_DOCUMENT:
-            raise ImageError(f"{self.name}: {len(raw)} bytes; no more than {MAX_DOCUMENT} are read", self.name)
+            raise ImageError(f"{self.name}: {len(raw)} bytes; the limit is {MAX_DOCUMENT}", self.name)
         value = decode(raw, self.name)
         if not isinstance(value, dict):
             raise ConfigError(self.name, [Problem("", "expected an object")])
@@ -142,7 +142,7 @@ class _Reader:
             self.typed(document, where, key, kind)
 
     def texts(self, document: dict[str, Any], where: str, key: str, kind: type) -> None:
-        """A list, or the values of an object, that must be strings."""
+        """A list of strings, or the strings of an object's values."""
         value = self.typed(document, where, key, kind)
         items = value.items() if isinstance(value, dict) else enumerate(value or [])
         for name, item in items:
@@ -174,11 +174,11 @@ class _Reader:
 
 
 def parse_manifest(raw: bytes, media_type: str, name: str = "manifest") -> Manifest:
-    """Read a manifest or an index. ``media_type`` is what the descriptor, or the registry's answer, says it is.
+    """Read a manifest or an index. ``media_type`` is that of the descriptor or of the registry's response.
 
-    A document that could be read as both (CVE-2021-41190), or as another type than was said, is refused.
+    A document that could be read as both (CVE-2021-41190), or whose type differs from ``media_type``, is refused.
     """
-    reader = _Reader(name)
+    reader = _DocumentReader(name)
     document = reader.read(raw)
     if document.get("schemaVersion") == 1 or media_type in media.SCHEMA_1:
         raise ImageError(f"{name}: a manifest of Docker's schema 1, without digests of the layers' content; push the"
@@ -186,16 +186,16 @@ def parse_manifest(raw: bytes, media_type: str, name: str = "manifest") -> Manif
     if document.get("schemaVersion") != 2:
         reader.wrong("schemaVersion", f"expected 2, got {document.get('schemaVersion')!r:.80}", spec="manifest.md")
     inside = reader.typed(document, "", "mediaType", str)
-    if media_type not in media.INDEXES + media.MANIFESTS:   # "application/json" from a registry that knows no better
+    if media_type not in media.INDEXES + media.MANIFESTS:   # some registries always answer "application/json"
         guess = media.OCI_INDEX if "manifests" in document else media.OCI_MANIFEST
         media_type = inside if inside in media.INDEXES + media.MANIFESTS else guess
     if inside and inside != media_type:
-        reader.wrong("mediaType", f'"{inside}" is not what was announced: "{media_type}"', spec="manifest.md")
+        reader.wrong("mediaType", f'"{inside}" does not match the announced type "{media_type}"', spec="manifest.md")
     manifest = Manifest(raw, media_type, document)
     mine, foreign = ("manifests", ("config", "layers")) if manifest.is_index else ("layers", ("manifests",))
     for key in foreign:
         if key in document:
-            reader.wrong(key, f'does not belong into a document of type "{media_type}", which would be ambiguous')
+            reader.wrong(key, f'must not be in a document of type "{media_type}": the document is ambiguous')
     if mine not in document:
         reader.wrong(mine, "is required")
     reader.texts(document, "", "annotations", dict)
@@ -205,14 +205,14 @@ def parse_manifest(raw: bytes, media_type: str, name: str = "manifest") -> Manif
         manifest.config = reader.descriptor(document.get("config"), "config")
         manifest.layers = reader.descriptors(document, "layers")
         if len(manifest.layers) > MAX_LAYERS:
-            reader.wrong("layers", f"{len(manifest.layers)} layers; overlayfs takes no more than {MAX_LAYERS}")
+            reader.wrong("layers", f"{len(manifest.layers)} layers; overlayfs takes at most {MAX_LAYERS}")
     reader.done()
     return manifest
 
 
 def parse_config(raw: bytes, manifest: Manifest, name: str = "image configuration") -> ImageConfig:
     """Read an image configuration and check that it belongs to the manifest."""
-    reader = _Reader(name)
+    reader = _DocumentReader(name)
     document = reader.read(raw)
     reader.members(document, "", _CONFIG)
     rootfs = document.get("rootfs")
@@ -231,16 +231,16 @@ def parse_config(raw: bytes, manifest: Manifest, name: str = "image configuratio
     return ImageConfig(raw, document)
 
 
-def _check_diff_ids(reader: _Reader, rootfs: dict[str, Any], manifest: Manifest) -> None:
+def _check_diff_ids(reader: _DocumentReader, rootfs: dict[str, Any], manifest: Manifest) -> None:
     diff_ids = reader.typed(rootfs, "rootfs", "diff_ids", list) or []
     for number, diff_id in enumerate(diff_ids):
         if not isinstance(diff_id, str) or not well_formed(diff_id):
             reader.wrong(f"rootfs.diff_ids[{number}]", f"{diff_id!r:.100} is not a digest", spec="config.md#properties")
     if len(diff_ids) != len(manifest.layers):
-        reader.wrong("rootfs.diff_ids", f"{len(diff_ids)} of them, but the manifest has {len(manifest.layers)} layers")
+        reader.wrong("rootfs.diff_ids", f"{len(diff_ids)} diff_ids, but the manifest has {len(manifest.layers)} layers")
 
 
-def _check_container(reader: _Reader, config: object) -> None:
+def _check_container(reader: _DocumentReader, config: object) -> None:
     if not isinstance(config, dict):
         return
     reader.members(config, "config", _CONTAINER)
@@ -253,5 +253,5 @@ def _check_container(reader: _Reader, config: object) -> None:
         value = config.get(key)
         texts = [value] if isinstance(value, str) else [*value] if isinstance(value, (list, dict)) else []
         texts += value.values() if isinstance(value, dict) else []
-        if any(isinstance(text, str) and "\0" in text for text in texts):   # for one reader it would end there
+        if any(isinstance(text, str) and "\0" in text for text in texts):   # C programs stop at it
             reader.wrong(f"config.{key}", f"{value!r:.80} contains a NUL character")

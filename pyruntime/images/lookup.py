@@ -1,4 +1,4 @@
-"""The images of a store: found by name, digest or the beginning of an ID."""
+"""Finds images in a store: by name, by digest, or by the first digits of an ID."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from pyruntime.images.transports.base import Source
 
 _HEX = frozenset("0123456789abcdef")
-_LEAST = 4   # digits of an ID that are accepted as its beginning
+_LEAST = 4   # digits of an abbreviated ID
 
 
 class Image:
-    """One image for one platform. ``root`` is what its names stand for: an index, or the manifest itself.
+    """One image for one platform. ``root`` is the target of its names: an index, or the manifest itself.
 
-    ``id`` is the digest of its configuration, as everywhere (config.md#imageid).
+    ``id`` is the digest of its configuration (config.md#imageid).
     """
 
     __slots__ = ("config", "descriptor", "manifest", "names", "root")
@@ -45,7 +45,7 @@ class Image:
 
     @property
     def size(self) -> int:
-        """Bytes of its layers as they were transferred, and of its configuration."""
+        """Bytes of its layers as transferred, and of its configuration."""
         return sum(blob.size for blob in self.manifest.references())
 
     def layers(self) -> list[tuple[str, str, Descriptor]]:
@@ -54,24 +54,25 @@ class Image:
 
 
 def key(reference: Reference) -> str:
-    """The name that the store keeps an image under: with the tag ``latest`` where the reference has none."""
+    """The name in the store: with the tag ``latest`` if the reference has none."""
     return str(reference if reference.digest or reference.tag else reference.with_tag(reference.tagged))
 
 
 def load(source: Source, root: Descriptor, names: list[str], platform: Platform | None = None,
          manifest: Manifest | None = None) -> Image:
-    """The image for ``platform`` (the host's for None) of what a name stands for, wherever it is. ``manifest`` is the
-    root document, if it has been read already.
+    """The image for ``platform`` (default: the host's) of a root document, from any source. ``manifest`` is the root
+    document, if it has been read already.
 
-    Raises ImageError when it is not there (another platform was pulled) or is no image but another artifact.
+    Raises ImageError if the source lacks that image (another platform was pulled), or if it is an artifact, not an
+    image.
     """
     descriptor, label = root, names[0] if names else root.digest
     manifest = manifest or parse_manifest(source.document(root), root.media_type, label)
     while manifest.is_index:
         there = [child for child in manifest.manifests if source.holds(child)]
         if not there:
-            raise ImageError(f"{label}: none of the manifests of its index is here; pull it")
-        # Asked for none, the host's; when only one is there, that.
+            raise ImageError(f"{label}: no manifest of its index is in the local store: pull the image")
+        # Without a wanted platform: the only image in the store, or else the host's.
         alone = platform is None and len(there) == 1
         descriptor = there[0] if alone else select(there, platform or Platform.host())
         manifest = parse_manifest(source.document(descriptor), descriptor.media_type, descriptor.digest)
@@ -82,16 +83,16 @@ def load(source: Source, root: Descriptor, names: list[str], platform: Platform 
     return Image(names, root, descriptor, manifest, config)
 
 
-def tell_of_platform(image: Image, warn: Callable[[str], None]) -> None:
-    """Warn of an image that this machine cannot run."""
+def warn_of_platform(image: Image, warn: Callable[[str], None]) -> None:
+    """Warn about an image that the host cannot run."""
     host, there = Platform.host(), Platform.of(image.config.document)
     if there and not host.runs(there):
-        warn(f'{image.names[0] if image.names else image.root.digest}: an image for "{there}"; this machine is'
-             f' "{host}", and runs it only with an emulator')
+        warn(f'{image.names[0] if image.names else image.root.digest}: the image is for "{there}", the host is'
+             f' "{host}": it runs only with an emulator')
 
 
 def roots(store: Store) -> dict[str, tuple[Descriptor, list[str]]]:
-    """What the names stand for: root digest -> descriptor and names, in the names' order."""
+    """The targets of all names: root digest -> descriptor and names, in the names' order."""
     found: dict[str, tuple[Descriptor, list[str]]] = {}
     for name, descriptor in sorted(store.names().items()):
         found.setdefault(descriptor.digest, (descriptor, []))[1].append(name)
@@ -99,8 +100,8 @@ def roots(store: Store) -> dict[str, tuple[Descriptor, list[str]]]:
 
 
 def every(store: Store) -> Iterator[tuple[list[str], Descriptor, Image | PyruntimeError]]:
-    """All images with their names: of an index the one for the host, or the first that is here; an error in place of
-    one that cannot be read must not hide the others."""
+    """All images with their names: of an index the image for the host, or the first one in the store; an error in place
+    of an unreadable image."""
     for descriptor, names in roots(store).values():
         try:
             yield names, descriptor, _any(store, descriptor, names)
@@ -109,7 +110,7 @@ def every(store: Store) -> Iterator[tuple[list[str], Descriptor, Image | Pyrunti
 
 
 def _any(store: Store, root: Descriptor, names: list[str]) -> Image:
-    """For the host, or the first that is here: an index for other machines is an image, too."""
+    """The image for the host, or the first one in the store: an index for other platforms is an image too."""
     source = StoreSource(store, root, names)
     manifest = parse_manifest(source.document(root), root.media_type, names[0] if names else root.digest)
     there = [child for child in manifest.manifests if is_image(child) and source.holds(child)]
@@ -120,28 +121,28 @@ def _any(store: Store, root: Descriptor, names: list[str]) -> Image:
 
 
 def find(store: Store, text: str, platform: Platform | None = None) -> Image:
-    """The image that a person means: a reference, NAME@DIGEST, a digest, or the beginning of an ID.
+    """The image that a user names: by a reference, NAME@DIGEST, a digest, or the first digits of an ID.
 
-    Raises NoSuchImage, and ImageError where the beginning of an ID fits several.
+    Raises NoSuchImage, and ImageError if the digits are ambiguous.
     """
     descriptor, names, _ = find_root(store, text)
     return load(StoreSource(store, descriptor, names), descriptor, names, platform)
 
 
 def by_manifest(store: Store, digest: str) -> Image:
-    """The image with this manifest, whatever its names; raises NoSuchImage when it is not here any more."""
+    """The image with this manifest, whatever its names; raises NoSuchImage if it has been removed."""
     size = store.size(digest)
     if size < 0:
-        raise NoSuchImage(f"the manifest {digest} is not in the store any more; pull its image again")
+        raise NoSuchImage(f"the manifest {digest} is no longer in the local store: pull its image again")
     return load(StoreSource(store, Descriptor("", digest, size), []), Descriptor("", digest, size), [])
 
 
 def find_root(store: Store, text: str) -> tuple[Descriptor, list[str], str]:
-    """What the text means, without reading more of it than is needed: descriptor, all its names, and the one of them
-    that the text is; "" for an ID or a digest."""
+    """The root document that the text names, without reading more than needed: its descriptor, all its names, and the
+    name that the text is; "" for an ID or a digest."""
     there = roots(store)
     digits = text.removeprefix("sha256:")
-    if not _HEX.issuperset(digits) or len(digits) < 64:   # 64 digits are an ID, and no tool allows such a name
+    if not _HEX.issuperset(digits) or len(digits) < 64:   # 64 digits are an ID: no tool accepts such a name
         reference = Reference.parse(text)
         found = store.names().get(key(reference))
         if found is None and reference.digest:
@@ -152,7 +153,7 @@ def find_root(store: Store, text: str) -> tuple[Descriptor, list[str], str]:
             return descriptor, names, name if name in names else ""
     matching = {digest: entry for digest, entry in there.items() if _has_id(store, entry[0], digits)}
     if len(matching) > 1:
-        raise ImageError(f'"{text}" fits {len(matching)} images; write more digits: {", ".join(sorted(matching))}')
+        raise ImageError(f'"{text}" is ambiguous: write more digits of one of {", ".join(sorted(matching))}')
     for descriptor, names in matching.values():
         return descriptor, names, ""
     raise NoSuchImage(f'no such image: "{text}": pull it, or look at the list of images')
@@ -178,5 +179,5 @@ def _has_id(store: Store, root: Descriptor, digits: str) -> bool:
     try:
         image = _any(store, root, [])
     except PyruntimeError:
-        return False   # it has no ID that could be meant
+        return False   # an unreadable image has no ID
     return image.id.startswith(f"sha256:{digits}") or image.descriptor.digest.startswith(f"sha256:{digits}")

@@ -1,7 +1,7 @@
-"""New content of ours: layers that are written piece by piece, configurations, manifests.
+"""Creates content: layers written piece by piece, configurations, manifests.
 
-The same input gives the same bytes: gzip headers have no time, documents no order of chance, and ``created`` is what
-the caller says, or SOURCE_DATE_EPOCH (reproducible-builds.org).
+The same input gives the same bytes: gzip headers without time, members in a fixed order, and ``created`` as the caller
+or SOURCE_DATE_EPOCH says (reproducible-builds.org).
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import _hashlib
 import fcntl
 import os
-import time
 
 from pyruntime.errors import UsageError
 from pyruntime.images import media
 from pyruntime.images.document import Descriptor
 from pyruntime.images.layers.compression import writer
 from pyruntime.system.json import encode
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 class LayerFile:
-    """A layer's archive on its way into the store: ``write`` takes the uncompressed archive. A context manager; with
-    ``done`` it becomes a blob, without it nothing is left."""
+    """The archive of a new layer: ``write`` takes the uncompressed archive. A context manager: ``done`` makes it a blob
+    of the store, otherwise it is removed."""
 
     def __init__(self, store: Store, compression: str = "gzip", level: int = -1) -> None:
         """``compression``: gzip, zstd or none."""
@@ -40,11 +40,11 @@ class LayerFile:
         self._blob = _hashlib.new("sha256")
         self._path = store.layout.work()
         self._file = open(self._path, "xb")   # noqa: SIM115  closed by __exit__
-        fcntl.flock(self._file, fcntl.LOCK_EX)   # gc takes what nobody holds away
+        fcntl.flock(self._file, fcntl.LOCK_EX)   # the garbage collection removes unlocked files
         self._size = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take the next bytes of the archive."""
+        """Write the next bytes of the archive."""
         self._diff.update(data)
         self._put(self._writer.compress(data))
 
@@ -72,33 +72,32 @@ class LayerFile:
 
 
 def timestamp(seconds: float | None = None) -> str:
-    """A time of RFC 3339: ``seconds`` after 1970, where that is not said SOURCE_DATE_EPOCH, or now."""
+    """A time in RFC 3339 format: SOURCE_DATE_EPOCH if it is set, else ``seconds`` since 1970 (default: now)."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     if epoch:
         if not epoch.isascii() or not epoch.isdigit():
-            raise UsageError(f'SOURCE_DATE_EPOCH "{epoch}": write seconds after 1970')
+            raise UsageError(f'SOURCE_DATE_EPOCH "{epoch}": write seconds since 1970')
         seconds = int(epoch)
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if seconds is None else seconds))
+    return timestamp_in_seconds(seconds)
 
 
 def checked_time(text: str) -> str:
-    """The text itself; raises UsageError for one that is no time of RFC 3339."""
-    from datetime import datetime
+    """The text itself; raises UsageError if it is not a time in RFC 3339 format."""
+    from datetime import datetime  # lazy: only with a given time
 
     try:
         if datetime.fromisoformat(text).tzinfo is not None and "T" in text.upper():
             return text
     except ValueError:
-        pass   # told below
+        pass   # reported below
     raise UsageError(f'"{text}" is not a time: write it as in 2024-12-31T23:59:59Z')
 
 
 def changed(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A configuration's ``config`` with other members, as `docker commit --change` does it.
+    """An image's ``config`` with the changes of `docker commit --change`.
 
-    Variables, labels, ports and volumes are added to those that are there, or take the place of one of the same name;
-    any other member takes the place of the old one. An entry point of its own makes an end of the old Cmd, which were
-    the arguments of another program.
+    Variables, labels, ports and volumes are added, or replace those of the same name; any other member is replaced. A
+    new Entrypoint removes the old Cmd, whose words are arguments of the old program.
     """
     result = dict(config)
     if "Entrypoint" in changes:
@@ -120,8 +119,8 @@ def derive(store: Store, base: Image | None, layer: tuple[Descriptor, str] | Non
            platform: dict[str, str] | None = None) -> Descriptor:
     """Store the configuration and the manifest of ``base`` with another layer on top; the manifest's descriptor.
 
-    ``changes`` are members of the configuration's ``config``: see changed. The base's own history, and its kind of
-    documents (OCI or Docker), stay. The caller holds a lease.
+    ``changes`` are members of the configuration's ``config``: see ``changed``. The base's history and the format of its
+    documents (OCI or Docker) are kept. The caller holds a lease.
     """
     docker = base is not None and base.manifest.media_type == media.DOCKER_MANIFEST
     document: dict[str, Any] = dict(base.config.document) if base else dict(platform or {})

@@ -1,4 +1,4 @@
-"""Media types: what a descriptor points to (media-types.md, and Docker's schema 2)."""
+"""Media types of descriptors (media-types.md, and Docker's schema 2)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SCHEMA_1 = ("application/vnd.docker.distribution.manifest.v1+json",
 INDEXES = (OCI_INDEX, DOCKER_LIST)
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
-# What a registry is asked for. One header: some registries read only the first of several.
+# The Accept header, as one line: some registries read only the first of several.
 ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
-# Layer media type -> compression. Docker's zstd type is in no document, but BuildKit writes it.
+# Layer media type -> compression. Docker's zstd type is undocumented; BuildKit writes it.
 LAYERS = {base + suffix: compression
           for base, suffixes in ((OCI_LAYER, ("", "+gzip", "+zstd")), (OCI_FOREIGN, ("", "+gzip", "+zstd")),
                                  (DOCKER_LAYER, ("", ".gzip", ".zstd")), (DOCKER_FOREIGN, ("", ".gzip", ".zstd")))
@@ -29,11 +29,11 @@ LAYERS = {base + suffix: compression
 
 
 def is_foreign(media_type: str) -> bool:
-    """Whether a layer of this type is not to be pushed (layer.md#non-distributable-layers)."""
+    """Whether layers of this type must not be pushed (layer.md#non-distributable-layers)."""
     return media_type.startswith((OCI_FOREIGN, DOCKER_FOREIGN))
 
 
 def layer_type(compression: str, *, docker: bool = False) -> str:
-    """The media type of a layer that we write; ``compression``: none, gzip or zstd."""
+    """The media type of a new layer; ``compression``: none, gzip or zstd."""
     return next(kind for kind, how in LAYERS.items()
                 if how == compression and kind.startswith(DOCKER_LAYER if docker else OCI_LAYER))

@@ -1,7 +1,7 @@
-"""Images that are mounted somewhere, to be looked at.
+"""Mounts of images at directories of the host, read-only.
 
-A mount hides what lies in its directory, so its record lies in the store (pyruntime.images.store.mountings). It is a
-bundle that has no root filesystem and no config.json, only layers that gc must leave alone.
+A mount hides the files in its directory, so its record is in the store (pyruntime.images.store.mountings): a bundle
+without root filesystem and config.json, which only protects its layers from the garbage collection.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, UsageError
-from pyruntime.images import rootless
-from pyruntime.images.snapshots.overlay import Overlay
+from pyruntime.images.snapshots.overlay import OverlayDriver
 from pyruntime.images.snapshots.view import attach
 from pyruntime.images.store import mountings, trees
 from pyruntime.images.store.store import Store
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def mount(store: Store, image: Image, path: str) -> None:
-    """Mount an image's root filesystem at ``path``, an empty directory that is made if need be, to be read only.
+    """Mount an image's root filesystem read-only at ``path``, an empty directory that is created if it does not exist.
 
-    Raises HostError for who is not root: nobody else would see the mount.
+    Raises HostError without root: the mount would be visible to this process only.
     """
-    if not rootless.privileged():
-        raise HostError("mounting an image needs root; `pyimage unpack --driver copy` makes a tree to look at")
+    if not privileged():
+        raise HostError("mounting an image needs root: use `pyimage unpack --driver copy` instead")
     path = os.path.abspath(path)
     try:
         os.makedirs(path, exist_ok=True)
@@ -46,11 +46,11 @@ def mount(store: Store, image: Image, path: str) -> None:
 
 
 def unmount(store: Store, path: str) -> bool:
-    """Unmount what ``mount`` mounted at ``path``; whether there was something. Raises HostError for one in use."""
+    """Unmount an image that ``mount`` mounted at ``path``; whether there was one. Raises HostError if it is in use."""
     path = os.path.abspath(path)
     records = mountings.at(store.layout, path)
     if records:
-        Overlay(store).unmount(path)
+        OverlayDriver(store).unmount(path)
     for record in records:
-        trees.remove(record)   # gc forgets the bundle that is no more
+        trees.remove(record)   # the garbage collection removes the record of the missing bundle
     return bool(records)

@@ -1,9 +1,10 @@
-"""The same for several things at once, by threads that an interrupt does not wait for."""
+"""Runs a function for several items in threads that an interrupt does not wait for."""
 
 from __future__ import annotations
 
 from _thread import allocate_lock, start_new_thread
 from queue import Empty, SimpleQueue
+from time import monotonic
 
 from pyruntime.errors import PyruntimeError
 
@@ -14,33 +15,33 @@ if TYPE_CHECKING:
 
     Item = TypeVar("Item")
 
-_GRACE = 2.0   # seconds for threads to put away what they are at, when we are interrupted
+_GRACE = 2.0   # seconds for threads to clean up after an interrupt
 
 
 class Stopped(PyruntimeError):
-    """Another thread has failed, or a person has had enough: what this one is at need not be finished."""
+    """Another thread has failed, or the user has interrupted the command: this thread need not go on."""
 
 
 class Crew:
-    """Threads that do the same for several things."""
+    """Threads that run the same function for several items."""
 
     def __init__(self) -> None:
         self._is_stopped = False
         self._lock = allocate_lock()
 
     def check(self) -> None:
-        """To be called now and then by what the threads do. Raises Stopped where there is no use in going on."""
+        """To be called repeatedly by the threads. Raises Stopped if they need not go on."""
         if self._is_stopped:
             raise Stopped("stopped")
 
     def run(self, items: Iterable[Item], do: Callable[[Item], None], threads: int, stop: Callable[[], None]) -> None:
         """Call ``do`` for each item; the first error stops all threads, and is raised when they have ended.
 
-        An interrupt (KeyboardInterrupt) is not to wait: ``stop`` is called, which ends what threads wait for, and what
-        has not ended two seconds later is left alone. It leaves behind what a killed process leaves.
+        An interrupt (KeyboardInterrupt) calls ``stop``, which ends what threads wait for, and leaves threads that have
+        not ended two seconds later: they leave what a killed process leaves.
         """
         waiting = iter(list(items))
-        ended: SimpleQueue[BaseException | None] = SimpleQueue()   # what each thread has ended with
+        ended: SimpleQueue[BaseException | None] = SimpleQueue()   # the result of each thread
         running = 0
         first: BaseException | None = None
         try:
@@ -69,15 +70,13 @@ class Crew:
                     item = next(waiting)
                 do(item)
         except StopIteration:
-            failure = None   # all are done, or another thread is at them
+            failure = None   # every item is done, or in another thread
         except BaseException as error:
             failure = error
         ended.put(failure)
 
 
 def _wait(ended: SimpleQueue[BaseException | None], running: int) -> None:
-    from time import monotonic
-
     end = monotonic() + _GRACE
     try:
         for _ in range(running):

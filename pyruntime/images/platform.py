@@ -1,7 +1,7 @@
-"""Platforms: what an image runs on, and which of an index's images this machine takes (image-index.md).
+"""Platforms: what an image runs on, and which image of an index suits the host (image-index.md).
 
-Names are Go's (``amd64``, ``arm64``, ``arm`` with ``v7``); what people and other tools write is brought to them. A
-newer processor runs what was made for its predecessors, so each platform has a list of others that do as well.
+Names are Go's (``amd64``, ``arm64``, ``arm`` with ``v7``); the names of users and other tools are converted. A newer
+processor runs programs for its predecessors, so each platform has a list of compatible platforms.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pyruntime.images.document import Descriptor
 
-# What people, uname and Debian call an architecture -> Go's name and variant.
+# The names of users, uname and Debian for an architecture -> Go's name and variant.
 _ALIASES = {
     "x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "x64": ("amd64", ""),
     "i386": ("386", ""), "i486": ("386", ""), "i586": ("386", ""), "i686": ("386", ""), "x86": ("386", ""),
@@ -31,7 +31,7 @@ _ARCHITECTURES = frozenset((
     "s390x", "wasm"))
 _SYSTEMS = frozenset(("linux", "windows", "darwin", "freebsd", "wasip1", "netbsd", "openbsd", "solaris", "illumos"))
 _PLAIN = {("arm64", "v8"): "", ("arm64", "8"): "", ("amd64", "v1"): "", ("arm", ""): "v7"}
-_ATTESTATION = "vnd.docker.reference.type"   # the annotation by which BuildKit marks what is no image
+_ATTESTATION = "vnd.docker.reference.type"   # BuildKit's annotation of attestations
 
 
 class Platform:
@@ -65,30 +65,30 @@ class Platform:
 
     @classmethod
     def host(cls) -> Platform:
-        """This machine's platform, by uname(2)."""
+        """The host's platform, by uname(2)."""
         return cls("linux", os.uname().machine)
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Platform | None:
-        """The platform that a descriptor's ``platform`` or an image configuration names; None if it names none."""
+        """The platform of a descriptor's ``platform`` or an image configuration; None if it has none."""
         system, architecture = document.get("os"), document.get("architecture")
         if not isinstance(system, str) or not isinstance(architecture, str) or not architecture:
             return None
         return cls(system, architecture, str(document.get("variant") or ""))
 
     def document(self) -> dict[str, str]:
-        """The platform as a descriptor or an image configuration has it."""
+        """The platform as members of a descriptor or an image configuration."""
         return {"architecture": self.architecture, "os": self.os, **({"variant": self.variant} if self.variant else {})}
 
     def accepts(self) -> list[Platform]:
-        """The platforms whose images run here, best first, beginning with this one."""
+        """The platforms whose images run on this one, the best first, starting with itself."""
         choices = [Platform(self.os, self.architecture, self.variant)]
         if self.variant:
             choices += [Platform(self.os, self.architecture, lower) for lower in _below(self.variant)
                         if self.architecture != "arm" or int(lower[1:]) >= 5]
         if self.architecture in ("amd64", "arm64"):
             choices.append(Platform(self.os, self.architecture))
-        if self.architecture == "arm64":   # its 32-bit mode, which nearly every processor has
+        if self.architecture == "arm64":   # the 32-bit mode of nearly every processor
             choices += [Platform(self.os, "arm", variant) for variant in ("v8", "v7", "v6", "v5")]
         return list(dict.fromkeys(choices))
 
@@ -110,7 +110,7 @@ class Platform:
 
 
 def _below(variant: str) -> list[str]:
-    """The variants that came before: of v3 these are v2 and v1."""
+    """The earlier variants: of v3, v2 and v1."""
     number = variant.removeprefix("v")
     if not number.isdigit() or len(number) > 2:
         return []
@@ -118,17 +118,17 @@ def _below(variant: str) -> list[str]:
 
 
 def is_image(descriptor: Descriptor) -> bool:
-    """Whether an index's entry is an image, rather than an attestation that is kept beside one."""
+    """Whether an index's entry is an image, and not the attestation of an image."""
     platform = descriptor.platform
     unknown = platform.get("os") == "unknown" and platform.get("architecture") == "unknown"
     return not unknown and _ATTESTATION not in descriptor.annotations
 
 
 def select(descriptors: Sequence[Descriptor], wanted: Platform) -> Descriptor:
-    """The entry of an index that suits the wanted platform best; the first one of equals.
+    """The entry of an index that suits the wanted platform best; the first of equals.
 
-    An only entry without a platform is taken as it is. An entry may be an index again, from which the caller
-    selects anew. Raises ImageError that lists what there is.
+    The only entry is selected even without a platform. An entry may be an index, in which the caller selects again.
+    Raises ImageError, which lists the platforms.
     """
     images = [descriptor for descriptor in descriptors if is_image(descriptor)]
     if len(images) == 1 and not images[0].platform:
@@ -138,6 +138,6 @@ def select(descriptors: Sequence[Descriptor], wanted: Platform) -> Descriptor:
         for platform, descriptor in found:
             if platform == choice:
                 return descriptor
-    there = list(dict.fromkeys(str(platform or "one that names no platform") for platform, _ in found))
+    there = list(dict.fromkeys(str(platform or "an image without a platform") for platform, _ in found))
     raise ImageError(f'the index has no image for "{wanted}"; '
-                     + (f"there are {', '.join(there)}" if there else "there are no images in it at all"))
+                     + (f"there are {', '.join(there)}" if there else "it has no images"))

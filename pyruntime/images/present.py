@@ -1,4 +1,4 @@
-"""Is an image here, with all that is needed to run it? What `pull` asks before it asks a registry for anything."""
+"""Whether the local store has an image completely: checked by `pull` before it downloads anything."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _DOCUMENTS = media.INDEXES + media.MANIFESTS
 
 
 def is_present(store: Store, root: Descriptor, platform: Platform | None, *, everything: bool, extracted: bool) -> bool:
-    """Whether the documents and blobs of ``root`` are in the store, and with ``extracted`` its layers' trees.
+    """Whether the documents and blobs of ``root`` are in the store, and with ``extracted`` its extracted layers.
 
-    Of an index: those of the image for ``platform`` (the host's for None), or with ``everything`` of all. What is
-    missing or damaged in any way is not here, and comes by a pull.
+    Of an index: those of the image for ``platform`` (default: the host's), or with ``everything`` of all images.
+    Missing or damaged content counts as absent, so that a pull repairs it.
     """
     try:
         return _holds(store, root, platform or Platform.host(), everything, extracted)
     except PyruntimeError:
-        return False   # whoever gets it anew says what is wrong with it
+        return False   # the pull reports what is wrong
 
 
 def _holds(store: Store, descriptor: Descriptor, platform: Platform, everything: bool, extracted: bool) -> bool:

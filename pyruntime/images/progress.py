@@ -1,6 +1,6 @@
-"""How far a transfer is: bars on a terminal, a line for each finished blob elsewhere, nothing when quiet.
+"""The progress of transfers on standard error: bars on a terminal, a line for each finished blob elsewhere, or nothing.
 
-Always on standard error: standard output belongs to digests, names and archives.
+Standard output is for digests, names and archives.
 """
 
 from __future__ import annotations
@@ -17,26 +17,32 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Says nothing; also what the other kinds have in common. Called from several threads."""
+    """Shows nothing; the base of the other kinds. Called from several threads."""
 
     def announce(self, blob: Descriptor) -> None:
-        """This blob will be moved."""
+        """The blob will be copied."""
 
     def begin(self, blob: Descriptor) -> None:
-        """It is being moved now."""
+        """The copy of the blob begins."""
 
     def advance(self, blob: Descriptor, count: int) -> None:
-        """So many bytes more have been moved; fewer than nothing when it has to begin anew."""
+        """``count`` more bytes were copied; negative if the copy restarts."""
 
     def end(self, blob: Descriptor, outcome: str) -> None:
-        """It is there: "copied", "exists", "mounted", "extracted"."""
+        """The blob has arrived: "copied", "exists", "mounted", "extracted"."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """The transfer has ended."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-class Lines(Progress):
-    """One line for each blob that has arrived."""
+class LineProgress(Progress):
+    """One line for each finished blob."""
 
     def end(self, blob: Descriptor, outcome: str) -> None:
         """Write the line."""
@@ -44,60 +50,66 @@ class Lines(Progress):
         sys.stderr.flush()
 
 
-class Bars(Progress):
+class BarProgress(Progress):
     """A bar for each blob, by rich."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        self._display: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def _start(self) -> None:
+        """Before the first blob, and not earlier: a command without transfers must not pay for rich."""
+        from rich.console import Console  # lazy: only on a terminal
         from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
         from rich.progress import Progress as Display
 
         self._display = Display(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
                                 TextColumn("{task.fields[outcome]}"), console=Console(stderr=True))
-        self._tasks: dict[str, Any] = {}
+        self._display.start()
 
     def announce(self, blob: Descriptor) -> None:
         """Add a bar."""
-        if not self._tasks:   # not before: what fails earlier is to leave an error on the terminal, and nothing else
-            self._display.start()
+        if self._display is None:
+            self._start()
         if blob.digest not in self._tasks:
             self._tasks[blob.digest] = self._display.add_task(
                 f"{blob.digest[7:19]} {what(blob)}", total=blob.size, start=False, outcome="waiting")
 
     def begin(self, blob: Descriptor) -> None:
-        """Set its clock going."""
+        """Start the bar's clock."""
         self.announce(blob)
         self._display.start_task(self._tasks[blob.digest])
         self._display.update(self._tasks[blob.digest], outcome="")
 
     def advance(self, blob: Descriptor, count: int) -> None:
-        """Move it."""
+        """Advance the bar."""
         self._display.advance(self._tasks[blob.digest], count)
 
     def end(self, blob: Descriptor, outcome: str) -> None:
-        """Fill it."""
+        """Fill the bar."""
         self.announce(blob)
         self._display.update(self._tasks[blob.digest], completed=blob.size, outcome=outcome)
 
     def close(self) -> None:
-        """Leave the bars as they are."""
-        self._display.stop()
+        """Leave the bars on the terminal."""
+        if self._display is not None:
+            self._display.stop()
 
 
 def progress(*, quiet: bool) -> Progress:
-    """The kind that fits: bars where standard error is a terminal."""
+    """The kind for standard error, or with ``quiet`` the one that shows nothing."""
     if quiet:
         return Progress()
-    return Bars() if sys.stderr.isatty() else Lines()
+    return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
 def what(blob: Descriptor) -> str:
-    """What a person calls this content."""
+    """The kind of a blob, for users."""
     return "config" if blob.media_type in media.CONFIGS else "layer" if blob.media_type in media.LAYERS else "blob"
 
 
 def size(count: int) -> str:
-    """Bytes as people read them: 1.2MB, in powers of a thousand as Docker's tools do."""
+    """A size for users: 1.2MB, in powers of 1000 as Docker prints it."""
     value, units = float(count), ["B", "kB", "MB", "GB", "TB", "PB"]
     while value >= 1000 and len(units) > 1:
         value /= 1000

@@ -1,14 +1,16 @@
-"""An image comes into the store: its blobs, then its layers extracted, and only when all of that was right its names.
+"""Copies an image into the store: blobs, then extracted layers, and names only when both are verified.
 
-What is refused on the way leaves the store as it was: no name, and no blob that nothing else needs.
+A refused image leaves the store as it was: without a new name, and without blobs that nothing else uses.
 """
 
 from __future__ import annotations
 
 from pyruntime.errors import ConfigError, ImageError, PyruntimeError
+from pyruntime.images import media
 from pyruntime.images.copy import Copied, copy, image_of
 from pyruntime.images.document import parse_manifest
-from pyruntime.images.lookup import tell_of_platform
+from pyruntime.images.lookup import warn_of_platform
+from pyruntime.images.platform import Platform, select
 from pyruntime.images.store.extract import Talk
 from pyruntime.images.transports.local import StoreSource, StoreTarget
 
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
 
 def receive(store: Store, source: Source, names: list[str], *, platform: Platform | None = None,
             everything: bool = False, extract: bool = True, threads: int = 3, limits: Limits | None = None,
-            progress: Progress, warn: Callable[[str], None]) -> Copied:
-    """Move the image of ``source`` into the store under ``names``, or by its digest alone.
+            progress: Progress | None = None, warn: Callable[[str], None]) -> Copied:
+    """Copy the image of ``source`` into the store under ``names``, or without names by its digest alone.
 
-    The other arguments are those of copy. With ``extract`` the layers are extracted, of several images those of the
-    one for ``platform``. Raises what copy and the extraction raise; DigestError also for a layer that is not what the
-    configuration's diffID says.
+    The other arguments are those of ``copy``. With ``extract`` the layers are extracted, of several images those of the
+    image for ``platform``. Raises the errors of the copy and of the extraction; DigestError also for a layer that does
+    not match its diffID in the configuration.
     """
     try:
         with store.lease():
@@ -40,8 +42,8 @@ def receive(store: Store, source: Source, names: list[str], *, platform: Platfor
             chosen = _to_extract(store, copied.images, platform) if extract else None
             if chosen:
                 image = image_of(StoreSource(store, chosen, names), platform)
-                if platform is None:   # else it is what was asked for
-                    tell_of_platform(image, warn)
+                if platform is None:   # an explicit platform needs no warning
+                    warn_of_platform(image, warn)
                 store.extract_layers(image.layers(), talk=Talk(warn=warn), limits=limits)
             for name in names:
                 store.tag(name, copied.root)
@@ -50,16 +52,13 @@ def receive(store: Store, source: Source, names: list[str], *, platform: Platfor
     except (ImageError, ConfigError) as error:
         try:
             store.collect()
-        except PyruntimeError as other:   # another image is damaged, say: it is not what failed here
+        except PyruntimeError as other:   # for example a damaged other image, which is not the cause here
             error.notes.append(str(other))
         raise
 
 
 def _to_extract(store: Store, images: list[Descriptor], platform: Platform | None) -> Descriptor | None:
-    """The one whose layers are extracted; none of several that are all for other machines, and no other artifact."""
-    from pyruntime.images import media
-    from pyruntime.images.platform import Platform, select
-
+    """The manifest whose layers are extracted; None if there is no image for the platform, or for an artifact."""
     try:
         chosen = images[0] if len(images) == 1 else select(images, platform or Platform.host())
     except ImageError:

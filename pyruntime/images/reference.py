@@ -1,8 +1,8 @@
-"""References: what an image is called, ``[domain/]path[:tag][@digest]``.
+"""References: names of images, ``[domain/]path[:tag][@digest]``.
 
-Spec: distribution-spec, "Pulling manifests" (grammar of name and tag); the short forms are those of Docker, whose
-registry is the default. A tag is not made up here: ``tag`` is empty where none was written, and ``tagged`` says
-which one an operation takes then. With tag and digest, the digest decides and the tag is a label.
+Spec: distribution-spec, "Pulling manifests" (grammar of name and tag); the short forms are Docker's, whose registry is
+the default. No tag is invented: ``tag`` is empty if the text has none, and ``tagged`` is the tag to use then. With a
+tag and a digest, the digest decides and the tag is only a label.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Read a reference as people write it; raises UsageError that says which part is wrong."""
+        """Read a reference; raises UsageError, which says which part is invalid."""
         name, tag, digest = split(text)
         domain, path = _split_domain(name)
         if not path:
@@ -45,9 +45,9 @@ class Reference:
         _check_domain(text, domain)
         _check_path(text, path)
         if len(domain) + 1 + len(path) > _MAX_NAME:
-            raise _wrong(text, f"the name is longer than {_MAX_NAME} characters", "registries take no longer names")
+            raise _wrong(text, f"the name is longer than {_MAX_NAME} characters", "write a shorter name")
         if name == path.removeprefix("library/") and len(name) == 64 and _HEX.issuperset(name):
-            raise _wrong(text, "64 hexadecimal digits are an ID, no name", f'write "sha256:{name:.12}..." for an ID')
+            raise _wrong(text, "64 hexadecimal digits are an ID, not a name", f'write "sha256:{name:.12}..." for an ID')
         if tag:
             check_tag(tag, text)
         if digest and not digests.well_formed(digest):
@@ -61,17 +61,17 @@ class Reference:
 
     @property
     def tagged(self) -> str:
-        """The tag, or ``latest`` where none was written."""
+        """The tag, or ``latest`` if there is none."""
         return self.tag or LATEST
 
     @property
     def target(self) -> str:
-        """What a registry is asked for: the digest, else the tag, else ``latest``."""
+        """What to request from a registry: the digest, else the tag, else ``latest``."""
         return self.digest or self.tagged
 
     @property
     def familiar(self) -> str:
-        """The shortest form that means the same: ``alpine:3.19``."""
+        """The shortest form with the same meaning: ``alpine:3.19``."""
         name = self.name
         if self.domain == HUB:
             name = self.path.removeprefix("library/")
@@ -82,7 +82,7 @@ class Reference:
         return name + self._suffix()
 
     def with_tag(self, tag: str) -> Reference:
-        """The same repository with another tag, and without a digest; raises UsageError for a bad tag."""
+        """The same repository with another tag, and without a digest; raises UsageError for an invalid tag."""
         return Reference(self.domain, self.path, check_tag(tag))
 
     def _suffix(self) -> str:
@@ -102,7 +102,7 @@ class Reference:
 
 
 def familiar(name: str) -> str:
-    """The shortest form that means the same as a name of the store; a name that is none any more as it is."""
+    """The shortest form that means the same as a name of the store; an invalid name unchanged."""
     try:
         return Reference.parse(name).familiar
     except UsageError:
@@ -110,19 +110,19 @@ def familiar(name: str) -> str:
 
 
 def split(text: str) -> tuple[str, str, str]:
-    """Name, tag and digest as they stand in the text; absent parts are empty. Raises UsageError for empty parts."""
+    """Name, tag and digest of the text; absent parts are empty. Raises UsageError for empty parts."""
     name, at, digest = text.partition("@")
     if at and not digest:
-        raise _wrong(text, "nothing stands after the @", "write the digest there, or remove the @")
+        raise _wrong(text, "the digest after the @ is missing", "write it, or remove the @")
     start = name.rfind("/") + 1
     last, colon, tag = name[start:].partition(":")
     if colon and not tag:
-        raise _wrong(text, "nothing stands after the colon", "write the tag there, or remove the colon")
+        raise _wrong(text, "the tag after the colon is missing", "write it, or remove the colon")
     return name[:start] + last, tag, digest
 
 
 def is_short(text: str) -> bool:
-    """Whether the text names no registry, so that settings decide which one is meant."""
+    """Whether the text names no registry, so that the settings decide."""
     return not _split_domain(split(text)[0])[0]
 
 
@@ -132,12 +132,12 @@ def is_tag(text: str) -> bool:
 
 
 def check_tag(tag: str, text: str = "") -> str:
-    """The tag itself; raises UsageError for one that is none."""
+    """The tag itself; raises UsageError if it is invalid."""
     if len(tag) > _MAX_TAG:
         raise _wrong(text or tag, f"the tag is longer than {_MAX_TAG} characters", "shorten it")
     if not is_tag(tag):
         raise _wrong(text or tag, f'"{tag}" is not a tag',
-                     "use letters, digits, underscore, point and dash, and begin with none of the last two")
+                     "use letters, digits, underscores, periods and dashes, and start with none of the last two")
     return tag
 
 
@@ -160,7 +160,7 @@ def _check_domain(text: str, domain: str) -> None:
                    for part in host.split("."))
         port = "?" if colon and not port else port
     if not good:
-        raise _wrong(text, f'"{host}" is not a host name', "use letters, digits, dashes and points")
+        raise _wrong(text, f'"{host}" is not a host name', "use letters, digits, dashes and periods")
     if port and (not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536):
         raise _wrong(text, f'"{domain}" has no valid port', "write a number from 1 to 65535 after the colon")
 
@@ -168,14 +168,14 @@ def _check_domain(text: str, domain: str) -> None:
 def _check_path(text: str, path: str) -> None:
     if path.lower() != path:
         written = path.removeprefix("library/")
-        raise _wrong(text, "a repository's name has no capital letters",
+        raise _wrong(text, "repository names must be lower case",
                      f'write "{text.replace(written, written.lower())}"')
     for part in path.split("/"):
         if not part:
-            raise _wrong(text, "a part of the name between slashes is empty", "remove a slash")
+            raise _wrong(text, "a component of the name between slashes is empty", "remove a slash")
         if not _is_component(part):
-            raise _wrong(text, f'"{part}" cannot be a part of a name',
-                         "use small letters and digits, with one point, one or two underscores, or dashes between them")
+            raise _wrong(text, f'"{part}" is not a valid component of a name',
+                         "use lower-case letters and digits, separated by a period, one or two underscores, or dashes")
 
 
 def _is_component(part: str) -> bool:

@@ -1,4 +1,4 @@
-"""From root filesystems back to images: a bundle's changes as a new layer, a tree's archive as a new image."""
+"""Creates images from root filesystems: a bundle's changes as a new layer, an archive as a new image."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 
 def write_changes(bundle: Bundle, write: Callable[[bytes], object], options: DiffOptions) -> int:
-    """Write what was changed in a bundle's root filesystem as a layer's archive; how many entries it has. It need not
-    be mounted: what an overlay has written lies beside it."""
+    """Write a bundle's changes as a layer archive; the number of entries. The root filesystem need not be mounted: an
+    overlay's changes are beside it."""
     return _changes(bundle, lambda old, new, upper: diff_upper(new, old, write, options) if upper
                     else diff(old, new, write, options))
 
 
 def list_changes(bundle: Bundle, options: DiffOptions) -> list[tuple[str, bytes]]:
-    """What was changed in a bundle's root filesystem: see pyruntime.images.layers.diff.changes."""
+    """The changes of a bundle's root filesystem: see pyruntime.images.layers.diff.changes."""
     return _changes(bundle, lambda old, new, upper: changes(old, new, options, upper=upper))
 
 
 def _changes(bundle: Bundle, compare: Callable[[int, int, bool], _Found]) -> _Found:
-    """Call ``compare`` with the tree as it was, the one that has been written to, and whether that is an overlay's
-    upper directory."""
+    """Call ``compare`` with the original tree, the changed one, and whether the latter is an overlay's upper directory.
+    """
     there = bundle.driver.changes(bundle.layers, bundle.rootfs, bundle.private)
     new = _written(bundle, there)
     try:
@@ -56,7 +56,7 @@ def _changes(bundle: Bundle, compare: Callable[[int, int, bool], _Found]) -> _Fo
 
 
 def _written(bundle: Bundle, there: Changes) -> int:
-    """The directory that has been written to. An overlay with mapped ids stores what is written under those."""
+    """The directory with the changes, opened. An overlay with mapped IDs stores the changes under these IDs."""
     mapping = bundle.driver.mapping
     if mapping is None or there.kind != "upper":
         return os.open(there.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -75,10 +75,10 @@ def _written(bundle: Bundle, there: Changes) -> int:
 def repack(bundle: Bundle, base: Image, *, created: str = "", created_by: str = "pyimage repack", author: str = "",
            comment: str = "", compression: str = "gzip", level: int = -1, changes: dict[str, object] | None = None,
            options: DiffOptions | None = None) -> tuple[Descriptor, int]:
-    """Make the image that ``bundle`` has become of ``base``, which it was unpacked from.
+    """Create the image of the bundle's changes on top of ``base``, which the bundle was unpacked from.
 
-    Returns the new manifest's descriptor and the number of entries of the new layer. Without ``created`` the image is
-    as old as its newest change, so that the same bundle gives the same image. The caller holds a lease of the store.
+    Returns the new manifest's descriptor and the number of entries in the new layer. Without ``created``, the image has
+    the time of its newest change, so that the same bundle gives the same image. The caller holds a lease of the store.
     """
     store = bundle.store
     options = options or DiffOptions()
@@ -86,23 +86,23 @@ def repack(bundle: Bundle, base: Image, *, created: str = "", created_by: str = 
     with LayerFile(store, compression, level) as file:
         entries = write_changes(bundle, file.write, options)
         layer = file.done(docker=base.manifest.media_type == media.DOCKER_MANIFEST)
-    # A layer of removals alone has no time; the base's is no later than any of them.
+    # A layer that only removes files has no time of its own; the base's time is not later than the removals.
     newest = base.config.document.get("created") if options.newest is None else timestamp(options.newest)
     return derive(store, base, layer if entries else None, created=created or newest or timestamp(0),
                   created_by=created_by, author=author, comment=comment, changes=changes), entries
 
 
 def _volumes(image: Image) -> frozenset[bytes]:
-    """Data in volumes is no part of an image (conversion.md#optional-fields)."""
+    """The paths of the image's volumes, whose data is not part of an image (conversion.md#optional-fields)."""
     volumes = image.config.config.get("Volumes") or {}
     return frozenset(os.path.normpath("/" + path).lstrip("/").encode() for path in volumes)
 
 
 def import_tree(store: Store, read: Callable[[int], bytes], *, created: str, created_by: str, platform: dict[str, str],
                 changes: dict[str, object], compression: str = "gzip") -> Descriptor:
-    """An image of one layer: the archive of a root filesystem, compressed or not, that ``read`` gives.
+    """An image of one layer: the archive of a root filesystem, compressed or not, that ``read`` returns.
 
-    It is checked as every layer when it is extracted. The caller holds a lease.
+    The extraction verifies the archive later. The caller holds a lease.
     """
     inflater = Inflater(read, archive=True)
     with LayerFile(store, compression) as file:
@@ -125,7 +125,7 @@ def write_tree(store: Store, root: int, write: Callable[[bytes], object], option
     empty = store.layout.work()
     os.mkdir(empty, 0o700)
     nothing = os.open(empty, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    os.rmdir(empty)   # what is removed while it is open is empty for ever
+    os.rmdir(empty)   # removed while open: it stays empty
     try:
         diff(nothing, root, write, options)
     finally:

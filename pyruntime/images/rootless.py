@@ -1,8 +1,8 @@
-"""Without privileges: become root of a user namespace, so that the rest of the code need not know.
+"""Without root: become root of a user namespace, so that the rest of the code need not distinguish.
 
-``enter`` moves this process into a new user namespace, where its user is root and the ids of /etc/subuid and
-/etc/subgid follow (user_namespaces(7), newuidmap(1)), and a mount namespace of its own. What is mounted in there is
-seen from in there only. Without such ids root is mapped alone: one user, which many images can live with.
+``enter`` moves this process into a new user namespace, in which its user is root, followed by the IDs of /etc/subuid
+and /etc/subgid (user_namespaces(7), newuidmap(1)), and into a new mount namespace: its mounts are visible there only.
+Without subordinate IDs only the user itself is mapped, which is enough for many images.
 """
 
 from __future__ import annotations
@@ -16,45 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000   # linux/sched.h
-_ALL = (0, 0, 0xFFFFFFFF)
-
-
-def privileged() -> bool:
-    """Whether this process is root of the initial user namespace: trusted.* attributes and device nodes are its."""
-    return os.geteuid() == 0 and id_map("uid") == [_ALL]
-
-
-def id_map(kind: str) -> list[tuple[int, int, int]]:
-    """This process's map, ``kind`` "uid" or "gid": (inside, outside, how many)."""
-    fd = os.open(f"/proc/self/{kind}_map", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        lines = os.read(fd, 65536).decode().splitlines()
-    finally:
-        os.close(fd)
-    return [(int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, lines)]
-
-
-def real_uid() -> int:
-    """This process's user as the machine knows it: in a user namespace root is who has made it."""
-    return next((outside + os.geteuid() - inside for inside, outside, count in id_map("uid")
-                 if inside <= os.geteuid() < inside + count), os.geteuid())
-
-
-def mapped(kind: str) -> Callable[[int], int | None]:
-    """A function from an id to itself, or to None where this user namespace does not have it."""
-    ranges = [range(inside, inside + count) for inside, _, count in id_map(kind)]
-    return lambda number: number if any(number in ids for ids in ranges) else None
-
-
-def setgroups_denied() -> bool:
-    """Whether no process of this user namespace may set its supplementary groups: no group but the user's own is mapped
-    (user_namespaces(7))."""
-    with open("/proc/self/setgroups", "rb") as file:
-        return file.read().strip() == b"deny"
 
 
 def subordinate_ids(path: str, user: str, uid: int) -> list[tuple[int, int]]:
-    """The ranges (first, how many) that /etc/subuid or /etc/subgid gives to a user. subuid(5)."""
+    """The ranges (first, count) of a user in /etc/subuid or /etc/subgid. subuid(5)."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -77,22 +42,21 @@ def map_words(own: int, ranges: list[tuple[int, int]]) -> list[str]:
 
 
 def enter(store_root: str = "", warn: Callable[[str], None] | None = None) -> None:
-    """Become root in a new user and mount namespace; nothing happens to who is root already.
+    """Become root in a new user and mount namespace; no effect for root.
 
-    To be called before there are threads. ``store_root``: the store that will be used; one that belongs to somebody
-    else is refused here, where the reason can still be seen. ``warn`` gets a sentence when ids are missing.
-    Raises HostError.
+    To be called before there are threads. ``store_root``: the store to be used; another user's store is refused here,
+    while the owner is still visible. ``warn`` is called if IDs are missing. Raises HostError.
     """
     if os.geteuid() == 0:
         return
     uid, gid = os.geteuid(), os.getegid()
     if store_root and os.path.exists(store_root) and os.stat(store_root).st_uid != uid:
         raise HostError(f'store "{store_root}" belongs to user {os.stat(store_root).st_uid}, not to {uid}: name one of'
-                        " your own with PYRUNTIME_STORE")
+                        " own store with PYRUNTIME_STORE")
     ranges = _ranges(uid, warn or (lambda _text: None))
     ready, tell = os.pipe()
     answer, reply = os.pipe()
-    helper = os.fork()   # it stays outside, where newuidmap has its privileges
+    helper = os.fork()   # the child stays outside, where newuidmap has privileges
     if helper == 0:
         _help(ready, reply, (tell, answer), (uid, gid), ranges)
     os.close(ready)
@@ -106,7 +70,7 @@ def enter(store_root: str = "", warn: Callable[[str], None] | None = None) -> No
         os.close(answer)
         os.waitpid(helper, 0)
     if problem:
-        raise HostError(f"cannot map user and group ids into a user namespace: {problem}: check the lines of user {uid}"
+        raise HostError(f"cannot map user and group IDs into a user namespace: {problem}: check the lines of user {uid}"
                         " in /etc/subuid and /etc/subgid, and that newuidmap and newgidmap are setuid root")
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
@@ -114,8 +78,8 @@ def enter(store_root: str = "", warn: Callable[[str], None] | None = None) -> No
 
 
 def _ranges(uid: int, warn: Callable[[str], None]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The user's subordinate ids; empty where they cannot be used, after a warning."""
-    import pwd
+    """The user's subordinate IDs; empty, after a warning, if they cannot be used."""
+    import pwd  # lazy: only without root
 
     try:
         user = pwd.getpwuid(uid).pw_name
@@ -124,12 +88,12 @@ def _ranges(uid: int, warn: Callable[[str], None]) -> tuple[list[tuple[int, int]
     uids, gids = (subordinate_ids(f"/etc/sub{kind}", user, uid) for kind in ("uid", "gid"))
     problem = ""
     if not (uids and gids):
-        problem = f'/etc/subuid and /etc/subgid have no ids for user "{user}": add some (usermod --add-subuids' \
+        problem = f'/etc/subuid and /etc/subgid have no IDs for user "{user}": add some (usermod --add-subuids' \
                   f" 100000-165535 --add-subgids 100000-165535 {user})"
     elif not (_program("newuidmap") and _program("newgidmap")):
         problem = "newuidmap and newgidmap are not installed (package uidmap)"
     if problem:
-        warn(f"only user {uid} itself can be mapped, so files of other users cannot be made: {problem}")
+        warn(f"only user {uid} can be mapped, so files of other users cannot be created: {problem}")
         return [], []
     return uids, gids
 
@@ -141,34 +105,34 @@ def _program(name: str) -> str:
 
 
 def _unshare(kind: int) -> None:
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only without root
 
     try:
         kernel.unshare(kind)
     except OSError as error:
-        raise HostError("cannot make a user namespace: allow it (sysctl user.max_user_namespaces,"
+        raise HostError("cannot create a user namespace: allow it (sysctl user.max_user_namespaces,"
                         " kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0), or run"
                         f" as root: {error.strerror}") from None
 
 
 def _help(ready: int, reply: int, others: tuple[int, int], own: tuple[int, int],
           ranges: tuple[list[tuple[int, int]], list[tuple[int, int]]]) -> None:
-    """The forked helper: wait for the namespace, map its ids, say what went wrong. Never returns."""
+    """The forked helper: wait for the namespace, map its IDs, report problems. Never returns."""
     try:
         for fd in others:
             os.close(fd)
         try:
-            # Nothing to read: its unshare failed, and it says so itself.
+            # Nothing to read: the parent's unshare failed, and the parent reports that.
             problem = _map(os.getppid(), own, ranges) if os.read(ready, 1) else ""
         except Exception as error:
             problem = f"{type(error).__name__}: {words(error)}"
         os.write(reply, problem.encode())
     finally:
-        os._exit(0)   # whatever happens, there are not to be two of the caller
+        os._exit(0)   # the child must never return into the caller's code
 
 
 def _map(pid: int, own: tuple[int, int], ranges: tuple[list[tuple[int, int]], list[tuple[int, int]]]) -> str:
-    """Write the maps of a process; "" or what went wrong."""
+    """Write the ID maps of a process; "" or the problem."""
     for kind, mine, given in (("uid", own[0], ranges[0]), ("gid", own[1], ranges[1])):
         if given:
             words = [_program(f"new{kind}map"), str(pid), *map_words(mine, given)]

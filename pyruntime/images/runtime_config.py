@@ -1,16 +1,16 @@
-"""An image's configuration as a runtime's config.json (image-spec conversion.md).
+"""Converts an image's configuration to a runtime's config.json (image-spec conversion.md).
 
-What the image does not say is filled in as Docker does it, so that images that run there run here: its fourteen
-capabilities, a writable root, no terminal. An image's own values are taken verbatim.
+Defaults are Docker's, so that images that run with Docker run here: its fourteen capabilities, a writable root, no
+terminal. An image's own values are copied verbatim.
 """
 
 from __future__ import annotations
 
 from pyruntime.errors import ImageError
-from pyruntime.images.rootless import setgroups_denied
 from pyruntime.images.users import find_user
 from pyruntime.runtime.config.template import template
 from pyruntime.system.environment import last_of_each
+from pyruntime.system.user_namespace import setgroups_denied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyruntime.images.document import ImageConfig
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# What Docker leaves to root in a container; entry points of common images change owners and become other users.
+# Docker's default capabilities: entrypoints of common images change owners and switch users.
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
                 "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID",
                 "CAP_SYS_CHROOT"]
@@ -30,7 +30,7 @@ _ANNOTATIONS = {"os": "os", "architecture": "architecture", "variant": "variant"
 
 
 class Wishes:
-    """What the caller wants other than the image says (conversion.md: externally provided inputs)."""
+    """The caller's values, which override the image's (conversion.md: externally provided inputs)."""
 
     __slots__ = ("args", "entrypoint", "env", "home", "host_network", "hostname", "readonly", "rootless", "terminal",
                  "user", "workdir")
@@ -39,7 +39,7 @@ class Wishes:
         self.args: list[str] = []             # instead of Cmd
         self.entrypoint: list[str] | None = None   # instead of Entrypoint; Cmd is dropped then
         self.env: list[str] = []
-        self.home = True   # write HOME down; the runtime finds it for other users, too
+        self.home = True   # set HOME; without it the runtime does
         self.user = ""
         self.workdir = ""
         self.terminal = False
@@ -52,10 +52,10 @@ class Wishes:
 
 
 def convert(image: ImageConfig, root: int, wishes: Wishes, *, uid: int, gid: int, unified: bool) -> dict[str, Any]:
-    """The configuration for a bundle whose root filesystem is behind the descriptor ``root``.
+    """The configuration of a bundle whose root filesystem is the open directory ``root``.
 
-    ``uid`` and ``gid`` are the caller's, for a rootless container; ``unified``: whether the host has cgroup v2 alone.
-    Raises ImageError for an image that says nothing of what to run, or names a user that it does not have.
+    ``uid`` and ``gid`` are the caller's, for a rootless container; ``unified``: whether the host has only cgroup v2.
+    Raises ImageError for an image without a command, or with a user that it does not contain.
     """
     config = image.config
     document = template(rootless=wishes.rootless, uid=uid, gid=gid, unified=unified)
@@ -71,7 +71,7 @@ def convert(image: ImageConfig, root: int, wishes: Wishes, *, uid: int, gid: int
     process["env"] = _environment(config.get("Env") or [], wishes, home)
     process["rlimits"] = []
     process["capabilities"] = {name: list(CAPABILITIES) for name in ("bounding", "effective", "permitted")}
-    if not process["cwd"].startswith("/"):   # Docker takes it as below the root
+    if not process["cwd"].startswith("/"):   # Docker takes a relative path as below the root
         process["cwd"] = "/" + process["cwd"]
     document["root"]["readonly"] = wishes.readonly
     document["hostname"] = wishes.hostname or "pyruntime"
@@ -88,14 +88,14 @@ def _args(config: dict[str, Any], wishes: Wishes) -> list[str]:
     else:
         args = (config.get("Entrypoint") or []) + (wishes.args or config.get("Cmd") or [])
     if not args:
-        raise ImageError("the image says neither Entrypoint nor Cmd: give a command after the bundle", "config.Cmd")
+        raise ImageError("the image has neither Entrypoint nor Cmd: give a command after the bundle", "config.Cmd")
     return args
 
 
 def _environment(env: list[str], wishes: Wishes, home: list[str]) -> list[str]:
-    """The image's variables verbatim, the caller's instead of those of the same name, then what is missing.
+    """The image's variables verbatim, replaced by the caller's of the same name, then the defaults.
 
-    What is not NAME=VALUE sets no variable: to Docker a name alone means that the variable is not set.
+    An entry that is not NAME=VALUE sets no variable: for Docker a name alone unsets the variable.
     """
     result = last_of_each([*(entry for entry in env if entry.find("=") > 0), *wishes.env])
     names = {entry.partition("=")[0] for entry in result}
@@ -104,7 +104,7 @@ def _environment(env: list[str], wishes: Wishes, home: list[str]) -> list[str]:
 
 
 def image_annotations(image: ImageConfig) -> dict[str, str]:
-    """The annotations of the runtime configuration: an image's labels win (conversion.md#annotations)."""
+    """The annotations of the runtime configuration; an image's labels win (conversion.md#annotations)."""
     found: dict[str, str] = {}
     for member, name in _ANNOTATIONS.items():
         value = image.document.get(member)

@@ -1,7 +1,7 @@
 """Users and groups of a root filesystem, by name or number (config.md `User`, passwd(5), group(5)).
 
-The files belong to the image: they are opened inside its root only, and read up to a limit. What is no regular file is
-not opened at all: to open a device is to do something to this machine.
+The files belong to the image: they are opened only inside its root, and read up to a limit. Anything but a regular file
+is not opened at all: opening a device can have effects on the host.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ _LIMIT = 4 << 20
 _IDS = 1 << 32
 
 
-class User:
-    """Who a process runs as.
+class ImageUser:
+    """The user of a process.
 
-    ``groups``  the supplementary groups, each once, the primary one first: a set-group-ID program replaces the primary
-                group of its process, which would then escape from files that deny access to that group
-                (CVE-2022-36109)
-    ``home``    "" where the image has no entry for the user
+    ``groups``  the supplementary groups, each once, the primary group first: a set-group-ID program replaces its
+                process's primary group, which would then escape from files that deny access to it (CVE-2022-36109)
+    ``home``    "" if the image has no entry for the user
     """
 
     __slots__ = ("gid", "groups", "home", "name", "uid")
@@ -39,12 +38,12 @@ class User:
         self.home = home
 
 
-def find_user(text: str, root: int) -> User:
+def find_user(text: str, root: int) -> ImageUser:
     """The user that ``text`` means in the root filesystem behind the descriptor ``root``.
 
-    Forms: ``user``, ``uid``, ``user:group``, ``uid:gid``, ``uid:group``, ``user:gid``; nothing is 0:0. Numbers are
-    taken as they are, also without an entry. Where no group is named, the groups that /etc/group gives to the user are
-    added, by name or by number (config.md#properties, User). Raises ImageError for a name that the image does not know.
+    Forms: ``user``, ``uid``, ``user:group``, ``uid:gid``, ``uid:group``, ``user:gid``; empty is 0:0. Numbers need no
+    entry. Without a group, the user's groups in /etc/group are added, by name or by number (config.md#properties,
+    User). Raises ImageError for a name without an entry.
     """
     who, _, group = text.partition(":")
     entry = _passwd(root, who or "0")
@@ -54,12 +53,12 @@ def find_user(text: str, root: int) -> User:
     gid = entry[2] if entry else 0
     name, home = (entry[0], entry[3]) if entry else ("", "")
     if group:
-        return User(uid, _group(root, group, text), name=name, home=home)
-    return User(uid, gid, [number for _, number, members in _groups(root) if name and name in members], name, home)
+        return ImageUser(uid, _group(root, group, text), name=name, home=home)
+    return ImageUser(uid, gid, [number for _, number, members in _groups(root) if name and name in members], name, home)
 
 
 def find_group(text: str, root: int) -> int:
-    """The group of a name or a number in a root filesystem. Raises ImageError for a name that the image has not."""
+    """The group ID of a name or a number in a root filesystem. Raises ImageError for a name without an entry."""
     return _group(root, text, text)
 
 
@@ -69,12 +68,13 @@ def _numeric(text: str) -> bool:
 
 def _number(text: str, whole: str) -> int:
     if not _is_id(text):
-        raise ImageError(f'config.User: "{whole:.100}": {text:.20} is not an id; ids end at {_IDS - 2}', "config.User")
+        raise ImageError(f'config.User: "{whole:.100}": {text:.20} is more than {_IDS - 2}, the largest ID',
+                         "config.User")
     return int(text)
 
 
 def _is_id(text: str) -> bool:
-    return _numeric(text) and len(text) <= len(str(_IDS)) and int(text) < _IDS - 1   # -1 means nobody to the kernel
+    return _numeric(text) and len(text) <= len(str(_IDS)) and int(text) < _IDS - 1   # -1 is no ID to the kernel
 
 
 def _passwd(root: int, who: str) -> tuple[str, int, int, str] | None:
@@ -92,7 +92,7 @@ def _groups(root: int) -> Iterator[tuple[str, int, list[str]]]:
 
 
 def _group(root: int, group: str, whole: str) -> int:
-    if _numeric(group):   # also where a group is called so: it may have another number (CVE-2016-3697)
+    if _numeric(group):   # even if a group has this name: it may have another number (CVE-2016-3697)
         return _number(group, whole)
     for name, number, _ in _groups(root):
         if group == name:
@@ -105,7 +105,7 @@ def _lines(root: int, path: bytes) -> Iterator[list[str]]:
         there = kernel.openat2(path, os.O_PATH, dir_fd=root,
                                resolve=kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS)
     except OSError:
-        return   # an image without such a file has only numbers
+        return   # without the file, only numbers are valid
     try:
         if not S_ISREG(os.fstat(there).st_mode):
             return

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, PyruntimeError, StateError, UsageError
-from pyruntime.images.rootless import privileged
 from pyruntime.networks import bridges, endpoints, forwarding, ports
 from pyruntime.networks import definitions as networks
 from pyruntime.networks import dns_process as names
@@ -25,6 +24,7 @@ from pyruntime.networks.rtnetlink import Netlink
 from pyruntime.system import kernel
 from pyruntime.system.processes import kill
 from pyruntime.system.uapi import CLONE_NEWNET
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import NoSuchNetwork, PyruntimeError, StateError, UsageError
-from pyruntime.images.store.layout import read_file
 from pyruntime.networks.addresses import Address, Subnet, routed
 from pyruntime.networks.present import HOST, NONE
 from pyruntime.system.files import forget, write
+from pyruntime.system.files import read as read_file
 from pyruntime.system.json import decode, encode
 from pyruntime.system.names import check_name
 from pyruntime.system.times import timestamp

@@ -9,12 +9,12 @@ file. Like the containers' runs, it does not survive a reboot.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 
 from pyruntime.errors import ConfigError
-from pyruntime.system.json import decode, encode
+from pyruntime.system.events import note
+from pyruntime.system.json import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,42 +24,16 @@ if TYPE_CHECKING:
     from pyruntime.pocker.containers.container import ContainerRecord
     from pyruntime.pocker.directories import Directories
 
-LIMIT = 1 << 20   # bytes before the journal is renamed: some thousand events; RUN is in memory
+__all__ = ["events", "note", "of_container"]
+
 _LOOK = 0.1       # seconds between two reads of a followed journal
 _BLOCK = 1 << 16
-
-
-def note(places: Directories, kind: str, action: str, id: str, attributes: dict[str, str]) -> None:
-    """Append an event. ``kind``: container, image, network or volume; ``action`` in Docker's words."""
-    line = encode({"Type": kind, "Action": action, "Actor": {"ID": id, "Attributes": attributes},
-                   "timeNano": time.time_ns()}) + "\n"
-    try:
-        fd = os.open(f"{places.below_run()}/events", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, line.encode())
-            if os.lseek(fd, 0, os.SEEK_CUR) > LIMIT:
-                _rotate(places, fd)
-        finally:
-            os.close(fd)
-    except OSError:
-        return   # a full disk loses events, but must not keep containers from starting or stopping
 
 
 def of_container(places: Directories, record: ContainerRecord, action: str, **attributes: str) -> None:
     """Append an event of a container, with its name, image and labels."""
     labels = {**(record.image_config.get("Labels") or {}), **record.settings.labels}
     note(places, "container", action, record.id, {**labels, "image": record.image, "name": record.name, **attributes})
-
-
-def _rotate(places: Directories, fd: int) -> None:
-    """Rename the open journal, unless another process is doing it or has done it."""
-    path = f"{places.run}/events"
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    if os.path.samestat(os.stat(path), os.fstat(fd)):
-        os.rename(path, f"{path}.1")
 
 
 def events(places: Directories, *, since: int | None = None, until: int | None = None, follow: bool = True,

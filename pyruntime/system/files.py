@@ -17,6 +17,19 @@ def forget(path: str) -> None:
         return
 
 
+def read(path: str, limit: int = 1 << 20) -> bytes:
+    """The content of a file, up to ``limit`` bytes. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while limit > 0 and (part := os.read(fd, min(limit, 1 << 20))):
+            parts.append(part)
+            limit -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
 def replace(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:
     """Write a file atomically: readers see the old content or the new one. Raises OSError.
 

@@ -18,7 +18,7 @@ import pytest
 
 from bundles.images import Layout
 from pyruntime.images.registry.http import Transport
-from pyruntime.images.registry.settings import Settings
+from pyruntime.images.registry.settings import RegistrySettings
 from tests.commands import BIN
 from tests.images.integration.command import Pyimage
 from tests.images.integration.hostile import directory, file, hardlink, header, symlink, tar
@@ -179,7 +179,7 @@ def test_documents_of_archives_have_a_limit(name: str, pyimage: Pyimage, tmp_pat
             "from pyruntime.images.cli.main import main\nsys.exit(main())")
     done = subprocess.run([sys.executable, "-c", code, "--root", pyimage.store, "load", "-q", "-i", path],
                           capture_output=True, text=True, check=False, env=pyimage.environment, timeout=120)
-    assert done.returncode == 1 and name in done.stderr and "no more than" in done.stderr, done.stderr
+    assert done.returncode == 1 and name in done.stderr and "the limit is" in done.stderr, done.stderr
 
 
 # --- registries -------------------------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_a_realm_without_encryption(pyimage: Pyimage, authority: Authority, fake
 
 def test_no_fallback_from_https() -> None:
     """CVE-2014-5277 (Docker: fallback to HTTP): remote registries are only contacted by HTTPS, even after a failure."""
-    transport = Transport(Settings(environ={}))
+    transport = Transport(RegistrySettings(environ={}))
     for host in ("registry.example", "registry.example:80", "192.0.2.1:5000", "127.0.0.1.example:5000"):
         assert transport.base(host, insecure=False).scheme == "https"
     transport.close()

@@ -1,1 +1,1 @@
-"""The build cache: keys of steps, and caches that travel between machines."""
+"""The build cache: keys of steps, and caches that are exported and imported."""

@@ -1,7 +1,7 @@
-"""What a step's input is, as a digest: names, modes, owners, links, attributes and content, never times.
+"""Digests of a step's input: names, modes, owners, links, attributes and content, never times.
 
-The content's digests of files that have not changed are remembered: by device, inode, ctime and mtime in nanoseconds,
-and size. A file whose ctime is so young that it may change again within the same tick of the clock is not remembered.
+Content digests of unchanged files are cached: by device, inode, ctime and mtime in nanoseconds, and size. A file whose
+ctime is so recent that it may change again within a clock tick is not cached.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ import time
 from stat import S_IMODE, S_ISBLK, S_ISCHR, S_ISDIR, S_ISLNK, S_ISREG
 
 from pyruntime.images.layers import xattrs
+from pyruntime.system.files import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.builder.ignore import Ignore
-    from pyruntime.builder.steps.tree import Source, Tree
+    from pyruntime.builder.steps.tree import CopySource, Tree
     from pyruntime.images.store.layout import Layout
 
-_SETTLED = 2 * 10**9    # nanoseconds: ctime advances with the timer's tick, 10 ms at worst; clocks of servers less well
-_MOST = 200_000         # files that are remembered
+_SETTLED = 2 * 10**9    # nanoseconds: ctime has the timer's resolution, 10 ms at worst; that of file servers is lower
+_MOST = 200_000         # cached files
 _STEP = 1 << 20
 
 
 class Known:
-    """The remembered digests of one store. ``save`` writes down what is new; who is killed before loses only time.
+    """The cached digests of one store. ``save`` writes new ones; a process killed before loses only time.
 
-    ``once_more``: what is asked is whether files are still as they were a moment ago. Then the young ones are believed
-    as well, as far as their time says so.
+    ``once_more``: only whether files are unchanged since a moment ago matters. Recent files then count as unchanged
+    too, as far as their times show.
     """
 
     __slots__ = ("_changed", "_files", "_path", "_young", "once_more")
@@ -75,23 +76,20 @@ class Known:
         return value
 
     def save(self) -> None:
-        """Write down what is new. OSError."""
+        """Write new digests. OSError."""
         if not self._changed:
             return
         if len(self._files) > _MOST:
             self._files = dict(list(self._files.items())[-_MOST // 2:])
         os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
-        temporary = f"{self._path}.{os.getpid()}"
-        with open(temporary, "wb") as file:
-            file.write(marshal.dumps(self._files))
-        os.rename(temporary, self._path)
+        replace(self._path, marshal.dumps(self._files))
         self._changed = False
 
 
-def of_sources(known: Known, sources: list[Source], exclude: Ignore | None = None) -> str:
-    """The digest of what one COPY takes. OSError."""
+def of_sources(known: Known, sources: list[CopySource], exclude: Ignore | None = None) -> str:
+    """The digest of the input of one COPY. OSError."""
     digest = _hashlib.openssl_sha256()
-    names: dict[tuple[int, int], bytes] = {}   # of files that have several: links stay links
+    names: dict[tuple[int, int], bytes] = {}   # of files with several names: hard links are kept
     for source in sources:
         above, _, name = source.path.rpartition(b"/")
         digest.update(b"source %s\0%d\0" % (source.name, source.directory))

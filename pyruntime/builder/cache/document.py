@@ -1,21 +1,21 @@
-"""Caches that travel: which layer a step made, by the step's key, and where in a manifest that layer is.
+"""The format of exported caches: the layer of each step, by the step's key, and its archive in a manifest.
 
-    a manifest (manifest.md)          layers: the layers' archives, as an image has them
-      config: DOCUMENT                {"layers": [{"diffID", "size", "blob"?}], "steps": {KEY: [LAYER, CREATED]}}
+a manifest (manifest.md)          layers: the layers' archives
+  config: DOCUMENT                {"layers": [{"diffID", "size", "blob"?}], "steps": {KEY: [LAYER, CREATED]}}
 
 ``blob`` is an index into the manifest's layers, ``size`` counts bytes of the uncompressed archive. A layer without
-``blob`` is known by name only: steps above it are found, and whoever needs its files makes them anew. An image has the
-same object in its configuration (type=inline), for its own layers.
+``blob`` is only known by its digest: steps above it are found, but its files must be built. An image has the same
+object in its configuration (type=inline), for its own layers.
 
-Who writes a cache decides what a step has made, as the author of a base image does. Nothing else in it is believed:
-archives are what their diffID says, or are not taken; titles are not in it.
+The author of a cache determines the results of steps, like the author of a base image. Nothing else is trusted:
+archives must match their diffID; titles are not included.
 """
 
 from __future__ import annotations
 
 from pyruntime.errors import ImageError
 from pyruntime.images import media
-from pyruntime.images.digest import well_formed
+from pyruntime.images.digest import of, well_formed
 from pyruntime.images.document import Descriptor
 from pyruntime.system.json import decode, encode
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 DOCUMENT = "application/vnd.pyruntime.build.cache.v1+json"
 INLINE = "pyruntime.build.cache.v1"
 _HEX = frozenset("0123456789abcdef")
-_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"   # what comes into an image is read by others, too
-_TYPES = frozenset(kind for kind in media.LAYERS if not media.is_foreign(kind))   # those lead to any URL there is
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"   # a strict format: other tools read it in images
+_TYPES = frozenset(kind for kind in media.LAYERS if not media.is_foreign(kind))   # foreign: at any URL
 
 
-class Record:
-    """What a cache says of one step: diffID and uncompressed size of its layer, when that was made (RFC 3339), and its
-    archive in the cache, None for one that is known by name only. ``keys``: all that the cache has for that layer."""
+class CacheRecord:
+    """The record of a step in a cache: diffID and uncompressed size of its layer, the creation time (RFC 3339), and its
+    archive in the cache, or None. ``keys``: all keys that the cache has for the layer."""
 
     __slots__ = ("blob", "created", "diff_id", "keys", "size")
 
@@ -45,8 +45,8 @@ class Record:
         self.blob = blob
 
 
-def write(records: Mapping[str, Record], layers: list[Descriptor]) -> dict[str, Any]:
-    """The object. ``layers`` are those of the manifest, among them each record's ``blob``."""
+def write(records: Mapping[str, CacheRecord], layers: list[Descriptor]) -> dict[str, Any]:
+    """The object. ``layers`` are the manifest's, among them each record's ``blob``."""
     places = {descriptor.digest: number for number, descriptor in enumerate(layers)}
     numbers: dict[str, int] = {}
     listed: list[dict[str, Any]] = []
@@ -62,27 +62,24 @@ def write(records: Mapping[str, Record], layers: list[Descriptor]) -> dict[str, 
 
 def manifest(document: dict[str, Any], layers: list[Descriptor]) -> tuple[bytes, Descriptor, bytes]:
     """The document's bytes, its descriptor, and the manifest's bytes."""
-    from pyruntime.images.digest import of
-
     raw = encode(document).encode()
     config = Descriptor(DOCUMENT, of(raw), len(raw))
     return raw, config, encode({"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": config.json(),
                                 "layers": [layer.json() for layer in layers]}).encode()
 
 
-def read_document(raw: bytes, layers: list[Descriptor], label: str) -> dict[str, Record]:
-    """The records of a cache's document. Raises ImageError for one that is wrong, ConfigError for one that is no JSON.
-    """
+def read_document(raw: bytes, layers: list[Descriptor], label: str) -> dict[str, CacheRecord]:
+    """The records of a cache's document. Raises ImageError if it is invalid, ConfigError if it is not JSON."""
     return read(decode(raw, label), layers, label)
 
 
-def read(value: object, layers: list[Descriptor], label: str) -> dict[str, Record]:
+def read(value: object, layers: list[Descriptor], label: str) -> dict[str, CacheRecord]:
     """The records of the object. Raises ImageError."""
     if not isinstance(value, dict) or not isinstance(value.get("layers"), list) or \
             not isinstance(value.get("steps"), dict):
         raise ImageError(f"{label}: not a build cache: it has no layers and steps")
     known = [_layer(entry, layers, f"{label}: layers[{number}]") for number, entry in enumerate(value["layers"])]
-    from re import ASCII, compile
+    from re import ASCII, compile  # lazy: only with exported caches
 
     is_time = compile(_TIME, ASCII).fullmatch
     found = {}
@@ -92,7 +89,7 @@ def read(value: object, layers: list[Descriptor], label: str) -> dict[str, Recor
                 not isinstance(entry[1], str) or not is_time(entry[1]) or len(key) != 64 or not _HEX.issuperset(key):
             raise ImageError(f"{label}: steps: {f'{key}: {entry}'!r:.120} is not a key with a layer and a time")
         diff_id, size, blob = known[entry[0]]
-        found[key] = Record(diff_id, size, entry[1], blob)
+        found[key] = CacheRecord(diff_id, size, entry[1], blob)
         found[key].keys = together.setdefault((entry[0], entry[1]), [])
         found[key].keys.append(key)
     return found

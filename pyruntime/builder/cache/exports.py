@@ -1,7 +1,7 @@
-"""--cache-to: the steps of a build, and their layers, are written where other machines find them.
+"""Exports of the build cache: the steps of a build and their layers, for other hosts.
 
-A layer that the target has already is not compressed again: the cache that stands there under that name, and those
-that the build read, say as what.
+A layer that the target already has is not compressed again: the previous cache of that name, and the imported caches,
+know its archive.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import _hashlib
 import os
 
 from pyruntime.builder.cache import document as documents
-from pyruntime.builder.cache.document import Record
+from pyruntime.builder.cache.document import CacheRecord
 from pyruntime.builder.cache.imports import Lost
 from pyruntime.builder.cache.read import known
 from pyruntime.builder.context import Scratch
@@ -37,9 +37,9 @@ _STEP = 1 << 20
 
 
 class Steps:
-    """What a build has used: a layer for each key, and the diffIDs of the results' layers.
+    """The steps of a build: a layer for each key, and the diffIDs of the results' layers.
 
-    ``created``: when each layer was made, if that is not for the layer to say (SOURCE_DATE_EPOCH).
+    ``created``: the creation time of all layers (SOURCE_DATE_EPOCH), or "" for their own.
     """
 
     __slots__ = ("created", "made", "results")
@@ -49,9 +49,10 @@ class Steps:
         self.results = results
         self.created = created
 
-    def records(self, blobs: Mapping[str, Descriptor]) -> dict[str, Record]:
-        """Every step; ``blobs`` has the archives of those whose layer comes along, by diffID."""
-        return {key: Record(made.diff_id, made.descriptor.size, self.created or made.created, blobs.get(made.diff_id))
+    def records(self, blobs: Mapping[str, Descriptor]) -> dict[str, CacheRecord]:
+        """Every step; ``blobs`` has the archives of exported layers, by diffID."""
+        return {key: CacheRecord(made.diff_id, made.descriptor.size, self.created or made.created,
+                                 blobs.get(made.diff_id))
                 for key, made in self.made.items()}
 
 
@@ -62,15 +63,15 @@ def inline(steps: Steps, layers: list[tuple[str, Descriptor]]) -> dict[str, obje
 
 def export(store: Store, place: CachePlace, target: Target, old: Callable[[], Source], steps: Steps,
            caches: Caches) -> None:
-    """Write a cache, under a lease of the caller. ``old`` opens what stands at the place now. Raises what the target
-    raises; BuildError for a cache that no manifest can hold."""
+    """Export a cache, under a lease of the caller. ``old`` opens the previous cache. Raises the target's errors;
+    BuildError for too many layers."""
     wanted = dict.fromkeys(made.diff_id for made in steps.made.values()
                            if place.full or made.diff_id in steps.results)
     there = _there(old)
     blobs: dict[str, Descriptor] = {}
     target.begin()
     for diff_id in wanted:
-        doubted = caches.is_lost(diff_id)   # or a damaged cache would be written anew with its damage
+        doubted = caches.is_lost(diff_id)   # else a damaged cache would be exported with its damage
         known_as = [] if doubted else [one for one in (there.get(diff_id), caches.blob(diff_id))
                                        if one is not None and target.has(one)]
         descriptor = known_as[0] if known_as else _write(store, diff_id, target, place.compression, caches)
@@ -78,8 +79,8 @@ def export(store: Store, place: CachePlace, target: Target, old: Callable[[], So
             blobs[diff_id] = descriptor
     layers = list({descriptor.digest: descriptor for descriptor in blobs.values()}.values())
     if len(layers) > MAX_LAYERS:
-        raise BuildError(f'--cache-to "{place.text}": {len(layers)} layers, and a manifest has at most {MAX_LAYERS}:'
-                         " write mode=min, or make fewer steps")
+        raise BuildError(f"{len(layers)} layers, and a manifest has at most {MAX_LAYERS}: use mode=min, or build with"
+                         " fewer steps")
     raw, config, manifest = documents.manifest(documents.write(steps.records(blobs), layers), layers)
     if not target.has(config):
         target.blob(config, Kept(raw), _silent)
@@ -87,11 +88,11 @@ def export(store: Store, place: CachePlace, target: Target, old: Callable[[], So
 
 
 def _silent(_count: int) -> None:
-    """Take the progress of what nobody watches."""
+    """Ignore the progress."""
 
 
 def _there(old: Callable[[], Source]) -> dict[str, Descriptor]:
-    """The archives of the cache that is to be replaced, by diffID; none where it cannot be read, which is no news."""
+    """The archives of the previous cache, by diffID; none if it cannot be read, which is not an error."""
     try:
         source = old()
         try:
@@ -103,7 +104,7 @@ def _there(old: Callable[[], Source]) -> dict[str, Descriptor]:
 
 
 def _write(store: Store, diff_id: str, target: Target, compression: str, caches: Caches) -> Descriptor | None:
-    """Write a layer; None for one that is known by name only."""
+    """Write a layer; None if it is only known by its digest."""
     if not store.has(diff_id):
         try:
             caches.bring([diff_id])
@@ -119,9 +120,9 @@ def _write(store: Store, diff_id: str, target: Target, compression: str, caches:
 def _compressed(store: Store, diff_id: str, compression: str, path: str) -> tuple[Source, Descriptor]:
     media_type = media.layer_type(compression)
     if compression == "none":
-        return _File(store.path(diff_id)), Descriptor(media_type, diff_id, store.size(diff_id))
+        return _BlobFile(store.path(diff_id)), Descriptor(media_type, diff_id, store.size(diff_id))
     compressor, size = writer(compression), 0
-    check = Verifier(diff_id)   # what leaves this machine has been looked at: a disk may have rotted
+    check = Verifier(diff_id)   # verified before the export: the disk may be damaged
     fd = store.open_blob(diff_id)
     try:
         with open(path, "wb") as file:
@@ -138,16 +139,16 @@ def _compressed(store: Store, diff_id: str, compression: str, path: str) -> tupl
             check.done()
     finally:
         os.close(fd)
-    return _File(path), Descriptor(media_type, f"sha256:{digest.hexdigest()}", size)
+    return _BlobFile(path), Descriptor(media_type, f"sha256:{digest.hexdigest()}", size)
 
 
-class _File(Source):
-    """A blob that is a file here."""
+class _BlobFile(Source):
+    """A blob in a local file."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
         self._path = path
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """Its bytes from ``offset`` on."""
+        """Its content, starting at ``offset``."""
         return Window(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC), offset, descriptor.size, owned=True)

@@ -1,18 +1,20 @@
-"""--cache-from: steps are looked for in caches elsewhere, and their layers brought only when somebody needs the files.
+"""Imports of the build cache: steps are looked up in other caches, and their layers fetched only if files are needed.
 
-A cache that is not there, cannot be reached or is damaged is a warning, and no hit. So is a layer that does not come,
-or comes as something else: ``Lost`` says so, the build is looked at once more, and the step is carried out.
+A cache that is missing, unreachable or damaged is a warning. So is a layer that cannot be fetched or does not match its
+digest: ``Lost`` is raised, all steps are looked up again, and the step is executed.
 """
 
 from __future__ import annotations
 
+from pyruntime.builder.cache.read import fetch, known
 from pyruntime.errors import PyruntimeError, words
+from pyruntime.images.parallel import Crew
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyruntime.builder.cache.document import Record
+    from pyruntime.builder.cache.document import CacheRecord
     from pyruntime.builder.cache.locations import CachePlace
     from pyruntime.images.document import Descriptor
     from pyruntime.images.store.store import Store
@@ -22,23 +24,23 @@ _THREADS = 3   # downloads at once
 
 
 class Lost(Exception):
-    """Layers that a cache promised cannot be had; the cache does not promise them any more."""
+    """Layers of a cache could not be fetched; the cache no longer offers them."""
 
 
 class Caches:
-    """The caches of one command, in their order. A context manager: closes connections."""
+    """The imported caches of a build, in order. A context manager: closes connections."""
 
     def __init__(self, store: Store, places: list[CachePlace], connect: Callable[[CachePlace], Source],
                  warn: Callable[[str], None]) -> None:
-        """``connect`` gives what a place is read from; it need not look whether anything is there."""
+        """``connect`` opens a cache, without checking that it exists."""
         self._store = store
         self._connect = connect
         self._warn = warn
         self._sources: list[Source] = []
-        self._records: dict[str, list[Record]] = {}
-        self._blobs: dict[str, list[tuple[Source, Record]]] = {}   # by diffID
+        self._records: dict[str, list[CacheRecord]] = {}
+        self._blobs: dict[str, list[tuple[Source, CacheRecord]]] = {}   # by diffID
         self._lost: set[str] = set()
-        self.waiting = list(places)   # that nobody has looked into
+        self.waiting = list(places)   # not read yet
 
     def __enter__(self) -> Caches:
         return self
@@ -48,16 +50,14 @@ class Caches:
             source.close()
 
     def look(self, place: CachePlace) -> bool:
-        """Read what a waiting place knows; whether it is a cache. The warning says why it is none."""
-        from pyruntime.builder.cache.read import known
-
+        """Read the records of a waiting cache; whether it is a cache. A warning says why not."""
         self.waiting.remove(place)
         try:
             source = self._connect(place)
             self._sources.append(source)
             found = known(source)
         except (PyruntimeError, OSError) as error:
-            self._warn(f'--cache-from "{place.text}": {words(error)}; going on without it')
+            self._warn(f'importing cache from "{place.text}": {words(error)}; continuing without this cache')
             return False
         for key, record in found.items():
             self._records.setdefault(key, []).append(record)
@@ -65,9 +65,9 @@ class Caches:
             self._blobs.setdefault(diff_id, []).append((source, record))
         return True
 
-    def find(self, key: str) -> Record | None:
-        """What the first cache says of a step. Its layer need not be in the store: see ``bring``. The caller holds a
-        lease that has the layer, or adds it and asks again."""
+    def find(self, key: str) -> CacheRecord | None:
+        """The record of a step in the first cache that has one. Its layer need not be in the store: see ``bring``. The
+        caller holds a lease on the layer, or adds it and calls again."""
         for record in self._records.get(key, []):
             there = self._store.size(record.diff_id)
             if there == record.size or (there < 0 and record.diff_id not in self._lost):
@@ -75,16 +75,16 @@ class Caches:
         return None
 
     def blob(self, diff_id: str) -> Descriptor | None:
-        """The archive of a layer as the first cache has it."""
+        """The archive of a layer in the first cache that has one."""
         return next((record.blob for _, record in self._blobs.get(diff_id, [])), None)
 
     def is_lost(self, diff_id: str) -> bool:
-        """Whether a cache could not give this layer, so that what it has of it is not to be relied on."""
+        """Whether a cache could not deliver this layer, so that its archive is not trusted."""
         return diff_id in self._lost
 
     def missing(self, diff_ids: list[str]) -> list[str]:
-        """Which of these layers are not in the store. Raises Lost if one of them is in no cache: before any is brought,
-        since once that one is made anew, the others may not be needed."""
+        """The layers that are not in the store. Raises Lost if no cache has one of them, before any is fetched: once
+        that layer is built, the others may not be needed."""
         missing = [diff_id for diff_id in diff_ids if not self._store.has(diff_id)]
         nowhere = {diff_id for diff_id in missing if not self._blobs.get(diff_id)}
         if nowhere:
@@ -93,7 +93,7 @@ class Caches:
         return missing
 
     def bring(self, diff_ids: list[str]) -> None:
-        """Have these layers in the store, uncompressed. The caller holds a lease. Raises Lost."""
+        """Fetch these layers into the store, uncompressed. The caller holds a lease. Raises Lost."""
         missing = self.missing(diff_ids)
         lost: set[str] = set()
 
@@ -101,8 +101,6 @@ class Caches:
             if not self._one(diff_id):
                 lost.add(diff_id)
         if len(missing) > 1:
-            from pyruntime.images.parallel import Crew
-
             Crew().run(missing, one, min(_THREADS, len(missing)), self._stop)
         else:
             for diff_id in missing:
@@ -112,14 +110,12 @@ class Caches:
             raise Lost
 
     def _stop(self) -> None:
-        """End what threads wait for; that it fails is no news."""
+        """End the waits of threads, whose failures are then expected."""
         self._warn = lambda _text: None
         for source in self._sources:
             source.stop()
 
     def _one(self, diff_id: str) -> bool:
-        from pyruntime.builder.cache.read import fetch
-
         for source, record in self._blobs[diff_id]:
             try:
                 fetch(self._store, source, record)

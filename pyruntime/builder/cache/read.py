@@ -1,4 +1,4 @@
-"""What a cache knows, and its layers: read from wherever it is, and believed when it has been verified."""
+"""Reads the records and the layers of a cache, and verifies them."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from pyruntime.images.transports.layout import Staged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.builder.cache.document import Record
+    from pyruntime.builder.cache.document import CacheRecord
     from pyruntime.images.document import Manifest
     from pyruntime.images.store.store import Store
     from pyruntime.images.transports.base import Source
 
-_IMAGES = 32   # of an index: more platforms than anybody builds for
+_IMAGES = 32   # of an index: more platforms than usual
 
 
-def known(source: Source) -> dict[str, Record]:
-    """The records of a cache, or of an image that has them. Raises what reading it raises; ImageError for an image
-    without."""
+def known(source: Source) -> dict[str, CacheRecord]:
+    """The records of a cache, or of an image with an inline cache. Raises the source's errors; ImageError for an image
+    without a cache."""
     raw, media_type = source.root()
     root = parse_manifest(raw, media_type, f"{source.label}: manifest")
     if not root.is_index:
         found = _records(source, root)
         if found is None:
-            raise ImageError(f"{source.label}: an image that was built without --cache-to type=inline, and no cache")
+            raise ImageError(f"{source.label}: not a build cache, nor an image with an inline cache")
         return found
-    merged: dict[str, Record] = {}
+    merged: dict[str, CacheRecord] = {}
     for child in [entry for entry in root.manifests if is_image(entry) and source.holds(entry)][:_IMAGES]:
         if child.media_type in media.MANIFESTS:
             document = parse_manifest(source.document(child), child.media_type, f"{source.label}: {child.digest}")
             for key, record in (_records(source, document) or {}).items():
                 merged.setdefault(key, record)
     if not merged:
-        raise ImageError(f"{source.label}: images that were built without --cache-to type=inline, and no cache")
+        raise ImageError(f"{source.label}: not a build cache, nor images with an inline cache")
     return merged
 
 
-def _records(source: Source, manifest: Manifest) -> dict[str, Record] | None:
-    """None for an image without."""
+def _records(source: Source, manifest: Manifest) -> dict[str, CacheRecord] | None:
+    """The records; None for an image without a cache."""
     config, label = manifest.config, f"{source.label}: build cache"
     if config is None or config.media_type not in (DOCUMENT, *media.CONFIGS):
-        raise ImageError(f'{source.label}: an artifact of type "{config.media_type if config else "unknown"}", and no'
-                         " cache that pyruntime knows")
+        raise ImageError(f'{source.label}: an artifact of type "{config.media_type if config else "unknown"}", not a'
+                         " known build cache")
     raw = source.document(config)
     if config.media_type == DOCUMENT:
         return read_document(raw, manifest.layers, label)
@@ -56,10 +56,9 @@ def _records(source: Source, manifest: Manifest) -> dict[str, Record] | None:
     return read(document[INLINE], manifest.layers, label) if INLINE in document else None
 
 
-def fetch(store: Store, source: Source, record: Record) -> None:
-    """Have a layer in the store, uncompressed: as it comes, verified by its digest, into a file; from there, verified
-    by its diffID. The caller holds a lease. Raises what the source raises, DigestError, LayerError, HostError,
-    OSError."""
+def fetch(store: Store, source: Source, record: CacheRecord) -> None:
+    """Fetch a layer into the store, uncompressed: its archive is verified by its digest in a file, its content by its
+    diffID. The caller holds a lease. Raises the source's errors, DigestError, LayerError, HostError, OSError."""
     assert record.blob
     with store.ingest(record.diff_id, record.size) as ingest:
         if ingest.present:
@@ -68,7 +67,7 @@ def fetch(store: Store, source: Source, record: Record) -> None:
             path = f"{scratch.path}/blob"
             with Staged(path, record.blob) as staged:
                 source.fetch(record.blob, staged, lambda _count: None)
-            ingest.restart()   # an attempt that was killed may have left another compression's beginning
+            ingest.restart()   # a killed attempt may have left part of another compression
             with open(path, "rb", buffering=0) as file:
                 inflater = Inflater(file.read, record.size, Limits().ratio)
                 while data := inflater.read():

@@ -1,7 +1,7 @@
-"""The Dockerfile language. No I/O: text comes in, values that know their place come out.
+"""The Dockerfile language, without I/O: a text becomes values that know their position.
 
-    source        text, places, and problems that show them       lines         directives, continuation, heredocs
-    words         splitting and expanding                          instructions  what can stand in a line, typed
-    flags         --name=value                                     parse         a text as stages of instructions
-    arguments     ARG and its scopes                               names         the names that instructions have
+source        the text, positions, and problems              lines         directives, continuation, here-documents
+words         splitting and expanding                        instructions  the instructions as typed values
+flags         --name=value                                   parse         a text as stages of instructions
+arguments     ARG and its scopes                             names         the names of instructions and flags
 """

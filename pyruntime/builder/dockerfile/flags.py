@@ -1,5 +1,4 @@
-"""The flags of an instruction: words that begin with two dashes, before all else; quotes and escapes as in Docker's
-reader."""
+"""The flags of an instruction: leading words that begin with two dashes; quotes and escapes by Docker's rules."""
 
 from __future__ import annotations
 
@@ -9,14 +8,14 @@ from pyruntime.builder.dockerfile.words import SPACE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.builder.dockerfile.lines import Line
-    from pyruntime.builder.dockerfile.source import Source
+    from pyruntime.builder.dockerfile.source import DockerfileSource
 
 TRUE, FALSE = frozenset(("", "true", "1", "t", "T", "TRUE", "True")), frozenset(("false", "0", "f", "F", "FALSE",
                                                                                   "False"))
 
 
 class Flags:
-    """Values by name; ``offsets`` are where each word begins in the line, ``end`` where the flags end."""
+    """Values by name; ``offsets`` are the words' positions in the line, ``end`` the end of the flags."""
 
     __slots__ = ("end", "offsets", "values")
 
@@ -29,19 +28,19 @@ class Flags:
         return name in self.values
 
     def one(self, name: str) -> str:
-        """The value, "" where it is not given."""
+        """The value, "" without the flag."""
         return self.values.get(name, [""])[-1]
 
     def every(self, name: str) -> list[str]:
-        """The values of a flag that may come again."""
+        """The values of a flag that may be repeated."""
         return self.values.get(name, [])
 
     def yes(self, name: str) -> bool:
-        """Whether a flag that is true or false is given as true."""
+        """Whether a boolean flag is true."""
         return name in self.values and self.one(name) not in FALSE
 
 
-def read_flags(source: Source, line: Line) -> Flags:
+def read_flags(source: DockerfileSource, line: Line) -> Flags:
     """The flags of a line; problems go to ``source``."""
     flags = Flags()
     known = FLAGS.get(line.keyword, {})
@@ -84,21 +83,21 @@ def _word(text: str, index: int) -> tuple[str, int]:
     return word, index
 
 
-def _take(source: Source, line: Line, flags: Flags, known: dict[str, str], word: str, start: int) -> None:
+def _take(source: DockerfileSource, line: Line, flags: Flags, known: dict[str, str], word: str, start: int) -> None:
     name, equals, value = word[2:].partition("=")
     place = line.at(start)
     kind = known.get(name)
     if kind is None:
         close = nearest(name, known)
         remedy = f'write "--{close}"' if close else (
-            f"{line.keyword} knows {', '.join(f'--{flag}' for flag in known)}" if known else
+            f"{line.keyword} has {', '.join(f'--{flag}' for flag in known)}" if known else
             f"{line.keyword} has no flags")
         source.wrong(place, f'unknown flag "--{name}"', remedy)
         return
     if kind != "list" and name in flags.values:
-        source.wrong(place, f'the flag "--{name}" comes twice', "remove one of them")
+        source.wrong(place, f'the flag "--{name}" is repeated', "remove one of them")
     elif kind == "bool" and value not in TRUE | FALSE:
-        source.wrong(place, f'"--{name}" is true or false, not "{value}"', f'write "--{name}" or "--{name}=false"')
+        source.wrong(place, f'"--{name}" must be true or false, not "{value}"', f'write "--{name}" or "--{name}=false"')
     elif kind != "bool" and not equals:
         source.wrong(place, f'the flag "--{name}" has no value', f'write "--{name}=" and the value')
     flags.values.setdefault(name, []).append(value)

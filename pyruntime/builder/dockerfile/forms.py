@@ -7,11 +7,11 @@ from pyruntime.system.json import decode
 
 
 class NotTexts(Exception):
-    """A JSON list that holds something else than texts."""
+    """A JSON list with anything but strings."""
 
 
 def json_texts(text: str) -> list[str] | None:
-    """The texts of a JSON list; None for what is none, which is then taken as it stands. Raises NotTexts."""
+    """The strings of a JSON list; None if the text is not a list, and taken literally. Raises NotTexts."""
     text = text.strip()
     if not text.startswith("["):
         return None

@@ -1,6 +1,6 @@
-"""What can stand in a Dockerfile, one class each; values are as written, expanded only by ``evaluate``.
+"""The instructions of a Dockerfile, a class for each; values are as written, and expanded later.
 
-Every instruction has its ``place``, and ``text``: the line as it was written, continuation joined.
+Every instruction has its ``place``, and ``text``: the line as written, with continuation lines joined.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.builder.dockerfile.lines import Heredoc, Line
-    from pyruntime.builder.dockerfile.source import Place
+    from pyruntime.builder.dockerfile.source import Position
 
 
 class Word:
-    """A text that will be expanded, and where it stands: ``line`` and the offset in it."""
+    """A text to be expanded, and its position: ``line`` and the offset in it."""
 
     __slots__ = ("line", "offset", "text")
 
@@ -22,8 +22,8 @@ class Word:
         self.offset = offset
 
     @property
-    def place(self) -> Place:
-        """Where it stands."""
+    def place(self) -> Position:
+        """Its position."""
         return self.line.at(self.offset)
 
     def __repr__(self) -> str:
@@ -37,7 +37,7 @@ class Word:
 
 
 class Instruction:
-    """What all have in common."""
+    """The base of all instructions."""
 
     __slots__ = ("line",)
     name = ""
@@ -46,7 +46,7 @@ class Instruction:
         self.line = line
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Position:
         """The first line and column, and the last line."""
         return self.line.place
 
@@ -60,8 +60,8 @@ class Instruction:
         return f"{type(self).__name__}({fields})"
 
 
-class From(Instruction):
-    """FROM [--platform=P] IMAGE [AS NAME]; ``stage_name`` in small letters."""
+class FromInstruction(Instruction):
+    """FROM [--platform=P] IMAGE [AS NAME]; ``stage_name`` in lower case."""
 
     __slots__ = ("image", "platform", "stage_name")
     name = "FROM"
@@ -73,8 +73,8 @@ class From(Instruction):
         self.platform = platform
 
 
-class Program(Instruction):
-    """A program to run: ``args`` of the exec form, or one text for the shell."""
+class ProgramInstruction(Instruction):
+    """A program to run: ``args`` of the exec form, or one string for the shell."""
 
     __slots__ = ("args", "shell")
 
@@ -84,22 +84,22 @@ class Program(Instruction):
         self.shell = shell
 
 
-class Cmd(Program):
+class CmdInstruction(ProgramInstruction):
     """CMD."""
 
     __slots__ = ()
     name = "CMD"
 
 
-class Entrypoint(Program):
+class EntrypointInstruction(ProgramInstruction):
     """ENTRYPOINT."""
 
     __slots__ = ()
     name = "ENTRYPOINT"
 
 
-class Run(Program):
-    """RUN; ``mounts`` are the values of --mount as words, ``heredocs`` what belongs to the text."""
+class RunInstruction(ProgramInstruction):
+    """RUN; ``mounts`` are the values of --mount, ``heredocs`` belong to the text."""
 
     __slots__ = ("heredocs", "mounts", "network", "security")
     name = "RUN"
@@ -113,10 +113,10 @@ class Run(Program):
         self.heredocs = heredocs
 
 
-class Copy(Instruction):
-    """COPY and ADD. ``sources`` and ``target`` as words; ``files`` are here-documents, whose name is the file's.
+class CopyInstruction(Instruction):
+    """COPY and ADD. ``sources`` and ``target`` as words; ``files`` are here-documents, whose names are file names.
 
-    Flags that are not given are None or False; ``keep_git`` and ``unpack`` are ADD's, None where nothing is said.
+    Missing flags are None or False; ``keep_git`` and ``unpack`` are ADD's, None without the flag.
     """
 
     __slots__ = ("add", "checksum", "chmod", "chown", "exclude", "files", "keep_git", "link", "parents", "sources",
@@ -146,7 +146,7 @@ class Copy(Instruction):
         return "ADD" if self.add else "COPY"
 
 
-class Pairs(Instruction):
+class PairsInstruction(Instruction):
     """ENV, LABEL: names and values."""
 
     __slots__ = ("pairs",)
@@ -156,21 +156,21 @@ class Pairs(Instruction):
         self.pairs = pairs
 
 
-class Env(Pairs):
+class EnvInstruction(PairsInstruction):
     """ENV."""
 
     __slots__ = ()
     name = "ENV"
 
 
-class Label(Pairs):
+class LabelInstruction(PairsInstruction):
     """LABEL."""
 
     __slots__ = ()
     name = "LABEL"
 
 
-class Arg(Instruction):
+class ArgInstruction(Instruction):
     """ARG: names, each with a default or None."""
 
     __slots__ = ("pairs",)
@@ -181,8 +181,8 @@ class Arg(Instruction):
         self.pairs = pairs
 
 
-class Single(Instruction):
-    """An instruction whose whole text is one word."""
+class SingleInstruction(Instruction):
+    """An instruction with one word."""
 
     __slots__ = ("word",)
 
@@ -191,36 +191,36 @@ class Single(Instruction):
         self.word = word
 
 
-class Workdir(Single):
+class WorkdirInstruction(SingleInstruction):
     """WORKDIR."""
 
     __slots__ = ()
     name = "WORKDIR"
 
 
-class User(Single):
+class UserInstruction(SingleInstruction):
     """USER."""
 
     __slots__ = ()
     name = "USER"
 
 
-class StopSignal(Single):
+class StopSignalInstruction(SingleInstruction):
     """STOPSIGNAL."""
 
     __slots__ = ()
     name = "STOPSIGNAL"
 
 
-class Maintainer(Single):
+class MaintainerInstruction(SingleInstruction):
     """MAINTAINER."""
 
     __slots__ = ()
     name = "MAINTAINER"
 
 
-class Several(Instruction):
-    """An instruction of several words; ``json`` where it was written as a list."""
+class SeveralInstruction(Instruction):
+    """An instruction with several words; ``json`` if written as a list."""
 
     __slots__ = ("json", "words")
 
@@ -230,22 +230,22 @@ class Several(Instruction):
         self.json = json
 
 
-class Expose(Several):
+class ExposeInstruction(SeveralInstruction):
     """EXPOSE."""
 
     __slots__ = ()
     name = "EXPOSE"
 
 
-class Volume(Several):
+class VolumeInstruction(SeveralInstruction):
     """VOLUME."""
 
     __slots__ = ()
     name = "VOLUME"
 
 
-class Shell(Instruction):
-    """SHELL: the program that runs texts."""
+class ShellInstruction(Instruction):
+    """SHELL: the program that runs shell forms."""
 
     __slots__ = ("args",)
     name = "SHELL"
@@ -255,8 +255,8 @@ class Shell(Instruction):
         self.args = args
 
 
-class Healthcheck(Instruction):
-    """HEALTHCHECK: ``test`` as configurations have it (["NONE"], ["CMD", ...], ["CMD-SHELL", text]); ``times`` in
+class HealthcheckInstruction(Instruction):
+    """HEALTHCHECK: ``test`` as in configurations (["NONE"], ["CMD", ...], ["CMD-SHELL", text]); ``times`` in
     nanoseconds by the configuration's names, with Retries."""
 
     __slots__ = ("test", "times")
@@ -268,8 +268,8 @@ class Healthcheck(Instruction):
         self.times = times
 
 
-class Onbuild(Instruction):
-    """ONBUILD: an instruction for who builds on the image; ``trigger`` is its text."""
+class OnbuildInstruction(Instruction):
+    """ONBUILD: an instruction for builds based on the image; ``trigger`` is its text."""
 
     __slots__ = ("trigger",)
     name = "ONBUILD"
@@ -280,11 +280,11 @@ class Onbuild(Instruction):
 
 
 class Stage:
-    """A stage: its FROM and what follows. ``index`` counts from 0."""
+    """A stage: its FROM and the following instructions. ``index`` counts from 0."""
 
     __slots__ = ("index", "instructions", "start")
 
-    def __init__(self, index: int, start: From) -> None:
+    def __init__(self, index: int, start: FromInstruction) -> None:
         self.index = index
         self.start = start
         self.instructions: list[Instruction] = []
@@ -303,11 +303,11 @@ class Dockerfile:
     def __init__(self, directives: dict[str, str], escape: str) -> None:
         self.directives = directives
         self.escape = escape
-        self.arguments: list[Arg] = []
+        self.arguments: list[ArgInstruction] = []
         self.stages: list[Stage] = []
 
     def stage(self, name: str) -> Stage | None:
-        """The stage of this name (in any case of letters) or number; of equal names the last."""
+        """The stage of this name (ignoring case) or number; the last of equal names."""
         for stage in reversed(self.stages):
             if stage.start.stage_name == name.lower() and name:
                 return stage

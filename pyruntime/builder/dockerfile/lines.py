@@ -1,8 +1,8 @@
-"""From a text to instructions as they are written: directives, comments, continuation lines, here-documents.
+"""Splits a text into instructions as written: directives, comments, continuation lines, here-documents.
 
-Follows Docker's reader: directives (`# escape=`, `# syntax=`, `# check=`) count only in the first lines; a line that
-ends with one escape character goes on in the next; comment lines within are dropped, empty ones too, with a warning;
-what follows `<<NAME` in RUN, COPY and ADD is read up to the line NAME.
+By Docker's rules: directives (`# escape=`, `# syntax=`, `# check=`) are valid only in the first lines; a line that ends
+with a single escape character continues on the next; comment lines within are dropped, empty ones too, with a warning;
+after `<<NAME` in RUN, COPY and ADD, lines are content up to the line NAME.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from pyruntime.builder.dockerfile.names import WITH_HEREDOCS
-from pyruntime.builder.dockerfile.source import Place
+from pyruntime.builder.dockerfile.source import Position
 from pyruntime.builder.dockerfile.words import SPACE, first_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.builder.dockerfile.source import Source
+    from pyruntime.builder.dockerfile.source import DockerfileSource
 
 DIRECTIVES = ("check", "escape", "syntax")
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 
 
 class Heredoc:
-    """A here-document: ``expand`` where its name is not quoted, ``chomp`` for <<-;
-    ``start`` and ``end`` are where the word stands in the text; ``apart``: blanks stand before its name."""
+    """A here-document: ``expand`` if its name is not quoted, ``chomp`` for <<-; ``start`` and ``end`` are the position
+    of its word; ``apart``: blanks precede its name."""
 
     __slots__ = ("apart", "chomp", "content", "end", "expand", "name", "place", "start")
 
@@ -35,14 +35,14 @@ class Heredoc:
         self.start = start
         self.end = end
         self.content = ""
-        self.place = Place(1)
+        self.place = Position(1)
 
     def ends(self, line: str) -> bool:
         """Whether this line of the file is its last."""
         return (line.lstrip("\t") if self.chomp else line) == self.name
 
     def text(self) -> str:
-        """The content as it is used: without leading tabs for <<-."""
+        """The content, without leading tabs for <<-."""
         if not self.chomp:
             return self.content
         return "".join(line.lstrip("\t") for line in self.content.splitlines(keepends=True))
@@ -52,15 +52,16 @@ class Heredoc:
 
 
 class Line:
-    """One instruction as written: ``keyword`` in capitals, ``rest`` joined of all its lines, ``heredocs``.
+    """One instruction as written: ``keyword`` in upper case, ``rest`` of all its lines joined, ``heredocs``.
 
-    ``at(offset)`` is the place of a character of ``rest``. ``pinned``: the line stands elsewhere, in an image, and all
-    of it is said to be at ``place``.
+    ``at(offset)`` is the position of a character of ``rest``. ``pinned``: the line is from an image's ONBUILD, and
+    everything has the position ``place``.
     """
 
     __slots__ = ("_pieces", "heredocs", "keyword", "last", "pinned", "place", "rest", "written")
 
-    def __init__(self, keyword: str, written: str, rest: str, place: Place, pieces: list[tuple[int, int, int]]) -> None:
+    def __init__(self, keyword: str, written: str, rest: str, place: Position, pieces: list[tuple[int, int, int]]
+                 ) -> None:
         self.keyword = keyword
         self.written = written
         self.rest = rest
@@ -68,23 +69,23 @@ class Line:
         self.last = place.last
         self.heredocs: list[Heredoc] = []
         self.pinned = False
-        self._pieces = pieces   # offset in rest (the first may be negative), line, column
+        self._pieces = pieces   # offset in ``rest`` (the first may be negative), line, column
 
-    def at(self, offset: int) -> Place:
-        """Where the character at ``offset`` of ``rest`` stands in the file."""
+    def at(self, offset: int) -> Position:
+        """The position in the file of the character at ``offset`` of ``rest``."""
         if self.pinned:
             return self.place
         index = max(0, bisect_right(self._pieces, (offset, 1 << 60, 0)) - 1)
         start, line, column = self._pieces[index]
-        return Place(line, column + offset - start, self.last)
+        return Position(line, column + offset - start, self.last)
 
     def below(self, keyword: str, start: int) -> Line:
-        """What stands behind ``start`` as an instruction of its own (ONBUILD)."""
+        """The text after ``start`` as an instruction (ONBUILD)."""
         pieces = [(offset - start, line, column) for offset, line, column in self._pieces]
         made = Line(keyword.upper(), keyword, self.rest[start:], self.at(start), pieces)
         made.last = self.last
         made.heredocs = self.heredocs
-        for heredoc in made.heredocs:   # they stand in this line only, from now on
+        for heredoc in made.heredocs:   # their positions are in this line from now on
             heredoc.start -= start
             heredoc.end -= start
         return made
@@ -95,7 +96,7 @@ class Lines:
 
     __slots__ = ("directives", "escape", "lines")
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: DockerfileSource) -> None:
         self.directives: dict[str, str] = {}
         self.escape = "\\"
         self.lines: list[Line] = []
@@ -103,34 +104,34 @@ class Lines:
         while index < len(source.lines):
             index = self._instruction(source, index)
 
-    def _directives(self, source: Source) -> int:
+    def _directives(self, source: DockerfileSource) -> int:
         for index, text in enumerate(source.lines):
             name, equals, value = text.strip(SPACE).removeprefix("#").partition("=")
             name = name.strip(SPACE).lower()
             if not text.lstrip(SPACE).startswith("#") or not equals or name not in DIRECTIVES or not value.strip(SPACE):
-                return index   # anything else, a comment too, makes an end of directives
+                return index   # anything else, even a comment, ends the directives
             value = value.strip(SPACE)
             column = len(text) - len(text.lstrip(SPACE)) + 1
             if name in self.directives:
-                source.wrong(Place(index + 1, column), f'the directive "{name}" comes twice', "remove one of them")
+                source.wrong(Position(index + 1, column), f'the directive "{name}" is repeated', "remove one of them")
             self.directives[name] = value
             if name == "escape":
                 if value not in ("\\", "`"):
-                    source.wrong(Place(index + 1, text.index(value, text.index("=")) + 1),
+                    source.wrong(Position(index + 1, text.index(value, text.index("=")) + 1),
                                  f'the escape character cannot be "{value}"', 'write "\\" or "`"')
                 else:
                     self.escape = value
         return len(source.lines)
 
     def _goes_on(self, text: str) -> str | None:
-        """The line without the escape character at its end; None where it does not go on."""
+        """The line without the escape character at its end; None if it does not continue."""
         stripped = text.rstrip(" \t")
         if stripped.endswith(self.escape) and not stripped.endswith(self.escape * 2):
             return stripped[:-1]
         return None
 
-    def _instruction(self, source: Source, index: int) -> int:
-        """Read the instruction that begins in a line, or pass over it; the next line's index."""
+    def _instruction(self, source: DockerfileSource, index: int) -> int:
+        """Read the instruction at a line, or skip the line; the index of the next line."""
         text = source.lines[index].lstrip(SPACE)
         indent = len(source.lines[index]) - len(text)
         if not text or text.startswith("#"):
@@ -157,8 +158,8 @@ class Lines:
             return index
         line = self._split(joined, pieces, start + 1, index)
         if empty and empty <= index:
-            source.warn(Place(empty), "an empty line within an instruction", "remove it, or the character before it"
-                        " that makes the instruction go on")
+            source.warn(Position(empty), "empty line in an instruction", "remove it, or the continuation character"
+                        " before it")
         self.lines.append(line)
         if line.keyword in WITH_HEREDOCS or line.keyword == "ONBUILD":
             index = self._heredocs(source, line, index)
@@ -169,20 +170,20 @@ class Lines:
         keyword, rest = first_word(joined)
         start = len(joined) - len(rest)
         number, column = pieces[0][1], pieces[0][2]
-        return Line(keyword.upper(), keyword, joined[start:], Place(number, column, last),
+        return Line(keyword.upper(), keyword, joined[start:], Position(number, column, last),
                     [(offset - start, line, column) for offset, line, column in pieces])
 
-    def _heredocs(self, source: Source, line: Line, index: int) -> int:
+    def _heredocs(self, source: DockerfileSource, line: Line, index: int) -> int:
         if "<<" not in line.rest:
             return index
         if line.keyword == "ONBUILD" and first_word(line.rest)[0].upper() not in WITH_HEREDOCS:
             return index
-        # "<< X" may be a shift in a shell's arithmetic: what no line ends is none.
+        # "<< X" may be a shift in a shell's arithmetic: without an end it is not a here-document.
         line.heredocs = [one for one in find_heredocs(line.rest, self.escape)
                          if not one.apart or any(map(one.ends, source.lines[index:]))]
         for heredoc in line.heredocs:
             begin = index
-            heredoc.place = Place(begin + 1)
+            heredoc.place = Position(begin + 1)
             while index < len(source.lines):
                 text = source.lines[index]
                 index += 1
@@ -198,8 +199,8 @@ class Lines:
 
 
 def find_heredocs(text: str, escape: str = "\\") -> list[Heredoc]:
-    """The here-documents that an instruction's text asks for: words like ``<<EOF``, ``<<-"EOF"``, ``3<<X``, ``<< EOF``;
-    not in quotes, which is why the JSON form has none, and not ``<<<``."""
+    """The here-documents of an instruction's text: words like ``<<EOF``, ``<<-"EOF"``, ``3<<X``, ``<< EOF``; not in
+    quotes (so the JSON form has none), and not ``<<<``."""
     found: list[Heredoc] = []
     index, quote = 0, ""
     while index < len(text):
@@ -229,7 +230,7 @@ def _heredoc(text: str, index: int, escape: str) -> Heredoc | None:
     while start and text[start - 1].isdigit():
         start -= 1
     if start and text[start - 1] not in SPACE:
-        return None   # $((a<<b)), say
+        return None   # for example $((a<<b))
     index += 2
     chomp = text.startswith("-", index)
     index += chomp
@@ -242,8 +243,8 @@ def _heredoc(text: str, index: int, escape: str) -> Heredoc | None:
 
 
 def _heredoc_name(text: str, index: int, escape: str) -> tuple[str, int, bool]:
-    """A name that may be quoted, also in parts (``eo"f"``, ``\\EOF``): without its quotes, where it ends, and whether
-    anything of it was quoted; "" where it is none."""
+    """A name, possibly quoted in parts (``eo"f"``, ``\\EOF``): without its quotes, its end, and whether anything was
+    quoted; "" if there is none."""
     name, begin, quoted = "", index, False
     while index < len(text):
         letter = text[index]

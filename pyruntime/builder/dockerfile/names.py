@@ -1,4 +1,4 @@
-"""The names of the language, and the nearest of them to what somebody wrote."""
+"""The names of the language, and suggestions for misspelled ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAGS: dict[str, dict[str, str]] = {
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
-    """The name that is one or two slips of the finger away from ``word``; "" where none is."""
+    """The name that differs from ``word`` by one or two typing errors; "" if there is none."""
     best, found = 3, ""
     for name in names:
         far = _distance(word.lower(), name.lower(), best)
@@ -31,7 +31,7 @@ def nearest(word: str, names: Iterable[str]) -> str:
 
 
 def _distance(one: str, other: str, limit: int) -> int:
-    """How many letters have to be put in, taken out, changed, or swapped with their neighbour."""
+    """The number of insertions, deletions, changes and swaps of neighbours."""
     if abs(len(one) - len(other)) >= limit:
         return limit
     before: list[int] = []

@@ -1,6 +1,6 @@
-"""A Dockerfile's text, places in it, and what is said about them.
+"""A Dockerfile's text, positions in it, and problems.
 
-A problem shows where it is:
+A problem is shown with its position:
 
     Dockerfile:7:12: unknown flag "--fro"
       COPY --fro=a b c
@@ -15,8 +15,8 @@ from pyruntime.errors import DockerfileError
 _SHOWN = 160   # characters of a line that are shown
 
 
-class Place:
-    """A point in a file: ``line`` and ``column`` count from 1; ``last`` is the last line of the instruction there."""
+class Position:
+    """A position in a file: ``line`` and ``column`` count from 1; ``last`` is the last line of the instruction."""
 
     __slots__ = ("column", "last", "line")
 
@@ -29,18 +29,18 @@ class Place:
         return f"Place({self.line}, {self.column}, {self.last})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Place) and repr(self) == repr(other)
+        return isinstance(other, Position) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
         return hash(repr(self))
 
 
 class Complaint:
-    """One thing that is wrong (or, as a warning, not as it should be) at a place."""
+    """A problem, or a warning, at a position."""
 
     __slots__ = ("place", "remedy", "what")
 
-    def __init__(self, place: Place, what: str, remedy: str = "") -> None:
+    def __init__(self, place: Position, what: str, remedy: str = "") -> None:
         self.place = place
         self.what = what
         self.remedy = remedy
@@ -49,31 +49,31 @@ class Complaint:
         return f"Complaint({self.place!r}, {self.what!r}, {self.remedy!r})"
 
 
-class Source:
-    """A file's name and lines, and the complaints about it."""
+class DockerfileSource:
+    """A file's name and lines, and its problems and warnings."""
 
     __slots__ = ("lines", "name", "problems", "warnings")
 
     def __init__(self, name: str, text: str) -> None:
-        """``text`` as it was read: a byte order mark and any line ends are dealt with here."""
+        """``text`` as read: a byte order mark and all line ends are handled here."""
         self.name = name
-        # Not splitlines(): form feeds and the like end no line of a Dockerfile.
+        # Not splitlines(): form feeds and similar characters do not end a line of a Dockerfile.
         self.lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
         if self.lines and not self.lines[-1]:
             self.lines.pop()
         self.problems: list[Complaint] = []
         self.warnings: list[Complaint] = []
 
-    def wrong(self, place: Place, what: str, remedy: str = "") -> None:
-        """Note a problem: whoever has read everything calls ``done``."""
+    def wrong(self, place: Position, what: str, remedy: str = "") -> None:
+        """Add a problem; ``done`` raises them together."""
         self.problems.append(Complaint(place, what, remedy))
 
-    def warn(self, place: Place, what: str, remedy: str = "") -> None:
-        """Note something that works, and should not be."""
+    def warn(self, place: Position, what: str, remedy: str = "") -> None:
+        """Add a warning."""
         self.warnings.append(Complaint(place, what, remedy))
 
     def show(self, complaint: Complaint) -> str:
-        """The complaint with its place, the line, and a caret below it."""
+        """The complaint with its position, the line, and a caret below it."""
         place = complaint.place
         text = f"{self.name}:{place.line}:{place.column}: {complaint.what}"
         if 0 < place.line <= len(self.lines):

@@ -1,14 +1,14 @@
-"""Words of the language: how a text is split into them, and how $NAME, quotes and escapes in them are expanded.
+"""Words of the language: splitting a text into words, and expanding $NAME, quotes and escapes.
 
-    $NAME ${NAME}                            the value; nothing where the name is not set
-    ${NAME:-word} ${NAME-word}               the value, else the word; with a colon, an empty value does not count
-    ${NAME:+word} ${NAME+word}               the word if there is a value, else nothing
-    ${NAME:?word} ${NAME?word}               the value, else an error that says the word
-    ${NAME#pattern} ## % %%                  the value without a beginning, or an end, that matches
-    ${NAME/pattern/word} //                  the value with the first match, or every one, replaced
+$NAME ${NAME}                            the value; empty if the name is not set
+${NAME:-word} ${NAME-word}               the value, else the word; with a colon, also for an empty value
+${NAME:+word} ${NAME+word}               the word if there is a value, else nothing
+${NAME:?word} ${NAME?word}               the value, else an error with the word
+${NAME#pattern} ## % %%                  the value without a matching prefix or suffix
+${NAME/pattern/word} //                  the value with the first match, or all, replaced
 
-Patterns know * and ?. Names, quotes and escapes are those of Docker's reader, whose rules differ from a shell's: in
-double quotes the escape character means something before `"`, `$` and itself alone; single quotes keep everything.
+Patterns support * and ?. Names, quotes and escapes follow Docker's rules, which differ from a shell's: in double quotes
+the escape character is special only before `"`, `$` and itself; single quotes keep everything.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 SPACE = " \t\v\f\r\n"
 _SPECIAL = frozenset("@*#?-$!0")
-_DEPTH = 100   # of ${A:-${B:-...}}: more is somebody's joke, and would end Python's stack
+_DEPTH = 100   # of ${A:-${B:-...}}: more would overflow Python's stack
 
 
 class WordError(Exception):
-    """A word that cannot be expanded; ``offset`` is where in it."""
+    """A word that cannot be expanded; ``offset`` is the position in it."""
 
     def __init__(self, what: str, offset: int, remedy: str = "") -> None:
         super().__init__(what)
@@ -34,7 +34,7 @@ class WordError(Exception):
 
 
 def split_words(text: str, escape: str = "\\") -> list[tuple[int, str]]:
-    """The words of ENV, LABEL and ARG, with their quotes and escapes, and where each begins."""
+    """The words of ENV, LABEL and ARG, with their quotes and escapes, and their positions."""
     words: list[tuple[int, str]] = []
     index = 0
     while index < len(text):
@@ -62,38 +62,38 @@ def split_words(text: str, escape: str = "\\") -> list[tuple[int, str]]:
 
 
 def first_word(text: str) -> tuple[str, str]:
-    """The first word, and what follows the blanks behind it. Blanks are SPACE alone: str.split knows more."""
+    """The first word, and the text after the following blanks. Blanks are SPACE alone: str.split has more."""
     text = text.lstrip(SPACE)
     end = next((index for index, letter in enumerate(text) if letter in SPACE), len(text))
     return text[:end], text[end:].lstrip(SPACE)
 
 
 def split_fields(text: str) -> list[tuple[int, str]]:
-    """The words of COPY, EXPOSE and others: what stands between blanks, and where each begins."""
+    """The words of COPY, EXPOSE and others, separated by blanks, and their positions."""
     return [(match.start(), match[0]) for match in re.finditer(r"[^ \t\v\f\r\n]+", text)]
 
 
 class Expansion:
-    """Expands words with the values of one moment."""
+    """Expands words with given values."""
 
     __slots__ = ("escape", "raw_quotes", "values")
 
     def __init__(self, values: Mapping[str, str], escape: str = "\\", *, raw_quotes: bool = False) -> None:
-        """``raw_quotes``: quotes and escapes stay as they are (content of here-documents)."""
+        """``raw_quotes``: quotes and escapes are kept (content of here-documents)."""
         self.values = values
         self.escape = escape
         self.raw_quotes = raw_quotes
 
     def word(self, text: str) -> str:
         """The expanded word, without its quotes. Raises WordError."""
-        reader = _Reader(self, text)
+        reader = _WordParser(self, text)
         return "".join(part for part, _ in reader.until(""))
 
     def words(self, text: str) -> list[str]:
-        """As ``word``, split at the blanks that do not stand in quotes: a variable may be several words."""
+        """Like ``word``, split at unquoted blanks: a variable may contain several words."""
         result: list[str] = []
         current: str | None = None
-        for part, quoted in _Reader(self, text).until(""):
+        for part, quoted in _WordParser(self, text).until(""):
             if quoted:
                 current = (current or "") + part
                 continue
@@ -107,8 +107,8 @@ class Expansion:
         return result if current is None else [*result, current]
 
 
-class _Reader:
-    """Reads one text from its beginning to its end."""
+class _WordParser:
+    """Parses one text from its beginning to its end."""
 
     def __init__(self, expansion: Expansion, text: str) -> None:
         self.expansion = expansion
@@ -121,7 +121,7 @@ class _Reader:
         return self.text[self.index:self.index + 1]
 
     def until(self, stop: str, *, raw_escapes: bool = False) -> list[tuple[str, bool]]:
-        """Pieces up to ``stop``, which is read, or the end for ""; each with whether it stood in quotes."""
+        """Pieces up to ``stop``, which is consumed, or to the end for ""; each with whether it was quoted."""
         found: list[tuple[str, bool]] = []
         begin = self.index
         while self.index < len(self.text):
@@ -156,7 +156,7 @@ class _Reader:
     def _single(self) -> str:
         end = self.text.find("'", self.index + 1)
         if end < 0:
-            raise WordError("a single quote has no second one", self.index, "write ' where the text ends")
+            raise WordError("unclosed single quote", self.index, "write ' at the end of the text")
         text = self.text[self.index + 1:end]
         self.index = end + 1
         return text
@@ -181,7 +181,7 @@ class _Reader:
                     letter = following
             found += letter
             self.index += 1
-        raise WordError("a double quote has no second one", begin, 'write " where the text ends')
+        raise WordError("unclosed double quote", begin, 'write " at the end of the text')
 
     def _name(self) -> str:
         start = self.index
@@ -204,11 +204,11 @@ class _Reader:
             return (self.expansion.values.get(name) or "") if name else "$"
         self.depth += 1
         if self.depth > _DEPTH:
-            raise WordError(f'more than {_DEPTH} "${{" within one another', start, "make it simpler")
+            raise WordError(f'more than {_DEPTH} "${{" nested', start, "make it simpler")
         self.index += 1
         name = self._name()
         if not name:
-            raise WordError('"${" is followed by no name', start, "write the name of a variable")
+            raise WordError('no name after "${"', start, "write the name of a variable")
         value = self._modified(name, start)
         self.depth -= 1
         return value
@@ -264,7 +264,7 @@ class _Reader:
         everywhere = self._peek() == "/"
         self.index += everywhere
         pattern = "".join(part for part, _ in self.until("/", raw_escapes=True))
-        word = "".join(part for part, _ in self.until("}", raw_escapes=True))   # what is escaped stays so: for sed, say
+        word = "".join(part for part, _ in self.until("}", raw_escapes=True))   # escapes are kept, for example for sed
         value = self.expansion.values.get(name) or ""
         if not pattern:
             return value
@@ -273,9 +273,9 @@ class _Reader:
 
 
 def _regex(pattern: str, escape: str) -> str:
-    """A pattern of * and ? as a regular expression, which takes as much as it can.
+    """A pattern of * and ? as a greedy regular expression.
 
-    What stands between two stars is taken where it comes first: no value makes that take long.
+    The text between two stars matches at its first occurrence, so that the time stays linear.
     """
     pieces, index = [""], 0
     while index < len(pattern):
@@ -285,7 +285,7 @@ def _regex(pattern: str, escape: str) -> str:
             pieces[-1] += re.escape(pattern[index])
         elif letter != "*":
             pieces[-1] += "." if letter == "?" else re.escape(letter)
-        elif len(pieces) == 1 or pieces[-1]:   # one * after another adds nothing
+        elif len(pieces) == 1 or pieces[-1]:   # repeated * have no further meaning
             pieces.append("")
         index += 1
     middle = "".join(f"(?>.*?{piece})" for piece in pieces[1:-1])

@@ -1,1 +1,1 @@
-"""A build as a graph of steps: planned from a Dockerfile, carried out stage by stage."""
+"""A build as a graph of steps: planned from a Dockerfile, executed stage by stage."""

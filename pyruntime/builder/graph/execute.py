@@ -1,6 +1,6 @@
-"""Carries a plan out: stages that do not need one another at the same time, each step in a process of its own.
+"""Executes a plan: independent stages in parallel, each step in a process of its own.
 
-This process finds what the cache has, forks workers for the rest, and shows what they say; it waits in one place.
+This process looks up the cache, forks workers for the other steps, and shows their output; it waits in one place.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pyruntime.builder.cache import keys
 from pyruntime.builder.cache.digests import Known, of_sources
 from pyruntime.builder.cache.imports import Lost
 from pyruntime.builder.graph.plan import COMMENT, StagePlan
+from pyruntime.builder.steps import network
 from pyruntime.builder.steps.mounts import Secrets
 from pyruntime.builder.steps.origins import is_url, text_digest
-from pyruntime.builder.steps.run import Place
+from pyruntime.builder.steps.run import RunOptions
 from pyruntime.builder.steps.tree import Tree, literal
 from pyruntime.builder.steps.tree import select as select_sources
 from pyruntime.builder.steps.worker import Work, Worker, exclusion
@@ -27,6 +28,7 @@ from pyruntime.images.make import timestamp
 from pyruntime.images.platform import Platform
 from pyruntime.images.store import steps
 from pyruntime.images.store.steps import Made
+from pyruntime.runtime.api import Runtime
 from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
@@ -35,30 +37,30 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.builder.cache.imports import Caches
-    from pyruntime.builder.graph.plan import Plan, Step
-    from pyruntime.builder.progress import Progress
+    from pyruntime.builder.graph.plan import BuildPlan, BuildStep
+    from pyruntime.builder.progress import BuildProgress
     from pyruntime.builder.steps.origins import Origins
     from pyruntime.images.lookup import Image
     from pyruntime.images.store.leases import Lease
     from pyruntime.images.store.store import Store
 
 
-class Settings:
-    """How is built.
+class ExecutionOptions:
+    """How a build is executed.
 
-    ``allowed``   what a Dockerfile may ask for that is not everybody's: network.host
-    ``cache``     False: every step anew; ``no_cache`` names stages for which that holds
-    ``driver``    of the root filesystems in which steps work; "": the best that can be used
-    ``epoch``     SOURCE_DATE_EPOCH: every time that is later becomes it; None: times are what they are
-    ``network``   of RUN, where that says nothing (pyruntime.builder.steps.network)
+    ``allowed``   entitlements: network.host
+    ``cache``     False: no step uses the cache; ``no_cache``: names of stages that do not use it
+    ``driver``    the storage driver of the steps' root filesystems; "": the best available
+    ``epoch``     SOURCE_DATE_EPOCH: later times become this time; None: times are kept
+    ``network``   of RUN without --network (pyruntime.builder.steps.network)
     ``hosts``     NAME:ADDRESS for /etc/hosts
-    ``workers``   how many steps are carried out at once
+    ``workers``   maximum number of steps at once
     """
 
-    __slots__ = ("allowed", "cache", "driver", "epoch", "hosts", "network", "no_cache", "place", "secrets", "workers")
+    __slots__ = ("allowed", "cache", "driver", "epoch", "hosts", "network", "no_cache", "run", "secrets", "workers")
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, run: RunOptions) -> None:
+        self.run = run
         self.allowed: frozenset[str] = frozenset()
         self.cache = True
         self.no_cache: frozenset[str] = frozenset()
@@ -71,8 +73,8 @@ class Settings:
 
 
 class StageState:
-    """How far a stage is: ``chain`` of layers (diffID, chainID, descriptor), ``history`` entries of its own and its
-    base's, ``own`` how many of the layers this build has made or found."""
+    """The progress of a stage: its ``chain`` of layers (diffID, chainID, descriptor), the ``history`` entries of the
+    stage and its base, and the number of the base's layers."""
 
     __slots__ = ("base_layers", "chain", "created", "done", "history", "next", "number", "plan", "total")
 
@@ -89,17 +91,18 @@ class StageState:
 
 
 class Execution:
-    """One build."""
+    """One build for one platform."""
 
-    def __init__(self, plan: Plan, store: Store, context: Tree, origins: Origins, settings: Settings, caches: Caches,
-                 progress: Progress, warn: Callable[[str], None], *, label: str = "", number: int = 0) -> None:
-        """``label`` stands before titles; ``number`` steps were shown before."""
+    def __init__(self, plan: BuildPlan, store: Store, context: Tree, origins: Origins, options: ExecutionOptions,
+                 caches: Caches, progress: BuildProgress, warn: Callable[[str], None], *, label: str = "",
+                 number: int = 0) -> None:
+        """``label`` precedes titles; ``number``: steps shown before."""
         self.plan = plan
         self.store = store
         self.context = context
         self.origins = origins
-        origins.agents = settings.secrets.agents
-        self.settings = settings
+        origins.agents = options.secrets.agents
+        self.options = options
         self.progress = progress
         self.caches = caches
         self.warn = warn
@@ -108,21 +111,21 @@ class Execution:
         self.known = Known(store.layout)
         self.stages = {stage.index: StageState(stage) for stage in plan.stages}
         self._lease: Lease = store.lease()
-        self.used: dict[str, Made] = {}   # by every key under which it is found
-        self._elsewhere: dict[str, dict[str, Made]] = {}   # what caches have: records to be kept, by diffID and key
+        self.used: dict[str, Made] = {}   # by every key
+        self._elsewhere: dict[str, dict[str, Made]] = {}   # records of layers in other caches, by diffID and key
         self._again = False
         self._images: dict[str, list[tuple[str, str, Descriptor]]] = {}
 
     @property
     def result(self) -> StageState:
-        """The target's state."""
+        """The state of the target stage."""
         return self.stages[self.plan.target.index]
 
     def run(self) -> StageState:
-        """Build; the target's state, whose layers are in the store. The caller holds the store's lease. Raises
-        BuildError and others."""
+        """Build; the state of the target stage, whose layers are in the store. The caller holds the store's lease.
+        Raises BuildError and others."""
         self._forbid()
-        running: dict[StageState, tuple[Worker, Step, int, list[str]]] = {}
+        running: dict[StageState, tuple[Worker, BuildStep, int, list[str]]] = {}
         life = os.pipe2(os.O_CLOEXEC)
         try:
             try:
@@ -136,25 +139,25 @@ class Execution:
             try:
                 self.known.save()
             except OSError as error:
-                self.warn(f"what is known of files could not be written down: {error.strerror}")
+                self.warn(f"cannot save the digests of files: {error.strerror}")
         return self.result
 
     def _forbid(self) -> None:
-        """A Dockerfile of somebody else's shall not decide that its steps reach what is for this host alone."""
-        if self.settings.network == "host" or "network.host" in self.settings.allowed:
+        """Refuse steps that use the host's network without permission: the Dockerfile may be untrusted."""
+        if self.options.network == "host" or "network.host" in self.options.allowed:
             return
         for stage in self.plan.stages:
             for step in stage.steps:
                 if step.kind == "run" and step.data.network == "host":
-                    raise self._placed(step, BuildError("RUN --network=host is not allowed: give --allow network.host,"
-                                                        " or --network host"))
+                    raise self._placed(step, BuildError("RUN --network=host needs the entitlement network.host: give"
+                                                        " --allow network.host, or --network host"))
 
-    def _loop(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], life: tuple[int, int]) -> None:
+    def _loop(self, running: dict[StageState, tuple[Worker, BuildStep, int, list[str]]], life: tuple[int, int]) -> None:
         poll = select.poll()
         readers: dict[int, tuple[StageState, bool]] = {}
         while True:
             for state in self.stages.values():
-                while state not in running and not state.done and len(running) < self.settings.workers \
+                while state not in running and not state.done and len(running) < self.options.workers \
                         and not self._again:
                     started = self._advance(state, life)
                     if started is None:
@@ -175,7 +178,7 @@ class Execution:
                         self._again = True
                         continue
                     return
-                raise BuildError("stages wait for one another in a circle")
+                raise BuildError("the stages depend on each other in a cycle")
             for fd, _ in poll.poll():
                 state, is_output = readers[fd]
                 worker, step, number, _ = running[state]
@@ -186,7 +189,7 @@ class Execution:
                     if not any(other is state for other, _ in readers.values()):
                         self._finish(running, state)
 
-    def _hear(self, worker: Worker, step: Step, number: int, *, is_output: bool) -> bool:
+    def _hear(self, worker: Worker, step: BuildStep, number: int, *, is_output: bool) -> bool:
         if is_output:
             lines, more = worker.lines()
             for line in lines:
@@ -196,24 +199,24 @@ class Execution:
             return worker.hear(self.warn)
         except PyruntimeError as error:
             more = True
-            while more:   # what the program said last is what explains most
+            while more:   # the last lines of output explain most
                 lines, more = worker.lines()
                 for line in lines:
                     self.progress.output(number, line)
             self.progress.end(number, "failed")
             raise self._placed(step, self._foreign(step, error)) from None
 
-    def _foreign(self, step: Step, error: PyruntimeError) -> PyruntimeError:
-        """execve(2) says ENOEXEC, and not why."""
+    def _foreign(self, step: BuildStep, error: PyruntimeError) -> PyruntimeError:
+        """The error with an explanation of ENOEXEC, which execve(2) gives for a program of another platform."""
         platform = next(state.plan.platform for state in self.stages.values() if step in state.plan.steps)
         host = Platform.host()
         if step.kind != "run" or host.runs(platform) or "exec format error" not in str(error):
             return error
-        return BuildError(f"{error}\n  programs for {platform} do not run on this machine, which is {host}, unless the"
-                          " kernel knows an emulator for them (binfmt_misc): install qemu-user-static, or build on a"
-                          f" machine that is {platform}")
+        return BuildError(f"{error}\n  programs for {platform} do not run on this host, which is {host}, unless the"
+                          " kernel has an emulator for them (binfmt_misc): install qemu-user-static, or build on a"
+                          f" {platform} host")
 
-    def _placed(self, step: Step, error: PyruntimeError) -> BuildError:
+    def _placed(self, step: BuildStep, error: PyruntimeError) -> BuildError:
         """The error with the lines of the Dockerfile."""
         source, place = self.plan.source, step.place
         lines = source.lines[place.line - 1:place.last][:12]
@@ -222,12 +225,12 @@ class Execution:
         shown = "".join(f"\n  {line}" for line in lines)
         return BuildError(f"{source.name}:{place.line}: {error}{shown}", f"{source.name}:{place.line}")
 
-    def _finish(self, running: dict[StageState, tuple[Worker, Step, int, list[str]]], state: StageState) -> None:
+    def _finish(self, running: dict[StageState, tuple[Worker, BuildStep, int, list[str]]], state: StageState) -> None:
         worker, step, number, found = running.pop(state)
         worker.end(kill=False)
         if worker.made is None:
             self.progress.end(number, "failed")
-            raise self._placed(step, BuildError("the process that carried the step out was killed; was there enough"
+            raise self._placed(step, BuildError("the process that executed the step was killed; was there enough"
                                                 " memory?"))
         self._lease.add(worker.made.descriptor.digest)
         if worker.kept:
@@ -238,9 +241,9 @@ class Execution:
     # ---- stages ---------------------------------------------------------------------------------
 
     def _advance(self, state: StageState, life: tuple[int, int]
-                 ) -> tuple[Worker, Step, int, list[str]] | bool | None:
-        """Go one step on: True where that was done at once, a worker where it is being done, None where the stage
-        waits for another or has ended."""
+                 ) -> tuple[Worker, BuildStep, int, list[str]] | bool | None:
+        """Advance a stage by one step: True if the step is done, a worker if it is running, None if the stage waits for
+        another one or has ended."""
         if state.next < 0:
             return self._begin(state)
         if state.next == len(state.plan.steps):
@@ -291,24 +294,24 @@ class Execution:
             self.progress.end(self.number, outcome)
         return self.number
 
-    def _needs(self, state: StageState, step: Step) -> list[StagePlan]:
-        """The stages that a step takes files from."""
+    def _needs(self, state: StageState, step: BuildStep) -> list[StagePlan]:
+        """The stages that a step copies or mounts files from."""
         names = [step.data.origin] if step.kind == "copy" else \
             [mount.origin for mount in step.data.mounts] if step.kind == "run" else []
         found = [self.plan.origin(name, state.plan.index) for name in names
                  if name and not self.origins.is_context(name)]
         return [stage for stage in found if stage is not None]
 
-    def _step(self, state: StageState, step: Step, life: tuple[int, int]
-              ) -> tuple[Worker, Step, int, list[str]] | bool:
+    def _step(self, state: StageState, step: BuildStep, life: tuple[int, int]
+              ) -> tuple[Worker, BuildStep, int, list[str]] | bool:
         if step.kind == "run" and step.data.network == "default":
-            step.data.network = self.settings.network
+            step.data.network = self.options.network
         state.number += 1
         number = self._title(state, step.title.partition("\n")[0])
         try:
-            work = Work(step, state.chain, [], self.store.root, self.settings.place)
+            work = Work(step, state.chain, [], self.store.root, self.options.run)
             fast = self._keys(state, step, work)
-            cached = self.settings.cache and state.plan.name not in self.settings.no_cache
+            cached = self.options.cache and state.plan.name not in self.options.no_cache
             work.keys = [fast] if fast else []
             made = self._find(state, step, fast) if cached and fast else None
             if made is None:
@@ -320,7 +323,7 @@ class Execution:
                         made.keys = work.keys
                         self._remember([fast], made)
             elif made.keys:
-                work.keys = made.keys   # the one by content belongs to what is exported, and was not asked for
+                work.keys = made.keys   # the key by content is exported too, although it was not looked up
             if made is None:
                 for chain in ([] if step.kind == "copy" and step.data.alone else state.chain, *work.origins.values()):
                     if isinstance(chain, list):
@@ -339,15 +342,15 @@ class Execution:
         if any(isinstance(tree, Tree) and tree.live for tree in (*work.trees.values(), *work.origins.values())):
             work.changed = lambda: self._changed(state, step, fast)
         work.cached = cached
-        work.epoch = self.settings.epoch
-        work.driver = self.settings.driver
-        work.hosts = self.settings.hosts
-        work.secrets = self.settings.secrets
+        work.epoch = self.options.epoch
+        work.driver = self.options.driver
+        work.hosts = self.options.hosts
+        work.secrets = self.options.secrets
         return Worker(work, life), step, number, work.keys
 
     # ---- the cache ------------------------------------------------------------------------------
 
-    def _find(self, state: StageState, step: Step, key: str) -> Made | None:
+    def _find(self, state: StageState, step: BuildStep, key: str) -> Made | None:
         made = steps.find(self.store.layout, key, self._lease)
         if made is not None:
             return made
@@ -360,7 +363,7 @@ class Execution:
         if record is None:
             return None
         self._lease.add(record.diff_id)
-        record = self.caches.find(key)   # gc may have taken the layer away before that
+        record = self.caches.find(key)   # the gc may have removed the layer before
         if record is None:
             return None
         made = Made(Descriptor(media.layer_type("none"), record.diff_id, record.size), record.diff_id,
@@ -369,7 +372,7 @@ class Execution:
         return made
 
     def _remember(self, names: list[str], made: Made) -> None:
-        """Write records down; those of a layer which is elsewhere when the layer has come."""
+        """Write records now, or for a layer that is not in the store when it has been fetched."""
         if self.store.has(made.descriptor.digest):
             for key in names:
                 steps.write(self.store.layout, key, made)
@@ -377,7 +380,7 @@ class Execution:
             self._elsewhere.setdefault(made.diff_id, {}).update(dict.fromkeys(names, made))
 
     def _bring(self, chain: list[tuple[str, str, Descriptor]]) -> None:
-        """Have the layers in the store. Raises Lost, and what pulling raises."""
+        """Fetch the layers into the store. Raises Lost, and the errors of a pull."""
         self.origins.bring([descriptor for _, _, descriptor in chain], self._fetching)
         waiting = list(dict.fromkeys(diff_id for diff_id, _, _ in chain if diff_id in self._elsewhere))
         if missing := self.caches.missing(waiting):
@@ -399,34 +402,34 @@ class Execution:
         return lambda outcome: self.progress.end(number, outcome)
 
     def _begin_again(self) -> None:
-        """A cache has not kept its word: look at every step once more. What was made meanwhile is in our own."""
+        """A cache did not deliver a layer: look up every step again. Steps executed meanwhile are in the local cache.
+        """
         self._again = False
         self._elsewhere = {}
         self.used = {}
         self.stages = {index: StageState(state.plan) for index, state in self.stages.items()}
 
-    def _take(self, state: StageState, step: Step, made: Made) -> None:
+    def _take(self, state: StageState, step: BuildStep, made: Made) -> None:
         state.chain.append((made.diff_id, _chain_id(state, made.diff_id), made.descriptor))
-        state.created = made.created if self.settings.epoch is None else timestamp(self.settings.epoch)
+        state.created = made.created if self.options.epoch is None else timestamp(self.options.epoch)
         state.history.append({"created": state.created, "created_by": step.created_by, "comment": COMMENT})
         state.next += 1
 
     # ---- keys -----------------------------------------------------------------------------------
 
-    def _below(self, state: StageState, step: Step) -> str:
+    def _below(self, state: StageState, step: BuildStep) -> str:
         if step.kind == "copy" and step.data.alone:
             return ""
         return state.chain[-1][1] if state.chain else ""
 
-    def _key(self, state: StageState, step: Step, inputs: list[str]) -> str:
-        hosts = self.settings.hosts if step.kind == "run" else []
+    def _key(self, state: StageState, step: BuildStep, inputs: list[str]) -> str:
+        hosts = self.options.hosts if step.kind == "run" else []
         network = step.data.network if step.kind == "run" else ""
         return keys.key(step.kind, self._below(state, step), [*step.words, network, *hosts], inputs,
-                        latest=self.settings.epoch)
+                        latest=self.options.epoch)
 
-    def _keys(self, state: StageState, step: Step, work: Work) -> str:
-        """The key that needs no look at the content of stages and images; what the worker will need goes to
-        ``work``."""
+    def _keys(self, state: StageState, step: BuildStep, work: Work) -> str:
+        """The key that does not depend on the content of stages and images; ``work`` gets what the worker needs."""
         inputs: list[str] = []
         if step.kind == "copy":
             inputs = self._copy_inputs(state, step, work)
@@ -437,15 +440,15 @@ class Execution:
                                                     content=mount.kind == "bind"))
         return self._key(state, step, inputs)
 
-    def _changed(self, state: StageState, step: Step, key: str) -> bool:
-        """Whether the key would be another one now. For the worker, when it has read what it needs."""
+    def _changed(self, state: StageState, step: BuildStep, key: str) -> bool:
+        """Whether the key has changed. Called by the worker when it has read its files."""
         self.known.once_more = True
         try:
-            return self._keys(state, step, Work(step, [], [], "", self.settings.place)) != key
+            return self._keys(state, step, Work(step, [], [], "", self.options.run)) != key
         except (PyruntimeError, OSError):
             return True
 
-    def _copy_inputs(self, state: StageState, step: Step, work: Work) -> list[str]:
+    def _copy_inputs(self, state: StageState, step: BuildStep, work: Work) -> list[str]:
         data = step.data
         inputs = [text_digest(f"{name}\0{content}") for name, content in data.files]
         exclude = exclusion(data.exclude)
@@ -466,9 +469,9 @@ class Execution:
                                      exclude))
         return inputs
 
-    def _slow_key(self, state: StageState, step: Step, work: Work) -> str:
-        """The key by content of what comes from stages and images: nothing is copied anew since a file beside it has
-        changed. "" where that is no other key."""
+    def _slow_key(self, state: StageState, step: BuildStep, work: Work) -> str:
+        """The key by the content from stages and images: a change of other files there does not invalidate it. "" if it
+        is no different key."""
         if step.kind != "copy":
             return ""
         data = step.data
@@ -495,7 +498,7 @@ class Execution:
         return of_sources(self.known, [literal(tree, source)]) if content else ""
 
     def _chain(self, state: StageState, origin: str) -> list[tuple[str, str, Descriptor]] | None:
-        """The layers that --from names; None for a context."""
+        """The layers of --from; None for a context."""
         if not origin or self.origins.is_context(origin):
             return None
         stage = self.plan.origin(origin, state.plan.index)
@@ -509,19 +512,16 @@ class Execution:
 
 
 def _chain_id(state: StageState, diff_id: str) -> str:
-    """Of a layer on top of a stage."""
+    """The chainID of a layer on top of a stage."""
     return of(f"{state.chain[-1][1]} {diff_id}".encode()) if state.chain else diff_id
 
 
-def sweep(place: Place) -> None:
-    """End the containers of builds that were killed, and give back their addresses."""
-    from pyruntime.builder.steps import network
-    from pyruntime.runtime.api import Runtime
-
-    runtime = Runtime(place.root)
-    for name in os.listdir(place.root) if os.path.isdir(place.root) else ():
+def sweep(options: RunOptions) -> None:
+    """End the containers of killed builds, and release their addresses."""
+    runtime = Runtime(options.root)
+    for name in os.listdir(options.root) if os.path.isdir(options.root) else ():
         words = name.split(".")
         if len(words) == 3 and words[0] == "build" and words[1].isdigit() and words[2].isdigit() and \
                 start_time(int(words[1])) != int(words[2]):
             runtime.delete(name, force=True)
-    network.sweep(place.site)
+    network.sweep(options.site)

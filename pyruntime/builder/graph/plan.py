@@ -1,7 +1,7 @@
-"""From a Dockerfile to the steps of the stages that are needed, with everything expanded.
+"""Plans the steps of the needed stages from a Dockerfile, with everything expanded.
 
-Pure but for one question, which ``Bases`` answers: what a base image is.
-A step that changes files knows all that its cache key needs but the content of what it takes from elsewhere.
+Pure except for one query: which image a base is. A step that changes files has everything that its cache key needs,
+except the content that it takes from elsewhere.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from pyruntime.builder.dockerfile.arguments import Globals, Scope, automatic
 from pyruntime.builder.dockerfile.lines import Heredoc
 from pyruntime.builder.dockerfile.mounts import Mount, MountError, parse_mount
 from pyruntime.builder.dockerfile.parse import parse_source, parse_trigger
-from pyruntime.builder.dockerfile.source import Source
+from pyruntime.builder.dockerfile.source import DockerfileSource, Position
 from pyruntime.builder.dockerfile.words import Expansion, WordError
 from pyruntime.builder.steps.origins import is_url
 from pyruntime.errors import BuildError, PyruntimeError, UsageError
 from pyruntime.images.platform import Platform
 from pyruntime.system import durations
+from pyruntime.system.json import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from pyruntime.builder.dockerfile.instructions import Instruction, Stage, Word
-    from pyruntime.builder.dockerfile.source import Place
+    from pyruntime.builder.dockerfile.source import Position
     from pyruntime.images.lookup import Image
 
     class Bases(Protocol):
@@ -36,16 +37,16 @@ if TYPE_CHECKING:
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATH_NAME = "PATH"
 SHELL = ["/bin/sh", "-c"]
-COMMENT = "buildkit.dockerfile.v0"   # what readers of histories know
-_MOST, _FRAMES = 2000, 12   # stages; calls within one another for each of them, where each stands on another
+COMMENT = "buildkit.dockerfile.v0"   # the value that readers of histories expect
+_MOST, _FRAMES = 2000, 12   # stages; nested calls for each stage that is based on another one
 _HEALTH = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 
 
-class Step:
-    """One instruction of a stage. ``kind``: "config" for one that changes no file, "run", "copy", "workdir".
+class BuildStep:
+    """One instruction of a stage. ``kind``: "config" if it changes no files, else "run", "copy" or "workdir".
 
-    ``title``   as it is shown                    ``created_by``  as the history has it
-    ``env``     the variables that RUN gets       ``words``       what its cache key is made of, without inputs
+    ``title``   as shown                          ``created_by``  as in the history
+    ``env``     the variables of RUN              ``words``       the cache key's words, without inputs
     """
 
     __slots__ = ("created_by", "cwd", "data", "env", "instruction", "kind", "place", "secret_env", "title", "user",
@@ -53,20 +54,20 @@ class Step:
 
     def __init__(self, instruction: Instruction, kind: str, created_by: str, words: Sequence[str] = ()) -> None:
         self.instruction = instruction
-        self.place: Place = instruction.place
+        self.place: Position = instruction.place
         self.kind = kind
         self.title = instruction.text.strip()
         self.created_by = created_by
         self.words = list(words)
         self.env: list[str] = []
-        self.secret_env: list[str] = []   # proxies: given to RUN, and part of nothing
+        self.secret_env: list[str] = []   # proxies: set for RUN, but not in the key or the history
         self.cwd = "/"
         self.user = ""
         self.data: Any = None
 
 
 class RunData:
-    """What RUN does: ``args`` to execute, ``script`` a file's content that they name, mounts, the network."""
+    """A RUN: ``args`` to execute, ``script`` for a file that they name, mounts, the network."""
 
     __slots__ = ("args", "mounts", "network", "script")
 
@@ -78,12 +79,12 @@ class RunData:
 
 
 class CopyData:
-    """What COPY and ADD do. ``origin``: "" for the build's context, else a stage, a context or an image."""
+    """A COPY or ADD. ``origin``: "" for the build context, else a stage, a context or an image."""
 
     __slots__ = ("add", "checksum", "chmod", "chown", "exclude", "files", "keep_git", "link", "origin", "parents",
                  "sources", "target", "unpack")
 
-    def __init__(self, copy: kinds.Copy, expand: Callable[[Word], str]) -> None:
+    def __init__(self, copy: kinds.CopyInstruction, expand: Callable[[Word], str]) -> None:
         self.add = copy.add
         self.origin = copy.stage.text if copy.stage else ""
         self.sources = [expand(word) for word in copy.sources]
@@ -100,13 +101,13 @@ class CopyData:
 
     @property
     def alone(self) -> bool:
-        """Whether the result does not depend on the files below: names of owners are looked up there."""
+        """Whether the result is independent of the files below, where names of owners would be looked up."""
         return self.link and all(part.isdigit() for part in self.chown.split(":") if part)
 
 
 class StagePlan:
-    """A stage with its steps. ``base`` is another StagePlan, an image, or None for scratch; ``config`` is what its
-    image's configuration will have as ``config``, ``author`` beside it. ``origin`` is what stands behind its FROM."""
+    """A stage with its steps. ``base`` is another StagePlan, an image, or None for scratch; ``config`` is the
+    ``config`` of its image's configuration, ``author`` beside it. ``origin`` is the name in its FROM."""
 
     __slots__ = ("author", "base", "config", "index", "name", "origin", "platform", "scope", "steps")
 
@@ -115,26 +116,26 @@ class StagePlan:
         self.name = stage.start.stage_name or f"stage-{stage.index}"
         self.base = base
         self.platform = platform
-        self.steps: list[Step] = []
+        self.steps: list[BuildStep] = []
         self.config: dict[str, Any] = {}
         self.author = ""
         self.origin = ""
         self.scope: Scope | None = None
 
 
-class Plan:
-    """What is to be built: ``target`` and the stages that it needs, in their order."""
+class BuildPlan:
+    """The build: the ``target`` and the stages that it needs, in order."""
 
     __slots__ = ("_bases", "_done", "_host", "_target_platform", "contexts", "dockerfile", "globals", "platform",
                  "source", "stages", "target")
 
     def __init__(self, text: str, name: str, bases: Bases, *, arguments: Mapping[str, str], target: str = "",
                  platform: Platform | None = None, contexts: Container[str] = ()) -> None:
-        """``contexts``: names of --build-context, which mean no stage then.
+        """``contexts``: names of named contexts, which take precedence over stages.
 
-        Raises DockerfileError for what is wrong with the file, UsageError for a target that it does not have.
+        Raises DockerfileError for an invalid file, UsageError for a target that does not exist.
         """
-        self.source = Source(name, text)
+        self.source = DockerfileSource(name, text)
         self._bases = bases
         self.contexts = contexts
         self._host = Platform.host()
@@ -148,21 +149,20 @@ class Plan:
         wanted = self.dockerfile.stage(target) if target else self.dockerfile.stages[-1]
         if wanted is None:
             names = ", ".join(stage.name for stage in self.dockerfile.stages)
-            raise UsageError(f'{name} has no stage "{target}"; there are {names}')
+            raise UsageError(f'{name} has no stage "{target}"; it has {names}')
         self.target = self._planned(wanted)
         self.source.done()
         self.stages = [self._done[index] for index in sorted(self._done)]
         for unused in self.globals.unused():
-            from pyruntime.builder.dockerfile.source import Place
-            self.source.warn(Place(1), f'--build-arg "{unused}" is given, and no ARG declares it',
+            self.source.warn(Position(1), f'no ARG declares the build argument "{unused}"',
                              f'write "ARG {unused}" where it is used')
 
     def warnings(self) -> list[str]:
-        """What works and should not be; a sentence with its place each."""
+        """Valid but discouraged instructions; a sentence with its position each."""
         return [self.source.show(complaint) for complaint in self.source.warnings]
 
     def origin(self, name: str, before: int) -> StagePlan | None:
-        """The stage that ``--from=name`` means in the stage with the number ``before``; None for something else."""
+        """The stage of ``--from=name`` in the stage with the number ``before``; None for something else."""
         stage = self.dockerfile.stage(name)
         if name in self.contexts:
             return None
@@ -193,9 +193,9 @@ class Plan:
 
 
 class _Evaluation:
-    """Goes through one stage."""
+    """Evaluates one stage."""
 
-    def __init__(self, plan: Plan, stage: Stage, bases: Bases, host: Platform, wanted: Platform | None) -> None:
+    def __init__(self, plan: BuildPlan, stage: Stage, bases: Bases, host: Platform, wanted: Platform | None) -> None:
         self.whole = plan
         self.source = plan.source
         self.escape = plan.dockerfile.escape
@@ -219,7 +219,7 @@ class _Evaluation:
         for entry in self.config.get("Env") or []:
             name, _, value = entry.partition("=")
             self.env[name] = value
-        if PATH_NAME not in self.env:   # programs are looked for there anyway, and ENV PATH=$PATH:... needs it
+        if PATH_NAME not in self.env:   # the default path, which ENV PATH=$PATH:... needs
             self.env = {PATH_NAME: PATH.partition("=")[2], **self.env}
         self.own_cmd = False
         for text in self.config.pop("OnBuild", None) or []:
@@ -243,7 +243,7 @@ class _Evaluation:
             except UsageError as error:
                 self.source.wrong(start.platform.place, str(error))
         if not name:
-            self.source.wrong(start.image.place, f'"{start.image.text}" comes to nothing',
+            self.source.wrong(start.image.place, f'"{start.image.text}" expands to nothing',
                               "give the argument a default, or --build-arg a value")
         if len(self.source.problems) > before:
             self.source.done()
@@ -256,7 +256,7 @@ class _Evaluation:
             image = self.bases.image(name, platform)
         except BuildError:
             raise
-        except PyruntimeError as error:   # whatever it is, the line belongs to it
+        except PyruntimeError as error:   # every error gets its line
             self.source.wrong(start.image.place, str(error))
             raise self.source.error() from None
         return image, Platform.of(image.config.document) or platform or host
@@ -287,8 +287,8 @@ class _Evaluation:
             problem.what = f"ONBUILD {text.partition(chr(10))[0]}: {problem.what}"
 
     def _add_step(self, instruction: Instruction, created_by: str, kind: str = "config",
-                  words: Sequence[str] = ()) -> Step:
-        step = Step(instruction, kind, created_by, words)
+                  words: Sequence[str] = ()) -> BuildStep:
+        step = BuildStep(instruction, kind, created_by, words)
         step.env = [f"{name}={value}" for name, value in self._values().items()]
         step.cwd = self.config.get("WorkingDir") or "/"
         step.user = self.config.get("User") or ""
@@ -297,19 +297,19 @@ class _Evaluation:
 
     # ---- configuration --------------------------------------------------------------------------
 
-    def _env(self, instruction: kinds.Env) -> None:
-        values = self._values()   # of before: ENV a=1 b=$a takes the old a
+    def _env(self, instruction: kinds.EnvInstruction) -> None:
+        values = self._values()   # the old values: ENV a=1 b=$a uses the old a
         pairs = [(self.whole.globals.expand(name, values), self.whole.globals.expand(value, values))
                  for name, value in instruction.pairs]
         self.env.update(pairs)
         self._add_step(instruction, "ENV " + " ".join(f"{name}={value}" for name, value in pairs))
 
-    def _label(self, instruction: kinds.Label) -> None:
+    def _label(self, instruction: kinds.LabelInstruction) -> None:
         pairs = [(self._expand(name), self._expand(value)) for name, value in instruction.pairs]
         self.config["Labels"] = {**(self.config.get("Labels") or {}), **dict(pairs)}
         self._add_step(instruction, "LABEL " + " ".join(f"{name}={value}" for name, value in pairs))
 
-    def _arg(self, instruction: kinds.Arg) -> None:
+    def _arg(self, instruction: kinds.ArgInstruction) -> None:
         self.scope.declare(instruction, self.env)
         told = []
         for name, _ in instruction.pairs:
@@ -317,31 +317,31 @@ class _Evaluation:
             told.append(name.text if value is None else f"{name.text}={value}")
         self._add_step(instruction, "ARG " + " ".join(told))
 
-    def _shell_args(self, instruction: kinds.Program) -> list[str]:
+    def _shell_args(self, instruction: kinds.ProgramInstruction) -> list[str]:
         if instruction.shell:
             return [*(self.config.get("Shell") or SHELL), *instruction.args]
         return list(instruction.args)
 
-    def _cmd(self, instruction: kinds.Cmd) -> None:
+    def _cmd(self, instruction: kinds.CmdInstruction) -> None:
         self.config["Cmd"] = self._shell_args(instruction)
         self.own_cmd = True
         self._add_step(instruction, f"CMD {_quoted(self.config['Cmd'])}")
 
-    def _entrypoint(self, instruction: kinds.Entrypoint) -> None:
+    def _entrypoint(self, instruction: kinds.EntrypointInstruction) -> None:
         self.config["Entrypoint"] = self._shell_args(instruction)
-        if not self.own_cmd:   # the base's were the arguments of another program
+        if not self.own_cmd:   # the base's Cmd has arguments of another program
             self.config.pop("Cmd", None)
         self._add_step(instruction, f"ENTRYPOINT {_quoted(self.config['Entrypoint'])}")
 
-    def _shell(self, instruction: kinds.Shell) -> None:
+    def _shell(self, instruction: kinds.ShellInstruction) -> None:
         self.config["Shell"] = list(instruction.args)
         self._add_step(instruction, f"SHELL [{' '.join(instruction.args)}]")
 
-    def _user(self, instruction: kinds.User) -> None:
+    def _user(self, instruction: kinds.UserInstruction) -> None:
         self.config["User"] = self._expand(instruction.word)
         self._add_step(instruction, f"USER {self.config['User']}")
 
-    def _stopsignal(self, instruction: kinds.StopSignal) -> None:
+    def _stopsignal(self, instruction: kinds.StopSignalInstruction) -> None:
         signal = self._expand(instruction.word)
         if not _is_signal(signal):
             self.source.wrong(instruction.word.place, f'"{signal}" is not a signal', 'write "SIGTERM" or "15", for'
@@ -349,11 +349,11 @@ class _Evaluation:
         self.config["StopSignal"] = signal
         self._add_step(instruction, f"STOPSIGNAL {signal}")
 
-    def _maintainer(self, instruction: kinds.Maintainer) -> None:
+    def _maintainer(self, instruction: kinds.MaintainerInstruction) -> None:
         self.plan.author = instruction.word.text
         self._add_step(instruction, f"MAINTAINER {instruction.word.text}")
 
-    def _expose(self, instruction: kinds.Expose) -> None:
+    def _expose(self, instruction: kinds.ExposeInstruction) -> None:
         ports: list[str] = []
         for word in instruction.words:
             for text in self._expand_all(word):
@@ -363,47 +363,47 @@ class _Evaluation:
                 else:
                     ports += found
         self.config["ExposedPorts"] = {**(self.config.get("ExposedPorts") or {}), **{port: {} for port in ports}}
-        told = " ".join(f"{port}:{{}}" for port in sorted(set(ports)))   # as Go prints a map
+        told = " ".join(f"{port}:{{}}" for port in sorted(set(ports)))   # in the format of a Go map
         self._add_step(instruction, f"EXPOSE map[{told}]")
 
-    def _volume(self, instruction: kinds.Volume) -> None:
+    def _volume(self, instruction: kinds.VolumeInstruction) -> None:
         paths = [self._expand(word) for word in instruction.words]
         for word, path in zip(instruction.words, paths, strict=True):
             if not path:
-                self.source.wrong(word.place, "a volume without a path", 'write "VOLUME /path"')
+                self.source.wrong(word.place, "the volume has no path", 'write "VOLUME /path"')
         self.config["Volumes"] = {**(self.config.get("Volumes") or {}), **{path: {} for path in paths}}
         self._add_step(instruction, f"VOLUME [{' '.join(paths)}]")
 
-    def _healthcheck(self, instruction: kinds.Healthcheck) -> None:
+    def _healthcheck(self, instruction: kinds.HealthcheckInstruction) -> None:
         self.config["Healthcheck"] = {"Test": instruction.test, **instruction.times}
         times = " ".join(f'"{durations.text(instruction.times.get(name, 0))}"' for name in _HEALTH)
         retries = _rune(instruction.times.get("Retries", 0))
         self._add_step(instruction, f"HEALTHCHECK &{{{_quoted(instruction.test)} {times} '{retries}'}}")
 
-    def _onbuild(self, instruction: kinds.Onbuild) -> None:
+    def _onbuild(self, instruction: kinds.OnbuildInstruction) -> None:
         self.config["OnBuild"] = [*(self.config.get("OnBuild") or []), instruction.trigger]
         self._add_step(instruction, f"ONBUILD {instruction.trigger}")
 
     # ---- files ----------------------------------------------------------------------------------
 
-    def _workdir(self, instruction: kinds.Workdir) -> None:
+    def _workdir(self, instruction: kinds.WorkdirInstruction) -> None:
         path = self._expand(instruction.word)
         if not path:
-            self.source.wrong(instruction.word.place, f'"{instruction.word.text}" comes to nothing',
+            self.source.wrong(instruction.word.place, f'"{instruction.word.text}" expands to nothing',
                               'write "WORKDIR /path"')
         whole = posixpath.normpath(posixpath.join("/", self.config.get("WorkingDir") or "/", path))
         self.config["WorkingDir"] = "/" + whole.lstrip("/")
-        kind = "workdir" if self.config["WorkingDir"] != "/" else "config"   # which is there, whatever the image
+        kind = "workdir" if self.config["WorkingDir"] != "/" else "config"   # which always exists
         step = self._add_step(instruction, f"WORKDIR {self.config['WorkingDir']}", kind,
                               [self.config["WorkingDir"], self.config.get("User") or ""])
         step.cwd = self.config["WorkingDir"]
 
-    def _copy(self, instruction: kinds.Copy) -> None:
+    def _copy(self, instruction: kinds.CopyInstruction) -> None:
         data = CopyData(instruction, self._expand)
         for heredoc in instruction.files:
             data.files.append((heredoc.name, self._document(heredoc)))
         if not data.target:
-            self.source.wrong(instruction.target.place, f'"{instruction.target.text}" comes to nothing',
+            self.source.wrong(instruction.target.place, f'"{instruction.target.text}" expands to nothing',
                               "write a path")
         slash = data.target.endswith(("/", "/.")) or data.target in (".", "..")
         path = posixpath.normpath(posixpath.join("/", self.config.get("WorkingDir") or "/", data.target))
@@ -422,26 +422,26 @@ class _Evaluation:
 
     _add = _copy
 
-    def _checksum(self, data: CopyData, place: Place) -> None:
-        if not data.checksum:   # else nothing would be checked, and nobody told
-            self.source.wrong(place, '"--checksum" comes to nothing', "give its argument a value, or remove it")
+    def _checksum(self, data: CopyData, place: Position) -> None:
+        if not data.checksum:   # else nothing would be checked, without a message
+            self.source.wrong(place, '"--checksum" expands to nothing', "give its argument a value, or remove it")
         elif len(data.sources) != 1 or data.files or not is_url(data.sources[0]):
-            self.source.wrong(place, '"--checksum" is of one source that is downloaded', 'remove "--checksum"')
+            self.source.wrong(place, '"--checksum" needs exactly one source that is downloaded', 'remove "--checksum"')
 
-    def _origin(self, name: str, place: Place) -> None:
-        """Plan the stage that files are taken from; say what is wrong with its name."""
+    def _origin(self, name: str, place: Position) -> None:
+        """Plan the stage of a --from; a problem for an invalid name."""
         if not name:
             self.source.wrong(place, '"--from" names nothing', "write a stage, a context or an image")
         elif "$" in name:
-            self.source.wrong(place, f'"--from={name}": a variable means nothing there',
-                              "begin a stage with the variable, \"FROM $NAME AS stage\", and copy from that")
+            self.source.wrong(place, f'"--from={name}": variables are not expanded there',
+                              "start a stage with the variable, \"FROM $NAME AS stage\", and copy from that stage")
         elif self.whole.origin(name, self.stage.index) is None:
             if name in self.whole.contexts:
                 return
             if name.isascii() and name.isdigit():
                 self.source.wrong(place, f'there is no stage {name} above this one', "stages are counted from 0")
             elif self.whole.dockerfile.stage(name) is not None:
-                self.source.warn(place, f'the stage "{name}" is not above this one: an image of that name is meant')
+                self.source.warn(place, f'the stage "{name}" is not above this one, so the name means an image')
 
     def _document(self, heredoc: Heredoc) -> str:
         if not heredoc.expand:
@@ -452,7 +452,7 @@ class _Evaluation:
             self.source.wrong(heredoc.place, str(error), error.remedy)
             return ""
 
-    def _run(self, instruction: kinds.Run) -> None:
+    def _run(self, instruction: kinds.RunInstruction) -> None:
         args, script = self._shell_args(instruction), ""
         if instruction.heredocs:
             args, script = self._with_heredocs(instruction)
@@ -467,8 +467,8 @@ class _Evaluation:
             if mount.origin:
                 self._origin(mount.origin, word.place)
         if instruction.security == "insecure":
-            self.source.wrong(instruction.place, "this builder gives no more rights to RUN", 'remove "--security"')
-        # A variable of ENV is stronger, and is not told of twice.
+            self.source.wrong(instruction.place, "RUN --security is not supported", 'remove "--security"')
+        # A variable of ENV takes precedence, and is in the history already.
         told = [f"{name}={value}" for name, value in self.scope.values().items() if name not in self.env]
         prefix = f"|{len(told)} {' '.join(told)} " if told else ""
         command = " ".join(args) if not script else f"{' '.join(args)}\n{script}"
@@ -478,8 +478,8 @@ class _Evaluation:
                       str(self.plan.platform), *(word for mount in mounts for word in mount.words())]
         step.data = RunData(args, mounts, instruction.network or "default", script)
 
-    def _with_heredocs(self, instruction: kinds.Run) -> tuple[list[str], str]:
-        """One here-document alone is a script: for the shell, or for what its first line names."""
+    def _with_heredocs(self, instruction: kinds.RunInstruction) -> tuple[list[str], str]:
+        """A single here-document is a script: for the shell, or for the program in its first line."""
         shell = self.config.get("Shell") or SHELL
         first = instruction.heredocs[0]
         text = instruction.args[0]
@@ -491,14 +491,12 @@ class _Evaluation:
 
 
 def _quoted(words: list[str]) -> str:
-    """As Go prints a list of texts with %q, which is how histories have them."""
-    from pyruntime.system.json import encode
-
+    """A list of strings in the format of Go's %q, as in histories."""
     return f"[{' '.join(encode(word) for word in words)}]"
 
 
 def _rune(number: int) -> str:
-    """A number as Go prints it with %q, within its quotes: as a character. Histories have retries so."""
+    """A number as a character in the format of Go's %q: the form of retries in histories."""
     if number > 0x10FFFF or 0xD800 <= number < 0xE000:
         return "\ufffd"
     named = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 39: "\\'", 92: "\\\\"}
@@ -509,7 +507,8 @@ def _rune(number: int) -> str:
 
 
 def _is_signal(text: str) -> bool:
-    import _signal  # type: ignore[import-not-found]  # the module signal would cost 5 ms
+    # lazy: the module signal would cost 5 ms
+    import _signal  # type: ignore[import-not-found]
 
     name = text.upper().removeprefix("SIG")
     real = name.startswith(("RTMIN+", "RTMAX-")) and name[6:].isdigit() and int(name[6:]) <= 30
@@ -517,7 +516,7 @@ def _is_signal(text: str) -> bool:
 
 
 def _ports(text: str) -> list[str] | None:
-    """The ports of ``80``, ``53/udp``, ``8000-8010``; None for what is none."""
+    """The ports of ``80``, ``53/udp``, ``8000-8010``; None if the text is invalid."""
     numbers, slash, protocol = text.partition("/")
     protocol = (protocol if slash else "tcp").lower()
     first, dash, last = numbers.rpartition(":")[2].partition("-")

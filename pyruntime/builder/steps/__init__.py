@@ -1,1 +1,1 @@
-"""The steps of a build: COPY, ADD and RUN, and what they stand on."""
+"""The execution of a build's steps: COPY, ADD and RUN, and their root filesystems."""

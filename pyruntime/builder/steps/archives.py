@@ -1,13 +1,13 @@
-"""Tar archives that ADD unpacks, or that are a context: found by their content, packed as people pack them."""
+"""Tar archives that ADD unpacks, or that are a build context: recognised by their content, in any compression."""
 
 from __future__ import annotations
 
 import os
 
 from pyruntime.errors import BuildError, LayerError
-from pyruntime.images.layers.apply import Limits, Options, extract
+from pyruntime.images.layers.apply import ExtractOptions, Limits, extract
 from pyruntime.images.layers.compression import Inflater
-from pyruntime.images.rootless import privileged
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _HEAD = 512
 
 
 def is_archive(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is a tar archive, packed or not; 64 KiB of it are enough."""
+    """Whether a file with these first bytes is a tar archive, compressed or not; 64 KiB are enough."""
     waiting = [head]
     data = b""
     try:
@@ -25,12 +25,12 @@ def is_archive(head: bytes) -> bool:
         while len(data) < _HEAD and (more := read(1 << 16)):
             data += more
     except (LayerError, OSError, EOFError, ValueError):
-        pass   # it ends in the middle, as it has to; what came out is enough, or it is no archive
+        pass   # truncated, as expected: the output is enough, or it is not an archive
     return is_header(data[:_HEAD])
 
 
 def is_header(block: bytes) -> bool:
-    """Whether 512 bytes are a header of a tar archive: their sum is right (pax(1))."""
+    """Whether 512 bytes are a tar header: the checksum is right (pax(1))."""
     if len(block) < _HEAD or not block.strip(b"\0"):
         return False
     digits = block[148:156].strip(b" \0")
@@ -42,24 +42,25 @@ def is_header(block: bytes) -> bool:
 
 
 def reader(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """The unpacked stream of what ``read(n)`` gives: gzip, zstd, bzip2, xz, or as it is."""
+    """The decompressed stream of ``read(n)``: gzip, zstd, bzip2, xz, or uncompressed."""
     inflater = Inflater(read, archive=True)
     return lambda _count: inflater.read()
 
 
 def unpack(read: Callable[[int], bytes], directory: int, *, owners: bool, warn: Callable[[str], None]) -> None:
-    """Unpack an archive into an empty directory; without ``owners`` all becomes ours. ``warn`` hears what is left out.
+    """Unpack an archive into an empty directory; without ``owners`` all files belong to this process. ``warn`` is
+    called for everything that is skipped.
 
     Raises LayerError, BuildError.
     """
-    options = Options(privileged=privileged(), warn=warn)
+    options = ExtractOptions(privileged=privileged(), warn=warn)
     if not owners:
         mine = (os.geteuid(), os.getegid())
         options.uid, options.gid = (lambda _uid: mine[0]), (lambda _gid: mine[1])
     stream = reader(read)
     done = extract(stream, directory, options, Limits(ratio=1 << 40))
     if done.whiteouts or done.hides_all:
-        raise BuildError('the archive holds names that begin with ".wh.", which mean removal in a layer')
+        raise BuildError('the archive has names beginning with ".wh.", which are whiteouts in a layer')
     for path, target in done.lower_links:
-        raise BuildError(f'"{os.fsdecode(path)}" in the archive is a link to "{os.fsdecode(target)}", which is not in'
-                         " it")
+        raise BuildError(f'"{os.fsdecode(path)}" in the archive is a link to "{os.fsdecode(target)}", which it'
+                         " does not contain")

@@ -1,8 +1,8 @@
-"""COPY and ADD: from trees into a root filesystem, where every path is looked up with that root as its end.
+"""COPY and ADD: copy from trees into a root filesystem, in which every path is resolved.
 
-Directories above the target that do not exist are made with mode 0755. Of a source that is a directory the content is
-copied; what is there already stays, but for files of the same name. Owners are kept, except those of a local context,
-which are 0:0, and where --chown says something else.
+Missing parent directories of the target are created with mode 0755. Of a source directory the content is copied;
+existing files are kept, except those of the same name. Owners are kept, but files of a local context get 0:0, and
+--chown overrides both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
 from pyruntime.builder.steps.archives import is_archive, unpack
 from pyruntime.builder.steps.modes import mode_of
-from pyruntime.builder.steps.tree import Source, Tree
+from pyruntime.builder.steps.tree import CopySource, Tree
 from pyruntime.errors import BuildError, ImageError
 from pyruntime.images.layers.copying import Copier
 from pyruntime.images.layers.tree import open_beneath
@@ -34,7 +34,7 @@ _LINKS = 40    # that the kernel follows in one path (path_resolution(7))
 
 
 class _Seen:
-    """What Copier asks of a stat: with another owner and mode than the file has."""
+    """The stat of a file for Copier, with another owner and mode."""
 
     __slots__ = ("st_gid", "st_mode", "st_mtime_ns", "st_rdev", "st_size", "st_uid")
 
@@ -47,10 +47,10 @@ class _Seen:
 
 
 class Copying:
-    """One COPY or ADD into the root filesystem behind ``root``.
+    """One COPY or ADD into the root filesystem ``root``.
 
-    ``chown`` and ``chmod`` as the flags have them; ``exclude`` patterns; ``unpack``: files that are archives are
-    unpacked, in directories below ``scratch``.
+    ``chown`` and ``chmod`` as in the flags; ``exclude`` patterns; ``unpack``: archives are unpacked, in directories
+    below ``scratch``.
     """
 
     def __init__(self, root: int, scratch: str, *, chown: str = "", chmod: str = "", exclude: Ignore | None = None,
@@ -63,14 +63,14 @@ class Copying:
         self._unpack = unpack
         self._warn = warn
         self._copier = Copier(lambda path, key, words: warn(
-            f'"{os.fsdecode(path)}": attribute "{os.fsdecode(key)}" left out: {words}'))
+            f'"{os.fsdecode(path)}": attribute "{os.fsdecode(key)}" skipped: {words}'))
         self._links: dict[tuple[int, int], tuple[bytes, bytes]] = {}
 
     # ---- where to -------------------------------------------------------------------------------
 
     def directory(self, path: str, links: int = 0) -> tuple[int, bool]:
-        """A descriptor of a directory, made with those above it where it is not there; whether it was made. A link to
-        what does not exist is followed: that is made. ``links``: how many have been."""
+        """A descriptor of a directory, created with its parents if missing; whether it was created. A link to a missing
+        target is followed, and the target created. ``links``: links followed so far."""
         name = os.fsencode(path.strip("/"))
         try:
             return kernel.openat2(name or b".", _DIRECTORY, dir_fd=self._root, resolve=_IN_ROOT), False
@@ -78,12 +78,12 @@ class Copying:
             if error.errno == ENOTDIR:
                 raise BuildError(f'"{path}" is a file in the image, not a directory') from None
             if error.errno == ELOOP:
-                raise BuildError(f'"{path}" in the image is a link that leads in a circle') from None
+                raise BuildError(f'"{path}" in the image is a symbolic link in a cycle') from None
             if error.errno != ENOENT:
                 raise
         head, _, last = name.rpartition(b"/")
         if last == b"..":
-            raise BuildError(f'"{path}" in the image is a link to something that does not exist')
+            raise BuildError(f'"{path}" in the image is a symbolic link to a missing file')
         above, _ = self.directory("/" + os.fsdecode(head), links)
         try:
             os.mkdir(last, 0o755, dir_fd=above)
@@ -93,7 +93,7 @@ class Copying:
             return os.open(last, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above), True
         except FileExistsError:
             if links == _LINKS:
-                raise BuildError(f'"{path}" in the image is one of too many links') from None
+                raise BuildError(f'"{path}" in the image: too many symbolic links') from None
             link = os.fsdecode(os.readlink(last, dir_fd=above))
             return self.directory(link if link.startswith("/") else f"/{os.fsdecode(head)}/{link}", links + 1)
         finally:
@@ -110,8 +110,8 @@ class Copying:
 
     # ---- what -----------------------------------------------------------------------------------
 
-    def sources(self, sources: list[Source], target: str, *, parents: bool = False, several: bool = False) -> None:
-        """Copy; ``several``: the target is a directory, since there is more than one source."""
+    def sources(self, sources: list[CopySource], target: str, *, parents: bool = False, several: bool = False) -> None:
+        """Copy; ``several``: the target is a directory, because there are several sources."""
         into = parents or several or target.endswith("/") or self._is_directory(target)
         for source in sources:
             if source.directory:
@@ -134,7 +134,7 @@ class Copying:
                 os.close(fd)
 
     def text(self, name: str, content: str, target: str, *, several: bool, time: int) -> None:
-        """A file with this content: a here-document."""
+        """Create a file with this content: a here-document."""
         into = several or target.endswith("/") or self._is_directory(target)
         head, _, last = (f"{target.rstrip('/')}/{name}" if into else target).rpartition("/")
         fd, _ = self.directory(head)
@@ -164,20 +164,20 @@ class Copying:
         return _Seen(found, mode, owner)
 
     def _vacate(self, fd: int, name: bytes) -> None:
-        """Remove what stands where a file is to be."""
+        """Remove what is at a file's path."""
         try:
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
         except FileNotFoundError:
             return
         if S_ISDIR(found.st_mode):
-            raise BuildError(f'"{os.fsdecode(name)}" is a directory in the image, and a file would take its place')
+            raise BuildError(f'"{os.fsdecode(name)}" is a directory in the image, which a file cannot replace')
         os.unlink(name, dir_fd=fd)
 
     def _file(self, directory: int, name: bytes, found: os.stat_result, fd: int, new: bytes, *, local: bool) -> None:
         self._vacate(fd, new)
         self._copier.copy(directory, name, self._seen(found, local=local), fd, new)
 
-    def _tree(self, source: Source, target: str) -> None:
+    def _tree(self, source: CopySource, target: str) -> None:
         fd, made = self.directory(target)
         try:
             times: list[tuple[bytes, Any]] = []
@@ -210,11 +210,11 @@ class Copying:
             if error.errno != EEXIST:
                 raise
             if not S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-                raise BuildError(f'"{os.fsdecode(path)}" is no directory in the image, and a directory would take its'
-                                 " place") from None
+                raise BuildError(f'"{os.fsdecode(path)}" is not a directory in the image, and a directory cannot'
+                                 " replace it") from None
 
     def _linked(self, found: os.stat_result, root: int, fd: int, path: bytes, name: bytes) -> bool:
-        """Whether a file was made a link to another name of it, which is copied already."""
+        """Whether the file was hard-linked to another name of it that has been copied."""
         if found.st_nlink < 2 or not S_ISREG(found.st_mode):
             return False
         key = (found.st_dev, found.st_ino)
@@ -227,13 +227,13 @@ class Copying:
             self._vacate(fd, name)
             os.link(first, name, src_dir_fd=other, dst_dir_fd=fd, follow_symlinks=False)
         except FileNotFoundError:
-            return False   # it is below another target
+            return False   # below another target
         finally:
             os.close(other)
         return True
 
-    def _dress(self, source: Source, fd: int, times: list[tuple[bytes, Any]]) -> None:
-        """Owner, mode, attributes and times of directories, when nothing is written into them any more."""
+    def _dress(self, source: CopySource, fd: int, times: list[tuple[bytes, Any]]) -> None:
+        """Set owner, mode, attributes and times of directories, after all writes."""
         for path, seen in reversed(times):
             whole = source.path + b"/" + path if source.path and path else source.path or path
             old = source.tree.open(whole, _DIRECTORY)
@@ -248,9 +248,9 @@ class Copying:
 
     # ---- archives -------------------------------------------------------------------------------
 
-    def _archive(self, source: Source, target: str) -> bool:
-        """Whether the source was an archive, whose content is now below the target."""
-        if not S_ISREG(source.found.st_mode):   # to open a device is to do something to this machine
+    def _archive(self, source: CopySource, target: str) -> bool:
+        """Whether the source was an archive, which has been unpacked below the target."""
+        if not S_ISREG(source.found.st_mode):   # opening a device can have effects on the host
             return False
         fd = source.tree.open(source.path, os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -262,7 +262,7 @@ class Copying:
             try:
                 unpack(lambda count: os.read(fd, count), tree, owners=True, warn=self._warn)
                 found = os.fstat(tree)
-                self._tree(Source(Tree(tree, "the archive"), b"", b"", found), target)
+                self._tree(CopySource(Tree(tree, "the archive"), b"", b"", found), target)
             finally:
                 os.close(tree)
         finally:
@@ -271,9 +271,9 @@ class Copying:
 
 
 def owner_of(text: str, root: int) -> tuple[int, int]:
-    """The owner that --chown says: by name or number; without a group, the group has the user's number."""
+    """The owner of --chown: by name or number; without a group, the group has the user's number."""
     try:
         user = find_user(text, root)
-    except ImageError as error:   # which speaks of a configuration
+    except ImageError as error:   # its message names a configuration
         raise BuildError(str(error).replace("config.User", "--chown", 1)) from None
     return (user.uid, user.gid if ":" in text else user.uid)

@@ -9,7 +9,7 @@ _BITS = {"r": 0o444, "w": 0o222, "x": 0o111, "s": 0o6000, "t": 0o1000}
 
 
 def mode_of(text: str, mode: int, *, directory: bool) -> int:
-    """The mode that ``mode`` becomes. Raises BuildError for what is none."""
+    """The mode that ``mode`` becomes. Raises BuildError for an invalid mode."""
     if text.isascii() and text.isdigit():
         try:
             value = int(text, 8)
@@ -51,4 +51,4 @@ def _clause(text: str, clause: str, mode: int, directory: bool) -> int:
 
 
 def _wrong(text: str) -> BuildError:
-    return BuildError(f'--chmod "{text}" is no mode: write "0755" or "u=rwX,go=rX", for example')
+    return BuildError(f'--chmod "{text}" is not a mode: write "0755" or "u=rwX,go=rX", for example')

@@ -1,4 +1,4 @@
-"""What RUN --mount asks for, made ready: directories, files and links for the runtime to mount."""
+"""Prepares RUN --mount: directories, files and links for the runtime to mount."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 from stat import S_ISDIR
 
 from pyruntime.builder.dockerfile.mounts import SHARING
+from pyruntime.builder.steps.copy import Copying
 from pyruntime.builder.steps.run import Extra
-from pyruntime.builder.steps.tree import Tree
+from pyruntime.builder.steps.ssh_agent import Relay
+from pyruntime.builder.steps.tree import CopySource, Tree
 from pyruntime.errors import BuildError
 from pyruntime.images.digest import of
 from pyruntime.images.snapshots.overlay import mount_layers
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Secrets:
-    """What --secret and --ssh gave: contents by ID, paths of agents' sockets by ID."""
+    """The secrets and SSH agents of a build: contents by ID, paths of agents' sockets by ID."""
 
     __slots__ = ("agents", "contents")
 
@@ -35,17 +37,17 @@ class Secrets:
 
 
 class Mounting:
-    """Makes mounts ready for one RUN; a context manager that lets go of what it has locked."""
+    """Prepares the mounts of one RUN; a context manager that releases its locks."""
 
     def __init__(self, store: Store, scratch: str, secrets: Secrets, tree: Callable[[str], Tree]) -> None:
-        """``tree(origin)`` is where --mount=from leads; "" is the build's context."""
+        """``tree(origin)`` is the tree of --mount=from; "" is the build context."""
         self._store = store
         self._scratch = scratch
         self._secrets = secrets
         self._tree = tree
         self._open: list[int] = []
         self._relays: list[Relay] = []
-        self._caches: dict[str, str] = {}   # paths of the directories that are ours now
+        self._caches: dict[str, str] = {}   # paths of the locked directories
         self._count = 0
 
     def __enter__(self) -> Mounting:
@@ -58,8 +60,8 @@ class Mounting:
             os.close(fd)
 
     def lock(self, mounts: list[Mount]) -> None:
-        """Take the caches of one RUN, each once, and all programs in the same order: else two of them that want each
-        other's, or one that wants the same cache twice, would wait for ever. OSError."""
+        """Lock the cache mounts of one RUN, each once, and all processes in the same order, which prevents deadlocks.
+        OSError."""
         wanted: dict[str, str] = {}
         for mount in mounts:
             if mount.kind == "cache":
@@ -69,7 +71,7 @@ class Mounting:
             self._caches[name] = self._take(name, wanted[name])
 
     def add(self, mount: Mount, extra: Extra) -> None:
-        """Add one mount; caches have been locked before. Raises BuildError, HostError, OSError."""
+        """Add one mount; cache mounts must be locked. Raises BuildError, HostError, OSError."""
         {"bind": self._bind, "cache": self._cache, "secret": self._secret, "ssh": self._ssh,
          "tmpfs": self._tmpfs}[mount.kind](mount, extra)
 
@@ -86,7 +88,7 @@ class Mounting:
         except OSError as error:
             raise BuildError(f'"{mount.source}" is not in {tree.name}: {os.strerror(error.errno or 0)}') from None
         self._open.append(fd)
-        # By its path: the descriptor may belong to the mount namespace that we came from (mount(2), EINVAL).
+        # By its path: the descriptor may be of the previous mount namespace (mount(2), EINVAL).
         path = os.readlink(f"/proc/self/fd/{fd}")
         if not S_ISDIR(os.fstat(fd).st_mode):
             self._file(mount, fd, path, extra)
@@ -102,7 +104,7 @@ class Mounting:
         extra.bind(target, mount.target, readonly=mount.readonly)
 
     def _file(self, mount: Mount, fd: int, path: str, extra: Extra) -> None:
-        """One file; a copy of it, where it may be written to."""
+        """A single file; a copy of it, if it is writable."""
         target = self._new("file")
         with open(target, "wb") as file:
             if not mount.readonly:
@@ -115,7 +117,7 @@ class Mounting:
         extra.bind(target, mount.target, readonly=mount.readonly)
 
     def _overlay(self, path: str, target: str, hidden: list[bytes]) -> None:
-        """The directory without what .dockerignore keeps out; what is written to it is nobody's."""
+        """The directory without files that .dockerignore excludes; writes to it are discarded."""
         private = self._new("private")
         lower = self._new("lower")
         for name in (private, f"{private}/upper", f"{private}/work", lower):
@@ -133,7 +135,7 @@ class Mounting:
     def _cache(self, mount: Mount, extra: Extra) -> None:
         path = self._caches[_cache_name(mount)]
         if not os.path.isdir(f"{path}/data"):
-            # Two that share a new cache: rename(2) would take the empty directory from under the faster one.
+            # Two processes may share a new cache: rename(2) would replace the faster one's empty directory.
             with open(f"{path}/lock", "wb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if not os.path.isdir(f"{path}/data"):
@@ -141,7 +143,7 @@ class Mounting:
         extra.bind(f"{path}/data", mount.target, readonly=mount.readonly)
 
     def _take(self, name: str, sharing: str) -> str:
-        """Lock the directory of a cache, or another one instead of a private one; its path."""
+        """Lock the directory of a cache mount, or of another one for a busy private one; its path."""
         directory = f"{self._store.root}/cache/mounts"
         os.makedirs(directory, 0o700, exist_ok=True)
         number = 0
@@ -158,23 +160,21 @@ class Mounting:
                 continue
             break
         self._open.append(fd)
-        os.utime(fd)   # used: prune looks at it
+        os.utime(fd)   # the time of the last use, for prune
         return path
 
     def _seed(self, mount: Mount, path: str) -> None:
-        """The first content of a cache; whoever is killed here leaves nothing that counts."""
+        """The initial content of a cache mount; a killed process leaves nothing valid."""
         made = f"{path}/new"
         trees.remove(made)
         os.mkdir(made, 0o755)
         if mount.origin:
-            from pyruntime.builder.steps.copy import Copying
-            from pyruntime.builder.steps.tree import Source
             tree = self._tree(mount.origin)
             source = tree.open(os.fsencode(mount.source))
             fd = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 Copying(fd, self._scratch, warn=lambda _text: None).sources(
-                    [Source(tree, tree.real(source), b"", os.fstat(source))], "/")
+                    [CopySource(tree, tree.real(source), b"", os.fstat(source))], "/")
             finally:
                 os.close(fd)
                 os.close(source)
@@ -193,7 +193,7 @@ class Mounting:
             extra.secret = True
         if not mount.target:
             return
-        directory = self._new("secret")   # memory: a secret is not to be found on the disk
+        directory = self._new("secret")   # in memory: secrets must not reach the disk
         os.mkdir(directory, 0o700)
         kernel.mount("tmpfs", directory, "tmpfs", 0, "mode=0700,size=16m")
         with open(f"{directory}/content", "wb") as file:
@@ -210,8 +210,6 @@ class Mounting:
             return
         number = sum(one.startswith("SSH_AUTH_SOCK=") for one in extra.env)
         target = mount.target or f"/run/buildkit/ssh_agent.{number}"
-        from pyruntime.builder.steps.ssh_agent import Relay
-
         path = self._new("agent")
         self._relays.append(Relay(path, socket, mode=mount.mode, owner=(max(mount.uid, 0), max(mount.gid, 0))))
         extra.bind(path, target, readonly=False)
@@ -234,7 +232,7 @@ def _bind(source: str, target: str) -> None:
 
 
 def _hidden(tree: Tree, path: bytes) -> list[bytes]:
-    """What .dockerignore keeps out below a directory, the topmost of each."""
+    """The files that .dockerignore excludes below a directory, the topmost of each."""
     there = {node.path for node in tree.walk(path)}
     hidden: list[bytes] = []
     for node in Tree(tree.fd, tree.name).walk(path):

@@ -1,12 +1,12 @@
-"""The network of RUN, which is what ``pocker run --network`` gives, for as long as the program runs.
+"""The network of RUN, which is that of ``pocker run --network``, while the command runs.
 
-    none      a loopback interface
-    host      the host's interfaces
-    default   pocker's default network; without root, the way out that pasta or slirp4netns make
-    NAME      a network that was made by ``pocker network create``
+none      a loopback interface
+host      the host's interfaces
+default   pocker's default network; without root, the one of pasta or slirp4netns
+NAME      a network of ``pocker network create``
 
-What a killed process leaves is an endpoint whose owner is gone. The next command of pocker, or the next build, gives it
-back (pyruntime.networks.attach.sweep).
+A killed process leaves an endpoint without an owner. The next command of pocker, or the next build, releases it
+(pyruntime.networks.attach.sweep).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from pyruntime.networks.site import Site
 
 DEFAULT = "default"
-HOSTNAME = "build"   # and its address a loopback one: what a program makes of them is the same in each build
+HOSTNAME = "build"   # with a loopback address: the same in each build, whatever programs make of it
 _HOSTS = f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{HOSTNAME}\n"
 
 
-class Network:
-    """The network of one container; a context manager, which takes it away at its end.
+class RunNetwork:
+    """The network of one container; a context manager, which releases it.
 
-    To be entered before what is mounted for the step: the name server of networks, which may begin here, would hold it.
+    To be entered before the step's mounts: the networks' name server, which may start here, would keep them busy.
     """
 
     def __init__(self, site: Site, mode: str, hosts: list[str]) -> None:
@@ -46,19 +46,19 @@ class Network:
 
     @property
     def on_host(self) -> bool:
-        """Whether it is the host's."""
+        """Whether it is the host's network."""
         return self._mode == HOST
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """The place in a network of ours, for who has one."""
+        """The endpoint in a network, if there is one."""
         return self._reservation.endpoint if self._reservation else None
 
-    def __enter__(self) -> Network:
-        """Take an address. Raises HostError, StateError."""
+    def __enter__(self) -> RunNetwork:
+        """Reserve an address. Raises HostError, StateError."""
         if self._mode in (NONE, HOST):
             return self
-        from pyruntime.networks import attach
+        from pyruntime.networks import attach  # lazy: only with a network
 
         identifier = os.urandom(32).hex()
         config = attach.EndpointConfig(identifier, [identifier[:12]],
@@ -77,39 +77,39 @@ class Network:
         self.leave()
 
     def files(self) -> dict[str, str]:
-        """The texts of resolv.conf and hosts. Raises UsageError."""
+        """The contents of resolv.conf and hosts. Raises UsageError."""
         hosts = _HOSTS + "".join(host_line(line, self.endpoint, on_host=self.on_host) for line in self._hosts)
         return {"resolv.conf": _content(RESOLV) if self.on_host else resolv(self.endpoint), "hosts": hosts}
 
     def attach(self, pid: int) -> None:
-        """Give it to the network namespace of the container's init process. Raises HostError, PyruntimeError."""
+        """Attach the network namespace of the container's init process. Raises HostError, PyruntimeError."""
         if self._reservation:
-            from pyruntime.networks import attach
+            from pyruntime.networks import attach  # lazy: only with a network
 
             try:
                 attach.attach(self._reservation, pid)
             except HostError as error:
                 raise _without(error) from None
             if self.endpoint and self.endpoint.joined:
-                # A program that asks before it is there is refused, and ends: resolvers do not ask again then.
-                from pyruntime.networks import dns_process as names
+                # A query before the name server answers is refused, and resolvers do not repeat it.
+                from pyruntime.networks import dns_process as names  # lazy: only with a network
 
                 names.answers(self.endpoint.joined[0]["gateway"])
 
     def depart(self) -> None:
-        """Begin to leave, before the container's end: the kernel takes 20 ms to remove an interface, which the end and
-        the making of the layer hide."""
+        """Start to leave before the container's end: the kernel needs 20 ms to remove an interface, during which the
+        container ends and the layer is created."""
         if self.endpoint:
-            from pyruntime.networks.attach import Departure
+            from pyruntime.networks.attach import Departure  # lazy: only with a network
 
             self._departure = Departure(self._site, self.endpoint.id)
             if self.endpoint.outside:
-                self.leave()   # at once: slirp4netns keeps what is mounted for the step
+                self.leave()   # at once: slirp4netns keeps the step's mounts busy
 
     def leave(self) -> None:
-        """Give back what it has; may be done twice. Raises PyruntimeError."""
+        """Release the endpoint; may be called twice. Raises PyruntimeError."""
         if self.endpoint:
-            from pyruntime.networks.attach import Departure
+            from pyruntime.networks.attach import Departure  # lazy: only with a network
 
             (self._departure or Departure(self._site, self.endpoint.id)).finish()
             self._reservation = None
@@ -120,24 +120,24 @@ def _without(error: HostError) -> HostError:
 
 
 def sweep(site: Site) -> None:
-    """Give back what builds and others had that were killed. Raises PyruntimeError."""
-    from pyruntime.networks import present
+    """Release the endpoints of killed processes. Raises PyruntimeError."""
+    from pyruntime.networks import present  # lazy: only with a network
 
     if present.in_use(site.run):
-        from pyruntime.networks import attach
+        from pyruntime.networks import attach  # lazy: only with a network
 
         attach.sweep(site)
 
 
 def check(site: Site, name: str) -> str:
-    """The network of ``--network``, as RUN has it. Raises PyruntimeError for one that there is not."""
+    """The network of ``--network`` for RUN. Raises PyruntimeError if it does not exist."""
     if name in (DEFAULT, NONE, HOST):
         return name
     if name == "bridge":
         return DEFAULT
-    from pyruntime.images.rootless import privileged
-    from pyruntime.networks import definitions as networks
+    from pyruntime.networks import definitions as networks  # lazy: only with a network
     from pyruntime.networks import slirp as outside
+    from pyruntime.system.user_namespace import privileged
 
     if not privileged():
         if name in (outside.PASTA, outside.SLIRP):
@@ -156,4 +156,4 @@ def _content(path: str) -> str:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except FileNotFoundError:
-        return ""   # a host without it
+        return ""   # the host has none

@@ -1,4 +1,4 @@
-"""Where files come from that are not the build's context: stages, images, named contexts, what is downloaded."""
+"""Sources of files other than the build context: stages, images, named contexts, downloads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from pyruntime.builder.context import Scratch, check_out, git, git_source, is_gi
 from pyruntime.builder.steps.tree import Tree
 from pyruntime.errors import BuildError, RegistryError, words
 from pyruntime.images.digest import Verifier, check, of
+from pyruntime.images.lookup import key
 from pyruntime.images.platform import Platform
+from pyruntime.images.receive import receive
+from pyruntime.images.registry.http import PIECE, Transport
+from pyruntime.images.registry.settings import RegistrySettings
+from pyruntime.images.registry.url import Url
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store import trees
 
@@ -23,12 +28,13 @@ if TYPE_CHECKING:
     from pyruntime.images.transports.registry import RegistrySource
 
 _REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
-_SHORT = 7       # digits of a commit that say which one
-_PATIENCE = 60   # seconds for the head of an answer, and without content from a server
+_SHORT = 7       # minimum number of digits of a commit
+_PATIENCE = 60   # seconds for the head of a response, and without data
 
 
 class Remote:
-    """An image of a registry of which only the documents have been read: what its tag stood for then is what comes."""
+    """An image in a registry of which only the documents were read: the tag is resolved, and its layers can be fetched.
+    """
 
     def __init__(self, store: Store, source: RegistrySource, platform: Platform | None, warn: Callable[[str], None]
                  ) -> None:
@@ -39,13 +45,9 @@ class Remote:
         self._warn = warn
 
     def bring(self) -> None:
-        """Have it in the store, by its name. Raises what receive raises."""
-        from pyruntime.images.lookup import key
-        from pyruntime.images.progress import progress
-        from pyruntime.images.receive import receive
-
+        """Pull the image into the store, with its name. Raises the errors of a pull."""
         receive(self._store, self._source, [key(self._source.reference)], platform=self._platform,
-                progress=progress(quiet=True), warn=self._warn)
+                warn=self._warn)
 
     def close(self) -> None:
         """Close the connections."""
@@ -53,13 +55,13 @@ class Remote:
 
 
 class Origins:
-    """Images and contexts of one build; each is looked for once. A context manager."""
+    """The images and contexts of one build; each is resolved once. A context manager."""
 
     def __init__(self, store: Store, contexts: dict[str, str], *,
                  pull: Callable[[str, Platform | None, bool], tuple[Image, Remote | None]], always_pull: bool = False
                  ) -> None:
-        """``contexts``: --build-context; ``pull(reference, platform, always)`` gives an image, and where its layers
-        come from if they are not in the store."""
+        """``contexts``: named contexts; ``pull(reference, platform, always)`` returns an image, and the source of its
+        layers if they are not in the store."""
         self._store = store
         self._contexts = contexts
         self._pull = pull
@@ -71,7 +73,7 @@ class Origins:
         self._remotes: list[Remote] = []
         self._waiting: dict[str, Remote] = {}   # by the digest of a layer's archive
         self._fetched: dict[tuple[str, str], Tree] = {}
-        self.agents: dict[str, str] = {}   # --ssh: what ADD may have of our keys
+        self.agents: dict[str, str] = {}   # --ssh: the agents that ADD may use
 
     def __enter__(self) -> Origins:
         return self
@@ -85,7 +87,7 @@ class Origins:
             remote.close()
 
     def scratch(self) -> Scratch:
-        """A directory that lasts as long as the build."""
+        """A temporary directory for the build."""
         made = Scratch(self._store.layout)
         self._scratches.append(made)
         return made
@@ -93,11 +95,11 @@ class Origins:
     # ---- images ---------------------------------------------------------------------------------
 
     def image(self, name: str, platform: Platform | None) -> Image:
-        """The image of a FROM or a --from. Its layers may be in a registry still: see ``bring``. Raises what pulling
-        raises."""
+        """The image of a FROM or a --from. Its layers may still be in a registry: see ``bring``. Raises the errors of a
+        pull."""
         asked = self._contexts.get(name, "")
         if asked and not asked.startswith("docker-image://"):
-            raise BuildError(f'"{name}" is a context, not an image: a stage cannot begin with it')
+            raise BuildError(f'"{name}" is a build context, not an image: a stage cannot be based on it')
         key = (name, str(platform or ""))
         if key not in self._images:
             reference = asked.removeprefix("docker-image://") or name
@@ -109,8 +111,8 @@ class Origins:
         return self._images[key]
 
     def bring(self, layers: list[Descriptor], begin: Callable[[str], Callable[[str], None]]) -> None:
-        """Have these layers of images in the store. ``begin`` is told of each image that is brought, and gives what is
-        to be told of its end: "done" or "failed". Raises what pulling raises."""
+        """Fetch these layers of images into the store. ``begin`` is called with the name of each image, and returns a
+        function that is called with the outcome: "done" or "failed". Raises the errors of a pull."""
         for layer in layers:
             remote = self._waiting.get(layer.digest)
             if remote is not None and not self._store.has(layer.digest):
@@ -124,7 +126,7 @@ class Origins:
                 self._waiting = {digest: other for digest, other in self._waiting.items() if other is not remote}
 
     def is_context(self, name: str) -> bool:
-        """Whether --build-context gave a directory or a repository this name."""
+        """Whether the name is that of a named context, other than an image."""
         return name in self._contexts and not self._contexts[name].startswith("docker-image://")
 
     # ---- trees ----------------------------------------------------------------------------------
@@ -139,7 +141,7 @@ class Origins:
         return self._trees[name]
 
     def view(self, name: str, layers: Layers) -> Tree:
-        """The files of a stage or an image, to be read."""
+        """The files of a stage or an image, read-only."""
         key = f"layers {layers.chain_ids[-1:]}"
         if key not in self._trees:
             if not layers.directories:
@@ -156,7 +158,7 @@ class Origins:
     # ---- downloads ------------------------------------------------------------------------------
 
     def fetched(self, source: str, *, checksum: str, keep_git: bool) -> Tree:
-        """What ADD gets from a URL: a file, or a repository's content. Raises BuildError."""
+        """The content of ADD's URL: a file, or a repository. Raises BuildError."""
         key = (source, checksum + str(keep_git))
         if key not in self._fetched:
             self._fetched[key] = self._clone(source, checksum, keep_git) if is_git(source) else \
@@ -166,7 +168,7 @@ class Origins:
     def _clone(self, source: str, checksum: str, keep: bool) -> Tree:
         url, ref, below = git_source(source)
         if not url.startswith(_REMOTE):
-            raise BuildError(f'"{url}" is a repository of this machine, which a Dockerfile cannot ask for: make it the'
+            raise BuildError(f'"{url}" is a repository of the host, which a Dockerfile cannot use: make it the build'
                              " context, or give --build-context NAME=URL and COPY --from=NAME")
         scratch = self.scratch().path
         target = f"{scratch}/git"
@@ -186,20 +188,20 @@ class Origins:
         return whole
 
     def _stranger(self, home: str) -> dict[str, str]:
-        """The environment of a git that has nothing of this user's but what --ssh gives: who writes a Dockerfile is not
-        to get at repositories with the keys and passwords of who builds it."""
+        """The environment of a git without the user's credentials, except those of --ssh: a Dockerfile must not reach
+        repositories with the keys and passwords of the user who builds it."""
         agent = next(iter(self.agents.values()), "none")
         return {"HOME": home, "XDG_CONFIG_HOME": home, "GIT_ASKPASS": "", "SSH_ASKPASS": "", "SSH_AUTH_SOCK": "",
                 "GIT_SSH_COMMAND": f"ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o 'IdentityAgent={agent}'"}
 
     def _download(self, url: str, checksum: str) -> Tree:
-        from email.utils import parsedate_to_datetime
+        from email.utils import parsedate_to_datetime  # lazy: only for downloads
         from urllib.parse import unquote, urlsplit
 
         verifier = Verifier(check(checksum)) if checksum else None
         name = unquote(urlsplit(url).path).rpartition("/")[2]
         if not name or name in (".", ".."):
-            raise BuildError(f'"{url}" has no name of a file at its end: ADD cannot know what to call it')
+            raise BuildError(f'"{url}" does not end with a file name, which ADD needs')
         directory = f"{self.scratch().path}/file"
         os.mkdir(directory, 0o755)
         path = f"{directory}/{name}"
@@ -215,7 +217,7 @@ class Origins:
             try:
                 when = parsedate_to_datetime(modified).timestamp()
             except ValueError:
-                when = 0.0   # what it says is no time
+                when = 0.0   # an invalid time
         os.chmod(path, 0o600)
         os.utime(path, (when, when))
         tree = Tree(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{url}"', local=True)
@@ -224,13 +226,9 @@ class Origins:
 
 
 def _get(url: str, write: Callable[[memoryview], object], verifier: Verifier | None) -> str:
-    """Read what a URL has, with the limits that registries have, and with nobody's credentials; its Last-Modified.
-    Raises RegistryError, DigestError."""
-    from pyruntime.images.registry.http import PIECE, Transport
-    from pyruntime.images.registry.settings import Settings
-    from pyruntime.images.registry.url import Url
-
-    transport = Transport(Settings(timeout=_PATIENCE))
+    """Download a URL, with the limits for registries, without credentials; its Last-Modified. Raises RegistryError,
+    DigestError."""
+    transport = Transport(RegistrySettings(timeout=_PATIENCE))
     try:
         response = transport.request("GET", Url(url), {})
         try:
@@ -249,7 +247,7 @@ def _get(url: str, write: Callable[[memoryview], object], verifier: Verifier | N
 
 
 def is_url(source: str) -> bool:
-    """Whether ADD is to download a source."""
+    """Whether ADD downloads a source."""
     return source.startswith(("http://", "https://")) or is_git(source)
 
 

@@ -1,7 +1,7 @@
-"""RUN: a program in a container of the runtime, whose root filesystem is the step's.
+"""RUN: a command in a container of the runtime, in the step's root filesystem.
 
-What belongs to the machine and not to the image (resolv.conf, hosts, /proc, /sys, /dev, what --mount asks for) is
-mounted; where the image had no place for it, that place is taken away again afterwards.
+Files of the host that are not part of the image (resolv.conf, hosts, /proc, /sys, /dev, --mount) are mounted; mount
+points that the image does not have are removed afterwards.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pyruntime.builder.steps.network import HOSTNAME
 from pyruntime.errors import BuildError, PyruntimeError
 from pyruntime.images.document import ImageConfig
 from pyruntime.images.layers.tree import not_there
-from pyruntime.images.rootless import privileged
 from pyruntime.images.runtime_config import Wishes, convert
 from pyruntime.profiles import apparmor
 from pyruntime.profiles.devpts import terminal_group
@@ -21,24 +20,25 @@ from pyruntime.profiles.seccomp import profile
 from pyruntime.runtime.api import Runtime
 from pyruntime.system import kernel
 from pyruntime.system.json import encode
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.builder.graph.plan import Step
-    from pyruntime.builder.steps.network import Network
+    from pyruntime.builder.graph.plan import BuildStep
+    from pyruntime.builder.steps.network import RunNetwork
     from pyruntime.builder.steps.workspace import Workspace
     from pyruntime.networks.site import Site
 
 _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
-_SCRIPT = "/dev/pipes"   # where scripts stand; /dev is the container's own
+_SCRIPT = "/dev/pipes"   # directory of scripts; /dev is the container's own
 
 
-class Place:
-    """Where builds keep their containers: ``root`` the runtime's state directory; who they are known by; ``site`` the
-    networks that they may join; what each of them may use."""
+class RunOptions:
+    """How RUN's containers are run: ``root`` is the runtime's state directory, ``cgroup`` the parent cgroup, ``site``
+    the networks; and their resource limits."""
 
     __slots__ = ("cgroup", "root", "shm_size", "site", "ulimits")
 
@@ -51,8 +51,8 @@ class Place:
 
 
 class Extra:
-    """What is mounted beside the usual: ``mounts`` for the configuration, ``env`` that goes with them; ``secret``: some
-    of that is a secret."""
+    """Additional mounts: ``mounts`` for the configuration, ``env`` for their variables; ``secret``: whether one is a
+    secret."""
 
     __slots__ = ("env", "mounts", "secret")
 
@@ -62,17 +62,17 @@ class Extra:
         self.env: list[str] = []
 
     def bind(self, source: str, target: str, *, readonly: bool) -> None:
-        """A bind mount."""
+        """Add a bind mount."""
         self.mounts.append({"destination": target, "type": "bind", "source": source,
                             "options": ["rbind", "ro" if readonly else "rw"]})
 
 
-def execute(step: Step, workspace: Workspace, place: Place, container_id: str, extra: Extra, network: Network,
-            wait: Callable[[int], int | None]) -> int:
-    """Run the program; its exit status, 128 + N for signal N. Standard output and error are this process's.
+def execute(step: BuildStep, workspace: Workspace, options: RunOptions, container_id: str, extra: Extra,
+            network: RunNetwork, wait: Callable[[int], int | None]) -> int:
+    """Run the command; its exit status, 128 + N for signal N. Standard output and error are this process's.
 
-    ``wait(pid)`` is waitpid, or None where nobody wants the result any more.
-    To be called by a process that has nothing else to wait for. Raises PyruntimeError.
+    ``wait(pid)`` is waitpid, or None once the result is no longer wanted. The calling process must have no other
+    children. Raises PyruntimeError.
     """
     data = step.data
     args = list(data.args)
@@ -83,31 +83,32 @@ def execute(step: Step, workspace: Workspace, place: Place, container_id: str, e
         os.chmod(path, 0o755)
         extra.bind(path, f"{_SCRIPT}/script", readonly=True)
         args = [f"{_SCRIPT}/script"]
-    for name, text in network.files().items():   # the image's own are not touched
+    for name, text in network.files().items():   # the image's own files are not changed
         path = f"{workspace.scratch}/{name}"
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
         os.chmod(path, 0o644)
         extra.bind(path, f"/etc/{name}", readonly=False)
-    document = _configuration(step, args, workspace, place, extra, host_network=network.on_host)
+    document = _configuration(step, args, workspace, options, extra, host_network=network.on_host)
     if privileged():
-        apparmor.confine(document["process"], place.site.below_run())
-        document["linux"]["cgroupsPath"] = f"{place.cgroup}/{container_id}"
+        apparmor.confine(document["process"], options.site.below_run())
+        document["linux"]["cgroupsPath"] = f"{options.cgroup}/{container_id}"
     bundle = f"{workspace.scratch}/bundle"
     os.mkdir(bundle, 0o700)
-    if extra.secret:   # memory: a secret is not to be found on the disk
+    if extra.secret:   # in memory: secrets must not reach the disk
         kernel.mount("tmpfs", bundle, "tmpfs", 0, "mode=0700,size=16m")
     document["root"]["path"] = workspace.root
     with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
         file.write(encode(document))
     stubs = _missing(workspace.fd, [mount["destination"] for mount in document["mounts"]])
     try:
-        return _run(Runtime(place.root), container_id, bundle, network, wait)
+        return _run(Runtime(options.root), container_id, bundle, network, wait)
     finally:
         _remove(workspace.fd, stubs)
 
 
-def _run(runtime: Runtime, container_id: str, bundle: str, network: Network, wait: Callable[[int], int | None]) -> int:
+def _run(runtime: Runtime, container_id: str, bundle: str, network: RunNetwork, wait: Callable[[int], int | None]
+         ) -> int:
     kernel.become_subreaper()
     try:
         state = runtime.create(container_id, bundle)
@@ -123,41 +124,41 @@ def _run(runtime: Runtime, container_id: str, bundle: str, network: Network, wai
     return status if status >= 0 else 128 - status
 
 
-def _configuration(step: Step, args: list[str], workspace: Workspace, place: Place, extra: Extra, *,
+def _configuration(step: BuildStep, args: list[str], workspace: Workspace, options: RunOptions, extra: Extra, *,
                    host_network: bool) -> dict[str, Any]:
     image = ImageConfig(b"", {"config": {"Env": [*step.env, *step.secret_env], "User": step.user,
                                          "WorkingDir": step.cwd}, "rootfs": {}})
     wishes = Wishes(args=args, entrypoint=[], env=extra.env, host_network=host_network, hostname=HOSTNAME)
     unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     document = convert(image, workspace.fd, wishes, uid=os.geteuid(), gid=os.getegid(), unified=unified)
-    if host_network and not privileged():   # sysfs belongs to the network's owner, whom this user namespace is not
+    if host_network and not privileged():   # sysfs belongs to the host's user namespace
         for mount in document["mounts"]:
             if mount["type"] == "sysfs":
                 mount.update(type="bind", source="/sys", options=["rbind", "nosuid", "noexec", "nodev", "ro"])
     process = document["process"]
-    process["user"]["umask"] = 0o022   # whatever ours is: no cache key knows it
-    process["rlimits"] = place.ulimits
-    process["noNewPrivileges"] = False   # su and sudo are what many a RUN calls
+    process["user"]["umask"] = 0o022   # not this process's umask, which no cache key contains
+    process["rlimits"] = options.ulimits
+    process["noNewPrivileges"] = False   # RUN often calls su and sudo
     document["linux"]["seccomp"] = profile(process["capabilities"]["bounding"])
     for mount in document["mounts"]:
         if mount["destination"] == "/dev/shm":
             mount["options"] = [one for one in mount["options"] if not one.startswith("size=")
-                                ] + [f"size={place.shm_size}"]
+                                ] + [f"size={options.shm_size}"]
         if mount["type"] == "devpts":
             mount["options"] = [one for one in mount["options"] if one != "gid=5"] + terminal_group()
-    # Directories before what is in them: else one hides the other, whatever the order of the flags.
+    # Parent directories first, whatever the order of the flags: else one mount hides the other.
     document["mounts"] += sorted(extra.mounts, key=lambda mount: str(mount["destination"]).split("/"))
     return document
 
 
 def _missing(root: int, targets: list[str]) -> list[tuple[bytes, int]]:
-    """What will be made in the root filesystem for mounts, the deepest first; each with the mtime of the directory
-    that it is made in, in ns."""
+    """The paths that mounts will create in the root filesystem, the deepest first; each with the mtime of its parent
+    directory, in ns."""
     found: dict[bytes, int] = {}
     for target in targets:
         for path in not_there(root, os.fsencode(target)):
             found.setdefault(path, _mtime(root, path.rpartition(b"/")[0]))
-    # What stands below /dev or /proc is in a filesystem of the container's own.
+    # /dev and /proc are filesystems of the container.
     return sorted(found.items(), key=lambda item: item[0].count(b"/"), reverse=True)
 
 
@@ -165,7 +166,7 @@ def _mtime(root: int, path: bytes) -> int:
     try:
         fd = kernel.openat2(path or b".", os.O_PATH, dir_fd=root, resolve=_IN_ROOT)
     except OSError:
-        return -1   # it will be made itself
+        return -1   # it will be created too
     try:
         return os.fstat(fd).st_mtime_ns
     finally:
@@ -173,14 +174,14 @@ def _mtime(root: int, path: bytes) -> int:
 
 
 def _remove(root: int, stubs: list[tuple[bytes, int]]) -> None:
-    """Take away the empty places of mounts; what the program has put something into stays."""
+    """Remove the empty mount points; files that the command has written stay."""
     for path, mtime in stubs:
         head, _, name = path.rpartition(b"/")
         try:
             fd = kernel.openat2(head or b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=root, resolve=_IN_ROOT)
         except OSError as error:
             if error.errno in (ENOENT, ENOTDIR):
-                continue   # the program has removed it, or the runtime never made it
+                continue   # removed by the command, or never created
             raise
         try:
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -194,14 +195,14 @@ def _remove(root: int, stubs: list[tuple[bytes, int]]) -> None:
             continue
         except OSError as error:
             if error.errno != ENOTEMPTY:
-                raise PyruntimeError(f'cannot remove "/{os.fsdecode(path)}", where something was mounted:'
+                raise PyruntimeError(f'cannot remove "/{os.fsdecode(path)}", which was a mount point:'
                                      f" {error.strerror}") from None
         finally:
             os.close(fd)
 
 
-def failure(step: Step, status: int) -> BuildError:
-    """What to say of a program that has failed."""
+def failure(step: BuildStep, status: int) -> BuildError:
+    """The message for a failed command."""
     words = " ".join(step.data.args) if not step.data.script else "the script"
     how = f"signal {status - 128}" if status > 128 and status - 128 < 65 else f"exit status {status}"
     return BuildError(f'process "{words[:300]}" failed: {how}')

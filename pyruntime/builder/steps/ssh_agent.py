@@ -1,7 +1,7 @@
-"""The socket of an SSH agent for RUN --mount=type=ssh: one of our own, whose bytes go to the agent and back.
+"""The socket of an SSH agent for RUN --mount=type=ssh: a socket of the build, which relays to the agent.
 
-The agent's socket belongs to who builds, and another user of a container could not connect to it. A process of its own
-carries the bytes; it ends with the RUN.
+The agent's socket belongs to the user who builds, and other users of the container could not connect to it. A process
+relays the bytes; it ends with the RUN.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _STEP = 1 << 16
 
 
 class Relay:
-    """Listens at ``path`` from now on; ``end`` is to be called."""
+    """Listens at ``path``; ``end`` must be called."""
 
     __slots__ = ("_life", "_pid")
 
     def __init__(self, path: str, agent: str, *, mode: int, owner: tuple[int, int]) -> None:
         """``agent`` is the path of the agent's socket. Raises BuildError, OSError."""
-        from socket import AF_UNIX, socket
+        from socket import AF_UNIX, socket  # lazy: only with an SSH agent
 
         listening = socket(AF_UNIX)
         directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            listening.bind(f"/proc/self/fd/{directory}/{os.path.basename(path)}")   # unix(7): names have 107 bytes
+            listening.bind(f"/proc/self/fd/{directory}/{os.path.basename(path)}")   # unix(7): at most 107 bytes
             os.chmod(path, mode)
             os.chown(path, *owner)
             listening.listen()
@@ -58,7 +58,8 @@ class Relay:
 
 
 def _carry(listening: socket, agent: str, life: int) -> NoReturn:
-    """Until nobody holds the other side of ``life``."""
+    """Relay until the other side of ``life`` is closed."""
+    # lazy: only with an SSH agent
     import _signal  # type: ignore[import-not-found]
 
     try:
@@ -66,25 +67,25 @@ def _carry(listening: socket, agent: str, life: int) -> NoReturn:
         poll = select.poll()
         poll.register(life, select.POLLIN)
         poll.register(listening, select.POLLIN)
-        others: dict[int, tuple[socket, socket]] = {}   # by descriptor: its socket, and the one to write to
+        others: dict[int, tuple[socket, socket]] = {}   # by descriptor: its socket, and the peer
         while life not in (ready := {fd for fd, _ in poll.poll()}):
             for fd in ready - {listening.fileno()}:
-                if fd in others:   # else it has just been closed together with its other side
+                if fd in others:   # else it has just been closed with its peer
                     _pass_on(poll, others, fd, listening)
-            if listening.fileno() in ready:   # last: a new descriptor may have the number of one that was closed
+            if listening.fileno() in ready:   # last: a new descriptor may have the number of a closed one
                 _accept(poll, others, listening, agent)
     finally:
         os._exit(0)
 
 
 def _accept(poll: select.poll, others: dict[int, tuple[socket, socket]], listening: socket, agent: str) -> None:
-    from socket import AF_UNIX, socket
+    from socket import AF_UNIX, socket  # lazy: only with an SSH agent
 
     asking = listening.accept()[0]
     answering = socket(AF_UNIX)
     try:
         answering.connect(agent)
-    except OSError:   # it has ended: so does the connection
+    except OSError:   # the agent has ended: close the connection
         asking.close()
         answering.close()
         return
@@ -102,7 +103,7 @@ def _pass_on(poll: select.poll, others: dict[int, tuple[socket, socket]], fd: in
         if data:
             other.sendall(data)
             return
-    except OSError:   # one of the two has gone away
+    except OSError:   # one side has closed the connection
         pass
     for side in (one, other):
         poll.unregister(side)

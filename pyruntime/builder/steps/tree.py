@@ -1,6 +1,6 @@
-"""Where COPY takes files from: a tree behind a descriptor of its root, read in place.
+"""The sources of COPY: a tree behind a descriptor of its root, read in place.
 
-No path is looked up but by openat2(2) with the tree as its root: ".." stops there, and so do links.
+Every path is resolved by openat2(2) with the tree as its root: ".." and links cannot leave it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
-class Node:
-    """A name in an open directory: ``path`` below where the walk began, ``found`` is its lstat."""
+class TreeNode:
+    """A name in an open directory: ``path`` below the start of the walk, ``found`` is its lstat."""
 
     __slots__ = ("directory", "found", "name", "path")
 
@@ -35,8 +35,8 @@ class Node:
 
 
 class Tree:
-    """A tree. ``local``: its owners mean nothing; ``live``: it is somebody's working directory, and may change any
-    time; ``name`` is for messages; ``single``: the one file of it that counts."""
+    """A tree. ``local``: its owners are ignored; ``live``: it is a working directory, and may change at any time;
+    ``name`` is for messages; ``single``: its only relevant file."""
 
     __slots__ = ("_path", "fd", "ignore", "live", "local", "name", "single")
 
@@ -55,18 +55,18 @@ class Tree:
         return kernel.openat2(path.lstrip(b"/") or b".", flags, dir_fd=self.fd, resolve=_IN_ROOT)
 
     def real(self, fd: int) -> bytes:
-        """Where in the tree an open file stands, b"" for the root."""
+        """The path in the tree of an open file, b"" for the root."""
         self._path = self._path or os.readlink(b"/proc/self/fd/%d" % self.fd)
         here = os.readlink(b"/proc/self/fd/%d" % fd)
         return here[len(self._path):].lstrip(b"/")
 
     def excluded(self, path: bytes) -> bool:
-        """Whether .dockerignore keeps it out."""
+        """Whether .dockerignore excludes the path."""
         return bool(self.ignore) and self.ignore.excluded(os.fsdecode(path))
 
     def find(self, pattern: str, *, deep: bool = False) -> list[bytes]:
-        """The paths that a pattern means, sorted; none where there are none. ``deep``: ``**`` is any number of
-        directories, else it is one. Raises BuildError for a bad pattern."""
+        """The paths that match a pattern, sorted; none if nothing matches. ``deep``: ``**`` is any number of
+        directories, else one. Raises BuildError for an invalid pattern."""
         parts = [part for part in pattern.split("/") if part not in ("", ".")]
         found = [b""]
         for index, part in enumerate(parts):
@@ -88,7 +88,7 @@ class Tree:
         try:
             matches = component(part).fullmatch
         except PatternError as error:
-            raise BuildError(f'"{part}" is no pattern: {error}') from None
+            raise BuildError(f'"{part}" is not a valid pattern: {error}') from None
         try:
             fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
@@ -103,7 +103,7 @@ class Tree:
                 if matches(name) and not (last and self._out(above + os.fsencode(name)))]
 
     def _out(self, path: bytes) -> bool:
-        """Whether nothing of it is in the context: of a directory something may be."""
+        """Whether nothing of the path is in the context: a directory may contain included files."""
         return bool(self.ignore) and self.ignore.excluded(os.fsdecode(path)) and (
             self.ignore.skips(os.fsdecode(path)) or not self._is_directory(path))
 
@@ -119,7 +119,7 @@ class Tree:
         return [above + node.path for node in self.walk(path) if S_ISDIR(node.found.st_mode)]
 
     def exists(self, path: bytes) -> bool:
-        """Whether there is such a path, a link to nothing too."""
+        """Whether the path exists, also as a dangling link."""
         try:
             os.close(self.open(path, os.O_PATH | os.O_NOFOLLOW))
         except OSError as error:
@@ -128,23 +128,23 @@ class Tree:
             raise
         return True
 
-    def walk(self, path: bytes, exclude: Ignore | None = None) -> Iterator[Node]:
-        """Everything in a directory, names sorted as bytes, a directory before what is in it.
+    def walk(self, path: bytes, exclude: Ignore | None = None) -> Iterator[TreeNode]:
+        """Everything in a directory, names sorted as bytes, a directory before its content.
 
-        ``exclude``: patterns of paths below where the walk begins. A directory that is excluded itself and holds
-        something that is not comes nevertheless.
+        ``exclude``: patterns of paths below the start of the walk. An excluded directory with included files is
+        included.
         """
         fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
         above = self.real(fd) if self.ignore else b""
         yield from self._walk(fd, b"", above, exclude)
 
-    def _walk(self, fd: int, path: bytes, above: bytes, exclude: Ignore | None) -> Iterator[Node]:
+    def _walk(self, fd: int, path: bytes, above: bytes, exclude: Ignore | None) -> Iterator[TreeNode]:
         try:
             with os.scandir(fd) as entries:
                 there = sorted((os.fsencode(entry.name), entry.stat(follow_symlinks=False)) for entry in entries)
             for name, found in there:
                 below = path + b"/" + name if path else name
-                node = Node(below, fd, name, found)
+                node = TreeNode(below, fd, name, found)
                 out = False
                 for ignore, full in ((self.ignore, above + b"/" + below if above else below), (exclude, below)):
                     if ignore and ignore.excluded(text := os.fsdecode(full)):
@@ -156,7 +156,7 @@ class Tree:
                         yield node
                         continue
                     inside = self._walk(os.open(name, _DIRECTORY, dir_fd=fd), below, above, exclude)
-                    if out:   # it comes with the first thing in it that is wanted
+                    if out:   # it is included with its first included file
                         first = next(inside, None)
                         if first is None:
                             continue
@@ -169,9 +169,9 @@ class Tree:
             os.close(fd)
 
 
-class Source:
-    """One thing to be copied: ``path`` in the tree with links followed, ``name`` below the target ("" for all that is
-    in a directory), ``found`` its stat."""
+class CopySource:
+    """One source to copy: ``path`` in the tree with links followed, ``name`` below the target ("" for the content of a
+    directory), ``found`` its stat."""
 
     __slots__ = ("found", "name", "path", "tree")
 
@@ -183,21 +183,22 @@ class Source:
 
     @property
     def directory(self) -> bool:
-        """Whether it is a directory, of which the content is copied."""
+        """Whether it is a directory, whose content is copied."""
         return S_ISDIR(self.found.st_mode)
 
 
-def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, parents: bool = False) -> list[Source]:
-    """What the patterns of one COPY mean. A pattern may match nothing: ``COPY package.json yarn.lock* .`` is how a file
-    is taken if it is there. Raises BuildError where a name does not exist."""
-    sources: list[Source] = []
+def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, parents: bool = False
+           ) -> list[CopySource]:
+    """The sources that match the patterns of one COPY. A pattern may match nothing: ``COPY package.json yarn.lock* .``
+    copies an optional file. Raises BuildError for a name that does not exist."""
+    sources: list[CopySource] = []
     for pattern in patterns:
         pivot = ""
         if parents and "/./" in f"/{pattern}":
             pivot = f"/{pattern}".partition("/./")[0].strip("/")
         matches = tree.find(pattern, deep=parents)
         if not matches and not any(letter in pattern for letter in "*?["):
-            where = ": .dockerignore keeps it out" if tree.ignore and tree.exists(os.fsencode(pattern)) else ""
+            where = ": .dockerignore excludes it" if tree.ignore and tree.exists(os.fsencode(pattern)) else ""
             raise BuildError(f'"{pattern}" is not in {tree.name}{where}')
         for path in matches:
             source = _source(tree, path, os.fsencode(pivot), parents=parents)
@@ -206,8 +207,8 @@ def select(tree: Tree, patterns: list[str], exclude: Ignore | None = None, *, pa
     return sources
 
 
-def literal(tree: Tree, path: str) -> Source:
-    """What a path means in which no character is a pattern's. Raises BuildError."""
+def literal(tree: Tree, path: str) -> CopySource:
+    """The source of a path without pattern characters. Raises BuildError."""
     name = os.fsencode(path)
     try:
         os.close(tree.open(name))
@@ -215,11 +216,11 @@ def literal(tree: Tree, path: str) -> Source:
         raise BuildError(f'"{path}" is not in {tree.name}: {os.strerror(error.errno or 0)}') from None
     source = _source(tree, name, b"", parents=False)
     if not source.directory and tree.excluded(source.path):
-        raise BuildError(f'"{path}" is not in {tree.name}: .dockerignore keeps it out')
+        raise BuildError(f'"{path}" is not in {tree.name}: .dockerignore excludes it')
     return source
 
 
-def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> Source:
+def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> CopySource:
     try:
         fd = tree.open(path)
     except OSError as error:
@@ -230,10 +231,10 @@ def _source(tree: Tree, path: bytes, pivot: bytes, *, parents: bool) -> Source:
     finally:
         os.close(fd)
     if real != path and tree.ignore and not S_ISDIR(found.st_mode) and tree.excluded(real):
-        raise BuildError(f'"{os.fsdecode(path)}" is a link to "{os.fsdecode(real)}", which .dockerignore keeps out')
+        raise BuildError(f'"{os.fsdecode(path)}" is a link to "{os.fsdecode(real)}", which .dockerignore excludes')
     assert not S_ISLNK(found.st_mode)
     if parents:
         name = path[len(pivot):].lstrip(b"/") if pivot and (path == pivot or path.startswith(pivot + b"/")) else path
     else:
         name = b"" if S_ISDIR(found.st_mode) else os.path.basename(path)
-    return Source(tree, real, name, found)
+    return CopySource(tree, real, name, found)

@@ -1,6 +1,6 @@
-"""A process that carries out one step: it mounts, runs or copies, and makes a layer; its parent hears of it by a pipe.
+"""A process that executes one step: it mounts, runs or copies, and creates a layer; a pipe leads to its parent.
 
-It has a mount namespace of its own. When its parent is gone, it ends its container and goes too.
+It has its own mount namespace. If its parent ends, it ends its container and itself.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from pyruntime import errors
 from pyruntime.builder.ignore import Ignore
 from pyruntime.builder.steps.copy import Copying
 from pyruntime.builder.steps.mounts import Mounting, Secrets
-from pyruntime.builder.steps.network import Network
+from pyruntime.builder.steps.network import RunNetwork
 from pyruntime.builder.steps.origins import is_url
-from pyruntime.builder.steps.run import Extra, Place, execute, failure
-from pyruntime.builder.steps.tree import Source, Tree
+from pyruntime.builder.steps.run import Extra, RunOptions, execute, failure
+from pyruntime.builder.steps.tree import CopySource, Tree
 from pyruntime.builder.steps.tree import select as select_sources
 from pyruntime.builder.steps.workspace import Workspace, layers_of
 from pyruntime.errors import HostError, PyruntimeError
-from pyruntime.images.snapshots.copy import Copy
+from pyruntime.images.document import Descriptor
+from pyruntime.images.snapshots.copy import CopyDriver
 from pyruntime.images.snapshots.view import attach
 from pyruntime.images.store import steps
 from pyruntime.images.store.layers import Layers
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from pyruntime.builder.graph.plan import Step
+    from pyruntime.builder.graph.plan import BuildStep
     from pyruntime.images.document import Descriptor
     from pyruntime.images.store.steps import Made
 
@@ -48,12 +49,12 @@ _CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h,
 
 
 class Work:
-    """What a worker needs to know.
+    """The input of a worker.
 
-    ``keys``     the keys under which the result will be found
+    ``keys``     the keys of the result
     ``chain``    the layers below
-    ``trees``    where COPY takes files from, by source; ``origins`` where --mount=from leads: layers or a tree
-    ``changed``  whether what the keys were made of is another now; None where nothing can change
+    ``trees``    sources of COPY, by name; ``origins``: of --mount=from, layers or a tree
+    ``changed``  whether the files of the keys have changed meanwhile; None if they cannot change
     """
 
     __slots__ = (
@@ -64,20 +65,20 @@ class Work:
         "epoch",
         "hosts",
         "keys",
+        "options",
         "origins",
-        "place",
         "secrets",
         "step",
         "store_root",
         "trees",
     )
 
-    def __init__(self, step: Step, chain: Chain, keys: list[str], store_root: str, place: Place) -> None:
+    def __init__(self, step: BuildStep, chain: Chain, keys: list[str], store_root: str, options: RunOptions) -> None:
         self.step = step
         self.chain = chain
         self.keys = keys
         self.store_root = store_root
-        self.place = place
+        self.options = options
         self.cached = True
         self.changed: Callable[[], bool] | None = None
         self.epoch: int | None = None
@@ -89,8 +90,8 @@ class Work:
 
 
 class Worker:
-    """A running worker, as its parent sees it: ``output`` and ``result`` are the ends of pipes to be read. ``kept``:
-    the result can be found under its keys."""
+    """A running worker in its parent: ``output`` and ``result`` are the ends of pipes to read. ``kept``: whether the
+    result was recorded under its keys."""
 
     __slots__ = ("_heard", "_line", "kept", "made", "output", "pid", "result")
 
@@ -108,7 +109,7 @@ class Worker:
         os.close(end)
 
     def lines(self) -> tuple[list[str], bool]:
-        """The lines that the program has written meanwhile; whether there may be more."""
+        """The lines that the command has written meanwhile; whether there may be more."""
         data = os.read(self.output, 1 << 16)
         *whole, self._line = (self._line + data).replace(b"\r\n", b"\n").split(b"\n")
         if self._line and (not data or len(self._line) > _LONGEST):
@@ -117,7 +118,7 @@ class Worker:
         return [line.decode("utf-8", "replace") for line in whole], bool(data)
 
     def hear(self, warn: Callable[[str], None]) -> bool:
-        """Read what the worker says; whether there may be more. Raises what it met."""
+        """Read the worker's message; whether there may be more. Raises the worker's error."""
         data = os.read(self.result, 1 << 16)
         self._heard += data
         while len(self._heard) >= 4 and len(self._heard) >= 4 + (
@@ -129,7 +130,6 @@ class Worker:
             elif kind == "kept":
                 self.kept = value
             elif kind == "made":
-                from pyruntime.images.document import Descriptor
                 self.made = steps.Made(Descriptor(*value[:3]), *value[3:])
             else:
                 name, text = value
@@ -141,7 +141,7 @@ class Worker:
         os.close(self.output)
         os.close(self.result)
         if kill:
-            os.kill(self.pid, 15)   # it ends its container
+            os.kill(self.pid, 15)   # the worker then ends its container
         os.waitpid(self.pid, 0)
 
 
@@ -155,12 +155,13 @@ def _say(fd: int, kind: str, value: Any) -> None:
 
 
 def _in_worker(work: Work, out: int, end: int, life: tuple[int, int]) -> NoReturn:
+    # lazy: the module signal would cost 5 ms
     import _signal  # type: ignore[import-not-found]
 
     code = 1
     try:
         os.close(life[1])
-        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)   # the parent tells us
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)   # the parent ends the worker
         _signal.signal(_signal.SIGTERM, _terminated)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         for fd, target in ((null, 0), (out, 1), (out, 2)):
@@ -171,7 +172,7 @@ def _in_worker(work: Work, out: int, end: int, life: tuple[int, int]) -> NoRetur
                            made.chain_id, made.title, made.created))
         code = 0
     except BrokenPipeError:
-        code = 1   # nobody listens any more
+        code = 1   # the parent has ended
     except PyruntimeError as error:
         _tell(end, type(error).__name__, str(error))
     except OSError as error:
@@ -186,7 +187,7 @@ def _tell(end: int, name: str, text: str) -> None:
     try:
         _say(end, "error", (name, text))
     except BrokenPipeError:
-        return   # nobody listens any more
+        return   # the parent has ended
 
 
 class _Terminated(Exception):
@@ -198,7 +199,7 @@ def _terminated(_number: int, _frame: object) -> None:
 
 
 def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
-    """Do the step, unless somebody else has done it meanwhile."""
+    """Execute the step, unless another process has done so meanwhile."""
     store = Store.open(work.store_root)
     with store.lease() as lease, steps.StepLock(store.layout, work.keys[-1]):
         if work.cached:
@@ -207,14 +208,14 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
                 if found is not None:
                     return found
         mode, hosts = (work.step.data.network, work.hosts) if work.step.kind == "run" else ("none", [])
-        with Network(work.place.site, mode, hosts) as network:
+        with RunNetwork(work.options.site, mode, hosts) as network:
             kernel.unshare(_CLONE_NEWNS)
             kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
             made = _Step(work, store, network, life, warn).make()
         if work.changed is not None and work.changed():
-            work.keys = []   # else what is written now would be found when the files are the old ones again
+            work.keys = []   # else the result would be found for the old files
             title = work.step.title.partition("\n")[0]
-            warn(f'files changed while they were read: the cache will not know "{title}"')
+            warn(f'files changed while they were read: "{title}" is not cached')
         made.keys = work.keys
         for key in work.keys:
             steps.write(store.layout, key, made)
@@ -222,7 +223,7 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
 
 
 class _Step:
-    def __init__(self, work: Work, store: Store, network: Network, life: int, warn: Callable[[str], None]) -> None:
+    def __init__(self, work: Work, store: Store, network: RunNetwork, life: int, warn: Callable[[str], None]) -> None:
         self.work = work
         self.step = work.step
         self.store = store
@@ -232,7 +233,7 @@ class _Step:
         self._mounted: dict[str, Tree] = {}
 
     def make(self) -> Made:
-        """Carry the step out and make its layer."""
+        """Execute the step and create its layer."""
         alone = self.step.kind == "copy" and self.step.data.alone
         chain = [] if alone else self.work.chain
         layers = layers_of(self.store, chain, self.warn)
@@ -242,7 +243,7 @@ class _Step:
             return workspace.commit(below, self.step.title)
 
     def _workdir(self, workspace: Workspace) -> None:
-        user = find_user(self.step.user, workspace.fd)   # whose directory it is, if it has to be made
+        user = find_user(self.step.user, workspace.fd)   # the owner of a new directory
         copying = Copying(workspace.fd, workspace.scratch, chown=f"{user.uid}:{user.gid}", warn=self.warn)
         fd, _ = copying.directory(self.step.cwd)
         os.close(fd)
@@ -251,14 +252,14 @@ class _Step:
         data = self.step.data
         exclude = exclusion(data.exclude)
         options: dict[str, Any] = {"chown": data.chown, "chmod": data.chmod, "exclude": exclude, "warn": self.warn}
-        found: list[tuple[list[Source], bool]] = []
+        found: list[tuple[list[CopySource], bool]] = []
         for source in data.sources:
             tree = self.work.trees[source]
             remote = data.add and is_url(source)
             pattern = (tree.single or ".") if remote else source
             found.append((select_sources(tree, [pattern], exclude, parents=data.parents), remote))
         if not data.files and not any(sources for sources, _ in found):
-            self.warn(f'"{self.step.title}": nothing is there that could be copied')
+            self.warn(f'"{self.step.title}": no files to copy')
         several = len(data.files) + sum(len(sources) for sources, _ in found) > 1
         for sources, remote in found:
             unpack = data.add and (not remote if data.unpack is None else data.unpack)
@@ -276,7 +277,7 @@ class _Step:
             mounting.lock(self.step.data.mounts)
             for mount in self.step.data.mounts:
                 mounting.add(mount, extra)
-            status = execute(self.step, workspace, self.work.place, container_id, extra, self.network,
+            status = execute(self.step, workspace, self.work.options, container_id, extra, self.network,
                              lambda pid: wait(pid, self.life))
         for tree in self._mounted.values():
             os.close(tree.fd)
@@ -284,7 +285,7 @@ class _Step:
             raise failure(self.step, status)
 
     def _origin(self, name: str, workspace: Workspace) -> Tree:
-        """Where a mount comes from; layers are mounted, since what a bind mount shows has to be."""
+        """The source of a mount; layers are mounted, because a bind mount needs a directory."""
         origin = self.work.origins[name]
         if isinstance(origin, Tree):
             return origin
@@ -295,8 +296,8 @@ class _Step:
             if layers.directories:
                 try:
                     attach(self.store, layers, path)
-                except HostError:   # a kernel before 6.8, or without overlayfs: a copy shows the same
-                    Copy(self.store).prepare(layers, path, "")
+                except HostError:   # a kernel before 6.8, or without overlayfs: use a copy
+                    CopyDriver(self.store).prepare(layers, path, "")
             self._mounted[name] = Tree(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{name}"')
         return self._mounted[name]
 
@@ -307,7 +308,7 @@ def exclusion(patterns: list[str]) -> Ignore | None:
 
 
 def wait(pid: int, life: int) -> int | None:
-    """Wait for a child; its status as waitpid gives it, None when ``life`` ended before: nobody wants it any more."""
+    """Wait for a child; its status as of waitpid, None if ``life`` ended before: the result is no longer wanted."""
     pidfd = os.pidfd_open(pid)
     try:
         poll = select.poll()

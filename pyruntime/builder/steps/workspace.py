@@ -1,7 +1,7 @@
-"""A root filesystem to build in: layers below, and above what one step writes, which becomes the next layer.
+"""The root filesystem of a step: the layers below, and the step's changes above, which become the next layer.
 
-Mounted in the mount namespace of the process that carries the step out: however that process ends, nothing stays
-mounted. The directory is below STORE/work, flock'ed; gc removes what a killed one leaves.
+Mounted in the mount namespace of the worker: when it ends, nothing stays mounted. The directory is below STORE/work and
+locked; the garbage collection removes what a killed worker leaves.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from pyruntime.errors import HostError
 from pyruntime.images.digest import of
 from pyruntime.images.layers.diff import DiffOptions, diff, diff_upper
 from pyruntime.images.make import LayerFile
-from pyruntime.images.snapshots.driver import choose
+from pyruntime.images.snapshots.choose import choose
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store import layers as extracted
 from pyruntime.images.store import trees
+from pyruntime.images.store.extract import Talk
 from pyruntime.images.store.layers import Info, Layers
 from pyruntime.images.store.layout import write_file
 from pyruntime.images.store.steps import Made
@@ -30,16 +31,17 @@ if TYPE_CHECKING:
     from pyruntime.images.store.store import Store
 
 
-_MNT_DETACH = 2   # linux/fs.h: programs may be slow to let go of what they had open
+_MNT_DETACH = 2   # linux/fs.h: programs may close their files late
 
 
 class Workspace:
-    """A context manager; ``root`` is the path of the root filesystem, ``fd`` a descriptor of it, ``scratch`` a
-    directory for what does not become part of the image."""
+    """A context manager; ``root`` is the path of the root filesystem, ``fd`` its descriptor, ``scratch`` a directory
+    for files that are not part of the image."""
 
     def __init__(self, store: Store, layers: Layers, warn: Callable[[str], None], *, latest: int | None,
                  driver: str = "") -> None:
-        """``latest``: times after it become it, in seconds (SOURCE_DATE_EPOCH); ``driver`` "": the best one."""
+        """``latest``: later times become this time, in seconds (SOURCE_DATE_EPOCH); ``driver`` "": the best available.
+        """
         self._store = store
         self._layers = layers
         self._warn = warn
@@ -60,7 +62,7 @@ class Workspace:
             self.fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             self._own.__exit__()
-            raise HostError(f'cannot make "{self.root}": {error.strerror}') from None
+            raise HostError(f'cannot create "{self.root}": {error.strerror}') from None
         except BaseException:
             self._own.__exit__()
             raise
@@ -78,10 +80,10 @@ class Workspace:
                 kernel.umount2(target, kernel.UMOUNT_NOFOLLOW | _MNT_DETACH)
 
     def commit(self, below: str, title: str) -> Made:
-        """What was written becomes a layer of the store, on top of the chainID ``below`` ("" for none).
+        """Store the changes as a layer, on top of the chainID ``below`` ("" for none).
 
-        Of a workspace without layers the result is the same on top of whatever. The caller holds a lease. Nothing can
-        be written any more afterwards.
+        Without layers below, the result is independent of them. The caller holds a lease. Nothing can be written
+        afterwards.
         """
         left_out: list[str] = []
 
@@ -92,13 +94,13 @@ class Workspace:
         options = DiffOptions(latest=self._latest, warn=warn)
         changes = self._driver.changes(self._layers, self.root, self._private)
         if changes.kind == "upper":
-            self._close()   # an overlay's changes are written to its upper directory at the latest now
+            self._close()   # an overlay's changes are complete in its upper directory only now
         with LayerFile(self._store, "none") as file:
             self._write(changes.kind, changes.path, changes.base, file.write, options)
             descriptor, diff_id = file.done()
         chain_id = of(f"{below} {diff_id}".encode()) if below else diff_id
         made = Made(descriptor, diff_id, chain_id, title)
-        # Else the files have other times than the archive's, or there are more of them.
+        # Otherwise the files differ from the archive, by their times or number.
         if changes.kind == "upper" and self._latest is None and not left_out:
             self._publish(made, changes.path)
         return made
@@ -124,7 +126,7 @@ class Workspace:
         return path
 
     def _publish(self, made: Made, upper: str) -> None:
-        """The upper directory is what extracting the layer would give: it need not be extracted."""
+        """Store the upper directory as the extracted layer: it equals the result of an extraction."""
         layout = self._store.layout
         alone = not self._layers.directories
         target = layout.layer(extracted.candidates(made.diff_id, made.chain_id)[alone])
@@ -139,10 +141,10 @@ class Workspace:
             os.mkdir(directory, 0o700)
             os.rename(upper, f"{directory}/fs")
             write_file(f"{directory}/info", info.json().encode())
-            kernel.syncfs(fd)   # a rename must not survive a power failure that its content does not
+            kernel.syncfs(fd)   # after a power failure, no rename must exist without its content
             os.rename(directory, target)
         except OSError as error:
-            if not os.path.exists(target):   # else somebody was faster
+            if not os.path.exists(target):   # else another process was faster
                 raise layout.failure(error, "keeping a layer") from None
         finally:
             os.close(fd)
@@ -150,7 +152,7 @@ class Workspace:
 
 
 def _mounts_below(path: str) -> list[str]:
-    """Where something is mounted in a directory of ours, the last one first (proc_pid_mountinfo(5))."""
+    """The mount points in a directory, the last one first (proc_pid_mountinfo(5))."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         targets = [line.split()[4] for line in file]
     quoted = path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
@@ -162,12 +164,10 @@ def _swapped(new: int, old: int, write: Callable[[bytes], object], options: Diff
 
 
 def _usage(size: int, names: int) -> int:
-    """Bytes on disk, about: each name with half a block."""
+    """Bytes on disk, estimated: half a block for each name."""
     return size + names * 2048
 
 
 def layers_of(store: Store, chain: list[tuple[str, str, Descriptor]], warn: Callable[[str], None]) -> Layers:
     """The extracted layers of a root filesystem: diffID, chainID and descriptor each, the base first."""
-    from pyruntime.images.store.extract import Talk
-
     return store.extract_layers(chain, talk=Talk(warn=warn))

@@ -1,1 +1,1 @@
-"""`pyimage`: the command line of the image tool, one module a command."""
+"""`pyimage`: the command line of the image tool, one module for each command."""

@@ -16,7 +16,7 @@ _WITH_FILES = ["copy", "export", "mount", "push", "save", "umount", "unpack"]
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print the script."""
-    from pyruntime.commandline.completion import Names, script
+    from pyruntime.commandline.completion import Names, script  # lazy: only when the command runs
 
     out(script(PROGRAM, parsed.arguments[0], [Names(_ASKING, _ASK, files=_WITH_FILES)]))
     return 0

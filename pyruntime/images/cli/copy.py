@@ -5,12 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
-from pyruntime.images.cli.places import source_of, target_of
-from pyruntime.images.cli.remote import REMOTE
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from pyruntime.images.cli.remote import REMOTE, image_store
 
 COMMAND = Command(
     "copy", "[options] SOURCE TARGET",
@@ -25,33 +20,12 @@ copied byte for byte: digests do not change.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Copy, and print the digest of what TARGET names now."""
-    from pyruntime.images.copy import copy
-    from pyruntime.images.lookup import key
-    from pyruntime.images.platform import Platform
-    from pyruntime.images.progress import progress
-    from pyruntime.images.receive import receive
-    from pyruntime.images.reference import Reference
-    from pyruntime.images.transports.location import Location
+    """Copy, and print the digest of the copy."""
+    from pyruntime.images.progress import progress  # lazy: only when the command runs
 
-    place = Location.parse(parsed.arguments[1])
-    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
-    how: Any = {"platform": platform, "everything": parsed["all-platforms"], "threads": parsed["threads"],
-                "progress": progress(quiet=parsed["quiet"]), "warn": context.warn}
-    source = source_of(context, parsed, parsed.arguments[0])
-    try:
-        if place.kind == "store":
-            copied = receive(context.store, source, [key(Reference.parse(place.path))], **how)
-        else:
-            target = target_of(context, parsed, place)
-            try:
-                copied = copy(source, target, **how)
-                target.close()
-            except BaseException:
-                target.abandon()
-                raise
-    finally:
-        how["progress"].close()
-        source.close()
+    with progress(quiet=parsed["quiet"]) as shown:
+        copied = image_store(context, parsed).copy(
+            *parsed.arguments, platform=parsed["platform"], all_platforms=parsed["all-platforms"],
+            threads=parsed["threads"], progress=shown)
     out(f"{copied.root.digest}\n")
     return 0

@@ -15,7 +15,7 @@ totals of the local store.""")
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print sizes."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only when the command runs
 
     found = context.store.usage()
     images = [{"Name": image.name, "Digest": image.digest, "Blobs": image.size, "UniqueBlobs": image.unique,
@@ -29,6 +29,6 @@ def run(context: Context, parsed: Parsed) -> int:
                   for image in found.images]
         out(columns(table))
         out(f"\nblobs: {size(found.blobs)}\nextracted layers: {size(found.layers)}\nunfinished downloads: "
-            f"{size(found.partials)}\nof builds alone: {size(found.cached)}\n"
-            f"of no image or bundle: {size(found.unused)}\nbundles: {len(found.bundles)}\n")
+            f"{size(found.partials)}\nbuild cache: {size(found.cached)}\n"
+            f"unused: {size(found.unused)}\nbundles: {len(found.bundles)}\n")
     return 0

@@ -15,8 +15,8 @@ COMMAND = Command("export", "[options] IMAGE", "export the root filesystem of an
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Write the archive; a file gets its name when it is whole."""
-    from pyruntime.images.lookup import find
+    """Write the archive; a file is renamed to its name when it is complete."""
+    from pyruntime.images.lookup import find  # lazy: only when the command runs
     from pyruntime.images.platform import Platform
     from pyruntime.images.repack import export
 

@@ -6,8 +6,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.commandline.table import columns
 from pyruntime.images.cli.main import Context
-from pyruntime.images.cli.places import source_of
-from pyruntime.images.cli.remote import REMOTE
+from pyruntime.images.cli.remote import REMOTE, image_store
 from pyruntime.images.cli.show import FORMAT, age, show
 
 TYPE_CHECKING = False
@@ -23,21 +22,14 @@ _WIDTH = 60
 
 
 def made_by(row: dict[str, Any], *, whole: bool) -> str:
-    """The command of a step in one line, cut where it is long."""
+    """The command of a step on one line, truncated if it is long."""
     made = " ".join(str(row["CreatedBy"]).split())
     return made if whole or len(made) <= _WIDTH else made[:_WIDTH - 3] + "..."
 
 
 def rows_of(context: Context, parsed: Parsed) -> list[dict[str, Any]]:
     """The steps as documents, the latest first; the first one has the image's ID. ``parsed``: COMMAND's flags."""
-    from pyruntime.images.copy import image_of
-    from pyruntime.images.platform import Platform
-
-    source = source_of(context, parsed, parsed.arguments[0])
-    try:
-        image = image_of(source, Platform.parse(parsed["platform"]) if parsed["platform"] else None)
-    finally:
-        source.close()
+    image = image_store(context, parsed).inspect(parsed.arguments[0], platform=parsed["platform"])
     layers = iter(image.manifest.layers)
     rows = []
     for entry in image.config.history or [{} for _ in image.manifest.layers]:
@@ -53,7 +45,7 @@ def rows_of(context: Context, parsed: Parsed) -> list[dict[str, Any]]:
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print the steps, the latest first."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only when the command runs
 
     rows = rows_of(context, parsed)
     if not show(parsed["format"], rows):

@@ -6,7 +6,6 @@ import os
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.errors import UsageError
 from pyruntime.images.cli.changes import CHANGES, changes
 from pyruntime.images.cli.limits import LIMITS, limits_of
 from pyruntime.images.cli.main import Context
@@ -28,8 +27,8 @@ The archive may be compressed with gzip, bzip2, xz or zstd.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Make the image and print its digest."""
-    from pyruntime.images.lookup import key
+    """Create the image and print its name and digest."""
+    from pyruntime.images.lookup import key  # lazy: only when the command runs
     from pyruntime.images.reference import Reference
 
     name = key(Reference.parse(parsed.arguments[1]))
@@ -39,38 +38,9 @@ def run(context: Context, parsed: Parsed) -> int:
 
 
 def make(context: Context, parsed: Parsed, changed: dict[str, object], name: str) -> Descriptor:
-    """Make an image of the archive that the first argument names; ``changed`` are members of its configuration, and
-    ``name`` may be "". Its descriptor."""
-    from pyruntime.errors import ConfigError, ImageError
-    from pyruntime.images.lookup import by_manifest
-    from pyruntime.images.make import checked_time, timestamp
-    from pyruntime.images.platform import Platform
-    from pyruntime.images.repack import import_tree
-    from pyruntime.images.store.extract import Talk
-
+    """Create the image, with these members of its configuration, and with a name unless that is ""."""
     path = parsed.arguments[0]
-    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else Platform.host()
-    limits = limits_of(parsed)
-    created = checked_time(parsed["created"]) if parsed["created"] else timestamp()
-    try:
-        fd = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f'"{path}": {error.strerror}') from None
-    try:
-        with context.store.lease():
-            descriptor = import_tree(
-                context.store, lambda count: os.read(fd, count), created=created,
-                created_by=parsed["message"] or f"{context.program} import {os.path.basename(path)}",
-                platform=platform.document(), changes=changed, compression=parsed["compression"])
-            # Only what can be extracted is an image.
-            context.store.extract_layers(by_manifest(context.store, descriptor.digest).layers(),
-                                         talk=Talk(warn=context.warn), limits=limits)
-            if name:
-                context.store.tag(name, descriptor)
-            context.store.keep(descriptor)
-    except (ImageError, ConfigError):
-        context.store.collect()
-        raise
-    finally:
-        os.close(fd)
-    return descriptor
+    return context.images.import_archive(
+        path, name, changes=changed, platform=parsed["platform"], created=parsed["created"],
+        created_by=parsed["message"] or f"{context.program} import {os.path.basename(path)}",
+        compression=parsed["compression"], limits=limits_of(parsed))

@@ -6,15 +6,14 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import UsageError
 from pyruntime.images.cli.main import Context
-from pyruntime.images.cli.places import source_of
-from pyruntime.images.cli.remote import REMOTE
+from pyruntime.images.cli.remote import REMOTE, image_store
 from pyruntime.images.cli.show import describe, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.images.platform import Platform
+    from pyruntime.images.api import ImageStore
 
 COMMAND = Command(
     "inspect", "[options] IMAGE...", "show detailed information on images",
@@ -29,33 +28,29 @@ dir:DIR. From a registry, only the manifest and the configuration are downloaded
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Print what is known of each image, wherever it is; as JSON, of several as a list."""
-    from pyruntime.images.platform import Platform
-
-    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
-    found = [_look(context, parsed, text, platform) for text in parsed.arguments]
+    """Print a JSON document for one image, or a list for several."""
+    images = image_store(context, parsed)
+    found = [_document(images, parsed, text) for text in parsed.arguments]
     documents = [document for document in found if document is not None]
     if documents and not show(parsed["format"], documents if len(found) > 1 else documents[0]):
-        raise UsageError('--format "table": these documents are no table; write json, or a template')
+        raise UsageError('--format "table": there is no table; write json or a template')
     return 0
 
 
-def _look(context: Context, parsed: Parsed, text: str, platform: Platform | None) -> dict[str, Any] | None:
-    """The document to show; None where it is one that has been printed as it is."""
-    from pyruntime.images.copy import image_of
-
-    source = source_of(context, parsed, text)
-    try:
-        if parsed["raw"] and not parsed["config"]:
+def _document(images: ImageStore, parsed: Parsed, location: str) -> dict[str, Any] | None:
+    """The document to show; None if --raw has printed it."""
+    if parsed["raw"] and not parsed["config"]:
+        source = images.source(location)
+        try:
             _print(source.root()[0])
-            return None
-        image = image_of(source, platform)
-        if parsed["raw"]:
-            _print(image.config.raw)
-            return None
-        return image.config.document if parsed["config"] else describe(image)
-    finally:
-        source.close()
+        finally:
+            source.close()
+        return None
+    image = images.inspect(location, platform=parsed["platform"])
+    if parsed["raw"]:
+        _print(image.config.raw)
+        return None
+    return image.config.document if parsed["config"] else describe(image)
 
 
 def _print(raw: bytes) -> None:

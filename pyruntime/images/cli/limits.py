@@ -1,4 +1,4 @@
-"""Options that say how much a layer may unpack to."""
+"""Options for the limits of extraction."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def limits_of(parsed: Parsed) -> Limits | None:
-    """The limits that the options set; None where they set none."""
+    """The limits of the options; None without options."""
     if not {"max-size", "max-entries"} & parsed.given:
         return None
-    from pyruntime.images.layers.options import Limits
+    from pyruntime.images.layers.options import Limits  # lazy: only when the command runs
 
     limits = Limits(entries=parsed["max-entries"])
     text = parsed["max-size"].upper().removesuffix("B").removesuffix("I")
     if text:
         number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "")
         if not (number.isascii() and number.isdigit()):
-            raise UsageError(f'--max-size "{parsed["max-size"]}": write a number of bytes, or one with K, M, G or T')
+            raise UsageError(f'--max-size "{parsed["max-size"]}": write bytes, with an optional K, M, G or T')
         limits.bytes = int(number) * _UNITS[unit]
     return limits

@@ -28,42 +28,19 @@ index stays one index.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Read all images; print each name, or the digest of an image that has none."""
+    """Load all images; print each name, or the digest of an image without a name."""
     return load(context, parsed, lambda names, copied: "".join(f"{name}\n" for name in names or [copied.root.digest]))
 
 
-def load(context: Context, parsed: Parsed, told: Callable[[list[str], Copied], str]) -> int:
-    """Read all images; ``told`` is what is printed of each, which has these names."""
-    from pyruntime.images.platform import Platform
-    from pyruntime.images.progress import progress
-    from pyruntime.images.receive import receive
-    from pyruntime.images.transports.location import Location, sources
+def load(context: Context, parsed: Parsed, lines: Callable[[list[str], Copied], str]) -> int:
+    """Load all images; ``lines`` is the output for an image that was loaded with these names."""
+    from pyruntime.images.progress import progress  # lazy: only when the command runs
 
     path = parsed["input"] or "-"
     if path == "-" and os.isatty(0):
         raise UsageError("an archive is not read from a terminal: give --input FILE, or redirect standard input")
-    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
-    location = Location("oci" if os.path.isdir(path) else "docker-archive", path)
-    shown = progress(quiet=parsed["quiet"])
-    found = sources(location, context.scratch)
-    try:
-        for source in found:
-            names = _names(source.names)
-            copied = receive(context.store, source, names, platform=platform, everything=platform is None,
-                             extract=not parsed["no-extract"], limits=limits_of(parsed), progress=shown,
-                             warn=context.warn)
-            out(told(names, copied))
-    finally:
-        shown.close()
-        for source in found:
-            source.close()
+    with progress(quiet=parsed["quiet"]) as shown:
+        context.images.load(path, platform=parsed["platform"], extract=not parsed["no-extract"],
+                            limits=limits_of(parsed), progress=shown,
+                            loaded=lambda names, copied: out(lines(names, copied)))
     return 0
-
-
-def _names(found: list[str]) -> list[str]:
-    """The names that can be names here: the fullest one of a layout, all of Docker's."""
-    from pyruntime.images.lookup import key
-    from pyruntime.images.reference import Reference
-
-    full = [name for name in found if "/" in name or ":" in name] or [f"localhost/{name}" for name in found[:1]]
-    return list(dict.fromkeys(key(Reference.parse(name)) for name in full))

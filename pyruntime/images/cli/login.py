@@ -8,7 +8,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import UsageError
 from pyruntime.images.cli.main import Context
-from pyruntime.images.cli.remote import REMOTE, settings_of
+from pyruntime.images.cli.remote import REMOTE, registries_of
 
 COMMAND = Command("login", "[options] [REGISTRY]", "log in to a registry",
                   Flag("username", "str", "user name", short="u"),
@@ -22,14 +22,13 @@ defaults to docker.io.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Ask for what was not given, try it, keep it."""
-    from pyruntime.images.registry.credentials import Credentials
-    from pyruntime.images.registry.login import login
+    """Ask for missing credentials, check them with the registry, and store them."""
+    from pyruntime.images.registry.login import login  # lazy: only when the command runs
 
     registry = parsed.arguments[0] if parsed.arguments else "docker.io"
-    known = Credentials(authfile=parsed["authfile"], warn=context.warn)
+    registries = registries_of(context, parsed)
     if parsed["get-login"]:
-        found = known.find(registry)
+        found = registries.credentials.find(registry)
         if found is None:
             raise UsageError(f'not logged in to "{registry}"')
         out(f"{found.username}\n")
@@ -39,22 +38,22 @@ def run(context: Context, parsed: Parsed) -> int:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = parsed["password"] or _ask_secretly()
-    file = login(registry, username, password, settings=settings_of(parsed), authfile=parsed["authfile"])
-    out(f"logged in to {registry}; kept in {file}\n")
+    file = login(registry, username, password, settings=registries.settings, authfile=parsed["authfile"])
+    out(f"logged in to {registry}; stored in {file}\n")
     return 0
 
 
 def _ask(prompt: str) -> str:
     if not sys.stdin.isatty():
-        raise UsageError("no terminal to ask on: give --username and --password-stdin")
+        raise UsageError("standard input is not a terminal: give --username and --password-stdin")
     sys.stderr.write(prompt)
     sys.stderr.flush()
     return sys.stdin.readline().rstrip("\r\n")
 
 
 def _ask_secretly() -> str:
-    import getpass
+    import getpass  # lazy: only when the command runs
 
     if not sys.stdin.isatty():
-        raise UsageError("no terminal to ask on: give --username and --password-stdin")
+        raise UsageError("standard input is not a terminal: give --username and --password-stdin")
     return getpass.getpass("Password: ", stream=sys.stderr)

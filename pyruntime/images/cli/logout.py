@@ -12,8 +12,8 @@ COMMAND = Command("logout", "[options] [REGISTRY]", "log out of a registry",
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove the credentials from where login keeps them."""
-    import os
+    """Remove the credentials from the file or the helper of login."""
+    import os  # lazy: only when the command runs
 
     from pyruntime.errors import UsageError
     from pyruntime.images.registry.login import logout, logout_all

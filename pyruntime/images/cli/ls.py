@@ -20,8 +20,8 @@ _HEADING = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "PLATFORM"]
 
 
 def rows_of(context: Context) -> list[dict[str, Any]]:
-    """The images as documents, one for each name."""
-    from pyruntime.errors import PyruntimeError
+    """A document for each name of an image."""
+    from pyruntime.errors import PyruntimeError  # lazy: only when the command runs
     from pyruntime.images.lookup import every
     from pyruntime.images.reference import familiar
     from pyruntime.images.store.names import is_nameless
@@ -43,13 +43,13 @@ def rows_of(context: Context) -> list[dict[str, Any]]:
 
 
 def plain(repository: str) -> str:
-    """A repository as people name it."""
+    """A repository without the default domain and path."""
     return repository.removeprefix("docker.io/library/").removeprefix("docker.io/")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Print the images, one line a name."""
-    from pyruntime.images.progress import size
+    """Print a line for each name."""
+    from pyruntime.images.progress import size  # lazy: only when the command runs
     from pyruntime.images.reference import Reference
 
     wanted = {Reference.parse(text).name for text in parsed.arguments}

@@ -12,6 +12,7 @@ from pyruntime.commandline.program import Program
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.errors import PyruntimeError
+    from pyruntime.images.api import ImageStore
     from pyruntime.images.store.store import Store
 
 GLOBAL = Command(
@@ -52,7 +53,7 @@ COMMANDS = {
 
 
 class Context:
-    """The global options that commands use. The store is opened when a command asks for it."""
+    """The global options, and the store, which is opened at its first use."""
 
     def __init__(self, parsed: Parsed) -> None:
         self.program = "pyimage"
@@ -61,47 +62,49 @@ class Context:
 
     @classmethod
     def over(cls, store: Store, program: str) -> Context:
-        """For a store that is open already, as another program of ours has it."""
+        """A context for a store that another program has opened."""
         context = cls.__new__(cls)
         context.root, context._store, context.program = store.root, store, program
         return context
 
     @property
     def store(self) -> Store:
-        """The content store. Without root we enter a user namespace first, where its files are ours."""
+        """The local store. A user without root first enters a user namespace."""
         if self._store is None:
-            from pyruntime.images.store.store import Store
+            from pyruntime.images.store.store import Store  # lazy: only when the command runs
 
             if os.geteuid():
-                from pyruntime.images.rootless import enter
-                enter(self.root, self.debug)   # ids that are missing are told of where they are needed
+                from pyruntime.images.rootless import enter  # lazy: only when the command runs
+                enter(self.root, self.debug)   # missing IDs are reported where they are needed
             self._store = Store.open(self.root)
         return self._store
 
     @property
-    def scratch(self) -> str:
-        """A directory for large temporary files: in the store, where there is room, and not in /tmp."""
-        return self.store.layout.below("work")
+    def images(self) -> ImageStore:
+        """The library over this store, for commands that use no registry."""
+        from pyruntime.images.api import ImageStore  # lazy: only when the command runs
+
+        return ImageStore(store=lambda: self.store, warn=self.warn)
 
     @staticmethod
     def warn(text: str) -> None:
-        """Tell of something that is not as it should be, and goes on."""
+        """Log a warning."""
         LOG.warning(text)
 
     @staticmethod
     def error(error: PyruntimeError) -> None:
-        """Tell of something that could not be done, before going on with the rest."""
+        """Log an error before continuing with the rest."""
         LOG.error(error)
 
     @staticmethod
     def debug(text: str) -> None:
-        """For those who look for the reason of something."""
+        """Log a debug message."""
         LOG.debug(text)
 
 
 def version() -> str:
-    """What --version prints."""
-    from pyruntime._version import __version__
+    """The output of --version."""
+    from pyruntime._version import __version__  # lazy: only when the command runs
 
     return (f"pyimage version {__version__}\nimage-spec: 1.1.1\ndistribution-spec: 1.1.1\n"
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\n")

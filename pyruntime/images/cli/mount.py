@@ -17,19 +17,11 @@ the root filesystem of BUNDLE is mounted again, for example after a reboot or af
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Mount, and print where."""
-    from pyruntime.images.bundle import Bundle
-    from pyruntime.images.lookup import find
-    from pyruntime.images.mounts import mount
-    from pyruntime.images.platform import Platform
-
+    """Mount, and print the mount point."""
     if len(parsed.arguments) == 1:
-        bundle = Bundle(context.store, parsed.arguments[0])
-        bundle.mount()
-        out(f"{bundle.rootfs}\n")
+        out(f"{context.images.mount_bundle(parsed.arguments[0])}\n")
         return 0
-    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
-    directory = os.path.abspath(parsed.arguments[1])
-    mount(context.store, find(context.store, parsed.arguments[0], platform), directory)
-    out(f"{directory}\n")
+    name, directory = parsed.arguments
+    context.images.mount(name, directory, platform=parsed["platform"])
+    out(f"{os.path.abspath(directory)}\n")
     return 0

@@ -7,10 +7,6 @@ from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
 from pyruntime.images.cli.show import show
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyruntime.images.document import Descriptor
-
 COMMAND = Command("prune", "[options]", "remove data that no image and no bundle uses",
                   Flag("all", "bool", "remove all images that no bundle uses, with or without a name", short="a"),
                   Flag("partial", "bool", "remove unfinished downloads of any age"),
@@ -21,17 +17,11 @@ and temporary files of killed commands. Data that a running command is about to 
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Remove, and print what."""
-    from pyruntime.images.progress import size
+    """Remove the data, and print what was removed."""
+    from pyruntime.images.progress import size  # lazy: only when the command runs
 
-    store = context.store
     dry_run: bool = parsed["dry-run"]
-    names = unused(context, everything=parsed["all"])
-    for name in names:
-        if not dry_run:
-            store.untag(name)
-    collected = store.collect(dry_run=dry_run, everything=parsed["partial"],
-                              without=frozenset(names if dry_run else ()))
+    names, collected = context.images.prune(everything=parsed["all"], partial=parsed["partial"], dry_run=dry_run)
     if parsed["format"] != "table":
         show(parsed["format"], {kind: [{"Name": name, "Size": count} for name, count in getattr(collected, kind)]
                                 for kind in collected.__slots__} | {"Names": names, "Size": collected.size})
@@ -43,30 +33,8 @@ def run(context: Context, parsed: Parsed) -> int:
     return 0
 
 
-def unused(context: Context, *, everything: bool) -> list[str]:
-    """The names of images of which no bundle uses a manifest: of all, or of those without a name of their own."""
-    from pyruntime.images.lookup import roots
-    from pyruntime.images.store.names import is_nameless
-
-    used = {bundle.manifest for bundle in context.store.bundles()}
-    return [name for root, names in roots(context.store).values() for name in names
-            if (everything or is_nameless(name)) and used.isdisjoint(_manifests(context, root))]
-
-
-def _manifests(context: Context, root: Descriptor) -> set[str]:
-    """The digest of a root document, and of the manifests in it if it is an index that can be read."""
-    from pyruntime.errors import PyruntimeError
-    from pyruntime.images.document import parse_manifest
-
-    try:
-        manifest = parse_manifest(context.store.read(root), root.media_type, root.digest)
-    except PyruntimeError:   # the damaged one is as good as unused; gc says what it does not know of it
-        return {root.digest}
-    return {root.digest, *(child.digest for child in manifest.manifests)}
-
-
 def collected_lines(collected: object, done: str = "deleted") -> list[str]:
-    """A line for each thing that was removed."""
+    """A line for each removed item."""
     return [f"{done}: {word} {name}" for kind, word in (
         ("blobs", "blob"), ("layers", "layer"), ("subvolumes", "subvolume"), ("partials", "download"))
         for name, _ in getattr(collected, kind)]

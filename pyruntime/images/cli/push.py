@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
-from pyruntime.images.cli.remote import REMOTE, remote_target
+from pyruntime.images.cli.remote import REMOTE, image_store
 
 COMMAND = Command(
     "push", "[options] IMAGE [REFERENCE]", "upload an image to a registry",
@@ -18,27 +18,11 @@ registry mounts the layer from there.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Push, and print the digest that the registry knows the image by."""
-    from pyruntime.images.copy import copy
-    from pyruntime.images.lookup import find_root
-    from pyruntime.images.platform import Platform
-    from pyruntime.images.progress import progress
-    from pyruntime.images.reference import Reference
-    from pyruntime.images.transports.local import StoreSource
+    """Push, and print the digest of the image in the registry."""
+    from pyruntime.images.progress import progress  # lazy: only when the command runs
 
-    descriptor, names, _ = find_root(context.store, parsed.arguments[0])
-    destination = Reference.parse(parsed.arguments[-1].removeprefix("docker://"))
-    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
-    siblings = (Reference.parse(name) for name in context.store.names())
-    mount_from = next((other.path for other in siblings if other.domain == destination.domain
-                       and other.path != destination.path), "")
-    target = remote_target(context, parsed, str(destination), mount_from)
-    shown = progress(quiet=parsed["quiet"])
-    try:
-        copied = copy(StoreSource(context.store, descriptor, names), target, platform=platform,
-                      everything=platform is None, threads=parsed["threads"], progress=shown, warn=context.warn)
-    finally:
-        shown.close()
-        target.close()
-    out(f"{copied.root.digest}\n")
+    with progress(quiet=parsed["quiet"]) as shown:
+        digest = image_store(context, parsed).push(*parsed.arguments, platform=parsed["platform"],
+                                                   threads=parsed["threads"], progress=shown)
+    out(f"{digest}\n")
     return 0

@@ -22,8 +22,8 @@ out.""")
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Make the image and give it its name."""
-    from pyruntime.images.bundle import Bundle
+    """Create the image and its name."""
+    from pyruntime.images.bundle import Bundle  # lazy: only when the command runs
     from pyruntime.images.layers.diff import DiffOptions
     from pyruntime.images.lookup import by_manifest, key
     from pyruntime.images.make import checked_time

@@ -6,6 +6,7 @@ import os
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
+from pyruntime.images.api import ARCHIVES
 from pyruntime.images.cli.main import Context
 
 COMMAND = Command("save", "[options] IMAGE...", "save images to an archive",
@@ -18,33 +19,15 @@ COMMAND = Command("save", "[options] IMAGE...", "save images to an archive",
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Write all images, with all of their names that were asked for, into one archive; what they share once."""
-    from pyruntime.images.copy import copy
-    from pyruntime.images.lookup import find_root
-    from pyruntime.images.platform import Platform
-    from pyruntime.images.progress import progress
-    from pyruntime.images.transports.archive import ArchiveTarget
-    from pyruntime.images.transports.local import StoreSource
+    """Write the images to one archive, with the names of the arguments."""
+    from pyruntime.images.progress import progress  # lazy: only when the command runs
 
-    if parsed["format"] not in ("docker-archive", "oci-archive"):
-        raise UsageError(f'--format "{parsed["format"]}": write docker-archive or oci-archive')
+    if parsed["format"] not in ARCHIVES:
+        raise UsageError(f'--format "{parsed["format"]}": write {" or ".join(ARCHIVES)}')
     path = parsed["output"] or "-"
     if path == "-" and os.isatty(1):
         raise UsageError("an archive is not written to a terminal: give --output FILE, or redirect standard output")
-    store = context.store
-    roots = [find_root(store, text) for text in parsed.arguments]
-    platform = Platform.parse(parsed["platform"]) if parsed["platform"] else None
-    target = ArchiveTarget(path, docker=parsed["format"] == "docker-archive")
-    shown = progress(quiet=parsed["quiet"])
-    try:
-        for descriptor, names, name in roots:
-            target.name = name.partition("@")[0]
-            copy(StoreSource(store, descriptor, names), target, platform=platform, everything=platform is None,
-                 progress=shown, warn=context.warn)
-        target.close()
-    except BaseException:
-        target.abandon()
-        raise
-    finally:
-        shown.close()
+    with progress(quiet=parsed["quiet"]) as shown:
+        context.images.save(parsed.arguments, path, format=parsed["format"], platform=parsed["platform"],
+                            progress=shown)
     return 0

@@ -1,4 +1,4 @@
-"""What commands print of images: documents for ``--format``, ages and short IDs for people."""
+"""Output of commands about images: documents for ``--format``, ages and short IDs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
     from pyruntime.images.lookup import Image
 
-_WIDTH = 10   # of a column at least, as Docker has it
+_WIDTH = 10   # minimum of a column, as in Docker's lists
 FORMAT = Flag("format", "str", "output format: table, json, or a template such as '{{.Id}}'", short="f",
               default="table")
 
 
 def show(form: str, value: Any, headings: Mapping[str, str] | None = None,
          texts: Callable[[Any], dict[str, Any]] = lambda item: item) -> bool:
-    """Print a value as JSON or by a template, item by item for a list; False for "table", which is the caller's.
+    """Print a value as JSON or by a template, item by item for a list; False for "table", which the caller prints.
 
-    ``headings``: what columns of ``table TEMPLATE`` are called, where it is not the member's name; ``texts``: an item
-    as templates see it.
+    ``headings``: headings of ``table TEMPLATE`` that differ from the member's name; ``texts``: an item as templates see
+    it.
     """
     if form == "table":
         return False
@@ -40,12 +40,12 @@ def show(form: str, value: Any, headings: Mapping[str, str] | None = None,
 
 def by_template(form: str, items: Sequence[Any], headings: Mapping[str, str] | None = None,
                 texts: Callable[[Any], dict[str, Any]] = lambda item: item) -> str:
-    """A line for each item; a table with a heading for ``table TEMPLATE``, whose columns are apart by tabs."""
-    from pyruntime.commandline.template import heading, render
+    """A line for each item; for ``table TEMPLATE`` a table with a heading, whose columns are separated by tabs."""
+    from pyruntime.commandline.template import heading, render  # lazy: only when the command runs
 
     if not form.startswith("table "):
         return "".join(render(form, texts(item)) + "\n" for item in items)
-    from pyruntime.commandline.table import columns
+    from pyruntime.commandline.table import columns  # lazy: only when the command runs
 
     form = form.removeprefix("table ")
     rows = [heading(form, headings or {}), *(render(form, texts(item)) for item in items)]
@@ -55,7 +55,7 @@ def by_template(form: str, items: Sequence[Any], headings: Mapping[str, str] | N
 
 
 def short(digest: str) -> str:
-    """Twelve digits of a digest, as people quote IDs."""
+    """Twelve digits of a digest, as in lists."""
     return digest.partition(":")[2][:12]
 
 
@@ -77,17 +77,17 @@ def describe(image: Image) -> dict[str, Any]:
 
 
 _HOUR, _DAY = 3600, 24 * 3600
-# Below so many seconds a span is counted in units of so many seconds, as Docker's lists have it.
+# A duration below the first number of seconds is counted in units of the second number, as in Docker's lists.
 _SPANS = ((60, 1, "second"), (_HOUR, 60, "minute"), (48 * _HOUR, _HOUR, "hour"), (14 * _DAY, _DAY, "day"),
           (60 * _DAY, 7 * _DAY, "week"), (730 * _DAY, 30 * _DAY, "month"), (1 << 62, 365 * _DAY, "year"))
 
 
 def duration(seconds: float) -> str:
-    """A span in words: ``5 seconds``, ``About a minute``, ``3 weeks``."""
+    """A duration in words: ``5 seconds``, ``About a minute``, ``3 weeks``."""
     if seconds < 1:
         return "Less than a second"
     if seconds >= _HOUR:
-        seconds = int(seconds / _HOUR + 0.5) * _HOUR   # from an hour on, the nearest number of hours counts
+        seconds = int(seconds / _HOUR + 0.5) * _HOUR   # from an hour on, rounded to hours
     _, size, unit = next(span for span in _SPANS if seconds < span[0])
     count = int(seconds // size)
     if count == 1 and unit in ("minute", "hour"):
@@ -96,23 +96,23 @@ def duration(seconds: float) -> str:
 
 
 def age(created: str) -> str:
-    """How long ago a time of RFC 3339 was, in words; "" for one that is not there or is none."""
+    """The age of an RFC 3339 time in words; "" if it is absent or invalid."""
     span = since(created)
     return f"{span} ago" if span else ""
 
 
 def since(created: str) -> str:
-    """How much time has passed since a time of RFC 3339; "" for one that is not there or is none."""
-    from time import time
+    """The time passed since an RFC 3339 time, in words; "" if it is absent or invalid."""
+    from time import time  # lazy: only when the command runs
 
     when = instant(created)
     return "" if when is None else duration(time() - when)
 
 
 def instant(created: str) -> float | None:
-    """A time of RFC 3339 in seconds since 1970, by which times with different zones and digits can be compared; None
-    for one that is not there or is none."""
-    from datetime import UTC, datetime
+    """An RFC 3339 time in seconds since 1970, to compare times of different zones and precisions; None if it is absent
+    or invalid."""
+    from datetime import UTC, datetime  # lazy: only when the command runs
 
     try:
         then = datetime.fromisoformat(created)
@@ -122,6 +122,6 @@ def instant(created: str) -> float | None:
 
 
 def is_before(created: str, other: str) -> bool:
-    """Whether one time of RFC 3339 comes before another. One that is none comes before all, as Docker has it."""
+    """Whether one RFC 3339 time is before another. An invalid time is before all others, as with Docker."""
     first, second = instant(created), instant(other)
     return second is not None and (first is None or first < second)

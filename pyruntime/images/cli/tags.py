@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.images.cli.main import Context
-from pyruntime.images.cli.remote import REMOTE, repository, settings_of
+from pyruntime.images.cli.remote import REMOTE, image_store
 from pyruntime.images.cli.show import show
 
 COMMAND = Command("tags", "[options] REPOSITORY", "list the tags of a repository",
@@ -15,9 +15,7 @@ COMMAND = Command("tags", "[options] REPOSITORY", "list the tags of a repository
 
 def run(context: Context, parsed: Parsed) -> int:
     """Print the tags as the registry lists them."""
-    reference = settings_of(parsed).candidates(parsed.arguments[0].removeprefix("docker://"))[0]
-    with repository(context, parsed, reference) as there:
-        found = there.tags()
-    if not show(parsed["format"], {"Repository": reference.name, "Tags": found}):
+    repository, found = image_store(context, parsed).repository_tags(parsed.arguments[0])
+    if not show(parsed["format"], {"Repository": repository, "Tags": found}):
         out("".join(f"{tag}\n" for tag in found))
     return 0

@@ -11,16 +11,7 @@ COMMAND = Command("umount", "[options] BUNDLE|DIR...", "unmount images and bundl
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Unmount bundles, and directories that images are mounted at."""
-    from pyruntime.images.bundle import Bundle, undo
-    from pyruntime.images.mounts import unmount
-
+    """Unmount each bundle or directory."""
     for path in parsed.arguments:
-        if unmount(context.store, path) or (parsed["remove"] and undo(path)):
-            continue
-        bundle = Bundle(context.store, path)
-        if parsed["remove"]:
-            bundle.remove()
-        else:
-            bundle.unmount()
+        context.images.unmount(path, remove=parsed["remove"])
     return 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.images.cli.limits import LIMITS, limits_of
 from pyruntime.images.cli.main import Context
@@ -29,20 +27,11 @@ BUNDLE` unmounts it. The image must be in the local store: download the image wi
 
 
 def run(context: Context, parsed: Parsed) -> int:
-    """Make the bundle."""
-    from pyruntime.images.bundle import unpack
-    from pyruntime.images.lookup import find
-    from pyruntime.images.platform import Platform
-    from pyruntime.images.runtime_config import Wishes
-    from pyruntime.images.store.extract import Talk
-
-    rootless = os.geteuid() != 0
-    store = context.store
-    image = find(store, parsed.arguments[0], Platform.parse(parsed["platform"]) if parsed["platform"] else None)
-    wishes = Wishes(args=parsed.arguments[2:], entrypoint=[parsed["entrypoint"]] if parsed["entrypoint"] else None,
-                    env=parsed["env"], user=parsed["user"], workdir=parsed["workdir"], hostname=parsed["hostname"],
-                    terminal=parsed["tty"], readonly=parsed["read-only"], host_network=parsed["host-network"],
-                    rootless=rootless)
-    unpack(store, image, parsed.arguments[1], driver=parsed["driver"], wishes=wishes, volumes=parsed["volumes"],
-           talk=Talk(warn=context.warn), limits=limits_of(parsed))
+    """Unpack the image."""
+    name, bundle, *args = parsed.arguments
+    context.images.unpack(
+        name, bundle, args=args, driver=parsed["driver"], platform=parsed["platform"], entrypoint=parsed["entrypoint"],
+        env=parsed["env"], user=parsed["user"], workdir=parsed["workdir"], hostname=parsed["hostname"],
+        terminal=parsed["tty"], readonly=parsed["read-only"], host_network=parsed["host-network"],
+        volumes=parsed["volumes"], limits=limits_of(parsed))
     return 0

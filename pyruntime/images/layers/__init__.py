@@ -1,1 +1,1 @@
-"""A layer's archive (image-spec layer.md): read, checked, applied, merged; made again from what changed."""
+"""Layer archives (image-spec layer.md): read, verified, extracted, merged; and created from changes."""

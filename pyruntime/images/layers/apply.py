@@ -1,19 +1,19 @@
-"""A layer's archive becomes a directory in overlay form (layer.md#applying-changesets).
+"""Extracts a layer's archive into a directory in overlay form (layer.md#applying-changesets).
 
-    extract    bytes of a blob -> an empty directory; nothing of it depends on other layers
-    complete   then what only the layers below can tell (pyruntime.images.layers.complete)
+extract    bytes of a blob -> an empty directory; nothing of it depends on other layers
+complete   then what depends on the layers below (pyruntime.images.layers.complete)
 
-Overlay form is what overlayfs has as its upper directory: a whiteout is a character device 0:0, a directory that hides
-its counterpart below has the attribute overlay.opaque. Everybody controls every byte of a layer and we are root, so:
+Overlay form is that of overlayfs's upper directory: a whiteout is a character device 0:0, a directory that hides the
+directory below has the attribute overlay.opaque. Every byte of a layer is untrusted and this process is root, so:
 
-  * places are found by pyruntime.images.layers.places, files are made with O_EXCL and O_NOFOLLOW in a known directory
-  * owner, attributes, mode, times in that order: chown(2) clears set-user-ID and security.capability, and any write
-    changes the times. Directories get theirs at the end, the deepest first: a mode 0555 keeps its own owner out
-  * an attribute or a device node that would mean something to overlayfs is never made
-  * what fails raises and names the entry; whoever called removes the directory
+* paths are resolved by pyruntime.images.layers.places, files created with O_EXCL and O_NOFOLLOW in a known directory
+* owner, attributes, mode, times in that order: chown(2) clears set-user-ID and security.capability, and every write
+  changes the times. Directories get theirs at the end, the deepest first: mode 0555 excludes the directory's owner
+* an attribute or a device node with a meaning for overlayfs is never created
+* a failure raises an error that names the entry; the caller removes the directory
 
-The order of entries matters only where a path comes twice (the last one stays). Whiteouts hide lower layers' files,
-never this layer's, wherever they stand.
+The order of entries matters only for a path that occurs twice (the last entry wins). Whiteouts hide files of lower
+layers, never of this layer, wherever they are in the archive.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from pyruntime.errors import LayerError
 from pyruntime.images.layers import content, names, xattrs
 from pyruntime.images.layers.complete import complete
 from pyruntime.images.layers.compression import Inflater
-from pyruntime.images.layers.options import Extracted, Limits, Options, system_error
+from pyruntime.images.layers.options import Extracted, ExtractOptions, Limits, system_error
 from pyruntime.images.layers.pax import about, shown
-from pyruntime.images.layers.places import Directory, Places
-from pyruntime.images.layers.stream import Ahead, Stream
-from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry, Reader
+from pyruntime.images.layers.places import LayerDirectories, LayerDirectory
+from pyruntime.images.layers.stream import Ahead, LayerStream
+from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Reader, TarEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Extracted", "Limits", "Options", "complete", "extract"]
+__all__ = ["ExtractOptions", "Extracted", "Limits", "complete", "extract"]
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_SMALL = 64 << 10                 # bytes of a file that is written at once
-_INLINE = 1 << 20                 # bytes of archive below which a thread costs more than it brings
+_SMALL = 64 << 10                 # bytes of a file that is written in one call
+_INLINE = 1 << 20                 # bytes of archive below which a thread costs more than it saves
 _SPECIAL = {CHARACTER: 0o020000, BLOCK: 0o060000, FIFO: 0o010000}   # S_IFCHR, S_IFBLK, S_IFIFO
 
 
-def extract(read: Callable[[int], bytes], directory_fd: int, options: Options | None = None,
+def extract(read: Callable[[int], bytes], directory_fd: int, options: ExtractOptions | None = None,
             limits: Limits | None = None) -> Extracted:
-    """Extract a layer into an empty directory that nobody else touches.
+    """Extract a layer into an empty directory that no other process uses.
 
-    ``read(n)`` gives up to n bytes of the blob, compressed or not, b"" at its end; it may be called in another thread.
-    Raises LayerError for whatever is wrong with the layer, HostError where the disk is full.
+    ``read(n)`` returns up to n bytes of the blob, compressed or not, b"" at its end; it may be called in another
+    thread. Raises LayerError for an invalid layer, HostError if the disk is full.
     """
-    options, limits = options or Options(), limits or Limits()
+    options, limits = options or ExtractOptions(), limits or Limits()
     source = Inflater(read, limits.bytes, limits.ratio)
     digest = _hashlib.openssl_sha256()
     first: list[bytes] = []
@@ -58,13 +58,14 @@ def extract(read: Callable[[int], bytes], directory_fd: int, options: Options | 
         first.append(chunk)
     if not first or sum(map(len, first)) < _INLINE:
         waiting = iter(first)
-        return _extract(Stream(lambda: next(waiting, b""), digest.update), digest, directory_fd, options, limits)
+        return _extract(LayerStream(lambda: next(waiting, b""), digest.update), digest, directory_fd, options, limits)
     first.reverse()
     with Ahead(lambda: first.pop() if first else source.read()) as ahead:
-        return _extract(Stream(ahead.chunk, digest.update), digest, directory_fd, options, limits)
+        return _extract(LayerStream(ahead.chunk, digest.update), digest, directory_fd, options, limits)
 
 
-def _extract(stream: Stream, digest: _hashlib.HASH, directory_fd: int, options: Options, limits: Limits) -> Extracted:
+def _extract(stream: LayerStream, digest: _hashlib.HASH, directory_fd: int, options: ExtractOptions, limits: Limits
+             ) -> Extracted:
     applier = _Applier(Reader(stream, limits.entries), directory_fd, options, limits)
     try:
         applier.run()
@@ -80,10 +81,10 @@ def _extract(stream: Stream, digest: _hashlib.HASH, directory_fd: int, options: 
 class _Applier:
     """One extraction."""
 
-    def __init__(self, reader: Reader, directory_fd: int, options: Options, limits: Limits) -> None:
+    def __init__(self, reader: Reader, directory_fd: int, options: ExtractOptions, limits: Limits) -> None:
         self.reader = reader
         self.options = options
-        self.places = Places(directory_fd, limits.entries, limits.memory)
+        self.places = LayerDirectories(directory_fd, limits.entries, limits.memory)
         self.done = Extracted()
         self.left = limits.bytes
         self.owners: dict[tuple[int, int], tuple[int, int]] = {}
@@ -94,10 +95,10 @@ class _Applier:
 
     @staticmethod
     def _probe(directory_fd: int) -> tuple[int, tuple[int, int]]:
-        """Mode bits and owner that new files get here.
+        """The mode bits and the owner of new files here.
 
-        umask, default ACLs, set-group-ID, mount options and id-mapped mounts all have a say in it, and the process's
-        umask cannot be read without being changed. Knowing the answer spares most files fchmod(2) and fchown(2).
+        They depend on the umask, default ACLs, set-group-ID, mount options and id-mapped mounts, and the umask cannot
+        be read without changing it. Knowing them saves fchmod(2) and fchown(2) for most files.
         """
         if os.listdir(directory_fd):
             raise LayerError("the directory to extract a layer into is not empty")
@@ -124,11 +125,11 @@ class _Applier:
             except OSError as error:
                 raise system_error(error, entry.name) from None
 
-    def apply(self, entry: Entry) -> None:
-        """Put one entry where it belongs."""
+    def apply(self, entry: TarEntry) -> None:
+        """Extract one entry."""
         name = names.clean(entry.name)
         places = self.places
-        places.trim()   # here nobody holds a descriptor
+        places.trim()   # no descriptor is in use here
         if b".wh." in name and (hidden := names.whiteout(name)) is not None:
             self._whiteout(name, hidden)
             return
@@ -138,11 +139,11 @@ class _Applier:
         elif entry.type == DIRECTORY:
             self._explicit(places.root, entry)
         else:
-            raise LayerError("the root can be nothing but a directory")
+            raise LayerError("the root must be a directory")
 
     # ---- what there is to make ------------------------------------------------------------------
 
-    def _file(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _file(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
         mode = entry.mode
         plain = not mode & self.masked
         try:
@@ -161,7 +162,7 @@ class _Applier:
             else:
                 self.left -= entry.size
                 if self.left < 0:
-                    raise LayerError("the layer's files come to more bytes than are allowed")
+                    raise LayerError("the layer's files exceed the maximum size")
                 self.done.usage += content.copy(self.reader, entry, fd)
             owner = self.owner(entry)
             if owner != self.mine:
@@ -176,31 +177,31 @@ class _Applier:
         if parent.links:
             parent.links.pop(name, None)
 
-    def _directory(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _directory(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
         directory = parent.children.get(name)
         if directory is None:
             directory = self.places.make(parent, name)
             self.done.usage += content.BLOCK
         self._explicit(directory, entry)
 
-    def _explicit(self, directory: Directory, entry: Entry) -> None:
-        self.owner(entry)   # may raise, and here the error gets this entry's name
+    def _explicit(self, directory: LayerDirectory, entry: TarEntry) -> None:
+        self.owner(entry)   # may raise: here the error gets this entry's name
         self.places.keep(len(entry.name) + sum(len(key) + len(value) for key, value in (entry.xattrs or {}).items()))
         directory.entry = entry
 
-    def _symlink(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _symlink(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
         if not entry.link:
             raise LayerError("a symbolic link without a target")
         self._placed(parent, name, lambda fd: os.symlink(entry.link, name, dir_fd=fd))
         self._dress(parent, name, entry)
 
-    def _special(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _special(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
         """A device node or a FIFO."""
         major, minor = entry.device
         if entry.type != FIFO and not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
-            raise LayerError(f"device {major}:{minor} does not exist: the kernel ends at 4095:1048575")
+            raise LayerError(f"device {major}:{minor} does not exist: the maximum is 4095:1048575")
         if entry.type == CHARACTER and major == minor == 0:
-            raise LayerError("a character device 0:0, which overlayfs would take for a whiteout: refused")
+            raise LayerError("a character device 0:0, a whiteout for overlayfs, is refused")
         node = os.makedev(major, minor)
         try:
             self._placed(parent, name, lambda fd: os.mknod(name, _SPECIAL[entry.type] | 0o600, node, dir_fd=fd))
@@ -208,13 +209,13 @@ class _Applier:
             if self.options.privileged or entry.type == FIFO or error.errno != EPERM:
                 raise
             self.options.note("device nodes that need root",
-                              f'"{shown(entry.name)}": device {major}:{minor} left out: making it needs root')
+                              f'"{shown(entry.name)}": device {major}:{minor} skipped: creating it needs root')
             return
         self._dress(parent, name, entry)
-        os.chmod(name, entry.mode, dir_fd=self.places.fd(parent))   # of the node itself: a link cannot be here
+        os.chmod(name, entry.mode, dir_fd=self.places.fd(parent))   # a link is impossible here
 
-    def _placed(self, parent: Directory, name: bytes, make: Callable[[int], object]) -> None:
-        """Make something that is no directory, in the place of whatever this layer had there."""
+    def _placed(self, parent: LayerDirectory, name: bytes, make: Callable[[int], object]) -> None:
+        """Create anything but a directory, in place of an earlier entry of this layer."""
         try:
             make(self.places.fd(parent))
         except FileExistsError:
@@ -223,8 +224,8 @@ class _Applier:
         if parent.links:
             parent.links.pop(name, None)
 
-    def _dress(self, parent: Directory, name: bytes, entry: Entry) -> None:
-        """Owner, attributes and times of what cannot be opened."""
+    def _dress(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
+        """Set owner, attributes and times of a file that cannot be opened."""
         fd = self.places.fd(parent)
         owner = self.owner(entry)
         if owner != self.mine:
@@ -233,8 +234,8 @@ class _Applier:
             self._attributes(xattrs.own_path(fd, name), entry)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=fd, follow_symlinks=False)
 
-    def _link(self, parent: Directory, name: bytes, entry: Entry) -> None:
-        """A hard link: to a file of this layer at once, to one below when the layers below are known."""
+    def _link(self, parent: LayerDirectory, name: bytes, entry: TarEntry) -> None:
+        """A hard link: to a file of this layer now, to a file below when the lower layers are known."""
         places = self.places
         if not entry.link:
             raise LayerError("a hard link without a target")
@@ -252,7 +253,7 @@ class _Applier:
                         last, name, src_dir_fd=places.fd(above), dst_dir_fd=fd, follow_symlinks=False))
                     return
             except FileNotFoundError:
-                target = (above.links or {}).get(last, target)   # a link to a link that has to wait, too
+                target = (above.links or {}).get(last, target)   # a link to a link that must wait too
         if name in parent.children:
             places.vacate(parent, name)
         else:
@@ -269,7 +270,7 @@ class _Applier:
     def _whiteout(self, name: bytes, hidden: bytes) -> None:
         head = name.rpartition(b"/")[0]
         if not hidden:
-            self.options.note("marks of AUFS", f'"{shown(name)}": left out: a mark of AUFS')
+            self.options.note("marks of AUFS", f'"{shown(name)}": skipped: metadata of AUFS')
         elif hidden == names.OPAQUE:
             self.places.at(head).opaque = True
         else:
@@ -279,17 +280,17 @@ class _Applier:
 
     # ---- what they have in common ---------------------------------------------------------------
 
-    def owner(self, entry: Entry) -> tuple[int, int]:
+    def owner(self, entry: TarEntry) -> tuple[int, int]:
         """The owner on disk."""
         ids = (entry.uid, entry.gid)
         found = self.owners.get(ids)
         if found is None:
-            if len(self.owners) > 4096:   # a hostile archive has as many as it likes
+            if len(self.owners) > 4096:   # hostile archives may have any number
                 self.owners.clear()
             found = self.owners[ids] = self.options.owner(*ids)
         return found
 
-    def _attributes(self, node: int | bytes, entry: Entry) -> None:
+    def _attributes(self, node: int | bytes, entry: TarEntry) -> None:
         options, name = self.options, shown(entry.name)
         kept = {}
         for key, value in sorted((entry.xattrs or {}).items()):
@@ -297,14 +298,14 @@ class _Applier:
                 kept[key] = value
             else:
                 options.note("extended attributes that layers may not set",
-                             f'"{name}": attribute "{shown(key)}" left out: layers may not set it')
+                             f'"{name}": attribute "{shown(key)}" skipped: layers may not set it')
         xattrs.write(node, kept, lambda key, words: options.note(
-            "extended attributes that cannot be set", f'"{name}": attribute "{shown(key)}" left out: {words}'))
+            "extended attributes that cannot be set", f'"{name}": attribute "{shown(key)}" skipped: {words}'))
 
     # ---- at the end -----------------------------------------------------------------------------
 
     def finish(self) -> Extracted:
-        """Give the directories their attributes, and tell what is left to do."""
+        """Set the directories' attributes, and collect what remains to be done."""
         places, done = self.places, self.done
         done.hides_all, places.root.opaque = places.root.opaque, False
         for directory in places.all():
@@ -315,7 +316,7 @@ class _Applier:
             cut = directory.path in places.cut
             if directory.entry is None and not cut:
                 done.implicit.append(directory.path)
-            entry = directory.entry or Entry(directory.path, DIRECTORY, mode=0o755)
+            entry = directory.entry or TarEntry(directory.path, DIRECTORY, mode=0o755)
             try:
                 self._finish(directory, entry, opaque=directory.opaque or cut)
             except OSError as error:
@@ -324,7 +325,7 @@ class _Applier:
         done.lower_links.sort()
         return done
 
-    def _finish(self, directory: Directory, entry: Entry, *, opaque: bool) -> None:
+    def _finish(self, directory: LayerDirectory, entry: TarEntry, *, opaque: bool) -> None:
         fd = self.places.fd(directory)
         owner = self.owner(entry)
         if owner != self.mine or directory.parent is None:

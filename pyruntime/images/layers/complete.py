@@ -1,12 +1,12 @@
-"""What an extracted layer takes from the layers below it.
+"""Completes an extracted layer with what it takes from the layers below it.
 
-  * Directories that no entry names, but that something stands in: overlayfs shows the topmost directory's attributes,
-    so ours must have those of the one below, or a private directory becomes public (layer.md says nothing of them).
-  * Hard links to files of lower layers: the file is copied up, at its own place too, and linked there.
-  * An opaque root, which overlayfs does not look at: a whiteout for everything below.
-  * Whiteouts of what is not there go: in a directory that is in one layer only, overlayfs's readdir shows them.
+* Directories without an entry, which only contain others: overlayfs shows the topmost directory's attributes, so they
+  get those of the directory below, or a private directory would become public (layer.md does not mention them).
+* Hard links to files of lower layers: the file is copied up, also at its own path, and linked.
+* An opaque root, which overlayfs ignores: a whiteout for everything below.
+* Whiteouts that hide nothing are removed: in a directory of one layer alone, overlayfs's readdir shows them.
 
-Afterwards the directory fits on top of these layers, not of others: its key has to be their ChainID.
+Afterwards the directory is valid only on top of these layers: its key must be their ChainID.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from stat import S_ISCHR, S_ISDIR, S_ISLNK
 from pyruntime.errors import LayerError
 from pyruntime.images.layers import xattrs
 from pyruntime.images.layers.copying import Copier
-from pyruntime.images.layers.options import Extracted, Options, system_error
+from pyruntime.images.layers.options import Extracted, ExtractOptions, system_error
 from pyruntime.images.layers.pax import shown
 from pyruntime.images.layers.tree import open_beneath
 
-_MAX_LINKS = 40   # symbolic links on one way (path_resolution(7))
+_MAX_LINKS = 40   # symbolic links in one path (path_resolution(7))
 
 
 def is_whiteout(found: os.stat_result) -> bool:
-    """Whether this is overlayfs's mark of something removed."""
+    """Whether this is overlayfs's whiteout."""
     return S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
 def lstat(fd: int, path: bytes) -> os.stat_result | None:
-    """The inode at a path without following its end; None where there is none."""
+    """The inode at a path, not following a link at its end; None if there is none."""
     try:
         return os.stat(path or b".", dir_fd=fd, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
@@ -42,7 +42,7 @@ def _above(path: bytes) -> bytes:
 
 
 class Stack:
-    """Layers in overlay form, topmost first, seen as overlayfs would show them."""
+    """Layers in overlay form, the topmost first, as overlayfs would show them."""
 
     __slots__ = ("_merged", "fds")
 
@@ -51,7 +51,7 @@ class Stack:
         self._merged: dict[bytes, list[int]] = {b"": fds}
 
     def merged(self, path: bytes) -> list[int]:
-        """The layers whose directories at this path make up the one that is seen; none where it is no directory."""
+        """The layers whose directories at this path are merged; none if the path is not a directory."""
         missing = []
         while path not in self._merged:
             missing.append(path)
@@ -83,7 +83,7 @@ class Stack:
         return None
 
     def node(self, path: bytes) -> tuple[int, os.stat_result] | None:
-        """The layer that has what is seen at this path, and its inode."""
+        """The layer with the visible inode at this path, and the inode."""
         for fd in self.merged(_above(path)) if path else self.fds:
             found = lstat(fd, path)
             if found is not None:
@@ -91,7 +91,7 @@ class Stack:
         return None
 
     def resolve(self, path: bytes) -> bytes | None:
-        """The path with the symbolic links on its way followed, within the root; None where it leads nowhere."""
+        """The path with the symbolic links before its end followed, within the root; None if it does not exist."""
         here = b""
         todo = path.split(b"/")[::-1]
         links = 0
@@ -118,14 +118,15 @@ class Stack:
         return here
 
 
-def complete(directory_fd: int, extracted: Extracted, lowers: list[int], options: Options | None = None) -> None:
-    """Finish an extracted layer for its place on top of ``lowers``: descriptors of extracted layers, topmost first.
+def complete(directory_fd: int, extracted: Extracted, lowers: list[int], options: ExtractOptions | None = None) -> None:
+    """Complete an extracted layer for its place on top of ``lowers``: descriptors of extracted layers, the topmost
+    first.
 
-    Raises LayerError for a hard link to what is nowhere.
+    Raises LayerError for a hard link whose target does not exist.
     """
     if extracted.alone:
         return
-    work = _Completion(directory_fd, extracted, lowers, options or Options())
+    work = _Completion(directory_fd, extracted, lowers, options or ExtractOptions())
     try:
         if extracted.hides_all:
             work.hide_all()
@@ -141,22 +142,22 @@ def complete(directory_fd: int, extracted: Extracted, lowers: list[int], options
 
 
 class _Completion:
-    def __init__(self, directory_fd: int, extracted: Extracted, lowers: list[int], options: Options) -> None:
+    def __init__(self, directory_fd: int, extracted: Extracted, lowers: list[int], options: ExtractOptions) -> None:
         self.fd = directory_fd
-        self.here = b"/"                        # what is being done, for messages
+        self.here = b"/"                        # the current path, for messages
         self.extracted = extracted
         self.options = options
         self.lowers = Stack(lowers)
         self.all = Stack([directory_fd, *lowers])
-        self.own = Stack([directory_fd])        # as it was extracted: without directories that are made here
+        self.own = Stack([directory_fd])        # as extracted, without the directories created here
         self.implicit = set(extracted.implicit)
-        self.copies: dict[bytes, bytes] = {}    # path in lower layers -> where this layer has its copy
-        self.times: dict[bytes, int] = {}       # of directories of this layer that have been written to
+        self.copies: dict[bytes, bytes] = {}    # path in lower layers -> path of the copy
+        self.times: dict[bytes, int] = {}       # of this layer's changed directories
         self.copier = Copier(lambda name, key, words: options.note(
-            "extended attributes that cannot be set", f'"{shown(name)}": attribute "{shown(key)}" left out: {words}'))
+            "extended attributes that cannot be set", f'"{shown(name)}": attribute "{shown(key)}" skipped: {words}'))
 
     def hide_all(self) -> None:
-        """Make whiteouts for everything below, and what is left opaque."""
+        """Create whiteouts for everything below an opaque root."""
         self.touch(b"")
         for name in {os.fsencode(name) for fd in self.lowers.fds for name in os.listdir(fd)}:
             found = self.lowers.node(name)
@@ -171,10 +172,10 @@ class _Completion:
                     os.setxattr(directory, self.options.opaque, b"y")
                 finally:
                     os.close(directory)
-        self.implicit &= {b""}   # nothing is left to inherit from
+        self.implicit &= {b""}   # nothing to inherit from remains
 
     def reveal(self, path: bytes) -> None:
-        """Remove a whiteout that hides nothing, if it is one still."""
+        """Remove a whiteout that hides nothing, unless it has been replaced."""
         found = self.own.raw(path)
         if found is None or not is_whiteout(found) or self._seen_below(path) is not None:
             return
@@ -186,17 +187,17 @@ class _Completion:
             os.close(directory)
 
     def touch(self, path: bytes) -> None:
-        """Remember a directory's time, which the next change of it changes."""
+        """Save a directory's time before it changes."""
         found = lstat(self.fd, path)
         if path not in self.times and found is not None:
             self.times[path] = found.st_mtime_ns
 
     def link(self, path: bytes, target: bytes) -> None:
-        """Make a hard link to a file of the layers below, or to one that stood later in this layer's archive."""
+        """Create a hard link to a file of the layers below, or to a later entry of this layer."""
         real = self.lowers.resolve(target)
         found = self.lowers.node(real) if real else None
         if real is None or found is None:
-            real, found = target, self.own.node(target)   # no symbolic link of this layer is followed
+            real, found = target, self.own.node(target)   # symbolic links of this layer are not followed
             if found is None or b".." in target.split(b"/"):
                 raise LayerError(f'"{shown(path)}": a hard link to "{shown(target)}", which is in no layer',
                                  shown(path))
@@ -210,7 +211,7 @@ class _Completion:
             self._between(self.copies[real], path)
 
     def copy_up(self, path: bytes, real: bytes, found: tuple[int, os.stat_result]) -> bytes:
-        """Copy a lower file to its own place, or where that is not seen any more to the link's; where it went."""
+        """Copy a lower file to its own path, or to the link's if that is hidden; the path of the copy."""
         seen = self.all.node(real)
         place = real if seen is not None and seen[0] == found[0] else path
         self._make_parents(place)
@@ -243,8 +244,8 @@ class _Completion:
             os.close(target)
 
     def inherit(self) -> None:
-        """Give implicit directories the attributes of what they cover, and the others their times back."""
-        for path in sorted(self.implicit | self.times.keys(), reverse=True):   # deepest first, for whoever is not root
+        """Give directories without an entry the attributes of those below, and the others their times back."""
+        for path in sorted(self.implicit | self.times.keys(), reverse=True):   # the deepest first: needed without root
             self.here = path or b"/"
             directory = open_beneath(self.fd, path)
             try:
@@ -261,12 +262,12 @@ class _Completion:
                 os.close(directory)
 
     def _covered(self, path: bytes) -> tuple[int, os.stat_result] | None:
-        """The directory that an implicit one covers."""
+        """The lower directory of a directory without an entry."""
         found = self._seen_below(path)
         return found if found is not None and S_ISDIR(found[1].st_mode) else None
 
     def _seen_below(self, path: bytes) -> tuple[int, os.stat_result] | None:
-        """What would be seen at a path but for this layer's inode there; none where this layer hides what is above."""
+        """What would be visible at a path without this layer's inode; None if this layer hides the parent."""
         for fd in self.all.merged(_above(path)) if path else self.all.fds:
             found = lstat(fd, path) if fd != self.fd else None
             if found is not None:

@@ -1,14 +1,13 @@
-"""Compressed layers: told apart by their first bytes, inflated as a stream, written reproducibly.
+"""Compression of layers: detected by the first bytes, decompressed as a stream, written reproducibly.
 
 Spec:   layer.md (+gzip, +zstd), RFC 1952, RFC 8878
-Reads:  gzip with any number of members, zstd with any number of frames and skippable frames before, between and after
-        them (zstd:chunked), and what is not compressed; of archives that are no layers bzip2 and xz, too. The first
-        bytes decide, not the media type: there are many mislabelled layers, and none whose tar archive begins like
-        gzip.
-Guards: the caller's limit of bytes, a limit of the ratio (gzip ends at 1032:1, zstd does not), no zstd window above
-        128 MiB. Not one output buffer is larger than CHUNK, so that a bomb costs time and no memory.
+Reads:  gzip with any number of members, zstd with any number of frames and skippable frames between them
+        (zstd:chunked), and uncompressed archives; for archives that are not layers also bzip2 and xz. The first bytes
+        decide, not the media type: many layers are mislabelled, and no tar archive begins like gzip.
+Guards: the caller's limit of bytes, a limit of the ratio (gzip's maximum is 1032:1, zstd has none), no zstd window
+        above 128 MiB. No output buffer is larger than CHUNK: a bomb costs time, but no memory.
 
-Everything that is wrong with the stream raises LayerError.
+Raises LayerError for every error in the stream.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     class Writer(Protocol):
-        """Takes content, gives compressed bytes; ``flush`` gives the last ones."""
+        """Takes content, returns compressed bytes; ``flush`` returns the last ones."""
 
         def compress(self, data: Buffer, /) -> bytes: ...
         def flush(self) -> bytes: ...
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 CHUNK = 256 << 10       # bytes of output at once: what fits into a second-level cache beside its copy
 _INPUT = 128 << 10      # bytes of input at once
 _FIRST = 4 << 10        # of a member's first input: what follows the member is copied, and a layer may have a member
-                        # per file (eStargz), or millions of empty ones from someone who likes to see us copy
+                        # per file (eStargz), or millions of empty ones in a hostile layer
 _FLOOR = 64 << 20       # bytes of output below which no ratio is suspicious: an empty disk image compresses well
 _WINDOW = 27            # log2 of the largest zstd window (128 MiB), as zstd(1) has it without --long
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -41,11 +40,11 @@ _XZ_MEMORY = 256 << 20   # bytes that an xz stream may ask for; `xz -9` asks for
 
 
 def kind_of(head: bytes, *, archive: bool = False) -> str:
-    """The compression of a stream that begins with these bytes (6 are enough): "gzip", "zstd" or "none"; of an
-    ``archive``, which people pack as they like, also "bzip2" or "xz".
+    """The compression of a stream with these first bytes (6 are enough): "gzip", "zstd" or "none"; of an ``archive``
+    that is not a layer also "bzip2" or "xz".
 
-    Raises LayerError for compressions that other tools write and that no layer may have. A tar archive whose first
-    name looks like one of them needs 262 bytes to be told apart.
+    Raises LayerError for other compressions, which no layer may have. A tar archive whose first name looks like one of
+    them needs 262 bytes to be recognised.
     """
     if head[:2] == GZIP:
         return "gzip"
@@ -65,19 +64,19 @@ def _skippable(head: bytes) -> bool:
 
 
 class Inflater:
-    """The uncompressed stream of a layer. ``kind`` is known from the beginning; ``taken`` and ``given`` count bytes."""
+    """The decompressed stream of a layer. ``kind`` is known from the beginning; ``taken`` and ``given`` count bytes."""
 
     __slots__ = ("_chunks", "_data", "_limit", "_pos", "_ratio", "_read", "given", "kind", "taken")
 
     def __init__(self, read: Callable[[int], bytes], limit: int = 1 << 62, ratio: int = 1 << 62, *,
                  archive: bool = False) -> None:
-        """``read(n)`` gives up to n compressed bytes, b"" at the end; ``limit`` of bytes, ``ratio`` of out to in;
-        ``archive``: it is no layer, and may be bzip2 or xz, too."""
+        """``read(n)`` returns up to n compressed bytes, b"" at the end; ``limit`` of output bytes, ``ratio`` of output
+        to input; ``archive``: not a layer, so that bzip2 and xz are allowed."""
         self._read = read
         self._limit = limit
         self._ratio = ratio
         self.taken = self.given = 0
-        self._data = b""   # what has been read, used up to _pos
+        self._data = b""   # the input, consumed up to _pos
         self._pos = 0
         self._have(512)
         self.kind = kind_of(self._data[:512], archive=archive)
@@ -85,22 +84,22 @@ class Inflater:
                         "xz": self._xz}[self.kind]()
 
     def read(self) -> bytes:
-        """The next chunk, at most CHUNK bytes where something is inflated; b"" at the end."""
+        """The next chunk, at most CHUNK bytes if the stream is compressed; b"" at the end."""
         chunk = next(self._chunks, b"")
         self.given += len(chunk)
         if self.given > self._limit:
-            raise LayerError(f"unpacks to more than the {self._limit} bytes that are allowed")
+            raise LayerError(f"unpacks to more than the maximum of {self._limit} bytes")
         if self.given > _FLOOR and self.given > self._ratio * self.taken:
             raise LayerError(f"decompression bomb: {self.taken} bytes unpack to more than {self._ratio} times as many;"
-                             " raise the limit of the ratio if you trust this image")
+                             " raise the limit of the ratio if you trust the image")
         return chunk
 
     def _have(self, size: int) -> bool:
-        """Read on until so many bytes are there; whether they are."""
+        """Read until ``size`` bytes are buffered; whether they are."""
         while len(self._data) - self._pos < size:
             try:
                 more = self._read(_INPUT)
-            except OSError as error:   # or it would be taken for an error of what is being written
+            except OSError as error:   # else it would be mistaken for an error of the output
                 raise HostError(f"the layer cannot be read: {words(error)}") from None
             if not more:
                 return False
@@ -130,13 +129,13 @@ class Inflater:
                 return
 
     def _bzip2(self) -> Iterator[bytes]:
-        import bz2
+        import bz2  # lazy: only for this compression
 
         while self._have(1):
             yield from self._member(_Framed(bz2.BZ2Decompressor()), OSError, "bzip2")
 
     def _xz(self) -> Iterator[bytes]:
-        import lzma
+        import lzma  # lazy: only for this compression
 
         while self._have(1):
             engine = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
@@ -163,7 +162,7 @@ class Inflater:
             yield from self._member(_Framed(zstd.ZstdDecompressor(options=options)), zstd.ZstdError, "zstd")
 
     def _member(self, engine: _Deflated | _Framed, errors: Any, kind: str) -> Iterator[bytes]:
-        """One gzip member or zstd frame; what follows it stays where it is."""
+        """One gzip member or zstd frame; the bytes after it stay in the buffer."""
         step = _FIRST
         while not engine.eof:
             piece = self._piece(step)
@@ -226,9 +225,9 @@ class _Framed:
 
 
 def _gzip_engine() -> tuple[Callable[[], Any], Any]:
-    """What makes an inflater for a gzip member, and what it raises; ISA-L needs half of zlib's time."""
+    """The constructor of a gzip decompressor, and its exceptions; ISA-L needs half of zlib's time."""
     try:
-        from isal import isal_zlib
+        from isal import isal_zlib  # lazy: only for this compression
     except ImportError:
         return (lambda: zlib.decompressobj(31)), zlib.error
     return (lambda: isal_zlib.decompressobj(31)), (isal_zlib.error, zlib.error)
@@ -236,9 +235,11 @@ def _gzip_engine() -> tuple[Callable[[], Any], Any]:
 
 def _zstd_module() -> Any:
     try:
+        # lazy: only for this compression
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # new in Python 3.14
     except ImportError:
         try:
+            # lazy: only for this compression
             from backports import zstd  # type: ignore[no-redef,unused-ignore]
         except ImportError:
             raise HostError("zstd layers need Python 3.14 or the package backports.zstd") from None
@@ -256,7 +257,7 @@ class _Plain:
 
 
 class _Gzip:
-    """A member with mtime 0, no name and the operating system "unknown": the same bytes from the same zlib."""
+    """A member with mtime 0, no name and the operating system "unknown": the same zlib gives the same bytes."""
 
     __slots__ = ("_crc", "_engine", "_head", "_size")
 
@@ -280,8 +281,8 @@ class _Gzip:
 def writer(kind: str, level: int = -1) -> Writer:
     """A compressor of ``kind`` "gzip", "zstd" or "none".
 
-    gzip is always the standard zlib's, level 6 unless told, and never ISA-L's: a blob's digest must not depend on what
-    else is installed. ``level`` -1 is 6 for gzip and 3 for zstd.
+    gzip is always the standard zlib's, level 6 by default, and never ISA-L's: a blob's digest must not depend on
+    installed packages. ``level`` -1 is 6 for gzip and 3 for zstd.
     """
     if kind == "none":
         return _Plain()
@@ -290,4 +291,4 @@ def writer(kind: str, level: int = -1) -> Writer:
     if kind == "zstd":
         engine: Writer = _zstd_module().ZstdCompressor(3 if level < 0 else level)
         return engine
-    raise LayerError(f'"{kind}" is no compression: write gzip, zstd or none')
+    raise LayerError(f'"{kind}" is not a compression: write gzip, zstd or none')

@@ -1,6 +1,6 @@
-"""The content of a large or sparse file, from the archive to disk; runs of zeros become holes.
+"""Writes the content of a large or sparse file to disk; runs of zeros become holes.
 
-Layers cannot say where a file has holes, and a database or a disk image in one may be nothing else.
+Layers cannot record holes, but databases and disk images may consist mostly of zeros.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.images.layers.tar import Entry, Reader
+    from pyruntime.images.layers.tar import Reader, TarEntry
 
-BLOCK = 4096                                            # of filesystems, as far as estimates and holes go
+BLOCK = 4096                                            # block size of filesystems, for estimates and holes
 _ZEROS = [bytes(count * BLOCK) for count in range(5)]   # four blocks of zeros are worth a hole
 
 
-def copy(reader: Reader, entry: Entry, fd: int) -> int:
-    """Write the content of the reader's entry to an empty file; the bytes of disk that it needs."""
+def copy(reader: Reader, entry: TarEntry, fd: int) -> int:
+    """Write the content of the reader's entry to an empty file; the bytes on disk."""
     usage = end = 0
     for offset, length in [(0, entry.stored)] if entry.pieces is None else entry.pieces:
         if length:
@@ -28,7 +28,7 @@ def copy(reader: Reader, entry: Entry, fd: int) -> int:
 
 
 def _piece(reader: Reader, fd: int, offset: int, length: int) -> tuple[int, int]:
-    """Copy from the archive to an offset; how many bytes were written, and where the last of them ends."""
+    """Copy from the archive to an offset; the number of bytes written, and the end of the last of them."""
     usage = end = 0
     while length:
         start, stop = reader.some(length)
@@ -49,9 +49,10 @@ def _piece(reader: Reader, fd: int, offset: int, length: int) -> tuple[int, int]
 
 
 def _next_hole(data: bytes, look: int, stop: int) -> int:
-    """Where the next run of zeros begins that is worth a hole, in steps of blocks from ``look``; ``stop`` if none does.
+    """The start of the next run of zeros that is worth a hole, in steps of blocks from ``look``; ``stop`` if there is
+    none.
 
-    A block is enough at either end of the chunk: the run may go on in the next one, or come from the one before.
+    One block is enough at either end of the chunk: the run may continue in the neighbouring chunk.
     """
     wanted = 1
     while (need := min(wanted, (stop - look) // BLOCK)) > 0:
@@ -63,7 +64,7 @@ def _next_hole(data: bytes, look: int, stop: int) -> int:
 
 
 def write(fd: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of it at an offset."""
+    """Write all data at an offset."""
     view = memoryview(data)
     while view:
         count = os.pwrite(fd, view, offset)

@@ -1,7 +1,7 @@
-"""A file of one trusted directory becomes one of another: content, owner, attributes, mode and times.
+"""Copies files between trusted directories: content, owner, attributes, mode and times.
 
-Content is shared where the filesystem can (FICLONE), else copied within the kernel (copy_file_range(2)), else through
-us; holes stay holes. What is copied comes from our own store, and its names are single components in open directories.
+Content is shared if the filesystem supports it (FICLONE), else copied in the kernel (copy_file_range(2)), else by read
+and write; holes are kept. The source is the local store, and names are single components in open directories.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 FICLONE = 0x40049409        # linux/fs.h
 _CANNOT = frozenset((EBADF, EINVAL, ENOSYS, ENOTTY, EOPNOTSUPP, EXDEV))
-_SMALL = 64 << 10           # bytes that are read and written faster than anything is looked up
+_SMALL = 64 << 10           # bytes that are copied fastest by read and write
 _STEP = 64 << 20            # bytes of copy_file_range(2) at once
 
 
 class Copier:
-    """Copies nodes; remembers what the two filesystems turned out not to be able to do.
+    """Copies nodes; remembers what the two filesystems do not support.
 
-    ``skipped(path, attribute, words)`` is told of extended attributes that could not be set.
+    ``skipped(path, attribute, words)`` is called for extended attributes that could not be set.
     """
 
     __slots__ = ("_clone", "_range", "skipped")
@@ -36,7 +36,8 @@ class Copier:
         self._clone = self._range = True
 
     def copy(self, source: int, name: bytes, found: os.stat_result, target: int, new: bytes) -> None:
-        """Make ``new`` in ``target`` like ``name`` in ``source``, which is no directory; ``found`` is its lstat."""
+        """Create ``new`` in ``target`` as a copy of ``name`` in ``source``, which is not a directory; ``found`` is its
+        lstat."""
         if S_ISREG(found.st_mode):
             self._file(source, name, found, target, new)
             return
@@ -65,14 +66,14 @@ class Copier:
             os.close(old)
 
     def dress(self, old: int, fd: int, found: os.stat_result, name: bytes) -> None:
-        """Owner, attributes, mode and times of an open file or directory, from another: in the order that keeps all."""
+        """Copy owner, attributes, mode and times of an open file or directory, in the order that keeps all."""
         os.fchown(fd, found.st_uid, found.st_gid)
         xattrs.replace(fd, xattrs.read(old), lambda key, words: self.skipped(name, key, words))
         os.fchmod(fd, S_IMODE(found.st_mode))
         os.utime(fd, ns=(found.st_mtime_ns, found.st_mtime_ns))
 
     def content(self, old: int, fd: int, size: int) -> None:
-        """The first ``size`` bytes of an open file into an empty one."""
+        """Copy the first ``size`` bytes of an open file to an empty one."""
         if size == 0:
             return
         if self._clone:
@@ -96,7 +97,7 @@ class Copier:
                 start = os.lseek(old, start, os.SEEK_DATA)
                 stop = min(os.lseek(old, start, os.SEEK_HOLE), size)
             except OSError as error:
-                if error.errno == ENXIO:   # nothing but a hole from here on
+                if error.errno == ENXIO:   # only a hole follows
                     break
                 if error.errno != EINVAL:
                     raise
@@ -106,7 +107,7 @@ class Copier:
         os.ftruncate(fd, size)
 
     def _run(self, old: int, fd: int, start: int, size: int) -> int:
-        """Copy some bytes at an offset; how many."""
+        """Copy bytes at an offset; the number copied."""
         if self._range:
             try:
                 count = os.copy_file_range(old, fd, size, start, start)
@@ -118,5 +119,5 @@ class Copier:
             self._range = False
         data = os.pread(old, min(size, 1 << 20), start)
         if not data:
-            raise OSError(EINVAL, "the file became shorter while it was being copied")
+            raise OSError(EINVAL, "the file was truncated while it was being copied")
         return os.pwrite(fd, data, start)

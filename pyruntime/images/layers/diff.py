@@ -1,16 +1,16 @@
-"""What changed, as a layer's archive (layer.md#creating).
+"""Creates a layer's archive from changes (layer.md#creating).
 
-    diff        two plain trees
-    diff_upper  an overlayfs upper directory, and what was seen below it
-    changes     of either, the names alone
+diff        of two plain trees
+diff_upper  of an overlayfs upper directory and the merged layers below it
+changes     of either, the names alone
 
-Both are one walk: a plain tree is an upper directory that is opaque from its root. It notes changes first and writes
-then, since a hard link must not point to a file that is not in the layer: where one name of a file has changed, all its
-names are written.
+Both are one walk: a plain tree is an upper directory that is opaque from its root. Changes are collected first and
+written afterwards, because a hard link must not point to a file outside the layer: if one name of a file has changed,
+all its names are written.
 
-In the archive each directory stands before what is in it, its whiteouts before all else, names sorted as bytes.
-Directories above a change are included, since whoever extracts must not have to guess their attributes. Whiteouts are
-explicit, never opaque marks, and only of what existed. A file that was copied up and is as it was is no change.
+In the archive a directory comes before its content, its whiteouts before everything else, names sorted as bytes. The
+directories above a change are included, so that extraction knows their attributes. Whiteouts are explicit, never
+opaque, and only for existing names. A file that was copied up unchanged is not a change.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pyruntime.images.layers import xattrs
 from pyruntime.images.layers.complete import is_whiteout, lstat
 from pyruntime.images.layers.names import WHITEOUT
 from pyruntime.images.layers.pax import SECOND, shown
-from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry
+from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, TarEntry
 from pyruntime.images.layers.tree import open_beneath, open_file
 from pyruntime.images.layers.write import TarWriter
 
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
 
 _TYPES = {S_ISREG: FILE, S_ISDIR: DIRECTORY, S_ISLNK: SYMLINK, S_ISCHR: CHARACTER, S_ISBLK: BLOCK, S_ISFIFO: FIFO}
 _STEP = 256 << 10     # bytes compared at once
-_DEPENDENT = ("redirect", "metacopy")   # attributes of an upper directory that only means something on its machine
+_DEPENDENT = ("redirect", "metacopy")   # attributes of an upper directory that refers to other files
 
 
 class DiffOptions:
-    """How a layer is made.
+    """How a layer is created.
 
-    ``trust_times``  of two plain trees: files of the same size, owner, mode and time (in ns) are the same unread
+    ``trust_times``  of two plain trees: files of the same size, owner, mode and time (in ns) count as equal, unread
     ``subsecond``    write fractions of seconds
-    ``latest``       times after it become it (SOURCE_DATE_EPOCH), in seconds; None: as they are
-    ``uid, gid``     from an id on disk to the one in the archive; None: as they are
-    ``skip``         paths that are not looked at, with all below them: mount points, for example; that their
-                     directories' times have changed is no change then
-    ``living``       others write to the new tree meanwhile: what vanishes is left out, and what becomes shorter is
-                     filled up with zeros, as GNU tar does it
-    ``whole``        the archive is no layer, but all of a tree: names that mean something in layers are names
-    ``warn``         is told what was left out
-    ``newest``       is set: the latest time that was written, in seconds; None where none was
+    ``latest``       later times become this time (SOURCE_DATE_EPOCH), in seconds; None: times are kept
+    ``uid, gid``     from an ID on disk to the ID in the archive; None: IDs are kept
+    ``skip``         paths that are ignored with everything below them, for example mount points; changed times of their
+                     directories are then no change
+    ``living``       other processes change the new tree: vanished files are skipped, truncated ones filled up with
+                     zeros, as by GNU tar
+    ``whole``        the archive is a whole tree, not a layer: names with a meaning in layers are ordinary names
+    ``warn``         called for everything that is skipped
+    ``newest``       set by the function: the latest time in the archive, in seconds; None without any
     """
 
     __slots__ = ("gid", "latest", "living", "newest", "skip", "subsecond", "trust_times", "uid", "warn",
@@ -73,23 +73,24 @@ class DiffOptions:
 
 
 def diff(old_fd: int, new_fd: int, write: Callable[[bytes], object], options: DiffOptions | None = None) -> int:
-    """Write the layer that makes the tree at ``new_fd`` of the one at ``old_fd``; how many entries it has."""
+    """Write the layer that turns the tree at ``old_fd`` into that at ``new_fd``; the number of entries."""
     return _Diff(old_fd, new_fd, options or DiffOptions(), plain=True).write(write)
 
 
 def diff_upper(upper_fd: int, lower_root_fd: int, write: Callable[[bytes], object],
                options: DiffOptions | None = None) -> int:
-    """Write the layer of an overlayfs upper directory; ``lower_root_fd`` shows all lower layers merged.
+    """Write the layer of an overlayfs upper directory; ``lower_root_fd`` shows the merged lower layers. The number of
+    entries.
 
-    Returns how many entries it has. The overlay must have been mounted with redirect_dir=off and metacopy=off.
+    The overlay must have been mounted with redirect_dir=off and metacopy=off.
     """
     return _Diff(lower_root_fd, upper_fd, options or DiffOptions(), plain=False).write(write)
 
 
 def changes(old_fd: int, new_fd: int, options: DiffOptions | None = None, *, upper: bool) -> list[tuple[str, bytes]]:
-    """What changed: "A" (added), "C" (changed) or "D" (removed) and the path, sorted by path.
+    """The changes: "A" (added), "C" (changed) or "D" (deleted) and the path, sorted by path.
 
-    ``upper``: ``new_fd`` is an overlayfs upper directory. Of a directory that is gone its content is not listed; the
+    ``upper``: ``new_fd`` is an overlayfs upper directory. The content of a deleted directory is not listed; the
     directories above a change are changes too.
     """
     return _Diff(old_fd, new_fd, options or DiffOptions(), plain=not upper).listed()
@@ -108,15 +109,15 @@ class _Diff:
         self.new_fd = new_fd
         self.options = options
         self.plain = plain
-        self.changes: dict[bytes, os.stat_result | None] = {}       # path -> what is there now; None: removed
-        self.names: dict[tuple[int, int], list[tuple[bytes, os.stat_result]]] = {}   # of files with several of them
+        self.changes: dict[bytes, os.stat_result | None] = {}       # path -> the current inode; None: removed
+        self.names: dict[tuple[int, int], list[tuple[bytes, os.stat_result]]] = {}   # of files with several names
         self.directories: dict[bytes, os.stat_result] = {}
         self.before: set[bytes] = set()                             # changes and directories that the old tree has too
-        self.sockets: set[bytes] = set()                            # no part of an archive, but of the tree
+        self.sockets: set[bytes] = set()                            # not in an archive, but in the tree
         self.above_skipped = {path.rpartition(b"/")[0] for path in options.skip}
 
     def listed(self) -> list[tuple[str, bytes]]:
-        """Walk both trees; what was found."""
+        """Walk both trees; the changes."""
         self._walk()
         self.changes.update(dict.fromkeys(self.sockets))
         self._parents()
@@ -126,7 +127,7 @@ class _Diff:
         return sorted(found, key=lambda change: change[1].split(b"/"))
 
     def write(self, write: Callable[[bytes], object]) -> int:
-        """Walk both trees, then write what was found."""
+        """Walk both trees, then write the changes."""
         self._walk()
         self._whole_links()
         self._parents()
@@ -139,7 +140,7 @@ class _Diff:
             found = self.changes[path]
             if found is None:
                 head, slash, name = path.rpartition(b"/")
-                writer.add(Entry(head + slash + WHITEOUT + name, FILE, mode=0))
+                writer.add(TarEntry(head + slash + WHITEOUT + name, FILE, mode=0))
             else:
                 self._entry(writer, path, found, first)
         writer.close()
@@ -172,11 +173,11 @@ class _Diff:
                     os.close(old)
 
     def _gone(self, error: OSError) -> bool:
-        """Whether somebody who may do so has removed it, or put something else in its place."""
+        """Whether the name has been removed or replaced meanwhile, which ``living`` allows."""
         return self.options.living and error.errno in (ENOENT, ENOTDIR, ELOOP)
 
     def _root(self, new: int, old: int) -> None:
-        """The root is a change where its owner, mode or attributes are: its time says when the mount was made."""
+        """Add the root if its owner, mode or attributes have changed: its time is that of the mount."""
         found, before = os.fstat(new), os.fstat(old)
         self.directories[b""] = found
         if (found.st_mode, found.st_uid, found.st_gid) != (before.st_mode, before.st_uid, before.st_gid) or \
@@ -218,10 +219,10 @@ class _Diff:
             if before is not None:
                 self.changes[full] = None
         elif is_whiteout(found):
-            self._left_out(full, "a character device 0:0, which would be a whiteout", before)
+            self._left_out(full, "a character device 0:0, is a whiteout", before)
         elif S_ISSOCK(found.st_mode):
             self.sockets.add(full)
-            self._left_out(full, "a socket, which no archive can hold", before)
+            self._left_out(full, "a socket, which cannot be in an archive", before)
         elif S_ISDIR(found.st_mode):
             self._into(name, full, new, old, before, found)
             todo.append((full, before is not None and S_ISDIR(before.st_mode), opaque))
@@ -234,18 +235,18 @@ class _Diff:
     def _check_names(self) -> None:
         for path, found in self.changes.items():
             if found is not None and path.rpartition(b"/")[2].startswith(WHITEOUT):
-                raise LayerError(f'"{shown(path)}": names that begin with ".wh." cannot be in a layer: rename it, or'
+                raise LayerError(f'"{shown(path)}": names beginning with ".wh." cannot be in a layer: rename it, or'
                                  " remove it", shown(path))
 
     def _left_out(self, path: bytes, why: str, before: os.stat_result | None) -> None:
         if before is not None:
-            self.changes[path] = None   # what stood in its place is not there any more
+            self.changes[path] = None   # the old file is no longer there
         if self.options.warn is not None:
-            self.options.warn(f'"{shown(path)}": left out: {why}')
+            self.options.warn(f'"{shown(path)}": skipped: {why}')
 
     def _into(self, name: bytes, full: bytes, new: int, old: int, before: os.stat_result | None,
               found: os.stat_result) -> None:
-        """Note a directory, and whether it is itself a change."""
+        """Add a directory, and whether it has changed itself."""
         there = open_beneath(new, name)
         here = open_beneath(old, name) if before is not None and S_ISDIR(before.st_mode) else -1
         try:
@@ -286,13 +287,13 @@ class _Diff:
     # ---- between --------------------------------------------------------------------------------
 
     def _whole_links(self) -> None:
-        """Where one name of a file has changed, all have: a link must point to what is in the layer."""
+        """If one name of a file has changed, add all: a hard link must point into the layer."""
         for group in self.names.values():
             if len(group) > 1 and any(path in self.changes for path, _ in group):
                 self.changes.update(group)
 
     def _parents(self) -> None:
-        """Include the directories above each change, but the root: whoever has layers has one."""
+        """Add the directories above each change, except the root, which every image has."""
         for path in list(self.changes):
             above = path.rpartition(b"/")[0]
             while above and above not in self.changes:
@@ -309,7 +310,7 @@ class _Diff:
         if options.latest is not None:
             time = min(time, options.latest * SECOND)
         options.newest = max(time // SECOND, options.newest or 0)
-        entry = Entry(path or b"./", kind, mode=S_IMODE(found.st_mode), mtime=time,
+        entry = TarEntry(path or b"./", kind, mode=S_IMODE(found.st_mode), mtime=time,
                       uid=options.uid(found.st_uid) if options.uid else found.st_uid,
                       gid=options.gid(found.st_gid) if options.gid else found.st_gid)
         key = (found.st_dev, found.st_ino)
@@ -331,7 +332,7 @@ class _Diff:
                 raise
             first.pop(key, None)
 
-    def _content(self, writer: TarWriter, entry: Entry, directory: int, name: bytes, found: os.stat_result) -> None:
+    def _content(self, writer: TarWriter, entry: TarEntry, directory: int, name: bytes, found: os.stat_result) -> None:
         if not name:
             entry.xattrs = self._xattrs(entry, directory)
             writer.add(entry)
@@ -353,12 +354,12 @@ class _Diff:
         finally:
             os.close(fd)
 
-    def _xattrs(self, entry: Entry, node: int | bytes) -> dict[bytes, bytes]:
+    def _xattrs(self, entry: TarEntry, node: int | bytes) -> dict[bytes, bytes]:
         found = xattrs.read(node)
         for key in [key for key in found if b"=" in key]:
             del found[key]
             if self.options.warn is not None:
-                self.options.warn(f'"{shown(entry.name)}": attribute "{shown(key)}" left out: no archive can hold its'
+                self.options.warn(f'"{shown(entry.name)}": attribute "{shown(key)}" skipped: no archive can hold its'
                                   " name")
         return found
 

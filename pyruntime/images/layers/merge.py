@@ -1,10 +1,10 @@
-"""An extracted layer onto a plain tree: for root filesystems that are copied or snapshotted instead of mounted.
+"""Merges an extracted layer onto a plain tree: for root filesystems that are copied or snapshotted, not mounted.
 
-Merging all layers in their order makes what overlayfs shows of the same layers. The layer is our own and in overlay
-form; the tree may hold symbolic links of any layer, so no path in it is given to the kernel whose components are not
-known to be directories: one directory of each side is open at a time, reached without following links.
+Merging all layers in order gives what overlayfs shows. The layer is trusted and in overlay form; the tree may hold
+symbolic links of any layer, so no path with unknown components is given to the kernel: one directory of each side is
+open at a time, reached without following links.
 
-A file over a file is a new file: the old one may have hard links, or be shared.
+A file that replaces a file is a new file: the old one may be hard-linked or shared.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from stat import S_ISDIR
 from pyruntime.images.layers import xattrs
 from pyruntime.images.layers.complete import is_whiteout, lstat
 from pyruntime.images.layers.copying import Copier
-from pyruntime.images.layers.options import Options
+from pyruntime.images.layers.options import ExtractOptions
 from pyruntime.images.layers.pax import shown
 from pyruntime.images.layers.tree import open_beneath
 
 
-def merge(layer_fd: int, target_fd: int, options: Options | None = None) -> None:
-    """Put a layer in overlay form onto the tree below ``target_fd``, which nobody else touches.
+def merge(layer_fd: int, target_fd: int, options: ExtractOptions | None = None) -> None:
+    """Merge a layer in overlay form onto the tree below ``target_fd``, which no other process uses.
 
-    Raises OSError: what is wrong now is wrong with this machine. Whoever called removes the tree.
+    Raises OSError: all errors are the host's at this point. The caller removes the tree.
     """
-    options = options or Options()
+    options = options or ExtractOptions()
     merging = _Merge(layer_fd, target_fd, options)
     try:
-        for path in merging.directories:   # grows while it is walked
+        for path in merging.directories:   # grows during the loop
             merging.directory(path)
-        for path in reversed(merging.directories):   # what stands in a directory changes its times
+        for path in reversed(merging.directories):   # changes in a directory change its times
             merging.dress(path)
     finally:
         options.notes_done()
 
 
 def remove(parent: int, name: bytes) -> None:
-    """Remove a name with all below it, without following links, however deep; it may be missing."""
+    """Remove a name and everything below it, without following links, to any depth; it may be missing."""
     try:
         os.unlink(name, dir_fd=parent)
         return
     except FileNotFoundError:
         return
     except IsADirectoryError:
-        pass   # Linux says so of directories: the rest is for them
+        pass   # Linux's error for directories, which are handled below
     doomed = [name]
-    for path in doomed:   # grows while it is walked
+    for path in doomed:   # grows during the loop
         directory = open_beneath(parent, path)
         try:
             for text in os.listdir(directory):
@@ -67,16 +67,16 @@ def remove(parent: int, name: bytes) -> None:
 
 
 class _Merge:
-    def __init__(self, layer_fd: int, target_fd: int, options: Options) -> None:
+    def __init__(self, layer_fd: int, target_fd: int, options: ExtractOptions) -> None:
         self.layer_fd = layer_fd
         self.target_fd = target_fd
         self.directories = [b""]
         self.links: dict[int, bytes] = {}   # inode in the layer -> its first path in the tree
         self.copier = Copier(lambda name, key, words: options.note(
-            "extended attributes that cannot be set", f'"{shown(name)}": attribute "{shown(key)}" left out: {words}'))
+            "extended attributes that cannot be set", f'"{shown(name)}": attribute "{shown(key)}" skipped: {words}'))
 
     def directory(self, path: bytes) -> None:
-        """Merge what stands in one directory; its own directories come later."""
+        """Merge the content of one directory; its subdirectories come later."""
         layer, target = open_beneath(self.layer_fd, path), open_beneath(self.target_fd, path)
         try:
             if path and xattrs.is_opaque(layer):
@@ -123,7 +123,7 @@ class _Merge:
             os.close(directory)
 
     def dress(self, path: bytes) -> None:
-        """Give a directory of the tree what the layer's has."""
+        """Copy the attributes of a layer's directory to the tree's."""
         layer, target = open_beneath(self.layer_fd, path), open_beneath(self.target_fd, path)
         try:
             self.copier.dress(layer, target, os.fstat(layer), path)

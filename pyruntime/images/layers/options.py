@@ -1,4 +1,4 @@
-"""How layers are extracted and merged, what is too much, and what came of it."""
+"""Options, limits and results of extraction and merging."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SHOWN = 3   # warnings of one kind that are told in full; a layer can cause millions
+_SHOWN = 3   # warnings of one kind that are shown; a layer can cause millions
 
 
 class Limits:
-    """What a layer may come to; the defaults are beyond any layer that is meant well.
+    """Limits of a layer; the defaults are far beyond legitimate layers.
 
-    ``bytes``    of the uncompressed archive, and of its files as they appear (a sparse file costs nothing to write)
-    ``entries``  headers in the archive, and directories that they ask for: one needs half a kilobyte of memory
+    ``bytes``    of the uncompressed archive, and of its files' apparent sizes (a sparse file costs nothing to write)
+    ``entries``  headers in the archive, and directories that they imply: each needs half a kilobyte of memory
     ``ratio``    uncompressed to compressed bytes; gzip cannot reach 1100
-    ``memory``   bytes of what is kept to the end: paths and attributes of directories, targets of links, whiteouts
+    ``memory``   bytes kept to the end: paths and attributes of directories, targets of links, whiteouts
     """
 
     __slots__ = ("bytes", "entries", "memory", "ratio")
@@ -33,13 +33,13 @@ class Limits:
         self.memory = memory
 
 
-class Options:
-    """Who extracts, and for whom.
+class ExtractOptions:
+    """The privileges of the extraction, and the owners of its files.
 
-    ``privileged``   real root in the initial user namespace: what it cannot do is an error, not a note
-    ``userxattr``    overlayfs will be mounted with userxattr: user.overlay.* instead of trusted.overlay.*
-    ``uid, gid``     from an id in the archive to the one on disk, None for one that is not mapped; None: as they are
-    ``warn``         is told what was left out, one line each
+    ``privileged``   real root in the initial user namespace: what fails is an error, not a warning
+    ``userxattr``    for overlayfs with userxattr: user.overlay.* instead of trusted.overlay.*
+    ``uid, gid``     from an ID in the archive to the ID on disk, None for an unmapped one; None: IDs are kept
+    ``warn``         called for everything that is skipped
     """
 
     __slots__ = ("_told", "gid", "privileged", "uid", "userxattr", "warn")
@@ -60,39 +60,39 @@ class Options:
         return b"user.overlay.opaque" if self.userxattr else b"trusted.overlay.opaque"
 
     def note(self, kind: str, text: str) -> None:
-        """Warn of something; after a few of one kind they are only counted."""
+        """Warn; after a few warnings of one kind they are only counted."""
         count = self._told[kind] = self._told.get(kind, 0) + 1
         if self.warn is not None and count <= _SHOWN:
             self.warn(text)
 
     def notes_done(self) -> None:
-        """Tell how many warnings were not told in full."""
+        """Warn about the number of warnings that were not shown."""
         for kind, count in self._told.items():
             if self.warn is not None and count > _SHOWN:
                 self.warn(f"{count - _SHOWN} more like this: {kind}")
         self._told.clear()
 
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
-        """The ids on disk; raises LayerError for one that is not mapped."""
+        """The IDs on disk; raises LayerError for an unmapped ID."""
         found = (self.uid(uid) if self.uid else uid, self.gid(gid) if self.gid else gid)
         if found[0] is None or found[1] is None:
             kind, number, file = ("uid", uid, "subuid") if found[0] is None else ("gid", gid, "subgid")
-            raise LayerError(f"belongs to {kind} {number}, which is not mapped: give this user a larger range in"
+            raise LayerError(f"belongs to {kind} {number}, which is not mapped: use a larger range of IDs in"
                              f" /etc/{file}, or ignore the owners of files")
         return found[0], found[1]
 
 
 class Extracted:
-    """What came of a layer.
+    """The result of an extraction.
 
-    ``diff_id``      digest of the uncompressed stream to its last byte, for the caller to compare (config.md)
+    ``diff_id``      digest of the whole uncompressed stream, for the caller to compare (config.md)
     ``size``         of that stream, in bytes
     ``usage``        bytes on disk, estimated in blocks of 4 KiB
     ``entries``      in the archive
-    ``implicit``     directories that were made since an entry's parent was missing, b"" for the root; parents first
-    ``lower_links``  hard links whose target is in no entry before them: path, target
-    ``whiteouts``    in the directory; those of nothing are for complete() to remove
-    ``hides_all``    the root is opaque, which overlayfs does not know of: complete() makes whiteouts of it
+    ``implicit``     directories without an entry, created as parents, b"" for the root; parents first
+    ``lower_links``  hard links without an earlier target in the archive: path, target
+    ``whiteouts``    in the directory; complete() removes those that hide nothing
+    ``hides_all``    the root is opaque, which overlayfs ignores: complete() converts it to whiteouts
     """
 
     __slots__ = ("diff_id", "entries", "hides_all", "implicit", "lower_links", "size", "usage",
@@ -108,12 +108,12 @@ class Extracted:
 
     @property
     def alone(self) -> bool:
-        """Whether complete() has nothing to do: the directory is the same on top of whatever layers."""
+        """Whether complete() has nothing to do: the directory is valid on top of any layers."""
         return not (self.implicit or self.lower_links or self.whiteouts or self.hides_all)
 
 
 def system_error(error: OSError, name: bytes) -> HostError | LayerError:
-    """What to raise where a system call failed for an entry: a full disk is not the layer's fault."""
+    """The error for a failed system call at an entry: a full disk is not the layer's fault."""
     if error.errno in (ENOSPC, EDQUOT):
         return HostError(f'"{shown(name)}": cannot be written: {error.strerror}: free some space, then try again')
-    return LayerError(f'"{shown(name)}": cannot be made: {error.strerror}', shown(name))
+    return LayerError(f'"{shown(name)}": cannot be created: {error.strerror}', shown(name))

@@ -9,7 +9,7 @@ import binascii
 
 from pyruntime.errors import LayerError
 
-MAX_HEADER = 1 << 20    # bytes of an extended header: as Go's archive/tar, and hence as every registry's clients
+MAX_HEADER = 1 << 20    # bytes of an extended header: the limit of Go's archive/tar
 MAX_NAME = 4095         # bytes of a path (PATH_MAX with its NUL)
 MAX_COMPONENT = 255     # bytes of a component of it (NAME_MAX)
 MAX_VALUE = 64 << 10    # bytes of an extended attribute (XATTR_SIZE_MAX)
@@ -19,14 +19,14 @@ _SCHILY, _LIBARCHIVE = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
 
 
 def shown(name: bytes) -> str:
-    """A name as messages show it: without control characters, which terminals would obey, and not endless."""
+    """A name for messages: control characters escaped, and of limited length."""
     text = name.decode("utf-8", "backslashreplace")
     text = text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return text if len(text) <= 200 else f"{text[:120]}...{text[-60:]}"
 
 
 def about(error: LayerError, name: bytes) -> LayerError:
-    """The error with the name of the entry that it is about; as it is where it has one."""
+    """The error with the name of its entry, unless it has one."""
     if not error.where:
         error.where = shown(name.partition(b"\0")[0])
         error.args = (f'"{error.where}": {error.args[0]}',)
@@ -34,7 +34,7 @@ def about(error: LayerError, name: bytes) -> LayerError:
 
 
 def number(field: bytes, what: str) -> int:
-    """The number in a header's field: octal digits, or base-256 where the first bit is set; may be negative there."""
+    """The number in a header field: octal digits, or base-256 if the first bit is set, which may be negative."""
     if field[0] & 0x80:
         first = field[0] & 0x7F | (0x80 if field[0] & 0x40 else 0)
         value = int.from_bytes(bytes((first,)) + field[1:], "big", signed=True)
@@ -45,9 +45,9 @@ def number(field: bytes, what: str) -> int:
     if not text:
         return 0
     try:
-        if text.isdigit():   # int() takes signs and underscores, too
+        if text.isdigit():   # int() also accepts signs and underscores
             return int(text, 8)
-    except ValueError:   # the digits 8 and 9: said below
+    except ValueError:   # the digits 8 and 9: reported below
         pass
     raise LayerError(f'{what}: "{shown(field)}" is not an octal number')
 
@@ -60,7 +60,7 @@ def decimal(text: bytes, what: str, limit: int = MAX_NUMBER) -> int:
 
 
 def time(text: bytes, what: str) -> int:
-    """Nanoseconds of a PAX time: seconds since 1970, maybe negative, maybe with a fraction of any length."""
+    """Nanoseconds of a PAX time: seconds since 1970, possibly negative, with a fraction of any length."""
     sign = -1 if text[:1] == b"-" else 1
     whole, dot, fraction = text.lstrip(b"-").partition(b".")
     if len(text) - len(text.lstrip(b"-")) > 1 or not (whole + fraction).isdigit() or (dot and not whole):
@@ -90,7 +90,7 @@ def records(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def attribute(key: bytes, value: bytes) -> tuple[bytes, bytes] | None:
-    """The extended attribute in a record, if it is one: name and value. Raises LayerError where it is too large."""
+    """The extended attribute in a record, if it is one: name and value. Raises LayerError if it is too large."""
     if key.startswith(_SCHILY):
         name = key[len(_SCHILY):]
     elif key.startswith(_LIBARCHIVE):
@@ -104,7 +104,7 @@ def attribute(key: bytes, value: bytes) -> tuple[bytes, bytes] | None:
     if not name or len(name) > MAX_COMPONENT or b"\0" in name:
         raise LayerError(f'extended attribute "{shown(name)}": a name has 1 to {MAX_COMPONENT} bytes, none of them NUL')
     if len(value) > MAX_VALUE:
-        raise LayerError(f'extended attribute "{shown(name)}": {len(value)} bytes; the kernel takes {MAX_VALUE}')
+        raise LayerError(f'extended attribute "{shown(name)}": {len(value)} bytes; the maximum is {MAX_VALUE}')
     return name, value
 
 
@@ -114,6 +114,6 @@ def _unquoted(text: bytes) -> bytes:
     for part in rest:
         try:
             head += bytes.fromhex(part[:2].decode("ascii")) + part[2:]
-        except ValueError:   # not of libarchive's making: as it stands
+        except ValueError:   # not libarchive's encoding: kept
             head += b"%" + part
     return head

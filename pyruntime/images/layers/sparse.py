@@ -13,7 +13,7 @@ from pyruntime.images.layers.pax import MAX_NUMBER, decimal, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.images.layers.stream import Stream
+    from pyruntime.images.layers.stream import LayerStream
 
     Map = list[tuple[int, int]]
 
@@ -21,7 +21,7 @@ _MAX_DIGITS = 20     # of a number
 _MAX_MAP = 8 << 20   # bytes of a 1.0 map, and of the extension blocks of an old one: half a million pieces
 
 
-def old(header: bytes, stream: Stream) -> tuple[int, Map]:
+def old(header: bytes, stream: LayerStream) -> tuple[int, Map]:
     """Size and map of a file of type S: four pieces in the header, 21 in each block that follows."""
     flat: list[tuple[int, int]] = []
     size = number(header[483:495], "size of a sparse file")
@@ -62,13 +62,13 @@ def from_records(records: list[tuple[bytes, bytes]], keys: dict[bytes, bytes], s
     return size, list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def from_content(stream: Stream, stored: int) -> tuple[int, Map]:
-    """Map by format 1.0, which stands before the content, and the bytes of content that are left behind it."""
+def from_content(stream: LayerStream, stored: int) -> tuple[int, Map]:
+    """Map by format 1.0, which stands before the content, and the bytes of content after it."""
     text = b""
     read = 0
     numbers: list[int] = []
     while not numbers or len(numbers) < 1 + 2 * numbers[0]:
-        if read + 512 > min(stored, _MAX_MAP) or len(text) > _MAX_DIGITS:   # or what is joined here grows and grows
+        if read + 512 > min(stored, _MAX_MAP) or len(text) > _MAX_DIGITS:   # limits the joined text
             raise LayerError("sparse file: the map does not end within the content")
         read += 512
         *lines, text = (text + stream.take(512)).split(b"\n")
@@ -80,13 +80,13 @@ def from_content(stream: Stream, stored: int) -> tuple[int, Map]:
 
 
 def check(size: int, pieces: Map, stored: int) -> Map:
-    """The map, once it is known to ascend, to stay within the file and to use up what is stored."""
+    """The map, verified: ascending, within the file, and of the stored length."""
     end = total = 0
     for offset, length in pieces:
         if offset < end or length < 0 or offset + length > min(size, MAX_NUMBER):
-            raise LayerError(f"sparse file: the piece at {offset} of {length} bytes overlaps, or lies outside")
+            raise LayerError(f"sparse file: the piece at {offset} of {length} bytes overlaps, or is outside")
         end = offset + length
         total += length
     if total != stored:
-        raise LayerError(f"sparse file: the map tells of {total} bytes, the archive has {stored}")
+        raise LayerError(f"sparse file: the map has {total} bytes, the archive has {stored}")
     return pieces

@@ -1,7 +1,7 @@
-"""The uncompressed archive as a stream: buffered, hashed, and inflated ahead of whoever reads it.
+"""The uncompressed archive as a stream: buffered, hashed, and decompressed ahead of its reader.
 
-The reader of archives needs three things: exactly n bytes (headers, small files), whatever is there (large files), and
-to skip. All come from chunks as the inflater makes them; only what lies across two chunks is copied.
+The reader of archives needs three things: exactly n bytes (headers, small files), whatever is available (large files),
+and skipping. All come from the decompressor's chunks; only what crosses two chunks is copied.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 _DEPTH = 6   # chunks that may wait between the inflater's thread and the applier: enough to ride out a slow fsync
 
 
-class Stream:
-    """Chunks as one stream. ``offset`` is the position of the chunk's begin; ``data`` and ``pos`` are the chunk."""
+class LayerStream:
+    """Chunks as one stream. ``offset`` is the position of the chunk; ``data`` and ``pos`` are the chunk and the
+    position in it."""
 
     __slots__ = ("_chunk", "_update", "data", "offset", "pos")
 
     def __init__(self, chunk: Callable[[], bytes], update: Callable[[bytes], object] | None = None) -> None:
-        """``chunk`` gives the next bytes, b"" at the end; ``update`` is fed with each of them (a digest)."""
+        """``chunk`` returns the next bytes, b"" at the end; ``update`` is called with each chunk (a digest)."""
         self._chunk = chunk
         self._update = update
         self.data = b""
@@ -36,7 +37,7 @@ class Stream:
         return chunk
 
     def _have(self, size: int) -> bool:
-        """Join chunks until ``size`` bytes lie in one; whether they do."""
+        """Join chunks until ``size`` bytes are contiguous; whether they are."""
         pos = self.pos
         parts = [self.data[pos:]]
         have = len(parts[0])
@@ -49,7 +50,7 @@ class Stream:
         return have >= size
 
     def take(self, size: int) -> bytes:
-        """Exactly ``size`` bytes; raises LayerError where the stream ends before."""
+        """Exactly ``size`` bytes; raises LayerError if the stream ends before."""
         pos = self.pos
         end = pos + size
         if end > len(self.data):
@@ -60,7 +61,7 @@ class Stream:
         return self.data[pos:end]
 
     def block(self) -> bytes:
-        """The next 512 bytes, or b"" where the stream ends cleanly; raises LayerError where it ends in between."""
+        """The next 512 bytes, or b"" at the end of the stream; raises LayerError if it ends within the block."""
         pos = self.pos
         end = pos + 512
         if end > len(self.data):
@@ -73,7 +74,7 @@ class Stream:
         return self.data[pos:end]
 
     def some(self, limit: int) -> tuple[int, int]:
-        """Where in ``data`` the next bytes stand, 1 to ``limit`` of them; LayerError at the end of the stream."""
+        """The position in ``data`` of the next bytes, 1 to ``limit`` of them; LayerError at the end of the stream."""
         if self.pos == len(self.data):
             self.offset += self.pos
             self.data = self._next()
@@ -85,13 +86,13 @@ class Stream:
         return pos, self.pos
 
     def skip(self, size: int) -> None:
-        """Pass over ``size`` bytes; raises LayerError where there are not so many."""
+        """Skip ``size`` bytes; raises LayerError if there are fewer."""
         while size:
             start, stop = self.some(size)
             size -= stop - start
 
     def drain(self) -> int:
-        """Read to the end, so that the digest covers what follows the archive; the size of the whole stream."""
+        """Read to the end, so that the digest covers data after the archive; the size of the whole stream."""
         end = self.offset + len(self.data)
         while chunk := self._next():
             end += len(chunk)
@@ -101,20 +102,20 @@ class Stream:
         return end
 
     def truncated(self) -> LayerError:
-        """What to raise where the stream ends too early."""
+        """The error for a stream that ends too early."""
         return LayerError(f"truncated archive: it ends at byte {self.offset + len(self.data)}, within an entry")
 
 
 class Ahead:
-    """Runs a source of chunks in a thread, a few chunks ahead: inflating, in C, while files are being made.
+    """Runs a source of chunks in a thread, a few chunks ahead: decompressing in C while files are created.
 
-    A context manager: at its end the thread is gone, whatever happened. What the source raises is raised by ``chunk``.
+    A context manager: the thread always ends with it. ``chunk`` raises what the source raises.
     """
 
     __slots__ = ("_done", "_ready", "_room", "_source", "_stop", "_thread")
 
     def __init__(self, source: Callable[[], bytes]) -> None:
-        import threading
+        import threading  # lazy: only for large layers
         from _queue import SimpleQueue
 
         self._source = source
@@ -131,11 +132,11 @@ class Ahead:
                 self._ready.put(chunk)
                 if not chunk:
                     return
-        except BaseException as error:   # belongs to whoever waits for the chunk
+        except BaseException as error:   # raised where the chunk is needed
             self._ready.put(error)
 
     def chunk(self) -> bytes:
-        """The next chunk, b"" at the end and ever after."""
+        """The next chunk, and b"" from the end on."""
         if self._done:
             return b""
         item = self._ready.get()
@@ -153,5 +154,5 @@ class Ahead:
 
     def __exit__(self, *exception: object) -> None:
         self._stop = True
-        self._room.release()   # in case it waits for room
+        self._room.release()   # the thread may wait for room
         self._thread.join()

@@ -5,7 +5,7 @@ Reads:  long names in every way (ustar prefix, GNU L and K, PAX), base-256 numbe
         fractions, extended attributes (SCHILY.xattr, LIBARCHIVE.xattr), sparse files. Names are bytes throughout.
 Accepts: an archive without its end blocks, an empty one, and anything behind the end blocks.
 Refuses: checksums that do not match, entries that are cut off, negative sizes, numbers that no system call takes, and
-        whatever one reader could take for something else than another does (a global header that renames every entry,
+        anything that readers interpret differently (a global header that renames every entry,
         one lone zero block). Raises LayerError, nothing else.
 
 What costs time is done once for each *distinct* value: mode and owner are three of a few hundred combinations.
@@ -33,7 +33,7 @@ from pyruntime.images.layers.pax import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.images.layers.stream import Stream
+    from pyruntime.images.layers.stream import LayerStream
 
 FILE, LINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO = b"0123456"
 _V7_FILE, _CONTIGUOUS, _SPARSE = b"\x007S"
@@ -43,17 +43,17 @@ _WITH_CONTENT = frozenset((FILE, _V7_FILE, _CONTIGUOUS, _SPARSE))
 _KNOWN = frozenset((FILE, LINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO))
 _ZERO = bytes(512)
 _MAX_ID = (1 << 32) - 2        # one more is -1, which chown(2) takes as "leave it"
-_MAX_SECONDS = 1 << 55         # of a time: a billion years, and nanoseconds of it still fit where they are multiplied
-# What a global header may not set: it would be the same for every entry after it. Go's reader, and with it Docker,
-# ignores global headers, GNU tar obeys them; an archive that says so means to be read in two ways.
+_MAX_SECONDS = 1 << 55         # of a time: a billion years, which still fit as nanoseconds
+# Keys that a global header may not set, for all entries after it. Go's reader, and with it Docker,
+# ignores global headers, GNU tar obeys them; so such an archive has two meanings.
 _NEVER_GLOBAL = (b"path", b"linkpath", b"size", b"GNU.sparse.")
 
 
-class Entry:
-    """One entry: ``name`` and ``link`` as they stand in the archive, ``mtime`` in nanoseconds, ``size`` of the file.
+class TarEntry:
+    """One entry: ``name`` and ``link`` as in the archive, ``mtime`` in nanoseconds, ``size`` of the file.
 
     ``type`` is FILE, LINK (hard), SYMLINK, CHARACTER, BLOCK, DIRECTORY or FIFO; ``device`` is (major, minor).
-    ``pieces`` is the map of a sparse file; ``stored`` are the bytes that the archive has for it.
+    ``pieces`` is the map of a sparse file; ``stored`` the number of its bytes in the archive.
     """
 
     __slots__ = ("device", "gid", "link", "mode", "mtime", "name", "pieces", "size", "stored", "type", "uid", "xattrs")
@@ -80,33 +80,33 @@ class Entry:
 
 
 class Reader:
-    """The entries of an archive. ``read_content`` belongs to the entry that ``next`` gave last.
+    """The entries of an archive. ``read_content`` is for the entry that ``next`` returned last.
 
-    ``headers`` counts every header, extended ones too: an archive may consist of nothing else.
+    ``headers`` counts every header, also extended ones: an archive may consist of nothing else.
     """
 
     __slots__ = ("_global", "_left", "_owners", "headers", "max_headers", "stream")
 
-    def __init__(self, stream: Stream, max_headers: int = 1 << 62) -> None:
+    def __init__(self, stream: LayerStream, max_headers: int = 1 << 62) -> None:
         self.stream = stream
         self.headers = 0
         self.max_headers = max_headers
-        self._left = 0                                         # bytes of the entry that nobody has taken, and padding
+        self._left = 0                                         # unread bytes of the entry, and padding
         self._global: dict[bytes, bytes] = {}
         self._owners: dict[bytes, tuple[int, int, int]] = {}   # mode, uid and gid of 24 bytes of header
 
     def content(self, size: int) -> bytes:
-        """The next ``size`` bytes of the entry's content; the caller does not ask for more than ``stored``."""
+        """The next ``size`` bytes of the entry's content; at most ``stored`` in all."""
         self._left -= size
         return self.stream.take(size)
 
     def some(self, limit: int) -> tuple[int, int]:
-        """Where in ``stream.data`` the next bytes of content stand; at most ``limit`` of them."""
+        """The position in ``stream.data`` of the next bytes of content; at most ``limit`` of them."""
         start, stop = self.stream.some(limit)
         self._left -= stop - start
         return start, stop
 
-    def next(self) -> Entry | None:
+    def next(self) -> TarEntry | None:
         """The next entry, or None at the end of the archive."""
         stream = self.stream
         if self._left:
@@ -120,7 +120,7 @@ class Reader:
                 return None
             self.headers += 1
             if self.headers > self.max_headers:
-                raise LayerError(f"more than the {self.max_headers} entries that are allowed")
+                raise LayerError(f"more than the maximum of {self.max_headers} entries")
             stored = header[148:156]
             # adler32's low half is 1 + the sum of all bytes, in a tenth of the time of sum(). The field itself counts
             # as eight spaces.
@@ -142,7 +142,7 @@ class Reader:
 
     def _end(self, header: bytes, extension: _Extension | None) -> None:
         if extension is not None:
-            raise LayerError("truncated archive: an extended header is followed by no entry")
+            raise LayerError("truncated archive: no entry follows an extended header")
         if header:
             second = self.stream.block()
             if second and second != _ZERO:
@@ -150,25 +150,25 @@ class Reader:
 
     @staticmethod
     def _signed(header: bytes) -> None:
-        """Some old writers summed up signed bytes (tar(5)); no other sum is right."""
+        """Some old writers sum signed bytes (tar(5)); no other checksum is valid."""
         rest = header[:148] + b"        " + header[156:]
         signed = sum(byte - 256 if byte > 127 else byte for byte in rest)
         if signed != number(header[148:156], "checksum"):
             raise LayerError(f'bad checksum in the header of "{shown(header[:100].partition(bytes(1))[0])}":'
-                             " no tar archive, or a damaged one")
+                             " not a tar archive, or a damaged one")
 
-    def _entry(self, header: bytes) -> Entry:
+    def _entry(self, header: bytes) -> TarEntry:
         owner = header[100:124]
         values = self._owners.get(owner)
         if values is None:
             values = (number(owner[:8], "mode") & 0o7777, number(owner[8:16], "uid"), number(owner[16:], "gid"))
-            if len(self._owners) > 4096:   # a hostile archive has as many as it likes
+            if len(self._owners) > 4096:   # hostile archives may have any number
                 self._owners.clear()
             self._owners[owner] = values
         name = header[:100]
         if not name[99] or b"\0" in name:
             name = name[:name.index(0)]
-        entry = Entry.__new__(Entry)
+        entry = TarEntry.__new__(TarEntry)
         entry.mode, entry.uid, entry.gid = values
         entry.name = name
         entry.type = kind = header[156]
@@ -185,10 +185,10 @@ class Reader:
         return entry
 
     def _extend(self, extension: _Extension, header: bytes) -> None:
-        """Take one extended header: of PAX for the next entry or for all, or a long name of GNU."""
+        """Read one extended header: of PAX for the next entry or for all, or a long name of GNU."""
         size = number(header[124:136], "size of an extended header")
         if not 0 <= size <= MAX_HEADER:
-            raise LayerError(f"extended header of {size} bytes; no more than {MAX_HEADER} are read")
+            raise LayerError(f"extended header of {size} bytes; the limit is {MAX_HEADER}")
         data = self.stream.take(size + -size % 512)[:size]
         kind = header[156]
         if kind == _LONG_NAME:
@@ -209,8 +209,8 @@ class Reader:
         if sum(len(key) + len(value) for key, value in self._global.items()) > MAX_HEADER:
             raise LayerError(f"global extended headers of more than {MAX_HEADER} bytes")
 
-    def _amend(self, entry: Entry, extension: _Extension) -> None:
-        """Overwrite what extended headers say. An empty value takes a record back, but of an attribute it is empty."""
+    def _amend(self, entry: TarEntry, extension: _Extension) -> None:
+        """Apply extended headers. An empty value cancels a record, but is a valid value of an attribute."""
         keys = {**self._global, **dict(extension.records)}
         for key, value in keys.items():
             found = attribute(key, value)
@@ -237,12 +237,12 @@ class Reader:
         if any(key.startswith(b"GNU.sparse.") for key in keys) and entry.type in _WITH_CONTENT:
             self._sparse(entry, extension.records, keys)
 
-    def _sparse(self, entry: Entry, found: list[tuple[bytes, bytes]], keys: dict[bytes, bytes]) -> None:
+    def _sparse(self, entry: TarEntry, found: list[tuple[bytes, bytes]], keys: dict[bytes, bytes]) -> None:
         entry.name = keys.get(b"GNU.sparse.name") or entry.name
         version = (keys.get(b"GNU.sparse.major", b"0"), keys.get(b"GNU.sparse.minor", b"0"))
         if version == (b"1", b"0"):
             entry.size = decimal(keys.get(b"GNU.sparse.realsize", b""), "GNU.sparse.realsize")
-            entry.pieces = []   # stands before the content, which is not to be touched before all else is checked
+            entry.pieces = []   # precedes the content, which must not be read before the other checks
         elif version[0] == b"0":
             described = sparse.from_records(found, keys, entry.stored)
             if described is not None:
@@ -251,11 +251,11 @@ class Reader:
         else:
             raise LayerError(f'sparse file of the unknown format "{shown(version[0])}.{shown(version[1])}"')
 
-    def _checked(self, entry: Entry, header: bytes) -> Entry:
-        """The entry as the applier may rely on it."""
+    def _checked(self, entry: TarEntry, header: bytes) -> TarEntry:
+        """The entry, verified for the applier."""
         name, kind = entry.name, entry.type
         if kind not in _WITH_CONTENT:
-            entry.size = entry.stored = 0   # as Go has it: a directory's or a link's size says nothing
+            entry.size = entry.stored = 0   # as in Go: the size of a directory or a link has no meaning
         if entry.stored < 0 or entry.size < 0:
             raise LayerError(f"negative size {min(entry.stored, entry.size)}")
         self._left = entry.stored + -entry.stored % 512
@@ -281,14 +281,14 @@ class Reader:
         if not name:
             raise LayerError("an entry without a name")
         if len(entry.link) > MAX_NAME:
-            raise LayerError(f"the target of a link has {len(entry.link)} bytes; the kernel takes {MAX_NAME}")
+            raise LayerError(f"the target of a link has {len(entry.link)} bytes; the maximum is {MAX_NAME}")
         if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
-            raise LayerError(f"owner {entry.uid}:{entry.gid} is out of the range 0 to {_MAX_ID}")
+            raise LayerError(f"owner {entry.uid}:{entry.gid} is outside of the range 0 to {_MAX_ID}")
         if not -_MAX_SECONDS * SECOND <= entry.mtime <= _MAX_SECONDS * SECOND:
             raise LayerError(f"modification time {entry.mtime // SECOND} is out of range")
         return entry
 
-    def _old_sparse(self, entry: Entry, header: bytes) -> None:
+    def _old_sparse(self, entry: TarEntry, header: bytes) -> None:
         entry.size, pieces = sparse.old(header, self.stream)
         if entry.size < 0:
             raise LayerError(f"negative size {entry.size}")
@@ -296,7 +296,7 @@ class Reader:
 
 
 class _Extension:
-    """What extended headers say about the next entry."""
+    """The values of extended headers for the next entry."""
 
     __slots__ = ("link", "name", "records")
 
@@ -308,7 +308,7 @@ class _Extension:
 
 def _check_length(name: bytes) -> None:
     if len(name) > MAX_NAME:
-        raise LayerError(f"a name of {len(name)} bytes; the kernel takes {MAX_NAME}")
+        raise LayerError(f"a name of {len(name)} bytes; the maximum is {MAX_NAME}")
     longest = max(map(len, name.split(b"/")))
     if longest > MAX_COMPONENT:
-        raise LayerError(f"a component of {longest} bytes in a name; the kernel takes {MAX_COMPONENT}")
+        raise LayerError(f"a component of {longest} bytes in a name; the maximum is {MAX_COMPONENT}")

@@ -1,7 +1,7 @@
-"""Directories by path below an open root, without a symbolic link on the way: for trees deeper than descriptors last.
+"""Opens directories by path below an open root, without symbolic links: for trees deeper than the limit of open files.
 
-Whoever walks a tree keeps one directory open and comes back by its path. openat2(2) resolves it as one call that
-refuses links and mounts of magic; kernels before 5.6, and seccomp profiles older than it, get one call per component.
+A walk keeps one directory open and returns to another by its path. openat2(2) resolves the path in one call that
+refuses links and magic links; kernels before 5.6, and older seccomp profiles, get one call per component.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RESOLVE = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_
 
 
 def open_beneath(root: int, path: bytes) -> int:
-    """Open the directory at a relative path; b"" is the root itself. Raises OSError: ELOOP where a link is met."""
+    """Open the directory at a relative path; b"" is the root itself. Raises OSError: ELOOP for a link."""
     path = path or b"."
     try:
         return kernel.openat2(path, DIRECTORY, dir_fd=root, resolve=_RESOLVE)
@@ -41,23 +41,22 @@ def open_beneath(root: int, path: bytes) -> int:
 
 
 def open_file(directory: int, name: bytes) -> int:
-    """Open a regular file in an open directory to be read. Raises OSError: ENOENT where it is something else by now.
+    """Open a regular file in an open directory for reading. Raises OSError: ENOENT if it is no longer a regular file.
 
-    To open a device is to do something with it, and to open a pipe is to wait: whoever may change the tree meanwhile
-    could have us do so. A descriptor of O_PATH does neither, and stays with its inode.
+    Opening a device can have effects, and opening a pipe can block: a process that changes the tree meanwhile could
+    cause both. An O_PATH descriptor does neither, and stays with its inode.
     """
     node = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         if not S_ISREG(os.fstat(node).st_mode):
-            raise FileNotFoundError(ENOENT, "it is no file any more")
+            raise FileNotFoundError(ENOENT, "it is no longer a regular file")
         return os.open(f"/proc/self/fd/{node}", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(node)
 
 
 def not_there(root: int, target: bytes) -> Iterator[bytes]:
-    """The paths that have to be made for one to exist; links are followed inside the root, to what does not exist too.
-    """
+    """The missing directories of a path; links are followed within the root, also to missing targets."""
     path: list[bytes] = []
     waiting, links = target.split(b"/")[::-1], 0
     while waiting and links < _LINKS:

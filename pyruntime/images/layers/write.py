@@ -1,29 +1,29 @@
-"""Tar archives for layers: the same entries give the same bytes, on every machine and in every version.
+"""Writes tar archives for layers: the same entries give the same bytes, on every host and in every version.
 
 Spec:   layer.md, pax(1)
-Writes: ustar; a PAX header only for what ustar cannot say: long names, large numbers, times before 1970, extended
-        attributes (SCHILY.xattr, sorted). Ids are numbers, names of users are empty, access times are never written.
-        Times are whole seconds unless asked otherwise: Docker's are, and a digest should not depend on who made it.
+Writes: ustar; a PAX header only for what ustar cannot express: long names, large numbers, times before 1970, extended
+        attributes (SCHILY.xattr, sorted). IDs are numbers, names of users are empty, access times are never written.
+        Times are whole seconds by default, like Docker's, so that the digest does not depend on the tool.
 
-The order of entries is the caller's, and part of the digest.
+The caller determines the order of entries, which is part of the digest.
 """
 
 from __future__ import annotations
 
 from pyruntime.errors import LayerError
 from pyruntime.images.layers.pax import MAX_COMPONENT, SECOND, shown
-from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FILE, LINK, SYMLINK, Entry
+from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FILE, LINK, SYMLINK, TarEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _STEP = 256 << 10   # bytes of content at once
-_MAX_SIZE, _MAX_ID, _MAX_DEVICE = 8 ** 11 - 1, 8 ** 7 - 1, 8 ** 7 - 1   # what octal fields can hold
+_MAX_SIZE, _MAX_ID, _MAX_DEVICE = 8 ** 11 - 1, 8 ** 7 - 1, 8 ** 7 - 1   # the maximum of the octal fields
 
 
 class TarWriter:
-    """Gives an archive to ``write``, piece by piece; ``size`` counts its bytes."""
+    """Writes an archive by ``write``, piece by piece; ``size`` counts its bytes."""
 
     __slots__ = ("_subsecond", "_write", "size")
 
@@ -32,10 +32,10 @@ class TarWriter:
         self._subsecond = subsecond
         self.size = 0
 
-    def add(self, entry: Entry, read: Callable[[int], bytes] | None = None) -> None:
-        """Write an entry. ``read(n)`` gives up to n bytes of content, b"" at the end; needed where ``size`` is not 0.
+    def add(self, entry: TarEntry, read: Callable[[int], bytes] | None = None) -> None:
+        """Write an entry. ``read(n)`` returns up to n bytes of content, b"" at the end; needed unless ``size`` is 0.
 
-        Raises LayerError for what no archive can hold, and where the content is not as long as ``entry.size``.
+        Raises LayerError for an entry that no archive can hold, and if the content is shorter than ``entry.size``.
         """
         size = entry.size if entry.type == FILE else 0
         self._emit(self._head(entry, size))
@@ -58,8 +58,8 @@ class TarWriter:
         self._write(data)
         self.size += len(data)
 
-    def _head(self, entry: Entry, size: int) -> bytes:
-        """The entry's header, with a PAX header before it where that is needed."""
+    def _head(self, entry: TarEntry, size: int) -> bytes:
+        """The entry's header, after a PAX header if it needs one."""
         name = entry.name + b"/" if entry.type == DIRECTORY and not entry.name.endswith(b"/") else entry.name
         records: dict[bytes, bytes] = {}
         prefix, short = _split(name)
@@ -89,7 +89,7 @@ class TarWriter:
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:
-    """The name as ustar has it: a prefix of up to 155 bytes, and what follows the slash behind it."""
+    """The name in ustar's form: a prefix of up to 155 bytes, and the rest after a slash."""
     if len(name) <= 100:
         return b"", name
     cut = name.find(b"/", len(name) - 101, 156) if len(name) <= 256 else -1
@@ -104,11 +104,11 @@ def _fraction(time: int) -> bytes:
 
 
 def _octal(value: int, width: int, limit: int) -> bytes:
-    """A field; 0 where a PAX record has the value."""
+    """An octal field; 0 if a PAX record has the value."""
     return b"%0*o\0" % (width - 1, value if 0 <= value <= limit else 0)
 
 
-def _header(entry: Entry, name: bytes, prefix: bytes, link: bytes, size: int, seconds: int) -> bytes:
+def _header(entry: TarEntry, name: bytes, prefix: bytes, link: bytes, size: int, seconds: int) -> bytes:
     major, minor = entry.device if entry.type in (CHARACTER, BLOCK) else (0, 0)
     header = b"".join((
         name.ljust(100, b"\0"), _octal(entry.mode & 0o7777, 8, _MAX_ID), _octal(entry.uid, 8, _MAX_ID),
@@ -121,12 +121,12 @@ def _header(entry: Entry, name: bytes, prefix: bytes, link: bytes, size: int, se
 def _pax(name: bytes, records: dict[bytes, bytes]) -> bytes:
     """An extended header for the entry that follows."""
     text = b"".join(_record(key, value) for key, value in sorted(records.items()))
-    entry = Entry(b"PaxHeaders/" + name.rstrip(b"/").rpartition(b"/")[2][:80], b"x"[0], mode=0o644)
+    entry = TarEntry(b"PaxHeaders/" + name.rstrip(b"/").rpartition(b"/")[2][:80], b"x"[0], mode=0o644)
     return _header(entry, entry.name, b"", b"", len(text), 0) + text + bytes(-len(text) % 512)
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """A record begins with its length, which counts the digits of the length."""
+    """A record; its length, at its beginning, includes the digits of the length."""
     size = len(key) + len(value) + 3
     total = size + len(str(size))
     total = size + len(str(total))

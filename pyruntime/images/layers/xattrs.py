@@ -1,9 +1,8 @@
-"""Extended attributes of layers: which may come in, which may go out, and the kernel's ways to set them.
+"""Extended attributes of layers: which are admitted, and how they are read and set.
 
-Not admitted, whatever the layer says:
-    trusted.overlay.*, user.overlay.*   overlayfs would obey them: opaque, redirect, metacopy, whiteouts
-    security.* but security.capability  labels and signatures of the machine that the image was made on
-    anything else but user.*, trusted.* and POSIX ACLs: no kernel interface to other inodes is known to be harmless
+Never admitted: |trusted.overlay.*, user.overlay.* overlayfs would interpret them: opaque, redirect, metacopy, whiteouts
+|security.* but security.capability labels and signatures of the host that built the image |anything else but user.*,
+trusted.* and POSIX ACLs: it may be an interface to other inodes
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def admitted(name: bytes) -> bool:
 
 
 def own_path(directory: int, name: bytes) -> bytes:
-    """A path of a name in an open directory, for the calls that take no descriptor; not to be followed at its end."""
+    """A path of a name in an open directory, for calls without a descriptor; its end must not be followed."""
     return b"/proc/self/fd/%d/%s" % (directory, name)
 
 
@@ -45,7 +44,7 @@ def read(node: int | bytes) -> dict[bytes, bytes]:
             try:
                 found[name] = os.getxattr(node, name, follow_symlinks=follow)
             except OSError as error:
-                if error.errno != ENODATA:   # EOPNOTSUPP and the like: an attribute that is listed has a value
+                if error.errno != ENODATA:   # a listed attribute has a value, even EOPNOTSUPP is an error
                     raise
     return found
 
@@ -53,7 +52,8 @@ def read(node: int | bytes) -> dict[bytes, bytes]:
 def write(node: int | bytes, attributes: dict[bytes, bytes], skipped: Callable[[bytes, str], None]) -> None:
     """Set attributes of an open file, or of a path's own inode.
 
-    ``skipped`` is told of each that this filesystem, this kind of inode or this user cannot have; other errors raise.
+    ``skipped`` is called for each attribute that this filesystem, kind of inode or user cannot have; other errors
+    raise.
     """
     follow = isinstance(node, int)
     for name, value in attributes.items():
@@ -66,19 +66,19 @@ def write(node: int | bytes, attributes: dict[bytes, bytes], skipped: Callable[[
 
 
 def replace(node: int | bytes, attributes: dict[bytes, bytes], skipped: Callable[[bytes, str], None]) -> None:
-    """Give an inode these admitted attributes and no others."""
+    """Give an inode exactly these admitted attributes."""
     for name in read(node).keys() - attributes.keys():
         os.removexattr(node, name, follow_symlinks=isinstance(node, int))
     write(node, attributes, skipped)
 
 
 def is_opaque(directory: int) -> bool:
-    """Whether an open directory in overlay form hides what lies below it, for root's overlayfs or for a user's."""
+    """Whether an open directory in overlay form is opaque, for root's overlayfs or a user's."""
     for prefix in _OVERLAY:
         try:
             if os.getxattr(directory, prefix + b"opaque") == b"y":
                 return True
         except OSError as error:
-            if error.errno not in (ENODATA, EOPNOTSUPP, EPERM):   # EPERM: trusted.* for whoever is not root
+            if error.errno not in (ENODATA, EOPNOTSUPP, EPERM):   # EPERM: trusted.* without root
                 raise
     return False

@@ -1,13 +1,14 @@
-"""Registries: images over the network (distribution-spec), and over its faults.
+"""Registries: images over the network (distribution-spec), and how failures are handled.
 
-    settings, certificates, proxy    what is configured: registries.conf, certs.d, the environment
-    credentials, login               who we are: authentication files and credential helpers
-    connection, http, retry          one exchange on a kept connection; redirects; what is tried again, and when
-    auth                             challenges and tokens
-    session                          requests to one repository at one endpoint: authenticated, retried, explained
-    download, upload                 blobs, resumed where they were cut
-    referrers, tags                  lists that registries keep, or that clients keep for them
-    client                           ``Repository``: the door to all of this
+settings, certificates, proxy    the configuration: registries.conf, certs.d, the environment
+credentials, login               authentication files and credential helpers
+connection, http, retry          an exchange on a kept connection; redirects; what is retried, and when
+auth                             challenges and tokens
+session                          requests to one repository at one endpoint: authenticated, retried, with error messages
+download, upload                 blobs, resumed after interruptions
+referrers, tags                  lists that registries keep, or that clients keep for them
+client                           ``Repository``: all operations on a repository
+registries                       ``Registries``: the configuration, and which image a name means
 
-Nothing here trusts a registry: whoever asked for a digest gets that content or an error.
+Registries are not trusted: a request by digest gives that content or an error.
 """

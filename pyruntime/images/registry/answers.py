@@ -1,6 +1,6 @@
-"""What a registry's refusal means for people: its own words, the repository, and what may help.
+"""Error messages for a registry's error responses: its own message, the repository, and a hint.
 
-Spec: distribution-spec, "Error Codes". The words come from a stranger: they are shortened, and put on one line.
+Spec: distribution-spec, "Error Codes". The registry's message is untrusted: it is truncated and put on one line.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from pyruntime.system.json import decode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.registry.http import Response
-    from pyruntime.images.registry.settings import Endpoint
+    from pyruntime.images.registry.settings import RegistryEndpoint
 
 _MAX_ERROR = 1 << 16
 _HINTS = {
     401: "it does not exist, or needs a login",
-    403: "it does not exist, or this user may not do that",
-    404: "it does not exist, or may be seen only by users who have logged in",
+    403: "it does not exist, or this user has no permission",
+    404: "it does not exist, or needs a login",
     413: "it is too large for this registry",
 }
 
 
 def codes(raw: bytes) -> list[tuple[str, str]]:
-    """Code and message of each error in a body; empty where the body is something else."""
+    """Code and message of each error in a body; empty if the body is something else."""
     try:
         document = decode(raw, "answer")
     except ConfigError:   # an HTML page of a proxy, for example
@@ -41,17 +41,17 @@ def codes(raw: bytes) -> list[tuple[str, str]]:
 
 
 def words(response: Response) -> str:
-    """What the registry said, with the status: ``DENIED: access denied (HTTP 403)``. Reads and closes the answer."""
+    """The registry's message, with the status: ``DENIED: access denied (HTTP 403)``. Reads and closes the response."""
     try:
         raw = response.document(_MAX_ERROR)
-    except RegistryError:   # the status is known; that its explanation is cut or endless is of no interest
+    except RegistryError:   # the status is known; an incomplete or endless body adds nothing
         raw = b""
     said = "; ".join(f"{code}: {message}" if code and message else code or message for code, message in codes(raw))
     return f"{said} (HTTP {response.status})" if said else f"HTTP {response.status}"
 
 
-def refusal(response: Response, what: str, endpoint: Endpoint) -> AttemptFailed:
-    """The error for an answer. ``what`` says what was asked for, for example ``manifest "3.19"``."""
+def refusal(response: Response, what: str, endpoint: RegistryEndpoint) -> AttemptFailed:
+    """The error for a response. ``what`` is the request, for example ``manifest "3.19"``."""
     limit, left = response.header("RateLimit-Limit"), response.header("RateLimit-Remaining")
     said = words(response)
     hint = _HINTS.get(response.status, "")

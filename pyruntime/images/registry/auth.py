@@ -1,9 +1,9 @@
-"""Authentication: what a registry's 401 asks for, and the tokens that answer it.
+"""Authentication: the challenges of a 401, and the tokens that answer them.
 
-Spec: RFC 9110, 11.6.1 (WWW-Authenticate); the token protocol of Docker's registry, with its form for OAuth2. Basic
-goes to the registry itself. For Bearer the *realm* gives a token for *scopes* (``repository:NAME:pull,push``): by GET,
-with Basic where we are somebody; an identity token goes by POST as a refresh token. Where a realm does not know one of
-the two ways, the other is tried. Tokens are kept for a command's life, by realm, scopes and user.
+Spec: RFC 9110, 11.6.1 (WWW-Authenticate); the token protocol of Docker's registry, with its OAuth2 form. Basic goes to
+the registry itself. For Bearer, the *realm* issues a token for *scopes* (``repository:NAME:pull,push``): by GET, with
+Basic if there is a login; an identity token is sent by POST as a refresh token. If a realm does not support one method,
+the other is tried. Tokens are kept until the command ends, by realm, scopes and user.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
     _Way = Callable[[Url, str, list[str]], Response]
 
-SHORTEST = 60.0     # seconds that a token is good for, whatever the server says (the token protocol's default)
-_EARLY = 5.0        # seconds before its end from which a token is not used any more
+SHORTEST = 60.0     # seconds: the minimum lifetime of a token, whatever the server says (the protocol's default)
+_EARLY = 5.0        # seconds: a token is not used this long before it expires
 _MAX_TOKEN = 1 << 20
 _CLIENT = "pyruntime"
 _TOKEN_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 class Challenge:
-    """One challenge: ``scheme`` in small letters, and its parameters by their names in small letters."""
+    """One challenge: ``scheme`` and the parameters' names in lower case."""
 
     __slots__ = ("parameters", "scheme")
 
@@ -52,7 +52,7 @@ class Challenge:
 
 
 def challenges(values: Iterable[str]) -> list[Challenge]:
-    """Read WWW-Authenticate: several headers, several challenges in one, quoted texts with commas."""
+    """Parse WWW-Authenticate: several headers, several challenges in one header, quoted strings with commas."""
     found: list[Challenge] = []
     for value in values:
         at = 0
@@ -60,7 +60,7 @@ def challenges(values: Iterable[str]) -> list[Challenge]:
             at = _skip(value, at, " \t,")
             name, at = _token(value, at)
             if not name:
-                at += 1   # what nobody can read is left out
+                at += 1   # invalid characters are skipped
                 continue
             after = _skip(value, at, " \t")
             if after < len(value) and value[after] == "=" and found:
@@ -101,7 +101,7 @@ def _value(text: str, at: int) -> tuple[str, int]:
 
 
 def _skip_token68(text: str, at: int) -> int:
-    """Pass over data that is no parameter: ``Negotiate YII=``."""
+    """Skip data that is not a parameter: ``Negotiate YII=``."""
     end = at
     while end < len(text) and text[end] not in " \t,":
         end += 1
@@ -112,7 +112,7 @@ def _skip_token68(text: str, at: int) -> int:
 
 
 def merged(scopes: Sequence[str]) -> list[str]:
-    """One scope for each resource, with all the actions that were asked for, in their order."""
+    """One scope for each resource, with all its actions in order."""
     actions: dict[str, list[str]] = {}
     for scope in scopes:
         resource, _, wanted = scope.rpartition(":")
@@ -122,20 +122,20 @@ def merged(scopes: Sequence[str]) -> list[str]:
 
 
 class Authenticator:
-    """Answers one registry's challenges for one login, or for nobody in particular."""
+    """Answers one registry's challenges, for one login or anonymously."""
 
     def __init__(self, transport: Transport, base: Url, login: Login | None, *, insecure: bool, name: str) -> None:
-        """``name``: how people call the registry, for messages."""
+        """``name`` is the registry's name in messages."""
         self.transport = transport
         self.base = base
         self.login = login
         self.insecure = insecure
         self.name = name
         self._lock = allocate_lock()
-        self._challenge: Challenge | None = None   # the last one: it is answered before it is asked again
+        self._challenge: Challenge | None = None   # the last one: later requests answer it in advance
 
     def header(self, scopes: Sequence[str]) -> str:
-        """The Authorization to send with a request; empty while nothing is known, or nothing needed."""
+        """The Authorization header for a request; empty if none is known or needed."""
         challenge = self._challenge
         if challenge is None:
             return ""
@@ -145,9 +145,9 @@ class Authenticator:
             return "Bearer " + self._token(challenge, merged(scopes))
 
     def answer(self, response: Response, scopes: Sequence[str], sent: str) -> str:
-        """The Authorization to try after a 401; ``sent`` is the one that was refused, empty for none.
+        """The Authorization header to try after a 401; ``sent`` is the refused one, empty for none.
 
-        Raises RegistryError where there is nothing better to send.
+        Raises RegistryError if there is nothing else to try.
         """
         read = challenges(response.headers("WWW-Authenticate"))
         found = {challenge.scheme: challenge for challenge in reversed(read)}
@@ -155,7 +155,7 @@ class Authenticator:
         challenge = found.get("bearer") or found.get("basic")
         if challenge is None:
             known = ", ".join(f'"{printable(scheme)}"' for scheme in found) or "nothing"
-            raise RegistryError(f'"{self.name}": asks for authentication by {known}; Basic and Bearer are known', 401)
+            raise RegistryError(f'"{self.name}": unsupported authentication {known}; expected Basic or Bearer', 401)
         self._challenge = challenge
         if challenge.scheme == "basic":
             if self.login is None:
@@ -167,7 +167,7 @@ class Authenticator:
         with self._lock:
             key = self._key(challenge, wanted)
             if sent == "Bearer " + self.transport.tokens.get(key, ("", 0.0))[0]:
-                del self.transport.tokens[key]   # refused before its time; unless another thread has a new one
+                del self.transport.tokens[key]   # refused before it expired; another thread may have a new one
             return "Bearer " + self._token(challenge, wanted)
 
     def _key(self, challenge: Challenge, scopes: list[str]) -> tuple[str, ...]:
@@ -185,11 +185,11 @@ class Authenticator:
     def _fetch(self, challenge: Challenge, scopes: list[str]) -> tuple[str, float]:
         realm = Url(challenge.parameters.get("realm", ""), self.base)
         if self.base.scheme == "https" and realm.scheme == "http" and not self.insecure:
-            raise RegistryError(f'"{self.name}": wants credentials sent to "{realm.scheme}://{realm.netloc}", which is'
+            raise RegistryError(f'"{self.name}": wants credentials for "{realm.scheme}://{realm.netloc}", which is'
                                 " not encrypted", 401)
         service = challenge.parameters.get("service", "")
         login = self.login
-        # A way, and the statuses after which the next is tried. A password that a GET calls wrong (401) is wrong.
+        # A method, and the statuses after which the next one is tried. After a 401 to a GET, the password is wrong.
         ways: list[tuple[_Way, tuple[int, ...]]] = [(self._get, ())]
         if login and login.identity_token:
             ways = [(self._post, (400, 401, 404, 405)), (self._get, ())]
@@ -199,14 +199,14 @@ class Authenticator:
             response = way(realm, service, scopes)
             if response.status not in elsewhere:
                 break
-            self.transport.debug(f'"{realm.netloc}": {response.status} to a request for a token; asking the other way')
+            self.transport.debug(f'"{realm.netloc}": {response.status} to a token request; trying the other method')
             response.close()
         if response.status != 200:
             raise self._refused(response, realm)
         return _parse(response.document(_MAX_TOKEN), realm)
 
     def _get(self, realm: Url, service: str, scopes: list[str]) -> Response:
-        from urllib.parse import urlencode
+        from urllib.parse import urlencode  # lazy: only for a token
 
         query = [("service", service)] if service else []
         query += [("scope", scope) for scope in scopes]
@@ -219,9 +219,9 @@ class Authenticator:
         return self._ask("GET", Url(f"{realm}{mark}{urlencode(query)}" if query else str(realm)), headers, None)
 
     def _post(self, realm: Url, service: str, scopes: list[str]) -> Response:
-        from urllib.parse import urlencode
+        from urllib.parse import urlencode  # lazy: only for a token
 
-        assert self.login is not None   # nobody in particular has nothing to post
+        assert self.login is not None   # anonymous requests use no POST
         form = {"client_id": _CLIENT, "service": service, "scope": " ".join(scopes)}
         if self.login.identity_token:
             form |= {"grant_type": "refresh_token", "refresh_token": self.login.identity_token}
@@ -242,11 +242,11 @@ class Authenticator:
                 attempts.wait(error)
 
     def _refused(self, response: Response, realm: Url) -> AttemptFailed:
-        from pyruntime.images.registry.answers import words
+        from pyruntime.images.registry.answers import words  # lazy: only for a token
 
         said = words(response)
         if response.status in (400, 401, 403) and self.login:
-            hint = "; user name or password is wrong, or not enough"
+            hint = "; user name or password is wrong, or without permission"
         elif response.status in (401, 403):
             hint = "; it does not exist, or needs a login"
         else:
@@ -258,11 +258,11 @@ class Authenticator:
 def _parse(raw: bytes, realm: Url) -> tuple[str, float]:
     try:
         answer = decode(raw, str(realm.netloc))
-    except ConfigError:   # its words are not repeated: they may hold the token
+    except ConfigError:   # its message is not shown: it may contain the token
         answer = None
     document = answer if isinstance(answer, dict) else {}
     token = document.get("token") or document.get("access_token")
     if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-        raise RegistryError(f'"{realm.netloc}": an answer without a token')
+        raise RegistryError(f'"{realm.netloc}": a response without a token')
     seconds = document.get("expires_in")
     return token, float(seconds) if isinstance(seconds, (int, float)) else SHORTEST

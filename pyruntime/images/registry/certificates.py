@@ -1,7 +1,7 @@
-"""Certificates: which authorities a registry's own may come from, and what we show of ourselves.
+"""Certificates: the trusted authorities of a registry, and client certificates.
 
-Spec: containers-certs.d(5). A directory ``HOST[:PORT]`` below certs.d holds ``*.crt`` (authorities, beside those of
-the system), and ``NAME.cert`` with ``NAME.key`` (a client's certificate). The first directory that exists is taken.
+Spec: containers-certs.d(5). A directory ``HOST[:PORT]`` below certs.d holds ``*.crt`` (authorities, in addition to the
+system's), and ``NAME.cert`` with ``NAME.key`` (a client certificate). The first existing directory is used.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
 
 DIRECTORIES = ("/etc/containers/certs.d", "/etc/docker/certs.d")
 
 
 class Certificates:
-    """What a certs.d directory holds: files of authorities, and pairs of certificate and key of a client."""
+    """The content of a certs.d directory: files of authorities, and pairs of client certificate and key."""
 
     __slots__ = ("authorities", "clients")
 
@@ -31,7 +31,7 @@ class Certificates:
         self.clients: list[tuple[str, str]] = []
 
     def read(self, directory: str) -> None:
-        """Take what a directory holds; raises UsageError for a certificate without its key, or the reverse."""
+        """Read a directory; raises UsageError for a certificate without its key, or the reverse."""
         try:
             names = sorted(os.listdir(directory))
         except OSError as error:
@@ -49,8 +49,8 @@ class Certificates:
                                  " with .crt, a client's certificate with .cert")
 
 
-def find(settings: Settings, host: str, directories: Sequence[str] = DIRECTORIES) -> Certificates:
-    """The certificates for a host[:port]; none where nothing is configured."""
+def find(settings: RegistrySettings, host: str, directories: Sequence[str] = DIRECTORIES) -> Certificates:
+    """The certificates for a host[:port]; none if nothing is configured."""
     found = Certificates()
     if settings.cert_dir:
         found.read(settings.cert_dir)
@@ -65,9 +65,9 @@ def find(settings: Settings, host: str, directories: Sequence[str] = DIRECTORIES
     return found
 
 
-def context(settings: Settings, host: str, *, verify: bool = True) -> ssl.SSLContext:
-    """How to speak TLS with a host[:port]; raises UsageError for certificates that cannot be read."""
-    import ssl
+def context(settings: RegistrySettings, host: str, *, verify: bool = True) -> ssl.SSLContext:
+    """The TLS context for a host[:port]; raises UsageError for unreadable certificates."""
+    import ssl  # lazy: only with TLS
 
     made = ssl.create_default_context()
     certificates = find(settings, host)
@@ -78,7 +78,7 @@ def context(settings: Settings, host: str, *, verify: bool = True) -> ssl.SSLCon
         for path, key in certificates.clients:
             made.load_cert_chain(path, key)
     except (OSError, ValueError) as error:   # ssl.SSLError is an OSError
-        raise UsageError(f'"{path}": not a certificate that can be used: {words(error)}') from None
+        raise UsageError(f'"{path}": not a usable certificate: {words(error)}') from None
     if not verify:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE

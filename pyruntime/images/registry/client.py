@@ -1,8 +1,8 @@
-"""``Repository``: everything that is asked of one repository, at its origin or at its mirrors.
+"""``Repository``: all operations on one repository, at its origin or its mirrors.
 
-Spec: distribution-spec. Pulls ask the mirrors in their order and then the origin, whatever the mirror's failure was;
-the endpoint that gave a manifest is asked first for its blobs. Everything else concerns the origin alone. Content is
-verified against the digest that it was asked by; a blob's digest by whoever stores it.
+Spec: distribution-spec. Pulls try the mirrors in order and then the origin, whatever the failure; the endpoint that
+served a manifest is tried first for its blobs. Everything else goes to the origin alone. Content is verified against
+the requested digest; blobs are verified by the caller that stores them.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
     from pyruntime.images.reference import Reference
     from pyruntime.images.registry.credentials import Credentials
     from pyruntime.images.registry.http import Readable, Response
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
 
     Answer = TypeVar("Answer")
 
-_NEWEST_OF = 6   # tags that are asked for when the newest image is looked for
+_NEWEST_OF = 6   # tags whose images are compared to find the newest
 
 
 class Repository:
-    """One repository. May be used by several threads at once: each request has a connection of its own."""
+    """One repository, for several threads: each request has its own connection."""
 
     def __init__(self, transport: Transport, sessions: list[Session]) -> None:
-        """``sessions``: mirrors, and the origin as the last. People use ``open``."""
+        """``sessions``: mirrors, and the origin last. Callers use ``open``."""
         self.transport = transport
         self._sessions = sessions
         self._origin = sessions[-1]
-        self._preferred: Session | None = None   # which gave the manifest
+        self._preferred: Session | None = None   # the endpoint that served the manifest
 
     @classmethod
-    def open(cls, reference: Reference, *, settings: Settings, credentials: Credentials, push: bool = False,
+    def open(cls, reference: Reference, *, settings: RegistrySettings, credentials: Credentials, push: bool = False,
              warn: Callable[[str], None] = nothing, debug: Callable[[str], None] = nothing,
              transport: Transport | None = None) -> Repository:
-        """The repository that a reference names, by the settings; nothing is connected yet.
+        """The repository of a reference, by the settings; nothing is connected yet.
 
         ``push``: whether it will be written to. ``transport``: shares connections and tokens with other repositories.
-        Raises RegistryError where the registry is blocked.
+        Raises RegistryError if the registry is blocked.
         """
         transport = transport or Transport(settings, warn=warn, debug=debug)
         actions = "pull,push" if push else "pull"
@@ -58,7 +58,7 @@ class Repository:
                                for endpoint in settings.endpoints(reference, push=push)])
 
     def close(self) -> None:
-        """Close connections that are kept open."""
+        """Close the kept connections."""
         self.transport.close()
 
     def __enter__(self) -> Repository:
@@ -68,9 +68,9 @@ class Repository:
         self.close()
 
     def manifest(self, tag_or_digest: str) -> tuple[bytes, str, str]:
-        """A manifest or index: its bytes as they came, its media type, its digest.
+        """A manifest or index: its bytes, its media type, its digest.
 
-        Raises RegistryError, DigestError where the bytes are not what was asked for.
+        Raises RegistryError, and DigestError if the content does not match the requested digest.
         """
         by_digest = ":" in tag_or_digest
         if by_digest:
@@ -80,8 +80,8 @@ class Repository:
         return found
 
     def head(self, tag_or_digest: str) -> Descriptor | None:
-        """What a tag or digest stands for, without its content, which registries do not count as a pull; None where
-        there is no such thing. Asks for the content where a registry does not give its digest otherwise."""
+        """The descriptor of a tag or digest, without the content, which registries do not count as a pull; None if it
+        does not exist. Requests the content if the registry does not return its digest otherwise."""
         def ask(session: Session) -> Descriptor | None:
             what = f'manifest "{tag_or_digest}"'
             response = session.request("HEAD", session.url("manifests", tag_or_digest), what, good=(200, 404, 405),
@@ -109,28 +109,28 @@ class Repository:
                 raise
             return None
 
-    def blob(self, descriptor: Descriptor, offset: int = 0) -> download.Body:
-        """A blob's content as it comes, from an offset on if the server can; nothing verifies it here."""
-        def ask(session: Session) -> download.Body:
-            response = download.Source(session, descriptor).open(offset)
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> download.BlobBody:
+        """The content of a blob, from an offset on if the server supports that; not verified."""
+        def ask(session: Session) -> download.BlobBody:
+            response = download.BlobSource(session, descriptor).open(offset)
             if response.status == 416:
                 response.close()
                 raise RegistryError(f'"{session.endpoint.name}": blob {descriptor.digest} has no byte {offset}', 416)
-            return download.Body(response, download.begins(response))
+            return download.BlobBody(response, download.begins(response))
 
         return self._ask(ask, True)[1]
 
-    def fetch_blob(self, descriptor: Descriptor, sink: download.Sink, progress: Callable[[int], None] = ignore,
+    def fetch_blob(self, descriptor: Descriptor, sink: download.BlobSink, progress: Callable[[int], None] = ignore,
                    verify: Callable[[], None] | None = None) -> None:
-        """Bring a blob into a sink, from ``sink.offset`` on, over cuts, mirrors, and the ``urls`` of a layer that is
-        not to be distributed; of another blob they could lead to anything that this machine reaches.
+        """Write a blob to a sink, starting at ``sink.offset``, across interruptions, mirrors, and the ``urls`` of a
+        non-distributable layer; URLs of other blobs could lead to any server that the host reaches.
 
-        ``progress`` is told of bytes that came, and, less than 0, of those that are dropped. ``verify`` is called when
-        all is there; where it raises DigestError, the sink is restarted, and the next place is tried. Raises
-        RegistryError, DigestError.
+        ``progress`` is called with the number of received bytes, negative for discarded ones. ``verify`` is called at
+        the end; if it raises DigestError, the sink is restarted and the next source is tried. Raises RegistryError,
+        DigestError.
         """
-        sources = [download.Source(session, descriptor) for session in self._pulling(True)]
-        sources += [download.Source(self._origin, descriptor, url) for url in descriptor.urls
+        sources = [download.BlobSource(session, descriptor) for session in self._pulling(True)]
+        sources += [download.BlobSource(self._origin, descriptor, url) for url in descriptor.urls
                     if media.is_foreign(descriptor.media_type) and url.startswith(("https://", "http://"))]
         download.fetch(sources, descriptor, sink, self.transport, progress=progress, verify=verify)
 
@@ -140,10 +140,10 @@ class Repository:
 
     def push_blob(self, descriptor: Descriptor, open_at: Callable[[int], Readable], mount_from: str = "",
                   chunk: int = CHUNK, progress: Callable[[int], None] = ignore) -> str:
-        """Push a blob unless it is there: "exists", "mounted" or "pushed".
+        """Push a blob unless the registry has it: "exists", "mounted" or "pushed".
 
-        ``open_at(offset)`` opens the content anew, as often as it is needed. ``mount_from``: a repository of the same
-        registry that has the blob. ``chunk`` in bytes; 0 pushes in one piece. Raises RegistryError.
+        ``open_at(offset)`` opens the content, as often as needed. ``mount_from``: another repository of the registry
+        that has the blob. ``chunk`` in bytes; 0 pushes in one piece. Raises RegistryError.
         """
         if self.has_blob(descriptor.digest):
             return "exists"
@@ -154,9 +154,9 @@ class Repository:
         return "pushed"
 
     def push_manifest(self, raw: bytes, media_type: str, tag_or_digest: str) -> str:
-        """Push a manifest, byte for byte, and return its digest. Its subject's list of referrers is kept up to date.
+        """Push a manifest, byte for byte, and return its digest. The referrers list of its subject is updated.
 
-        Raises RegistryError, DigestError where the registry has made something else of it.
+        Raises RegistryError, and DigestError if the registry has stored something else.
         """
         what = f'push of manifest "{tag_or_digest}"'
         algorithm = tag_or_digest.partition(":")[0] if ":" in tag_or_digest else "sha256"
@@ -180,18 +180,18 @@ class Repository:
         return self._ask(tags.listed, False)[1]
 
     def newest_tag(self) -> str:
-        """The tag to take where none was named and there is no ``latest``.
+        """The tag to use if none was given and ``latest`` does not exist.
 
-        The only tag, if there is one. Else the one whose image was made last, by ``created`` of its configuration,
-        of at most six: the highest versions, and the last of the other names. Where images do not say when they
-        were made, or equally late, the highest version. Raises RegistryError where there is no tag at all.
+        The only tag, if there is one. Else the tag of the most recently created image, by ``created`` in its
+        configuration, of at most six tags: the highest versions, and the last of the other names. Without creation
+        times, or with equal ones, the highest version. Raises RegistryError if there is no tag.
         """
         choices = tags.worth_asking(self.tags(), _NEWEST_OF)
         if not choices:
             raise RegistryError(f'"{self._origin.endpoint.name}": the repository has no tag', 404)
         if len(choices) == 1:
             return choices[0]
-        made: dict[str, float] = {}   # by digest: several tags often name one image
+        made: dict[str, float] = {}   # by digest: several tags often share an image
         best = 0.0, choices[0]
         for tag in choices:
             found = self.head(tag)
@@ -204,8 +204,8 @@ class Repository:
         return best[1]
 
     def _created(self, descriptor: Descriptor, depth: int = 2) -> float:
-        """When an image was made, in seconds since 1970; 0 where it does not say."""
-        from datetime import datetime
+        """The creation time of an image, in seconds since 1970; 0 if it has none."""
+        from datetime import datetime  # lazy: only without a tag
 
         from pyruntime.images.platform import Platform, is_image, select
 
@@ -216,7 +216,7 @@ class Repository:
                 images = [entry for entry in manifest.manifests if is_image(entry)]
                 try:
                     images = [select(images, Platform.host())]
-                except ImageError:   # none for this machine: any of them was made with the others
+                except ImageError:   # none for the host: any other has the same age
                     images = images[:1]
                 return self._created(images[0], depth - 1) if images and depth else 0
             if manifest.config is None or manifest.config.size > MAX_DOCUMENT:
@@ -235,11 +235,11 @@ class Repository:
             return 0
 
     def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
-        """What refers to a manifest as its subject, with artifactType and annotations in ``extra``."""
+        """The referrers of a manifest, with artifactType and annotations in ``extra``."""
         return referrers.listed(self._origin, digests.check(digest), artifact_type)
 
     def delete(self, digest_or_tag: str) -> None:
-        """Delete a manifest, or a tag where the registry can. Raises RegistryError."""
+        """Delete a manifest, or a tag if the registry supports it. Raises RegistryError."""
         origin = self._origin
         what = f'deletion of "{digest_or_tag}"'
         subject = ""
@@ -262,7 +262,7 @@ class Repository:
         return sorted(allowed, key=lambda session: session is not self._preferred)   # the others keep their order
 
     def _ask(self, question: Callable[[Session], Answer], by_digest: bool) -> tuple[Session, Answer]:
-        """The first endpoint that answers, and its answer; raises the last one's error, with those of the others."""
+        """The first endpoint that answers, and its response; raises the last one's error, with those of the others."""
         failed: list[str] = []
         sessions = self._pulling(by_digest)
         for session in sessions[:-1]:
@@ -270,7 +270,7 @@ class Repository:
                 return session, question(session)
             except (RegistryError, ImageError) as error:
                 say = self.transport.debug if getattr(error, "status", 0) == 404 else self.transport.warn
-                say(f"{error}; trying the next place")   # that a mirror has not everything is no news
+                say(f"{error}; trying the next endpoint")   # an incomplete mirror is usual
                 failed.append(f"before that: {error.args[0]}")
         try:
             return sessions[-1], question(sessions[-1])

@@ -1,10 +1,10 @@
-"""Connections: TCP, through a proxy where one is configured, with TLS on top; their limits, and what failures mean.
+"""Connections: TCP, through a proxy if one is configured, with TLS on top; their time limits, and error messages.
 
-A timeout of a socket begins again with every byte, so a server that sends a byte a second, or 100 Continue again and
-again (RFC 9110, 15.2.1), would be waited for without an end. So there is a limit for the whole of a connection (30
-seconds), for the whole head of an answer (the transport's timeout, 60 seconds), and for the rate of bodies.
+A socket's timeout restarts with every byte, so a server that sends a byte a second, or 100 Continue repeatedly (RFC
+9110, 15.2.1), would block without end. So there is a limit for establishing a connection (30 seconds), for the head of
+a response (the transport's timeout, 60 seconds), and for the rate of bodies.
 
-Only ``http`` imports this module, when the first connection is made: ``http.client`` and ``ssl`` cost 60 ms.
+Only ``http`` imports this module, for the first connection: ``http.client`` and ``ssl`` cost 60 ms.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from pyruntime.images.registry.proxy import Proxy
 
 CONNECT = 30.0   # seconds for TCP, for a proxy's tunnel and for TLS each, if the transport's timeout is not shorter
-SILENCE = 3.0    # seconds without an answer of a name server or of a host, after which a warning names it
-SLOWEST = 1024   # bytes a second: a body that comes slower for as long as the transport's timeout has failed
+SILENCE = 3.0    # seconds without a response of a name server or a host before a warning
+SLOWEST = 1024   # bytes a second: a slower body fails after the transport's timeout
 _MAX_HEAD = 65536        # bytes of a proxy's answer to CONNECT
-_MAX_HEADS = 1 << 20     # bytes of an answer's head, with all that are informational before it
+_MAX_HEADS = 1 << 20     # bytes of a response's head, with the informational ones before it
 _READ_AHEAD = 8192       # io's buffer; http.Response.readinto relies on it
-_SENT_AT_ONCE = 1 << 16  # bytes that a registry has to take within the transport's timeout
+_SENT_AT_ONCE = 1 << 16  # bytes that a registry must accept within the transport's timeout
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")   # OpenSSL's words
 _FINAL = (errno.ECONNREFUSED, errno.EACCES, errno.EPERM, errno.ENETUNREACH)
 
 
 class Late(TimeoutError):
-    """A limit was reached; the text says which."""
+    """A time limit was exceeded; the text says which."""
 
 
 class Watched:
-    """A connected socket, as far as http.client needs one, with the limits that the top of this file tells of."""
+    """A connected socket for http.client, with the limits described above."""
 
     def __init__(self, sock: socket.socket, timeout: float) -> None:
         self._sock = sock
@@ -54,40 +54,40 @@ class Watched:
         sock.settimeout(timeout)
 
     def sendall(self, data: bytes | memoryview) -> None:
-        """Send everything, in parts of which each has the timeout."""
+        """Send everything, in parts that each have the timeout."""
         view = memoryview(data)
         self._sock.settimeout(self._timeout)
         for start in range(0, len(view), _SENT_AT_ONCE):
             try:
                 self._sock.sendall(view[start:start + _SENT_AT_ONCE])
             except TimeoutError:
-                raise Late(f"less than {_SENT_AT_ONCE} bytes were taken in {self._timeout:g} seconds") from None
+                raise Late(f"less than {_SENT_AT_ONCE} bytes were accepted in {self._timeout:g} seconds") from None
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """What http.client reads an answer from; the limit for its head begins now."""
+        """The response for http.client; the limit for its head starts now."""
         self._answer = _Answer(self._sock, self._timeout)
         return io.BufferedReader(self._answer, _READ_AHEAD)
 
     def body(self) -> None:
-        """The head of the answer has come; what follows is the body."""
+        """The head of the response is complete; the body follows."""
         if self._answer:
             self._answer.head = False
 
     def close(self) -> None:
-        """Close the socket; an answer that is being read keeps it open for itself."""
+        """Close the socket; a response that is being read keeps it open."""
         self._sock.close()
 
 
 class _Answer(io.RawIOBase):
-    """What comes from a socket, within the limits."""
+    """The data from a socket, within the limits."""
 
     def __init__(self, sock: socket.socket, timeout: float) -> None:
         self._sock = sock
         self._file = sock.makefile("rb", buffering=0)
         self._timeout = timeout
         self._end = time.monotonic() + timeout   # of the head
-        self._waited = 0.0   # seconds, without those in which our caller did something else
-        self._count = 0      # bytes that came meanwhile
+        self._waited = 0.0   # seconds of waiting, without the caller's own work
+        self._count = 0      # bytes received meanwhile
         self.head = True
 
     def readable(self) -> bool:
@@ -97,20 +97,20 @@ class _Answer(io.RawIOBase):
         begun = time.monotonic()
         limit = self._end - begun if self.head else self._timeout
         if limit <= 0 or (self.head and self._count > _MAX_HEADS):
-            raise Late(f"no whole answer came within {self._timeout:g} seconds" if limit <= 0 else
-                       f"more than {_MAX_HEADS} bytes came before an answer")
+            raise Late(f"no complete response within {self._timeout:g} seconds" if limit <= 0 else
+                       f"more than {_MAX_HEADS} bytes without a response")
         self._sock.settimeout(limit)
         try:
             count = self._file.readinto(view)
         except TimeoutError:
-            raise Late(f"no whole answer came within {self._timeout:g} seconds" if self.head and self._count else
-                       f"nothing came for {self._timeout:g} seconds") from None
+            raise Late(f"no complete response within {self._timeout:g} seconds" if self.head and self._count else
+                       f"no data for {self._timeout:g} seconds") from None
         self._count += count or 0
         if not self.head:
             self._waited += time.monotonic() - begun
             if self._waited >= self._timeout:
                 if count and self._count < SLOWEST * self._timeout:
-                    raise Late(f"less than {SLOWEST} bytes a second came for {self._timeout:g} seconds")
+                    raise Late(f"less than {SLOWEST} bytes a second for {self._timeout:g} seconds")
                 self._waited, self._count = 0.0, 0
         return count
 
@@ -121,8 +121,8 @@ class _Answer(io.RawIOBase):
 
 def dial(host: str, port: int, *, tls: ssl.SSLContext | None, proxy: Proxy | None, timeout: float,
          opened: Callable[[socket.socket], None], warn: Callable[[str], None]) -> http.client.HTTPConnection:
-    """Connect. ``tls`` is None for plain HTTP; ``timeout`` in seconds; ``opened`` is told of each socket before it is
-    waited for. Raises OSError, HTTPException, AttemptFailed."""
+    """Connect. ``tls`` is None for plain HTTP; ``timeout`` in seconds; ``opened`` is called with each socket before a
+    wait for it. Raises OSError, HTTPException, AttemptFailed."""
     limit = min(timeout, CONNECT)
     if proxy:
         try:
@@ -145,13 +145,13 @@ def dial(host: str, port: int, *, tls: ssl.SSLContext | None, proxy: Proxy | Non
         raise
     connection = http.client.HTTPConnection(host, port, timeout)
     connection.sock = Watched(sock, timeout)
-    connection.auto_open = 0   # else a closed connection would be opened again by itself: directly, and without TLS
+    connection.auto_open = 0   # else http.client would reopen a closed connection: directly, and without TLS
     return connection
 
 
 def answer(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
-    """The head of the answer to what was sent. Raises OSError, HTTPException."""
-    watched: Any = connection.sock   # gone afterwards, where the connection ends with this answer
+    """The head of the response to a request. Raises OSError, HTTPException."""
+    watched: Any = connection.sock   # None afterwards, if the connection ends with this response
     found = connection.getresponse()
     watched.body()
     return found
@@ -166,7 +166,7 @@ def _addresses(host: str, port: int, warn: Callable[[str], None]) -> list[Any]:
             found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except Exception as error:
             found.put(error)
-    # Not in our own thread: the C library does not return for a signal, and Ctrl-C would wait until it gives up.
+    # In another thread: the C library does not return for a signal, so Ctrl-C would have to wait.
     start_new_thread(ask, ())
     try:
         answer = found.get(timeout=SILENCE)
@@ -183,7 +183,7 @@ def _connect(host: str, port: int, limit: float, opened: Callable[[socket.socket
     """A TCP connection to one of the host's addresses, ``limit`` seconds for all of them. Raises OSError."""
     places = _addresses(host, port, warn)   # the resolver has limits of its own
     end = time.monotonic() + limit
-    failed: OSError = Late(f"there was no connection within {limit:g} seconds")
+    failed: OSError = Late(f"no connection within {limit:g} seconds")
     for number, (family, kind, protocol, _, address) in enumerate(places):
         left = (end - time.monotonic()) / (len(places) - number)   # the last one gets what the others leave
         if left <= 0:
@@ -195,7 +195,7 @@ def _connect(host: str, port: int, limit: float, opened: Callable[[socket.socket
             return sock
         except TimeoutError:
             sock.close()
-            failed = Late(f"there was no connection within {limit:g} seconds")
+            failed = Late(f"no connection within {limit:g} seconds")
         except OSError as error:
             sock.close()
             failed = error
@@ -234,20 +234,20 @@ def _tunnel(sock: socket.socket, host: str, port: int, proxy: Proxy, limit: floa
     head, end = b"", time.monotonic() + limit
     while b"\r\n\r\n" not in head:
         sock.settimeout(max(end - time.monotonic(), 0.001))
-        data = sock.recv(1) if len(head) < _MAX_HEAD else b""   # a byte at a time: what follows belongs to TLS
+        data = sock.recv(1) if len(head) < _MAX_HEAD else b""   # byte by byte: the rest belongs to TLS
         if not data:
             raise AttemptFailed(f'the proxy "{proxy.host}:{proxy.port}" closed the connection', transient=True)
         head += data
     status = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
     if len(status) < 2 or not status[1].startswith("2"):
-        hint = "; write user and password into the proxy's URL" if "407" in status else ""
+        hint = "; put user and password into the proxy's URL" if "407" in status else ""
         raise AttemptFailed(f'the proxy "{proxy.host}:{proxy.port}" refused to connect to "{name}":'
                             f" {' '.join(status[1:]) or 'no HTTP'}{hint}",
                             transient=status[1:2] in (["502"], ["503"]))
 
 
 def failure(error: Exception, host: str, port: int, *, doing: str, reached: bool) -> AttemptFailed:
-    """What an exception of a socket, of TLS or of http.client means. ``reached``: the host has answered before."""
+    """The error for an exception of a socket, of TLS or of http.client. ``reached``: the host has answered before."""
     name = host if port == 443 else f"{host}:{port}"
     where = f'"{name}"'
     if isinstance(error, AttemptFailed):
@@ -265,17 +265,17 @@ def failure(error: Exception, host: str, port: int, *, doing: str, reached: bool
                                 transient=reached or isinstance(error, ssl.SSLEOFError))
     if isinstance(error, socket.gaierror):
         # Final, unless it has resolved before: the resolver itself has asked each server twice, 5 seconds each.
-        hint = ("is this machine connected to a network, and does a server of /etc/resolv.conf answer?"
+        hint = ("is the host connected to a network, and does a server of /etc/resolv.conf answer?"
                 if error.errno == socket.EAI_AGAIN else "check the name")
         return AttemptFailed(f'cannot find the host "{host}": {error.strerror}; {hint}', transient=reached,
                              reason=UNKNOWN_HOST)
     if isinstance(error, TimeoutError):
-        what = error if isinstance(error, Late) else "a limit of time was reached"
+        what = error if isinstance(error, Late) else "a time limit was exceeded"
         return AttemptFailed(f"{where}: {what} while {doing}", transient=True)
     if isinstance(error, OSError):
-        hint = "; is this machine connected to a network?" if error.errno == errno.ENETUNREACH else ""
+        hint = "; is the host connected to a network?" if error.errno == errno.ENETUNREACH else ""
         return AttemptFailed(f"{where}: failed while {doing}: {error.strerror or error}{hint}",
                                 transient=reached or error.errno not in _FINAL)
     if isinstance(error, (http.client.IncompleteRead, http.client.RemoteDisconnected)):
-        return AttemptFailed(f"{where}: the connection was cut while {doing}", transient=True)
-    return AttemptFailed(f"{where}: no valid HTTP while {doing}: {type(error).__name__}", transient=True)
+        return AttemptFailed(f"{where}: the connection was closed while {doing}", transient=True)
+    return AttemptFailed(f"{where}: invalid HTTP while {doing}: {type(error).__name__}", transient=True)

@@ -1,12 +1,12 @@
-"""Credentials: who we are to a registry (containers-auth.json(5), Docker's config.json and credential helpers).
+"""Credentials for registries (containers-auth.json(5), Docker's config.json and credential helpers).
 
-The files, in order: the one named by --authfile, alone; else ``$REGISTRY_AUTH_FILE``,
+The files, in order: the file of --authfile alone; else ``$REGISTRY_AUTH_FILE``,
 ``$XDG_RUNTIME_DIR/containers/auth.json`` (``/run/containers/UID`` without that variable),
 ``$XDG_CONFIG_HOME/containers/auth.json``, ``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``, and
-``~/.dockercfg``.
-In each, the most specific key counts: ``host/team/app``, ``host/team``, ``host``, then ``https://host/v1/`` of old.
+``~/.dockercfg``. In each, the most specific key counts: ``host/team/app``, ``host/team``, ``host``, then the legacy
+``https://host/v1/``.
 
-Absent, or a helper that fails: nobody in particular, which is enough for public images.
+Without credentials, or if a helper fails, requests are anonymous, which is enough for public images.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pyruntime.errors import ConfigError, Problem, RegistryError, UsageError
 from pyruntime.images.reference import HUB
 from pyruntime.images.registry.http import nothing
 from pyruntime.images.registry.settings import HUB_HOST, home_config
+from pyruntime.system.files import replace
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-HUB_KEY = "https://index.docker.io/v1/"    # what Docker calls its Hub in files and to helpers
-TOKEN_USER = "<token>"                     # the user by which a helper says that the secret is an identity token
+HUB_KEY = "https://index.docker.io/v1/"    # Docker Hub's key in files and for helpers
+TOKEN_USER = "<token>"                     # a helper's user name for an identity token
 _HELPER = "docker-credential-"
-_HELPER_TIME = 60                          # seconds: some ask the user for a password
+_HELPER_TIME = 60                          # seconds: some helpers ask the user for a password
 
 
 class Login:
-    """A user with a password, or an identity token, which a registry gives instead of a password."""
+    """A user with a password, or with an identity token, which a registry issues instead of a password."""
 
     __slots__ = ("identity_token", "password", "username")
 
@@ -45,19 +46,19 @@ class Login:
         """Read ``user:password``; raises UsageError, which does not show it."""
         username, colon, password = text.partition(":")
         if not colon or not username:
-            raise UsageError("credentials are written as user:password")
+            raise UsageError("write the credentials as user:password")
         return cls(username, password)
 
     @property
     def basic(self) -> str:
         """The value of an Authorization header."""
-        from base64 import b64encode
+        from base64 import b64encode  # lazy: only with credentials
 
         pair = f"{self.username}:{self.password or self.identity_token}"
         return "Basic " + b64encode(pair.encode()).decode()
 
     def __repr__(self) -> str:
-        return f"Login({self.username!r}, ...)"   # never the password: this gets into tracebacks and logs
+        return f"Login({self.username!r}, ...)"   # without the password: for tracebacks and logs
 
 
 class Credentials:
@@ -67,7 +68,8 @@ class Credentials:
 
     def __init__(self, *, explicit: Login | None = None, authfile: str = "",
                  environ: Mapping[str, str] | None = None, warn: Callable[[str], None] = nothing) -> None:
-        """``explicit``: --creds, for every repository's origin, but for no mirror. ``authfile``: --authfile."""
+        """``explicit``: for every repository's origin, but for no mirror. ``authfile``: the only authentication file.
+        """
         self.explicit = explicit
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self.files = [authfile] if authfile else files(self.environ)
@@ -75,9 +77,9 @@ class Credentials:
         self._known: dict[str, Login | None] = {}
 
     def find(self, name: str, *, mirror: bool = False) -> Login | None:
-        """The login for ``host[:port][/path]``; None for nobody in particular.
+        """The login for ``host[:port][/path]``; None for anonymous requests.
 
-        Raises ConfigError for a file that is none.
+        Raises ConfigError for an invalid file.
         """
         if self.explicit and not mirror:
             return self.explicit
@@ -86,7 +88,7 @@ class Credentials:
         return self._known[name]
 
     def forget(self) -> None:
-        """Read the files anew next time."""
+        """Read the files again next time."""
         self._known.clear()
 
     def _in_file(self, path: str, name: str) -> Login | None:
@@ -95,7 +97,7 @@ class Credentials:
             helper = member(document, "credHelpers").get(key)
             if isinstance(helper, str) and helper:
                 login = self._ask(helper, name)
-                return login if login else None   # the file's own entry is not used then: containers-auth.json(5)
+                return login if login else None   # the file's own entry is ignored then: containers-auth.json(5)
         login = self._ask(document["credsStore"], name) if isinstance(document.get("credsStore"), str) else None
         return login or _in_auths(member(document, "auths"), name, path)
 
@@ -107,14 +109,14 @@ class Credentials:
             except RegistryError as error:
                 if "credentials not found" in str(error):
                     continue
-                self.warn(f"{error}; going on without credentials")
+                self.warn(f"{error}; continuing without credentials")
                 return None
             try:
                 answer = decode(output, f"{_HELPER}{helper}")
-            except ConfigError:   # its words are not repeated: what is broken may hold a secret
+            except ConfigError:   # its message is not shown: it may contain a secret
                 answer = None
             if not isinstance(answer, dict) or not isinstance(answer.get("Secret"), str):
-                self.warn(f'credential helper "{helper}" gave no valid answer; going on without credentials')
+                self.warn(f'credential helper "{helper}" gave an invalid answer; continuing without credentials')
                 return None
             user = str(answer.get("Username", ""))
             if user == TOKEN_USER:
@@ -124,7 +126,7 @@ class Credentials:
 
 
 def files(environ: Mapping[str, str]) -> list[str]:
-    """The authentication files to look into, in their order, whether they exist or not."""
+    """The authentication files in order, existing or not."""
     found = [environ["REGISTRY_AUTH_FILE"]] if environ.get("REGISTRY_AUTH_FILE") else []
     found.append(runtime_file(environ))
     config, home = home_config(environ), environ.get("HOME", "")
@@ -138,13 +140,13 @@ def files(environ: Mapping[str, str]) -> list[str]:
 
 
 def docker_file(environ: Mapping[str, str]) -> str:
-    """Docker's file, which outlives a reboot."""
+    """Docker's file, which survives a reboot."""
     directory = environ.get("DOCKER_CONFIG") or f"{environ.get('HOME') or os.path.expanduser('~')}/.docker"
     return f"{directory}/config.json"
 
 
 def runtime_file(environ: Mapping[str, str]) -> str:
-    """The file that a login is written to where nothing else was said."""
+    """The default file for new logins."""
     directory = environ.get("XDG_RUNTIME_DIR")
     return f"{directory}/containers/auth.json" if directory else f"/run/containers/{os.getuid()}/auth.json"
 
@@ -157,11 +159,11 @@ def read_file(path: str) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except PermissionError:
-        return {}   # /run/containers/0 for a user in a namespace, for example: not ours
+        return {}   # /run/containers/0 for a user in a namespace, for example: not readable
     except OSError as error:
         raise UsageError(f'"{path}": {error.strerror}') from None
     if not raw.strip():
-        return {}   # podman writes an empty file sometimes
+        return {}   # podman sometimes writes an empty file
     document = decode(raw, path)
     if not isinstance(document, dict):
         raise ConfigError(path, [Problem("", "expected an object", 'write {"auths": {}}', "containers-auth.json(5)")])
@@ -171,13 +173,13 @@ def read_file(path: str) -> dict[str, Any]:
 
 
 def member(document: dict[str, Any], key: str) -> dict[str, Any]:
-    """A member that is an object; an empty one where it is absent, or something else."""
+    """A member that is an object; an empty one if it is absent or something else."""
     value = document.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def keys(name: str) -> list[str]:
-    """The keys by which ``host/team/app`` may be found, the most specific first."""
+    """The possible keys of ``host/team/app``, the most specific first."""
     parts = name.split("/")
     found = ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
     if parts[0] in (HUB, HUB_HOST):
@@ -186,7 +188,7 @@ def keys(name: str) -> list[str]:
 
 
 def host_of(key: str) -> str:
-    """The host[:port] of a key of old, which is a URL: ``https://host/v1/``; the key itself where it is none."""
+    """The host[:port] of a legacy key, which is a URL: ``https://host/v1/``; else the key itself."""
     for scheme in ("https://", "http://"):
         if key.startswith(scheme):
             return key.removeprefix(scheme).partition("/")[0]
@@ -204,7 +206,7 @@ def _in_auths(auths: dict[str, Any], name: str, path: str) -> Login | None:
 
 
 def _login(entry: dict[str, Any], where: str) -> Login | None:
-    from base64 import b64decode
+    from base64 import b64decode  # lazy: only with credentials
 
     user, password = str(entry.get("username") or ""), str(entry.get("password") or "")
     if isinstance(entry.get("auth"), str) and entry["auth"]:
@@ -219,8 +221,8 @@ def _login(entry: dict[str, Any], where: str) -> Login | None:
 
 
 def run_helper(helper: str, action: str, text: str, environ: Mapping[str, str]) -> bytes:
-    """Run ``docker-credential-HELPER ACTION`` with a text on its input; raises RegistryError if it fails."""
-    import subprocess
+    """Run ``docker-credential-HELPER ACTION`` with an input; raises RegistryError if it fails."""
+    import subprocess  # lazy: only with credentials
 
     if not helper or "/" in helper:
         raise RegistryError(f'"{helper:.60}" is not the name of a credential helper')
@@ -234,7 +236,7 @@ def run_helper(helper: str, action: str, text: str, environ: Mapping[str, str]) 
     except subprocess.TimeoutExpired:
         raise RegistryError(f'credential helper "{_HELPER}{helper}" took longer than {_HELPER_TIME} seconds') from None
     if done.returncode:
-        from pyruntime.images.registry.url import printable
+        from pyruntime.images.registry.url import printable  # lazy: only with credentials
 
         said = printable((done.stdout or done.stderr).decode(errors="replace"))
         raise RegistryError(f'credential helper "{_HELPER}{helper}" failed to {action}: {said or done.returncode}')
@@ -242,23 +244,10 @@ def run_helper(helper: str, action: str, text: str, environ: Mapping[str, str]) 
 
 
 def write_file(path: str, document: dict[str, Any]) -> None:
-    """Replace an authentication file: for its owner alone, and never half of it."""
-    directory = os.path.dirname(path) or "."
-    temporary = f"{path}.{os.getpid()}.new"
+    """Replace an authentication file atomically, readable for its owner only."""
     try:
-        os.makedirs(directory, 0o700, exist_ok=True)
-        # A link (to a file in a synchronised home, say) stays one: what it leads to is replaced.
-        path = os.path.realpath(path)
-        temporary = f"{path}.{os.getpid()}.new"
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with open(handle, "w", encoding="ascii") as file:
-                file.write(encode(document, 4) + "\n")
-                file.flush()
-                os.fsync(handle)
-            os.rename(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        os.makedirs(os.path.dirname(path) or ".", 0o700, exist_ok=True)
+        # A symbolic link (for example in a synchronised home) is kept, and its target replaced.
+        replace(os.path.realpath(path), f"{encode(document, 4)}\n".encode(), sync=True)
     except OSError as error:
-        raise UsageError(f'"{path}": cannot be written: {error.strerror}; name another file by --authfile') from None
+        raise UsageError(f'"{path}": cannot be written: {error.strerror}; name another file with --authfile') from None

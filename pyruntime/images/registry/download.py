@@ -1,8 +1,8 @@
-"""Blobs from endpoints into a sink: resumed where they were cut, from the next endpoint where one fails.
+"""Downloads blobs from endpoints to a sink: resumed after interruptions, from the next endpoint after a failure.
 
-Spec: distribution-spec, "Pulling blobs"; RFC 9110, 13.1.5 (If-Range), 14 (Range). Attempts count anew where
-some content came: a transfer that progresses is never given up. What comes from another place than the registry
-(``urls`` of a descriptor) is asked for without any credentials.
+Spec: distribution-spec, "Pulling blobs"; RFC 9110, 13.1.5 (If-Range), 14 (Range). The attempts are counted from zero
+after progress: a transfer that progresses is never given up. Content from other URLs (``urls`` of a descriptor) is
+requested without credentials.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pyruntime.images.registry.http import Response, Transport
     from pyruntime.images.registry.session import Session
 
-    class Sink(Protocol):
-        """Where a blob goes. ``offset``: how many bytes are there already; ``restart`` drops them."""
+    class BlobSink(Protocol):
+        """The destination of a blob. ``offset``: the number of bytes already written; ``restart`` discards them."""
 
         @property
         def offset(self) -> int: ...
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
         def restart(self) -> object: ...
 
 _RANGES = (200, 206, 416)
-_PROGRESS = 1024   # bytes; a server that sends fewer in each attempt would be asked without an end
+_PROGRESS = 1024   # bytes; less per attempt is no progress, or the attempts would never end
 
 
-class Body:
-    """A blob's content as it comes. ``offset``: where it begins, 0 where the server knows no ranges.
+class BlobBody:
+    """The content of a blob. ``offset``: where it starts, 0 if the server does not support ranges.
 
-    Nothing is verified here. Raises AttemptFailed (a RegistryError) where the connection is cut.
+    Not verified. Raises AttemptFailed (a RegistryError) if the connection is interrupted.
     """
 
     __slots__ = ("_response", "length", "offset")
@@ -44,10 +44,10 @@ class Body:
     def __init__(self, response: Response, offset: int) -> None:
         self._response = response
         self.offset = offset
-        self.length = response.length   # bytes from the offset to the end; -1 where the server does not say
+        self.length = response.length   # bytes from the offset to the end; -1 if unknown
 
     def readinto(self, view: memoryview) -> int:
-        """Fill the view; fewer bytes only at the end, where it is 0."""
+        """Fill the view; fewer bytes only at the end, and then 0."""
         return self._response.readinto(view)
 
     def read(self, count: int = PIECE) -> bytes:
@@ -56,29 +56,30 @@ class Body:
         return bytes(data[:self._response.readinto(memoryview(data))])
 
     def close(self) -> None:
-        """Give up, or be done."""
+        """Close the response."""
         self._response.close()
 
 
 def begins(response: Response) -> int:
-    """The offset of an answer's first byte: by Content-Range for 206, else 0. Raises RegistryError if it lies."""
+    """The offset of a response's first byte: by Content-Range for 206, else 0. Raises RegistryError if it is invalid.
+    """
     if response.status != 206:
         return 0
     unit, _, rest = response.header("Content-Range").partition(" ")
     first = rest.partition("-")[0].strip()
     if unit.lower() != "bytes" or not first.isascii() or not first.isdigit():
         response.close()
-        raise RegistryError(f'"{response.url.netloc}": a part of a blob that does not say which')
+        raise RegistryError(f'"{response.url.netloc}": a partial response without its range')
     return int(first)
 
 
-class Source:
-    """Where a blob can be had: from a repository by its session, or from a URL by nobody in particular."""
+class BlobSource:
+    """A source of a blob: a repository by its session, or a URL without credentials."""
 
     __slots__ = ("_digest", "_etag", "_session", "_url", "name")
 
     def __init__(self, session: Session, descriptor: Descriptor, url: str = "") -> None:
-        """``url``: a foreign place, instead of the session's repository."""
+        """``url``: another place, instead of the session's repository."""
         self._session = session
         self._digest = descriptor.digest
         self._url = Url(url) if url else None
@@ -86,7 +87,7 @@ class Source:
         self.name = f"{self._url.scheme}://{self._url.netloc}" if self._url else session.endpoint.name
 
     def open(self, offset: int, attempts: Attempts | None = None) -> Response:
-        """Ask for the content from an offset on: 200, 206 or 416. Raises RegistryError."""
+        """Request the content from an offset on: 200, 206 or 416. Raises RegistryError."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and self._etag:
             headers["If-Range"] = self._etag
@@ -94,14 +95,14 @@ class Source:
         if self._url is None:
             url = self._session.url("blobs", self._digest)
             response = self._session.request("GET", url, what, good=_RANGES, headers=headers, attempts=attempts)
-        else:   # not by the session: it would answer this place's challenges (CVE-2020-15157)
+        else:   # not by the session, which would answer the challenges of this URL (CVE-2020-15157)
             response = self._session.transport.request("GET", self._url, headers)
             if response.status not in _RANGES:
                 response.close()
                 raise AttemptFailed(f'"{self.name}": {what}: HTTP {response.status}', response.status,
                                     transient=is_transient(response.status), asked=asked_wait(response))
         etag = response.header("ETag")
-        self._etag = etag if etag.startswith('"') else ""   # a weak one says nothing about bytes
+        self._etag = etag if etag.startswith('"') else ""   # a weak ETag does not identify bytes
         return response
 
     def attempts(self) -> Attempts:
@@ -109,13 +110,13 @@ class Source:
         return Attempts(self._session.transport, mirror=self._session.endpoint.mirror)
 
     def forget(self) -> None:
-        """Take nothing that was said about the content into the next request."""
+        """Discard what is known of the content before the next request."""
         self._etag = ""
 
 
-def fetch(sources: Sequence[Source], descriptor: Descriptor, sink: Sink, transport: Transport, *,
+def fetch(sources: Sequence[BlobSource], descriptor: Descriptor, sink: BlobSink, transport: Transport, *,
           progress: Callable[[int], None], verify: Callable[[], None] | None) -> None:
-    """Fill the sink from the first source that can. Raises the last source's error, with those of the others."""
+    """Fill the sink from the first working source. Raises the last source's error, with those of the others."""
     failed: list[str] = []
     for number, source in enumerate(sources):
         try:
@@ -126,16 +127,16 @@ def fetch(sources: Sequence[Source], descriptor: Descriptor, sink: Sink, transpo
         except (RegistryError, DigestError) as error:
             if isinstance(error, DigestError) and sink.offset:
                 progress(-sink.offset)
-                sink.restart()   # nobody knows which part is wrong, or from where it came
+                sink.restart()   # the wrong part, and its source, are unknown
             if number + 1 == len(sources):
                 if failed:
                     error.args = ("; ".join([str(error.args[0]), *failed]),)
                 raise
-            transport.warn(f"{error}; trying the next place")
+            transport.warn(f"{error}; trying the next endpoint")
             failed.append(f"before that: {error.args[0]}")
 
 
-def _fetch(source: Source, descriptor: Descriptor, sink: Sink, progress: Callable[[int], None]) -> None:
+def _fetch(source: BlobSource, descriptor: Descriptor, sink: BlobSink, progress: Callable[[int], None]) -> None:
     attempts = source.attempts()
     if sink.offset > descriptor.size:
         _restart(sink, progress)
@@ -152,16 +153,16 @@ def _fetch(source: Source, descriptor: Descriptor, sink: Sink, progress: Callabl
             attempts.wait(error)
 
 
-def _restart(sink: Sink, progress: Callable[[int], None]) -> None:
+def _restart(sink: BlobSink, progress: Callable[[int], None]) -> None:
     progress(-sink.offset)
     sink.restart()
 
 
-def _copy(source: Source, descriptor: Descriptor, sink: Sink, progress: Callable[[int], None],
+def _copy(source: BlobSource, descriptor: Descriptor, sink: BlobSink, progress: Callable[[int], None],
           attempts: Attempts) -> None:
     response = source.open(sink.offset, attempts)
     try:
-        if response.status == 416:   # there is no such part: then what is here cannot be a part of it
+        if response.status == 416:   # no such range: the partial content must be wrong
             source.forget()
             if not sink.offset:
                 raise RegistryError(f'"{source.name}": blob {descriptor.digest}: HTTP 416 to a request for all of it',
@@ -172,18 +173,18 @@ def _copy(source: Source, descriptor: Descriptor, sink: Sink, progress: Callable
         start = begins(response)
         if start != sink.offset:
             if start:
-                raise RegistryError(f'"{source.name}": blob {descriptor.digest}: bytes from {start} on came instead of'
+                raise RegistryError(f'"{source.name}": blob {descriptor.digest}: it starts at byte {start} instead of'
                                     f" {sink.offset}")
             _restart(sink, progress)
         if response.length >= 0 and start + response.length != descriptor.size:
             raise DigestError(f'"{source.name}": blob {descriptor.digest} has {start + response.length} bytes there,'
-                              f" its descriptor says {descriptor.size}")
+                              f" its descriptor has {descriptor.size}")
         _drain(response, descriptor, sink, progress)
     finally:
         response.close()
 
 
-def _drain(response: Response, descriptor: Descriptor, sink: Sink, progress: Callable[[int], None]) -> None:
+def _drain(response: Response, descriptor: Descriptor, sink: BlobSink, progress: Callable[[int], None]) -> None:
     left = descriptor.size - sink.offset
     view = memoryview(bytearray(min(PIECE, left + 1)))
     while True:
@@ -191,8 +192,8 @@ def _drain(response: Response, descriptor: Descriptor, sink: Sink, progress: Cal
         if not count:
             return
         if count > left:
-            raise DigestError(f"{descriptor.digest}: more content than the {descriptor.size} bytes that its descriptor"
-                              " says")
+            raise DigestError(f"{descriptor.digest}: the content is longer than the {descriptor.size} bytes of its"
+                              " descriptor")
         sink.write(view[:count])
         left -= count
         progress(count)

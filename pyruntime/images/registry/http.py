@@ -1,8 +1,8 @@
-"""HTTP/1.1 for registries: kept connections, redirects that give nothing away, answers of limited size.
+"""HTTP/1.1 for registries: kept connections, redirects without credentials, responses of limited size.
 
-Spec: distribution-spec, "API"; RFC 9110. Authorization goes to the origin that it is for (scheme, host and port) and
-nowhere else: a redirect to another one is followed without it. From https no redirect leads to http, unless the
-registry is insecure by configuration. Bodies are never compressed on the way, since blobs are named by their bytes.
+Spec: distribution-spec, "API"; RFC 9110. Authorization is sent to its own origin (scheme, host and port) only: a
+redirect to another origin is followed without it. No redirect leads from https to http, unless the registry is
+configured as insecure. Bodies are never compressed in transfer, because blobs are identified by their bytes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Protocol
 
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
     from pyruntime.images.registry.url import Origin
 
-    Key = tuple[Origin, bool]   # what a kept connection may be used for: an origin, and whether it may be insecure
+    Key = tuple[Origin, bool]   # of a kept connection: its origin, and whether it may be insecure
 
     class Readable(Protocol):
         """Where content comes from: a file, for example."""
@@ -35,35 +35,35 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 17     # bytes that are read or sent at once, and between two reports of progress
 MAX_REDIRECTS = 10
-_READ_AHEAD = 8192  # connection's buffer. More at first, and readinto1 loses what is in it when the connection fails
+_READ_AHEAD = 8192  # connection's buffer. With more, readinto1 would lose it when the connection fails
 _MAX_IDLE = 8       # connections kept for one origin
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 def _cut(sock: socket.socket) -> None:
-    """End what a thread waits for at a socket."""
-    import socket
+    """End a thread's wait at a socket."""
+    import socket  # lazy: only with a connection
 
     try:
-        # Not SSLSocket's own, which takes away what the other thread is using.
+        # Not SSLSocket's own shutdown, which would free objects that the other thread uses.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError:
-        return   # it is closed, or not connected yet: then the connection fails
+        return   # closed, or not connected yet, and then the connection fails
 
 
 def nothing(message: str) -> None:
-    """Take a message and say nothing: where nobody listens."""
+    """Ignore a message."""
 
 
-class Stream:
-    """A body that is sent from where ``open`` begins anew each time; ``length`` in bytes."""
+class ContentStream:
+    """A body to send, opened again by ``open`` for each attempt; ``length`` in bytes."""
 
     __slots__ = ("gone", "length", "open", "sent")
 
     def __init__(self, open_: Callable[[], Readable], length: int, sent: Callable[[int], None] | None = None) -> None:
         self.open = open_
         self.length = length
-        self.sent = sent   # is told how many bytes have gone, each time; less than 0 where they have to go again
+        self.sent = sent   # called with the bytes sent, negative if they must be sent again
         self.gone = 0
 
     def copy(self, send: Callable[[memoryview], None]) -> None:
@@ -86,7 +86,7 @@ class Stream:
     def _next(self, source: Readable, view: memoryview) -> int:
         try:
             count = source.readinto(view)
-        except OSError as error:   # of a disk, which must not be taken for one of the network
+        except OSError as error:   # an error of the disk, not of the network
             raise RegistryError(f"the content to push cannot be read: {error.strerror or error}") from None
         if not count:
             raise RegistryError(f"the content to push ends {self.length - self.gone} bytes too early")
@@ -94,7 +94,7 @@ class Stream:
 
 
 class Response:
-    """An answer: ``status``, ``url`` (after redirects), headers, and a body that is read once."""
+    """A response: ``status``, ``url`` (after redirects), headers, and a body that is read once."""
 
     __slots__ = ("_answer", "_connection", "_failure", "_key", "_transport", "seen", "status", "url")
 
@@ -106,20 +106,20 @@ class Response:
         self._answer = answer
         self.status = answer.status
         self.url = url
-        self._failure: AttemptFailed | None = None   # that comes after what has been read
+        self._failure: AttemptFailed | None = None   # raised after the bytes that were received
         self.seen = 0   # bytes of the body so far
 
     def header(self, name: str) -> str:
-        """A header's value; empty where it is absent."""
+        """A header's value; empty if it is absent."""
         return (self._answer.headers.get(name) or "").strip()
 
     def headers(self, name: str) -> list[str]:
-        """Every value of a header that may come several times."""
+        """All values of a header that may occur several times."""
         return [str(value) for value in self._answer.headers.get_all(name, [])]
 
     @property
     def length(self) -> int:
-        """What Content-Length says; -1 where it is absent, or no number."""
+        """Content-Length; -1 if it is absent or not a number."""
         text = self.header("Content-Length")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
 
@@ -129,9 +129,9 @@ class Response:
         return self.header("Content-Type").partition(";")[0].strip().lower()
 
     def readinto(self, view: memoryview) -> int:
-        """Fill the view with what comes next; fewer bytes only at the end, where it is 0.
+        """Fill the view with the next bytes; fewer bytes only at the end, and then 0.
 
-        Raises AttemptFailed where the connection is cut, or too little comes for the transport's timeout.
+        Raises AttemptFailed if the connection is interrupted, or too slow for the transport's timeout.
         """
         if self._failure:
             raise self._failure
@@ -143,7 +143,7 @@ class Response:
                     break
                 count += got
         except Exception as error:
-            # What came before stays: a link that is cut again and again must still make progress.
+            # Received bytes are kept: an unreliable connection must still make progress.
             count += len(getattr(error, "partial", b""))
             self._failure = self._failed(error)
             if not count:
@@ -152,28 +152,29 @@ class Response:
         if not count:
             missing = self._answer.length
             self.close()
-            if missing and view:   # http.client takes an early end for the end of the content
+            if missing and view:   # http.client accepts an early end
                 raise self._transport.cut(self.url, f"{missing} bytes before the end of the content")
         return count
 
     def _some(self, view: memoryview) -> int:
-        """What has come, at least a byte; 0 at the end. http.client's readinto loses what comes before a failure."""
+        """The received bytes, at least one; 0 at the end. http.client's readinto loses bytes received before a failure.
+        """
         answer = self._answer
         if answer.chunked:
             return answer.readinto(view)
         if answer.isclosed():
             return 0
-        if answer.length is None:   # as long as the connection
+        if answer.length is None:   # ends with the connection
             return answer.fp.readinto1(view)
         got = answer.fp.readinto1(view[:answer.length]) if answer.length else 0
         answer.length -= got
         return got
 
     def document(self, limit: int) -> bytes:
-        """The whole body; raises RegistryError where it is longer than ``limit`` bytes."""
+        """The whole body; raises RegistryError if it is longer than ``limit`` bytes."""
         if self.length > limit:
             self.close()
-            raise RegistryError(f'"{self.url.shown}": {self.length} bytes; no more than {limit} are read', self.status)
+            raise RegistryError(f'"{self.url.shown}": {self.length} bytes; the limit is {limit}', self.status)
         data = bytearray()
         view = memoryview(bytearray(min(limit + 1, 1 << 16)))
         while True:
@@ -183,16 +184,16 @@ class Response:
             data += view[:count]
             if len(data) > limit:
                 self.close()
-                raise RegistryError(f'"{self.url.shown}": an endless answer; no more than {limit} bytes are read',
+                raise RegistryError(f'"{self.url.shown}": a response of more than {limit} bytes, the limit',
                                     self.status)
 
     def close(self) -> None:
-        """Give the connection back if everything was read, else close it."""
-        connection, self._connection = self._connection, None   # given back once: then another thread may have it
+        """Keep the connection if everything was read, else close it."""
+        connection, self._connection = self._connection, None   # given back once: another thread may use it then
         if connection is None:
             return
         if self._answer.length == 0:
-            self._answer.close()   # it has come to its end, which http.client knows only when it is read
+            self._answer.close()   # at its end, which http.client notices only by a read
         if self._answer.isclosed() and not self._answer.will_close and connection.sock is not None:
             self._transport.keep(self._key, connection)
         else:
@@ -208,22 +209,22 @@ class Response:
 
 
 class Transport:
-    """Connections to all hosts, for all threads. ``warn`` and ``debug`` take messages for people.
+    """Connections to all hosts, for all threads. ``warn`` and ``debug`` are called with messages.
 
     ``stopped``: ``stop`` was called, and every request fails.
     """
 
-    def __init__(self, settings: Settings, *, warn: Callable[[str], None] = nothing,
+    def __init__(self, settings: RegistrySettings, *, warn: Callable[[str], None] = nothing,
                  debug: Callable[[str], None] = nothing, sleep: Callable[[float], None] | None = None) -> None:
-        """``sleep`` waits between attempts, for a number of seconds: a test puts its own there."""
+        """``sleep`` waits between attempts, for a number of seconds; tests replace it."""
         self.settings = settings
         self.warn = warn
         self.debug = debug
         self.sleep = sleep or self._sleep
         self.stopped = False
-        self.tokens: dict[tuple[str, ...], tuple[str, float]] = {}   # kept by auth, for all repositories of a command
+        self.tokens: dict[tuple[str, ...], tuple[str, float]] = {}   # filled by auth, for all repositories of a command
         self._lock = allocate_lock()
-        self._running = allocate_lock()   # held until we are stopped
+        self._running = allocate_lock()   # held until ``stop``
         self._running.acquire()
         self._sockets: list[socket.socket] = []   # that may be open
         self._idle: dict[Key, list[http.client.HTTPConnection]] = {}
@@ -233,7 +234,7 @@ class Transport:
         self._warned: set[str] = set()
 
     def close(self) -> None:
-        """Close what is kept open."""
+        """Close the kept connections."""
         with self._lock:
             for connections in self._idle.values():
                 for connection in connections:
@@ -241,8 +242,8 @@ class Transport:
             self._idle.clear()
 
     def stop(self) -> None:
-        """End every request of every thread at once, and let none begin. For who does not wait for them."""
-        self.warn = self.debug = nothing   # that they fail is no news
+        """End all requests of all threads at once, and refuse new ones. For a caller that does not wait for them."""
+        self.warn = self.debug = nothing   # their failures are expected
         with self._lock:
             self.stopped = True
             for sock in self._sockets:
@@ -252,7 +253,7 @@ class Transport:
 
     def _sleep(self, seconds: float) -> None:
         if self._running.acquire(timeout=seconds):
-            self._running.release()   # for the next one who sleeps
+            self._running.release()   # for the next waiting thread
 
     def _opened(self, sock: socket.socket) -> None:
         with self._lock:
@@ -261,9 +262,10 @@ class Transport:
                 raise ConnectionAbortedError
 
     def base(self, host: str, *, insecure: bool) -> Url:
-        """The root of a registry's API at host[:port]: https, but http where that is allowed and https is not spoken.
+        """The root of a registry's API at host[:port]: https, or http if that is allowed and the server does not speak
+        TLS.
 
-        Allowed is http for the machine's own loopback, and for registries that are insecure by configuration.
+        http is allowed for the loopback interface, and for registries configured as insecure.
         """
         secure = Url(f"https://{host}/")
         if not insecure and not proxies.is_loopback(secure.host):
@@ -273,21 +275,22 @@ class Transport:
         return Url(f"http://{host}/") if self._schemes.get((host, insecure)) == "http" else secure
 
     def _probe(self, url: Url, host: str, insecure: bool) -> None:
-        """Find out by a connection whether TLS is spoken."""
+        """Find out by a connection whether the server speaks TLS."""
         scheme = "https"
         try:
             self.keep((url.origin, insecure), self._dial(url, insecure))
         except AttemptFailed as error:
             if error.reason == UNKNOWN_HOST and not proxies.find(self.settings.environ, "http", url.host, 80):
-                raise   # it would not be found for http either
-            if error.reason == UNTRUSTED:   # TLS is spoken, and what is wrong with it is said when something is asked
+                raise   # http would fail too
+            if error.reason == UNTRUSTED:   # it speaks TLS: the next request reports the certificate
                 return
             scheme = "http"
         self._schemes[host, insecure] = scheme
 
-    def request(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None = None, *,
+    def request(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | ContentStream | None = None, *,
                 insecure: bool = False) -> Response:
-        """Ask once, and follow redirects. Any status is an answer; raises AttemptFailed where there is none."""
+        """Send a request once, and follow redirects. Any status is a response; raises AttemptFailed if there is none.
+        """
         headers = dict(headers)
         for _ in range(MAX_REDIRECTS):
             response = self._exchange(method, url, headers, body, insecure)
@@ -298,14 +301,14 @@ class Transport:
             response.document(1 << 20) if 0 <= response.length <= 1 << 16 else response.close()
             there = Url(location, url)
             if method not in ("GET", "HEAD") and response.status not in (307, 308):
-                raise RegistryError(f'"{url.shown}" redirects a {method} to "{there.shown}"; name the registry by that'
-                                    " address", response.status)
+                raise RegistryError(f'"{url.shown}" redirects a {method} to "{there.shown}"; use that address of the'
+                                    " registry", response.status)
             if url.scheme == "https" and there.scheme == "http" and not insecure:
                 raise RegistryError(f'"{url.shown}" redirects to "{there.scheme}://{there.netloc}", which is not'
                                     " encrypted; set insecure = true for the registry in registries.conf to allow it",
                                     response.status)
             if there.origin != url.origin:
-                if method == "POST" and body:   # a form, with a password or an identity token in it
+                if method == "POST" and body:   # a form with a password or an identity token
                     raise RegistryError(f'"{url.shown}" redirects credentials to "{there.scheme}://{there.netloc}":'
                                         " they are not sent there", response.status)
                 headers.pop("Authorization", None)
@@ -313,7 +316,7 @@ class Transport:
             url = there
         raise RegistryError(f'"{url.shown}": more than {MAX_REDIRECTS} redirects')
 
-    def _exchange(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None,
+    def _exchange(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | ContentStream | None,
                   insecure: bool) -> Response:
         while True:
             key = url.origin, insecure
@@ -327,18 +330,18 @@ class Transport:
             except Exception as error:
                 connection.close()
                 if kept and isinstance(error, OSError) and not isinstance(error, TimeoutError) \
-                        and not isinstance(body, Stream):
-                    # The server had closed it meanwhile: no failure, a new one is needed. Not so for a part of an
-                    # upload, which it may have taken: it would have it twice.
+                        and not isinstance(body, ContentStream):
+                    # The server has closed the kept connection: a new one is needed. Not for a part of an
+                    # upload, which the server may have received.
                     continue
-                raise self.failure(error, url, f"waiting for an answer to {method}") from None
+                raise self.failure(error, url, f"waiting for a response to {method}") from None
             self._reached.add((url.host, url.port))
             self.debug(f"{method} {url.shown}: {answer.status}")
             return Response(self, url, key, connection, answer)
 
     def _send(self, connection: http.client.HTTPConnection, method: str, url: Url, headers: Mapping[str, str],
-              body: bytes | Stream | None) -> http.client.HTTPResponse:
-        from pyruntime._version import __version__
+              body: bytes | ContentStream | None) -> http.client.HTTPResponse:
+        from pyruntime._version import __version__  # lazy: only with a connection
         from pyruntime.images.registry.connection import answer
 
         proxy = proxies.find(self.settings.environ, "http", url.host, url.port) if url.scheme == "http" else None
@@ -350,15 +353,15 @@ class Transport:
             connection.putheader("Proxy-Authorization", proxy.authorization)
         for name, value in headers.items():
             connection.putheader(name, value)
-        length = body.length if isinstance(body, Stream) else len(body or b"")
+        length = body.length if isinstance(body, ContentStream) else len(body or b"")
         if body is not None or method in ("POST", "PUT", "PATCH"):
             connection.putheader("Content-Length", str(length))
         try:
             connection.endheaders(body if isinstance(body, bytes) else None)
-            if isinstance(body, Stream):
+            if isinstance(body, ContentStream):
                 body.copy(connection.send)
         except ConnectionError as error:
-            # A server that refuses a body answers and closes before it has read all: the answer says why.
+            # A server that refuses a body responds and closes before it has read everything.
             try:
                 return answer(connection)
             except Exception:
@@ -366,7 +369,7 @@ class Transport:
         return answer(connection)
 
     def _dial(self, url: Url, insecure: bool) -> http.client.HTTPConnection:
-        from pyruntime.images.registry import connection
+        from pyruntime.images.registry import connection  # lazy: only with a connection
 
         proxy = proxies.find(self.settings.environ, url.scheme, url.host, url.port)
         tls = self._context(url, insecure) if url.scheme == "https" else None
@@ -379,7 +382,7 @@ class Transport:
     def _context(self, url: Url, insecure: bool) -> ssl.SSLContext:
         key = (url.netloc, insecure)
         if key not in self._contexts:
-            from pyruntime.images.registry import certificates
+            from pyruntime.images.registry import certificates  # lazy: only with a connection
 
             self._contexts[key] = certificates.context(self.settings, url.netloc, verify=not insecure)
         return self._contexts[key]
@@ -390,7 +393,7 @@ class Transport:
             return kept.pop() if kept else None
 
     def keep(self, key: Key, connection: http.client.HTTPConnection) -> None:
-        """Take back a connection whose last answer was read to its end."""
+        """Keep a connection whose last response was read to its end."""
         with self._lock:
             kept = self._idle.setdefault(key, [])
             if len(kept) < _MAX_IDLE:
@@ -399,8 +402,8 @@ class Transport:
         connection.close()
 
     def failure(self, error: Exception, url: Url, doing: str) -> AttemptFailed:
-        """What an exception on the way to a URL means."""
-        from pyruntime.images.registry import connection
+        """The error for an exception during a request to a URL."""
+        from pyruntime.images.registry import connection  # lazy: only with a connection
 
         if self.stopped:
             return AttemptFailed(f'"{url.netloc}": stopped', transient=False)
@@ -409,7 +412,7 @@ class Transport:
 
     def cut(self, url: Url, where: str) -> AttemptFailed:
         """The error for a connection that ended too early."""
-        return AttemptFailed(f'"{url.netloc}": the connection was cut {where}', transient=True)
+        return AttemptFailed(f'"{url.netloc}": the connection was closed {where}', transient=True)
 
     def _pass_warnings(self, response: Response) -> None:
         """Show each ``Warning: 299 - "text"`` once (distribution-spec, "Warnings")."""

@@ -1,12 +1,12 @@
-"""Logging in to a registry, and out: the login is tried at the registry before it is written down.
+"""Login and logout: a login is checked with the registry before it is stored.
 
-It goes into the file of --authfile, else ``$REGISTRY_AUTH_FILE``, else containers' auth.json of this session; where
-that file has a credential helper for the registry, or for all, the helper keeps the secret.
+It is stored in the file of --authfile, else ``$REGISTRY_AUTH_FILE``, else containers' auth.json of this session; if
+that file configures a credential helper for the registry, or for all, in the helper.
 """
 
 from __future__ import annotations
 
-from pyruntime.errors import ConfigError, RegistryError, UsageError
+from pyruntime.errors import ConfigError, Problem, RegistryError, UsageError
 from pyruntime.images.reference import HUB
 from pyruntime.images.registry.credentials import (
     HUB_KEY,
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
 
 
 def write_target(environ: Mapping[str, str], authfile: str = "") -> str:
-    """The file that a login is written to."""
+    """The file for new logins."""
     return authfile or environ.get("REGISTRY_AUTH_FILE") or runtime_file(environ)
 
 
-def login(name: str, username: str, password: str, *, settings: Settings, authfile: str = "",
+def login(name: str, username: str, password: str, *, settings: RegistrySettings, authfile: str = "",
           transport: Transport | None = None) -> str:
-    """Try a login at ``host[:port]`` (or keep it for ``host/team/app`` only) and write it down; where it is kept.
+    """Check a login at ``host[:port]`` (or for ``host/team/app`` only) and store it; where it is stored.
 
-    Raises RegistryError where the registry refuses it, UsageError where it cannot be written, or is none.
+    Raises RegistryError if the registry refuses it, UsageError if it is invalid or cannot be stored.
     """
     name = _name(name)
-    if not username or ":" in username:   # the colon ends the user name in every file and header
-        raise UsageError("the user name is empty, or has a colon")
+    if not username or ":" in username:   # a colon separates the user name from the password
+        raise UsageError("the user name is empty or contains a colon")
     if not password:
         raise UsageError("the password is empty")
     found = Login(username, password)
@@ -59,7 +59,7 @@ def login(name: str, username: str, password: str, *, settings: Settings, authfi
 
 
 def check(name: str, found: Login, transport: Transport) -> None:
-    """Ask the registry whether the login is good; raises RegistryError where it is not."""
+    """Check a login with the registry; raises RegistryError if it is refused."""
     domain = name.partition("/")[0]
     endpoint = transport.settings.host(domain)
     session = Session(transport, endpoint, Credentials(explicit=found, environ={}), "pull")
@@ -67,11 +67,11 @@ def check(name: str, found: Login, transport: Transport) -> None:
     response = session.request("GET", root, "login", good=(200, 404))
     response.close()
     if response.status == 404:
-        raise RegistryError(f'"{domain}": there is no registry of version 2 at this address', 404)
+        raise RegistryError(f'"{domain}": no registry of version 2 at this address', 404)
 
 
 def keep(name: str, found: Login, environ: Mapping[str, str], authfile: str = "") -> str:
-    """Write a login down without trying it; where it is kept."""
+    """Store a login without a check; where it is stored."""
     path = write_target(environ, authfile)
     document = read_file(path)
     server, helper = _helper(document, name)
@@ -80,10 +80,10 @@ def keep(name: str, found: Login, environ: Mapping[str, str], authfile: str = ""
         secret = {"ServerURL": server, "Username": found.username, "Secret": found.password}
         run_helper(helper, "store", encode(secret), environ)
         if auths.get(name):
-            auths[name] = {}   # the secret was here before there was a helper
+            auths[name] = {}   # the secret was stored before the helper was configured
             write_file(path, document)
         return f"credential helper {helper}"
-    # In Docker's own file its Hub has a name of its own, which docker looks for.
+    # In Docker's own file, Docker Hub has a special key.
     key = HUB_KEY if name == HUB and path.endswith("/config.json") else name
     auths[key] = {"auth": found.basic.removeprefix("Basic ")}
     write_file(path, document)
@@ -91,9 +91,9 @@ def keep(name: str, found: Login, environ: Mapping[str, str], authfile: str = ""
 
 
 def logout(name: str, *, environ: Mapping[str, str], authfile: str = "") -> list[str]:
-    """Forget the login for ``host[:port]`` or ``host/team/app``; where it was kept. An empty list: nowhere.
+    """Remove the login for ``host[:port]`` or ``host/team/app``; where it was stored. An empty list: nowhere.
 
-    Looks into the file that a login is written to, and no other. Raises ConfigError, UsageError, RegistryError.
+    Only the file for new logins is searched. Raises ConfigError, UsageError, RegistryError.
     """
     name = _name(name)
     path = write_target(environ, authfile)
@@ -118,7 +118,7 @@ def logout(name: str, *, environ: Mapping[str, str], authfile: str = "") -> list
 
 
 def logout_all(*, environ: Mapping[str, str], authfile: str = "") -> list[str]:
-    """Forget every login of the file that logins are written to; the registries' names."""
+    """Remove every login of the file for new logins; the registries' names."""
     path = write_target(environ, authfile)
     names = [host_of(key) for key in _auths(read_file(path), path)]
     for name in names:
@@ -127,7 +127,7 @@ def logout_all(*, environ: Mapping[str, str], authfile: str = "") -> list[str]:
 
 
 def _name(name: str) -> str:
-    """A registry's name as it stands in files, without what people write around it."""
+    """A registry's name as in files, without scheme and path."""
     name = host_of(name.strip()) if "://" in name else name.strip().rstrip("/")
     if not name or any(character.isspace() or not character.isprintable() for character in name):
         raise UsageError(f'"{name:.100}" is not the name of a registry: write host or host:port')
@@ -135,7 +135,7 @@ def _name(name: str) -> str:
 
 
 def _helper(document: dict[str, Any], name: str) -> tuple[str, str]:
-    """The server's name for a helper, and the helper; empty where the file itself keeps secrets."""
+    """The server's name for a helper, and the helper; empty if the file itself holds secrets."""
     domain = name.partition("/")[0]
     server = HUB_KEY if domain == HUB else domain
     helpers = member(document, "credHelpers")
@@ -146,7 +146,5 @@ def _helper(document: dict[str, Any], name: str) -> tuple[str, str]:
 def _auths(document: dict[str, Any], path: str) -> dict[str, Any]:
     auths = document.setdefault("auths", {})
     if not isinstance(auths, dict):
-        from pyruntime.errors import Problem
-
         raise ConfigError(path, [Problem("auths", "expected an object", 'write {"auths": {}}')])
     return auths

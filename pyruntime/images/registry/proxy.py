@@ -1,9 +1,9 @@
-"""Proxies: which one a host is reached through, by the environment.
+"""Proxies: the proxy for a host, by the environment.
 
-``HTTPS_PROXY`` and ``HTTP_PROXY`` name one for each scheme, in small letters too (which win, as with curl), with a
-user and a password if it asks for them. ``NO_PROXY`` lists what is reached directly: host names (with all below
-them), addresses, networks (``10.0.0.0/8``), each with a port if only that is meant, or ``*``. This machine's own
-loopback is always reached directly, as Go's programs do it.
+``HTTPS_PROXY`` and ``HTTP_PROXY`` name a proxy for each scheme, also in lower case (which wins, as with curl), with
+user and password if needed. ``NO_PROXY`` lists exceptions: host names (with their subdomains), addresses, networks
+(``10.0.0.0/8``), each with an optional port, or ``*``. The loopback interface is never reached through a proxy, as in
+Go's programs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Proxy:
-    """A proxy for HTTP: host, port, and the value of Proxy-Authorization, empty where it asks for none."""
+    """An HTTP proxy: host, port, and the value of Proxy-Authorization, empty without a login."""
 
     __slots__ = ("authorization", "host", "port")
 
@@ -27,7 +27,7 @@ class Proxy:
 
 
 def find(environ: Mapping[str, str], scheme: str, host: str, port: int) -> Proxy | None:
-    """The proxy for a host, or None for a direct connection. Raises UsageError for a proxy that we cannot speak to."""
+    """The proxy for a host, or None for a direct connection. Raises UsageError for an unsupported proxy."""
     name = f"{scheme}_proxy"
     text = environ.get(name) or ("" if name == "http_proxy" and "REQUEST_METHOD" in environ   # CVE-2016-5385, httpoxy
                                  else environ.get(name.upper(), ""))
@@ -37,8 +37,8 @@ def find(environ: Mapping[str, str], scheme: str, host: str, port: int) -> Proxy
 
 
 def parse(text: str, name: str = "proxy") -> Proxy:
-    """Read a proxy's URL; without a scheme it is http."""
-    from base64 import b64encode
+    """Read a proxy's URL; the default scheme is http."""
+    from base64 import b64encode  # lazy: only with a proxy
     from urllib.parse import unquote, urlsplit
 
     try:
@@ -46,8 +46,8 @@ def parse(text: str, name: str = "proxy") -> Proxy:
         host, port = url.hostname, url.port
     except ValueError as error:
         raise UsageError(f"{name}: not a URL: {error}") from None
-    if url.scheme != "http" or not host:   # the URL may hold a password: it is not shown
-        raise UsageError(f'{name}: a proxy is reached by "http://host:port" here, not by "{url.scheme}:"')
+    if url.scheme != "http" or not host:   # without the URL, which may contain a password
+        raise UsageError(f'{name}: unsupported proxy scheme "{url.scheme}:"; write "http://host:port"')
     authorization = ""
     if url.username is not None:
         pair = f"{unquote(url.username)}:{unquote(url.password or '')}"
@@ -56,7 +56,7 @@ def parse(text: str, name: str = "proxy") -> Proxy:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the name or address is this machine's own: localhost, 127.0.0.0/8, ::1."""
+    """Whether the name or address is the loopback interface: localhost, 127.0.0.0/8, ::1."""
     if host.strip("[]") in ("localhost", "::1"):
         return True
     parts = host.split(".")
@@ -86,9 +86,9 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 
 def _in_network(network: str, host: str) -> bool:
-    from ipaddress import ip_address, ip_network
+    from ipaddress import ip_address, ip_network  # lazy: only with a proxy
 
     try:
         return ip_address(host) in ip_network(network, strict=False)
-    except ValueError:   # the host is a name, or the entry is no network: then it excludes nothing
+    except ValueError:   # the host is a name, or the entry not a network: no match
         return False

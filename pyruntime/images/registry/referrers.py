@@ -1,7 +1,7 @@
-"""Referrers: what refers to a manifest as its subject, where the registry keeps that list, and where clients do.
+"""Referrers: manifests with another manifest as subject, from a list that the registry or its clients keep.
 
-Spec: distribution-spec, "Listing Referrers", "Pushing Manifests with Subject", "Referrers Tag Schema". A registry
-without the API keeps the list under a tag that is made from the digest, and whoever pushes or deletes updates it.
+Spec: distribution-spec, "Listing Referrers", "Pushing Manifests with Subject", "Referrers Tag Schema". For a registry
+without the API, clients that push or delete a manifest update the list under a tag derived from the digest.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 
 
 def tag_of(digest: str) -> str:
-    """The tag under which clients keep the list of a digest's referrers."""
+    """The tag of the list that clients keep."""
     algorithm, _, encoded = digest.partition(":")
     text = f"{algorithm[:32]}-{encoded[:64]}"
     return "".join(character if character in _TAG else "-" for character in text)
 
 
 def subject_of(raw: bytes) -> str:
-    """The digest of a manifest's subject; empty where it has none."""
+    """The digest of a manifest's subject; empty if it has none."""
     try:
         document = decode(raw, "manifest")
-    except ConfigError:   # no JSON, which has no subject; what is wrong with it is not our question
+    except ConfigError:   # not JSON: no subject
         return ""
     subject = document.get("subject") if isinstance(document, dict) else None
     digest = subject.get("digest") if isinstance(subject, dict) else None
@@ -42,7 +42,7 @@ def subject_of(raw: bytes) -> str:
 
 
 def described(raw: bytes, media_type: str) -> Descriptor:
-    """The descriptor of a manifest for such a list: with artifactType (or the configuration's type) and annotations."""
+    """The descriptor of a manifest for the list: with artifactType (or the configuration's type) and annotations."""
     document: Any = decode(raw, "manifest")
     extra: dict[str, Any] = {}
     config = document.get("config")
@@ -55,7 +55,7 @@ def described(raw: bytes, media_type: str) -> Descriptor:
 
 
 def listed(session: Session, digest: str, artifact_type: str = "") -> list[Descriptor]:
-    """What refers to a digest; of one artifactType only, where it is named."""
+    """The referrers of a digest, optionally of one artifactType."""
     found = by_api(session, digest, artifact_type)
     if found is None:
         found = by_tag(session, digest) or []
@@ -63,8 +63,8 @@ def listed(session: Session, digest: str, artifact_type: str = "") -> list[Descr
 
 
 def by_api(session: Session, digest: str, artifact_type: str = "") -> list[Descriptor] | None:
-    """What the registry's own list says; None where it keeps none."""
-    from urllib.parse import urlencode
+    """The registry's list; None if it keeps none."""
+    from urllib.parse import urlencode  # lazy: only with artifacts
 
     what = f"referrers of {digest}"
     url = session.url("referrers", digest)
@@ -72,7 +72,7 @@ def by_api(session: Session, digest: str, artifact_type: str = "") -> list[Descr
         url = Url(f"{url}?{urlencode({'artifactType': artifact_type})}")
     found: list[Descriptor] = []
     for response, raw in pages(session, url, what, good=(200, 404)):
-        # A registry that serves something else for paths that it does not know has no such list either.
+        # Some registries serve other content for unknown paths.
         if response.status == 404 or response.media_type != media.OCI_INDEX:
             return None
         found += parse_manifest(raw, media.OCI_INDEX, f"{session.endpoint.name}: {what}").manifests
@@ -80,7 +80,7 @@ def by_api(session: Session, digest: str, artifact_type: str = "") -> list[Descr
 
 
 def by_tag(session: Session, digest: str) -> list[Descriptor] | None:
-    """What the tag's list says; None where there is no such tag. Raises RegistryError where it is something else."""
+    """The list under the tag; None if the tag does not exist. Raises RegistryError if it is something else."""
     tag = tag_of(digest)
     response = session.request("GET", session.url("manifests", tag), f'manifest "{tag}"', good=(200, 404),
                                headers={"Accept": media.ACCEPT})
@@ -92,19 +92,19 @@ def by_tag(session: Session, digest: str) -> list[Descriptor] | None:
     except (ConfigError, ImageError):
         manifest = None
     if manifest is None or not manifest.is_index:
-        raise RegistryError(f'"{session.endpoint.name}": the tag "{tag}" is no list of referrers')
+        raise RegistryError(f'"{session.endpoint.name}": the tag "{tag}" is not a list of referrers')
     return manifest.manifests
 
 
 def add(session: Session, subject: str, entry: Descriptor) -> None:
-    """Put a manifest that was pushed onto the tag's list of its subject."""
+    """Add a pushed manifest to the list of its subject."""
     known = by_tag(session, subject) or []
     if entry.digest not in [other.digest for other in known]:
         _put(session, subject, [*known, entry])
 
 
 def remove(session: Session, subject: str, digest: str) -> None:
-    """Take a manifest that was deleted off the tag's list of its subject."""
+    """Remove a deleted manifest from the list of its subject."""
     known = by_tag(session, subject)
     if known is not None and digest in [entry.digest for entry in known]:
         _put(session, subject, [entry for entry in known if entry.digest != digest])

@@ -1,12 +1,13 @@
-"""What is tried again, and when.
+"""Retries: which failures are retried, and when.
 
-Again: no connection, a cut one, a timeout, 408, 429, and the server's own failures (5xx). The waits double from one
-second, up to a minute, each shortened by chance so that clients that failed together do not return together.
-``Retry-After`` is honoured instead where a server sends it, unless it asks for more than anybody would wait.
+Retried: no connection, an interrupted one, a timeout, 408, 429, and the server's own failures (5xx). The waits double
+from one second to a minute, each shortened at random so that clients do not return together. ``Retry-After`` is
+honoured instead, unless it is longer than PATIENCE.
 """
 
 from __future__ import annotations
 
+import os
 import time
 
 from pyruntime.errors import RegistryError
@@ -18,36 +19,36 @@ if TYPE_CHECKING:
 LONGEST = 60.0     # seconds between two attempts
 PATIENCE = 300.0   # seconds that a server may ask for
 AT_MIRRORS = 2     # attempts
-# Why there is no answer, where that decides what is done next.
+# Reasons of a failure that decide what follows.
 UNTRUSTED = "untrusted"         # by its certificate
 UNKNOWN_HOST = "unknown host"   # its name does not resolve
-_NEVER = (501, 505, 511)   # 5xx that say that it will not work
+_NEVER = (501, 505, 511)   # 5xx that are permanent
 
 
 def is_transient(status: int) -> bool:
-    """Whether an answer with this status may be another one soon."""
+    """Whether a request with this status may succeed soon."""
     return status in (408, 425, 429) or (status >= 500 and status not in _NEVER)
 
 
 def asked_wait(response: Response) -> float | None:
-    """The seconds that Retry-After asks for, which is a number or a date; None where there is none."""
+    """The seconds of Retry-After, a number or a date; None without it."""
     text = response.header("Retry-After")
     if text.isascii() and text.isdigit():
         return float(text[:9])
     if not text:
         return None
-    from email.utils import parsedate_to_datetime
+    from email.utils import parsedate_to_datetime  # lazy: only after a failure
 
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):   # neither: as if it were not there
+    except (ValueError, OverflowError):   # neither a number nor a date: ignored
         return None
 
 
 class AttemptFailed(RegistryError):
-    """One attempt failed: no answer, a cut one, or a refusal. ``transient``: another one may succeed.
+    """One attempt failed: no response, an interrupted one, or a refusal. ``transient``: another attempt may succeed.
 
-    ``asked``: the seconds that the server asks to wait, if it does. ``reason``: UNTRUSTED, UNKNOWN_HOST, or "".
+    ``asked``: the wait in seconds that the server asks for. ``reason``: UNTRUSTED, UNKNOWN_HOST, or "".
     """
 
     def __init__(self, message: str, status: int = 0, *, transient: bool, asked: float | None = None,
@@ -59,24 +60,24 @@ class AttemptFailed(RegistryError):
 
 
 class Attempts:
-    """Counts the attempts at one thing, and waits between them. The first failure is shown: nobody is to wait without
-    knowing what for."""
+    """Counts the attempts of one request, and waits between them. The first failure is shown, so that users know the
+    reason for the wait."""
 
     __slots__ = ("_is_told", "failed", "most", "transport")
 
     def __init__(self, transport: Transport, *, mirror: bool = False) -> None:
-        """``mirror``: after which there is another place to ask, so that nobody waits long for a dead one."""
+        """``mirror``: another endpoint follows, so a dead mirror gets fewer attempts."""
         self.transport = transport
         self.most = min(AT_MIRRORS, transport.settings.attempts) if mirror else transport.settings.attempts
         self.failed = 0
         self._is_told = False
 
     def progressed(self) -> None:
-        """Something came: what fails next fails for the first time."""
+        """Reset the count after progress."""
         self.failed = 0
 
     def wait(self, error: AttemptFailed) -> None:
-        """Wait before the next attempt; raises the error where there is none left, or where it would not help."""
+        """Wait before the next attempt; raises the error if there is none left, or if it would not help."""
         if not error.transient:
             raise error
         self.failed += 1
@@ -96,7 +97,5 @@ class Attempts:
 
 
 def _chance() -> float:
-    """A number from 0 to 1 that other processes do not draw too."""
-    import os
-
+    """A random number from 0 to 1, different in each process."""
     return int.from_bytes(os.urandom(2), "big") / 65536

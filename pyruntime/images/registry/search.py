@@ -1,4 +1,4 @@
-"""Searching a registry for repositories, as Docker Hub does it; most other registries have no search.
+"""Searches a registry for repositories, with the API of Docker Hub; most other registries have none.
 
 Spec: none; Docker's `GET /v1/search?q=TERM&n=LIMIT`.
 """
@@ -14,9 +14,9 @@ from pyruntime.system.json import decode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.registry.credentials import Credentials
-    from pyruntime.images.registry.settings import Settings
+    from pyruntime.images.registry.settings import RegistrySettings
 
-_HUB = "index.docker.io"   # searches for Docker Hub, whose images another host has
+_HUB = "index.docker.io"   # the search of Docker Hub, whose images are on another host
 _MOST = 4 << 20   # bytes of an answer
 
 
@@ -33,9 +33,9 @@ class Found:
         self.official = entry.get("is_official") is True
 
 
-def search(term: str, domain: str, limit: int, *, settings: Settings, credentials: Credentials) -> list[Found]:
-    """The repositories of a registry that fit, most stars first, as the registry says. Raises RegistryError."""
-    from urllib.parse import urlencode
+def search(term: str, domain: str, limit: int, *, settings: RegistrySettings, credentials: Credentials) -> list[Found]:
+    """The matching repositories of a registry, most stars first. Raises RegistryError."""
+    from urllib.parse import urlencode  # lazy: only for a search
 
     transport = Transport(settings)
     try:
@@ -46,7 +46,7 @@ def search(term: str, domain: str, limit: int, *, settings: Settings, credential
         document = decode(session.request("GET", url, what).document(_MOST), f"{domain}: {what}")
         results = document.get("results") if isinstance(document, dict) else None
         if not isinstance(results, list):
-            raise RegistryError(f'"{domain}" does not answer a search with results: it may have no search')
+            raise RegistryError(f'"{domain}" returned no search results: it may not support searches')
         return [Found(entry) for entry in results if isinstance(entry, dict)][:limit]
     finally:
         transport.close()

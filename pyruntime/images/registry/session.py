@@ -1,4 +1,4 @@
-"""Requests to one repository at one endpoint: authenticated, tried again, and explained where they fail."""
+"""Requests to one repository at one endpoint: authenticated, retried, with error messages."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyruntime.images.registry.credentials import Credentials
-    from pyruntime.images.registry.http import Response, Stream, Transport
-    from pyruntime.images.registry.settings import Endpoint
+    from pyruntime.images.registry.http import ContentStream, Response, Transport
+    from pyruntime.images.registry.settings import RegistryEndpoint
 
 
 class Session:
-    """One endpoint, for one repository. ``actions``: what tokens are asked for, ``pull`` or ``pull,push``."""
+    """One endpoint, for one repository. ``actions``: of its tokens, ``pull`` or ``pull,push``."""
 
-    def __init__(self, transport: Transport, endpoint: Endpoint, credentials: Credentials, actions: str) -> None:
+    def __init__(self, transport: Transport, endpoint: RegistryEndpoint, credentials: Credentials, actions: str
+                 ) -> None:
         self.transport = transport
         self.endpoint = endpoint
         self.scopes = [f"repository:{endpoint.path}:{actions}"] if endpoint.path else []
@@ -28,21 +29,21 @@ class Session:
 
     @property
     def base(self) -> Url:
-        """The root of the API. The first time, this may connect to find out whether it is https."""
+        """The root of the API. The first use may connect to find out whether it is https."""
         return self.transport.base(self.endpoint.host, insecure=self.endpoint.insecure)
 
     def url(self, kind: str, name: str = "") -> Url:
-        """The URL of something of the repository: ``url("manifests", "latest")``."""
+        """The URL of an object of the repository: ``url("manifests", "latest")``."""
         return Url(f"{self.base}v2/{self.endpoint.path}/{kind}/{name}")
 
     def request(self, method: str, url: Url, what: str, *, good: tuple[int, ...] = (200,),
-                headers: Mapping[str, str] | None = None, body: bytes | Stream | None = None,
+                headers: Mapping[str, str] | None = None, body: bytes | ContentStream | None = None,
                 scopes: Sequence[str] = (), again: bool = True, attempts: Attempts | None = None) -> Response:
-        """Ask until there is an answer with a good status.
+        """Send a request until the response has a good status.
 
-        ``what`` names what is asked for, in messages. ``scopes`` are asked for beside the repository's own. Without
-        ``again`` nothing is tried twice (but a token that has run out is replaced); ``attempts`` counts for the caller
-        what is tried. Raises RegistryError, AttemptFailed.
+        ``what`` names the object in messages. ``scopes`` are additional scopes of the token. Without ``again`` nothing
+        is retried (except with a new token for an expired one); ``attempts`` counts the attempts for the caller. Raises
+        RegistryError, AttemptFailed.
         """
         attempts = attempts or Attempts(self.transport, mirror=self.endpoint.mirror)
         while True:
@@ -56,11 +57,11 @@ class Session:
                     raise
                 attempts.wait(error)
 
-    def _authenticated(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | Stream | None,
+    def _authenticated(self, method: str, url: Url, headers: Mapping[str, str], body: bytes | ContentStream | None,
                        scopes: Sequence[str]) -> Response:
-        """Ask once, and once more where a login or a new token is asked for.
+        """Send a request once, and again if a login or a new token is needed.
 
-        Another origin (of an upload, or after a redirect) gets nothing, and its challenges are not answered.
+        Another origin (of an upload, or after a redirect) gets no credentials, and its challenges are not answered.
         """
         insecure = self.endpoint.insecure
         if url.origin != self.base.origin:
@@ -72,13 +73,13 @@ class Session:
             sent = {**headers, "Authorization": header} if header else headers
             response = self.transport.request(method, url, sent, body, insecure=insecure)
             if response.status != 401 or response.url.origin != url.origin or (last and header[:5] != "Basic"):
-                break   # but a password that was refused goes on, to the error that says so
+                break   # a refused password must reach the error below
             header = authenticator.answer(response, wanted, header)
         return response
 
     @property
     def authenticator(self) -> Authenticator:
-        """Who answers this endpoint's challenges."""
+        """The authenticator of this endpoint."""
         if self._authenticator is None:
             login = self._credentials.find(self.endpoint.name, mirror=self.endpoint.mirror)
             self._authenticator = Authenticator(self.transport, self.base, login, insecure=self.endpoint.insecure,

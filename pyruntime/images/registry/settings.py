@@ -1,10 +1,10 @@
-"""Settings of registries: ``registries.conf`` (containers-registries.conf(5), version 2) and the command line's.
+"""Settings of registries: ``registries.conf`` (containers-registries.conf(5), version 2) and command-line options.
 
-Which file: the one that is named, else ``$CONTAINERS_REGISTRIES_CONF``; it then stands alone. Otherwise the user's
-``~/.config/containers/registries.conf`` with the drop-ins beside it in ``registries.conf.d``, or, where the user has
-none, that of ``/etc/containers`` with its drop-ins and then the user's. A drop-in replaces what it mentions.
+The file is the one named by the option, else ``$CONTAINERS_REGISTRIES_CONF``, without any other. Otherwise the user's
+``~/.config/containers/registries.conf`` with its drop-ins in ``registries.conf.d``, or, if the user has none, that of
+``/etc/containers`` with its drop-ins and then the user's. A drop-in replaces the settings that it contains.
 
-Absent: without any file, short names mean Docker Hub, and every registry is asked by https.
+Without any file, short names mean Docker Hub, and every registry is reached by https.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _REGISTRY: dict[str, type] = {"prefix": str, "location": str, "insecure": bool, 
 _MIRROR: dict[str, type] = {"location": str, "insecure": bool, "pull-from-mirror": str}
 _TOP: dict[str, type] = {"unqualified-search-registries": list, "registry": list, "aliases": dict,
                          "short-name-mode": str, "credential-helpers": list}
-_WORDS: dict[type, str] = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
+_WORDS: dict[type, str] = {str: "a string", bool: "true or false", list: "a list", dict: "a table"}
 _PULLS = ("", "all", "digest-only", "tag-only")
 
 
-class Endpoint:
-    """Where a repository is reached: ``host`` is host[:port] of the API, ``path`` the repository's name there.
+class RegistryEndpoint:
+    """An address of a repository: ``host`` is host[:port] of the API, ``path`` the repository's name there.
 
-    ``name`` is how credentials call it; ``pulls``: all, digest-only or tag-only; ``mirror``: it is no origin.
+    ``name`` is its name for credentials; ``pulls``: all, digest-only or tag-only; ``mirror``: whether it is a mirror.
     """
 
     __slots__ = ("host", "insecure", "mirror", "name", "path", "pulls")
@@ -48,14 +48,14 @@ class Endpoint:
         self.pulls = pulls
 
     def serves(self, *, by_digest: bool) -> bool:
-        """Whether it may be asked for something by digest, or by tag."""
+        """Whether it may be used for requests by digest, or by tag."""
         return self.pulls != ("tag-only" if by_digest else "digest-only")
 
     def __str__(self) -> str:
         return f"{self.host}/{self.path}" if self.path else self.host
 
     def __repr__(self) -> str:
-        return f"Endpoint({self!s}, insecure={self.insecure}, mirror={self.mirror}, pulls={self.pulls!r})"
+        return f"RegistryEndpoint({self!s}, insecure={self.insecure}, mirror={self.mirror}, pulls={self.pulls!r})"
 
 
 class Rule:
@@ -72,7 +72,7 @@ class Rule:
         self.mirrors: list[dict[str, Any]] = table.get("mirror", [])
 
     def matches(self, reference: Reference) -> bool:
-        """Whether the reference begins with the prefix, and goes on with a separator."""
+        """Whether the reference starts with the prefix, followed by a separator."""
         if self.prefix.startswith("*."):
             return reference.domain.partition(":")[0].endswith(self.prefix[1:])
         text = str(reference)
@@ -87,16 +87,16 @@ class Rule:
         return location + reference.name[len(self.prefix):]
 
 
-class Settings:
-    """Everything that is configured about registries; ``load`` reads it, ``endpoints`` answers."""
+class RegistrySettings:
+    """The configuration of registries; ``load`` reads it, ``endpoints`` applies it."""
 
     __slots__ = ("aliases", "attempts", "cert_dir", "environ", "insecure", "rules", "search", "timeout")
 
     def __init__(self, *, insecure: bool | None = None, cert_dir: str = "", attempts: int = 5, timeout: float = 60,
                  environ: Mapping[str, str] | None = None) -> None:
-        """``insecure``: whatever the files say, where it is set. ``cert_dir``: instead of every certs.d.
+        """``insecure``: overrides the files, unless None. ``cert_dir``: instead of every certs.d.
 
-        ``attempts``: how often a request is made before its error stands. ``timeout``: seconds without a byte.
+        ``attempts``: maximum number of attempts. ``timeout``: seconds without data.
         """
         self.rules: dict[str, Rule] = {}
         self.search: list[str] = []
@@ -109,16 +109,16 @@ class Settings:
 
     @classmethod
     def load(cls, path: str = "", *, system: str = SYSTEM, insecure: bool | None = None, cert_dir: str = "",
-             attempts: int = 5, timeout: float = 60, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read the files. ``path``: --registries-conf; ``system``: instead of /etc/containers.
+             attempts: int = 5, timeout: float = 60, environ: Mapping[str, str] | None = None) -> RegistrySettings:
+        """Read the files. ``path``: the only file; ``system``: instead of /etc/containers.
 
-        Raises ConfigError with every problem of a file, UsageError where a named file cannot be read.
+        Raises ConfigError with every problem of a file, UsageError if a named file cannot be read.
         """
         settings = cls(insecure=insecure, cert_dir=cert_dir, attempts=attempts, timeout=timeout, environ=environ)
         path = path or settings.environ.get("CONTAINERS_REGISTRIES_CONF", "")
         if path:
             if not settings.read(path):
-                raise UsageError(f'"{path}": there is no such file; name a registries.conf')
+                raise UsageError(f'"{path}": no such file; name a registries.conf')
             return settings
         own = os.path.join(home_config(settings.environ), "containers") if home_config(settings.environ) else ""
         if not (own and settings.read(own + "/registries.conf")):
@@ -129,7 +129,7 @@ class Settings:
         return settings
 
     def read(self, path: str) -> bool:
-        """Take a file's settings over what is known; False if there is none."""
+        """Add a file's settings, which win; False if the file does not exist."""
         try:
             with open(path, "rb") as file:
                 raw = file.read()
@@ -141,12 +141,12 @@ class Settings:
         return True
 
     def take(self, raw: bytes, path: str) -> None:
-        """Take a document's settings over what is known; ``path`` names it in messages."""
-        import tomllib
+        """Add a document's settings, which win; ``path`` names it in messages."""
+        import tomllib  # lazy: only with a registries.conf
 
         try:
             document = tomllib.loads(raw.decode())
-        except ValueError as error:   # of the encoding, or of TOML
+        except ValueError as error:   # invalid UTF-8 or TOML
             raise ConfigError(path, [Problem("", f"not TOML: {error}")]) from None
         problems = _check(document)
         if problems:
@@ -164,14 +164,14 @@ class Settings:
         try:
             names = sorted(name for name in os.listdir(directory) if name.endswith(".conf"))
         except OSError:
-            return   # there are no drop-ins, or none that this user may see
+            return   # no drop-ins, or none readable
         for name in names:
             self.read(f"{directory}/{name}")
 
     def candidates(self, text: str) -> list[Reference]:
-        """What a reference as people write it may mean, in the order to try; a full one means itself.
+        """The possible meanings of a reference, in the order to try; a full reference has one.
 
-        A short one is an alias, or in one of the registries that are searched, or on Docker Hub.
+        A short name is an alias, or in one of the search registries, or on Docker Hub.
         """
         if not is_short(text):
             return [Reference.parse(text)]
@@ -181,10 +181,10 @@ class Settings:
             return [Reference.parse(self.aliases[name] + suffix)]
         return [Reference.parse(f"{domain}/{text}") for domain in self.search] or [Reference.parse(text)]
 
-    def endpoints(self, reference: Reference, *, push: bool = False) -> list[Endpoint]:
-        """Where to reach the repository: the mirrors in their order, then the origin; for a push the origin alone.
+    def endpoints(self, reference: Reference, *, push: bool = False) -> list[RegistryEndpoint]:
+        """The endpoints of a repository: the mirrors in order, then the origin; for a push the origin alone.
 
-        Raises RegistryError for a registry that is blocked.
+        Raises RegistryError for a blocked registry.
         """
         rule = self._rule(reference)
         if rule is None:
@@ -204,20 +204,20 @@ class Settings:
         matching = [rule for rule in self.rules.values() if rule.matches(reference)]
         return max(matching, key=lambda rule: len(rule.prefix), default=None)
 
-    def _endpoint(self, name: str, *, insecure: bool, mirror: bool = False, pulls: str = "all") -> Endpoint:
+    def _endpoint(self, name: str, *, insecure: bool, mirror: bool = False, pulls: str = "all") -> RegistryEndpoint:
         target = Reference.parse(name)
-        return Endpoint(target.domain, target.path, mirror=mirror, pulls=pulls,
+        return RegistryEndpoint(target.domain, target.path, mirror=mirror, pulls=pulls,
                         insecure=insecure if self.insecure is None else self.insecure)
 
-    def host(self, domain: str) -> Endpoint:
-        """A registry as such, without a repository: what one logs in to."""
+    def host(self, domain: str) -> RegistryEndpoint:
+        """The endpoint of a registry without a repository, for a login."""
         rules = [rule for rule in self.rules.values() if rule.prefix == domain]
         insecure = any(rule.insecure for rule in rules) if self.insecure is None else self.insecure
-        return Endpoint(HUB if domain in ("index.docker.io", HUB_HOST) else domain, "", insecure=insecure)
+        return RegistryEndpoint(HUB if domain in ("index.docker.io", HUB_HOST) else domain, "", insecure=insecure)
 
 
 def home_config(environ: Mapping[str, str]) -> str:
-    """The user's directory of configuration: $XDG_CONFIG_HOME or ~/.config; empty without a home."""
+    """The user's configuration directory: $XDG_CONFIG_HOME or ~/.config; empty without a home directory."""
     home = environ.get("HOME", "")
     return environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
 
@@ -225,7 +225,7 @@ def home_config(environ: Mapping[str, str]) -> str:
 def _check(document: dict[str, Any]) -> list[Problem]:
     problems: list[Problem] = []
     if isinstance(document.get("registries"), dict):
-        problems.append(Problem("registries", "version 1 of the format is not read",
+        problems.append(Problem("registries", "version 1 of the format is not supported",
                                 "write [[registry]] tables and unqualified-search-registries",
                                 "containers-registries.conf(5)"))
     _types(document, "", _TOP, problems)

@@ -1,4 +1,4 @@
-"""Lists of a registry: pages of tags, and which tag is the newest.
+"""Lists of a registry: pages of tags, and the newest tag.
 
 Spec: distribution-spec, "Listing Tags"; RFC 8288 (Link).
 """
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pyruntime.images.registry.session import Session
 
 _MAX_PAGES = 10000
-_SIGNATURES = (".sig", ".att", ".sbom")   # tags under which cosign keeps what belongs to an image
+_SIGNATURES = (".sig", ".att", ".sbom")   # tags of cosign's signatures
 
 
 def next_page(response: Response) -> Url | None:
-    """The URL that a Link header names as the next page, which may be relative; None on the last page."""
+    """The URL of the next page in a Link header, possibly relative; None on the last page."""
     for value in response.headers("Link"):
         for link in value.split(",<") if ",<" in value else value.split(", <"):
             target, _, parameters = link.strip().lstrip("<").partition(">")
@@ -35,7 +35,7 @@ def next_page(response: Response) -> Url | None:
 
 
 def pages(session: Session, url: Url, what: str, *, good: tuple[int, ...] = (200,)) -> Iterator[tuple[Response, bytes]]:
-    """Each page's answer and body. Raises RegistryError, also where pages go round in circles."""
+    """Response and body of each page. Raises RegistryError, also if the pages form a cycle."""
     seen: set[str] = set()
     here: Url | None = url
     while here is not None:
@@ -49,25 +49,25 @@ def pages(session: Session, url: Url, what: str, *, good: tuple[int, ...] = (200
 
 
 def listed(session: Session) -> list[str]:
-    """Every tag of a session's repository, in the registry's order; what is no tag is left out."""
+    """All tags of a session's repository, in the registry's order; invalid tags are skipped."""
     found: dict[str, None] = {}
     what = "list of tags"
     for _, raw in pages(session, session.url("tags", "list"), what):
         document = decode(raw, f"{session.endpoint.name}: {what}")
         tags = document.get("tags") if isinstance(document, dict) else None
         if tags is not None and not isinstance(tags, list):
-            raise RegistryError(f'"{session.endpoint.name}": {what}: "tags" is no list')
+            raise RegistryError(f'"{session.endpoint.name}": {what}: "tags" is not a list')
         found.update(dict.fromkeys(tag for tag in tags or [] if isinstance(tag, str) and is_tag(tag)))
     return list(found)
 
 
 def version(tag: str) -> tuple[tuple[int, int, str], ...]:
-    """What to sort a tag by, so that 1.10 comes after 1.9, and 1.10-rc1 before 1.10."""
+    """The sort key of a tag, by which 1.10 follows 1.9, and 1.10 follows 1.10-rc1."""
     parts: list[tuple[int, int, str]] = []
     word = ""
     for character in [*tag.removeprefix("v"), ""]:
         if word and (not character or character.isdigit() != word[-1].isdigit() or not character.isalnum()):
-            # Words stand below the end, which stands below numbers: 1-rc < 1 < 1.1
+            # A word sorts before the end, the end before a number: 1-rc < 1 < 1.1
             parts.append((2, int(word[:18]), "") if word[0].isdigit() else (0, 0, word.lower()))
             word = ""
         if character.isascii() and character.isalnum():
@@ -76,8 +76,8 @@ def version(tag: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def worth_asking(tags: list[str], most: int) -> list[str]:
-    """The tags among which the newest image is looked for, at most ``most``: no referrers' and no signatures' tags,
-    half of them the highest versions, half of them the last of the others."""
+    """At most ``most`` tags to search for the newest image, without tags of referrers and signatures: one half are the
+    highest versions, one half the last of the others."""
     plain = [tag for tag in tags
              if not tag.endswith(_SIGNATURES) and not tag.startswith(("sha256-", "sha512-"))]
     versions = sorted((tag for tag in plain if tag.removeprefix("v")[:1].isdigit()), key=version, reverse=True)

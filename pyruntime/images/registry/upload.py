@@ -1,13 +1,13 @@
-"""Blobs to a registry: in chunks that are resumed where they were cut, or in one piece.
+"""Uploads blobs: in chunks that are resumed after interruptions, or in one piece.
 
-Spec: distribution-spec, "Pushing blobs". A small blob goes in one PUT; a large one by PATCH, chunk by chunk, and after
-a failure the registry is asked how far it got. One that refuses chunks gets the blob in one PUT after all.
+Spec: distribution-spec, "Pushing blobs". A small blob is sent by one PUT; a large one by PATCH, chunk by chunk, and
+after a failure the registry is asked for its offset. A registry that refuses chunks gets the blob by one PUT.
 """
 
 from __future__ import annotations
 
 from pyruntime.errors import RegistryError
-from pyruntime.images.registry.http import Stream
+from pyruntime.images.registry.http import ContentStream
 from pyruntime.images.registry.retry import AttemptFailed, Attempts
 from pyruntime.images.registry.url import Url
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 CHUNK = 64 << 20   # bytes; below this a blob goes in one piece
 _TYPE = {"Content-Type": "application/octet-stream"}
-_NO_CHUNKS = (400, 404, 405, 411, 415, 501)   # what registries answer to a PATCH that they do not know
+_NO_CHUNKS = (400, 404, 405, 411, 415, 501)   # responses of registries without PATCH
 
 
 def ignore(_count: int) -> None:
-    """Take the progress of a transfer that nobody watches."""
+    """Ignore the progress."""
 
 
 def is_there(session: Session, digest: str) -> bool:
@@ -36,11 +36,11 @@ def is_there(session: Session, digest: str) -> bool:
 
 
 class _Lost(AttemptFailed):
-    """What was sent of the upload is lost, or may be: it has to begin again."""
+    """Sent data is lost, or may be: the upload must restart."""
 
 
 class Upload:
-    """One blob on its way to one repository."""
+    """The upload of one blob to one repository."""
 
     def __init__(self, session: Session, descriptor: Descriptor, open_at: Callable[[int], Readable], *,
                  chunk: int = CHUNK, progress: Callable[[int], None] = ignore) -> None:
@@ -50,15 +50,15 @@ class Upload:
         self.chunk = chunk
         self.progress = progress
         self.what = f"push of blob {descriptor.digest}"
-        self.location = session.url("blobs", "uploads/")   # until a registry names one
+        self.location = session.url("blobs", "uploads/")   # until the registry returns one
         self.smallest = 0    # bytes of a chunk, by the registry
-        self.told = 0        # bytes that progress has been told of
+        self.told = 0        # bytes reported as progress
         self._is_begun = False
-        self._has_chunks = False   # whether the registry took a chunk, and so knows them
+        self._has_chunks = False   # whether the registry has accepted a chunk
 
     def mount(self, from_: str) -> bool:
-        """Take the blob over from another repository of the registry; False where that cannot be done."""
-        from urllib.parse import urlencode
+        """Mount the blob from another repository of the registry; False if that fails."""
+        from urllib.parse import urlencode  # lazy: only for a push
 
         query = urlencode({"mount": self.descriptor.digest, "from": from_})
         try:
@@ -67,7 +67,7 @@ class Upload:
         except RegistryError as error:
             if error.status not in (400, 401, 403, 404, 405):
                 raise
-            self.session.transport.debug(f"{error}; pushing it instead")   # only the other repository is closed to us
+            self.session.transport.debug(f"{error}; pushing it instead")   # only the other repository is not accessible
             return False
         if response.status == 202:
             self._begun(response)
@@ -91,7 +91,7 @@ class Upload:
             except _Lost as error:
                 self._drop()
                 attempts.wait(error)
-                if is_there(self.session, self.descriptor.digest):   # the answer was lost, not the content
+                if is_there(self.session, self.descriptor.digest):   # only the response was lost
                     self._tell(self.descriptor.size)
                     return
             except RegistryError as error:
@@ -121,20 +121,20 @@ class Upload:
             self.location = Url(location, response.url)
         elif not self._is_begun:
             response.close()
-            raise RegistryError(f'"{self.session.endpoint.name}": {self.what}: an answer without a Location')
+            raise RegistryError(f'"{self.session.endpoint.name}": {self.what}: a response without a Location')
 
     def _closing(self) -> Url:
-        from urllib.parse import quote
+        from urllib.parse import quote  # lazy: only for a push
 
         mark = "&" if "?" in self.location.target else "?"
         return Url(f"{self.location}{mark}digest={quote(self.descriptor.digest, ':')}")
 
     def _in_one(self) -> None:
-        body = Stream(lambda: self.open_at(0), self.descriptor.size, self._count)
+        body = ContentStream(lambda: self.open_at(0), self.descriptor.size, self._count)
         try:
             self._request("PUT", self._closing(), (201,), headers=_TYPE, body=body, again=False).close()
         except AttemptFailed as error:
-            if error.transient:   # nobody knows how much has come
+            if error.transient:   # the registry's offset is unknown
                 raise _Lost(error.args[0], error.status, transient=True, asked=error.asked) from None
             raise
 
@@ -148,28 +148,28 @@ class Upload:
                 attempts.wait(error)
                 reached = self._status()
             if reached > self.descriptor.size:
-                raise self._lost(f"the registry says that it has {reached} bytes of {self.descriptor.size}")
+                raise self._lost(f"the registry reports {reached} bytes of {self.descriptor.size}")
             if reached > offset:
                 attempts.progressed()
             offset = reached
             self._tell(offset)
 
     def _patch(self, offset: int) -> int:
-        """Send the chunk at an offset; how many bytes the registry has then."""
+        """Send the chunk at an offset; the registry's new offset."""
         length = min(max(self.chunk, self.smallest), self.descriptor.size - offset)
         headers = {**_TYPE, "Content-Range": f"{offset}-{offset + length - 1}"}
-        body = Stream(lambda: self.open_at(offset), length, self._count)
+        body = ContentStream(lambda: self.open_at(offset), length, self._count)
         response = self._request("PATCH", self.location, (202, 201, 204, 416), headers=headers, body=body, again=False)
         response.close()
         if response.status == 416:
-            raise AttemptFailed(f'"{self.session.endpoint.name}": {self.what}: the registry expects another part', 416,
+            raise AttemptFailed(f'"{self.session.endpoint.name}": {self.what}: unexpected offset', 416,
                                 transient=True)
         self._has_chunks = True
         self._moved(response)
         return end(response.header("Range"), offset + length)
 
     def _status(self) -> int:
-        """How many bytes the registry has."""
+        """The registry's offset."""
         try:
             response = self._request("GET", self.location, (204, 200, 202))
         except RegistryError as error:
@@ -185,7 +185,7 @@ class Upload:
         try:
             self._request("PUT", self._closing(), (201,)).close()
         except RegistryError as error:
-            if error.status == 404:   # it was closed by an attempt whose answer was lost, or has run out
+            if error.status == 404:   # completed by an attempt whose response was lost, or expired
                 raise self._lost(str(error)) from None
             raise
 
@@ -193,11 +193,11 @@ class Upload:
         return _Lost(f'"{self.session.endpoint.name}": {self.what}: {why}', transient=True)
 
     def _request(self, method: str, url: Url, good: tuple[int, ...], *, headers: Mapping[str, str] | None = None,
-                 body: Stream | None = None, again: bool = True) -> Response:
+                 body: ContentStream | None = None, again: bool = True) -> Response:
         return self.session.request(method, url, self.what, good=good, headers=headers, body=body, again=again)
 
     def _drop(self) -> None:
-        """Give up an upload that goes no further, so that the registry need not keep it."""
+        """Cancel an upload, so that the registry can remove it."""
         begun, self._is_begun = self._is_begun, False
         self._tell(0)
         if not begun:
@@ -212,13 +212,13 @@ class Upload:
         self.progress(count)
 
     def _tell(self, offset: int) -> None:
-        """Correct what progress knows to an offset."""
+        """Correct the progress to an offset."""
         if offset != self.told:
             self.progress(offset - self.told)
             self.told = offset
 
 
 def end(text: str, otherwise: int) -> int:
-    """The number of bytes that a Range header of an upload (``0-1023``) stands for."""
+    """The offset of a Range header of an upload (``0-1023``)."""
     last = text.removeprefix("bytes=").partition("-")[2].strip()
     return int(last) + 1 if last.isascii() and last.isdigit() else otherwise

@@ -1,4 +1,4 @@
-"""URLs, and other texts of strangers."""
+"""URLs, and untrusted text in messages."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     Origin = tuple[str, str, int]
 
 PORTS = {"http": 80, "https": 443}
-_SAFE = "%/:=&?~#+!$,;'@()*[]"   # of a target, which is taken as it came otherwise
+_SAFE = "%/:=&?~#+!$,;'@()*[]"   # characters of a target that are kept unquoted
 
 
 class Url:
-    """Where a request goes: scheme, host without brackets, port, and the target with its query."""
+    """The target of a request: scheme, host without brackets, port, and path with query."""
 
     __slots__ = ("host", "port", "scheme", "target")
 
     def __init__(self, text: str, base: Url | None = None) -> None:
-        """Read a URL, relative to ``base`` where it is. Raises RegistryError for anything but http and https."""
-        from urllib.parse import quote, urljoin, urlsplit
+        """Read a URL, possibly relative to ``base``. Raises RegistryError for anything but http and https."""
+        from urllib.parse import quote, urljoin, urlsplit  # lazy: only with a request
 
         try:
             parts = urlsplit(urljoin(str(base), text) if base else text)
@@ -35,18 +35,18 @@ class Url:
 
     @property
     def origin(self) -> Origin:
-        """What Authorization is bound to."""
+        """The origin, to which Authorization is bound."""
         return self.scheme, self.host, self.port
 
     @property
     def netloc(self) -> str:
-        """Host and port as the Host header has them: without the scheme's own port, which signed URLs do not have."""
+        """Host and port as in the Host header: without the scheme's default port, which signed URLs omit."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def shown(self) -> str:
-        """The URL for messages: without its query, which may be a signature that opens it to anybody."""
+        """The URL for messages: without its query, which may be a signature."""
         return f"{self.scheme}://{self.netloc}{self.target.partition('?')[0]}"
 
     def __str__(self) -> str:
@@ -54,5 +54,5 @@ class Url:
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """Text of a stranger for a message: on one line, without a terminal's control characters, of limited length."""
+    """Untrusted text for a message: on one line, without control characters, of limited length."""
     return "".join(character if character.isprintable() else " " for character in text[:limit]).strip()

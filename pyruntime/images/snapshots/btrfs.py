@@ -1,9 +1,9 @@
 """Root filesystems as btrfs snapshots: STORE/subvolumes has a subvolume for each chain ID, merged once.
 
-A chain's subvolume begins as a snapshot of the one below it, so images share what they have in common. A root
-filesystem is a writable snapshot of the topmost one. The store and the root filesystem are on one btrfs.
+The subvolume of a chain starts as a snapshot of the one below, so images share their common layers. A root filesystem
+is a writable snapshot of the topmost one. The store and the root filesystem must be on the same btrfs.
 """
-# ruff: noqa: SIM105 -- contextlib is too dear for commands that should start at once
+# ruff: noqa: SIM105 -- contextlib would slow down the start of commands
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from pyruntime.images.store.layers import Layers
 
 
-class Btrfs(Driver):
+class BtrfsDriver(Driver):
     """The btrfs driver."""
 
     name = "btrfs"
 
     def usable(self, target: str) -> str:
-        """Whether store and target are on one btrfs."""
+        """The store and the target must be on the same btrfs."""
         here = subvolumes.filesystem(self.store.root)
         if not here:
             return f'the store "{self.store.root}" is not on btrfs'
@@ -37,7 +37,7 @@ class Btrfs(Driver):
         return "" if subvolumes.filesystem(place) == here else f'"{place}" is not on the btrfs of the store'
 
     def prepare(self, layers: Layers, target: str, private: str, *, volatile: bool = False) -> None:
-        """Merge what is not merged yet, and take a snapshot."""
+        """Merge the missing subvolumes, and take a snapshot."""
         tree = self.tree(target, private)
         try:
             if tree == target:
@@ -64,7 +64,7 @@ class Btrfs(Driver):
         return self.store.layout.below("subvolumes", _name(chain_id))
 
     def _merge(self, layers: Layers, index: int) -> None:
-        """Make the subvolume of a chain, unless it is there. Whoever wants the same one waits for the flock."""
+        """Create the subvolume of a chain, unless it exists. Processes that need the same one wait for its lock."""
         chain_id = layers.chain_ids[index]
         path = self._path(chain_id)
         directory = self.store.layout.below("work", f"{_name(chain_id)}.subvolume")
@@ -72,7 +72,7 @@ class Btrfs(Driver):
             try:
                 os.mkdir(directory, 0o700)
             except FileExistsError:
-                pass   # somebody is at it, or was
+                pass   # another process works on it, or has
             try:
                 fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -80,13 +80,13 @@ class Btrfs(Driver):
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 if same(fd, directory) and not os.path.exists(path):
-                    trees.remove(f"{directory}/fs")   # what a killed one has left
+                    trees.remove(f"{directory}/fs")   # left by a killed process
                     if index:
                         subvolumes.snapshot(self._path(layers.chain_ids[index - 1]), f"{directory}/fs")
                     else:
                         subvolumes.create(f"{directory}/fs")
                     merge_layers(self.store, [layers.directories[index]], f"{directory}/fs")
-                    kernel.syncfs(fd)   # before the name
+                    kernel.syncfs(fd)   # before the rename
                     os.rename(f"{directory}/fs", path)
                 if same(fd, directory):
                     os.rmdir(directory)

@@ -1,6 +1,7 @@
-"""Root filesystems as plain directories: all layers merged into one tree. Works anywhere, costs time and space.
+"""Root filesystems as plain directories: all layers merged into one tree. Works on any filesystem, costs time and
+space.
 
-Content is shared with the layers where the filesystem can (reflinks), see pyruntime.images.layers.merge.
+Content is shared with the layers if the filesystem supports reflinks: see pyruntime.images.layers.merge.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from pyruntime.images.store.store import Store
 
 
-class Copy(Driver):
+class CopyDriver(Driver):
     """The copy driver."""
 
     name = "copy"
 
     def usable(self, target: str) -> str:
-        """Wherever one may write."""
+        """The target must be writable."""
         place = existing(target)
         return "" if os.access(place, os.W_OK) else f'"{place}" cannot be written by user {os.geteuid()}'
 
@@ -41,17 +42,17 @@ class Copy(Driver):
         self.map_ids(target, private)
 
     def changes(self, layers: Layers, target: str, private: str) -> Changes:
-        """The tree, to be compared with what the layers merge to."""
+        """The tree, to be compared with the merged layers."""
         return Changes("tree", self.tree(target, private), layers.directories)
 
 
 def merge_layers(store: Store, directories: list[str], target: str) -> None:
-    """Put layers, bottom first, onto the tree at ``target``."""
-    from pyruntime.images.layers.merge import merge
-    from pyruntime.images.layers.options import Options
+    """Merge layers, bottom first, onto the tree at ``target``."""
+    from pyruntime.images.layers.merge import merge  # lazy: only when layers are merged
+    from pyruntime.images.layers.options import ExtractOptions
 
     privileged = store.layout.overlay == "trusted."
-    options = Options(privileged=privileged, userxattr=not privileged)
+    options = ExtractOptions(privileged=privileged, userxattr=not privileged)
     tree = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for path in directories:

@@ -1,8 +1,8 @@
-"""Root filesystems for user namespaces: files belong to the namespace's ids, and are stored under their own.
+"""Root filesystems for user namespaces: files appear with the namespace's IDs, and are stored under their own.
 
-The layers are mounted once more with a mapping of ids (mount_setattr(2), Linux 5.12; as layers of overlayfs 5.19): so
-containers of all namespaces share them. What a container writes to an overlay's upper directory is stored under
-the mapped ids: overlayfs makes files there as the host's root, whose id has no place in such a mapping.
+The layers are mounted again with an ID mapping (mount_setattr(2), Linux 5.12; as layers of overlayfs 5.19), so
+containers in all namespaces share them. A container's changes in an overlay's upper directory are stored under the
+mapped IDs: overlayfs creates files there as the host's root, whose ID is not in such a mapping.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Mapping:
-    """The ids of a user namespace: lines of uid_map and gid_map, "INSIDE OUTSIDE COUNT" (user_namespaces(7))."""
+    """The IDs of a user namespace: lines of uid_map and gid_map, "INSIDE OUTSIDE COUNT" (user_namespaces(7))."""
 
     __slots__ = ("gids", "uids")
 
@@ -27,15 +27,15 @@ class Mapping:
         self.gids = list(gids)
 
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
-        """The host's ids of somebody inside. Raises HostError for who is not mapped."""
+        """The host's IDs of a user inside. Raises HostError if the user is not mapped."""
         return _outside(self.uids, uid), _outside(self.gids, gid)
 
     def reversed(self) -> Mapping:
-        """The mapping that shows files which are stored under the namespace's ids as their own."""
+        """The mapping that shows files with the namespace's IDs as the container's own."""
         return Mapping(*(["{1} {0} {2}".format(*line.split()) for line in lines] for lines in (self.uids, self.gids)))
 
     def tree(self, path: str, namespace: int) -> int:
-        """A detached copy of a directory's mount in which files belong to the namespace's ids. OSError."""
+        """A detached copy of a directory's mount in which files have the namespace's IDs. OSError."""
         tree = kernel.open_tree(path, clone=True, recursive=False)
         try:
             kernel.mount_idmap(tree, namespace, recursive=False)
@@ -50,13 +50,13 @@ def _outside(lines: list[str], inside: int) -> int:
         first, outside, count = map(int, line.split())
         if first <= inside < first + count:
             return outside + inside - first
-    raise HostError(f"id {inside} of the image is not mapped in the user namespace: give it a larger range in"
+    raise HostError(f"ID {inside} of the image is not mapped in the user namespace: use a larger range in"
                     " /etc/subuid and /etc/subgid")
 
 
 class Mapped:
-    """Directories mounted with mapped ids at PLACE/0, PLACE/1, ... while the context lasts: long enough to give them to
-    overlayfs, which keeps mounts of its own."""
+    """Directories mounted with mapped IDs at PLACE/0, PLACE/1, ... while the context lasts: long enough to pass them to
+    overlayfs, which keeps its own mounts."""
 
     def __init__(self, mapping: Mapping, directories: Sequence[str], place: str) -> None:
         self._mapping = mapping
@@ -64,7 +64,7 @@ class Mapped:
         self._place = place
 
     def __enter__(self) -> list[str]:
-        """Where they are mounted. Raises HostError."""
+        """The mount points. Raises HostError."""
         places: list[str] = []
         try:
             namespace = kernel.user_namespace(self._mapping.uids, self._mapping.gids)
@@ -95,7 +95,7 @@ class Mapped:
 
 
 def show(mapping: Mapping, path: str, target: str) -> None:
-    """Mount a directory at ``target`` so that its files belong to the namespace's ids. Raises HostError."""
+    """Mount a directory at ``target`` so that its files have the namespace's IDs. Raises HostError."""
     try:
         namespace = kernel.user_namespace(mapping.uids, mapping.gids)
         try:

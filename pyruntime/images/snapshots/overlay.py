@@ -1,9 +1,9 @@
-"""Root filesystems as overlayfs mounts: layers below, unchanged, and PRIVATE/upper above, where everything is written.
+"""Root filesystems as overlayfs mounts: the layers below, unchanged, and PRIVATE/upper above, with all changes.
 
-Mounted with index=off, redirect_dir=off, metacopy=off: what is in upper is then complete, and can be made a layer
-(images.md 3.3). Layers are given one by one (``lowerdir+``, Linux 6.8). Before that, all their names had to fit into
-a page: then they are given as short relative names. In a user namespace the layers' attributes are user.overlay.*;
-where the kernel does not mount overlayfs there (before 5.11), fuse-overlayfs does.
+Mounted with index=off, redirect_dir=off, metacopy=off: upper is then complete, and can become a layer (images.md 3.3).
+Layers are passed one by one (``lowerdir+``, Linux 6.8); earlier kernels take all their names in one page, as short
+relative names. In a user namespace the layers' attributes are user.overlay.*; if the kernel cannot mount overlayfs
+there (before 5.11), fuse-overlayfs does.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
     from pyruntime.images.store.layers import Layers
 
-_UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)   # what kernels answer that do not know lowerdir+
+_UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)   # errors of kernels without lowerdir+
 _OFF = ("index", "redirect_dir", "metacopy")
 
 
-class Overlay(Driver):
+class OverlayDriver(Driver):
     """The overlay driver."""
 
     name = "overlay"
     mounts = True
 
     def usable(self, target: str) -> str:
-        """Whether upper directories can be on the target's filesystem is what the kernel is asked, by a mount."""
-        from pyruntime.images.store import trees
+        """The kernel decides, by a trial mount, whether upper directories can be on the target's filesystem."""
+        from pyruntime.images.store import trees  # lazy: only with mapped IDs
 
         trial = os.path.join(existing(target), f".pyruntime-overlay-{os.getpid()}.{get_native_id()}")
         try:
-            trees.remove(trial)   # of a killed one that had our number
+            trees.remove(trial)   # of a killed process with the same pid
             for name in ("", "lower", "upper", "work", "merged"):
                 os.mkdir(os.path.join(trial, name), 0o700)
             mount_layers([f"{trial}/lower"], f"{trial}/merged", trial, userxattr=self._userxattr)
@@ -47,7 +47,7 @@ class Overlay(Driver):
         except HostError as error:
             return str(error)
         except OSError as error:
-            return f'"{trial}" cannot be made: {error.strerror}'
+            return f'cannot create "{trial}": {error.strerror}'
         finally:
             trees.remove(trial)
 
@@ -56,7 +56,7 @@ class Overlay(Driver):
         return self.store.layout.overlay == "user."
 
     def prepare(self, layers: Layers, target: str, private: str, *, volatile: bool = False) -> None:
-        """Make upper and work, and mount."""
+        """Create upper and work, and mount."""
         try:
             os.makedirs(private, 0o700, exist_ok=True)
             for name in ("upper", "work"):
@@ -67,30 +67,30 @@ class Overlay(Driver):
                 found = os.stat(f"{private}/upper")
                 os.chown(f"{private}/upper", *self.mapping.owner(found.st_uid, found.st_gid))
         except OSError as error:
-            raise HostError(f'cannot make "{error.filename or private}": {error.strerror}') from None
+            raise HostError(f'cannot create "{error.filename or private}": {error.strerror}') from None
         self.mount(layers, target, private, volatile=volatile)
 
     def mount(self, layers: Layers, target: str, private: str, *, volatile: bool = False) -> None:
-        """Mount what ``prepare`` has made."""
+        """Mount a prepared root filesystem."""
         directories = layers.directories
-        if not directories:   # overlayfs wants one
+        if not directories:   # overlayfs needs at least one
             os.makedirs(f"{private}/empty", 0o755, exist_ok=True)
             directories = [f"{private}/empty"]
         if self.mapping is None:
             mount_layers(directories, target, private, userxattr=self._userxattr, volatile=volatile)
             return
-        from pyruntime.images.snapshots.idmapped import Mapped
+        from pyruntime.images.snapshots.idmapped import Mapped  # lazy: only with mapped IDs
 
         with Mapped(self.mapping, directories, f"{private}/ids") as mapped:
             mount_layers(mapped, target, private, userxattr=self._userxattr, volatile=volatile)
 
     def unmount(self, target: str) -> None:
-        """Unmount; a busy one is not taken away from whoever uses it."""
+        """Unmount; raises HostError if it is in use."""
         try:
             kernel.umount2(target)
         except OSError as error:
             if error.errno == errno.EBUSY:
-                raise HostError(f'"{target}" is in use: end what runs or works in it first') from None
+                raise HostError(f'"{target}" is in use: end the processes that use it first') from None
             if error.errno not in (errno.EINVAL, errno.ENOENT):   # EINVAL: not mounted
                 raise HostError(f'cannot unmount "{target}": {error.strerror}') from None
 
@@ -100,7 +100,7 @@ class Overlay(Driver):
 
 
 def mount_layers(directories: list[str], target: str, private: str, *, userxattr: bool, volatile: bool = False) -> None:
-    """Mount layers, bottom first, below PRIVATE/upper at ``target``, the best way that this kernel has."""
+    """Mount layers, bottom first, below PRIVATE/upper at ``target``, by the best interface of this kernel."""
     flags = [name for name, wanted in (("userxattr", userxattr), ("volatile", volatile)) if wanted]
     try:
         mount_by_settings(directories, target, private, flags)
@@ -117,24 +117,24 @@ def mount_layers(directories: list[str], target: str, private: str, *, userxattr
             way()
             return
         except OSError:
-            continue   # the first way's words are the kernel's own, and tell most
+            continue   # the first error says most
     remedy = ": install fuse-overlayfs, or use another driver" if userxattr and not _fuse_overlayfs() else ""
     raise HostError(f'cannot mount an overlay of {len(directories)} layers at "{target}":'
                     f" {first.strerror or first}{remedy}")
 
 
 def mount_by_settings(directories: list[str], target: str, private: str, flags: list[str]) -> None:
-    """fsconfig(2) with lowerdir+ for each layer: nothing limits the names' length. OSError."""
+    """fsconfig(2) with lowerdir+ for each layer: the length of names is not limited. OSError."""
     settings: list[tuple[str, str | None]] = [("source", "overlay")]
     settings += [("lowerdir+", path) for path in reversed(directories)]
     settings += [("upperdir", f"{private}/upper"), ("workdir", f"{private}/work")]
-    if "userxattr" not in flags:   # which implies them, and refuses to hear so
+    if "userxattr" not in flags:   # userxattr implies them, and refuses them
         settings += [(name, "off") for name in _OFF]
     kernel.mount_filesystem("overlay", target, [*settings, *((flag, None) for flag in flags)])
 
 
 def mount_by_names(directories: list[str], target: str, private: str, flags: list[str]) -> None:
-    """mount(2), whose options are one page: layers as PRIVATE/l/0, l/1, ... and named relative to it. OSError."""
+    """mount(2), whose options are limited to a page: layers as PRIVATE/l/0, l/1, ... and relative names. OSError."""
     options = [*flags, *(f"{name}=off" for name in _OFF if "userxattr" not in flags)]
 
     def act(names: str) -> int:
@@ -151,7 +151,7 @@ def mount_by_names(directories: list[str], target: str, private: str, flags: lis
 
 
 def mount_by_fuse(program: str, directories: list[str], target: str, private: str) -> None:
-    """fuse-overlayfs(1): a process of its own, which ends when it is unmounted. OSError."""
+    """fuse-overlayfs(1): a process that ends when it is unmounted. OSError."""
     def act(names: str) -> int:
         words = [program, "-o", f"lowerdir={names},upperdir=../upper,workdir=../work", os.path.abspath(target)]
         silent = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
@@ -162,7 +162,7 @@ def mount_by_fuse(program: str, directories: list[str], target: str, private: st
 
 
 def _among_links(directories: list[str], private: str, act: Callable[[str], int]) -> None:
-    """Call ``act`` with the layers' short names, in a child whose working directory they are in."""
+    """Call ``act`` with the layers' short names, in a child whose working directory holds these links."""
     links = os.path.abspath(f"{private}/l")
     os.makedirs(links, 0o700, exist_ok=True)
     for name in os.listdir(links):
@@ -170,7 +170,7 @@ def _among_links(directories: list[str], private: str, act: Callable[[str], int]
     for number, path in enumerate(directories):
         os.symlink(os.path.abspath(path), f"{links}/{number}")
     names = ":".join(str(number) for number in reversed(range(len(directories))))
-    child = os.fork()   # the working directory is the process's, and we may have threads
+    child = os.fork()   # threads share the working directory
     if child == 0:
         code = errno.EIO
         try:

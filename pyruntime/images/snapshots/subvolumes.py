@@ -1,4 +1,4 @@
-"""btrfs subvolumes through ioctl(2): no program of btrfs-progs is needed (linux/btrfs.h)."""
+"""btrfs subvolumes through ioctl(2), without btrfs-progs (linux/btrfs.h)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NAME_MAX = 255
 
 
 def create(path: str) -> None:
-    """Make an empty subvolume at ``path``. OSError: ENOTTY where the filesystem is not btrfs."""
+    """Create an empty subvolume at ``path``. OSError: ENOTTY if the filesystem is not btrfs."""
     _with_parent(path, lambda fd, name: _ask(fd, _CREATE, struct.pack("=q4088s", 0, name)))
 
 
 def snapshot(source: str, path: str) -> None:
-    """Make a writable snapshot of the subvolume ``source`` at ``path``, which must not exist."""
+    """Create a writable snapshot of the subvolume ``source`` at ``path``, which must not exist."""
     origin = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _with_parent(path, lambda fd, name: _ask(fd, _SNAPSHOT, struct.pack("=qQQ32x4040s", origin, 0, 0, name)))
@@ -32,13 +32,13 @@ def snapshot(source: str, path: str) -> None:
 
 
 def destroy(path: str) -> None:
-    """Remove a subvolume with all in it. OSError: EPERM for users (mount option user_subvol_rm_allowed), and for
-    everybody where ``path`` is not a subvolume."""
+    """Remove a subvolume with its content. OSError: EPERM for users without the mount option user_subvol_rm_allowed,
+    and if ``path`` is not a subvolume."""
     _with_parent(path, lambda fd, name: _ask(fd, _DESTROY, struct.pack("=q4088s", 0, name)))
 
 
 def filesystem(path: str) -> bytes:
-    """The id of the btrfs that holds a directory; b"" on other filesystems."""
+    """The ID of the btrfs that holds a directory; b"" on other filesystems."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return fcntl.ioctl(fd, _FS_INFO, b"\0" * 1024)[16:32]
@@ -49,7 +49,7 @@ def filesystem(path: str) -> bytes:
 
 
 def _ask(fd: int, request: int, argument: bytes) -> None:
-    fcntl.ioctl(fd, request, bytearray(argument))   # fcntl takes more than 1024 bytes only where it may write to them
+    fcntl.ioctl(fd, request, bytearray(argument))   # fcntl accepts more than 1024 bytes only in a writable buffer
 
 
 def _with_parent(path: str, act: Callable[[int, bytes], object]) -> None:

@@ -1,5 +1,5 @@
-"""A merged view of layers to read from, as a descriptor of its root directory: mounted nowhere, so that nothing is
-left behind whatever happens to the reader."""
+"""A read-only merged view of layers, as a descriptor of its root directory: a detached mount, which vanishes with the
+process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import fcntl
 import os
 
 from pyruntime.errors import HostError
+from pyruntime.images.store import trees
 from pyruntime.images.store.mountings import EMPTY
 from pyruntime.system import kernel
 
@@ -16,19 +17,19 @@ if TYPE_CHECKING:
     from pyruntime.images.store.layers import Layers
     from pyruntime.images.store.store import Store
 
-# linux/mount.h: RDONLY, NOSUID, NODEV. An image's set-user-ID programs and device nodes are not to be had by whoever
-# comes to where it is mounted.
+# linux/mount.h: RDONLY, NOSUID, NODEV. Users who can reach the mount point must not be able
+# to use the image's set-user-ID programs and device nodes.
 _ATTRIBUTES = 1 | 2 | 4
 
 
 def _settings(store: Store, directories: list[str]) -> list[tuple[str, str | None]]:
-    """An overlay of these layers, topmost first."""
+    """An overlay of these layers, the topmost first."""
     flags: list[tuple[str, str | None]] = [("userxattr", None)] if store.layout.overlay == "user." else []
     return [("source", "overlay"), *flags, *(("lowerdir+", path) for path in directories)]
 
 
 def _detached(store: Store, directories: list[str]) -> int:
-    """A mount of these layers, topmost first, that is mounted nowhere. OSError."""
+    """A detached mount of these layers, the topmost first. OSError."""
     try:
         return kernel.detached_filesystem("overlay", _settings(store, directories), _ATTRIBUTES)
     except OSError as error:
@@ -38,7 +39,7 @@ def _detached(store: Store, directories: list[str]) -> int:
 
 
 def _detached_by_descriptors(store: Store, directories: list[str]) -> int:
-    """For kernels before 6.8, which want all layers in one text of less than 256 bytes (fsconfig(2)). OSError."""
+    """For kernels before 6.8, which take all layers in one string of less than 256 bytes (fsconfig(2)). OSError."""
     opened: list[int] = []
     try:
         for path in directories:
@@ -52,10 +53,10 @@ def _detached_by_descriptors(store: Store, directories: list[str]) -> int:
 
 
 def attach(store: Store, layers: Layers, target: str) -> None:
-    """Mount the merged view of layers at ``target``, to be read only. Raises HostError."""
+    """Mount the merged view of layers read-only at ``target``. Raises HostError."""
     empty = store.layout.below("mounts", EMPTY)
     os.makedirs(empty, 0o755, exist_ok=True)
-    # Overlayfs without an upper directory wants two.
+    # Overlayfs without an upper directory needs two.
     directories = layers.directories[::-1] + ([empty] if len(layers.directories) == 1 else [])
     try:
         kernel.mount_filesystem("overlay", target, _settings(store, directories), _ATTRIBUTES)
@@ -72,14 +73,14 @@ class View:
         self._copy = ""
         self._lock = -1
         directories = layers.directories[::-1]
-        if len(directories) == 1:   # overlayfs without an upper directory wants two
+        if len(directories) == 1:   # overlayfs without an upper directory needs two
             self.fd = os.open(directories[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             return
         try:
             if not directories:
                 raise OSError("no layers")
             mount = _detached(store, directories)
-        except OSError:   # no overlayfs for us, or too many layers for an old kernel: a copy shows the same
+        except OSError:   # overlayfs is not available, or too many layers for an old kernel: use a copy
             self.fd = self._merged(store, layers)
             return
         try:
@@ -88,16 +89,16 @@ class View:
             os.close(mount)
 
     def _merged(self, store: Store, layers: Layers) -> int:
-        from pyruntime.images.snapshots.copy import Copy
+        from pyruntime.images.snapshots.copy import CopyDriver  # lazy: only without overlayfs
 
         self._copy = store.layout.work()
         try:
             os.makedirs(f"{self._copy}/root", 0o700)
             self._lock = os.open(self._copy, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)   # gc takes what nobody holds away
+            fcntl.flock(self._lock, fcntl.LOCK_EX)   # the gc removes unlocked files
         except OSError as error:
             raise HostError(f'cannot make "{self._copy}": {error.strerror}') from None
-        Copy(store).prepare(layers, f"{self._copy}/root", f"{self._copy}/private")
+        CopyDriver(store).prepare(layers, f"{self._copy}/root", f"{self._copy}/private")
         return os.open(f"{self._copy}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __enter__(self) -> View:
@@ -106,6 +107,5 @@ class View:
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
         if self._copy:
-            from pyruntime.images.store import trees
             trees.remove(self._copy)
             os.close(self._lock)

@@ -1,8 +1,8 @@
-"""The content store: blobs by digest, names, leases, extracted layers, garbage collection, verification.
+"""The local store: blobs by digest, names, leases, extracted layers, garbage collection, verification.
 
-    layout     where what is, locks, opening and making         store     one object over it all
-    blobs      content by digest, downloads                     names     references
-    leases     what commands at work use                        bundles   what bundles and containers use
-    layers     extracted layers; extract makes them             trees     removing and counting them
-    collect    garbage collection                               verify    is everything what it says; du: who uses space
+layout     paths, locks, creating a store                  store     the store as one object
+blobs      content by digest, downloads                     names     names of images
+leases     content that running commands use                bundles   layers that bundles and containers use
+layers     extracted layers; extract creates them           trees     removing and counting trees
+collect    the garbage collection                           verify    verification; usage: disk usage
 """

@@ -1,10 +1,10 @@
-"""Blobs: content by digest. What stands in STORE/blobs was verified, and is never written again.
+"""Blobs: content by digest. Content in STORE/blobs has been verified, and is never written again.
 
-A download writes STORE/ingest/<digest> under its flock; a second one of the same digest waits there, and then finds
-the blob. What a killed download has written stays: the next one hashes it and goes on from there (images.md 4.6).
-Only a digest that does not match at the end proves it wrong; then it is removed.
+A download writes STORE/ingest/<digest> while it holds the file's lock; a second download of the same digest waits for
+the lock, and then finds the blob. A killed download leaves its content, which the next one hashes and resumes
+(images.md 4.6). Only a mismatch of the digest at the end proves the content wrong; then it is removed.
 """
-# ruff: noqa: SIM105 -- contextlib is too dear for commands that should start at once
+# ruff: noqa: SIM105 -- contextlib would slow down the start of commands
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 
 
 def size(layout: Layout, digest: str) -> int:
-    """The blob's size in bytes; -1 where it is not there."""
+    """The blob's size in bytes; -1 if it is not in the store."""
     try:
         return os.stat(layout.blob(digest)).st_size
     except FileNotFoundError:
@@ -38,7 +38,7 @@ def size(layout: Layout, digest: str) -> int:
 
 
 def open_blob(layout: Layout, digest: str) -> int:
-    """A descriptor to read the blob from; raises ImageError where it is not there."""
+    """A descriptor to read the blob from; raises ImageError if it is not in the store."""
     try:
         return os.open(layout.blob(digest), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -48,14 +48,14 @@ def open_blob(layout: Layout, digest: str) -> int:
 
 
 def read(layout: Layout, descriptor: Descriptor, limit: int) -> bytes:
-    """A document's bytes, verified against its descriptor (descriptor.md#verification).
+    """The bytes of a document, verified against its descriptor (descriptor.md#verification).
 
-    Raises ImageError where it is not there or longer than ``limit`` bytes, DigestError for damaged content.
+    Raises ImageError if the document is not in the store or longer than ``limit`` bytes, DigestError if it is damaged.
     """
     fd = open_blob(layout, descriptor.digest)
     try:
         if os.fstat(fd).st_size > limit:
-            raise ImageError(f"blob {descriptor.digest}: {os.fstat(fd).st_size} bytes; no more than {limit} are read",
+            raise ImageError(f"blob {descriptor.digest}: {os.fstat(fd).st_size} bytes; the limit is {limit}",
                              descriptor.digest)
         data = b"".join(iter(lambda: os.read(fd, _CHUNK), b""))
     finally:
@@ -65,7 +65,7 @@ def read(layout: Layout, descriptor: Descriptor, limit: int) -> bytes:
 
 
 def hash_file(fd: int, verifier: Verifier) -> None:
-    """Give a file's content to a verifier, from its beginning."""
+    """Feed a file's content to a verifier, from the beginning."""
     os.lseek(fd, 0, os.SEEK_SET)
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)
@@ -74,19 +74,19 @@ def hash_file(fd: int, verifier: Verifier) -> None:
 
 
 class Ingest:
-    """A blob on its way into the store: a context manager, for one thread.
+    """A blob that is written to the store: a context manager, for one thread.
 
-    ``present``  it is there, nothing is to be done
-    ``offset``   bytes that are there already, and hashed: where to go on; all of ``size``, when only ``commit`` is due
-    ``resumed``  some of them are of an earlier attempt: when ``commit`` raises DigestError these may be what was
-                 wrong, and one more attempt, from nothing, is due
+    ``present``  the store has the blob: nothing is to be written
+    ``offset``   bytes that are written and hashed: where to resume; the size, if only ``commit`` is missing
+    ``resumed``  some bytes are from an earlier attempt: if ``commit`` raises DigestError, these may be wrong, and one
+                 more attempt from the beginning is worthwhile
     """
 
     __slots__ = ("_fd", "_layout", "_lease", "_verifier", "_waiting", "digest", "present", "resumed", "size")
 
     def __init__(self, layout: Layout, lease: Lease, digest: str, size: int = -1,
                  waiting: Callable[[], None] | None = None) -> None:
-        """``size`` in bytes, -1 if unknown; ``waiting`` is called when somebody else downloads it and we wait."""
+        """``size`` in bytes, -1 if unknown; ``waiting`` is called before a wait for another process's download."""
         self._layout = layout
         self._lease = lease
         self._waiting = waiting
@@ -99,7 +99,7 @@ class Ingest:
 
     @property
     def offset(self) -> int:
-        """How many bytes are there."""
+        """The number of bytes written."""
         return self._verifier.seen
 
     def __enter__(self) -> Ingest:
@@ -121,12 +121,12 @@ class Ingest:
 
     def __exit__(self, *_: object) -> None:
         if self._fd >= 0 and not self.offset:
-            self._discard()   # nothing came that could be resumed
+            self._discard()   # there is nothing to resume
         self._close()
         self._lease.__exit__()
 
     def _find(self) -> None:
-        """Take the partial file's lock, until we have the file that has this name, or the blob is there."""
+        """Take the lock of the partial file, until this process has the file of that name, or the blob exists."""
         path = self._layout.partial(self.digest)
         while size(self._layout, self.digest) < 0:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -137,11 +137,11 @@ class Ingest:
                     if self._waiting:
                         self._waiting()
                     fcntl.flock(fd, fcntl.LOCK_EX)
-                if same(fd, path):   # else it has become the blob, was wrong, or was collected, while we waited
+                if same(fd, path):   # else it has become the blob, or was removed
                     if size(self._layout, self.digest) < 0:
                         self._fd, fd = fd, -1
                         return
-                    os.unlink(path)   # the blob came between our look and our open, which made this file
+                    os.unlink(path)   # created by the open, after the blob appeared
             finally:
                 if fd >= 0:
                     os.close(fd)
@@ -149,14 +149,14 @@ class Ingest:
 
     def _resume(self) -> None:
         there = os.fstat(self._fd).st_size
-        if there and 0 <= self.size < there:   # nothing of ours writes more than was promised: it was another's size
+        if there and 0 <= self.size < there:   # of a descriptor of another size
             self.restart()
         elif there:
             hash_file(self._fd, self._verifier)
             self.resumed = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes. Raises DigestError when they are too many, HostError when the disk is full."""
+        """Write the next bytes. Raises DigestError if the content is too long, HostError if the disk is full."""
         try:
             self._verifier.update(data)
             write_all(self._fd, memoryview(data))
@@ -165,18 +165,18 @@ class Ingest:
             raise
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self._discard()   # a full disk harms everything else on the machine; a download can be repeated
+                self._discard()   # a full disk harms the whole host; a download can be repeated
             raise self._layout.failure(error, f"writing blob {self.digest}") from None
 
     def restart(self) -> None:
-        """Forget what is there: the server does not resume, or sends something else."""
+        """Discard the content: the server cannot resume, or sends something else."""
         os.lseek(self._fd, 0, os.SEEK_SET)
         os.ftruncate(self._fd, 0)
         self._verifier = Verifier(self.digest, self.size)
         self.resumed = False
 
     def commit(self) -> None:
-        """Make it a blob. Raises DigestError where size or digest are not what was promised, and forgets it then."""
+        """Make the content a blob. Raises DigestError, and discards the content, if its size or digest is wrong."""
         try:
             self._verifier.done()
         except DigestError:
@@ -184,7 +184,7 @@ class Ingest:
             raise
         try:
             os.fchmod(self._fd, 0o400)
-            os.fdatasync(self._fd)   # before the name: after a power failure a name without content would be trusted
+            os.fdatasync(self._fd)   # before the rename: after a power failure a blob without content would be trusted
             os.rename(self._layout.partial(self.digest), self._layout.blob(self.digest))
         except OSError as error:
             raise self._layout.failure(error, f"writing blob {self.digest}") from None
@@ -205,7 +205,7 @@ class Ingest:
 
 
 def put(layout: Layout, lease: Lease, data: bytes, algorithm: str = "sha256") -> str:
-    """Store content that we have made; its digest."""
+    """Store new content; its digest."""
     digest = check(of(data, algorithm))
     with Ingest(layout, lease, digest, len(data)) as ingest:
         if not ingest.present:
@@ -216,7 +216,7 @@ def put(layout: Layout, lease: Lease, data: bytes, algorithm: str = "sha256") ->
 
 
 def adopt(layout: Layout, lease: Lease, fd: int, path: str, digest: str) -> None:
-    """Make a file in STORE/work a blob: content that we have made, whose digest was computed as it was written."""
+    """Make a file in STORE/work a blob: new content, whose digest was computed while it was written."""
     lease.add(check(digest))
     try:
         os.fchmod(fd, 0o400)

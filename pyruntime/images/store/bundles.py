@@ -1,8 +1,8 @@
-"""Who uses which layers: a record in STORE/bundles for each bundle (or container) whose root filesystem needs them.
+"""Records of the layers that bundles and containers use: a file in STORE/bundles for each root filesystem.
 
-A record counts as long as its bundle does: the bundle's directory holds MARK with the record's id. A bundle that was
-removed by hand, or whose making was killed before the mark, leaves a record that the next gc removes. Whoever makes a
-bundle holds a lease on the layers until both are written.
+A record is valid as long as its bundle exists: the bundle's directory holds MARK with the record's ID. A bundle that
+was removed by hand, or whose creation was killed before the mark, leaves a record for the next garbage collection. The
+creator of a bundle holds a lease on the layers until both files are written.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import ConfigError, ImageError
-from pyruntime.images.store.layout import now, read_file, write_file
+from pyruntime.images.store.layout import write_file
+from pyruntime.system import files
 from pyruntime.system.json import decode, encode
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ MARK = ".pyimage"   # beside config.json
 _ID = 16            # bytes
 
 
-class Bundle:
-    """One record: ``path`` of the bundle, its manifest's digest, the driver of its root filesystem, its layers."""
+class BundleRecord:
+    """One record: the ``path`` of the bundle, its manifest's digest, the driver of its root filesystem, its layers."""
 
     FIELDS = ("id", "path", "manifest", "driver", "keys", "chain_ids", "when")
     __slots__ = FIELDS
@@ -37,32 +39,32 @@ class Bundle:
         self.driver: str = ""
         self.keys: list[str] = []
         self.chain_ids: list[str] = []
-        self.when: str = now()
+        self.when: str = timestamp_in_seconds()
         for name, value in values.items():
             setattr(self, name, value)
 
     def alive(self) -> bool:
-        """Whether the bundle is there, and is the one that was recorded. In doubt it is."""
+        """Whether the bundle exists, and is the recorded one. In doubt, True."""
         try:
             return read_mark(self.path).get("id") == self.id
         except OSError as error:
             return not isinstance(error, FileNotFoundError | NotADirectoryError)
         except ImageError:
-            return True   # damaged: somebody's bundle nevertheless
+            return True   # a damaged mark still belongs to a bundle
 
 
 def add(layout: Layout, path: str, *, manifest: str, driver: str, layers: Layers, at: str = "",
-        lasting: bool = True) -> Bundle:
-    """Record that the bundle at ``path``, an existing directory, uses these layers; ``at``: where that directory is
-    now, if it is to be renamed to ``path`` while the layers are still under a lease; ``lasting``: it is to be there
-    after a power failure. Raises HostError."""
-    record = Bundle(id=os.urandom(_ID).hex(), path=os.path.abspath(path), manifest=manifest, driver=driver,
+        lasting: bool = True) -> BundleRecord:
+    """Record that the bundle at ``path``, an existing directory, uses these layers. ``at``: the current path of a
+    directory that is later renamed to ``path``, still under the lease. ``lasting``: the record must survive a power
+    failure. Raises HostError."""
+    record = BundleRecord(id=os.urandom(_ID).hex(), path=os.path.abspath(path), manifest=manifest, driver=driver,
                     keys=layers.keys, chain_ids=layers.chain_ids)
     mark = encode({"id": record.id, "store": layout.root, "manifest": manifest, "driver": driver}).encode()
     try:
-        with layout.shared():   # gc must find neither the temporary file unlocked, nor the record without its mark
+        with layout.shared():   # the garbage collection must not see the file unlocked, or the record without its mark
             temporary = layout.work()
-            data = encode({name: getattr(record, name) for name in Bundle.FIELDS}).encode()
+            data = encode({name: getattr(record, name) for name in BundleRecord.FIELDS}).encode()
             fd = write_file(temporary, data, lock=True, sync=lasting)
             try:
                 os.rename(temporary, layout.below("bundles", record.id))
@@ -77,11 +79,11 @@ def add(layout: Layout, path: str, *, manifest: str, driver: str, layers: Layers
 
 
 def read_mark(path: str) -> dict[str, str]:
-    """What the bundle at ``path`` says: id, store, manifest, driver. OSError where it says nothing, ImageError where
-    that is damaged."""
+    """The mark of the bundle at ``path``: ID, store, manifest, driver. Raises OSError if there is none, ImageError if
+    it is damaged."""
     file = f"{path}/{MARK}"
     try:
-        value = decode(read_file(file), file)
+        value = decode(files.read(file), file)
     except ConfigError:
         value = None
     if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("id", "store", "driver")):
@@ -89,23 +91,23 @@ def read_mark(path: str) -> dict[str, str]:
     return value
 
 
-def read(layout: Layout, name: str) -> Bundle:
-    """The record with this id; raises ImageError for a damaged one, FileNotFoundError where there is none."""
+def read(layout: Layout, name: str) -> BundleRecord:
+    """The record with this ID; raises ImageError if it is damaged, FileNotFoundError if there is none."""
     if len(name) != 2 * _ID or not frozenset("0123456789abcdef").issuperset(name):   # a stranger's mark may say ".."
         raise FileNotFoundError
     path = layout.below("bundles", name)
     try:
-        value = decode(read_file(path), path)
+        value = decode(files.read(path), path)
     except ConfigError:
         value = None
-    blank = Bundle()
+    blank = BundleRecord()
     if not isinstance(value, dict) or value.get("id") != name or any(
-            type(value.get(field)) is not type(getattr(blank, field)) for field in Bundle.FIELDS):
+            type(value.get(field)) is not type(getattr(blank, field)) for field in BundleRecord.FIELDS):
         raise ImageError(f'"{path}" is damaged: remove it when no bundle has the id "{name}"', path)
-    return Bundle(**{field: value[field] for field in Bundle.FIELDS})
+    return BundleRecord(**{field: value[field] for field in BundleRecord.FIELDS})
 
 
-def records(layout: Layout) -> list[Bundle]:
+def records(layout: Layout) -> list[BundleRecord]:
     """Every record, also of bundles that are gone; raises ImageError for a damaged one."""
     found = []
     for name in sorted(os.listdir(layout.below("bundles"))):
@@ -116,7 +118,7 @@ def records(layout: Layout) -> list[Bundle]:
     return found
 
 
-def remove(layout: Layout, record: Bundle) -> None:
+def remove(layout: Layout, record: BundleRecord) -> None:
     """Forget a bundle; its own files are the caller's."""
     for path in (f"{record.path}/{MARK}", layout.below("bundles", record.id)):
         try:

@@ -1,8 +1,8 @@
-"""Garbage collection: what no name, no bundle and no command at work leads to, is removed.
+"""Garbage collection: removes content that no name, no bundle and no running command uses.
 
-Under the store's exclusive lock everything in use is marked, and the rest is renamed to STORE/trash; that takes
-milliseconds, and nobody can take a lease meanwhile. What is in trash is removed outside the lock, file by file. A gc
-that is killed at any moment has removed some garbage; the next one goes on.
+Under the store's exclusive lock, everything in use is marked and the rest renamed to STORE/trash; that takes
+milliseconds, and no lease can grow meanwhile. Trash is removed without the lock, file by file. A killed collection has
+removed some garbage; the next one continues.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import time
 
 from pyruntime.errors import ImageError
 from pyruntime.images.store import blobs, bundles, layers, leases, mountings, names, steps, trees
-from pyruntime.images.store.layout import abandoned, read_file
+from pyruntime.images.store.layout import abandoned
 from pyruntime.images.store.marks import Marks
+from pyruntime.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.store.layout import Layout
 
-STALE = 7   # days after which a partial download is not waited for any more
+STALE = 7   # days after which a partial download is removed
 
 
 class Collected:
-    """What a gc has removed, or with ``dry_run`` would remove: (name, bytes on disk) by kind."""
+    """The removed content, or with ``dry_run`` the content to remove: (name, bytes on disk) by kind."""
 
     __slots__ = ("blobs", "bundles", "layers", "leases", "partials", "subvolumes", "work")
 
@@ -39,12 +40,13 @@ class Collected:
 
     @property
     def size(self) -> int:
-        """Bytes in all, as far as known: what shares its blocks (subvolumes, abandoned work) counts as nothing."""
+        """The bytes of all content, as far as known: content that shares blocks (subvolumes, abandoned work) counts as
+        nothing."""
         return sum(size for kind in self.__slots__ for _, size in getattr(self, kind))
 
 
 class _Sweep:
-    """One gc: ``drop`` removes, or only counts."""
+    """One collection: ``drop`` removes, or only counts."""
 
     def __init__(self, layout: Layout, *, dry_run: bool) -> None:
         self.layout = layout
@@ -53,7 +55,7 @@ class _Sweep:
         self.stamp = f"{os.getpid()}.{time.monotonic_ns():x}"
 
     def drop(self, kept: list[tuple[str, int]], name: str, path: str, size: int = 0) -> None:
-        """Put it into trash. A full disk must not keep us from it: a file can be unlinked at once."""
+        """Move content to the trash. A full disk must not prevent this: a file is then unlinked at once."""
         kept.append((name, size))
         if self.dry_run:
             return
@@ -62,20 +64,20 @@ class _Sweep:
             os.rename(path, target)
             self.trash.append(target)
         except FileNotFoundError:
-            pass   # its owner removed it: a lease that ended
+            pass   # its owner has removed it: a lease that ended
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT) or os.path.isdir(path):
                 raise
             os.unlink(path)
 
     def empty(self) -> None:
-        """Remove what is in trash, and what a killed gc has left there."""
+        """Remove the trash, also that of a killed collection."""
         if self.dry_run:
             return
         for name in os.listdir(self.layout.below("trash")):
             path = self.layout.below("trash", name)
             fd = abandoned(path)
-            if fd >= 0:   # else another gc is at it
+            if fd >= 0:   # else another collection removes it
                 try:
                     trees.remove(path)
                 finally:
@@ -84,13 +86,13 @@ class _Sweep:
 
 def collect(layout: Layout, *, dry_run: bool = False, everything: bool = False, days: float = STALE,
             without: frozenset[str] = frozenset()) -> Collected:
-    """Remove what is not in use. ``everything``: partial downloads of any age too, unless somebody is at them;
-    ``days``: from which age on otherwise; ``without``: names that do not count, for a dry run.
+    """Remove content that is not in use. ``everything``: partial downloads of any age, unless a process is downloading;
+    else those of at least ``days``. ``without``: names that do not count, for a dry run.
 
-    Raises ImageError, and removes nothing, when a document in use is damaged: what it points to cannot be known.
-    HostError when the store cannot be written.
+    Raises ImageError, and removes nothing, if a document in use is damaged: what it uses is then unknown. Raises
+    HostError if the store cannot be written.
     """
-    assert dry_run or not without, "whoever takes names away does so before"
+    assert dry_run or not without, "names must be removed before the collection"
     sweep = _Sweep(layout, dry_run=dry_run)
     found = Collected()
     try:
@@ -104,7 +106,7 @@ def collect(layout: Layout, *, dry_run: bool = False, everything: bool = False, 
 
 def _sweep(sweep: _Sweep, found: Collected, oldest: float, without: frozenset[str]) -> None:
     layout = sweep.layout
-    for record in mountings.leftovers(layout):   # before the bundles are looked at: they are some
+    for record in mountings.leftovers(layout):   # first, because these are bundles too
         sweep.drop(found.work, os.path.basename(record), record)
     words, void = leases.live(layout)
     marks = Marks(layout)
@@ -124,7 +126,7 @@ def _sweep(sweep: _Sweep, found: Collected, oldest: float, without: frozenset[st
         marks.digests.add(digest)
         marks.keys.update(layers.candidates(diff_id, chain_id))
     if marks.problems:
-        raise ImageError("nothing was removed, since it cannot be known what these images use: remove them or pull"
+        raise ImageError("nothing was removed: damaged images, whose content cannot be determined; remove them or pull"
                          " them again:\n  " + "\n  ".join(marks.problems))
     for path in void:
         sweep.drop(found.leases, os.path.basename(path), path)
@@ -133,19 +135,19 @@ def _sweep(sweep: _Sweep, found: Collected, oldest: float, without: frozenset[st
     for digest in blobs.all_digests(layout):
         if digest not in marks.digests:
             sweep.drop(found.blobs, digest, layout.blob(digest), _on_disk(layout.blob(digest)))
-    mounted = read_file("/proc/self/mountinfo", 1 << 28)
+    mounted = files.read("/proc/self/mountinfo", 1 << 28)
     for key in layers.all_keys(layout):
-        # A mounted one is in use by somebody who has moved the bundle, say.
+        # A mounted one may be in use, for example by a bundle that was moved.
         if key not in marks.keys and f"/{key}/fs".encode() not in mounted:
             sweep.drop(found.layers, key, layout.layer(key), _usage(layout, key))
     for name in os.listdir(layout.below("subvolumes")):
-        if name not in marks.chains | marks.keys:   # a lease names it as it names layers
+        if name not in marks.chains | marks.keys:   # leases name subvolumes like layers
             sweep.drop(found.subvolumes, name, layout.below("subvolumes", name))
     _sweep_unlocked(sweep, found, oldest)
 
 
 def _sweep_unlocked(sweep: _Sweep, found: Collected, oldest: float) -> None:
-    """Remove the work of the dead; the flock that it has lost tells."""
+    """Remove work of ended processes, which is not locked."""
     layout = sweep.layout
     for directory, kept in (("ingest", found.partials), ("work", found.work)):
         for name in os.listdir(layout.below(directory)):
@@ -168,4 +170,4 @@ def _usage(layout: Layout, key: str) -> int:
     try:
         return layers.read_info(layout, key).usage
     except (ImageError, FileNotFoundError):
-        return 0   # damaged: it goes all the same
+        return 0   # a damaged one is removed too

@@ -1,12 +1,12 @@
-"""Extraction: what of an image's layers is missing is made by forked workers, one process a layer.
+"""Extraction: forked workers extract the missing layers of an image, a process for each layer.
 
-The process that is asked claims every missing layer, from the bottom up: it makes STORE/work/<chain> and holds its
-flock. Who wants the same layer waits there, and then finds it in layers/. Since everybody claims along a chain from
-its bottom, nobody waits in a circle. Workers write the trees. When all have done, the parent gives the layers that
-depend on others what they inherit, has everything written to disk once (syncfs: a rename must not survive a power
-failure that its content does not), and renames. A worker whose parent is gone ends with its next read.
+The caller claims every missing layer from the bottom up: it creates STORE/work/<chain> and holds its lock. Another
+process that needs the same layer waits for the lock, and then finds the layer. All processes claim along a chain from
+the bottom, so there is no deadlock. Workers write the trees. When all are done, the parent completes the layers that
+inherit from others, writes everything to disk once (syncfs: after a power failure, no rename must exist without its
+content), and renames. A worker whose parent has ended ends at its next read.
 """
-# ruff: noqa: SIM105 -- contextlib is too dear for commands that should start at once
+# ruff: noqa: SIM105 -- contextlib would slow down the start of commands
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from _thread import allocate_lock
 
 from pyruntime import errors
 from pyruntime.errors import DigestError, PyruntimeError
-from pyruntime.images import rootless
 from pyruntime.images.store import blobs, layers, trees
 from pyruntime.images.store.layout import same, write_all, write_file
 from pyruntime.system import kernel
+from pyruntime.system.user_namespace import mapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _STEP = 1 << 20   # bytes of archive between two reports of progress
 
 
 class Talk:
-    """Whom to tell: ``progress(index, bytes of the archive)``, ``warn(sentence)``, ``waiting()`` (for others)."""
+    """Callbacks: ``progress(index, bytes of the archive)``, ``warn(sentence)``, ``waiting()`` (for other processes)."""
 
     __slots__ = ("progress", "waiting", "warn")
 
@@ -51,7 +51,7 @@ class Talk:
 
 
 class _Task:
-    """One missing layer that we have claimed; ``index`` is its place in the image."""
+    """A missing layer that this process has claimed; ``index`` is its place in the image."""
 
     __slots__ = ("blob", "buffer", "chain_id", "diff_id", "directory", "extracted", "fd", "index", "pid", "pipe",
                  "survey")
@@ -75,11 +75,11 @@ class _Task:
 
 def extract(layout: Layout, lease: Lease, wanted: list[Wanted], *, workers: int = 2, talk: Talk | None = None,
             applier: Any = None, limits: Any = None) -> layers.Layers:
-    """The layers of an image, bottom first; missing ones are extracted from their blobs.
+    """The layers of an image, bottom first; missing layers are extracted from their blobs.
 
-    The caller holds the lease. ``applier`` is pyruntime.images.layers.apply, or what stands in for it.
-    Raises LayerError, DigestError (the archive is not what the configuration says), ImageError (a blob is missing),
-    HostError (disk full); layers that came out right are kept then.
+    The caller holds the lease. ``applier`` is pyruntime.images.layers.apply, or a substitute. Raises LayerError,
+    DigestError (the archive does not match the configuration), ImageError (a blob is missing), HostError (the disk is
+    full); complete layers are kept then.
     """
     talk = talk or Talk()
     for diff_id, chain_id, blob in wanted:
@@ -91,8 +91,8 @@ def extract(layout: Layout, lease: Lease, wanted: list[Wanted], *, workers: int 
                 if task := _claim(layout, index, item, talk):
                     tasks.append(task)
             if tasks:
-                if applier is None:   # not before there is something to do: a second bundle is made in milliseconds
-                    from pyruntime.images.layers import apply as applier
+                if applier is None:   # only if a layer is missing: a second bundle takes milliseconds
+                    from pyruntime.images.layers import apply as applier  # lazy: only for a missing layer
                 _run(layout, tasks, workers, talk, applier, limits)
         except PyruntimeError:
             _keep(layout, tasks)
@@ -111,15 +111,15 @@ def extract(layout: Layout, lease: Lease, wanted: list[Wanted], *, workers: int 
 
 
 def _keep(layout: Layout, tasks: list[_Task]) -> None:
-    """After a failure: what has come out right, and needs nothing from others, is kept."""
+    """After a failure: keep layers that are complete and independent."""
     good = [task for task in tasks if task.extracted and not _depends(task)]
     for task in tasks:
-        if task not in good:   # first, since the disk may be full
+        if task not in good:   # first, because the disk may be full
             _drop(task)
     try:
         _publish(layout, good)
     except OSError:
-        pass   # the failure that brought us here is what has to be told
+        pass   # the first failure is the one to report
 
 
 def _drop(task: _Task) -> None:
@@ -129,22 +129,22 @@ def _drop(task: _Task) -> None:
 
 
 def _depends(task: _Task) -> bool:
-    """Whether it inherits from below, or has whiteouts, which are to go where they hide nothing. A root directory that
-    the archive does not mention, as is usual, does not count: the drivers take its attributes from the topmost layer
-    that has them, so the layer can still be shared."""
+    """Whether the layer inherits from below, or has whiteouts that must be removed where they hide nothing. A root
+    directory that the archive does not mention, which is usual, does not count: drivers take its attributes from the
+    topmost layer that has them, so the layer can still be shared."""
     made = task.extracted
     return bool([path for path in made.implicit if path] or made.lower_links or made.whiteouts or made.hides_all)
 
 
 def _claim(layout: Layout, index: int, wanted: Wanted, talk: Talk) -> _Task | None:
-    """Take the lock of a missing layer; None where it is there, or has come while we waited."""
+    """Take the lock of a missing layer; None if it exists, or has appeared during the wait."""
     keys = layers.candidates(wanted[0], wanted[1])
     directory = layout.below("work", keys[0])
     while not layers.present(layout, keys):
         try:
             os.mkdir(directory, 0o700)
         except FileExistsError:
-            pass   # somebody is at it, or was
+            pass   # another process works on it, or has
         try:
             fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -156,7 +156,7 @@ def _claim(layout: Layout, index: int, wanted: Wanted, talk: Talk) -> _Task | No
                 talk.waiting()
                 fcntl.flock(fd, fcntl.LOCK_EX)
             if same(fd, directory) and not layers.present(layout, keys):
-                trees.clear(os.dup(fd))   # what a killed one has left
+                trees.clear(os.dup(fd))   # left by a killed process
                 os.mkdir(f"{directory}/fs", 0o755)
                 os.chmod(f"{directory}/fs", 0o755)   # whatever the umask is
                 task = _Task(index, wanted, directory, fd)
@@ -169,7 +169,7 @@ def _claim(layout: Layout, index: int, wanted: Wanted, talk: Talk) -> _Task | No
 
 
 def _run(layout: Layout, tasks: list[_Task], workers: int, talk: Talk, applier: Any, limits: Any) -> None:
-    """Have every task done by a process, at most ``workers`` at once; raises the first one's error."""
+    """Run all tasks, at most ``workers`` at once; raises the first error."""
     waiting = tasks[::-1]
     running: dict[int, _Task] = {}
     poll = select.poll()
@@ -224,7 +224,7 @@ def _start(layout: Layout, task: _Task, applier: Any, limits: Any) -> None:
         os._exit(code)
 
 
-_speaking = allocate_lock()   # the applier reads in one thread and warns in another
+_speaking = allocate_lock()   # the applier reads and warns in different threads
 
 
 def _say(fd: int, kind: str, value: Any) -> None:
@@ -234,14 +234,14 @@ def _say(fd: int, kind: str, value: Any) -> None:
 
 
 def _work(layout: Layout, task: _Task, applier: Any, limits: Any, parent: int, end: int) -> None:
-    """In the worker: extract the archive, check its diffID, count what has come out."""
+    """In the worker: extract the archive, verify its diffID, count the files."""
     source = blobs.open_blob(layout, task.blob.digest)
     done = reported = 0
 
     def read(count: int) -> bytes:
         nonlocal done, reported
         if os.getppid() != parent:
-            os._exit(1)   # killed; nobody would rename what we make
+            os._exit(1)   # the parent was killed: nothing would be renamed
         data = os.read(source, count)
         done += len(data)
         if done - reported >= _STEP or not data:
@@ -253,8 +253,8 @@ def _work(layout: Layout, task: _Task, applier: Any, limits: Any, parent: int, e
     options = applier_options(applier, layout, lambda text: _say(end, "warn", text))
     extracted = applier.extract(read, target, options, limits or applier.Limits())
     if extracted.diff_id != task.diff_id:
-        raise DigestError(f"layer {task.blob.digest}: its content is {extracted.diff_id}, the image's configuration"
-                          f" says {task.diff_id}")
+        raise DigestError(f"layer {task.blob.digest}: its diffID is {extracted.diff_id}, the image's configuration"
+                          f" has {task.diff_id}")
     fields = {name: getattr(extracted, name) for name in type(extracted).__slots__}
     _say(end, "done", (fields, trees.survey(f"{task.directory}/fs")))
 
@@ -262,12 +262,12 @@ def _work(layout: Layout, task: _Task, applier: Any, limits: Any, parent: int, e
 def applier_options(applier: Any, layout: Layout, warn: Callable[[str], None]) -> Any:
     """The applier's options for layers of this store."""
     privileged = layout.overlay == "trusted."
-    uid, gid = (None, None) if privileged else (rootless.mapped("uid"), rootless.mapped("gid"))
-    return applier.Options(privileged=privileged, userxattr=not privileged, uid=uid, gid=gid, warn=warn)
+    uid, gid = (None, None) if privileged else (mapped("uid"), mapped("gid"))
+    return applier.ExtractOptions(privileged=privileged, userxattr=not privileged, uid=uid, gid=gid, warn=warn)
 
 
 def _hear(task: _Task, talk: Talk, applier: Any) -> bool:
-    """Read what a worker says; whether there is more to come."""
+    """Read a worker's message; whether more can follow."""
     data = os.read(task.pipe, 1 << 20)
     task.buffer += data
     while len(task.buffer) >= 4 and len(task.buffer) >= 4 + (size := int.from_bytes(task.buffer[:4], "little")):
@@ -288,7 +288,7 @@ def _hear(task: _Task, talk: Talk, applier: Any) -> bool:
 
 
 def _complete(layout: Layout, task: _Task, wanted: list[Wanted], tasks: list[_Task], applier: Any, talk: Talk) -> None:
-    """Give a layer what it inherits from those below, wherever these are by now."""
+    """Complete a layer with what it inherits from those below, wherever these are by now."""
     making = {other.index: f"{other.directory}/fs" for other in tasks}
     directory = os.open(f"{task.directory}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     lowers: list[int] = []
@@ -305,7 +305,7 @@ def _complete(layout: Layout, task: _Task, wanted: list[Wanted], tasks: list[_Ta
 
 
 def _publish(layout: Layout, tasks: list[_Task]) -> None:
-    """Make extracted trees layers of the store."""
+    """Move extracted trees into the store's layers."""
     if not tasks:
         return
     for task in tasks:
@@ -321,6 +321,6 @@ def _publish(layout: Layout, tasks: list[_Task]) -> None:
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-            trees.remove(task.directory)   # the same layer in another place of this image, or of another one
+            trees.remove(task.directory)   # the same layer exists in this or in another image
         task.close()
     layout.sync("layers")

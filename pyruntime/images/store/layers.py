@@ -1,8 +1,8 @@
-"""Extracted layers: STORE/layers/<key>/fs in overlay form, and info, which says what it is.
+"""Extracted layers: STORE/layers/<key>/fs in overlay form, and info, a record of the layer.
 
-A layer whose extraction depended on nothing but its archive is found by its diffID, whatever stands below it. One that
-has inherited something from the layers below (attributes of directories that its archive does not mention, hard
-links to their files) belongs to that place alone: its key is the chainID with ".chain" (images.md 3.3).
+A layer whose extraction depends on its archive alone has its diffID as key, in any image. A layer that inherits from
+the layers below (attributes of directories that its archive does not mention, hard links to files below) is valid only
+on top of them: its key is the chainID with ".chain" (images.md 3.3).
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import os
 
 from pyruntime.errors import ConfigError, ImageError
 from pyruntime.images.digest import check
-from pyruntime.images.store.layout import now, read_file
+from pyruntime.system import files
 from pyruntime.system.json import decode, encode
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
 
 class Layers:
-    """The layers of an image, extracted; lists run from the bottom up.
+    """The extracted layers of an image; lists run from the bottom up.
 
-    ``keys`` name them in the store (bundles record them), ``directories`` are where they are, ``chain_ids`` what each
-    is together with all below it, ``root`` the one whose root directory's attributes count: the topmost whose archive
-    mentions them ("" for an image without layers).
+    ``keys``         the keys in the store, which bundles record      ``directories``  the trees
+    ``chain_ids``    the chainID of each layer
+    ``root``         the tree whose root directory's attributes count: of the topmost layer whose archive mentions the
+                     root directory; "" for an image without layers
     """
 
     __slots__ = ("chain_ids", "directories", "keys", "root")
@@ -39,11 +41,11 @@ class Layers:
 
 
 class Info:
-    """What is recorded about an extracted layer.
+    """The record of an extracted layer.
 
-    ``names``, ``size``   names in the tree, and bytes of content: what verification counts again
+    ``names``, ``size``   names in the tree, and bytes of content: verification counts both again
     ``usage``             bytes on disk
-    ``blob``              the digest of the archive that it came from
+    ``blob``              the digest of the archive
     """
 
     FIELDS = ("diff_id", "chain_id", "blob", "names", "size", "usage", "has_root", "when")
@@ -51,46 +53,46 @@ class Info:
 
     def __init__(self, **values: Any) -> None:
         self.diff_id: str = ""
-        self.chain_id: str = ""   # only where it depends on what is below
+        self.chain_id: str = ""   # only if the layer depends on the layers below
         self.blob: str = ""
         self.names: int = 0
         self.size: int = 0
         self.usage: int = 0
-        self.has_root: bool = True   # whether the archive says what the root directory is like
-        self.when: str = now()
+        self.has_root: bool = True   # whether the archive mentions the root directory
+        self.when: str = timestamp_in_seconds()
         for name, value in values.items():
             setattr(self, name, value)
 
     def json(self) -> str:
-        """As in the file."""
+        """The record as JSON."""
         return encode({name: getattr(self, name) for name in self.FIELDS})
 
 
 def plain_key(diff_id: str) -> str:
-    """The key of a layer that depends on nothing."""
+    """The key of a layer that depends on its archive alone."""
     return check(diff_id).partition(":")[2]
 
 
 def chain_key(chain_id: str) -> str:
-    """The key of a layer that depends on what is below."""
+    """The key of a layer that depends on the layers below."""
     return check(chain_id).partition(":")[2] + ".chain"
 
 
 def candidates(diff_id: str, chain_id: str) -> tuple[str, str]:
-    """The keys under which a layer in this place may be."""
+    """The possible keys of a layer at this place in an image."""
     return chain_key(chain_id), plain_key(diff_id)
 
 
 def present(layout: Layout, keys: tuple[str, ...] | list[str]) -> str:
-    """The first of these keys that is there, or ""."""
+    """The first of these keys that is in the store, or ""."""
     return next((key for key in keys if os.path.exists(f"{layout.layer(key)}/info")), "")
 
 
 def read_info(layout: Layout, key: str) -> Info:
-    """What is recorded about a layer; raises ImageError where that is damaged, FileNotFoundError where it is gone."""
+    """The record of a layer; raises ImageError if it is damaged, FileNotFoundError if the layer does not exist."""
     path = f"{layout.layer(key)}/info"
     try:
-        value = decode(read_file(path), path)
+        value = decode(files.read(path), path)
     except ConfigError:
         value = None
     blank = Info()
@@ -106,7 +108,7 @@ def all_keys(layout: Layout) -> list[str]:
 
 
 def layers_of(layout: Layout, keys: list[str], chain_ids: list[str]) -> Layers:
-    """The value for layers that are there; raises ImageError where one is not."""
+    """The layers with these keys; raises ImageError if one is missing."""
     gone = [key for key in keys if not present(layout, [key])]
     if gone:
         raise ImageError(f'layer {gone[0]} is not in store "{layout.root}": unpack the image again', gone[0])

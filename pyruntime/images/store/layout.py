@@ -1,20 +1,20 @@
-"""Where the store keeps what, and who may touch it when.
+"""The paths of the store, and its locks.
 
-    STORE/version            the format, and whose overlay attributes its layers have; written last
-    STORE/lock               flock: shared while a lease grows or a name is written, exclusive while gc marks
-    STORE/blobs/<alg>/<hex>  complete, verified content only
-    STORE/ingest/<alg>-<hex> a partial download, flock'ed by whoever downloads; it survives death, to be resumed
-    STORE/names/<quoted>     one small file a name: the descriptor of its manifest or index
-    STORE/layers/<key>/      fs/ (an extracted layer in overlay form) and info; renamed into place as a whole
-    STORE/subvolumes/<hex>   the btrfs driver's merged layers, by chain ID
-    STORE/leases/            flock'ed by commands at work: the content that they are going to use
-    STORE/bundles/<id>       which layers a bundle or a container uses
-    STORE/cache/             what builds remember: steps and the layers that they made (steps)
-    STORE/mounts/<id>/       for each image that is mounted somewhere: a bundle that is only there to use its layers
-    STORE/work/, trash/      to be, and to be removed; abandoned where nobody holds the flock
+STORE/version            the format, and the prefix of the layers' overlay attributes; written last
+STORE/lock               flock: shared while a lease grows or a name is written, exclusive while the gc marks
+STORE/blobs/<alg>/<hex>  complete, verified content only
+STORE/ingest/<alg>-<hex> a partial download, locked by its process; it survives the process, and is resumed
+STORE/names/<quoted>     a file for each name: the descriptor of its manifest or index
+STORE/layers/<key>/      fs/ (an extracted layer in overlay form) and info; renamed into place as a whole
+STORE/subvolumes/<hex>   the btrfs driver's merged layers, by chain ID
+STORE/leases/            locked files of running commands: the content that they are going to use
+STORE/bundles/<id>       the layers that a bundle or a container uses
+STORE/cache/             the build cache: steps and their layers (steps)
+STORE/mounts/<id>/       for each mounted image: a bundle that only records the layers
+STORE/work/, trash/      content to come, and content to remove; abandoned if its lock is free
 
-Nothing is ever repaired: content appears by rename(2), whole or not at all, and locks are flock(2), which the kernel
-drops with their holder. A store that a killed command leaves behind is a store.
+There is no repair: content appears by rename(2), complete or not at all, and the kernel releases the locks, flock(2),
+of a process that ends. A killed command leaves a valid store.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ import os
 import time
 
 from pyruntime.errors import HostError, ImageError, PyruntimeError, UsageError
-from pyruntime.images import rootless
 from pyruntime.images.digest import check
+from pyruntime.system.locks import Lock
+from pyruntime.system.user_namespace import privileged, real_uid
 
 VERSION = 1
 DIRECTORIES = ("blobs", "ingest", "names", "layers", "subvolumes", "leases", "bundles", "cache", "mounts",
@@ -37,42 +38,18 @@ _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def default_root() -> str:
-    """The store of who asks: PYRUNTIME_STORE, /var/lib/pyruntime for root, $XDG_DATA_HOME/pyruntime for others.
+    """The default store: PYRUNTIME_STORE, /var/lib/pyruntime for root, $XDG_DATA_HOME/pyruntime for other users.
 
-    Root of a user namespace is an "other", unless /var/lib is its own (it is inside of a container).
+    Root of a user namespace counts as another user, unless it owns /var/lib (in a container).
     """
     if told := os.environ.get("PYRUNTIME_STORE"):
         return told
-    if os.geteuid() == 0 and (rootless.privileged() or os.access("/var/lib", os.W_OK)):
+    if os.geteuid() == 0 and (privileged() or os.access("/var/lib", os.W_OK)):
         return "/var/lib/pyruntime"
     data = os.environ.get("XDG_DATA_HOME", "")
-    if not data.startswith("/"):   # basedir-spec: a relative path is to be ignored
+    if not data.startswith("/"):   # basedir-spec: a relative path must be ignored
         data = os.path.join(os.path.expanduser("~"), ".local/share")
     return os.path.join(data, "pyruntime")
-
-
-class Lock:
-    """flock(2) of a file while the context lasts. The descriptor is not inherited by programs."""
-
-    __slots__ = ("_fd", "_kind", "_path")
-
-    def __init__(self, path: str, kind: int) -> None:
-        self._path = path
-        self._kind = kind
-        self._fd = -1
-
-    def __enter__(self) -> Lock:
-        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, self._kind)
-        except BaseException:   # a signal's exception, while we waited
-            os.close(fd)
-            raise
-        self._fd = fd
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
 
 
 class Layout:
@@ -85,12 +62,12 @@ class Layout:
         self.overlay = overlay
 
     def blob(self, digest: str) -> str:
-        """The path of a blob; raises ImageError for what is no digest that we can compute."""
+        """The path of a blob; raises ImageError if the digest is invalid or its algorithm not supported."""
         algorithm, _, encoded = check(digest).partition(":")
         return f"{self.root}/blobs/{algorithm}/{encoded}"
 
     def partial(self, digest: str) -> str:
-        """The path of a blob while it is on its way."""
+        """The path of a blob that is being written."""
         return f"{self.root}/ingest/{check(digest).replace(':', '-')}"
 
     def layer(self, key: str) -> str:
@@ -102,30 +79,30 @@ class Layout:
         return f"{self.root}/{directory}/{name}" if name else f"{self.root}/{directory}"
 
     def work(self) -> str:
-        """A name in work/ that nobody has: unique to this thread and moment."""
+        """A unique new path in work/."""
         return f"{self.root}/work/{os.getpid()}.{time.monotonic_ns():x}"
 
     def shared(self) -> Lock:
-        """gc waits while this is held: keep it short."""
-        return Lock(f"{self.root}/lock", fcntl.LOCK_SH)
+        """The shared lock of the store. The garbage collection waits for it: hold it briefly."""
+        return Lock(f"{self.root}/lock", shared=True)
 
     def exclusive(self) -> Lock:
-        """Everybody who wants new content waits while this is held: keep it short."""
-        return Lock(f"{self.root}/lock", fcntl.LOCK_EX)
+        """The exclusive lock of the store. All commands that add content wait for it: hold it briefly."""
+        return Lock(f"{self.root}/lock")
 
     def failure(self, error: OSError, doing: str) -> PyruntimeError:
-        """What to tell about a system call that failed in the store; ``doing`` like "writing blob sha256:..."."""
+        """The error for a system call that failed in the store; ``doing`` like "writing blob sha256:..."."""
         words = error.strerror or str(error)
         if error.errno in _FULL:
             return HostError(f'store "{self.root}": {doing}: no space left: remove images that are not needed and'
                              f" collect garbage, or name another store with PYRUNTIME_STORE: {words}")
         if error.errno in _CLOSED:
-            return HostError(f'store "{self.root}": {doing}: it cannot be written by user {rootless.real_uid()}: name'
+            return HostError(f'store "{self.root}": {doing}: user {real_uid()} cannot write it: name'
                              f" another store with PYRUNTIME_STORE: {words}")
         return HostError(f'store "{self.root}": {doing}: {words}')
 
     def sync(self, *directories: str) -> None:
-        """Have the names in these directories on disk. fsync(2)."""
+        """Write the names in these directories to disk. fsync(2)."""
         for name in directories:
             fd = os.open(self.below(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -135,10 +112,10 @@ class Layout:
 
 
 def open_layout(root: str = "") -> Layout:
-    """Find the store at ``root`` ("" is default_root()), or make it.
+    """Open the store at ``root`` ("" is default_root()), or create it.
 
-    Raises HostError where it cannot be, ImageError for a format that is newer than this program, UsageError for a
-    directory that holds something else.
+    Raises HostError if that fails, ImageError if the format is newer than this program, UsageError if the directory
+    holds something else.
     """
     root = os.path.abspath(root or default_root())
     _check_owner(root)
@@ -156,27 +133,27 @@ def open_layout(root: str = "") -> Layout:
         raise ImageError(f'"{root}/version" is not a store\'s: expected "{VERSION} trusted." or "{VERSION} user."',
                          root)
     if int(words[0]) > VERSION:
-        raise ImageError(f'store "{root}" has format {words[0]}, this program knows formats up to {VERSION}: use a'
+        raise ImageError(f'store "{root}" has format {words[0]}, this program supports formats up to {VERSION}: use a'
                          " newer pyruntime, or another store", root)
     return Layout(root, words[1])
 
 
 def _check_owner(root: str) -> None:
-    """Whoever owns the directory can put anything into it, and what stands in a store is trusted."""
+    """Refuse another user's directory: its owner could change the content, which is trusted."""
     try:
         owner = os.stat(root).st_uid
     except OSError:
-        return   # it will be made, or what is wrong is said there
+        return   # the store will be created, or its creation fails
     if owner not in (os.geteuid(), 0):
-        raise HostError(f'store "{root}" belongs to user {owner}, not to {rootless.real_uid()}: name one of your own'
+        raise HostError(f'store "{root}" belongs to user {owner}, not to {real_uid()}: name your own store'
                         " with PYRUNTIME_STORE")
 
 
 def _make(root: str) -> Layout:
-    """Make a store. Several at once, or one after another that was killed, make the same one."""
+    """Create a store. Several processes at once, or one after a killed one, create the same store."""
     layout = Layout(root, "")
     try:
-        # 0700: layers hold setuid programs, and what an image keeps from other users.
+        # 0700: other users must not reach the layers' set-user-ID programs and private files.
         os.makedirs(root, 0o700, exist_ok=True)
         if strange := [name for name in os.listdir(root) if name not in _OURS]:
             raise UsageError(f'"{root}" is not a store, and holds "{strange[0]}": name an empty or a new directory')
@@ -184,7 +161,7 @@ def _make(root: str) -> Layout:
             os.makedirs(f"{root}/{name}", 0o700, exist_ok=True)
         os.close(os.open(f"{root}/lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         temporary = layout.work()
-        with layout.shared():   # the gc of somebody who was faster must not find the file before it is locked
+        with layout.shared():   # a faster process's gc must not see the file unlocked
             layout.overlay = _attributes(layout)
             fd = write_file(temporary, f"{VERSION} {layout.overlay}\n".encode(), lock=True)
             try:
@@ -192,38 +169,33 @@ def _make(root: str) -> Layout:
             finally:
                 os.close(fd)
     except OSError as error:
-        raise layout.failure(error, "making it") from None
+        raise layout.failure(error, "creating it") from None
     return layout
 
 
 def _attributes(layout: Layout) -> str:
-    """The prefix of overlay attributes here: trusted.* only where we, and the filesystem, can have them.
+    """The prefix of overlay attributes: trusted.* only if this process, and the filesystem, support them.
 
-    Root of a container is often without CAP_SYS_ADMIN; its store is then like that of a user.
+    Root of a container often lacks CAP_SYS_ADMIN; its store is then like a user's.
     """
     try:
         os.setxattr(layout.below("work"), "trusted.overlay.pyruntime", b"")
         os.removexattr(layout.below("work"), "trusted.overlay.pyruntime")
-    except OSError:   # the answer to our question
+    except OSError:   # not supported
         return "user."
     return "trusted."
 
 
-def now() -> str:
-    """The time for our records: RFC 3339, seconds, UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """write(2) until everything is written."""
+    """write(2) until all data is written."""
     view = memoryview(data).cast("B")
     while view:
         view = view[os.write(fd, view):]
 
 
 def write_file(path: str, data: bytes, *, lock: bool = False, sync: bool = True) -> int:
-    """A new file with this content, on disk unless ``sync`` is false. With ``lock`` it stays open and flock'ed: the
-    caller closes."""
+    """Create a file with this content, on disk unless ``sync`` is false. With ``lock`` the file stays open and locked:
+    the caller closes it."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         if lock:
@@ -241,21 +213,8 @@ def write_file(path: str, data: bytes, *, lock: bool = False, sync: bool = True)
     return fd
 
 
-def read_file(path: str, limit: int = 1 << 20) -> bytes:
-    """The content of one of our small files; OSError goes to the caller."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while limit > 0 and (part := os.read(fd, min(limit, 1 << 20))):
-            parts.append(part)
-            limit -= len(part)
-        return b"".join(parts)
-    finally:
-        os.close(fd)
-
-
 def abandoned(path: str) -> int:
-    """A flock'ed descriptor of a file or directory that nobody works on; -1 where somebody does, or it is gone."""
+    """A locked descriptor of a file or directory that no process uses; -1 if one does, or if it has been removed."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -269,7 +228,7 @@ def abandoned(path: str) -> int:
 
 
 def same(fd: int, path: str) -> bool:
-    """Whether ``path`` is still the file that ``fd`` is: it may have been renamed while we waited for its lock."""
+    """Whether ``path`` is still the file of ``fd``: it may have been renamed during the wait for its lock."""
     try:
         there = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,13 +1,13 @@
-"""Leases: what a command at work is going to use, so that a gc beside it lets it be.
+"""Leases: content that a running command uses, protected from the garbage collection.
 
-A lease is a file in STORE/leases that its process keeps flock'ed; it holds a digest or a layer's key a line. Whoever
-wants content adds it *before* looking whether it is there: the line is written under the store's shared lock, so a gc
-has either not begun to mark and will read it, or has removed the content and the look says so. The lease of a process
-that died is not flock'ed, and void.
+A lease is a file in STORE/leases that its process keeps locked, with a digest or a layer's key on each line. A command
+adds content *before* it checks whether the content exists: the line is written under the store's shared lock, so a
+garbage collection either has not begun to mark and reads the line, or has removed the content and the check fails. The
+lease of an ended process is not locked, and void.
 
-In a store that cannot be written, the lease is the shared lock itself, held for as long: gc waits for the reader.
+In a read-only store, the shared lock itself is the lease: the garbage collection waits for the reader.
 """
-# ruff: noqa: SIM105 -- contextlib is too dear for commands that should start at once
+# ruff: noqa: SIM105 -- contextlib would slow down the start of commands
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ import fcntl
 import os
 from _thread import allocate_lock, get_native_id
 
-from pyruntime.images.store.layout import Layout, Lock, abandoned, read_file, write_all
+from pyruntime.images.store.layout import Layout, abandoned, write_all
+from pyruntime.system import files
+from pyruntime.system.locks import Lock
 
 
 class Lease:
-    """A context manager, to be entered as often as one likes and by several threads: the last to leave ends it."""
+    """A context manager that several threads may enter repeatedly: the last exit ends the lease."""
 
     __slots__ = ("_depth", "_fd", "_held", "_keys", "_layout", "_mutex", "_path", "_pid")
 
@@ -32,7 +34,7 @@ class Lease:
         self._path = ""
         self._pid = 0
         self._keys: set[str] = set()
-        self._held: Lock | None = None   # instead of a file, where we cannot write one
+        self._held: Lock | None = None   # instead of a file, in a read-only store
 
     def __enter__(self) -> Lease:
         with self._mutex:
@@ -46,9 +48,9 @@ class Lease:
                 self._end()
 
     def add(self, *keys: str) -> None:
-        """Keep these digests and layers from gc. Raises HostError when the store is full.
+        """Protect these digests and layers from the garbage collection. Raises HostError if the disk is full.
 
-        Nothing may be looked for before this has returned.
+        No check of the store for this content may come before the call.
         """
         with self._mutex:
             new = set(keys) - self._keys
@@ -65,14 +67,14 @@ class Lease:
             self._keys |= new
 
     def _begin(self) -> None:
-        """Under the shared lock: a gc must not find the file before it is locked."""
+        """Create the lease under the shared lock: the garbage collection must not see the file unlocked."""
         number = 0
         while True:
             path = self._layout.below("leases", f"{os.getpid()}.{get_native_id()}.{number}")
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
                 break
-            except FileExistsError:   # of a dead process, or of one with our number in another pid namespace
+            except FileExistsError:   # of an ended process, or of the same pid in another pid namespace
                 number += 1
             except OSError as error:
                 if error.errno not in (errno.EROFS, errno.EACCES):
@@ -89,16 +91,16 @@ class Lease:
             self._held = None
         if self._fd >= 0:
             try:
-                if os.getpid() == self._pid:   # a forked child leaves its parent's lease alone
+                if os.getpid() == self._pid:   # a forked child must not end its parent's lease
                     os.unlink(self._path)
             except FileNotFoundError:
-                pass   # somebody removed the store's directory; there is nothing left to protect
+                pass   # the store has been removed: nothing is left to protect
             os.close(self._fd)
             self._fd = -1
 
 
 def live(layout: Layout) -> tuple[set[str], list[str]]:
-    """Everything under lease, and the paths of void leases. To be called under the exclusive lock."""
+    """All content under lease, and the paths of void leases. To be called under the exclusive lock."""
     keys: set[str] = set()
     void = []
     for name in os.listdir(layout.below("leases")):
@@ -109,7 +111,7 @@ def live(layout: Layout) -> tuple[set[str], list[str]]:
             void.append(path)
             continue
         try:
-            keys.update(read_file(path, 1 << 26).decode().split())
+            keys.update(files.read(path, 1 << 26).decode().split())
         except FileNotFoundError:
-            pass   # its process has just ended it
+            pass   # its process has just removed it
     return keys, void

@@ -1,7 +1,7 @@
-"""What is in use: the graph from names, bundles and leases down to blobs and layers.
+"""Marks content in use: the graph from names, bundles and leases down to blobs and layers.
 
-Documents are verified when they are read. One that is damaged hides what it points to, so whoever marks for removal
-must not go on: ``Marks.problems`` says so.
+Documents are verified when they are read. A damaged document hides what it points to, so nothing may be removed then:
+``Marks.problems`` reports it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Marks:
-    """Collects digests, layer keys and chain IDs that are in use.
+    """Collects the digests, layer keys and chain IDs in use.
 
-    ``missing`` are digests that a document which is here names and that are not here: usual below an index (other
-    platforms), wrong below a manifest; the pairs are (owner, digest).
+    ``missing`` are digests that a document in the store names and that are not in the store: usual below an index
+    (other platforms), wrong below a manifest; the pairs are (owner, digest).
     """
 
     __slots__ = ("_layout", "_seen", "chains", "digests", "keys", "missing", "problems")
@@ -38,8 +38,8 @@ class Marks:
         self.problems: list[str] = []
 
     def descriptor(self, descriptor: Descriptor, owner: str) -> None:
-        """Mark what a descriptor points to, and what that points to. ``owner`` is for messages."""
-        todo = [(descriptor, owner, True)]   # a list, since indexes nest as deep as a stranger likes
+        """Mark what a descriptor points to, and all that this points to. ``owner`` is for messages."""
+        todo = [(descriptor, owner, True)]   # a list: untrusted indexes may nest to any depth
         while todo:
             item, owner, needed = todo.pop()
             self.digests.add(item.digest)
@@ -48,7 +48,7 @@ class Marks:
                 if needed and not media.is_foreign(item.media_type):
                     self.missing.append((owner, item.digest))
                 continue
-            # With the type: somebody's "layer" may have the digest of another image's manifest, and must not hide it.
+            # With the type: a "layer" with the digest of another image's manifest must not hide that manifest.
             if (item.digest, item.media_type) in self._seen:
                 continue
             self._seen.add((item.digest, item.media_type))
@@ -79,7 +79,8 @@ class Marks:
                 self.keys.update(layers.candidates(diff_id, chain))
 
     def word(self, word: str) -> None:
-        """Mark a line of a lease: a digest, whose document we have to recognise, or a layer's key."""
+        """Mark the content on a line of a lease: a digest, whose kind of document must be found out, or a layer's key.
+        """
         if not well_formed(word):
             self.keys.add(word)
             return
@@ -100,9 +101,9 @@ class Marks:
         try:
             return parse_manifest(data, "", "lease").media_type
         except PyruntimeError:
-            return ""   # a configuration, or somebody's JSON
+            return ""   # a configuration, or other JSON
 
 
 def well_known(digest: str) -> bool:
-    """Whether the store can hold content of this digest."""
+    """Whether the store supports this digest."""
     return digest.startswith(("sha256:", "sha512:")) and well_formed(digest)

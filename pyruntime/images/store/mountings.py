@@ -1,7 +1,7 @@
-"""Where images are mounted to be looked at: STORE/mounts/<id>/ with two symbolic links, to the place and to the boot.
+"""Records of mounted images: STORE/mounts/<id>/ with two symbolic links, to the mount point and to the boot ID.
 
-A mount does not survive a reboot, but its record does. What then lies at the place is somebody else's: such a record is
-a leftover, which gc removes, and which nobody unmounts.
+A mount does not survive a reboot, but its record does. The mount point may then hold anything: such a record is a
+leftover, which the garbage collection removes and which is never unmounted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.store.layout import Layout
 
-EMPTY = "empty"   # beside the records: a layer without anything in it
+EMPTY = "empty"   # beside the records: an empty layer
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
@@ -23,9 +23,9 @@ def _boot() -> str:
 
 
 def add(layout: Layout, target: str) -> str:
-    """Record, as a whole or not at all, that something will be mounted at ``target``; the record's directory."""
+    """Record a mount at ``target`` before it is made, atomically; the record's directory."""
     temporary = layout.work()
-    with layout.shared():   # gc must not find it before it is locked
+    with layout.shared():   # the gc must not see it unlocked
         os.mkdir(temporary, 0o700)
         fd = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -40,7 +40,7 @@ def add(layout: Layout, target: str) -> str:
 
 
 def at(layout: Layout, target: str) -> list[str]:
-    """The records of what was mounted at ``target`` since this machine has started."""
+    """The records of mounts at ``target`` since the host's boot."""
     here = (target, _boot())
     return [record for record in _records(layout) if (_read(record, "target"), _read(record, "boot")) == here]
 

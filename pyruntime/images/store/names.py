@@ -1,7 +1,7 @@
-"""Names: which manifest or index a reference stands for. One file each, replaced by rename(2).
+"""Names of images: a file for each, with the descriptor of its manifest or index, replaced by rename(2).
 
-The file's name is the reference, quoted as in a URL, so that a listing can be read; where that is too long for a file
-name, its end is a hash. The reference itself stands inside.
+The file's name is the reference, quoted as in a URL, so that a listing is readable; if that is too long for a file
+name, it ends in a hash. The file holds the reference itself.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import os
 from pyruntime.errors import ImageError, NoSuchImage, UsageError
 from pyruntime.images.digest import check, of
 from pyruntime.images.document import Descriptor
-from pyruntime.images.store.layout import now, read_file, write_file
+from pyruntime.images.store.layout import write_file
+from pyruntime.system import files
 from pyruntime.system.json import decode, encode
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,30 +22,30 @@ if TYPE_CHECKING:
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:@+")
 _LONGEST = 200
-NAMELESS = "localhost/nameless"   # with its digest: what keeps an image that has no name; Docker calls it dangling
-_NAMELESS = (NAMELESS, "localhost/built", "localhost/loaded")   # the others are of stores that version 0.1.0 wrote
+NAMELESS = "localhost/nameless"   # with the digest: the name of a dangling image
+_NAMELESS = (NAMELESS, "localhost/built", "localhost/loaded")   # the others are in stores that version 0.1.0 wrote
 
 
 def is_nameless(name: str) -> bool:
-    """Whether a name stands for an image that has none."""
+    """Whether a name stands for a dangling image."""
     return name.partition("@")[0] in _NAMELESS
 
 
 def file_name(name: str) -> str:
-    """The file of a name; raises UsageError for what cannot be a name."""
+    """The file of a name; raises UsageError for an invalid name."""
     if not name or "\0" in name or "\n" in name:
-        raise UsageError(f"{encode(name)} cannot be the name of an image")
+        raise UsageError(f"{encode(name)} is not a valid image name")
     data = os.fsencode(name)
     quoted = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in data)
-    if quoted.startswith("."):   # hidden, or worse: ".."
+    if quoted.startswith("."):   # a hidden file, or ".."
         quoted = "%2E" + quoted[1:]
     return quoted if len(quoted) <= _LONGEST else f"{quoted[:100]}~{of(data)[7:]}"
 
 
 def read(layout: Layout, file: str) -> tuple[str, Descriptor, str]:
-    """Name, descriptor and time of one file in names/; raises ImageError for a damaged one."""
+    """Name, descriptor and time of a file in names/; raises ImageError if it is damaged."""
     path = layout.below("names", file)
-    value = decode(read_file(path), path)
+    value = decode(files.read(path), path)
     try:
         assert isinstance(value, dict)
         members = dict(value["descriptor"])
@@ -54,25 +56,26 @@ def read(layout: Layout, file: str) -> tuple[str, Descriptor, str]:
 
 
 def names(layout: Layout) -> dict[str, Descriptor]:
-    """Every name, sorted, and what it stands for."""
+    """All names, sorted, and their descriptors."""
     found = []
     for file in os.listdir(layout.below("names")):
         try:
             name, descriptor, _ = read(layout, file)
         except FileNotFoundError:
-            continue   # untagged meanwhile
+            continue   # meanwhile removed
         found.append((name, descriptor))
     return dict(sorted(found, key=lambda item: item[0]))
 
 
 def resolve(layout: Layout, name: str) -> Descriptor:
-    """What a name stands for; raises NoSuchImage."""
+    """The descriptor of a name; raises NoSuchImage."""
     try:
         stored, descriptor, _ = read(layout, file_name(name))
     except FileNotFoundError:
         raise NoSuchImage(f'no image has the name "{name}": pull it, or look at the list of images', name) from None
     if stored != name:
-        raise ImageError(f'"{layout.below("names", file_name(name))}" is damaged: it is of "{stored}": remove it', name)
+        raise ImageError(f'"{layout.below("names", file_name(name))}" is damaged: it holds "{stored}": remove it',
+                         name)
     return descriptor
 
 
@@ -83,12 +86,12 @@ def tag(layout: Layout, name: str, descriptor: Descriptor) -> None:
     """
     file = file_name(name)
     _keep_predecessor(layout, name, descriptor.digest)
-    plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)   # not its annotations, of any length
-    data = encode({"name": name, "descriptor": plain.json(), "when": now()}).encode()
+    plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)   # no annotations: they may be long
+    data = encode({"name": name, "descriptor": plain.json(), "when": timestamp_in_seconds()}).encode()
     try:
-        # The content's own names first: after a power failure the name must not lead to nothing.
+        # The blobs' names first: after a power failure a name must not lead to missing content.
         layout.sync("blobs/sha256", "blobs/sha512")
-        with layout.shared():   # gc must not find the temporary file before it is locked
+        with layout.shared():   # the gc must not see the file unlocked
             temporary = layout.work()
             fd = write_file(temporary, data, lock=True)
             try:
@@ -111,13 +114,13 @@ def _keep_predecessor(layout: Layout, name: str, digest: str) -> None:
 
 
 def keep(layout: Layout, descriptor: Descriptor) -> None:
-    """Keep an image that may have no name, until it gets one or is pruned."""
+    """Keep an image as dangling, unless it has a name."""
     if all(there.digest != descriptor.digest for there in names(layout).values()):
         tag(layout, f"{NAMELESS}@{descriptor.digest}", descriptor)
 
 
 def untag(layout: Layout, name: str) -> bool:
-    """Take a name away; whether there was one. What it stood for goes with the next gc."""
+    """Remove a name; whether it existed. The next garbage collection removes its content."""
     try:
         os.unlink(layout.below("names", file_name(name)))
     except FileNotFoundError:

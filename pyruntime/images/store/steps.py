@@ -1,14 +1,14 @@
-"""What builds remember: which layer a step made, by the step's key.
+"""The build cache: the layer of each build step, by the step's key.
 
-    STORE/cache/steps/<key>    a record, one small file; its age is that of its last use
-    STORE/cache/locks/<key>    flock'ed by who carries out that step, so that it is done once
-    STORE/cache/mounts/<id>/   the directories of RUN --mount=type=cache
-    STORE/cache/files          digests of files of contexts (pyruntime.builder.cache.digests)
+STORE/cache/steps/<key>    a small file for each step; its mtime is that of its last use
+STORE/cache/locks/<key>    locked by the process that executes the step, so that it is executed once
+STORE/cache/mounts/<id>/   the directories of RUN --mount=type=cache
+STORE/cache/files          digests of files in build contexts (pyruntime.builder.cache.digests)
 
-A record appears by rename(2) when its layer is in the store; gc keeps that layer as long as the record is there. One
-that is damaged, or whose layer is gone, is no record.
+A record appears by rename(2) when its layer is in the store, and protects the layer from the garbage collection. A
+damaged record, or one without its layer, is ignored.
 """
-# ruff: noqa: SIM105 -- contextlib is too dear for commands that should start at once
+# ruff: noqa: SIM105 -- contextlib would slow down the start of commands
 
 from __future__ import annotations
 
@@ -19,28 +19,31 @@ from pyruntime.errors import ConfigError
 from pyruntime.images.digest import well_formed
 from pyruntime.images.document import Descriptor
 from pyruntime.images.store import blobs, trees
-from pyruntime.images.store.layout import abandoned, now, read_file, same, write_file
+from pyruntime.images.store.layout import abandoned, same, write_file
+from pyruntime.system import files
 from pyruntime.system.json import decode, encode
+from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pyruntime.images.store.layout import Layout
+    from pyruntime.images.store.leases import Lease
 
 _HEX = frozenset("0123456789abcdef")
 
 
 class Made:
-    """A layer that a step made: its blob, its diffID, its chainID on top of what was below; by what, and when
-    (RFC 3339). ``keys``: all under which it is found, if there are several."""
+    """The layer of a step: its blob, diffID and chainID, the step's title, and the creation time (RFC 3339). ``keys``:
+    all keys of the step, if there are several."""
 
     __slots__ = ("chain_id", "created", "descriptor", "diff_id", "keys", "title")
 
     def __init__(self, descriptor: Descriptor, diff_id: str, chain_id: str, title: str = "", created: str = "",
                  keys: Sequence[str] = ()) -> None:
         self.keys = list(keys)
-        self.created = created or now()
+        self.created = created or timestamp_in_seconds()
         self.descriptor = descriptor
         self.diff_id = diff_id
         self.chain_id = chain_id
@@ -54,10 +57,10 @@ def _below(layout: Layout, *names: str) -> str:
 
 
 def read(layout: Layout, key: str) -> Made | None:
-    """The layer of a step; None where there is none, or its blob is gone. The caller holds a lease, to which the blob
-    has to be added *before* it is trusted: see ``find``."""
+    """The layer of a step; None without a record, or without the blob. The caller holds a lease, to which the blob must
+    be added *before* it is used: see ``find``."""
     try:
-        value = decode(read_file(_below(layout, "steps", key)), key)
+        value = decode(files.read(_below(layout, "steps", key)), key)
     except (FileNotFoundError, ConfigError):
         return None
     if not isinstance(value, dict) or not all(isinstance(value.get(name), str) and well_formed(value[name])
@@ -71,29 +74,29 @@ def read(layout: Layout, key: str) -> Made | None:
                 str(value.get("created", "")), list(map(str, also)) if isinstance(also, list) else ())
 
 
-def find(layout: Layout, key: str, keep: object) -> Made | None:
-    """As ``read``, kept from gc by the lease ``keep``, and with its blob in the store."""
+def find(layout: Layout, key: str, keep: Lease) -> Made | None:
+    """Like ``read``, with the blob in the store and protected by the lease ``keep``."""
     made = read(layout, key)
     if made is None:
         return None
-    keep.add(made.descriptor.digest)  # type: ignore[attr-defined]
+    keep.add(made.descriptor.digest)
     if blobs.size(layout, made.descriptor.digest) != made.descriptor.size:
         return None
     try:
         os.utime(_below(layout, "steps", key))
     except FileNotFoundError:
-        pass   # pruned this very moment: the lease keeps the layer
+        pass   # pruned at this moment: the lease keeps the layer
     return made
 
 
 def write(layout: Layout, key: str, made: Made) -> None:
-    """Remember a step's layer, which is in the store and under a lease. Raises HostError."""
+    """Record a step's layer, which is in the store and under a lease. Raises HostError."""
     data = encode({"type": made.descriptor.media_type, "digest": made.descriptor.digest, "size": made.descriptor.size,
                    "diff_id": made.diff_id, "chain_id": made.chain_id, "title": made.title[:500],
                    "created": made.created, **({"keys": made.keys} if len(made.keys) > 1 else {})}).encode()
     try:
         path = _below(layout, "steps", key)
-        with layout.shared():   # gc must find neither the temporary file unlocked, nor a blob without its record
+        with layout.shared():   # the gc must not see the file unlocked, or the blob without its record
             temporary = layout.work()
             fd = write_file(temporary, data, lock=True)
             try:
@@ -122,7 +125,7 @@ def keys(layout: Layout) -> list[str]:
 
 
 def in_use(layout: Layout) -> Iterator[tuple[str, str, str]]:
-    """Digest, diffID and chainID of every layer that is remembered: gc keeps them."""
+    """Digest, diffID and chainID of every recorded layer, which the garbage collection keeps."""
     for key in keys(layout):
         made = read(layout, key)
         if made is not None:
@@ -130,7 +133,7 @@ def in_use(layout: Layout) -> Iterator[tuple[str, str, str]]:
 
 
 class StepLock:
-    """flock(2) of one step's key: a context manager. The file goes with it, if nobody waits for it."""
+    """The lock of one step's key: a context manager. The file is removed unless another process waits for the lock."""
 
     __slots__ = ("_fd", "_path")
 
@@ -143,7 +146,7 @@ class StepLock:
             fd = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
-                if same(fd, self._path):   # else it was removed by who had it before us
+                if same(fd, self._path):   # else the previous holder has removed the file
                     self._fd = fd
                     return self
             except BaseException:
@@ -155,12 +158,12 @@ class StepLock:
         try:
             os.unlink(self._path)
         except FileNotFoundError:
-            pass   # somebody removed the cache; nobody can wait for this one
+            pass   # the cache has been removed: no process can wait for this lock
         os.close(self._fd)
 
 
-class Entry:
-    """A record as people see it: its key, its layer, when it was last used (seconds since 1970)."""
+class CacheEntry:
+    """A record for users: its key, its layer, and the time of its last use (seconds since 1970)."""
 
     __slots__ = ("key", "made", "used")
 
@@ -170,34 +173,34 @@ class Entry:
         self.used = used
 
 
-def entries(layout: Layout) -> list[Entry]:
-    """Every record that can be read."""
+def entries(layout: Layout) -> list[CacheEntry]:
+    """Every readable record."""
     found = []
     for key in keys(layout):
         made = read(layout, key)
         try:
             used = os.stat(_below(layout, "steps", key)).st_mtime
         except FileNotFoundError:
-            continue   # somebody prunes
+            continue   # another process prunes
         if made is not None:
-            found.append(Entry(key, made, used))
+            found.append(CacheEntry(key, made, used))
     return found
 
 
 def mounts(layout: Layout) -> list[tuple[str, str, float]]:
-    """The directories of cache mounts: name, path, and when each was last used (seconds since 1970)."""
+    """The directories of cache mounts: name, path, and the time of the last use (seconds since 1970)."""
     directory = _below(layout, "mounts", "x")[:-2]
     found = []
     for name in sorted(os.listdir(directory)):
         try:
             found.append((name, f"{directory}/{name}", os.stat(f"{directory}/{name}").st_mtime))
         except FileNotFoundError:
-            continue   # somebody prunes
+            continue   # another process prunes
     return found
 
 
 class Pruned:
-    """What a prune took away: titles of steps, and names of directories of cache mounts."""
+    """The result of a prune: titles of steps, and names of cache mounts' directories."""
 
     __slots__ = ("mounts", "steps")
 
@@ -208,10 +211,10 @@ class Pruned:
 
 def prune(layout: Layout, *, oldest: float | None = None, keep: frozenset[str] | set[str] = frozenset(),
           steps: bool = True, mounts: bool = True) -> Pruned:
-    """Forget steps, and remove the cache mounts that nobody is using.
+    """Remove steps, and cache mounts that no build is using.
 
-    ``oldest``: what was used after that stays, in seconds since 1970; ``keep``: steps whose layer has one of these
-    digests stay, too. What the layers held is freed by the next gc. Raises HostError.
+    ``oldest``: keep what was used later, in seconds since 1970; ``keep``: also keep steps whose layer has one of these
+    digests. The next garbage collection frees the layers. Raises HostError.
     """
     found = Pruned()
     try:
@@ -220,7 +223,7 @@ def prune(layout: Layout, *, oldest: float | None = None, keep: frozenset[str] |
                 if oldest is not None and os.stat(_below(layout, "steps", key)).st_mtime > oldest:
                     continue
             except FileNotFoundError:
-                continue   # somebody else prunes
+                continue   # another process prunes
             made = read(layout, key)
             if made is None or made.descriptor.digest not in keep:
                 forget(layout, key)
@@ -231,7 +234,7 @@ def prune(layout: Layout, *, oldest: float | None = None, keep: frozenset[str] |
             try:
                 os.unlink(_below(layout, "files"))
             except FileNotFoundError:
-                pass   # no context was ever read
+                pass   # no build context was ever read
     except OSError as error:
         raise layout.failure(error, "pruning the build cache") from None
     return found
@@ -244,7 +247,7 @@ def _prune_mounts(layout: Layout, found: Pruned, oldest: float | None) -> None:
             continue
         try:
             if oldest is None or os.fstat(fd).st_mtime <= oldest:
-                with layout.shared():   # from here on it is trash, which gc removes if we cannot
+                with layout.shared():   # from here on it is trash, which the gc removes if this process cannot
                     gone = layout.below("trash", os.path.basename(layout.work()))
                     os.rename(path, gone)
                 trees.remove(gone)

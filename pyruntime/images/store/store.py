@@ -1,4 +1,4 @@
-"""The content store as one object; what it does stands in the modules beside it."""
+"""The local store as one object, over the modules beside this one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from pyruntime.images.store.collect import Collected
     from pyruntime.images.store.extract import Talk, Wanted
-    from pyruntime.images.store.usage import Usage
+    from pyruntime.images.store.usage import StoreUsage
 
 
 class Store:
-    """Blobs, names and extracted layers of one directory.
+    """Blobs, names and extracted layers in one directory.
 
-    Whoever makes new content, or uses what may lose its last name meanwhile, does so within ``with store.lease()``.
-    Threads may share a Store. System calls that fail are HostError; see the modules for the rest.
+    New content, and content that may lose its last name meanwhile, must be used within ``with store.lease()``. Threads
+    may share a Store. Failing system calls raise HostError; see the modules for other errors.
     """
 
     __slots__ = ("_lease", "layout")
@@ -33,7 +33,7 @@ class Store:
 
     @classmethod
     def open(cls, root: str = "") -> Store:
-        """The store at ``root``, made where there is none; "" is that of layout.default_root()."""
+        """The store at ``root``, created if it does not exist; "" is layout.default_root()."""
         return cls(open_layout(root))
 
     @property
@@ -42,37 +42,38 @@ class Store:
         return self.layout.root
 
     def lease(self) -> Lease:
-        """Keeps what is added to it from gc: ``with store.lease() as lease: lease.add(digest)``, before any look."""
+        """Protects content from the garbage collection: ``with store.lease() as lease: lease.add(digest)``, before any
+        check of the store."""
         return self._lease
 
     # Blobs.
 
     def has(self, digest: str) -> bool:
-        """Whether the blob is there."""
+        """Whether the store has the blob."""
         return blobs.size(self.layout, digest) >= 0
 
     def size(self, digest: str) -> int:
-        """The blob's size in bytes; -1 where it is not there."""
+        """The blob's size in bytes; -1 if it is not in the store."""
         return blobs.size(self.layout, digest)
 
     def path(self, digest: str) -> str:
-        """Where the blob is, or would be."""
+        """The path of the blob, in the store or not."""
         return self.layout.blob(digest)
 
     def read(self, descriptor: Descriptor, limit: int = MAX_DOCUMENT) -> bytes:
-        """A document's bytes, verified. Raises ImageError where it is absent, DigestError where it is damaged."""
+        """A document's bytes, verified. Raises ImageError if it is missing, DigestError if it is damaged."""
         return blobs.read(self.layout, descriptor, limit)
 
     def open_blob(self, digest: str) -> int:
-        """A descriptor to read the blob from, to be closed by the caller. Raises ImageError where it is absent."""
+        """A descriptor to read the blob from; the caller closes it. Raises ImageError if the blob is missing."""
         return blobs.open_blob(self.layout, digest)
 
     def ingest(self, digest: str, size: int = -1, waiting: Callable[[], None] | None = None) -> blobs.Ingest:
-        """A context manager that takes a blob's content; see blobs.Ingest."""
+        """A context manager that writes a blob; see blobs.Ingest."""
         return blobs.Ingest(self.layout, self._lease, digest, size, waiting)
 
     def put(self, data: bytes, algorithm: str = "sha256") -> str:
-        """Store content that we have made; its digest."""
+        """Store new content; its digest."""
         return blobs.put(self.layout, self._lease, data, algorithm)
 
     def adopt(self, fd: int, path: str, digest: str) -> None:
@@ -82,15 +83,15 @@ class Store:
     # Names.
 
     def names(self) -> dict[str, Descriptor]:
-        """Every name and what it stands for, sorted."""
+        """All names, sorted, and their descriptors."""
         return names.names(self.layout)
 
     def resolve(self, name: str) -> Descriptor:
-        """What a name stands for; raises NoSuchImage."""
+        """The descriptor of a name; raises NoSuchImage."""
         return names.resolve(self.layout, name)
 
     def tag(self, name: str, descriptor: Descriptor) -> None:
-        """Give a name to a manifest or an index; its content is to be under a lease."""
+        """Give a manifest or an index a name; its content must be under a lease."""
         names.tag(self.layout, name, descriptor)
 
     def keep(self, descriptor: Descriptor) -> None:
@@ -98,24 +99,24 @@ class Store:
         names.keep(self.layout, descriptor)
 
     def untag(self, name: str) -> bool:
-        """Take a name away; whether there was one."""
+        """Remove a name; whether it existed."""
         return names.untag(self.layout, name)
 
     # Layers.
 
     def layer(self, keys: list[str]) -> str | None:
-        """The tree of the first of these layers that is there."""
+        """The tree of the first of these layers that is in the store."""
         key = layers.present(self.layout, keys)
         return f"{self.layout.layer(key)}/fs" if key else None
 
     def is_extracted(self, diff_id: str, chain_id: str) -> bool:
-        """Whether a layer's tree is there, for its place in an image."""
+        """Whether a layer is extracted, for its place in an image."""
         return bool(layers.present(self.layout, layers.candidates(diff_id, chain_id)))
 
     def extract_layers(self, wanted: list[Wanted], *, workers: int = 2, talk: Talk | None = None,
                        applier: Any = None, limits: Any = None) -> layers.Layers:
         """The extracted layers of an image, (diffID, chainID, descriptor) each, bottom first; see extract.extract."""
-        from pyruntime.images.store.extract import extract
+        from pyruntime.images.store.extract import extract  # lazy: few commands need this
 
         with self._lease as lease:
             return extract(self.layout, lease, wanted, workers=workers, talk=talk, applier=applier, limits=limits)
@@ -123,38 +124,38 @@ class Store:
     # Bundles and the store as a whole.
 
     def add_bundle(self, path: str, *, manifest: str, driver: str, layers: layers.Layers, at: str = "",
-                   lasting: bool = True) -> records.Bundle:
-        """Record that a bundle, or a container, uses these layers; they are to be under a lease until then."""
+                   lasting: bool = True) -> records.BundleRecord:
+        """Record that a bundle or a container uses these layers, which must be under a lease until then."""
         return records.add(self.layout, path, manifest=manifest, driver=driver, layers=layers, at=at, lasting=lasting)
 
-    def bundles(self) -> list[records.Bundle]:
-        """Every bundle that is recorded and still there."""
+    def bundles(self) -> list[records.BundleRecord]:
+        """All recorded bundles that still exist."""
         gone = mountings.leftovers(self.layout)
         return [record for record in records.records(self.layout) if record.alive() and record.path not in gone]
 
-    def layers_of(self, record: records.Bundle) -> layers.Layers:
-        """The layers of a bundle, to mount it again. Raises ImageError where one is not in the store any more."""
+    def layers_of(self, record: records.BundleRecord) -> layers.Layers:
+        """The layers of a bundle, to mount it again. Raises ImageError if one has been removed."""
         return layers.layers_of(self.layout, record.keys, record.chain_ids)
 
-    def remove_bundle(self, record: records.Bundle) -> None:
-        """Forget a bundle, so that its layers may go."""
+    def remove_bundle(self, record: records.BundleRecord) -> None:
+        """Remove the record of a bundle, so that its layers can be removed."""
         records.remove(self.layout, record)
 
     def collect(self, *, dry_run: bool = False, everything: bool = False, days: float = 7,
                 without: frozenset[str] = frozenset()) -> Collected:
-        """Remove what is not in use; see collect.collect."""
-        from pyruntime.images.store.collect import collect
+        """Remove content that is not in use; see collect.collect."""
+        from pyruntime.images.store.collect import collect  # lazy: few commands need this
 
         return collect(self.layout, dry_run=dry_run, everything=everything, days=days, without=without)
 
     def verify(self, *, content: bool = True) -> list[str]:
-        """What is wrong in the store; see verify.verify."""
-        from pyruntime.images.store.verify import verify
+        """The problems of the store; see verify.verify."""
+        from pyruntime.images.store.verify import verify  # lazy: few commands need this
 
         return verify(self.layout, content=content)
 
-    def usage(self) -> Usage:
-        """Who uses how much space; see usage.usage."""
-        from pyruntime.images.store.usage import usage
+    def usage(self) -> StoreUsage:
+        """The disk usage; see usage.usage."""
+        from pyruntime.images.store.usage import usage  # lazy: few commands need this
 
         return usage(self.layout)

@@ -1,9 +1,9 @@
-"""Trees of the store: remove one, count one. However deep: images may nest directories beyond any path's length.
+"""Removes and counts trees of any depth: images may nest directories beyond the length of any path.
 
-One descriptor walks down by name and up by "..", so neither Python's stack nor the number of open files is a limit.
-Symbolic links are never followed, and no mount is entered: somebody's files may be bound into a bundle. A container
-that still runs may rename directories under our feet, so that ".." leads higher than we came from, in the end out of
-the tree: each step up is compared with the way down.
+One descriptor walks down by name and up by "..", so that neither Python's stack nor the number of open files is a
+limit. Symbolic links are never followed, and no mount is entered: files of the host may be bind-mounted into a bundle.
+A running container may rename directories during the walk, so that ".." leads elsewhere, even out of the tree: each
+step up is compared with the way down.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _SUBVOLUME = 256   # the inode of a subvolume's root (btrfs: BTRFS_FIRST_FREE_OB
 
 
 def walk(fd: int, enter: Callable[[int], list[str]], leave: Callable[[int, str], None]) -> None:
-    """Go through all directories below ``fd``, which is closed.
+    """Walk through all directories below ``fd``, which is closed.
 
-    ``enter(fd)`` sees a directory and returns the names of those to go into; ``leave(fd, name)`` is called with the
-    parent of a directory when that is done. OSError: ESTALE where somebody moves directories meanwhile, EXDEV where
-    something is mounted.
+    ``enter(fd)`` is called for a directory and returns the names of its subdirectories to enter; ``leave(fd, name)`` is
+    called with the parent when a directory is done. OSError: ESTALE if a directory is moved meanwhile, EXDEV at a
+    mount.
     """
     names: list[str] = []
-    way: list[tuple[int, int]] = []   # the directories above, as they were when we went down
+    way: list[tuple[int, int]] = []   # the directories above, as they were on the way down
     try:
         todo = [enter(fd)]
         while todo:
@@ -72,14 +72,14 @@ def _enter(name: str, fd: int) -> int:
         return kernel.openat2(os.fsencode(name), _DIRECTORY, dir_fd=fd, resolve=kernel.RESOLVE_NO_XDEV)
     except OSError as error:
         if error.errno == EXDEV:
-            raise OSError(EXDEV, f'something is mounted at "{name}" in it: unmount that first') from None
+            raise OSError(EXDEV, f'a mount at "{name}" is in the way: unmount it first') from None
         if error.errno not in (ENOSYS, EPERM):   # kernels before 5.6, and seccomp profiles older than it
             raise
     return os.open(name, _DIRECTORY, dir_fd=fd)
 
 
 def remove(path: str) -> None:
-    """Remove a file, or a tree with all in it; nothing happens to what is not there. OSError goes to the caller."""
+    """Remove a file or a tree; a missing one is no error. Raises OSError."""
     try:
         found = os.stat(path, follow_symlinks=False)
         if found.st_mode & 0o170000 != 0o040000:
@@ -98,7 +98,7 @@ def remove(path: str) -> None:
 
 
 def clear(fd: int) -> None:
-    """Remove all that is in a directory; ``fd`` is closed."""
+    """Remove everything in a directory; ``fd`` is closed."""
     def empty(fd: int) -> list[str]:
         below = []
         with os.scandir(fd) as entries:
@@ -113,18 +113,18 @@ def clear(fd: int) -> None:
 
 
 def _destroyed(path: str) -> bool:
-    """Whether it was a subvolume, and the kernel removed it at once."""
-    from pyruntime.images.snapshots.subvolumes import destroy
+    """Whether it was a subvolume, which the kernel has removed at once."""
+    from pyruntime.images.snapshots.subvolumes import destroy  # lazy: only on btrfs
 
     try:
         destroy(path)
-    except OSError:   # no btrfs, or only root may; file by file it goes as well
+    except OSError:   # not btrfs, or not permitted: removed file by file
         return False
     return True
 
 
 def survey(path: str) -> tuple[int, int]:
-    """How many names are in a tree, and the bytes of its regular files' content (each once)."""
+    """The number of names in a tree, and the bytes of its regular files (hard links once)."""
     names = size = 0
     linked: set[int] = set()
 

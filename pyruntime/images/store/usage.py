@@ -1,4 +1,4 @@
-"""Who uses how much space: bytes on disk of images, layers, partial downloads and bundles."""
+"""Disk usage of images, layers, partial downloads, bundles and the build cache, in bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ImageUsage:
-    """One name: bytes of its blobs, and those of them that no other image uses; the same of its extracted layers."""
+    """One name: the bytes of its blobs, and of those that no other image uses; the same for its extracted layers."""
 
     __slots__ = ("digest", "layers", "name", "own_layers", "size", "unique")
 
@@ -27,9 +27,8 @@ class ImageUsage:
 
 
 class CacheUsage:
-    """One thing that builds remember, a step or the directory of a cache mount: bytes on disk that go with it, whether
-    an image has the layer too, and when it was last used (seconds since 1970). A layer of several steps counts once.
-    """
+    """A step or a cache mount of the build cache: its bytes on disk, whether an image shares the layer, and the time of
+    the last use (seconds since 1970). A layer of several steps counts once."""
 
     __slots__ = ("is_mount", "key", "shared", "size", "title", "used")
 
@@ -43,25 +42,25 @@ class CacheUsage:
         self.is_mount = is_mount
 
 
-class Usage:
-    """All of a store, in bytes. ``unused`` is what a gc would remove of blobs and layers, as far as names tell;
-    ``cached`` what of them only builds remember; ``cache`` all that these remember."""
+class StoreUsage:
+    """The whole store, in bytes. ``unused``: blobs and layers that a garbage collection would remove, as far as names
+    show; ``cached``: the part that only the build cache uses; ``cache``: the entries of the build cache."""
 
     __slots__ = ("blobs", "bundles", "cache", "cached", "images", "layers", "partials", "unused")
 
     def __init__(self) -> None:
         self.cache: list[CacheUsage] = []
         self.images: list[ImageUsage] = []
-        self.bundles: list[bundles.Bundle] = []
+        self.bundles: list[bundles.BundleRecord] = []
         self.blobs = self.layers = self.partials = self.unused = self.cached = 0
 
 
-def usage(layout: Layout) -> Usage:
-    """Add everything up. Two names of one manifest are one image: what they share is still unique to it."""
+def usage(layout: Layout) -> StoreUsage:
+    """Add everything up. Two names of one manifest are one image: their shared content is unique to it."""
     sizes = {digest: max(0, blobs.size(layout, digest)) for digest in blobs.all_digests(layout)}
     extracted = {key: _usage(layout, key) for key in layers.all_keys(layout)}
     users: dict[str, set[str]] = {}
-    found = Usage()
+    found = StoreUsage()
     marked: list[tuple[ImageUsage, Marks]] = []
     for name, descriptor in names.names(layout).items():
         marks = Marks(layout)
@@ -86,21 +85,21 @@ def usage(layout: Layout) -> Usage:
         try:
             found.partials += os.stat(layout.below("ingest", name)).st_size
         except FileNotFoundError:
-            continue   # it is a blob by now
+            continue   # meanwhile complete
     found.bundles = [record for record in bundles.records(layout) if record.alive()]
     return found
 
 
 def digests_of_images(layout: Layout) -> set[str]:
-    """The digest of every blob that a name leads to."""
+    """The digests of all blobs of named images."""
     marks = Marks(layout)
     for name, descriptor in names.names(layout).items():
         marks.descriptor(descriptor, name)
     return marks.digests
 
 
-def _remembered(layout: Layout, found: Usage, sizes: dict[str, int], images: Set[str]) -> set[str]:
-    """Add what builds remember; the digests and keys of its layers."""
+def _remembered(layout: Layout, found: StoreUsage, sizes: dict[str, int], images: Set[str]) -> set[str]:
+    """Add the build cache; the digests and keys of its layers."""
     kept: set[str] = set()
     for entry in steps.entries(layout):
         made = entry.made
@@ -124,11 +123,11 @@ def _content(path: str) -> int:
     try:
         return trees.survey(path)[1]
     except FileNotFoundError:
-        return 0   # somebody prunes, or a build is at work in it
+        return 0   # another process prunes, or a build uses it
 
 
 def _usage(layout: Layout, key: str) -> int:
     try:
         return layers.read_info(layout, key).usage
     except (ImageError, FileNotFoundError):
-        return 0   # `verify` tells of damage
+        return 0   # `verify` reports damage

@@ -1,4 +1,4 @@
-"""Is everything in the store what it says it is? Nothing is changed; a pull beside it goes on, a gc waits."""
+"""Verifies the integrity of the store. Nothing is changed; a pull can run meanwhile, the garbage collection waits."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def verify(layout: Layout, *, content: bool = True) -> list[str]:
-    """What is wrong, a sentence with a remedy each; empty for a healthy store.
+    """The problems, each with a remedy; none for an intact store.
 
-    Every blob against its digest (not without ``content``: that reads everything), every name's documents and what
-    they need, every extracted layer's tree against what was counted when it was made, every bundle's layers.
+    Checks every blob against its digest (unless ``content`` is False: that reads everything), every name's documents
+    and their content, every extracted layer against the counts of its extraction, every bundle's layers.
     """
     problems = _blobs(layout) if content else []
-    with layout.shared():   # what a gc removes while we look at it would seem to be damaged
+    with layout.shared():   # else content that the gc removes would look damaged
         problems += _names(layout)
         problems += _layers(layout)
         problems += _bundles(layout)
@@ -33,12 +33,12 @@ def _blobs(layout: Layout) -> list[str]:
     for digest in blobs.all_digests(layout):
         path = layout.blob(digest) if well_known(digest) else ""
         if not path:
-            problems.append(f'"{digest}" in "{layout.below("blobs")}" is no blob: remove it')
+            problems.append(f'"{digest}" in "{layout.below("blobs")}" is not a blob: remove it')
             continue
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            continue   # collected meanwhile
+            continue   # meanwhile removed
         verifier = Verifier(digest)
         try:
             blobs.hash_file(fd, verifier)
@@ -58,12 +58,12 @@ def _names(layout: Layout) -> list[str]:
         try:
             name, descriptor, _ = names.read(layout, file)
         except FileNotFoundError:
-            continue   # untagged meanwhile
+            continue   # meanwhile removed
         except PyruntimeError as error:
             problems.append(str(error))
             continue
         if names.file_name(name) != file:
-            problems.append(f'"{layout.below("names", file)}" is damaged: it is of "{name}": remove it')
+            problems.append(f'"{layout.below("names", file)}" is damaged: it holds the name "{name}": remove it')
         marks.descriptor(descriptor, f'image "{name}"')
     problems += marks.problems
     problems += [f"{owner}: {digest} is not in the store: pull it again" for owner, digest in marks.missing]
@@ -78,17 +78,17 @@ def _layers(layout: Layout) -> list[str]:
             info = layers.read_info(layout, key)
             found = trees.survey(f"{layout.layer(key)}/fs")
         except FileNotFoundError:
-            if os.path.exists(layout.layer(key)):   # else collected meanwhile
+            if os.path.exists(layout.layer(key)):   # else meanwhile removed
                 problems.append(f"layer {key} is incomplete: {remedy}")
             continue
         except (ImageError, OSError) as error:
             problems.append(words(error))
             continue
         if key not in (layers.plain_key(info.diff_id), layers.chain_key(info.chain_id) if info.chain_id else ""):
-            problems.append(f"layer {key} is that of {info.diff_id}: {remedy}")
+            problems.append(f"layer {key} has the record of {info.diff_id}: {remedy}")
         elif found != (info.names, info.size):
-            problems.append(f"layer {key} was changed: it has {found[0]} names and {found[1]} bytes, {info.names} and"
-                            f" {info.size} were extracted: {remedy}")
+            problems.append(f"layer {key} was changed: it has {found[0]} names and {found[1]} bytes instead of"
+                            f" {info.names} and {info.size}: {remedy}")
     return problems
 
 
@@ -98,7 +98,7 @@ def _bundles(layout: Layout) -> list[str]:
         try:
             record = bundles.read(layout, name)
         except FileNotFoundError:
-            continue   # removed meanwhile
+            continue   # meanwhile removed
         except ImageError as error:
             problems.append(str(error))
             continue

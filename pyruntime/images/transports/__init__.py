@@ -1,1 +1,1 @@
-"""Where images can be: docker://, oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:DIR, and the store."""
+"""Locations of images: docker://, oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:DIR, and the store."""

@@ -1,11 +1,10 @@
 """``oci-archive:FILE`` and ``docker-archive:FILE`` (`docker save`): images in one tar archive.
 
-What is written is an image layout with Docker's ``manifest.json`` beside index.json, as `docker save` has written it
-since 25: OCI tools read the one, `docker load` and podman the other, and an index stays byte for byte what it was. For
-``oci-archive:`` the file manifest.json is left out. Members have no times and no owners: the same images make the same
-archive.
+Written archives are image layouts with Docker's ``manifest.json`` beside index.json, like those of `docker save` since
+version 25: OCI tools read index.json, `docker load` and podman manifest.json, and an index is kept byte for byte. An
+``oci-archive:`` has no manifest.json. Members have no times and owners: the same images give the same archive.
 
-What is read may also be of the older kind: manifest.json alone, with layers by any name, compressed or not.
+Older archives can be read: manifest.json alone, with layers of any name, compressed or not.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
     from pyruntime.images.transports.base import Body
-    from pyruntime.images.transports.files import Files
+    from pyruntime.images.transports.files import NamedFiles
 
 _BLOCK = 512
 
 
-def is_legacy(files: Files) -> bool:
-    """Whether the archive is of the older kind, which is no image layout."""
+def is_legacy(files: NamedFiles) -> bool:
+    """Whether the archive is of the older kind, not an image layout."""
     return files.size("index.json") < 0 and files.size("manifest.json") >= 0
 
 
-def docker_names(files: Files) -> dict[str, list[str]]:
-    """Config digest -> the names that manifest.json gives it; empty where there is no manifest.json."""
+def docker_names(files: NamedFiles) -> dict[str, list[str]]:
+    """Config digest -> its names in manifest.json; empty without manifest.json."""
     found: dict[str, list[str]] = {}
     for entry in _docker_entries(files):
         config = files.read(entry["Config"], MAX_DOCUMENT)
@@ -46,7 +45,7 @@ def docker_names(files: Files) -> dict[str, list[str]]:
     return found
 
 
-def _docker_entries(files: Files) -> list[dict[str, Any]]:
+def _docker_entries(files: NamedFiles) -> list[dict[str, Any]]:
     raw = files.read("manifest.json", MAX_DOCUMENT)
     if raw is None:
         return []
@@ -60,16 +59,16 @@ def _docker_entries(files: Files) -> list[dict[str, Any]]:
         for key in ("Layers", "RepoTags"):
             texts = entry.get(key) or []
             if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-                problems.append(Problem(f"[{number}].{key}", "expected a list of texts"))
+                problems.append(Problem(f"[{number}].{key}", "expected a list of strings"))
     if problems or not isinstance(document, list):
         raise ConfigError(name, problems or [Problem("", "expected a list")])
     return document
 
 
 class LegacySource(Source):
-    """One image of an archive of the older kind. Its manifest is made from what is there: no one wrote one down."""
+    """An image in an archive of the older kind. Its manifest is generated, because the archive has none."""
 
-    def __init__(self, files: Files, entry: dict[str, Any]) -> None:
+    def __init__(self, files: NamedFiles, entry: dict[str, Any]) -> None:
         super().__init__()
         self.label = files.label
         self.names = list(entry.get("RepoTags") or [])
@@ -78,7 +77,7 @@ class LegacySource(Source):
         self._members: dict[str, str] = {}   # digest -> member
 
     def root(self) -> tuple[bytes, str]:
-        """A manifest of Docker's schema 2 for the image."""
+        """A generated manifest of Docker's schema 2."""
         config = self._descriptor(self._entry["Config"], media.DOCKER_CONFIG)
         layers = [self._layer(name) for name in self._entry.get("Layers") or []]
         raw = encode({"schemaVersion": 2, "mediaType": media.DOCKER_MANIFEST, "config": config.json(),
@@ -86,7 +85,7 @@ class LegacySource(Source):
         return raw, media.DOCKER_MANIFEST
 
     def _descriptor(self, name: str, media_type: str) -> Descriptor:
-        import hashlib
+        import hashlib  # lazy: only for archives
 
         body, digest, size = self._files.open(name), hashlib.sha256(), 0
         try:
@@ -100,7 +99,7 @@ class LegacySource(Source):
         return Descriptor(media_type, found, size)
 
     def _layer(self, name: str) -> Descriptor:
-        from pyruntime.images.layers.compression import kind_of
+        from pyruntime.images.layers.compression import kind_of  # lazy: only for archives
 
         body = self._files.open(name)
         try:
@@ -110,7 +109,7 @@ class LegacySource(Source):
         return self._descriptor(name, media.layer_type(compression, docker=True))
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on."""
+        """The content of a blob, starting at ``offset``."""
         return self._files.open(self._members[descriptor.digest], offset)
 
     def close(self) -> None:
@@ -118,13 +117,13 @@ class LegacySource(Source):
         self._files.close()
 
 
-def legacy_sources(files: Files) -> list[LegacySource]:
+def legacy_sources(files: NamedFiles) -> list[LegacySource]:
     """The images of an archive of the older kind."""
     return [LegacySource(files, entry) for entry in _docker_entries(files)]
 
 
 class _Member:
-    """One member that is being written: what a source fetches goes straight into the archive."""
+    """A member that is being written: a source fetches directly into the archive."""
 
     def __init__(self, file: IO[bytes], descriptor: Descriptor, label: str) -> None:
         self._file = file
@@ -135,16 +134,16 @@ class _Member:
         self.offset = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take the next bytes."""
+        """Write the next bytes."""
         self._verifier.update(data)
         self._file.write(data)
         self.offset = self._verifier.seen
 
     def restart(self) -> None:
-        """Forget what came: a pipe cannot."""
+        """Discard the content, which is impossible in a pipe."""
         if self._start < 0:
-            raise ImageError(f"{self._label}: the transfer of {self._descriptor.digest} broke, and what went into a"
-                             " pipe cannot be taken back; write to a file")
+            raise ImageError(f"{self._label}: the transfer of {self._descriptor.digest} failed, and a pipe cannot be"
+                             " rewound: write to a file")
         self._file.seek(self._start)
         self._file.truncate()
         self._verifier = Verifier(self._descriptor.digest, self._descriptor.size)
@@ -177,11 +176,11 @@ class ArchiveTarget(Target):
         self._configs: dict[str, list[str]] = {}   # manifest digest -> names
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether it has been written already: images share layers."""
+        """Whether the blob has been written: images share layers."""
         return descriptor.digest in self._written
 
     def _header(self, name: str, size: int) -> None:
-        import tarfile
+        import tarfile  # lazy: only for archives
 
         info = tarfile.TarInfo(name)
         info.size = size
@@ -192,7 +191,7 @@ class ArchiveTarget(Target):
         self._file.write(bytes(-size % _BLOCK))
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
-        """Take a blob."""
+        """Write a blob."""
         self._header(blob_name(descriptor.digest), descriptor.size)
         member = _Member(self._file, descriptor, self.label)
         source.fetch(descriptor, member, advance)
@@ -207,14 +206,14 @@ class ArchiveTarget(Target):
         self._pad(len(data))
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take a manifest or an index."""
+        """Write a manifest or an index."""
         if descriptor.digest not in self._written:
             self._whole(blob_name(descriptor.digest), raw)
             self._written[descriptor.digest] = len(raw)
         self._manifests[descriptor.digest] = raw
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take the root document, under the name that is set."""
+        """Write the root document, with the current name."""
         self.document(raw, descriptor)
         notes = {}
         if self.name:
@@ -227,7 +226,7 @@ class ArchiveTarget(Target):
             self._configs.setdefault(descriptor.digest, [])
 
     def close(self) -> None:
-        """Write index.json, and give the file its name."""
+        """Write index.json, and rename the complete file."""
         index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [root.json() for root in self._roots]}
         if self._docker:
             self._whole("manifest.json", encode(self._docker_manifest()).encode())
@@ -250,7 +249,8 @@ class ArchiveTarget(Target):
         return found
 
     def _image(self, digest: str) -> Any:
-        """The manifest of a root: of an index the first whose configuration was written, since Docker knows one."""
+        """The manifest of a root: of an index the first image with a written configuration, because Docker supports
+        only one."""
         raw = self._manifests.get(digest)
         if raw is None:
             return None
@@ -268,7 +268,7 @@ class ArchiveTarget(Target):
 
 
 def _ordinary(path: str) -> bool:
-    """Whether the file may be replaced: not if it is a device or a pipe."""
+    """Whether the file may be replaced: a device or a pipe may not."""
     return not os.path.exists(path) or os.path.isfile(path)
 
 

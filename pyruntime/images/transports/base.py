@@ -1,13 +1,14 @@
-"""What the places of images have in common: a source is read from, a target is written to.
+"""The interfaces of image locations: a source to read from, and a target to write to.
 
-``pyruntime.images.copy`` moves an image from any source to any target. A blob travels as bytes that are not verified
-yet; the target verifies them with the descriptor's digest and size before they get their name.
+``pyruntime.images.copy`` copies an image from any source to any target. Blobs are not verified by the source; the
+target verifies them by the descriptor's digest and size before it keeps them.
 """
 
 from __future__ import annotations
 
 from pyruntime.errors import ImageError
 from pyruntime.images.digest import verify
+from pyruntime.images.document import MAX_DOCUMENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,63 +18,61 @@ if TYPE_CHECKING:
     from pyruntime.images.document import Descriptor
 
     class Body(Protocol):
-        """Content that is being read."""
+        """Content to read."""
 
         def read(self, count: int, /) -> bytes:
             """At most ``count`` bytes; none at the end."""
 
         def readinto(self, buffer: memoryview, /) -> int:
-            """The same into a buffer; how many bytes came."""
+            """Read into a buffer; the number of bytes read."""
 
         def close(self) -> None:
-            """Let go of what is behind it."""
+            """Release its resources."""
 
     class Sink(Protocol):
-        """Where a blob is written to."""
+        """A destination for a blob."""
 
         @property
         def offset(self) -> int:
-            """How many bytes are there already."""
+            """The number of bytes already written."""
 
         def write(self, data: bytes | memoryview, /) -> object:
-            """Take the next bytes."""
+            """Write the next bytes."""
 
         def restart(self) -> None:
-            """Forget what came; it begins anew at offset 0."""
+            """Discard the content, and start again at offset 0."""
 
 PIECE = 1 << 20   # bytes that are read at once
 
 
 class Source:
-    """A place that one image is read from. ``label`` names it in messages; ``parallel``: whether several blobs can be
-    read at once; ``names`` are the names that the image has there."""
+    """A location of one image to read. ``label`` names it in messages; ``parallel``: whether several blobs can be read
+    at once; ``names``: the image's names at this location."""
 
     label = ""
     parallel = True
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.found: Descriptor | None = None   # the root document's, where it is known before that is read
+        self.found: Descriptor | None = None   # of the root document, if known before the document is read
 
     def root(self) -> tuple[bytes, str]:
-        """The document that the reference names, a manifest or an index, with its media type."""
+        """The document of the reference, a manifest or an index, with its media type."""
         raise NotImplementedError
 
     def holds(self, descriptor: Descriptor) -> bool:
-        """Whether a manifest that an index names is there."""
+        """Whether a manifest of an index is present."""
         return True
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on."""
+        """The content of a blob, starting at ``offset``."""
         raise NotImplementedError
 
     def document(self, descriptor: Descriptor) -> bytes:
-        """A whole manifest, index or configuration, verified."""
-        from pyruntime.images.document import MAX_DOCUMENT
-
+        """A complete manifest, index or configuration, verified."""
         if descriptor.size > MAX_DOCUMENT:
-            raise ImageError(f"{self.label}: {descriptor.digest} is a document of {descriptor.size} bytes; no more than"
-                             f" {MAX_DOCUMENT} are read", descriptor.digest)
+            raise ImageError(f"{self.label}: {descriptor.digest} is a document of {descriptor.size} bytes; the limit is"
+                             f" {MAX_DOCUMENT}", descriptor.digest)
         body = self.open(descriptor)
         try:
             data = b""
@@ -85,7 +84,8 @@ class Source:
         return data
 
     def fetch(self, descriptor: Descriptor, sink: Sink, advance: Callable[[int], None]) -> None:
-        """Write a blob into the sink, from the sink's offset on; ``advance`` is told of every piece."""
+        """Write a blob to the sink, starting at the sink's offset; ``advance`` is called with the size of each piece.
+        """
         body = self.open(descriptor, sink.offset)
         try:
             while data := body.read(PIECE):
@@ -95,18 +95,18 @@ class Source:
             body.close()
 
     def stop(self) -> None:
-        """End what other threads wait for here; nobody will use it any more."""
+        """End the waits of other threads; the source is not used afterwards."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
 
 
 class Target:
-    """A place that images are written to, children before parents.
+    """A location to which images are written, children before parents.
 
-    ``parallel``       whether it takes several blobs at once
-    ``sparse``         whether it holds an index without all of the manifests that it names
-    ``takes_foreign``  whether layers that are not to be distributed may go there (layer.md#non-distributable-layers)
+    ``parallel``       whether several blobs can be written at once
+    ``sparse``         whether the target can hold an index without all its manifests
+    ``takes_foreign``  whether non-distributable layers may be written (layer.md#non-distributable-layers)
     """
 
     label = ""
@@ -115,33 +115,33 @@ class Target:
     takes_foreign = True
 
     def begin(self) -> None:
-        """The source's documents are in order, content follows: what has to be made can be made."""
+        """The source's documents are valid and content follows: create what the target needs."""
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the content is there already."""
+        """Whether the target has the content."""
         raise NotImplementedError
 
     def known(self, descriptor: Descriptor) -> bytes | None:
-        """A document that is there already and need not be read from the source; None where it has to be."""
+        """A document that the target has, which need not be read from the source; else None."""
         return None
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
-        """Take a blob; "copied", or what was done instead, for messages."""
+        """Write a blob; the outcome for messages, usually "copied"."""
         raise NotImplementedError
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take a manifest or an index that is no root."""
+        """Write a manifest or an index that is not the root."""
         raise NotImplementedError
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take the root document, and give it the names that were asked for."""
+        """Write the root document, and give it its names."""
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End what other threads wait for here; nobody will use it any more."""
+        """End the waits of other threads; the target is not used afterwards."""
 
     def close(self) -> None:
-        """Nothing more comes: everything is in its place."""
+        """The copy is complete."""
 
     def abandon(self) -> None:
-        """It failed: remove what only makes sense whole."""
+        """The copy failed: remove what is useless when incomplete."""

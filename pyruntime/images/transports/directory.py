@@ -1,5 +1,4 @@
-"""``dir:DIR``: skopeo's plain directory. Manifest, blobs by their hexadecimal digest, and nothing else: for looking at,
-and for carrying to where only files can go."""
+"""``dir:DIR``: skopeo's plain directory, with the manifest and the blobs under their hexadecimal digests."""
 
 from __future__ import annotations
 
@@ -9,8 +8,9 @@ from pyruntime.errors import ImageError
 from pyruntime.images.digest import check
 from pyruntime.images.document import MAX_DOCUMENT, Descriptor
 from pyruntime.images.transports.base import Source, Target
-from pyruntime.images.transports.files import Directory
-from pyruntime.images.transports.layout import Staged, write_whole
+from pyruntime.images.transports.files import DirectoryFiles
+from pyruntime.images.transports.layout import MODE, Staged
+from pyruntime.system.files import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,53 +31,53 @@ class DirectorySource(Source):
     def __init__(self, path: str) -> None:
         super().__init__()
         self.label = path
-        self._files = Directory(path)
+        self._files = DirectoryFiles(path)
 
     def root(self) -> tuple[bytes, str]:
-        """manifest.json; its own mediaType says what it is."""
+        """manifest.json; its media type is its own mediaType."""
         raw = self._files.read("manifest.json", MAX_DOCUMENT)
         if raw is None:
-            raise ImageError(f'"{self.label}" is not such a directory: it has no manifest.json')
+            raise ImageError(f'"{self.label}" is not a directory of an image: it has no manifest.json')
         return raw, ""
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on; a manifest of an index has a longer name."""
+        """The content of a blob, starting at ``offset``; manifests of an index have a longer file name."""
         name = _name(descriptor.digest)
         return self._files.open(name if self._files.size(name) >= 0 else f"{name}.manifest.json", offset)
 
 
 class DirectoryTarget(Target):
-    """A directory that is made; it holds one image."""
+    """A directory for one image, which is created."""
 
     def __init__(self, path: str) -> None:
         self.label = path
         self._path = path
         if os.path.isdir(path) and os.listdir(path) and not os.path.exists(os.path.join(path, "version")):
-            raise ImageError(f'"{path}" holds other things; give a new or an empty directory')
+            raise ImageError(f'"{path}" is not empty: name a new or an empty directory')
 
     def begin(self) -> None:
-        """Make the directory."""
+        """Create the directory."""
         try:
             os.makedirs(self._path, exist_ok=True)
-            write_whole(os.path.join(self._path, "version"), _VERSION)
+            replace(os.path.join(self._path, "version"), _VERSION, mode=MODE, sync=True)
         except OSError as error:
             raise ImageError(f'cannot write into "{self._path}": {error.strerror}') from None
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is there."""
+        """Whether the blob is present."""
         path = os.path.join(self._path, _name(descriptor.digest))
         return os.path.exists(path) and os.path.getsize(path) == descriptor.size
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
-        """Take a blob."""
+        """Write a blob."""
         with Staged(os.path.join(self._path, _name(descriptor.digest)), descriptor) as staged:
             source.fetch(descriptor, staged, advance)
         return "copied"
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take a manifest of an index."""
-        write_whole(os.path.join(self._path, f"{_name(descriptor.digest)}.manifest.json"), raw)
+        """Write a manifest of an index."""
+        replace(os.path.join(self._path, f"{_name(descriptor.digest)}.manifest.json"), raw, mode=MODE, sync=True)
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take the root document."""
-        write_whole(os.path.join(self._path, "manifest.json"), raw)
+        """Write the root document."""
+        replace(os.path.join(self._path, "manifest.json"), raw, mode=MODE, sync=True)

@@ -1,4 +1,4 @@
-"""Named files to read from: those of a directory here, an archive's in pyruntime.images.transports.members."""
+"""Named files to read: of a directory here, of an archive in pyruntime.images.transports.members."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Window:
-    """A range of an open file, read by position: several can be read at once."""
+    """A range of an open file, read by position, so that several can be read at once."""
 
     def __init__(self, fd: int, start: int, end: int, *, owned: bool = False) -> None:
         self._fd = fd
@@ -28,37 +28,37 @@ class Window:
         return data
 
     def readinto(self, buffer: memoryview) -> int:
-        """The same into a buffer; how many bytes came."""
+        """Read into a buffer; the number of bytes read."""
         count = os.preadv(self._fd, [buffer[:max(0, self._end - self._at)]], self._at)
         self._at += count
         return count
 
     def close(self) -> None:
-        """Close the file, if it is only ours."""
+        """Close the file, if the window owns it."""
         if self._owned:
             os.close(self._fd)
 
 
-class Files:
+class NamedFiles:
     """Files by name; names are relative, with slashes."""
 
     label = ""
 
     def size(self, name: str) -> int:
-        """Bytes of a file; -1 when there is none of that name."""
+        """The size of a file in bytes; -1 if it does not exist."""
         raise NotImplementedError
 
     def open(self, name: str, offset: int = 0) -> Body:
-        """A file's bytes from ``offset`` on; raises ImageError when there is none of that name."""
+        """The content of a file, starting at ``offset``; raises ImageError if it does not exist."""
         raise NotImplementedError
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """A whole file of at most ``limit`` bytes; None when there is none of that name."""
+        """A whole file of at most ``limit`` bytes; None if it does not exist."""
         size = self.size(name)
         if size < 0:
             return None
         if size > limit:
-            raise ImageError(f'{self.label}: "{name}" has {size} bytes; no more than {limit} are read', name)
+            raise ImageError(f'{self.label}: "{name}" has {size} bytes; the limit is {limit}', name)
         body = self.open(name)
         try:
             data = b""
@@ -69,12 +69,11 @@ class Files:
             body.close()
 
     def close(self) -> None:
-        """Let go of what is behind it."""
+        """Release its resources."""
 
 
-class Directory(Files):
-    """The files below a directory. It belongs to whoever made it: only names that we compose are opened, and nothing
-    but regular files."""
+class DirectoryFiles(NamedFiles):
+    """The files of a directory, which is untrusted: only names composed here are opened, and only regular files."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -88,9 +87,9 @@ class Directory(Files):
             return -1
 
     def open(self, name: str, offset: int = 0) -> Body:
-        """A file's bytes from ``offset`` on."""
+        """The content of a file, starting at ``offset``."""
         try:
-            fd = os.open(os.path.join(self.path, name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)   # or a FIFO waits
+            fd = os.open(os.path.join(self.path, name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)   # FIFOs block
         except OSError as error:
             raise ImageError(f'{self.label}: "{name}": {error.strerror}', name) from None
         if not S_ISREG(os.fstat(fd).st_mode):

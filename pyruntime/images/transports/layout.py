@@ -1,11 +1,12 @@
 """``oci:DIR[:NAME]`` and ``oci-archive:FILE[:NAME]``: the image layout (image-layout.md).
 
-A name is the annotation org.opencontainers.image.ref.name: a bare tag or a whole reference, both are understood. An
-image without a name is chosen by ``@DIGEST``, or by being the only one.
+A name is the annotation org.opencontainers.image.ref.name: a tag or a whole reference. An image without a name is
+selected by ``@DIGEST``, or if it is the only image.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from pyruntime.errors import ImageError
@@ -13,6 +14,7 @@ from pyruntime.images import media
 from pyruntime.images.digest import Verifier, check
 from pyruntime.images.document import MAX_DOCUMENT, Descriptor, parse_manifest
 from pyruntime.images.transports.base import Source, Target
+from pyruntime.system.files import replace
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -20,27 +22,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyruntime.images.transports.base import Body
-    from pyruntime.images.transports.files import Files
+    from pyruntime.images.transports.files import NamedFiles
 
 REF_NAME = "org.opencontainers.image.ref.name"
-FULL_NAME = "io.containerd.image.name"   # containerd and Docker write the whole reference here, and a bare tag there
+MODE = 0o666   # of files in layouts, which the umask reduces: other users may read them
+FULL_NAME = "io.containerd.image.name"   # of containerd and Docker: the whole reference
 VERSION = {"imageLayoutVersion": "1.0.0"}
 
 
 def blob_name(digest: str) -> str:
-    """Where a layout keeps a blob."""
+    """The path of a blob in a layout."""
     algorithm, _, encoded = check(digest).partition(":")
     return f"blobs/{algorithm}/{encoded}"
 
 
-def entries(files: Files) -> list[Descriptor]:
-    """What index.json names; raises ImageError when this is no image layout."""
+def entries(files: NamedFiles) -> list[Descriptor]:
+    """The entries of index.json; raises ImageError if this is not an image layout."""
     marker = files.read("oci-layout", MAX_DOCUMENT)
     if marker is None:
         raise ImageError(f'{files.label}: not an OCI image layout: it has no "oci-layout" file')
     version = decode(marker, f"{files.label}: oci-layout")
     if not isinstance(version, dict) or not str(version.get("imageLayoutVersion")).startswith("1."):
-        raise ImageError(f"{files.label}: oci-layout: version {version!r:.80}; 1.0.0 is known")
+        raise ImageError(f"{files.label}: oci-layout: version {version!r:.80} is not supported; expected 1.0.0")
     raw = files.read("index.json", MAX_DOCUMENT)
     if raw is None:
         raise ImageError(f'{files.label}: not an OCI image layout: it has no "index.json"')
@@ -48,7 +51,7 @@ def entries(files: Files) -> list[Descriptor]:
 
 
 def names_of(descriptor: Descriptor) -> list[str]:
-    """The names that an entry of index.json goes by, the fullest first."""
+    """The names of an entry of index.json, the fullest first."""
     return [name for name in (descriptor.annotations.get(FULL_NAME), descriptor.annotations.get(REF_NAME)) if name]
 
 
@@ -65,14 +68,14 @@ def choose(found: list[Descriptor], wanted: str, label: str) -> Descriptor:
         return matching[0]
     there = ", ".join(f'"{"".join(names_of(entry)[:1]) or "@" + entry.digest}"' for entry in found) or "none"
     if not matching:
-        raise ImageError(f'{label}: there is no image "{wanted}"; there are: {there}')
-    raise ImageError(f"{label}: {len(matching)} images; say which, by its name or @DIGEST: {there}")
+        raise ImageError(f'{label}: no image "{wanted}"; it has {there}')
+    raise ImageError(f"{label}: {len(matching)} images; select one by its name or @DIGEST: {there}")
 
 
 class LayoutSource(Source):
-    """One image of a layout."""
+    """An image of a layout."""
 
-    def __init__(self, files: Files, entry: Descriptor) -> None:
+    def __init__(self, files: NamedFiles, entry: Descriptor) -> None:
         super().__init__()
         self.label = files.label
         self._files = files
@@ -80,15 +83,15 @@ class LayoutSource(Source):
         self.names = names_of(entry)
 
     def root(self) -> tuple[bytes, str]:
-        """The document that index.json names."""
+        """The document of the entry in index.json."""
         return self.document(self.entry), self.entry.media_type
 
     def holds(self, descriptor: Descriptor) -> bool:
-        """Whether a manifest is there: a layout may lack some (image-layout.md#blobs)."""
+        """Whether a manifest is present: a layout may be incomplete (image-layout.md#blobs)."""
         return self._files.size(blob_name(descriptor.digest)) >= 0
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on."""
+        """The content of a blob, starting at ``offset``."""
         return self._files.open(blob_name(descriptor.digest), offset)
 
     def close(self) -> None:
@@ -97,7 +100,7 @@ class LayoutSource(Source):
 
 
 class Staged:
-    """A file that gets its name when all of it has come and is right."""
+    """A file that is renamed to its final name when it is complete and verified."""
 
     def __init__(self, path: str, descriptor: Descriptor) -> None:
         self.path = path
@@ -107,14 +110,14 @@ class Staged:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what came."""
+        """Discard the content."""
         self.offset = 0
         self._verifier = Verifier(self.descriptor.digest, self.descriptor.size)
         self._file.seek(0)
         self._file.truncate()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take the next bytes."""
+        """Write the next bytes."""
         self._verifier.update(data)
         view = memoryview(data)
         while view:
@@ -137,23 +140,8 @@ class Staged:
                 os.unlink(self._temporary)
 
 
-def write_whole(path: str, data: bytes) -> None:
-    """Write a small file, whole or not at all."""
-    temporary = f"{path}.{os.getpid()}.partial"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fdatasync(file.fileno())
-        os.rename(temporary, path)
-    except OSError:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-
-
 class LayoutTarget(Target):
-    """A layout in a directory, which is made; what else it holds stays."""
+    """A layout in a directory, which is created; other images in it are kept."""
 
     def __init__(self, path: str, name: str) -> None:
         self.label = path
@@ -161,14 +149,14 @@ class LayoutTarget(Target):
         self._name = name
 
     def begin(self) -> None:
-        """Make the directory."""
+        """Create the directory."""
         try:
             os.makedirs(os.path.join(self._path, "blobs", "sha256"), exist_ok=True)
         except OSError as error:
-            raise ImageError(f'cannot make the image layout "{self._path}": {error.strerror}') from None
+            raise ImageError(f'cannot create the image layout "{self._path}": {error.strerror}') from None
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is there; one that lies there by its right name has been verified."""
+        """Whether the blob is present; a blob under its final name has been verified."""
         path = os.path.join(self._path, blob_name(descriptor.digest))
         return os.path.exists(path) and os.path.getsize(path) == descriptor.size
 
@@ -178,24 +166,22 @@ class LayoutTarget(Target):
         return path
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
-        """Take a blob."""
+        """Write a blob."""
         with Staged(self._place(descriptor.digest), descriptor) as staged:
             source.fetch(descriptor, staged, advance)
         return "copied"
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take a manifest or an index."""
-        write_whole(self._place(descriptor.digest), raw)
+        """Write a manifest or an index."""
+        replace(self._place(descriptor.digest), raw, mode=MODE, sync=True)
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Enter the image into index.json; an entry of the same name gives way."""
-        import fcntl
-
+        """Add the image to index.json; an entry of the same name is replaced."""
         self.document(raw, descriptor)
-        lock = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)   # of two that write, one waits for the other
+        lock = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)   # writers exclude each other
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            write_whole(os.path.join(self._path, "oci-layout"), encode(VERSION).encode())
+            replace(os.path.join(self._path, "oci-layout"), encode(VERSION).encode(), mode=MODE, sync=True)
             path = os.path.join(self._path, "index.json")
             index: dict[str, object] = {"schemaVersion": 2, "mediaType": media.OCI_INDEX}
             found: list[Descriptor] = []
@@ -208,6 +194,6 @@ class LayoutTarget(Target):
             kept = [entry for entry in found
                     if (self._name not in names_of(entry) if self._name else entry != new)]
             index["manifests"] = [entry.json() for entry in [*kept, new]]
-            write_whole(path, encode(index).encode())
+            replace(path, encode(index).encode(), mode=MODE, sync=True)
         finally:
             os.close(lock)

@@ -1,4 +1,4 @@
-"""The content store as a source and as a target."""
+"""The local store as a source and as a target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class StoreSource(Source):
-    """One image of the store. What is there has been verified when it came."""
+    """An image of the store. Its content was verified when it was stored."""
 
     def __init__(self, store: Store, root: Descriptor, names: list[str]) -> None:
         super().__init__()
@@ -27,23 +27,23 @@ class StoreSource(Source):
         self._root = root
 
     def root(self) -> tuple[bytes, str]:
-        """The document that the name stands for."""
+        """The document of the name."""
         return self.document(self._root), self._root.media_type
 
     def holds(self, descriptor: Descriptor) -> bool:
-        """Whether a manifest is there: often only those for one platform are."""
+        """Whether the store has a manifest: often only that of one platform."""
         return self._store.has(descriptor.digest)
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on."""
+        """The content of a blob, starting at ``offset``."""
         fd = self._store.open_blob(descriptor.digest)
         return Window(fd, offset, descriptor.size, owned=True)
 
 
 class StoreTarget(Target):
-    """The store. It may hold an index of which only some manifests are there: those for the platforms that were asked
-    for. Whoever uses it holds the store's lease: each digest is added to it before it is looked for, so that no
-    garbage collection comes between."""
+    """The store. It may hold an index with only some of its manifests: those of the requested platforms. The caller
+    holds the store's lease: each digest is added before it is looked up, so that the garbage collection cannot remove
+    it in between."""
 
     sparse = True
 
@@ -53,7 +53,7 @@ class StoreTarget(Target):
         self._store = store
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is there. Raises DigestError where the descriptor gives that content another size."""
+        """Whether the store has the blob. Raises DigestError if the descriptor gives another size."""
         self._store.lease().add(check(descriptor.digest))
         size = self._store.size(descriptor.digest)
         if size not in (-1, descriptor.size):
@@ -61,14 +61,14 @@ class StoreTarget(Target):
         return size >= 0
 
     def known(self, descriptor: Descriptor) -> bytes | None:
-        """A document that is there; a damaged one is not known."""
+        """A document in the store; None if it is missing or damaged."""
         try:
             return self._store.read(descriptor) if self.has(descriptor) else None
         except DigestError:
             return None
 
     def blob(self, descriptor: Descriptor, source: Source, advance: Callable[[int], None]) -> str:
-        """Take a blob; of two processes that want it one downloads, the other waits."""
+        """Write a blob; if two processes need it, one downloads and the other waits."""
         with self._store.ingest(descriptor.digest, descriptor.size) as ingest:
             if ingest.present:
                 return "exists"
@@ -78,12 +78,12 @@ class StoreTarget(Target):
         return "copied"
 
     def document(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take a manifest or an index."""
+        """Write a manifest or an index."""
         self._store.lease().add(check(descriptor.digest))
         self._store.put(raw, descriptor.digest.partition(":")[0])
 
     def finish(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Take the root document, and point the names to it."""
+        """Write the root document, and point the names to it."""
         self.document(raw, descriptor)
         for name in self.names:
             self._store.tag(name, descriptor)

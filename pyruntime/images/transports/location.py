@@ -1,24 +1,25 @@
-"""Where an image is, as people write it: ``docker://alpine``, ``oci:DIR:NAME``, ``oci-archive:FILE``,
-``docker-archive:FILE:REFERENCE``, ``dir:DIR``; anything else is a name in the store."""
+"""Locations of images on the command line: ``docker://alpine``, ``oci:DIR:NAME``, ``oci-archive:FILE``,
+``docker-archive:FILE:REFERENCE``, ``dir:DIR``; anything else is a name in the local store."""
 
 from __future__ import annotations
 
 import os
 
 from pyruntime.errors import ImageError, UsageError
+from pyruntime.images.document import parse_manifest
 from pyruntime.images.transports.base import Source, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyruntime.images.transports.files import Files
+    from pyruntime.images.transports.files import NamedFiles
 
 KINDS = ("docker", "oci", "oci-archive", "docker-archive", "dir")
 
 
 class Location:
-    """``kind`` is one of KINDS or "store"; ``path`` a file, directory or reference; ``name`` which image in it."""
+    """``kind`` is one of KINDS or "store"; ``path`` a file, directory or reference; ``name`` selects an image in it."""
 
     __slots__ = ("kind", "name", "path")
 
@@ -42,7 +43,7 @@ class Location:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """PATH[:NAME] or PATH@DIGEST; a path that exists as it stands may hold colons."""
+    """PATH[:NAME] or PATH@DIGEST; an existing path may contain colons."""
     if os.path.exists(text):
         return text, ""
     if "@sha" in text:
@@ -52,32 +53,33 @@ def _split(text: str) -> tuple[str, str]:
     return path, name
 
 
-def files_of(location: Location, scratch: str) -> Files:
+def files_of(location: Location, scratch: str) -> NamedFiles:
     """The files of a layout or an archive."""
-    from pyruntime.images.transports.files import Directory
+    from pyruntime.images.transports.files import DirectoryFiles  # lazy: only for this transport
 
     if location.kind == "oci":
         if not os.path.isdir(location.path):
-            raise ImageError(f'"{location.path}" is not a directory; an archive is written oci-archive:FILE')
-        return Directory(location.path)
-    from pyruntime.images.transports.members import Archive
+            raise ImageError(f'"{location.path}" is not a directory; for an archive write oci-archive:FILE')
+        return DirectoryFiles(location.path)
+    from pyruntime.images.transports.members import Archive  # lazy: only for this transport
     return Archive(location.path, scratch)
 
 
 def sources(location: Location, scratch: str) -> list[Source]:
-    """The images of a layout, an archive or a directory: all of them, or the one that the location names.
+    """The images of a layout, an archive or a directory: all, or the one that the location names.
 
-    ``scratch`` is a directory for what a compressed archive inflates to.
+    ``scratch`` is a directory for the content of compressed archives.
     """
+    # lazy: only for this transport
     from pyruntime.images.transports.archive import docker_names, is_legacy, legacy_sources
     from pyruntime.images.transports.layout import LayoutSource, choose, entries
 
     if location.kind == "dir":
-        from pyruntime.images.transports.directory import DirectorySource
+        from pyruntime.images.transports.directory import DirectorySource  # lazy: only for this transport
         return [DirectorySource(location.path)]
     files = files_of(location, scratch)
     try:
-        # Not of a directory: what its manifest.json names may be any file of this machine.
+        # Not for a directory: its manifest.json could name any file of the host.
         if location.kind != "oci" and is_legacy(files):
             legacy = legacy_sources(files)
             return [_named(legacy, location)] if location.name else list(legacy)
@@ -96,8 +98,6 @@ def sources(location: Location, scratch: str) -> list[Source]:
 
 
 def _config(source: Source) -> str:
-    from pyruntime.images.document import parse_manifest
-
     raw, media_type = source.root()
     manifest = parse_manifest(raw, media_type, source.label)
     return manifest.config.digest if manifest.config else ""
@@ -105,25 +105,25 @@ def _config(source: Source) -> str:
 
 def _named(found: Sequence[Source], location: Location) -> Source:
     for matches in (lambda name: name == location.name, lambda name: name.endswith("/" + location.name)):
-        for source in found:   # what has the very name first, then docker.io/library/NAME
+        for source in found:   # first the exact name, then docker.io/library/NAME
             if any(map(matches, source.names)):
                 return source
-    there = ", ".join(f'"{name}"' for source in found for name in source.names) or "none has a name"
-    raise ImageError(f'{location.path}: there is no image "{location.name}"; there are: {there}')
+    there = ", ".join(f'"{name}"' for source in found for name in source.names) or "images without names"
+    raise ImageError(f'{location.path}: no image "{location.name}"; it has {there}')
 
 
 def only(location: Location, scratch: str) -> Source:
-    """The one image that the location names; raises ImageError when there are several."""
+    """The single image of a location; raises ImageError if there are several."""
     found = sources(location, scratch)
     if len(found) == 1:
         return found[0]
     there = ", ".join(name for source in found for name in source.names[:1])
-    raise ImageError(f"{location.path}: {len(found)} images" + (f"; say which, by :NAME: {there}" if found else ""))
+    raise ImageError(f"{location.path}: {len(found)} images" + (f"; select one by :NAME: {there}" if found else ""))
 
 
 def target(location: Location) -> Target:
-    """Where to write to: a layout, an archive or a directory."""
-    from pyruntime.images.transports.archive import ArchiveTarget
+    """The target to write to: a layout, an archive or a directory."""
+    from pyruntime.images.transports.archive import ArchiveTarget  # lazy: only for this transport
     from pyruntime.images.transports.directory import DirectoryTarget
     from pyruntime.images.transports.layout import LayoutTarget
 

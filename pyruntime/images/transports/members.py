@@ -1,6 +1,6 @@
 """The members of a tar archive as named files, without unpacking it.
 
-Apart from the other files: whoever reads no archive is not to load the reader of archives.
+A module of its own, so that commands without archives need not load the archive reader.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import ImageError, LayerError
-from pyruntime.images.layers.stream import Stream
+from pyruntime.images.layers.stream import LayerStream
 from pyruntime.images.layers.tar import FILE, LINK, SYMLINK, Reader
-from pyruntime.images.transports.files import Files, Window
+from pyruntime.images.transports.files import NamedFiles, Window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pyruntime.images.transports.base import Body
 
 _LINKS = 8           # symbolic links that are followed from one member to the next
-_MEMBERS = 200_000   # headers of an archive; an image has a member for each layer, and a few more
+_MEMBERS = 200_000   # headers of an archive; an image has about one per layer
 
 
-class _Headers(Stream):
-    """A file as the reader of archives wants it; what stands between the headers is passed over unread."""
+class _Headers(LayerStream):
+    """A file for the archive reader; the content between the headers is skipped unread."""
 
     __slots__ = ("_file", "_size")
 
@@ -44,18 +44,18 @@ class _Headers(Stream):
         return data
 
     def skip(self, size: int) -> None:
-        """Pass over ``size`` bytes."""
+        """Skip ``size`` bytes."""
         if self._file.seek(size, os.SEEK_CUR) > self._size:
             raise self.truncated()
 
     def truncated(self) -> LayerError:
-        """What to raise where the file ends too early."""
+        """The error for a file that ends too early."""
         return LayerError(f"truncated archive: it ends at byte {self._size}, within an entry")
 
 
-class Archive(Files):
-    """The members of a tar archive. A compressed one, or one that comes through a pipe, is first written, inflated,
-    into a file without a name in ``scratch``."""
+class Archive(NamedFiles):
+    """The members of a tar archive. A compressed one, or one from a pipe, is first decompressed into an unnamed file in
+    ``scratch``."""
 
     def __init__(self, path: str, scratch: str) -> None:
         self.label = path if path != "-" else "standard input"
@@ -67,34 +67,34 @@ class Archive(Files):
         try:
             reader = Reader(_Headers(self._file), _MEMBERS)
             while (entry := reader.next()) is not None:
-                kind = entry.type if entry.pieces is None else -1   # of a sparse file there is no range to be read
+                kind = entry.type if entry.pieces is None else -1   # a sparse file has no contiguous range
                 self._members[_normal(os.fsdecode(entry.name))] = (kind, self._file.tell(), entry.size,
                                                                    os.fsdecode(entry.link))
             if not self._members:
                 raise LayerError("it is empty")
         except LayerError as error:
             self._file.close()
-            raise ImageError(f"{self.label}: not a tar archive that can be read: {error}") from None
+            raise ImageError(f"{self.label}: not a tar archive: {error}") from None
 
     def _plain(self, path: str, scratch: str) -> IO[bytes]:
-        from pyruntime.images.layers.compression import kind_of
+        from pyruntime.images.layers.compression import kind_of  # lazy: only for compressed archives
 
         file = os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb")   # noqa: SIM115  kept open
         try:
             if file.seekable():
                 head = file.read(512)
-                file.seek(0)   # reading begins where the file stands
+                file.seek(0)   # the reader starts at the file's position
                 if kind_of(head, archive=True) == "none":
                     return file
             with file:
                 return self._inflated(file, scratch)
-        except LayerError as error:   # which archive it is, it cannot know
+        except LayerError as error:   # its message lacks the archive's name
             file.close()
             raise ImageError(f"{self.label}: {error}") from None
 
     @staticmethod
     def _inflated(file: IO[bytes], scratch: str) -> IO[bytes]:
-        import tempfile
+        import tempfile  # lazy: only for compressed archives
 
         from pyruntime.images.layers.compression import Inflater
         from pyruntime.images.layers.options import Limits
@@ -112,7 +112,7 @@ class Archive(Files):
         return spool
 
     def _find(self, name: str) -> tuple[int, int] | None:
-        """Where a member's content is; older `docker save` has links between members."""
+        """The position of a member's content; archives of older `docker save` have links between members."""
         for _ in range(_LINKS):
             kind, offset, size, target = self._members.get(_normal(name), (-1, 0, 0, ""))
             if kind == FILE:
@@ -123,15 +123,15 @@ class Archive(Files):
         return None
 
     def size(self, name: str) -> int:
-        """Bytes of a member; -1 when there is none of that name."""
+        """The size of a member in bytes; -1 if it does not exist."""
         found = self._find(name)
         return found[1] if found else -1
 
     def open(self, name: str, offset: int = 0) -> Body:
-        """A member's bytes from ``offset`` on."""
+        """The content of a member, starting at ``offset``."""
         found = self._find(name)
         if found is None:
-            raise ImageError(f'{self.label}: there is no "{name}" in it', name)
+            raise ImageError(f'{self.label}: it has no member "{name}"', name)
         return Window(self._file.fileno(), found[0] + offset, found[0] + found[1])
 
     def close(self) -> None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pyruntime.images import media
 from pyruntime.images.digest import of, verify
 from pyruntime.images.document import MAX_DOCUMENT, Descriptor
+from pyruntime.images.reference import Reference
 from pyruntime.images.transports.base import Source, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyruntime.images.reference import Reference
     from pyruntime.images.registry.client import Repository
+    from pyruntime.images.registry.registries import Registries
     from pyruntime.images.transports.base import Body, Sink
 
 
 class RegistrySource(Source):
-    """One image of a repository. ``found`` is what the reference stands for, as far as that is known already."""
+    """An image of a repository. ``found`` is the root descriptor, if it is known already."""
 
     def __init__(self, repository: Repository, reference: Reference, found: Descriptor | None = None) -> None:
         super().__init__()
@@ -28,16 +29,16 @@ class RegistrySource(Source):
         self._root: tuple[bytes, str] | None = None
 
     def root(self) -> tuple[bytes, str]:
-        """The document that the tag or digest names; it is asked for once."""
+        """The document of the tag or digest; it is requested once."""
         if self._root is None:
-            # By the digest that the tag was found to stand for: what was decided by it holds for what comes.
+            # By the digest that the tag was resolved to: earlier decisions must hold for this document.
             wanted = self.reference.digest or (self.found.digest if self.found else self.reference.tag)
             raw, media_type, _ = self.repository.manifest(wanted)
             self._root = raw, media_type
         return self._root
 
     def document(self, descriptor: Descriptor) -> bytes:
-        """A whole document, verified. Manifests and blobs are different things to a registry."""
+        """A complete document, verified. Registries distinguish manifests from blobs."""
         if descriptor.media_type not in media.INDEXES + media.MANIFESTS or descriptor.size > MAX_DOCUMENT:
             return super().document(descriptor)
         raw = self.repository.manifest(descriptor.digest)[0]
@@ -45,19 +46,19 @@ class RegistrySource(Source):
         return raw
 
     def open(self, descriptor: Descriptor, offset: int = 0) -> Body:
-        """A blob's bytes from ``offset`` on."""
+        """The content of a blob, starting at ``offset``."""
         body = self.repository.blob(descriptor, offset)
         skip = offset - body.offset
-        while skip > 0 and (data := body.read(min(skip, 1 << 16))):   # a server without Range starts from the beginning
+        while skip > 0 and (data := body.read(min(skip, 1 << 16))):   # no range support
             skip -= len(data)
         return body
 
     def fetch(self, descriptor: Descriptor, sink: Sink, advance: Callable[[int], None]) -> None:
-        """A download that survives cuts."""
+        """Download a blob, resuming after interruptions."""
         self.repository.fetch_blob(descriptor, sink, advance)
 
     def stop(self) -> None:
-        """End every request."""
+        """End all requests."""
         self.repository.transport.stop()
 
     def close(self) -> None:
@@ -66,7 +67,7 @@ class RegistrySource(Source):
 
 
 class RegistryTarget(Target):
-    """A repository that is pushed to. ``mount_from`` is a repository of the same registry that has the layers."""
+    """A repository to push to. ``mount_from`` is another repository of the registry that has the layers."""
 
     takes_foreign = False
 
@@ -94,7 +95,7 @@ class RegistryTarget(Target):
         self.repository.push_manifest(raw, descriptor.media_type, self.reference.tag or descriptor.digest)
 
     def stop(self) -> None:
-        """End every request."""
+        """End all requests."""
         self.repository.transport.stop()
 
     def close(self) -> None:
@@ -102,5 +103,19 @@ class RegistryTarget(Target):
         self.repository.close()
 
     def abandon(self) -> None:
-        """Close the connections: blobs without a manifest are the registry's to remove."""
+        """Close the connections: the registry removes blobs without a manifest."""
         self.repository.close()
+
+
+def open_source(registries: Registries, name: str) -> RegistrySource:
+    """The image that ``name`` means in a registry: see Registries.find."""
+    return RegistrySource(*registries.find(name))
+
+
+def open_target(registries: Registries, name: str, mount_from: str = "") -> RegistryTarget:
+    """The tag (``latest`` if the name has none) or digest in a registry, to push to. Raises RegistryError for a blocked
+    registry."""
+    reference = Reference.parse(name)
+    if not reference.digest:
+        reference = reference.with_tag(reference.tagged)
+    return RegistryTarget(registries.repository(reference, push=True), reference, mount_from)

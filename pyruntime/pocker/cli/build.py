@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pyruntime.builder.cli.build import FLAGS, TEXT, Surroundings
-from pyruntime.builder.cli.build import build as carry_out
+from pyruntime.builder.cli.build import FLAGS, TEXT, build
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.pocker.cli.main import PockerContext
 
@@ -13,5 +12,4 @@ COMMAND = Command("build", "[options] [CONTEXT]", "build an image from a Dockerf
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Build the image."""
-    return carry_out(Surroundings(context.places.store, context.places.networks, context.warn, context.images.debug,
-                                  context.driver), parsed)
+    return build(context.images, parsed, context.places.networks, driver=context.driver)

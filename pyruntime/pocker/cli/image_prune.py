@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
-from pyruntime.images.cli.prune import collected_lines, unused
+from pyruntime.images.cli.prune import collected_lines
 from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.cli.pruning import FILTER, FORCE, Aged, check_consent, filters, report
 from pyruntime.pocker.containers.stop import sweep
@@ -21,7 +21,7 @@ COMMAND = Command("prune", "[options]", "remove unused images",
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the images and print which."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     wanted = filters(parsed["filter"])
     check_consent(parsed, "all images that no container uses" if parsed["all"] else "all dangling images")
@@ -36,14 +36,16 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 def untag(context: PockerContext, wanted: Filters, *, everything: bool) -> list[str]:
     """Untag the images that no container uses and that match the filters: all of them, or only dangling ones. Returns a
     line for each; the next collection removes their blobs and layers."""
+    # lazy: only for images
     from pyruntime.errors import PyruntimeError
     from pyruntime.images.lookup import find
     from pyruntime.images.reference import familiar
+    from pyruntime.images.remove import unused
     from pyruntime.images.store.names import is_nameless
 
     store = context.places.store
     lines = []
-    for name in unused(context.images, everything=everything):
+    for name in unused(context.places.store, everything=everything):
         try:
             image = find(store, name).config
             aged = Aged(str(image.document.get("created", "")), image.config.get("Labels") or {})

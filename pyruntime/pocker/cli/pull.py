@@ -6,6 +6,7 @@ from pyruntime.commandline.parse import Command, Flag, Parsed, parse
 from pyruntime.commandline.trust import check_trust
 from pyruntime.errors import UsageError
 from pyruntime.images.cli import pull as there
+from pyruntime.images.cli.remote import image_store, registries_of
 from pyruntime.pocker.cli.borrowed import as_there, borrowed, note_image
 from pyruntime.pocker.cli.main import PockerContext
 
@@ -28,23 +29,19 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def _tagged(context: PockerContext, parsed: Parsed, text: str) -> list[str]:
     """The repository with each of its tags."""
-    from pyruntime.images.cli.remote import repository, settings_of
-
-    reference = settings_of(parsed).candidates(text)[0]
+    reference = registries_of(context.images, parsed).named(text)
     if reference.tag or reference.digest:
         raise UsageError(f'--all-tags "{text}": write the repository without a tag')
-    with repository(context.images, parsed, reference) as found:
-        return [str(reference.with_tag(tag)) for tag in found.tags()]
+    _, tags = image_store(context.images, parsed).repository_tags(text)
+    return [str(reference.with_tag(tag)) for tag in tags]
 
 
 def pull(context: PockerContext, text: str, platform: str = "", *, quiet: bool = False) -> str:
     """Pull one image, as the command without further flags does; its name."""
-    from pyruntime.images.platform import Platform
-
     parsed = parse(there.COMMAND, [*(["--quiet"] if quiet else []), "--", text])
     images = context.images
     images.store   # noqa: B018  may enter a user namespace: before any thread or connection
-    name: str = there.pull(images, parsed, text.removeprefix("docker://"),
-                           Platform.parse(platform) if platform else None)[0]
+    parsed.values["platform"] = platform
+    name = there.pull(images, parsed, text)[0]
     note_image(context, "pull", text)
     return name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import UsageError
-from pyruntime.images.cli.remote import REMOTE, credentials_of, settings_of
+from pyruntime.images.cli.remote import REMOTE, registries_of
 from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.listing import FORMAT, Listing
 from pyruntime.pocker.cli.main import PockerContext
@@ -37,7 +37,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the repositories that the registry finds."""
-    from pyruntime.images.registry.search import search
+    from pyruntime.images.registry.search import search  # lazy: after the flags are checked
 
     if not 1 <= parsed["limit"] <= 100:
         raise UsageError(f"--limit {parsed['limit']}: write a number from 1 to 100")
@@ -45,10 +45,11 @@ def run(context: PockerContext, parsed: Parsed) -> int:
     domain, slash, term = parsed.arguments[0].partition("/")
     if not slash or not set(".:") & set(domain):
         domain, term = "docker.io", parsed.arguments[0]
+    registries = registries_of(context.images, parsed)
     rows = [{"Name": one.name, "Description": _cut(one.description, whole=parsed["no-trunc"]),
              "StarCount": str(one.stars), "IsOfficial": "[OK]" if one.official else ""}
-            for one in search(term, domain, parsed["limit"], settings=settings_of(parsed),
-                              credentials=credentials_of(context.images, parsed))]
+            for one in search(term, domain, parsed["limit"], settings=registries.settings,
+                              credentials=registries.credentials)]
     _LISTING.show(parsed["format"], [row for row in rows if filters.fit(row)])
     return 0
 

@@ -19,10 +19,10 @@ import os
 from _thread import get_native_id
 
 from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, PyruntimeError, UsageError
-from pyruntime.images.store.layout import read_file
 from pyruntime.pocker import events as history
 from pyruntime.pocker.settings import ContainerSettings
 from pyruntime.system.files import forget, write
+from pyruntime.system.files import read as read_file
 from pyruntime.system.json import decode, encode
 from pyruntime.system.locks import Lock
 from pyruntime.system.names import check_name

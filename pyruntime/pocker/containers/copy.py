@@ -22,8 +22,8 @@ from stat import S_ISDIR, S_ISLNK
 from pyruntime.errors import UsageError
 from pyruntime.images.layers import content, names
 from pyruntime.images.layers.compression import Inflater
-from pyruntime.images.layers.stream import Stream
-from pyruntime.images.layers.tar import FILE, LINK, Entry, Reader
+from pyruntime.images.layers.stream import LayerStream
+from pyruntime.images.layers.tar import FILE, LINK, Reader, TarEntry
 from pyruntime.images.layers.tree import open_beneath
 from pyruntime.images.layers.write import TarWriter
 from pyruntime.pocker.containers import copy_tree as nodes
@@ -225,7 +225,7 @@ def archive_in(container: Container, record: ContainerRecord, read: Callable[[in
             raise UsageError(f'"{target}" in the container is not a directory, which an archive needs')
         sink = _inside(files, into, archive=archive, warn=warn)
         inflater = Inflater(read)
-        reader = Reader(Stream(inflater.read))
+        reader = Reader(LayerStream(inflater.read))
         while (entry := reader.next()) is not None:
             entry.name = names.clean(entry.name)
             if entry.type == LINK:
@@ -235,7 +235,7 @@ def archive_in(container: Container, record: ContainerRecord, read: Callable[[in
         return sink.size
 
 
-def _take(reader: Reader, entry: Entry, fd: int) -> None:
+def _take(reader: Reader, entry: TarEntry, fd: int) -> None:
     content.copy(reader, entry, fd)
 
 
@@ -243,7 +243,7 @@ def _inside(files: ContainerFiles, into: str, *, archive: bool, warn: Callable[[
     """A writer of entries below a directory of the container. Symbolic links in paths are resolved in the container."""
     base = os.fsencode(into)
 
-    def owner(entry: Entry) -> tuple[int, int]:
+    def owner(entry: TarEntry) -> tuple[int, int]:
         uid, gid = (entry.uid, entry.gid) if archive else (0, 0)
         return files.uids.outside(uid), files.gids.outside(gid)
     return nodes.TreeWriter(lambda path: files.open(base + b"/" + path, _DIRECTORY), owner, warn=warn)

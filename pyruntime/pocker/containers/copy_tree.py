@@ -18,7 +18,7 @@ from pyruntime.errors import HostError, UsageError
 from pyruntime.images.layers import xattrs
 from pyruntime.images.layers.copying import Copier
 from pyruntime.images.layers.pax import shown
-from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry
+from pyruntime.images.layers.tar import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, TarEntry
 from pyruntime.images.layers.tree import open_beneath
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def walk(node: int, top: bytes, warn: Callable[[str], None], kernel: frozenset[int] = frozenset()
-         ) -> Iterator[tuple[Entry, int]]:
+         ) -> Iterator[tuple[TarEntry, int]]:
     """The entries of a node that is open by O_PATH, with the name ``top``; a directory comes before its content. Files
     on the devices ``kernel`` are left out, and directories there are empty.
 
@@ -110,11 +110,11 @@ def walk(node: int, top: bytes, warn: Callable[[str], None], kernel: frozenset[i
             os.close(directory)
 
 
-def _entry(node: int, name: bytes, found: os.stat_result) -> Entry:
+def _entry(node: int, name: bytes, found: os.stat_result) -> TarEntry:
     kind = next((kind for test, kind in _TYPES.items() if test(found.st_mode)), None)
     if kind is None:
         raise UsageError(f'"{shown(name)}" is a socket, which cannot be copied')
-    entry = Entry(name, kind, mode=S_IMODE(found.st_mode), uid=found.st_uid, gid=found.st_gid,
+    entry = TarEntry(name, kind, mode=S_IMODE(found.st_mode), uid=found.st_uid, gid=found.st_gid,
                   mtime=found.st_mtime_ns, size=found.st_size if kind == FILE else 0,
                   xattrs=_attributes(by_descriptor(node)) if kind in (FILE, DIRECTORY) else None)
     if kind == SYMLINK:
@@ -160,19 +160,19 @@ class TreeWriter:
     ``size``    counts the bytes of content
     """
 
-    def __init__(self, open: Callable[[bytes], int], owner: Callable[[Entry], tuple[int, int]], *, powers: bool = True,
-                 warn: Callable[[str], None]) -> None:
+    def __init__(self, open: Callable[[bytes], int], owner: Callable[[TarEntry], tuple[int, int]], *,
+                 powers: bool = True, warn: Callable[[str], None]) -> None:
         self._open = open
         self._owner = owner
         self._powers = powers
         self._left_out: set[bytes] = set()   # devices, to which links may follow
-        self._made: list[tuple[Entry, tuple[int, int]]] = []
+        self._made: list[tuple[TarEntry, tuple[int, int]]] = []
         self._warn = warn
         self._copier = Copier(lambda path, key, words: warn(f'"{shown(path)}": attribute "{shown(key)}" left out:'
                                                             f" {words}"))
         self.size = 0
 
-    def put(self, entry: Entry, content: Callable[[int], None] | int) -> None:
+    def put(self, entry: TarEntry, content: Callable[[int], None] | int) -> None:
         """Make an entry. ``content``: of a file, its node, or a function that writes it to a descriptor. Raises
         UsageError if a directory would have to replace a file or the reverse, HostError."""
         if not entry.name:
@@ -190,7 +190,7 @@ class TreeWriter:
         except OSError as error:
             raise HostError(f'cannot make "{shown(entry.name)}": {error.strerror}') from None
 
-    def _put(self, entry: Entry, content: Callable[[int], None] | int) -> None:
+    def _put(self, entry: TarEntry, content: Callable[[int], None] | int) -> None:
         head, _, name = entry.name.rpartition(b"/")
         parent = self._parent(head)
         try:
@@ -227,7 +227,7 @@ class TreeWriter:
             os.close(above)
         return self._open(path)
 
-    def _directory(self, entry: Entry, parent: int, name: bytes) -> None:
+    def _directory(self, entry: TarEntry, parent: int, name: bytes) -> None:
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
@@ -238,7 +238,7 @@ class TreeWriter:
         made = os.stat(name, dir_fd=parent, follow_symlinks=False)
         self._made.append((entry, (made.st_dev, made.st_ino)))
 
-    def _remove(self, entry: Entry, parent: int, name: bytes) -> int:
+    def _remove(self, entry: TarEntry, parent: int, name: bytes) -> int:
         """Remove the file that an entry replaces. A descriptor of that file if it must stay, because it is a mount
         point; else -1."""
         try:
@@ -263,7 +263,7 @@ class TreeWriter:
             return -1   # another process has removed it
         return -1
 
-    def _file(self, entry: Entry, parent: int, name: bytes, content: Callable[[int], None] | int) -> None:
+    def _file(self, entry: TarEntry, parent: int, name: bytes, content: Callable[[int], None] | int) -> None:
         fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
         try:
             try:
@@ -275,7 +275,7 @@ class TreeWriter:
         finally:
             os.close(fd)
 
-    def _content(self, entry: Entry, fd: int, content: Callable[[int], None] | int) -> None:
+    def _content(self, entry: TarEntry, fd: int, content: Callable[[int], None] | int) -> None:
         if isinstance(content, int):
             old = open_content(content)
             try:
@@ -289,7 +289,7 @@ class TreeWriter:
             content(fd)
         self.size += entry.size
 
-    def _link(self, entry: Entry, parent: int, name: bytes) -> None:
+    def _link(self, entry: TarEntry, parent: int, name: bytes) -> None:
         head, _, target = entry.link.rpartition(b"/")
         source = self._open(head)
         try:
@@ -297,7 +297,7 @@ class TreeWriter:
         finally:
             os.close(source)
 
-    def _special(self, entry: Entry, parent: int, name: bytes) -> None:
+    def _special(self, entry: TarEntry, parent: int, name: bytes) -> None:
         if entry.type == SYMLINK:
             os.symlink(entry.link, name, dir_fd=parent)
         else:
@@ -311,7 +311,7 @@ class TreeWriter:
         finally:
             os.close(node)
 
-    def _dress(self, entry: Entry, fd: int, found: os.stat_result) -> None:
+    def _dress(self, entry: TarEntry, fd: int, found: os.stat_result) -> None:
         """Owner, attributes, mode, times, in the order that keeps all (pyruntime.images.layers.apply)."""
         path = by_descriptor(fd)
         uid, gid = self._owner(entry)
@@ -323,7 +323,7 @@ class TreeWriter:
             os.chmod(path, entry.mode)
         os.utime(path, ns=(entry.mtime, entry.mtime))
 
-    def _attribute(self, entry: Entry, path: bytes, key: bytes, value: bytes) -> None:
+    def _attribute(self, entry: TarEntry, path: bytes, key: bytes, value: bytes) -> None:
         try:
             os.setxattr(path, key, value)
         except OSError as error:

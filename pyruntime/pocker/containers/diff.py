@@ -12,10 +12,10 @@ from pyruntime.images.layers.diff import DiffOptions
 from pyruntime.images.repack import list_changes, write_tree
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store.layers import Layers
-from pyruntime.images.store.layout import read_file
 from pyruntime.images.store.trees import survey
 from pyruntime.pocker.containers.start import own_mounts
 from pyruntime.pocker.settings import ContainerSettings
+from pyruntime.system import files
 from pyruntime.system.json import decode
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def configuration(container: Container) -> dict[str, Any]:
     """The config.json of its last start; {} for one that was never started."""
     path = f"{container.directory}/config.json"
     try:
-        value = decode(read_file(path, _CONFIG_SIZE), path)
+        value = decode(files.read(path, _CONFIG_SIZE), path)
     except FileNotFoundError:
         return {}
     return value if isinstance(value, dict) else {}
@@ -50,7 +50,7 @@ def bundle_of(container: Container, record: ContainerRecord) -> Bundle:
     """The container as a bundle of the image library. Raises ImageError if its layers are missing."""
     bundle = Bundle(container.places.store, container.directory)
     if record.settings.ids:
-        from pyruntime.images.snapshots.idmapped import Mapping
+        from pyruntime.images.snapshots.idmapped import Mapping  # lazy: only with a user namespace
 
         bundle.driver.mapping = Mapping(record.settings.ids.uids, record.settings.ids.gids)
     return bundle
@@ -83,7 +83,7 @@ def export(container: Container, record: ContainerRecord, write: Callable[[bytes
         # The changes as a further layer: the container's own mount is in its monitor's mount namespace.
         mapping = bundle.driver.mapping
         if mapping is not None:
-            from pyruntime.images.snapshots.idmapped import Mapped
+            from pyruntime.images.snapshots.idmapped import Mapped  # lazy: only with a user namespace
 
             own_mounts(ContainerSettings())   # the mount with the container's IDs must not be visible to others
             with Mapped(mapping.reversed(), [there.path], f"{bundle.private}/ids") as [path]:

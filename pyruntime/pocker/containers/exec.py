@@ -6,12 +6,12 @@ import os
 import select
 
 from pyruntime.errors import PyruntimeError, StateError, told, words
-from pyruntime.images.rootless import setgroups_denied
 from pyruntime.images.users import find_group, find_user
 from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 from pyruntime.pocker.events import of_container
 from pyruntime.runtime.api import Runtime
 from pyruntime.system.json import decode, encode
+from pyruntime.system.user_namespace import setgroups_denied
 from pyruntime.system.values import Value
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ class ContainerExec:
         if user:
             self._options |= _user(self._record, status, user)
         if privileged:
-            from pyruntime.pocker.containers.capabilities import ALL
+            from pyruntime.pocker.containers.capabilities import ALL  # lazy: only with other capabilities
 
             self._options["capabilities"] = ALL
         self._id = os.urandom(32).hex()

@@ -12,11 +12,11 @@ import select
 import time
 
 from pyruntime.errors import PyruntimeError, StateError
-from pyruntime.images.store.layout import read_file
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers.status import RUNNING, status_of
 from pyruntime.pocker.settings import HealthCheck
 from pyruntime.runtime.api import Runtime
+from pyruntime.system import files
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
 from pyruntime.system.times import parse, timestamp
@@ -85,7 +85,7 @@ def health_of(container: Container, record: ContainerRecord, run: ContainerRun) 
         return None
     path = f"{container.directory}/health.json"
     try:
-        value = decode(read_file(path, _FILE), path)
+        value = decode(files.read(path, _FILE), path)
     except FileNotFoundError:
         value = {}
     found = Health(**value) if isinstance(value, dict) else Health()

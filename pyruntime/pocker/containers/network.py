@@ -6,7 +6,6 @@ pyruntime.networks.attach makes the interfaces and rules.
 from __future__ import annotations
 
 from pyruntime.errors import HostError, StateError, UsageError
-from pyruntime.images.rootless import privileged
 from pyruntime.networks import attach, bridges, endpoints, ports
 from pyruntime.networks import definitions as networks
 from pyruntime.networks.attach import EndpointConfig
@@ -17,6 +16,7 @@ from pyruntime.pocker.containers import etc_files
 from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.status import status_of
 from pyruntime.pocker.settings import NetworkAttachment
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,8 +137,8 @@ def remove(places: Directories, name: str) -> Network:
             raise StateError(f'network "{DEFAULT}" cannot be removed: it is the default network')
         if users := _users(places).get(network.name):
             if all(user.startswith("a build ") for user in users):
-                raise StateError(f'network "{network.name}" is used by {", ".join(users)}: wait for its end')
-            raise StateError(f'network "{network.name}" is used by {", ".join(users)}: remove them, or'
+                raise StateError(f'network "{network.name}" is in use by {", ".join(users)}: wait for its end')
+            raise StateError(f'network "{network.name}" is in use by {", ".join(users)}: remove them, or'
                              f' "pocker network disconnect {network.name} {users[0]}"')
         endpoints.forget_lost(site)
         bridges.take_down(site, network.name)

@@ -44,7 +44,7 @@ _PACKED = {"TAR": lambda data: data, "TAR.gz": gzip.compress, "TAR.xz": lzma.com
 
 
 def write(directory: Path, text: str, files: dict[str, File]) -> Path:
-    """Make a context."""
+    """Create a build context."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "Dockerfile").write_bytes(text.encode())
     for name, content in files.items():
@@ -128,7 +128,7 @@ def _builder(path: Path, images: Path) -> Iterator[Builder]:
 
 @pytest.fixture
 def builder(tmp_path: Path, images: Path) -> Iterator[Builder]:
-    """The command, with a store of its own; nothing may be left at the end."""
+    """The command, with its own store; nothing may be left at the end."""
     yield from _builder(tmp_path, images)
 
 

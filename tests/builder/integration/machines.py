@@ -1,4 +1,4 @@
-"""Machines that share a registry on the loopback: ``builder`` and ``other``, each with a store of its own."""
+"""Hosts that share a registry on the loopback interface: ``builder`` and ``other``, each with its own store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.pocker.integration.command import Pocker
 
 
 class Machine(Pocker):
-    """pocker in the network of the tests, where their registries are; RUN has no network, and so makes none there."""
+    """pocker in the tests' network namespace, with their registries; RUN has no network."""
 
     def __init__(self, path: Path, images: Path) -> None:
         shutil.copytree(images, path / "store", symlinks=True)
@@ -49,20 +49,20 @@ def _machine(path: Path, images: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def builder(tmp_path: Path, images: Path) -> Iterator[Machine]:
-    """A machine; nothing may be left at the end."""
+    """A host; nothing may be left at the end."""
     yield from _machine(tmp_path, images)
 
 
 @pytest.fixture
 def other(tmp_path: Path, images: Path) -> Iterator[Machine]:
-    """Another one."""
+    """Another host."""
     (tmp_path / "other").mkdir()
     yield from _machine(tmp_path / "other", images)
 
 
 @pytest.fixture
 def fake() -> Iterator[FakeRegistry]:
-    """A registry in memory, which tells what it was asked."""
+    """A registry in memory, which records its requests."""
     made = FakeRegistry()
     yield made
     made.stop()

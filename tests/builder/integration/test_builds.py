@@ -1,4 +1,4 @@
-"""Builds: what the cache does, contexts and results, what is left of builds that were killed."""
+"""Builds: the cache, build contexts and outputs, and what killed builds leave."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _cached(builder: Builder, context: Path, *flags: str) -> list[bool]:
 
 
 def test_a_base_is_shown_by_the_name_in_the_file(builder: Builder, tmp_path: Path) -> None:
-    """Not by another one that the image has, too."""
+    """Not by another name of the same image."""
     builder.ok("tag", "busybox", "aaa.example/first:1")
     for name in ("busybox", "aaa.example/first:1"):
         context = write(tmp_path / "context", f"ARG B={name}\nFROM $B\nENV A=1\n", {})
@@ -56,7 +56,7 @@ def test_the_second_build_does_nothing(builder: Builder, tmp_path: Path) -> None
     ("sed -i '3i LABEL a=b' Dockerfile", True, True), ("sed -i '3i ENV A=b' Dockerfile", True, False),
     ("printf '\\061' > a", True, True), ("echo echo > d/b && touch -r Dockerfile d/b", False, False),
 ])
-def test_what_makes_a_step_anew(change: str, copy: bool, run: bool, builder: Builder, tmp_path: Path) -> None:
+def test_changes_that_invalidate_a_step(change: str, copy: bool, run: bool, builder: Builder, tmp_path: Path) -> None:
     context = write(tmp_path / "context", TEXT, {"a": "1", "d/b": "2", "ignored": "",
                                                  ".dockerignore": "ignored\nDockerfile\n.dockerignore\n"})
     _cached(builder, context)
@@ -65,7 +65,7 @@ def test_what_makes_a_step_anew(change: str, copy: bool, run: bool, builder: Bui
 
 
 def test_a_file_of_the_same_size_and_time_is_not_taken_for_the_old_one(builder: Builder, tmp_path: Path) -> None:
-    """The shortcut of others (size and mtime) serves stale files."""
+    """A comparison by size and mtime alone would use stale files."""
     context = write(tmp_path / "context", "FROM busybox\nCOPY a /a\n", {"a": "1"})
     os.utime(context / "a", (10**9, 10**9))
     time.sleep(2.5)   # so old that its digest is remembered
@@ -82,7 +82,7 @@ def test_arguments_count_where_they_are_used(builder: Builder, tmp_path: Path) -
     assert _cached(builder, context, "--build-arg", "V=2") == [True, False]
     assert _cached(builder, context, "--build-arg", "V=1") == [True, True]
     assert _cached(builder, context, "--build-arg", "HTTP_PROXY=http://x:1") == [True, True]
-    assert "no ARG declares it" in builder("build", "--build-arg", "W=1", context).stderr
+    assert "no ARG declares the build argument" in builder("build", "--build-arg", "W=1", context).stderr
 
 
 def test_no_cache(builder: Builder, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_no_cache(builder: Builder, tmp_path: Path) -> None:
     assert sorted(_cached(builder, context, "--no-cache-filter", "one")) == [False, True, True]
 
 
-def test_copy_from_a_stage_looks_at_what_is_copied(builder: Builder, tmp_path: Path) -> None:
+def test_copy_from_a_stage_depends_on_the_copied_files(builder: Builder, tmp_path: Path) -> None:
     text = "FROM busybox AS one\nRUN echo 1 > /a; echo {} > /b\nFROM busybox\nCOPY --from=one /a /a\nRUN true\n"
     context = write(tmp_path / "context", text.replace("{}", "1"), {})
     _cached(builder, context)
@@ -177,7 +177,7 @@ def test_builds_at_the_same_time_do_a_step_once(builder: Builder, tmp_path: Path
 
 
 def test_independent_stages_run_at_the_same_time(builder: Builder, tmp_path: Path) -> None:
-    """Each waits for the other through a cache mount: one after the other would wait in vain."""
+    """Each stage waits for the other through a cache mount: in sequence, they would wait in vain."""
     meet = ("RUN --mount=type=cache,target=/c,id=meet touch /c/{0}; n=0; until test -e /c/{1}; do n=$((n+1));"
             " test $n -lt 600 && sleep 0.1 || exit 1; done; touch /{0}\n")
     text = ("FROM busybox AS a\n" + meet.format("a", "b") + "FROM busybox AS b\n" + meet.format("b", "a")
@@ -185,8 +185,8 @@ def test_independent_stages_run_at_the_same_time(builder: Builder, tmp_path: Pat
     builder.build(write(tmp_path / "context", text, {}), "-t", "app")
 
 
-def test_killed_whenever(builder: Builder, tmp_path: Path) -> None:
-    """kill -9 at 30 random moments: the next build is right, and nothing is left."""
+def test_killed_at_any_time(builder: Builder, tmp_path: Path) -> None:
+    """kill -9 at 30 random moments: the next build is correct, and nothing is left."""
     text = ("FROM busybox AS one\nRUN for i in 1 2 3 4 5; do echo $i > /f$i; sleep 0.02; done\nCOPY . /x\n"
             "FROM busybox\nRUN echo {} > /n\nCOPY --from=one /x /f5 /y/\nWORKDIR /w\nRUN cat /y/f5 /n > /r\n")
     chance = random.Random(7)
@@ -327,7 +327,7 @@ def test_pyimage_builds_too(builder: Builder, tmp_path: Path) -> None:
     assert builder.ok("run", "--rm", "--network", "none", "app", "cat", "/a") == "1"
 
 
-def test_a_base_from_a_registry_that_is_not_there(builder: Builder, tmp_path: Path) -> None:
+def test_a_base_from_an_unreachable_registry(builder: Builder, tmp_path: Path) -> None:
     context = write(tmp_path / "context", "FROM busybox\nFROM localhost:1/none:x\n", {})
     said = builder.fails("build", "--retries", "0", context)
     assert said.startswith("error: Dockerfile:2:6:") and "FROM localhost:1/none:x" in said

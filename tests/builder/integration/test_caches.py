@@ -1,4 +1,4 @@
-"""Caches elsewhere: in registries, directories and images. Two stores stand for two machines."""
+"""Exported and imported caches: in registries, directories and images. Two stores represent two hosts."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture(scope="module")
 def closed_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """TLS by an authority of our own, and a password."""
+    """TLS by a test authority, and a password."""
     path = tmp_path_factory.mktemp("closed")
     with serve(path, authority=Authority(path), htpasswd=True) as made:
         yield made
 
 
 class Build:
-    """What a build said: the outcome of each step that changes files by its title, all titles, and its warnings."""
+    """A build's output: the outcome of each step that changes files by its title, all titles, and its warnings."""
 
     def __init__(self, builder: Machine, context: Path, *flags: str, **options: Any) -> None:
         done = builder("build", "--progress", "json", "-t", "app", *flags, context, **options)
@@ -57,7 +57,7 @@ class Build:
 
     @property
     def cached(self) -> list[bool]:
-        """In the order of the titles, so that it does not depend on which stage was faster."""
+        """In the order of titles, independent of which stage was faster."""
         return [outcome == "cached" for _, outcome in sorted(self.outcomes.items())]
 
 
@@ -101,7 +101,7 @@ def test_a_registry(mode: str, compression: str, builder: Machine, other: Machin
                                 "COPY f /f": "done", "RUN cat /a /f > /b": "done"}
 
 
-def test_only_what_the_result_has_is_downloaded(builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path
+def test_only_layers_of_the_result_are_downloaded(builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path
                                                 ) -> None:
     context = _context(tmp_path)
     ref = f"{fake.host}/cache"
@@ -121,7 +121,7 @@ def test_only_what_the_result_has_is_downloaded(builder: Machine, other: Machine
     assert len(_blobs(fake)) == 2   # the document, and the layer of the first RUN
 
 
-def test_nothing_is_asked_of_a_cache_that_is_not_needed(builder: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_an_unneeded_cache_is_not_contacted(builder: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
     context = _context(tmp_path)
     Build(builder, context)
     Build(builder, context, "--cache-from", f"{fake.host}/cache")
@@ -148,7 +148,7 @@ def test_a_base_image_is_not_downloaded_for_a_stage_that_is_cached(builder: Mach
                                                                             "{{.Repository}}:{{.Tag}}")
 
 
-def test_images_that_steps_read_come_when_a_step_is_carried_out(builder: Machine, other: Machine, fake: FakeRegistry,
+def test_images_are_pulled_when_a_step_is_executed(builder: Machine, other: Machine, fake: FakeRegistry,
                                                                 tmp_path: Path) -> None:
     name = f"{fake.host}/base"
     builder.ok("build", "-t", name, write(tmp_path / "base", "FROM busybox\nRUN echo base > /base\n", {}))
@@ -167,7 +167,7 @@ def test_images_that_steps_read_come_when_a_step_is_carried_out(builder: Machine
 
 def test_mode_min_knows_other_stages_by_name(builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path
                                              ) -> None:
-    """A stage whose layers did not come is made when somebody needs its files, and the rest goes on from there."""
+    """A stage without exported layers is built if its files are needed, and the later steps come from the cache."""
     context = _context(tmp_path)
     ref = f"{fake.host}/cache"
     Build(builder, context, "--cache-to", ref)
@@ -180,7 +180,7 @@ def test_mode_min_knows_other_stages_by_name(builder: Machine, other: Machine, f
     assert other.ok("run", "--rm", "--network", "none", "app", "cat", "/b", "/o") == "1\n1"
 
 
-def test_a_second_export_uploads_nothing_that_is_there(builder: Machine, other: Machine, fake: FakeRegistry,
+def test_a_second_export_uploads_nothing_again(builder: Machine, other: Machine, fake: FakeRegistry,
                                                        tmp_path: Path) -> None:
     context = _context(tmp_path)
     ref = f"{fake.host}/cache"
@@ -196,7 +196,7 @@ def test_a_second_export_uploads_nothing_that_is_there(builder: Machine, other: 
 
 
 @pytest.mark.parametrize("harm", ["content", "gone", "not its diffID", "no archive at all"])
-def test_a_damaged_layer_is_made_anew(harm: str, builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path
+def test_a_damaged_layer_is_built_again(harm: str, builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path
                                       ) -> None:
     context = _context(tmp_path)
     ref = f"{fake.host}/cache"
@@ -226,7 +226,7 @@ def test_a_damaged_layer_is_made_anew(harm: str, builder: Machine, other: Machin
 
 @pytest.mark.parametrize("harm", ["content", "not its diffID"])
 def test_a_damaged_cache_heals(harm: str, builder: Machine, other: Machine, tmp_path: Path) -> None:
-    """The layer that is made anew is the same, and what the cache has under its name is not taken for it."""
+    """The layer that is built again is the same, and the damaged one is not used."""
     context = _context(tmp_path)
     kept = tmp_path / "kept"
     epoch = {"SOURCE_DATE_EPOCH": "1700000000"}
@@ -268,10 +268,10 @@ def test_a_damaged_cache_is_no_cache(member: str, value: Any, builder: Machine, 
     fake.add_manifest("cache", "latest", manifest["mediaType"], json.dumps(manifest).encode())
     shutil.rmtree(builder.store / "cache")
     done = Build(builder, context, "--cache-from", ref)
-    assert done.cached == [False] and len(done.warnings) == 1 and "going on without it" in done.warnings[0]
+    assert done.cached == [False] and len(done.warnings) == 1 and "continuing without this cache" in done.warnings[0]
 
 
-def test_caches_that_are_not_there(builder: Machine, fake: FakeRegistry, registry: Registry, tmp_path: Path) -> None:
+def test_missing_caches(builder: Machine, fake: FakeRegistry, registry: Registry, tmp_path: Path) -> None:
     context = _context(tmp_path, "FROM busybox\nRUN echo 1 > /a\n")
     fake.add_image("image", "latest")
     absent = [f"{fake.host}/none", f"{registry.host}/none:x", f"127.0.0.1:{free_port()}/none", str(tmp_path / "none"),
@@ -279,16 +279,16 @@ def test_caches_that_are_not_there(builder: Machine, fake: FakeRegistry, registr
     done = Build(builder, context, "--retries", "0", *(word for ref in absent for word in ("--cache-from", ref)))
     assert done.cached == [False] and len(done.warnings) == len(absent)
     for ref, warning in zip(absent, done.warnings, strict=True):
-        assert f'warning: --cache-from "{ref}"' in warning
+        assert f'warning: importing cache from "{ref}"' in warning
     assert "type=inline" in done.warnings[-1]
 
 
 def test_an_export_that_fails(builder: Machine, tmp_path: Path) -> None:
-    """The image is there all the same."""
+    """The image is stored nevertheless."""
     context = _context(tmp_path, "FROM busybox\nRUN echo 1 > /a\n")
     ref = f"127.0.0.1:{free_port()}/none"
     said = builder.fails("build", "-t", "app", "--retries", "0", "--cache-to", ref, context)
-    assert f'error: --cache-to "{ref}"' in said and builder.image("app")
+    assert f'error: exporting cache to "{ref}"' in said and builder.image("app")
     (tmp_path / "file").touch()
     assert "error: --cache-to" in builder.fails("build", "--cache-to", tmp_path / "file/x", context)
     done = Build(builder, context, "--retries", "0", "--cache-to", f"type=registry,ref={ref},ignore-error=true")
@@ -362,7 +362,7 @@ def test_steps_that_make_the_same_layer(builder: Machine, other: Machine, fake: 
 
 
 def test_several_caches(builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
-    """The first that has a step gives it; a layer that one does not give comes from the next."""
+    """The first cache with a step provides it; a layer that it cannot deliver comes from the next one."""
     context = _context(tmp_path, "FROM busybox\nRUN echo 1 > /a\nRUN echo 2 > /b\n")
     kept = tmp_path / "kept"
     Build(builder, context, "--cache-to", str(kept), "--cache-to", f"{fake.host}/cache")
@@ -375,7 +375,7 @@ def test_several_caches(builder: Machine, other: Machine, fake: FakeRegistry, tm
 
 
 def test_source_date_epoch(builder: Machine, other: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
-    """Two machines write the same cache."""
+    """Two hosts write the same cache."""
     context = _context(tmp_path)
     for name, machine in (("one", builder), ("two", other)):
         Build(machine, context, "--cache-to", f"{fake.host}/{name}", env={"SOURCE_DATE_EPOCH": "1700000000"})

@@ -1,4 +1,4 @@
-"""Every Dockerfile of cases.py: built, run, and looked at."""
+"""Every Dockerfile of cases.py: built, run, and checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ADD downloads: as it came, within limits, and for nobody in particular."""
+"""Downloads of ADD: byte for byte, within limits, and without credentials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.images.integration.registries import FakeHandler, FakeRegistry, redir
 
 @pytest.fixture
 def server() -> Iterator[FakeRegistry]:
-    """A server whose answers are its faults."""
+    """A server that answers with its faults."""
     made = FakeRegistry()
     yield made
     made.stop()
@@ -36,7 +36,7 @@ def get(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         yield fetch
 
 
-def test_a_file_as_it_came(server: FakeRegistry, get: Callable[..., Path]) -> None:
+def test_a_downloaded_file(server: FakeRegistry, get: Callable[..., Path]) -> None:
     server.fault("GET", "/d/a%20b", status(200, {"Last-Modified": "Wed, 01 Jan 2020 00:00:00 GMT"}, b"content"))
     server.fault("GET", "/old", redirect(f"{server.url}/d/a%20b", 302))
     found = get(f"{server.url}/d/a%20b?query=1")
@@ -46,12 +46,12 @@ def test_a_file_as_it_came(server: FakeRegistry, get: Callable[..., Path]) -> No
 
 
 @pytest.mark.parametrize(("fault", "words"), [
-    (status(404), "HTTP 404"), (status(200, {"Content-Length": "9"}, b"short"), "cut"),
+    (status(404), "HTTP 404"), (status(200, {"Content-Length": "9"}, b"short"), "closed"),
     (redirect("file:///etc/passwd", 302), "not a URL of http or https"),
     (trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"), "less than 1024 bytes a second"),
-    (trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no whole answer"),
+    (trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no complete response"),
 ])
-def test_what_does_not_come(server: FakeRegistry, get: Callable[..., Path], monkeypatch: pytest.MonkeyPatch,
+def test_failed_downloads(server: FakeRegistry, get: Callable[..., Path], monkeypatch: pytest.MonkeyPatch,
                             fault: Callable[[FakeHandler], None], words: str) -> None:
     monkeypatch.setattr(origins, "_PATIENCE", 0.5)
 

@@ -1,4 +1,4 @@
-"""Builds in root filesystems of every driver: the same image comes out."""
+"""Builds with every storage driver: the same image."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.builder.graph.plan import Plan
+from pyruntime.builder.graph.plan import BuildPlan
 from pyruntime.builder.steps import worker
-from pyruntime.builder.steps.network import Network
+from pyruntime.builder.steps.network import RunNetwork
 from pyruntime.builder.steps.origins import Origins
-from pyruntime.builder.steps.run import Place
+from pyruntime.builder.steps.run import RunOptions
 from pyruntime.builder.steps.workspace import Workspace, layers_of
 from pyruntime.errors import HostError
 from pyruntime.images.lookup import find
@@ -52,7 +52,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module", params=["btrfs", "copy"])
 def driven(request: pytest.FixtureRequest, disk: Path, tmp_path_factory: pytest.TempPathFactory,
            images: Path) -> Iterator[Builder]:
-    """The command with a store on which this driver works."""
+    """The command, with a store that supports this driver."""
     path = disk / "builder" if request.param == "btrfs" else tmp_path_factory.mktemp("copy")
     path.mkdir(exist_ok=True)
     shutil.copytree(images, path / "store", symlinks=True)
@@ -91,9 +91,9 @@ def test_the_same_image(case: Case, driven: Builder, shared: Builder, tmp_path: 
         assert done.stdout.rstrip("\n") == case.prints, (done.stdout, done.stderr)
 
 
-def test_a_stage_is_bound_where_its_layers_cannot_be_mounted(builder: Builder, tmp_path: Path,
+def test_a_stage_is_copied_if_its_layers_cannot_be_mounted(builder: Builder, tmp_path: Path,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel before 6.8, or one without overlayfs: a copy is shown instead."""
+    """A kernel before 6.8, or without overlayfs."""
     def refuse(*_: object) -> None:
         raise HostError("no overlay")
 
@@ -102,15 +102,15 @@ def test_a_stage_is_bound_where_its_layers_cannot_be_mounted(builder: Builder, t
     text = "FROM busybox AS one\nRUN --network=none echo 1 > /new; rm /etc/group\n"
     builder.build(write(tmp_path / "context", text, {}), "-t", "one")
     (step,) = [step for step in _plan(store, text).target.steps if step.kind == "run"]
-    work = worker.Work(step, [], [], store.root, Place(Site(str(builder.root), str(builder.run))))
+    work = worker.Work(step, [], [], store.root, RunOptions(Site(str(builder.root), str(builder.run))))
     work.origins["one"] = builder.image("one").layers()
     with store.lease(), Workspace(store, layers_of(store, [], print), print, latest=None, driver="copy") as workspace:
-        tree = worker._Step(work, store, Network(work.place.site, "none", []), -1, print)._origin("one", workspace)
+        tree = worker._Step(work, store, RunNetwork(work.options.site, "none", []), -1, print)._origin("one", workspace)
         names = set(os.listdir(tree.fd))
         os.close(tree.fd)
     assert {"new", "bin"} <= names
 
 
-def _plan(store: Store, text: str) -> Plan:
+def _plan(store: Store, text: str) -> BuildPlan:
     with Origins(store, {}, pull=lambda name, platform, _: (find(store, name, platform), None)) as origins:
-        return Plan(text, "Dockerfile", origins, arguments={}, target="", platform=None)
+        return BuildPlan(text, "Dockerfile", origins, arguments={}, target="", platform=None)

@@ -1,4 +1,4 @@
-"""What builds remember, as people see it: counted by `system df` and `pyimage du`, removed by the prunes."""
+"""The build cache for users: counted by `system df` and `pyimage du`, removed by the prunes."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_df_counts_the_cache(built: Builder) -> None:
         json.loads(built.ok("du", "-f", "json", program="pyimage"))[key] for key in ("Blobs", "Layers"))
     du = json.loads(built.ok("du", "-f", "json", program="pyimage"))
     assert du["BuildCache"] == row["SizeBytes"] - (100 << 10) and du["Unused"] == 0
-    assert "of builds alone" in built.ok("du", program="pyimage")
+    assert "build cache" in built.ok("du", program="pyimage")
     table = built.ok("system", "df", "-v")
     assert "Build Cache" in table and "exec.cachemount" in table and "RUN dd if=/dev/urandom" in table
 
 
-def test_builder_prune_leaves_what_an_image_has(built: Builder, tmp_path: Path) -> None:
+def test_builder_prune_keeps_layers_of_images(built: Builder, tmp_path: Path) -> None:
     before = _blobs(built)
     said = built.ok("builder", "prune", "-f")
     assert "forgot: RUN dd" in said and "wc -c" not in said and "removed cache mounts: 1" in said
@@ -65,7 +65,7 @@ def test_builder_prune_leaves_what_an_image_has(built: Builder, tmp_path: Path) 
     (("--filter", "type=regular", "--filter", "until=24h"), 4),
 ])
 def test_filters(flags: tuple[str, ...], left: int, built: Builder) -> None:
-    """The cache mount was used two and a half days ago, the rest just now."""
+    """The last use of the cache mount was two and a half days ago, of the rest just now."""
     old = time.time() - 60 * 3600
     for path in (built.store / "cache/mounts").iterdir():
         os.utime(path, (old, old))

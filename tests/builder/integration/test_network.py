@@ -1,4 +1,4 @@
-"""The network of RUN: what it reaches and what not, and that nothing of it is left."""
+"""The network of RUN: what it reaches, and that nothing of it is left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GET = f"RUN {_GET} {{}}\n"
 
 
 def _said(builder: Builder, context: Path, *flags: str) -> str:
-    """What the steps of a build have written."""
+    """The output of a build's steps."""
     done = builder("build", "--progress", "json", "-t", "app", *flags, context)
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
@@ -55,7 +55,7 @@ def test_a_step_reaches_others_and_not_the_hosts_loopback(builder: Builder, tmp_
     assert "private" in _said(builder, asking, "--allow", "network.host")
     assert "private" in _said(builder, asking, "--network", "host", "--no-cache")
     said = builder.fails("build", "--progress", "plain", asking)
-    assert said.startswith("error: Dockerfile:2: RUN --network=host is not allowed") and "#1" not in said
+    assert said.startswith("error: Dockerfile:2: RUN --network=host needs the entitlement") and "#1" not in said
     again = outside.replace("RUN", "RUN --network=default")
     assert "from outside" in _said(builder, write(tmp_path / "d", f"FROM busybox\n{again}", {}), "--network", "bridge")
     assert "nreachable" in builder.fails("build", "--progress", "plain", "--no-cache", "--network", "none",
@@ -77,7 +77,7 @@ def test_names(builder: Builder, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("network", ["none", "host", "default"])
 def test_hosts_and_resolv_conf_are_mounted_whatever_the_network(builder: Builder, tmp_path: Path, network: str) -> None:
-    """What a step makes of them is not in the image, and what it finds in them is not from the image."""
+    """Changes to them are not in the image, and their content is not the image's."""
     text = ("FROM busybox AS base\nCOPY hosts resolv.conf /etc/\nFROM base\nRUN cat /etc/hosts; cat /etc/resolv.conf;"
             " for file in hosts resolv.conf; do echo of the step >>/etc/$file; done\n")
     context = write(tmp_path / "context", text, {"hosts": "of the image\n", "resolv.conf": "of the image\n"})
@@ -93,7 +93,7 @@ def test_hosts_and_resolv_conf_are_mounted_whatever_the_network(builder: Builder
 
 @contextmanager
 def _waiting(builder: Builder, tmp_path: Path, *flags: str) -> Iterator[tuple[Popen[str], Path, str]]:
-    """A build whose step waits until a file is made; it writes its address before."""
+    """A build whose step writes its address, and waits until a file is created."""
     text = ("FROM busybox\nRUN --mount=type=cache,target=/c,id=gate ip addr show eth0 | grep -o 'inet [0-9.]*';"
             f" until test -e /c/go; do sleep 0.05; done; {_GET} {OUTSIDE} 8000\n")
     context = write(tmp_path / "waits", text, {})
@@ -114,7 +114,7 @@ def _waiting(builder: Builder, tmp_path: Path, *flags: str) -> Iterator[tuple[Po
 
 
 def _clear(builder: Builder, tmp_path: Path) -> None:
-    """What a killed build has left goes with the next one, and with prune."""
+    """The next build, or a prune, removes what a killed build has left."""
     builder.build(write(tmp_path / "next", "FROM busybox\nRUN true\n", {}))
     builder.eventually(lambda: not list((builder.run / "build").glob("build.*")), "the container ends")
     builder.ok("prune", program="pyimage")
@@ -129,7 +129,7 @@ def _open(builder: Builder) -> None:
 
 
 def test_addresses_are_shared_with_containers(builder: Builder, tmp_path: Path) -> None:
-    """No address is given twice; and what other commands clear away is not what a step has."""
+    """No address is used twice; and other commands' cleanups do not release a step's address."""
     _serve(builder, builder.outside, OUTSIDE, 8000, "from outside")
     with _waiting(builder, tmp_path) as (process, log, address):
         threads = [threading.Thread(target=builder.detached, args=(f"c{number}",)) for number in range(4)]
@@ -147,7 +147,7 @@ def test_addresses_are_shared_with_containers(builder: Builder, tmp_path: Path) 
         assert "from outside" in log.read_text()
 
 
-def test_a_network_of_ones_own(builder: Builder, tmp_path: Path) -> None:
+def test_a_user_defined_network(builder: Builder, tmp_path: Path) -> None:
     builder.ok("network", "create", "back")
     pid = builder.detached("db", "--network", "back")
     _serve(builder, pid, "0.0.0.0", 8000, "the database")
@@ -156,7 +156,7 @@ def test_a_network_of_ones_own(builder: Builder, tmp_path: Path) -> None:
     assert "bad address" in builder.fails("build", "--progress", "plain", context)
     builder.ok("rm", "-f", "db")
     with _waiting(builder, tmp_path, "--network", "back"):
-        assert '"back" is used by a build' in builder.fails("network", "rm", "back")
+        assert '"back" is in use by a build' in builder.fails("network", "rm", "back")
         assert "back" not in builder.ok("network", "prune")
     builder.eventually(lambda: builder("network", "rm", "back").returncode == 0, "its user has gone")
     _clear(builder, tmp_path)
@@ -176,7 +176,7 @@ def test_a_killed_step_gives_its_address_back(builder: Builder, tmp_path: Path, 
         _clear(builder, tmp_path)
 
 
-def test_a_host_without_bridges_is_told_what_to_do(builder: Builder, tmp_path: Path) -> None:
+def test_a_host_without_bridges_gets_a_remedy(builder: Builder, tmp_path: Path) -> None:
     context = write(tmp_path / "context", "FROM busybox\nRUN true\n", {})
     builder.on_host("mount", "--bind", "/dev/null", "/usr/sbin/nft")
     try:

@@ -1,4 +1,4 @@
-"""The same Dockerfiles by buildah: filesystem and configuration are equal, where it does not say otherwise itself."""
+"""The same Dockerfiles built by buildah: equal filesystem and configuration, except for documented differences."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _WITHOUT_PROXIES = {name: value for name, value in os.environ.items() if not nam
 
 
 class Refused(Exception):
-    """buildah does not do it."""
+    """buildah refuses the Dockerfile."""
 
 
 class Buildah:
-    """The peer with a storage of its own."""
+    """The peer, with its own storage."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,7 +57,7 @@ def buildah(shared: Builder, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def listing(archive: Path) -> dict[str, tuple[Any, ...]]:
-    """What an archive holds: kind, mode, owners and content by name."""
+    """The content of an archive: type, mode, owners and content by name."""
     found: dict[str, tuple[Any, ...]] = {}
     with tarfile.open(archive) as tar:
         for entry in tar:
@@ -101,7 +101,7 @@ def _without_own(labels: dict[str, str] | None) -> dict[str, str]:
 
 
 def _made_by_chroot(path: str) -> bool:
-    """buildah leaves the places of its own mounts in an image that has none."""
+    """buildah leaves its mount points in an image without these directories."""
     return path.partition("/")[0] in ("dev", "proc", "sys") or path in (
         "etc/hosts", "etc/hostname", "etc/resolv.conf", "run/.containerenv", "run", "etc")
 
@@ -119,7 +119,7 @@ def test_equals_buildah(case: Case, shared: Builder, buildah: Buildah, tmp_path:
 
 @pytest.mark.parametrize("case", _DIFFERENT, ids=lambda case: case.name)
 def test_a_difference_is_one(case: Case, shared: Builder, buildah: Buildah, tmp_path: Path) -> None:
-    """What is said to be buildah's is still so: it refuses the file, or makes something else of it."""
+    """buildah's documented differences still exist: it refuses the file, or builds a different image."""
     assert len(str(case.peer)) > 10
     try:
         found = _compare(case, shared, buildah, tmp_path)

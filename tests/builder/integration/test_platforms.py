@@ -1,4 +1,4 @@
-"""--platform: images for other machines, and indexes of several."""
+"""--platform: images for other platforms, and indexes of several."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _index(builder: Machine, name: str) -> Any:
 
 
 def _foreign() -> bytes:
-    """A program for arm64 (elf(5)): a header, and a page of nothing."""
+    """A program for arm64 (elf(5)): a header, and an empty page."""
     head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, 0x400078, 64, 0, 0, 64, 56, 1,
                                                           64, 0, 0)
     return (head + struct.pack("<IIQQQQQQ", 1, 5, 0, 0x400000, 0x400000, 4096, 4096, 4096)).ljust(4096, b"\0")
@@ -74,7 +74,7 @@ def test_one_platform_is_no_index(builder: Machine, tmp_path: Path) -> None:
     assert image.config.document["architecture"] == "arm64"
 
 
-def test_an_index_for_other_machines_is_listed(builder: Machine, tmp_path: Path) -> None:
+def test_an_index_for_other_platforms_is_listed(builder: Machine, tmp_path: Path) -> None:
     context = write(tmp_path / "context", "FROM scratch\nCOPY own /\n", {"own": "1"})
     builder.ok("build", "--platform", "linux/s390x,linux/ppc64le", "-t", "foreign", context)
     done = builder("images", "--no-trunc", "--format", "{{.Repository}} {{.ID}}")
@@ -135,7 +135,7 @@ def test_bases_for_each_platform(builder: Machine, fake: FakeRegistry, tmp_path:
     assert "linux/s390x" in builder.fails("build", "--platform", f"{BOTH},linux/s390x", context)
 
 
-def test_programs_for_other_machines(builder: Machine, tmp_path: Path) -> None:
+def test_programs_for_other_platforms(builder: Machine, tmp_path: Path) -> None:
     if os.uname().machine != "x86_64":
         pytest.skip("needs a machine that is amd64")
     if any("aarch64" in name for name in os.listdir("/proc/sys/fs/binfmt_misc")):
@@ -145,5 +145,5 @@ def test_programs_for_other_machines(builder: Machine, tmp_path: Path) -> None:
     (context / "sh").chmod(0o755)
     said = builder.fails("build", "--platform", "linux/arm64", context)
     assert "Dockerfile:3: " in said and "exec format error" in said
-    assert "programs for linux/arm64 do not run on this machine" in said and "binfmt_misc" in said
+    assert "programs for linux/arm64 do not run on this host" in said and "binfmt_misc" in said
     assert "binfmt" not in builder.fails("build", context), "it is not the platform"

@@ -1,7 +1,5 @@
-"""The projects of bundles/projects as a user builds and runs them: from Debian's packages, over the network of RUN.
-
-Another host has a mirror of Debian's packages and an index of Python's, under names that its name server knows.
-"""
+"""The projects of bundles/projects, built and run like by a user: from Debian's packages, over the network of RUN.
+Another host has a mirror of Debian's packages and an index of Python's, under names that its name server resolves."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ def _sdist(directory: Path, name: str, version: str, code: str) -> None:
 
 
 def _index(directory: Path) -> None:
-    """A simple repository (PEP 503): what the application needs as sources, and Debian's setuptools and wheel."""
+    """A simple repository (PEP 503): the application's requirements as sources, and Debian's setuptools and wheel."""
     for name in ("wording", "setuptools", "wheel"):
         (directory / name).mkdir(parents=True)
     _sdist(directory / "wording", "wording", "1.2", _WORDING)
@@ -63,7 +61,7 @@ def _index(directory: Path) -> None:
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the mirror serves."""
+    """The files of the mirror."""
     path = tmp_path_factory.mktemp("web")
     (path / "packages").symlink_to(packages())
     _index(path / "simple")
@@ -72,7 +70,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with Debian, whose mirror is ours."""
+    """A store with Debian, which uses the mirror."""
     path = tmp_path_factory.mktemp("debian")
     layout, mirror = Layout(path / "layout"), path / "mirror"
     (mirror / "etc/apt/sources.list.d").mkdir(parents=True)
@@ -89,7 +87,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def user(tmp_path_factory: pytest.TempPathFactory, store: Path, web: Path) -> Iterator[Builder]:
-    """Somebody with that store, and a network in which the mirror is."""
+    """A user with that store, in a network with the mirror."""
     path = tmp_path_factory.mktemp("user")
     made = Builder(path, store)
     try:
@@ -115,21 +113,21 @@ def _project(name: str, tmp_path: Path) -> Path:
 
 
 def _build(user: Builder, name: str, context: Path, *flags: str) -> str:
-    """Build with the progress that a person sees: what was said."""
+    """Build with the progress for users; its output."""
     done = user("build", "--progress", "plain", "-t", name, *flags, context, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
 def _closes(user: Builder, name: str) -> str:
-    """Stop a container: it ends by its own signal, with status 0. What it had written."""
+    """Stop a container: it ends by its own signal, with status 0. Its output."""
     user.ok("stop", "--time", "60", name)
     assert user.ok("inspect", "-f", "{{.State.ExitCode}}", name) == "0"
     return user.ok("logs", name)
 
 
 def _get(user: Builder, url: str, *words: str) -> str:
-    """What curl on the host gets; on the other host too."""
+    """The output of curl on the host, and on the other host."""
     return user.on_host("curl", "-sSf", "--max-time", "20", *words, url)
 
 
@@ -164,7 +162,7 @@ def test_a_web_application_in_python(user: Builder, tmp_path: Path) -> None:
 
 
 def test_a_c_program(user: Builder, tmp_path: Path) -> None:
-    """A compiler in one stage, an image of one static file; built anew when a source has changed, and only then."""
+    """A compiler in one stage, an image of one static file; rebuilt only if a source has changed."""
     context = _project("c-program", tmp_path)
     _build(user, "echod", context)
     image = user.image("echod")
@@ -187,7 +185,7 @@ def test_a_c_program(user: Builder, tmp_path: Path) -> None:
 
 
 def test_a_static_site_on_nginx(user: Builder, tmp_path: Path) -> None:
-    """Pages that are made in one stage, and served by nginx, which is healthy, and whose log is the container's."""
+    """Pages are generated in one stage, and served by nginx, which is healthy and logs to the container's log."""
     context = _project("static-site", tmp_path)
     _build(user, "site", context)
     assert user.image("site").config.config["StopSignal"] == "SIGQUIT"

@@ -1,4 +1,4 @@
-"""Builds for a user without privileges."""
+"""Builds without root."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ DONE
 
 @pytest.mark.parametrize(("program", "network"), [("pocker", "pasta"), ("pocker", "slirp4netns"),
                                                    ("pyimage", "default")])
-def test_a_step_has_a_way_out_and_no_way_to_the_hosts_loopback(tmp_path: Path, program: str, network: str) -> None:
+def test_a_step_reaches_the_network_but_not_the_hosts_loopback(tmp_path: Path, program: str, network: str) -> None:
     done = run(tmp_path, ENDS + "pyimage load -q -i layout >/dev/null" + ASKS + f"""
 {program} build --network {network} --progress plain -t app context >/dev/null 2>said || cat said
 pocker run --rm --network none app cat /out
@@ -73,8 +73,8 @@ pocker run --rm --network none app cat /out
     assert done.stdout == "served\n", (done.stdout, done.stderr)
 
 
-def test_a_step_without_a_way_out_is_told(tmp_path: Path) -> None:
-    """Where nobody but root may open /dev/net/tun."""
+def test_a_step_without_network_access_is_an_error(tmp_path: Path) -> None:
+    """If only root may open /dev/net/tun."""
     done = run(tmp_path, ENDS + "pyimage load -q -i layout >/dev/null" + ASKS + """
 pyimage build context 2>said || cat said
 ls -A "$XDG_RUNTIME_DIR/pocker/networks/containers"

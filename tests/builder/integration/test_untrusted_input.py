@@ -1,4 +1,4 @@
-"""What a build may not do: be cheated by files that change, by who calls it, or by who wrote the Dockerfile."""
+"""Attacks on a build: by files that change, by its caller, and by the author of the Dockerfile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GATE = "RUN --mount=target=/x echo begun; cat /x/gate > /dev/null; cat /x/f > /
 
 
 def _through_the_gate(builder: Builder, context: Path, change: str = "") -> bool:
-    """Build; write ``change`` into f while RUN waits at the gate. Whether RUN ran."""
+    """Build; write ``change`` into f while RUN waits at the gate. Whether RUN was executed."""
     with builder.start("build", "--progress", "plain", "-t", "app", context) as build:
         assert build.stderr is not None
         said = ""
@@ -39,7 +39,7 @@ def _through_the_gate(builder: Builder, context: Path, change: str = "") -> bool
     return "begun" in line
 
 
-def test_what_changes_while_it_is_read_is_not_remembered(builder: Builder, tmp_path: Path) -> None:
+def test_files_that_change_while_being_read_are_not_cached(builder: Builder, tmp_path: Path) -> None:
     context = write(tmp_path / "context", f"FROM busybox\n{_GATE}", {"f": "old", "gate": "FIFO"})
     assert _through_the_gate(builder, context, "new")
     assert builder.ok("run", "--rm", "--network", "none", "app", "cat", "/o") == "new"
@@ -67,7 +67,7 @@ def test_the_umask_of_the_caller_is_not_the_build_s(builder: Builder, tmp_path: 
                       "/h").split() == ["755", "755", "644", "644", "755", "644"]
 
 
-def test_places_of_mounts_behind_links_do_not_stay(builder: Builder, tmp_path: Path) -> None:
+def test_mount_points_behind_links_are_removed(builder: Builder, tmp_path: Path) -> None:
     text = ("FROM busybox\nCOPY etc/ /etc/\nRUN ln -s /new/place /l\n"
             "RUN --mount=type=tmpfs,target=/l/x cat /etc/resolv.conf > /a\n")
     context = write(tmp_path / "context", text, {"etc/resolv.conf": "-> ../run/stub/resolv.conf"})
@@ -114,7 +114,7 @@ def test_a_secret_in_a_variable_is_on_no_disk(builder: Builder, tmp_path: Path) 
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Path]:
-    """The socket of something that says back what it hears."""
+    """The socket of an echo server."""
     with socket.socket(socket.AF_UNIX) as listening:
         parent = os.open(tmp_path, os.O_PATH)
         listening.bind(f"/proc/self/fd/{parent}/agent")
@@ -144,7 +144,7 @@ def test_an_agent_for_another_user(agent: Path, builder: Builder, tmp_path: Path
     assert said.split("\n") == ["5:6 640 socket", "0:0 600 socket"]
 
 
-def test_the_way_to_an_agent(agent: Path, tmp_path: Path) -> None:
+def test_a_long_path_of_an_agent(agent: Path, tmp_path: Path) -> None:
     relay = Relay(str(tmp_path / "relay"), str(agent), mode=0o600, owner=(os.geteuid(), os.getegid()))
     for count in (1, 3):
         there = [socket.socket(socket.AF_UNIX) for _ in range(count)]
@@ -165,7 +165,7 @@ def test_the_way_to_an_agent(agent: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["context", "source"])
-def test_a_link_to_what_is_not_in_an_archive(kind: str, builder: Builder, tmp_path: Path) -> None:
+def test_a_link_out_of_an_archive(kind: str, builder: Builder, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name, target in (("Dockerfile", ""), ("h", "/etc/passwd")):
             info = tarfile.TarInfo(name)
@@ -178,7 +178,7 @@ def test_a_link_to_what_is_not_in_an_archive(kind: str, builder: Builder, tmp_pa
         write(tmp_path / "context", "FROM busybox\nADD a.tar /x/\n", {})
         shutil.copy(tmp_path / "a.tar", tmp_path / "context")
         said = builder.fails("build", tmp_path / "context")
-    assert '"h" in the archive is a link to "etc/passwd", which is not in it' in said
+    assert '"h" in the archive is a link to "etc/passwd", which it does not contain' in said
 
 
 # ---- repositories -------------------------------------------------------------------------------
@@ -216,15 +216,15 @@ def test_add_of_a_repository(builder: Builder, tmp_path: Path, repository: str) 
         assert f"is the commit {commit}, not" in builder.fails("build", context)
 
 
-def test_a_dockerfile_gets_no_repository_of_this_machine(builder: Builder, tmp_path: Path) -> None:
+def test_a_dockerfile_gets_no_repository_of_the_host(builder: Builder, tmp_path: Path) -> None:
     for url in (f"file://{tmp_path}/work.git", f"git+{tmp_path}/work"):
         context = write(tmp_path / "context", f"FROM busybox\nADD {url} /x/\n", {})
-        assert "is a repository of this machine" in builder.fails("build", context)
+        assert "is a repository of the host" in builder.fails("build", context)
 
 
 @pytest.mark.parametrize(("line", "words"), [
-    ("ADD --checksum=sha256:{0} a /x", "of one source that is downloaded"),
-    ("ADD --checksum=$NONE http://127.0.0.1:1/a /x", "comes to nothing"),
+    ("ADD --checksum=sha256:{0} a /x", "needs exactly one source"),
+    ("ADD --checksum=$NONE http://127.0.0.1:1/a /x", "expands to nothing"),
     ("ADD --checksum=md5:1 http://127.0.0.1:1/a /x", "Dockerfile:2: digest"),
 ])
 def test_a_checksum_is_checked_or_refused(line: str, words: str, builder: Builder, tmp_path: Path) -> None:

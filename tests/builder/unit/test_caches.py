@@ -41,7 +41,7 @@ def test_one_cache_twice_is_locked_once(tmp_path: Path) -> None:
 
 
 def _many(store: Store, scratch: Path, number: int) -> set[int]:
-    """The inodes that builds see which begin at once with a cache that nobody has used."""
+    """The inodes that concurrent builds see in a new cache mount."""
     gate, go = os.pipe()
     answer, tell = os.pipe()
     children = []

@@ -1,4 +1,4 @@
-"""Plans: arguments, histories, triggers of base images, and where what is wrong with them is said to be."""
+"""Plans: arguments, histories, triggers of base images, and the positions of their problems."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyruntime.builder.graph.plan import Plan
+from pyruntime.builder.graph.plan import BuildPlan
 from pyruntime.errors import DockerfileError
 from pyruntime.images.document import ImageConfig
 from pyruntime.images.platform import Platform
@@ -29,8 +29,8 @@ class _Bases:
         return _Image(self._triggers)
 
 
-def _plan(text: str, *triggers: str) -> Plan:
-    return Plan(text, "Dockerfile", _Bases(*triggers), arguments={})
+def _plan(text: str, *triggers: str) -> BuildPlan:
+    return BuildPlan(text, "Dockerfile", _Bases(*triggers), arguments={})
 
 
 def _wrong(text: str, *triggers: str) -> str:
@@ -66,16 +66,16 @@ def test_times_are_written_as_they_are_read(text: str) -> None:
     assert durations.text(durations.parse(text) or 0) == text
 
 
-def test_what_a_trigger_does_wrong_is_said_of_its_from() -> None:
+def test_a_problem_of_a_trigger_has_the_position_of_its_from() -> None:
     said = _wrong("# here\nFROM scratch AS x\nFROM base\n", "LABEL a=b", "COPY ${A:?needed} /x")
     assert said.startswith('Dockerfile:3:1: ONBUILD COPY ${A:?needed} /x: "A": needed\n  FROM base\n')
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("COPY --from=$X /a /b", "a variable means nothing there"), ("COPY --from= /a /b", '"--from" names nothing'),
+    ("COPY --from=$X /a /b", "variables are not expanded there"), ("COPY --from= /a /b", '"--from" names nothing'),
     ("COPY --from=1 /a /b", "there is no stage 1 above"), ("RUN --mount=from=0,target=/x y", "there is no stage 0"),
 ])
-def test_origins_that_cannot_be(text: str, words: str) -> None:
+def test_invalid_origins(text: str, words: str) -> None:
     said = _wrong(f"FROM a\n{text}")
     assert said.startswith("Dockerfile:2:") and words in said
 

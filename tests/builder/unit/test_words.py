@@ -40,7 +40,7 @@ def test_expansion(text: str, expected: str) -> None:
     ("'a", 0), ('a"b', 1), ("${A", 0), ("${", 0), ("${}", 0), ("x${A:x}", 5), ("${A*x}", 3), ("${NONE:?gone}", 0),
     ("${EMPTY:?gone}", 0), ("${NONE?}", 0), ("${A:#x}", 4), ("${A:-x", 5), ("${A//x", 5), ("${A/x/y", 6), ('"\\', 0),
 ])
-def test_what_is_no_word(text: str, offset: int) -> None:
+def test_invalid_words(text: str, offset: int) -> None:
     with pytest.raises(WordError) as caught:
         Expansion(VALUES).word(text)
     assert caught.value.offset == offset, str(caught.value)
@@ -90,12 +90,12 @@ def test_never_anything_but_a_word_error(text: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="$'\"\\"), max_size=40))
-def test_plain_text_stays(text: str) -> None:
+def test_plain_text_is_kept(text: str) -> None:
     assert Expansion(VALUES).word(text) == text
 
 
 @given(st.text(max_size=40))
-def test_what_is_quoted_stays(text: str) -> None:
+def test_quoted_text_is_kept(text: str) -> None:
     quoted = "'" + text.replace("'", "'\"'\"'") + "'"
     assert Expansion(VALUES).word(quoted) == text
 
@@ -124,7 +124,7 @@ def test_patterns_are_those_of_a_shell(pattern: str, value: str) -> None:
         assert Expansion({"V": value}).word(f"${{V/{pattern}/X}}") == wanted
 
 
-def test_no_pattern_takes_for_ever() -> None:
+def test_every_pattern_takes_linear_time() -> None:
     value = "a" * 1000
     for sign in ("#", "%%", "/"):
         assert Expansion({"V": value}).word(f"${{V{sign}{'*a' * 30}b{'/x' if sign == '/' else ''}}}") == value

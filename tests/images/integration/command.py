@@ -13,7 +13,7 @@ PYIMAGE = BIN / "pyimage"
 
 
 class Pyimage:
-    """The command line; ``path`` is a directory for what a test makes, ``store`` the store in it."""
+    """The command line; ``path`` is a directory for the test's files, ``store`` the store in it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,13 +35,13 @@ class Pyimage:
         return done.stdout
 
     def fails(self, *words: object, **options: Any) -> str:
-        """What a command says that does not work; it prints nothing else."""
+        """The message of a command that fails; it prints nothing else."""
         done = self(*words, **options)
         assert done.returncode == 1, (done.stdout, done.stderr)
         return done.stderr
 
     def leftovers(self) -> list[str]:
-        """What no command may leave: work of the store, leases, unfinished files beside what was asked for."""
+        """What no command may leave: work in the store, leases, unfinished files beside an output."""
         found = [path for name in ("work", "trash", "leases") for path in (self.store / name).glob("*")]
         return [str(path) for path in [*found, *self.path.glob("*.partial"), *self.path.glob("*/*.partial")]]
 
@@ -50,7 +50,7 @@ class Pyimage:
         return {f"sha256:{path.name}" for path in (self.store / "blobs/sha256").glob("*")}
 
     def close(self) -> None:
-        """Unmount what is mounted below the directory."""
+        """Unmount everything below the directory."""
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
         for target in reversed([line.split()[4] for line in lines]):
             if target.startswith(f"{self.path}/"):

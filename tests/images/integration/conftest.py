@@ -1,4 +1,4 @@
-"""Registries as fixtures: see registries.py for what they are."""
+"""Fixtures for registries: see registries.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyruntime.images.reference import Reference
 from pyruntime.images.registry.client import Repository
 from pyruntime.images.registry.credentials import Credentials, Login
 from pyruntime.images.registry.http import Transport
-from pyruntime.images.registry.settings import Settings
+from pyruntime.images.registry.settings import RegistrySettings
 from tests.images.integration.command import Pyimage
 from tests.images.integration.registries import Authority, FakeRegistry, Registry, TokenServer, serve
 from tests.images.integration.samples import samples
@@ -25,21 +25,21 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def plain_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """Plain HTTP, open to everybody."""
+    """Plain HTTP, without authentication."""
     with serve(tmp_path_factory.mktemp("plain")) as registry:
         yield registry
 
 
 @pytest.fixture(scope="session")
 def tls_registry(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Registry]:
-    """TLS by an authority of our own, and Basic authentication."""
+    """TLS by a test authority, and Basic authentication."""
     with serve(tmp_path_factory.mktemp("tls"), authority=authority, htpasswd=True) as registry:
         yield registry
 
 
 @pytest.fixture(scope="session")
 def token_registry(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Registry]:
-    """Plain HTTP, and Bearer authentication by our token server (``.tokens``)."""
+    """Plain HTTP, and Bearer authentication by the test token server (``.tokens``)."""
     tokens = TokenServer(authority)
     try:
         with serve(tmp_path_factory.mktemp("token"), tokens=tokens) as registry:
@@ -50,7 +50,7 @@ def token_registry(tmp_path_factory: pytest.TempPathFactory, authority: Authorit
 
 @pytest.fixture
 def tokens(token_registry: Registry) -> Iterator[TokenServer]:
-    """The token server of token_registry, as if nobody had asked it anything yet."""
+    """The token server of token_registry, without recorded requests."""
     assert token_registry.tokens
     server = token_registry.tokens
     server.asked.clear()
@@ -69,7 +69,7 @@ def fake() -> Iterator[FakeRegistry]:
 
 @pytest.fixture
 def fakes() -> Iterator[Callable[..., FakeRegistry]]:
-    """Makes more of them."""
+    """Creates further fake registries."""
     made: list[FakeRegistry] = []
 
     def make(authority: Authority | None = None) -> FakeRegistry:
@@ -82,7 +82,7 @@ def fakes() -> Iterator[Callable[..., FakeRegistry]]:
 
 @pytest.fixture(scope="session")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """An image layout that nothing of ours has written, and what is in it: see samples.py."""
+    """An image layout written without pyruntime: see samples.py."""
     path = tmp_path_factory.mktemp("samples") / "layout"
     path.mkdir()
     return path, samples(path)
@@ -105,7 +105,8 @@ def loaded(pyimage: Pyimage, layout: tuple[Path, dict[str, str]]) -> Pyimage:
 
 
 class Client:
-    """Opens repositories with settings that no file of this machine changes; ``slept``, ``warned``: what happened."""
+    """Opens repositories with settings that no file of the host changes; ``slept`` and ``warned`` record waits and
+    warnings."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -114,13 +115,13 @@ class Client:
         self.said: list[str] = []
         self.transports: list[Transport] = []
 
-    def settings(self, text: str = "", **options: Any) -> Settings:
-        settings = Settings(**{"timeout": 20, "environ": {"HOME": str(self.home)}, **options})
+    def settings(self, text: str = "", **options: Any) -> RegistrySettings:
+        settings = RegistrySettings(**{"timeout": 20, "environ": {"HOME": str(self.home)}, **options})
         if text:
             settings.take(text.encode(), "registries.conf")
         return settings
 
-    def transport(self, settings: Settings) -> Transport:
+    def transport(self, settings: RegistrySettings) -> Transport:
         self.transports.append(Transport(settings, warn=self.warned.append, debug=self.said.append,
                                          sleep=self.slept.append))
         return self.transports[-1]

@@ -1,4 +1,5 @@
-"""Registries on the loopback: Debian's docker-registry in three forms, and one of ours that misbehaves on command."""
+"""Registries on the loopback interface: Debian's docker-registry in three forms, and a fake that misbehaves on command.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ PATIENCE = 20
 
 
 class Authority:
-    """A certificate authority of our own, with one certificate for localhost. ``directory`` is fit for --cert-dir."""
+    """A test certificate authority, with one certificate for localhost. ``directory`` is usable as --cert-dir."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "certs"
@@ -83,7 +84,7 @@ def _certificate(name: str, issuer: tuple[rsa.RSAPrivateKey, x509.Certificate] |
 
 
 def free_port() -> int:
-    """A port that nobody listens on, now."""
+    """A port that is not in use now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -91,7 +92,7 @@ def free_port() -> int:
 
 
 class Registry:
-    """A docker-registry that runs. ``host`` is its host:port; ``skopeo`` what skopeo needs to reach it."""
+    """A running docker-registry. ``host`` is its host:port; ``skopeo`` the options that skopeo needs for it."""
 
     def __init__(self, host: str, process: subprocess.Popen[bytes], *, authority: Authority | None = None,
                  login: tuple[str, str] | None = None, tokens: TokenServer | None = None) -> None:
@@ -156,7 +157,7 @@ def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    """Knows its connections, so that no thread waits for a client when a test is over."""
+    """A server that knows its connections, so that no thread waits for a client at the end of a test."""
 
     daemon_threads = False
     request_queue_size = 64
@@ -176,7 +177,7 @@ class _Server(http.server.ThreadingHTTPServer):
         request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, or does not speak TLS, is what some tests are about."""
+        """Ignore clients that close the connection or do not speak TLS: some tests are about them."""
 
     def stop(self) -> None:
         self.shutdown()
@@ -231,7 +232,7 @@ class TokenServer:
         handler.wfile.write(body)
 
     def _user(self, query: dict[str, list[str]], authorization: str) -> str | None:
-        """The user, empty for nobody in particular, None for somebody who lies."""
+        """The user, empty for anonymous requests, None for wrong credentials."""
         if query.get("grant_type") == ["refresh_token"]:
             return USER if query.get("refresh_token") == ["an identity"] else None
         if query.get("grant_type") == ["password"]:
@@ -519,7 +520,7 @@ def close(handler: FakeHandler) -> None:
 
 
 def without_range(handler: FakeHandler) -> None:
-    """Answer as if no part had been asked for."""
+    """Respond as to a request without a range."""
     del handler.headers["Range"]
     handler.serve()
 
@@ -546,7 +547,7 @@ def until_close(handler: FakeHandler) -> None:
 
 
 def endless(handler: FakeHandler) -> None:
-    """Send without an end, until the client has enough."""
+    """Send data until the client closes the connection."""
     handler.send_response(200)
     handler.send_header("Content-Type", OCI_MANIFEST)
     handler.send_header("Transfer-Encoding", "chunked")
@@ -572,7 +573,7 @@ def stall(count: int) -> Action:
 
 
 def trickle(head: bytes, piece: bytes) -> Action:
-    """Send this, and then the same little piece again and again, until the client goes away."""
+    """Send this, then the same small piece repeatedly, until the client closes the connection."""
     def act(handler: FakeHandler) -> None:
         handler.close_connection = True
         handler.connection.settimeout(0.02)
@@ -591,6 +592,6 @@ def trickle(head: bytes, piece: bytes) -> Action:
 
 
 def idle(handler: FakeHandler) -> None:
-    """Say nothing, until the client goes away."""
+    """Send nothing, until the client closes the connection."""
     handler.rfile.read(1)
     handler.close_connection = True

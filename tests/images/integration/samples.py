@@ -1,4 +1,4 @@
-"""Images for tests of the command, made without any code of ours: an image layout with several of them."""
+"""Images for tests of the command, created without pyruntime: an image layout with several of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def digest_of(data: bytes) -> str:
 
 
 def tar(entries: dict[str, Entry]) -> bytes:
-    """A layer's archive; what lies in bin/ can be executed."""
+    """A layer's archive; files in bin/ are executable."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, content in entries.items():

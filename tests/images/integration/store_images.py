@@ -1,4 +1,4 @@
-"""Small images for tests of the store, a pull of them from memory, and processes that are killed in the middle."""
+"""Small images for tests of the store, a pull of them from memory, and processes that are killed during it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Image:
 
 
 def fetch(store: Store, image: Image, descriptor: Descriptor, chunk: int = 64 << 10) -> int:
-    """Download one blob as a registry client does; how many bytes had to come."""
+    """Download one blob like a registry client; the number of bytes transferred."""
     data = image.blobs[descriptor.digest]
     with store.ingest(descriptor.digest, descriptor.size) as ingest:
         if ingest.present:
@@ -75,7 +75,7 @@ def fetch(store: Store, image: Image, descriptor: Descriptor, chunk: int = 64 <<
 
 
 def pull(store: Store, image: Image, name: str, workers: int = 2) -> Layers:
-    """All of a pull: manifest, configuration, layers, extraction, name."""
+    """A whole pull: manifest, configuration, layers, extraction, name."""
     with store.lease():
         fetch(store, image, image.manifest)
         manifest = parse_manifest(store.read(image.manifest), image.manifest.media_type)
@@ -90,7 +90,7 @@ def pull(store: Store, image: Image, name: str, workers: int = 2) -> Layers:
 
 
 def child(act: Callable[[], object]) -> int:
-    """Do something in a forked process; its pid. It ends with status 0, or tells what was raised and ends with 1."""
+    """Run a function in a forked process; its pid. Its exit status is 0, or 1 after an exception, which is printed."""
     sys.stderr.flush()
     pid = os.fork()
     if pid:

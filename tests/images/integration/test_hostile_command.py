@@ -1,4 +1,4 @@
-"""Hostile images through the whole command: refused with one clear message, and the store is as it was before."""
+"""Hostile images through the whole command: refused with one clear message, and an unchanged store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 def content(path: Path) -> dict[str, Any]:
-    """What a store holds, but for its lock and its leases, which each command makes anew."""
+    """The content of a store, except its lock and its leases, which each command creates."""
     found: dict[str, Any] = {}
     for directory, names, files in os.walk(path):
         for name in names + files:
@@ -33,7 +33,8 @@ def content(path: Path) -> dict[str, Any]:
 
 
 def diff_id(layer: bytes) -> str:
-    """The digest of what the layer inflates to; of one that is broken any, since it is refused before it counts."""
+    """The digest of the decompressed layer; for a broken one any digest, because the layer is refused before it
+    matters."""
     digest, rest = hashlib.sha256(), [layer]
     try:
         inflater = Inflater(lambda _count: rest.pop() if rest else b"", 1 << 30)
@@ -89,7 +90,7 @@ def test_a_hostile_layer(case: Case, store: Pyimage, outside: Path, tmp_path: Pa
 
 
 def edited(path: Path, layout: Path, change: Any) -> None:
-    """Change a layout's documents: ``change`` takes and gives (manifest, config); digests are made right again."""
+    """Change a layout's documents: ``change`` takes and returns (manifest, config); digests are corrected."""
     index = json.loads((layout / "index.json").read_text())
     manifest = json.loads((layout / "blobs/sha256" / index["manifests"][0]["digest"][7:]).read_text())
     config = json.loads((layout / "blobs/sha256" / manifest["config"]["digest"][7:]).read_text())
@@ -124,7 +125,7 @@ DOCUMENTS = {
     "rootfs-null": (lambda manifest, config: (manifest, {**config, "rootfs": None}), "rootfs: is required"),
     "ambiguous": (lambda manifest, _: ({**manifest, "manifests": []}, None), "ambiguous"),
     "other-type": (lambda manifest, _: ({**manifest, "mediaType": "application/vnd.oci.image.index.v1+json"}, None),
-                   "is not what was announced"),
+                   "does not match the announced type"),
 }
 
 
@@ -155,7 +156,7 @@ def test_a_flipped_bit_in_transit(store: Pyimage, tmp_path: Path) -> None:
     assert content(store.store) == before
 
 
-def test_a_compressed_archive_that_is_cut(store: Pyimage, tmp_path: Path) -> None:
+def test_a_truncated_compressed_archive(store: Pyimage, tmp_path: Path) -> None:
     whole = zlib.compress(b"x" * 10000, wbits=31)
     (tmp_path / "cut.tar.gz").write_bytes(whole[:-10])
     done = store("load", "-i", tmp_path / "cut.tar.gz")

@@ -1,4 +1,4 @@
-"""What a review of the image tool found: each was a way out, a leak, a leftover or a wrong result."""
+"""Regressions found in a review of the image tool: escapes, leaks, leftovers and wrong results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def archive(*entries: tuple[str, bytes | str]) -> bytes:
-    """A layer: a directory for each name that ends with a slash, a link for a text, a file for bytes."""
+    """A layer: a directory for each name that ends with a slash, a link for a string, a file for bytes."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, content in entries:
@@ -59,7 +59,7 @@ def load(pyimage: Pyimage, *layers: bytes, name: str = "example.org/a:1", **conf
 
 
 def mounted(path: Path) -> str:
-    """The options of what is mounted at a path; "" where nothing is."""
+    """The options of the mount at a path; "" if there is none."""
     lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return next((words[5] for words in lines if words[4] == str(path)), "")
 
@@ -68,8 +68,8 @@ def mounted(path: Path) -> str:
 
 
 @pytest.mark.parametrize("below", [[], [archive(("b/", b""))]], ids=["alone", "on top of another"])
-def test_a_whiteout_of_nothing_is_not_seen(pyimage: Pyimage, below: list[bytes]) -> None:
-    """Of a directory that one layer alone has, readdir shows whiteouts, and nothing can open or remove them."""
+def test_a_whiteout_that_hides_nothing_is_invisible(pyimage: Pyimage, below: list[bytes]) -> None:
+    """In a directory of one layer alone, readdir would show whiteouts that cannot be opened or removed."""
     name = load(pyimage, *below, archive(("a/", b""), ("a/.wh.foo", b""), ("a/x", b"x"), (".wh.bar", b"")))
     pyimage.ok("unpack", "--driver", "overlay", name, pyimage.path / "bundle")
     assert os.listdir(pyimage.path / "bundle/rootfs/a") == ["x"]
@@ -81,7 +81,7 @@ def test_a_whiteout_of_nothing_is_not_seen(pyimage: Pyimage, below: list[bytes])
 # ---- trees that are removed -------------------------------------------------------------------------
 
 
-def test_removing_a_bundle_does_not_enter_what_is_mounted_in_it(pyimage: Pyimage) -> None:
+def test_removing_a_bundle_does_not_enter_its_mounts(pyimage: Pyimage) -> None:
     name = load(pyimage, archive(("home/", b"")))
     bundle, precious = pyimage.path / "bundle", pyimage.path / "precious"
     pyimage.ok("unpack", "--driver", "copy", name, bundle)
@@ -90,7 +90,7 @@ def test_removing_a_bundle_does_not_enter_what_is_mounted_in_it(pyimage: Pyimage
     subprocess.run(["mount", "--bind", precious, bundle / "rootfs/home"], check=True)
     done = pyimage("umount", "--remove", bundle)
     assert (precious / "file").exists()
-    assert done.returncode == 1 and 'something is mounted at "home"' in done.stderr
+    assert done.returncode == 1 and 'a mount at "home"' in done.stderr
     subprocess.run(["umount", bundle / "rootfs/home"], check=True)
     pyimage.ok("umount", "--remove", bundle)
     assert not bundle.exists()
@@ -100,15 +100,15 @@ def test_removing_a_bundle_does_not_enter_what_is_mounted_in_it(pyimage: Pyimage
 
 
 def test_a_mounted_image_has_no_set_user_id_programs_and_no_devices(pyimage: Pyimage) -> None:
-    """Other users come to where it is mounted."""
+    """Other users can reach the mount point."""
     pyimage.ok("mount", load(pyimage, archive(("x", b"x"))), pyimage.path / "mnt")
     assert {"ro", "nosuid", "nodev"} <= set(mounted(pyimage.path / "mnt").split(","))
     pyimage.ok("umount", pyimage.path / "mnt")
     assert not mounted(pyimage.path / "mnt")
 
 
-def test_what_an_earlier_boot_has_mounted_is_forgotten(pyimage: Pyimage) -> None:
-    """Its place may be somebody else's now; and its layers may go."""
+def test_mounts_of_an_earlier_boot_are_forgotten(pyimage: Pyimage) -> None:
+    """The directory may be in use otherwise; and its layers can be removed."""
     name, place = load(pyimage, archive(("x", b"x"))), pyimage.path / "mnt"
     pyimage.ok("mount", name, place)
     records = [path for path in (pyimage.store / "mounts").iterdir() if path.name != "empty"]
@@ -122,7 +122,7 @@ def test_what_an_earlier_boot_has_mounted_is_forgotten(pyimage: Pyimage) -> None
     assert not os.listdir(pyimage.store / "layers") and not records[0].exists()
 
 
-def test_a_mount_that_was_killed_while_it_was_recorded_is_no_obstacle(pyimage: Pyimage) -> None:
+def test_a_killed_mount_is_no_obstacle(pyimage: Pyimage) -> None:
     name = load(pyimage, archive(("x", b"x")))
     (pyimage.store / "mounts/0123456789abcdef").mkdir()
     (pyimage.store / "mounts/0123456789abcdef/target").symlink_to(pyimage.path / "mnt")
@@ -143,7 +143,7 @@ def test_volumes_have_clean_destinations(pyimage: Pyimage) -> None:
 
 
 @pytest.mark.parametrize("volume", ["/", "..", "/proc", "//proc/sys/"])
-def test_a_volume_that_hides_what_containers_rely_on(pyimage: Pyimage, volume: str) -> None:
+def test_a_volume_that_hides_proc(pyimage: Pyimage, volume: str) -> None:
     name = load(pyimage, archive(("x", b"x")), Volumes={volume: {}})
     done = pyimage("unpack", name, pyimage.path / "bundle")
     assert done.returncode == 1 and "cannot be a volume" in done.stderr
@@ -171,7 +171,7 @@ GREEDY = {
 
 
 @pytest.mark.parametrize("case", GREEDY)
-def test_a_layer_that_wants_memory(case: str, tmp_path: Path) -> None:
+def test_a_layer_that_needs_much_memory(case: str, tmp_path: Path) -> None:
     (tmp_path / "fs").mkdir()
     rest = [*GREEDY[case][::-1]]
     fd = os.open(tmp_path / "fs", os.O_RDONLY)
@@ -184,7 +184,7 @@ def test_a_layer_that_wants_memory(case: str, tmp_path: Path) -> None:
 
 
 def test_a_map_that_is_one_endless_number(tmp_path: Path) -> None:
-    """Each block was joined to all before it: a layer of 8 KB cost half a minute."""
+    """Each block was joined to all previous ones: a layer of 8 KB cost half a minute."""
     (tmp_path / "fs").mkdir()
     size = 8 << 20
     sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"}
@@ -201,7 +201,7 @@ def test_a_map_that_is_one_endless_number(tmp_path: Path) -> None:
 # ---- what strangers say -----------------------------------------------------------------------------
 
 
-def test_a_token_server_that_redirects_gets_no_password_sent_elsewhere(fake: FakeRegistry, client: Client,
+def test_a_redirecting_token_server_gets_no_password(fake: FakeRegistry, client: Client,
                                                                        fakes: Callable[..., FakeRegistry]) -> None:
     fake.add_image("app", "1")
     other = fakes()
@@ -212,14 +212,14 @@ def test_a_token_server_that_redirects_gets_no_password_sent_elsewhere(fake: Fak
     assert not other.requests
 
 
-def test_a_registry_that_lists_what_is_no_tag(fake: FakeRegistry, client: Client) -> None:
+def test_a_registry_with_invalid_tags(fake: FakeRegistry, client: Client) -> None:
     listed = json.dumps({"tags": ["1.0", "\x1b]0;x\x07", "../../v2/other/manifests/1", 5]}).encode()
     fake.fault("GET", "tags/list", status(200, {"Content-Type": "application/json"}, listed))
     assert client.open(f"{fake.host}/app").tags() == ["1.0"]
 
 
 def test_messages_have_no_control_characters(pyimage: Pyimage) -> None:
-    """A terminal obeys them."""
+    """Control characters would control the terminal."""
     name = load(pyimage, archive(("x", b"x")), User="\x1b]0;owned\x07")
     done = pyimage("unpack", name, pyimage.path / "bundle")
     assert done.returncode == 1 and r"\x1b]0;owned\x07" in done.stderr and "\x1b" not in done.stderr
@@ -241,7 +241,7 @@ def test_a_terminal_gets_no_control_characters(pyimage: Pyimage) -> None:
 # ---- what comes into the store ----------------------------------------------------------------------
 
 
-def test_an_index_of_images_for_other_machines(pyimage: Pyimage) -> None:
+def test_an_index_of_images_for_other_platforms(pyimage: Pyimage) -> None:
     layout = Layout(pyimage.path / "layout")
     layout.image("x", [layout.layer(archive(("x", b"x")))], Cmd=["x"])
     layout.image("y", [layout.layer(archive(("y", b"y")))], Cmd=["y"])
@@ -259,7 +259,7 @@ def test_an_index_of_images_for_other_machines(pyimage: Pyimage) -> None:
     assert pyimage.ok("prune", "--all") == "freed: 0B\n", "a bundle uses one of its images"
 
 
-def test_what_failed_is_told_also_where_another_image_is_damaged(pyimage: Pyimage) -> None:
+def test_the_error_is_shown_despite_another_damaged_image(pyimage: Pyimage) -> None:
     load(pyimage, archive(("x", b"x")))
     manifest = json.loads(pyimage.ok("inspect", "example.org/a:1"))["Digest"]
     blob = pyimage.store / "blobs/sha256" / manifest[7:]
@@ -270,8 +270,8 @@ def test_what_failed_is_told_also_where_another_image_is_damaged(pyimage: Pyimag
     assert '".."' in first and "nothing was removed" in done.stderr
 
 
-def test_a_store_of_somebody_else(pyimage: Pyimage) -> None:
-    """Whoever owns it may put links and programs into it."""
+def test_a_store_of_another_user(pyimage: Pyimage) -> None:
+    """Its owner could put links and programs into it."""
     pyimage.store.mkdir()
     os.chown(pyimage.store, 1234, 1234)
     done = pyimage("ls")
@@ -279,7 +279,7 @@ def test_a_store_of_somebody_else(pyimage: Pyimage) -> None:
     assert not os.listdir(pyimage.store)
 
 
-def test_a_bundle_of_somebody_else_does_not_name_a_record_of_its_own(pyimage: Pyimage) -> None:
+def test_a_bundle_of_another_user_has_no_valid_record(pyimage: Pyimage) -> None:
     load(pyimage, archive(("x", b"x")))
     bundle = pyimage.path / "bundle"
     pyimage.ok("unpack", "--driver", "copy", "example.org/a:1", bundle)
@@ -295,7 +295,7 @@ def test_a_bundle_of_somebody_else_does_not_name_a_record_of_its_own(pyimage: Py
 # ---- bundles ----------------------------------------------------------------------------------------
 
 
-def test_a_bundle_in_the_directory_of_somebody_else(pyimage: Pyimage) -> None:
+def test_a_bundle_in_the_directory_of_another_user(pyimage: Pyimage) -> None:
     name, bundle = load(pyimage, archive(("x", b"x"))), pyimage.path / "bundle"
     bundle.mkdir()
     os.chown(bundle, 1234, 1234)
@@ -303,8 +303,8 @@ def test_a_bundle_in_the_directory_of_somebody_else(pyimage: Pyimage) -> None:
     assert done.returncode == 1 and "belongs to user 1234" in done.stderr and os.listdir(bundle) == []
 
 
-def test_the_mounts_of_a_killed_unpack_are_cleared_away(pyimage: Pyimage) -> None:
-    """One that was killed while it asked the kernel whether it mounts overlays."""
+def test_the_mounts_of_a_killed_unpack_are_removed(pyimage: Pyimage) -> None:
+    """The process was killed during its trial mount of an overlay."""
     name, bundle = load(pyimage, archive(("x", b"x"))), pyimage.path / "bundle"
     merged = bundle / ".pyruntime-overlay-1.1/merged"
     merged.mkdir(parents=True)
@@ -315,8 +315,8 @@ def test_the_mounts_of_a_killed_unpack_are_cleared_away(pyimage: Pyimage) -> Non
     pyimage.ok("umount", bundle)
 
 
-def test_repack_leaves_out_a_device_that_would_be_a_whiteout(pyimage: Pyimage) -> None:
-    """It could never be unpacked again."""
+def test_repack_skips_a_device_that_is_a_whiteout(pyimage: Pyimage) -> None:
+    """The image could not be unpacked again."""
     name, bundle = load(pyimage, archive(("x", b"x"))), pyimage.path / "bundle"
     pyimage.ok("unpack", "--driver", "copy", name, bundle)
     os.mknod(bundle / "rootfs/null", 0o20666, os.makedev(0, 0))

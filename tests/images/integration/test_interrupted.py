@@ -26,7 +26,7 @@ PROGRAMS = {"pyimage": [BIN / "pyimage"], "pocker": [BIN / "pocker"]}
 
 @pytest.fixture
 def fake(fake: FakeRegistry) -> FakeRegistry:
-    """With an image of three layers."""
+    """A registry with an image of three layers."""
     config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {
         "type": "layers", "diff_ids": [sha256(layer) for layer in LAYERS]}}).encode()
     manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST,
@@ -38,7 +38,7 @@ def fake(fake: FakeRegistry) -> FakeRegistry:
 
 
 def interrupted(process: subprocess.Popen[str], begun: Callable[[], bool], what: str) -> str:
-    """Press Ctrl-C as soon as it has begun; what the command says."""
+    """Press Ctrl-C as soon as the command has begun; its messages."""
     try:
         Pocker.eventually(lambda: begun() or process.poll() is not None, what)
         assert process.poll() is None, process.communicate()
@@ -53,7 +53,7 @@ def interrupted(process: subprocess.Popen[str], begun: Callable[[], bool], what:
 
 
 def start(path: Path, program: str, *words: object, before: Sequence[object] = ()) -> subprocess.Popen[str]:
-    """A command with places of its own; ``before``: what becomes it."""
+    """A command with its own directories; ``before``: a program that runs it."""
     environment = {**os.environ, "HOME": str(path), "XDG_RUNTIME_DIR": str(path),
                    "PYRUNTIME_STORE": str(path / "store"), "POCKER_ROOT": str(path / "root"),
                    "POCKER_RUN": str(path / "run")}
@@ -62,7 +62,7 @@ def start(path: Path, program: str, *words: object, before: Sequence[object] = (
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_pull_ends_and_goes_on_later(program: str, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_an_interrupted_pull_is_resumed(program: str, fake: FakeRegistry, tmp_path: Path) -> None:
     for layer in LAYERS:
         fake.fault("GET", f"blobs/{sha256(layer)}", fakes_.stall(200_000))
     partial = [tmp_path / "store/ingest" / sha256(layer).replace(":", "-") for layer in LAYERS]
@@ -78,7 +78,7 @@ def test_a_pull_ends_and_goes_on_later(program: str, fake: FakeRegistry, tmp_pat
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_pull_ends_where_no_answer_comes(program: str, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_pull_without_a_response_is_interrupted(program: str, fake: FakeRegistry, tmp_path: Path) -> None:
     fake.fault("GET", "blobs/", lambda handler: fakes_.idle(handler)
                if handler.path.rpartition("/")[2] in map(sha256, LAYERS) else handler.serve(), times=99)
     asked = [f"blobs/{sha256(layer)}" for layer in LAYERS]
@@ -88,8 +88,8 @@ def test_a_pull_ends_where_no_answer_comes(program: str, fake: FakeRegistry, tmp
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_it_ends_while_a_name_is_looked_up(program: str, tmp_path: Path) -> None:
-    """The C library's resolver goes on after a signal, until it has asked a silent server often enough."""
+def test_an_interrupt_during_name_resolution(program: str, tmp_path: Path) -> None:
+    """The C library's resolver continues after a signal, until its retries of a silent server are exhausted."""
     (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\noptions timeout:30 attempts:3\n")
     silent = "ip link set lo up; ip route add 192.0.2.1 dev lo; mount --bind $0 /etc/resolv.conf; exec \"$@\""
     process = start(tmp_path, program, "pull", "registry.example/app:1",
@@ -100,7 +100,7 @@ def test_it_ends_while_a_name_is_looked_up(program: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("where", ["pull", "pull before the first answer"])
-def test_it_ends_between_two_attempts(program: str, where: str, fake: FakeRegistry, tmp_path: Path) -> None:
+def test_an_interrupt_between_two_attempts(program: str, where: str, fake: FakeRegistry, tmp_path: Path) -> None:
     method, part = ("GET", "blobs/sha256") if where == "pull" else ("HEAD", "manifests")
     fake.fault(method, part, fakes_.status(503, {"Retry-After": "200"}), times=99)
     process = start(tmp_path, program, "pull", f"{fake.host}/app:1")
@@ -113,7 +113,7 @@ def test_it_ends_between_two_attempts(program: str, where: str, fake: FakeRegist
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_push_ends_and_keeps_what_is_there(program: str, fake: FakeRegistry, tmp_path: Path,
+def test_an_interrupted_push(program: str, fake: FakeRegistry, tmp_path: Path,
                                              fakes: Callable[[], FakeRegistry]) -> None:
     pulled = start(tmp_path, program, "pull", "-q", "--no-extract", f"{fake.host}/app:1")
     assert pulled.communicate(timeout=60) and pulled.returncode == 0

@@ -1,7 +1,5 @@
-"""``kill -9`` at random moments of whole commands: the next command works, and `verify` finds nothing wrong.
-
-What is killed is the process group: the command with the workers that extract layers.
-"""
+"""``kill -9`` at random moments of whole commands: the next command works, and `verify` finds nothing wrong. The
+process group is killed: the command with its workers."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ MOMENTS = 50
 
 @pytest.fixture(scope="module")
 def reference(plain_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image of four layers in a registry: large enough that it takes some time to pull."""
+    """An image of four layers in a registry, large enough that a pull takes some time."""
     path = tmp_path_factory.mktemp("killed")
     layout = Layout(path / "layout")
     chance = random.Random(5)
@@ -48,7 +46,7 @@ def reference(plain_registry: Registry, tmp_path_factory: pytest.TempPathFactory
 
 
 class Moments:
-    """Random moments of a command that takes so many seconds; ``hits``: how often it was still at work."""
+    """Random moments of a command of this duration; ``hits``: how often it was still running."""
 
     def __init__(self, whole: float) -> None:
         self.whole = whole
@@ -72,20 +70,20 @@ class Moments:
 
 
 def duration(action: Callable[[], object]) -> float:
-    """Seconds that an action takes."""
+    """The duration of an action in seconds."""
     begun = time.monotonic()
     action()
     return time.monotonic() - begun
 
 
 def healthy(pyimage: Pyimage) -> None:
-    """The store is as if nothing had happened: verify finds nothing, and no lock is held."""
+    """The store is intact: verify finds nothing, and no lock is held."""
     done = pyimage("verify", timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
 
 
 def umount_below(path: Path) -> None:
-    """What an unpack that was killed has mounted; the next unpack to the same place would do it too."""
+    """Unmount what a killed unpack has mounted; the next unpack to the same path would do that too."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         if line.split()[4].startswith(f"{path}/"):
             subprocess.run(["umount", line.split()[4]], check=True)

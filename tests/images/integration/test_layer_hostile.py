@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from pyruntime.errors import LayerError
-from pyruntime.images.layers.apply import Limits, Options, complete, extract
+from pyruntime.images.layers.apply import ExtractOptions, Limits, complete, extract
 from tests.images.integration.hostile import CASES, LIMITS, OUTSIDE, Case
 
 
 def snapshot(top: Path) -> list[tuple[str, int, int, int, int]]:
-    """Everything about everything below a directory that an escape could change."""
+    """Everything below a directory that an escape could change."""
     found = []
     for path in [top, *sorted(top.rglob("*"))]:
         status = path.lstat()
@@ -63,11 +63,11 @@ def test_hostile_layer(case: Case, tmp_path: Path, outside: Path) -> None:
     notes: list[str] = []
     try:
         if case.refused is None:
-            done = extract(io.BytesIO(case.layer()).read, fd, Options(warn=notes.append), Limits(*LIMITS))
+            done = extract(io.BytesIO(case.layer()).read, fd, ExtractOptions(warn=notes.append), Limits(*LIMITS))
             complete(fd, done, [])
         else:
             with pytest.raises(LayerError) as caught:
-                done = extract(io.BytesIO(case.layer()).read, fd, Options(warn=notes.append), Limits(*LIMITS))
+                done = extract(io.BytesIO(case.layer()).read, fd, ExtractOptions(warn=notes.append), Limits(*LIMITS))
                 complete(fd, done, [])
             message = str(caught.value)
             assert case.refused in message and message.isprintable() and len(message) < 600, message

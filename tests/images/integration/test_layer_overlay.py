@@ -40,7 +40,7 @@ SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(Heal
 
 
 def build(top: Path, stack: list[list[bytes]]) -> Layers:
-    """The layers that can be made; an entry that is refused (a link to itself, a loop) is left out."""
+    """The valid layers; a refused entry (a link to itself, a loop) is skipped."""
     layers = Layers(top)
     for entries in stack:
         taken = list(entries)
@@ -92,7 +92,7 @@ OPERATIONS = st.lists(st.tuples(st.sampled_from(
 
 
 def perform(top: Path, operation: str, one: bytes, other: bytes) -> None:
-    """One change of a mounted overlay; what cannot be done is not."""
+    """One change of a mounted overlay; an impossible change is skipped."""
     path, second = os.path.join(os.fsencode(top), one), os.path.join(os.fsencode(top), other)
     if os.path.islink(path) or not os.path.realpath(path).startswith(os.fsencode(top)):
         if operation == "remove":
@@ -193,14 +193,14 @@ def test_same_size_and_time_is_not_the_same_content(tmp_path: Path) -> None:
     assert changed(old, new, DiffOptions(trust_times=True)) == []
 
 
-def test_one_name_of_a_file_brings_the_others(tmp_path: Path) -> None:
+def test_a_changed_file_includes_all_its_names(tmp_path: Path) -> None:
     old, new = simple(tmp_path)
     os.link(new / "h", new / "i")
     names = changed(old, new)
     assert names == ["h", "i"]
 
 
-def test_sockets_are_told(tmp_path: Path) -> None:
+def test_sockets_are_a_warning(tmp_path: Path) -> None:
     import socket
 
     old, new = simple(tmp_path)
@@ -213,7 +213,7 @@ def test_sockets_are_told(tmp_path: Path) -> None:
         os.chdir(before)
     told: list[str] = []
     assert changed(old, new, DiffOptions(warn=told.append)) == []
-    assert told == ['"s": left out: a socket, which no archive can hold']
+    assert told == ['"s": skipped: a socket, which cannot be in an archive']
 
 
 def test_names_that_would_be_whiteouts_are_refused(tmp_path: Path) -> None:

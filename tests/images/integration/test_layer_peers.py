@@ -1,4 +1,4 @@
-"""Real content, extracted by us and by others: every entry has the same type, attributes of all kinds, and content."""
+"""Real content, extracted by pyruntime and by others: every entry has the same type, attributes and content."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SECOND = tar(file(b"usr/share/.wh.terminfo", b""), file(b"usr/share/perl5/.wh..w
 
 @pytest.fixture(scope="module")
 def content() -> list[bytes]:
-    """Layers: parts of this machine as GNU tar packs them, odd entries, and changes of both."""
+    """Layers: files of the host packed by GNU tar, unusual entries, and changes of both."""
     present = [part for part in PARTS if Path("/", part).exists()]
     assert len(present) > 5
     real = subprocess.run(["tar", "-C", "/", "--numeric-owner", "--xattrs", "--format=pax",
@@ -45,7 +45,7 @@ def content() -> list[bytes]:
 
 
 def without_parents(found: Listing) -> Listing:
-    """Directories that no entry names have the time at which others made them, and the root has whatever it has."""
+    """Without the times of directories that have no entry, and of the root, which depend on the tool."""
     implicit = {".", "usr", "usr/share", "usr/lib", "usr/bin", "etc", "bin", "usr/share/doc", "usr/share/zoneinfo",
                 *("/".join(["deep" * 20] * count) for count in range(12))}
     return {name: (entry[0], *entry[2:4], *entry[6:]) if name in implicit else entry for name, entry in found.items()
@@ -121,22 +121,23 @@ print(*done.whiteouts, os.getxattr(sys.argv[1] + "/d", "user.overlay.opaque"), o
 
 
 def test_in_a_user_namespace(tmp_path: Path) -> None:
-    """Devices are left out and named, whiteouts can be made, and opaque marks are for an overlay with userxattr."""
+    """Devices are skipped with a warning, whiteouts are created, and opaque directories are for an overlay with
+    userxattr."""
     target = tmp_path / "t"
     target.mkdir()
     done = subprocess.run(["unshare", "--user", "--map-root-user", sys.executable, "-c", IN_NAMESPACE, target],
                           env={**os.environ, "PYTHONPATH": str(TOP)}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        '"null": device 1:3 left out: making it needs root',
-        '"t": attribute "trusted.a" left out: Operation not permitted', "b'gone' b'y' False"]
+        '"null": device 1:3 skipped: creating it needs root',
+        '"t": attribute "trusted.a" skipped: Operation not permitted', "b'gone' b'y' False"]
 
 
 def test_without_root_a_foreign_owner_is_refused(tmp_path: Path) -> None:
     from pyruntime.errors import LayerError
-    from pyruntime.images.layers.apply import Options, extract
+    from pyruntime.images.layers.apply import ExtractOptions, extract
     from tests.images.integration.trees import opened
 
     with opened(tmp_path) as fd, pytest.raises(LayerError, match="is not mapped"):
         extract(io.BytesIO(tar(file(b"f", uid=b"0000007"))).read, fd,
-                Options(privileged=False, uid=lambda uid: os.getuid() if uid == 0 else None))
+                ExtractOptions(privileged=False, uid=lambda uid: os.getuid() if uid == 0 else None))

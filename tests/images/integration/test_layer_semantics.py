@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pyruntime.errors import LayerError
-from pyruntime.images.layers.apply import Options, extract
+from pyruntime.images.layers.apply import ExtractOptions, extract
 from tests.images.integration.hostile import directory, file, hardlink, node, pax, symlink, tar
 from tests.images.integration.trees import Layers, listing, opened
 
@@ -98,7 +98,7 @@ def test_parents_keep_the_attributes_of_lower_layers(tmp_path: Path) -> None:
         assert stat.S_IMODE((mounted / "dir/sub/new").stat().st_mode) == 0o755
 
 
-def test_parents_below_something_hidden_inherit_nothing(tmp_path: Path) -> None:
+def test_parents_below_a_whiteout_inherit_nothing(tmp_path: Path) -> None:
     layers = Layers(tmp_path)
     layers.add(tar(directory(b"a", mode=b"0000700"), directory(b"a/b", mode=b"0000711"), file(b"a/b/c")))
     layers.add(tar(file(b".wh.a", b""), file(b"a/b/x")))
@@ -107,7 +107,7 @@ def test_parents_below_something_hidden_inherit_nothing(tmp_path: Path) -> None:
         assert stat.S_IMODE((layers.merged(name.replace("/", "-")) / name).stat().st_mode) == 0o755
 
 
-def test_parents_inherit_from_the_layer_that_is_seen(tmp_path: Path) -> None:
+def test_parents_inherit_from_the_visible_layer(tmp_path: Path) -> None:
     layers = Layers(tmp_path)
     layers.add(tar(directory(b"a", mode=b"0000700")))
     layers.add(tar(directory(b"a", mode=b"0000711"), file(b"a/f")))
@@ -156,7 +156,7 @@ def test_zeros_become_holes(tmp_path: Path) -> None:
     assert merged.st_blocks * 512 < 512 << 10 and merged.st_size == len(content)
 
 
-def test_large_files_whatever_the_chunks(tmp_path: Path) -> None:
+def test_large_files_with_any_chunks(tmp_path: Path) -> None:
     """Runs of zeros of every length lie across chunks of every size."""
     dice = random.Random(7)
     for round_ in range(25):
@@ -171,16 +171,16 @@ def test_large_files_whatever_the_chunks(tmp_path: Path) -> None:
         assert (target / "big").read_bytes() == content
 
 
-def test_a_layer_does_not_go_where_something_is(tmp_path: Path) -> None:
+def test_a_layer_needs_an_empty_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with opened(tmp_path) as fd, pytest.raises(LayerError, match="not empty"):
         extract(lambda size: b"", fd)
 
 
-def test_ids_are_mapped_or_named(tmp_path: Path) -> None:
+def test_unmapped_ids_are_an_error(tmp_path: Path) -> None:
     target = tmp_path / "t"
     target.mkdir()
-    shifted = Options(uid=lambda uid: uid + 100000 if uid < 10 else None, gid=lambda gid: gid + 100000)
+    shifted = ExtractOptions(uid=lambda uid: uid + 100000 if uid < 10 else None, gid=lambda gid: gid + 100000)
     with opened(target) as fd:
         extract(io.BytesIO(tar(file(b"f", uid=b"0000005"))).read, fd, shifted)
     status = (target / "f").stat()

@@ -21,7 +21,7 @@ from tests.images.integration.trees import Listing, listing
 
 
 class Shared:
-    """The image in a layout and in a registry, and our store that has it."""
+    """The image in a layout, in a registry, and in a store."""
 
     def __init__(self, path: Path, registry: Registry) -> None:
         self.path = path
@@ -36,7 +36,7 @@ class Shared:
         self.pyimage.ok("pull", "-q", self.reference)
 
     def unpacked(self, driver: str) -> Listing:
-        """Our tree, by a driver."""
+        """The tree, by a driver."""
         bundle = self.path / f"bundle-{driver}"
         self.pyimage.ok("unpack", "--driver", driver, self.reference, bundle)
         try:
@@ -46,7 +46,7 @@ class Shared:
 
 
 def changes(path: Path) -> Path:
-    """A second layer as package managers and people make them: additions, replacements, removals, all types."""
+    """A second layer like those of package managers and users: additions, replacements, removals, all types."""
     (path / "usr/share/.wh..wh..opq").parent.mkdir(parents=True)
     (path / "usr/share/.wh.doc").touch()
     (path / "etc/alternatives").mkdir(parents=True)

@@ -19,7 +19,7 @@ Layout = tuple[Path, dict[str, str]]
 
 @pytest.fixture
 def other(tmp_path: Path) -> Pyimage:
-    """Another store, to load into."""
+    """Another store, as a target."""
     (tmp_path / "other").mkdir()
     return Pyimage(tmp_path / "other")
 
@@ -47,7 +47,7 @@ def test_several_images_and_tags_and_an_index(loaded: Pyimage, other: Pyimage, l
 
 
 def test_all_names_of_an_id(loaded: Pyimage, other: Pyimage) -> None:
-    """An image that is named by its ID is saved without a name, as docker does."""
+    """An image given by its ID is saved without a name, as by docker."""
     short = loaded.ok("ls", "-q", "busy").strip()
     loaded.ok("save", "-q", "-o", loaded.path / "x.tar", short)
     digest = loaded.ok("inspect", "-f", "{{.Digest}}", "busy:1").strip()
@@ -89,8 +89,8 @@ def test_one_platform(loaded: Pyimage, other: Pyimage, layout: Layout) -> None:
 
 
 def legacy(path: Path) -> dict[str, str]:
-    """An archive as `docker save` wrote it before 25: a directory for each layer, and links for those that images
-    share; name -> ID."""
+    """An archive of `docker save` before version 25: a directory for each layer, and links for shared layers; name ->
+    ID."""
     layers: list[dict[str, Entry]] = [BUSYBOX, SECOND]
     archives = [tar(layer) for layer in layers]
     manifest, repositories, ids = [], {}, {}
@@ -117,7 +117,7 @@ def legacy(path: Path) -> dict[str, str]:
     return ids
 
 
-def test_archives_of_old(pyimage: Pyimage, tmp_path: Path) -> None:
+def test_archives_of_the_older_kind(pyimage: Pyimage, tmp_path: Path) -> None:
     ids = legacy(tmp_path / "old.tar")
     assert pyimage.ok("load", "-q", "-i", tmp_path / "old.tar") == (
         "docker.io/library/first:old\ndocker.io/library/second:old\n")
@@ -127,8 +127,8 @@ def test_archives_of_old(pyimage: Pyimage, tmp_path: Path) -> None:
     assert pyimage.ok("inspect", "-f", "{{.Id}}", f"docker-archive:{tmp_path}/old.tar:second:old").strip() \
         == ids["second"]
     said = pyimage.fails("inspect", f"docker-archive:{tmp_path}/old.tar:third:old")
-    assert 'no image "third:old"; there are: "first:old", "second:old"' in said, said
-    assert "say which" in pyimage.fails("inspect", f"docker-archive:{tmp_path}/old.tar")
+    assert 'no image "third:old"; it has "first:old", "second:old"' in said, said
+    assert "select one" in pyimage.fails("inspect", f"docker-archive:{tmp_path}/old.tar")
 
 
 def names_in(data: bytes) -> dict[str, tuple[bytes, int, str, int, bytes]]:
@@ -190,7 +190,7 @@ def test_export_applies_whiteouts(loaded: Pyimage, tmp_path: Path) -> None:
     (tar({"a": b"b"}), "oci-layout"),
     (tar({"manifest.json": b"{"}), "manifest.json"),
     (tar({"manifest.json": b"[1]"}), "expected the name of a member"),
-    (tar({"manifest.json": b'[{"Config": "c", "Layers": ["l"]}]'}), 'there is no "c" in it'),
+    (tar({"manifest.json": b'[{"Config": "c", "Layers": ["l"]}]'}), 'it has no member "c"'),
     (tar({"manifest.json": b'[{"Config": "c", "Layers": []}]', "c": b"{}"}), "rootfs: is required"),
     (tar({"oci-layout": b"{}", "index.json": b"{}"}), "version"),
     (tar({"oci-layout": b'{"imageLayoutVersion": "1.0.0"}'}), 'no "index.json"'),

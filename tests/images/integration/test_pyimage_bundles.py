@@ -18,7 +18,7 @@ from tests.images.integration.samples import BUSYBOX, HOST, OTHER, Samples
 
 
 def run(runtime: Runtime, bundle: Path, name: str) -> str:
-    """Run a bundle to its end; what it prints."""
+    """Run a bundle to its end; its output."""
     done = subprocess.run([COMMAND, "--root", runtime.root, "run", "--bundle", bundle, name], capture_output=True,
                           text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
@@ -57,15 +57,15 @@ def test_wishes(loaded: Pyimage) -> None:
     assert "network" not in [entry["type"] for entry in found["linux"]["namespaces"]]
 
 
-@pytest.mark.parametrize("moment", ["prepare", "_write"])
+@pytest.mark.parametrize("moment", ["prepare", "replace"])
 @pytest.mark.parametrize("driver", ["overlay", "copy"])
-def test_an_unpack_that_was_killed_is_undone(loaded: Pyimage, driver: str, moment: str) -> None:
+def test_a_killed_unpack_is_undone(loaded: Pyimage, driver: str, moment: str) -> None:
     """By another unpack to the same place, or by `umount --remove`; through a symbolic link too."""
-    where = "pyruntime.images.bundle" if moment == "_write" else f"pyruntime.images.snapshots.{driver}"
+    where = "pyruntime.images.bundle" if moment == "replace" else f"pyruntime.images.snapshots.{driver}"
     code = (f"import os, {where} as there\nfrom pyruntime.images.cli.main import main\n"
-            f"owner = there if {moment!r} == '_write' else there.{driver.capitalize()}\nold = owner.{moment}\n"
+            f"owner = there if {moment!r} == 'replace' else there.{driver.capitalize()}Driver\nold = owner.{moment}\n"
             "def act(*words, **more):\n"
-            f"    if {moment!r} != '_write': old(*words, **more)\n"   # config.json is what makes a bundle whole
+            f"    if {moment!r} != 'replace': old(*words, **more)\n"   # config.json is what makes a bundle whole
             f"    os.kill(os.getpid(), 9)\nowner.{moment} = act\nmain()")
     (loaded.path / "link").symlink_to(loaded.path)
     bundle = loaded.path / "link/bundle"
@@ -111,7 +111,7 @@ def test_repack(runtime: Runtime, loaded: Pyimage) -> None:
     assert (again / "rootfs/data/more").exists() and loaded.ok("verify") == ""
 
 
-def test_repack_of_nothing_and_of_the_same(loaded: Pyimage) -> None:
+def test_repack_without_changes_and_twice(loaded: Pyimage) -> None:
     bundle = loaded.path / "bundle"
     loaded.ok("unpack", "busy:1", bundle)
     assert loaded.ok("repack", bundle, "same:1").endswith("(0 entries)\n")
@@ -182,10 +182,10 @@ def test_mount_of_an_image(loaded: Pyimage) -> None:
     assert (loaded.path / f"other/only-{OTHER}").exists()
 
 
-def test_what_fails_leaves_nothing(loaded: Pyimage) -> None:
+def test_a_failed_unpack_leaves_nothing(loaded: Pyimage) -> None:
     bundle = loaded.path / "bundle"
     for words, said in ((("absent:1",), 'no such image: "absent:1"'), (("--user", "nobody-here", "busy:1"), "no user"),
-                        (("--driver", "zfs", "busy:1"), 'no driver is called "zfs"'),
+                        (("--driver", "zfs", "busy:1"), 'unknown storage driver "zfs"'),
                         (("--platform", "linux/s390x", "multi:1"), "s390x"),
                         (("--platform", "x/y/z/w", "multi:1"), "is not a platform")):
         assert said in loaded.fails("unpack", *words, bundle), words
@@ -199,7 +199,7 @@ def test_what_fails_leaves_nothing(loaded: Pyimage) -> None:
     assert "cannot make the bundle" in loaded.fails("unpack", "busy:1", parent / "below")
 
 
-def test_an_unfinished_bundle_is_made_anew(loaded: Pyimage) -> None:
+def test_an_unfinished_bundle_is_created_again(loaded: Pyimage) -> None:
     bundle = loaded.path / "bundle"
     (bundle / "rootfs").mkdir(parents=True)
     (bundle / ".pyimage.new").touch()
@@ -208,7 +208,7 @@ def test_an_unfinished_bundle_is_made_anew(loaded: Pyimage) -> None:
 
 
 def test_platforms(runtime: Runtime, loaded: Pyimage) -> None:
-    """The one for this machine, unless another is asked for; one that cannot run here is told of."""
+    """The image for the host, unless another one is requested; an image that the host cannot run is a warning."""
     done = loaded("unpack", "multi:1", loaded.path / "host", "ls", f"/only-{HOST}")
     assert done.returncode == 0 and done.stderr == "" and run(runtime, loaded.path / "host", "host") != ""
     done = loaded("unpack", "--platform", OTHER, "multi:1", loaded.path / "other")

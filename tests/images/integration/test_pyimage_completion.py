@@ -1,4 +1,4 @@
-"""Completion scripts in the shells that they are for."""
+"""Completion scripts, in their shells."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
 
 def script(program: str, shell: str) -> str:
-    """The script that a program prints."""
+    """The script of a program."""
     done = subprocess.run([BIN / program, "completion", shell], capture_output=True, text=True, check=True, timeout=60)
     return done.stdout
 
 
 def bash(program: str, line: str) -> list[str]:
-    """What bash offers at the end of a line, as readline cuts it into words: also at colons."""
+    """The completions of bash at the end of a line, split into words by readline, also at colons."""
     words = [word for part in line.split(" ") for word in (part.replace(":", " : ").split() if part else [""])]
     body = (f"{script(program, 'bash')}\nCOMP_LINE={shlex.quote(line)} COMP_POINT={len(line)} COMP_TYPE=9\n"
             f"COMP_WORDS=({' '.join(map(shlex.quote, words))}) COMP_CWORD={len(words) - 1}\n"
@@ -87,7 +87,7 @@ def test_fish(loaded: Pyimage) -> None:
 
 
 def test_manual_pages(loaded: Pyimage) -> None:
-    """A page for each program and each of its commands, which groff reads without a word of warning."""
+    """A page for each program and each of its commands, which groff formats without a warning."""
     subprocess.run([sys.executable, "-m", "docs.man", loaded.path / "man"], check=True, timeout=60, cwd=TOP)
     pages = {path.name: path for path in (loaded.path / "man").iterdir()}
     for program in ("pyimage", "pyruntime"):

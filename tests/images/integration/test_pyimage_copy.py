@@ -1,4 +1,4 @@
-"""``pyimage copy`` between all places, and other tools that read what we write, and write what we read."""
+"""``pyimage copy`` between all locations, and the interoperation with other tools."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = ("docker", "oci", "oci-archive", "docker-archive", "dir", "store")
 
 
 def place(kind: str, pyimage: Pyimage, registry: Registry, number: int) -> str:
-    """A place of its own for an image."""
+    """A new location for an image."""
     path = f"{pyimage.path}/{kind}-{number}"
     return {"docker": f"docker://{registry.host}/copies/{pyimage.path.name.lower().replace('_', '')}-{number}:1",
             "oci": f"oci:{path}:x/y:1", "oci-archive": f"oci-archive:{path}:x/y:1",
@@ -28,12 +28,12 @@ def place(kind: str, pyimage: Pyimage, registry: Registry, number: int) -> str:
 
 
 def digest(pyimage: Pyimage, where: str) -> str:
-    """The digest of the root document at a place."""
+    """The digest of the root document at a location."""
     return pyimage.ok("inspect", "-f", "{{.Digest}}", where).strip()
 
 
 def skopeo(*words: object) -> str:
-    """Run skopeo; what it prints."""
+    """Run skopeo; its output."""
     done = subprocess.run(["skopeo", *map(str, words)], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -41,7 +41,7 @@ def skopeo(*words: object) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_pairs(pyimage: Pyimage, layout: Layout, plain_registry: Registry, kind: str) -> None:
-    """Every place from this one: the same documents, the same blobs, for OCI's and for Docker's types."""
+    """Every pair of locations: the same documents, the same blobs, for OCI's and for Docker's types."""
     path, digests = layout
     for name, names in (("dock:1", ("--all-platforms",)), ("multi:1", ("--all-platforms",))):
         first = place(kind, pyimage, plain_registry, len(name))
@@ -56,7 +56,8 @@ def test_all_pairs(pyimage: Pyimage, layout: Layout, plain_registry: Registry, k
 
 
 def test_one_of_an_index(pyimage: Pyimage, layout: Layout, tmp_path: Path) -> None:
-    """Places other than the store get the manifest alone; the store keeps the index, and what was asked for of it."""
+    """Locations other than the store get the manifest alone; the store keeps the index, and the requested part of it.
+    """
     path, digests = layout
     source = f"oci:{path}:multi:1"
     assert pyimage.ok("copy", "-q", source, f"dir:{tmp_path}/host").strip() == digests[HOST]
@@ -78,7 +79,7 @@ def test_a_layout_keeps_what_it_has(pyimage: Pyimage, layout: Layout, tmp_path: 
     assert digest(pyimage, f"oci:{tmp_path}/made:busy:1") == digests["busy:1"]
     assert digest(pyimage, f"oci:{tmp_path}/made@{digests['dock:1']}") == digests["dock:1"]
     said = pyimage.fails("inspect", f"oci:{tmp_path}/made")
-    assert "2 images; say which" in said and "busy:1" in said, said
+    assert "2 images; select one" in said and "busy:1" in said, said
 
 
 @pytest.mark.parametrize("kind", ["oci", "oci-archive", "docker-archive", "dir", "docker"])
@@ -127,7 +128,7 @@ def test_skopeo_takes_a_whole_index(loaded: Pyimage, layout: Layout, plain_regis
 
 @pytest.fixture
 def podman() -> Iterator[list[str]]:
-    """podman with a store of its own, which needs no mounts. It wants short paths."""
+    """podman with its own store, which needs no mounts, and short paths."""
     with tempfile.TemporaryDirectory() as path:
         words = ["podman", "--root", f"{path}/root", "--runroot", f"{path}/run", "--storage-driver", "vfs",
                  "--cgroup-manager", "cgroupfs", "--events-backend", "none", "--tmpdir", f"{path}/tmp"]

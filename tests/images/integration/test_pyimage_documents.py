@@ -1,4 +1,4 @@
-"""What we write ourselves is right by the schemas of spec/image/: images that are made, layouts, archives."""
+"""Written documents are valid by the schemas of spec/image/: new images, layouts, archives."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def validator(name: str) -> Draft202012Validator:
 
 
 def check(name: str, raw: str) -> None:
-    """Fail with everything that the schema says against a document."""
+    """Fail with all errors of the schema."""
     assert [error.message for error in validator(name).iter_errors(json.loads(raw))] == []
 
 
 @pytest.fixture
 def made(pyimage: Pyimage) -> Pyimage:
-    """A store with an image of ours, and two on top of it."""
+    """A store with a new image, and two on top of it."""
     (pyimage.path / "tree.tar").write_bytes(tar(BUSYBOX))
     pyimage.ok("import", pyimage.path / "tree.tar", "ours:1", "--cmd", "sh", "--label", "a=b", "--expose", "80/tcp",
                "--volume", "/v", "--platform", "linux/amd64/v2", "-m", "why")
@@ -52,7 +52,7 @@ def test_images(made: Pyimage) -> None:
 
 
 def test_images_of_docker(loaded: Pyimage) -> None:
-    """On top of Docker's documents come Docker's."""
+    """On top of Docker's documents, new documents have Docker's format."""
     loaded.ok("unpack", "dock:1", loaded.path / "bundle")
     (loaded.path / "bundle/rootfs/new").touch()
     loaded.ok("repack", loaded.path / "bundle", "dock:2")

@@ -1,4 +1,4 @@
-"""What commands that people wait for import: a listing, a second bundle of an image, a pull of what is here."""
+"""The modules of commands that must be fast: a listing, a second bundle of an image, a pull of a local image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def imported(pyimage: Pyimage, *words: object) -> set[str]:
 
 
 def foreign(names: set[str]) -> set[str]:
-    """Those that are not ours, nor cheap."""
+    """The modules of other packages, except cheap ones."""
     return {name for name in names if not name.startswith(("_", "pyruntime", "encodings."))} - CHEAP - {
         "os.path", "imported package"}
 
@@ -40,19 +40,19 @@ def test_local_commands(loaded: Pyimage, words: tuple[str, ...]) -> None:
     assert not [name for name in names if name.startswith(("pyruntime.images.registry.", "pyruntime.images.layers."))]
 
 
-def test_unpack_of_what_is_here(loaded: Pyimage) -> None:
+def test_unpack_of_a_local_image(loaded: Pyimage) -> None:
     names = imported(loaded, "unpack", "busy:1", loaded.path / "bundle")
     assert foreign(names) == set()
     assert not {"pyruntime.images.layers.apply", "pyruntime.images.layers.tar", "pyruntime.images.layers.merge",
                 "pyruntime.images.registry.http", "pyruntime.images.copy", "zlib"} & names
 
 
-def test_pull_of_what_is_here(pyimage: Pyimage, fake: FakeRegistry) -> None:
+def test_pull_of_a_local_image(pyimage: Pyimage, fake: FakeRegistry) -> None:
     fake.add_image("app", "1")
     words = ("pull", "--no-extract", f"{fake.host}/app:1")
     imported(pyimage, *words)
     names = imported(pyimage, *words)
     dear = {"argparse", "concurrent.futures", "dataclasses", "json", "pathlib", "rich", "subprocess", "tarfile",
             "tempfile", "urllib.request", "pyruntime.images.copy", "pyruntime.images.receive",
-            "pyruntime.images.progress", "pyruntime.images.layers.apply", "pyruntime.native._kernel"}
+            "pyruntime.images.layers.apply", "pyruntime.native._kernel"}
     assert not dear & names, dear & names

@@ -1,4 +1,4 @@
-"""What ``pyimage`` prints where, and what it says of bad input: one clear line, and nothing left behind."""
+"""The output of ``pyimage``, and its messages for bad input: one clear line, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}\n")
 
 
 def on_a_terminal(pyimage: Pyimage, *words: object, code: int = 0) -> tuple[str, str]:
-    """Run a command with a terminal as its standard error; what it writes there, and its standard output."""
+    """Run a command with a terminal as standard error; its output there, and its standard output."""
     leader, follower = pty.openpty()
     with subprocess.Popen([PYIMAGE, "--root", pyimage.store, *map(str, words)], stdin=follower, stderr=follower,
                           stdout=subprocess.PIPE, env={**pyimage.environment, "TERM": "xterm"}) as process:
@@ -47,7 +47,7 @@ def test_quiet_is_the_digest_alone(loaded: Pyimage, plain_registry: Registry) ->
         assert done.returncode == 0 and done.stderr == "" and DIGEST.fullmatch(done.stdout), (words, done)
 
 
-def test_lines_where_there_is_no_terminal(loaded: Pyimage, plain_registry: Registry) -> None:
+def test_lines_without_a_terminal(loaded: Pyimage, plain_registry: Registry) -> None:
     done = loaded("push", "busy:1", f"{plain_registry.host}/lines/busy:1")
     assert DIGEST.fullmatch(done.stdout)
     assert len(done.stderr.splitlines()) == 3 and all(
@@ -99,7 +99,7 @@ BAD = [
     (("pull", "--platform", "a/b/c/d", "x"), "is not a platform"),
     (("pull", "--threads", "many", "x"), "write a number"),
     (("pull", "--tls-verify", "maybe", "x"), "write true or false"),
-    (("pull", "--creds", "nobody", "x"), "credentials are written as user:password"),
+    (("pull", "--creds", "nobody", "x"), "write the credentials as user:password"),
     (("pull", "--nonsense", "x"), "unknown flag: --nonsense: see `pyimage pull --help`"),
     (("pull", "--registries-conf", "/absent", "x"), "/absent"),
     (("nonsense",), "nonsense"),
@@ -108,7 +108,7 @@ BAD = [
     (("inspect", "-f", "{{if .Id}}", "busy:1"), "is not supported"),
     (("inspect", "-f", "{{.Id", "busy:1"), '"{{" without "}}"'),
     (("inspect", "-f", "plain", "busy:1"), "write table, json, or a template"),
-    (("inspect", "-f", "table", "busy:1"), "these documents are no table"),
+    (("inspect", "-f", "table", "busy:1"), "there is no table"),
     (("ls", "-f", "wide"), "write table, json, or a template"),
     (("inspect", "oci:/absent"), "is not a directory"),
     (("inspect", "oci:"), "names no file or directory"),
@@ -117,7 +117,7 @@ BAD = [
     (("inspect", "dir:/absent"), "manifest.json"),
     (("inspect", "docker-archive:/etc/passwd"), "not a tar archive"),
     (("copy", "absent:1", "dir:{path}/x"), 'no such image: "absent:1"'),
-    (("copy", "busy:1", "dir:/etc"), "holds other things"),
+    (("copy", "busy:1", "dir:/etc"), "is not empty"),
     (("copy", "busy:1", "oci-archive:/absent/x.tar"), "cannot write"),
     (("copy", "busy:1", "oci:/proc/x"), "/proc/x"),
     (("copy", "--platform", "linux/s390x", "multi:1", "dir:{path}/x"), "s390x"),
@@ -127,7 +127,7 @@ BAD = [
     (("load", "-i", "/absent"), "/absent"),
     (("load", "-i", "/etc"), "not an OCI image layout"),
     (("import", "/absent", "x"), "/absent"),
-    (("import", "/etc/passwd", "Upper"), "capital letters"),
+    (("import", "/etc/passwd", "Upper"), "must be lower case"),
     (("import", "--created", "yesterday", "{path}/tree.tar", "x"), "yesterday"),
     (("import", "--compression", "xz", "{path}/tree.tar", "x"), "write gzip, zstd or none"),
     (("export", "-o", "/absent/x", "busy:1"), "/absent/x"),
@@ -150,7 +150,7 @@ BAD = [
 
 @pytest.fixture(scope="module")
 def common(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> Pyimage:
-    """A store with the samples, which no bad input changes."""
+    """A store with the samples, which bad input does not change."""
     made = Pyimage(tmp_path_factory.mktemp("common"))
     made.ok("load", "-q", "-i", layout[0])
     (made.path / "tree.tar").write_bytes(bytes(1024))
@@ -195,7 +195,7 @@ def test_a_broken_image_leaves_nothing(pyimage: Pyimage, fake: FakeRegistry) -> 
     assert pyimage.blobs() == set()
 
 
-def test_a_cut_is_resumed_by_the_next_command(pyimage: Pyimage, fake: FakeRegistry) -> None:
+def test_the_next_command_resumes_a_download(pyimage: Pyimage, fake: FakeRegistry) -> None:
     layer = os.urandom(300_000)
     manifest = fake.add_image("team/app", "1", layer=layer)
     assert manifest["layers"][0]["digest"] == digest_of(layer)
@@ -229,11 +229,11 @@ def test_platforms_of_an_index(pyimage: Pyimage, layout: Layout, plain_registry:
     assert pyimage.ok("push", "-q", "--platform", OTHER, reference, again).strip() == digests[OTHER]
 
 
-def test_an_image_for_another_machine(pyimage: Pyimage, layout: Layout, plain_registry: Registry) -> None:
+def test_an_image_for_another_platform(pyimage: Pyimage, layout: Layout, plain_registry: Registry) -> None:
     reference = f"{plain_registry.host}/platforms/other:1"
     pyimage.ok("copy", "-q", "--platform", OTHER, f"oci:{layout[0]}:multi:1", f"docker://{reference}")
     done = pyimage("pull", reference)
     assert done.returncode == 0
-    assert f'warning: {reference}: an image for "linux/{OTHER}"; this machine is "linux/{HOST}"' in done.stderr
+    assert f'warning: {reference}: the image is for "linux/{OTHER}", the host is "linux/{HOST}"' in done.stderr
     assert "warning" not in pyimage("pull", "--platform", OTHER, reference).stderr
     assert "no image for" not in pyimage("pull", "--platform", "linux/s390x", reference).stderr

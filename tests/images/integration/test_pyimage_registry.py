@@ -16,7 +16,7 @@ Layout = tuple[Path, dict[str, str]]
 
 
 def reach(registry: Registry, *, login: bool = True) -> list[str]:
-    """Options with which a registry of the tests is spoken to."""
+    """The options for a test registry."""
     options = ["--cert-dir", registry.cert_dir] if registry.cert_dir else []
     return options + (["--creds", ":".join(registry.login)] if login and registry.login else [])
 
@@ -69,7 +69,7 @@ def test_layers_are_mounted_from_another_repository(loaded: Pyimage, layout: Lay
 
 
 def test_bearer_tokens(loaded: Pyimage, token_registry: Registry, tokens: TokenServer) -> None:
-    """Who may only pull is told so; the token that is asked for names what is going to be done."""
+    """A user without push permission gets an error; the requested token names the actions."""
     reference = f"{token_registry.host}/tokens/busy:1"
     said = loaded.fails("push", "busy:1", reference)
     assert "denied" in said.lower() or "unauthorized" in said.lower() or "401" in said, said
@@ -142,7 +142,7 @@ def test_inspect_reads_no_layer(pyimage: Pyimage, fake: FakeRegistry) -> None:
     assert fake.asked("GET", layer) == [] and fake.asked("GET", "tags/list") == [] and pyimage.blobs() == set()
 
 
-def test_an_unchanged_image_is_asked_for_by_head_alone(pyimage: Pyimage, fake: FakeRegistry) -> None:
+def test_an_unchanged_image_needs_only_head(pyimage: Pyimage, fake: FakeRegistry) -> None:
     manifest = fake.add_image("team/app", "1")
     reference = f"{fake.host}/team/app:1"
     first = pyimage("pull", "--no-extract", reference)
@@ -163,7 +163,7 @@ def test_an_unchanged_image_is_asked_for_by_head_alone(pyimage: Pyimage, fake: F
     assert len(fake.asked("GET", changed["layers"][0]["digest"])) == 1
 
 
-def test_what_is_missing_comes_again(pyimage: Pyimage, layout: Layout, plain_registry: Registry) -> None:
+def test_missing_content_is_pulled_again(pyimage: Pyimage, layout: Layout, plain_registry: Registry) -> None:
     path, digests = layout
     reference = f"{plain_registry.host}/missing/multi:1"
     pyimage.ok("copy", "-aq", f"oci:{path}:multi:1", f"docker://{reference}")
@@ -177,11 +177,11 @@ def test_what_is_missing_comes_again(pyimage: Pyimage, layout: Layout, plain_reg
     assert "copied" in pyimage("pull", reference).stderr and pyimage.ok("verify") == ""
 
 
-def test_without_a_tag_the_newest_is_taken(pyimage: Pyimage, fake: FakeRegistry) -> None:
+def test_without_a_tag_the_newest_is_pulled(pyimage: Pyimage, fake: FakeRegistry) -> None:
     for tag, year in (("1.9", 2021), ("1.10", 2024), ("edge", 2022)):
         fake.add_image("team/app", tag, layer=tag.encode(), created=f"{year}-01-01T00:00:00Z")
     done = pyimage("pull", "--no-extract", f"{fake.host}/team/app")
-    assert done.returncode == 0 and 'has no tag "latest": taking the newest, "1.10"' in done.stderr, done.stderr
+    assert done.returncode == 0 and 'has no tag "latest": using the newest tag, "1.10"' in done.stderr, done.stderr
     assert done.stdout.startswith(f"{fake.host}/team/app:1.10@sha256:")
     assert json.loads(pyimage.ok("inspect", f"docker://{fake.host}/team/app"))["RepoTags"] == [
         f"{fake.host}/team/app:1.10"]
@@ -190,7 +190,7 @@ def test_without_a_tag_the_newest_is_taken(pyimage: Pyimage, fake: FakeRegistry)
     assert ":latest@" in done.stdout and "newest" not in done.stderr
 
 
-def test_a_short_name_is_looked_for_where_the_settings_say(pyimage: Pyimage, fake: FakeRegistry, tmp_path: Path
+def test_a_short_name_uses_the_search_registries(pyimage: Pyimage, fake: FakeRegistry, tmp_path: Path
                                                            ) -> None:
     fake.add_image("short", "1")
     nobody = f"127.0.0.1:{free_port()}"
@@ -212,7 +212,7 @@ def test_a_short_name_is_looked_for_where_the_settings_say(pyimage: Pyimage, fak
         other.stop()
 
 
-def test_what_is_not_there(pyimage: Pyimage, fake: FakeRegistry) -> None:
+def test_missing_images(pyimage: Pyimage, fake: FakeRegistry) -> None:
     fake.add_image("team/app", "1")
     said = pyimage.fails("pull", f"{fake.host}/team/app:2")
     assert "404" in said or "unknown" in said, said

@@ -1,4 +1,4 @@
-"""``pyimage`` and then ``pyruntime run`` for a user without privileges, with and without ids in /etc/subuid."""
+"""``pyimage`` and then ``pyruntime run`` without root, with and without IDs in /etc/subuid."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ pyimage umount -r bundle
 
 
 def test_files_of_other_users(tmp_path: Path) -> None:
-    """They keep their owners where there are ids for them; where not, it is told what is missing."""
+    """Files keep their owners if the IDs are mapped; otherwise the error says what is missing."""
     done = run(tmp_path, """
 pyimage import five.tar five:1 --cmd x
 pyimage unpack five:1 bundle
@@ -122,7 +122,7 @@ pyimage umount -r bundle
 
 def test_mounting_needs_root(tmp_path: Path) -> None:
     done = run(tmp_path, "pyimage load -q -i layout; pyimage mount plain:1 place", code=1)
-    assert "mounting an image needs root; `pyimage unpack --driver copy` makes a tree" in done.stderr
+    assert "mounting an image needs root: use `pyimage unpack --driver copy` instead" in done.stderr
 
 
 def test_a_store_of_its_own(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``pyimage ls``, ``inspect``, ``history``, ``tag``, ``rm``, ``prune``, ``verify`` and ``du``: what is in the store."""
+"""``pyimage ls``, ``inspect``, ``history``, ``tag``, ``rm``, ``prune``, ``verify`` and ``du``: the local store."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_ls(loaded: Pyimage, layout: Layout) -> None:
     assert json.loads(loaded.ok("ls", "-f", "json", "absent")) == []
 
 
-def test_one_that_cannot_be_read_does_not_hide_the_others(loaded: Pyimage, layout: Layout) -> None:
+def test_an_unreadable_image_does_not_hide_the_others(loaded: Pyimage, layout: Layout) -> None:
     (loaded.store / "blobs/sha256" / layout[1]["dock:1"][7:]).unlink()
     done = loaded("ls", "-q")
     assert done.returncode == 0 and len(done.stdout.split()) == 2
@@ -81,9 +81,9 @@ def test_tag(loaded: Pyimage, layout: Layout) -> None:
     assert {identity(loaded, name) for name in ("one:latest", "two:2", "busy:1")} == {identity(loaded, "busy:1")}
     loaded.ok("tag", identity(loaded, "dock:1")[7:17], "one")
     assert identity(loaded, "one") == identity(loaded, "dock:1"), "a name moves"
-    assert "cannot be given" in loaded.fails("tag", "busy:1", f"x@{layout[1]['busy:1']}")
+    assert "cannot have a digest" in loaded.fails("tag", "busy:1", f"x@{layout[1]['busy:1']}")
     assert 'no such image: "absent"' in loaded.fails("tag", "absent", "x")
-    assert "capital letters" in loaded.fails("tag", "busy:1", "Upper")
+    assert "must be lower case" in loaded.fails("tag", "busy:1", "Upper")
 
 
 def test_rm_by_name(loaded: Pyimage, layout: Layout) -> None:
@@ -114,7 +114,7 @@ def test_rm_by_id_and_digest(loaded: Pyimage, layout: Layout) -> None:
 
 
 def test_an_id_of_several(pyimage: Pyimage, tmp_path: Path) -> None:
-    """The beginning of an ID that two images have is refused; nothing is guessed."""
+    """The first digits of two IDs are ambiguous, and refused."""
     (tmp_path / "layout").mkdir()
     made = Samples(tmp_path / "layout")
     seen: dict[str, Json] = {}
@@ -130,7 +130,7 @@ def test_an_id_of_several(pyimage: Pyimage, tmp_path: Path) -> None:
     pyimage.ok("load", "-q", "-i", made.path)
     for command in ("inspect", "rm", "history"):
         said = pyimage.fails(command, digits)
-        assert f'"{digits}" fits 2 images; write more digits' in said, said
+        assert f'"{digits}" is ambiguous: write more digits' in said, said
     pyimage.ok("rm", identity(pyimage, "first:1")[7:17])
     assert identity(pyimage, digits) == identity(pyimage, "second:1")
 

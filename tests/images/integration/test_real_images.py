@@ -1,4 +1,4 @@
-"""Images of Debian packages: made, pushed, pulled, unpacked, and run by their own entry points until they answer."""
+"""Images of Debian packages: built, pushed, pulled, unpacked, and run by their own entrypoints until they answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.images.integration.registries import Registry
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pyimage]:
-    """A store with an image of a minimal Debian; everything that is mounted below its directory goes at the end."""
+    """A store with an image of a minimal Debian; all mounts below its directory are removed at the end."""
     pyimage = Pyimage(tmp_path_factory.mktemp("real"))
     with subprocess.Popen(["tar", "-C", debian(), "-c", "."], stdout=subprocess.PIPE) as packer:
         pyimage.ok("import", "--cmd", "bash", "-", "debian:12", stdin=packer.stdout)
@@ -30,7 +30,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pyimage]:
 
 
 def made(pyimage: Pyimage, registry: Registry, name: str, packages: list[str], *change: str, script: str = "") -> str:
-    """Install packages on top of Debian, make an image of it, push it, forget it, pull it; its name."""
+    """Install packages on top of Debian, create an image, push it, remove it, pull it; its name."""
     building = pyimage.path / f"build-{name}"
     pyimage.ok("unpack", "debian:12", building)
     install(building / "rootfs", *packages)
@@ -66,7 +66,7 @@ class Running:
                               timeout=PATIENCE, check=False)
 
     def answers(self, *words: str) -> str:
-        """Run the words until they succeed; what they print."""
+        """Run the command until it succeeds; its output."""
         deadline = time.monotonic() + PATIENCE
         while True:
             assert self.process.poll() is None, self.said()
@@ -80,7 +80,7 @@ class Running:
             time.sleep(0.2)
 
     def said(self) -> str:
-        """What the container wrote."""
+        """The output of the container."""
         self.log.seek(0)
         return self.log.read()
 

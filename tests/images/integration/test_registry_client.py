@@ -1,4 +1,4 @@
-"""The client with registries that exist: what we push others pull, and the reverse, with the same digests."""
+"""The client with real registries: interoperation with other clients, with the same digests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAYER = bytes(range(256)) * 20000   # 5 MB
 
 
 class Sink:
-    """Where a blob goes, in memory."""
+    """A sink in memory."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -43,7 +43,7 @@ class Sink:
 
 @pytest.fixture(params=["plain", "tls", "token"])
 def registry(request: pytest.FixtureRequest) -> Registry:
-    """Each of the three, in turn."""
+    """Each of the three registries."""
     made: Registry = request.getfixturevalue(f"{request.param}_registry")
     return made
 
@@ -99,14 +99,14 @@ def pull(repository: Repository, tag: str) -> tuple[dict[str, bytes], bytes]:
     return blobs, raw
 
 
-def test_what_skopeo_pushes_we_pull(registry: Registry, client: Client, tmp_path: Path) -> None:
+def test_a_push_by_skopeo_can_be_pulled(registry: Registry, client: Client, tmp_path: Path) -> None:
     blobs, manifest = layout(tmp_path / "oci", [LAYER, b"small"])
     skopeo("copy", "--preserve-digests", *registry.skopeo("dest"), f"oci:{tmp_path}/oci:it", f"docker://{registry.host}/from/skopeo:1")
     assert pull(client.at(registry, "from/skopeo"), "1") == (blobs, manifest)
 
 
 @pytest.mark.parametrize("chunk", [0, 1 << 20], ids=["whole", "chunks"])
-def test_what_we_push_skopeo_pulls(registry: Registry, client: Client, tmp_path: Path, chunk: int) -> None:
+def test_a_push_can_be_pulled_by_skopeo(registry: Registry, client: Client, tmp_path: Path, chunk: int) -> None:
     blobs, manifest = layout(tmp_path / "oci", [LAYER[chunk:], b"small"])
     repository = client.at(registry, f"ours/{chunk}", push=True)
     told: list[int] = []
@@ -129,7 +129,7 @@ def test_a_blob_is_mounted_from_another_repository(registry: Registry, client: C
     assert push(third, blobs, manifest, "1", mount_from="nothing/here") == ["pushed"] * 2
 
 
-def test_asking_and_deleting(registry: Registry, client: Client, tmp_path: Path) -> None:
+def test_queries_and_deletion(registry: Registry, client: Client, tmp_path: Path) -> None:
     blobs, manifest = layout(tmp_path / "oci", [b"to be deleted"])
     repository = client.at(registry, "short", push=True)
     push(repository, blobs, manifest, "1")
@@ -182,7 +182,7 @@ def test_the_registrys_address_decides_about_http(plain_registry: Registry, tls_
         client.open(f"{plain_registry.host}/x", insecure=True).tags()
 
 
-def test_nobody_in_particular_is_told_what_to_do(tls_registry: Registry, token_registry: Registry, client: Client
+def test_anonymous_requests_get_a_remedy(tls_registry: Registry, token_registry: Registry, client: Client
                                                  ) -> None:
     with pytest.raises(RegistryError, match="authentication required; log in first"):
         client.at(tls_registry, "x", login=None).tags()
@@ -213,9 +213,9 @@ def test_one_token_serves_many_requests_and_threads(token_registry: Registry, to
     assert len(tokens.asked) == 1 and tokens.asked[0][1]["scope"] == ["repository:many:pull"]
 
 
-def test_a_token_that_ran_out_is_replaced(token_registry: Registry, tokens: TokenServer, client: Client,
+def test_an_expired_token_is_replaced(token_registry: Registry, tokens: TokenServer, client: Client,
                                           tmp_path: Path) -> None:
-    """The registry allows a minute beyond a token's end; its server says that it ends long before it was made."""
+    """The registry accepts a token for a minute after its end; the token server says that it ended long ago."""
     blobs, manifest = layout(tmp_path / "oci", [b"late"])
     push(client.at(token_registry, "late", push=True), blobs, manifest, "1")
     tokens.expiry = -120
@@ -243,7 +243,7 @@ def test_identity_tokens_are_posted_or_shown(token_registry: Registry, tokens: T
 
 
 @pytest.mark.parametrize("refused", [400, 404, 405])
-def test_passwords_are_posted_where_get_is_unknown(token_registry: Registry, tokens: TokenServer, client: Client,
+def test_passwords_are_posted_without_get(token_registry: Registry, tokens: TokenServer, client: Client,
                                                    refused: int) -> None:
     tokens.statuses["GET"] = refused
     with pytest.raises(RegistryError, match="NAME_UNKNOWN"):
@@ -251,7 +251,7 @@ def test_passwords_are_posted_where_get_is_unknown(token_registry: Registry, tok
     assert [how for how, _, _ in tokens.asked] == ["GET", "POST"]
 
 
-def test_login_is_tried_first(registry: Registry, client: Client, tmp_path: Path) -> None:
+def test_a_login_is_checked_first(registry: Registry, client: Client, tmp_path: Path) -> None:
     authfile = str(tmp_path / "auth.json")
     settings = client.settings(cert_dir=registry.cert_dir)
     if registry.login:
@@ -266,7 +266,7 @@ def test_login_is_tried_first(registry: Registry, client: Client, tmp_path: Path
     assert skopeo("login", *options, f"--authfile={authfile}", "--get-login", registry.host).strip() == USER
 
 
-def test_somebody_elses_content_is_found_out(plain_registry: Registry, client: Client) -> None:
+def test_wrong_content_of_a_mirror_is_detected(plain_registry: Registry, client: Client) -> None:
     repository = client.at(plain_registry, "x", push=True)
     with pytest.raises(DigestError, match="its content is sha256:"):
         repository.push_manifest(b"{}", media.OCI_MANIFEST, of(b"something else"))

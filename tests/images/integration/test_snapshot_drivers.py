@@ -1,4 +1,4 @@
-"""Root filesystems from layers: overlayfs in every way it can be mounted, btrfs, copies."""
+"""Root filesystems from layers: overlayfs by every interface, btrfs, copies."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import pytest
 
 from pyruntime.errors import HostError, UsageError
 from pyruntime.images.snapshots import overlay, subvolumes
-from pyruntime.images.snapshots.btrfs import Btrfs
-from pyruntime.images.snapshots.copy import Copy
-from pyruntime.images.snapshots.driver import Driver, choose
-from pyruntime.images.snapshots.overlay import Overlay
+from pyruntime.images.snapshots.btrfs import BtrfsDriver
+from pyruntime.images.snapshots.choose import choose
+from pyruntime.images.snapshots.copy import CopyDriver
+from pyruntime.images.snapshots.driver import Driver
+from pyruntime.images.snapshots.overlay import OverlayDriver
 from pyruntime.images.snapshots.view import View
 from pyruntime.images.store.layers import Layers
 from pyruntime.images.store.store import Store
@@ -42,7 +43,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """Where root filesystems are; nothing may stay mounted there."""
+    """A directory for root filesystems; nothing may stay mounted there."""
     place = tmp_path / "bundle"
     (place / "rootfs").mkdir(parents=True)
     yield place
@@ -74,7 +75,7 @@ def btrfs(tmp_path: Path) -> Iterator[Path]:
 
 
 def check(target: str, made: Layers) -> None:
-    """The tree is that of all layers."""
+    """The tree equals that of all layers."""
     found = listing(target)
     assert set(found) == EXPECTED
     assert found["."][:3] == (0o040750, 5, 1_000_000_000)
@@ -83,7 +84,7 @@ def check(target: str, made: Layers) -> None:
     assert made.root == made.directories[0]
 
 
-@pytest.mark.parametrize("kind", [Overlay, Copy])
+@pytest.mark.parametrize("kind", [OverlayDriver, CopyDriver])
 def test_a_driver(store: Store, place: Path, image: Image, kind: type[Driver]) -> None:
     made = pull(store, image, "x")
     driver, target, private = kind(store), str(place / "rootfs"), str(place / "private")
@@ -94,7 +95,7 @@ def test_a_driver(store: Store, place: Path, image: Image, kind: type[Driver]) -
     Path(target, "written").touch()
     Path(target, "private/key").unlink()
     changes = driver.changes(made, target, private)
-    assert changes.kind == ("upper" if kind is Overlay else "tree") and changes.lowers == made.directories
+    assert changes.kind == ("upper" if kind is OverlayDriver else "tree") and changes.lowers == made.directories
     assert Path(changes.path, "written").exists() and Path(changes.path, "etc/passwd").read_text() == "mine"
     driver.unmount(target)
     driver.unmount(target)   # nothing to do
@@ -109,7 +110,7 @@ def test_btrfs(btrfs: Path, image: Image) -> None:
     made = pull(store, image, "x")
     (btrfs / "one").mkdir()
     (btrfs / "two").mkdir()
-    driver = Btrfs(store)
+    driver = BtrfsDriver(store)
     assert driver.usable(str(btrfs / "one/rootfs")) == ""
     for name in ("one", "two"):
         (btrfs / name / "rootfs").mkdir()
@@ -135,7 +136,7 @@ def test_btrfs_killed_at_every_step(btrfs: Path, image: Image) -> None:
     while done:
         target = str(btrfs / f"rootfs{moment}")
         os.mkdir(target)
-        done = dying(partial(Btrfs(store).prepare, made, target, ""), moment)
+        done = dying(partial(BtrfsDriver(store).prepare, made, target, ""), moment)
         assert done in (0, -9) and store.verify() == []
         if moment % 10 == 9:
             for name in os.listdir(store.layout.below("subvolumes")):
@@ -148,7 +149,7 @@ def test_btrfs_killed_at_every_step(btrfs: Path, image: Image) -> None:
 
 
 def test_btrfs_subvolumes_are_removed_without_their_ioctl(btrfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a user may not use it."""
+    """Users may not use the ioctl."""
     from pyruntime.images.store import trees
 
     subvolumes.create(str(btrfs / "volume"))
@@ -165,7 +166,7 @@ def test_choosing(store: Store, place: Path, btrfs: Path) -> None:
     assert choose("copy", store, target).name == "copy"
     with pytest.raises(HostError, match=r"the btrfs driver cannot be used for .*is not on btrfs"):
         choose("btrfs", store, target)
-    with pytest.raises(UsageError, match='no driver is called "zfs": use overlay, btrfs, copy'):
+    with pytest.raises(UsageError, match='unknown storage driver "zfs": use overlay, btrfs, copy'):
         choose("zfs", store, target)
     other = Store.open(str(btrfs / "store"))
     assert choose("btrfs", other, str(btrfs / "not/yet/there")).name == "btrfs"
@@ -173,10 +174,10 @@ def test_choosing(store: Store, place: Path, btrfs: Path) -> None:
         choose("btrfs", other, target)
 
 
-def test_overlay_where_uppers_cannot_be(store: Store, place: Path, image: Image) -> None:
-    """On an overlay, say: the reason is told, and another driver is chosen."""
+def test_overlay_without_support_for_upper_directories(store: Store, place: Path, image: Image) -> None:
+    """For example on an overlay: the reason is shown, and another driver is chosen."""
     made = pull(store, image, "x")
-    driver = Overlay(store)
+    driver = OverlayDriver(store)
     driver.prepare(made, str(place / "rootfs"), str(place / "private"))
     try:
         inner = str(place / "rootfs/inner")
@@ -192,7 +193,7 @@ def test_overlay_where_uppers_cannot_be(store: Store, place: Path, image: Image)
 
 def test_an_image_without_layers(store: Store, place: Path) -> None:
     made = store.extract_layers([])
-    for driver in (Overlay(store), Copy(store)):
+    for driver in (OverlayDriver(store), CopyDriver(store)):
         target, private = str(place / "rootfs"), str(place / "private")
         os.makedirs(target, exist_ok=True)
         driver.prepare(made, target, private)
@@ -202,7 +203,7 @@ def test_an_image_without_layers(store: Store, place: Path) -> None:
 
 
 def many(tmp_path: Path, count: int) -> list[str]:
-    """Layer directories with long names; each has a file of its own, and one that all have."""
+    """Layer directories with long names; each has its own file, and a common one."""
     found = []
     for number in range(count):
         path = tmp_path / "layers" / f"{number:064}" / "fs"
@@ -235,7 +236,7 @@ def test_500_layers(tmp_path: Path, place: Path, way: str) -> None:
 
 
 def test_old_kernels_take_short_names(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that does not know lowerdir+ says EINVAL."""
+    """A kernel without lowerdir+ returns EINVAL."""
     def unknown(*_: object) -> None:
         raise OSError(errno.EINVAL, "fsconfig: Unknown parameter 'lowerdir+'")
 
@@ -247,14 +248,14 @@ def test_old_kernels_take_short_names(tmp_path: Path, place: Path, monkeypatch: 
     kernel.umount2(str(place / "rootfs"))
 
 
-def test_a_failed_mount_tells_why(store: Store, place: Path) -> None:
+def test_a_failed_mount_gives_the_reason(store: Store, place: Path) -> None:
     made = Layers(["x"], [str(place / "absent")], ["sha256:" + "0" * 64], "")
     with pytest.raises(HostError, match=r"cannot mount an overlay of 1 layers at .*rootfs.*No such file"):
-        Overlay(store).prepare(made, str(place / "rootfs"), str(place / "private"))
+        OverlayDriver(store).prepare(made, str(place / "rootfs"), str(place / "private"))
 
 
 def test_a_busy_root_filesystem_stays(store: Store, place: Path, image: Image) -> None:
-    driver, target, private = Overlay(store), str(place / "rootfs"), str(place / "private")
+    driver, target, private = OverlayDriver(store), str(place / "rootfs"), str(place / "private")
     driver.prepare(pull(store, image, "x"), target, private)
     with open(f"{target}/etc/passwd"), pytest.raises(HostError, match="is in use"):
         driver.remove(target, private)
@@ -263,9 +264,9 @@ def test_a_busy_root_filesystem_stays(store: Store, place: Path, image: Image) -
 
 
 def test_gc_lets_mounted_layers_be(store: Store, place: Path, image: Image) -> None:
-    """Even when the bundle that has them was moved, and the image has no name."""
+    """Even if the bundle was moved, and the image has no name."""
     made = pull(store, image, "x")
-    driver = Overlay(store)
+    driver = OverlayDriver(store)
     driver.prepare(made, str(place / "rootfs"), str(place / "private"))
     store.untag("x")
     assert store.collect().layers == []
@@ -277,9 +278,10 @@ def test_gc_lets_mounted_layers_be(store: Store, place: Path, image: Image) -> N
 # --- views ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("way", ["lowerdir+", "lowerdir", "copy"])
-def test_a_view_in_every_way_that_kernels_have(store: Store, image: Image, monkeypatch: pytest.MonkeyPatch, way: str
+def test_a_view_by_every_kernel_interface(store: Store, image: Image, monkeypatch: pytest.MonkeyPatch, way: str
                                                ) -> None:
-    """Linux 6.8 takes layers one by one; before, a few at once; else there is a copy, which goes with the view."""
+    """Linux 6.8 takes layers one by one; earlier kernels a few at once; otherwise a copy, which is removed with the
+    view."""
     layers = pull(store, image, "x")
     mount, asked = kernel.detached_filesystem, []
 

@@ -1,4 +1,4 @@
-"""Whoever is killed leaves a store that the next one uses as it is; who work at once do not harm each other."""
+"""A killed command leaves a valid store; concurrent commands do not harm each other."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    """Three layers: two that stand alone, and one that inherits a directory and a file's hard link from below."""
+    """Three layers: two independent ones, and one that inherits a directory and a file's hard link from below."""
     base = archive(("etc/", None), ("etc/passwd", b"root"), ("private/", None), ("private/key", b"secret"), mode=0o700,
                    uid=5, root=True)
     many = archive(("many/", None), *((f"many/{number}", b"x" * number) for number in range(100)), ("big", BIG))
@@ -45,12 +45,12 @@ def other() -> Image:
 
 
 def sound(store: Store) -> None:
-    """The store as a killed one has left it has nothing wrong in it."""
+    """The store that a killed process has left is valid."""
     assert store.verify() == []
 
 
 def complete(store: Store, image: Image) -> None:
-    """The image is here, and its layers are what they should be."""
+    """The image is in the store, and its layers are correct."""
     made = pull(store, image, "again")
     assert len(listing(made.directories[1])) == 103
     assert listing(made.directories[2])["private"][:2] == (0o040700, 5)
@@ -60,7 +60,7 @@ def complete(store: Store, image: Image) -> None:
 
 
 def settled(store: Store) -> None:
-    """Nothing is left of the dead, once somebody has cleaned up. Workers whose parent was killed take a moment."""
+    """Nothing is left of killed processes after a cleanup. Workers of a killed parent need a moment to end."""
     deadline = time.monotonic() + 20
     while True:
         store.collect(everything=True)
@@ -93,7 +93,7 @@ def test_killed_at_every_step_of_a_pull(tmp_path: Path, image: Image) -> None:
 
 
 def test_killed_one_after_another(tmp_path: Path, image: Image) -> None:
-    """What one has left is what the next one finds, and leaves to one more."""
+    """Each process starts with what the previous one has left."""
     root = str(tmp_path / "store")
     for moment in range(100):
         assert dying(partial(into, root, image, "x"), moment) in (0, -9), f"moment {moment}"
@@ -103,7 +103,7 @@ def test_killed_one_after_another(tmp_path: Path, image: Image) -> None:
 
 
 def test_killed_at_any_time_of_a_pull(tmp_path: Path, image: Image) -> None:
-    """By a signal from outside, also while a worker writes or the kernel is at it."""
+    """By a signal, also while a worker writes or during a system call."""
     start = time.monotonic()
     assert status(child(lambda: pull(Store.open(str(tmp_path / "whole")), image, "x"))) == 0
     whole = time.monotonic() - start
@@ -135,7 +135,7 @@ def test_a_killed_download_is_resumed(store: Store) -> None:
 
 
 def test_killed_at_every_step_of_a_collection(tmp_path: Path, image: Image, other: Image) -> None:
-    """Nothing that is named is lost, whatever is left of the rest."""
+    """Nothing with a name is lost, whatever else is left."""
     moment, done = 0, -9
     store = Store.open(str(tmp_path / "store"))
     pull(store, image, "kept")
@@ -184,7 +184,7 @@ def test_killed_while_making_a_store(tmp_path: Path) -> None:
     assert moment > 10
 
 
-def test_a_killed_worker_is_told_of(store: Store, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_worker_is_an_error(store: Store, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     for descriptor in image.layers:
         fetch(store, image, descriptor)
     monkeypatch.setattr(os, "getppid", lambda: signal.raise_signal(signal.SIGKILL))   # the worker's first read
@@ -209,7 +209,7 @@ def test_one_download_for_all(store: Store) -> None:
     assert sorted(map(int, log.read_text().split())) == [0] * 5 + [image.layers[0].size]
 
 
-def test_who_waits_goes_on_where_a_killed_one_was(store: Store) -> None:
+def test_a_waiting_process_resumes_after_a_killed_one(store: Store) -> None:
     image = Image(archive(("big", BIG)))
     layer = image.layers[0]
     ready, tell = os.pipe()
@@ -251,7 +251,7 @@ def test_one_extraction_for_all(store: Store, image: Image) -> None:
 
 
 def test_orders_of_layers_that_cross(store: Store) -> None:
-    """Both layers depend on what is below, and two images have them in opposite orders: nobody waits in a circle."""
+    """Both layers depend on those below, and two images have them in opposite orders: there is no deadlock."""
     one, two = archive(("dir/one", b"1")), archive(("dir/two", b"2"))
     images = [Image(one, two), Image(two, one)]
     for image in images:
@@ -371,14 +371,14 @@ def test_a_store_that_is_read_only(tmp_path: Path, image: Image, other: Image) -
             assert ingest.present
         for act in (lambda: pull(store, other, "y"), lambda: store.tag("y", image.manifest), store.collect,
                     lambda: store.put(b"new"), lambda: store.untag("x")):
-            with pytest.raises(HostError, match="it cannot be written by user 0"):
+            with pytest.raises(HostError, match="user 0 cannot write it"):
                 act()
         assert len(store.collect(dry_run=True).blobs) == 1
     finally:
         subprocess.run(["umount", store.root], check=True)
 
 
-def test_somebody_elses_store(tmp_path: Path) -> None:
+def test_another_users_store(tmp_path: Path) -> None:
     store = Store.open(str(tmp_path / "store"))
 
     def stranger() -> None:
@@ -405,7 +405,7 @@ def test_wrong_layers(store: Store) -> None:
     swapped.diff_ids[1] = of(b"something else")
     for descriptor in swapped.layers:
         fetch(store, swapped, descriptor)
-    with pytest.raises(DigestError, match="the image's configuration says"):
+    with pytest.raises(DigestError, match="the image's configuration has"):
         store.extract_layers(swapped.wanted)
     missing = Image(good, archive(("missing", b"")))
     with pytest.raises(ImageError, match=r"is not in store.*pull the image again"):

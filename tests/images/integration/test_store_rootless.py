@@ -1,4 +1,4 @@
-"""The store and its root filesystems for a user without privileges, with and without ids in /etc/subuid."""
+"""The store and its root filesystems without root, with and without IDs in /etc/subuid."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ INSIDE = """
 import os, sys
 from pathlib import Path
 from pyruntime.images import rootless
-from pyruntime.images.snapshots.driver import choose
+from pyruntime.system.user_namespace import id_map, privileged
+from pyruntime.images.snapshots.choose import choose
 from pyruntime.images.snapshots import overlay
-from pyruntime.images.snapshots.overlay import Overlay
+from pyruntime.images.snapshots.overlay import OverlayDriver
 from pyruntime.images.store.layout import default_root
 from pyruntime.images.store.store import Store
 from tests.images.integration.store_images import Image, archive, listing, pull
@@ -43,7 +44,7 @@ from tests.images.integration.store_images import Image, archive, listing, pull
 warnings = []
 def enter():
     rootless.enter(default_root(), warnings.append)
-    assert (os.geteuid(), os.getegid()) == (0, 0) and not rootless.privileged()
+    assert (os.geteuid(), os.getegid()) == (0, 0) and not privileged()
     store = Store.open()
     assert store.root == "/mnt/.local/share/pyruntime" and store.layout.overlay == "user."
     return store
@@ -91,19 +92,19 @@ assert os.listdir("/mnt/bundle") == [] and store.verify() == [] and warnings == 
 assert choose("", store, target).name == "copy" and choose("", store, target, lasting=False).name == "overlay"
 store.untag("x")
 assert store.collect().size > 0 and store.usage().blobs == store.usage().layers == 0
-print(os.stat("/mnt").st_uid, rootless.id_map("uid"))
+print(os.stat("/mnt").st_uid, id_map("uid"))
 """)
     assert out == "0 [(0, 65534, 1), (1, 100000, 65536)]\n"
     store = tmp_path / "home/.local/share/pyruntime"
     assert store.stat().st_uid == 65534 and store.stat().st_mode & 0o777 == 0o700
 
 
-def test_fuse_where_the_kernel_refuses(tmp_path: Path) -> None:
+def test_fuse_without_kernel_support(tmp_path: Path) -> None:
     run(tmp_path, PULL + """
 def refuse(*_):
     raise OSError(1, "fsopen: overlay: Operation not permitted")
 overlay.mount_by_settings = refuse
-driver = Overlay(store)
+driver = OverlayDriver(store)
 if not overlay._fuse_overlayfs():
     reason = driver.usable(target)
     assert "install fuse-overlayfs" in reason, reason
@@ -119,12 +120,12 @@ driver.remove(target, private)
 
 
 def test_one_id_alone(tmp_path: Path) -> None:
-    """Without ids of its own a user is root alone: what belongs to root works, other files say what is missing."""
+    """Without subordinate IDs only the user is mapped: root's files work, other files are an error with the reason."""
     run(tmp_path, """
 from pyruntime.errors import PyruntimeError
 store = enter()
 assert len(warnings) == 1 and "usermod --add-subuids" in warnings[0], warnings
-assert rootless.id_map("uid") == [(0, 65534, 1)]
+assert id_map("uid") == [(0, 65534, 1)]
 made = pull(store, Image(archive(("etc/", None), ("etc/x", b""), root=True)), "x")
 os.makedirs("/mnt/rootfs")
 driver = choose("", store, "/mnt/rootfs", lasting=False)
@@ -154,8 +155,8 @@ else:
 """)
 
 
-def test_ids_that_are_not_ours_are_told_of(tmp_path: Path) -> None:
-    """newuidmap's own words come with the error."""
+def test_other_ids_are_reported(tmp_path: Path) -> None:
+    """The error includes newuidmap's message."""
     run(tmp_path, """
 from pyruntime.errors import HostError
 rootless.subordinate_ids = lambda *_: [(500000, 65536)]

@@ -1,4 +1,4 @@
-"""Trees to compare: what is in them entry by entry, layers in a row, and an overlay mount of them."""
+"""Trees to compare: their entries, layers on top of each other, and an overlay mount of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyruntime.images.layers.apply import Extracted, Options, complete, extract
+from pyruntime.images.layers.apply import Extracted, ExtractOptions, complete, extract
 from pyruntime.images.layers.merge import merge
 from pyruntime.system import kernel
 
@@ -18,7 +18,7 @@ Listing = dict[str, tuple[object, ...]]
 
 
 def listing(top: Path, *, times: bool = True, links: bool = True) -> Listing:
-    """Path -> type, mode, owner, mtime in ns, device, attributes, target or content, and which names are one file."""
+    """Path -> type, mode, owner, mtime in ns, device, attributes, target or content, and hard links."""
     found: Listing = {}
     inodes: dict[tuple[int, int], str] = {}
     for path in [top, *sorted(top.rglob("*"))]:
@@ -63,8 +63,8 @@ class Layers:
         lowers = [os.open(lower, os.O_RDONLY | os.O_DIRECTORY) for lower in reversed(self.paths)]
         try:
             with opened(path) as fd:
-                done = extract(io.BytesIO(blob).read, fd, Options(warn=self.notes.append))
-                complete(fd, done, lowers, Options(warn=self.notes.append))
+                done = extract(io.BytesIO(blob).read, fd, ExtractOptions(warn=self.notes.append))
+                complete(fd, done, lowers, ExtractOptions(warn=self.notes.append))
         finally:
             for lower in lowers:
                 os.close(lower)
@@ -83,7 +83,7 @@ class Layers:
 
     @contextmanager
     def mounted(self, *, writable: bool = False) -> Iterator[Path]:
-        """What overlayfs shows of the layers; with ``writable`` on top of an upper directory "upper"."""
+        """The overlayfs view of the layers; with ``writable`` on top of an upper directory "upper"."""
         target = self.top / "mounted"
         target.mkdir()
         lowers = list(reversed(self.paths))

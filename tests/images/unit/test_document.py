@@ -1,4 +1,4 @@
-"""Manifests, indexes and configurations: what is read, and what is refused with its place."""
+"""Manifests, indexes and configurations: valid ones are read, invalid ones refused with the place."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_an_index_is_read_with_its_platforms() -> None:
     ("layers/0/mediaType", None, "layers[0].mediaType: is required"),
     ("layers/0/digest", "sha256:" + "A" * 64, "layers[0].digest"),
     ("layers/1/urls", "x", "layers[1].urls: expected a list"),
-    ("layers", [LAYER] * 501, "501 layers; overlayfs takes no more than 500"),
+    ("layers", [LAYER] * 501, "501 layers; overlayfs takes at most 500"),
     ("annotations", [], "annotations: expected an object"),
     ("manifests", [], "ambiguous"),
-    ("mediaType", media.OCI_INDEX, "is not what was announced"),
+    ("mediaType", media.OCI_INDEX, "does not match the announced type"),
 ])
 def test_a_wrong_manifest_names_the_place(path: str, value: object, text: str) -> None:
     with pytest.raises(PyruntimeError) as caught:
@@ -73,7 +73,7 @@ def test_a_wrong_manifest_names_the_place(path: str, value: object, text: str) -
     assert text in str(caught.value) and "image x" in str(caught.value)
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     raw = changed(json.loads(changed(MANIFEST, "config/size", -1)), "layers/1/digest", 5)
     with pytest.raises(ConfigError) as caught:
         parse_manifest(raw, media.OCI_MANIFEST)
@@ -82,7 +82,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 def test_an_ambiguous_index_is_refused() -> None:
     raw = json.dumps({"schemaVersion": 2, "manifests": [], "layers": []}).encode()
-    with pytest.raises(ConfigError, match="layers: does not belong into a document of type"):
+    with pytest.raises(ConfigError, match="layers: must not be in a document of type"):
         parse_manifest(raw, media.OCI_INDEX)
 
 
@@ -93,7 +93,7 @@ def test_schema_1_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b'{"a": 1, "a": 2}', b"null", b"{}" + b" " * (4 << 20)])
-def test_what_is_no_document_is_refused(raw: bytes) -> None:
+def test_invalid_documents_are_refused(raw: bytes) -> None:
     with pytest.raises(PyruntimeError):
         parse_manifest(raw, media.OCI_MANIFEST)
 
@@ -101,7 +101,7 @@ def test_what_is_no_document_is_refused(raw: bytes) -> None:
 @pytest.mark.parametrize(("path", "value", "text"), [
     ("rootfs", None, "rootfs: is required"),
     ("rootfs/type", "tree", 'rootfs.type: expected "layers"'),
-    ("rootfs/diff_ids", [SHA], "1 of them, but the manifest has 2 layers"),
+    ("rootfs/diff_ids", [SHA], "1 diff_ids, but the manifest has 2 layers"),
     ("rootfs/diff_ids", [SHA, "x"], "rootfs.diff_ids[1]"),
     ("config", {"Env": "A=b"}, "config.Env: expected a list"),
     ("config", {"Env": [1]}, "config.Env[0]: expected a string"),
@@ -143,9 +143,9 @@ def test_a_verifier_stops_at_the_first_byte_too_many() -> None:
     verifier = digest.Verifier(digest.of(b"abc"), 3)
     verifier.update(b"abc")
     verifier.done()
-    with pytest.raises(DigestError, match="more content than the 3 bytes"):
+    with pytest.raises(DigestError, match="longer than the 3 bytes"):
         verifier.update(b"d")
-    with pytest.raises(DigestError, match="2 bytes came"):
+    with pytest.raises(DigestError, match="has 2 bytes"):
         digest.verify(b"ab", digest.of(b"abc"), 3)
     with pytest.raises(DigestError, match="does not match"):
         digest.verify(b"abd", digest.of(b"abc"), 3)

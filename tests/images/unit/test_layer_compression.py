@@ -1,4 +1,4 @@
-"""Compressed streams: told apart, inflated, refused; and written with the same bytes each time."""
+"""Compressed streams: recognised, decompressed, refused; and written with the same bytes each time."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_skippable_frames_anywhere() -> None:
 
 
 def test_gzip_bytes_are_pinned() -> None:
-    """They are what a digest names: neither time, nor name, nor an accelerator may change them."""
+    """Digests depend on them: neither time, nor name, nor an accelerator may change them."""
     blob = compressed("gzip", b"hello\n" * 1000)
     assert blob[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
     assert gzip.decompress(blob) == b"hello\n" * 1000
@@ -103,7 +103,7 @@ def test_damaged_gzip(library: str) -> None:
 
 
 def test_limits() -> None:
-    with pytest.raises(LayerError, match="more than the 1000000 bytes"):
+    with pytest.raises(LayerError, match="the maximum of 1000000 bytes"):
         inflate(compressed("gzip"), limit=1_000_000)
     bomb = writer("zstd")
     blob = b"".join([*(bomb.compress(bytes(1 << 20)) for _ in range(100)), bomb.flush()])
@@ -113,7 +113,7 @@ def test_limits() -> None:
 
 
 @pytest.mark.parametrize(("pack", "kind"), [(bz2.compress, "bzip2"), (lzma.compress, "xz")])
-def test_archives_may_be_what_no_layer_may(pack: Callable[[bytes], bytes], kind: str) -> None:
+def test_archives_may_use_more_compressions_than_layers(pack: Callable[[bytes], bytes], kind: str) -> None:
     packed = pack(b"one" * 100_000) + pack(b"two")   # packed piece by piece
     assert inflate(packed, archive=True) == b"one" * 100_000 + b"two"
     with pytest.raises(LayerError, match=f"compressed with {kind}, which no layer may be"):
@@ -128,7 +128,7 @@ def test_archives_may_be_what_no_layer_may(pack: Callable[[bytes], bytes], kind:
         kind_of(b"\x04\x22\x4d\x18" + bytes(100), archive=True)
 
 
-def test_no_other_compression() -> None:
+def test_other_compressions_are_refused() -> None:
     with pytest.raises(LayerError, match="xz"):
         kind_of(b"\xfd7zXZ\x00" + bytes(100))
     name = bytearray(b"BZh-is-a-name".ljust(512, b"\0"))

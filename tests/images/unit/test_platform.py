@@ -1,4 +1,4 @@
-"""Platforms: names that are brought to one form, and the choice from an index."""
+"""Platforms: normalised names, and the selection from an index."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_names(text: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "linux/", "a/b/c/d", "/amd64", "linux/am d", "nonsense", "linux/../x"])
-def test_what_is_no_platform(text: str) -> None:
+def test_invalid_platforms(text: str) -> None:
     with pytest.raises(UsageError, match="is not a platform"):
         Platform.parse(text)
 
 
-def test_an_operating_system_alone_means_this_machine() -> None:
+def test_an_operating_system_alone_means_the_hosts_architecture() -> None:
     assert Platform.parse("linux") == Platform("linux", Platform.host().architecture)
 
 
@@ -58,18 +58,18 @@ def test_choice(wanted: str, there: list[str], chosen: int) -> None:
     assert select(entries, Platform.parse(wanted)) is entries[chosen]
 
 
-def test_an_only_entry_without_platform_is_taken_beside_attestations() -> None:
+def test_a_single_entry_without_platform_is_selected() -> None:
     only = entry(1)
     others = [entry(2, "unknown/unknown"), entry(3, annotations={"vnd.docker.reference.type": "attestation-manifest"})]
     assert select([*others, only], Platform.parse("linux/amd64")) is only
 
 
-def test_the_error_lists_what_there_is() -> None:
+def test_the_error_lists_the_platforms() -> None:
     with pytest.raises(ImageError) as caught:
         select([entry(1, "linux/arm64"), entry(2, "linux/386"), entry(3)], Platform.parse("linux/amd64"))
     assert str(caught.value) == ('the index has no image for "linux/amd64"; there are linux/arm64, linux/386,'
-                                 " one that names no platform")
-    with pytest.raises(ImageError, match="no images in it at all"):
+                                 " an image without a platform")
+    with pytest.raises(ImageError, match="it has no images"):
         select([], Platform.parse("linux/amd64"))
 
 

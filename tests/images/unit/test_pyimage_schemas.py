@@ -1,4 +1,4 @@
-"""The schemas of spec/image/ and the reader of pyruntime.images.document: the same documents are right to both."""
+"""The schemas of spec/image/ and the reader of pyruntime.images.document accept the same documents."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def validator(name: str) -> Draft202012Validator:
 
 
 def right(name: str, document: object) -> bool:
-    """What the schema says."""
+    """Whether the schema accepts the document."""
     return bool(validator(name).is_valid(document))
 
 
 def read(name: str, document: Any) -> bool:
-    """What the reader says."""
+    """Whether the reader accepts the document."""
     raw = json.dumps(document).encode()
     try:
         if name != "config":
@@ -74,7 +74,7 @@ def places(value: object, above: Path = ()) -> list[Path]:
 
 
 def changed(document: dict[str, Any], path: Path, value: object, *, remove: bool = False) -> Any:
-    """A copy with another value at a path, or without what is there."""
+    """A copy with another value at a path, or without the value."""
     copy = json.loads(json.dumps(document))
     place = copy
     for key in path[:-1]:
@@ -120,7 +120,7 @@ def test_both_agree(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(BASES))
-def test_both_take_what_is_right(name: str) -> None:
+def test_both_accept_valid_documents(name: str) -> None:
     assert read(name, BASES[name]) and right(name, BASES[name])
 
 

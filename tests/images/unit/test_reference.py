@@ -1,4 +1,4 @@
-"""References: what people write, what it means, and what is refused."""
+"""References: their meaning, and invalid ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHA = "sha256:" + "ab" * 32
     ("docker.io/library/a/b", "docker.io/library/a/b", "library/a/b"),
     ("docker.io/a.b/c", "docker.io/a.b/c", "docker.io/a.b/c"),
 ])
-def test_what_is_meant(text: str, full: str, familiar: str) -> None:
+def test_meanings(text: str, full: str, familiar: str) -> None:
     reference = Reference.parse(text)
     assert (str(reference), reference.familiar) == (full, familiar)
     assert Reference.parse(full) == Reference.parse(familiar) == reference
@@ -36,22 +36,23 @@ def test_what_is_meant(text: str, full: str, familiar: str) -> None:
 
 @pytest.mark.parametrize(("text", "message"), [
     ("", "name is missing"), (":1", "name is missing"), ("localhost/", "name is missing"),
-    ("alpine:", "nothing stands after the colon"), ("alpine@", "nothing stands after the @"),
+    ("alpine:", "the tag after the colon is missing"), ("alpine@", "the digest after the @ is missing"),
     ("Alpine", 'write "alpine"'), ("team/App:1", 'write "team/app:1"'),
     ("alpine:.x", '".x" is not a tag'), ("alpine:a b", "is not a tag"), ("alpine:" + "x" * 129, "longer than 128"),
     ("alpine@sha256:12", "is not a digest"), ("a" * 64, "an ID"), ("x/" + "a" * 250, "longer than 255"),
-    ("a//b", "between slashes is empty"), ("a___b", "cannot be a part"), ("a..b/c", "not a host name"),
-    ("-a", "cannot be a part"), ("a_/b", "cannot be a part"), ("a.-b", "cannot be a part"), ("x/a-_b", "cannot be"),
-    ("a b", "cannot be a part"), ("h:99999/a", "no valid port"), ("h:/a", "no valid port"), ("h.x:5x/a", "valid port"),
-    ("[zz]/a", "cannot be a part"), ("[zz]:1/a", "not a host name"), ("alp\u00efne", "cannot be a part"),
+    ("a//b", "between slashes is empty"), ("a___b", "not a valid component"), ("a..b/c", "not a host name"),
+    ("-a", "not a valid component"), ("a_/b", "not a valid component"), ("a.-b", "not a valid component"),
+    ("x/a-_b", "not a valid component"), ("h.x:5x/a", "valid port"),
+    ("a b", "not a valid component"), ("h:99999/a", "no valid port"), ("h:/a", "no valid port"),
+    ("[zz]/a", "not a valid component"), ("[zz]:1/a", "not a host name"), ("alp\u00efne", "not a valid component"),
 ])
-def test_what_is_refused(text: str, message: str) -> None:
+def test_invalid_references(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=r"^reference ") as caught:
         Reference.parse(text)
     assert message in str(caught.value)
 
 
-def test_a_tag_is_not_made_up() -> None:
+def test_a_tag_is_not_invented() -> None:
     reference = Reference.parse("alpine")
     assert (reference.tag, reference.tagged, reference.target) == ("", "latest", "latest")
     pinned = Reference.parse(f"alpine:3@{SHA}")

@@ -1,4 +1,4 @@
-"""Credentials: where they are found, and that they are written for one pair of eyes."""
+"""Credentials: where they are found, and that only their owner can read them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_most_specific_key_counts(tmp_path: Path) -> None:
     assert keys("docker.io/a") == ["docker.io/a", "docker.io", "index.docker.io", "registry-1.docker.io"]
 
 
-def test_given_ones_are_for_the_origin_only(tmp_path: Path) -> None:
+def test_explicit_credentials_are_for_the_origin_only(tmp_path: Path) -> None:
     credentials = Credentials(explicit=Login.parse("me:pass:word"), authfile=str(tmp_path / "none"))
     assert found(credentials, "h") == "me:pass:word" and credentials.find("mirror", mirror=True) is None
     for text in ("me", ":x", ""):
@@ -114,7 +114,7 @@ def test_helpers(tmp_path: Path, environ: dict[str, str]) -> None:
     assert token and token.identity_token == "identity" and not token.password
 
 
-def test_broken_files_say_where_and_not_what(tmp_path: Path) -> None:
+def test_broken_files_are_named_without_their_content(tmp_path: Path) -> None:
     path = tmp_path / "auth.json"
     path.write_text("[]")
     with pytest.raises(ConfigError, match="expected an object"):
@@ -127,7 +127,7 @@ def test_broken_files_say_where_and_not_what(tmp_path: Path) -> None:
     assert Credentials(authfile=str(path)).find("h") is None
 
 
-def test_logins_are_kept_for_their_owner(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_logins_are_readable_for_their_owner_only(tmp_path: Path, environ: dict[str, str]) -> None:
     path = tmp_path / "run/containers/auth.json"
     assert login.keep("h", Login("me", "s"), environ) == str(path)
     assert path.stat().st_mode & 0o7777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
@@ -139,7 +139,7 @@ def test_logins_are_kept_for_their_owner(tmp_path: Path, environ: dict[str, str]
     assert [file.name for file in path.parent.iterdir()] == ["auth.json"]
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_kept(tmp_path: Path) -> None:
     real = tmp_path / "real.json"
     write(real, {"auths": {}, "other": "kept"})
     link = tmp_path / "auth.json"
@@ -161,8 +161,8 @@ def test_logins_go_to_the_helper(tmp_path: Path, environ: dict[str, str]) -> Non
 
 @pytest.mark.parametrize(("name", "user", "password"), [("", "u", "p"), ("a b", "u", "p"), ("h", "", "p"),
                                                          ("h", "u:v", "p"), ("h", "u", "")])
-def test_what_is_no_login(name: str, user: str, password: str) -> None:
-    from pyruntime.images.registry.settings import Settings
+def test_invalid_logins(name: str, user: str, password: str) -> None:
+    from pyruntime.images.registry.settings import RegistrySettings
 
     with pytest.raises(UsageError):
-        login.login(name, user, password, settings=Settings(environ={}))
+        login.login(name, user, password, settings=RegistrySettings(environ={}))

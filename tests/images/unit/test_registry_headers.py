@@ -1,4 +1,4 @@
-"""What registries say: challenges, errors, links, ranges, versions."""
+"""Headers and bodies of registries: challenges, errors, links, ranges, versions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_urls(text: str, base: str, expected: str | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["file:///etc/passwd", "h/a", "https://", "http://h:99999/", "gopher://h/"])
-def test_what_is_no_url(text: str) -> None:
+def test_invalid_urls(text: str) -> None:
     with pytest.raises(RegistryError, match="is not a URL of http or https"):
         Url(text)
 
@@ -72,7 +72,7 @@ def test_the_specifications_referrers_tags(digest: str, tag: str) -> None:
     assert tag_of(digest) == tag
 
 
-def test_what_describes_a_referrer() -> None:
+def test_the_descriptor_of_a_referrer() -> None:
     assert described(b'{"config":{"mediaType":"c"},"annotations":{"a":"b"}}', "m").extra == {
         "artifactType": "c", "annotations": {"a": "b"}}
     assert described(b'{"artifactType":"t","config":{"mediaType":"c"}}', "m").extra == {"artifactType": "t"}
@@ -85,7 +85,7 @@ def test_versions_sort_as_people_read_them() -> None:
     assert sorted(reversed(expected), key=version) == expected
 
 
-def test_which_tags_are_worth_asking() -> None:
+def test_tags_worth_asking() -> None:
     tags = ["1.0", "1.10", "1.9", "edge", "nightly", "sha256-abc", "sha256-abc.sig", "stable", "zz.att", "2.0"]
     assert worth_asking(tags, 4) == ["2.0", "1.10", "stable", "nightly"]
     assert worth_asking(["a", "b", "c"], 2) == ["c", "b"]

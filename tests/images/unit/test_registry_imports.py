@@ -1,4 +1,4 @@
-"""What it costs to know the client before a connection is made."""
+"""The cost of importing the client before a connection is made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEAR = {"json", "re", "enum", "typing", "subprocess", "argparse", "dataclasses",
         "asyncio", "http", "email", "ssl", "socket", "urllib", "tomllib", "datetime", "base64", "hashlib"}
 
 
-def test_nothing_dear_is_imported_before_it_is_needed() -> None:
+def test_expensive_modules_are_imported_late() -> None:
     modules = ("client", "settings", "credentials", "login", "certificates", "proxy", "auth", "session")
     code = (f"import sys; sys.path.insert(0, {str(TOP)!r}); import pyruntime.images.platform; "
             + "; ".join(f"import pyruntime.images.registry.{module}" for module in modules) + "; print(*sys.modules)")

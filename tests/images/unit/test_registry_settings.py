@@ -9,7 +9,7 @@ import pytest
 from pyruntime.errors import ConfigError, RegistryError, UsageError
 from pyruntime.images.reference import Reference
 from pyruntime.images.registry import certificates, proxy
-from pyruntime.images.registry.settings import Settings
+from pyruntime.images.registry.settings import RegistrySettings
 
 CONF = """
 unqualified-search-registries = ["one.example", "two.example:5000"]
@@ -38,13 +38,13 @@ blocked = true
 """
 
 
-def settings(text: str = CONF) -> Settings:
-    made = Settings(environ={})
+def settings(text: str = CONF) -> RegistrySettings:
+    made = RegistrySettings(environ={})
     made.take(text.encode(), "registries.conf")
     return made
 
 
-def reached(text: str, *, push: bool = False, made: Settings | None = None) -> list[str]:
+def reached(text: str, *, push: bool = False, made: RegistrySettings | None = None) -> list[str]:
     found = (made or settings()).endpoints(Reference.parse(text), push=push)
     return [f"{endpoint}{' insecure' * endpoint.insecure}{' mirror' * endpoint.mirror}"
             f"{'' if endpoint.pulls == 'all' else ' ' + endpoint.pulls}" for endpoint in found]
@@ -70,7 +70,7 @@ def test_wildcards_and_blocks() -> None:
         reached("bad.example/x")
 
 
-def test_a_push_goes_to_the_named_place() -> None:
+def test_a_push_goes_to_the_origin() -> None:
     assert reached("example.com/foo/image", push=True) == ["example.com/foo/image"]
 
 
@@ -79,7 +79,7 @@ def test_docker_hub_has_another_host() -> None:
 
 
 def test_the_command_line_decides_about_verification() -> None:
-    made = Settings(insecure=True, environ={})
+    made = RegistrySettings(insecure=True, environ={})
     assert reached("example.com/x", made=made) == ["example.com/x insecure"]
     made = settings()
     made.insecure = False
@@ -118,18 +118,18 @@ def test_which_files_are_read(tmp_path: Path) -> None:
     (system / "registries.conf.d/ignored").write_text("nonsense")
     (own / "registries.conf.d/20.conf").write_text('[aliases]\nb=""\nc="x.y/c"')
     environ = {"HOME": str(home)}
-    made = Settings.load(system=str(system), environ=environ)
+    made = RegistrySettings.load(system=str(system), environ=environ)
     assert made.search == ["system"] and made.aliases == {"a": "x.y/2", "b": "", "c": "x.y/c"}
     (own / "registries.conf").write_text('unqualified-search-registries=["own"]')
-    made = Settings.load(system=str(system), environ=environ)
+    made = RegistrySettings.load(system=str(system), environ=environ)
     assert made.search == ["own"] and made.aliases == {"b": "", "c": "x.y/c"}
     alone = tmp_path / "alone.conf"
     alone.write_text('unqualified-search-registries=["alone"]')
-    made = Settings.load(system=str(system), environ={**environ, "CONTAINERS_REGISTRIES_CONF": str(alone)})
+    made = RegistrySettings.load(system=str(system), environ={**environ, "CONTAINERS_REGISTRIES_CONF": str(alone)})
     assert made.search == ["alone"] and not made.aliases
-    assert Settings.load(str(alone), system=str(system), environ=environ).search == ["alone"]
+    assert RegistrySettings.load(str(alone), system=str(system), environ=environ).search == ["alone"]
     with pytest.raises(UsageError, match="no such file"):
-        Settings.load(str(tmp_path / "missing"), environ={})
+        RegistrySettings.load(str(tmp_path / "missing"), environ={})
 
 
 def test_certificates(tmp_path: Path) -> None:
@@ -140,19 +140,20 @@ def test_certificates(tmp_path: Path) -> None:
         (directory / f"{name}.crt").touch()
     (home / "me.cert").touch()
     (home / "me.key").touch()
-    made = Settings(environ={"HOME": str(tmp_path / "home")})
+    made = RegistrySettings(environ={"HOME": str(tmp_path / "home")})
     found = certificates.find(made, "h:1", [str(tmp_path / "etc")])
+    none, named = RegistrySettings(environ={}), RegistrySettings(environ={}, cert_dir=str(system))
     assert found.authorities == [f"{home}/mine.crt"] and found.clients == [(f"{home}/me.cert", f"{home}/me.key")]
-    assert certificates.find(Settings(environ={}), "h:1", [str(tmp_path / "etc")]).authorities == [f"{system}/all.crt"]
+    assert certificates.find(none, "h:1", [str(tmp_path / "etc")]).authorities == [f"{system}/all.crt"]
     assert not certificates.find(made, "h:2", [str(tmp_path / "etc")]).authorities
-    assert certificates.find(Settings(environ={}, cert_dir=str(system)), "x").authorities == [f"{system}/all.crt"]
+    assert certificates.find(named, "x").authorities == [f"{system}/all.crt"]
     (home / "me.key").unlink()
     with pytest.raises(UsageError, match='its key "me'):
         certificates.find(made, "h:1")
-    with pytest.raises(UsageError, match="not a certificate that can be used"):
-        certificates.context(Settings(environ={}, cert_dir=str(system)), "x")
+    with pytest.raises(UsageError, match="not a usable certificate"):
+        certificates.context(RegistrySettings(environ={}, cert_dir=str(system)), "x")
     with pytest.raises(UsageError, match="No such file"):
-        certificates.find(Settings(environ={}, cert_dir=str(tmp_path / "none")), "x")
+        certificates.find(RegistrySettings(environ={}, cert_dir=str(tmp_path / "none")), "x")
 
 
 @pytest.mark.parametrize(("no_proxy", "host", "direct"), [

@@ -49,16 +49,16 @@ def converted(root: int, config: dict[str, Any] | None = None, wishes: Wishes | 
     ("6", 6, 7, [7], "/"),    # and a user without a name is not the empty member of each group without members
 ])
 def test_users(root: int, text: str, uid: int, gid: int, groups: list[int], home: str) -> None:
-    """The primary group comes first among the supplementary ones, and no group comes twice."""
+    """The primary group is the first of the supplementary ones, and each group occurs once."""
     user = find_user(text, root)
     assert (user.uid, user.gid, user.groups, user.home) == (uid, gid, groups, home)
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("nobody", 'has no user "nobody"'), ("web:nogroup", 'has no group "nogroup"'), ("4294967295", "is not an id"),
-    ("0:99999999999", "is not an id"), ("²", 'has no user "²"'),
+    ("nobody", 'has no user "nobody"'), ("web:nogroup", 'has no group "nogroup"'), ("4294967295", "the largest ID"),
+    ("0:99999999999", "the largest ID"), ("²", 'has no user "²"'),
 ])
-def test_users_that_are_not_there(root: int, text: str, words: str) -> None:
+def test_unknown_users(root: int, text: str, words: str) -> None:
     with pytest.raises(ImageError, match=r"config\.User") as caught:
         find_user(text, root)
     assert words in str(caught.value)
@@ -95,14 +95,14 @@ def test_verbatim_fields(root: int) -> None:
     assert process["terminal"] is False and document["root"] == {"path": "rootfs", "readonly": False}
 
 
-def test_what_is_missing_is_filled_in(root: int) -> None:
+def test_defaults(root: int) -> None:
     process = converted(root, {"Env": None, "Entrypoint": None, "WorkingDir": ""})["process"]
     assert process["cwd"] == "/" and process["args"] == ["run"]
     assert process["env"][1] == "HOME=/root" and process["env"][0].startswith("PATH=/usr/local/sbin")
     assert "CAP_SETUID" in process["capabilities"]["bounding"] and len(process["capabilities"]["bounding"]) == 14
 
 
-def test_wishes_go_before_the_image(root: int) -> None:
+def test_the_caller_overrides_the_image(root: int) -> None:
     wishes = Wishes(args=["x"], env=["A=2", "B=3"], user="5:6", workdir="/w", terminal=True, hostname="h",
                     host_network=True)
     document = converted(root, {"Entrypoint": ["e"], "Env": ["A=1", "C=1"]}, wishes)
@@ -116,7 +116,7 @@ def test_wishes_go_before_the_image(root: int) -> None:
 
 
 def test_variables_without_a_value_are_not_set(root: int) -> None:
-    """As with Docker: NAME alone in an image's Env sets nothing, and refuses nothing."""
+    """As with Docker: NAME alone in an image's Env sets nothing, and is no error."""
     config = {"Env": ["PATH=/only", "ALONE", "=nameless", "", "A=", "HOME=/h"]}
     assert converted(root, config)["process"]["env"] == ["PATH=/only", "A=", "HOME=/h"]
     assert "ALONE=1" in converted(root, config, Wishes(env=["ALONE=1"]))["process"]["env"]

@@ -1,4 +1,4 @@
-"""The content store: blobs, names, leases, garbage collection, verification; without root and without layers."""
+"""The local store: blobs, names, leases, garbage collection, verification; without root and without layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import ConfigError, DigestError, ImageError, NoSuchImage, PyruntimeError, UsageError
-from pyruntime.images import media, rootless
+from pyruntime.images import media
 from pyruntime.images.digest import chain_ids, of
 from pyruntime.images.document import Descriptor
 from pyruntime.images.store import layers, names
@@ -46,7 +46,7 @@ def index(store: Store, *manifests: Descriptor) -> Descriptor:
 
 
 def fake_layer(store: Store, diff_id: str, **info: Any) -> str:
-    """An extracted layer, as far as gc looks."""
+    """An extracted layer, as far as the garbage collection reads it."""
     key = layers.plain_key(diff_id)
     os.makedirs(f"{store.layout.layer(key)}/fs")
     Path(store.layout.layer(key), "info").write_text(layers.Info(diff_id=diff_id, usage=4096, **info).json())
@@ -55,7 +55,7 @@ def fake_layer(store: Store, diff_id: str, **info: Any) -> str:
 
 # Making and opening.
 
-def test_a_new_store_is_closed_to_others(store: Store) -> None:
+def test_other_users_cannot_read_a_new_store(store: Store) -> None:
     assert os.stat(store.root).st_mode & 0o777 == 0o700
     assert all(os.stat(f"{store.root}/{name}").st_mode & 0o077 == 0 for name in os.listdir(store.root))
 
@@ -65,7 +65,7 @@ def test_a_store_is_found_again(store: Store) -> None:
     assert Store.open(store.root).has(digest)
 
 
-def test_a_store_whose_making_was_killed_is_made(tmp_path: Path) -> None:
+def test_a_killed_creation_of_a_store_is_completed(tmp_path: Path) -> None:
     (tmp_path / "store/blobs").mkdir(parents=True)
     store = Store.open(str(tmp_path / "store"))
     assert store.has(store.put(b"x")) and store.verify() == []
@@ -97,7 +97,7 @@ def test_default_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert default_root() == "/home/me/.local/share/pyruntime"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(rootless, "privileged", lambda: True)
+    monkeypatch.setattr("pyruntime.images.store.layout.privileged", lambda: True)
     assert default_root() == "/var/lib/pyruntime"
 
 
@@ -131,7 +131,7 @@ def test_a_partial_download_is_resumed_and_hashed(store: Store) -> None:
     assert Path(store.path(digest)).read_bytes() == b"hello world"
 
 
-def test_a_corrupted_partial_is_found_and_forgotten(store: Store) -> None:
+def test_a_corrupted_partial_download_is_discarded(store: Store) -> None:
     digest = of(b"hello world")
     Path(store.layout.partial(digest)).write_bytes(b"hallo ")
     with store.ingest(digest, 11) as ingest:
@@ -144,7 +144,7 @@ def test_a_corrupted_partial_is_found_and_forgotten(store: Store) -> None:
         assert ingest.offset == 0 and not ingest.resumed
 
 
-def test_a_partial_that_is_too_long_begins_anew(store: Store) -> None:
+def test_a_partial_download_too_long_restarts(store: Store) -> None:
     digest = of(b"hello")
     Path(store.layout.partial(digest)).write_bytes(b"hello world")
     with store.ingest(digest, 5) as ingest:
@@ -165,7 +165,7 @@ def test_restart(store: Store) -> None:
 
 
 def test_too_many_bytes_are_refused_at_once(store: Store) -> None:
-    with store.ingest(of(b"hello"), 5) as ingest, pytest.raises(DigestError, match="more content than the 5 bytes"):
+    with store.ingest(of(b"hello"), 5) as ingest, pytest.raises(DigestError, match="longer than the 5 bytes"):
         ingest.write(b"hello world")
     assert os.listdir(store.layout.below("ingest")) == []
 
@@ -173,7 +173,7 @@ def test_too_many_bytes_are_refused_at_once(store: Store) -> None:
 def test_too_few_bytes_are_refused(store: Store) -> None:
     with store.ingest(of(b"hello"), 5) as ingest:
         ingest.write(b"hell")
-        with pytest.raises(DigestError, match="4 bytes came"):
+        with pytest.raises(DigestError, match="has 4 bytes"):
             ingest.commit()
     assert not store.has(of(b"hello"))
 
@@ -188,9 +188,9 @@ def test_damaged_documents_are_not_read(store: Store) -> None:
     assert store.verify(content=False) == []
 
 
-def test_reading_has_a_limit_and_says_what_is_absent(store: Store) -> None:
+def test_reading_has_a_limit_and_names_missing_content(store: Store) -> None:
     digest = store.put(b"123456")
-    with pytest.raises(ImageError, match="no more than 5 are read"):
+    with pytest.raises(ImageError, match="the limit is 5"):
         store.read(Descriptor("", digest, 6), 5)
     with pytest.raises(ImageError, match="is not in store"):
         store.read(Descriptor("", of(b"absent"), 6))
@@ -198,13 +198,13 @@ def test_reading_has_a_limit_and_says_what_is_absent(store: Store) -> None:
 
 @pytest.mark.parametrize("digest", ["", "sha256:", "sha256:../../../etc/passwd", "md5:" + "0" * 32,
                                     "sha256:" + "A" * 64, "/etc/passwd", "sha256:" + "0" * 63 + "/"])
-def test_what_is_no_digest_is_no_path(store: Store, digest: str) -> None:
+def test_an_invalid_digest_has_no_path(store: Store, digest: str) -> None:
     for act in (store.has, store.path, store.open_blob, store.ingest):
         with pytest.raises(ImageError):
             act(digest)
 
 
-def test_content_of_no_bytes(store: Store) -> None:
+def test_empty_content(store: Store) -> None:
     assert store.read(Descriptor("", store.put(b""), 0)) == b"" and store.verify() == []
 
 
@@ -254,7 +254,7 @@ def test_names_do_not_collide() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "a\nb"])
-def test_what_cannot_be_a_name(store: Store, name: str) -> None:
+def test_invalid_names(store: Store, name: str) -> None:
     with pytest.raises(UsageError):
         store.tag(name, Descriptor(media.OCI_MANIFEST, of(b"1"), 1))
 
@@ -272,7 +272,7 @@ def test_a_damaged_name(store: Store, text: str) -> None:
 
 # Garbage collection.
 
-def test_gc_keeps_what_names_lead_to(store: Store) -> None:
+def test_gc_keeps_content_of_names(store: Store) -> None:
     one, needed = image(store, b"layer 1", b"layer 2")
     two, others = image(store, b"layer 2", b"layer 3")
     both = index(store, one, two)
@@ -307,7 +307,7 @@ def test_gc_keeps_layers_by_chain(store: Store) -> None:
     assert os.listdir(store.layout.below("subvolumes")) == [chain[7:]]
 
 
-def test_gc_keeps_what_is_leased(store: Store) -> None:
+def test_gc_keeps_leased_content(store: Store) -> None:
     manifest, needed = image(store, b"layer")
     loose = store.put(b"loose")
     with store.lease() as lease:
@@ -340,7 +340,7 @@ def test_a_void_lease_is_removed(store: Store) -> None:
     assert not store.has(loose) and os.listdir(store.layout.below("leases")) == []
 
 
-def test_gc_keeps_what_bundles_use(store: Store, tmp_path: Path) -> None:
+def test_gc_keeps_layers_of_bundles(store: Store, tmp_path: Path) -> None:
     key = fake_layer(store, of(b"layer"))
     used = layers.layers_of(store.layout, [key], [of(b"layer")])
     (tmp_path / "bundle").mkdir()
@@ -355,7 +355,7 @@ def test_gc_keeps_what_bundles_use(store: Store, tmp_path: Path) -> None:
     assert layers.all_keys(store.layout) == []
 
 
-def test_a_bundle_that_is_gone_keeps_nothing(store: Store, tmp_path: Path) -> None:
+def test_a_removed_bundle_keeps_nothing(store: Store, tmp_path: Path) -> None:
     key = fake_layer(store, of(b"layer"))
     (tmp_path / "bundle").mkdir()
     store.add_bundle(str(tmp_path / "bundle"), manifest=of(b"m"), driver="overlay",
@@ -398,7 +398,7 @@ def test_trees_are_removed_however_deep(store: Store) -> None:
     assert os.listdir(store.layout.below("work")) == os.listdir(store.layout.below("trash")) == []
 
 
-def test_gc_removes_nothing_when_it_cannot_know(store: Store) -> None:
+def test_gc_removes_nothing_if_a_document_is_damaged(store: Store) -> None:
     manifest, needed = image(store, b"layer")
     store.tag("x", manifest)
     loose = store.put(b"loose")
@@ -414,7 +414,7 @@ def test_gc_removes_nothing_when_it_cannot_know(store: Store) -> None:
 
 
 def test_a_digest_with_two_types_hides_nothing(store: Store) -> None:
-    """Somebody's layer has another image's manifest for its content: that manifest's own layers are kept."""
+    """A layer has the digest of another image's manifest: that manifest's own layers are kept."""
     victim, needed = image(store, b"layer")
     decoy = Descriptor(media.OCI_LAYER, victim.digest, victim.size)
     manifest = put(store, {"schemaVersion": 2, "config": put(store, b"{}", media.OCI_EMPTY).json(),
@@ -437,7 +437,7 @@ def test_indexes_of_indexes(store: Store) -> None:
 
 # Verification and sizes.
 
-def test_verify_tells_of_missing_content(store: Store) -> None:
+def test_verify_reports_missing_content(store: Store) -> None:
     manifest, needed = image(store, b"layer")
     absent = Descriptor(media.OCI_MANIFEST, of(b"of another platform"), 5)
     store.tag("x", index(store, manifest, absent))
@@ -446,7 +446,7 @@ def test_verify_tells_of_missing_content(store: Store) -> None:
     assert [needed[2] in problem and 'image "x"' in problem for problem in store.verify()] == [True]
 
 
-def test_verify_tells_of_changed_layers(store: Store) -> None:
+def test_verify_reports_changed_layers(store: Store) -> None:
     key = fake_layer(store, of(b"layer"), names=1, size=3)
     file = Path(store.layout.layer(key), "fs", "file")
     file.write_text("abc")
@@ -459,10 +459,10 @@ def test_verify_tells_of_changed_layers(store: Store) -> None:
     assert "is incomplete" in store.verify()[0]
     os.rename(store.layout.layer(key), store.layout.layer("0" * 64))
     Path(store.layout.layer("0" * 64), "info").write_text(layers.Info(diff_id=of(b"layer"), names=1, size=4).json())
-    assert "is that of" in store.verify()[0]
+    assert "has the record of" in store.verify()[0]
 
 
-def test_verify_tells_of_a_bundle_without_its_layers(store: Store, tmp_path: Path) -> None:
+def test_verify_reports_a_bundle_without_its_layers(store: Store, tmp_path: Path) -> None:
     key = fake_layer(store, of(b"layer"))
     (tmp_path / "bundle").mkdir()
     store.add_bundle(str(tmp_path / "bundle"), manifest=of(b"m"), driver="overlay",

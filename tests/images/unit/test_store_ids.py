@@ -1,4 +1,4 @@
-"""Ids for user namespaces, as far as they are text."""
+"""IDs for user namespaces: parsing of their text."""
 
 from __future__ import annotations
 

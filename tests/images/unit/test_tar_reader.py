@@ -1,4 +1,4 @@
-"""The reader of tar archives, against the standard library's and GNU tar's writers, and against noise."""
+"""The reader of tar archives, with the standard library's and GNU tar's writers, and with random data."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 
 from pyruntime.errors import LayerError
 from pyruntime.images.layers import pax
-from pyruntime.images.layers.stream import Ahead, Stream
-from pyruntime.images.layers.tar import CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Entry, Reader
+from pyruntime.images.layers.stream import Ahead, LayerStream
+from pyruntime.images.layers.tar import CHARACTER, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Reader, TarEntry
 from pyruntime.images.layers.write import TarWriter
 
 
-def stream(data: bytes, size: int = 700) -> Stream:
+def stream(data: bytes, size: int = 700) -> LayerStream:
     source = io.BytesIO(data)
-    return Stream(lambda: source.read(size))
+    return LayerStream(lambda: source.read(size))
 
 
-def read(data: bytes, size: int = 700) -> list[tuple[Entry, bytes]]:
-    """Every entry with its content; chunks of an odd size, so that headers lie across them."""
+def read(data: bytes, size: int = 700) -> list[tuple[TarEntry, bytes]]:
+    """Every entry with its content; chunks of an odd size, so that headers cross them."""
     reader = Reader(stream(data, size))
     found = []
     while (entry := reader.next()) is not None:
@@ -37,7 +37,7 @@ def read(data: bytes, size: int = 700) -> list[tuple[Entry, bytes]]:
     return found
 
 
-def written(*entries: tuple[Entry, bytes], subsecond: bool = False) -> bytes:
+def written(*entries: tuple[TarEntry, bytes], subsecond: bool = False) -> bytes:
     out = io.BytesIO()
     writer = TarWriter(out.write, subsecond=subsecond)
     for entry, content in entries:
@@ -47,15 +47,15 @@ def written(*entries: tuple[Entry, bytes], subsecond: bool = False) -> bytes:
     return out.getvalue()
 
 
-def same(one: Entry, other: Entry) -> bool:
-    return all(getattr(one, slot) == getattr(other, slot) for slot in Entry.__slots__ if slot != "name") \
+def same(one: TarEntry, other: TarEntry) -> bool:
+    return all(getattr(one, slot) == getattr(other, slot) for slot in TarEntry.__slots__ if slot != "name") \
         and one.name.rstrip(b"/") == other.name.rstrip(b"/")
 
 
 NAMES = st.lists(st.binary(min_size=1, max_size=150).filter(lambda part: not set(part) & {0, 0x2F}), min_size=1,
                  max_size=6).map(b"/".join).filter(lambda name: len(name) < 1000)
 ENTRIES = st.builds(
-    Entry, NAMES, st.sampled_from([FILE, DIRECTORY, SYMLINK, LINK, CHARACTER, FIFO]),
+    TarEntry, NAMES, st.sampled_from([FILE, DIRECTORY, SYMLINK, LINK, CHARACTER, FIFO]),
     mode=st.integers(0, 0o7777), uid=st.integers(0, (1 << 32) - 2), gid=st.integers(0, (1 << 32) - 2),
     mtime=st.integers(-(1 << 40), 1 << 40).map(lambda seconds: seconds * 10**9 + 5 * 10**8),
     xattrs=st.none() | st.dictionaries(st.binary(min_size=1, max_size=20).filter(lambda key: not set(key) & {0, 0x3D}),
@@ -64,7 +64,7 @@ ENTRIES = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(ENTRIES, st.binary(max_size=2000), NAMES), max_size=4))
-def test_what_is_written_is_read(cases: list[tuple[Entry, bytes, bytes]]) -> None:
+def test_what_is_written_is_read(cases: list[tuple[TarEntry, bytes, bytes]]) -> None:
     entries = []
     for entry, content, link in cases:
         entry.size = entry.stored = len(content) if entry.type == FILE else 0
@@ -81,14 +81,14 @@ def test_what_is_written_is_read(cases: list[tuple[Entry, bytes, bytes]]) -> Non
 
 
 def test_whole_seconds_unless_asked() -> None:
-    entry = Entry(b"f", mtime=1_500_000_000)
+    entry = TarEntry(b"f", mtime=1_500_000_000)
     assert read(written((entry, b"")))[0][0].mtime == 1_000_000_000
     assert b"mtime" not in written((entry, b""))
     assert read(written((entry, b""), subsecond=True))[0][0].mtime == 1_500_000_000
 
 
 def test_plain_entries_need_no_extended_header() -> None:
-    archive = written((Entry(b"usr/" * 30 + b"x" * 60, uid=65534), b""))
+    archive = written((TarEntry(b"usr/" * 30 + b"x" * 60, uid=65534), b""))
     assert len(archive) == 512 + 1024
     with tarfile.open(fileobj=io.BytesIO(archive)) as other:
         assert other.getnames() == ["usr/" * 30 + "x" * 60]
@@ -136,7 +136,7 @@ def test_sparse_files_of_gnu_tar(tmp_path: Path, form: list[str]) -> None:
 
 
 def test_a_signed_checksum_is_right_too() -> None:
-    block = bytearray(written((Entry("häß".encode()), b""))[:512])
+    block = bytearray(written((TarEntry("häß".encode()), b""))[:512])
     block[148:156] = b"        "
     signed = sum(byte - 256 if byte > 127 else byte for byte in block)
     block[148:156] = b"%06o\0 " % signed
@@ -176,9 +176,9 @@ def test_attributes_of_both_dialects() -> None:
     assert read(archive)[0][0].xattrs == {b"user.a": b"\0\xff=", b"user.b c": b"\0\xff", b"user.empty": b""}
 
 
-SEED = written((Entry(b"dir", DIRECTORY), b""),
-               (Entry(b"dir/f", size=700, xattrs={b"user.a": b"b"}, mtime=-1), b"x" * 700),
-               (Entry(b"l", SYMLINK, link=b"t" * 150), b""), (Entry(b"n" * 300), b""))
+SEED = written((TarEntry(b"dir", DIRECTORY), b""),
+               (TarEntry(b"dir/f", size=700, xattrs={b"user.a": b"b"}, mtime=-1), b"x" * 700),
+               (TarEntry(b"l", SYMLINK, link=b"t" * 150), b""), (TarEntry(b"n" * 300), b""))
 
 
 @settings(max_examples=400, deadline=None)
@@ -236,7 +236,7 @@ def test_sparse_nonsense(pairs: list[tuple[bytes, bytes]], content: bytes) -> No
         assert str(error).isprintable()
 
 
-def test_ahead_gives_what_comes_and_what_goes_wrong() -> None:
+def test_ahead_returns_chunks_and_errors() -> None:
     source = iter([b"a"] * 20 + [b""])
     with Ahead(lambda: next(source)) as ahead:
         assert b"".join(iter(ahead.chunk, b"")) == b"a" * 20
@@ -249,7 +249,7 @@ def test_ahead_gives_what_comes_and_what_goes_wrong() -> None:
         ahead.chunk()
 
 
-def test_ahead_ends_when_nobody_reads_on() -> None:
+def test_ahead_ends_without_a_reader() -> None:
     ahead = Ahead(lambda: b"endless")
     with ahead:
         assert ahead.chunk() == b"endless"

@@ -11,9 +11,9 @@ from pyruntime.networks import attach, endpoints
 from pyruntime.networks import definitions as networks
 from pyruntime.networks.attach import EndpointConfig
 from pyruntime.networks.site import Site
-from pyruntime.pocker.containers import scope
 from pyruntime.pocker.directories import Directories
 from pyruntime.pocker.events import events
+from pyruntime.runtime.cgroups import scope
 
 
 def test_creating_and_removing_a_network_are_events(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_pocker_recognizes_its_containers_by_their_directories(tmp_path: Path) -
 
 def test_an_error_of_creating_directories_has_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(HostError, match="name other places with POCKER_ROOT and POCKER_RUN"):
+    with pytest.raises(HostError, match="name other directories with POCKER_ROOT and POCKER_RUN"):
         Directories(str(tmp_path / "file/root"), str(tmp_path / "run")).networks.below("networks")
 
 

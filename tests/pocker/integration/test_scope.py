@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.pocker.containers import scope
+from pyruntime.runtime.cgroups import scope
 from tests.commands import BIN
 from tests.pocker.integration.command import Pocker
 from tests.pocker.integration.lab import Lab, gone

@@ -55,6 +55,6 @@ def test_what_is_found(pocker: Pocker, hub: str) -> None:
 
 
 def test_errors_of_search(pocker: Pocker, hub: str) -> None:
-    assert "may have no search" in pocker.fails("search", f"{hub}/bad")
+    assert "may not support searches" in pocker.fails("search", f"{hub}/bad")
     for words in (("--limit", "0"), ("--limit", "101"), ("-f", "stars=x"), ("-f", "nosuch=1")):
         assert words[0].replace("-f", "--filter") in pocker.fails("search", *words, f"{hub}/debian")

@@ -11,6 +11,7 @@ import pytest
 
 from pyruntime.pocker import events as history
 from pyruntime.pocker.directories import Directories
+from pyruntime.system import events as journal
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_events_between_two_times(places: Directories) -> None:
 
 def test_a_long_journal_is_renamed_and_a_follower_misses_nothing(places: Directories, monkeypatch: pytest.MonkeyPatch
                                                                  ) -> None:
-    monkeypatch.setattr(history, "LIMIT", 2000)
+    monkeypatch.setattr(journal, "LIMIT", 2000)
     monkeypatch.setattr(history, "_LOOK", 0.001)
     history.note(places, "container", "start", "before", {})
     seen: list[str] = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.errors import HostError, UsageError
-from pyruntime.images.rootless import privileged
 from pyruntime.networks import definitions as networks
 from pyruntime.networks.attach import NEED_ROOT
 from pyruntime.pocker.cli.main import PockerContext
+from pyruntime.system.user_namespace import privileged
 
 COMMAND = Command(
     "create", "[options] NAME", "create a network",

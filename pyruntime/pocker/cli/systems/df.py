@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyruntime.images.store.usage import CacheUsage, Usage
+    from pyruntime.images.store.usage import CacheUsage, StoreUsage
 
 COMMAND = Command("df", "[options]", "show disk usage of images, containers, volumes and the build cache",
                   FORMAT,
@@ -31,7 +31,7 @@ _LISTING = Listing({"Type": "", "TotalCount": "TOTAL", "Active": "", "Size": "",
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the number of objects, how many are active, their size and the reclaimable size."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     sweep(context.places, context.warn)
     containers, places = _containers(context), _volumes(context)
@@ -49,7 +49,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
     """The row as Docker shows it; for templates the bytes besides."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     part = f" ({100 * row['Reclaimable'] // row['Size']}%)" if row["Size"] else ""
     return {"Type": row["Type"], "TotalCount": str(row["TotalCount"]), "Active": str(row["Active"]),
@@ -62,22 +62,22 @@ def _by_use(entry: CacheUsage) -> float:
 
 
 def _remembered(entry: CacheUsage, size: Callable[[int], str]) -> list[str]:
-    from pyruntime.images.cli.show import age
+    from pyruntime.images.cli.show import age  # lazy: only for this table
 
     title = "".join(sign if sign.isprintable() else " " for sign in entry.title.partition("\n")[0])
     return [entry.key[:12], "exec.cachemount" if entry.is_mount else "regular", size(entry.size),
             age(timestamp_in_seconds(entry.used)), str(entry.shared).lower(), title[:60]]
 
 
-def _cache(usage: Usage) -> dict[str, Any]:
+def _cache(usage: StoreUsage) -> dict[str, Any]:
     """Entries whose layer an image has are active; their bytes are counted with the image."""
     size = sum(entry.size for entry in usage.cache)
     return {"Type": "Build Cache", "TotalCount": len(usage.cache), "Size": size, "Reclaimable": size,
             "Active": sum(entry.shared for entry in usage.cache)}
 
 
-def _images(context: PockerContext, usage: Usage) -> dict[str, Any]:
-    from pyruntime.images.document import parse_manifest
+def _images(context: PockerContext, usage: StoreUsage) -> dict[str, Any]:
+    from pyruntime.images.document import parse_manifest  # lazy: only for images
 
     store = context.places.store
     used = {record.manifest for _, record in every(context.places)}

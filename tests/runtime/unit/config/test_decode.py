@@ -91,7 +91,7 @@ WRONG = [
     (b'{"a": True}', "a", 'line 1, column 7: expected a value, found "True"'),
     (b"{} {}", "", 'line 1, column 4: expected the end of the file, found "{"'),
     (b'{"a": 1, "b": {"c": 1,\n "c": 2}}', "b.c", 'line 2, column 2: duplicate key "c", first used on line 1'),
-    (b'{"a.b": {"x y": {"c": 1, "c": 1}}}', '["a.b"]["x y"].c', 'line 1, column 26: the key "c" is a duplicate'),
+    (b'{"a.b": {"x y": {"c": 1, "c": 1}}}', '["a.b"]["x y"].c', 'line 1, column 26: duplicate key "c"'),
     (b'{"a": NaN}', "a", 'line 1, column 7: expected a value, found "NaN"'),
     (b'{"a": -Infinity}', "a", 'line 1, column 7: "-" is not a number'),
     (b'{"a": Infinity}', "a", 'line 1, column 7: expected a value, found "Infinity"'),
