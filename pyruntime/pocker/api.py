@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import ConfigError, NoSuchContainer, StateError
+from pyruntime.errors import ConfigError, NoSuchContainer, StateError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,30 +73,32 @@ class Engine:
     def places(self) -> Directories:
         """The directories. Raises HostError for directories that cannot be used."""
         if self._places is None:
+            # lazy: the face of the library loads each verb with its first call
             from pyruntime.pocker.directories import Directories
 
             places = Directories(*self._roots)
             places.decide = self._decide or _pocker(places, self._roots[2])
             if os.geteuid():
-                from pyruntime.pocker.containers.rootless import enter
+                from pyruntime.pocker.containers.rootless import enter  # lazy: only without root
 
                 enter(places, self.warn)
             self._places = places
         return self._places
 
     def _open(self, container: str) -> tuple[Container, ContainerRecord]:
-        from pyruntime.pocker.containers.container import find
+        from pyruntime.pocker.containers.container import find  # lazy: as in places
 
         found = find(self.places, container)
         return found, found.read()
 
     def _note(self, record: ContainerRecord, action: str, **attributes: str) -> None:
-        from pyruntime.pocker.events import of_container
+        from pyruntime.pocker.events import of_container  # lazy: as in places
 
         of_container(self.places, record, action, **attributes)
 
     def sweep(self) -> None:
         """Clean up after processes that were killed: the remains of containers, networks and volumes."""
+        # lazy: as in places
         from pyruntime.pocker.containers.stop import sweep
         from pyruntime.pocker.volumes import sweep as sweep_volumes
 
@@ -120,6 +122,7 @@ class Engine:
 
         Raises NoSuchImage, ImageError, ContainerExists, UsageError, HostError; nothing of it is left then.
         """
+        # lazy: as in places
         from pyruntime.images.lookup import find
         from pyruntime.images.platform import Platform
         from pyruntime.pocker.containers.create import create
@@ -133,6 +136,7 @@ class Engine:
     def start(self, container: str) -> bool:
         """Start a container; False if it was running already. Raises StartError (a PyruntimeError) with the reason if
         it cannot be started; it is as before then."""
+        # lazy: as in places
         from pyruntime.pocker.containers.start import StartOptions, launch
         from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 
@@ -164,7 +168,7 @@ class Engine:
         ``input``: the whole standard input. Raises StateError, UsageError, ImageError for an unknown user, StepError
         for a command that cannot be executed.
         """
-        from pyruntime.pocker.containers.exec import ContainerExec, capture
+        from pyruntime.pocker.containers.exec import ContainerExec, capture  # lazy: as in places
 
         found, _ = self._open(container)
         return capture(ContainerExec(found, args, env=env, user=user, workdir=workdir, privileged=privileged), input)
@@ -175,7 +179,7 @@ class Engine:
         return self._stop(container, signal, timeout, keep=False)
 
     def _stop(self, container: str, signal: str, timeout: float | None, *, keep: bool) -> bool:
-        from pyruntime.pocker.containers.stop import stop
+        from pyruntime.pocker.containers.stop import stop  # lazy: as in places
 
         found, record = self._open(container)
         seconds = record.settings.stop_timeout if timeout is None else timeout
@@ -195,6 +199,7 @@ class Engine:
     def kill(self, container: str, signal: str = "KILL") -> None:
         """Send a signal, by name or number, to the init process. After KILL the container is not restarted, and the
         call waits for its end. Raises StateError for a container that is not running."""
+        # lazy: as in places
         from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
         from pyruntime.pocker.containers.stop import send_signal, settle, stop
 
@@ -211,17 +216,18 @@ class Engine:
 
     def pause(self, container: str) -> None:
         """Pause all processes of a running container. Raises StateError."""
-        from pyruntime.pocker.containers.status import RUNNING
+        from pyruntime.pocker.containers.status import RUNNING  # lazy: as in places
 
         self._freeze(container, RUNNING, "pause")
 
     def unpause(self, container: str) -> None:
         """Resume a paused container. Raises StateError."""
-        from pyruntime.pocker.containers.status import PAUSED
+        from pyruntime.pocker.containers.status import PAUSED  # lazy: as in places
 
         self._freeze(container, PAUSED, "unpause")
 
     def _freeze(self, container: str, expected: str, action: str) -> None:
+        # lazy: as in places
         from pyruntime.pocker.containers.status import status_of
         from pyruntime.runtime.api import Runtime
 
@@ -235,7 +241,7 @@ class Engine:
     def wait(self, container: str) -> int:
         """Wait until a container has stopped for good; its exit status (128 + N if signal N killed it, 255 if the
         monitor was killed). Raises StateError for a container that was never started."""
-        from pyruntime.pocker.containers.wait import wait
+        from pyruntime.pocker.containers.wait import wait  # lazy: as in places
 
         status = wait(self._open(container)[0])
         self._reap()
@@ -244,6 +250,7 @@ class Engine:
     def remove(self, container: str, *, force: bool = False, volumes: bool = False) -> str:
         """Remove a container; its name. ``force``: kill it first if it runs, and remove it even if its record is
         damaged; ``volumes``: remove its anonymous volumes too. Raises StateError for a running container."""
+        # lazy: as in places
         from pyruntime.pocker.containers.container import ContainerRecord, find, forget_names
         from pyruntime.pocker.containers.stop import remove
 
@@ -263,6 +270,7 @@ class Engine:
     def update(self, container: str, resources: Resources | None = None, restart: RestartPolicy | None = None) -> None:
         """Change the limits that are set in ``resources``, and the restart policy; at once for a running container. All
         or nothing. Raises UsageError, StateError, HostError."""
+        # lazy: as in places
         from pyruntime.pocker.containers.update import update
         from pyruntime.pocker.settings import Resources
 
@@ -270,6 +278,7 @@ class Engine:
 
     def rename(self, container: str, name: str) -> None:
         """Give a container another name. Raises ContainerExists, UsageError."""
+        # lazy: as in places
         from pyruntime.pocker.containers import network
         from pyruntime.pocker.containers.container import rename
 
@@ -279,7 +288,7 @@ class Engine:
 
     def prune(self, wanted: Callable[[ContainerSettings], bool] = lambda settings: True) -> list[str]:
         """Remove the stopped containers whose settings are wanted; their IDs."""
-        from pyruntime.pocker.containers.prune import prune
+        from pyruntime.pocker.containers.prune import prune  # lazy: as in places
 
         removed = prune(self.places, lambda record: wanted(record.settings), self.warn)[0]
         self._reap()
@@ -289,6 +298,7 @@ class Engine:
 
     def list(self, *, all: bool = False) -> Sequence[ContainerSummary]:
         """The running containers, or all, the newest first."""
+        # lazy: as in places
         from pyruntime.pocker.containers.container import every
         from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
         from pyruntime.pocker.containers.summary import summary
@@ -305,7 +315,7 @@ class Engine:
 
     def inspect(self, container: str, *, sizes: bool = False) -> dict[str, Any]:
         """All about a container, as the document of `docker inspect`; ``sizes``: with SizeRw and SizeRootFs."""
-        from pyruntime.pocker.containers.inspect import describe, sizes_of
+        from pyruntime.pocker.containers.inspect import describe, sizes_of  # lazy: as in places
 
         found, record = self._open(container)
         return {**describe(found, record), **(sizes_of(found, record) if sizes else {})}
@@ -319,6 +329,7 @@ class Engine:
         """The log: pieces of output with their times. ``since`` and ``until``: times as in the log (RFC 3339, UTC);
         ``tail``: the last N lines alone; ``follow``: go on until the container has stopped. Raises StateError for a
         container without a log."""
+        # lazy: as in places
         from pyruntime.pocker.containers.logs import entries
         from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
 
@@ -332,13 +343,13 @@ class Engine:
 
     def stats(self, container: str) -> ContainerUsage | None:
         """The resource usage at this moment; None if the container is not running."""
-        from pyruntime.pocker.containers.stats import usage
+        from pyruntime.pocker.containers.stats import usage  # lazy: as in places
 
         return usage(self._open(container)[0])
 
     def top(self, container: str) -> Sequence[int]:
         """The process IDs of a running container on the host. Raises StateError."""
-        from pyruntime.pocker.containers.top import pids
+        from pyruntime.pocker.containers.top import pids  # lazy: as in places
 
         return pids(self._open(container)[0])
 
@@ -346,7 +357,7 @@ class Engine:
                follow: bool = True) -> Iterator[dict[str, Any]]:
         """The events between two times (nanoseconds since 1970), in Docker's form; without ``since`` only new ones.
         ``follow``: wait for further ones until ``until``."""
-        from pyruntime.pocker.events import events
+        from pyruntime.pocker.events import events  # lazy: as in places
 
         return events(self.places, since=since, until=until, follow=follow)
 
@@ -354,7 +365,7 @@ class Engine:
 
     def diff(self, container: str) -> Sequence[tuple[str, str]]:
         """The changes to the root filesystem since the container was created: "A", "C" or "D" and the path, sorted."""
-        from pyruntime.pocker.containers.diff import changed
+        from pyruntime.pocker.containers.diff import changed  # lazy: as in places
 
         return changed(*self._open(container))
 
@@ -363,6 +374,7 @@ class Engine:
         """Create an image from a container's changes; the image's ID. ``name``: NAME[:TAG], "" for a dangling image;
         ``changes``: Dockerfile instructions for its configuration; ``pause``: pause a running container meanwhile.
         Raises UsageError, DockerfileError, ImageError, HostError."""
+        # lazy: as in places
         from pyruntime.images.lookup import key
         from pyruntime.images.reference import Reference
         from pyruntime.pocker.containers.commit import commit
@@ -374,7 +386,7 @@ class Engine:
     def copy_out(self, container: str, source: str, target: str, *, archive: bool = False, follow: bool = False) -> int:
         """Copy a path of a container, running or not, to a path of the host; the bytes of the files. ``archive``: keep
         owners; ``follow``: follow a symbolic link at the end of the source. Raises UsageError, HostError."""
-        from pyruntime.pocker.containers.copy import copy_out
+        from pyruntime.pocker.containers.copy import copy_out  # lazy: as in places
 
         return self._copy(container, "archive-path", source, lambda found, record: copy_out(
             found, record, source, target, archive=archive, follow=follow, warn=self.warn))
@@ -382,7 +394,7 @@ class Engine:
     def copy_in(self, container: str, source: str, target: str, *, archive: bool = False, follow: bool = False) -> int:
         """Copy a path of the host to a path of a container, running or not; the bytes of the files. Without
         ``archive`` the files belong to the container's root user. Raises UsageError, HostError."""
-        from pyruntime.pocker.containers.copy import copy_in
+        from pyruntime.pocker.containers.copy import copy_in  # lazy: as in places
 
         return self._copy(container, "extract-to-dir", target, lambda found, record: copy_in(
             found, record, source, target, archive=archive, follow=follow, warn=self.warn))
@@ -390,21 +402,21 @@ class Engine:
     def archive_out(self, container: str, source: str, write: Callable[[bytes], object], *,
                     follow: bool = False) -> int:
         """Write a path of a container as a tar archive, by calls of ``write``; the bytes of the files."""
-        from pyruntime.pocker.containers.copy import archive_out
+        from pyruntime.pocker.containers.copy import archive_out  # lazy: as in places
 
         return self._copy(container, "archive-path", source, lambda found, record: archive_out(
             found, record, source, write, follow=follow, warn=self.warn))
 
     def archive_in(self, container: str, read: Callable[[int], bytes], target: str, *, archive: bool = False) -> int:
         """Extract a tar archive, compressed or not, into a directory of a container; the bytes of the files."""
-        from pyruntime.pocker.containers.copy import archive_in
+        from pyruntime.pocker.containers.copy import archive_in  # lazy: as in places
 
         return self._copy(container, "extract-to-dir", target, lambda found, record: archive_in(
             found, record, read, target, archive=archive, warn=self.warn))
 
     def export(self, container: str, write: Callable[[bytes], object]) -> None:
         """Write the root filesystem as a tar archive, by calls of ``write``, without volumes and other mounts."""
-        from pyruntime.pocker.containers.diff import export
+        from pyruntime.pocker.containers.diff import export  # lazy: as in places
 
         found, record = self._open(container)
         _in_thread(lambda: export(found, record, write, self.warn))
@@ -420,7 +432,7 @@ class Engine:
 
     def volumes(self) -> Sequence[Volume]:
         """All volumes, by name."""
-        from pyruntime.pocker.volumes import every
+        from pyruntime.pocker.volumes import every  # lazy: as in places
 
         return list(every(self.places))
 
@@ -428,25 +440,24 @@ class Engine:
                       labels: Mapping[str, str] | None = None) -> Volume:
         """The volume of this name, which is created if it does not exist; without a name a new anonymous one.
         ``options``: type, o and device, as for mount(8). Raises UsageError, HostError."""
+        # lazy: as in places
         from pyruntime.pocker.volume_names import problem
         from pyruntime.pocker.volumes import Volume, make
 
         if name and (what := problem(name)):
-            from pyruntime.errors import UsageError
-
             raise UsageError(what)
         return make(self.places, Volume(name=name or os.urandom(32).hex(), anonymous=not name,
                                         options=dict(options or {}), labels=dict(labels or {})))
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume with its files. Raises NoSuchVolume, StateError if a container uses it."""
-        from pyruntime.pocker.volumes import remove
+        from pyruntime.pocker.volumes import remove  # lazy: as in places
 
         remove(self.places, name)
 
     def networks(self) -> Sequence[Network]:
         """All networks, by name."""
-        from pyruntime.networks.definitions import every, lock
+        from pyruntime.networks.definitions import every, lock  # lazy: as in places
 
         with lock(self.places.networks):
             return list(every(self.places.networks))
@@ -456,6 +467,7 @@ class Engine:
                        labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None) -> Network:
         """Create a bridge network; without ``subnets`` with a free one. Raises StateError for a name that is in use,
         UsageError, HostError without root."""
+        # lazy: as in places
         from pyruntime.errors import HostError
         from pyruntime.networks.attach import NEED_ROOT
         from pyruntime.networks.definitions import lock, make
@@ -470,14 +482,14 @@ class Engine:
 
     def remove_network(self, name: str) -> None:
         """Remove a network. Raises NoSuchNetwork, StateError if it has containers."""
-        from pyruntime.pocker.containers.network import remove
+        from pyruntime.pocker.containers.network import remove  # lazy: as in places
 
         remove(self.places, name)
 
     def connect(self, container: str, network: NetworkAttachment) -> None:
         """Connect a container to a network, at once if it runs, and at its next starts. Raises NoSuchNetwork,
         StateError, UsageError, HostError."""
-        from pyruntime.pocker.containers.network import connect
+        from pyruntime.pocker.containers.network import connect  # lazy: as in places
 
         found, _ = self._open(container)
         with found.lock():
@@ -485,7 +497,7 @@ class Engine:
 
     def disconnect(self, container: str, network: str) -> None:
         """Disconnect a container from a network, at once if it runs. Raises NoSuchNetwork, StateError."""
-        from pyruntime.pocker.containers.network import disconnect
+        from pyruntime.pocker.containers.network import disconnect  # lazy: as in places
 
         found, _ = self._open(container)
         with found.lock():
@@ -494,7 +506,7 @@ class Engine:
 
 def _pocker(places: Directories, store: str) -> Sequence[str]:
     """The command line of `pocker monitor` for these directories."""
-    from pyruntime.commandline.entry import command
+    from pyruntime.commandline.entry import command  # lazy: as in places
 
     return [*command("pocker"), "--root", places.root, "--run-root", places.run,
             *(["--store", store] if store else []), "monitor"]
@@ -503,7 +515,7 @@ def _pocker(places: Directories, store: str) -> Sequence[str]:
 def _in_thread(act: Callable[[], Result]) -> Result:
     """Call a function in a thread of its own: for the files of a stopped container a thread moves into a mount
     namespace, from which it does not come back."""
-    from threading import Thread
+    from threading import Thread  # lazy: as in places
 
     results: list[Result] = []
     errors: list[BaseException] = []

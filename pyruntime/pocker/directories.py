@@ -42,7 +42,7 @@ class Directories(Roots):
     def store(self) -> Store:
         """The local store of images."""
         if self._store is None:
-            from pyruntime.images.store.store import Store
+            from pyruntime.images.store.store import Store  # lazy: some commands use no image
 
             self._store = Store.open(self._store_root)
         return self._store
@@ -56,7 +56,7 @@ class Directories(Roots):
     def networks(self) -> Site:
         """The networks of this installation."""
         def adopt(pid: int) -> None:
-            from pyruntime.runtime.cgroups import scope  # only where a name server begins
+            from pyruntime.runtime.cgroups import scope  # lazy: only where a name server begins
 
             scope.move("pocker-names", pid)
 

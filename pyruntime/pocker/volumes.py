@@ -26,6 +26,7 @@ from pyruntime.system.json import decode, encode
 from pyruntime.system.locks import Lock
 from pyruntime.system.processes import start_time
 from pyruntime.system.times import timestamp
+from pyruntime.system.uapi import CLONE_NEWNS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 _UNCLAIMED = "~"
 _OPTIONS = ("type", "o", "device")
-_CLONE_NEWNS = 0x00020000   # linux/sched.h
 
 
 class Volume:
@@ -231,7 +231,7 @@ def sweep(places: Directories) -> None:
 
 
 def _clear(path: str) -> None:
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only for mounts
 
     try:
         while True:   # mounted here only if this was the monitor of a container that used it
@@ -261,7 +261,7 @@ def provide(places: Directories, record: ContainerRecord, mount: MountPoint, roo
 
 def open_below(places: Directories, name: str, path: str) -> int:
     """A detached mount of a path in a volume, resolved without symbolic links. Raises HostError."""
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only for mounts
 
     top = os.open(data(places, name), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -280,7 +280,7 @@ def open_below(places: Directories, name: str, path: str) -> int:
 def _mount(places: Directories, record: ContainerRecord, volume: Volume) -> None:
     """Mount a volume with options. A tmpfs is shared by the running containers that use it, and vanishes with the last
     one."""
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only for mounts
 
     target = data(places, volume.name)
     if volume.options.get("type") == "tmpfs" and (tree := _running(places, record, target, volume.name)) >= 0:
@@ -327,13 +327,13 @@ def tree_of(pid: int, path: str) -> int:
 
     Only for a process with a single thread, whose working directory does not matter.
     """
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only for mounts
 
     ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
         theirs = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            kernel.setns(theirs, _CLONE_NEWNS)
+            kernel.setns(theirs, CLONE_NEWNS)
         finally:
             os.close(theirs)
         try:
@@ -344,14 +344,14 @@ def tree_of(pid: int, path: str) -> int:
             finally:
                 os.close(there)
         finally:
-            kernel.setns(ours, _CLONE_NEWNS)
+            kernel.setns(ours, CLONE_NEWNS)
     finally:
         os.close(ours)
 
 
 def _copy_up(path: str, target: str, root: int) -> None:
     """Copy the image's files at ``target`` into an empty volume, with owners, modes and attributes."""
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only for mounts
 
     mark = f"{path}/copying"
     interrupted = os.path.exists(mark)
@@ -363,6 +363,7 @@ def _copy_up(path: str, target: str, root: int) -> None:
     except OSError:
         return   # the image has no such directory
     try:
+        # lazy: only for an empty volume
         from pyruntime.images.layers.merge import merge
         from pyruntime.images.layers.options import ExtractOptions
 

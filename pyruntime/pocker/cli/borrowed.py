@@ -31,6 +31,6 @@ def as_there(module: ModuleType, event: str = "") -> Callable[[PockerContext, Pa
 
 def note_image(context: PockerContext, event: str, name: str) -> None:
     """Record an event of an image, under the name on the command line."""
-    from pyruntime.pocker.events import note
+    from pyruntime.pocker.events import note  # lazy: only for an event
 
     note(context.places, "image", event, name, {"name": name})

@@ -25,7 +25,7 @@ _WITH_FILES = [f"{group}{name}" for group in ("", "container ") for name in ("cp
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the script."""
-    from pyruntime.commandline.completion import Names, script
+    from pyruntime.commandline.completion import Names, script  # lazy: only for `completion`
 
     names = (
         Names([*(name for name in _OF_CONTAINERS if name != "inspect"),

@@ -18,7 +18,7 @@ COMMAND = Command("prune", "[options]", "remove stopped containers", FILTER, FOR
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove them, and print their IDs."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     wanted = filters(parsed["filter"])
     check_consent(parsed, "all stopped containers")
@@ -30,6 +30,6 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def prune(context: PockerContext, wanted: Filters) -> tuple[list[str], int]:
     """Remove the stopped containers that match the filters; their IDs, and the bytes that they had written."""
-    from pyruntime.pocker.containers.prune import prune
+    from pyruntime.pocker.containers.prune import prune  # lazy: after the user has agreed
 
     return prune(context.places, lambda record: wanted.fit(Aged(record.created, labels(record))), context.warn)

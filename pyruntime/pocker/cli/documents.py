@@ -34,6 +34,6 @@ def show_one(form: str, document: dict[str, Any]) -> None:
         return
     if "{{" not in form:
         raise UsageError(f'--format "{form}": write json, or a template such as \'{{{{.{next(iter(document))}}}}}\'')
-    from pyruntime.commandline.template import render
+    from pyruntime.commandline.template import render  # lazy: only with a template
 
     out(render(form, document) + "\n")

@@ -75,10 +75,10 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def _line(event: dict[str, Any], form: str) -> str:
     if form == "json":
-        from pyruntime.system.json import encode
+        from pyruntime.system.json import encode  # lazy: only with --format json
         return encode(event)
     if form:
-        from pyruntime.commandline.template import render
+        from pyruntime.commandline.template import render  # lazy: only with a template
         return render(form, event)
     when = timestamp(event["timeNano"])
     attributes = ", ".join(f"{name}={value}" for name, value in sorted(event["Actor"]["Attributes"].items()))
@@ -89,6 +89,6 @@ def _time(parsed: Parsed, flag: str) -> int | None:
     """A moment as nanoseconds after 1970."""
     if not parsed[flag]:
         return None
-    from pyruntime.pocker.cli.times import moment
+    from pyruntime.pocker.cli.times import moment  # lazy: only with a time
 
     return parse(moment(parsed[flag], f"--{flag}"))

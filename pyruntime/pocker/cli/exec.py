@@ -49,7 +49,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 def _environment(parsed: Parsed) -> list[str]:
     if not parsed["env"] and not parsed["env-file"]:
         return []
-    from pyruntime.pocker.options.environment import environment
+    from pyruntime.pocker.options.environment import environment  # lazy: only with variables
 
     return environment(parsed["env"], parsed["env-file"])
 
@@ -60,7 +60,7 @@ def _execute(execution: ContainerExec, parsed: Parsed) -> int:
         if parsed["detach"]:
             _leave_streams()
         return execution.run(detach=parsed["detach"], stdin=parsed["interactive"])
-    from pyruntime.pocker.containers.exec_streams import Piped
+    from pyruntime.pocker.containers.exec_streams import Piped  # lazy: only without a terminal
 
     pipes = Piped(stdin=parsed["interactive"])
     return pipes.wait(pipes.start(lambda: execution.run(detach=True)))

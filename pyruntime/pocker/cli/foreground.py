@@ -83,7 +83,7 @@ def follow(container: Container, record: ContainerRecord, ours: _socket.socket, 
             if policy == "no":
                 finish(container, record)
                 return status
-        from pyruntime.pocker.containers.monitor_events import decide_apart
+        from pyruntime.pocker.containers.monitor_events import decide_apart  # lazy: only if the policy has changed
 
         decide_apart(container)
     except NoSuchContainer:

@@ -38,7 +38,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 
 def _texts(row: dict[str, Any], *, whole: bool, human: bool) -> dict[str, Any]:
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     created = str(row["Created"])
     return {"ID": (row["Id"] if whole else short(row["Id"])) or _MISSING, "CreatedAt": created,

@@ -21,7 +21,7 @@ COMMAND = Command("prune", "[options]", "remove unused images",
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the images and print which."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     wanted = filters(parsed["filter"])
     check_consent(parsed, "all images that no container uses" if parsed["all"] else "all dangling images")
@@ -36,6 +36,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 def untag(context: PockerContext, wanted: Filters, *, everything: bool) -> list[str]:
     """Untag the images that no container uses and that match the filters: all of them, or only dangling ones. Returns a
     line for each; the next collection removes their blobs and layers."""
+    # lazy: only for images
     from pyruntime.errors import PyruntimeError
     from pyruntime.images.lookup import find
     from pyruntime.images.reference import familiar

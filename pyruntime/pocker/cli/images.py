@@ -29,7 +29,7 @@ COMMAND = Command("images", "[options] [REPOSITORY[:TAG]]", "list images",
 
 def _like(row: dict[str, Any], pattern: str) -> bool:
     """Whether a name matches a shell pattern; a pattern without a tag matches all tags."""
-    from fnmatch import fnmatchcase
+    from fnmatch import fnmatchcase  # lazy: only with a pattern
 
     names = [row["Name"], row["Familiar"], plain(row["Name"])]
     return any(fnmatchcase(name, pattern) or fnmatchcase(name.rpartition(":")[0], pattern) for name in names)
@@ -71,6 +71,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def _filters(context: PockerContext, words: Sequence[str]) -> Filters:
     """The filters; before and since take the name of an image and stand for the time of its creation."""
+    # lazy: only for images
     from pyruntime.images.lookup import find
     from pyruntime.pocker.cli.times import moment
 
@@ -87,7 +88,7 @@ def _filters(context: PockerContext, words: Sequence[str]) -> Filters:
 
 def _texts(row: dict[str, Any], shorten: Callable[[str], str]) -> dict[str, Any]:
     """The row as Docker shows it."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     return {**row, **label_texts(row["Labels"]), "Repository": plain(row["Repository"]), "ID": shorten(row["Id"]),
             "CreatedAt": local_time(row["Created"]), "CreatedSince": age(row["Created"]), "Size": size(row["Size"]),
@@ -95,7 +96,7 @@ def _texts(row: dict[str, Any], shorten: Callable[[str], str]) -> dict[str, Any]
 
 
 def _named(row: dict[str, Any], text: str) -> bool:
-    from pyruntime.images.reference import Reference
+    from pyruntime.images.reference import Reference  # lazy: only for images
 
     wanted = Reference.parse(text)
     return bool(row["Repository"] == wanted.name and (not wanted.tag or row["Tag"] == wanted.tag))

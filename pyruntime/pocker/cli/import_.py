@@ -26,7 +26,7 @@ def _config(parsed: Parsed) -> dict[str, Any]:
     config: dict[str, Any] = changes(parsed)
     if not parsed["change"]:
         return config
-    from pyruntime.builder.change import changed
+    from pyruntime.builder.change import changed  # lazy: loads the builder
 
     return changed(config, parsed["change"])
 

@@ -12,6 +12,7 @@ from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 from pyruntime.pocker.containers.stop import sweep
+from pyruntime.profiles import apparmor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def gather(context: PockerContext) -> dict[str, Any]:
     """The facts, under Docker's names where Docker has one."""
+    # lazy: only for the version
     from pyruntime._version import __version__
     from pyruntime.pocker.containers.create import driver_of
     from pyruntime.pocker.volumes import every as every_volume
@@ -62,8 +64,6 @@ def gather(context: PockerContext) -> dict[str, Any]:
 
 def _security(*, unified: bool) -> list[str]:
     """The security features that are on by default, as Docker writes them."""
-    from pyruntime.profiles import apparmor
-
     return [*(["name=apparmor,profile=pocker-default"] if _initial() and apparmor.usable() else []),
             "name=seccomp,profile=builtin", *([] if _initial() else ["name=rootless"]),
             *(["name=cgroupns"] if unified else [])]
@@ -71,7 +71,7 @@ def _security(*, unified: bool) -> list[str]:
 
 def _initial() -> bool:
     """Whether this process is in the host's initial user namespace."""
-    from pyruntime.system.user_namespace import privileged
+    from pyruntime.system.user_namespace import privileged  # lazy: only for `info`
 
     return privileged()
 

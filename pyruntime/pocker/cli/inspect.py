@@ -28,6 +28,7 @@ def _container(context: PockerContext, name: str, *, sizes: bool) -> dict[str, A
 
 
 def _image(context: PockerContext, name: str, *, sizes: bool) -> dict[str, Any]:
+    # lazy: only for images
     from pyruntime.images.lookup import find
     from pyruntime.pocker.image_inspect import describe
 
@@ -35,6 +36,7 @@ def _image(context: PockerContext, name: str, *, sizes: bool) -> dict[str, Any]:
 
 
 def _network(context: PockerContext, name: str, *, sizes: bool) -> dict[str, Any]:
+    # lazy: only for networks
     from pyruntime.networks import definitions as networks
     from pyruntime.networks.inspect import picture
 
@@ -44,7 +46,7 @@ def _network(context: PockerContext, name: str, *, sizes: bool) -> dict[str, Any
 
 
 def _volume(context: PockerContext, name: str, *, sizes: bool) -> dict[str, Any]:
-    from pyruntime.pocker.volumes import describe, find, users
+    from pyruntime.pocker.volumes import describe, find, users  # lazy: only with volumes
 
     return {**describe(context.places, find(context.places, name)), "Containers": users(context.places).get(name, [])}
 

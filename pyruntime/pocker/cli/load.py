@@ -16,6 +16,7 @@ COMMAND = borrowed(there, "load", "load -i web.tar")
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Load all images and print their names, in Docker's words."""
+    # lazy: only for images
     from pyruntime.images.lookup import find
     from pyruntime.images.reference import familiar
 

@@ -21,6 +21,6 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def in_dockers_file(parsed: Parsed) -> None:
     """Use Docker's file unless --authfile or $REGISTRY_AUTH_FILE names another."""
-    from pyruntime.images.registry.credentials import docker_file
+    from pyruntime.images.registry.credentials import docker_file  # lazy: only if the credentials are stored
 
     parsed.values["authfile"] = parsed["authfile"] or os.environ.get("REGISTRY_AUTH_FILE") or docker_file(os.environ)

@@ -49,7 +49,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def _details(record: ContainerRecord) -> str:
     """The labels and variables that --log-opt names, in Docker's form: NAME=VALUE,NAME=VALUE."""
-    from pyruntime.pocker.containers.inspect import labels
+    from pyruntime.pocker.containers.inspect import labels  # lazy: only with --details
 
     env = [*(record.image_config.get("Env") or []), *record.settings.env]
     there = {"labels": labels(record), "env": dict(entry.partition("=")[::2] for entry in env)}
@@ -61,6 +61,6 @@ def _details(record: ContainerRecord) -> str:
 def _time(parsed: Parsed, flag: str) -> str:
     if not parsed[flag]:
         return ""
-    from pyruntime.pocker.cli.times import moment
+    from pyruntime.pocker.cli.times import moment  # lazy: only with a time
 
     return moment(parsed[flag], f"--{flag}")

@@ -99,14 +99,14 @@ class PockerContext:
 
     def find(self, name: str) -> Container:
         """The container of a name, an ID, the beginning of an ID, or --latest. Raises NoSuchContainer, UsageError."""
-        from pyruntime.pocker.containers.container import find, newest
+        from pyruntime.pocker.containers.container import find, newest  # lazy: commands of images need no container
 
         return newest(self.places) if name == LATEST else find(self.places, name)
 
     @property
     def images(self) -> ImageContext:
         """The context of pyimage's commands, which work on the same local store."""
-        from pyruntime.images.cli.main import Context as ImageContext
+        from pyruntime.images.cli.main import Context as ImageContext  # lazy: only for commands of images
 
         return ImageContext.over(self.places.store, "pocker")
 
@@ -123,7 +123,7 @@ class PockerContext:
 
 def version() -> str:
     """The output of --version."""
-    from pyruntime._version import __version__
+    from pyruntime._version import __version__  # lazy: only for the version
 
     return f"pocker version {__version__}, python {'.'.join(map(str, sys.version_info[:3]))}\n"
 

@@ -55,7 +55,7 @@ def image_for(context: PockerContext, parsed: Parsed, text: str) -> Image:
                 raise
             if not parsed["quiet"]:
                 context.say(f'unable to find image "{text}" locally: pulling it')
-    from pyruntime.pocker.cli.pull import pull
+    from pyruntime.pocker.cli.pull import pull  # lazy: only for a missing image
 
     name = pull(context, text, parsed["platform"], quiet=parsed["quiet"])
     return find(context.places.store, name, platform)
@@ -64,7 +64,7 @@ def image_for(context: PockerContext, parsed: Parsed, text: str) -> Image:
 def _checked(image: Image, platform: Platform | None) -> Image:
     """The image itself, if it is for the platform; its name in a registry may have images for other platforms, too."""
     if platform is not None:
-        from pyruntime.images.platform import Platform
+        from pyruntime.images.platform import Platform  # lazy: only with a platform
 
         there = Platform.of(image.config.document)
         if there and not platform.runs(there):
@@ -73,7 +73,7 @@ def _checked(image: Image, platform: Platform | None) -> Image:
 
 
 def _platform(text: str) -> Platform:
-    from pyruntime.images.platform import Platform
+    from pyruntime.images.platform import Platform  # lazy: only with a platform
 
     return Platform.parse(text)
 
@@ -90,7 +90,7 @@ def _write_id(path: str, container: Container, record: ContainerRecord) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        from pyruntime.pocker.containers.stop import discard
+        from pyruntime.pocker.containers.stop import discard  # lazy: only after a failure
 
         with container.lock():
             discard(container, record, volumes=True)

@@ -44,7 +44,7 @@ _UNTIL: dict[str, Callable[[Aged, str], bool]] = {"until": lambda item, value: i
 
 def filters(words: Sequence[str], *, by_age: bool = True) -> Filters:
     """The filters of a command line. Raises UsageError."""
-    from pyruntime.pocker.cli.times import moment
+    from pyruntime.pocker.cli.times import moment  # lazy: only with a time
 
     read = []
     for word in words:

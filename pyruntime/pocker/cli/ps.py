@@ -45,7 +45,7 @@ _LISTING = Listing(
 
 def _named(row: dict[str, Any], value: str) -> bool:
     """Whether a regular expression matches anywhere in the name, with or without Docker's slash before it."""
-    import re
+    import re  # lazy: only with this filter
 
     try:
         return any(re.search(value, name) for name in (row["Names"], f"/{row['Names']}"))
@@ -118,6 +118,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def _sizes(context: PockerContext, rows: list[dict[str, Any]]) -> dict[str, str]:
     """What each container has written, and that with its image."""
+    # lazy: only for images
     from pyruntime.images.lookup import by_manifest
     from pyruntime.images.progress import size
     from pyruntime.pocker.containers.diff import written

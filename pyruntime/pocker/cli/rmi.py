@@ -20,6 +20,7 @@ COMMAND = Command("rmi", "[options] IMAGE...", "remove images",
 
 def _untagged(name: str) -> str:
     """The line for a removed tag; empty for an image without a tag."""
+    # lazy: only for images
     from pyruntime.images.reference import familiar
     from pyruntime.images.store.names import is_nameless
 

@@ -68,6 +68,6 @@ def _run(context: PockerContext, parsed: Parsed) -> int:
 
 
 def _trace(parsed: Parsed) -> Trace:
-    from pyruntime.pocker.cli.trace import Trace
+    from pyruntime.pocker.cli.trace import Trace  # lazy: only with --trace
 
     return Trace(COMMAND, parsed)

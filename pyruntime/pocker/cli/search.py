@@ -37,7 +37,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the repositories that the registry finds."""
-    from pyruntime.images.registry.search import search
+    from pyruntime.images.registry.search import search  # lazy: after the flags are checked
 
     if not 1 <= parsed["limit"] <= 100:
         raise UsageError(f"--limit {parsed['limit']}: write a number from 1 to 100")

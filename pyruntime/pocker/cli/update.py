@@ -21,6 +21,7 @@ COMMAND = Command("update", "[options] CONTAINER...",
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Update each container."""
+    # lazy: after the flags are read
     from pyruntime.pocker.options.resources import change
     from pyruntime.pocker.options.restart import policy
 

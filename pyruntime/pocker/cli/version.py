@@ -17,6 +17,7 @@ COMMAND = Command("version", "[options]", "show version information",
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the versions. There is no server, but scripts for Docker ask for its version."""
+    # lazy: only for the version
     from pyruntime._version import __version__
     from pyruntime.images.platform import Platform
 

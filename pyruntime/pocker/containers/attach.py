@@ -182,6 +182,7 @@ class Attached:
     def resize(self) -> None:
         """Set the size of the container's terminal to that of this one."""
         if self._tty >= 0:
+            # lazy: only on a terminal
             import fcntl
             import termios
 
@@ -202,6 +203,7 @@ class Attached:
     def _prepare_terminal(self) -> None:
         if self._tty >= 0:
             if self._stdin and os.isatty(0):
+                # lazy: only on a terminal
                 import termios
                 import tty
 
@@ -211,7 +213,7 @@ class Attached:
 
     def _end(self) -> None:
         if self._saved is not None:
-            import termios
+            import termios  # lazy: only on a terminal
 
             try:   # noqa: SIM105  # contextlib costs commands too much
                 termios.tcsetattr(0, termios.TCSANOW, self._saved)   # TCSADRAIN would wait for a reader

@@ -73,10 +73,10 @@ def _specs(top: str) -> list[tuple[str, dict[str, Any]]]:
 
 def _decoded(data: bytes, path: str) -> object:
     if path.endswith(".json"):
-        from pyruntime.system.json import decode
+        from pyruntime.system.json import decode  # lazy: only for a file
 
         return decode(data, path)
-    import yaml
+    import yaml  # lazy: only for YAML, which needs a package
 
     try:
         return yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))

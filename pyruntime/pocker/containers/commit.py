@@ -32,7 +32,7 @@ def commit(container: Container, record: ContainerRecord, *, name: str, author: 
     store = container.places.store
     config = configuration(record)
     if lines:
-        from pyruntime.builder.change import changed as changed_by  # loads the builder
+        from pyruntime.builder.change import changed as changed_by  # lazy: loads the builder
 
         config = changed_by(config, lines)
     arguments = record.settings.args or record.image_config.get("Cmd") or []

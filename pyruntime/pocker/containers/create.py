@@ -65,30 +65,30 @@ def _complete(places: Directories, record: ContainerRecord) -> None:
     if not settings.args and not settings.entrypoint and not by_image:
         raise UsageError(f'the image "{record.image}" declares no command: give a command after the image')
     if settings.health.changed() or declared.get("Healthcheck"):
-        from pyruntime.pocker.containers.health import completed
+        from pyruntime.pocker.containers.health import completed  # lazy: only with a health check
 
         settings = settings.replace(health=completed(settings.health, declared.get("Healthcheck")))
     if settings.links:   # by their IDs: a container keeps its ID when it is renamed
         settings = settings.replace(links={alias: find(places, name).id for alias, name in settings.links.items()})
     record.settings = settings
     if settings.userns not in ("", "host"):
-        from pyruntime.pocker.containers.user_namespaces import take_ids
+        from pyruntime.pocker.containers.user_namespaces import take_ids  # lazy: only with a user namespace
 
         take_ids(places, record)
     if settings.volumes_from or settings.mounts or declared.get("Volumes"):
-        from pyruntime.pocker.containers.mounts import complete
+        from pyruntime.pocker.containers.mounts import complete  # lazy: only with mounts
 
         complete(places, record)
 
 
 def _make_volumes(container: Container, record: ContainerRecord) -> None:
     """Make the volumes that do not exist. The record names them already, so that none is removed in the meantime."""
-    from pyruntime.pocker import volumes
+    from pyruntime.pocker import volumes  # lazy: only with volumes
 
     try:
         volumes.make_all(container.places, record)
     except BaseException:
-        from pyruntime.pocker.containers.stop import discard
+        from pyruntime.pocker.containers.stop import discard  # lazy: only after a failure
 
         with container.lock():
             discard(container, record, volumes=True)

@@ -22,7 +22,7 @@ def apply(settings: ContainerSettings, document: dict[str, Any]) -> None:
             nodes[path] = node(path, path)
     for device in settings.devices:
         if device.cdi:
-            from pyruntime.pocker.containers.cdi import inject
+            from pyruntime.pocker.containers.cdi import inject  # lazy: only with CDI devices
 
             inject(device.cdi, document)
             continue

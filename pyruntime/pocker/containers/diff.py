@@ -50,7 +50,7 @@ def bundle_of(container: Container, record: ContainerRecord) -> Bundle:
     """The container as a bundle of the image library. Raises ImageError if its layers are missing."""
     bundle = Bundle(container.places.store, container.directory)
     if record.settings.ids:
-        from pyruntime.images.snapshots.idmapped import Mapping
+        from pyruntime.images.snapshots.idmapped import Mapping  # lazy: only with a user namespace
 
         bundle.driver.mapping = Mapping(record.settings.ids.uids, record.settings.ids.gids)
     return bundle
@@ -83,7 +83,7 @@ def export(container: Container, record: ContainerRecord, write: Callable[[bytes
         # The changes as a further layer: the container's own mount is in its monitor's mount namespace.
         mapping = bundle.driver.mapping
         if mapping is not None:
-            from pyruntime.images.snapshots.idmapped import Mapped
+            from pyruntime.images.snapshots.idmapped import Mapped  # lazy: only with a user namespace
 
             own_mounts(ContainerSettings())   # the mount with the container's IDs must not be visible to others
             with Mapped(mapping.reversed(), [there.path], f"{bundle.private}/ids") as [path]:

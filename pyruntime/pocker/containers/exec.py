@@ -52,7 +52,7 @@ class ContainerExec:
         if user:
             self._options |= _user(self._record, status, user)
         if privileged:
-            from pyruntime.pocker.containers.capabilities import ALL
+            from pyruntime.pocker.containers.capabilities import ALL  # lazy: only with other capabilities
 
             self._options["capabilities"] = ALL
         self._id = os.urandom(32).hex()

@@ -54,6 +54,7 @@ def describe(container: Container, record: ContainerRecord, status: Status | Non
 
 def sizes_of(container: Container, record: ContainerRecord) -> dict[str, int]:
     """SizeRw, the bytes that the container has written, and SizeRootFs, with its image."""
+    # lazy: only for images
     from pyruntime.images.lookup import by_manifest
     from pyruntime.pocker.containers.diff import written
 
@@ -78,7 +79,7 @@ def _mount(container: Container, mount: MountPoint) -> dict[str, Any]:
     result = {"Type": mount.kind, "Source": mount.source, "Destination": mount.target, "RW": not mount.read_only,
               "Mode": ",".join(mount.options)}
     if mount.kind == "volume":
-        from pyruntime.pocker.volumes import data
+        from pyruntime.pocker.volumes import data  # lazy: only with volumes
 
         result |= {"Name": mount.source, "Source": data(container.places, mount.source), "Driver": "local"}
     return result
@@ -98,7 +99,7 @@ def labels(record: ContainerRecord) -> dict[str, str]:
 
 
 def _health(container: Container, record: ContainerRecord, status: Status) -> dict[str, Any]:
-    from pyruntime.pocker.containers.health import health_of
+    from pyruntime.pocker.containers.health import health_of  # lazy: only with a health check
 
     found = health_of(container, record, status.run)
     return {"Health": found.document()} if found else {}

@@ -140,7 +140,7 @@ def _back(fd: int, size: int, count: int) -> tuple[int, int]:
     """How many of the last ``count`` lines are in so much of the file, and where they begin; parts of one are one."""
     if not size:
         return 0, 0
-    from mmap import PROT_READ, mmap
+    from mmap import PROT_READ, mmap  # lazy: only with a number of lines
 
     found = 0
     with mmap(fd, size, prot=PROT_READ) as data:

@@ -88,7 +88,7 @@ def again(container: Container) -> int:
 
 def check_health(container: Container) -> int:
     """A health check is due: 0 if it succeeds."""
-    from pyruntime.pocker.containers.health import check
+    from pyruntime.pocker.containers.health import check  # lazy: only with a health check
 
     try:
         return 0 if check(container) else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import UsageError
+from pyruntime.errors import HostError, UsageError
 from pyruntime.pocker.settings import MountPoint
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def complete(places: Directories, record: ContainerRecord) -> None:
 def _borrowed(places: Directories, other: VolumesFrom) -> list[MountPoint]:
     """The volumes and bind mounts of another container. They are not anonymous: they go with the container that they
     were made for."""
-    from pyruntime.pocker.containers.container import find
+    from pyruntime.pocker.containers.container import find  # lazy: only with volumes of another container
 
     return [mount.replace(anonymous=False, read_only=mount.read_only or other.read_only)
             for mount in find(places, other.container).read().settings.mounts if mount.kind != "tmpfs"]
@@ -75,7 +75,7 @@ def _entry(container: Container, settings: ContainerSettings, number: int, mount
     source = f"{container.directory}/mounts/{number}" if _apart(mount) else mount.source
     if mount.kind == "volume":
         if not _apart(mount):
-            from pyruntime.pocker.volumes import data
+            from pyruntime.pocker.volumes import data  # lazy: only with volumes
 
             source = data(container.places, source)
         if settings.ids:   # containers with different IDs may share a volume
@@ -103,7 +103,7 @@ def _shared(mount: MountPoint) -> bool:
 def shared_trees(settings: ContainerSettings) -> dict[int, int]:
     """Detached copies of the mounts that are shared with the host: the mount's number -> its descriptor. Called before
     our mount namespace becomes a slave of the host's. Raises HostError."""
-    from pyruntime.errors import HostError
+    # lazy: only for mounts
     from pyruntime.system import kernel
 
     trees = {}
@@ -118,8 +118,6 @@ def shared_trees(settings: ContainerSettings) -> dict[int, int]:
 
 
 def _attach_shared(container: Container, number: int, tree: int, source: str) -> None:
-    from pyruntime.errors import HostError
-
     place = attach(container, str(number), tree)
     with open("/proc/thread-self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         fields = [line.split() for line in file if line.split()[4] == place]
@@ -137,7 +135,7 @@ def provide(container: Container, record: ContainerRecord, root: int, shared: di
         elif mount.kind == "bind":
             _provide_bind(mount)
         elif mount.kind == "volume":
-            from pyruntime.pocker import volumes
+            from pyruntime.pocker import volumes  # lazy: only with volumes
 
             volumes.provide(container.places, record, mount, root)
             if _apart(mount):
@@ -147,7 +145,7 @@ def provide(container: Container, record: ContainerRecord, root: int, shared: di
 
 def attach(container: Container, name: str, tree: int) -> str:
     """Mount a detached tree below the container's directory, under this name, and close its descriptor; the path."""
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only for mounts
 
     place = f"{container.directory}/mounts/{name}"
     try:
@@ -164,7 +162,7 @@ def attach(container: Container, name: str, tree: int) -> str:
 
 def release(directory: str) -> None:
     """Unmount what ``attach`` has mounted for the container of this directory, as far as our mount namespace has it."""
-    from pyruntime.system import kernel
+    from pyruntime.system import kernel  # lazy: only for mounts
 
     try:
         names = os.listdir(f"{directory}/mounts")
@@ -179,8 +177,6 @@ def release(directory: str) -> None:
 
 
 def _provide_bind(mount: MountPoint) -> None:
-    from pyruntime.errors import HostError
-
     source = mount.source
     if os.path.lexists(source):
         return

@@ -77,7 +77,7 @@ def _replace(document: dict[str, Any], place: str, source: str) -> None:
 
 def _other(container: Container, text: str, kind: str) -> int:
     """The process ID of the init process of the container that ``container:NAME`` names. Raises StateError."""
-    from pyruntime.pocker.containers.status import status_of
+    from pyruntime.pocker.containers.status import status_of  # lazy: only with namespaces of another container
 
     other = find(container.places, text.removeprefix(SHARED))
     if other.id == container.id:
@@ -94,6 +94,7 @@ def _other(container: Container, text: str, kind: str) -> int:
 def provide(container: Container, record: ContainerRecord) -> None:
     """Mount the other container's /dev/shm, which belongs to its IPC namespace. Called in a mount namespace that only
     the container's monitor has. Raises HostError."""
+    # lazy: only with volumes
     from pyruntime.pocker import volumes
     from pyruntime.pocker.containers import mounts
 

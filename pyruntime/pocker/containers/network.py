@@ -137,8 +137,8 @@ def remove(places: Directories, name: str) -> Network:
             raise StateError(f'network "{DEFAULT}" cannot be removed: it is the default network')
         if users := _users(places).get(network.name):
             if all(user.startswith("a build ") for user in users):
-                raise StateError(f'network "{network.name}" is used by {", ".join(users)}: wait for its end')
-            raise StateError(f'network "{network.name}" is used by {", ".join(users)}: remove them, or'
+                raise StateError(f'network "{network.name}" is in use by {", ".join(users)}: wait for its end')
+            raise StateError(f'network "{network.name}" is in use by {", ".join(users)}: remove them, or'
                              f' "pocker network disconnect {network.name} {users[0]}"')
         endpoints.forget_lost(site)
         bridges.take_down(site, network.name)

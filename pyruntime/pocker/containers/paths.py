@@ -19,6 +19,7 @@ from pyruntime.pocker.containers.start import mount_rootfs, own_mounts
 from pyruntime.pocker.containers.status import status_of
 from pyruntime.system import kernel
 from pyruntime.system.processes import start_time
+from pyruntime.system.uapi import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pyruntime.system.locks import Lock
 
 _INSIDE = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
-_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 32, 4096, 16384   # linux/mount.h
 # Filesystems that show the kernel's state: some files never end, and reading some has an effect.
 _KERNEL = {"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs", "fusectl",
            "mqueue", "nsfs", "proc", "pstore", "securityfs", "selinuxfs", "sysfs", "tracefs"}
@@ -95,14 +95,14 @@ class ContainerFiles:
         mount_rootfs(container, record, container.run())
         self.root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if record.settings.mounts:
-            from pyruntime.pocker.containers import mounts
+            from pyruntime.pocker.containers import mounts  # lazy: only with mounts
 
             mounts.provide(container, record, self.root, shared)
             for number, mount in enumerate(mounts.entries(container, record.settings)):
                 if mount["type"] == "bind":   # a tmpfs is empty at each start
                     self._bind({**mount, "source": self._source(mount, f"cp{number}")})
         if record.settings.read_only:
-            kernel.mount("", container.rootfs, "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY, "")
+            kernel.mount("", container.rootfs, "", MS_REMOUNT | MS_BIND | MS_RDONLY, "")
 
     def _bind(self, mount: dict[str, Any]) -> None:
         try:
@@ -110,13 +110,13 @@ class ContainerFiles:
         except FileNotFoundError:   # the runtime makes it at the first start
             place = self._made(os.fsencode(mount["destination"]), directory=os.path.isdir(mount["source"]))
         try:
-            kernel.mount(mount["source"], f"/proc/self/fd/{place}", "", _MS_BIND | _MS_REC, "")
+            kernel.mount(mount["source"], f"/proc/self/fd/{place}", "", MS_BIND | MS_REC, "")
         finally:
             os.close(place)
         if {"ro", "rro"} & set(mount["options"]):
             place = self.open(os.fsencode(mount["destination"]), os.O_PATH)   # the new mount
             try:
-                kernel.mount("", f"/proc/self/fd/{place}", "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY, "")
+                kernel.mount("", f"/proc/self/fd/{place}", "", MS_REMOUNT | MS_BIND | MS_RDONLY, "")
             finally:
                 os.close(place)
 
@@ -125,6 +125,7 @@ class ContainerFiles:
         source: str = mount["source"]
         if "idmap" not in mount["options"]:
             return source
+        # lazy: only with a user namespace
         from pyruntime.images.snapshots.idmapped import Mapping
         from pyruntime.pocker.containers import mounts
 

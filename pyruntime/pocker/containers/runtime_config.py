@@ -70,11 +70,11 @@ def document(container: Container, record: ContainerRecord, root: int, cgroup: s
     _namespaces(container, record, result)
     _files(container, settings, result)
     if settings.privileged or settings.security:
-        from pyruntime.pocker.containers.security import apply
+        from pyruntime.pocker.containers.security import apply  # lazy: only with security options
 
         apply(settings, result)
     if settings.privileged or settings.devices or settings.device_rules:
-        from pyruntime.pocker.containers import devices
+        from pyruntime.pocker.containers import devices  # lazy: only with devices
 
         devices.apply(settings, result)
     environment = result["process"]["env"]
@@ -90,12 +90,12 @@ def _process(process: dict[str, Any], settings: ContainerSettings, root: int) ->
     if settings.oom_score is not None:
         process["oomScoreAdj"] = settings.oom_score
     if settings.privileged or settings.cap_add or settings.cap_drop:
-        from pyruntime.pocker.containers.capabilities import capabilities
+        from pyruntime.pocker.containers.capabilities import capabilities  # lazy: only with other capabilities
 
         names = capabilities(settings)
         process["capabilities"] = {kind: names for kind in process["capabilities"]}
     if settings.group_add:
-        from pyruntime.images.users import find_group
+        from pyruntime.images.users import find_group  # lazy: only with added groups
 
         groups = [*process["user"].get("additionalGids", []), *(find_group(text, root) for text in settings.group_add)]
         process["user"]["additionalGids"] = list(dict.fromkeys(groups))
@@ -146,7 +146,7 @@ def _namespaces(container: Container, record: ContainerRecord, result: dict[str,
     if settings.sysctls:
         linux["sysctl"] = {**linux.get("sysctl", {}), **settings.sysctls}
     if settings.ipc or settings.pid or settings.uts or settings.cgroupns or settings.userns or others:
-        from pyruntime.pocker.containers import namespaces
+        from pyruntime.pocker.containers import namespaces  # lazy: only with shared namespaces
 
         namespaces.apply(container, record, result)
 
@@ -160,7 +160,7 @@ def _files(container: Container, settings: ContainerSettings, result: dict[str, 
     mounts += [{"destination": f"/etc/{name}", "type": "bind", "source": path, "options": options}
                for name, path in network_files(container, settings)]
     if settings.mounts:
-        from pyruntime.pocker.containers.mounts import entries
+        from pyruntime.pocker.containers.mounts import entries  # lazy: only with mounts
 
         own = entries(container, settings)
         if any(not {"shared", "rshared"}.isdisjoint(mount["options"]) for mount in own):
@@ -174,7 +174,7 @@ def network_files(container: Container, settings: ContainerSettings) -> list[tup
     network = settings.networks[0].name if settings.networks else ""
     directory = container.directory
     if network.startswith("container:"):
-        from pyruntime.pocker.containers.container import find
+        from pyruntime.pocker.containers.container import find  # lazy: only with another container's network
 
         directory = find(container.places, network.removeprefix("container:")).directory
     there = [(name, f"{directory}/{name}") for name in NAMES]

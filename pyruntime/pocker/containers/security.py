@@ -27,11 +27,11 @@ def apply(settings: ContainerSettings, document: dict[str, Any]) -> None:
         if name == "seccomp":
             linux.pop("seccomp", None)
             if value == "builtin":
-                from pyruntime.profiles.seccomp import profile
+                from pyruntime.profiles.seccomp import profile  # lazy: only with a profile of the settings
 
                 linux["seccomp"] = profile(process["capabilities"]["bounding"])
             elif settings.seccomp is not None:
-                from pyruntime.profiles.seccomp import of_document
+                from pyruntime.profiles.seccomp import of_document  # lazy: only with a profile of the settings
 
                 linux["seccomp"] = of_document(dict(settings.seccomp), process["capabilities"]["bounding"])
         elif name == "no-new-privileges":

@@ -33,6 +33,7 @@ from pyruntime.system.installed import native
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
 from pyruntime.system.times import timestamp
+from pyruntime.system.uapi import CLONE_NEWNS, MS_REC, MS_SLAVE
 from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 MONITOR = native("monitor")
 _LONGEST = (1 << 31) - 1   # milliseconds, 24 days: what poll(2) can wait
 _EXIT_SIZE = 192           # bytes: EXIT_SIZE of monitor.h
-_CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h, linux/mount.h
 
 
 class StartOptions:
@@ -108,7 +108,7 @@ def launch(container: Container, record: ContainerRecord, lock: Lock, options: S
         raise StartError(report["text"], report["kind"])
     # A program that has already exited is no failure; a child that was killed before it could report is one.
     if not start_time(child) and container.exit() is None and not container.run().over:
-        from pyruntime.pocker.containers.stop import clear_run
+        from pyruntime.pocker.containers.stop import clear_run  # lazy: only after a failure
 
         clear_run(container, record)
         raise StateError(f'the process that was starting container "{container.id[:12]}" was killed')
@@ -165,7 +165,7 @@ def _reserve_exit(container: Container) -> None:
 def become_monitor(container: Container, record: ContainerRecord, lock: Lock, options: StartOptions,
                    keep: set[int]) -> NoReturn:
     """Start the container and become its monitor. Raises the error of a failure; nothing of the run is left then."""
-    from pyruntime.pocker.containers.stop import clear_run
+    from pyruntime.pocker.containers.stop import clear_run  # lazy: only after a failure
 
     client = options.client.fileno() if options.client else -1
     users = rootless.uses(container.places, handed_on=False)
@@ -213,13 +213,13 @@ def _leave_caller(keep: set[int]) -> None:
 def _start(container: Container, record: ContainerRecord, run: ContainerRun, options: StartOptions,
            client: int) -> list[str]:
     """Create and start the container; the monitor's command line."""
-    from pyruntime.runtime.api import Runtime
+    from pyruntime.runtime.api import Runtime  # lazy: loaded by the child alone
 
     settings = record.settings
     kernel.become_subreaper()
     cgroup = ""
     if os.path.exists("/run/systemd/system"):
-        from pyruntime.pocker.containers import scope
+        from pyruntime.pocker.containers import scope  # lazy: only with systemd
 
         cgroup = scope.enter(record)
     shared = own_mounts(settings)
@@ -228,22 +228,23 @@ def _start(container: Container, record: ContainerRecord, run: ContainerRun, opt
     if [entry.name for entry in settings.networks] == [NONE]:
         etc_files.write(container, record, None)   # without the modules of networks: 3 ms of imports
     else:
+        # lazy: only with networks
         from pyruntime.networks import attach
         from pyruntime.pocker.containers.network import reserve
 
         network = reserve(container, record)
     if settings.ids:
-        from pyruntime.pocker.containers.user_namespaces import own_files
+        from pyruntime.pocker.containers.user_namespaces import own_files  # lazy: only with a user namespace
 
         own_files(container, settings.ids)
     root = os.open(container.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if settings.mounts:
-            from pyruntime.pocker.containers import mounts
+            from pyruntime.pocker.containers import mounts  # lazy: only with mounts
 
             mounts.provide(container, record, root, shared)
         if settings.ipc.startswith("container:"):
-            from pyruntime.pocker.containers import namespaces
+            from pyruntime.pocker.containers import namespaces  # lazy: only with shared namespaces
 
             namespaces.provide(container, record)
         container.put("config.json", encode(spec.document(container, record, root, cgroup)))
@@ -296,13 +297,13 @@ def monitor_command(places: Directories, container_id: str) -> list[str]:
 def own_mounts(settings: ContainerSettings) -> dict[int, int]:
     """Move this process into a mount namespace of its own, which receives the host's mounts and shows it none; the
     mounts that are shared with the host (pyruntime.pocker.containers.mounts.shared_trees)."""
-    kernel.unshare(_CLONE_NEWNS)
+    kernel.unshare(CLONE_NEWNS)
     shared: dict[int, int] = {}
     if settings.mounts:
-        from pyruntime.pocker.containers import mounts
+        from pyruntime.pocker.containers import mounts  # lazy: only with mounts
 
         shared = mounts.shared_trees(settings)
-    kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
+    kernel.mount("", "/", "", MS_REC | MS_SLAVE, "")
     return shared
 
 
@@ -311,7 +312,7 @@ def mount_rootfs(container: Container, record: ContainerRecord, run: ContainerRu
     layers = Bundle(container.places.store, container.directory).layers
     driver = named(record.driver, container.places.store)
     if record.settings.ids:
-        from pyruntime.images.snapshots.idmapped import Mapping
+        from pyruntime.images.snapshots.idmapped import Mapping  # lazy: only with a user namespace
 
         driver.mapping = Mapping(record.settings.ids.uids, record.settings.ids.gids)
         # The container's root user has no rights in these directories, and has to pass them on the way to its root
@@ -344,7 +345,7 @@ class Streams:
         self._ours: _socket.socket | None = None
         self.console: _socket.socket | None = None
         if terminal:
-            import _socket
+            import _socket  # lazy: only with a terminal
 
             self._ours, self.console = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
             return

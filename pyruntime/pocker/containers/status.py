@@ -61,6 +61,6 @@ def start_status(text: str) -> int:
 
 
 def _unseen(run: ContainerRun) -> Exit:
-    from pyruntime.pocker.containers.container import Exit
+    from pyruntime.pocker.containers.container import Exit  # lazy: only after a crash
 
     return Exit(finished=run.started, error="exit status unknown: the monitor was killed, or the host restarted")

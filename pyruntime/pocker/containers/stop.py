@@ -55,7 +55,7 @@ def clear_run(container: Container, record: ContainerRecord, *, waits: Container
             container.write_exit(end)
     departure = None
     if present.has_endpoint(container.places.run, container.id):
-        from pyruntime.networks.attach import Departure
+        from pyruntime.networks.attach import Departure  # lazy: only with networks
 
         departure = Departure(container.places.networks, container.id)
     runtime.delete(container.id, force=True)
@@ -125,7 +125,7 @@ def stop(container: Container, record: ContainerRecord, *, signal: str = "", tim
 
 def send_signal(container: Container, record: ContainerRecord, word: str) -> None:
     """Send a signal, by name or number, to a container's init process. Raises StateError, UsageError."""
-    import signal
+    import signal  # lazy: imports enum, 5 ms
 
     Runtime(container.places.runtime).kill(container.id, int(word) if word.isdecimal() else word)
     number = getattr(signal, f"SIG{word.upper().removeprefix('SIG')}", word)   # RTMIN+1 stays as it is
@@ -167,7 +167,7 @@ def _gone(pidfd: int, seconds: float) -> bool:
 def remove(container: Container, record: ContainerRecord, *, force: bool = False, volumes: bool = False) -> None:
     """Remove a container; ``force``: stop it first if it runs; ``volumes``: remove its anonymous volumes too. Raises
     StateError."""
-    from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
+    from pyruntime.pocker.containers.status import CREATED, EXITED, status_of  # lazy: only for removals
 
     status = status_of(container)
     if status.word not in (CREATED, EXITED) or (status.word == CREATED and status.run.watched()):
@@ -188,7 +188,7 @@ def remove(container: Container, record: ContainerRecord, *, force: bool = False
 def discard(container: Container, record: ContainerRecord, *, volumes: bool = False) -> None:
     """Remove the directory of a container that has exited; ``volumes``: its anonymous volumes too. It is locked."""
     if record.settings.ids:
-        from pyruntime.pocker.containers.user_namespaces import give_ids
+        from pyruntime.pocker.containers.user_namespaces import give_ids  # lazy: only with a user namespace
 
         give_ids(container.places, record)
     if volumes and any(mount.anonymous for mount in record.settings.mounts):
@@ -206,11 +206,11 @@ def discard(container: Container, record: ContainerRecord, *, volumes: bool = Fa
 def _clear(places: Directories, directory: str) -> None:
     """Remove the directory of a container that was removed, or not completely created."""
     if os.path.isdir(f"{directory}/mounts"):
-        from pyruntime.pocker.containers.mounts import release
+        from pyruntime.pocker.containers.mounts import release  # lazy: only with mounts
 
         release(directory)
     if os.path.exists(f"{directory}/{_WITH_VOLUMES}"):
-        from pyruntime.pocker.volumes import remove_anonymous
+        from pyruntime.pocker.volumes import remove_anonymous  # lazy: only with volumes
 
         remove_anonymous(places, directory)
     try:
@@ -260,7 +260,7 @@ def sweep(places: Directories, warn: Callable[[str], None] = lambda text: None) 
             warn(str(error))
     if not present.in_use(places.run):
         return
-    from pyruntime.networks import attach
+    from pyruntime.networks import attach  # lazy: only with networks
 
     try:
         attach.sweep(places.networks)

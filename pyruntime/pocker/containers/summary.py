@@ -49,7 +49,7 @@ def summary(container: Container, record: ContainerRecord, status: Status) -> Co
     """The summary of a container whose status is known."""
     health = ""
     if record.settings.health.test:
-        from pyruntime.pocker.containers.health import health_of
+        from pyruntime.pocker.containers.health import health_of  # lazy: only with a health check
 
         found = health_of(container, record, status.run)
         health = found.status if found else ""

@@ -68,6 +68,7 @@ def give_ids(places: Directories, record: ContainerRecord) -> None:
 
 def own_files(container: Container, ids: IdMaps) -> None:
     """Give the container's hosts, resolv.conf and hostname to the root user of its user namespace. Raises HostError."""
+    # lazy: only with a user namespace
     from pyruntime.images.snapshots.idmapped import Mapping
     from pyruntime.pocker.containers.etc_files import NAMES
 

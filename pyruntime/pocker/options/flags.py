@@ -167,58 +167,58 @@ _RUNTIME = "pyruntime"   # a runtime name of containerd's shims is accepted for 
 
 
 def _environment(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.environment import read
+    from pyruntime.pocker.options.environment import read  # lazy: only with its flags
     return read(settings, given)
 
 
 def _resources(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.resources import read
+    from pyruntime.pocker.options.resources import read  # lazy: only with its flags
     return read(settings, given)
 
 
 def _mounts(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.mounts import read
+    from pyruntime.pocker.options.mounts import read  # lazy: only with its flags
     return read(settings, given)
 
 
 def _devices(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.devices import read
+    from pyruntime.pocker.options.devices import read  # lazy: only with its flags
     return read(settings, given)
 
 
 def _security(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.security import read
+    from pyruntime.pocker.options.security import read  # lazy: only with its flags
     return read(settings, given)
 
 
 def _namespaces(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.namespaces import read
+    from pyruntime.pocker.options.namespaces import read  # lazy: only with its flags
     return read(settings, given)
 
 
 def _compatibility(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.compatibility import check
+    from pyruntime.pocker.options.compatibility import check  # lazy: only with its flags
     check(given)
     return settings
 
 
 def _network(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.network import read
+    from pyruntime.pocker.options.network import read  # lazy: only with its flags
     return read(settings, given)
 
 
 def _restart(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.restart import read
+    from pyruntime.pocker.options.restart import read  # lazy: only with its flags
     return read(settings, given)
 
 
 def _log(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.log import read
+    from pyruntime.pocker.options.log import read  # lazy: only with its flags
     return read(settings, given)
 
 
 def _health(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSettings:
-    from pyruntime.pocker.options.health import read
+    from pyruntime.pocker.options.health import read  # lazy: only with its flags
     return read(settings, given)
 
 
@@ -236,7 +236,7 @@ def settings_of(parsed: Parsed) -> ContainerSettings:
     if "entrypoint" in given:
         found["entrypoint"] = [given["entrypoint"]] if given["entrypoint"] else []
     if "shm-size" in given:
-        from pyruntime.commandline.units import size
+        from pyruntime.commandline.units import size  # lazy: only with --shm-size
 
         found["shm_size"] = size("shm-size", given["shm-size"])
     settings = ContainerSettings(**found)
@@ -250,11 +250,11 @@ def settings_of(parsed: Parsed) -> ContainerSettings:
     if runtime != _RUNTIME and not runtime.startswith("io.containerd."):
         raise UsageError(f'--runtime "{runtime}": containers of pocker are run by {_RUNTIME} alone: leave it out')
     if settings.stop_signal:
-        from pyruntime.system.signals import signal_number
+        from pyruntime.system.signals import signal_number  # lazy: only with --stop-signal
 
         signal_number(settings.stop_signal)   # an unknown signal is refused now: `stop` would be too late
     if settings.hostname or settings.domainname:
-        from pyruntime.pocker.options.network import single
+        from pyruntime.pocker.options.network import single  # lazy: only with its flags
 
         single("hostname", settings.hostname)
         single("domainname", settings.domainname)

@@ -41,7 +41,7 @@ def read(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSetting
 
 
 def _check_user(given: dict[str, Any]) -> None:
-    from pyruntime.system.user_namespace import privileged
+    from pyruntime.system.user_namespace import privileged  # lazy: only with this option
 
     if given.get("privileged"):
         raise UsageError("--privileged and --userns do not go together: write --userns host")

@@ -102,7 +102,7 @@ def _addressed(networks: list[NetworkAttachment], given: dict[str, Any]) -> list
 
 def address(flag: str, text: str, version: int = 0) -> str:
     """An address in the kernel's form. Raises UsageError."""
-    import _socket
+    import _socket  # lazy: only with an address
 
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     for number, family in ((4, _socket.AF_INET), (6, _socket.AF_INET6)):

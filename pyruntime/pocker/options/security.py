@@ -63,7 +63,7 @@ def _check(text: str, option: SecurityOption) -> None:
 
 
 def _profile(text: str, path: str) -> dict[str, Any]:
-    from pyruntime.system.json import decode
+    from pyruntime.system.json import decode  # lazy: only for a file
 
     try:
         with open(path, "rb") as file:

@@ -156,7 +156,7 @@ def test_a_user_defined_network(builder: Builder, tmp_path: Path) -> None:
     assert "bad address" in builder.fails("build", "--progress", "plain", context)
     builder.ok("rm", "-f", "db")
     with _waiting(builder, tmp_path, "--network", "back"):
-        assert '"back" is used by a build' in builder.fails("network", "rm", "back")
+        assert '"back" is in use by a build' in builder.fails("network", "rm", "back")
         assert "back" not in builder.ok("network", "prune")
     builder.eventually(lambda: builder("network", "rm", "back").returncode == 0, "its user has gone")
     _clear(builder, tmp_path)

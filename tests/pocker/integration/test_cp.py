@@ -99,7 +99,7 @@ def test_a_directory_is_not_replaced_by_a_file_nor_the_reverse(pocker: Pocker, t
     assert 'cannot overwrite the directory "d/x"' in pocker.fails("cp", tmp_path / "d", "web:/")
     (tmp_path / "d/x").unlink()
     (tmp_path / "d/y").mkdir()
-    assert 'cannot overwrite "d/y", which is no directory' in pocker.fails("cp", tmp_path / "d", "web:/")
+    assert 'cannot overwrite "d/y", which is not a directory' in pocker.fails("cp", tmp_path / "d", "web:/")
 
 
 def test_archives_come_and_go(web: Pocker, tmp_path: Path) -> None:

@@ -165,5 +165,5 @@ pocker ps -aq
     assert done.stdout.split("\n") == ["1", "1", "125", "125", "125", "1", ""]
     said = done.stderr.splitlines()
     assert said[0].startswith('error: network "back": networks between containers need root')
-    assert done.stderr.count("limits without root need a cgroup that is delegated to you") == 3
+    assert done.stderr.count("limits without root need a delegated cgroup") == 3
     assert "it cannot be written by user 65534" in done.stderr

@@ -266,7 +266,7 @@ def test_namespaces_of_another_container(pocker: Pocker) -> None:
     assert "ipc shareable" in pocker.fails("run", "--rm", *NONE, "--ipc", "container:closed", "busybox", "true",
                                              status=125)
     pocker.ok("stop", "-t", "0", "other")
-    assert "does not run" in pocker.fails("run", "--rm", *NONE, "--pid", "container:other", "busybox", "true",
+    assert "is not running" in pocker.fails("run", "--rm", *NONE, "--pid", "container:other", "busybox", "true",
                                           status=125)
     assert "no such container" in pocker.fails("run", "--rm", *NONE, "--pid", "container:none", "busybox", "true",
                                                status=125)

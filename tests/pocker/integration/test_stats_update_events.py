@@ -74,7 +74,7 @@ def test_limits_change_at_once_and_stay(pocker: Pocker) -> None:
     assert _stats(pocker, "web")[0]["MemLimitBytes"] == 80 * MEGABYTE
     assert _cgroup(pocker, "web", "memory.reservation") == 32 * MEGABYTE
     assert _cgroup(pocker, "web", "cpu.quota") == 50000
-    assert "6m at least" in pocker.fails("update", "-m", "1k", "web")
+    assert "at least 6m" in pocker.fails("update", "-m", "1k", "web")
     assert "nothing to change" in pocker.fails("update", "web")
     assert "no such container" in pocker.fails("update", "-m", "80m", "nosuch")
     assert _stats(pocker, "web")[0]["MemLimitBytes"] == 80 * MEGABYTE

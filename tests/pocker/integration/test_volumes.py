@@ -59,7 +59,7 @@ def test_life_of_a_volume(pocker: Pocker) -> None:
     mounts = json.loads(pocker.ok("inspect", "user"))[0]["Mounts"]
     assert [(one["Type"], one["Name"], one["Source"], one["Destination"], one["RW"]) for one in mounts] == [
         ("volume", "data", found["Mountpoint"], "/d", True)]
-    assert 'used by user' in pocker.fails("volume", "rm", "data")
+    assert 'in use by user' in pocker.fails("volume", "rm", "data")
     assert json.loads(pocker.ok("inspect", "--type", "volume", "data"))[0]["Name"] == "data"
     pocker.ok("rm", "-v", "user")
     assert names(pocker) == ["data"]   # it has a name: it stays
@@ -177,7 +177,7 @@ def test_a_volume_of_a_host_directory(pocker: Pocker, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("words", "says"), [
     (["create", "-d", "nfsplugin", "x1"], "use local"), (["create", "-o", "size=1", "x1"], "type, o, device"),
-    (["create", "-o", "o=bind", "x1"], "needs device="), (["create", "a/b"], "cannot be the name"),
+    (["create", "-o", "o=bind", "x1"], "needs device="), (["create", "a/b"], "not a valid name"),
     (["inspect", "nobody"], "no such volume"), (["ls", "--filter", "colour=red"], "dangling, driver, label, name")])
 def test_errors_of_volumes(pocker: Pocker, words: list[str], says: str) -> None:
     assert says in pocker.fails("volume", *words)

@@ -25,7 +25,7 @@ _TYPES = ("regular", "exec.cachemount")
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the entries and print the reclaimed space."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     times = [moment_of(parsed["unused-for"], "--unused-for")] if parsed["unused-for"] else []
     kinds = set()
@@ -52,6 +52,7 @@ def prune(context: PockerContext, *, oldest: float | None = None, everything: bo
     ``oldest``: keep entries used after this time, in seconds since 1970; ``everything``: also steps whose layer an
     image has; ``kinds`` of --filter type=.
     """
+    # lazy: after the user has agreed
     from pyruntime.images.store import steps
     from pyruntime.images.store.usage import digests_of_images, mounts_size
 
@@ -66,7 +67,7 @@ def prune(context: PockerContext, *, oldest: float | None = None, everything: bo
 
 def moment_of(text: str, flag: str) -> float:
     """A time, or a duration before now (Go's form, or days and weeks), as seconds since 1970."""
-    from pyruntime.pocker.cli.times import moment
+    from pyruntime.pocker.cli.times import moment  # lazy: only with a time
 
     hours = {"d": 24, "w": 168}.get(text[-1:])
     if hours and text[:-1].isascii() and text[:-1].isdigit():

@@ -31,7 +31,7 @@ _LISTING = Listing({"Type": "", "TotalCount": "TOTAL", "Active": "", "Size": "",
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the number of objects, how many are active, their size and the reclaimable size."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     sweep(context.places, context.warn)
     containers, places = _containers(context), _volumes(context)
@@ -49,7 +49,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
     """The row as Docker shows it; for templates the bytes besides."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     part = f" ({100 * row['Reclaimable'] // row['Size']}%)" if row["Size"] else ""
     return {"Type": row["Type"], "TotalCount": str(row["TotalCount"]), "Active": str(row["Active"]),
@@ -62,7 +62,7 @@ def _by_use(entry: CacheUsage) -> float:
 
 
 def _remembered(entry: CacheUsage, size: Callable[[int], str]) -> list[str]:
-    from pyruntime.images.cli.show import age
+    from pyruntime.images.cli.show import age  # lazy: only for this table
 
     title = "".join(sign if sign.isprintable() else " " for sign in entry.title.partition("\n")[0])
     return [entry.key[:12], "exec.cachemount" if entry.is_mount else "regular", size(entry.size),
@@ -77,7 +77,7 @@ def _cache(usage: StoreUsage) -> dict[str, Any]:
 
 
 def _images(context: PockerContext, usage: StoreUsage) -> dict[str, Any]:
-    from pyruntime.images.document import parse_manifest
+    from pyruntime.images.document import parse_manifest  # lazy: only for images
 
     store = context.places.store
     used = {record.manifest for _, record in every(context.places)}

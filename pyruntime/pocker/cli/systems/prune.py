@@ -24,7 +24,7 @@ COMMAND = Command("prune", "[options]", "remove unused data",
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the data; print what was removed and the reclaimed space."""
-    from pyruntime.images.progress import size
+    from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     wanted = filters(parsed["filter"])
     if parsed["volumes"] and wanted.asks("until"):
@@ -54,7 +54,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def _oldest(parsed: Parsed) -> float | None:
     """Of --filter until=, in seconds since 1970."""
-    from pyruntime.pocker.cli.builders.prune import moment_of
+    from pyruntime.pocker.cli.builders.prune import moment_of  # lazy: only with a time
 
     return min((moment_of(text.partition("=")[2], "--filter until") for text in parsed["filter"]
                 if text.startswith("until=")), default=None)

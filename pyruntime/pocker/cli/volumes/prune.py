@@ -23,7 +23,7 @@ COMMAND = Command("prune", "[options]", "remove unused volumes",
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove the volumes and print the reclaimed space."""
-    from pyruntime.images.progress import size as in_words
+    from pyruntime.images.progress import size as in_words  # lazy: only for printed sizes
 
     wanted = filters(parsed["filter"], by_age=False)
     check_consent(parsed, f"all {'' if parsed['all'] else 'anonymous '}volumes that no container uses")
