@@ -24,7 +24,7 @@ PIE        = -fPIE $(if $(MUSL_START),-static -nostartfiles $(MUSL_START) $(dir 
 	-Wl$(comma)-pie$(comma)--no-dynamic-linker,$(if $(shell command -v musl-gcc),-static,-static-pie))
 comma    := ,
 GUARD    := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -Wl,-z,relro,-z,now,-z,text,-z,noexecstack
-# The stub has none of it, and a container's init no PIE: they would cost a page or two in every container (decision 0022).
+# Not for the stub; and the init of a container is not a PIE: each costs a page or two in every container (decision 0022).
 LINK_stub    = -static
 LINK_init    = -static -fstack-protector-strong
 LINK_monitor = $(GUARD) $(PIE)

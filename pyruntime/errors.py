@@ -1,4 +1,4 @@
-"""Every error that pyruntime raises on purpose, in one tree.
+"""The exceptions of pyruntime, in one tree.
 
     PyruntimeError                 exit 1   anything below
     ├── ConfigError                exit 1   config.json (or process.json, ...) is wrong; carries every Problem found

@@ -63,7 +63,7 @@ def order_of_kinds(t: Trial) -> None:
     live(t, config)
     expected = [*KINDS[:4], "process", *KINDS[4:]]
     seen = report.lines("order")
-    # The process and poststart run at the same time: poststart only has to come after the process was *executed*.
+    # The process and poststart run at the same time: poststart must only follow the *execution* of the process.
     t.equal([word for word in seen if word != "process"], list(KINDS), "order of the hooks")
     t.check("process" in seen and seen.index("process") > 3, f"order: expected {expected}, got {seen}")
 
@@ -407,7 +407,7 @@ def without_arguments(t: Trial) -> None:
     live(t, config)
 
 
-@requirement(HOOKS, "a hook that does not read its stdin is no error, regardless of the size of the state")
+@requirement(HOOKS, "a hook that does not read its stdin is not an error, regardless of the size of the state")
 def ignores_stdin(t: Trial) -> None:
     config = t.config("true")
     config["annotations"] = {"com.example.large": "x" * 300_000}
@@ -438,7 +438,7 @@ def stdin_ends(t: Trial) -> None:
         t.equal(report.read(kind), "end\n", f"what the {kind} hook wrote")
 
 
-@requirement(HOOKS, "a hook with much output is no error")
+@requirement(HOOKS, "a hook with much output is not an error")
 def talkative(t: Trial) -> None:
     config = t.config("true")
     script = "head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' x >&2"

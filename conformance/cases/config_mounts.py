@@ -20,7 +20,7 @@ MOUNTINFO = "cat /proc/self/mountinfo"
 
 
 def mounted_at(t: Trial, entries: list[Config], target: str = "/mnt") -> Mounted:
-    """Add the entries to a container's mounts and return the mount at the target, as seen inside."""
+    """Add the entries to a container's mounts and return the mount at the target, as seen in the container."""
     config = t.config(MOUNTINFO)
     config["mounts"] += entries
     found = mountinfo.at(t.output(config), target)
@@ -179,7 +179,7 @@ def symlink_stays_inside(t: Trial) -> None:
     t.succeed(container.start(), "start")
     container.wait()
     seen = [m.target for m in mountinfo.parse(container.stdout) if m.source == "conf"]
-    t.equal(seen, [f"{outside}/sub"], "target of the mount, as seen inside")
+    t.equal(seen, [f"{outside}/sub"], "target of the mount, as seen in the container")
     t.check(not mountinfo.at(Path("/proc/self/mountinfo").read_text(), f"{outside}/sub"), "it is mounted on the host")
 
 

@@ -57,7 +57,7 @@ def shared_tmpfs(t: Trial) -> None:
     t.check(mounted_at(t, [entry]).tagged("shared"), "the tmpfs is not shared")
 
 
-@requirement(OPTIONS, "rslave: later mounts of the host below the source appear inside")
+@requirement(OPTIONS, "rslave: later mounts of the host below the source appear in the container")
 def rslave_receives(t: Trial) -> None:
     folder = _shared_source(t)
     config = t.config("until test -e /mnt/sub/late; do sleep 0.05; done; echo seen")
@@ -65,10 +65,10 @@ def rslave_receives(t: Trial) -> None:
     container = t.start(config)
     kernel.mount("conf-late", str(folder / _SUB), "tmpfs", 0)
     (folder / _SUB / "late").write_text("x")
-    t.eventually(lambda: container.stdout == "seen\n", "the host's mount to appear inside")
+    t.eventually(lambda: container.stdout == "seen\n", "the host's mount to appear in the container")
 
 
-@requirement(OPTIONS, "rprivate: later mounts of the host below the source do not appear inside")
+@requirement(OPTIONS, "rprivate: later mounts of the host below the source do not appear in the container")
 def rprivate_does_not_receive(t: Trial) -> None:
     folder = _shared_source(t)
     config = t.config(f"until test -e /mnt/go; do sleep 0.05; done; {MOUNTINFO}")
@@ -77,7 +77,7 @@ def rprivate_does_not_receive(t: Trial) -> None:
     kernel.mount("conf-late", str(folder / _SUB), "tmpfs", 0)
     (folder / "go").write_text("x")
     container.wait()
-    t.check("conf-late" not in container.stdout, "the host's later mount appears inside")
+    t.check("conf-late" not in container.stdout, "the host's later mount appears in the container")
 
 
 def _root(value: str, tag: str, absent: tuple[str, ...]) -> None:
@@ -108,7 +108,7 @@ def rootfs_unknown(t: Trial) -> None:
 
 def _stays_inside(value: str) -> None:
     @requirement(
-        ROOTFS, f'with rootfsPropagation "{value}" mounts inside do not propagate to the host', level="MUST NOT",
+        ROOTFS, f'rootfsPropagation "{value}": mounts in the container do not propagate to the host', level="MUST NOT",
         name=f"rootfs_{value}_stays_inside",
     )  # fmt: skip
     def case(t: Trial) -> None:

@@ -135,7 +135,7 @@ def terminal_streams(t: Trial) -> None:
 def console_size(t: Trial) -> None:
     terminal, seen = _with_terminal(t, t.config("stty size; echo END"), (33, 77))
     with terminal:
-        t.equal(seen.split()[:2], ["33", "77"], "size seen inside")
+        t.equal(seen.split()[:2], ["33", "77"], "size seen in the container")
 
 
 @requirement(PROCESS, "consoleSize is ignored without a terminal")

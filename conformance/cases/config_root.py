@@ -130,7 +130,7 @@ def root_readonly_not_on_host(t: Trial) -> None:
     t.check((container.rootfs / "host-writes").exists(), "the host's directory became read-only")
 
 
-@requirement("config.md#hostname", "hostname is the host name that processes inside see")
+@requirement("config.md#hostname", "hostname is the host name that processes in the container see")
 def hostname(t: Trial) -> None:
     t.equal(
         t.output(t.config("hostname; cat /proc/sys/kernel/hostname") | {"hostname": "inside"}),
@@ -153,7 +153,7 @@ def hostname_without_uts(t: Trial) -> None:
     t.refused(config, "a hostname without a UTS namespace")
 
 
-@requirement("config.md#domainname", "domainname is the domain name that processes inside see")
+@requirement("config.md#domainname", "domainname is the domain name that processes in the container see")
 def domainname(t: Trial) -> None:
     config = t.config("cat /proc/sys/kernel/domainname") | {"domainname": "example.test", "ociVersion": "1.1.0"}
     t.equal(t.output(config), "example.test", "domainname")

@@ -109,7 +109,7 @@ def other_device_in_the_way(t: Trial) -> None:
     t.fail(container.create(), "create with another device at the device's path")
 
 
-@requirement(DEVICES, "an existing matching device at the path is no error")
+@requirement(DEVICES, "an existing matching device at the path is not an error")
 def same_device_there(t: Trial) -> None:
     config = t.config(f"{_STAT} /opt/conf")
     config["linux"]["devices"] = [_device("c", "/opt/conf", 1, 3, fileMode=0o666)]

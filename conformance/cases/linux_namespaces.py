@@ -173,7 +173,7 @@ def network_view(t: Trial) -> None:
 
 @requirement(NAMESPACES, "ipc: shared memory of the host is not visible")
 def ipc_view(t: Trial) -> None:
-    t.equal(t.output("tail -n +2 /proc/sysvipc/shm | wc -l"), "0", "shared memory segments seen inside")
+    t.equal(t.output("tail -n +2 /proc/sysvipc/shm | wc -l"), "0", "shared memory segments seen in the container")
 
 
 @requirement(NAMESPACES, "cgroup: the container sees its own cgroup as the root of the hierarchy")
@@ -181,7 +181,7 @@ def cgroup_view(t: Trial) -> None:
     t.need_namespace("cgroup")
     config = t.config("cut -d: -f3 /proc/self/cgroup | sort -u")
     add_namespace(config, "cgroup")
-    t.equal(t.output(config), "/", "cgroup paths seen inside")
+    t.equal(t.output(config), "/", "cgroup paths seen in the container")
 
 
 # -- mappings ----------------------------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def uptime_is_shifted(t: Trial) -> None:
     config = t.config("cut -d. -f1 /proc/uptime") | {"ociVersion": "1.1.0"}
     add_namespace(config, "time")
     config["linux"]["timeOffsets"] = {"boottime": {"secs": 1000000}}
-    t.check(int(t.output(config)) >= 1000000, "uptime inside is not shifted")
+    t.check(int(t.output(config)) >= 1000000, "uptime in the container is not shifted")
 
 
 @requirement(TIME, "an unknown clock generates an error")

@@ -54,7 +54,7 @@ LIST = "ip -o link | cut -d: -f2 | cut -d@ -f1 | tr -d ' '"
 def moved(t: Trial) -> None:
     _host_devices(t, "conf0")
     container = t.run(_moving(t, LIST, conf0=""))
-    t.check("conf0" in container.stdout.split(), f"interfaces inside: {container.stdout.split()}")
+    t.check("conf0" in container.stdout.split(), f"interfaces in the container: {container.stdout.split()}")
 
 
 @requirement(SECTION, "the interface is not on the host while the container is running")
@@ -64,28 +64,28 @@ def gone_from_host(t: Trial) -> None:
     t.check(" conf0" not in _ip(t, "-o", "link"), "the interface is still on the host")
 
 
-@requirement(SECTION, "name is the interface's name inside")
+@requirement(SECTION, "name is the interface's name in the container")
 def renamed(t: Trial) -> None:
     _host_devices(t, "conf0")
     names = t.output(_moving(t, LIST, conf0="inside0")).split()
-    t.check("inside0" in names and "conf0" not in names, f"interfaces inside: {names}")
+    t.check("inside0" in names and "conf0" not in names, f"interfaces in the container: {names}")
 
 
 @requirement(SECTION, "several interfaces are moved")
 def several(t: Trial) -> None:
     _host_devices(t, "conf0", "conf1")
     names = t.output(_moving(t, LIST, conf0="", conf1="second")).split()
-    t.check({"conf0", "second"} <= set(names), f"interfaces inside: {names}")
+    t.check({"conf0", "second"} <= set(names), f"interfaces in the container: {names}")
 
 
 @requirement(SECTION, "a name with %d is a template: the kernel chooses a free number")
 def template(t: Trial) -> None:
     _host_devices(t, "conf0")
     names = t.output(_moving(t, LIST, conf0="many%d")).split()
-    t.check("many0" in names, f"interfaces inside: {names}")
+    t.check("many0" in names, f"interfaces in the container: {names}")
 
 
-@requirement(SECTION, "a name that is in use inside generates an error")
+@requirement(SECTION, "a name that is in use in the container generates an error")
 def name_taken(t: Trial) -> None:
     _host_devices(t, "conf0", "conf1")
     owner = t.start(_moving(t, "exec sleep 1000", conf0="taken"))
@@ -157,19 +157,19 @@ def attributes(t: Trial) -> None:
     _host_devices(t, "conf0")
     _ip(t, "link", "set", "conf0", "mtu", "1234", "address", "02:00:00:00:12:34")
     seen = t.output(_moving(t, "ip link show conf0", conf0=""))
-    t.check("mtu 1234" in seen and "02:00:00:00:12:34" in seen, f"the interface inside: {seen}")
+    t.check("mtu 1234" in seen and "02:00:00:00:12:34" in seen, f"the interface in the container: {seen}")
 
 
 def _up(before: str) -> None:
     @requirement(
-        SECTION, f"the interface is up inside, also when it was {before} on the host", name=f"up_when_{before}"
+        SECTION, f"the interface is up in the container if it was {before} on the host", name=f"up_when_{before}"
     )
     def case(t: Trial) -> None:
         _host_devices(t, "conf0")
         _ip(t, "link", "set", "conf0", before)
         seen = t.output(_moving(t, "ip link show conf0 | head -n 1", conf0=""))
         flags = seen.partition("<")[2].partition(">")[0].split(",")
-        t.check("UP" in flags, f"flags inside: {flags}")
+        t.check("UP" in flags, f"flags in the container: {flags}")
 
 
 _up("down")

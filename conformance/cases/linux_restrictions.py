@@ -59,14 +59,14 @@ def masked_proc(t: Trial) -> None:
     t.equal(t.output(config), "0", "bytes that can be read")
 
 
-@requirement(MASKED, "a path that does not exist is no error")
+@requirement(MASKED, "a path that does not exist is not an error")
 def masked_missing(t: Trial) -> None:
     config = t.config("test -e /not/there || echo still not there")
     config["linux"]["maskedPaths"] = ["/not/there", "/proc/not-there"]
     t.equal(t.output(config), "still not there", "output")
 
 
-@requirement(MASKED, "masking cannot be undone inside: the mount cannot be unmounted without CAP_SYS_ADMIN")
+@requirement(MASKED, "masking cannot be undone in the container: the mount cannot be unmounted without CAP_SYS_ADMIN")
 def masked_stays(t: Trial) -> None:
     container = _with_secrets(
         t, "umount /secret/file 2>/dev/null; cat /secret/file 2>/dev/null", maskedPaths=["/secret/file"]
@@ -108,7 +108,7 @@ def readonly_proc_sys(t: Trial) -> None:
     t.equal(t.output(config), "refused", "output")
 
 
-@requirement(READONLY, "a path that does not exist is no error")
+@requirement(READONLY, "a path that does not exist is not an error")
 def readonly_missing(t: Trial) -> None:
     config = t.config("echo ran")
     config["linux"]["readonlyPaths"] = ["/not/there"]
@@ -137,7 +137,7 @@ def readonly_keeps_flags(t: Trial) -> None:
 
 
 def _sysctl(name: str, key: str, value: str) -> None:
-    @requirement(SYSCTL, f"{key} is set inside", name=f"sysctl_{name}")
+    @requirement(SYSCTL, f"{key} is set in the container", name=f"sysctl_{name}")
     def case(t: Trial) -> None:
         path = "/proc/sys/" + key.replace(".", "/")
         t.skip_unless(os.path.exists(path), f'the kernel has no "{path}"')
@@ -360,7 +360,7 @@ def mount_label(t: Trial) -> None:
     t.check("container_file_t:s0:c1,c2" in t.output(config), "the context is not among the mount's options")
 
 
-@requirement(MASKED, "a path that is masked twice is no error")
+@requirement(MASKED, "a path that is masked twice is not an error")
 def masked_twice(t: Trial) -> None:
     container = _with_secrets(t, "ls /secret/dir; echo end", maskedPaths=["/secret/dir", "/secret/dir"])
     t.equal(container.stdout, "end\n", "output")
@@ -386,7 +386,7 @@ def masked_and_readonly(t: Trial) -> None:
     t.equal(container.stdout, "end\n", "output")
 
 
-@requirement(READONLY, "a read-only path below a read-only path is no error")
+@requirement(READONLY, "a read-only path below a read-only path is not an error")
 def readonly_nested(t: Trial) -> None:
     script = "touch /secret/dir/x 2>/dev/null || echo refused"
     container = _with_secrets(t, script, readonlyPaths=["/secret", "/secret/dir"])

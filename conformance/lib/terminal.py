@@ -50,7 +50,7 @@ class Terminal(AbstractContextManager["Terminal"]):
             if select.select([self.fd], [], [], left)[0]:
                 try:
                     data = os.read(self.fd, 4096)
-                except OSError as error:  # EIO: no process has the other end open any more
+                except OSError as error:  # EIO: the other end is closed in all processes
                     raise TimeoutError(f'the terminal closed without "{text}", after {self.seen!r}') from error
                 self.seen += data.decode(errors="replace")
         return self.seen

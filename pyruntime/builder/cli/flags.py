@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.builder.cli.caches import readable, writable
-from pyruntime.builder.request import DOCUMENTS, LATEST, BuildRequest, Output
+from pyruntime.builder.request import COMPRESSIONS, DOCUMENTS, ENTITLEMENTS, LATEST, BuildRequest, Output
 from pyruntime.commandline.limits import parent, ulimit
 from pyruntime.commandline.parse import FALSE, Flag, Parsed
 from pyruntime.commandline.trust import check_trust
@@ -99,11 +99,11 @@ def request_of(parsed: Parsed, warn: Callable[[str], None]) -> BuildRequest:
     request.no_cache = frozenset(name.lower() for text in parsed["no-cache-filter"] for name in text.split(","))
     request.pull, request.push, request.load = parsed["pull"], parsed["push"], parsed["load"]
     request.squash = parsed["squash"]
-    request.compression = parsed["compression"]
+    request.compression = _one_of("compression", parsed["compression"], COMPRESSIONS)
     request.arguments = _arguments(parsed["build-arg"])
     request.epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", os.environ.get("SOURCE_DATE_EPOCH", "")))
     request.network = parsed["network"]
-    request.allow = frozenset(parsed["allow"])
+    request.allow = frozenset(_one_of("allow", text, ENTITLEMENTS) for text in parsed["allow"])
     request.hosts = [_host(text) for text in parsed["add-host"]]
     request.secrets = dict(_secret(text) for text in parsed["secret"])
     request.agents = dict(_agent(text) for text in parsed["ssh"])
@@ -128,6 +128,12 @@ def _check_compatibility(parsed: Parsed, warn: Callable[[str], None]) -> None:
     for text in parsed["attest"]:
         if "disabled=true" not in text.split(","):
             warn(f'--attest "{text}": attestations are not supported; omit the flag')
+
+
+def _one_of(flag: str, text: str, values: tuple[str, ...]) -> str:
+    if text not in values:
+        raise UsageError(f'--{flag} "{text}": write {" or ".join(values)}')
+    return text
 
 
 def output_of(text: str) -> Output:

@@ -74,7 +74,7 @@ class Archive(NamedFiles):
                 raise LayerError("it is empty")
         except LayerError as error:
             self._file.close()
-            raise ImageError(f"{self.label}: not a readable tar archive: {error}") from None
+            raise ImageError(f"{self.label}: not a tar archive: {error}") from None
 
     def _plain(self, path: str, scratch: str) -> IO[bytes]:
         from pyruntime.images.layers.compression import kind_of  # lazy: only for compressed archives

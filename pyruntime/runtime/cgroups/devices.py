@@ -104,7 +104,7 @@ def read_rules(devices: Node) -> list[DeviceRule]:
         rule = DeviceRule(bool(entry.get("allow", False)), kind, _number(entry, "major"), _number(entry, "minor"),
                           access, where=entry.where)
         if rule.total():
-            rules.clear()   # the rules before it have no effect any more
+            rules.clear()   # the rules before it no longer have an effect
         rules.append(rule)
     for text in DEFAULTS:
         rules.append(parse_rule("allow " + text))

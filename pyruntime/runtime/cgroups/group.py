@@ -66,7 +66,7 @@ class Cgroup:
         """
         path, modern = self._freezer()
         if not _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN"):
-            raise StateError(f"unable to freeze: the container's cgroup does not exist any more ({path})")
+            raise StateError(f"unable to freeze: the container's cgroup no longer exists ({path})")
         if self._wait(timeout):
             return
         self.thaw()
@@ -86,7 +86,7 @@ class Cgroup:
         return self.frozen()
 
     def thaw(self) -> None:
-        """Thaw the container's processes. No effect on a container that is not frozen or has no cgroup any more."""
+        """Thaw the container's processes. No effect if the container is not frozen or its cgroup no longer exists."""
         path, modern = self._freezer()
         _set(path, "cgroup.freeze" if modern else "freezer.state", "0" if modern else "THAWED")
 
@@ -136,7 +136,7 @@ class Cgroup:
     def delete(self, timeout: float = 5.0) -> None:
         """Remove the cgroup in every hierarchy, sub-cgroups first, and kill remaining processes.
 
-        A missing cgroup is no error. Raises StateError with the name of the directory if it is still in use after
+        A missing cgroup is not an error. Raises StateError with the name of the directory if it is still in use after
         ``timeout`` seconds; the other hierarchies are removed before.
         """
         failed: list[str] = []
@@ -218,7 +218,7 @@ def _write(path: str, data: str) -> None:
 
 
 def _set(path: str, file: str, data: str) -> bool:
-    """Write a file; False if the cgroup, and so its processes, does not exist any more."""
+    """Write a file; False if the cgroup no longer exists, so that no process is left in it."""
     try:
         _write(f"{path}/{file}", data)
         return True

@@ -78,7 +78,7 @@ def _make(path: str, made: list[str]) -> None:
 
 
 def remove(path: str) -> None:
-    """The undo of `create` for one directory. A missing directory is no error, and a directory in use stays."""
+    """The undo of `create` for one directory. A missing directory is not an error; a directory in use stays."""
     try:
         os.rmdir(path)
     except OSError as error:
@@ -308,7 +308,7 @@ def _enable(path: str, controllers: list[str]) -> None:
     if not missing:
         return
     # The kernel would let a cgroup with processes delegate cpu or pids, but make it a thread root: its children become
-    # "domain invalid" and accept no processes any more. Only the root is exempt, and it has no type.
+    # "domain invalid" and no longer accept processes. Only the root is exempt, and it has no type.
     if os.path.exists(path + "/cgroup.type") and processes(path, recursive=False):
         raise OSError(EBUSY, _not_enabled(path, " ".join(missing), OSError(EBUSY, "")))
     try:

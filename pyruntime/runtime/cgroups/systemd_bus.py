@@ -242,7 +242,7 @@ def _reset(bus: Bus, unit: str) -> None:
 
 
 def stop_unit(unit: str, *, user: bool) -> None:
-    """Stop a unit and reset its failed state; a missing unit is no error."""
+    """Stop a unit and reset its failed state; a missing unit is not an error."""
     with Bus(user=user) as bus:
         try:
             bus.job(f'stop "{unit}"', "StopUnit", "ss", unit, "replace")

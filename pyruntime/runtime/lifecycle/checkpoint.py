@@ -53,7 +53,7 @@ class CheckpointRequest(CriuRequest):
                  warn: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         super().__init__(**options)
         if os.path.isabs(parent_path):
-            raise UsageError(f'--parent-path must be relative: "{parent_path}"; write it from --image-path on')
+            raise UsageError(f'--parent-path must be relative: "{parent_path}"; write it relative to --image-path')
         self.parent_path = parent_path
         self.leave_running = leave_running
         self.tcp_skip_in_flight = tcp_skip_in_flight

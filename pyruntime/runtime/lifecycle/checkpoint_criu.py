@@ -45,7 +45,7 @@ def find_program(name: str = "") -> str:
     if not path:
         where = f'"{name}"' if name else '"criu" is not in PATH'
         raise HostError(f"checkpoint and restore need CRIU {LEAST[0]}.{LEAST[1]} or later: {where}"
-                        f"{' is no program' if name else ''}; {_INSTALL}")
+                        f"{' is not a program' if name else ''}; {_INSTALL}")
     version = _version(path)
     if version < LEAST:
         found = ".".join(map(str, version))
@@ -188,7 +188,7 @@ class Criu:
             return CriuError(f"criu failed: type {protocol.NAMES[kind]}: {error}", self.log)
         return self._failure(kind, None)
 
-    def _failure(self, kind: int, response: Mapping[str, Any] | None, how: str = "it died before it answered",
+    def _failure(self, kind: int, response: Mapping[str, Any] | None, how: str = "it exited without a response",
                  ) -> CriuError:
         reasons = log_errors(self.log)
         errno = (response or {}).get("cr_errno", 0)

@@ -75,7 +75,7 @@ def _signal_group(record: StateRecord, signal: int, *, but: int = 0) -> None:
 def delete(root: str, container_id: str, *, force: bool = False, created: bool = False,
            warn: Callable[[str], None] = lambda text: None) -> None:
     """Destroy a stopped container; with ``created``, also a container that waits for `start`; with ``force``, a
-    container in any state, and a missing container is no error. Raises StateError (runtime.md#delete)."""
+    container in any state, and a missing container is not an error. Raises StateError (runtime.md#delete)."""
     container = StateDirectory(root, container_id)
     try:
         record = container.read()
@@ -127,7 +127,7 @@ def _end_unrecorded(container: StateDirectory) -> list[str]:
                    if _named_after(container.id, os.path.basename(path))})
     end_process(pid, started, group if group.paths else None)
     if not group.paths:
-        return ["the container's cgroup is not known any more, and stays"]
+        return ["the container's cgroup is unknown and was not removed"]
     group.kill()   # without an own pid namespace, processes outlive init
     group.delete()
     return []
@@ -153,8 +153,8 @@ def destroy(container: StateDirectory, record: StateRecord) -> list[str]:
     if record.alive():
         end_process(record.pid, record.started, Cgroup(record.cgroup))
     if not record.own_pids and record.pid and record.cgroup:
-        # The processes share a pid namespace and outlive init. The cgroup may be killed even if it existed before:
-        # `create` found it empty.
+        # The container joined a pid namespace, so its processes outlive init. All processes of the cgroup are the
+        # container's, even in a cgroup that existed before: `create` requires that it is empty.
         Cgroup(record.cgroup).kill()
     if made:
         group.kill()

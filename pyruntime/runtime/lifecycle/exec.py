@@ -238,8 +238,8 @@ def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
 
 
 def _window(container: StateDirectory) -> _socket.socket | None:
-    """Make an init that waits for `start` dumpable until the connection is closed: without root, the kernel lets no
-    other process inspect an init that is not. None if init does not wait."""
+    """Make an init that waits for `start` dumpable until the connection is closed: without root, other processes cannot
+    inspect a process that is not dumpable. None if init does not wait."""
     try:
         sock = sockets.connect(os.path.join(container.directory, "start.sock"), "exec", _socket.SOCK_SEQPACKET)
     except PyruntimeError:

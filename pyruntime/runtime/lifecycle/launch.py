@@ -108,12 +108,12 @@ class Launch:
         """Called when ``init`` is known."""
 
     def over(self, report: Report | None) -> bool:
-        """Whether the plan has been carried out as far as this launch follows it, after this report of the stub (None:
-        the end of the stream, which otherwise means that the stub has died)."""
+        """Whether this report of the stub is the last that the launch waits for. ``report`` is None at the end of the
+        stream: the stub has died, unless this method returns true."""
         raise NotImplementedError
 
     def taken_over(self, report: Report | None) -> bool:
-        """The `over` of plans that end in a program: whether execve(2) has succeeded."""
+        """Implements `over` for plans that end with the execution of a program: true if execve(2) has succeeded."""
         if report is not None and report.kind == channel.EXEC:
             self._prepared = True   # only the filter and execve are left: if they succeed, the stream ends
         if report is None and self._prepared:

@@ -240,9 +240,8 @@ class Revival(Launch):
     def _open_image(self, inside: str) -> int:
         """A descriptor of the image's directory.
 
-        With a user namespace, CRIU's children read from the directory under two IDs, the host's root and the
-        container's root, but only the first may enter it. They get an overlay of it that both may enter, and that is
-        mounted nowhere.
+        With a user namespace, CRIU's children read the directory both as the host's root and as the container's root,
+        but only the host's root may enter it. They get a detached overlay of the directory that both may enter.
         """
         if not any(node.get("type") == "user" for node in self.config["linux.namespaces"].each()):
             return open_directory(self.request.image_path, "--image-path", inside)

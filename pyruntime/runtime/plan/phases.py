@@ -22,7 +22,7 @@ PHASES: dict[str, str] = {
     "hooks": "runtime.md#lifecycle: after the environment has been created, before pivot_root",
     "pivot": "no path leads to the host after this; the root is made read-only after the hooks that may write to it",
     "view": "needs the container's own /dev/pts, /dev/console and network devices",
-    "session": "if the pid namespace is shared, init enters it only now, with no descriptor of the host open any more;"
+    "session": "if the pid namespace is shared, init enters it only now, when no descriptor of the host is open;"
                " and the terminal belongs to init's own session",
     "process": "after everything that needs privileges; failures here still fail `create`, not `start`",
     "created": "the runtime reports, and init waits for `start`",

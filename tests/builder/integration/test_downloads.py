@@ -46,7 +46,7 @@ def test_a_downloaded_file(server: FakeRegistry, get: Callable[..., Path]) -> No
 
 
 @pytest.mark.parametrize(("fault", "words"), [
-    (status(404), "HTTP 404"), (status(200, {"Content-Length": "9"}, b"short"), "cut"),
+    (status(404), "HTTP 404"), (status(200, {"Content-Length": "9"}, b"short"), "closed"),
     (redirect("file:///etc/passwd", 302), "not a URL of http or https"),
     (trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"), "less than 1024 bytes a second"),
     (trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no complete response"),

@@ -178,7 +178,7 @@ def test_a_link_out_of_an_archive(kind: str, builder: Builder, tmp_path: Path) -
         write(tmp_path / "context", "FROM busybox\nADD a.tar /x/\n", {})
         shutil.copy(tmp_path / "a.tar", tmp_path / "context")
         said = builder.fails("build", tmp_path / "context")
-    assert '"h" in the archive is a link to "etc/passwd", which is not in it' in said
+    assert '"h" in the archive is a link to "etc/passwd", which it does not contain' in said
 
 
 # ---- repositories -------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def test_hot_commands_import_only_cheap_modules(module: str) -> None:
 
 
 def test_the_image_tool_starts_with_cheap_modules() -> None:
-    """Before it runs, that is: its help and completion load them all. What a run imports is in test_pyimage_imports."""
+    """Help and completion load the modules of all commands; test_pyimage_imports checks the imports of a run."""
     code = (f"import sys; sys.path.insert(0, {str(TOP)!r})\nfrom pyruntime.images.cli.main import PROGRAM\n"
             "for name in PROGRAM.commands: PROGRAM.module(name)\nprint(*sys.modules)")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
@@ -256,10 +256,6 @@ def test_images_are_reached_through_their_api(product: str) -> None:
     assert wrong == []
 
 
-# Rooms whose imports inside functions have not been reviewed yet; this set must become empty.
-NOT_YET_LAZY: set[str] = set()
-
-
 def _imports_in_functions(tree: ast.AST) -> list[list[int]]:
     """Blocks of lines: consecutive import statements in the same body of a function."""
     blocks: list[list[int]] = []
@@ -280,17 +276,12 @@ def _imports_in_functions(tree: ast.AST) -> list[list[int]]:
 def test_an_import_inside_a_function_has_a_reason() -> None:
     """``# lazy: REASON`` is on the line of the first import of a block, or directly above it (HACKING.md, Habits)."""
     found = []
-    for name, path in MODULES.items():
+    for path in MODULES.values():
         lines = path.read_text().splitlines()
         for block in _imports_in_functions(_tree(path)):
-            if _room(name) not in NOT_YET_LAZY and "# lazy: " not in "".join(lines[block[0] - 2:block[0]]):
+            if "# lazy: " not in "".join(lines[block[0] - 2:block[0]]):
                 found.append(f"{path.relative_to(TOP)}:{block[0]}")
     assert sorted(set(found)) == []
-
-
-# Class names that several classes share: one of each belongs to pocker, which is being restructured. This set must
-# become empty.
-SEVERAL: set[str] = set()
 
 
 def test_class_names_are_unique() -> None:
@@ -300,7 +291,7 @@ def test_class_names_are_unique() -> None:
         for node in ast.walk(_tree(path)):
             if isinstance(node, ast.ClassDef):
                 classes.setdefault(node.name, []).append(name)
-    assert {name: found for name, found in classes.items() if len(found) > 1 and name not in SEVERAL} == {}
+    assert {name: found for name, found in classes.items() if len(found) > 1} == {}
 
 
 # Code that is allowed in only one module of system/: pattern -> module.
@@ -331,7 +322,7 @@ def _numbers(path: Path) -> set[str]:
 
 
 def test_constants_of_the_kernel_stand_in_system() -> None:
-    """Once each, in uapi, uapi_netlink, or beside the call that takes them."""
+    """Each is defined once: in uapi, in uapi_netlink, or beside the call that takes it."""
     system = {name: _numbers(MODULES[f"pyruntime.system.{name}"]) for name in ("uapi", "uapi_netlink", "kernel")}
     known = set().union(*system.values())
     assert len(known) == sum(map(len, system.values()))

@@ -127,7 +127,7 @@ def test_archives_of_the_older_kind(pyimage: Pyimage, tmp_path: Path) -> None:
     assert pyimage.ok("inspect", "-f", "{{.Id}}", f"docker-archive:{tmp_path}/old.tar:second:old").strip() \
         == ids["second"]
     said = pyimage.fails("inspect", f"docker-archive:{tmp_path}/old.tar:third:old")
-    assert 'no image "third:old"; there are: "first:old", "second:old"' in said, said
+    assert 'no image "third:old"; it has "first:old", "second:old"' in said, said
     assert "select one" in pyimage.fails("inspect", f"docker-archive:{tmp_path}/old.tar")
 
 
@@ -190,7 +190,7 @@ def test_export_applies_whiteouts(loaded: Pyimage, tmp_path: Path) -> None:
     (tar({"a": b"b"}), "oci-layout"),
     (tar({"manifest.json": b"{"}), "manifest.json"),
     (tar({"manifest.json": b"[1]"}), "expected the name of a member"),
-    (tar({"manifest.json": b'[{"Config": "c", "Layers": ["l"]}]'}), 'there is no "c" in it'),
+    (tar({"manifest.json": b'[{"Config": "c", "Layers": ["l"]}]'}), 'it has no member "c"'),
     (tar({"manifest.json": b'[{"Config": "c", "Layers": []}]', "c": b"{}"}), "rootfs: is required"),
     (tar({"oci-layout": b"{}", "index.json": b"{}"}), "version"),
     (tar({"oci-layout": b'{"imageLayoutVersion": "1.0.0"}'}), 'no "index.json"'),

@@ -79,7 +79,7 @@ def test_a_layout_keeps_what_it_has(pyimage: Pyimage, layout: Layout, tmp_path: 
     assert digest(pyimage, f"oci:{tmp_path}/made:busy:1") == digests["busy:1"]
     assert digest(pyimage, f"oci:{tmp_path}/made@{digests['dock:1']}") == digests["dock:1"]
     said = pyimage.fails("inspect", f"oci:{tmp_path}/made")
-    assert "2 images; say which" in said and "busy:1" in said, said
+    assert "2 images; select one" in said and "busy:1" in said, said
 
 
 @pytest.mark.parametrize("kind", ["oci", "oci-archive", "docker-archive", "dir", "docker"])

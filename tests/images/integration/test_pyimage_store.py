@@ -130,7 +130,7 @@ def test_an_id_of_several(pyimage: Pyimage, tmp_path: Path) -> None:
     pyimage.ok("load", "-q", "-i", made.path)
     for command in ("inspect", "rm", "history"):
         said = pyimage.fails(command, digits)
-        assert f'"{digits}" fits 2 images; write more digits' in said, said
+        assert f'"{digits}" is ambiguous: write more digits' in said, said
     pyimage.ok("rm", identity(pyimage, "first:1")[7:17])
     assert identity(pyimage, digits) == identity(pyimage, "second:1")
 

@@ -161,7 +161,7 @@ def test_a_body_byte_by_byte(fake: FakeRegistry, client: Client, kind: str) -> N
 
 def test_a_server_that_reads_nothing() -> None:
     here, there = socket.socketpair()
-    with here, there, pytest.raises(connection.Late, match=r"less than 65536 bytes were taken in 0\.3 seconds"):
+    with here, there, pytest.raises(connection.Late, match=r"less than 65536 bytes were accepted in 0\.3 seconds"):
         connection.Watched(here, 0.3).sendall(bytes(64 << 20))
 
 
@@ -323,7 +323,7 @@ def test_416_restarts(fake: FakeRegistry, client: Client) -> None:
 def test_a_wrong_range(fake: FakeRegistry, client: Client) -> None:
     fake.fault("GET", "blobs", cut(1000))
     fake.fault("GET", "blobs", status(206, {"Content-Range": "bytes 5-9/10"}, b"12345"))
-    with pytest.raises(RegistryError, match="bytes from 5 on came instead of 1000"):
+    with pytest.raises(RegistryError, match="it starts at byte 5 instead of 1000"):
         fetch(client, fake)
     fake.fault("GET", "blobs", status(206, {}, b"12345"))
     with pytest.raises(RegistryError, match="without its range"):
@@ -340,7 +340,7 @@ def test_a_wrong_size_is_found_at_once(fake: FakeRegistry, client: Client) -> No
     for size, how in ((len(LAYER) - 1, fakes_.chunked), (len(LAYER) - 1, None), (len(LAYER) + 1, None)):
         if how:
             fake.fault("GET", "blobs", how)
-        with pytest.raises(DigestError, match="descriptor says"):
+        with pytest.raises(DigestError, match="descriptor"):
             fetch(client, fake, Descriptor(media.OCI_LAYER, of(LAYER), size))
     assert not client.slept
 
@@ -451,7 +451,7 @@ def test_endless_and_oversized_documents(fake: FakeRegistry, client: Client) -> 
     with pytest.raises(RegistryError, match="a response of more than"):
         client.open(f"{fake.host}/app").manifest("1")
     fake.fault("GET", "manifests", status(200, {"Content-Length": "999999999"}))
-    with pytest.raises(RegistryError, match="999999999 bytes; no more than"):
+    with pytest.raises(RegistryError, match="999999999 bytes; the limit is"):
         client.open(f"{fake.host}/app").manifest("1")
 
 
@@ -752,7 +752,7 @@ def test_a_proxy_gets_its_password(client: Client, authority: Authority, fakes: 
     environ = {"HTTPS_PROXY": f"http://me:secret@{where}"}
     assert client.open(f"{secure.host}/app", environ=environ, **options).manifest("1")[0]
     assert lines[0] == f"CONNECT {secure.host} HTTP/1.1"
-    with pytest.raises(RegistryError, match="407 Proxy Authentication Required; write user and password"):
+    with pytest.raises(RegistryError, match="407 Proxy Authentication Required; put user and password"):
         client.open(f"{secure.host}/app", environ={"HTTPS_PROXY": where}, **options).manifest("1")
     assert client.open(f"{secure.host}/app", environ={"HTTPS_PROXY": where, "NO_PROXY": "127.0.0.1"},
                        **options).manifest("1")[0]

@@ -15,7 +15,7 @@ from tests.containers import Bundle, Runtime
 
 
 def test_all_matches_the_module() -> None:
-    assert sorted(pyruntime.__all__) == sorted(["Engine", "Runtime", "State", "__version__", "errors"])
+    assert sorted(pyruntime.__all__) == sorted(["Engine", "ImageStore", "Runtime", "State", "__version__", "errors"])
     for name in pyruntime.__all__:
         assert getattr(pyruntime, name)
     with pytest.raises(AttributeError):

@@ -175,7 +175,7 @@ def test_delete_by_force_never_leaves_a_process(runtime: Runtime, bundle: Bundle
 
 
 def test_delete_by_force_kills_no_process_of_a_cgroup_with_another_name(runtime: Runtime, bundle: Bundle) -> None:
-    # The name of the cgroup contains the container's by chance: it may be that of a session.
+    # The name of the cgroup contains the container's ID by chance; the cgroup may be that of a session.
     bundle.shell("sleep 100", linux__cgroupsPath="session-c1-of-a-user")
     runtime.ok("create", "c1", bundle)
     pid = runtime.state("c1")["pid"]
@@ -190,7 +190,7 @@ def test_delete_by_force_kills_no_process_of_a_cgroup_with_another_name(runtime:
     for path in filter(os.path.isdir, directories):
         os.rmdir(path)
     assert directories and alive and not start_time(pid)
-    assert "cgroup is not known any more" in done.stderr
+    assert "cgroup is unknown and was not removed" in done.stderr
 
 
 def test_list_ignores_containers_that_are_deleted_meanwhile(runtime: Runtime, bundle: Bundle) -> None:

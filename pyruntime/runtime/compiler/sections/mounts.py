@@ -221,7 +221,7 @@ def bind(setup: Setup, mount: Node) -> Iterator[Step]:
                    recursive=int(options.recursive), recursive_map=int("ridmap" in options.words), uids=uids,
                    gids=gids, namespace=namespace, slot=slot)
     elif "user" in setup.namespaces and not setup.host.rootless and not _provided(setup, mount, source):
-        # The container's root may not be able to reach the source, but the host's root is. Kubernetes' pods join a user
+        # The container's root may be unable to reach the source; the host's root can. Kubernetes' pods join a user
         # namespace that containerd has created, and containerd's files are below a directory that only root may enter.
         slot = setup.slot()
         yield step("sources", "open_source", mount["source"].where, label=common["label"], source=source,

@@ -47,7 +47,7 @@ def test_criu_is_missing_or_too_old(runtime: Runtime, own_bundle: Bundle, tmp_pa
     runtime.ok("run", "-d", "c1", own_bundle.shell(COUNT))
     old = script(tmp_path / "old/criu", "echo 'Version: 3.17.1'")
     cases = [({"PATH": str(tmp_path)}, [], 'need CRIU 4.0 or later: "criu" is not in PATH; install'),
-             ({}, ["--criu", "/nowhere"], 'need CRIU 4.0 or later: "/nowhere" is no program; install'),
+             ({}, ["--criu", "/nowhere"], 'need CRIU 4.0 or later: "/nowhere" is not a program; install'),
              ({"PATH": f"{old.parent}:{os.environ['PATH']}"}, [],
               f'CRIU version 3.17.1 must be 4.0 or higher: "{old}"; install'),
              ({}, ["--criu", "/bin/true"], '"/bin/true --version" does not print a CRIU version')]

@@ -89,7 +89,7 @@ def test_a_cgroup_that_vanishes_is_no_error_for_kill(tmp_path: Path, monkeypatch
     group.kill()
     assert killed and set(killed) == {4194305}
     group.thaw()
-    with pytest.raises(StateError, match="does not exist any more"):
+    with pytest.raises(StateError, match="no longer exists"):
         group.freeze()
 
 

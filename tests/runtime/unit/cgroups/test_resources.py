@@ -190,7 +190,7 @@ def test_v2_cannot_limit_swap_without_a_memory_limit(memory: dict[str, int]) -> 
         emit(V2, {"memory": memory})
 
 
-def test_the_weight_meets_both_ends_and_the_default() -> None:
+def test_weights_are_converted_monotonically_at_the_limits_and_the_default() -> None:
     assert [values.shares_to_weight(shares) for shares in (1, 2, 1024, 262144, 300000)] == [1, 1, 100, 10000, 10000]
     weights = [values.shares_to_weight(shares) for shares in range(2, 262145, 97)]
     assert weights == sorted(weights)
@@ -199,7 +199,7 @@ def test_the_weight_meets_both_ends_and_the_default() -> None:
 
 # --- the shape of the plan -------------------------------------------------------------------------------------------
 
-def test_every_hierarchy_is_made_and_joined() -> None:
+def test_a_cgroup_is_created_and_joined_in_every_hierarchy() -> None:
     steps = emit(V1, None)
     made = [step.args["path"] for step in steps if step.op.name == "cgroup_create"]
     assert made == [f"/cg/{name}/c1" for name in NAMES]
