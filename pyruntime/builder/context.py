@@ -6,7 +6,6 @@ removes what a killed build leaves.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from pyruntime.builder.ignore import Ignore
@@ -14,6 +13,7 @@ from pyruntime.builder.steps.archives import is_archive, unpack
 from pyruntime.builder.steps.tree import Tree
 from pyruntime.errors import BuildError, UsageError
 from pyruntime.images.store import trees
+from pyruntime.system.locks import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Scratch:
         self.path = layout.work()
         os.mkdir(self.path, 0o700)
         self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        hold(self._fd)
 
     def __enter__(self) -> Scratch:
         return self

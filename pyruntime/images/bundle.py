@@ -13,7 +13,6 @@ removes it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from pyruntime.errors import HostError, ImageError, UsageError
@@ -26,6 +25,7 @@ from pyruntime.images.store.store import Store
 from pyruntime.system import kernel
 from pyruntime.system.files import replace
 from pyruntime.system.json import decode, encode
+from pyruntime.system.locks import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _claim(path: str) -> int:
             raise UsageError(f'"{path}" is not empty: name a directory that does not exist yet')
         fd = os.open(f"{path}/{NEW}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(fd, wait=False)
             os.chmod(path, 0o700)
             for name in names:
                 if name != NEW:

@@ -7,7 +7,6 @@ or SOURCE_DATE_EPOCH says (reproducible-builds.org).
 from __future__ import annotations
 
 import _hashlib
-import fcntl
 import os
 
 from pyruntime.errors import UsageError
@@ -15,6 +14,7 @@ from pyruntime.images import media
 from pyruntime.images.document import Descriptor
 from pyruntime.images.layers.compression import writer
 from pyruntime.system.json import encode
+from pyruntime.system.locks import hold
 from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ class LayerFile:
         self._blob = _hashlib.new("sha256")
         self._path = store.layout.work()
         self._file = open(self._path, "xb")   # noqa: SIM115  closed by __exit__
-        fcntl.flock(self._file, fcntl.LOCK_EX)   # the garbage collection removes unlocked files
+        hold(self._file)   # the garbage collection removes unlocked files
         self._size = 0
 
     def write(self, data: bytes | memoryview) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, words
+from pyruntime.system.uapi import CLONE_NEWNS, CLONE_NEWUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000   # linux/sched.h
 
 
 def subordinate_ids(path: str, user: str, uid: int) -> list[tuple[int, int]]:
@@ -62,7 +62,7 @@ def enter(store_root: str = "", warn: Callable[[str], None] | None = None) -> No
     os.close(ready)
     os.close(reply)
     try:
-        _unshare(_CLONE_NEWUSER)
+        _unshare(CLONE_NEWUSER)
         os.write(tell, b"1")
     finally:
         os.close(tell)
@@ -74,7 +74,7 @@ def enter(store_root: str = "", warn: Callable[[str], None] | None = None) -> No
                         " in /etc/subuid and /etc/subgid, and that newuidmap and newgidmap are setuid root")
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    _unshare(_CLONE_NEWNS)
+    _unshare(CLONE_NEWNS)
 
 
 def _ranges(uid: int, warn: Callable[[str], None]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

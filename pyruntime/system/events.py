@@ -8,11 +8,11 @@ A line is one write(2) with O_APPEND, so lines of several writers do not mix.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 
 from pyruntime.system.json import encode
+from pyruntime.system.locks import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _rotate(roots: Roots, fd: int) -> None:
     """Rename the journal that is open, unless another process is renaming it or has renamed it."""
     path = f"{roots.run}/events"
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold(fd, wait=False)
     except BlockingIOError:
         return
     if os.path.samestat(os.stat(path), os.fstat(fd)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from stat import S_ISDIR
 
@@ -16,6 +15,7 @@ from pyruntime.images.digest import of
 from pyruntime.images.snapshots.overlay import mount_layers
 from pyruntime.images.store import trees
 from pyruntime.system import kernel
+from pyruntime.system.locks import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Mounting:
         if not os.path.isdir(f"{path}/data"):
             # Two processes may share a new cache: rename(2) would replace the faster one's empty directory.
             with open(f"{path}/lock", "wb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                hold(file)
                 if not os.path.isdir(f"{path}/data"):
                     self._seed(mount, path)
         extra.bind(f"{path}/data", mount.target, readonly=mount.readonly)
@@ -151,9 +151,8 @@ class Mounting:
             path = f"{directory}/{name}.{number}" if number else f"{directory}/{name}"
             os.makedirs(path, 0o700, exist_ok=True)
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            kind = fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX
             try:
-                fcntl.flock(fd, kind | (fcntl.LOCK_NB if sharing == "private" else 0))
+                hold(fd, shared=sharing == "shared", wait=sharing != "private")
             except BlockingIOError:
                 os.close(fd)
                 number += 1

@@ -32,6 +32,7 @@ from pyruntime.images.store.store import Store
 from pyruntime.images.users import find_user
 from pyruntime.system import kernel
 from pyruntime.system.processes import start_time
+from pyruntime.system.uapi import CLONE_NEWNS, MS_REC, MS_SLAVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     Chain = list[tuple[str, str, Descriptor]]
 
 _LONGEST = 1 << 16   # bytes of a line of output; longer ones are shown in pieces
-_CLONE_NEWNS, _MS_REC, _MS_SLAVE = 0x00020000, 16384, 1 << 19   # linux/sched.h, linux/mount.h
 
 
 class Work:
@@ -209,8 +209,8 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
                     return found
         mode, hosts = (work.step.data.network, work.hosts) if work.step.kind == "run" else ("none", [])
         with RunNetwork(work.options.site, mode, hosts) as network:
-            kernel.unshare(_CLONE_NEWNS)
-            kernel.mount("", "/", "", _MS_REC | _MS_SLAVE, "")
+            kernel.unshare(CLONE_NEWNS)
+            kernel.mount("", "/", "", MS_REC | MS_SLAVE, "")
             made = _Step(work, store, network, life, warn).make()
         if work.changed is not None and work.changed():
             work.keys = []   # else the result would be found for the old files

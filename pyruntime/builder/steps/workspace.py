@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pyruntime.images.store.store import Store
 
 
-_MNT_DETACH = 2   # linux/fs.h: programs may close their files late
 
 
 class Workspace:
@@ -77,7 +76,7 @@ class Workspace:
             os.close(self.fd)
             self.fd = -1
             for target in _mounts_below(self._own.path):
-                kernel.umount2(target, kernel.UMOUNT_NOFOLLOW | _MNT_DETACH)
+                kernel.umount2(target, kernel.UMOUNT_NOFOLLOW | kernel.MNT_DETACH)   # programs may close files late
 
     def commit(self, below: str, title: str) -> Made:
         """Store the changes as a layer, on top of the chainID ``below`` ("" for none).

@@ -12,12 +12,12 @@ from fcntl import ioctl
 from stat import S_IMODE, S_ISLNK, S_ISREG
 
 from pyruntime.images.layers import xattrs
+from pyruntime.system.uapi import FICLONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FICLONE = 0x40049409        # linux/fs.h
 _CANNOT = frozenset((EBADF, EINVAL, ENOSYS, ENOTTY, EOPNOTSUPP, EXDEV))
 _SMALL = 64 << 10           # bytes that are copied fastest by read and write
 _STEP = 64 << 20            # bytes of copy_file_range(2) at once

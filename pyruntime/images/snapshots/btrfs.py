@@ -7,7 +7,6 @@ is a writable snapshot of the topmost one. The store and the root filesystem mus
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from pyruntime.errors import HostError
@@ -17,6 +16,7 @@ from pyruntime.images.snapshots.driver import Changes, Driver, copy_root, existi
 from pyruntime.images.store import trees
 from pyruntime.images.store.layout import same
 from pyruntime.system import kernel
+from pyruntime.system.locks import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class BtrfsDriver(Driver):
             except FileNotFoundError:
                 continue
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                hold(fd)
                 if same(fd, directory) and not os.path.exists(path):
                     trees.remove(f"{directory}/fs")   # left by a killed process
                     if index:

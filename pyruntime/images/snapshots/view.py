@@ -4,13 +4,13 @@ process."""
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 
 from pyruntime.errors import HostError
 from pyruntime.images.store import trees
 from pyruntime.images.store.mountings import EMPTY
 from pyruntime.system import kernel
+from pyruntime.system.locks import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class View:
         try:
             os.makedirs(f"{self._copy}/root", 0o700)
             self._lock = os.open(self._copy, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)   # the gc removes unlocked files
+            hold(self._lock)   # the gc removes unlocked files
         except OSError as error:
             raise HostError(f'cannot make "{self._copy}": {error.strerror}') from None
         CopyDriver(store).prepare(layers, f"{self._copy}/root", f"{self._copy}/private")

@@ -9,12 +9,12 @@ the lock, and then finds the blob. A killed download leaves its content, which t
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 
 from pyruntime.errors import DigestError, ImageError
 from pyruntime.images.digest import Verifier, check, of, verify
 from pyruntime.images.store.layout import same, write_all
+from pyruntime.system.locks import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,11 +132,11 @@ class Ingest:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    hold(fd, wait=False)
                 except BlockingIOError:
                     if self._waiting:
                         self._waiting()
-                    fcntl.flock(fd, fcntl.LOCK_EX)
+                    hold(fd)
                 if same(fd, path):   # else it has become the blob, or was removed
                     if size(self._layout, self.digest) < 0:
                         self._fd, fd = fd, -1

@@ -11,7 +11,6 @@ content), and renames. A worker whose parent has ended ends at its next read.
 from __future__ import annotations
 
 import errno
-import fcntl
 import marshal
 import os
 import select
@@ -22,6 +21,7 @@ from pyruntime.errors import DigestError, PyruntimeError
 from pyruntime.images.store import blobs, layers, trees
 from pyruntime.images.store.layout import same, write_all, write_file
 from pyruntime.system import kernel
+from pyruntime.system.locks import hold
 from pyruntime.system.user_namespace import mapped
 
 TYPE_CHECKING = False
@@ -151,10 +151,10 @@ def _claim(layout: Layout, index: int, wanted: Wanted, talk: Talk) -> _Task | No
             continue
         try:
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                hold(fd, wait=False)
             except BlockingIOError:
                 talk.waiting()
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                hold(fd)
             if same(fd, directory) and not layers.present(layout, keys):
                 trees.clear(os.dup(fd))   # left by a killed process
                 os.mkdir(f"{directory}/fs", 0o755)

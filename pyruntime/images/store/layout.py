@@ -20,13 +20,12 @@ of a process that ends. A killed command leaves a valid store.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
 
 from pyruntime.errors import HostError, ImageError, PyruntimeError, UsageError
 from pyruntime.images.digest import check
-from pyruntime.system.locks import Lock
+from pyruntime.system.locks import Lock, hold
 from pyruntime.system.user_namespace import privileged, real_uid
 
 VERSION = 1
@@ -199,7 +198,7 @@ def write_file(path: str, data: bytes, *, lock: bool = False, sync: bool = True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         if lock:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            hold(fd)
         write_all(fd, data)
         if sync:
             os.fdatasync(fd)
@@ -220,7 +219,7 @@ def abandoned(path: str) -> int:
     except FileNotFoundError:
         return -1
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold(fd, wait=False)
     except BlockingIOError:
         os.close(fd)
         return -1

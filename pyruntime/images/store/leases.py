@@ -12,13 +12,12 @@ In a read-only store, the shared lock itself is the lease: the garbage collectio
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from _thread import allocate_lock, get_native_id
 
 from pyruntime.images.store.layout import Layout, abandoned, write_all
 from pyruntime.system import files
-from pyruntime.system.locks import Lock
+from pyruntime.system.locks import Lock, hold
 
 
 class Lease:
@@ -81,7 +80,7 @@ class Lease:
                     raise
                 self._held = self._layout.shared().__enter__()
                 return
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        hold(fd)
         self._fd, self._path, self._pid = fd, path, os.getpid()
 
     def _end(self) -> None:

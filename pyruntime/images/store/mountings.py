@@ -6,8 +6,9 @@ leftover, which the garbage collection removes and which is never unmounted.
 
 from __future__ import annotations
 
-import fcntl
 import os
+
+from pyruntime.system.locks import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def add(layout: Layout, target: str) -> str:
     with layout.shared():   # the gc must not see it unlocked
         os.mkdir(temporary, 0o700)
         fd = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        hold(fd)
     try:
         os.symlink(target, f"{temporary}/target")
         os.symlink(_boot(), f"{temporary}/boot")

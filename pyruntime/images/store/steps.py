@@ -12,7 +12,6 @@ damaged record, or one without its layer, is ignored.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from pyruntime.errors import ConfigError
@@ -22,6 +21,7 @@ from pyruntime.images.store import blobs, trees
 from pyruntime.images.store.layout import abandoned, same, write_file
 from pyruntime.system import files
 from pyruntime.system.json import decode, encode
+from pyruntime.system.locks import hold
 from pyruntime.system.times import timestamp_in_seconds
 
 TYPE_CHECKING = False
@@ -145,7 +145,7 @@ class StepLock:
         while True:
             fd = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                hold(fd)
                 if same(fd, self._path):   # else the previous holder has removed the file
                     self._fd = fd
                     return self

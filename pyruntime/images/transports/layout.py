@@ -6,7 +6,6 @@ selected by ``@DIGEST``, or if it is the only image.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from pyruntime.errors import ImageError
@@ -16,6 +15,7 @@ from pyruntime.images.document import MAX_DOCUMENT, Descriptor, parse_manifest
 from pyruntime.images.transports.base import Source, Target
 from pyruntime.system.files import replace
 from pyruntime.system.json import decode, encode
+from pyruntime.system.locks import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class LayoutTarget(Target):
         self.document(raw, descriptor)
         lock = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)   # writers exclude each other
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            hold(lock)
             replace(os.path.join(self._path, "oci-layout"), encode(VERSION).encode(), mode=MODE, sync=True)
             path = os.path.join(self._path, "index.json")
             index: dict[str, object] = {"schemaVersion": 2, "mediaType": media.OCI_INDEX}

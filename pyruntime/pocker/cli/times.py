@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import calendar
+import time
+from datetime import UTC, datetime
 
 from dateutil.parser import ParserError, isoparse
 
 from pyruntime.commandline.units import duration
 from pyruntime.errors import UsageError
+from pyruntime.system.times import timestamp
 
 
 def seconds(text: str, flag: str) -> float:
@@ -26,9 +29,9 @@ def moment(text: str, flag: str) -> str:
             when = isoparse(text[:19] + text[19:].lstrip(".0123456789")).astimezone(UTC)
             fraction = text[20:] if text[19:20] == "." else ""
         else:
-            return (datetime.now(UTC) - timedelta(seconds=seconds(text, flag))).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+            return timestamp(time.time_ns() - int(seconds(text, flag) * 10**9))
     except (ParserError, ValueError, OverflowError):
         raise UsageError(f'{flag} "{text}": write a time such as 2026-01-31T12:00:00Z, seconds since 1970, or how long'
                          " ago: 10m") from None
     digits = fraction[:len(fraction) - len(fraction.lstrip("0123456789"))]
-    return when.strftime("%Y-%m-%dT%H:%M:%S") + f".{digits[:9]:0<9}Z"
+    return timestamp(calendar.timegm(when.timetuple()) * 10**9 + int(f"{digits[:9]:0<9}"))

@@ -11,7 +11,6 @@ belong to the user outside.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from pyruntime.errors import HostError
@@ -19,7 +18,7 @@ from pyruntime.images import rootless
 from pyruntime.system import kernel
 from pyruntime.system.files import write
 from pyruntime.system.json import decode, encode
-from pyruntime.system.locks import Lock
+from pyruntime.system.locks import Lock, hold
 from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
@@ -46,7 +45,7 @@ def _use(places: Directories) -> None:
     """Register as a user of the namespace until this process ends. Before the keeper is checked: it
     stays alive then."""
     fd = os.open(_users(places), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_SH)   # waits while the keeper is ending
+    hold(fd, shared=True)   # waits while the keeper is ending
 
 
 def _users(places: Directories) -> str:

@@ -382,8 +382,8 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
     if step.op.name == "chdir" and call == "chdir":
         return f'chdir to cwd ("{detail}") set in config.json failed: {words}'
     if step.op.name == "ambient" and detail.startswith("PR_CAP_AMBIENT_RAISE"):
-        from pyruntime.runtime.config.sections.process import CAPABILITIES  # lazy: only for a step that failed
-        return f"can't raise ambient capability {CAPABILITIES[int(detail.rpartition(' ')[2])]}: {words}"
+        from pyruntime.system.uapi import ALL_CAPABILITIES  # lazy: only for a step that failed
+        return f"can't raise ambient capability {ALL_CAPABILITIES[int(detail.rpartition(' ')[2])]}: {words}"
     if step.op.name == "open_namespace" and call == "foreign":
         return detail
     if step.op.name == "run_hook":
