@@ -15,7 +15,7 @@ NONE = ("--network", "none")
 
 
 def trace(pocker: Pocker, *words: object) -> str:
-    """What is told of a container that is there afterwards, called "it"."""
+    """The trace of a container named "it", which exists afterwards."""
     done = pocker("run", "-d", "--name", "it", "--trace", *words)
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -58,14 +58,14 @@ def test_each_flag_has_its_places(pocker: Pocker) -> None:
     assert flags["--name it"] and "config.json" not in flags["--name it"][0]
     assert flags["--network none"] == ["the network above"]
     assert "--trace" not in flags
-    # What is told is so.
+    # The trace is true.
     config = json.loads((pocker.directory("it") / "config.json").read_text())
     assert f"\n  mounts       {', '.join(mount['destination'] for mount in config['mounts'])}\n" in text
     assert f"\nconfiguration: {pocker.directory('it')}/config.json\n" in text
     assert re.search(r"^image: busybox\n  manifest     sha256:[0-9a-f]{64}\n", text)
     for layer in re.findall(r"^  layer 1 +(.+)", text, re.M):
         assert Path(layer, "bin/busybox").exists()
-    # And so is the command that leads on: as many steps as were counted.
+    # The command in its last line works: `explain` prints as many steps as the trace counted.
     command = text.splitlines()[-1].split()
     assert command[:2] == ["pyruntime", "explain"]
     steps = [line for line in pocker.ok(*command[1:], program="pyruntime").splitlines()
@@ -117,7 +117,7 @@ def test_the_network(lab: Lab) -> None:
 
 
 def test_programs_streams_are_untouched(pocker: Pocker) -> None:
-    """The trace goes to our standard error, before all that the program writes; without the flag there is none."""
+    """The trace goes to our standard error, before any output of the program; without the flag there is none."""
     done = pocker("run", "--rm", "--trace", *NONE, "-i", "busybox", "sh", "-c", "cat; echo last >&2", input="text")
     assert done.stdout == "text" and done.stderr.startswith("image: busybox\n") and done.stderr.endswith("\nlast\n")
     assert "read it while the container is there:" in done.stderr
