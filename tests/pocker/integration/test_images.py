@@ -42,7 +42,7 @@ def test_lists(own: Pocker) -> None:
 
 
 def test_times_of_images_are_times(own: Pocker, store: Path) -> None:
-    """Other builders write local times, and times without a fraction: compared as strings, they would be out of order."""
+    """Other builders write local times, and times without a fraction: as strings, they would be out of order."""
     archive = next(store.parent.glob("*.tar"))
     for name, created in (("early", "2024-05-01T12:00:00+02:00"), ("late", "2024-05-01T11:00:00.5Z"),
                           ("latest", "2024-05-01T11:00:00.75Z")):

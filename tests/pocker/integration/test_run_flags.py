@@ -337,8 +337,8 @@ def test_parameters_of_the_kernel_are_the_containers_own(pocker: Pocker) -> None
 
 @pytest.mark.parametrize("driver", ["overlay", "copy"])
 def test_set_user_id_programs_of_a_user_namespace_are_out_of_reach(store: Path, ranges: Path, driver: str) -> None:
-    """The container's IDs are stored on disk: its set-user-ID program would run as the host's root for every user who can
-    reach the file."""
+    """The container's IDs are stored on disk: its set-user-ID program would run as the host's root for every user who
+    can reach the file."""
     pocker = Pocker(ranges, store)
     made = in_range(pocker, ranges, "--storage-driver", driver, "run", "-d", "--name", "it", *NONE, "--userns", "auto",
                     "busybox", "sh", "-c", "cp /bin/busybox /suid && chmod 4755 /suid && echo made; exec sleep 1000")
