@@ -1,4 +1,4 @@
-"""What observes a build: begin and end of each step, and the output of its command."""
+"""Observers of a build: they are called at the begin and end of each step, and with the output of its command."""
 
 from __future__ import annotations
 

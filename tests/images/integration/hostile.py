@@ -1,6 +1,6 @@
 """Malicious layers, and layers that other tools get wrong: data for tests of the extraction and of whole commands.
 
-Each case is a blob as the author of an image may have created it. ``refused`` is a part of the expected error message;
+Each case is a blob as the author of an image may have created it. ``refused`` is a part of the expected error;
 None means that the layer is extracted, and nothing outside the target changes. ``expect`` is then the content.
 
 Canaries: the tests plant OUTSIDE/canary, and no case may change anything there.

@@ -85,10 +85,10 @@ def test_each_flag_has_its_places(pocker: Pocker) -> None:
     (["--cpu-shares", "0"], "--cpu-shares 0", "config.json: is the same without it, as is everything"),
     (["--read-only"], "--read-only", "config.json: root.readonly = true; without the flag false"),
     (["--restart", "always"], "--restart always", "container.json: read when the program has ended"),
-    (["--volumes-from", "other"], "--volumes-from other", "volumes: made now where they are not there"),
+    (["--volumes-from", "other"], "--volumes-from other", "volumes: missing volumes are created now"),
     (["-t"], "--tty", "config.json: process.terminal = true; without the flag false"),
     (["--log-opt", "max-size=1m"], "--log-opt max-size=1m", "the monitor, which writes the log"),
-    (["--label", "a=b"], "--label a=b", "container.json: shown by `pocker inspect`, asked for by filters"),
+    (["--label", "a=b"], "--label a=b", "container.json: shown by `pocker inspect`, used by filters"),
 ])
 def test_trace_of_flags_outside_the_configuration(pocker: Pocker, words: list[str], flag: str, line: str) -> None:
     pocker.ok("run", "--name", "other", *NONE, "-v", "kept:/kept", "busybox", "true")
@@ -120,7 +120,7 @@ def test_programs_streams_are_untouched(pocker: Pocker) -> None:
     """The trace goes to our standard error, before any output of the program; without the flag there is none."""
     done = pocker("run", "--rm", "--trace", *NONE, "-i", "busybox", "sh", "-c", "cat; echo last >&2", input="text")
     assert done.stdout == "text" and done.stderr.startswith("image: busybox\n") and done.stderr.endswith("\nlast\n")
-    assert "read it while the container is there:" in done.stderr
+    assert "read it while the container exists:" in done.stderr
     assert pocker("run", "--rm", *NONE, "busybox", "true").stderr == ""
 
 

@@ -161,7 +161,7 @@ def test_no_swap_limit_without_swap_accounting(monkeypatch: pytest.MonkeyPatch) 
     (["--userns", "nobody-has-this"], "/etc/subuid"),
     (["--uts", "host", "--hostname", "x"], "--hostname and --uts host"),
     (["--network", "host", "--ip", "10.0.0.1"], '--network "host"'),
-    (["--network", "none", "--network", "a"], "stands alone"),
+    (["--network", "none", "--network", "a"], "cannot be combined with other networks"),
     (["--network", "container:a", "-p", "80"], "do not go together"),
     (["--ip", "300.1.1.1"], "IPv4"),
     (["--ip6", "10.0.0.1"], "IPv6"),

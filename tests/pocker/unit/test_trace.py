@@ -16,7 +16,7 @@ from pyruntime.pocker.settings import IdMaps, MountPoint
 @pytest.mark.parametrize(("before", "after", "lines"), [
     ({"a": {"b": 1}}, {"a": {"b": 2}}, ["a.b = 2; without the flag 1"]),
     ({}, {"a": {"b": 1, "c": {"d": 2}}}, ["a.b = 1", "a.c.d = 2"]),
-    ({"a": 1}, {}, ["a is not there; without the flag 1"]),
+    ({"a": 1}, {}, ["a is missing; without the flag 1"]),
     ({"env": ["A=1", "C=3"]}, {"env": ["A=2", "B=1", "C=3"]}, ['env[0] = "A=2"; without the flag "A=1"',
                                                                'env with ["B=1"]']),
     ({"mounts": [{"destination": "/a", "options": ["rw"]}, {"destination": "/b"}]},
