@@ -292,7 +292,7 @@ def test_an_export_that_fails(builder: Machine, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "exporting cache to " in builder.fails("build", "--cache-to", tmp_path / "file/x", context)
     done = Build(builder, context, "--retries", "0", "--cache-to", f"type=registry,ref={ref},ignore-error=true")
-    assert len(done.warnings) == 1 and "--cache-to" in done.warnings[0]
+    assert len(done.warnings) == 1 and "exporting cache to " in done.warnings[0]
 
 
 def test_credentials(builder: Machine, other: Machine, closed_registry: Registry, tmp_path: Path) -> None:
