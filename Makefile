@@ -5,7 +5,7 @@ PY       := $(VENV)/bin/python
 NATIVE   := pyruntime/native
 STUB     := $(NATIVE)/stub
 # The programs in C: $(NATIVE)/NAME/NAME, built from all sources in its directory.
-PROGRAMS := stub monitor proxy init
+PROGRAMS := stub monitor proxy init front
 BUILT    := $(foreach name,$(PROGRAMS),$(NATIVE)/$(name)/$(name))
 C_FILES  := $(wildcard $(NATIVE)/*/*.c $(NATIVE)/*/*.h tests/native/*.c)
 # One set of warnings, for the bindings too (build_kernel.py). They are errors in `make lint` only: a newer compiler may
@@ -54,24 +54,29 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py 
 	@$(PY) -m pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
 
-$(VENV)/.bytecode: $(VENV)/.installed $(shell find pyruntime -name '*.py')
+$(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(shell find pyruntime -name '*.py')
 	@$(PY) -m pyruntime.commandline.entry $(VENV)/bin
 	@touch $@
 
 define program
 $(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.[ch] $(NATIVE)/arguments/*.[ch]) $(NATIVE)/cflags | $(PACKAGES)
-	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ \
-		$$(filter $(NATIVE)/$(1)/%.c $(NATIVE)/arguments/%.c,$$^) $$(LDFLAGS)
+	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ $$(filter $(NATIVE)/$(1)/%.c $$(SHARED),$$^) $$(LDFLAGS)
 endef
+SHARED := $(wildcard $(NATIVE)/arguments/*.c)
 $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
-# The commands of an installed package are one program under three names.
-build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front.c | $(PACKAGES)
-	@mkdir -p $(@D)
-	$(STUB_CC) $(WARN) $(STATIC) $(CFLAGS) $(LINK_front) -o $@ $< $(LDFLAGS)
+# The front has no arguments of its own, and reads plans with the stub's decoder, which its plan.c includes.
+$(NATIVE)/front/front: SHARED :=
+$(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h
 
-generate:  ## regenerate native/stub/steps.h, config/_shape.py and the golden plans
+# The commands of an installed package are one program under three names.
+build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front
+	@mkdir -p $(@D)
+	cp $< $@
+
+generate:  ## regenerate the C headers of plans, config/_shape.py and the golden plans
 	$(PY) -m pyruntime.runtime.plan.generate > $(STUB)/steps.h
+	$(PY) -m pyruntime.runtime.cli.front > $(NATIVE)/front/life.h
 	$(PY) -m pyruntime.runtime.config.generate
 	$(PY) -m bundles.golden
 	$(PY) -m docs.generate > docs/plan.md
@@ -98,13 +103,17 @@ conformance: all  ## test RUNTIME=path (and AGAINST=path) with the official suit
 	$(PY) -m conformance --runtime "$(RUNTIME)" $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
 
 FUZZ_SECONDS ?= 300
-fuzz: $(STUB)/plan.c  ## fuzz the plan decoder for FUZZ_SECONDS
+fuzz: $(STUB)/plan.c  ## fuzz the decoders of launch plans and of life plans for FUZZ_SECONDS each
 	@mkdir -p build/fuzz
 	clang -g -O1 -I$(STUB) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz/plan \
 		tests/native/fuzz_plan.c $(STUB)/plan.c
 	$(PY) -c 'from bundles.build import names; from bundles.golden import reference_plan; from pyruntime.runtime.plan.encode \
 		import encode; [open(f"build/fuzz/seed-{n}", "wb").write(encode(reference_plan(n).steps)) for n in names()]'
 	cd build/fuzz && ./plan -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
+	@mkdir -p build/fuzz-front
+	clang -g -O1 -I$(NATIVE)/front -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz-front/life \
+		tests/native/fuzz_life.c $(addprefix $(NATIVE)/front/,plan.c request.c exec.c files.c)
+	cd build/fuzz-front && ./life -max_total_time=$(FUZZ_SECONDS) -max_len=16384 .
 
 bench: all  ## compare with installed peers (ARGS=--record: update the documents)
 	$(PY) -m bench $(ARGS)
@@ -125,7 +134,7 @@ build/lint/.warnings: $(filter-out tests/%,$(C_FILES)) $(NATIVE)/cflags $(BINDIN
 lint: $(VENV)/.bytecode build/lint/.warnings  ## ruff, mypy --strict, clang-format, the C compiler's warnings
 	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
-	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h,$(C_FILES))
+	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h $(NATIVE)/front/life.h,$(C_FILES))
 
 clean:  ## remove all build results
 	rm -rf $(VENV) build *.egg-info $(BUILT) $(NATIVE)/_*.so $(NATIVE)/_*.c

@@ -24,6 +24,7 @@ MEASURES = {
     "create": "create",
     "state": "state of the created container",
     "start": "start",
+    "kill": "kill: SIGCONT to the running container",
     "delete": "delete of the stopped container",
     "exec": "exec of true in a running container, to its exit status",
     "exec-detached": "exec --detach of true, until it has started",
@@ -78,7 +79,8 @@ def one_round(peer: Peer, bundle: Path, name: str) -> dict[str, float]:
 def running_round(peer: Peer, name: str) -> dict[str, float]:
     """Commands on the running container ``name``. Returns seconds by measure."""
     return {"exec": peer.time("exec", name, "true"), "exec-detached": peer.time("exec", "--detach", name, "true"),
-            "pause": peer.time("pause", name), "resume": peer.time("resume", name)}
+            "pause": peer.time("pause", name), "resume": peer.time("resume", name),
+            "kill": peer.time("kill", name, "CONT")}
 
 
 def pss(pid: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -22,18 +23,20 @@ for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQ
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, action)
 sys.path.insert(0, str(TOP))   # bundles/ and tests/data are not installed packages
+pytest.register_assert_rewrite("tests.containers")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--commands", metavar="DIRECTORY", help="test the commands in DIRECTORY, for example those of an "
                      "installed package [default: .venv/bin, else PATH]")
+    # Not in pytest_configure: the conftest.py files below are loaded before that, and import tests/commands.py.
+    if directory := parser.parse_known_args(sys.argv[1:]).commands:
+        os.environ[COMMANDS] = directory
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if directory := config.getoption("--commands"):
-        os.environ[COMMANDS] = directory
-    # Not imported above: tests/commands.py reads the option when it is imported.
-    config.pluginmanager.import_plugin("tests.containers")
+    """Provide the fixtures of tests/containers.py."""
+    config.pluginmanager.register(importlib.import_module("tests.containers"))
 
 
 def compile_c(target: Path, sources: list[Path], *flags: str, compiler: str = "gcc") -> Path:

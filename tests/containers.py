@@ -22,10 +22,17 @@ from tests.commands import COMMAND
 
 PATIENCE = 30
 NEED_ROOT = {"integration", "security"}
+# Of the runtime's: their tests run twice, through the front and with the front switched off.
+BOTH_WAYS = {f"runtime/integration/test_{name}.py" for name in ("lifecycle", "state_directory", "pause", "ps")}
 
 
 def needs_root(item: pytest.Item) -> bool:
     return bool(NEED_ROOT.intersection(item.path.parts))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "front" in metafunc.fixturenames and "/".join(Path(str(metafunc.module.__file__)).parts[-3:]) in BOTH_WAYS:
+        metafunc.parametrize("front", ["on", "off"], ids=["front", "python"], indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -142,14 +149,15 @@ class Leftovers:
 class Runtime:
     """The command line, with a separate state directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, command: Path = COMMAND) -> None:
         self.root = root
+        self.command = command
         self.environment = dict(os.environ)
 
     def __call__(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
         options.setdefault("stdin", subprocess.DEVNULL)
         environment = {**self.environment, **options.pop("env", {})}
-        command = [COMMAND, "--root", self.root, *words]
+        command = [self.command, "--root", self.root, *words]
         # Files, not pipes: a detached container keeps them open, and reading a pipe would wait for it.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.run([str(word) for word in command], env=environment, timeout=PATIENCE, stdout=out,
@@ -244,7 +252,15 @@ def shared_rootfs() -> Iterator[Path]:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
+def front(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether the front may do what it can."""
+    value = getattr(request, "param", "on")
+    monkeypatch.setenv("PYRUNTIME_FRONT", value)
+    return str(value)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, front: str) -> Iterator[Runtime]:
     """A runtime; nothing of its containers may remain at the end."""
     runtime = Runtime(tmp_path / "state")
     leftovers = Leftovers(runtime.root)

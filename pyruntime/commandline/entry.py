@@ -1,7 +1,8 @@
-"""Write the commands ``pyruntime`` and ``pyimage``: ``python -m pyruntime.commandline.entry DIRECTORY``.
+"""Write the commands into a virtual environment: ``python -m pyruntime.commandline.entry DIRECTORY``.
 
 A console script of setuptools would import site and re before the first line of ours (20 ms); these commands start the
-interpreter with ``-I -S`` and contain the package's path.
+interpreter with ``-I -S`` and contain the package's path. ``pyruntime`` is the front (native/front), which starts the
+script of that name in DIRECTORY/../libexec for all that it does not do itself.
 """
 
 from __future__ import annotations
@@ -21,15 +22,28 @@ run({module!r})
 '''
 COMMANDS = {"pyruntime": "pyruntime.runtime.cli.main", "pyimage": "pyruntime.images.cli.main",
             "pocker": "pyruntime.pocker.cli.main"}
+FRONT = os.path.join(bytecode.TOP, "native/front/front")
 
 
 def write(directory: str, name: str) -> str:
     """Write one command into ``directory``; return its path."""
+    if name != "pyruntime":
+        return _install(os.path.join(directory, name), _script(name))
+    scripts = os.path.join(os.path.dirname(os.path.abspath(directory)), "libexec")
+    os.makedirs(scripts, exist_ok=True)
+    _install(os.path.join(scripts, name), _script(name))
+    with open(FRONT, "rb") as file:
+        return _install(os.path.join(directory, name), file.read())
+
+
+def _script(name: str) -> bytes:
     here = os.path.dirname(bytecode.TOP)
     path = [here, *(entry for entry in sys.path if entry.endswith("site-packages") and entry != here)]
-    target = os.path.join(directory, name)
-    script = SCRIPT.format(python=os.path.abspath(sys.executable), path=path, module=COMMANDS[name])
-    replace(target, script.encode(), mode=0o755)
+    return SCRIPT.format(python=os.path.abspath(sys.executable), path=path, module=COMMANDS[name]).encode()
+
+
+def _install(target: str, data: bytes) -> str:
+    replace(target, data, mode=0o755)
     os.chmod(target, 0o755)   # for all users, whatever the umask of the installation
     return target
 

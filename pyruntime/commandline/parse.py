@@ -111,13 +111,14 @@ class Command:
 
 
 class Parsed:
-    """Values by flag name (dashes as underscores), and the arguments."""
+    """Values by flag name (dashes as underscores), the arguments, and the words that they were read from."""
 
     def __init__(self, command: Command) -> None:
         self.values: dict[str, Any] = {flag.name: flag.default if flag.kind != "list" else []
                                        for flag in command.flags}
         self.given: set[str] = set()
         self.arguments: list[str] = []
+        self.words: list[str] = []
         self.help = False
 
     def __getitem__(self, name: str) -> Any:
@@ -129,6 +130,7 @@ def parse(command: Command, words: Sequence[str], style: Style = RUNC, program: 
     parsed = Parsed(command)
     about = {"program": program, "command": command.name, "call": f"{program} {command.name}".rstrip()}
     words = list(words)
+    parsed.words = list(words)
     index = 0
     while index < len(words):
         word = words[index]

@@ -66,7 +66,7 @@ def prefix(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 def test_the_source_archive_has_what_a_build_needs(archive: Path) -> None:
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    assert {"Makefile", "tools/install-deps", "pyruntime/native/stub/stub.c", "pyruntime/native/front/front.c",
+    assert {"Makefile", "tools/install-deps", "pyruntime/native/stub/stub.c", "pyruntime/native/front/main.c",
             "pyruntime/native/monitor/monitor.c", "spec/runtime/config.json"} <= names
     assert not [name for name in names if name.endswith((".so", "/stub/stub", "/monitor/monitor", ".pyc"))]
 
@@ -97,6 +97,15 @@ def test_installed_commands(prefix: Path, tmp_path: Path, command: str) -> None:
                    check=True, stdout=subprocess.DEVNULL)
     said = profile.read_text()
     assert "-IS" in said and "pyvenv.cfg" in said and ".pth" not in said
+
+
+def test_the_installed_command_is_the_front(prefix: Path, tmp_path: Path) -> None:
+    """It answers by itself what needs no Python: here, that there is no container."""
+    tmp_path.chmod(0o700)
+    trace = tmp_path / "trace"
+    command = [str(prefix / "bin/pyruntime"), "--root", str(tmp_path), "list", "-q"]
+    subprocess.run(["strace", "-f", "-e", "trace=execve", "-o", str(trace), *command], check=True)
+    assert trace.read_text().count("execve(") == 1
 
 
 def test_a_command_without_its_package_says_so(prefix: Path, tmp_path: Path) -> None:

@@ -176,32 +176,8 @@ class Inflater:
         self._pos -= engine.unused
 
 
-class _Deflated:
-    """zlib's interface."""
-
-    __slots__ = ("_engine", "eof", "unused")
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-        self.eof = False
-        self.unused = 0
-
-    def inflate(self, piece: bytes) -> Iterator[bytes]:
-        engine = self._engine
-        while True:
-            out = engine.decompress(piece, CHUNK)
-            if engine.eof:
-                self.eof = True
-                self.unused = len(engine.unused_data)
-            if out:
-                yield out
-            piece = engine.unconsumed_tail
-            if self.eof or not (piece or len(out) == CHUNK):   # a full buffer: there may be more inside
-                return
-
-
 class _Framed:
-    """The interface of zstd, bz2 and lzma."""
+    """The decompressors of zstd, bz2 and lzma."""
 
     __slots__ = ("_engine", "eof", "unused")
 
@@ -212,16 +188,29 @@ class _Framed:
 
     def inflate(self, piece: bytes) -> Iterator[bytes]:
         engine = self._engine
-        while True:
-            out = engine.decompress(piece, CHUNK)
+        rest: bytes | None = piece
+        while rest is not None:
+            out = engine.decompress(rest, CHUNK)
             if engine.eof:
                 self.eof = True
                 self.unused = len(engine.unused_data)
             if out:
                 yield out
-            if self.eof or (engine.needs_input and len(out) < CHUNK):
-                return
-            piece = b""
+            rest = None if self.eof else self._rest(full=len(out) == CHUNK)
+
+    def _rest(self, *, full: bool) -> bytes | None:
+        """The next input, or None if the engine needs more of the stream; after a ``full`` buffer it may have more."""
+        return None if self._engine.needs_input and not full else b""
+
+
+class _Deflated(_Framed):
+    """The decompressor of zlib, which returns the input that it has not consumed."""
+
+    __slots__ = ()
+
+    def _rest(self, *, full: bool) -> bytes | None:
+        tail: bytes = self._engine.unconsumed_tail
+        return tail if tail or full else None
 
 
 def _gzip_engine() -> tuple[Callable[[], Any], Any]:

@@ -6,7 +6,7 @@
 
 #define HEADER_SIZE 24u
 
-static uint32_t crc32_of(const unsigned char *data, size_t size)
+uint32_t plan_checksum(const unsigned char *data, size_t size)
 {
 	uint32_t crc = ~0u;
 	for (size_t i = 0; i < size; i++) {
@@ -120,16 +120,16 @@ int plan_verify(const unsigned char *data, size_t size, struct plan *plan, const
 	if (size < HEADER_SIZE)
 		return -1;
 	*why = "plan: not a plan";
-	if (memcmp(data, "PYRPLAN\1", 8))
+	if (memcmp(data, PLAN_MAGIC, 8))
 		return -1;
 	*why = "plan: the size in the header is not its size";
 	if (u32_at(data + 8) != size)
 		return -1;
-	*why = "plan: made for another version of the stub";
+	*why = "plan: made for another version of its reader";
 	if (u32_at(data + 20) != PLAN_FINGERPRINT)
 		return -1;
 	*why = "plan: the checksum does not match";
-	if (u32_at(data + 16) != crc32_of(data + HEADER_SIZE, size - HEADER_SIZE))
+	if (u32_at(data + 16) != plan_checksum(data + HEADER_SIZE, size - HEADER_SIZE))
 		return -1;
 
 	uint32_t count = u32_at(data + 12);

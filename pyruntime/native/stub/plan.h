@@ -1,6 +1,9 @@
 /* The verified plan: see pyruntime/runtime/plan/encode.py for its bytes. */
 #pragma once
-#include "steps.h"
+#ifndef PLAN_TABLE /* the front has another table of instructions, and the same decoder */
+#define PLAN_TABLE "steps.h"
+#endif
+#include PLAN_TABLE
 
 enum fault { FAULT_NONE, FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER, FAULT_KILL_PARENT };
 
@@ -26,6 +29,9 @@ int plan_verify(const unsigned char *data, size_t size, struct plan *plan, const
 const struct record *plan_next(const struct plan *plan, uint32_t *offset, union step *step);
 
 const char *op_name(unsigned op);
+
+/* CRC-32 as in zlib */
+uint32_t plan_checksum(const unsigned char *data, size_t size);
 
 /* Walk a list of strings: s is each in turn. */
 #define FOR_EACH_STR(s, list)                                          \

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define PLAN_MAGIC "PYRPLAN\001"
 #define PLAN_FINGERPRINT 0xda692ab6u
 #define NO_SLOT 65535
 

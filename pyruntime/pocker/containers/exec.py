@@ -52,9 +52,9 @@ class ContainerExec:
         if user:
             self._options |= _user(self._record, status, user)
         if privileged:
-            from pyruntime.pocker.containers.capabilities import ALL  # lazy: only with other capabilities
+            from pyruntime.system.uapi import ALL_CAPABILITIES  # lazy: only with other capabilities
 
-            self._options["capabilities"] = ALL
+            self._options["capabilities"] = ALL_CAPABILITIES
         self._id = os.urandom(32).hex()
 
     def announce(self) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pyruntime.commandline.units import wrong
-from pyruntime.pocker.containers.capabilities import ALL
 from pyruntime.pocker.settings import SecurityOption
+from pyruntime.system.uapi import ALL_CAPABILITIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def capability(flag: str, word: str) -> str:
     if name == "ALL":
         return name
     name = name if name.startswith("CAP_") else f"CAP_{name}"
-    if name not in ALL:
+    if name not in ALL_CAPABILITIES:
         raise wrong(flag, word, "there is no such capability: see capabilities(7), or write ALL")
     return name
 

@@ -46,8 +46,9 @@ class Cgroup:
 
     # --- the freezer -------------------------------------------------------------------------------------------------
 
-    def _freezer(self) -> tuple[str, bool]:
-        # The directory with the freezer, and whether it is v2. A v1 freezer has its own hierarchy or shares one.
+    def find_freezer(self) -> tuple[str, bool]:
+        """The directory with the freezer, and whether it is v2. Raises HostError if there is none."""
+        # A v1 freezer has its own hierarchy or shares one.
         for key, path in self.paths.items():
             if "freezer" in key.split(","):
                 return path, False
@@ -57,14 +58,14 @@ class Cgroup:
 
     def freezer(self) -> str:
         """The directory with the container's freezer. Raises HostError if there is none."""
-        return self._freezer()[0]
+        return self.find_freezer()[0]
 
     def freeze(self, timeout: float = 10.0) -> None:
         """Freeze every process of the container; return when all are frozen.
 
         Raises StateError if that takes more than ``timeout`` seconds; the container is then thawed.
         """
-        path, modern = self._freezer()
+        path, modern = self.find_freezer()
         if not _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN"):
             raise StateError(f"unable to freeze: the container's cgroup no longer exists ({path})")
         if self._wait(timeout):
@@ -80,20 +81,20 @@ class Cgroup:
             _sleep(pause)
             timeout -= pause
             pause = min(pause * 2, 0.05)
-            path, modern = self._freezer()
+            path, modern = self.find_freezer()
             if not modern:
                 _set(path, "freezer.state", "FROZEN")   # v1 may miss a task that forked meanwhile: write again
         return self.frozen()
 
     def thaw(self) -> None:
         """Thaw the container's processes. No effect if the container is not frozen or its cgroup no longer exists."""
-        path, modern = self._freezer()
+        path, modern = self.find_freezer()
         _set(path, "cgroup.freeze" if modern else "freezer.state", "0" if modern else "THAWED")
 
     def frozen(self) -> bool:
         """Whether every process of the container is frozen by the freezer of its cgroup or of an ancestor."""
         try:
-            path, modern = self._freezer()
+            path, modern = self.find_freezer()
             if modern:
                 return "frozen 1" in read(path + "/cgroup.events")
             return read(path + "/freezer.state").strip() == "FROZEN"
@@ -119,7 +120,7 @@ class Cgroup:
     def _kill_frozen(self, pids: list[int]) -> None:
         # No process can fork while it is frozen. A frozen task handles the signal when it is thawed.
         try:
-            path, modern = self._freezer()
+            path, modern = self.find_freezer()
             was_frozen = self.frozen()
             if not was_frozen:
                 _set(path, "cgroup.freeze" if modern else "freezer.state", "1" if modern else "FROZEN")
@@ -157,7 +158,7 @@ class Cgroup:
     def _thaw_for_death(self) -> None:
         # Thaw by the freezer's hierarchy, whichever hierarchy the remaining process blocks.
         try:
-            path, _modern = self._freezer()
+            path, _modern = self.find_freezer()
         except HostError:
             return
         _thaw_tree(path)

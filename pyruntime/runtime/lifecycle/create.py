@@ -14,6 +14,7 @@ from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
+from pyruntime.runtime.lifecycle.life import settle
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system import sockets
@@ -174,7 +175,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
         launch.run()
         report_pid(record.pid, request.pid_file, request.pidfd_socket)
         record.creator = [0, 0]
-        container.write(record)
+        settle(container, record, notifies=notifies)
     except BaseException as error:
         if launch is not None and record.pid:
             launch.abandon(error)

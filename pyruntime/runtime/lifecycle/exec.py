@@ -21,6 +21,7 @@ from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
+from pyruntime.runtime.lifecycle.replay import keep
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, status_of
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord, refuse
@@ -43,13 +44,14 @@ class ExecRequest:
     ``process``        the process object (config.md#process), or the name of its file
     ``options``        keyword arguments of config.joining.asked_process
     ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
+    ``key``            what makes a request the same as another (replay.py); b"": it is not replayed
     ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
     """
 
     def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
                  pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
-                 stdin: bool = True, warn: Callable[[str], None] = lambda text: None,
+                 stdin: bool = True, key: bytes = b"", warn: Callable[[str], None] = lambda text: None,
                  debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         self.args = args
         self.process = process
@@ -62,9 +64,16 @@ class ExecRequest:
         self.detached = detached
         self.rootless = rootless
         self.stdin = stdin
-        self.warn = warn
+        self.key = key
+        self._warn = warn
         self.debug = debug
         self.options = options
+
+
+    def warn(self, message: str) -> None:
+        """Warn the caller: each time, so that the request is not replayed without a word."""
+        self.key = b""
+        self._warn(message)
 
 
 def execute(root: str, container_id: str, request: ExecRequest) -> int:
@@ -109,6 +118,7 @@ def _config(container: StateDirectory, record: StateRecord, request: ExecRequest
             raise UsageError(f'the program is given twice: "{request.args[0]}", and by --process')
         if isinstance(request.process, str):
             document, data = os.path.basename(request.process), _read(request.process)
+            request.key += data if request.key else b""
         else:
             document, data = "exec", encode(dict(request.process)).encode()
         process = given_process(kept, data, document, request.warn)
@@ -204,7 +214,16 @@ class ExecLaunch(Launch):
             self._close_window()
             raise
         super().__init__(plan, fds, request.preserve_fds, request.debug)
+        # Without root there is more to do than the front can.
+        key = b"" if self._window is not None or os.geteuid() else request.key
+        self._keep: Callable[[], None] = lambda: keep(container, record, plan, self.encoded, key)
         self.on_pid: Callable[[int], None] = lambda pid: None   # called before the command is executed
+
+    def run(self) -> int:
+        """As every launch; and the next time, the front does it."""
+        pid = super().run()
+        self._keep()
+        return pid
 
     def started(self) -> None:
         self._close_window()   # the namespaces are joined

@@ -7,7 +7,7 @@ from pyruntime.errors import HostError
 from pyruntime.runtime.compiler.sections import mounts
 from pyruntime.runtime.compiler.sections.kernel import MEMORY_FLAGS, MEMORY_MODES
 from pyruntime.runtime.compiler.setup import NAMESPACES
-from pyruntime.runtime.config.sections.process import CAPABILITIES
+from pyruntime.system.uapi import ALL_CAPABILITIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def document(criu: str = "") -> dict[str, Any]:
         "mountOptions": mounts.OPTIONS,
         "linux": {
             "namespaces": sorted(NAMESPACES),
-            "capabilities": list(CAPABILITIES),
+            "capabilities": list(ALL_CAPABILITIES),
             "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": _seccomp(),
             "apparmor": {"enabled": True},

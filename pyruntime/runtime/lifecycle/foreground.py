@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _KEPT = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN,
          signal.SIGTTOU, signal.SIGTSTP}
+FORWARDED = set(signal.Signals) - _KEPT
 _REST = 1 << 20   # bytes that are still forwarded when the program has exited; a terminal buffers less
 _HUNG_UP = 50     # milliseconds between checks of a terminal that no program has open
 
@@ -44,7 +45,7 @@ class Foreground:
         if os.getpid() != get_native_id():
             return
         signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
-        for number in (*(set(signal.Signals) - _KEPT), signal.SIGCHLD, signal.SIGWINCH):
+        for number in (*FORWARDED, signal.SIGCHLD, signal.SIGWINCH):
             self._old[number] = signal.signal(number, lambda number, frame: None)
 
     def terminal(self, master: int, *, stdin: bool = True) -> None:

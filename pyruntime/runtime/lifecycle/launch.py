@@ -80,6 +80,11 @@ def stub_image() -> bytes:
         os.close(fd)
 
 
+def stub_arguments(first: int, slots: int) -> list[str]:
+    """The stub's command line: its descriptors are the control socket, the plan and the slots, from ``first`` on."""
+    return ["pyruntime-init", f"fds={first}", f"slots={slots}"]
+
+
 class Launch:
     """The execution of one plan. A subclass defines what happens when the process exists, and when the plan is over."""
 
@@ -97,6 +102,7 @@ class Launch:
         self.stub = 0    # pid of the stub before it clones init
         self.init = 0    # pid of init, or of the process that joins a container
         self.given: list[int] = []   # the program's descriptors, from 3 on, instead of the runtime's
+        self.encoded = b""   # the plan as sent to the stub
         self._prepared = False
 
     @property
@@ -217,7 +223,8 @@ class Launch:
         ours, theirs = channel.pair()
         self._control = ours
         image = program()
-        plan = sealed("plan", encode(self.plan.steps, faults.for_stub(self.plan.steps)))
+        self.encoded = encode(self.plan.steps, faults.for_stub(self.plan.steps))
+        plan = sealed("plan", self.encoded)
         wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
         base = 3 + self.preserve
         # First moved above their final numbers, so that none is overwritten before it is moved there.
@@ -229,8 +236,7 @@ class Launch:
             actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
             actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(given)]
             self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
-                                       ["pyruntime-init", f"fds={base}", f"slots={len(self.plan.slots)}"], {},
-                                       file_actions=actions)
+                                       stub_arguments(base, len(self.plan.slots)), {}, file_actions=actions)
             self.debug(f"nsexec container setup: the stub is process {self.stub}, run from its own copy")
             self._tell_of_plan()
         finally:
@@ -376,8 +382,8 @@ def _familiar(step: Step, errno: int, detail: str, call: str) -> str:
     if step.op.name == "chdir" and call == "chdir":
         return f'chdir to cwd ("{detail}") set in config.json failed: {words}'
     if step.op.name == "ambient" and detail.startswith("PR_CAP_AMBIENT_RAISE"):
-        from pyruntime.runtime.config.sections.process import CAPABILITIES  # lazy: only for a step that failed
-        return f"can't raise ambient capability {CAPABILITIES[int(detail.rpartition(' ')[2])]}: {words}"
+        from pyruntime.system.uapi import ALL_CAPABILITIES  # lazy: only for a step that failed
+        return f"can't raise ambient capability {ALL_CAPABILITIES[int(detail.rpartition(' ')[2])]}: {words}"
     if step.op.name == "open_namespace" and call == "foreign":
         return detail
     if step.op.name == "run_hook":

@@ -33,6 +33,19 @@ def start(root: str, container_id: str, *, notify: str = "") -> None:
     start_until_ready(container, record, notify)
 
 
+def finish_start(root: str, container_id: str, connection: int) -> None:
+    """The rest of a start that the front began: ``connection`` is the descriptor over which init reports. The front
+    leaves what it does not expect to Python."""
+    import _socket  # lazy: few starts fail
+
+    record = StateDirectory(root, container_id).read()
+    sock = _socket.socket(fileno=connection)
+    try:
+        _follow(sock, record)
+    finally:
+        sock.close()
+
+
 def start_until_ready(container: StateDirectory, record: StateRecord, notify: str) -> None:
     """start_record; if the container was created with a notify socket and ``notify`` names the service manager's, then
     wait until the program is ready and the manager has been notified."""

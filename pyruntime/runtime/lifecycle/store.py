@@ -3,6 +3,8 @@
     ROOT/ID/state.json    the record below; written to a temporary name and renamed
     ROOT/ID/init          a dangling link to init's pid and start time, for `delete` if the record is damaged
     ROOT/ID/exec.json     the parts of the configuration that `exec` needs, as checked by `create`
+    ROOT/ID/life.plan     the front's instructions for later commands; valid only for the state.json it was made for
+    ROOT/ID/exec.0 ...    the same for an `exec` that was requested before (replay.py)
     ROOT/ID/start.sock    init listens here until `start` connects
 
 Spec: runtime.md#state. No lock is held. An ID is claimed and released by rename(2), the status of a container is read
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
-_UNCLAIMED = "~"   # no ID can start with this
+UNCLAIMED = "~"   # no ID can start with this
+SYSTEM_ROOT = "/run/pyruntime"   # of root, without --root
 VERSION = 1
 
 
@@ -150,10 +153,16 @@ class StateDirectory:
         """Write exec.json atomically."""
         self._write("exec.json", config)
 
+    def keep_plan(self, name: str, plan: bytes) -> None:
+        """Write a plan for the front atomically."""
+        self._replace(name, plan)
+
     def _write(self, name: str, value: dict[str, Any], directory: str = "") -> None:
+        self._replace(name, encode(value).encode(), directory)
+
+    def _replace(self, name: str, data: bytes, directory: str = "") -> None:
         from pyruntime.system.files import replace  # lazy: `state` and `list` write nothing
 
-        data = encode(value).encode()
         path = os.path.join(directory or self.directory, name)
         try:
             replace(path, data)
@@ -223,13 +232,13 @@ class StateDirectory:
         except FileNotFoundError:
             return   # there was never a container
         for name in names:
-            if name.startswith(_UNCLAIMED):
+            if name.startswith(UNCLAIMED):
                 thread, pid = name.rsplit(".", 2)[1:]
                 if int(thread) == get_native_id() or not start_time(int(pid)):
                     _clear(os.path.join(self.root, name))
 
     def _unclaimed(self) -> str:
-        return os.path.join(self.root, f"{_UNCLAIMED}{self.id}.{get_native_id()}.{os.getpid()}")
+        return os.path.join(self.root, f"{UNCLAIMED}{self.id}.{get_native_id()}.{os.getpid()}")
 
 
 def _clear(directory: str) -> None:
@@ -292,5 +301,5 @@ def default_root() -> str:
     if below := _below_runtime_directory():
         return below
     if os.geteuid() == 0:
-        return "/run/pyruntime"
+        return SYSTEM_ROOT
     return os.path.join(private(f"/tmp/pyruntime-{os.geteuid()}", "give --root, or set XDG_RUNTIME_DIR"), "pyruntime")

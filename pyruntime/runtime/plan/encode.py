@@ -19,17 +19,17 @@ from struct import Struct
 
 from pyruntime.errors import PyruntimeError
 from pyruntime.runtime.plan.phases import FIRST
-from pyruntime.runtime.plan.steps import BYTES, INT, OPS, STR, STRS, Op, Step
+from pyruntime.runtime.plan.steps import BYTES, INT, OPS, STR, STRS, Op
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
-MAGIC = b"PYRPLAN\x01"
+    from pyruntime.runtime.plan.steps import Step
+
 HEADER = Struct("<8sIIII")
 RECORD = Struct("<IIHBB4B")
-STUB_OPS: list[Op] = [op for op in OPS.values() if op.actor == "stub"]
-NUMBERS: dict[str, int] = {op.name: number for number, op in enumerate(STUB_OPS, 1)}
 
 FAULT_FAIL = 1   # the record's fault byte: report EIO instead of performing the step
 FAULT_KILL = 2   # raise SIGKILL before the step
@@ -37,44 +37,60 @@ FAULT_KILL_AFTER = 3
 FAULT_KILL_PARENT = 4   # request the death of the process at the other end of the socket, and continue
 
 
-def fingerprint() -> int:
-    """A number that changes with the instruction table: the stub and Python must have been built together."""
-    text = ";".join(f"{op.name}({','.join(f'{n}:{k}' for n, k in op.fields.items())})" for op in STUB_OPS)
-    return crc32(text.encode())
+class InstructionSet:
+    """A table of instructions as its reader in C knows it.
+
+    ``magic``        the first 8 bytes of its plans
+    ``ops``          the instructions, and ``numbers`` by which records name them
+    ``fingerprint``  a number that changes with the table: reader and Python must have been built together
+    """
+
+    def __init__(self, magic: bytes, ops: Sequence[Op], more: str = "") -> None:
+        """``more``: what else reader and Python must agree on."""
+        self.magic = magic
+        self.ops = {op.name: op for op in ops}
+        self.numbers = {op.name: number for number, op in enumerate(ops, 1)}
+        text = ";".join(f"{op.name}({','.join(f'{n}:{k}' for n, k in op.fields.items())})" for op in ops)
+        self.fingerprint = crc32(f"{text}{more}".encode())
+
+    def record(self, index: int, name: str, args: dict[str, Any], where: str, tolerate: Sequence[int] = (),
+               fault: int = 0) -> bytes:
+        """The bytes of one instruction; ``where`` is the place in config.json that it comes from."""
+        body = b"".join([_field(kind, args[field], where) for field, kind in self.ops[name].fields.items()])
+        body += bytes(-(RECORD.size + len(body)) % 8)
+        numbers = (*tolerate, 0, 0, 0, 0)[:4]
+        return RECORD.pack(RECORD.size + len(body), index, self.numbers[name], fault, 0, *numbers) + body
+
+    def frame(self, records: Sequence[bytes]) -> bytes:
+        """A whole plan."""
+        body = b"".join(records)
+        return HEADER.pack(self.magic, HEADER.size + len(body), len(records), crc32(body), self.fingerprint) + body
 
 
-FINGERPRINT = fingerprint()
+STUB = InstructionSet(b"PYRPLAN\x01", [op for op in OPS.values() if op.actor == "stub"])
 
 
-def _text(value: str, step: Step) -> bytes:
+def _text(value: str, where: str) -> bytes:
     data = value.encode("utf-8", "surrogateescape")
     if b"\0" in data:
-        raise PyruntimeError(f'{step.where}: "{value}" holds a NUL character')
+        raise PyruntimeError(f'{where}: "{value}" holds a NUL character')
     return data
 
 
-def _field(kind: str, value: object, step: Step) -> bytes:
+def _field(kind: str, value: object, where: str) -> bytes:
     if kind == INT:
-        assert isinstance(value, int), (step, value)
+        assert isinstance(value, int), (where, value)
         return (value & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
     if kind == STR:
-        assert isinstance(value, str), (step, value)
-        data = _text(value, step)
+        assert isinstance(value, str), (where, value)
+        data = _text(value, where)
         return len(data).to_bytes(4, "little") + data + b"\0"
     if kind == STRS:
-        assert isinstance(value, (list, tuple)), (step, value)
-        data = b"".join([_text(item, step) + b"\0" for item in value])
+        assert isinstance(value, (list, tuple)), (where, value)
+        data = b"".join([_text(item, where) + b"\0" for item in value])
         return len(value).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
-    assert kind == BYTES and isinstance(value, bytes), (step, value)
+    assert kind == BYTES and isinstance(value, bytes), (where, value)
     return len(value).to_bytes(4, "little") + value
-
-
-def _record(index: int, step: Step, fault: int) -> bytes:
-    op = step.op
-    body = b"".join([_field(kind, step.args[name], step) for name, kind in op.fields.items()])
-    body += bytes(-(RECORD.size + len(body)) % 8)
-    tolerate = (*step.tolerate, 0, 0, 0, 0)[:4]
-    return RECORD.pack(RECORD.size + len(body), index, NUMBERS[op.name], fault, 0, *tolerate) + body
 
 
 def encode(steps: Sequence[Step], faults: dict[int, int] | None = None) -> bytes:
@@ -88,10 +104,8 @@ def encode(steps: Sequence[Step], faults: dict[int, int] | None = None) -> bytes
         started = started or step.phase != FIRST
         if step.op.actor == "stub":
             after_host = False
-            records.append(_record(index, step, fault))
+            records.append(STUB.record(index, step.op.name, step.args, step.where, step.tolerate, fault))
         elif started and not after_host:
             after_host = True
-            sync = Step(step.phase, "sync", step.where, {}, "", ())
-            records.append(_record(index, sync, 0))
-    body = b"".join(records)
-    return HEADER.pack(MAGIC, HEADER.size + len(body), len(records), crc32(body), FINGERPRINT) + body
+            records.append(STUB.record(index, "sync", {}, step.where))
+    return STUB.frame(records)

@@ -280,7 +280,7 @@ def test_missing_caches(builder: Machine, fake: FakeRegistry, registry: Registry
     assert done.cached == [False] and len(done.warnings) == len(absent)
     for ref, warning in zip(absent, done.warnings, strict=True):
         assert f'warning: importing cache from "{ref}"' in warning
-    assert "type=inline" in done.warnings[-1]
+    assert "nor an image with an inline cache" in done.warnings[-1]
 
 
 def test_an_export_that_fails(builder: Machine, tmp_path: Path) -> None:
@@ -290,9 +290,9 @@ def test_an_export_that_fails(builder: Machine, tmp_path: Path) -> None:
     said = builder.fails("build", "-t", "app", "--retries", "0", "--cache-to", ref, context)
     assert f'error: exporting cache to "{ref}"' in said and builder.image("app")
     (tmp_path / "file").touch()
-    assert "error: --cache-to" in builder.fails("build", "--cache-to", tmp_path / "file/x", context)
+    assert "exporting cache to " in builder.fails("build", "--cache-to", tmp_path / "file/x", context)
     done = Build(builder, context, "--retries", "0", "--cache-to", f"type=registry,ref={ref},ignore-error=true")
-    assert len(done.warnings) == 1 and "--cache-to" in done.warnings[0]
+    assert len(done.warnings) == 1 and "exporting cache to " in done.warnings[0]
 
 
 def test_credentials(builder: Machine, other: Machine, closed_registry: Registry, tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_an_image_that_is_its_own_cache(builder: Machine, other: Machine, regist
     assert again.cached == [True] * 4 and again.id == first.id
     plain = Build(other, context)
     assert plain.id != first.id and other.image("app").config.diff_ids == builder.image(name).config.diff_ids
-    assert "--squash" in builder.fails("build", "--squash", "--cache-to", "type=inline", context)
+    assert "squashed image has no layers" in builder.fails("build", "--squash", "--cache-to", "type=inline", context)
 
 
 def test_a_directory_is_an_image_layout(builder: Machine, other: Machine, registry: Registry, tmp_path: Path) -> None:

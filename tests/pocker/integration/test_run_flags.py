@@ -157,10 +157,10 @@ def test_status_by_init(pocker: Pocker, words: list[str], status: int) -> None:
 
 
 def capabilities(said: str) -> set[str]:
-    from pyruntime.pocker.containers.capabilities import ALL
+    from pyruntime.system.uapi import ALL_CAPABILITIES
 
     bits = int(said.rsplit(maxsplit=1)[-1], 16)
-    return {name for number, name in enumerate(ALL) if bits >> number & 1}
+    return {name for number, name in enumerate(ALL_CAPABILITIES) if bits >> number & 1}
 
 
 def test_capabilities(pocker: Pocker) -> None:

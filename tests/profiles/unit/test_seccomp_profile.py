@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from pyruntime.images.runtime_config import CAPABILITIES
-from pyruntime.pocker.containers.capabilities import ALL
 from pyruntime.profiles.seccomp import EVERYBODY, MACHINES, NEW_NAMESPACES, WITH_CAPABILITY, of_document, profile
 from pyruntime.runtime.compiler.sections.seccomp_filter import compile_filter
 from pyruntime.runtime.config.node import Node
+from pyruntime.system.uapi import ALL_CAPABILITIES
 
 # docs.docker.com/engine/security/seccomp, "significant syscalls blocked by the default profile"; without ptrace and
 # process_vm_*, which it blocks only on kernels before 4.8, clock_adjtime, which can read as well as set, and clone and
@@ -45,7 +45,7 @@ def test_calls_that_docker_documents_as_blocked_are_blocked(name: str) -> None:
 
 
 def test_calls_that_no_capability_allows() -> None:
-    assert not set(NEVER) & plainly_allowed(profile(ALL))
+    assert not set(NEVER) & plainly_allowed(profile(ALL_CAPABILITIES))
 
 
 def test_calls_are_allowed_only_with_their_capability() -> None:
@@ -59,7 +59,7 @@ def test_calls_are_allowed_only_with_their_capability() -> None:
 
 def test_no_call_is_listed_twice() -> None:
     assert len(set(EVERYBODY)) == len(EVERYBODY)
-    names = profile(ALL)["syscalls"][0]["names"]
+    names = profile(ALL_CAPABILITIES)["syscalls"][0]["names"]
     assert len(set(names)) == len(names)
 
 
@@ -129,7 +129,7 @@ def test_the_profile_supports_every_architecture(machine: str) -> None:
 
 def test_libseccomp_knows_all_but_the_newest_calls() -> None:
     """A misspelt name would be ignored silently."""
-    unknown = set(compile_filter(Node(profile(ALL))).unknown)
+    unknown = set(compile_filter(Node(profile(ALL_CAPABILITIES))).unknown)
     newer_than_libseccomp_2_5_4 = {
         "cachestat", "fchmodat2", "file_getattr", "file_setattr", "futex_requeue", "futex_wait", "futex_wake",
         "getxattrat", "listmount", "listxattrat", "lsm_get_self_attr", "lsm_list_modules", "lsm_set_self_attr",

@@ -165,7 +165,7 @@ int main(void)
 def test_invalid_plans_are_refused(change: object, complaint: str | None, decoder: Path, tmp_path: Path) -> None:
     plan = wire.encode([step("isolate", "set_hostname", "hostname", name="x")])
     body = change(plan[wire.HEADER.size:])  # type: ignore[operator]
-    header = wire.HEADER.pack(wire.MAGIC, wire.HEADER.size + len(body), 1, crc32(body), wire.FINGERPRINT)
+    header = wire.HEADER.pack(wire.STUB.magic, wire.HEADER.size + len(body), 1, crc32(body), wire.STUB.fingerprint)
     status, text = decode(decoder, header + body, tmp_path)
     if complaint is None:
         assert (status, text) == (0, "0 set_hostname x\n")
@@ -188,7 +188,7 @@ def test_encoding_round_trip(texts: list[str], number: int) -> None:
     item = step("seal", "prepare_exec", "process.args", args=texts, env=texts[::-1], preserve=number)
     plan = wire.encode([item])
     magic, size, count, crc, _ = wire.HEADER.unpack_from(plan)
-    assert (magic, size, count, crc) == (wire.MAGIC, len(plan), 1, crc32(plan[wire.HEADER.size:]))
+    assert (magic, size, count, crc) == (wire.STUB.magic, len(plan), 1, crc32(plan[wire.HEADER.size:]))
     at = wire.HEADER.size + wire.RECORD.size
     for expected in (texts, texts[::-1]):
         entries, length = (int.from_bytes(plan[at + skip:at + skip + 4], "little") for skip in (0, 4))

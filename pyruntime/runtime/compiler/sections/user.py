@@ -9,8 +9,8 @@ from __future__ import annotations
 from errno import EINVAL, EPERM, EROFS
 
 from pyruntime.runtime.config.sections.extensions import KEEP_GROUPS
-from pyruntime.runtime.config.sections.process import CAPABILITIES
 from pyruntime.runtime.plan.steps import step
+from pyruntime.system.uapi import ALL_CAPABILITIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyruntime.runtime.compiler.setup import Setup
     from pyruntime.runtime.plan.steps import Step
 
-NUMBERS = {name: number for number, name in enumerate(CAPABILITIES)}
+NUMBERS = {name: number for number, name in enumerate(ALL_CAPABILITIES)}
 SYS_ADMIN = 1 << NUMBERS["CAP_SYS_ADMIN"]
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
@@ -64,8 +64,8 @@ def _groups_denied(setup: Setup) -> bool:
 
 
 def _names(mask: int) -> str:
-    names = [name for number, name in enumerate(CAPABILITIES) if mask >> number & 1]
-    return ", ".join(names) if len(names) < len(CAPABILITIES) else "all"
+    names = [name for number, name in enumerate(ALL_CAPABILITIES) if mask >> number & 1]
+    return ", ".join(names) if len(names) < len(ALL_CAPABILITIES) else "all"
 
 
 def _mask(setup: Setup, name: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pyruntime.errors import Problem
 from pyruntime.runtime.config.text import GUESSES, list_error, nearest, shown
+from pyruntime.system.uapi import ALL_CAPABILITIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,18 +25,7 @@ RLIMITS = (
     "RLIMIT_SIGPENDING", "RLIMIT_STACK",
 )  # fmt: skip
 
-CAPABILITIES = (
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
-    "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
-)  # fmt: skip
-"""Capabilities in the order of their numbers in linux/capability.h."""
-
-_KNOWN_CAPABILITIES = frozenset(CAPABILITIES)
+_KNOWN_CAPABILITIES = frozenset(ALL_CAPABILITIES)
 
 
 def problems(process: Node, platform: str) -> Iterator[Problem]:
@@ -169,7 +159,7 @@ def warnings(process: Node) -> Iterator[Problem]:
         if name in ("bounding", "effective", "inheritable", "permitted", "ambient") and not sets[name] <= known:
             for index, item in enumerate(node.each()):
                 if item.value not in known:
-                    guess = nearest(item.value, CAPABILITIES) if index < GUESSES else ""
+                    guess = nearest(item.value, ALL_CAPABILITIES) if index < GUESSES else ""
                     remedy = f'write "{guess}", if that is what you mean' if guess else "remove it"
                     yield Problem(item.where, f"{shown(item.value)} is not a capability, ignored", remedy, _LINUX)
     for name, needed in (("effective", "permitted"), ("ambient", "permitted"), ("ambient", "inheritable")):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pyruntime.runtime.config import generate, rules, text, validate
 from pyruntime.runtime.config.node import Node
 from pyruntime.runtime.config.schemas import schema
-from pyruntime.runtime.config.sections.process import CAPABILITIES, RLIMITS
+from pyruntime.runtime.config.sections.process import RLIMITS
+from pyruntime.system.uapi import ALL_CAPABILITIES
 
 VERSION = schema("types.json")["$defs"]["version"]["pattern"]
 CALLS = {**generate.PATTERNS, VERSION: "is_version({})"}
@@ -79,10 +80,10 @@ def test_invalid_interface_names(name: str) -> None:
 @pytest.mark.parametrize(
     ("word", "words", "meant"),
     [
-        ("CAP_SYSADMIN", CAPABILITIES, "CAP_SYS_ADMIN"),
-        ("SYS_ADMIN", CAPABILITIES, "CAP_SYS_ADMIN"),
-        ("cap_chown", CAPABILITIES, "CAP_CHOWN"),
-        ("CAP_NET_BIND_SERVCIE", CAPABILITIES, "CAP_NET_BIND_SERVICE"),
+        ("CAP_SYSADMIN", ALL_CAPABILITIES, "CAP_SYS_ADMIN"),
+        ("SYS_ADMIN", ALL_CAPABILITIES, "CAP_SYS_ADMIN"),
+        ("cap_chown", ALL_CAPABILITIES, "CAP_CHOWN"),
+        ("CAP_NET_BIND_SERVCIE", ALL_CAPABILITIES, "CAP_NET_BIND_SERVICE"),
         ("NOFILES", RLIMITS, ""),
         ("RLIMIT_NOFILES", RLIMITS, "RLIMIT_NOFILE"),
         ("RLIMIT_BAD", RLIMITS, ""),

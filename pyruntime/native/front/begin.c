@@ -1,0 +1,44 @@
+/* `start`: init becomes the container's program, and says how that went (lifecycle/start.py). */
+#define _GNU_SOURCE
+#include "front.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+extern char **arguments; /* main.c */
+
+/* Init has said what we do not expect, or nothing: Python has the words for it. It reads on where we stopped, for the
+ * container cannot be started a second time. */
+static int leave_to_python(int connection)
+{
+	char digits[24], variable[64];
+	if (fcntl(connection, F_SETFD, 0) ||
+	    !join(variable, sizeof variable, (const char *[]){"PYRUNTIME_BEGUN=", decimal(digits, connection), NULL}))
+		_exit(1);
+	_exit(hand_over(arguments, variable));
+}
+
+int do_begin(struct front *f, const struct step_begin *a)
+{
+	(void)a;
+	char report[REPORT_SIZE];
+	bool ready = false;
+	if (f->connection < 0 || fcntl(f->connection, F_SETFL, 0))
+		return HAND_OVER;
+	if (send(f->connection, "s", 1, MSG_NOSIGNAL) != 1)
+		return HAND_OVER;
+	for (;;) {
+		ssize_t size = recv(f->connection, report, sizeof report, MSG_PEEK);
+		if (ready && (size == 0 || (size < 0 && errno == ECONNRESET)))
+			return 0; /* the program has taken over: the kernel closed init's end at execve */
+		uint32_t kind = 0;
+		if (size == sizeof report)
+			memcpy(&kind, report, sizeof kind);
+		if (kind != REPORT_EXEC || recv(f->connection, report, sizeof report, 0) != size)
+			leave_to_python(f->connection);
+		ready = true;
+	}
+}

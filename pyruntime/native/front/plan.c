@@ -1,0 +1,3 @@
+/* The stub's decoder, for the front's table of instructions. */
+#define PLAN_TABLE "../front/life.h"
+#include "../stub/plan.c"

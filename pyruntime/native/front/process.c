@@ -1,0 +1,99 @@
+/* Processes by pid and start time, and those of a cgroup. */
+#define _GNU_SOURCE
+#include "front.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <dirent.h>
+#include <unistd.h>
+
+#define AFTER_NAME 20 /* the start time is the 20th word after the process's name: proc_pid_stat(5) */
+
+int64_t start_time(int64_t pid)
+{
+	char path[64], digits[24], text[4096];
+	if (pid <= 0 || !join(path, sizeof path, (const char *[]){"/proc/", decimal(digits, pid), "/stat", NULL}))
+		return 0;
+	if (read_file(AT_FDCWD, path, text, sizeof text) < 0)
+		return errno == ENOENT || errno == ESRCH ? 0 : -1;
+	/* The name is in parentheses, and may itself hold some. */
+	const char *at = strrchr(text, ')');
+	if (!at || strlen(at) < 3)
+		return -1;
+	if (at[2] == 'Z' || at[2] == 'X')
+		return 0;
+	for (int word = 0; word < AFTER_NAME; word++) {
+		at = strchr(at, ' ');
+		if (!at)
+			return -1;
+		at++;
+	}
+	return number_of(at);
+}
+
+static int add_processes(int dir, struct pids *out)
+{
+	char text[1 << 15];
+	ssize_t size = read_file(dir, "cgroup.procs", text, sizeof text);
+	if (size < 0) /* EOPNOTSUPP: a threaded cgroup, whose processes its root lists */
+		return errno == ENOENT || errno == ENODEV || errno == EOPNOTSUPP ? 0 : HAND_OVER;
+	if ((size_t)size == sizeof text - 1)
+		return HAND_OVER; /* there may be more */
+	for (const char *at = text; *at; at++) {
+		int64_t pid = number_of(at);
+		if (pid < 0 || pid > INT32_MAX || out->count == sizeof out->pid / sizeof *out->pid)
+			return HAND_OVER;
+		out->pid[out->count++] = (int)pid;
+		at = strchr(at, '\n');
+		if (!at)
+			return HAND_OVER;
+	}
+	return 0;
+}
+
+struct visit {
+	int dir;
+	struct pids *out;
+};
+
+static int below(void *context, const char *name, unsigned char type);
+
+static int read_below(int dir, struct pids *out)
+{
+	struct visit visit = {dir, out};
+	return add_processes(dir, out) || each_entry(dir, below, &visit) ? HAND_OVER : 0;
+}
+
+static int below(void *context, const char *name, unsigned char type)
+{
+	const struct visit *visit = context;
+	if (type != DT_DIR)
+		return 0;
+	int dir = openat(visit->dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return errno == ENOENT || errno == ENODEV ? 0 : HAND_OVER;
+	int result = read_below(dir, visit->out);
+	close(dir);
+	return result;
+}
+
+static int read_cgroup(const char *path, struct pids *out, int (*read_dir)(int, struct pids *))
+{
+	out->count = 0;
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return errno == ENOENT ? 0 : HAND_OVER;
+	int result = read_dir(dir, out);
+	close(dir);
+	return result;
+}
+
+int read_processes(const char *path, struct pids *out)
+{
+	return read_cgroup(path, out, read_below);
+}
+
+int read_own_processes(const char *path, struct pids *out)
+{
+	return read_cgroup(path, out, add_processes);
+}

@@ -1,0 +1,51 @@
+/* The end of `delete`: the ID is given back by a rename, then the directory goes (lifecycle/store.py). */
+#define _GNU_SOURCE
+#include "front.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int is_known(void *context, const char *name, unsigned char type)
+{
+	(void)type;
+	const struct strs *names = context;
+	FOR_EACH_STR(known, *names)
+	if (!strcmp(known, name))
+		return 0;
+	return HAND_OVER;
+}
+
+/* A directory whose owner was killed before it had removed it: Python clears it away. Its name ends in the pid. */
+static int is_abandoned(void *context, const char *name, unsigned char type)
+{
+	(void)context;
+	(void)type;
+	if (*name != UNCLAIMED)
+		return 0;
+	const char *pid = strrchr(name, '.');
+	return pid && start_time(number_of(pid + 1)) > 0 ? 0 : HAND_OVER;
+}
+
+int do_remove_state(struct front *f, const struct step_remove_state *a)
+{
+	char retired[512], thread[24], pid[24];
+	const char *parts[] = {(const char[]){UNCLAIMED, 0},
+			       f->container.id,
+			       ".",
+			       decimal(thread, gettid()),
+			       ".",
+			       decimal(pid, getpid()),
+			       NULL};
+	struct strs names = a->names;
+	if (!join(retired, sizeof retired, parts) || each_entry(f->directory, is_known, &names) ||
+	    each_entry(f->root, is_abandoned, NULL))
+		return HAND_OVER;
+	if (renameat(f->root, f->container.id, f->root, retired))
+		return HAND_OVER; /* another `delete` was faster */
+	/* From here on it is done: what stays is cleared away by the next `delete`. */
+	FOR_EACH_STR(name, names)
+	unlinkat(f->directory, name, 0);
+	unlinkat(f->root, retired, AT_REMOVEDIR);
+	return 0;
+}

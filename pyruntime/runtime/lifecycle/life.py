@@ -1,0 +1,194 @@
+"""The life plan of a container: what `start`, `state`, `kill`, `pause`, `resume`, `delete`, `ps` and `list` will do.
+
+Emitted once, when the container has been created, for the front (plan/life.py has the instructions). Each list is the
+ordinary course of what the verb's module does here in Python. What is out of the ordinary has no instruction, and then
+the verb has no list: hooks, a unit that systemd must stop, processes that no pid namespace ends.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
+
+from pyruntime.errors import HostError
+from pyruntime.runtime.cgroups.group import Cgroup
+from pyruntime.runtime.lifecycle.status import document
+from pyruntime.runtime.plan.life import ALIVE, ANY, CREATED, LIFE, NUMBERS, PAUSED, RUNNING, SLOTS, STOPPED
+from pyruntime.system.json import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
+
+_WORDS = {CREATED: "created", RUNNING: "running", PAUSED: "paused", STOPPED: "stopped"}
+_PATIENCE = 10_000   # milliseconds, as in delete.py and cgroups/group.py
+_SIGKILL = 9
+_TRANSIENT = "/run/systemd/transient"
+# What is left in the state directory; with anything else in it, Python clears it.
+_FILES = ("state.json", "init", "exec.json", "start.sock", "life.plan", *(f"exec.{slot}" for slot in range(SLOTS)))
+
+
+def settle(container: StateDirectory, record: StateRecord, *, notifies: bool = False) -> None:
+    """Write down a container that has been created, and its life plan. ``notifies``: whether its program may speak to a
+    service manager, for which `start` then waits."""
+    container.write(record)
+    file = os.stat(os.path.join(container.directory, "state.json"))
+    container.keep_plan("life.plan", life_plan(record, file, notifies=notifies))
+
+
+def life_plan(record: StateRecord, file: os.stat_result, *, notifies: bool) -> bytes:
+    """The plan of a created container. ``file`` is its state.json: the plan is void when that is written again."""
+    plan = Life(record)
+    plan.head(file)
+    plan.state()
+    if record.has_process and not notifies and not record.hooks.get("poststart"):
+        plan.verb("start", CREATED)
+        plan.emit("begin")
+    plan.kill()
+    plan.pause()
+    plan.delete()
+    plan.list()
+    return LIFE.frame(plan.records)
+
+
+class _Freezer:
+    """How a cgroup is frozen: by v1's file or by v2's. Empty where there is no freezer."""
+
+    __slots__ = ("file", "freeze", "frozen", "state", "thaw")
+
+    def __init__(self, group: Cgroup) -> None:
+        self.file = self.freeze = self.thaw = self.state = self.frozen = ""
+        try:
+            directory, modern = group.find_freezer()
+        except HostError:
+            return
+        self.file = f"{directory}/cgroup.freeze" if modern else f"{directory}/freezer.state"
+        self.state = f"{directory}/cgroup.events" if modern else self.file
+        self.freeze, self.thaw, self.frozen = ("1", "0", "frozen 1") if modern else ("FROZEN", "THAWED", "FROZEN")
+
+
+class Life:
+    """The records of a plan in the making."""
+
+    def __init__(self, record: StateRecord) -> None:
+        self.record = record
+        self.records: list[bytes] = []
+        group = Cgroup(record.cgroup)
+        self.main = group.main() if group.paths else ""
+        self.freezer = _Freezer(group)
+        # Not the container's own pid namespace: its processes do not end with init.
+        self.shared = not record.own_pids and bool(record.cgroup)
+
+    def emit(self, op: str, /, tolerate: Sequence[int] = (), **args: Any) -> None:
+        """Add one instruction."""
+        self.records.append(LIFE.record(len(self.records), op, args, "life.plan", tolerate))
+
+    def head(self, file: os.stat_result) -> None:
+        """What comes before the lists."""
+        record = self.record
+        self.emit("container", id=record.id, pid=record.pid, started=record.started)
+        self.unchanged("state.json", file)
+        self.emit("paused_while", path=self.freezer.state, text=self.freezer.frozen)
+        self.emit("created_while", socket="start.sock")
+
+    def unchanged(self, name: str, file: os.stat_result) -> None:
+        """The plan is void when this file of the state directory is written again."""
+        self.emit("unchanged", name=name, inode=file.st_ino, size=file.st_size, modified=file.st_mtime_ns,
+                  changed=file.st_ctime_ns)
+
+    def verb(self, name: str, statuses: int) -> None:
+        """Begin a list."""
+        self.emit("verb", number=NUMBERS[name])
+        if statuses != ANY:
+            self.emit("require", statuses=statuses)
+
+    def state(self) -> None:
+        """The document of `state`; what changes in it with the status stands alone."""
+        # No text of JSON holds a line feed, so that this line is what it looks like.
+        known = f'\n  "pid": {self.record.pid},\n  "status": "created",\n'
+        before, found, after = encode(document(self.record, "created"), 2).partition(known)
+        assert found, before
+        self.verb("state", ANY)
+        self.emit("print", statuses=ANY, text=before)
+        for status, word in _WORDS.items():
+            pid = 0 if status == STOPPED else self.record.pid
+            self.emit("print", statuses=status, text=f'\n  "pid": {pid},\n  "status": "{word}",\n')
+        self.emit("print", statuses=ANY, text=f"{after}\n")
+
+    def kill(self) -> None:
+        """`kill`, and with --all."""
+        self.verb("kill", ALIVE)
+        self.emit("signal_init", statuses=ALIVE, signal=0)
+        if os.geteuid() == 0:   # else some processes may be another user's, and Python says which
+            self.verb("kill_all", ANY)
+            self._signal_all()
+        if not self.shared:
+            self.verb("kill_hard", ALIVE)
+            self.emit("signal_init", statuses=ALIVE, signal=_SIGKILL)
+            self._thaw()
+            self.verb("kill_all_hard", ANY)
+            self._signal_all()
+            self._thaw()
+
+    def _signal_all(self) -> None:
+        self.emit("signal_init", statuses=ALIVE, signal=0)
+        if self.main:
+            self.emit("signal_others", path=self.main)
+
+    def _thaw(self) -> None:
+        # A task in a frozen v1 cgroup does not take SIGKILL before it is thawed.
+        if self.freezer.file:
+            self.emit("write_file", statuses=PAUSED, path=self.freezer.file, data=self.freezer.thaw)
+
+    def pause(self) -> None:
+        """`pause` and `resume`."""
+        freezer = self.freezer
+        if not freezer.file:
+            return
+        self.verb("pause", CREATED | RUNNING)
+        self.emit("write_file", statuses=ANY, path=freezer.file, data=freezer.freeze)
+        # v1 may miss a task that forked meanwhile: asked again.
+        self.emit("await_text", path=freezer.state, text=freezer.frozen, file=freezer.file, again=freezer.freeze,
+                  back=freezer.thaw, milliseconds=_PATIENCE)
+        self.verb("resume", PAUSED)
+        self.emit("write_file", statuses=ANY, path=freezer.file, data=freezer.thaw)
+
+    def delete(self) -> None:
+        """`delete`, and with --force."""
+        if self.record.hooks.get("poststop") or (self.record.unit and self.record.user_unit):
+            return
+        self.verb("delete", STOPPED)
+        self._remove()
+        self.verb("delete_force", ANY)
+        self.emit("signal_init", statuses=ALIVE, signal=_SIGKILL)
+        self._thaw()
+        self.emit("await_end", milliseconds=_PATIENCE)
+        self._remove()
+
+    def _remove(self) -> None:
+        record = self.record
+        if record.unit:   # systemd has forgotten it, as usual when a container has ended before `delete`
+            self.emit("require_path", path=_TRANSIENT, exists=1)
+            self.emit("require_path", path=f"{_TRANSIENT}/{record.unit}", exists=0)
+        if self.shared:
+            self.emit("require_empty", path=self.main)
+        own = [path for path in record.cgroup.values() if path in record.cgroup_made]
+        for path in own:
+            self.emit("remove_directory", path=path, tolerate=(ENOENT, ENODEV))
+        for path in reversed(record.cgroup_made):
+            if path not in own:   # an ancestor that others use by now stays
+                self.emit("remove_directory", path=path, tolerate=(ENOENT, EBUSY, ENOTEMPTY))
+        for path in record.rdt:
+            self.emit("remove_directory", path=path, tolerate=(ENOENT,))
+        self.emit("remove_state", names=_FILES)
+
+    def list(self) -> None:
+        """`ps --format json` and `list -q`."""
+        if self.main:
+            self.verb("ps", ANY)
+            self.emit("print_processes", path=self.main, before="[", between=",", after="]\n", none="null\n")
+        self.verb("list", ANY)
+        self.emit("print", statuses=ANY, text=f"{self.record.id}\n")
