@@ -50,7 +50,7 @@ def _named(row: dict[str, Any], value: str) -> bool:
     try:
         return any(re.search(value, name) for name in (row["Names"], f"/{row['Names']}"))
     except re.error:
-        raise UsageError(f'--filter "name={value}": that is no regular expression') from None
+        raise UsageError(f'--filter "name={value}": this is not a regular expression') from None
 
 
 def _has_port(ports: Iterable[str], value: str) -> bool:
@@ -58,7 +58,7 @@ def _has_port(ports: Iterable[str], value: str) -> bool:
     numbers, _, protocol = value.partition("/")
     first, _, last = numbers.partition("-")
     if not first.isdecimal() or not (last or first).isdecimal():
-        raise UsageError(f'--filter: "{value}" is no port: write PORT[-PORT][/tcp|udp|sctp]')
+        raise UsageError(f'--filter: "{value}" is not a port: write PORT[-PORT][/tcp|udp|sctp]')
     for port in ports:
         number, _, kind = port.partition("/")
         if int(first) <= int(number) <= int(last or first) and kind == (protocol or "tcp"):

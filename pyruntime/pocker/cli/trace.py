@@ -45,9 +45,9 @@ ELSEWHERE = {
     **dict.fromkeys(("publish", "publish-all", "expose"), "the network above: ports, rules and the proxy"),
     **dict.fromkeys(("dns", "dns-search", "dns-option", "dns-opt"), "the container's resolv.conf, and the name server"),
     **dict.fromkeys(("network-alias", "net-alias", "link"), "the name server"),
-    "runtime": "nothing: there is no other",
+    "runtime": "nothing: there is no other runtime",
     **dict.fromkeys(("kernel-memory", "disable-content-trust", "volume-driver"), "nothing: accepted for compatibility"),
-    "add-host": "the container's file hosts",
+    "add-host": "the container's /etc/hosts",
     **dict.fromkeys(("volume", "mount", "volumes-from"), "volumes: missing volumes are created now"),
     "userns": "the user namespace: its ids, and the layers mounted with them, if the container has its own",
     "name": "the directory of names: a link to the container",
@@ -144,7 +144,7 @@ class Trace:
             found = list(_changes_by(flag, container, record, root, document))
             yield from (f"    config.json: {line}" for line in found[:_LINES])
             if len(found) > _LINES:
-                yield f"    config.json: and {len(found) - _LINES} places more"
+                yield f"    config.json: and {len(found) - _LINES} more places"
             if flag.name in ELSEWHERE:
                 yield f"    {ELSEWHERE[flag.name]}"
             elif flag.without is None:
@@ -203,7 +203,8 @@ def _network(record: ContainerRecord, network: Reservation | None) -> Iterator[s
               f" {entry['interface']}"
         for number, address, gateway in (("", "ip", "gateway"), ("6", "ip6", "gateway6")):
             if entry[address]:
-                yield f"  address      {entry[address]} of {entry['subnet' + number]}, way out by {entry[gateway]}"
+                yield (f"  address      {entry[address]} of {entry['subnet' + number]}, default route through"
+                       f" {entry[gateway]}")
         yield f"  rules        nft list table inet {entry['interface']}"
     for port in endpoint.ports:
         yield f"  port         {port['host']} {port['port']}/{port['protocol']} leads to {port['to']}"
@@ -216,10 +217,10 @@ def _configuration(container: Container, document: dict[str, Any]) -> Iterator[s
     yield f"  namespaces   {', '.join(entry['type'] for entry in linux['namespaces'])}"
     yield f"  mounts       {', '.join(entry['destination'] for entry in document['mounts'])}"
     yield f"  hidden       {len(linux['maskedPaths'])} paths, and {len(linux['readonlyPaths'])} read-only"
-    yield f"  may          {len(process['capabilities']['bounding'])} capabilities; " + (
-        f"{sum(len(rule['names']) for rule in linux['seccomp']['syscalls'])} names of system calls in its filter"
-        if linux.get("seccomp") else "no filter of system calls")
-    yield f"  cgroup       {linux.get('cgroupsPath', 'where the runtime may make one')}"
+    yield f"  allowed      {len(process['capabilities']['bounding'])} capabilities; " + (
+        f"{sum(len(rule['names']) for rule in linux['seccomp']['syscalls'])} system calls by the seccomp filter"
+        if linux.get("seccomp") else "no seccomp filter")
+    yield f"  cgroup       {linux.get('cgroupsPath', 'created by the runtime, if it has permission')}"
 
 
 def _plan(container: Container, record: ContainerRecord) -> Iterator[str]:

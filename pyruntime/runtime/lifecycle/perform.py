@@ -161,7 +161,7 @@ def _foreign_user_namespace(path: str) -> int:
     os.close(own)
     if namespace < 0:
         raise PyruntimeError(f'option "idmap" without mappings: "{path}" is the host\'s own user namespace, which has'
-                             " none to take")
+                             " no mappings")
     return namespace
 
 

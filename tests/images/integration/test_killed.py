@@ -104,7 +104,7 @@ def test_killed_pulls(reference: str, tmp_path: Path) -> None:
         if number % 5 == 4:
             assert pyimage.ok("pull", "-q", reference) == digest
             healthy(pyimage)
-    assert moments.hits >= MOMENTS // 3, "most were over before they could be killed"
+    assert moments.hits >= MOMENTS // 3, "most commands ended before they were killed"
     assert pyimage.ok("pull", "-q", reference) == digest
     pyimage.ok("prune", "--partial")
     assert os.listdir(pyimage.store / "work") == os.listdir(pyimage.store / "ingest") == []
@@ -126,7 +126,7 @@ def test_killed_prunes(reference: str, tmp_path: Path) -> None:
         pyimage.ok("rm", "--no-prune", reference)
         moments[number % 2].kill(pyimage, "prune", "--partial")
         healthy(pyimage)
-    assert sum(one.hits for one in moments) >= MOMENTS // 3, "most were over before they could be killed"
+    assert sum(one.hits for one in moments) >= MOMENTS // 3, "most commands ended before they were killed"
     pyimage.ok("prune", "--partial")
     for directory in ("blobs/sha256", "layers", "work", "trash", "ingest"):
         assert os.listdir(pyimage.store / directory) == [], directory
@@ -156,7 +156,7 @@ def test_killed_unpacks(driver: str, reference: str, tmp_path: Path) -> None:
                 assert listing(bundle / "rootfs") == expected
             pyimage.ok("umount", "--remove", bundle)
             assert not bundle.exists()
-        assert moments.hits >= MOMENTS // 3, "most were over before they could be killed"
+        assert moments.hits >= MOMENTS // 3, "most commands ended before they were killed"
         healthy(pyimage)
     finally:
         umount_below(tmp_path)

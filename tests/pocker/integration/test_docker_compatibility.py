@@ -27,7 +27,7 @@ def test_filters_of_ps(pocker: Pocker) -> None:
     assert names("name=web", "since=web-1") == "web-2"
     assert "regular expression" in pocker.fails("ps", "--filter", "name=(", "-a")
     assert "no such container" in pocker.fails("ps", "--filter", "before=nobody")
-    assert "is no port" in pocker.fails("ps", "-a", "--filter", "expose=http")
+    assert "is not a port" in pocker.fails("ps", "-a", "--filter", "expose=http")
     pocker.ok("rm", "web-1", "web-2", "db")
     pocker.ok("volume", "rm", "data")
 

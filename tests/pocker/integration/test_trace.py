@@ -104,8 +104,8 @@ def test_the_network(lab: Lab) -> None:
                  "busybox", "sleep", "1000")
     entry = lab.endpoint("it")["joined"][0]
     assert "\nnetwork: back\n" in text
-    assert f"address      {entry['ip']} of {entry['subnet']}, way out by {entry['gateway']}\n" in text
-    assert f"address      {entry['ip6']} of {entry['subnet6']}, way out by {entry['gateway6']}\n" in text
+    assert f"address      {entry['ip']} of {entry['subnet']}, default route through {entry['gateway']}\n" in text
+    assert f"address      {entry['ip6']} of {entry['subnet6']}, default route through {entry['gateway6']}\n" in text
     assert "port         0.0.0.0 8080/tcp leads to 80\n" in text
     rules = next(line.split()[1:] for line in text.splitlines() if line.startswith("  rules "))
     assert "8080" in lab.on_host(*rules)
@@ -113,7 +113,7 @@ def test_the_network(lab: Lab) -> None:
     assert entry["link"] in lab.interfaces()
     flags = told(text)
     assert flags["--publish 8080:80"] == ["the network above: ports, rules and the proxy"]
-    assert flags["--add-host a:1.2.3.4"] == ["the container's file hosts"]
+    assert flags["--add-host a:1.2.3.4"] == ["the container's /etc/hosts"]
 
 
 def test_programs_streams_are_untouched(pocker: Pocker) -> None:
