@@ -1,4 +1,4 @@
-"""Observers of a build, which are called at the beginning and the end of each step, and with each line of its output."""
+"""Observers of a build: called at the beginning and the end of each step, and with each line of its output."""
 
 from __future__ import annotations
 
