@@ -324,7 +324,7 @@ class HealthCheck(Value):
     retries: int = 0
 
     def document(self) -> dict[str, Any]:
-        """The form in the record: all fields, or nothing of an empty one."""
+        """The form in the record: all fields, or an empty object if no field is set."""
         return {name: _plain(getattr(self, name)) for name in self.fields()} if self.changed() else {}
 
 

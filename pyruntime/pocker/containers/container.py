@@ -189,7 +189,7 @@ class Container:
         self.put("run.json", encode(run.document()))
 
     def exit(self) -> Exit | None:
-        """The end of the last run; None if it goes on, or if the exit status is unknown."""
+        """The end of the last run; None if the container is running, or if the exit status is unknown."""
         try:
             return Exit(**self._read("exit"))
         except NoSuchContainer:
