@@ -185,7 +185,7 @@ def test_links(lab: Lab) -> None:
 def test_another_runtime_is_refused(pocker: Pocker) -> None:
     for name in ("pyruntime", "io.containerd.runc.v2"):
         pocker.ok("run", "--rm", *NONE, "--runtime", name, "busybox", "true")
-    assert "by pyruntime alone" in pocker.fails("run", "--rm", "--runtime", "runsc", *NONE, "busybox", status=125)
+    assert "only with pyruntime" in pocker.fails("run", "--rm", "--runtime", "runsc", *NONE, "busybox", status=125)
 
 
 def test_update_of_the_restart_policy_under_a_foreground_run(pocker: Pocker) -> None:
