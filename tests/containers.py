@@ -22,7 +22,7 @@ from tests.commands import COMMAND
 
 PATIENCE = 30
 NEED_ROOT = {"integration", "security"}
-# Of the runtime's: their tests run twice, through the front and with the front switched off.
+# Fixtures of the runtime: tests with them run twice, with the front and with the front switched off.
 BOTH_WAYS = {f"runtime/integration/test_{name}.py" for name in ("lifecycle", "state_directory", "pause", "ps")}
 
 
@@ -253,7 +253,7 @@ def shared_rootfs() -> Iterator[Path]:
 
 @pytest.fixture
 def front(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Whether the front may do what it can."""
+    """Whether the front is switched on."""
     value = getattr(request, "param", "on")
     monkeypatch.setenv("PYRUNTIME_FRONT", value)
     return str(value)

@@ -26,7 +26,7 @@ class _Base:
                             ImageConfig(b"", {"config": config, "rootfs": {}}))
 
     def image(self, name: str, platform: Platform | None) -> Image:
-        """The image, whatever it is called."""
+        """The base image, for any name in FROM."""
         return self._image
 
 

@@ -1,4 +1,4 @@
-"""What observes a build: begin and end of each step, and the output of its command."""
+"""Observers of a build: called at the beginning and the end of each step, and with each line of its output."""
 
 from __future__ import annotations
 

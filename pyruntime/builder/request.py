@@ -1,4 +1,4 @@
-"""What a build is asked for, and what it gives."""
+"""The request for a build, and its result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pyruntime.images.document import Descriptor
     from pyruntime.images.platform import Platform
 
-ENTITLEMENTS = ("network.host",)   # privileges that a Dockerfile cannot give to itself
+ENTITLEMENTS = ("network.host",)   # privileges that a Dockerfile cannot grant itself
 COMPRESSIONS = ("none", "gzip", "zstd")
 DOCUMENTS = ("manifest", "index", "manifest-descriptor")   # that annotations can be added to
 LATEST = 253402300799   # seconds since 1970: the last time that RFC 3339 can express

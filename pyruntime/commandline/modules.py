@@ -1,6 +1,6 @@
 """Modules that are loaded by their names: those of commands, when a command is called.
 
-The names stand in static tables alone: Program (the commands of a program), Group (the members of a command) and
+The names are only in static tables: Program (the commands of a program), Group (the members of a command) and
 commandline.entry (the programs). A test reads these tables, checks that each module exists, and counts it as an import.
 """
 

@@ -143,7 +143,7 @@ def out(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print a note for a person on standard error; it is no part of the result."""
+    """Print a note for a person on standard error; it is not part of the result."""
     os.write(2, safe(text).encode() + b"\n")
 
 

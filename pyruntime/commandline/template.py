@@ -179,7 +179,7 @@ class _Template:
         elif isinstance(value, list | tuple) or not value:
             pairs = list(enumerate(value or []))
         else:
-            raise self._wrong(f"range {block.text}", "that is no list")
+            raise self._wrong(f"range {block.text}", "this is not a list")
         result = ""
         for key, item in pairs:
             own = dict(zip(variables, (key, item) if len(variables) == 2 else (item,), strict=False))

@@ -97,7 +97,7 @@ class BarProgress(Progress):
 
 
 def progress(*, quiet: bool) -> Progress:
-    """The kind for standard error, or with ``quiet`` the one that shows nothing."""
+    """The kind of progress that suits standard error; with ``quiet``, the base class, which shows nothing."""
     if quiet:
         return Progress()
     return BarProgress() if sys.stderr.isatty() else LineProgress()

@@ -1,4 +1,4 @@
-"""Which names a removal takes: of one image, or of all images that no bundle uses."""
+"""The names that `rm` and `prune` remove: of one image, or of all images that no bundle uses."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def enter(store_root: str = "", warn: Callable[[str], None] | None = None) -> No
         return
     uid, gid = os.geteuid(), os.getegid()
     if store_root and os.path.exists(store_root) and os.stat(store_root).st_uid != uid:
-        raise HostError(f'store "{store_root}" belongs to user {os.stat(store_root).st_uid}, not to {uid}: name one of'
-                        " own store with PYRUNTIME_STORE")
+        raise HostError(f'store "{store_root}" belongs to user {os.stat(store_root).st_uid}, not to {uid}: name'
+                        " your own store with PYRUNTIME_STORE")
     ranges = _ranges(uid, warn or (lambda _text: None))
     ready, tell = os.pipe()
     answer, reply = os.pipe()

@@ -99,7 +99,7 @@ static int k_set_fs_ids(unsigned int uid, unsigned int gid)
         return -1;
     setfsgid(gid);
     setfsuid(uid);
-    /* They return the old id, and tell of no error: an id that is none changes nothing. */
+    /* They return the old ID and report no error: an invalid ID changes nothing. */
     if ((unsigned int)setfsuid(-1) != uid || (unsigned int)setfsgid(-1) != gid) {
         errno = EINVAL;
         return -1;

@@ -67,7 +67,7 @@ def _process(site: Site) -> tuple[int, int]:
 
 
 def _tell(site: Site) -> bool:
-    """Make the name server look which networks are up; False if it does not run."""
+    """Make the name server check which networks are up; False if it does not run."""
     try:
         processes.send_signal(*_process(site), SIGHUP)
     except ProcessLookupError:

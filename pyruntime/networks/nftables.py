@@ -83,7 +83,7 @@ def _first(messages: str) -> str:
     for line in messages.splitlines():
         if "rror: " in line:
             return line.partition("rror: ")[2]
-    return messages.strip() or "it does not say why"
+    return messages.strip() or "no reason is given"
 
 
 def table(network: Network) -> str:

@@ -46,7 +46,7 @@ class Bound:
         self.protocol = protocol
 
     def document(self) -> dict[str, Any]:
-        """The entry of the endpoint."""
+        """The port's entry in the endpoint's record."""
         return {"host": self.host, "port": self.port, "to": self.to, "protocol": self.protocol}
 
 

@@ -51,8 +51,8 @@ _PATIENCE = 10.0   # seconds that a killed container may take to end
 class Engine:
     """The containers, volumes and networks below one pair of directories.
 
-    ``root``      the directory of what outlives a reboot; "": POCKER_ROOT, or the command's default
-    ``run_root``  the directory of what does not; "": POCKER_RUN, or the command's default
+    ``root``      the directory of data that survives a reboot; "": POCKER_ROOT, or the command's default
+    ``run_root``  the directory of data that does not; "": POCKER_RUN, or the command's default
     ``store``     the local store of images, shared with `pyimage`; "": PYRUNTIME_STORE, or the command's default
     ``driver``    the storage driver of new containers: overlay, btrfs or copy; "": the best one that works
     ``decide``    the command line that a container's monitor executes when there is something to decide (whether to
@@ -107,7 +107,7 @@ class Engine:
         sweep_volumes(self.places)
 
     def _reap(self) -> None:
-        """Take the exit statuses of monitors that have ended: they are our children, and would stay as zombies."""
+        """Reap monitors that have ended: they are children of this process, and would stay zombies."""
         for pid in list(self._monitors):
             try:
                 if os.waitpid(pid, os.WNOHANG)[0]:
@@ -314,7 +314,7 @@ class Engine:
         return found
 
     def inspect(self, container: str, *, sizes: bool = False) -> dict[str, Any]:
-        """All about a container, as the document of `docker inspect`; ``sizes``: with SizeRw and SizeRootFs."""
+        """The document of `docker inspect` about a container; ``sizes``: with SizeRw and SizeRootFs."""
         from pyruntime.pocker.containers.inspect import describe, sizes_of  # lazy: as in places
 
         found, record = self._open(container)

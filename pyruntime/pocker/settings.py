@@ -102,7 +102,7 @@ class DeviceRequest(Value):
 
 
 class SecurityOption(Value):
-    """One change to the usual confinement; later ones go on from earlier ones.
+    """One change to the usual confinement; each change applies to the result of earlier ones.
 
     ``name``   seccomp, apparmor, label, no-new-privileges, systempaths, mask, unmask or writable-cgroups
     ``value``  "unconfined", the name of a profile, paths with colons between them, "true" or "false"
@@ -237,7 +237,7 @@ class Ulimit(Value):
 
 
 class NetworkAttachment(Value):
-    """A network to connect to. ``none``, ``host`` and ``container:ID`` stand alone.
+    """A network to connect to. ``none``, ``host`` and ``container:ID`` exclude other networks.
 
     ``ip``, ``ip6``, ``mac``   addresses; "": any
     ``aliases``   further names of the container in this network
@@ -287,8 +287,8 @@ class PublishedPort(Value):
 
 
 class RestartPolicy(Value):
-    """When a container is started again. ``name``: no, always, on-failure or unless-stopped; ``limit``: of on-failure,
-    how often at most (0: no limit)."""
+    """When a container is started again. ``name``: no, always, on-failure or unless-stopped; ``limit``: the
+    maximum number of restarts of on-failure (0: no limit)."""
 
     name: str = "no"
     limit: int = 0
@@ -324,7 +324,7 @@ class HealthCheck(Value):
     retries: int = 0
 
     def document(self) -> dict[str, Any]:
-        """The form in the record: all fields, or nothing of an empty one."""
+        """The form in the record: all fields, or an empty object if no field is set."""
         return {name: _plain(getattr(self, name)) for name in self.fields()} if self.changed() else {}
 
 
@@ -382,7 +382,7 @@ class ContainerSettings(Value):
     dns_search: Sequence[str] = ()
     dns_options: Sequence[str] = ()
     hosts: Sequence[str] = ()                   # NAME:ADDRESS, where ADDRESS may be host-gateway
-    links: Mapping[str, str] = _NONE            # another name of a container, for this one alone -> the container
+    links: Mapping[str, str] = _NONE            # alias that only this container can resolve -> container
     # Its life.
     restart: RestartPolicy = RestartPolicy()
     remove: bool = False                        # when it has ended, with its anonymous volumes
@@ -418,12 +418,12 @@ class ContainerSettings(Value):
         return cls(**found)
 
 
-# Field -> the members of its value that stand one by one in the record.
+# Field -> the members of its value that have separate names in the record.
 _FLAT = {"restart": {"name": "restart", "limit": "restart_limit"},
          "logging": {"driver": "log_driver", "max_size": "log_size", "max_files": "log_files",
                      "details": "log_details"}}
 _STORED = {"resources": "limits", "publish": "ports"}
-# Field that is a list of values -> its name in the record, and what reads an item.
+# Field that is a list of values -> its name in the record, and the function that reads an item.
 _LISTS: Mapping[str, tuple[str, Any]] = {
     "security": ("security", SecurityOption.of), "mounts": ("mounts", lambda one: MountPoint(**one)),
     "volumes_from": ("volumes_from", VolumesFrom.of), "devices": ("devices", DeviceRequest.of),

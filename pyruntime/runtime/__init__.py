@@ -1,1 +1,1 @@
-"""runc's peer: containers of the runtime specification. pyruntime.runtime.api is its door."""
+"""runc's peer: containers of the runtime specification. pyruntime.runtime.api is its interface."""

@@ -10,7 +10,7 @@ from pyruntime.errors import PyruntimeError
 
 def private(path: str, remedy: str) -> str:
     """Create a directory that only this user may write, if it is missing, and return its path. Raises PyruntimeError
-    with the remedy if another user may write to it: he could make us run his hooks."""
+    with the remedy if another user may write to it: that user could make this process run hooks."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:

@@ -21,7 +21,7 @@ def parse(text: str) -> int | None:
         if unit not in _UNITS or not number.replace(".", "", 1).isdecimal():
             return None
         total += float(number) * _UNITS[unit]
-    return round(min(total, 1 << 64))   # beyond every caller's limit, and finite: float(number) may not be
+    return round(min(total, 1 << 64))   # above every caller's limit, and always finite, unlike float(number)
 
 
 def text(nanoseconds: int) -> str:

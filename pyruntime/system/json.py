@@ -157,14 +157,14 @@ def _write(value: object, newline: str, step: str, parts: list[str]) -> None:
         parts.append(int.__repr__(value))
     elif isinstance(value, float):
         if value - value != 0:
-            raise ValueError(f"{value!r} has no place in JSON")
+            raise ValueError(f"{value!r} cannot be written as JSON")
         parts.append(float.__repr__(value))
     elif isinstance(value, dict):
         _write_object(value, newline, step, parts)
     elif isinstance(value, (list, tuple)):
         _write_array(value, newline, step, parts)
     else:
-        raise TypeError(f"{type(value).__name__} has no place in JSON")
+        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _write_object(value: dict[Any, Any], newline: str, step: str, parts: list[str]) -> None:
@@ -176,7 +176,7 @@ def _write_object(value: dict[Any, Any], newline: str, step: str, parts: list[st
     mark = "{"
     for name, item in value.items():
         if not isinstance(name, str):
-            raise TypeError(f"a key of type {type(name).__name__} has no place in JSON")
+            raise TypeError(f"a key of type {type(name).__name__} cannot be written as JSON")
         parts.append(mark + inner + quote(name) + colon)
         _write(item, inner, step, parts)
         mark = ","

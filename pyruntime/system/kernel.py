@@ -1,4 +1,4 @@
-"""The one door to system calls that Python lacks. Each function raises OSError with the kernel's errno.
+"""The only module for system calls that Python lacks. Each function raises OSError with the kernel's errno.
 
 The extension behind it is loaded with the first call: the common `create` needs none of this.
 """

@@ -11,8 +11,8 @@ from pyruntime.system.locks import Lock
 class Roots:
     """ROOT and RUN; directories below them are created when they are first needed.
 
-    ``root``    what outlives a reboot
-    ``run``     what does not
+    ``root``    for data that survives a reboot
+    ``run``     for data that does not
     ``remedy``  for the error message if they cannot be created
     """
 

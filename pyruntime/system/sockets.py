@@ -32,7 +32,7 @@ def connect(path: str, where: str, kind: int = _socket.SOCK_STREAM) -> _socket.s
 
 
 def listen(path: str) -> _socket.socket:
-    """A listening socket at ``path``, for the owner alone."""
+    """A listening socket at ``path``, that only its owner can connect to."""
     name, fd = address(path)
     try:
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC, 0)

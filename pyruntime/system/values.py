@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Self, dataclass_transform
 else:
     def dataclass_transform(**_: object) -> object:
-        """For type checkers alone."""
+        """Only for type checkers."""
         return lambda cls: cls
 
 

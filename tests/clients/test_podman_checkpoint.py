@@ -26,7 +26,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 def _counted(podman: Podman, beyond: int) -> int:
-    """What the container has counted to, when it is more than ``beyond``; without a gap."""
+    """The container's counter, once it is greater than ``beyond``; it has no gap."""
     deadline = time.monotonic() + 30
     while len(lines := podman.ok("logs", "c1").split()) <= beyond:
         assert time.monotonic() < deadline, lines[-3:]

@@ -1,5 +1,5 @@
 /* libFuzzer target: the front's decoder and its reader of command lines, which are strings with a NUL each. The header
- * of a plan is put right first, or no input would get past the checksum. */
+ * of a plan is corrected first, or no input would pass the checksum. */
 #include "front.h"
 #include <stdlib.h>
 #include <string.h>

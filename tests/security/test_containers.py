@@ -29,7 +29,7 @@ def image(pocker: Pocker, path: Path, text: str) -> str:
 
 @pytest.fixture
 def pocker(pocker: Pocker) -> Pocker:
-    """It knows the store that it shares with other tests."""
+    """pocker; SHARED_STORE in its environment is the store that it shares with other tests."""
     pocker.environment["SHARED_STORE"] = pocker.environment["PYRUNTIME_STORE"]
     return pocker
 

@@ -1,4 +1,4 @@
-"""The forms of arguments: a JSON list of texts, or something else."""
+"""The forms of arguments: a JSON list of strings, or something else."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class BuildPlan:
                              f'write "ARG {unused}" where it is used')
 
     def warnings(self) -> list[str]:
-        """Valid but discouraged instructions; a sentence with its position each."""
+        """Valid but discouraged instructions: a sentence for each, with its position."""
         return [self.source.show(complaint) for complaint in self.source.warnings]
 
     def origin(self, name: str, before: int) -> StagePlan | None:

@@ -33,8 +33,7 @@ _PATIENCE = 60   # seconds for the head of a response, and without data
 
 
 class Remote:
-    """An image in a registry of which only the documents were read: the tag is resolved, and its layers can be fetched.
-    """
+    """A registry image of which only the documents were read: the tag is resolved, and the layers can be fetched."""
 
     def __init__(self, store: Store, source: RegistrySource, platform: Platform | None, warn: Callable[[str], None]
                  ) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMAND = Command("rm", "[options] IMAGE...", "remove images",
-                  Flag("force", "bool", "remove images in use, and by ID images of several names; ignore missing ones",
+                  Flag("force", "bool", "remove images in use, or with several names by ID; ignore missing images",
                        short="f"),
                   Flag("no-prune", "bool", "remove only the name"), least=1, text="""
 Removes a name, and then the blobs and layers that no other name and no bundle uses. An ID stands for all

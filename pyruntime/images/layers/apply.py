@@ -1,6 +1,6 @@
 """Extracts a layer's archive into a directory in overlay form (layer.md#applying-changesets).
 
-extract    bytes of a blob -> an empty directory; nothing of it depends on other layers
+extract    bytes of a blob -> an empty directory, independently of other layers
 complete   then what depends on the layers below (pyruntime.images.layers.complete)
 
 Overlay form is that of overlayfs's upper directory: a whiteout is a character device 0:0, a directory that hides the

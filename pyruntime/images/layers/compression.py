@@ -54,8 +54,8 @@ def kind_of(head: bytes, *, archive: bool = False) -> str:
         if head.startswith(magic) and head[257:262] != b"ustar":
             if archive and name in _ARCHIVES:
                 return name
-            raise LayerError(f"compressed with {name}, which no {'archive' if archive else 'layer'} may be; compress it"
-                             f" with gzip{', bzip2, xz' if archive else ''} or zstd")
+            raise LayerError(f"compressed with {name}, which no {'archive' if archive else 'layer'} may use; compress"
+                             f" it with gzip{', bzip2, xz' if archive else ''} or zstd")
     return "none"
 
 

@@ -63,7 +63,7 @@ def from_records(records: list[tuple[bytes, bytes]], keys: dict[bytes, bytes], s
 
 
 def from_content(stream: LayerStream, stored: int) -> tuple[int, Map]:
-    """Map by format 1.0, which stands before the content, and the bytes of content after it."""
+    """The map in format 1.0, which precedes the content, and the number of bytes of content after it."""
     text = b""
     read = 0
     numbers: list[int] = []

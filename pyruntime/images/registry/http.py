@@ -324,7 +324,7 @@ class Transport:
             connection = kept or self._dial(url, insecure)
             try:
                 answer = self._send(connection, method, url, headers, body)
-            except PyruntimeError:   # of what reads the body
+            except PyruntimeError:   # an error of the body's source
                 connection.close()
                 raise
             except Exception as error:

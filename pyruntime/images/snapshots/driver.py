@@ -1,4 +1,4 @@
-"""What every storage driver does; pyruntime.images.snapshots.choose finds the driver for a store and a directory.
+"""The interface of all storage drivers; pyruntime.images.snapshots.choose finds the driver for a store and a directory.
 
 A driver makes a writable root filesystem at ``target``, an existing empty directory, from an image's extracted layers.
 ``private`` is a directory beside it for the driver's own files. Bundles and containers use the same drivers, which know

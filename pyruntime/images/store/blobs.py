@@ -76,7 +76,7 @@ def hash_file(fd: int, verifier: Verifier) -> None:
 class Ingest:
     """A blob that is written to the store: a context manager, for one thread.
 
-    ``present``  the store has the blob: nothing is to be written
+    ``present``  the store has the blob: there is nothing to write
     ``offset``   bytes that are written and hashed: where to resume; the size, if only ``commit`` is missing
     ``resumed``  some bytes are from an earlier attempt: if ``commit`` raises DigestError, these may be wrong, and one
                  more attempt from the beginning is worthwhile

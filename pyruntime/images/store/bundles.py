@@ -93,7 +93,7 @@ def read_mark(path: str) -> dict[str, str]:
 
 def read(layout: Layout, name: str) -> BundleRecord:
     """The record with this ID; raises ImageError if it is damaged, FileNotFoundError if there is none."""
-    if len(name) != 2 * _ID or not frozenset("0123456789abcdef").issuperset(name):   # a stranger's mark may say ".."
+    if len(name) != 2 * _ID or not frozenset("0123456789abcdef").issuperset(name):   # untrusted: it may contain ".."
         raise FileNotFoundError
     path = layout.below("bundles", name)
     try:

@@ -38,7 +38,7 @@ class Marks:
         self.problems: list[str] = []
 
     def descriptor(self, descriptor: Descriptor, owner: str) -> None:
-        """Mark what a descriptor points to, and all that this points to. ``owner`` is for messages."""
+        """Mark the content that a descriptor points to, and everything below it. ``owner`` is for messages."""
         todo = [(descriptor, owner, True)]   # a list: untrusted indexes may nest to any depth
         while todo:
             item, owner, needed = todo.pop()

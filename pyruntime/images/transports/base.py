@@ -57,7 +57,7 @@ class Source:
         self.found: Descriptor | None = None   # of the root document, if known before the document is read
 
     def root(self) -> tuple[bytes, str]:
-        """The document of the reference, a manifest or an index, with its media type."""
+        """The root document of the image, a manifest or an index, with its media type."""
         raise NotImplementedError
 
     def holds(self, descriptor: Descriptor) -> bool:

@@ -83,7 +83,7 @@ class LayoutSource(Source):
         self.names = names_of(entry)
 
     def root(self) -> tuple[bytes, str]:
-        """The document of the entry in index.json."""
+        """The root document: the manifest or index that the entry in index.json points to."""
         return self.document(self.entry), self.entry.media_type
 
     def holds(self, descriptor: Descriptor) -> bool:

@@ -27,7 +27,7 @@ class StoreSource(Source):
         self._root = root
 
     def root(self) -> tuple[bytes, str]:
-        """The document of the name."""
+        """The root document: the manifest or index that the name points to, with its media type."""
         return self.document(self._root), self._root.media_type
 
     def holds(self, descriptor: Descriptor) -> bool:

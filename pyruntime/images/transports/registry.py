@@ -29,7 +29,7 @@ class RegistrySource(Source):
         self._root: tuple[bytes, str] | None = None
 
     def root(self) -> tuple[bytes, str]:
-        """The document of the tag or digest; it is requested once."""
+        """The root document: the manifest or index of the tag or digest; it is requested once."""
         if self._root is None:
             # By the digest that the tag was resolved to: earlier decisions must hold for this document.
             wanted = self.reference.digest or (self.found.digest if self.found else self.reference.tag)

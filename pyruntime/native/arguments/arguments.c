@@ -41,8 +41,8 @@ char **parse_arguments(char **argv, const char *const *names, long long *values,
 
 int refuse_arguments(const char *product)
 {
-	/* Not stdio, which the stub would keep in memory for this alone. The exit status says that it failed. */
-	const char *const parts[] = {"this program is a part of ", product, " and is run by it alone\n"};
+	/* Not stdio, which the stub would keep in memory only for this. The exit status says that it failed. */
+	const char *const parts[] = {"this program is a part of ", product, ", which runs it\n"};
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
 		if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0)
 			break;

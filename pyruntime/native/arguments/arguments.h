@@ -12,5 +12,5 @@ long long parse_number(const char *text);
  * that `names` does not have. */
 char **parse_arguments(char **argv, const char *const *names, long long *values, size_t count);
 
-/* Print that `product` alone runs this program. Returns the exit status. */
+/* Print that only `product` runs this program. Returns the exit status. */
 int refuse_arguments(const char *product);

@@ -1,4 +1,4 @@
-/* `start`: init becomes the container's program, and says how that went (lifecycle/start.py). */
+/* `start`: init executes the container's program, and reports the result (lifecycle/start.py). */
 #define _GNU_SOURCE
 #include "front.h"
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 extern char **arguments; /* main.c */
 
-/* Init has said what we do not expect, or nothing: Python has the words for it. It reads on where we stopped, for the
+/* Init has sent an unexpected report, or none: Python prints the error. It continues with our connection, because the
  * container cannot be started a second time. */
 static int leave_to_python(int connection)
 {

@@ -1,4 +1,4 @@
-/* The instructions of a life plan: what each does, and that only its verb's list is carried out. */
+/* The instructions of a life plan: the effect of each; only the list of the requested verb is carried out. */
 #define _GNU_SOURCE
 #include "front.h"
 #include <errno.h>
@@ -48,7 +48,7 @@ int do_verb(struct front *f, const struct step_verb *a)
 	return 0;
 }
 
-/* Whether the container is in one of the statuses; HAND_OVER where nobody knows. */
+/* Whether the container is in one of the statuses; HAND_OVER if that is unknown. */
 static int is(struct front *f, int64_t statuses)
 {
 	if (statuses == ANY)
@@ -173,7 +173,7 @@ int do_await_text(struct front *f, const struct step_await_text *a)
 		waited += pause;
 		pause = pause < 25000000 ? pause * 2 : pause;
 	}
-	/* Or Python would find it done, and refuse to do it. */
+	/* Otherwise Python would find the change made, and refuse to make it. */
 	write_file(a->file, a->back);
 	return HAND_OVER;
 }
@@ -216,7 +216,7 @@ int perform_plan(struct front *f, const char *id, const char *name)
 	return f->found ? 0 : HAND_OVER;
 }
 
-/* Make the log file as Python does, even if nothing is going to be written to it. */
+/* Create the log file as Python does, even if nothing is written to it. */
 static int open_log(const char *path)
 {
 	struct stat st;

@@ -1,4 +1,4 @@
-/* The state directory: only root's and the caller's own is believed. */
+/* The state directory: it is trusted only if it belongs to root or to the caller. */
 #define _GNU_SOURCE
 #include "front.h"
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* The words of `exec`: what makes it the same request as another, and what does not (lifecycle/replay.py). */
+/* The words of `exec`: those that identify equal requests, and the others (lifecycle/replay.py). */
 #define _GNU_SOURCE
 #define COMMAND_TABLES
 #include "front.h"
@@ -20,7 +20,7 @@ static int keep_word(const char *word)
 	return 0;
 }
 
-/* A file, and no pipe, which could not be read a second time. */
+/* A file, not a pipe: Python could not read a pipe again. */
 static int keep_content(const char *path)
 {
 	struct stat st;

@@ -1,4 +1,4 @@
-/* Small files and directories, without what the C library would bring along. */
+/* Small files and directories, without the C library's buffers. */
 #define _GNU_SOURCE
 #include "front.h"
 #include <errno.h>

@@ -1,7 +1,7 @@
-/* The front: the command `pyruntime`. It carries out what `create` has written down in a container's life plan, and
- * hands every other command line to Python. It holds no policy and says nothing: all words are Python's.
+/* The front: the command `pyruntime`. It carries out the instructions that `create` has written to a container's life
+ * plan, and hands every other command line to Python. It holds no policy and prints no messages of its own.
  *
- * A function returns 0, or HAND_OVER where Python is to begin again from the start. */
+ * A function returns 0, or HAND_OVER if Python must begin again from the start. */
 #pragma once
 #define PLAN_TABLE "../front/life.h" /* as seen from stub/plan.h */
 #include "../stub/plan.h"
@@ -18,7 +18,7 @@ struct request {
 	const char *id;
 	int signal;
 	/* of `exec` */
-	const unsigned char *key; /* what makes it the same request as another: lifecycle/replay.py */
+	const unsigned char *key; /* identifies equal requests: lifecycle/replay.py */
 	size_t key_size;
 	const char *pid_file;
 	bool detach;
@@ -26,13 +26,13 @@ struct request {
 
 struct front {
 	const struct request *request;
-	int root, directory; /* of all containers, and of this one; -1: not open */
-	int status;          /* once it was asked for */
+	int root, directory; /* directories of all containers, and of this one; -1: not open */
+	int status;          /* 0 until status_of is called */
 	int connection;      /* to an init that waits for `start`; -1: none */
 	int pidfd;           /* of init; -1: not open */
-	bool listed;         /* whether lists have begun, */
-	bool ours;           /* this one is our verb's, */
-	bool found;          /* and there was one */
+	bool listed;         /* a list has begun, */
+	bool ours;           /* the current list is that of our verb, */
+	bool found;          /* and our verb has a list */
 	const uint8_t *tolerate;
 	struct launch *launch; /* launch.c; NULL: none */
 	struct step_container container;
@@ -43,8 +43,8 @@ struct front {
 /* request.c */
 int read_request(char **argv, struct request *out);
 struct flag;
-/* The value of a flag in *word: "" of one that takes none, NULL where the word is another or is not understood.
- * Advances over a value that is a word of its own. */
+/* The value of a flag in *word: "" if the flag takes none, NULL if the word is something else or invalid.
+ * Advances over a value in a separate word. */
 const char *flag_value(const struct flag *flag, char ***word);
 bool names_container(const char *id);
 
@@ -52,27 +52,27 @@ bool names_container(const char *id);
 int read_exec(char **word, struct request *out);
 
 /* launch.c, wait.c */
-/* Undo a launch that has not come to its program: nothing of it is left. */
+/* Undo a launch that has not executed its program: nothing of it is left. */
 void abandon_launch(struct front *f);
 int launched_process(const struct front *f);
-void keep_signals(void); /* for the process, from now on, */
+void keep_signals(void); /* queue signals for the process, from now on, */
 void release_signals(void);
-int wait_for_process(int pid);  /* until it ends: its exit status as a shell has it */
-const char *default_root(void); /* NULL: Python knows */
+int wait_for_process(int pid);  /* its exit status, 128 + N for signal N */
+const char *default_root(void); /* NULL: Python determines it */
 
 /* directory.c */
 int open_root(struct front *f);
 int open_container(struct front *f, const char *id);
 void close_container(struct front *f);
-/* The plan of the open container, checked; it lies in memory of its own until the next call. */
+/* The plan of the open container, checked; its memory is valid until the next call. */
 int read_plan(struct front *f, const char *name, struct plan *plan);
 
 /* carry.c */
-/* Open f->pidfd: of init, and of no process that has its pid by now. */
+/* Open f->pidfd for init, not for another process that has its pid by now. */
 int open_init(struct front *f);
 
 /* status.c */
-int status_of(struct front *f); /* enum status, or 0 where Python is to find out */
+int status_of(struct front *f); /* enum status, or 0 if Python must find out */
 
 /* carry.c: the instructions */
 int carry_out(const struct request *request, int *exit_status);
@@ -82,34 +82,34 @@ int perform_lists(struct front *f);
 int perform_plan(struct front *f, const char *id, const char *name); /* carry.c */
 
 /* process.c */
-/* When a process was started, in clock ticks after boot; 0 when it has gone or is a zombie, -1 where that is not known.
+/* When a process was started, in clock ticks after boot; 0 if it has exited or is a zombie, -1 if that is unknown.
  */
 int64_t start_time(int64_t pid);
 struct pids {
 	size_t count;
 	int pid[1 << 16];
 };
-/* The processes of a cgroup and of those below it; none of one that is not there. */
+/* The processes of a cgroup and of those below it; none if the cgroup does not exist. */
 int read_processes(const char *path, struct pids *out);
-int read_own_processes(const char *path, struct pids *out); /* of the cgroup alone */
+int read_own_processes(const char *path, struct pids *out); /* only of the cgroup itself */
 
 /* files.c */
-/* Call visit for each name but . and .. in an open directory, until one is not 0: that is returned. */
+/* Call visit for each name but . and .. in an open directory, until a call returns nonzero, which is returned. */
 int each_entry(int dir, int (*visit)(void *, const char *name, unsigned char type), void *context);
 /* Up to size - 1 bytes of a file, and a NUL; their number, or -1 with errno. */
 ssize_t read_file(int dir, const char *path, char *text, size_t size);
 int write_file(const char *path, const char *data);
-/* The concatenation of a list of strings that ends with NULL; false where it is too long. */
+/* The concatenation of a list of strings that ends with NULL; false if it is too long. */
 bool join(char *out, size_t size, const char *const *parts);
 char *decimal(char digits[24], int64_t number);
-int64_t number_of(const char *text); /* -1: none, or with too many digits */
+int64_t number_of(const char *text); /* -1: not a number, or too many digits */
 
-/* output.c: what goes to standard output when all else is done */
+/* output.c: standard output, written after everything else is done */
 int put(const char *text);
 int flush(void);
 
 /* python.c */
-const char *own_name(void); /* of the program that runs; NULL where /proc does not say */
-/* Become the interpreter, with the command line and the environment as they came, and one more variable if there is
- * one. Returns only where it cannot: the exit status. */
+const char *own_name(void); /* of the program that runs; NULL if /proc does not show it */
+/* Become the interpreter, with the unchanged command line and environment, and one more variable unless it is
+ * NULL. Returns only on failure: the exit status. */
 int hand_over(char **argv, const char *variable);

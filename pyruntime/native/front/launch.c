@@ -1,5 +1,5 @@
-/* A process in a container, by a launch plan that Python has kept: the parent's half, as lifecycle/launch.py has it.
- * Until the process has become its program nothing is done that cannot be done again. */
+/* A process in a container, by a launch plan that Python has kept: the parent's half, as in lifecycle/launch.py.
+ * Until the process has executed its program, nothing is done that cannot be repeated. */
 #define _GNU_SOURCE
 #include "front.h"
 #include <errno.h>
@@ -25,14 +25,14 @@
 
 struct launch {
 	int control;   /* the stub, then the process */
-	pid_t stub;    /* until it has made the process */
+	pid_t stub;    /* until it has created the process */
 	pid_t process; /* 0: not known yet */
-	int64_t clone; /* the step that makes it */
+	int64_t clone; /* the step that creates it */
 };
 
 static struct launch launch;
 
-struct report { /* what the stub sends: stub/stub.h */
+struct report { /* the reports of the stub: stub/stub.h */
 	uint32_t kind, index;
 	int32_t err, pid;
 	char rest[REPORT_SIZE - 16];
@@ -82,7 +82,7 @@ static int sealed_plan(struct blob plan)
 	return -1;
 }
 
-/* A descriptor of what a slot is to hold: init, or its root directory. */
+/* The descriptor for a slot: of init, or of its root directory. */
 static int open_slot(struct front *f, const char *name)
 {
 	char path[64], digits[24];
@@ -101,7 +101,7 @@ static int open_slot(struct front *f, const char *name)
 }
 
 /* Start the stub with these descriptors from a->first on. They are parked above first, so that none is overwritten
- * before it is put in its place. */
+ * before it is moved to its final number. */
 static int spawn(const struct step_launch *a, int program, const int *fds, int count)
 {
 	posix_spawn_file_actions_t actions;
@@ -135,7 +135,7 @@ out:
 int do_launch(struct front *f, const struct step_launch *a)
 {
 	int pair[2], fds[2 + MAX_SLOTS] = {-1, -1, -1, -1}, count = 2, result = HAND_OVER;
-	if (f->connection >= 0) { /* init listens to it, and would not hear `start` */
+	if (f->connection >= 0) { /* init serves this connection, and could not accept that of `start` */
 		close(f->connection);
 		f->connection = -1;
 	}
@@ -163,7 +163,7 @@ int do_launch(struct front *f, const struct step_launch *a)
 	return result;
 }
 
-/* The stub has made the process, and ends. */
+/* The stub has created the process, and exits. */
 static int note_process(struct front *f, pid_t pid)
 {
 	f->launch->process = pid;
@@ -178,8 +178,8 @@ static int receive(struct front *f, struct report *out)
 	return recv(f->launch->control, out, sizeof *out, 0) == sizeof *out ? 0 : HAND_OVER;
 }
 
-/* The next report but for the one that names the process, which is noted. That one may come last: the process's first
- * words can overtake the stub's, who is another process on the same socket. */
+/* The next report, except the one that names the process, which is recorded. That report may come last: the first
+ * report of the process can overtake it, because the stub is another process on the same socket. */
 static int next_report(struct front *f, struct report *out)
 {
 	struct report later;
@@ -221,7 +221,7 @@ int do_await_program(struct front *f, const struct step_await_program *a)
 	struct report report;
 	if (await_report(f, REPORT_EXEC, &report) || !f->launch->process)
 		return HAND_OVER;
-	/* The filter and execve are left: their success is the end of the stream. */
+	/* Only the filter and execve are left: if they succeed, the stream ends. */
 	ssize_t size = recv(f->launch->control, &report, sizeof report, 0);
 	return size == 0 || (size < 0 && errno == ECONNRESET) ? 0 : HAND_OVER;
 }

@@ -22,26 +22,26 @@ struct field {
 };
 struct front;
 
-struct step_container { /* whose plan it is, and which process is its init */
+struct step_container { /* the container of the plan, and its init process */
 	const char *id;
 	int64_t pid;
 	int64_t started;
 };
-struct step_unchanged { /* go on only if a file of the state directory is the one that the plan was made beside */
+struct step_unchanged { /* go on only if a file of the state directory has not changed since the plan was written */
 	const char *name;
 	int64_t inode;
 	int64_t size;
 	int64_t modified;
 	int64_t changed;
 };
-struct step_paused_while { /* a container with a living init is paused while the file holds the text */
+struct step_paused_while { /* a container with a living init is paused while the file has the text */
 	const char *path;
 	const char *text;
 };
-struct step_created_while { /* and created while init listens on the socket */
+struct step_created_while { /* a container is created while init listens on the socket */
 	const char *socket;
 };
-struct step_verb { /* here the list of a verb begins */
+struct step_verb { /* begin the list of a verb */
 	int64_t number;
 };
 struct step_require { /* go on only in these statuses */
@@ -65,17 +65,17 @@ struct step_print_processes { /* write the processes of a cgroup, and of those b
 	const char *after;
 	const char *none;
 };
-struct step_begin { /* let init become the container's program */
+struct step_begin { /* let init execute the container's program */
 	char nothing;
 };
-struct step_signal_init { /* send init a signal, in these statuses; 0 is the one that the command line names */
+struct step_signal_init { /* send init a signal, in these statuses; 0: the signal of the command line */
 	int64_t statuses;
 	int64_t signal;
 };
 struct step_signal_others { /* send the command line's signal to the processes of a cgroup, and of those below it, but not to init */
 	const char *path;
 };
-struct step_await_end { /* wait until the init that was killed has gone */
+struct step_await_end { /* wait until the killed init has exited */
 	int64_t milliseconds;
 };
 struct step_write_file { /* write to a file, in these statuses */
@@ -83,7 +83,7 @@ struct step_write_file { /* write to a file, in these statuses */
 	const char *path;
 	const char *data;
 };
-struct step_await_text { /* wait until a file holds a text: write to another one again and again, and take it back when time is up */
+struct step_await_text { /* wait until a file contains a text: write to another file repeatedly, and restore that file at the timeout */
 	const char *path;
 	const char *text;
 	const char *file;
@@ -94,10 +94,10 @@ struct step_await_text { /* wait until a file holds a text: write to another one
 struct step_remove_directory { /* remove an empty directory */
 	const char *path;
 };
-struct step_remove_state { /* give the ID back and remove the state directory, which must hold nothing but these files */
+struct step_remove_state { /* release the ID and remove the state directory, which must have no other files than these */
 	struct strs names;
 };
-struct step_require_request { /* go on only if the words of the command line, and what the process file holds, are these */
+struct step_require_request { /* go on only if the words of the command line and the content of the process file are these */
 	struct blob key;
 };
 struct step_require_file { /* go on only if a path leads to this file */
@@ -113,19 +113,19 @@ struct step_launch { /* start the stub with a launch plan, and with descriptors 
 	struct strs slots;
 	int64_t clone;
 };
-struct step_await_sync { /* wait until the stub, or the process that it made, is at this step */
+struct step_await_sync { /* wait until the stub, or the process it created, is at this step */
 	int64_t index;
 };
-struct step_follow_cgroup { /* move the process into a cgroup v2, unless it is there */
+struct step_follow_cgroup { /* move the process into a cgroup v2, unless it is in it already */
 	const char *path;
 };
-struct step_report_process { /* write the pid file that the command line names */
+struct step_report_process { /* write the pid file of the command line */
 	char nothing;
 };
 struct step_go { /* let the process go on */
 	char nothing;
 };
-struct step_await_program { /* wait until the process has become its program */
+struct step_await_program { /* wait until the process has executed its program */
 	char nothing;
 };
 
@@ -408,7 +408,7 @@ enum verb {
 	VERB_exec = 13,
 };
 
-/* What init says when only its program is left to be executed: lifecycle/channel.py. */
+/* Init's report before it executes its program: lifecycle/channel.py. */
 #define REPORT_SIZE 512
 #define REPORT_EXEC 4
 #define REPORT_SYNC 1
@@ -416,7 +416,7 @@ enum verb {
 #define EXEC_SLOTS 8
 #define FORWARDED 0x800000027782feffull /* lifecycle/foreground.py */
 #define DEFAULT_ROOT "/run/pyruntime"
-#define UNCLAIMED '~' /* what begins so is no ID: lifecycle/store.py */
+#define UNCLAIMED '~' /* no ID starts with this: lifecycle/store.py */
 
 struct flag {
 	const char *name, *letter;
@@ -426,7 +426,7 @@ struct command {
 	const char *name;
 	int least, most, stop_at_argument;
 };
-struct form { /* command lines with this flag, or without one, ask for the verb's list */
+struct form { /* command lines with this flag, or without any, select the list of the verb */
 	const char *command;
 	struct flag flag;
 	const char *value;

@@ -18,7 +18,8 @@ static int collect(void *context, const char *name, unsigned char type)
 	size_t size = strlen(name) + 1;
 	const struct front *f = context;
 	char path[512];
-	/* ~ is of one that comes or goes, . is the runtime's own; what has no record is none (lifecycle/store.py). */
+	/* ~ marks a container that is being created or removed, . the runtime's own files; a directory without a record
+	 * is not a container (lifecycle/store.py). */
 	if (*name == '~' || !join(path, sizeof path, (const char *[]){name, "/state.json", NULL}))
 		return 0;
 	if (faccessat(f->root, path, F_OK, 0))

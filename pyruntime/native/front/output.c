@@ -1,10 +1,10 @@
-/* What goes to standard output, all at once: until then Python can still take over. */
+/* Standard output, written all at once: until then Python can still take over. */
 #include "front.h"
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
-static char text[1 << 20]; /* costs no memory before it is touched */
+static char text[1 << 20]; /* uses no memory until it is written to */
 static size_t used;
 
 int put(const char *more)
@@ -21,7 +21,7 @@ int flush(void)
 {
 	if (!used)
 		return 0;
-	/* A reader that has gone: Python says nothing of it, and ends with 1. It inherits how signals are treated. */
+	/* EPIPE: Python prints no message, and exits with 1. The disposition of SIGPIPE is inherited. */
 	void (*before)(int) = signal(SIGPIPE, SIG_IGN);
 	size_t done = 0;
 	while (done < used) {
@@ -31,7 +31,7 @@ int flush(void)
 		done += (size_t)size;
 	}
 	if (done && done < used)
-		_exit(1); /* a part is out, and cannot be said again */
+		_exit(1); /* a part has been written, and must not be repeated */
 	signal(SIGPIPE, before);
 	return done ? 0 : HAND_OVER;
 }

@@ -16,7 +16,7 @@ int64_t start_time(int64_t pid)
 		return 0;
 	if (read_file(AT_FDCWD, path, text, sizeof text) < 0)
 		return errno == ENOENT || errno == ESRCH ? 0 : -1;
-	/* The name is in parentheses, and may itself hold some. */
+	/* The name is in parentheses, and may itself contain some. */
 	const char *at = strrchr(text, ')');
 	if (!at || strlen(at) < 3)
 		return -1;

@@ -1,6 +1,6 @@
 /* Handing a command line to Python: to the script that `make` writes, or to the package that pip has installed.
  *
- * A script that pip makes imports site and whatever lies in the environment's .pth files before the first line of ours
+ * A script that pip makes imports site and the environment's .pth files before the first line of ours
  * (8 to 15 ms). This program finds the package beside itself and starts the interpreter without them:
  *
  *     PREFIX/bin/pocker ARGUMENT...  ->  PREFIX/libexec/pocker ARGUMENT..., or
@@ -24,7 +24,7 @@ static int complain(const char *what, const char *remedy)
 	return 1;
 }
 
-/* The interpreter that a directory of packages belongs to: beside us, as in a virtual environment, or in PATH. */
+/* The interpreter of a directory of packages: beside this program, as in a virtual environment, or in PATH. */
 static bool find_python(const char *version)
 {
 	if (join(python, sizeof python, (const char *[]){bin, "/", version, NULL}) && !access(python, X_OK))

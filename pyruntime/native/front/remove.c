@@ -1,4 +1,4 @@
-/* The end of `delete`: the ID is given back by a rename, then the directory goes (lifecycle/store.py). */
+/* The end of `delete`: the ID is released by a rename, then the directory is removed (lifecycle/store.py). */
 #define _GNU_SOURCE
 #include "front.h"
 #include <fcntl.h>
@@ -22,7 +22,7 @@ static int is_known(void *context, const char *name, unsigned char type)
 	return HAND_OVER;
 }
 
-/* A directory whose owner was killed before it had removed it: Python clears it away. Its name ends in the pid. */
+/* The directory of a process that was killed before it had removed it: Python removes it. Its name ends in the pid. */
 static int is_abandoned(void *context, const char *name, unsigned char type)
 {
 	(void)context;
@@ -61,7 +61,7 @@ int do_remove_state(struct front *f, const struct step_remove_state *a)
 		return HAND_OVER;
 	if (renameat(f->root, f->container.id, f->root, retired) || !is_ours(f, retired))
 		return HAND_OVER; /* another `delete` was faster */
-	/* From here on it is done: what stays is cleared away by the next `delete`. */
+	/* The container is deleted now: remaining files are removed by the next `delete`. */
 	FOR_EACH_STR(name, names)
 	unlinkat(f->directory, name, 0);
 	unlinkat(f->root, retired, AT_REMOVEDIR);

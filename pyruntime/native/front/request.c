@@ -1,5 +1,5 @@
-/* Command lines that a life plan may have a list for. Any other is Python's: it knows more flags and more ways to write
- * them, and what to say of wrong ones. */
+/* Command lines that a life plan may have a list for. All others are handed to Python, which accepts more flags and
+ * spellings, and reports errors. */
 #define _GNU_SOURCE
 #define COMMAND_TABLES
 #include "front.h"
@@ -31,7 +31,7 @@ static bool is_flag(const char *word)
 	return word[0] == '-';
 }
 
-/* The global options, up to the command, which is returned; NULL: Python's. */
+/* Read the global options; returns the command after them, or NULL if Python must read the command line. */
 static char **read_globals(char **word, const char *values[GLOBALS])
 {
 	for (; *word && is_flag(*word); word++) {
@@ -53,7 +53,7 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
-/* The one flag of the command that a form asks for. */
+/* The flag that a form requires. */
 static const struct flag *find_flag(const char *command, char ***word, const char **value)
 {
 	for (size_t i = 0; i < countof(forms); i++)
@@ -110,7 +110,7 @@ bool names_container(const char *id)
 	return size && size < 256 && !id[size] && strcmp(id, ".") && strcmp(id, "..");
 }
 
-/* Not /, and without .. in it, which Python takes away as a text and the kernel follows. */
+/* Not /, and without .. in it, which Python resolves in the text and the kernel in the file system. */
 static bool names_root(const char *path)
 {
 	return path[strspn(path, "/.")] && !strstr(path, "..");
@@ -131,7 +131,7 @@ static int find_form(const struct words *words, struct request *out)
 	return HAND_OVER;
 }
 
-/* What the global options say; HAND_OVER where Python has to look at them. */
+/* The values of the global options; HAND_OVER if Python must handle them. */
 static int use_globals(const char *const values[GLOBALS], struct request *out)
 {
 	const char *format = values[GLOBAL_LOG_FORMAT], *root = values[GLOBAL_ROOT], *log = values[GLOBAL_LOG];

@@ -1,4 +1,4 @@
-/* What a container is doing, asked of the kernel: lifecycle/status.py. */
+/* The status of a container, read from the kernel: lifecycle/status.py. */
 #define _GNU_SOURCE
 #include "front.h"
 #include <errno.h>
@@ -14,7 +14,7 @@ static bool holds(const char *path, const char *text)
 	return *path && read_file(AT_FDCWD, path, found, sizeof found) >= 0 && strstr(found, text);
 }
 
-/* CREATED while init listens: then the connection is kept, for `start`. 0 where that cannot be found out. */
+/* CREATED while init listens: then the connection is kept, for `start`. 0 if that cannot be determined. */
 static int created_or_running(struct front *f)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -1,4 +1,5 @@
-/* `exec` in the foreground: signals are the process's, and its exit status ours (lifecycle/foreground.py). */
+/* `exec` in the foreground: signals are forwarded to the process, whose exit status is returned
+ * (lifecycle/foreground.py). */
 #define _GNU_SOURCE
 #include "front.h"
 #include <errno.h>
@@ -8,7 +9,7 @@
 static sigset_t before;
 static bool kept;
 
-/* Those that are forwarded, and the one that tells of an end. */
+/* The forwarded signals, and SIGCHLD. */
 static sigset_t awaited(void)
 {
 	sigset_t all;
@@ -26,7 +27,7 @@ void keep_signals(void)
 	kept = !sigprocmask(SIG_BLOCK, &all, &before);
 }
 
-/* Those that came meanwhile are then Python's. */
+/* Signals that arrived meanwhile are then handled by Python. */
 void release_signals(void)
 {
 	if (kept)

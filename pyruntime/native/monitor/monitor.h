@@ -17,7 +17,7 @@ enum packet {
 	PACKET_END = 'e',    /* client: the input has ended */
 	PACKET_RESIZE = 'r', /* client: rows and columns, two bytes each */
 	PACKET_DETACH = 'd', /* client: it disconnects, and the input stays open */
-	PACKET_HOLD = 'h',   /* client: the reader of its output is slow, and the program is to wait for it */
+	PACKET_HOLD = 'h',   /* client: the reader of its output is slow, and the program must wait for it */
 	PACKET_OUT = '1',    /* monitor: bytes of standard output, or of the terminal */
 	PACKET_ERR = '2',    /* monitor: bytes of standard error */
 	PACKET_EXIT = 'x',   /* monitor: the program has exited with this status (one byte); second byte 1: the client

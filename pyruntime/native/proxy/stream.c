@@ -112,7 +112,7 @@ static bool flush(struct end *end)
 	return true;
 }
 
-/* Read from an end once, and send to the other. False: the connection is of no use any more. */
+/* Read from an end once, and send to the other. False: the connection must be closed. */
 static bool pass(struct end *from)
 {
 	struct end *to = other(from);

@@ -39,7 +39,7 @@ int do_mknod(struct stub *s, const struct step_mknod *a)
 	rc = 0;
 	if (!same) { /* a default device (keep): the configuration's own mount takes precedence */
 		if (!taken || !a->keep)
-			rc = fail_with(s, EEXIST, "mknodat", "%s is something else", a->path);
+			rc = fail_with(s, EEXIST, "mknodat", "%s exists and is not this device", a->path);
 	} else if (!taken) { /* an existing node may be the host's own, bind-mounted or in a devtmpfs */
 		char self[32];
 		snprintf(self, sizeof self, "self/fd/%d", fd);

@@ -16,7 +16,7 @@ enum report_kind {
 	REPORT_CLONED,   /* pid is init's, in the parent's pid namespace */
 	REPORT_CREATED,  /* init waits for start; the parent answers when state is on disk */
 	REPORT_EXEC,     /* only the filter and execve follow */
-	REPORT_FAULT,    /* for tests: the process at the other end is to be killed now */
+	REPORT_FAULT,    /* for tests: the process at the other end must be killed now */
 	REPORT_FAILED,   /* step index failed with err in call on detail; nothing follows */
 };
 

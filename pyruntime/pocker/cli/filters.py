@@ -30,6 +30,6 @@ class Filters:
         return any(key in self._wanted for key in keys)
 
     def fit(self, item: Any) -> bool:
-        """Whether the item is to be shown."""
+        """Whether the item matches the filters."""
         return all((all if key in _EVERY else any)(self._match[key](item, value) for value in values)
                    for key, values in self._wanted.items())

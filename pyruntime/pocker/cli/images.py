@@ -70,7 +70,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 
 def _filters(context: PockerContext, words: Sequence[str]) -> Filters:
-    """The filters; before and since take the name of an image and stand for the time of its creation."""
+    """The filters; before and since name an image, whose creation time is the limit."""
     # lazy: only for images
     from pyruntime.images.lookup import find
     from pyruntime.pocker.cli.times import moment

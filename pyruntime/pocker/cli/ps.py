@@ -50,7 +50,7 @@ def _named(row: dict[str, Any], value: str) -> bool:
     try:
         return any(re.search(value, name) for name in (row["Names"], f"/{row['Names']}"))
     except re.error:
-        raise UsageError(f'--filter "name={value}": that is no regular expression') from None
+        raise UsageError(f'--filter "name={value}": this is not a regular expression') from None
 
 
 def _has_port(ports: Iterable[str], value: str) -> bool:
@@ -58,7 +58,7 @@ def _has_port(ports: Iterable[str], value: str) -> bool:
     numbers, _, protocol = value.partition("/")
     first, _, last = numbers.partition("-")
     if not first.isdecimal() or not (last or first).isdecimal():
-        raise UsageError(f'--filter: "{value}" is no port: write PORT[-PORT][/tcp|udp|sctp]')
+        raise UsageError(f'--filter: "{value}" is not a port: write PORT[-PORT][/tcp|udp|sctp]')
     for port in ports:
         number, _, kind = port.partition("/")
         if int(first) <= int(number) <= int(last or first) and kind == (protocol or "tcp"):
@@ -85,7 +85,7 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
 
 
 def _filters(context: PockerContext, words: Sequence[str]) -> Filters:
-    """The filters; before and since name containers, whose times count."""
+    """The filters; before and since name a container, whose creation time is the limit."""
     found = []
     for word in words:
         key, _, name = word.partition("=")
@@ -117,7 +117,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 
 def _sizes(context: PockerContext, rows: list[dict[str, Any]]) -> dict[str, str]:
-    """What each container has written, and that with its image."""
+    """The size of the files that each container has written, and the total size with its image."""
     # lazy: only for images
     from pyruntime.images.lookup import by_manifest
     from pyruntime.images.progress import size
@@ -147,7 +147,7 @@ def _command(words: Sequence[str]) -> str:
 
 
 def _hidden(record: ContainerRecord) -> dict[str, Any]:
-    """What filters ask for beside what is shown."""
+    """The values that filters need in addition to the columns."""
     published = [f"{port.container_port}/{port.protocol}" for port in record.settings.publish]
     exposed = [*(record.image_config.get("ExposedPorts") or {}), *record.settings.expose]
     exposed = [port if "/" in port else f"{port}/tcp" for port in exposed]
@@ -156,7 +156,7 @@ def _hidden(record: ContainerRecord) -> dict[str, Any]:
 
 
 def _texts(row: dict[str, Any], size: str, *, whole: bool) -> dict[str, Any]:
-    """The row as Docker shows it: short, and lists with commas."""
+    """The row as Docker shows it: long values are truncated, lists are separated by commas."""
     words = row["Command"]
     if not whole and len(words) > _TRUNCATED:
         words = words[:_TRUNCATED - 1] + "…"

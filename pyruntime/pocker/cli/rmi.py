@@ -11,7 +11,7 @@ from pyruntime.pocker.containers.container import Container
 from pyruntime.pocker.containers.stop import sweep
 
 COMMAND = Command("rmi", "[options] IMAGE...", "remove images",
-                  Flag("force", "bool", "remove also images with several tags, and images that containers use",
+                  Flag("force", "bool", "also remove images with several tags, and images that containers use",
                        short="f"),
                   Flag("no-prune", "bool", "remove only the tag"), least=1,
                   text="Removes the tag, then the image if no other tag and no container needs it. The layers that a\n"

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 _LINES = 12    # per flag
 _WIDTH = 200   # of a value
-# Flag -> what reads it, for flags that do more than change config.json, or something else.
+# Flag -> its reader, for flags that have another effect than a change of config.json, or an additional one.
 ELSEWHERE = {
     **dict.fromkeys(("rm", "restart"), "container.json: read when the program has ended"),
     **dict.fromkeys(("stop-signal", "stop-timeout"), "container.json: read by `pocker stop`"),
-    **dict.fromkeys(("label", "label-file"), "container.json: shown by `pocker inspect`, asked for by filters"),
+    **dict.fromkeys(("label", "label-file"), "container.json: shown by `pocker inspect`, used by filters"),
     **dict.fromkeys(("log-driver", "log-opt"), "the monitor, which writes the log"),
     **dict.fromkeys((flag.name for flag in FLAGS if "health" in flag.name),
                     "the monitor, which runs the check in the container"),
@@ -45,11 +45,11 @@ ELSEWHERE = {
     **dict.fromkeys(("publish", "publish-all", "expose"), "the network above: ports, rules and the proxy"),
     **dict.fromkeys(("dns", "dns-search", "dns-option", "dns-opt"), "the container's resolv.conf, and the name server"),
     **dict.fromkeys(("network-alias", "net-alias", "link"), "the name server"),
-    "runtime": "nothing: there is no other",
+    "runtime": "nothing: there is no other runtime",
     **dict.fromkeys(("kernel-memory", "disable-content-trust", "volume-driver"), "nothing: accepted for compatibility"),
-    "add-host": "the container's file hosts",
-    **dict.fromkeys(("volume", "mount", "volumes-from"), "volumes: made now where they are not there"),
-    "userns": "the user namespace: its ids, and the layers mounted with them, if it is one of its own",
+    "add-host": "the container's /etc/hosts",
+    **dict.fromkeys(("volume", "mount", "volumes-from"), "volumes: missing volumes are created now"),
+    "userns": "the user namespace: its ids, and the layers mounted with them, if the container has its own",
     "name": "the directory of names: a link to the container",
     **dict.fromkeys(("pull", "platform", "quiet"), "the image above"),
     "cidfile": "this command, which has written the file",
@@ -136,7 +136,7 @@ class Trace:
 
     def _flags(self, container: Container, record: ContainerRecord, root: int, document: dict[str,
                Any]) -> Iterator[str]:
-        yield "flags: what each of them changes, beside a container without it"
+        yield "flags: what each one changes, compared with a container without it"
         if not self._given:
             yield "  none"
         for flag in self._given:
@@ -144,7 +144,7 @@ class Trace:
             found = list(_changes_by(flag, container, record, root, document))
             yield from (f"    config.json: {line}" for line in found[:_LINES])
             if len(found) > _LINES:
-                yield f"    config.json: and {len(found) - _LINES} places more"
+                yield f"    config.json: and {len(found) - _LINES} more places"
             if flag.name in ELSEWHERE:
                 yield f"    {ELSEWHERE[flag.name]}"
             elif flag.without is None:
@@ -183,7 +183,7 @@ def _image(container: Container, record: ContainerRecord) -> Iterator[str]:
     yield f"  image ID     {record.image_id}"
     for number, directory in enumerate(bundle.layers.directories, 1):
         yield f"  layer {number:<6} {directory}"
-    yield f"  root         {container.rootfs}: {record.driver}, in the monitor's mount namespace alone"
+    yield f"  root         {container.rootfs}: {record.driver}, only in the monitor's mount namespace"
     yield f"  changes      {container.private}"
     for name, value in record.image_config.items():
         if value and name != "Labels":
@@ -203,7 +203,8 @@ def _network(record: ContainerRecord, network: Reservation | None) -> Iterator[s
               f" {entry['interface']}"
         for number, address, gateway in (("", "ip", "gateway"), ("6", "ip6", "gateway6")):
             if entry[address]:
-                yield f"  address      {entry[address]} of {entry['subnet' + number]}, way out by {entry[gateway]}"
+                yield (f"  address      {entry[address]} of {entry['subnet' + number]}, default route through"
+                       f" {entry[gateway]}")
         yield f"  rules        nft list table inet {entry['interface']}"
     for port in endpoint.ports:
         yield f"  port         {port['host']} {port['port']}/{port['protocol']} leads to {port['to']}"
@@ -216,10 +217,10 @@ def _configuration(container: Container, document: dict[str, Any]) -> Iterator[s
     yield f"  namespaces   {', '.join(entry['type'] for entry in linux['namespaces'])}"
     yield f"  mounts       {', '.join(entry['destination'] for entry in document['mounts'])}"
     yield f"  hidden       {len(linux['maskedPaths'])} paths, and {len(linux['readonlyPaths'])} read-only"
-    yield f"  may          {len(process['capabilities']['bounding'])} capabilities; " + (
-        f"{sum(len(rule['names']) for rule in linux['seccomp']['syscalls'])} names of system calls in its filter"
-        if linux.get("seccomp") else "no filter of system calls")
-    yield f"  cgroup       {linux.get('cgroupsPath', 'where the runtime may make one')}"
+    yield f"  allowed      {len(process['capabilities']['bounding'])} capabilities; " + (
+        f"{sum(len(rule['names']) for rule in linux['seccomp']['syscalls'])} system calls by the seccomp filter"
+        if linux.get("seccomp") else "no seccomp filter")
+    yield f"  cgroup       {linux.get('cgroupsPath', 'created by the runtime, if it has permission')}"
 
 
 def _plan(container: Container, record: ContainerRecord) -> Iterator[str]:
@@ -229,7 +230,7 @@ def _plan(container: Container, record: ContainerRecord) -> Iterator[str]:
         counts[step.phase] = counts.get(step.phase, 0) + 1
     yield f"plan: {len(plan.steps)} steps"
     yield "  " + ", ".join(f"{phase} {count}" for phase, count in counts.items())
-    yield f"  read it{' while the container is there' if record.settings.remove else ''}:"
+    yield f"  read it{' while the container exists' if record.settings.remove else ''}:"
     yield f"  pyruntime explain {container.directory}"
 
 
@@ -242,7 +243,7 @@ def differences(before: Any, after: Any, place: str = "") -> Iterator[tuple[str,
         for name in [*after, *(name for name in before if name not in after)]:
             inner = f"{place}.{name}" if place else name
             if name not in after:
-                yield inner, f"is not there; without the flag {_short(before[name])}"
+                yield inner, f"is missing; without the flag {_short(before[name])}"
             elif name not in before and isinstance(after[name], dict) and after[name]:
                 yield from differences({}, after[name], inner)
             elif name not in before or before[name] != after[name]:

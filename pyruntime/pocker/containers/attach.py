@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 INPUT, END, RESIZE, DETACH, HOLD, OUT, ERR, EXIT = b"i", b"e", b"r", b"d", b"h", b"1", b"2", b"x"
 _CHUNK = 16384
 _BACKLOG = 1 << 20   # bytes of output that are kept for a slow reader
-_HOLDING = 1000      # milliseconds between two packets that tell the monitor of a slow reader
+_HOLDING = 1000      # milliseconds between two packets that report a slow reader to the monitor
 DETACH_KEYS = "ctrl-p,ctrl-q"
 
 

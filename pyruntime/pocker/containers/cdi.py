@@ -27,9 +27,10 @@ def directories() -> list[str]:
 
 
 def inject(name: str, document: dict[str, Any]) -> None:
-    """Put a device, VENDOR/CLASS=NAME, into config.json: the edits of its file, then its own.
+    """Put a device, VENDOR/CLASS=NAME, into config.json: the edits of the device's file, then its own.
 
-    Raises UsageError for a device that no file declares, or two of one directory; HostError for an invalid file.
+    Raises UsageError for a device that no file declares, or two files of one directory; HostError for an invalid
+    file.
     """
     kind, _, device = name.partition("=")
     for top in reversed(directories()):

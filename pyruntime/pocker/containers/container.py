@@ -52,7 +52,7 @@ class _Values:
 
 
 class ContainerRecord(_Values):
-    """What container.json holds of a container."""
+    """The record of a container: the content of container.json."""
 
     FIELDS = ("id", "name", "created", "image", "image_id", "manifest", "driver", "image_config", "settings")
 
@@ -189,7 +189,7 @@ class Container:
         self.put("run.json", encode(run.document()))
 
     def exit(self) -> Exit | None:
-        """The end of the last run; None if it goes on, or if the exit status is unknown."""
+        """The end of the last run; None if the container is running, or if the exit status is unknown."""
         try:
             return Exit(**self._read("exit"))
         except NoSuchContainer:
@@ -247,7 +247,7 @@ def every(places: Directories, warn: Callable[[str], None] | None = None
 
 
 def find(places: Directories, text: str) -> Container:
-    """The container with this name or ID, or with an ID that begins like this. Raises NoSuchContainer, and UsageError
+    """The container with this name or ID, or whose ID begins with the text. Raises NoSuchContainer, and UsageError
     for the beginning of several IDs."""
     if len(text) == _ID and os.path.isdir(f"{places.root}/containers/{text}") and _HEX.issuperset(text):
         return Container(places, text)

@@ -41,7 +41,7 @@ def by_descriptor(node: int) -> bytes:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it."""
+    """Write all data."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view):]

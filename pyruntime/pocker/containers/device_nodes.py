@@ -58,7 +58,7 @@ def named(host: str, path: str) -> Iterator[tuple[str, str]]:
 
 
 def all_below(top: str) -> Iterator[str]:
-    """The devices in a directory and below, without symbolic links and without those that each container has itself."""
+    """The devices in a directory and below, without symbolic links and without those that every container has."""
     with os.scandir(top) as entries:
         for entry in sorted(entries, key=lambda one: one.name):
             if top == "/dev" and entry.name in _OWN:

@@ -30,7 +30,7 @@ _CONFIG_SIZE = 16 << 20
 
 
 def configuration(container: Container) -> dict[str, Any]:
-    """The config.json of its last start; {} for one that was never started."""
+    """The config.json of the container's last start; {} if it was never started."""
     path = f"{container.directory}/config.json"
     try:
         value = decode(files.read(path, _CONFIG_SIZE), path)

@@ -148,8 +148,8 @@ def _in_child(execution: ContainerExec, theirs: list[int]) -> NoReturn:
 
 
 def _talk(ours: list[int], data: bytes) -> tuple[bytes, bytes, bytes]:
-    """Write the input and read output, errors and report until the report is complete; what is left of the output then
-    is read as far as it is there. Descriptors that are done with are closed, and -1 in ``ours``."""
+    """Write the input and read output, errors and report until the report is complete; then read the
+    remaining output that is available. Finished descriptors are closed, and become -1 in ``ours``."""
     read = {fd: bytearray() for fd in ours[1:]}
     view = memoryview(data)
     for fd in ours:
@@ -191,7 +191,7 @@ def _feed(ours: list[int], view: memoryview) -> memoryview:
 
 
 def _drain(fd: int, found: bytearray) -> bool:
-    """Read what is there; False at the end."""
+    """Read the available data; False at the end."""
     while True:
         try:
             data = os.read(fd, _CHUNK)

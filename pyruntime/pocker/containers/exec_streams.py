@@ -21,7 +21,7 @@ _REST = 1 << 20   # bytes of an output that are passed on after the exit; a pipe
 
 
 class Pipe:
-    """Copies one stream to another, no faster than that is read."""
+    """Copies one stream to another, no faster than the target is read."""
 
     def __init__(self, source: Inlet, target: Outlet) -> None:
         self.source = source
@@ -40,7 +40,7 @@ class Pipe:
             poll.register(self.source.fd, select.POLLIN)
 
     def pump(self) -> None:
-        """Copy the data that is there."""
+        """Copy the available data."""
         self.target.flush()
         if not self.source.ended and not self.target.full:
             self.target.put(self.source.take())

@@ -40,7 +40,7 @@ _DEFAULTS = {"interval": 30.0, "timeout": 30.0, "start_period": 0.0, "start_inte
 
 
 def completed(asked: HealthCheck, image: Mapping[str, Any] | None) -> HealthCheck:
-    """The health check as it is carried out: the settings' fields, else those of the image's ``Healthcheck``, else
+    """The health check as it is run: the settings' fields, else those of the image's ``Healthcheck``, else
     Docker's defaults; an empty one if there is no check. The image's times are nanoseconds, and 0 if not set."""
     image = image or {}
     test = asked.test or image.get("Test") or ()

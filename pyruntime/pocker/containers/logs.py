@@ -137,7 +137,8 @@ def _tail_start(opened: list[int], sizes: list[int], count: int) -> tuple[int, i
 
 
 def _back(fd: int, size: int, count: int) -> tuple[int, int]:
-    """How many of the last ``count`` lines are in so much of the file, and where they begin; parts of one are one."""
+    """How many of the last ``count`` lines are in the first ``size`` bytes of the file, and where they begin. The parts
+    of a line count as one line."""
     if not size:
         return 0, 0
     from mmap import PROT_READ, mmap  # lazy: only with a number of lines

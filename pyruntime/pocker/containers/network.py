@@ -31,7 +31,7 @@ def mode_of(record: ContainerRecord) -> str:
     wanted = [entry.name for entry in record.settings.networks]
     special = [name for name in wanted if name in (NONE, HOST) or name.startswith(CONTAINER)]
     if special and len(wanted) > 1:
-        raise UsageError(f'network "{special[0]}" stands alone: leave out the other networks')
+        raise UsageError(f'network "{special[0]}" cannot be combined with other networks: omit those')
     if special and special[0] != NONE and (record.settings.publish or record.settings.publish_all):
         raise UsageError(f'ports cannot be published with network "{special[0]}": the container uses the ports of '
                          + ("the host" if special[0] == HOST else "the other container"))

@@ -42,8 +42,8 @@ def _last(container: Container) -> int:
 
 
 def _until_gone(status: Status) -> None:
-    """Wait for the end of the monitor, which outlives the program and decides about a restart; without a monitor for
-    that of the program."""
+    """Wait for the end of the monitor, which outlives the program and decides about a restart; without a monitor,
+    wait for the end of the program."""
     run = status.run
     pid, started = run.monitor if run.watched() else (status.pid, 0)
     try:

@@ -35,7 +35,7 @@ def _switches(*rows: tuple[str, str]) -> tuple[Flag, ...]:
 
 
 OLD_NAMES = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option"}   # still in use
-# Subject -> its flags; READERS has what reads them.
+# Subject -> its flags; READERS has the functions that read them.
 SUBJECTS: dict[str, tuple[Flag, ...]] = {
     "environment": (
         Flag("env", "list", "set an environment variable; NAME alone copies the host's value", short="e",
@@ -248,7 +248,7 @@ def settings_of(parsed: Parsed) -> ContainerSettings:
             settings = READERS[subject](settings, given)
     runtime: str = given.get("runtime", _RUNTIME)
     if runtime != _RUNTIME and not runtime.startswith("io.containerd."):
-        raise UsageError(f'--runtime "{runtime}": containers of pocker are run by {_RUNTIME} alone: leave it out')
+        raise UsageError(f'--runtime "{runtime}": pocker runs containers only with {_RUNTIME}: omit the flag')
     if settings.stop_signal:
         from pyruntime.system.signals import signal_number  # lazy: only with --stop-signal
 

@@ -159,7 +159,7 @@ def _detail(mount: dict[str, Any], text: str, key: str, value: str, equals: str)
     options = mount.setdefault("options", [])
     if key == "bind-propagation":
         if value not in PROPAGATIONS:
-            raise wrong("mount", text, f"bind-propagation is one of {', '.join(PROPAGATIONS)}")
+            raise wrong("mount", text, f"bind-propagation must be one of {', '.join(PROPAGATIONS)}")
         options.append(value)
     elif key in ("bind-nonrecursive", "bind-recursive"):
         deep = value == "disabled" if key == "bind-recursive" else not equals or _truth(text, key, value)
@@ -170,13 +170,13 @@ def _detail(mount: dict[str, Any], text: str, key: str, value: str, equals: str)
         options.append(f"size={size('mount tmpfs-size', value)}")
     elif key == "tmpfs-mode":
         if not value or not set(value) <= set("01234567"):
-            raise wrong("mount", text, "tmpfs-mode is an octal number, for example 1770")
+            raise wrong("mount", text, "tmpfs-mode must be an octal number, for example 1770")
         options.append(f"mode={value}")
     elif key == "volume-nocopy":
         mount["nocopy"] = not equals or _truth(text, key, value)
     elif key == "volume-subpath":
         if value.startswith("/") or ".." in value.split("/"):
-            raise wrong("mount", text, 'volume-subpath is a path in the volume, without ".."')
+            raise wrong("mount", text, 'volume-subpath must be a path in the volume, without ".."')
         mount["subpath"] = value
     elif key == "volume-driver":
         mount["driver"] = value
@@ -207,4 +207,4 @@ def _truth(text: str, key: str, value: str) -> bool:
         return True
     if value.lower() in ("false", "0"):
         return False
-    raise wrong("mount", text, f'"{key}" is true or false')
+    raise wrong("mount", text, f'"{key}" must be true or false')

@@ -23,13 +23,13 @@ def read(settings: ContainerSettings, given: dict[str, Any]) -> ContainerSetting
     networks = [network(text) for text in given.get("network", [])]
     alone = next((one.name for one in networks if shared(one.name)), "")
     if alone and len(networks) > 1:
-        raise UsageError(f'--network "{alone}" stands alone: leave out the others')
+        raise UsageError(f'--network "{alone}" cannot be combined with other networks: omit those')
     if own := next((flag for flag in _OWN if given.get(flag)), ""):
         if alone:
-            raise UsageError(f'--{own} needs a network of pocker, and --network "{alone}" is none')
+            raise UsageError(f'--{own} needs a network of pocker, which --network "{alone}" is not')
         networks = _addressed(networks, given)
     if given.get("link") and alone:
-        raise UsageError(f'--link needs a network of pocker, and --network "{alone}" is none')
+        raise UsageError(f'--link needs a network of pocker, which --network "{alone}" is not')
     if alone.startswith("container:"):
         for flag in ("hostname", "publish", "publish-all", "expose", "dns", "dns-search", "dns-option", "add-host"):
             if given.get(flag):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pyruntime.pocker.settings import ContainerSettings
 
-LEAST_MEMORY = 6 << 20          # bytes; the set-up of a container does not get through with less
+LEAST_MEMORY = 6 << 20          # bytes; with less, the set-up of a container fails
 _MOST = (1 << 63) - 1
 # Flag -> (field of Resources, whether the number is one of bytes)
 _RATES = {"device-read-bps": ("device_read_bps", True), "device-write-bps": ("device_write_bps", True),

@@ -47,7 +47,7 @@ def _check(text: str, option: SecurityOption) -> None:
         return   # the file is read next
     if name == "no-new-privileges":
         if value not in ("", "true", "false"):
-            raise wrong("security-opt", text, "no-new-privileges is true or false")
+            raise wrong("security-opt", text, "no-new-privileges must be true or false")
     elif name == "systempaths":
         if value != "unconfined":
             raise wrong("security-opt", text, "write systempaths=unconfined")

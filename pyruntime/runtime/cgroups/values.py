@@ -36,7 +36,7 @@ def check_memory(node: Node) -> None:
 
 
 def swap_alone(node: Node) -> str | None:
-    """memory.swap.max from memory.limit and memory.swap (memory plus swap); None if nothing is to be set."""
+    """memory.swap.max from memory.limit and memory.swap (memory plus swap); None if there is nothing to set."""
     limit, swap = node.get("limit", 0), node.get("swap", 0)
     if swap == -1 or (limit == -1 and swap == 0):
         return "max"   # v1 removes the limit of memory plus swap if memory is unlimited and swap is not given

@@ -1,6 +1,6 @@
 """Write the front's tables: ``python -m pyruntime.runtime.cli.front``, into native/front/life.h.
 
-They are the instructions of life plans (plan/life.py), and the command lines that ask for their lists, as the commands
+They are the instructions of life plans (plan/life.py), and the command lines that select their lists, as the commands
 of this package define them.
 """
 
@@ -18,9 +18,9 @@ from pyruntime.runtime.plan import life
 from pyruntime.runtime.plan.generate import header
 from pyruntime.system.signals import SIGNALS
 
-# Global options with which the front goes on: those that change nothing of what a life plan does.
+# Global options that the front accepts: they do not change the effect of a life plan.
 PASSED = ("root", "log", "log-format", "systemd-cgroup")
-# Options of `exec`: those that change the plan of a launch belong to the request, the others the front understands.
+# Options of `exec`: those that change the launch plan are part of the request; the front interprets the others.
 EXEC = {"detach": "EXEC_DETACH", "pid-file": "EXEC_PID_FILE", "process": "EXEC_PROCESS",
         **dict.fromkeys(KEPT, "EXEC_KEPT")}
 STATUSES = ("CREATED", "RUNNING", "PAUSED", "STOPPED", "ALIVE", "ANY")
@@ -35,7 +35,7 @@ struct command {
 	const char *name;
 	int least, most, stop_at_argument;
 };
-struct form { /* command lines with this flag, or without one, ask for the verb's list */
+struct form { /* command lines with this flag, or without any, select the list of the verb */
 	const char *command;
 	struct flag flag;
 	const char *value;
@@ -59,7 +59,7 @@ def tables() -> str:
         header(life.LIFE, "pyruntime/runtime/plan/life.py", "front"),
         "enum status {", *(f"\t{name} = {getattr(life, name)}," for name in STATUSES), "};",
         "enum verb {", *(f"\tVERB_{name} = {number}," for name, number in life.NUMBERS.items()), "};", "",
-        "/* What init says when only its program is left to be executed: lifecycle/channel.py. */",
+        "/* Init's report before it executes its program: lifecycle/channel.py. */",
         f"#define REPORT_SIZE {channel.REPORT.size}",
         f"#define REPORT_EXEC {channel.EXEC}",
         f"#define REPORT_SYNC {channel.SYNC}",
@@ -67,7 +67,7 @@ def tables() -> str:
         f"#define EXEC_SLOTS {life.SLOTS}",
         f"#define FORWARDED {sum(1 << number - 1 for number in FORWARDED):#x}ull /* lifecycle/foreground.py */",
         f'#define DEFAULT_ROOT "{SYSTEM_ROOT}"',
-        f"#define UNCLAIMED '{UNCLAIMED}' /* what begins so is no ID: lifecycle/store.py */", STRUCTS,
+        f"#define UNCLAIMED '{UNCLAIMED}' /* no ID starts with this: lifecycle/store.py */", STRUCTS,
         "#ifdef COMMAND_TABLES",
         "enum { " + ", ".join(f"GLOBAL_{_upper(name)}" for name in PASSED) + ", GLOBALS };",
         "static const struct flag global_flags[GLOBALS] = {",

@@ -10,7 +10,7 @@ from pyruntime.errors import UsageError
 
 
 def check_descriptors(preserved: int, listen: int = 0) -> None:
-    """Raise UsageError if a descriptor that is to be passed is not open; the first ``listen`` descriptors come from
+    """Raise UsageError if a descriptor to pass is not open; the first ``listen`` descriptors come from
     LISTEN_FDS."""
     for fd in range(3, 3 + preserved):
         try:

@@ -44,7 +44,7 @@ class ExecRequest:
     ``process``        the process object (config.md#process), or the name of its file
     ``options``        keyword arguments of config.joining.asked_process
     ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
-    ``key``            what makes a request the same as another (replay.py); b"": it is not replayed
+    ``key``            identifies equal requests (replay.py); b"": it is not replayed
     ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
     """
 
@@ -71,7 +71,7 @@ class ExecRequest:
 
 
     def warn(self, message: str) -> None:
-        """Warn the caller: each time, so that the request is not replayed without a word."""
+        """Warn the caller; a request with a warning is not replayed, so that each `exec` repeats the warning."""
         self.key = b""
         self._warn(message)
 
@@ -214,13 +214,13 @@ class ExecLaunch(Launch):
             self._close_window()
             raise
         super().__init__(plan, fds, request.preserve_fds, request.debug)
-        # Without root there is more to do than the front can.
+        # Without root, a launch has steps that the front does not support.
         key = b"" if self._window is not None or os.geteuid() else request.key
         self._keep: Callable[[], None] = lambda: keep(container, record, plan, self.encoded, key)
         self.on_pid: Callable[[int], None] = lambda pid: None   # called before the command is executed
 
     def run(self) -> int:
-        """As every launch; and the next time, the front does it."""
+        """Carry out the launch, and keep its plan, so that the front can carry out the same request next time."""
         pid = super().run()
         self._keep()
         return pid

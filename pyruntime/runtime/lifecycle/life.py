@@ -1,8 +1,9 @@
-"""The life plan of a container: what `start`, `state`, `kill`, `pause`, `resume`, `delete`, `ps` and `list` will do.
+"""The life plan of a container: the steps of `start`, `state`, `kill`, `pause`, `resume`, `delete`, `ps` and
+`list`.
 
-Emitted once, when the container has been created, for the front (plan/life.py has the instructions). Each list is the
-ordinary course of what the verb's module does here in Python. What is out of the ordinary has no instruction, and then
-the verb has no list: hooks, a unit that systemd must stop, processes that no pid namespace ends.
+Emitted once, when the container has been created, for the front (plan/life.py has the instructions). Each list has the
+usual steps of the verb's module in this package. Unusual steps have no instruction, and a verb that needs one has no
+list: hooks, a unit that systemd must stop, processes that do not end with the pid namespace.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _WORDS = {CREATED: "created", RUNNING: "running", PAUSED: "paused", STOPPED: "st
 _PATIENCE = 10_000   # milliseconds, as in delete.py and cgroups/group.py
 _SIGKILL = 9
 _TRANSIENT = "/run/systemd/transient"
-# What is left in the state directory; with anything else in it, Python clears it.
+# The remaining files in the state directory; if there are others, Python removes them.
 _FILES = ("state.json", "init", "exec.json", "start.sock", "life.plan", *(f"exec.{slot}" for slot in range(SLOTS)))
 
 
@@ -55,7 +56,7 @@ def life_plan(record: StateRecord, file: os.stat_result, *, notifies: bool) -> b
 
 
 class _Freezer:
-    """How a cgroup is frozen: by v1's file or by v2's. Empty where there is no freezer."""
+    """How a cgroup is frozen: by v1's file or by v2's; empty without a freezer."""
 
     __slots__ = ("file", "freeze", "frozen", "state", "thaw")
 
@@ -71,7 +72,7 @@ class _Freezer:
 
 
 class Life:
-    """The records of a plan in the making."""
+    """The records of a plan under construction."""
 
     def __init__(self, record: StateRecord) -> None:
         self.record = record
@@ -87,7 +88,7 @@ class Life:
         self.records.append(LIFE.record(len(self.records), op, args, "life.plan", tolerate))
 
     def head(self, file: os.stat_result) -> None:
-        """What comes before the lists."""
+        """The instructions before the lists."""
         record = self.record
         self.emit("container", id=record.id, pid=record.pid, started=record.started)
         self.unchanged("state.json", file)
@@ -106,8 +107,8 @@ class Life:
             self.emit("require", statuses=statuses)
 
     def state(self) -> None:
-        """The document of `state`; what changes in it with the status stands alone."""
-        # No text of JSON holds a line feed, so that this line is what it looks like.
+        """The document of `state`; the parts that depend on the status have their own instructions."""
+        # JSON strings contain no line feed, so this text occurs only as the line itself.
         known = f'\n  "pid": {self.record.pid},\n  "status": "created",\n'
         before, found, after = encode(document(self.record, "created"), 2).partition(known)
         assert found, before
@@ -122,7 +123,7 @@ class Life:
         """`kill`, and with --all."""
         self.verb("kill", ALIVE)
         self.emit("signal_init", statuses=ALIVE, signal=0)
-        if os.geteuid() == 0:   # else some processes may be another user's, and Python says which
+        if os.geteuid() == 0:   # else some processes may belong to another user, and Python reports them
             self.verb("kill_all", ANY)
             self._signal_all()
         if not self.shared:
@@ -150,7 +151,7 @@ class Life:
             return
         self.verb("pause", CREATED | RUNNING)
         self.emit("write_file", statuses=ANY, path=freezer.file, data=freezer.freeze)
-        # v1 may miss a task that forked meanwhile: asked again.
+        # v1 may miss a task that forked meanwhile: write again.
         self.emit("await_text", path=freezer.state, text=freezer.frozen, file=freezer.file, again=freezer.freeze,
                   back=freezer.thaw, milliseconds=_PATIENCE)
         self.verb("resume", PAUSED)
@@ -179,7 +180,7 @@ class Life:
         for path in own:
             self.emit("remove_directory", path=path, tolerate=(ENOENT, ENODEV))
         for path in reversed(record.cgroup_made):
-            if path not in own:   # an ancestor that others use by now stays
+            if path not in own:   # an ancestor that others use by now is kept
                 self.emit("remove_directory", path=path, tolerate=(ENOENT, EBUSY, ENOTEMPTY))
         for path in record.rdt:
             self.emit("remove_directory", path=path, tolerate=(ENOENT,))

@@ -60,7 +60,7 @@ def prepared(directory: str) -> bool:
 def _manager(name: str) -> _socket.socket:
     if not name.startswith(("/", "@")):
         raise UsageError(f'NOTIFY_SOCKET="{name}": neither a path nor the name of an abstract socket; unset it if'
-                         " no service manager is to be notified")
+                         " no service manager needs the notification")
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0)
     try:
         sock.connect("\0" + name[1:] if name.startswith("@") else name)

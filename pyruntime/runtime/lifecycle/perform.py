@@ -125,8 +125,8 @@ def _map_with_helper(program: str, pid: int, lines: list[str]) -> None:
 
     path = shutil.which(program, path=os.environ.get("PATH") or "/usr/bin:/bin:/usr/sbin:/sbin")
     if not path:
-        raise PyruntimeError(f"{program} is not installed (package uidmap), and the kernel lets a user map nothing"
-                             " but his own id without it")
+        raise PyruntimeError(f"{program} is not installed (package uidmap), and without it the kernel"
+                             " lets users map only their own ID")
     done = subprocess.run([path, str(pid), *" ".join(lines).split()], capture_output=True, text=True, check=False)
     if done.returncode:
         raise PyruntimeError(f"{program}: {done.stderr.strip() or f'exit status {done.returncode}'}")
@@ -161,7 +161,7 @@ def _foreign_user_namespace(path: str) -> int:
     os.close(own)
     if namespace < 0:
         raise PyruntimeError(f'option "idmap" without mappings: "{path}" is the host\'s own user namespace, which has'
-                             " none to take")
+                             " no mappings")
     return namespace
 
 

@@ -1,6 +1,6 @@
-"""An `exec` that is asked for again: what the front (native/front) does without an interpreter.
+"""A repeated `exec`, which the front (native/front) carries out without an interpreter.
 
-Health checks and probes ask for the same process in the same container again and again. The plan of a launch depends on
+Health checks and probes start the same process in the same container again and again. The plan of a launch depends on
 the request, the container and the host. So Python keeps the plan the first time, as a life plan with one list (in the
 state directory: exec.0 to exec.7), and the front carries the plan out for each later request that is the same: the same
 words, and the same bytes in the file of --process. Neither --detach nor --pid-file changes the plan.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyruntime.runtime.compiler.compile import Plan
     from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 
-# Options whose words are a part of the request. Terminals, further descriptors and sub-cgroups are not replayed.
+# Options that are part of the request. Requests with a terminal, more descriptors or a sub-cgroup are not replayed.
 KEPT = ("cwd", "env", "user", "additional-gids", "process-label", "apparmor", "no-new-privs", "cap")
 _ASIDE = ("detach", "pid-file", "process")
 _LARGEST = 1 << 16   # bytes of a request
@@ -33,8 +33,8 @@ _HOST_STEPS = {"cgroup_follow", "report_process"}
 
 
 def key_of(command: Command, words: Sequence[str]) -> bytes:
-    """What must be the same for a request to be the same. What the process file holds follows it. b"" for one that is
-    not replayed."""
+    """The words that identify a request; the content of the process file follows them. b"" for a request that is not
+    replayed."""
     kept: list[str] = []
     left = list(words)
     while left and left[0].startswith("-"):
@@ -52,13 +52,13 @@ def key_of(command: Command, words: Sequence[str]) -> bytes:
 
 
 def keep(container: StateDirectory, record: StateRecord, plan: Plan, encoded: bytes, key: bytes) -> None:
-    """Keep the plan of an `exec` that went well, where it is ordinary."""
+    """Keep the plan of a successful `exec`, unless it has a step that the front does not support."""
     if not _ordinary(plan, key):
         return
     try:
         container.keep_plan(f"exec.{crc32(key) % SLOTS}", _life(container, record, plan, encoded, key))
     except (OSError, PyruntimeError):
-        return   # the program runs: that the container has just been deleted, or the disk is full, costs it nothing
+        return   # the container was deleted, or the disk is full: the program runs nevertheless
 
 
 def _ordinary(plan: Plan, key: bytes) -> bool:

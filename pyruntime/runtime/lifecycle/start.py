@@ -35,7 +35,7 @@ def start(root: str, container_id: str, *, notify: str = "") -> None:
 
 def finish_start(root: str, container_id: str, connection: int) -> None:
     """The rest of a start that the front began: ``connection`` is the descriptor over which init reports. The front
-    leaves what it does not expect to Python."""
+    leaves unexpected reports to Python."""
     import _socket  # lazy: few starts fail
 
     record = StateDirectory(root, container_id).read()

@@ -1,4 +1,4 @@
-"""Dockerfiles of our own: each construct of the language, and what goes wrong with it elsewhere.
+"""Dockerfiles of our own: each construct of the language, and the mistakes that other builders make with it.
 
 ``text`` is the Dockerfile, ``files`` the context beside it: content, None for a directory, "-> target" for a link,
 a (mode, content) pair for a file with a mode, "FIFO" and "SOCKET" for such.
@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 File = str | None | tuple[int, str]
-NO_HEREDOCS = "buildah before 1.35 knows no here-documents"
-NOT_KNOWN = "buildah 1.28 does not know the flag"
+NO_HEREDOCS = "buildah before 1.35 does not support here-documents"
+NOT_KNOWN = "buildah 1.28 does not support the flag"
 
 
 class Case:
@@ -46,7 +46,7 @@ CASES = [
     Case("from-stage", "FROM busybox AS one\nENV A=1\nRUN echo $A > /a\nFROM one\nRUN echo $A >> /a\n", script="cat /a",
          prints="1\n1"),
     Case("from-stage-case", "FROM busybox AS One\nRUN echo 1 > /a\nFROM oNE\n", script="cat /a", prints="1",
-         peer="buildah 1.28 tells names of stages apart by case"),
+         peer="names of stages are case-sensitive in buildah 1.28"),
     Case("from-comes-to-nothing", "ARG I\nFROM $I\n", fails='"$I" expands to nothing'),
     Case("from-missing", "FROM localhost:1/none\n", fails="localhost:1"),
     Case("from-unset-modifier", "FROM ${I:-busybox}\n", script="echo y", prints="y"),
@@ -107,9 +107,9 @@ CASES = [
     Case("expose-wrong", B + "EXPOSE x\n", fails='"x" is not a port'),
     Case("volume", B + "RUN mkdir /v && echo 1 > /v/a\nVOLUME /v /w\nRUN echo 2 > /v/b\n",
          config={"Volumes": {"/v": {}, "/w": {}}}, script="ls /v", prints="a\nb",
-         peer="it discards what RUN writes to a volume, as Docker's first builder did"),
+         peer="buildah discards what RUN writes to a volume, as Docker's classic builder did"),
     Case("volume-json", B + 'VOLUME ["/a b"]\n', config={"Volumes": {"/a b": {}}},
-         peer="it makes the directories, too"),
+         peer="buildah also creates the directories"),
     Case("stopsignal", B + "STOPSIGNAL SIGUSR1\n", config={"StopSignal": "SIGUSR1"}),
     Case("stopsignal-wrong", B + "STOPSIGNAL SIGFOO\n", fails='"SIGFOO" is not a signal'),
     Case("cmd-shell", B + "CMD echo $A hi\n", config={"Cmd": ["/bin/sh", "-c", "echo $A hi"]}),
@@ -119,14 +119,14 @@ CASES = [
     Case("entrypoint-keeps-own-cmd", B + 'CMD ["b"]\nENTRYPOINT ["a"]\n', config={"Cmd": ["b"], "Entrypoint": ["a"]}),
     Case("shell", B + 'SHELL ["/bin/sh", "-e", "-c"]\nRUN false; true\n', fails="exit status 1"),
     Case("shell-in-cmd", B + 'SHELL ["/bin/sh", "-ec"]\nCMD x\n', config={"Cmd": ["/bin/sh", "-ec", "x"]},
-         peer="buildah 1.28 takes no notice of SHELL in CMD"),
+         peer="buildah 1.28 ignores SHELL for CMD"),
     Case("healthcheck", B + "HEALTHCHECK --interval=5s --timeout=2s --retries=4 CMD a b\n",
          config={"Healthcheck": {"Test": ["CMD-SHELL", "a b"], "Interval": 5 * 10**9, "Timeout": 2 * 10**9,
                                  "Retries": 4}}),
     Case("healthcheck-none", B + "HEALTHCHECK NONE\n", config={"Healthcheck": {"Test": ["NONE"]}}),
     Case("maintainer", B + "MAINTAINER me <me@example.org>\n", config={"Cmd": ["sh"]}),
     Case("onbuild", B + "ONBUILD RUN echo no > /no\n", config={"OnBuild": ["RUN echo no > /no"]},
-         script="test -e /no || echo none", prints="none", peer="buildah from carries out what ONBUILD says"),
+         script="test -e /no || echo none", prints="none", peer="`buildah from` runs the ONBUILD instructions"),
     Case("onbuild-from-stage", "FROM busybox AS one\nONBUILD RUN echo yes > /on\nFROM one\n", script="cat /on",
          prints="yes", config={"OnBuild": None}),
     Case("onbuild-fails", "FROM busybox AS one\nONBUILD RUN exit 3\nFROM one\n",
@@ -178,7 +178,7 @@ CASES = [
          prints="b\ne\nempty\nl"),
     Case("run-bind-file", B + "RUN --mount=source=a,target=/x/y cat /x/y > /a\n", files=TREE,
          script="cat /a; test -e /x || echo none", prints="Anone",
-         peer="it leaves the directory of the mount point"),
+         peer="buildah leaves the mount point in the image"),
     Case("run-bind-readonly", B + "RUN --mount=target=/x sh -c 'echo 1 > /x/new' 2>/dev/null || echo ro > /a\n",
          files=TREE,
          script="cat /a", prints="ro"),
@@ -186,7 +186,7 @@ CASES = [
          script="cat /a", prints="1"),
     Case("run-bind-ignored", B + "RUN --mount=target=/x ls /x > /a\n",
          files={"keep": "1", "secret": "2", "d/secret": "3", ".dockerignore": "**/secret\nDockerfile\n.dockerignore\n"},
-         script="cat /a", prints="d\nkeep", peer="it shows what is ignored"),
+         script="cat /a", prints="d\nkeep", peer="buildah mounts ignored files too"),
     Case("run-bind-from",
          "FROM busybox AS one\nRUN echo 1 > /f\nFROM busybox\nRUN --mount=from=one,target=/o cat /o/f > /a\n",
          script="cat /a", prints="1"),
@@ -205,18 +205,18 @@ CASES = [
          "RUN --mount=type=cache,target=/c,id=inner ls /c > /a\n", files=TREE, script="cat /a", prints="f"),
     Case("run-cache-twice", B + "RUN --mount=type=cache,target=/c,id=twice,sharing=locked"
          " --mount=type=cache,target=/d,id=twice,sharing=locked echo 1 > /c/f && cat /d/f > /a\n",
-         script="cat /a", prints="1", peer=False),   # buildah 1.28 waits for its own lock for ever
+         script="cat /a", prints="1", peer=False),   # buildah 1.28 deadlocks on its own lock
     Case("run-bind-literal", B + "RUN --mount=source=a[1],target=/m cat /m/f > /o\n",
          files={"a[1]/f": "1", "a1/f": "2"}, script="cat /o", prints="1"),
     Case("run-tmpfs", B + "RUN --mount=type=tmpfs,target=/t,size=1m echo 1 > /t/x && df /t | tail -n 1 | tr -s ' ' |"
          " cut -d' ' -f2 > /a\n", script="cat /a; test -e /t || echo none", prints="1024\nnone",
-         peer="buildah 1.28 does not know its size"),
+         peer="buildah 1.28 does not support size"),
     Case("run-tmpfs-existing", B + "RUN mkdir /t && touch /t/kept\nRUN --mount=type=tmpfs,target=/t touch /t/lost\n",
-         script="ls /t", prints="kept", peer="it removes what was there before the mount"),
+         script="ls /t", prints="kept", peer="buildah removes the files under the mount"),
     Case("run-secret", B + "RUN --mount=type=secret,id=s cat /run/secrets/s > /a; stat -c %a /run/secrets/s >> /a\n",
          files={"s.txt": "hidden\n"}, flags=("--secret", "id=s,src=CONTEXT/s.txt"),
          script="cat /a; test -e /run/secrets"
-         " || echo none", prints="hidden\n400\nnone", peer="it leaves the directory of the mount point"),
+         " || echo none", prints="hidden\n400\nnone", peer="buildah leaves the mount point in the image"),
     Case("run-secret-env", B + "RUN --mount=type=secret,id=s,env=TOKEN echo $TOKEN > /a\n", files={"s.txt": "hidden"},
          flags=("--secret", "id=s,src=CONTEXT/s.txt"), script="cat /a; echo [$TOKEN]", prints="hidden\n[]",
          peer=NOT_KNOWN),
@@ -378,5 +378,5 @@ CASES = [
          " busybox\nCOPY --from=b /a /b /x/\nCOPY --from=c /c /x/\n", script="cd /x; cat a b c", prints="1\n2\n3"),
     Case("add-host", B + "RUN cat /etc/hosts > /a\n", flags=("--add-host", "db:10.1.2.3"), script="grep db /a",
          prints="10.1.2.3\tdb",
-         peer="its hosts are written otherwise"),
+         peer="buildah writes another /etc/hosts"),
 ]

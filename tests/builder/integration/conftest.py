@@ -60,7 +60,7 @@ def write(directory: Path, text: str, files: dict[str, File]) -> Path:
         elif content == "SOCKET":
             parent = os.open(path.parent, os.O_PATH)
             with socket.socket(socket.AF_UNIX) as made:
-                made.bind(f"/proc/self/fd/{parent}/{path.name}")   # names of sockets are short
+                made.bind(f"/proc/self/fd/{parent}/{path.name}")   # socket paths are limited to 107 bytes
             os.close(parent)
         elif content.startswith("-> "):
             path.symlink_to(content[3:])
@@ -75,7 +75,7 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Builder(Lab):
-    """pocker with a way to build, on a host of its own: RUN makes networks."""
+    """pocker with a function for builds, on a private host: RUN creates networks."""
 
     def __init__(self, path: Path, store: Path) -> None:
         super().__init__(path, store)
@@ -91,7 +91,7 @@ class Builder(Lab):
         return find(Store.open(str(self.store)), name)
 
     def leftovers(self) -> list[str]:
-        """What a build leaves beside its cache: work, containers."""
+        """Leftovers of builds, except the cache: work, containers."""
         found = super().leftovers()
         mounts = Path(f"/proc/{self.host}/mountinfo").read_text().splitlines()
         found += [f"mount {line.split()[4]}" for line in mounts if line.split()[4].startswith(f"{self.path}/")]

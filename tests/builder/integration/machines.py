@@ -35,7 +35,7 @@ class Machine(Pocker):
         return find(Store.open(str(self.store)), name)
 
     def leftovers(self) -> list[str]:
-        """What a build leaves beside its cache: work, containers."""
+        """Leftovers of builds, except the cache: work, containers."""
         return super().leftovers() + [f"file {path}" for directory in ("store/work", "run/build", "store/cache/locks")
                                       for path in (self.path / directory).glob("[!.]*")]
 

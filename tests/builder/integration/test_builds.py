@@ -32,7 +32,7 @@ def _cached(builder: Builder, context: Path, *flags: str) -> list[bool]:
 
 
 def test_a_base_is_shown_by_the_name_in_the_file(builder: Builder, tmp_path: Path) -> None:
-    """Not by another name of the same image."""
+    """The progress shows the name in FROM, not another name of the same image."""
     builder.ok("tag", "busybox", "aaa.example/first:1")
     for name in ("busybox", "aaa.example/first:1"):
         context = write(tmp_path / "context", f"ARG B={name}\nFROM $B\nENV A=1\n", {})
@@ -65,10 +65,10 @@ def test_changes_that_invalidate_a_step(change: str, copy: bool, run: bool, buil
 
 
 def test_a_file_of_the_same_size_and_time_is_not_taken_for_the_old_one(builder: Builder, tmp_path: Path) -> None:
-    """A comparison by size and mtime alone would use stale files."""
+    """A comparison by size and mtime alone would miss the change."""
     context = write(tmp_path / "context", "FROM busybox\nCOPY a /a\n", {"a": "1"})
     os.utime(context / "a", (10**9, 10**9))
-    time.sleep(2.5)   # so old that its digest is remembered
+    time.sleep(2.5)   # old enough that its digest is cached
     _cached(builder, context)
     (context / "a").write_text("2")
     os.utime(context / "a", (10**9, 10**9))
@@ -153,7 +153,7 @@ def test_two_builds_are_the_same_image_under_source_date_epoch(builder: Builder,
         context = write(tmp_path / f"checkout{number}", text, {"a": "1", "d/b": "2", ".dockerignore": "Dockerfile"})
         builder.ok("build", "-t", "app", context, env={"SOURCE_DATE_EPOCH": "1700000000"})
         digests.append(builder.image("app").descriptor.digest)
-        time.sleep(1.1)   # whole seconds are what archives have
+        time.sleep(1.1)   # archives have whole seconds
     assert digests[0] == digests[1]
     assert builder.image("app").config.document["created"] == "2023-11-14T22:13:20Z"
 
@@ -197,7 +197,7 @@ def test_killed_at_any_time(builder: Builder, tmp_path: Path) -> None:
         time.sleep(chance.random() * 0.9)
         if number % 3:
             os.kill(started.pid, signal.SIGKILL)
-        else:   # with all that it has started
+        else:   # with all its children
             os.killpg(started.pid, signal.SIGKILL)
         started.communicate()
     builder.build(context, "-t", "app")
@@ -207,14 +207,14 @@ def test_killed_at_any_time(builder: Builder, tmp_path: Path) -> None:
 
     def tidy() -> bool:
         builder.ok("prune", program="pyimage")
-        builder.build(context)   # takes away the containers of the killed
+        builder.build(context)   # removes the containers of killed builds
         for lock in (builder.store / "cache/locks").iterdir():
             lock.unlink()
         return not builder.leftovers() or builder.leftovers() == [f"file {builder.root}"]
 
     for name in builder.ok("ps", "-aq").split():
         builder.ok("rm", "-f", name)
-    builder.eventually(tidy, "what killed builds have left stays")
+    builder.eventually(tidy, "leftovers of killed builds are not removed")
 
 
 def test_interrupted(builder: Builder, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_interrupted_while_another_build_does_the_step(builder: Builder, tmp_pat
         started = builder.start("build", "--progress", "plain", context, start_new_session=True)
         inode = f":{os.fstat(file.fileno()).st_ino} "
         builder.eventually(lambda: any("->" in line and inode in line for line in
-                                       Path("/proc/locks").read_text().splitlines()), "nobody waits for the lock")
+                                       Path("/proc/locks").read_text().splitlines()), "no wait for the lock")
         os.killpg(started.pid, signal.SIGINT)
         started.communicate(timeout=20)
     lock.unlink(missing_ok=True)
@@ -305,7 +305,7 @@ def test_names_and_ids(builder: Builder, tmp_path: Path) -> None:
     assert all(entry["comment"] == "buildkit.dockerfile.v0" for entry in history[-3:])
     layers = len(builder.image("two").manifest.layers)
     assert layers == sum(not entry.get("empty_layer") for entry in history)
-    assert builder.build(context)   # without a name it stays, too
+    assert builder.build(context)   # an untagged image is kept, too
     assert re.fullmatch("sha256:[0-9a-f]{64}", done.stdout.strip())
 
 

@@ -40,7 +40,7 @@ def closed_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regist
 
 
 class Build:
-    """A build's output: the outcome of each step that changes files by its title, all titles, and its warnings."""
+    """A build's output: all titles, title -> outcome of each step that changes files, and the warnings."""
 
     def __init__(self, builder: Machine, context: Path, *flags: str, **options: Any) -> None:
         done = builder("build", "--progress", "json", "-t", "app", *flags, context, **options)
@@ -57,7 +57,7 @@ class Build:
 
     @property
     def cached(self) -> list[bool]:
-        """In the order of titles, independent of which stage was faster."""
+        """The outcomes in the order of the titles, whichever stage was faster."""
         return [outcome == "cached" for _, outcome in sorted(self.outcomes.items())]
 
 
@@ -71,7 +71,7 @@ def _blobs(fake: FakeRegistry) -> list[str]:
 
 
 def _cache(fake: FakeRegistry, name: str = "cache", tag: str = "latest") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Manifest and document of a cache."""
+    """The manifest and the cache document of an exported cache."""
     manifest = json.loads(fake.manifests[name, tag][1])
     assert manifest["config"]["mediaType"] == CACHE
     return manifest, json.loads(fake.blobs[manifest["config"]["digest"]])
@@ -93,7 +93,7 @@ def test_a_registry(mode: str, compression: str, builder: Machine, other: Machin
     assert other.image("app").descriptor.digest == builder.image("app").descriptor.digest
     assert other.ok("run", "--rm", "--network", "none", "app", "cat", "/b") == "1\n1"
     assert other.ok("verify", program="pyimage") == ""
-    # What came is remembered, by content too: the first RUN did not come, and is no other for those above it.
+    # Imported steps are in the build cache, also by content: without the first RUN's layer, later steps are cached.
     assert Build(other, context).cached == [True, True, True, False]
     (context / "f").write_text("2")
     changed = Build(other, context, "--cache-from", ref)
@@ -113,7 +113,7 @@ def test_only_layers_of_the_result_are_downloaded(builder: Machine, other: Machi
     result = {layer.digest for layer in other.image("app").manifest.layers}
     needed = {manifest["layers"][layer["blob"]]["digest"] for layer in document["layers"] if layer["diffID"] in result}
     assert len(needed) == 3 and set(_blobs(fake)) == needed | {manifest["config"]["digest"]}
-    # A step that has to be carried out needs what is below it.
+    # A step that must be executed needs the layers below it.
     fake.requests.clear()
     write(context, STAGES.replace("FROM busybox\n", "RUN cat /other > /more\nFROM busybox\n"), {})
     done = Build(other, context, "--cache-from", ref)
@@ -186,11 +186,11 @@ def test_a_second_export_uploads_nothing_again(builder: Machine, other: Machine,
     ref = f"{fake.host}/cache"
     Build(builder, context, "--cache-to", f"type=registry,ref={ref},mode=max")
     before = fake.manifests["cache", "latest"]
-    for machine in (builder, other):   # the second has nothing of it
+    for machine in (builder, other):   # the second host has none of the layers
         fake.requests.clear()
         Build(machine, context, "--cache-from", ref, "--cache-to", f"type=registry,ref={ref},mode=max")
         assert fake.manifests["cache", "latest"] == before and not fake.asked("POST")
-    kept = tmp_path / "kept"   # elsewhere the layers go along
+    kept = tmp_path / "kept"   # an export to another place includes the layers
     Build(other, context, "--cache-from", ref, "--cache-to", f"type=local,dest={kept},mode=max")
     assert len(list((kept / "blobs/sha256").iterdir())) == 6
 
@@ -217,7 +217,7 @@ def test_a_damaged_layer_is_built_again(harm: str, builder: Machine, other: Mach
         fake.add_manifest("cache", "latest", manifest["mediaType"], json.dumps(manifest).encode())
     done = Build(other, context, "--cache-from", ref, "--retries", "0")
     assert done.outcomes["COPY f /f"] == "done" and done.outcomes["COPY --from=one /a /a"] == "cached"
-    assert done.outcomes["RUN cat /a /f > /b"] in ("cached", "done")   # as the new layer is the old one, or is not
+    assert done.outcomes["RUN cat /a /f > /b"] in ("cached", "done")   # cached if the new layer equals the old
     assert len(done.warnings) == 1 and "cannot be used" in done.warnings[0]
     assert done.id != first.id or other.image("app").config.diff_ids == builder.image("app").config.diff_ids
     assert other.ok("run", "--rm", "--network", "none", "app", "cat", "/b") == "1\n1"
@@ -280,7 +280,7 @@ def test_missing_caches(builder: Machine, fake: FakeRegistry, registry: Registry
     assert done.cached == [False] and len(done.warnings) == len(absent)
     for ref, warning in zip(absent, done.warnings, strict=True):
         assert f'warning: importing cache from "{ref}"' in warning
-    assert "type=inline" in done.warnings[-1]
+    assert "nor an image with an inline cache" in done.warnings[-1]
 
 
 def test_an_export_that_fails(builder: Machine, tmp_path: Path) -> None:
@@ -290,9 +290,9 @@ def test_an_export_that_fails(builder: Machine, tmp_path: Path) -> None:
     said = builder.fails("build", "-t", "app", "--retries", "0", "--cache-to", ref, context)
     assert f'error: exporting cache to "{ref}"' in said and builder.image("app")
     (tmp_path / "file").touch()
-    assert "error: --cache-to" in builder.fails("build", "--cache-to", tmp_path / "file/x", context)
+    assert "exporting cache to " in builder.fails("build", "--cache-to", tmp_path / "file/x", context)
     done = Build(builder, context, "--retries", "0", "--cache-to", f"type=registry,ref={ref},ignore-error=true")
-    assert len(done.warnings) == 1 and "--cache-to" in done.warnings[0]
+    assert len(done.warnings) == 1 and "exporting cache to " in done.warnings[0]
 
 
 def test_credentials(builder: Machine, other: Machine, closed_registry: Registry, tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_an_image_that_is_its_own_cache(builder: Machine, other: Machine, regist
     assert again.cached == [True] * 4 and again.id == first.id
     plain = Build(other, context)
     assert plain.id != first.id and other.image("app").config.diff_ids == builder.image(name).config.diff_ids
-    assert "--squash" in builder.fails("build", "--squash", "--cache-to", "type=inline", context)
+    assert "squashed image has no layers" in builder.fails("build", "--squash", "--cache-to", "type=inline", context)
 
 
 def test_a_directory_is_an_image_layout(builder: Machine, other: Machine, registry: Registry, tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_a_directory_is_an_image_layout(builder: Machine, other: Machine, regist
     assert Build(other, context, "--cache-from", f"type=local,src={kept},tag=main").cached.count(False) == 1
     shutil.rmtree(other.store / "cache")
     assert "latest" in Build(other, context, "--cache-from", f"type=local,src={kept}").warnings[0]
-    # To a registry with the tools for images, and back.
+    # To a registry and back with other image tools.
     ref = f"{registry.host}/moved:1"
     other.ok("copy", f"oci:{kept}:next", f"docker://{ref}", program="pyimage")
     shutil.rmtree(other.store / "cache")

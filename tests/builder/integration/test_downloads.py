@@ -18,7 +18,7 @@ from tests.images.integration.registries import FakeHandler, FakeRegistry, redir
 
 @pytest.fixture
 def server() -> Iterator[FakeRegistry]:
-    """A server that answers with its faults."""
+    """A server that answers with the faults that a test sets."""
     made = FakeRegistry()
     yield made
     made.stop()

@@ -54,7 +54,7 @@ def test_builder_prune_keeps_layers_of_images(built: Builder, tmp_path: Path) ->
     assert _row(built)["TotalCount"] == "2"
     assert built.ok("run", "--rm", "--network", "none", "app", "cat", "/sum")
     said = built.ok("builder", "prune", "--all")
-    assert "wc -c" in said and said.endswith("Total reclaimed space: 0B"), "the image has its layers still"
+    assert "wc -c" in said and said.endswith("Total reclaimed space: 0B"), "the image still has its layers"
     assert _row(built)["TotalCount"] == "0" and built.ok("verify", program="pyimage") == ""
 
 
@@ -65,7 +65,7 @@ def test_builder_prune_keeps_layers_of_images(built: Builder, tmp_path: Path) ->
     (("--filter", "type=regular", "--filter", "until=24h"), 4),
 ])
 def test_filters(flags: tuple[str, ...], left: int, built: Builder) -> None:
-    """The last use of the cache mount was two and a half days ago, of the rest just now."""
+    """The cache mount was last used two and a half days ago, everything else just now."""
     old = time.time() - 60 * 3600
     for path in (built.store / "cache/mounts").iterdir():
         os.utime(path, (old, old))

@@ -18,7 +18,7 @@ import pytest
 from tests.builder.integration.conftest import Builder, write
 from tests.pocker.integration.lab import OUTSIDE, kill
 
-# What a server says; busybox' wget, linked statically, dies of Debian's C library.
+# Prints a server's answer; busybox's wget, linked statically, crashes in Debian's C library.
 _GET = r"printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5"
 GET = f"RUN {_GET} {{}}\n"
 
@@ -77,7 +77,7 @@ def test_names(builder: Builder, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("network", ["none", "host", "default"])
 def test_hosts_and_resolv_conf_are_mounted_whatever_the_network(builder: Builder, tmp_path: Path, network: str) -> None:
-    """Changes to them are not in the image, and their content is not the image's."""
+    """The step's /etc/hosts and resolv.conf are not the image's, and changes to them are not in the image."""
     text = ("FROM busybox AS base\nCOPY hosts resolv.conf /etc/\nFROM base\nRUN cat /etc/hosts; cat /etc/resolv.conf;"
             " for file in hosts resolv.conf; do echo of the step >>/etc/$file; done\n")
     context = write(tmp_path / "context", text, {"hosts": "of the image\n", "resolv.conf": "of the image\n"})
@@ -129,7 +129,7 @@ def _open(builder: Builder) -> None:
 
 
 def test_addresses_are_shared_with_containers(builder: Builder, tmp_path: Path) -> None:
-    """No address is used twice; and other commands' cleanups do not release a step's address."""
+    """No address is used twice, and the clean-up of other commands does not release a step's address."""
     _serve(builder, builder.outside, OUTSIDE, 8000, "from outside")
     with _waiting(builder, tmp_path) as (process, log, address):
         threads = [threading.Thread(target=builder.detached, args=(f"c{number}",)) for number in range(4)]
@@ -139,7 +139,7 @@ def test_addresses_are_shared_with_containers(builder: Builder, tmp_path: Path) 
             thread.join()
         taken = {builder.address(f"c{number}") for number in range(4)}
         assert len(taken) == 4 and address not in taken
-        builder.ok("ps")   # clears away what belongs to nobody
+        builder.ok("ps")   # removes endpoints without a container
         builder.ok("rm", "-f", *(f"c{number}" for number in range(4)))
         assert address in builder.ok("network", "inspect", "bridge")
         _open(builder)
@@ -158,7 +158,7 @@ def test_a_user_defined_network(builder: Builder, tmp_path: Path) -> None:
     with _waiting(builder, tmp_path, "--network", "back"):
         assert '"back" is in use by a build' in builder.fails("network", "rm", "back")
         assert "back" not in builder.ok("network", "prune")
-    builder.eventually(lambda: builder("network", "rm", "back").returncode == 0, "its user has gone")
+    builder.eventually(lambda: builder("network", "rm", "back").returncode == 0, "no build uses the network")
     _clear(builder, tmp_path)
     assert '--network: no such network: "back"' in builder.fails("build", "--network", "back", context)
 
@@ -172,7 +172,7 @@ def test_a_killed_step_gives_its_address_back(builder: Builder, tmp_path: Path, 
             kill(process.pid)
         process.communicate()
         endpoints = builder.run / "networks/containers"
-        builder.eventually(lambda: builder.ok("ps") and not list(endpoints.iterdir()), "the address is given back")
+        builder.eventually(lambda: builder.ok("ps") and not list(endpoints.iterdir()), "the address is released")
         _clear(builder, tmp_path)
 
 

@@ -72,7 +72,7 @@ def test_a_build_that_pushes(builder: Machine, fake: FakeRegistry, tmp_path: Pat
     context = write(tmp_path / "context", B + "COPY Dockerfile /\n", {})
     builder.ok("build", "-t", f"{fake.host}/app:1", "-t", f"{fake.host}/app:2", *words.split(), context)
     assert ("app", "1") in fake.manifests and ("app", "2") in fake.manifests
-    assert builder.ok("images", "-q", f"{fake.host}/app:1"), "and the image is here"
+    assert builder.ok("images", "-q", f"{fake.host}/app:1"), "and the image is in the store"
     assert "a push needs a name" in builder.fails("build", *words.split(), context)
 
 

@@ -50,7 +50,7 @@ def buildah(shared: Builder, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     shared.ok("save", "-o", made.path / "busybox.tar", "busybox")
     made("pull", "-q", f"docker-archive:{made.path}/busybox.tar")
     yield made
-    # It keeps its storage mounted, a mount for each container and one below all.
+    # buildah keeps its storage mounted: a mount for each container, and one below them all.
     for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
         if line.split()[4].startswith(f"{made.path}/"):
             subprocess.run(["umount", line.split()[4]], check=True)
@@ -68,7 +68,7 @@ def listing(archive: Path) -> dict[str, tuple[Any, ...]]:
             if entry.islnk():
                 content = found[entry.linkname.removeprefix("./")][-1]
             found[name] = (kind, oct(entry.mode & 0o7777), entry.uid, entry.gid, content)
-    for root in ("", "."):   # its mode is the storage's
+    for root in ("", "."):   # the mode of the root is that of the storage
         found.pop(root, None)
     return found
 

@@ -47,7 +47,7 @@ def test_an_index_of_several_platforms(flags: tuple[str, ...], builder: Machine,
     done = builder("build", *flags, "-t", "app", "--iidfile", tmp_path / "id", _context(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "[linux/arm64 made 3/3] RUN" in done.stderr
-    assert done.stderr.count("CACHED") == 1, "what does not depend on the platform is done once"
+    assert done.stderr.count("CACHED") == 1, "steps that do not depend on the platform run once"
     index = _index(builder, "app")
     assert [entry["platform"] for entry in index["manifests"]] == [
         {"architecture": "amd64", "os": "linux"}, {"architecture": "arm64", "os": "linux"}]
@@ -108,7 +108,7 @@ def test_an_index_is_pushed_with_all_of_it(builder: Machine, fake: FakeRegistry,
     index = json.loads(fake.manifests["app", "latest"][1])
     assert all(("app", entry["digest"]) in fake.manifests for entry in index["manifests"])
     layers = json.loads(fake.manifests["cache", "latest"][1])["layers"]
-    assert len(layers) == 3   # a file for each, and one that is the same
+    assert len(layers) == 3   # one layer for each platform, and one shared layer
 
 
 def test_an_inline_cache_of_several_platforms(builder: Machine, fake: FakeRegistry, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_bases_for_each_platform(builder: Machine, fake: FakeRegistry, tmp_path:
 
 def test_programs_for_other_platforms(builder: Machine, tmp_path: Path) -> None:
     if os.uname().machine != "x86_64":
-        pytest.skip("needs a machine that is amd64")
+        pytest.skip("needs an amd64 host")
     if any("aarch64" in name for name in os.listdir("/proc/sys/fs/binfmt_misc")):
         pytest.skip("this kernel runs programs for arm64")
     context = write(tmp_path / "context", "FROM scratch\nCOPY sh /bin/sh\nRUN true\n", {})
@@ -146,4 +146,4 @@ def test_programs_for_other_platforms(builder: Machine, tmp_path: Path) -> None:
     said = builder.fails("build", "--platform", "linux/arm64", context)
     assert "Dockerfile:3: " in said and "exec format error" in said
     assert "programs for linux/arm64 do not run on this host" in said and "binfmt_misc" in said
-    assert "binfmt" not in builder.fails("build", context), "it is not the platform"
+    assert "binfmt" not in builder.fails("build", context), "an error of the program, not of the platform"

@@ -1,4 +1,4 @@
-"""The projects of bundles/projects, built and run like by a user: from Debian's packages, over the network of RUN.
+"""The projects of bundles/projects, built and run as by a user: from Debian's packages, over the network of RUN.
 Another host has a mirror of Debian's packages and an index of Python's, under names that its name server resolves."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.pocker.integration.lab import HOST
 pytestmark = pytest.mark.timeout(600)   # the first one, on a new machine, waits for the packages
 
 PROJECTS = TOP / "bundles/projects"
-MIRROR = "203.0.113.7"   # what the other host's name server answers for each name
+MIRROR = "203.0.113.7"   # the answer of the other host's name server for each name
 _SOURCES = "deb [trusted=yes] http://packages.example:8000/packages ./\n"
 # A package that the application needs.
 _WORDING = """def count(number, noun):
@@ -32,7 +32,7 @@ _WORDING = """def count(number, noun):
 
 
 def _sdist(directory: Path, name: str, version: str, code: str) -> None:
-    """A source distribution, of which pip makes a wheel."""
+    """A source distribution, from which pip builds a wheel."""
     files = {"pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend ="setuptools.build_meta"\n'
              f'[project]\nname = "{name}"\nversion = "{version}"\n[tool.setuptools]\npy-modules = ["{name}"]\n',
              f"{name}.py": code, "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"}
@@ -108,7 +108,7 @@ def user(tmp_path_factory: pytest.TempPathFactory, store: Path, web: Path) -> It
 
 
 def _project(name: str, tmp_path: Path) -> Path:
-    """A copy of its files, to be changed."""
+    """A copy of a project's files, which the test changes."""
     return Path(shutil.copytree(PROJECTS / name, tmp_path / name))
 
 
@@ -120,7 +120,7 @@ def _build(user: Builder, name: str, context: Path, *flags: str) -> str:
 
 
 def _closes(user: Builder, name: str) -> str:
-    """Stop a container: it ends by its own signal, with status 0. Its output."""
+    """Stop a container: its stop signal makes it exit with status 0. Its output."""
     user.ok("stop", "--time", "60", name)
     assert user.ok("inspect", "-f", "{{.State.ExitCode}}", name) == "0"
     return user.ok("logs", name)
@@ -132,7 +132,7 @@ def _get(user: Builder, url: str, *words: str) -> str:
 
 
 def test_a_web_application_in_python(user: Builder, tmp_path: Path) -> None:
-    """Two stages, wheels, a cache mount for pip; run as a user without rights, its notes in a volume."""
+    """Two stages, wheels, a cache mount for pip; run as an unprivileged user, with its notes in a volume."""
     context = _project("web-application", tmp_path)
     flags = ("--build-arg", "PIP_INDEX_URL=http://pypi.example:8000/simple", "--build-arg",
              "PIP_TRUSTED_HOST=pypi.example")
@@ -146,7 +146,7 @@ def test_a_web_application_in_python(user: Builder, tmp_path: Path) -> None:
     assert "closed" in _closes(user, "notes")
     looks = "id -un; ls /wheels /src 2>&1 | grep -c 'No such'"
     assert user.ok("run", "--rm", "--entrypoint", "sh", "notes", "-c", looks) == "notes\n2"
-    # Other code: what it needs is there. Then other needs: pip has the wheel in the cache mount.
+    # Changed code: its requirements are cached. Then changed requirements: the wheel is in the cache mount.
     server = context / "notes/server.py"
     server.write_text(server.read_text().replace("closed", "at an end"))
     said = _build(user, "notes", context, *flags)
@@ -157,7 +157,7 @@ def test_a_web_application_in_python(user: Builder, tmp_path: Path) -> None:
     assert "Using cached wording-1.2-py3-none-any.whl" in said and "Building wheel for wording" not in said, said
     user.ok("run", "-d", "--name", "again", "-p", "8000:8000", "-v", "kept:/data", "notes")
     user.eventually(lambda: "1 note" in user.ask(user.host, "tcp", "127.0.0.1", 8000, "GET / HTTP/1.0\r\n\r\n"),
-                    "what was kept is there")
+                    "the stored notes exist")
     assert "at an end" in _closes(user, "again")
 
 

@@ -38,7 +38,7 @@ pocker run --name app --network none app sh -c 'cat /all; test -e /x/uid || echo
     assert done.stdout.split() == ["5", "1", "kept", "0", "removed", "/w"], (done.stdout, done.stderr)
 
 
-# A host with a way out, and two servers on it; /dev/net/tun is for everybody, as elsewhere.
+# A host with a default route, and two servers on it; all users may open /dev/net/tun, as on most hosts.
 HOST = """
 mount -t tmpfs -o mode=0755 tmpfs /dev/net
 mknod -m 666 /dev/net/tun c 10 200

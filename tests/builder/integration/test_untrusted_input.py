@@ -44,7 +44,7 @@ def test_files_that_change_while_being_read_are_not_cached(builder: Builder, tmp
     assert _through_the_gate(builder, context, "new")
     assert builder.ok("run", "--rm", "--network", "none", "app", "cat", "/o") == "new"
     (context / "f").write_text("old")
-    assert _through_the_gate(builder, context)   # else it would be "new", which is in no file
+    assert _through_the_gate(builder, context)   # else the result would be "new", which no file contains
     assert builder.ok("run", "--rm", "--network", "none", "app", "cat", "/o") == "old"
     assert not _through_the_gate(builder, context)
 

@@ -73,7 +73,7 @@ def test_lines(text: str, expected: list[tuple[str, str]]) -> None:
     ("RUN 3<<X cat\na\nX", "X", "a\n", True),
     ("RUN cat << 'EOF' >/a\na\nEOF", "EOF", "a\n", False),
     ("RUN cat <<- EOF\n\ta\n\tEOF", "EOF", "a\n", True),
-    # A name in pieces, as shells read it: the quotes are no part of it, and one of them is enough.
+    # A partly quoted delimiter, as in shells: the quotes are not part of it, and any quote prevents expansion.
     ('RUN cat <<eo"f"\na\neof', "eof", "a\n", False), ("RUN cat <<'e'of\na\neof", "eof", "a\n", False),
     ("RUN cat <<e''of\na\neof", "eof", "a\n", False), ("RUN cat <<\\EOF\na\nEOF", "EOF", "a\n", False),
     ("RUN cat <<-E'O F'\n\ta\n\tEO F", "EO F", "a\n", False), ('COPY <<a".b"-c /x\nq\na.b-c', "a.b-c", "q\n", False),

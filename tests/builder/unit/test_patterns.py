@@ -81,7 +81,7 @@ def test_any_text_is_a_pattern_or_refused(text: str, path: str) -> None:
         ignore = Ignore(text)
     except BuildError:
         return
-    if ignore.skips(path):   # then nothing below it may be wanted
+    if ignore.skips(path):   # then no path below it may match
         for below in ("a", "b/a", ".a"):
             assert ignore.excluded(f"{path}/{below}")
 
@@ -116,7 +116,7 @@ def _plainly(pattern: str, path: str) -> bool:
 @example("*a*b/*c", "aab/bc")
 def test_a_pattern_means_what_it_says(pattern: str, path: str) -> None:
     if "***" in pattern or (pattern.startswith("**") and not has_magic(pattern[2:])):
-        return   # the one means nothing, the other ends of names
+        return   # undefined; and **SUFFIX, which matches the ends of names
     assert (whole(pattern).fullmatch(path) is not None) is _plainly(pattern, path)
 
 

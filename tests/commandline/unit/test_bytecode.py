@@ -1,4 +1,4 @@
-"""The package's bytecode in one file: what is taken from it, and what is not."""
+"""The package's bytecode in one file: which modules are loaded from it, and which are not."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_an_error_names_its_line(package: Path) -> None:
 
 
 def test_the_commands_use_the_bytecode_file() -> None:
-    """As they were installed; sources that were changed since are read themselves."""
+    """The sources as installed; the bytecode of a source that has changed since is not used."""
     found = bytecode.read()
     assert found, f"{bytecode.FILE} is missing: run make"
     assert found.find_spec("pyruntime.no_such_module") is None and found.find_spec("json") is None

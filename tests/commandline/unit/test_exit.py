@@ -1,4 +1,4 @@
-"""How a command ends: at once, with nothing lost that was to be written or done."""
+"""The end of a command: at once, without losing output or exit handlers."""
 
 from __future__ import annotations
 

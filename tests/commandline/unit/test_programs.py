@@ -1,4 +1,4 @@
-"""What our two programs for people have in common."""
+"""Suggestions for mistyped commands, in pyimage and pocker."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_supported_templates(text: str, result: str) -> None:
     ("{{end}}", "it ends nothing"),
     ("{{if .Id}}a{{else}}b{{else}}c{{end}}", "its {{end}} is missing"),
     ("{{if .Id}}a{{else foo}}b{{end}}", "is not supported"),
-    ("{{range .Id}}a{{end}}", "that is no list"), ("{{.Nope}}", "there is: Id, Name, State"),
+    ("{{range .Id}}a{{end}}", "this is not a list"), ("{{.Nope}}", "there is: Id, Name, State"),
     ("{{.State.Health.Status}}", 'there is no "Status"'), ("{{.Id.More}}", "there is no"),
     ("{{index .Id 3}}", "there is no item 3"),
     ("{{foo .Id}}", "functions are and, eq"), ("{{index .State.Pid 0}}", "there is no item 0"),

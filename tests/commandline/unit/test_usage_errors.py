@@ -1,4 +1,4 @@
-"""What is said of wrong command lines: by pyruntime as runc does, by the others as docker and skopeo do."""
+"""The errors for invalid command lines: pyruntime's like runc's, the others' like those of docker and skopeo."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Pyimage:
         return done.stderr
 
     def leftovers(self) -> list[str]:
-        """What no command may leave: work in the store, leases, unfinished files beside an output."""
+        """Files that no command may leave behind: work in the store, leases, unfinished files next to an output."""
         found = [path for name in ("work", "trash", "leases") for path in (self.store / name).glob("*")]
         return [str(path) for path in [*found, *self.path.glob("*.partial"), *self.path.glob("*/*.partial")]]
 

@@ -1,7 +1,7 @@
-"""Layers that mean harm, or that other tools get wrong: data for tests of the extraction and of whole commands.
+"""Malicious layers, and layers that other tools get wrong: data for tests of the extraction and of whole commands.
 
-Each case is a blob that whoever pushes an image may have made. ``refused`` is a part of the message that must come;
-None means that the layer is taken, with nothing of it outside the target. ``expect`` then says what must be in it.
+Each case is a blob as the author of an image may have created it. ``refused`` is a part of the expected error;
+None means that the layer is extracted, and nothing outside the target changes. ``expect`` is then the content.
 
 Canaries: the tests plant OUTSIDE/canary, and no case may change anything there.
 """
@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-OUTSIDE = Path(f"/tmp/pyruntime-outside-{os.getpid()}")   # what escapes aim at; made and looked at by the tests
+OUTSIDE = Path(f"/tmp/pyruntime-outside-{os.getpid()}")   # the target of escapes; created and checked by the tests
 _AWAY = bytes(OUTSIDE)
 
 
@@ -107,7 +107,7 @@ def _numbered(name: str, size: int | bytes, refused: str) -> Case:
 
 def _gzip_bomb() -> bytes:
     """A gigabyte of zeros in a megabyte, which is gzip's best: only the limit of bytes stops it."""
-    # In pieces: libFuzzer, in another test, takes the peak of its parent's memory for its own.
+    # In pieces: libFuzzer, in another test, counts the peak memory of its parent as its own.
     engine = zlib.compressobj(9, zlib.DEFLATED, 31)
     head = engine.compress(header(b"bomb", b"0", 1 << 30))
     return head + b"".join(engine.compress(bytes(1 << 20)) for _ in range(1 << 10)) + engine.flush()
@@ -125,7 +125,7 @@ def _zstd_bomb() -> bytes:
 
 
 def _zstd_window() -> bytes:
-    """A frame that asks for a window of 2 GiB."""
+    """A zstd frame that requires a window of 2 GiB."""
     return b"\x28\xb5\x2f\xfd" + bytes((0x00, 21 << 3)) + struct.pack("<I", (512 << 3) | 1)[:3] + bytes(512)
 
 
@@ -376,5 +376,5 @@ CASES = [
                                       for _ in range(28))), "than the maximum of"),
     Case("headers", lambda: gzip.compress(pax((b"comment", b"x")) * 60000 + file(b"f") + END, 9), "entries"),
 ]
-# What the tests give as limits, so that bombs need not be large to be ones: bytes, entries.
+# The limits in the tests, low enough that small archives exceed them: bytes, entries.
 LIMITS = (512 << 20, 50_000)

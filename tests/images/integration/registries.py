@@ -157,7 +157,7 @@ def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    """A server that knows its connections, so that no thread waits for a client at the end of a test."""
+    """A server that records its connections, so that it can close them at the end of a test."""
 
     daemon_threads = False
     request_queue_size = 64
@@ -189,9 +189,9 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class TokenServer:
-    """Gives tokens (RS256): anybody may pull, except what begins with private/; USER may do everything.
+    """A token server (RS256): all users may pull, except from private/...; USER may do everything.
 
-    ``expiry`` in seconds; ``statuses``: by method, what is answered instead of a token; ``asked``: what was asked.
+    ``expiry`` in seconds; ``statuses``: method -> the status that replaces a token; ``asked``: the requests.
     """
 
     def __init__(self, authority: Authority, *, expiry: int = 60) -> None:
@@ -210,7 +210,7 @@ class TokenServer:
                 outer.answer(self, urllib.parse.parse_qs(body))
 
             def log_message(self, *_arguments: object) -> None:
-                pass   # nobody reads it
+                pass   # no log
 
         self.server = _Server(Handler, None)
         self.realm = f"http://127.0.0.1:{self.server.server_port}/token"
@@ -243,7 +243,7 @@ class TokenServer:
         return USER if secret in (f"{USER}:{PASSWORD}", f"{USER}:an identity") else None
 
     def token(self, user: str, scopes: list[str]) -> str:
-        """A signed token for what of the scopes the user may do."""
+        """A signed token for the permitted part of the scopes."""
         access = []
         for scope in scopes:
             kind, name, actions = scope.rsplit(":", 2)[0].split(":", 1)[0], scope.split(":")[1], scope.rsplit(":", 1)[1]
@@ -337,7 +337,7 @@ class FakeHandler(http.server.BaseHTTPRequestHandler):
     body = b""
 
     def handle_any(self) -> None:
-        """Answer one request: by a fault, or as it should be."""
+        """Answer one request: with a fault, or correctly."""
         fake = self.fake
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) if self.command != "PATCH" else b""
         fake.requests.append((self.command, self.path, dict(self.headers.items())))
@@ -353,7 +353,7 @@ class FakeHandler(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
     def serve(self) -> None:
-        """Answer as it should be."""
+        """Answer correctly."""
         url = urllib.parse.urlsplit(self.path)
         query = {key: values[0] for key, values in urllib.parse.parse_qs(url.query).items()}
         parts = url.path.strip("/").split("/")
@@ -471,7 +471,7 @@ class FakeHandler(http.server.BaseHTTPRequestHandler):
         self.reply(status, json.dumps({"errors": [{"code": code, "message": message}]}).encode(), headers)
 
     def hang_up(self) -> None:
-        """Close the connection, with whatever was written."""
+        """Close the connection, after the data written so far."""
         self.wfile.flush()
         self.close_connection = True
 
@@ -538,7 +538,7 @@ def chunked(handler: FakeHandler) -> None:
 
 
 def until_close(handler: FakeHandler) -> None:
-    """Send all of a blob; its end is the connection's."""
+    """Send all of a blob; the end of the connection is the end of the body."""
     handler.send_response(200)
     handler.send_header("Connection", "close")
     handler.end_headers()
@@ -555,7 +555,7 @@ def endless(handler: FakeHandler) -> None:
     try:
         while True:
             handler.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
-    except OSError:   # the client has had enough
+    except OSError:   # the client has closed the connection
         handler.close_connection = True
 
 

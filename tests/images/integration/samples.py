@@ -111,7 +111,7 @@ class Samples:
         return self.blob(json.dumps(index, indent=1).encode(), INDEX)
 
     def name(self, descriptor: Json, name: str) -> str:
-        """Enter it into index.json under a name; its digest."""
+        """Add an entry to index.json under a name; its digest."""
         bare = {key: descriptor[key] for key in ("mediaType", "digest", "size")}
         self.entries.append({**bare, "annotations": {"org.opencontainers.image.ref.name": name}} if name else bare)
         (self.path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": self.entries}))

@@ -113,7 +113,7 @@ def status(pid: int) -> int:
 
 def dying(act: Callable[[], object], moment: int) -> int:
     """Do something in a process that is killed before its ``moment``th step that the interpreter can see (files opened,
-    locked, renamed, removed, processes forked); 0 when it got to its end before."""
+    locked, renamed, removed, processes forked); 0 if it ended before that."""
     def doomed() -> None:
         me, left = os.getpid(), moment
 

@@ -40,7 +40,7 @@ def diff_id(layer: bytes) -> str:
         inflater = Inflater(lambda _count: rest.pop() if rest else b"", 1 << 30)
         while data := inflater.read():
             digest.update(data)
-    except Exception:   # whatever is wrong with it is what is tested
+    except Exception:   # a broken archive is what the test is about
         return "sha256:" + "0" * 64
     return f"sha256:{digest.hexdigest()}"
 
@@ -86,7 +86,7 @@ def test_a_hostile_layer(case: Case, store: Pyimage, outside: Path, tmp_path: Pa
     else:
         assert done.returncode == 1 and case.refused in done.stderr, done.stderr
         assert done.stderr.splitlines()[-1].startswith("error: ") and done.stdout == ""
-    assert content(store.store) == before, "the store is not as it was"
+    assert content(store.store) == before, "the store has changed"
 
 
 def edited(path: Path, layout: Path, change: Any) -> None:

@@ -100,7 +100,7 @@ def test_removing_a_bundle_does_not_enter_its_mounts(pyimage: Pyimage) -> None:
 
 
 def test_a_mounted_image_has_no_set_user_id_programs_and_no_devices(pyimage: Pyimage) -> None:
-    """Other users can reach the mount point."""
+    """Other users could run a set-user-ID program at the mount point."""
     pyimage.ok("mount", load(pyimage, archive(("x", b"x"))), pyimage.path / "mnt")
     assert {"ro", "nosuid", "nodev"} <= set(mounted(pyimage.path / "mnt").split(","))
     pyimage.ok("umount", pyimage.path / "mnt")
@@ -108,7 +108,7 @@ def test_a_mounted_image_has_no_set_user_id_programs_and_no_devices(pyimage: Pyi
 
 
 def test_mounts_of_an_earlier_boot_are_forgotten(pyimage: Pyimage) -> None:
-    """The directory may be in use otherwise; and its layers can be removed."""
+    """The directory may have another use by then, and the image's layers can be removed."""
     name, place = load(pyimage, archive(("x", b"x"))), pyimage.path / "mnt"
     pyimage.ok("mount", name, place)
     records = [path for path in (pyimage.store / "mounts").iterdir() if path.name != "empty"]
@@ -271,7 +271,7 @@ def test_the_error_is_shown_despite_another_damaged_image(pyimage: Pyimage) -> N
 
 
 def test_a_store_of_another_user(pyimage: Pyimage) -> None:
-    """Its owner could put links and programs into it."""
+    """The owner of the directory could put links and programs into it."""
     pyimage.store.mkdir()
     os.chown(pyimage.store, 1234, 1234)
     done = pyimage("ls")
@@ -316,7 +316,7 @@ def test_the_mounts_of_a_killed_unpack_are_removed(pyimage: Pyimage) -> None:
 
 
 def test_repack_skips_a_device_that_is_a_whiteout(pyimage: Pyimage) -> None:
-    """The image could not be unpacked again."""
+    """With the device, the image could not be unpacked again."""
     name, bundle = load(pyimage, archive(("x", b"x"))), pyimage.path / "bundle"
     pyimage.ok("unpack", "--driver", "copy", name, bundle)
     os.mknod(bundle / "rootfs/null", 0o20666, os.makedev(0, 0))

@@ -1,4 +1,4 @@
-"""Ctrl-C during ``pull`` and ``push``: the command ends at once, whatever its threads wait for, and what came stays.
+"""Ctrl-C during ``pull`` and ``push``: the command ends at once, whatever its threads wait for, and keeps downloads.
 
 The registry never answers what it is asked for, so a command that waited for its threads would not end.
 """
@@ -19,7 +19,7 @@ from tests.images.integration import registries as fakes_
 from tests.images.integration.registries import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, FakeRegistry, sha256
 from tests.pocker.integration.command import Pocker
 
-COUNT = 3   # layers: as many as are moved at once
+COUNT = 3   # layers: the number of parallel transfers
 LAYERS = [bytes([number]) * 300_000 for number in range(COUNT)]
 PROGRAMS = {"pyimage": [BIN / "pyimage"], "pocker": [BIN / "pocker"]}
 
@@ -43,7 +43,7 @@ def interrupted(process: subprocess.Popen[str], begun: Callable[[], bool], what:
         Pocker.eventually(lambda: begun() or process.poll() is not None, what)
         assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=40)   # the limits of a registry that is silent are longer
+        said = process.communicate(timeout=40)   # the timeouts for a silent registry are longer
     finally:
         process.kill()
         process.wait()
@@ -67,13 +67,13 @@ def test_an_interrupted_pull_is_resumed(program: str, fake: FakeRegistry, tmp_pa
         fake.fault("GET", f"blobs/{sha256(layer)}", fakes_.stall(200_000))
     partial = [tmp_path / "store/ingest" / sha256(layer).replace(":", "-") for layer in LAYERS]
     interrupted(start(tmp_path, program, "pull", f"{fake.host}/app:1"),
-                lambda: all(one.exists() and one.stat().st_size for one in partial), "three layers have begun to come")
+                lambda: all(one.exists() and one.stat().st_size for one in partial), "three downloads are under way")
     sizes = [one.stat().st_size for one in partial]
     done = start(tmp_path, program, "pull", "-q", "--no-extract", f"{fake.host}/app:1")
     said = done.communicate(timeout=60)
     assert done.returncode == 0, said
     asked = [fake.asked("GET", f"blobs/{sha256(layer)}")[-1].get("Range") for layer in LAYERS]
-    assert asked == [f"bytes={size}-" for size in sizes], "the second command has asked for the rest alone"
+    assert asked == [f"bytes={size}-" for size in sizes], "the second command requested only the rest"
     assert list((tmp_path / "store/leases").iterdir()) == []
 
 
@@ -122,9 +122,9 @@ def test_an_interrupted_push(program: str, fake: FakeRegistry, tmp_path: Path,
     there.fault("PUT", last, fakes_.idle, times=9)
     interrupted(start(tmp_path, program, "push", f"{fake.host}/app:1", f"{there.host}/app:1"),
                 lambda: bool(there.asked("PUT", last)) and sha256(LAYERS[0]) in there.blobs, "a layer is there")
-    assert not there.asked("DELETE"), "nobody waits for the registry to throw something away"
+    assert not there.asked("DELETE"), "the upload is not cancelled: the command does not wait"
     there.faults.clear()
     pushed = start(tmp_path, program, "push", "-q", f"{fake.host}/app:1", f"{there.host}/app:1")
     said = pushed.communicate(timeout=60)
     assert pushed.returncode == 0, said
-    assert len(there.asked("PUT", sha256(LAYERS[0]).partition(":")[2])) == 1, "it was sent once"
+    assert len(there.asked("PUT", sha256(LAYERS[0]).partition(":")[2])) == 1, "the layer was sent once"

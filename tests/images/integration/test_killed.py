@@ -46,7 +46,7 @@ def reference(plain_registry: Registry, tmp_path_factory: pytest.TempPathFactory
 
 
 class Moments:
-    """Random moments of a command of this duration; ``hits``: how often it was still running."""
+    """Random moments in a command of this duration; ``hits``: how often the command was still running."""
 
     def __init__(self, whole: float) -> None:
         self.whole = whole
@@ -54,7 +54,7 @@ class Moments:
         self._chance = random.Random()
 
     def kill(self, pyimage: Pyimage, *words: object) -> None:
-        """Run the command and kill its process group at such a moment."""
+        """Run the command, and kill its process group at a random moment."""
         begun = time.monotonic()
         process = subprocess.Popen([str(PYIMAGE), "--root", str(pyimage.store), *map(str, words)],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -66,7 +66,7 @@ class Moments:
             process.wait()
             self.hits += 1
         else:
-            self.whole = min(self.whole, time.monotonic() - begun)   # others used the machine when it was measured
+            self.whole = min(self.whole, time.monotonic() - begun)   # the host was busier at the measurement
 
 
 def duration(action: Callable[[], object]) -> float:
@@ -95,7 +95,7 @@ def test_killed_pulls(reference: str, tmp_path: Path) -> None:
     moments = Moments(duration(lambda: pyimage.ok("pull", "-q", reference)))
     digest = pyimage.ok("pull", "-q", reference)
     for number in range(MOMENTS):
-        if number % 5 == 0:   # from nothing; the others go on with what the last one left
+        if number % 5 == 0:   # an empty store; other pulls continue the previous one
             shutil.rmtree(pyimage.store)
         else:
             pyimage("rm", "--no-prune", reference)
@@ -104,7 +104,7 @@ def test_killed_pulls(reference: str, tmp_path: Path) -> None:
         if number % 5 == 4:
             assert pyimage.ok("pull", "-q", reference) == digest
             healthy(pyimage)
-    assert moments.hits >= MOMENTS // 3, "most were over before they could be killed"
+    assert moments.hits >= MOMENTS // 3, "most commands ended before they were killed"
     assert pyimage.ok("pull", "-q", reference) == digest
     pyimage.ok("prune", "--partial")
     assert os.listdir(pyimage.store / "work") == os.listdir(pyimage.store / "ingest") == []
@@ -114,7 +114,7 @@ def test_killed_pulls(reference: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_killed_prunes(reference: str, tmp_path: Path) -> None:
     pyimage = Pyimage(tmp_path)
-    # With and without extracted layers, which take longest; each is measured by itself.
+    # With and without the extraction, which takes longest; each is measured separately.
     pulls = [("pull", "-q", reference), ("pull", "-q", "--no-extract", reference)]
     moments = []
     for pull in pulls:
@@ -126,7 +126,7 @@ def test_killed_prunes(reference: str, tmp_path: Path) -> None:
         pyimage.ok("rm", "--no-prune", reference)
         moments[number % 2].kill(pyimage, "prune", "--partial")
         healthy(pyimage)
-    assert sum(one.hits for one in moments) >= MOMENTS // 3, "most were over before they could be killed"
+    assert sum(one.hits for one in moments) >= MOMENTS // 3, "most commands ended before they were killed"
     pyimage.ok("prune", "--partial")
     for directory in ("blobs/sha256", "layers", "work", "trash", "ingest"):
         assert os.listdir(pyimage.store / directory) == [], directory
@@ -142,21 +142,21 @@ def test_killed_unpacks(driver: str, reference: str, tmp_path: Path) -> None:
     pyimage.ok("umount", "--remove", tmp_path / "whole")
     try:
         for number in range(MOMENTS):
-            if number % 10 == 0:   # the layers have to be extracted too
+            if number % 10 == 0:   # an unpack that also extracts the layers
                 shutil.rmtree(pyimage.store / "layers")
                 (pyimage.store / "layers").mkdir(0o700)
                 pyimage.ok("pull", "-q", "--no-extract", reference)
             bundle = tmp_path / f"bundle-{number}"
             moments.kill(pyimage, "unpack", "--driver", driver, reference, bundle)
             done = pyimage("unpack", "--driver", driver, reference, bundle)
-            assert done.returncode == 0 or "is not empty" in done.stderr, done.stderr   # or it was whole
+            assert done.returncode == 0 or "is not empty" in done.stderr, done.stderr   # or the bundle was complete
             assert (bundle / "config.json").exists()
             assert not (bundle / ".pyimage.new").exists()
             if number % 10 == 5:
                 assert listing(bundle / "rootfs") == expected
             pyimage.ok("umount", "--remove", bundle)
             assert not bundle.exists()
-        assert moments.hits >= MOMENTS // 3, "most were over before they could be killed"
+        assert moments.hits >= MOMENTS // 3, "most commands ended before they were killed"
         healthy(pyimage)
     finally:
         umount_below(tmp_path)

@@ -1,4 +1,4 @@
-"""Random layers: overlayfs's view of them, the merged tree, and what diff makes of changes are the same."""
+"""Random layers: overlayfs's view of them, the merged tree, and the layers that diff creates are the same."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_overlayfs_and_merge_agree(stack: list[list[bytes]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         layers = build(Path(name), stack)
         with layers.mounted() as mounted:
-            # Names of one file are compared within layers only: overlayfs does not know them across.
+            # Hard links are compared within a layer only: overlayfs does not keep them across layers.
             assert listing(mounted, links=False) == listing(layers.merged(), links=False)
 
 
@@ -77,7 +77,7 @@ def test_diff_of_two_trees_makes_one_of_the_other(one: list[list[bytes]], other:
         assert out.getvalue() == again.getvalue()
         old.add(out.getvalue())
         result, expected = listing(old.merged("result"), links=False), listing(wanted, links=False)
-        if result["."][:4] == expected["."][:4]:   # the root's time is no change
+        if result["."][:4] == expected["."][:4]:   # the time of the root directory does not count
             result.pop("."), expected.pop(".")
         assert result == expected
         with old.mounted() as mounted:
@@ -135,7 +135,7 @@ def test_diff_of_an_upper_directory(stack: list[list[bytes]], operations: list[t
                 try:
                     perform(mounted, *operation)
                 except OSError:
-                    continue   # EXDEV for directories of lower layers, names that are taken: as for anybody
+                    continue   # EXDEV for directories of lower layers, names in use: as on any filesystem
             wanted = listing(mounted)
         out, again = io.BytesIO(), io.BytesIO()
         with opened(top / "upper") as upper_fd, opened(lower) as lower_fd:

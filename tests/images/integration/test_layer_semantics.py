@@ -1,4 +1,4 @@
-"""What tools disagree on, row by row: extracted as overlayfs has it, and merged into a plain tree."""
+"""Layers that tools interpret differently, row by row: extracted for overlayfs, and merged into a plain tree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.images.integration.trees import Layers, listing, opened
 BASE = (directory(b"dir"), file(b"dir/a", b"a"), file(b"dir/b", b"b"), directory(b"dir/sub"), file(b"dir/sub/c", b"c"),
         symlink(b"lnk", b"dir"), directory(b"priv", mode=b"0000700", uid=b"0000005", mtime=b"00000001234"),
         file(b"priv/x", b"x"), file(b"plain", b"plain"))
-# name, the second layer, what is seen then: path -> content, None for what is gone, "dir", "link:..."
+# name, the second layer, the visible tree: path -> content, None for a missing path, "dir", "link:..."
 ROWS: list[tuple[str, bytes, dict[str, bytes | str | None]]] = [
     ("through a lower link: the link is replaced", tar(file(b"lnk/z", b"z")),
      {"lnk/z": b"z", "lnk/a": None, "dir/z": None}),

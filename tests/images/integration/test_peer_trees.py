@@ -1,7 +1,7 @@
 """A real image, pushed by skopeo, pulled and unpacked by us: the same tree as umoci's and podman's, entry by entry.
 
-What differs is listed here with its reason; everything else has to be equal: type, mode, ids, times, attributes, links,
-content.
+Differences are listed here with their reasons; everything else must be equal: type, mode, IDs, times, attributes,
+links, content.
 """
 
 from __future__ import annotations

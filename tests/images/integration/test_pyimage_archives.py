@@ -39,7 +39,7 @@ def test_several_images_and_tags_and_an_index(loaded: Pyimage, other: Pyimage, l
     assert other.blobs() == blobs_of(path, digests["busy:1"]) | blobs_of(path, digests["multi:1"]), "the whole index"
     with tarfile.open(file) as archive:
         members = archive.getnames()
-    assert len(members) == len(set(members)), "what images share is written once"
+    assert len(members) == len(set(members)), "shared blobs are written once"
     assert ("manifest.json" in members) == (form == "docker-archive")
     again = loaded.path / "again.tar"
     loaded.ok("save", "-q", "--format", form, "-o", again, "busy:1", "registry.example:5000/team/renamed:v2", "multi:1")

@@ -65,7 +65,7 @@ def test_a_killed_unpack_is_undone(loaded: Pyimage, driver: str, moment: str) ->
     code = (f"import os, {where} as there\nfrom pyruntime.images.cli.main import main\n"
             f"owner = there if {moment!r} == 'replace' else there.{driver.capitalize()}Driver\nold = owner.{moment}\n"
             "def act(*words, **more):\n"
-            f"    if {moment!r} != 'replace': old(*words, **more)\n"   # config.json is what makes a bundle whole
+            f"    if {moment!r} != 'replace': old(*words, **more)\n"   # config.json completes a bundle
             f"    os.kill(os.getpid(), 9)\nowner.{moment} = act\nmain()")
     (loaded.path / "link").symlink_to(loaded.path)
     bundle = loaded.path / "link/bundle"
@@ -78,7 +78,7 @@ def test_a_killed_unpack_is_undone(loaded: Pyimage, driver: str, moment: str) ->
         assert bundle.exists() == (undo is command)
     loaded.ok("umount", "--remove", bundle)
     assert not bundle.exists() and loaded.ok("verify") == ""
-    loaded.ok("prune")   # the leases of the dead
+    loaded.ok("prune")   # the leases of killed processes
 
 
 def test_two_bundles_are_independent(loaded: Pyimage) -> None:
@@ -100,8 +100,8 @@ def test_repack(runtime: Runtime, loaded: Pyimage) -> None:
     found = json.loads(loaded.ok("inspect", "busy:2"))
     assert len(found["Layers"]) == 3 and found["Layers"][:2] == json.loads(loaded.ok("inspect", "busy:1"))["Layers"]
     assert found["Config"]["Cmd"] == ["cat", "/etc/new"] and found["Author"] == "me"
-    assert found["Config"]["Labels"] == {"label": "value", "other": "x"}, "a label more, none less"
-    assert found["Config"]["Env"] == ["PATH=/bin", "A=changed"], "one variable instead of another, none less"
+    assert found["Config"]["Labels"] == {"label": "value", "other": "x"}, "a label is added, none is lost"
+    assert found["Config"]["Env"] == ["PATH=/bin", "A=changed"], "one variable is replaced, none is lost"
     assert found["Config"]["StopSignal"] == "SIGQUIT"
     row = json.loads(loaded.ok("history", "-f", "json", "busy:2"))[0]
     assert (row["CreatedBy"], row["Comment"]) == ("by hand", "why")
@@ -156,7 +156,7 @@ def test_umount_and_mount(loaded: Pyimage) -> None:
     loaded.ok("umount", bundle)
     assert not os.path.ismount(bundle / "rootfs") and list((bundle / "rootfs").iterdir()) == []
     loaded.ok("umount", bundle)
-    assert "x:latest" in loaded.ok("repack", bundle, "x")   # what was written lies beside it
+    assert "x:latest" in loaded.ok("repack", bundle, "x")   # the writable layer is beside the mount
     assert loaded.ok("mount", bundle) == f"{bundle}/rootfs\n" and (bundle / "rootfs/mine").read_text() == "x"
     with (bundle / "rootfs/mine").open():
         said = loaded.fails("umount", bundle)

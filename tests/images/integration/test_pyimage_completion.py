@@ -45,10 +45,10 @@ def test_bash(loaded: Pyimage) -> None:
     assert set(bash("pyimage", "pyimage unpack --")) >= {"--driver", "--platform", "--volumes", "--help"}
     assert bash("pyimage", f"{store} rm b") == ["busy:1"]
     assert bash("pyimage", f"{store} rm -f docker.io/library/d") == ["docker.io/library/dock:1"]
-    assert bash("pyimage", f"{store} rm busy:") == ["1"], "what comes after the colon that readline cut at"
+    assert bash("pyimage", f"{store} rm busy:") == ["1"], "the part after the colon, where readline splits"
     assert bash("pyimage", f"{store} save -o ") == [], "the value of an option is no image"
     assert bash("pyimage", f"{store} save -o x bu") == ["busy:1"]
-    assert bash("pyimage", f"{store} pull bu") == [], "what is not there yet cannot be offered"
+    assert bash("pyimage", f"{store} pull bu") == [], "an image that is not in the store is not offered"
 
 
 def test_bash_for_the_runtime() -> None:
@@ -72,7 +72,7 @@ def test_every_command_and_option_is_known(program: str, shell: str, loaded: Pyi
 
 def test_fish(loaded: Pyimage) -> None:
     if not shutil.which("fish"):
-        pytest.skip("fish is not installed: what it offers is not checked")
+        pytest.skip("fish is not installed: its completions are not checked")
 
     def offered(line: str) -> list[str]:
         done = subprocess.run(["fish", "--no-config", "-c", f"source {loaded.path}/script; complete -C"

@@ -64,7 +64,7 @@ def test_one_of_an_index(pyimage: Pyimage, layout: Layout, tmp_path: Path) -> No
     assert pyimage.ok("copy", "-q", "--platform", OTHER, source, f"dir:{tmp_path}/other").strip() == digests[OTHER]
     assert pyimage.ok("copy", "-q", "--platform", OTHER, source, "one:1").strip() == digests["multi:1"]
     assert pyimage.blobs() == blobs_of(path, digests[OTHER]) | {digests["multi:1"]}
-    assert pyimage.ok("copy", "-q", "one:1", f"oci:{tmp_path}/again").strip() == digests[OTHER], "what is there of it"
+    assert pyimage.ok("copy", "-q", "one:1", f"oci:{tmp_path}/again").strip() == digests[OTHER], "the stored part"
     said = pyimage.fails("copy", "-q", "--platform", "linux/s390x", source, f"dir:{tmp_path}/none")
     assert f'no image for "linux/s390x"; there are linux/{OTHER}, linux/{HOST}' in said, said
     assert not (tmp_path / "none").exists()
@@ -93,7 +93,7 @@ def test_skopeo_reads_what_we_write(pyimage: Pyimage, layout: Layout, plain_regi
     target = tmp_path / "theirs"
     skopeo("copy", "-q", *insecure, where, f"dir:{target}")
     manifest = json.loads((target / "manifest.json").read_bytes())
-    if kind != "docker-archive":   # skopeo makes a manifest of its own of that, with uncompressed layers
+    if kind != "docker-archive":   # for which skopeo creates a new manifest, with uncompressed layers
         assert digest(pyimage, f"dir:{target}") == digests[name]
     ours = json.loads(pyimage.ok("inspect", f"oci:{path}:{name}"))
     assert manifest["config"]["digest"] == ours["Id"]
@@ -115,7 +115,7 @@ def test_we_read_what_skopeo_writes(pyimage: Pyimage, layout: Layout, plain_regi
         assert found == digests[name]
     assert json.loads(pyimage.ok("inspect", "theirs:1"))["RootFS"] == json.loads(
         pyimage.ok("inspect", f"oci:{path}:{name}"))["RootFS"]
-    assert len(list((pyimage.store / "layers").iterdir())) == 2, "extracted as after every other way in"
+    assert len(list((pyimage.store / "layers").iterdir())) == 2, "extracted as by pull and load"
 
 
 def test_skopeo_takes_a_whole_index(loaded: Pyimage, layout: Layout, plain_registry: Registry, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.images.integration.command import PYIMAGE, Pyimage
 from tests.images.integration.registries import FakeRegistry
 
-# What costs less than a millisecond, beside what the interpreter has loaded itself.
+# Modules that cost less than a millisecond, and those that the interpreter loads itself.
 CHEAP = {"abc", "binascii", "builtins", "codecs", "encodings", "errno", "fcntl", "gc", "genericpath", "io", "marshal",
          "os", "posix", "posixpath", "select", "site", "stat", "struct", "sys", "time", "zipimport"}
 
@@ -30,7 +30,7 @@ def foreign(names: set[str]) -> set[str]:
         "os.path", "imported package"}
 
 
-# Not the tables of `ls` and `history`: they tell ages, by dateutil.
+# Not the tables of `ls` and `history`: they show ages, with dateutil.
 @pytest.mark.parametrize("words", [("ls", "-q"), ("ls", "-f", "json"), ("inspect", "busy:1"), ("tag", "busy:1", "x"),
                                    ("history", "-f", "json", "busy:1"), ("rm", "dock:1"), ("prune",), ("verify",),
                                    ("du",)], ids=" ".join)

@@ -67,7 +67,7 @@ def test_bars_on_a_terminal(loaded: Pyimage, plain_registry: Registry) -> None:
     for words in (("push", "absent:1"), ("copy", "absent:1", f"dir:{loaded.path}/x"), ("copy", "oci:/etc", "x:1"),
                   ("load", "-i", "/etc/passwd")):
         said, printed = on_a_terminal(loaded, *words, code=1)
-        assert said.startswith("error: ") and said.count("\n") == 1 and printed == "", "no bars of nothing"
+        assert said.startswith("error: ") and said.count("\n") == 1 and printed == "", "no empty progress bars"
     said, printed = on_a_terminal(loaded, "pull", "-q", reference)
     assert said == "" and DIGEST.fullmatch(printed)
 
@@ -215,9 +215,9 @@ def test_platforms_of_an_index(pyimage: Pyimage, layout: Layout, plain_registry:
     done = pyimage("pull", "--platform", OTHER, reference)
     assert done.stdout == f"{reference}@{digests['multi:1']}\n" and "warning" not in done.stderr
     assert pyimage.blobs() == blobs_of(path, digests[OTHER]) | {digests["multi:1"]}
-    assert pyimage.ok("inspect", "-f", "{{.Manifest}}", reference).strip() == digests[OTHER], "the one that is here"
+    assert pyimage.ok("inspect", "-f", "{{.Manifest}}", reference).strip() == digests[OTHER], "the image in the store"
     again = f"{plain_registry.host}/platforms/one:1"
-    assert pyimage.ok("push", "-q", reference, again).strip() == digests[OTHER], "an index without its images is none"
+    assert pyimage.ok("push", "-q", reference, again).strip() == digests[OTHER], "an incomplete index is not pushed"
     pyimage.ok("pull", "-q", reference)
     assert pyimage.ok("inspect", "-f", "{{.Manifest}}", reference).strip() == digests[HOST]
     assert pyimage.ok("inspect", "-f", "{{.Manifest}}", "--platform", OTHER, reference).strip() == digests[OTHER]

@@ -57,7 +57,7 @@ def test_no_extract(pyimage: Pyimage, layout: Layout, plain_registry: Registry) 
     assert list((pyimage.store / "layers").iterdir()) == []
     assert "up to date" in pyimage("pull", "--no-extract", reference).stderr
     assert "up to date" not in pyimage("pull", reference).stderr
-    assert len(list((pyimage.store / "layers").iterdir())) == 2, "an extraction that was left out is made up for"
+    assert len(list((pyimage.store / "layers").iterdir())) == 2, "pull extracts layers that were not extracted"
 
 
 def test_layers_are_mounted_from_another_repository(loaded: Pyimage, layout: Layout, plain_registry: Registry) -> None:
@@ -154,7 +154,7 @@ def test_an_unchanged_image_needs_only_head(pyimage: Pyimage, fake: FakeRegistry
     assert [method for method, path, _ in fake.requests if path != "/v2/"] == ["HEAD"], fake.requests
     fake.requests.clear()
     pinned = f"{fake.host}/team/app@{first.stdout.strip().partition('@')[2]}"
-    pyimage.ok("pull", "-q", "--no-extract", pinned)   # a new name: but nothing has to come for it
+    pyimage.ok("pull", "-q", "--no-extract", pinned)   # a new name, but nothing to download
     assert fake.asked("GET", "/blobs/") == []
     fake.requests.clear()
     assert pyimage("pull", "-q", "--no-extract", pinned).stderr == "" and fake.requests == []
@@ -200,12 +200,12 @@ def test_a_short_name_uses_the_search_registries(pyimage: Pyimage, fake: FakeReg
         f"{fake.host}/short:1@")
     conf.write_text(f'unqualified-search-registries = ["{nobody}", "{fake.host}"]\n')
     assert pyimage.ok("pull", "--no-extract", "--registries-conf", conf, "--retries", "0", "short:1").startswith(
-        f"{fake.host}/short:1@"), "a registry that cannot be reached is not the end"
+        f"{fake.host}/short:1@"), "an unreachable registry is skipped"
     other = FakeRegistry()
     try:
         conf.write_text(f'unqualified-search-registries = ["{other.host}", "{fake.host}"]\n')
         assert pyimage.ok("pull", "--no-extract", "--registries-conf", conf, "short:1").startswith(
-            f"{fake.host}/short:1@"), "one that does not have it neither"
+            f"{fake.host}/short:1@"), "a registry without the image is skipped"
         said = pyimage.fails("pull", "--registries-conf", conf, "absent:1")
         assert fake.host in said and other.host in said, said
     finally:

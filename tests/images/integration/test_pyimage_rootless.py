@@ -15,8 +15,8 @@ from tests.conftest import TOP
 from tests.containers import Runtime
 from tests.images.integration.samples import BUSYBOX, SECOND, Samples, tar
 
-# In a mount namespace of its own: /etc/subuid and /etc/subgid as the test has them, the user's home at /mnt, and
-# everything that is run where nobody may go.
+# In a private mount namespace: the test's /etc/subuid and /etc/subgid, the user's home at /mnt, and the programs at
+# paths that the user nobody can reach.
 OUTSIDE = """
 set -e
 mount --make-rprivate /
@@ -91,7 +91,7 @@ ls -d bundle 2>/dev/null || true
         "docker.io/library/plain:1", "docker.io/library/user:1",
         "docker.io/library/plain:1", "docker.io/library/user:1", "0", "2written", "pyimage repack", "written", "3"], (
             done.stdout, done.stderr)
-    assert done.stderr == "", "what is missing is told when it is needed"
+    assert done.stderr == "", "missing IDs are an error only when needed"
 
 
 def test_another_user_of_the_image(runtime: Runtime, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_tag(loaded: Pyimage, layout: Layout) -> None:
 def test_rm_by_name(loaded: Pyimage, layout: Layout) -> None:
     path, digests = layout
     loaded.ok("tag", "busy:1", "again:1")
-    assert loaded.ok("rm", "busy:1") == "untagged: docker.io/library/busy:1\n", "another name needs it all"
+    assert loaded.ok("rm", "busy:1") == "untagged: docker.io/library/busy:1\n", "the other name keeps the blobs"
     gone = loaded.ok("rm", "again:1", "dock:1")
     assert f"deleted: blob {digests['busy:1']}\n" in gone and f"deleted: blob {digests['dock:1']}\n" in gone
     assert loaded.blobs() == blobs_of(path, digests["multi:1"])
@@ -141,7 +141,7 @@ def test_in_use(loaded: Pyimage, layout: Layout) -> None:
     said = loaded.fails("rm", "multi:1")
     assert f'is used by the bundle "{bundle}"' in said and "--force" in said
     loaded.ok("tag", "multi:1", "other:1")
-    assert loaded.ok("rm", "other:1") == "untagged: docker.io/library/other:1\n", "one name of several may go"
+    assert loaded.ok("rm", "other:1") == "untagged: docker.io/library/other:1\n", "one of several names can be removed"
     loaded.ok("rm", "-f", "multi:1")
     assert (bundle / "rootfs/bin/busybox").exists() and loaded.ok("verify") == "", "its layers stay"
     loaded.ok("umount", "-r", bundle)
@@ -164,7 +164,7 @@ def test_prune(loaded: Pyimage, layout: Layout) -> None:
     told = loaded.ok("prune", "-a", "-n")
     assert "would untag: docker.io/library/multi:1\n" in told and "busy" not in told
     assert loaded.ok("ls", "-q").count("\n") == 2
-    assert f"would delete: blob {digests['multi:1']}\n" in told, "and the content that would go with the name"
+    assert f"would delete: blob {digests['multi:1']}\n" in told, "and the blobs that only that name uses"
     told = loaded.ok("prune", "--all")
     assert "untagged: docker.io/library/multi:1\n" in told
     assert loaded.ok("ls", "-f", "{{.Name}}") == "docker.io/library/busy:1\n"
@@ -175,7 +175,7 @@ def test_prune(loaded: Pyimage, layout: Layout) -> None:
 def test_prune_of_unfinished_downloads(loaded: Pyimage) -> None:
     partial = loaded.store / "ingest" / f"sha256-{'a' * 64}"
     partial.write_bytes(b"half")
-    assert loaded.ok("prune") == "freed: 0B\n" and partial.exists(), "it may be resumed"
+    assert loaded.ok("prune") == "freed: 0B\n" and partial.exists(), "the download may be resumed"
     os.utime(partial, (1_000_000_000, 1_000_000_000))
     assert "deleted: download" in loaded.ok("prune") and not partial.exists()
     partial.write_bytes(b"half")

@@ -215,7 +215,7 @@ def test_one_token_serves_many_requests_and_threads(token_registry: Registry, to
 
 def test_an_expired_token_is_replaced(token_registry: Registry, tokens: TokenServer, client: Client,
                                           tmp_path: Path) -> None:
-    """The registry accepts a token for a minute after its end; the token server says that it ended long ago."""
+    """The registry accepts a token for a minute after it has expired; by the token server, it expired long ago."""
     blobs, manifest = layout(tmp_path / "oci", [b"late"])
     push(client.at(token_registry, "late", push=True), blobs, manifest, "1")
     tokens.expiry = -120
@@ -224,7 +224,7 @@ def test_an_expired_token_is_replaced(token_registry: Registry, tokens: TokenSer
         repository.manifest("1")
     tokens.expiry = 60
     tokens.asked.clear()
-    assert repository.manifest("1")[0] == manifest   # the kept token is refused, and another one is asked for
+    assert repository.manifest("1")[0] == manifest   # the cached token is refused, and a new one requested
     assert len(tokens.asked) == 1
 
 

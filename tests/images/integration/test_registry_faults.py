@@ -51,7 +51,7 @@ def fetch(client: Client, fake: FakeRegistry, descriptor: Descriptor = DESCRIPTO
     return bytes(sink.data)
 
 
-# What is tried again
+# Retries
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504, 520])
 def test_transient_responses_are_retried(fake: FakeRegistry, client: Client, code: int) -> None:
@@ -120,7 +120,7 @@ def test_connections_are_kept(fake: FakeRegistry, client: Client) -> None:
         repository.manifest("1")
         repository.has_blob(of(LAYER))
         repository.head("2")
-    assert len(fake.server.connections) <= 2   # one was for the question whether it speaks TLS
+    assert len(fake.server.connections) <= 2   # one of them tested for TLS
 
 
 def test_a_silent_registry_times_out(fake: FakeRegistry, client: Client) -> None:
@@ -130,7 +130,7 @@ def test_a_silent_registry_times_out(fake: FakeRegistry, client: Client) -> None
     assert len(client.slept) == 4
 
 
-# What comes little by little has limits of its own: a timeout of the socket begins again with every byte.
+# Slow transfers have their own limits: the socket's timeout starts again with every byte.
 
 @pytest.mark.parametrize(("fault", "words"), [
     (fakes_.trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no complete response within 0.5 seconds"),
@@ -166,7 +166,7 @@ def test_a_server_that_reads_nothing() -> None:
 
 
 def test_a_connection_has_one_limit_for_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """10 silent addresses are not waited for ten times."""
+    """The wait for 10 silent addresses is not ten times as long."""
     limits: list[float] = []
 
     def establish(_sock: socket.socket, _address: object, limit: float, _slow: object) -> None:
@@ -305,7 +305,7 @@ def test_a_server_without_ranges_restarts(fake: FakeRegistry, client: Client, st
 
 
 def test_the_etag_decides_whether_a_blob_is_the_same(fake: FakeRegistry, client: Client) -> None:
-    for etag, sent in (('"x"', '"x"'), ('W/"x"', None)):   # a strong one that the registry does not know; a weak one
+    for etag, sent in (('"x"', '"x"'), ('W/"x"', None)):   # a strong tag that is unknown to the registry; a weak tag
         fake.fault("GET", "blobs", cut(1000, etag=etag))
         assert fetch(client, fake) == LAYER
         assert fake.asked("GET", "blobs")[-1].get("If-Range") == sent
@@ -382,7 +382,7 @@ def test_a_redirect_to_another_port_gets_no_authorization(fake: FakeRegistry, cl
     assert fetch(client, fake, login=("me", "secret")) == LAYER
     assert "Authorization" in fake.asked("GET", "blobs")[-1]
     assert [headers.get("Authorization") for headers in store.asked("GET")] == [None, None]
-    assert store.asked("GET")[-1]["Range"] == "bytes=1000-"   # which is not lost on the way
+    assert store.asked("GET")[-1]["Range"] == "bytes=1000-"   # the redirect keeps the header
 
 
 def test_a_challenge_behind_a_redirect_is_not_answered(fake: FakeRegistry, client: Client,
@@ -498,7 +498,7 @@ def test_a_mirror_comes_before_the_origin(fake: FakeRegistry, client: Client,
     repository.fetch_blob(DESCRIPTOR, sink)
     assert sink.data == LAYER and not fake.requests
     del mirror.manifests["copy/app", "1"]
-    assert repository.manifest("1")[0] and fake.requests and not client.warned   # that it is not there is no news
+    assert repository.manifest("1")[0] and fake.requests and not client.warned   # no warning if a mirror lacks a tag
     assert repository.head("nothing") is None
     mirror.stop()
     assert client.open(f"{fake.host}/app", conf=mirrored(fake, mirror), attempts=1).manifest("1")[0]
@@ -676,7 +676,7 @@ def test_pushes_end(empty: FakeRegistry, client: Client) -> None:
     for chunk in (0, 1000000):
         with pytest.raises(RegistryError, match="HTTP 503"):
             push(client, empty, chunk=chunk)
-    assert not empty.uploads   # what was begun was cancelled
+    assert not empty.uploads   # the upload was cancelled
 
 
 def test_a_mount_that_fails_becomes_a_push(empty: FakeRegistry, client: Client) -> None:

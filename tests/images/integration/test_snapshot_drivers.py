@@ -149,7 +149,7 @@ def test_btrfs_killed_at_every_step(btrfs: Path, image: Image) -> None:
 
 
 def test_btrfs_subvolumes_are_removed_without_their_ioctl(btrfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Users may not use the ioctl."""
+    """Only root may use the ioctl."""
     from pyruntime.images.store import trees
 
     subvolumes.create(str(btrfs / "volume"))
@@ -175,7 +175,7 @@ def test_choosing(store: Store, place: Path, btrfs: Path) -> None:
 
 
 def test_overlay_without_support_for_upper_directories(store: Store, place: Path, image: Image) -> None:
-    """For example on an overlay: the reason is shown, and another driver is chosen."""
+    """For example, a store on an overlay: the reason is shown, and another driver is chosen."""
     made = pull(store, image, "x")
     driver = OverlayDriver(store)
     driver.prepare(made, str(place / "rootfs"), str(place / "private"))
@@ -203,7 +203,7 @@ def test_an_image_without_layers(store: Store, place: Path) -> None:
 
 
 def many(tmp_path: Path, count: int) -> list[str]:
-    """Layer directories with long names; each has its own file, and a common one."""
+    """Layer directories with long names; each has a file of its own, and one that all have."""
     found = []
     for number in range(count):
         path = tmp_path / "layers" / f"{number:064}" / "fs"
@@ -264,7 +264,7 @@ def test_a_busy_root_filesystem_stays(store: Store, place: Path, image: Image) -
 
 
 def test_gc_lets_mounted_layers_be(store: Store, place: Path, image: Image) -> None:
-    """Even if the bundle was moved, and the image has no name."""
+    """The layers of a mounted root filesystem are kept, even if the image has no name."""
     made = pull(store, image, "x")
     driver = OverlayDriver(store)
     driver.prepare(made, str(place / "rootfs"), str(place / "private"))

@@ -93,7 +93,7 @@ def test_killed_at_every_step_of_a_pull(tmp_path: Path, image: Image) -> None:
 
 
 def test_killed_one_after_another(tmp_path: Path, image: Image) -> None:
-    """Each process starts with what the previous one has left."""
+    """Each process starts with the store that the previous one left."""
     root = str(tmp_path / "store")
     for moment in range(100):
         assert dying(partial(into, root, image, "x"), moment) in (0, -9), f"moment {moment}"
@@ -305,7 +305,7 @@ def test_collections_beside_pulls_lose_nothing(store: Store, image: Image, other
     assert layers.all_keys(store.layout) == [] and store.usage().blobs == 0
 
 
-# What does not go.
+# Failures.
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:

@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import TOP
 
-# Within a mount namespace of its own, so that the machine's /etc/subuid stays what it is, and in which everything is
-# where nobody may go, wherever this checkout and the tests' directories are.
+# In a private mount namespace: the host's /etc/subuid does not change, and the programs are at paths that the user
+# nobody can reach, wherever this checkout and the tests' directories are.
 OUTSIDE = """
 set -e
 mount --make-rprivate /

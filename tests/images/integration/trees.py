@@ -93,7 +93,7 @@ class Layers:
                 (self.top / name).mkdir()
             shutil.copystat(lowers[0], self.top / "upper")
             settings += [("upperdir", str(self.top / "upper")), ("workdir", str(self.top / "work"))]
-        elif len(lowers) == 1:   # overlayfs wants two
+        elif len(lowers) == 1:   # overlayfs requires two layers
             (self.top / "empty").mkdir()
             settings.append(("lowerdir+", str(self.top / "empty")))
         settings += [("index", "off"), ("redirect_dir", "off"), ("metacopy", "off")]

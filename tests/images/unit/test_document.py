@@ -46,7 +46,7 @@ def test_an_index_is_read_with_its_platforms() -> None:
     index = parse_manifest(raw, media.OCI_INDEX)
     assert index.is_index and index.manifests[0].platform["architecture"] == "arm64"
     assert index.manifests[0].annotations == {"a": "b"}
-    assert parse_manifest(raw, "application/json").is_index, "a registry that names no type is judged by the content"
+    assert parse_manifest(raw, "application/json").is_index, "without a type of the registry, the content decides"
 
 
 @pytest.mark.parametrize(("path", "value", "text"), [

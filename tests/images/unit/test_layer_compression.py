@@ -116,7 +116,7 @@ def test_limits() -> None:
 def test_archives_may_use_more_compressions_than_layers(pack: Callable[[bytes], bytes], kind: str) -> None:
     packed = pack(b"one" * 100_000) + pack(b"two")   # packed piece by piece
     assert inflate(packed, archive=True) == b"one" * 100_000 + b"two"
-    with pytest.raises(LayerError, match=f"compressed with {kind}, which no layer may be"):
+    with pytest.raises(LayerError, match=f"compressed with {kind}, which no layer may use"):
         inflate(packed)
     with pytest.raises(LayerError, match=f"truncated {kind}"):
         inflate(packed[:-20], archive=True)
@@ -124,7 +124,7 @@ def test_archives_may_use_more_compressions_than_layers(pack: Callable[[bytes], 
     broken[len(broken) // 4] ^= 0xFF
     with pytest.raises(LayerError, match=f"corrupt {kind}"):
         inflate(bytes(broken), archive=True)
-    with pytest.raises(LayerError, match="compressed with lz4, which no archive may be"):
+    with pytest.raises(LayerError, match="compressed with lz4, which no archive may use"):
         kind_of(b"\x04\x22\x4d\x18" + bytes(100), archive=True)
 
 

@@ -86,7 +86,7 @@ def changed(document: dict[str, Any], path: Path, value: object, *, remove: bool
     return copy
 
 
-# What the schemas refuse and the reader lets pass: members that it does not interpret, or that images in the wild lack.
+# Refused by the schemas, accepted by the reader: members that it does not interpret, or that existing images lack.
 TOLERATED = {
     "config": {("architecture",), ("os",), ("created",), ("history", 0, "created_by"), ("rootfs", "diff_ids"),
                *(("config", member, *below) for member, key in (("ExposedPorts", "80/tcp"), ("Volumes", "/data"))
@@ -112,9 +112,9 @@ def test_both_agree(data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(places(BASES[name])))
     document = changed(BASES[name], path, data.draw(VALUES), remove=data.draw(st.booleans()))
     if path == ("mediaType",):
-        return   # the reader is told by somebody else what the type is
+        return   # the reader's caller names the type
     if path in TOLERATED[name]:
-        assert read(name, document) or not right(name, document), "what the schema allows, the reader takes"
+        assert read(name, document) or not right(name, document), "the reader accepts what the schema allows"
     else:
         assert read(name, document) == right(name, document), (name, path, document)
 

@@ -44,7 +44,7 @@ def converted(root: int, config: dict[str, Any] | None = None, wishes: Wishes | 
     ("web", 33, 34, [34, 8, 9], "/var/www"), ("33", 33, 34, [34, 8, 9], "/var/www"),
     ("web:mail", 33, 8, [8], "/var/www"), ("web:99", 33, 99, [99], "/var/www"), ("33:34", 33, 34, [34], "/var/www"),
     ("1234", 1234, 0, [0], ""), ("1234:mail", 1234, 8, [8], ""), ("1234:5", 1234, 5, [5], ""),
-    ("77", 77, 0, [0], ""),   # a number is a number, also when somebody is called so
+    ("77", 77, 0, [0], ""),   # a number is an ID, even if a user has that name
     ("77:88", 77, 88, [88], ""), ("web:88", 33, 88, [88], "/var/www"),
     ("6", 6, 7, [7], "/"),    # and a user without a name is not the empty member of each group without members
 ])

@@ -241,7 +241,7 @@ def test_names(store: Store, name: str) -> None:
         store.resolve(name)
     store.tag(name, one)
     store.tag(name, Descriptor(two.media_type, two.digest, two.size, {"annotations": {"a": "b"}}))
-    assert store.resolve(name) == two, "a name leads to content; what is said of it elsewhere is not kept"
+    assert store.resolve(name) == two, "a name keeps type, digest and size; other members are dropped"
     assert store.names() == dict(sorted({"other": one, name: two}.items()))
     assert store.untag(name) and not store.untag(name)
     assert store.names() == {"other": one}

@@ -1,4 +1,4 @@
-"""The name server of networks: what it answers, from the endpoints that are written down."""
+"""The name server of networks: its answers, from the recorded endpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG = "a" * 63
 
 @pytest.mark.parametrize(("names", "expected"), [
     (["web", "0123456789ab"], b"\3web\0"), ([LONG, "0123456789ab"], b"\x3f" + LONG.encode() + b"\0"),
-    # What DNS cannot say is not said: the container has a short ID too.
+    # A name that DNS cannot express is skipped: the container has a short ID too.
     ([LONG + "a", "0123456789ab"], b"\x0c0123456789ab\0"), (["a" * 300, "0123456789ab"], b"\x0c0123456789ab\0"),
     (["a." * 140, "0123456789ab"], b"\x0c0123456789ab\0"), (["a..b", "0123456789ab"], b"\x0c0123456789ab\0"),
 ])

@@ -1,4 +1,4 @@
-"""networks/ knows no pocker: what its owner is to hear of or to do goes through callbacks of a Site."""
+"""networks/ does not depend on pocker: it calls its owner through the callbacks of a Site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command ``pocker`` with places of its own, and what it may not leave behind."""
+"""The command ``pocker`` with its own directories, and a check that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class Pocker:
         return done
 
     def ok(self, *words: object, **options: Any) -> str:
-        """What a command prints that works, without the last newline."""
+        """The standard output of a command that must succeed, without the last newline."""
         done = self(*words, **options)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout.rstrip("\n")
 
     def fails(self, *words: object, status: int = 1, **options: Any) -> str:
-        """What a command says that does not work."""
+        """The messages of a command that must fail with ``status``."""
         done = self(*words, **options)
         assert done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
         return done.stderr
 
     def start(self, *words: object, **options: Any) -> subprocess.Popen[str]:
-        """A command that goes on meanwhile."""
+        """A command that runs in the background."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         return subprocess.Popen([*self.prefix, str(BIN / "pocker"), *map(str, words)], text=True,
                                 env=self.environment, **options)
@@ -59,7 +59,7 @@ class Pocker:
         return self.root / "containers" / os.readlink(self.root / "names" / name)
 
     def run_file(self, name: str) -> dict[str, Any]:
-        """What is written down about the container's run."""
+        """The record of the container's current run (run.json)."""
         value = json.loads((self.directory(name) / "run.json").read_text())
         assert isinstance(value, dict)
         return value
@@ -71,7 +71,7 @@ class Pocker:
 
     @staticmethod
     def eventually(true: Callable[[], object], what: str, seconds: float = 60) -> None:
-        """Wait until it is so."""
+        """Wait until the condition is true; ``what`` describes it in the failure."""
         deadline = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < deadline, what
@@ -82,7 +82,7 @@ class Pocker:
     def _host(self) -> set[str]:
         mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
         found = {f"mount {point}" for point in mounts if point.startswith(str(self.path))}
-        own = self._identifiers()   # others may test on this machine, too
+        own = self._identifiers()   # other tests may run on this host at the same time
         top = Path("/sys/fs/cgroup")
         # The usual place, also of v1; scopes of systemd, in a slice.
         places = (*top.glob("pocker-*/"), *top.glob("*/pocker-*/"), *top.glob("*.slice/*.slice/pocker-*/"))
@@ -94,11 +94,11 @@ class Pocker:
                 if entry.name.isdecimal() and str(self.root).encode() in (entry / "cmdline").read_bytes():
                     found.add(f"process {entry.name}")
             except OSError:
-                continue   # it went meanwhile
+                continue   # the process ended in the meantime
         return found
 
     def _identifiers(self) -> set[str]:
-        """The IDs of all containers that were made here, as far as the journal and the directories know."""
+        """The IDs of all containers created by this command, as far as the journal and the directories record them."""
         found = {name.removeprefix("~").partition(".")[0] for name in os.listdir(self.root / "containers")
                  } if (self.root / "containers").is_dir() else set()
         for path in self.run.glob("events*"):
@@ -106,7 +106,7 @@ class Pocker:
         return found
 
     def leftovers(self) -> list[str]:
-        """What is there now and was not before: on the host, and of containers in our directories."""
+        """What exists now and did not before: on the host, and in the command's directories."""
         files = [path for name in ("containers", "names") if (self.root / name).is_dir()
                  for path in (self.root / name).iterdir() if path.name != ".lock"]
         files += [path for name in ("runtime", "attach") if (self.run / name).is_dir()
@@ -114,13 +114,13 @@ class Pocker:
         return sorted(self._host() - self.before) + [f"file {path}" for path in files]
 
     def check(self) -> None:
-        """Fails when something is left; a process that is just going has a moment."""
+        """Fail if something is left; a process that is ending gets ten seconds."""
         deadline = time.monotonic() + 10
         while (left := self.leftovers()) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not left, left
 
     def clear(self) -> None:
-        """Remove all containers, whatever they do."""
+        """Remove all containers, whatever their status."""
         if names := self("ps", "-aq").stdout.split():
             self("rm", "-f", "-v", *names)

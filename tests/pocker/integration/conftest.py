@@ -30,8 +30,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pocker(tmp_path: Path, store: Path) -> Iterator[Pocker]:
-    """The command; at the end nothing may be left of what the test itself has removed, nor of the rest when that is
-    removed."""
+    """The command. At the end, nothing may be left of the containers that the test removed, nor of the others, which
+    are removed then."""
     made = Pocker(tmp_path, store)
     yield made
     made.clear()

@@ -24,7 +24,7 @@ from tests.pocker.integration.command import Pocker
 
 HOST, OUTSIDE, HOST6, OUTSIDE6 = "198.51.100.1", "198.51.100.2", "2001:db8::1", "2001:db8::2"
 
-# An echo server: answers each datagram and connection with what it got and who sent it. Then a client of it.
+# An echo server: answers each datagram and connection with the data and the address of its sender. _ASK is its client.
 _ECHO = """
     import socket, sys
     kind, host, port = sys.argv[1:]
@@ -62,7 +62,7 @@ _ASK = """
         sock.shutdown(socket.SHUT_WR)
         print(b"".join(iter(lambda: sock.recv(65536), b"")).decode(), end="")
     """
-# Sends each line that it reads from one and the same port, and prints the answer, or an empty line.
+# Sends each line of its input from one fixed port, and prints the answer, or an empty line.
 _SENDER = """
     import socket, sys
     host, port = sys.argv[1:]
@@ -134,7 +134,7 @@ class Lab(Pocker):
         self.forwarding = self.sysctls()
 
     def _hold(self, *words: str) -> int:
-        """A process that keeps namespaces; they are there when it says so."""
+        """A process that keeps namespaces alive; it prints a line when they exist."""
         process = subprocess.Popen([*words, "sh", "-c", "echo ready; exec sleep 100000"], stdout=subprocess.PIPE,
                                    text=True, stdin=subprocess.DEVNULL)
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -161,7 +161,7 @@ class Lab(Pocker):
         return {link["ifname"] for link in json.loads(self.on_host("ip", "-j", "link"))}
 
     def sysctls(self) -> str:
-        """What the host forwards, and whether it hears routers."""
+        """The host's sysctls for forwarding and for router advertisements."""
         return self.on_host("sh", "-c", "cd /proc/sys/net; cat ipv4/ip_forward ipv6/conf/all/forwarding"
                             " ipv6/conf/up0/accept_ra")
 
@@ -172,7 +172,7 @@ class Lab(Pocker):
         self._server(pid, _ECHO, kind, host, str(port))
 
     def serve_names(self) -> None:
-        """A name server on the other host, which the host asks."""
+        """A name server on the other host; the host uses it."""
         self._server(self.outside, _DNS)
 
     def _server(self, pid: int, code: str, *words: str) -> subprocess.Popen[str]:
@@ -184,7 +184,8 @@ class Lab(Pocker):
         return process
 
     def sender(self, pid: int, host: str, port: int) -> Callable[[str], str]:
-        """Who sends datagrams from one port in the network namespace of a process: a text to its answer, "" if none."""
+        """A function that sends a datagram from one port in the network namespace of a process, and returns the answer
+        ("" for none)."""
         process = self._server(pid, _SENDER, host, str(port))
 
         def send(text: str) -> str:
@@ -196,7 +197,7 @@ class Lab(Pocker):
 
     @staticmethod
     def ask(pid: int, kind: str, host: str, port: int, text: str = "hello") -> str:
-        """What an echo server answers to who asks from the network namespace of a process; "" without an answer."""
+        """The answer of an echo server to a client in the network namespace of a process; "" if there is none."""
         done = subprocess.run(
             ["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-c", textwrap.dedent(_ASK), kind, host, str(port),
              text], capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
@@ -212,20 +213,20 @@ class Lab(Pocker):
         return self.pid(name)
 
     def endpoint(self, name: str) -> dict[str, Any]:
-        """What is written down of its networks."""
+        """The record of a container's networks."""
         path = self.run / "networks/containers" / self.directory(name).name
         value = json.loads(path.read_text())
         assert isinstance(value, dict)
         return value
 
     def address(self, name: str, network: str = "bridge", key: str = "ip") -> str:
-        """Its address in a network."""
+        """A container's address in a network."""
         return str(next(entry[key] for entry in self.endpoint(name)["joined"] if entry["network"] == network))
 
     # --- what is left -------------------------------------------------------------------------------------------------
 
     def leftovers(self) -> list[str]:
-        """Of networks too, on our own host."""
+        """As above, and links, rules and sysctls of the private host."""
         left = super().leftovers()
         left += [f"link {name}" for name in self.interfaces() - self.links]
         rules = self.on_host("nft", "list", "tables")
@@ -237,7 +238,7 @@ class Lab(Pocker):
         return left
 
     def close(self) -> None:
-        """End what keeps the namespaces."""
+        """End the processes that keep the namespaces alive."""
         for process in self.processes:
             process.send_signal(signal.SIGKILL)
             process.wait()

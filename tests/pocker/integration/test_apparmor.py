@@ -1,4 +1,4 @@
-"""What AppArmor keeps a container from, on a kernel that has it (tests/vm/run)."""
+"""What the AppArmor profile denies a container, on a kernel with AppArmor (tests/vm/run)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not apparmor.usable(), reason="this kernel has n
                                 " apparmor_parser: tests/vm/run has a guest with both")
 NONE = ("--network", "none")
 LABEL = "cat /proc/self/attr/current"
-# Nothing else is in the way: all capabilities, no filter, no masks.
+# No other restriction applies: all capabilities, no seccomp filter, no masked paths.
 BARE = (*NONE, "--cap-add", "ALL", "--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined")
 
 
@@ -24,7 +24,7 @@ def unload() -> None:
 
 
 def said(pocker: Pocker, *words: object) -> str:
-    """What a container's shell prints, errors too: flags, then "--", then its line."""
+    """The output of a container's shell, with its errors: flags, then "--", then the shell's command line."""
     place = words.index("--")
     return pocker.ok("run", "--rm", *words[:place], "busybox", "sh", "-c", f"({words[place + 1]}) 2>&1; true")
 
@@ -41,7 +41,7 @@ def test_a_container_is_confined_by_default(pocker: Pocker) -> None:
     assert pocker.ok("exec", "it", "cat", "/proc/self/attr/current") == "pocker-default (enforce)"
     assert pocker.ok("inspect", "-f", "{{.AppArmorProfile}}", "it") == "pocker-default"
     assert "name=apparmor,profile=pocker-default" in pocker.ok("info", "--format", "json")
-    # Unconfined processes may end it.
+    # Unconfined processes may kill the container's processes.
     pocker.ok("stop", "-t", "0", "it")
 
 
@@ -52,7 +52,7 @@ def test_denied_by_the_profile(pocker: Pocker) -> None:
     lines = said(pocker, *BARE, "--", f"mount -o remount,rw /sys; {script}").splitlines()
     assert len(lines) == 8 and all("denied" in line or "Read-only" in line for line in lines), lines
     assert sum("denied" in line for line in lines) >= 6, lines
-    # Without the profile, the same container may: it is the profile that keeps it away.
+    # Without the profile, the same container may do this: it is the profile that denies it.
     free = said(pocker, *BARE, "--security-opt", "apparmor=unconfined", "--", "mount -t tmpfs x /tmp && echo mounted;"
                 " cat /proc/sys/vm/swappiness >/proc/sys/vm/swappiness && echo set")
     assert free.split() == ["mounted", "set"]
@@ -66,7 +66,7 @@ def test_allowed_by_the_profile(pocker: Pocker) -> None:
 
 
 def test_groups_of_its_own_may_be_written_to(pocker: Pocker) -> None:
-    """--security-opt writable-cgroups=true: /sys is closed, its cgroups are not."""
+    """--security-opt writable-cgroups=true: /sys is read-only, its cgroups are writable."""
     if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
         pytest.skip("cgroup v2 alone has one tree that a container can be given")
     assert said(pocker, *BARE, "--security-opt", "writable-cgroups=true", "--",

@@ -1,4 +1,4 @@
-"""What the shells offer after `pocker`: commands of one and two words, options, and names of every kind."""
+"""The completions of the shells after `pocker`: commands of one and two words, options, and names of all objects."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _fish(world: Pocker, line: str) -> str:
 
 
 def _zsh(world: Pocker, line: str, directory: Path | str = "/proc/self/fdinfo") -> str:
-    """What zsh lists at the end of a line: typed at a terminal, as its completion works nowhere else."""
+    """The completions that zsh lists at the end of a line: on a terminal, because they do not work elsewhere."""
     setup = (f"autoload -Uz compinit; compinit -u -D; . {world.path}/zsh; bindkey '^I' list-choices;"
              " zstyle ':completion:*' verbose no; PS1=; cd {directory}; print rea'dy'\n")
     pid, master = pty.fork()
@@ -75,7 +75,7 @@ def _zsh(world: Pocker, line: str, directory: Path | str = "/proc/self/fdinfo") 
 
 
 def _until(master: int, text: str, wanted: str | None) -> str:
-    """Type, and read until a word has come, or for None until nothing more comes for two seconds."""
+    """Type a text, and read until ``wanted`` appears, or for None until there is no output for two seconds."""
     import select
 
     os.write(master, text.encode())
@@ -104,7 +104,7 @@ def test_completions(world: Pocker, shell: str, line: str, offered: str) -> None
 
 @pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
 def test_files_do_not_stand_among_names(world: Pocker, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home directory is full of them. Where a file may stand, too, they are offered."""
+    """A home directory is full of files. They are offered only for arguments that may be a file."""
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")
     (world.path / "myfile").touch()

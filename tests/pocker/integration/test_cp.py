@@ -17,7 +17,7 @@ from tests.pocker.integration.command import Pocker
 
 
 def _start(pocker: Pocker, script: str = "sleep 1000", *options: object) -> None:
-    """A container called web, whose script has come to its end but for the waiting."""
+    """A container called web, whose script has run up to its final sleep."""
     pocker.ok("run", "-d", "--name", "web", "--network", "none", *options, "busybox", "sh", "-c",
               f"{script.removesuffix('sleep 1000')} touch /ready; sleep 1000")
     pocker.eventually(lambda: pocker("exec", "web", "test", "-e", "/ready").returncode == 0, "it is ready")
@@ -58,7 +58,7 @@ def test_a_tree_is_the_same_after_copies_in_and_out(web: Pocker, tmp_path: Path)
     web.ok("cp", "web:/tmp/tree", tmp_path / "back")
     back = tmp_path / "back"
     assert subprocess.run(["diff", "-r", "--no-dereference", tree, back], check=False, capture_output=True,
-                          text=True).stdout.count("\n") == 1   # the pipes, which it does not compare
+                          text=True).stdout.count("\n") == 1   # the pipes, which diff does not compare
     assert (back / "file").stat().st_ino == (back / "deep/same").stat().st_ino
     assert (back / "file").stat().st_mtime == 1_000_000_000 and (back / "deep").stat().st_mtime == 1_100_000_000
     assert (back / "deep").stat().st_mode & 0o7777 == 0o500 and (back / "file").stat().st_mode & 0o7777 == 0o640
@@ -72,9 +72,9 @@ def test_destinations(web: Pocker, tmp_path: Path) -> None:
     source.mkdir()
     (source / "f").write_text("1")
     (tmp_path / "other").write_text("2")
-    web.ok("cp", source, "web:/new")               # becomes it
-    web.ok("cp", source, "web:/new")               # goes into it
-    web.ok("cp", f"{source}/.", "web:tmp")         # its content does; a relative path begins at /
+    web.ok("cp", source, "web:/new")               # creates /new
+    web.ok("cp", source, "web:/new")               # is copied into /new
+    web.ok("cp", f"{source}/.", "web:tmp")         # the content of tree is copied; a relative path starts at /
     web.ok("cp", tmp_path / "other", "web:/new/f")   # replaces it
     for wrong, words in ((["other", "web:/absent/"], "does not exist"), (["other", "web:/absent/x"], "No such file"),
                          (["source", "web:/new/f"], "which is a file"), (["absent", "web:/"], "No such file"),
@@ -158,7 +158,7 @@ def test_symbolic_links_at_both_ends(pocker: Pocker, tmp_path: Path) -> None:
     pocker.ok("cp", "web:/link/.", tmp_path / "content")
     assert (tmp_path / "content/file").read_text() == "text\n"
     (tmp_path / "in").write_text("new")
-    pocker.ok("cp", tmp_path / "in", "web:/dangling")    # makes what it points to
+    pocker.ok("cp", tmp_path / "in", "web:/dangling")    # creates the target of the link
     pocker.ok("cp", tmp_path / "in", "web:/link")        # goes into the directory
     pocker.ok("cp", tmp_path / "in", "web:/filelink")    # replaces the file, not the link
     assert pocker.ok("exec", "web", "sh", "-c", "cat /data/new /data/in /data/file; readlink /filelink;"
@@ -185,7 +185,7 @@ def test_nothing_planted_leads_out(pocker: Pocker, tmp_path: Path, state: str) -
 
 
 def test_a_container_that_changes_things_meanwhile_gains_nothing(pocker: Pocker, tmp_path: Path) -> None:
-    """It swaps a directory with a link to one of ours, and a file with a pipe and with a device."""
+    """It swaps a directory for a link to a directory of the host, and a file for a pipe and for a device."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "f0").write_text("untouched")
@@ -209,7 +209,7 @@ def test_a_container_that_changes_things_meanwhile_gains_nothing(pocker: Pocker,
 
 
 def test_privileges_of_files_are_copied_in_archive_mode_only(pocker: Pocker, tmp_path: Path) -> None:
-    """A device node of mode 666, or a program with capabilities, would serve every user of the host."""
+    """A device node of mode 666, or a program with capabilities, could be used by every user of the host."""
     _start(pocker, "mkdir /d; mknod -m 666 /d/disk b 254 0; ln /d/disk /d/again; mknod -m 666 /d/null c 1 3;"
                    " cp /bin/busybox /d/tool; chmod 6755 /d/tool;")
     pid = pocker.ok("inspect", "-f", "{{.State.Pid}}", "web")
@@ -242,7 +242,7 @@ def test_filesystems_of_the_kernel_are_not_copied(pocker: Pocker, tmp_path: Path
     assert (tmp_path / "all/bin/busybox").stat().st_size > 100_000
     assert stat.S_ISCHR((tmp_path / "all/dev/null").lstat().st_mode)
     assert "is in a filesystem of the kernel" in pocker.fails("cp", "web:/proc/1/status", tmp_path)
-    pocker.ok("cp", "/proc/self/status", "web:/tmp/status")   # ours may be: it is read to its end
+    pocker.ok("cp", "/proc/self/status", "web:/tmp/status")   # the host's /proc may be: it is read to its end
     assert "Name:" in pocker.ok("exec", "web", "cat", "/tmp/status")
 
 
@@ -262,13 +262,13 @@ def test_volumes_and_bind_mounts_are_copied(pocker: Pocker, tmp_path: Path, stat
     assert ((tmp_path / "kept").read_text(), (tmp_path / "given").read_text()) == ("kept\n", "given")
     pocker.ok("cp", tmp_path / "in", "web:/data/in")
     assert "Read-only file system" in pocker.fails("cp", tmp_path / "in", "web:/bind/in")
-    pocker.ok("cp", tmp_path / "in", "web:/etc/one")   # what is mounted there is written to
+    pocker.ok("cp", tmp_path / "in", "web:/etc/one")   # writes to the mounted file
     assert (tmp_path / "file").read_text() == "in"
     assert pocker.ok("run", "--rm", "--network", "none", "-v", "named:/v", "busybox", "cat", "/v/in") == "in"
 
 
 def test_mount_points_beyond_links_to_nothing(pocker: Pocker, tmp_path: Path) -> None:
-    """The runtime makes them at the first start; `cp` comes before."""
+    """The runtime creates the mount points at the first start; `cp` runs before that."""
     (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN ln -s /far/away /l && mkdir /d && ln -s near /d/m\n")
     pocker.ok("build", "--network", "none", "-t", "links", tmp_path)
     (tmp_path / "file").write_text("x\n")

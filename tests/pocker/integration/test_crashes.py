@@ -1,4 +1,4 @@
-"""What goes wrong around a container: killed monitors, damaged files, two commands at once, and Docker's habits."""
+"""Failures around a container: killed monitors, damaged files, two commands at once, and Docker's habits."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _NONE = ("--network", "none")
 
 
 def test_the_status_arrives_at_a_client_whose_socket_is_full(tmp_path: Path) -> None:
-    """The monitor may not go before its owner has been told: 0 would be taken for the status."""
+    """The monitor must not exit before its client has the exit status: the client would take 0 for it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)   # one packet of that size fills it
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)   # a single packet fills it
     for fd in (theirs.fileno(), directory := os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)):
         os.set_inheritable(fd, True)
     monitor = os.fork()
@@ -49,7 +49,7 @@ def test_the_status_arrives_at_a_client_whose_socket_is_full(tmp_path: Path) -> 
     ours.close()
     os.waitpid(monitor, 0)
     assert b"".join(packet[1:] for packet in packets[:-1]) == b"x" * 8000
-    assert packets[-1] == b"x\3\0"   # the status; what belonged to the run is not left to so slow a client
+    assert packets[-1] == b"x\3\0"   # the exit status; the clean-up does not wait for a client as slow as this
 
 
 def test_a_lost_monitor_is_no_success(pocker: Pocker) -> None:
@@ -140,7 +140,7 @@ def test_concurrent_commands_clean_up(pocker: Pocker) -> None:
 
 
 def test_the_lock_of_a_removed_container_is_refused(tmp_path: Path) -> None:
-    """Who has waited for it while the container was removed does not go on with what is none."""
+    """A command that waited for the lock while the container was removed must not go on without a container."""
     places = Directories(str(tmp_path / "root"), str(tmp_path / "run"))
     container = Container(places, "0" * 64)
     with pytest.raises(NoSuchContainer), container.lock():
@@ -165,7 +165,7 @@ def test_the_lock_of_a_removed_container_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_running_container_is_not_started_twice(pocker: Pocker) -> None:
-    """Two starts at once: one of them wins, and the other does not end what it has started."""
+    """Two starts at once: one of them wins, and the other does not stop the container that the first has started."""
     pocker.ok("create", "--name", "both", *_NONE, "busybox", "sleep", "1000")
     started = [pocker.start("start", "both") for _ in range(4)]
     for one in started:
@@ -183,7 +183,7 @@ def test_a_running_container_is_not_started_twice(pocker: Pocker) -> None:
 
 
 def test_on_failure_counts_all_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number of restarts is a number, however long each run took; the wait begins anew after a long one."""
+    """Every restart counts towards the limit, however long each run took; a long run resets only the delay."""
     container = Container(Directories(str(tmp_path / "root"), str(tmp_path / "run")), "1" * 64)
     container.places.below("containers", container.id)
     record = ContainerRecord(id=container.id, name="count", settings={"restart": "on-failure", "restart_limit": 2})

@@ -53,8 +53,8 @@ def test_changes_are_listed(pocker: Pocker, driver: str) -> None:
 
 
 def test_names_that_mean_something_in_layers(own: Pocker, tmp_path: Path) -> None:
-    """A container may call a file as layers call the removal of one: it is listed, copied and exported as a file, and
-    refused only where a layer is made."""
+    """A file of a container may have the name of a whiteout: it is listed, copied and exported as a file, and refused
+    only when a layer is created."""
     own.ok("run", "--name", "it", *NONE, "busybox", "sh", "-c",
            "echo x >/etc/.wh.passwd; mkdir -p /d/.wh.d; echo y >/d/.wh.d/f; echo z >/d/.wh..wh..opq; mkfifo /.wh.")
     listed = own.ok("diff", "it").splitlines()

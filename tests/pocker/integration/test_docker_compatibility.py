@@ -27,7 +27,7 @@ def test_filters_of_ps(pocker: Pocker) -> None:
     assert names("name=web", "since=web-1") == "web-2"
     assert "regular expression" in pocker.fails("ps", "--filter", "name=(", "-a")
     assert "no such container" in pocker.fails("ps", "--filter", "before=nobody")
-    assert "is no port" in pocker.fails("ps", "-a", "--filter", "expose=http")
+    assert "is not a port" in pocker.fails("ps", "-a", "--filter", "expose=http")
     pocker.ok("rm", "web-1", "web-2", "db")
     pocker.ok("volume", "rm", "data")
 
@@ -161,7 +161,8 @@ def test_an_image_does_not_cover_procfs(pocker: Pocker, tmp_path: Path) -> None:
 
 
 def test_links(lab: Lab) -> None:
-    """One container's own name for another one, in a network of both, whatever that is called and wherever it is."""
+    """--link: a name by which one container finds another in a common network, even if the other is renamed or its
+    address changes."""
     lab.serve_names()
     lab.ok("network", "create", "back")
     lab.detached("store", "--network", "back")
@@ -172,7 +173,7 @@ def test_links(lab: Lab) -> None:
     assert lab.address("store", "back") not in lab("exec", "other", "nslookup", "-type=a", "db").stdout
     lab.ok("rename", "store", "moved")
     lab.ok("network", "disconnect", "back", "moved")
-    lab.detached("third", "--network", "back")   # so that the address is another one
+    lab.detached("third", "--network", "back")   # takes the old address, so that "moved" gets another one
     lab.ok("network", "connect", "back", "moved")
     assert lab.address("moved", "back") in lab.ok(*look)
     assert 'no such container: "nobody"' in lab.fails("create", "--link", "nobody:x", "busybox", status=1)
@@ -184,7 +185,7 @@ def test_links(lab: Lab) -> None:
 def test_another_runtime_is_refused(pocker: Pocker) -> None:
     for name in ("pyruntime", "io.containerd.runc.v2"):
         pocker.ok("run", "--rm", *NONE, "--runtime", name, "busybox", "true")
-    assert "by pyruntime alone" in pocker.fails("run", "--rm", "--runtime", "runsc", *NONE, "busybox", status=125)
+    assert "only with pyruntime" in pocker.fails("run", "--rm", "--runtime", "runsc", *NONE, "busybox", status=125)
 
 
 def test_update_of_the_restart_policy_under_a_foreground_run(pocker: Pocker) -> None:
@@ -192,7 +193,7 @@ def test_update_of_the_restart_policy_under_a_foreground_run(pocker: Pocker) -> 
         pocker.eventually(lambda: pocker("logs", "box").stdout == "up\n", "it runs")
         pocker.ok("update", "--restart", "always", "box")
         assert running.wait(60) == 3
-    pocker.eventually(lambda: pocker.ok("logs", "box").count("up") >= 3, "it is started again and again")
+    pocker.eventually(lambda: pocker.ok("logs", "box").count("up") >= 3, "the container is restarted repeatedly")
     assert int(pocker.ok("inspect", "-f", "{{.RestartCount}}", "box")) >= 2
     pocker.ok("update", "--restart", "no", "box")
     assert pocker.ok("wait", "box") == "3"

@@ -1,4 +1,4 @@
-"""Commands where nothing was stored yet: the first thing that a newcomer types."""
+"""Commands on a host where nothing is stored yet: the first commands of a new user."""
 
 from __future__ import annotations
 

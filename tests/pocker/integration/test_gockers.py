@@ -1,5 +1,5 @@
-"""What docs/gockers.md promises and no other test shows: copy-on-write, the root filesystem, the prompt, a life in
-commands."""
+"""Promises of docs/gockers.md that no other test covers: copy-on-write, the root filesystem, the prompt, a whole
+lifecycle by commands."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def btrfs(tmp_path: Path) -> Iterator[Path]:
 
 
 def digest(directory: Path) -> str:
-    """Of all names, modes and contents below a directory."""
+    """The digest of all names, modes and contents below a directory."""
     found = hashlib.sha256()
     for path in sorted(directory.rglob("*")):
         data = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
@@ -73,7 +73,7 @@ def test_containers_of_one_image_share_it_and_change_their_own(tmp_path: Path, s
 
 def test_the_root_is_pivoted_and_the_old_one_is_gone(pocker: Pocker) -> None:
     """Neither the host's tree nor its mounts are anywhere in the container: not in its mount table, not above its root,
-    and not outside of a second chroot that is left by the usual trick."""
+    and not outside a second chroot that a process escapes in the usual way."""
     host = os.stat("/")
     said = pocker.ok("run", "--rm", *NONE, "busybox", "sh", "-c",
                      "cut -d' ' -f5 /proc/self/mountinfo; echo; stat -c %d:%i / /.. /proc/1/root/.;"
@@ -115,7 +115,7 @@ def test_special_files(pocker: Pocker) -> None:
 
 
 def test_a_life_in_commands(tmp_path: Path, store: Path) -> None:
-    """pull, images, run, ps, exec, stop, rm, rmi: what every one of them shows in its README."""
+    """pull, images, run, ps, exec, stop, rm, rmi: the commands that the READMEs of all these projects show."""
     pocker = Pocker(tmp_path / "place", tmp_path / "store")
     (tmp_path / "registry").mkdir()
     with serve(tmp_path / "registry") as registry:
@@ -134,7 +134,7 @@ def test_a_life_in_commands(tmp_path: Path, store: Path) -> None:
         assert pocker.ok("ps", "--format", "{{.Names}} {{.Image}} {{.State}}") == f"box {name} running"
         assert pocker.ok("exec", "box", "sh", "-c", "cat /proc/1/cmdline | tr '\\0' ' '") == (
             "sh -c echo started; sleep 1000; true ")
-        pocker.fails("rmi", name)   # it is used
+        pocker.fails("rmi", name)   # a container uses it
         pocker.ok("stop", "-t", "0", "box")
         assert pocker.ok("ps", "-q") == "" and pocker.statuses() == {"box": "exited"}
         pocker.ok("rm", "box")

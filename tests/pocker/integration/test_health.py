@@ -47,7 +47,7 @@ def test_well_ill_and_well_again(pocker: Pocker) -> None:
 
 
 def test_a_check_without_a_timeout(pocker: Pocker) -> None:
-    """Longer than poll(2) can wait."""
+    """Its deadline is farther away than poll(2) can wait."""
     _run(pocker, "--health-cmd", "true", "--health-timeout", "10000h")
     _becomes(pocker, "healthy")
     pocker.ok("rm", "-f", "web")
@@ -56,20 +56,20 @@ def test_a_check_without_a_timeout(pocker: Pocker) -> None:
 def test_failures_in_the_start_period_do_not_count(pocker: Pocker) -> None:
     _run(pocker, "--health-cmd", "test -e /tmp/well", "--health-retries", "1", "--health-start-period", "1h",
          "--health-start-interval", "50ms", "--health-interval", "1h")
-    pocker.eventually(lambda: len(_health(pocker)["Log"]) == 5, "it is looked at often")
+    pocker.eventually(lambda: len(_health(pocker)["Log"]) == 5, "checks are made at the start interval")
     health = _health(pocker)
     assert (health["Status"], health["FailingStreak"]) == ("starting", 0)
     assert "(health: starting)" in pocker.ok("ps")
     pocker.ok("exec", "web", "touch", "/tmp/well")
     _becomes(pocker, "healthy")
-    pocker.ok("exec", "web", "rm", "/tmp/well")   # the next look is in an hour
+    pocker.ok("exec", "web", "rm", "/tmp/well")   # the next check is in an hour
     assert _health(pocker)["Status"] == "healthy"
 
 
 def test_a_check_after_its_timeout_is_killed_with_its_children(pocker: Pocker) -> None:
     _run(pocker, "--health-cmd", "test -e /tmp/once && exit; touch /tmp/once; echo begun; sleep 77 & sleep 77",
          "--health-timeout", "300ms")
-    pocker.eventually(lambda: _health(pocker)["Log"], "the first one has ended")
+    pocker.eventually(lambda: _health(pocker)["Log"], "the first check has ended")
     result = _health(pocker)["Log"][0]
     assert result["ExitCode"] == -1 and result["Output"] == "Health check exceeded timeout (0.3s): begun\n"
     assert pocker.ok("exec", "web", "sh", "-c", "ps | grep -c '[s]leep 77'; true") == "0"
@@ -96,18 +96,18 @@ def test_a_paused_container_is_left_alone(pocker: Pocker) -> None:
                       "100ms", "busybox", "sleep", "1000")
     pocker.eventually(lambda: len(json.loads(pocker.ok("inspect", other))[0]["State"]["Health"]["Log"]) == 5,
                       "five intervals have passed")
-    # A check that was under way at the moment of the pause has been written by now, and no other one.
+    # A check that was under way at the moment of the pause has been recorded by now, and no other check.
     assert _health(pocker)["Log"][-2:].count(before) or _health(pocker)["Log"][-1] == before
     paused = _health(pocker)["Log"][-1]
     pocker.ok("unpause", "web")
-    pocker.eventually(lambda: _health(pocker)["Log"][-1] != paused, "it goes on")
+    pocker.eventually(lambda: _health(pocker)["Log"][-1] != paused, "checks go on")
 
 
 def test_each_run_starts_without_health_results(pocker: Pocker) -> None:
     _run(pocker, "--health-cmd", "false", "--health-retries", "1")
     _becomes(pocker, "unhealthy")
     pocker.ok("stop", "-t", "0", "web")
-    path = pocker.directory("web") / "container.json"   # so that no check is made before we look
+    path = pocker.directory("web") / "container.json"   # so that the first check comes too late
     record = json.loads(path.read_text())
     record["settings"]["health"]["interval"] = 3600
     path.write_text(json.dumps(record))
@@ -126,7 +126,7 @@ def test_nothing_is_left_when_one_of_them_is_killed(pocker: Pocker, whom: str) -
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdecimal() else []
             except OSError:
-                continue   # it went meanwhile
+                continue   # the process ended in the meantime
             if words[-3:-2] == [b"health"] and str(pocker.root).encode() in words:
                 found.append(int(entry.name))
         return found
@@ -135,8 +135,8 @@ def test_nothing_is_left_when_one_of_them_is_killed(pocker: Pocker, whom: str) -
     pocker.eventually(path.exists, "a check is under way")
     os.kill(check()[0] if whom == "check" else monitor, 9)
     if whom == "check":
-        pocker.eventually(lambda: pocker.ok("exec", "web", "cat", "/tmp/looks").count("x") >= 2, "another one is made")
-        assert pocker.ok("exec", "web", "sh", "-c", "ps | grep -c '[s]leep 1000$'") == "2"   # init's, and one check's
+        pocker.eventually(lambda: pocker.ok("exec", "web", "cat", "/tmp/looks").count("x") >= 2, "a new check is made")
+        assert pocker.ok("exec", "web", "sh", "-c", "ps | grep -c '[s]leep 1000$'") == "2"   # init's, and the check's
     pocker.ok("rm", "-f", "web")
     pocker.eventually(lambda: check() == [], "the check has ended with its container")
     pocker.check()

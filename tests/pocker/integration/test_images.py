@@ -1,4 +1,4 @@
-"""The images' verbs by Docker's names, and what `run` does about images that are not here."""
+"""The image commands by Docker's names, and what `run` does if an image is not in the local store."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_lists(own: Pocker) -> None:
 
 
 def test_times_of_images_are_times(own: Pocker, store: Path) -> None:
-    """Other builders write local times, and times without a fraction: as texts they have another order."""
+    """Other builders write local times, and times without a fraction: as strings, they would be out of order."""
     archive = next(store.parent.glob("*.tar"))
     for name, created in (("early", "2024-05-01T12:00:00+02:00"), ("late", "2024-05-01T11:00:00.5Z"),
                           ("latest", "2024-05-01T11:00:00.75Z")):
@@ -65,7 +65,7 @@ def test_an_image_that_a_container_uses_is_not_removed(own: Pocker) -> None:
     assert 'used by container "user"' in own.fails("rmi", "busybox")
     own.ok("rmi", "-f", "busybox")
     assert own.ok("images", "-q") == ""
-    assert own.ok("start", "-a", "user") == "still here"   # what it needs stays
+    assert own.ok("start", "-a", "user") == "still here"   # the layers that the container needs are kept
     own.ok("rm", "user")
     own.ok("image", "prune")
     assert own.ok("system", "df", "--format", "{{.Size}}").splitlines()[0] == "0B"
@@ -150,7 +150,7 @@ def test_all_tags_of_a_repository(own: Pocker, tmp_path: Path) -> None:
 
 
 def test_credentials_outlive_a_reboot(own: Pocker, tmp_path: Path) -> None:
-    """They are in Docker's file, and of no directory that is gone then."""
+    """They are in Docker's file, not in a directory that is lost at a reboot, such as /run."""
     (tmp_path / "registry").mkdir()
     with serve(tmp_path / "registry", htpasswd=True) as registry:
         words = ("login", "-u", USER, "--password-stdin", "--tls-verify", "false", registry.host)
@@ -217,7 +217,7 @@ def test_every_command_has_help_with_an_example(own: Pocker) -> None:
 
 
 def test_no_command_imports_slow_modules() -> None:
-    """Before it runs, that is; `run` alone imports little even then."""
+    """The modules of the command itself; `run` imports few others even while it runs."""
     import sys
 
     from tests.conftest import TOP

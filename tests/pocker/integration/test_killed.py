@@ -17,7 +17,7 @@ _ROUNDS = 50
 
 
 def _others(pocker: Pocker, command: int) -> list[int]:
-    """Every process of ours but the command itself: children on their way to be monitors, and monitors."""
+    """Every process of pocker but the command itself: monitors, and children that are about to become one."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -25,7 +25,7 @@ def _others(pocker: Pocker, command: int) -> list[int]:
                     and str(pocker.root).encode() in (entry / "cmdline").read_bytes()):
                 found.append(int(entry.name))
         except OSError:
-            continue   # it went meanwhile
+            continue   # the process ended in the meantime
     return found
 
 
@@ -52,7 +52,7 @@ def test_kills_at_any_moment(pocker: Pocker, seed: int) -> None:
 
 
 def test_the_status_is_true_after_each_death(pocker: Pocker) -> None:
-    """A program that is known to run, or to have ended, whoever was killed."""
+    """A container whose status `ps` knows, running or exited, whichever process was killed."""
     for number in range(10):
         name = f"sleeper{number}"
         pocker.ok("run", "-d", "--name", name, "--network", "none", "busybox", "sleep", "1000")

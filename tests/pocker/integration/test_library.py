@@ -83,7 +83,7 @@ def test_a_whole_life(engine: Engine, pocker: Pocker, tmp_path: Path) -> None:
 
 
 def test_files_of_a_stopped_container(engine: Engine, pocker: Pocker, tmp_path: Path) -> None:
-    """They are mounted in another mount namespace, and the caller stays in its own."""
+    """The files are mounted in another mount namespace, and the caller stays in its own."""
     before = os.readlink("/proc/self/ns/mnt"), os.readlink("/proc/thread-self/ns/mnt")
     job = engine.run("busybox", shell("echo text > /made; exit 4"))
     assert engine.wait(job) == 4
@@ -139,7 +139,7 @@ def zombies() -> set[str]:
 
 
 def test_calls_from_several_threads(engine: Engine) -> None:
-    """Each thread gets its own output, and no zombie is left of a monitor."""
+    """Each thread gets its own output, and no monitor is left as a zombie."""
     def whole(number: int) -> tuple[bytes, int]:
         name = f"life{number}"
         engine.run("busybox", shell("exec sleep 1000"), name=name)

@@ -1,4 +1,4 @@
-"""A container's life: run, start, stop, rm, and what is true in between."""
+"""A container's lifecycle: run, start, stop, rm, and its status in between."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def test_the_exit_status_is_the_programs(pocker: Pocker, words: list[str], statu
 
 @pytest.mark.parametrize(("program", "status"), [("/nosuch", 127), ("nosuch", 127), ("/etc/passwd", 126)])
 def test_a_container_that_could_not_be_started_is_created(pocker: Pocker, program: str, status: int) -> None:
-    """As it was before: with the exit status of the attempt, and why it failed."""
+    """Its status remains "created", with the exit status and the error of the attempt."""
     done = pocker("run", "-d", "--name", "fresh", "--network", "none", "busybox", program)
     assert done.returncode == status
-    assert done.stdout.strip() == pocker.ok("inspect", "-f", "{{.Id}}", "fresh"), "its ID, to remove it by"
+    assert done.stdout.strip() == pocker.ok("inspect", "-f", "{{.Id}}", "fresh"), "the container's ID, for `rm`"
     form = "{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}} {{.State.FinishedAt}}"
     for _ in range(2):
         assert pocker.ok("inspect", "-f", form, "fresh") == f"created {status} {NEVER} {NEVER}"
@@ -50,7 +50,7 @@ def test_a_start_that_fails_after_one_that_did_not(pocker: Pocker) -> None:
 @pytest.mark.parametrize(("words", "status"), [
     (("exec", "job", "touch", "/go"), "5"), (("rm", "-f", "job"), "137"), (("stop", "-t0", "job"), "137")], ids=str)
 def test_wait_for_a_container_that_is_removed_at_its_exit(pocker: Pocker, words: tuple[str, ...], status: str) -> None:
-    """Its status is known, though nothing else is left of it."""
+    """Its exit status is known, though nothing else is left of the container."""
     script = "until [ -e /go ]; do usleep 1000; done; exit 5"
     pocker.ok("run", "-d", "--rm", "--name", "job", "--network", "none", "busybox", "sh", "-c", script)
     with pocker.start("wait", "job") as waiting:
@@ -124,9 +124,9 @@ def test_restart_policies(pocker: Pocker) -> None:
                                 ("fine", "on-failure:3", "exit 0")):
         pocker.ok("run", "-d", "--name", name, "--restart", policy, "--network", "none", "busybox", "sh", "-c",
                   f"echo run; {words}")
-    pocker.eventually(lambda: pocker.run_file("always")["restarts"] >= 3, "it is started again and again")
+    pocker.eventually(lambda: pocker.run_file("always")["restarts"] >= 3, "the container is restarted repeatedly")
     ended = {"thrice": "exited", "fine": "exited"}.items()
-    pocker.eventually(lambda: ended <= pocker.statuses().items(), "three times are enough, and once")
+    pocker.eventually(lambda: ended <= pocker.statuses().items(), "restarted three times, and once")
     assert (pocker.directory("thrice") / "log").read_text().count(" run\n") == 4
     assert (pocker.directory("fine") / "log").read_text().count(" run\n") == 1
     pocker.ok("stop", "always")

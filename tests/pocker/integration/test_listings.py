@@ -63,7 +63,7 @@ def test_templates_and_tables_have_the_same_texts(web: Pocker) -> None:
 
 def test_how_long_and_how_large(web: Pocker) -> None:
     assert re.fullmatch(r"Up (Less than a second|\d+ seconds?)", _rows(web, "ps")[0]["Status"])
-    web.eventually(lambda: _rows(web, "ps", "-s")[0]["Size"].startswith("5kB (virtual "), "it has written its file")
+    web.eventually(lambda: _rows(web, "ps", "-s")[0]["Size"].startswith("5kB (virtual "), "the file is written")
     heading, row = web.ok("ps", "--size").splitlines()
     assert heading.split()[-1] == "SIZE" and "(virtual " in row
     assert json.loads(web.ok("inspect", "-s", "web"))[0]["SizeRw"] == 5000
@@ -98,7 +98,7 @@ def test_inspect_type(web: Pocker) -> None:
 
 
 def test_top_asks_for_the_containers_own_processes(web: Pocker) -> None:
-    """From a terminal, too, whose processes ps(1) shows where no option selects others."""
+    """Even on a terminal, whose processes ps(1) shows unless an option selects others."""
     done = web.ok("top", "web", "-o", "pid,comm", program="pocker")
     assert done.splitlines()[0].split() == ["PID", "COMMAND"] and done.split()[-1] == "sleep"
     assert web.ok("top", "web", "f").split()[-2:] == ["sleep", "1000"]

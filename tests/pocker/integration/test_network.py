@@ -1,4 +1,4 @@
-"""Networks: addresses, names, isolation, published ports; and that nothing of them is left."""
+"""Networks: addresses, names, isolation, published ports; and that nothing is left of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_container_has_an_address_and_a_way_out(lab: Lab) -> None:
     lab.serve(lab.outside, "tcp", OUTSIDE, 7000)
     pid = lab.detached("web")
     assert lab.address("web").startswith("10.88.")
-    assert lab.ask(pid, "tcp", OUTSIDE, 7000) == f"hello {HOST}"   # behind the host's address
+    assert lab.ask(pid, "tcp", OUTSIDE, 7000) == f"hello {HOST}"   # with the host's address as its source
     assert "default via 10.88.0.1" in lab.ok("exec", "web", "ip", "route")
     lab.ok("rm", "-f", "web")
     lab.check()
@@ -65,7 +65,7 @@ def test_requested_addresses_and_names(lab: Lab) -> None:
     resolv = lab.ok("exec", "pinned", "cat", "/etc/resolv.conf")
     assert "search example.org" in resolv and "nameserver 10.7.0.254" in resolv
     lab.detached("other", "--network", "fixed")
-    assert lab.address("other", "fixed").startswith("10.7.0.1")   # 128 and on
+    assert lab.address("other", "fixed").startswith("10.7.0.1")   # --ip-range starts at 10.7.0.128
     for wanted, said in (("10.7.0.77", "is taken by container"), ("10.7.0.254", "is taken by its gateway"),
                          ("10.8.0.1", "is not available to containers of network")):
         assert said in lab.fails("run", "--rm", "--network", "fixed", "--ip", wanted, "busybox", "true", status=125)
@@ -82,7 +82,7 @@ def test_ipv6_beside_ipv4(lab: Lab) -> None:
     assert lab.ask(two, "tcp", address, 80) == f"hello {lab.address('two', 'both', 'ip6')}"
     assert lab.ask(two, "tcp", OUTSIDE6, 7000) == f"hello {HOST6}"
     assert address in lab.ok("exec", "two", "nslookup", "-type=aaaa", "one")
-    # The way past the proxy, with the asker's own address; and through it.
+    # Past the proxy, with the client's own address; and through the proxy.
     assert lab.ask(lab.outside, "tcp", HOST6, 8080) == f"hello {OUTSIDE6}"
     assert lab.ask(lab.outside, "tcp", HOST, 8080) == f"hello ::ffff:{OUTSIDE}"
     assert lab.ask(lab.host, "tcp", "::1", 8080).startswith("hello fd")
@@ -96,7 +96,7 @@ def test_the_first_subnets_are_left_to_the_host_if_it_has_them(lab: Lab) -> None
     assert "overlaps with 10.88.3.0/24" in lab.fails("network", "create", "--subnet", "10.88.0.0/16", "mine")
     lab.ok("rm", "-f", "web")
     lab.check()
-    # The default network yields to what came later, too.
+    # The default network yields to addresses that the host gets later, too.
     lab.on_host("ip", "addr", "add", "10.98.3.4/24", "dev", "up0")
     lab.on_host("ip", "link", "add", "pocker0", "type", "bridge")
     lab.detached("web")
@@ -129,7 +129,7 @@ def test_two_networks_of_three_talk_by_name_and_not_to_each_other(lab: Lab) -> N
         assert lab("exec", f"{network}0", "nslookup", "-type=a", f"{other}0").returncode
         address = lab.address(f"{network}1", network)
         assert f"name = {network}1" in lab.ok("exec", f"{network}0", "nslookup", address)
-    assert not lab.ask(lab.outside, "tcp", lab.address("red0", "red"), 80)   # it has no route; nor may it with one
+    assert not lab.ask(lab.outside, "tcp", lab.address("red0", "red"), 80)   # no route; below, denied with one
     lab.on_outside("ip", "route", "add", "10.0.0.0/8", "via", HOST)
     assert not lab.ask(lab.outside, "tcp", lab.address("red0", "red"), 80)
 
@@ -159,17 +159,17 @@ def test_an_internal_network_has_no_way_out_nor_in(lab: Lab) -> None:
     assert lab.address("one", "inner") in lab.ok("exec", "two", "nslookup", "-type=a", "one")
     assert not lab.ask(one, "tcp", OUTSIDE, 7000)
     assert not lab.ask(lab.host, "tcp", "127.0.0.1", 8080)
-    assert lab("exec", "two", "nslookup", "-type=a", "www.example.org").returncode   # not even by the name server
+    assert lab("exec", "two", "nslookup", "-type=a", "www.example.org").returncode   # nor does the name server forward
 
 
 def test_the_name_server_is_started_again_and_ends_with_the_last_network(lab: Lab) -> None:
     lab.detached("web")
     first = process_of(lab, "names")
     held = f"/proc/{first}/mountinfo"
-    lab.eventually(lambda: str(lab.root) not in Path(held).read_text(), "it lets go of the container's mounts")
+    lab.eventually(lambda: str(lab.root) not in Path(held).read_text(), "the name server has left the mounts")
     kill(first)
     lab.ok("ps")
-    lab.eventually(lambda: process_of(lab, "names") != first, "there is another one")
+    lab.eventually(lambda: process_of(lab, "names") != first, "a new name server runs")
     second = process_of(lab, "names")
     lab.eventually(lambda: not lab("exec", "web", "nslookup", "-type=a", "web").returncode, "it answers")
     lab.ok("rm", "-f", "web")
@@ -188,15 +188,15 @@ def test_a_renamed_container_is_found_by_its_new_name(lab: Lab) -> None:
 
 @pytest.mark.parametrize(("host", "network"), [(HOST, "bridge"), (HOST6, "six")])
 def test_a_client_that_sends_all_the_time(lab: Lab, host: str, network: str) -> None:
-    """The kernel remembers where its datagrams went, for as long as it sends."""
+    """The kernel remembers the destination of a client's datagrams (conntrack) as long as the client sends."""
     lab.ok("network", "create", "--ipv6", "six")
     send = lab.sender(lab.outside, host, 8080)
     assert send("too early") == ""
     for name in ("one", "two"):
-        keeper = lab.detached(f"{name}-before", "--network", network)     # whoever comes next has another address
+        keeper = lab.detached(f"{name}-before", "--network", network)     # the next container gets another address
         pid = lab.detached(name, "--network", network, "-p", "8080:80/udp")
         lab.serve(pid, "udp", "::" if ":" in host else "0.0.0.0", 80)
-        # The first datagrams of IPv6 may go while addresses are looked for.
+        # The first datagrams over IPv6 may be lost during neighbour discovery.
         lab.eventually(partial(send, name), f"no answer of {name}", 20)
         assert keeper and lab.ok("rm", "-f", name) == name
         assert send("too late") == ""
@@ -256,7 +256,7 @@ def test_a_port_in_use_is_an_error_that_names_its_user(lab: Lab) -> None:
     assert "cannot publish port 8181/tcp: address already in use by process" in said
     assert "no interface of the host has that address" in lab.fails(
         "run", "--rm", "-p", "203.0.113.1:81:80", "busybox", "true", status=125)
-    # One of a range that is free is taken; nobody else gets a port that a container has.
+    # The first free port of a range is published; no other process can bind a published port.
     lab.detached("next", "-p", "8080-8082:80")
     assert lab.ok("port", "next", "80").splitlines()[0] == "0.0.0.0:8081"
     code = "import socket; socket.create_server(('', 8080))"
@@ -268,7 +268,7 @@ def test_a_published_port_without_a_listener_is_refused(lab: Lab) -> None:
     for host in ("127.0.0.1", HOST):
         started = time.monotonic()
         assert not lab.ask(lab.host, "tcp", host, 8080)
-        assert time.monotonic() - started < 3   # a refusal, no silence
+        assert time.monotonic() - started < 3   # refused, not timed out
 
 
 def test_fifty_containers_in_parallel_get_nothing_twice(lab: Lab) -> None:
@@ -309,7 +309,7 @@ def test_connect_and_disconnect_while_it_runs(lab: Lab) -> None:
     assert address in lab.ok("exec", "red", "nslookup", "-type=a", "www")
     assert address in lab.ok("exec", "web", "cat", "/etc/hosts")
     assert lab.ask(red, "tcp", address, 80).startswith("hello ")
-    # Published ports, and the way out, move to the network that is left.
+    # Published ports and the default route move to the remaining network.
     lab.ok("network", "disconnect", "blue", "web")
     assert lab.ask(lab.host, "tcp", "127.0.0.1", 8080).startswith("hello ")
     assert lab.ask(lab.outside, "tcp", HOST, 8080) == f"hello {OUTSIDE}"
@@ -407,7 +407,7 @@ _OUTSIDE = """
 
 @pytest.mark.parametrize("program", ["pasta", "slirp4netns"])
 def test_without_root_a_program_is_the_way_out_and_the_proxy_the_way_in(lab: Lab, program: str) -> None:
-    # Elsewhere every user may open it; here the machine may be stricter.
+    # Elsewhere every user may open the device; this host may be stricter.
     lab.on_host("sh", "-ec", "mount -t tmpfs tmpfs /dev/net; mknod -m 666 /dev/net/tun c 10 200;"
                 f" mount --bind {TOP} /srv; mount --bind {sys.base_prefix} /opt")
     for kind in ("tcp", "udp"):
@@ -429,7 +429,7 @@ def test_without_root_a_program_is_the_way_out_and_the_proxy_the_way_in(lab: Lab
             for where, host in ((lab.host, "127.0.0.1"), (lab.host, "::1"), (lab.outside, HOST), (lab.outside, HOST6)):
                 assert lab.ask(where, kind, host, 8080) == "hello 127.0.0.1", (kind, host)
         assert lab.ask(pid, "udp", OUTSIDE, 7000) == f"hello {HOST}"
-        if program != "pasta":   # pasta of 2023 loses what comes after our end of a connection, as `ask` has it
+        if program != "pasta":   # pasta of 2023 loses data that arrives after a half-close, which `ask` does
             assert lab.ask(pid, "tcp", OUTSIDE, 7000) == f"hello {HOST}"
         code = f"import socket; socket.create_connection(({OUTSIDE!r}, 7000), 5)"
         subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "python3", "-c", code], check=True, timeout=60)
@@ -438,7 +438,7 @@ def test_without_root_a_program_is_the_way_out_and_the_proxy_the_way_in(lab: Lab
     assert gone(helper) and gone(proxy), said
 
 
-# --- who is killed ----------------------------------------------------------------------------------------------------
+# --- killed processes ------------------------------------------------------------------------------------------------
 
 
 def test_killed_monitors_leave_nothing(lab: Lab) -> None:
@@ -447,7 +447,7 @@ def test_killed_monitors_leave_nothing(lab: Lab) -> None:
         kill(lab.run_file(name)["monitor"][0])
     proxy = process_of(lab, "one")
     kill(lab.pid("one"))
-    lab.eventually(lambda: gone(proxy), "the proxy ends with the container, whoever is there")
+    lab.eventually(lambda: gone(proxy), "the proxy ends with the container, even without a monitor")
     lab.ok("ps")
     lab.eventually(lambda: lab.statuses()["one"] == "exited", "it is seen")
     assert len(list((lab.run / "networks/containers").iterdir())) == 1
@@ -464,11 +464,11 @@ def test_a_start_that_is_killed_at_any_moment_leaves_nothing(lab: Lab) -> None:
             try:
                 kill(pid)
             except ProcessLookupError:
-                continue   # it was faster
+                continue   # the command ended first
         process.communicate(timeout=60)
         lab("stop", "-t", "0", "web")
         lab.ok("ps")
-    lab.eventually(lambda: lab.ok("start", "web") and lab.endpoint("web")["ports"], "it starts as if nothing had been")
+    lab.eventually(lambda: lab.ok("start", "web") and lab.endpoint("web")["ports"], "the container starts normally")
     lab.ok("rm", "-f", "web")
     lab.check()
 

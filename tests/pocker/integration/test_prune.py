@@ -1,4 +1,4 @@
-"""The ``prune`` commands: what they take, what they leave, and that they ask on a terminal."""
+"""The ``prune`` commands: what they remove, what they keep, and that they ask on a terminal."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_rebuild_leaves_the_old_image_dangling(own: Pocker, tmp_path: Path) ->
     new = _build(own, tmp_path, "new", "-t", "app")
     assert _dangling(own) == [old[7:19]] and own.ok("images", "-q", "app") == new[7:19]
     own.ok("tag", new, "second")
-    own.ok("tag", "busybox", "second")   # app still names it
+    own.ok("tag", "busybox", "second")   # the image still has the name "app"
     assert _dangling(own) == [old[7:19]]
     own.ok("tag", "busybox", "app")
     assert sorted(_dangling(own)) == sorted([old[7:19], new[7:19]])
@@ -79,7 +79,7 @@ def test_a_rebuild_leaves_the_old_image_dangling(own: Pocker, tmp_path: Path) ->
 
 
 def test_an_image_gets_a_name_later(own: Pocker, tmp_path: Path) -> None:
-    """Then it is no more without one; and what has a name already stays so."""
+    """Then it is no longer dangling; and building or committing a tagged image again does not untag it."""
     image = _build(own, tmp_path, "later")
     own.ok("tag", image, "later")
     assert _dangling(own) == [] and own.ok("images", "-q", "later") == image[7:19]

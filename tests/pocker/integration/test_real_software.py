@@ -1,5 +1,5 @@
 """PostgreSQL, Redis and nginx of Debian's packages: published, used by their own clients from the host, stopped, killed
-and started again. What a client was told is kept, is there afterwards."""
+and started again. Data whose storage was confirmed to a client is there afterwards."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def lab(tmp_path: Path, images: Path) -> Iterator[Lab]:
 
 
 class Writer:
-    """A client that writes number after number and is told of each that it is kept, until it is cut off."""
+    """A client that writes number after number, each confirmed by the server, until the connection is lost."""
 
     def __init__(self, lab: Lab, path: Path, line: str, *client: str) -> None:
         self.path = path
@@ -58,12 +58,12 @@ class Writer:
         lab.eventually(lambda: self.told() > 100, "nothing is written")
 
     def told(self) -> int:
-        """The last number that the client was told is kept."""
+        """The last confirmed number."""
         whole = [line for line in self.path.read_text().split("\n")[:-1] if line.isdecimal()]
         return int(whole[-1]) if whole else 0
 
     def over(self) -> int:
-        """The same, when the server is gone."""
+        """The last confirmed number, after the server has ended."""
         for process in (self.client, self.numbers):
             process.kill()
             process.wait()
@@ -71,17 +71,17 @@ class Writer:
 
 
 def psql(lab: Lab, statement: str) -> str:
-    """What PostgreSQL answers to its client on the host."""
+    """The answer of PostgreSQL to its client on the host."""
     return lab.on_host("psql", "-qAtX", "-h", "127.0.0.1", "-U", "postgres", "-c", statement).strip()
 
 
 def redis(lab: Lab, *words: str) -> str:
-    """What Redis answers to its client on the host."""
+    """The answer of Redis to its client on the host."""
     return lab.on_host("redis-cli", "-h", HOST, *words).strip()
 
 
 def curl(lab: Lab, url: str) -> str:
-    """What nginx serves to a client on the host."""
+    """The answer of nginx to its client on the host."""
     return lab.on_host("curl", "-sSf", "--max-time", "20", url).strip()
 
 
@@ -93,7 +93,7 @@ def answers(lab: Lab, *words: str) -> bool:
 
 
 def end(lab: Lab, name: str, how: str) -> None:
-    """End a container: by its signal, by SIGKILL, or by SIGKILL after who stands over it has been killed."""
+    """End a container: by its signal, by SIGKILL, or by SIGKILL after its monitor has been killed."""
     if how == "monitor":
         kill(lab.run_file(name)["monitor"][0])
         assert lab.statuses()[name] == "running"
@@ -153,7 +153,7 @@ def test_nginx_serves_a_volume(lab: Lab) -> None:
     lab.eventually(lambda: answers(lab, "curl", "-sSf", "http://127.0.0.1:8080/"), "no answer")
     assert curl(lab, "http://127.0.0.1:8080/") == curl(lab, f"http://{HOST}:8080/") == "served by nginx"
     assert lab.on_outside("curl", "-sSf", "--max-time", "20", f"http://{HOST}:8080/").strip() == "served by nginx"
-    # Another container writes what this one serves.
+    # Another container writes the page that this container serves.
     for written, how in enumerate(("kill", "monitor", "stop"), 1):
         lab.ok("run", "--rm", "--network", "none", "-v", "pages:/pages", "nginx", "sh", "-c",
                f"echo page {written} > /pages/{written}")
@@ -164,7 +164,7 @@ def test_nginx_serves_a_volume(lab: Lab) -> None:
         for number in range(1, written + 1):
             assert curl(lab, f"http://{HOST}:8080/{number}") == f"page {number}"
     assert 'GET /3 HTTP/1.1" 200' in lab.ok("logs", "web")
-    # Its end is the one it was built for: SIGQUIT, after which it has served who was connected, and status 0.
+    # It is stopped by the signal of its image, SIGQUIT: it finishes open requests and exits with status 0.
     lab.ok("stop", "web")
     assert lab.ok("inspect", "-f", "{{.State.ExitCode}}", "web") == "0"
 

@@ -1,4 +1,4 @@
-"""``pocker`` for a user without privileges: one user namespace for all of his containers."""
+"""``pocker`` for a user without privileges: one user namespace for all containers of the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.images.integration.test_pyimage_rootless import IDS, run
 
 TMP = "mount -t tmpfs -o mode=1777 tmpfs /tmp; "   # a /tmp of the test's own
-# Before a script's own lines: whatever becomes of it, no container is left, and nobody keeps the namespaces.
+# Before a script's own lines: however it ends, no container and no process that keeps the namespaces is left.
 ENDS = """
 let_go() {
     holder=
@@ -45,7 +45,7 @@ pocker ps -a --format '{{.Names}} {{.Status}}' | cut -c1-16
 
 
 def test_commands_find_one_anothers_containers(tmp_path: Path) -> None:
-    """Each command joins the same namespaces; when the process that keeps them is gone, they are made anew."""
+    """Each command joins the same namespaces; when the process that keeps them has ended, new ones are created."""
     done = run(tmp_path, ENDS + """
 pyimage load -q -i layout >/dev/null
 pocker create --name kept --network none plain:1 sh -c 'echo x >>/count; wc -l </count' >/dev/null
@@ -80,7 +80,7 @@ pocker events --stream=false --filter event=health_status --format '{{.Action}}'
 
 
 def test_the_namespaces_end_with_the_last_container(tmp_path: Path) -> None:
-    """And with the last command: nothing is left behind. A container's monitor keeps them, also over a restart."""
+    """They end with the last command too. A container's monitor keeps them alive, also across a restart."""
     done = run(tmp_path, ENDS + """
 keeper() { read holder <"$XDG_RUNTIME_DIR/pocker/namespace"; holder=${holder#[}; echo "${holder%%,*}"; }
 gone() { while kill -0 "$1" 2>/dev/null && ! grep -q '^State:.Z' /proc/$1/status; do sleep 0.05; done; echo gone; }
@@ -120,7 +120,7 @@ pocker rm -f one
 
 
 def test_a_later_session_finds_the_containers(tmp_path: Path) -> None:
-    """cron starts a container, and its user logs in: it must not be taken for one that does not run."""
+    """cron starts a container, and its user logs in: the container must not be taken for a stopped one."""
     done = run(tmp_path, """
 pyimage load -q -i layout >/dev/null
 session=$PWD/session
@@ -138,7 +138,7 @@ ls -d $session/pocker | sed "s|$session|session|"
 
 
 def test_commands_without_directories_work_without_them(tmp_path: Path) -> None:
-    """And what does need one says so, `run` with its own exit status."""
+    """A command that does need one reports that; `run` exits with 125."""
     done = run(tmp_path, """
 unset XDG_RUNTIME_DIR
 set +e

@@ -20,7 +20,7 @@ NONE = ("--network", "none")
 
 
 def run(pocker: Pocker, *words: object) -> str:
-    """What a container prints: flags, then "--", then a line for its shell, of which some may fail."""
+    """The output of a container: flags, then "--", then a line for its shell, whose commands may fail."""
     place = words.index("--")
     return pocker.ok("run", "--rm", *NONE, *words[:place], "busybox", "sh", "-c", f"{words[place + 1]}; true")
 
@@ -176,7 +176,7 @@ def test_capabilities(pocker: Pocker) -> None:
 
 def test_the_default_filter_at_work(pocker: Pocker) -> None:
     assert run(pocker, "--", "grep Seccomp: /proc/self/status").split() == ["Seccomp:", "2"]
-    # The kernel lets everybody make user namespaces, the filter does not.
+    # The kernel lets all users create user namespaces, the seccomp filter does not.
     look = "busybox unshare -U true 2>&1 && echo made"
     assert "not permitted" in run(pocker, "--", look)
     assert "not permitted" in run(pocker, "--privileged", "--security-opt", "seccomp=builtin", "--",
@@ -190,7 +190,7 @@ def test_a_filter_of_ones_own(pocker: Pocker, tmp_path: Path) -> None:
     file.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}))
     pocker.ok("create", "--name", "it", *NONE, "--security-opt", f"seccomp={file}", "busybox", "mkdir", "/x")
-    file.unlink()   # the container keeps what it was made with
+    file.unlink()   # the container keeps the value that it was created with
     assert "No space left" in pocker.fails("start", "-a", "it")
 
 
@@ -256,7 +256,7 @@ def test_namespaces_of_its_own(pocker: Pocker) -> None:
 def test_namespaces_of_another_container(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "other", "-h", "otherbox", "--ipc", "shareable", *NONE, "busybox", "sh", "-c",
               "echo hello >/dev/shm/word; for k in ipc pid uts net; do readlink /proc/self/ns/$k; done; sleep 1000")
-    pocker.eventually(lambda: pocker.ok("logs", "other").count("\n") == 3, "it has said what it has")
+    pocker.eventually(lambda: pocker.ok("logs", "other").count("\n") == 3, "the container has printed its namespaces")
     look = "for k in ipc pid uts net; do readlink /proc/self/ns/$k; done; cat /dev/shm/word; hostname;" \
            " cat /etc/hostname"
     said = pocker.ok("run", "--rm", "--ipc", "container:other", "--pid", "container:other", "--uts", "container:other",
@@ -280,7 +280,7 @@ def test_shared_memory(pocker: Pocker) -> None:
 
 @pytest.fixture
 def ranges() -> Iterator[Path]:
-    """A place that everybody may pass through, and an /etc/subuid to be mounted over the machine's."""
+    """A directory that all users may search, and an /etc/subuid to mount over that of the host."""
     path = Path(tempfile.mkdtemp(prefix="pocker-userns-"))
     path.chmod(0o755)
     (path / "subuid").write_text("pocker:1000000:131072\nsomebody:3000000:1000\nsomebody:4000000:70000\n")
@@ -289,7 +289,7 @@ def ranges() -> Iterator[Path]:
 
 
 def in_range(pocker: Pocker, ranges: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    """A command of pocker that sees the ranges."""
+    """Run a pocker command that sees the ID ranges of ``ranges``."""
     script = "mount --make-rprivate / && for f in /etc/subuid /etc/subgid; do [ -e $f ] || touch $f;" \
              " mount --bind \"$0\" $f || exit 99; done; exec \"$@\""
     return subprocess.run(["unshare", "-m", "sh", "-c", script, str(ranges / "subuid"),
@@ -308,7 +308,7 @@ def test_user_namespaces(store: Path, ranges: Path) -> None:
         said = [" ".join(line.split()) for line in done.stdout.splitlines()]
         assert said == [*lines, "0 /bin", "0 /new", "0 /data/new", "0 /etc/hosts"], (done.stdout, done.stderr)
         assert done.returncode == 0, done.stderr
-    # What is in a volume is stored under the ids inside: the next container has others.
+    # Files in a volume are stored with the container's IDs: the next container is mapped to other host IDs.
     assert (pocker.root / "volumes/data/_data/new").stat().st_uid == 0
     first = in_range(pocker, ranges, "run", "-d", "--name", "a1", *NONE, "--userns", "auto", "busybox", "sleep", "1000")
     assert first.returncode == 0, first.stderr
@@ -328,7 +328,7 @@ def test_user_namespaces(store: Path, ranges: Path) -> None:
 
 
 def test_parameters_of_the_kernel_are_the_containers_own(pocker: Pocker) -> None:
-    """One that is given does not bring back a network namespace that is not to be there, nor change the host's."""
+    """--sysctl neither creates a private network namespace with --network host nor changes the host's parameters."""
     assert "without a private network namespace" in pocker.fails(
         "run", "--rm", "--network", "host", "--sysctl", "net.ipv4.tcp_fin_timeout=61", "busybox", "true", status=125)
     assert pocker.ok("run", "--rm", "--network", "host", "--sysctl", "kernel.shmmni=4000", "busybox", "readlink",
@@ -337,7 +337,8 @@ def test_parameters_of_the_kernel_are_the_containers_own(pocker: Pocker) -> None
 
 @pytest.mark.parametrize("driver", ["overlay", "copy"])
 def test_set_user_id_programs_of_a_user_namespace_are_out_of_reach(store: Path, ranges: Path, driver: str) -> None:
-    """The ids inside are stored on disk, so its root's program would be our root's to whoever can get at it."""
+    """The container's IDs are stored on disk: its set-user-ID program would run as the host's root for every user who
+    can reach the file."""
     pocker = Pocker(ranges, store)
     made = in_range(pocker, ranges, "--storage-driver", driver, "run", "-d", "--name", "it", *NONE, "--userns", "auto",
                     "busybox", "sh", "-c", "cp /bin/busybox /suid && chmod 4755 /suid && echo made; exec sleep 1000")
@@ -350,7 +351,7 @@ def test_set_user_id_programs_of_a_user_namespace_are_out_of_reach(store: Path, 
             subprocess.run([path], check=False, user=65534, group=65534, extra_groups=[], timeout=60)
     assert "A /suid" in pocker.ok("diff", "it").splitlines()
     assert in_range(pocker, ranges, "restart", "-t", "0", "it").returncode == 0
-    pocker.eventually(lambda: pocker.ok("logs", "it").split() == ["made", "made"], "it has its files again")
+    pocker.eventually(lambda: pocker.ok("logs", "it").split() == ["made", "made"], "the container has started again")
     assert pocker.ok("exec", "it", "stat", "-c", "%u", "/suid", "/bin").split() == ["0", "0"]
     assert in_range(pocker, ranges, "cp", "it:/suid", ranges / "suid").returncode == 0
     assert (ranges / "suid").stat().st_mode & 0o7777 == 0o755
@@ -372,7 +373,7 @@ def test_limits(pocker: Pocker) -> None:
               "--cpu-shares", "512", "--cpuset-cpus", "0", "--pids-limit", "50", "--ulimit", "nofile=100:200",
               "--oom-score-adj", "500", "--sysctl", "net.ipv4.ip_forward=1", "--stop-timeout", "1", "busybox", "sh",
               "-c", "ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj /proc/sys/net/ipv4/ip_forward; sleep 1000")
-    pocker.eventually(lambda: pocker.ok("logs", "it").count("\n") == 3, "it has said what it has")
+    pocker.eventually(lambda: pocker.ok("logs", "it").count("\n") == 3, "the container has printed its namespaces")
     assert pocker.ok("logs", "it").split() == ["100", "200", "500", "1"]
     assert cgroup(pocker, "it", "memory", "memory.limit_in_bytes", "memory.max") == str(64 << 20)
     assert cgroup(pocker, "it", "pids", "pids.max", "pids.max") == "50"
@@ -459,7 +460,7 @@ def test_mounts_below_a_read_only_bind_are_read_only(pocker: Pocker, tmp_path: P
 
 
 def test_propagation(pocker: Pocker, tmp_path: Path) -> None:
-    """Both ways, in a mount namespace that plays the machine."""
+    """In both directions, in a mount namespace that stands in for the host."""
     (tmp_path / "shared").mkdir()
     script = """
         set -e; mount --make-rprivate /; mount -t tmpfs x "$0"; mount --make-shared "$0"; mkdir "$0/a" "$0/b"
@@ -539,7 +540,7 @@ def test_the_umask_is_not_the_caller_s(pocker: Pocker) -> None:
 
 
 def test_the_last_variable_of_a_name_wins(pocker: Pocker, tmp_path: Path) -> None:
-    """The image's, --env-file, --env, exec's, RUN's: each before what comes after it."""
+    """Later sources override earlier ones: the image's ENV, --env-file, --env, exec's --env; ENV over ARG in RUN."""
     entries = "exec 3</proc/self/environ; tr '\\0' '\\n' <&3 | grep ^A="
     context = tmp_path / "context"
     context.mkdir()

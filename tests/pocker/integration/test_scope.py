@@ -1,4 +1,4 @@
-"""Containers where systemd manages one tree of cgroups (v2), as on today's machines; in tests/vm's guest."""
+"""Containers on a host where systemd manages cgroup v2, as on current distributions; in the guest of tests/vm."""
 
 from __future__ import annotations
 
@@ -84,19 +84,19 @@ def test_a_slice_and_a_directory_of_ones_own(pocker: Pocker) -> None:
 
 
 def test_it_restarts_at_once(pocker: Pocker) -> None:
-    """While systemd may still be clearing away the scope of the run before."""
+    """While systemd may still be removing the scope of the previous run."""
     pocker.ok("run", "-d", "--name", "it", *NONE, "busybox", "sleep", "1000")
     for _ in range(3):
         pocker.ok("restart", "-t", "0", "it")
     pocker.ok("run", "--name", "policy", *NONE, "--restart", "on-failure:2", "-d", "busybox", "false")
     pocker.eventually(lambda: pocker.ok("inspect", "-f", "{{.RestartCount}} {{.State.Status}}", "policy") == "2 exited",
-                      "it was started twice more")
+                      "the container was restarted twice")
     os.kill(pocker.run_file("it")["monitor"][0], 9)
     pocker.ok("rm", "-f", "it")
 
 
 def test_systemd_may_stop_it(pocker: Pocker) -> None:
-    """As it does when the machine is shut down: the container may end by itself, and its status is known."""
+    """As at a shutdown of the host: the container may exit by itself, and its exit status is known."""
     pocker.ok("run", "-d", "--name", "it", *NONE, "busybox", "sh", "-c",
               "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.1; done")
     pocker.eventually(lambda: "ready" in pocker.ok("logs", "it"), "the trap is set")
@@ -123,7 +123,7 @@ USER = 1000
 
 @pytest.mark.skipif(not Path(f"/run/user/{USER}/bus").exists(), reason=f"user {USER} has no systemd of his own here")
 def test_a_users_containers_are_limited_by_his_own_systemd(pocker: Pocker, tmp_path: Path) -> None:
-    """Without root, from a session: his systemd makes the scope, and what is delegated to him can be limited."""
+    """Without root, from a session: the user's systemd creates the scope, and delegated controllers can set limits."""
     import pwd
     import tempfile
 
@@ -150,7 +150,7 @@ pocker run --rm --network none busybox echo without a scope
 pocker run --rm --network none -m 64m busybox echo unlimited 2>&1 || :
 """
         os.chmod(f"{home}/busybox.tar", 0o644)
-        # In a cgroup of root's, as in a session: only systemd can take processes out of it.
+        # In a cgroup that root owns, as in a session: only systemd can move processes out of it.
         done = subprocess.run(["setpriv", "--reuid", str(USER), "--regid", str(USER), "--init-groups", "env", "-i",
                                f"XDG_RUNTIME_DIR=/run/user/{USER}", f"USER={name}", "sh", "-c", script],
                               capture_output=True, text=True, check=False, timeout=300, stdin=subprocess.DEVNULL)

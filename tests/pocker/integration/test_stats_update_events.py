@@ -13,7 +13,7 @@ MEGABYTE = 1 << 20
 
 
 def _stats(pocker: Pocker, *words: str) -> list[dict[str, Any]]:
-    lines = pocker.ok("stats", "--no-stream", "--format", "{{json .}}", *words).splitlines()   # with the numbers
+    lines = pocker.ok("stats", "--no-stream", "--format", "{{json .}}", *words).splitlines()   # with plain numbers
     return [json.loads(line) for line in lines]
 
 
@@ -25,9 +25,9 @@ def test_usage_of_containers(pocker: Pocker) -> None:
     _run(pocker, "busy", "while :; do :; done", "-m", "64m", "--cpus", "0.5")
     _run(pocker, "idle", "head -c 20m /dev/zero >/dev/shm/x; sleep 1000 & wait")
     pocker.ok("create", "--name", "new", "--network", "none", "busybox")
-    pocker.eventually(lambda: _stats(pocker, "idle")[0]["PIDs"] == "2", "it has two processes")
+    pocker.eventually(lambda: _stats(pocker, "idle")[0]["PIDs"] == "2", "the container has two processes")
     rows = {row["Name"]: row for row in _stats(pocker, "busy", "idle", "new")}
-    assert 5 < float(rows["busy"]["CPUPerc"].removesuffix("%")) < 75   # half of one, on a machine that has other work
+    assert 5 < float(rows["busy"]["CPUPerc"].removesuffix("%")) < 75   # half a CPU, on a host with other work
     assert float(rows["idle"]["CPUPerc"].removesuffix("%")) < 5
     assert rows["busy"]["MemLimitBytes"] == 64 * MEGABYTE and rows["busy"]["MemUsage"].endswith(" / 64MiB")
     assert 20 * MEGABYTE <= rows["idle"]["MemBytes"] < 40 * MEGABYTE
@@ -84,13 +84,13 @@ def test_the_restart_policy_changes(pocker: Pocker) -> None:
     _run(pocker, "web", "sleep 1000")
     pocker.ok("update", "--restart", "on-failure:2", "web")
     pid = json.loads(pocker.ok("inspect", "web"))[0]["State"]["Pid"]
-    pocker.ok("kill", "-s", "KILL", "web")               # wanted: it is not started again
+    pocker.ok("kill", "-s", "KILL", "web")               # killed by the user: not restarted
     assert pocker.statuses()["web"] == "exited" and pid
     pocker.ok("update", "--restart", "always", "web")
     pocker.ok("start", "web")
     os.kill(json.loads(pocker.ok("inspect", "web"))[0]["State"]["Pid"], 9)
     pocker.eventually(lambda: pocker.run_file("web")["restarts"] == 1 and pocker.statuses()["web"] == "running",
-                      "it is started again")
+                      "the container is restarted")
     assert "write no, always" in pocker.fails("update", "--restart", "never", "web")
 
 

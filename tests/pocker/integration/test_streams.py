@@ -157,7 +157,7 @@ def test_logs_of_a_program_that_never_stops_writing(pocker: Pocker) -> None:
 
 
 def test_exec_passes_no_file_of_the_caller(pocker: Pocker, tmp_path: Path) -> None:
-    """What is open could be opened anew by its descriptor, to read it or to write over it."""
+    """A container could reopen an open file through /proc/self/fd, to read it or to overwrite it."""
     pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
     log = tmp_path / "log"
     log.write_text("kept\n")
@@ -179,7 +179,8 @@ def test_exec_passes_all_input_and_output(pocker: Pocker) -> None:
     assert pocker("exec", "-i", "box", "cat", input=text).stdout == text
     done = pocker("exec", "-u", "33", "box", "sh", "-c", "echo out >/dev/stdout; echo err >/dev/stderr; exit 4")
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 4)
-    # Nobody waits for who holds its output, nor goes on reading when our own reader has gone, nor feeds who has ended.
+    # exec does not wait for background processes that hold its output, nor read on when its own reader has ended, nor
+    # send input to a program that has exited.
     assert pocker.ok("exec", "box", "sh", "-c", "sleep 1000 & echo said") == "said"
     done = subprocess.run(f"{BIN}/pocker exec box yes | head -n 1", shell=True, env=pocker.environment, check=False,
                           capture_output=True, text=True, timeout=60)
@@ -195,7 +196,7 @@ def test_exec_passes_all_input_and_output(pocker: Pocker) -> None:
 
 
 def test_a_log_has_complete_lines_after_a_full_disk(pocker: Pocker) -> None:
-    """What did not fit is lost; what comes later is not glued to half a line."""
+    """Lines that did not fit are lost; later ones are not appended to half a line."""
     pocker.root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", pocker.root], check=True)
     try:
@@ -216,7 +217,7 @@ def test_a_log_has_complete_lines_after_a_full_disk(pocker: Pocker) -> None:
 
 
 def test_a_program_that_fills_the_disk(pocker: Pocker) -> None:
-    """The place for its exit status was taken before it began."""
+    """The space for its exit status is allocated before it starts."""
     pocker.root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", pocker.root], check=True)
     try:
@@ -235,7 +236,7 @@ def test_a_program_that_fills_the_disk(pocker: Pocker) -> None:
     ((), "in\no\n", "e\n"), (("-a", "stdout"), "o\n", ""), (("-a", "stderr"), "o\n", "e\n"),
     (("-a", "STDIN", "-a", "STDOUT"), "in\no\n", ""), (("--attach", "stdout", "--attach", "stderr"), "o\n", "e\n")])
 def test_attach_names_the_streams(pocker: Pocker, flags: tuple[str, ...], out: str, err: str) -> None:
-    """As with docker, what is not named stays the container's own: its log has everything."""
+    """As with Docker, streams that are not named are not attached; the log has the output of both."""
     program = ("cat; " if "in" in out else "") + "echo o; echo e >&2"
     done = pocker("run", "-i", "--name", "it", *flags, *NONE, "busybox", "sh", "-c", program, input="in\n")
     assert done.returncode == 0, done
@@ -263,7 +264,7 @@ def last_line(pocker: Pocker) -> int:
 
 
 def test_a_stopped_attach_holds_up_nothing(pocker: Pocker) -> None:
-    """Its socket fills within moments. Two seconds later the log goes on, and `stop` waits for nothing."""
+    """Its socket fills at once. Two seconds later the log goes on, and `stop` does not wait for the client."""
     chatter(pocker)
     with pocker.start("attach", "chatter") as watching:
         try:
@@ -319,7 +320,7 @@ def test_a_stopped_client_in_the_foreground(pocker: Pocker) -> None:
 
 
 def test_a_program_waits_for_the_reader_of_a_foreground_client(pocker: Pocker) -> None:
-    """As in `pocker run db dump | slow`: nothing is lost, however long the reader rests."""
+    """As in `pocker run db dump | slow`: nothing is lost, however long the reader pauses."""
     with pocker.start("run", "--rm", *NONE, "busybox", "seq", "1", "700000") as running:
         time.sleep(6)
         out = running.communicate(timeout=100)[0]
@@ -328,7 +329,7 @@ def test_a_program_waits_for_the_reader_of_a_foreground_client(pocker: Pocker) -
 
 def test_the_end_is_not_kept_by_a_reader_that_rests(pocker: Pocker) -> None:
     with pocker.start("run", "--name", "once", *NONE, "busybox", "sh", "-c", "seq 1 60000; exit 3") as running:
-        pocker.eventually(lambda: pocker.statuses().get("once") == "exited", "it has ended, though nobody reads")
+        pocker.eventually(lambda: pocker.statuses().get("once") == "exited", "it exits while its output is not read")
         assert pocker.ok("wait", "once") == "3"
         out = running.communicate(timeout=100)[0]
     assert running.returncode == 3 and out.count("\n") == 60000
@@ -337,7 +338,7 @@ def test_the_end_is_not_kept_by_a_reader_that_rests(pocker: Pocker) -> None:
 
 @pytest.mark.parametrize("words", [["run", "--rm", "-t", *NONE, "busybox"], ["exec", "-t", "box"]], ids=["run", "exec"])
 def test_without_input_the_terminal_is_not_raw(pocker: Pocker, words: list[str]) -> None:
-    """Ctrl-C acts on the client, which passes it on, as every other key acts on the terminal."""
+    """Ctrl-C is a signal to the client, which forwards it; other keys are input on the terminal."""
     pocker.ok("run", "-d", "--name", "box", *NONE, "busybox", "sleep", "1000")
     with PockerTerminal(pocker, *words, "sh", "-c", "trap 'exit 5' INT; echo ready; while :; do sleep 0.1; done"
                         ) as terminal:
@@ -377,5 +378,5 @@ def test_exec_forwards_signals_while_its_output_is_not_read(pocker: Pocker) -> N
         time.sleep(0.5)
         running.terminate()
         time.sleep(0.5)
-        running.terminate()   # the rest of the output is not waited for
+        running.terminate()   # without waiting for the rest of the output
         assert running.wait(60) == 6

@@ -15,7 +15,7 @@ NONE = ("--network", "none")
 
 
 def trace(pocker: Pocker, *words: object) -> str:
-    """What is told of a container that is there afterwards, called "it"."""
+    """The trace of a container named "it", which exists afterwards."""
     done = pocker("run", "-d", "--name", "it", "--trace", *words)
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -58,14 +58,14 @@ def test_each_flag_has_its_places(pocker: Pocker) -> None:
     assert flags["--name it"] and "config.json" not in flags["--name it"][0]
     assert flags["--network none"] == ["the network above"]
     assert "--trace" not in flags
-    # What is told is so.
+    # The trace is true.
     config = json.loads((pocker.directory("it") / "config.json").read_text())
     assert f"\n  mounts       {', '.join(mount['destination'] for mount in config['mounts'])}\n" in text
     assert f"\nconfiguration: {pocker.directory('it')}/config.json\n" in text
     assert re.search(r"^image: busybox\n  manifest     sha256:[0-9a-f]{64}\n", text)
     for layer in re.findall(r"^  layer 1 +(.+)", text, re.M):
         assert Path(layer, "bin/busybox").exists()
-    # And so is the command that leads on: as many steps as were counted.
+    # The command in its last line works: `explain` prints as many steps as the trace counted.
     command = text.splitlines()[-1].split()
     assert command[:2] == ["pyruntime", "explain"]
     steps = [line for line in pocker.ok(*command[1:], program="pyruntime").splitlines()
@@ -85,10 +85,10 @@ def test_each_flag_has_its_places(pocker: Pocker) -> None:
     (["--cpu-shares", "0"], "--cpu-shares 0", "config.json: is the same without it, as is everything"),
     (["--read-only"], "--read-only", "config.json: root.readonly = true; without the flag false"),
     (["--restart", "always"], "--restart always", "container.json: read when the program has ended"),
-    (["--volumes-from", "other"], "--volumes-from other", "volumes: made now where they are not there"),
+    (["--volumes-from", "other"], "--volumes-from other", "volumes: missing volumes are created now"),
     (["-t"], "--tty", "config.json: process.terminal = true; without the flag false"),
     (["--log-opt", "max-size=1m"], "--log-opt max-size=1m", "the monitor, which writes the log"),
-    (["--label", "a=b"], "--label a=b", "container.json: shown by `pocker inspect`, asked for by filters"),
+    (["--label", "a=b"], "--label a=b", "container.json: shown by `pocker inspect`, used by filters"),
 ])
 def test_trace_of_flags_outside_the_configuration(pocker: Pocker, words: list[str], flag: str, line: str) -> None:
     pocker.ok("run", "--name", "other", *NONE, "-v", "kept:/kept", "busybox", "true")
@@ -104,8 +104,8 @@ def test_the_network(lab: Lab) -> None:
                  "busybox", "sleep", "1000")
     entry = lab.endpoint("it")["joined"][0]
     assert "\nnetwork: back\n" in text
-    assert f"address      {entry['ip']} of {entry['subnet']}, way out by {entry['gateway']}\n" in text
-    assert f"address      {entry['ip6']} of {entry['subnet6']}, way out by {entry['gateway6']}\n" in text
+    assert f"address      {entry['ip']} of {entry['subnet']}, default route through {entry['gateway']}\n" in text
+    assert f"address      {entry['ip6']} of {entry['subnet6']}, default route through {entry['gateway6']}\n" in text
     assert "port         0.0.0.0 8080/tcp leads to 80\n" in text
     rules = next(line.split()[1:] for line in text.splitlines() if line.startswith("  rules "))
     assert "8080" in lab.on_host(*rules)
@@ -113,14 +113,14 @@ def test_the_network(lab: Lab) -> None:
     assert entry["link"] in lab.interfaces()
     flags = told(text)
     assert flags["--publish 8080:80"] == ["the network above: ports, rules and the proxy"]
-    assert flags["--add-host a:1.2.3.4"] == ["the container's file hosts"]
+    assert flags["--add-host a:1.2.3.4"] == ["the container's /etc/hosts"]
 
 
 def test_programs_streams_are_untouched(pocker: Pocker) -> None:
-    """The trace goes to our standard error, before all that the program writes; without the flag there is none."""
+    """The trace goes to our standard error, before any output of the program; without the flag there is none."""
     done = pocker("run", "--rm", "--trace", *NONE, "-i", "busybox", "sh", "-c", "cat; echo last >&2", input="text")
     assert done.stdout == "text" and done.stderr.startswith("image: busybox\n") and done.stderr.endswith("\nlast\n")
-    assert "read it while the container is there:" in done.stderr
+    assert "read it while the container exists:" in done.stderr
     assert pocker("run", "--rm", *NONE, "busybox", "true").stderr == ""
 
 

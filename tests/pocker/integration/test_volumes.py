@@ -1,4 +1,4 @@
-"""Volumes: made, used, shared, filled with what the image has, removed with their container or not."""
+"""Volumes: created, used, shared, filled with the image's files, removed with their container or kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.pocker.integration.test_run_flags import NONE, run
 
 @pytest.fixture(scope="session")
 def filled(store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image that has files where its volume is, of an owner and a mode of their own, a link and a hard link."""
+    """An image with files at its volume's path: with their own owner and mode, a symbolic link and a hard link."""
     path = tmp_path_factory.mktemp("filled")
     tree = path / "rootfs"
     subprocess.run(["tar", "-C", _made(tree), "-xf", next(store.parent.glob("*.tar"))], check=True)
@@ -62,7 +62,7 @@ def test_life_of_a_volume(pocker: Pocker) -> None:
     assert 'in use by user' in pocker.fails("volume", "rm", "data")
     assert json.loads(pocker.ok("inspect", "--type", "volume", "data"))[0]["Name"] == "data"
     pocker.ok("rm", "-v", "user")
-    assert names(pocker) == ["data"]   # it has a name: it stays
+    assert names(pocker) == ["data"]   # a named volume is kept
     assert pocker.ok("volume", "rm", "data") == "data" and names(pocker) == []
     assert 'no such volume: "data"' in pocker.fails("volume", "rm", "data")
     pocker.ok("volume", "rm", "-f", "data")
@@ -78,7 +78,7 @@ def test_anonymous_volumes_go_with_their_container(pocker: Pocker) -> None:
     pocker.ok("run", "-d", "--name", "it", "--rm", *NONE, "-v", "/x", "busybox", "sleep", "1000")
     assert len(names(pocker)) == 2
     pocker.ok("stop", "-t", "0", "it")
-    pocker.eventually(lambda: len(names(pocker)) == 1, "it takes its volume with it")
+    pocker.eventually(lambda: len(names(pocker)) == 1, "the volume is removed with its container")
     said = pocker.ok("volume", "prune")
     assert said.startswith("Deleted Volumes:\n") and names(pocker) == []
 
@@ -90,7 +90,7 @@ def test_a_volume_that_another_container_uses_stays(pocker: Pocker) -> None:
     pocker.ok("rm", "-v", "one")
     assert pocker.ok("start", "-a", "two") == "shared"
     pocker.ok("rm", "-v", "two")
-    assert len(names(pocker)) == 1   # it was the first one's
+    assert len(names(pocker)) == 1   # the remaining volume is the first container's
     pocker.ok("volume", "prune")
 
 
@@ -113,7 +113,7 @@ def test_files_of_the_image_are_copied_once(pocker: Pocker, filled: str) -> None
     assert left.split() == ["below", "link", "mine"]
     assert pocker.ok("run", "--rm", *NONE, "-v", "none:/data:nocopy", filled, "ls", "/data") == ""
     assert pocker.ok("run", "--rm", *NONE, "--mount", "src=also,dst=/data,volume-nocopy", filled, "ls", "/data") == ""
-    # The image's own volume has no name, and is gone with its container.
+    # The image's own volume is anonymous, and is removed with its container.
     assert pocker.ok("run", "--rm", *NONE, filled, "cat", "/data/file") == "of the image"
     pocker.ok("volume", "rm", "kept", "none", "also")
     assert names(pocker) == []
@@ -168,7 +168,7 @@ def test_a_volume_of_a_host_directory(pocker: Pocker, tmp_path: Path) -> None:
         f'volume-opt=device={tmp_path}/there', "--", "echo x >/b/file")
     assert (tmp_path / "there/file").exists()
     pocker.ok("volume", "rm", "bound")
-    assert (tmp_path / "there/file").exists()   # the name is removed, not what it stands for
+    assert (tmp_path / "there/file").exists()   # the volume is removed, not the host directory that it is bound to
     assert "cannot mount the volume" in pocker.fails(
         "run", "--rm", *NONE, "--mount", "src=gone,dst=/b,volume-opt=type=none,volume-opt=o=bind,"
         "volume-opt=device=/nowhere/at/all", "busybox", "true", status=125)

@@ -1,4 +1,4 @@
-"""The Container Device Interface: what files say is put into config.json."""
+"""The Container Device Interface: the edits of CDI specification files appear in config.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where `cp` puts things, and whose ids they get."""
+"""The target paths of `cp`, and the owners of the copies."""
 
 from __future__ import annotations
 

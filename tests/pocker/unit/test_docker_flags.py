@@ -138,7 +138,7 @@ DOCKER = {
 }
 _WINDOWS, _SWARM, _CLUSTER = "Windows only", "Swarm only", "cluster volumes only"
 _LEGACY = "flags of Docker's classic builder; BuildKit ignores them"
-# Why: the flags that are left out.
+# Reason -> the flags that are missing for that reason.
 _RUN = {_WINDOWS: "cpu-count cpu-percent io-maxbandwidth io-maxiops isolation",
         "the kernel assigns link-local addresses": "link-local-ip",
         "there is no daemon and no socket": "use-api-socket"}
@@ -203,7 +203,7 @@ def test_flags_that_are_left_out_are_documented() -> None:
 
 
 def test_names_of_commands() -> None:
-    """Docker's long, short and other names of a command lead to the same one."""
+    """Docker's long, short and alternative names of a command run the same command."""
     same = (("build", "image build", "builder build", "buildx build"), ("images", "image ls", "image list"),
             ("ps", "container ls", "container list", "container ps"), ("rm", "container rm", "container remove"),
             ("rmi", "image rm", "image remove"), ("volume ls", "volume list"), ("network rm", "network remove"),

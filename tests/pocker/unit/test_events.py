@@ -60,7 +60,7 @@ def test_a_long_journal_is_renamed_and_a_follower_misses_nothing(places: Directo
     def write(name: str) -> None:
         for number in range(40):
             history.note(places, "container", "start", f"{name}{number}", {})
-            time.sleep(0.005)   # the journal keeps two files: who follows has to look before both are gone
+            time.sleep(0.005)   # the journal keeps two files: a follower must read before both have been replaced
 
     follower = threading.Thread(target=follow)
     follower.start()

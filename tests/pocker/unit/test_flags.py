@@ -1,4 +1,4 @@
-"""What the flags of `create` and `run` mean, and what is said of wrong ones."""
+"""The settings that the flags of `create` and `run` give, and the errors for invalid values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def port(address: str, low: int, high: int, inside: int, protocol: str = "tcp") 
 
 
 def test_every_flag_has_a_reader() -> None:
-    """A flag that nobody reads would be accepted and ignored."""
+    """A flag that no code reads would be accepted and ignored."""
     from pyruntime.pocker.options.flags import FIELDS, MAKING
 
     read = {flag.name for flags in SUBJECTS.values() for flag in flags} | set(FIELDS) | {flag.name for flag in MAKING}
@@ -161,7 +161,7 @@ def test_no_swap_limit_without_swap_accounting(monkeypatch: pytest.MonkeyPatch) 
     (["--userns", "nobody-has-this"], "/etc/subuid"),
     (["--uts", "host", "--hostname", "x"], "--hostname and --uts host"),
     (["--network", "host", "--ip", "10.0.0.1"], '--network "host"'),
-    (["--network", "none", "--network", "a"], "stands alone"),
+    (["--network", "none", "--network", "a"], "cannot be combined with other networks"),
     (["--network", "container:a", "-p", "80"], "do not go together"),
     (["--ip", "300.1.1.1"], "IPv4"),
     (["--ip6", "10.0.0.1"], "IPv6"),

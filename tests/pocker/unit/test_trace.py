@@ -1,4 +1,4 @@
-"""What the trace of `pocker run` finds and says."""
+"""The content of the trace of `pocker run`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyruntime.pocker.settings import IdMaps, MountPoint
 @pytest.mark.parametrize(("before", "after", "lines"), [
     ({"a": {"b": 1}}, {"a": {"b": 2}}, ["a.b = 2; without the flag 1"]),
     ({}, {"a": {"b": 1, "c": {"d": 2}}}, ["a.b = 1", "a.c.d = 2"]),
-    ({"a": 1}, {}, ["a is not there; without the flag 1"]),
+    ({"a": 1}, {}, ["a is missing; without the flag 1"]),
     ({"env": ["A=1", "C=3"]}, {"env": ["A=2", "B=1", "C=3"]}, ['env[0] = "A=2"; without the flag "A=1"',
                                                                'env with ["B=1"]']),
     ({"mounts": [{"destination": "/a", "options": ["rw"]}, {"destination": "/b"}]},
@@ -33,7 +33,7 @@ def test_differences(before: Any, after: Any, lines: list[str]) -> None:
 
 
 def test_a_flag_is_removed_from_completed_settings() -> None:
-    """The names of volumes and what the image and other containers have mounted stay as they are."""
+    """The trace changes neither the names of volumes nor the mounts of the image and of other containers."""
     parsed = parse(COMMAND, ["-v", "/data", "--tmpfs", "/x", "--volumes-from", "web", "--userns", "auto", "image"])
     flags = {flag.name: flag for flag in given(COMMAND, parsed)}
     record = ContainerRecord(settings=flags["tmpfs"].asked.document())

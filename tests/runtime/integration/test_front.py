@@ -1,4 +1,4 @@
-"""The front against Python: a hundred command lines, answered by both, byte for byte; damage, faults and kill -9."""
+"""The front compared with Python: equal output for a hundred command lines, byte for byte; damage, faults, kill -9."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WAITS = "trap 'exit 3' TERM; sleep 100 & wait"
 
 
 class Both:
-    """One installation whose Python writes down that it was called."""
+    """An installation that records the calls of Python."""
 
     def __init__(self, place: Path, program: Path = PROGRAM) -> None:
         self.place = place
@@ -41,14 +41,14 @@ class Both:
         self.runtime = Runtime(place / "state", place / "bin/pyruntime")
 
     def answer(self, words: str, front: str) -> tuple[tuple[int, str, str], bool]:
-        """The answer, and whether the front gave it."""
+        """The output, and whether the front produced it."""
         self.called.unlink(missing_ok=True)
         line = shlex.split(words.replace("{log}", str(self.place / "log")))
         done = self.runtime(*line, env={"PYRUNTIME_FRONT": front})
         return (done.returncode, done.stdout, done.stderr), not self.called.exists()
 
     def bring(self, bundle: Bundle, status: str) -> None:
-        """A container c1 in a status, or none."""
+        """Create a container c1 in a status, or none."""
         if status == "absent":
             return
         self.runtime.ok("create", "c1", bundle)
@@ -61,7 +61,7 @@ class Both:
             self.runtime.await_status("c1", "stopped")
 
     def left(self, after: str) -> list[str]:
-        """What is left of the container, when it has come to the status that is expected."""
+        """The remains of the container, once it has the expected status."""
         deadline = time.monotonic() + PATIENCE
         while (state := self.answer("state c1", "off")[0])[0] == 0 and f'"status": "{after}"' not in state[1]:
             assert time.monotonic() < deadline, (after, state)
@@ -82,7 +82,7 @@ def both(tmp_path: Path) -> Iterator[Both]:
     leftovers.check()
 
 
-# What changes nothing: (command line, whether the front answers it, by status: created, running, paused, stopped).
+# Commands without effect: (command line, whether the front answers it in: created, running, paused, stopped).
 QUESTIONS = [
     ("state c1", "yyyy"), ("state nosuch", "nnnn"), ("state", "nnnn"), ("state c1 more", "nnnn"),
     ("state --help", "nnnn"), ("state --bad c1", "nnnn"), ("--debug state c1", "nnnn"), ("--version", "nnnn"),
@@ -167,7 +167,7 @@ def test_deeds(both: Both, bundle: Bundle, status: str, words: str, by_front: bo
 
 @pytest.mark.parametrize("change", ["poststop", "poststart", "no process", "host pids", "broken program", "no program"])
 def test_what_is_out_of_the_ordinary(both: Both, bundle: Bundle, change: str) -> None:
-    """Each command of a life, for containers whose plan has no list for some of them."""
+    """Each command of a lifecycle, for containers whose plan lacks the lists of some commands."""
     hook = [{"path": "/bin/sh", "args": ["sh", "-c", f"echo {change} >>{both.place}/hooks"]}]
     bundle.shell(WAITS)
     if change.startswith("post"):
@@ -199,7 +199,7 @@ def test_what_is_out_of_the_ordinary(both: Both, bundle: Bundle, change: str) ->
 
 
 def _refuse(both: Both) -> None:
-    """The front leaves the container to Python, and Python knows it."""
+    """The front leaves the container to Python, which finds it."""
     said, by_front = both.answer("state c1", "on")
     assert not by_front and said[0] == 0
     assert both.answer("list -q", "on") == ((0, "c1\n", ""), False)
@@ -255,7 +255,7 @@ def test_a_plan_that_is_not_believed(both: Both, bundle: Bundle, damage: str) ->
 
 
 def test_a_pid_that_another_process_has_by_now(both: Both, bundle: Bundle) -> None:
-    """The start time decides: neither is the other process signalled, nor is the container said to run."""
+    """The start time decides: the other process gets no signal, and the container is not reported as running."""
     from pyruntime.runtime.lifecycle.life import settle
     from pyruntime.system.processes import start_time
 
@@ -309,13 +309,13 @@ def test_a_closed_standard_descriptor_and_a_reader_that_has_gone(both: Both, bun
 
 @pytest.mark.parametrize("kind", ["fail", "after", "parent"])
 def test_faults_after_start(both: Both, bundle: Bundle, kind: str) -> None:
-    """What init does after `start` fails, step by step, or `start` is killed."""
+    """Each step of init after `start` fails, or `start` is killed."""
     bundle.shell(WAITS)
     steps = make_plan(load_bundle(str(bundle)), "c1", Request()).steps
     waiting = next(index for index, step in enumerate(steps) if step.op.name == "await_start")
     for index in range(waiting + 1, len(steps)):
         if steps[index].op.name in ("execve", "seccomp") and kind != "fail":
-            continue   # the filter may forbid to report, and after it nobody waits
+            continue   # the filter may forbid the report, and the parent does not wait after it
         answers = []
         for front in ("off", "on"):
             both.runtime.ok("create", "c1", bundle, env={"PYRUNTIME_FAULT": f"{kind}:{index}"})
@@ -330,7 +330,7 @@ def test_faults_after_start(both: Both, bundle: Bundle, kind: str) -> None:
 @pytest.mark.parametrize("words", ["delete c1", "delete --force c1", "start c1", "pause c1", "kill -a c1 KILL",
                                    "exec c1 true"])
 def test_the_front_is_killed_at_every_system_call(both: Both, bundle: Bundle, words: str) -> None:
-    """`state` tells the truth, `delete --force` leaves nothing, and a second delete says so."""
+    """`state` is right, `delete --force` leaves nothing, and a second `delete` reports that."""
     status = {"delete c1": "stopped", "start c1": "created"}.get(words, "running")
     command = [str(both.place / "bin/pyruntime"), "--root", str(both.runtime.root), *words.split()]
     leftovers = Leftovers(both.runtime.root)
@@ -370,7 +370,7 @@ EXECS = ["exec c1 true", "exec c1 false", "exec c1 echo a b", "exec c1 sh -c 'ex
 
 @pytest.mark.parametrize("status", ["created", "running"])
 def test_an_exec_that_is_asked_for_again(both: Both, bundle: Bundle, status: str) -> None:
-    """By Python alone, by Python, and then by the front from what Python kept."""
+    """With the front off, by Python, and then by the front from the kept plan."""
     both.bring(bundle.shell(WAITS), status)
     for words in EXECS:
         expected, _ = both.answer(words, "off")
@@ -392,7 +392,7 @@ def test_an_exec_that_is_python_s(both: Both, bundle: Bundle, words: str) -> Non
 
 
 def test_an_exec_by_a_process_file(both: Both, bundle: Bundle) -> None:
-    """Its name and the pid file's change each time, as with containerd; what it holds is the request."""
+    """As with containerd, the names of the process file and the pid file change each time; the content does not."""
     both.bring(bundle.shell(WAITS), "running")
     text = ('{"args": ["sh", "-c", "echo $A; exec sleep 0.2"], "cwd": "/", "env": ["PATH=/bin", "A=%s"],'
             ' "user": {"uid": 0, "gid": 0}}')
@@ -401,7 +401,7 @@ def test_an_exec_by_a_process_file(both: Both, bundle: Bundle) -> None:
         file, pid = both.place / f"process{number}", both.place / f"pid{number}"
         file.write_text(text % value)
         said, front_did = both.answer(f"exec --process {file} --detach --pid-file {pid} c1", "on")
-        assert said in ((0, f"{value}\n", ""), (0, "", ""))   # the program may not have spoken yet
+        assert said in ((0, f"{value}\n", ""), (0, "", ""))   # the program may not have printed yet
         by_front.append(front_did)
         state = Path(f"/proc/{pid.read_text()}/stat").read_text().rpartition(")")[2].split()
         assert state[1] != str(os.getpid())
@@ -477,7 +477,7 @@ def test_a_delete_that_is_overtaken(both: Both, bundle: Bundle) -> None:
 
 
 def test_a_plan_that_does_not_hold_here_is_not_replayed(both: Both, bundle: Bundle) -> None:
-    """In another network namespace, or in a new life of the container, the namespaces to be joined are others."""
+    """In another network namespace, or after the container was created again, other namespaces must be joined."""
     both.bring(bundle.shell(WAITS), "running")
     assert [both.answer("exec c1 true", "on")[1] for _ in range(2)] == [False, True]
     command = [str(both.place / "bin/pyruntime"), "--root", str(both.runtime.root), "exec", "c1", "true"]

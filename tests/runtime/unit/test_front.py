@@ -1,4 +1,4 @@
-"""The front's tables, its decoder, and how it is built; what it does stands in tests/integration/test_front.py."""
+"""The front's tables, its decoder, and its build; tests/runtime/integration/test_front.py tests its effect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MUSL = 60_000   # bytes
 
 
 def plan(**changes: object) -> bytes:
-    """A life plan of a container that never was."""
+    """A life plan of a container that never existed."""
     record = StateRecord(**{"id": "c1", "pid": 12345, "started": 67890, "ociVersion": "1.3.0", "bundle": "/b",
                        "cgroup": {"freezer": "/c/freezer/c1", "devices": "/c/devices/c1", "": "/c/unified/c1"},
                        "cgroup_made": ["/c/freezer/c1", "/c/devices", "/c/devices/c1", "/c/unified/c1"], **changes})
@@ -44,7 +44,7 @@ def test_the_front_is_small_and_static() -> None:
 
 
 def test_the_front_has_no_words_but_those_for_a_missing_interpreter() -> None:
-    """All else that a user reads is Python's."""
+    """All other output for users is printed by Python."""
     texts = {path.name: path.read_text() for path in FRONT.glob("*.c")}
     assert {name for name, text in texts.items() if "complain(" in text} == {"python.c"}
     assert not [name for name, text in texts.items() if re.search(r"printf\(|\bputs\(|perror|strerror", text)
@@ -100,7 +100,7 @@ def test_the_fuzz_target_survives(fuzz: Path, tmp_path: Path) -> None:
 
 
 def test_damaged_plans_are_refused(tmp_path: Path) -> None:
-    """4,000 of them, none accepted."""
+    """4,000 damaged plans, none accepted."""
     script = tmp_path / "many.c"
     script.write_text('''
 #include "front.h"

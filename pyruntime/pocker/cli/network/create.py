@@ -31,7 +31,7 @@ COMMAND = Command(
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Create the network and print its ID."""
     if parsed["driver"] != "bridge":
-        raise UsageError(f'--driver "{parsed["driver"]}" is not known: there is bridge')
+        raise UsageError(f'--driver "{parsed["driver"]}" is not supported: write bridge')
     labels = dict(_named(text) for text in parsed["label"])
     options = dict(_named(text) for text in parsed["opt"])
     site = context.places.networks   # enters a user namespace, where this process is root

@@ -19,7 +19,7 @@ COMMAND = Command("prune", "[options]", "remove unused networks", FILTER, FORCE,
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Remove them, and print their names."""
     wanted = filters(parsed["filter"])
-    check_consent(parsed, "all networks that no container is in")
+    check_consent(parsed, "all networks that no container uses")
     sweep(context.places, context.warn)
     report("Networks", prune(context, wanted))
     return 0

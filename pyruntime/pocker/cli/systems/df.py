@@ -48,7 +48,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
-    """The row as Docker shows it; for templates the bytes besides."""
+    """The row as Docker shows it; templates can also use the numbers of bytes."""
     from pyruntime.images.progress import size  # lazy: only for printed sizes
 
     part = f" ({100 * row['Reclaimable'] // row['Size']}%)" if row["Size"] else ""

@@ -29,7 +29,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
     wanted = filters(parsed["filter"])
     if parsed["volumes"] and wanted.asks("until"):
         raise UsageError('--filter "until=" and --volumes do not go together: `pocker volume prune` removes volumes')
-    check_consent(parsed, "containers that do not run, networks that no container is in, "
+    check_consent(parsed, "all stopped containers, all networks that no container uses, "
                   + ("anonymous volumes that no container uses, " if parsed["volumes"] else "")
                   + ("all images that no container uses, " if parsed["all"] else "dangling images, ") + "build cache")
     containers, freed = prune_containers(context, wanted)
@@ -53,7 +53,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 
 def _oldest(parsed: Parsed) -> float | None:
-    """Of --filter until=, in seconds since 1970."""
+    """The time of --filter until=, in seconds since 1970."""
     from pyruntime.pocker.cli.builders.prune import moment_of  # lazy: only with a time
 
     return min((moment_of(text.partition("=")[2], "--filter until") for text in parsed["filter"]

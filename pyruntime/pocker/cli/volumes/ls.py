@@ -23,7 +23,7 @@ COMMAND = Command("ls", "[options]", "list volumes",
                   text="Example:\n  pocker volume ls --filter dangling=true")
 
 
-_UNKNOWN = "N/A"   # Docker's value for what only `system df -v` computes
+_UNKNOWN = "N/A"   # Docker's value for members that only `system df -v` computes
 _LISTING = Listing({"Driver": "", "Name": "VOLUME NAME", "Labels": "", "Links": "", "Mountpoint": "", "Scope": "",
                     "Size": ""}, ("Driver", "Name"))
 _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {

@@ -45,7 +45,7 @@ def prune(context: PockerContext, wanted: Filters, *, everything: bool) -> tuple
             try:
                 remove(context.places, volume.name)
             except StateError:
-                continue   # a container uses it by now
+                continue   # in the meantime, a container has started to use it
             names.append(volume.name)
             total += room
     return names, total

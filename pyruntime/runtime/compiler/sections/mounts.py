@@ -77,7 +77,7 @@ class MountOptions:
         self.attributes = {"attr_set": 0, "attr_clear": 0, "rec_set": 0, "rec_clear": 0, "propagation": 0,
                            "rec_propagation": 0}
         self.data: list[str] = []
-        self.unnamed = 0   # attributes of a bind mount's source that are to be cleared
+        self.unnamed = 0   # attributes of a bind mount's source that must be cleared
         superblock: dict[str, bool] = {}
         for node in mount["options"].each():
             word = node.value

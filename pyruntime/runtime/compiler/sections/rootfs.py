@@ -50,7 +50,7 @@ def _wanted(setup: Setup) -> tuple[str, int]:
 
 
 def below(setup: Setup) -> int:
-    """The propagation of mounts beneath the root that do not set their own; 0 for that of the source."""
+    """The propagation of mounts beneath the root that do not set their own; 0: they keep that of their source."""
     wanted, flag = _wanted(setup)
     if flag == uapi.MS_SHARED:
         return flag if wanted == "rshared" else 0

@@ -27,7 +27,7 @@ def test_delete_removes_subdirectories_and_can_be_repeated(tmp_path: Path) -> No
     assert group.exists()
     group.delete()
     assert not group.exists()
-    assert sorted(os.listdir(tmp_path)) == ["devices", "memory"]   # what it stood in stays
+    assert sorted(os.listdir(tmp_path)) == ["devices", "memory"]   # the parent directories are kept
     group.delete()
 
 

@@ -146,13 +146,13 @@ def test_whole_numbers_are_integers_however_they_are_written() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, {"a": [-math.inf]}])
 def test_encode_refuses_numbers_that_json_lacks(value: object) -> None:
-    with pytest.raises(ValueError, match="no place in JSON"):
+    with pytest.raises(ValueError, match="cannot be written as JSON"):
         encode(value)
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1: "a"}, {"a": {1, 2}}])
 def test_encode_refuses_values_that_json_lacks(value: object) -> None:
-    with pytest.raises(TypeError, match="no place in JSON"):
+    with pytest.raises(TypeError, match="cannot be written as JSON"):
         encode(value)
 
 

@@ -70,8 +70,8 @@ PHRASES = [
     ("unified without a dot", 'unified resource "memory" must be in the form CONTROLLER.PARAMETER'),
     ("closID dots", 'invalid intelRdt.ClosID ".."'),
     ("nice 20", "invalid scheduler.nice: 20 when specified should be between -20 to 19"),
-    ("priority of others", "scheduler.priority can only be specified for SchedFIFO or SchedRR policy"),
-    ("runtime of others", "scheduler runtime/deadline/period can only be specified for SchedDeadline policy"),
+    ("priority of another policy", "scheduler.priority can only be specified for SchedFIFO or SchedRR policy"),
+    ("runtime of another policy", "scheduler runtime/deadline/period can only be specified for SchedDeadline policy"),
     ("swap without memory", "unable to set swap limit without memory limit"),
 ]
 
